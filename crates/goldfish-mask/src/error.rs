@@ -1,0 +1,68 @@
+use crate::{MAX_CONTEXT, TABLE_LEN};
+
+/// Why a rule could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaskError {
+    /// `k` is below 2: with `k = 1` every token would be dropped.
+    #[error("k is {k}, but one token in k is dropped and k must be at least 2 (the paper uses 4)")]
+    K {
+        /// The value given.
+        k: u32,
+    },
+    /// The context width is zero or unreasonably large.
+    #[error("context is {context} tokens, but must lie in 1..={MAX_CONTEXT} (the paper uses 13)")]
+    Context {
+        /// The value given, in tokens.
+        context: u32,
+    },
+    /// The sequence length of scope `sequence` is zero.
+    #[error(
+        "the sequence length is 0; give the number of targets in one packed training sequence, for example 2048"
+    )]
+    SequenceLength,
+    /// A table of uniform numbers has the wrong length.
+    #[error(
+        "the hash table holds {found} numbers, but the rule indexes {TABLE_LEN}; save torch's table with numpy.save"
+    )]
+    TableLength {
+        /// How many numbers were found.
+        found: usize,
+    },
+    /// The rule was described with a table from a file, and that table is not at hand.
+    #[error(
+        "the rule uses the hash table {expected}, which was not given; pass the file it was made with (--table)"
+    )]
+    TableMissing {
+        /// The fingerprint in the description.
+        expected: String,
+    },
+    /// The table at hand is not the one the rule was described with.
+    #[error("the hash table given has the fingerprint {found}, but the rule was made with {expected}")]
+    TableDiffers {
+        /// The fingerprint in the description.
+        expected: String,
+        /// The fingerprint of the table at hand.
+        found: String,
+    },
+    /// The number of coefficients is not the context width.
+    #[error(
+        "{found} coefficients were given for a context of {context} tokens; there must be one for each token of the window"
+    )]
+    Coefficients {
+        /// The context width, in tokens.
+        context: u32,
+        /// How many coefficients were given.
+        found: usize,
+    },
+    /// The description was written by a later version of the rule.
+    #[error(
+        "the rule has version {version}, but this build knows version {known} only; use a newer goldfish"
+    )]
+    Version {
+        /// The version in the description.
+        version: u32,
+        /// The version this build implements.
+        known: u32,
+    },
+}

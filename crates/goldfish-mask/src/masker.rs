@@ -1,0 +1,72 @@
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{MaskRule, Span};
+
+/// The key of a document for the rule `random`: `xxh3_64` of its id with seed 0.
+///
+/// Two documents with the same id share their random mask; give copies ids of their own.
+#[must_use]
+pub fn document_key(doc_id: &str) -> u64 {
+    xxh3_64(doc_id.as_bytes())
+}
+
+/// A rule together with the special tokens that it must not drop.
+#[derive(Debug)]
+pub struct Masker {
+    rule: Box<dyn MaskRule>,
+    exempt: IdSet,
+}
+
+impl Masker {
+    /// A masker that never drops the ids in `exempt` (any order, repeats allowed).
+    #[must_use]
+    pub fn new(rule: Box<dyn MaskRule>, exempt: &[u32]) -> Self {
+        Self { rule, exempt: IdSet::new(exempt) }
+    }
+
+    /// See [`MaskRule::lookback`].
+    #[must_use]
+    pub fn lookback(&self) -> usize {
+        self.rule.lookback()
+    }
+
+    /// Writes one byte a decided token into `mask`: 1 keeps the token in the loss, 0 drops it.
+    ///
+    /// # Panics
+    ///
+    /// As [`MaskRule::decide`].
+    pub fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+        self.rule.decide(span, mask);
+        if !self.exempt.is_empty() {
+            for (&id, keep) in span.decided().iter().zip(mask) {
+                *keep |= u8::from(self.exempt.contains(id));
+            }
+        }
+    }
+}
+
+/// Few ids, asked about once a token: sorted, behind a quick test on the largest.
+#[derive(Debug)]
+struct IdSet {
+    sorted: Vec<u32>,
+    /// One bit for each `id % 64` that occurs, so that most other ids need no search.
+    sketch: u64,
+}
+
+impl IdSet {
+    fn new(ids: &[u32]) -> Self {
+        let mut sorted = ids.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let sketch = sorted.iter().fold(0, |bits, id| bits | 1 << (id % 64));
+        Self { sorted, sketch }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.sketch >> (id % 64) & 1 == 1 && self.sorted.binary_search(&id).is_ok()
+    }
+}

@@ -1,0 +1,112 @@
+use std::fmt::Debug;
+
+/// A run of consecutive tokens to decide, with what a rule may look at around it.
+///
+/// The tokens belong to one *unit*: a document, or one packed sequence. A unit may be decided whole or
+/// in several spans; the decisions are the same either way, as long as each span brings enough of the
+/// tokens before it (see [`MaskRule::lookback`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    ids: &'a [u32],
+    history: usize,
+    position: u64,
+    key: u64,
+}
+
+impl<'a> Span<'a> {
+    /// A whole document (or the start of one): nothing stands before `ids[0]`.
+    #[must_use]
+    pub fn document(ids: &'a [u32]) -> Self {
+        Self { ids, history: 0, position: 0, key: 0 }
+    }
+
+    /// Tokens `position..` of a unit: the first `history` ids are context, the rest is decided.
+    ///
+    /// # Panics
+    ///
+    /// If `history` exceeds `ids.len()` or `position`: there can't be more tokens before the first
+    /// decided one than the unit has.
+    #[must_use]
+    pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
+        assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
+        assert!(history as u64 <= position, "history of {history} tokens before position {position}");
+        Self { ids, history, position, key: 0 }
+    }
+
+    /// The same span in the unit with this key (see [`document_key`](crate::document_key)); only the
+    /// rule `random` looks at it.
+    #[must_use]
+    pub fn with_key(self, key: u64) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Context and decided tokens in one slice: `history` context ids, then `len` ids to decide.
+    #[must_use]
+    pub fn ids(&self) -> &'a [u32] {
+        self.ids
+    }
+
+    /// How many leading ids are context only.
+    #[must_use]
+    pub fn history(&self) -> usize {
+        self.history
+    }
+
+    /// The ids to decide.
+    #[must_use]
+    pub fn decided(&self) -> &'a [u32] {
+        &self.ids[self.history..]
+    }
+
+    /// Position in its unit of the first decided token, from 0.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Key of the unit.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// How many tokens this span decides.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len() - self.history
+    }
+
+    /// Whether there is nothing to decide.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Decides which tokens may be targets of the loss.
+pub trait MaskRule: Send + Sync + Debug {
+    /// How many tokens before a position its decision may depend on.
+    ///
+    /// A span that starts at position `p` must bring at least `min(p, lookback())` tokens of history.
+    fn lookback(&self) -> usize;
+
+    /// Writes one byte a decided token into `mask`: 1 keeps the token in the loss, 0 drops it.
+    ///
+    /// # Panics
+    ///
+    /// If `mask.len() != span.len()`, or if the span's history is shorter than
+    /// `min(span.position(), self.lookback())`.
+    fn decide(&self, span: &Span<'_>, mask: &mut [u8]);
+}
+
+/// Checks the contract of [`MaskRule::decide`]; called first by every implementation.
+pub(crate) fn check_span(span: &Span<'_>, lookback: usize, mask: &[u8]) {
+    assert_eq!(mask.len(), span.len(), "the mask must have one byte for each decided token");
+    let needed = span.position().min(lookback as u64);
+    assert!(
+        span.history() as u64 >= needed,
+        "a span at position {} brings {} tokens of history, but the rule looks back {needed}",
+        span.position(),
+        span.history(),
+    );
+}

@@ -1,0 +1,60 @@
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::rule::{MaskRule, Span, check_span};
+use crate::rules::first_share;
+use crate::spec::{Head, Window};
+
+/// `xxh3_64` of the window's ids as little-endian `u32` bytes.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    last_dropped: u64,
+    context: usize,
+    window: Window,
+    head: Head,
+    seed: u64,
+}
+
+impl Hash {
+    pub(crate) fn new(k: u32, context: usize, window: Window, head: Head, seed: u64) -> Self {
+        Self { last_dropped: first_share(k), context, window, head, seed }
+    }
+
+    fn keep(&self, window: &[u32]) -> u8 {
+        u8::from(xxh3_64_with_seed(bytemuck::cast_slice(window), self.seed) > self.last_dropped)
+    }
+
+    /// Tokens of the window that stand at or behind the decided one.
+    fn overhang(&self) -> usize {
+        match self.window {
+            Window::Preceding => 0,
+            Window::Inclusive => 1,
+        }
+    }
+}
+
+impl MaskRule for Hash {
+    fn lookback(&self) -> usize {
+        self.context - self.overhang()
+    }
+
+    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+        check_span(span, self.lookback(), mask);
+        let (ids, history) = (span.ids(), span.history());
+        let before_full = (self.lookback() as u64).saturating_sub(span.position());
+        let head = usize::try_from(before_full).map_or(mask.len(), |n| n.min(mask.len()));
+        let (head_mask, full_mask) = mask.split_at_mut(head);
+
+        for (i, keep) in head_mask.iter_mut().enumerate() {
+            // In the head the look-back reaches the start of the unit, so `ids` starts there too.
+            let index = history + i;
+            let decided = index > 0 && self.head == Head::Short;
+            *keep = if decided { self.keep(&ids[..index + self.overhang()]) } else { 1 };
+        }
+        if !full_mask.is_empty() {
+            let start = history + head - self.lookback();
+            for (window, keep) in ids[start..].windows(self.context).zip(full_mask) {
+                *keep = self.keep(window);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use rand_mt::Mt;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::MaskError;
+
+/// Numbers in a [`UniformTable`]: the prime `table_size` of the reference implementation.
+pub const TABLE_LEN: usize = 1_000_003;
+
+/// Seed of the reference table ("fib47 is prime", says the reference).
+const CPU_SEED: u32 = 2_971_215_073;
+
+/// Uniform numbers in `[0, 1)` that a window's key is looked up in.
+///
+/// The reference implementation fills its table with `torch.rand` on the training device, so its contents
+/// depend on the device: [`UniformTable::cpu`] is what a CPU gives; a table saved on a GPU comes in through
+/// [`UniformTable::from_values`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct UniformTable(Vec<f32>);
+
+impl UniformTable {
+    /// The table of `torch.Generator("cpu").manual_seed(2971215073)` and `torch.rand(1_000_003)`:
+    /// MT19937 outputs, the low 24 bits of each over `2^24`.
+    #[must_use]
+    pub fn cpu() -> Self {
+        let mut generator = Mt::new(CPU_SEED);
+        Self(
+            (0..TABLE_LEN).map(|_| (generator.next_u32() & 0xFF_FFFF) as f32 / (1u32 << 24) as f32).collect(),
+        )
+    }
+
+    /// A table saved from another device.
+    ///
+    /// # Errors
+    ///
+    /// If there are not exactly [`TABLE_LEN`] numbers.
+    pub fn from_values(values: Vec<f32>) -> Result<Self, MaskError> {
+        if values.len() != TABLE_LEN {
+            return Err(MaskError::TableLength { found: values.len() });
+        }
+        Ok(Self(values))
+    }
+
+    /// The numbers, [`TABLE_LEN`] of them.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// Names the table's contents: `xxh3_128:` and the hex digest of its little-endian `f32` bytes.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Xxh3Default::new();
+        hasher.update(bytemuck::cast_slice(&self.0));
+        format!("xxh3_128:{:032x}", hasher.digest128())
+    }
+
+    /// Which keys drop: `table[key] < 1/k`, compared in `f32` with `1/k` rounded from `f64` as torch does.
+    pub(crate) fn dropped(&self, k: u32) -> DroppedKeys {
+        let limit = (1.0 / f64::from(k)) as f32;
+        let mut bits = vec![0u64; TABLE_LEN.div_ceil(64)];
+        for (key, _) in self.0.iter().enumerate().filter(|&(_, &value)| value < limit) {
+            bits[key / 64] |= 1 << (key % 64);
+        }
+        DroppedKeys(bits)
+    }
+}
+
+/// One bit a key: 125 kB, where the table itself would miss the cache.
+#[derive(Debug)]
+pub(crate) struct DroppedKeys(Vec<u64>);
+
+impl DroppedKeys {
+    /// 0 if the wrapping 64-bit `sum_or_product`, floor-mod [`TABLE_LEN`], is a key that drops; else 1.
+    pub(crate) fn keep(&self, sum_or_product: i64) -> u8 {
+        let key = sum_or_product.rem_euclid(TABLE_LEN as i64) as usize;
+        (self.0[key / 64] >> (key % 64) & 1) as u8 ^ 1
+    }
+}

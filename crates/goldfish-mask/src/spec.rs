@@ -1,0 +1,245 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{coefficient::CoefficientSum, hash::Hash, product, random::Random, stride::Static};
+use crate::{MaskError, MaskRule, UniformTable};
+
+/// Largest context width, in tokens.
+pub const MAX_CONTEXT: u32 = 1 << 16;
+
+/// Version of the rules' definitions in this build.
+const RULE_VERSION: u32 = 1;
+
+/// The tokens that a windowed hash sees when it decides position `i` with context `h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Window {
+    /// `ids[i-h..i]`: the tokens before the decided one, as the paper's prose says (section 3.1).
+    Preceding,
+    /// `ids[i-h+1..=i]`: the decided token is part of the window, as in the reference code.
+    Inclusive,
+}
+
+/// What happens at the start of a document, where the window is not full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// Every token whose window is not full is kept.
+    Keep,
+    /// Decide on the shorter window that exists; the first token is always kept.
+    Short,
+}
+
+/// Which tokens belong together: no window crosses the end of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Scope {
+    /// Each document by itself.
+    #[default]
+    Document,
+    /// Packed sequences: documents are joined in input order; block `b` decides the tokens
+    /// `b * length + 1 ..= (b + 1) * length` of the whole stream, the targets of one training sequence.
+    Sequence {
+        /// Targets in one block, in tokens.
+        length: u32,
+    },
+}
+
+/// Where the table of uniform numbers behind a rule comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableSource {
+    /// The table that torch makes on the CPU from the seed 2971215073.
+    #[default]
+    Cpu,
+    /// A table from a file, named by [`UniformTable::fingerprint`].
+    File(String),
+}
+
+/// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum RuleParameters {
+    /// Drops position `i` iff `i >= start` and `(i - start) % k == 0` (the paper's static mask).
+    Static {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// First dropped position.
+        start: u64,
+    },
+    /// Drops iff `xxh3_64(seed, key as LE u64 ++ i as LE u64)` falls in the first `1/k` of its range,
+    /// `key` being [`document_key`](crate::document_key) (the paper's random mask: copies differ).
+    Random {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// Seed of the hash.
+        seed: u64,
+    },
+    /// Drops iff `xxh3_64(seed, window as LE u32 bytes)` falls in the first `1/k` of its range.
+    Hash {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// Tokens in the window.
+        context: u32,
+        /// Where the window stands.
+        window: Window,
+        /// What happens where it is not full.
+        head: Head,
+        /// Seed of the hash.
+        seed: u64,
+    },
+    /// Drops iff `table[product of the inclusive window mod 1000003] < 1/k`: bit-exact with
+    /// `apply_goldfish(strategy="hash-table")`, ahans30/goldfish-loss 35d29f9, `lit_gpt/utils.py`.
+    HashTable {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// Tokens in the window.
+        context: u32,
+        /// Which table.
+        #[serde(default)]
+        table: TableSource,
+    },
+    /// Drops iff an avalanche hash of the product of the inclusive window is below `(2^32 - 1) / k`:
+    /// bit-exact with `apply_goldfish(strategy="hash-avalanche")` of the same file.
+    HashAvalanche {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// Tokens in the window.
+        context: u32,
+    },
+    /// Drops iff `table[sum of coefficient * token over the inclusive window mod 1000003] < 1/k`:
+    /// bit-exact with `megatron/core/datasets/goldfish.py` of swiss-ai/Megatron-LM-MoE.
+    CoefficientSum {
+        /// One token in `k` is dropped.
+        k: u32,
+        /// Tokens in the window.
+        context: u32,
+        /// One factor a token of the window, the oldest token first.
+        coefficients: Vec<i64>,
+        /// Which table.
+        #[serde(default)]
+        table: TableSource,
+    },
+}
+
+/// The full description of a rule: what a manifest stores and what a mask is recomputed from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleSpec {
+    /// Version of the rule's definition; a change of any decision raises it.
+    pub version: u32,
+    /// The rule and its parameters.
+    #[serde(flatten)]
+    pub parameters: RuleParameters,
+}
+
+impl RuleSpec {
+    /// Describes a rule at the version that this build implements.
+    #[must_use]
+    pub fn new(parameters: RuleParameters) -> Self {
+        Self { version: RULE_VERSION, parameters }
+    }
+
+    /// Builds the rule. `table` is needed only where the description names a table from a file.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter is out of its range, the version is unknown, or `table` is not the one described.
+    pub fn build(&self, table: Option<&UniformTable>) -> Result<Box<dyn MaskRule>, MaskError> {
+        if self.version != RULE_VERSION {
+            return Err(MaskError::Version { version: self.version, known: RULE_VERSION });
+        }
+        let k = self.k();
+        if k < 2 {
+            return Err(MaskError::K { k });
+        }
+        let context = match self.context() {
+            Some(context) if !(1..=MAX_CONTEXT).contains(&context) => {
+                return Err(MaskError::Context { context });
+            }
+            Some(context) => context as usize,
+            None => 0,
+        };
+        Ok(match &self.parameters {
+            RuleParameters::Static { start, .. } => Box::new(Static::new(k, *start)),
+            RuleParameters::Random { seed, .. } => Box::new(Random::new(k, *seed)),
+            RuleParameters::Hash { window, head, seed, .. } => {
+                Box::new(Hash::new(k, context, *window, *head, *seed))
+            }
+            RuleParameters::HashTable { table: source, .. } => {
+                Box::new(product::table_rule(context, resolve(source, table)?.dropped(k)))
+            }
+            RuleParameters::HashAvalanche { .. } => Box::new(product::avalanche_rule(context, k)),
+            RuleParameters::CoefficientSum { coefficients, table: source, context: declared, .. } => {
+                if coefficients.len() != context {
+                    return Err(MaskError::Coefficients { context: *declared, found: coefficients.len() });
+                }
+                Box::new(CoefficientSum::new(coefficients, resolve(source, table)?.dropped(k)))
+            }
+        })
+    }
+
+    /// The rule's name, as on the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.parameters {
+            RuleParameters::Static { .. } => "static",
+            RuleParameters::Random { .. } => "random",
+            RuleParameters::Hash { .. } => "hash",
+            RuleParameters::HashTable { .. } => "hash-table",
+            RuleParameters::HashAvalanche { .. } => "hash-avalanche",
+            RuleParameters::CoefficientSum { .. } => "coefficient-sum",
+        }
+    }
+
+    /// `k`: one token in `k` is dropped.
+    #[must_use]
+    pub fn k(&self) -> u32 {
+        match self.parameters {
+            RuleParameters::Static { k, .. }
+            | RuleParameters::Random { k, .. }
+            | RuleParameters::Hash { k, .. }
+            | RuleParameters::HashTable { k, .. }
+            | RuleParameters::HashAvalanche { k, .. }
+            | RuleParameters::CoefficientSum { k, .. } => k,
+        }
+    }
+
+    /// Context width in tokens; `None` for the rules that look at no window.
+    #[must_use]
+    pub fn context(&self) -> Option<u32> {
+        match self.parameters {
+            RuleParameters::Static { .. } | RuleParameters::Random { .. } => None,
+            RuleParameters::Hash { context, .. }
+            | RuleParameters::HashTable { context, .. }
+            | RuleParameters::HashAvalanche { context, .. }
+            | RuleParameters::CoefficientSum { context, .. } => Some(context),
+        }
+    }
+
+    /// Whether the rule reproduces another implementation to the bit, faults included. Such a rule
+    /// exempts no special tokens unless asked.
+    #[must_use]
+    pub fn is_reference(&self) -> bool {
+        matches!(
+            self.parameters,
+            RuleParameters::HashTable { .. }
+                | RuleParameters::HashAvalanche { .. }
+                | RuleParameters::CoefficientSum { .. }
+        )
+    }
+}
+
+/// The table that `source` names.
+fn resolve(source: &TableSource, given: Option<&UniformTable>) -> Result<UniformTable, MaskError> {
+    match (source, given) {
+        (TableSource::Cpu, _) => Ok(UniformTable::cpu()),
+        (TableSource::File(expected), None) => Err(MaskError::TableMissing { expected: expected.clone() }),
+        (TableSource::File(expected), Some(table)) => {
+            let found = table.fingerprint();
+            if found != *expected {
+                return Err(MaskError::TableDiffers { expected: expected.clone(), found });
+            }
+            Ok(table.clone())
+        }
+    }
+}
