@@ -1,1 +1,48 @@
-//! corpus
+//! Corpora as streams of documents, with bounded memory.
+//!
+//! [`resolve`] turns files, folders and globs into an ordered list of [`Input`]s; [`open`] reads one of
+//! them as a [`Source`]. Reading has two halves, so that the costly one can run on many threads:
+//! [`Source::next_chunk`] reads and decompresses in order, and [`Chunk::documents`] parses a chunk into a
+//! [`DocumentBatch`], which holds the documents' text or token ids in Arrow buffers.
+//!
+//! No row disappears: a row that can't become a document stands among the batch's [`Reject`]s with its
+//! address and reason, and a file that can't be read on is an error that names the file and the place.
+//!
+//! ```no_run
+//! use goldfish_corpus::{Content, ReadOptions, open, resolve};
+//!
+//! let inputs = resolve(&["corpus/".into()], None)?.inputs;
+//! let options = ReadOptions::new(Content::Text { column: "text".into() });
+//! for input in &inputs {
+//!     let mut source = open(input, &options)?;
+//!     while let Some(chunk) = source.next_chunk()? {
+//!         let batch = chunk.documents(&options)?;
+//!         println!("{} documents, {} rejected", batch.len(), batch.rejects.len());
+//!     }
+//! }
+//! # Ok::<(), goldfish_corpus::CorpusError>(())
+//! ```
+
+mod batch;
+mod columnar;
+mod datatrove;
+mod error;
+mod file;
+mod input;
+mod jsonl;
+mod megatron;
+mod npy;
+mod olmo;
+mod options;
+mod packed;
+mod source;
+mod text;
+
+pub use batch::{BatchContent, DocumentBatch, Reject};
+pub use error::CorpusError;
+pub use file::digest_file;
+pub use goldfish_digest::FileDigest;
+pub use input::{Format, Input, Resolved, resolve};
+pub use npy::{NpyNumber, read_npy};
+pub use options::{Content, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions};
+pub use source::{Chunk, Source, open};

@@ -1,0 +1,277 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray, StringBuilder};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::{cast, filter};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{MAX_DOCUMENT_TOKENS, ReadOptions};
+
+/// A row that could not become a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reject {
+    /// Name of the input.
+    pub file: String,
+    /// Row in the input, from 0 (the line of a JSONL file, less one).
+    pub row: u64,
+    /// Where the row starts in the decompressed file, in bytes, where the format tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+/// Consecutive documents of one input.
+#[derive(Debug)]
+pub struct DocumentBatch {
+    /// One id a document.
+    pub doc_ids: StringArray,
+    /// The documents.
+    pub content: BatchContent,
+    /// Columns brought along, one value a document.
+    pub carried: Vec<ArrayRef>,
+    /// Rows of the same stretch of the input that are no documents.
+    pub rejects: Vec<Reject>,
+}
+
+/// Text or tokens of a batch, without nulls.
+#[derive(Debug)]
+pub enum BatchContent {
+    /// Raw text, one string a document.
+    Text(LargeStringArray),
+    /// Token ids in `0..=i32::MAX`: document `i` is `ids[offsets[i]..offsets[i + 1]]`, and `offsets[0]` is 0.
+    Ids {
+        /// Document ends, in tokens; one more than documents.
+        offsets: OffsetBuffer<i64>,
+        /// All documents' ids.
+        ids: ScalarBuffer<i32>,
+    },
+}
+
+impl DocumentBatch {
+    /// Number of documents.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.doc_ids.len()
+    }
+
+    /// Whether there are no documents.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Consecutive rows in columns, not yet checked.
+pub(crate) struct Rows {
+    /// Name of the input.
+    pub(crate) name: Arc<str>,
+    /// Row in the input of the first one.
+    pub(crate) first: u64,
+    /// The documents' own ids, where a column was named.
+    pub(crate) doc_ids: Option<StringArray>,
+    pub(crate) content: RowContent,
+    pub(crate) carried: Vec<ArrayRef>,
+}
+
+pub(crate) enum RowContent {
+    Text(LargeStringArray),
+    Lists(Lists),
+}
+
+/// Lists of integers of any type: row `i` is `values[offsets[i]..offsets[i + 1]]`.
+pub(crate) struct Lists {
+    pub(crate) values: ArrayRef,
+    pub(crate) offsets: OffsetBuffer<i64>,
+    pub(crate) nulls: Option<NullBuffer>,
+}
+
+impl Rows {
+    /// Turns the rows into documents; a row with a fault becomes a reject.
+    pub(crate) fn into_batch(self, options: &ReadOptions) -> DocumentBatch {
+        let column = options.content.column();
+        let rows = match &self.content {
+            RowContent::Text(text) => text.len(),
+            RowContent::Lists(lists) => lists.offsets.len() - 1,
+        };
+        let mut faults = BTreeMap::new();
+        let nulls = match &self.content {
+            RowContent::Text(text) => text.nulls(),
+            RowContent::Lists(lists) => lists.nulls.as_ref(),
+        };
+        for row in null_rows(nulls) {
+            faults.insert(row, format!("column {column:?} is null"));
+        }
+        if let (Some(ids), Some(name)) = (&self.doc_ids, &options.id_column) {
+            for row in null_rows(ids.nulls()) {
+                faults.entry(row).or_insert_with(|| format!("the document's id (column {name:?}) is null"));
+            }
+        }
+        let ids = match &self.content {
+            RowContent::Text(_) => None,
+            RowContent::Lists(lists) => Some(lists.convert(options, &mut faults)),
+        };
+        let keep = (!faults.is_empty())
+            .then(|| BooleanArray::from_iter((0..rows).map(|row| Some(!faults.contains_key(&row)))));
+        let content = match (self.content, ids) {
+            (RowContent::Text(text), _) => {
+                let text = keep_rows(Arc::new(text), keep.as_ref());
+                BatchContent::Text(text.as_string().clone())
+            }
+            (RowContent::Lists(lists), Some(ids)) => match &keep {
+                Some(keep) => keep_lists(&lists.offsets, &ids, keep),
+                None => BatchContent::Ids { offsets: lists.offsets, ids },
+            },
+            (RowContent::Lists(_), None) => unreachable!("lists were converted above"),
+        };
+        let doc_ids = match self.doc_ids {
+            Some(ids) => keep_rows(Arc::new(ids), keep.as_ref()).as_string().clone(),
+            None => {
+                let kept = (0..rows).filter(|row| !faults.contains_key(row));
+                default_ids(&self.name, kept.map(|row| self.first + row as u64))
+            }
+        };
+        let carried = self.carried.into_iter().map(|array| keep_rows(array, keep.as_ref())).collect();
+        let rejects = faults
+            .into_iter()
+            .map(|(row, reason)| Reject {
+                file: self.name.to_string(),
+                row: self.first + row as u64,
+                offset: None,
+                reason,
+            })
+            .collect();
+        DocumentBatch { doc_ids, content, carried, rejects }
+    }
+}
+
+impl Lists {
+    /// The values as ids, with a fault for each row that holds something else. Values of faulty rows are
+    /// arbitrary.
+    fn convert(&self, options: &ReadOptions, faults: &mut BTreeMap<usize, String>) -> ScalarBuffer<i32> {
+        use arrow::datatypes as t;
+        for (row, ends) in self.offsets.windows(2).enumerate() {
+            let tokens = ends[1] - ends[0];
+            if tokens > MAX_DOCUMENT_TOKENS as i64 {
+                let reason = format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}");
+                faults.entry(row).or_insert(reason);
+            }
+        }
+        match self.values.data_type() {
+            DataType::Int8 => self.convert_as::<t::Int8Type>(options, faults),
+            DataType::Int16 => self.convert_as::<t::Int16Type>(options, faults),
+            DataType::Int32 => self.convert_as::<t::Int32Type>(options, faults),
+            DataType::Int64 => self.convert_as::<t::Int64Type>(options, faults),
+            DataType::UInt8 => self.convert_as::<t::UInt8Type>(options, faults),
+            DataType::UInt16 => self.convert_as::<t::UInt16Type>(options, faults),
+            DataType::UInt32 => self.convert_as::<t::UInt32Type>(options, faults),
+            DataType::UInt64 => self.convert_as::<t::UInt64Type>(options, faults),
+            other => unreachable!("lists of {other} are refused when the file is opened"),
+        }
+    }
+
+    fn convert_as<T>(&self, options: &ReadOptions, faults: &mut BTreeMap<usize, String>) -> ScalarBuffer<i32>
+    where
+        T: ArrowPrimitiveType,
+        T::Native: IdNative,
+    {
+        let array = self.values.as_primitive::<T>();
+        let values = array.values();
+        let last = u64::from(options.last_id());
+        if array.null_count() == 0 && values.iter().all(|v| v.as_u64() <= last) {
+            if size_of::<T::Native>() == size_of::<i32>() {
+                return ScalarBuffer::from(values.inner().clone());
+            }
+            return values.iter().map(|v| v.as_u64() as i32).collect();
+        }
+        for (row, ends) in self.offsets.windows(2).enumerate() {
+            let (start, end) = (ends[0] as usize, ends[1] as usize);
+            let fault = (start..end).find_map(|i| {
+                if array.is_null(i) {
+                    Some(format!("the token at position {} is null", i - start))
+                } else if values[i].as_u64() > last {
+                    Some(format!("{}, at position {}", options.id_fault(values[i].as_i128()), i - start))
+                } else {
+                    None
+                }
+            });
+            if let Some(reason) = fault {
+                faults.entry(row).or_insert(reason);
+            }
+        }
+        values.iter().map(|v| v.as_u64() as i32).collect()
+    }
+}
+
+/// An integer that may be a token id.
+trait IdNative: Copy {
+    /// The value; a negative one becomes larger than any id.
+    fn as_u64(self) -> u64;
+    /// The value.
+    fn as_i128(self) -> i128;
+}
+
+macro_rules! id_native {
+    ($($t:ty)*) => { $(
+        impl IdNative for $t {
+            fn as_u64(self) -> u64 { self as u64 }
+            fn as_i128(self) -> i128 { self.into() }
+        }
+    )* };
+}
+id_native!(i8 i16 i32 i64 u8 u16 u32 u64);
+
+fn null_rows(nulls: Option<&NullBuffer>) -> impl Iterator<Item = usize> {
+    nulls.into_iter().flat_map(|nulls| (0..nulls.len()).filter(|&row| nulls.is_null(row)))
+}
+
+/// `name:row` for each row.
+pub(crate) fn default_ids(name: &str, rows: impl Iterator<Item = u64>) -> StringArray {
+    let mut ids = StringBuilder::new();
+    for row in rows {
+        // Writing into a builder can't fail; the empty value closes what was written.
+        let _ = write!(ids, "{name}:{row}");
+        ids.append_value("");
+    }
+    ids.finish()
+}
+
+fn keep_rows(array: ArrayRef, keep: Option<&BooleanArray>) -> ArrayRef {
+    match keep {
+        // Both arrays have one value a row, which is all that `filter` asks for.
+        Some(keep) => filter(&array, keep).unwrap_or(array),
+        None => array,
+    }
+}
+
+fn keep_lists(offsets: &OffsetBuffer<i64>, ids: &ScalarBuffer<i32>, keep: &BooleanArray) -> BatchContent {
+    let mut lengths = Vec::new();
+    let mut kept = Vec::new();
+    for (row, ends) in offsets.windows(2).enumerate() {
+        if keep.value(row) {
+            kept.extend_from_slice(&ids[ends[0] as usize..ends[1] as usize]);
+            lengths.push((ends[1] - ends[0]) as usize);
+        }
+    }
+    BatchContent::Ids { offsets: OffsetBuffer::from_lengths(lengths), ids: kept.into() }
+}
+
+/// A carried column in the type that shards store: no dictionaries and no views, which readers of the
+/// shards may not know.
+pub(crate) fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        other => other.clone(),
+    }
+}
+
+/// Casts a carried column to its plain type.
+pub(crate) fn to_plain(array: &ArrayRef, field: &FieldRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+    if array.data_type() == field.data_type() { Ok(array.clone()) } else { cast(array, field.data_type()) }
+}

@@ -1,0 +1,357 @@
+//! Parquet and Arrow IPC: both are streams of record batches.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::batch::{Lists, RowContent, Rows, plain_type, to_plain};
+use crate::file::{HashingFile, open_regular};
+use crate::options::CHUNK_BYTES;
+use crate::source::{Chunk, ChunkKind, Source};
+use crate::{Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions};
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// First bytes of the Arrow IPC file format.
+const ARROW_FILE_MAGIC: &[u8] = b"ARROW1";
+
+/// Last bytes of a complete Arrow IPC stream.
+const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
+pub(crate) struct ColumnarSource {
+    input: Input,
+    name: Arc<str>,
+    digest: HashingFile,
+    batches: Batches,
+    columns: Columns,
+    current: Option<Prepared>,
+    row: u64,
+}
+
+impl ColumnarSource {
+    pub(crate) fn open_parquet(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+        let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
+        let digest = HashingFile::open(&input.path)?;
+        let (file, _) = open_regular(&input.path)?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fault(&e))?;
+        let columns = Columns::find(&input.path, builder.schema(), options)?;
+        let projection = ProjectionMask::roots(builder.parquet_schema(), columns.projection.iter().copied());
+        let rows = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0)).sum::<i64>();
+        let bytes: i64 = builder
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(|group| group.columns())
+            .filter(|column| {
+                let root = column.column_path().parts().first();
+                root.is_some_and(|name| columns.names.contains(name))
+            })
+            .map(|column| column.uncompressed_size().max(0))
+            .fold(0, i64::saturating_add);
+        let batch_size = CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1);
+        let reader = builder
+            .with_projection(projection)
+            .with_batch_size(batch_size.clamp(1, 1 << 16) as usize)
+            .build()
+            .map_err(|e| fault(&e))?;
+        Ok(Self::new(input, digest, Box::new(reader), columns))
+    }
+
+    pub(crate) fn open_arrow(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+        let path = &input.path;
+        let fault = |reason: &dyn ToString| CorpusError::malformed(path, Format::Arrow, reason.to_string());
+        let digest = HashingFile::open(path)?;
+        let (mut file, _) = open_regular(path)?;
+        let mut magic = Vec::new();
+        (&mut file).take(6).read_to_end(&mut magic).map_err(CorpusError::io(path, "reading"))?;
+        file.rewind().map_err(CorpusError::io(path, "reading"))?;
+        // The readers are opened twice: the schema is needed before the projection is known.
+        if magic == ARROW_FILE_MAGIC {
+            let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
+            let columns = Columns::find(path, &schema, options)?;
+            file.rewind().map_err(CorpusError::io(path, "reading"))?;
+            let reader = FileReader::try_new(BufReader::new(file), Some(columns.projection.clone()));
+            return Ok(Self::new(input, digest, Box::new(reader.map_err(|e| fault(&e))?), columns));
+        }
+        if !ends_with(&mut file, &STREAM_END).map_err(CorpusError::io(path, "reading"))? {
+            return Err(fault(&"the stream has no end marker; it was cut off, or is no Arrow IPC stream"));
+        }
+        let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
+        let columns = Columns::find(path, &schema, options)?;
+        file.rewind().map_err(CorpusError::io(path, "reading"))?;
+        let buffered = BufReader::with_capacity(1 << 20, file);
+        let reader =
+            StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;
+        Ok(Self::new(input, digest, Box::new(reader), columns))
+    }
+
+    fn new(input: &Input, digest: HashingFile, batches: Batches, columns: Columns) -> Self {
+        let name = input.name.as_str().into();
+        Self { input: input.clone(), name, digest, batches, columns, current: None, row: 0 }
+    }
+
+    fn fault(&self, reason: &dyn ToString) -> CorpusError {
+        let reason = format!("{}, behind row {}", reason.to_string(), self.row);
+        CorpusError::malformed(&self.input.path, self.input.format, reason)
+    }
+}
+
+/// Whether the file ends with `marker`; leaves the file at its start.
+fn ends_with(file: &mut File, marker: &[u8; 8]) -> std::io::Result<bool> {
+    let mut last = [0; 8];
+    let long_enough = file.seek(SeekFrom::End(0))? >= 8;
+    if long_enough {
+        file.seek(SeekFrom::End(-8))?;
+        file.read_exact(&mut last)?;
+    }
+    file.rewind()?;
+    Ok(long_enough && last == *marker)
+}
+
+impl Source for ColumnarSource {
+    fn carried(&self) -> &[FieldRef] {
+        &self.columns.carried
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+        let mut prepared = loop {
+            if let Some(prepared) = self.current.take() {
+                break prepared;
+            }
+            let Some(batch) = self.batches.next() else { return Ok(None) };
+            let batch = batch.map_err(|e| self.fault(&e))?;
+            if batch.num_rows() > 0 {
+                let prepared = self.columns.prepare(&batch).map_err(|e| self.fault(&e))?;
+                self.current = Some(prepared);
+            }
+        };
+        let rows = prepared.rows_in_chunk();
+        let chunk = prepared.slice(0, rows);
+        if rows < prepared.rows {
+            prepared = prepared.slice(rows, prepared.rows - rows);
+            self.current = Some(prepared);
+        }
+        let first = self.row;
+        self.row += chunk.rows as u64;
+        Ok(Some(Chunk(ChunkKind::Columns(ColumnChunk { name: self.name.clone(), first, prepared: chunk }))))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
+        Ok(vec![self.digest.finish()?])
+    }
+}
+
+/// Where the wanted columns stand in the projected batches.
+struct Columns {
+    /// Indices of the wanted columns in the file's schema, ascending.
+    projection: Vec<usize>,
+    /// Their names.
+    names: Vec<String>,
+    content: usize,
+    is_text: bool,
+    id: Option<usize>,
+    carry: Vec<usize>,
+    carried: Vec<FieldRef>,
+}
+
+impl Columns {
+    fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
+        let find = |name: &str| match schema.index_of(name) {
+            Ok(index) => Ok(index),
+            Err(_) => Err(CorpusError::NoColumn {
+                path: path.to_owned(),
+                column: name.to_owned(),
+                found: schema.fields().iter().map(|f| format!("{:?}", f.name())).collect(),
+            }),
+        };
+        let content = find(options.content.column())?;
+        let id = options.id_column.as_deref().map(find).transpose()?;
+        let carry = options.carry.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+        let is_text = matches!(options.content, Content::Text { .. });
+        check_types(path, schema, content, is_text, id)?;
+
+        let mut projection: Vec<usize> = carry.iter().copied().chain([content]).chain(id).collect();
+        projection.sort_unstable();
+        projection.dedup();
+        let names = projection.iter().map(|&i| schema.field(i).name().clone()).collect();
+        let place = |index: usize| projection.partition_point(|&p| p < index);
+        let carried = carry.iter().map(|&i| plain_field(schema, i)).collect();
+        Ok(Self {
+            content: place(content),
+            is_text,
+            id: id.map(place),
+            carry: carry.iter().map(|&i| place(i)).collect(),
+            carried,
+            names,
+            projection,
+        })
+    }
+
+    /// Brings the wanted columns of a batch into one shape each.
+    fn prepare(&self, batch: &RecordBatch) -> Result<Prepared, ArrowError> {
+        let content = batch.column(self.content);
+        let content = if self.is_text {
+            RowContent::Text(cast(content, &DataType::LargeUtf8)?.as_string().clone())
+        } else {
+            RowContent::Lists(lists(content)?)
+        };
+        let doc_ids = self.id.map(|i| cast(batch.column(i), &DataType::Utf8)).transpose()?;
+        let carried = self.carry.iter().zip(&self.carried);
+        let carried =
+            carried.map(|(&i, field)| to_plain(batch.column(i), field)).collect::<Result<_, _>>()?;
+        Ok(Prepared { rows: batch.num_rows(), content, doc_ids, carried })
+    }
+}
+
+fn plain_field(schema: &Schema, index: usize) -> FieldRef {
+    let field = schema.field(index);
+    Arc::new(Field::new(field.name(), plain_type(field.data_type()), true))
+}
+
+fn check_types(
+    path: &Path,
+    schema: &Schema,
+    content: usize,
+    is_text: bool,
+    id: Option<usize>,
+) -> Result<(), CorpusError> {
+    let refuse = |index: usize, expected| CorpusError::ColumnType {
+        path: path.to_owned(),
+        column: schema.field(index).name().clone(),
+        found: schema.field(index).data_type().to_string(),
+        expected,
+    };
+    let of_integers = |field: &FieldRef| field.data_type().is_integer();
+    match plain_type(schema.field(content).data_type()) {
+        DataType::Utf8 | DataType::LargeUtf8 if is_text => {}
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _)
+            if !is_text && of_integers(&f) => {}
+        _ if is_text => return Err(refuse(content, "a column of strings (--text-column)")),
+        _ => return Err(refuse(content, "a column of integer lists (--ids-column)")),
+    }
+    if let Some(id) = id {
+        match plain_type(schema.field(id).data_type()) {
+            DataType::Utf8 | DataType::LargeUtf8 => {}
+            t if t.is_integer() => {}
+            _ => return Err(refuse(id, "a column of strings or integers (--id-column)")),
+        }
+    }
+    Ok(())
+}
+
+/// Any list array as values and 64-bit offsets from 0.
+fn lists(array: &ArrayRef) -> Result<Lists, ArrowError> {
+    let nulls = array.nulls().cloned();
+    Ok(match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            rebase(list.values(), list.value_offsets().iter().map(|&o| o.into()), nulls)
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            rebase(list.values(), list.value_offsets().iter().copied(), nulls)
+        }
+        DataType::FixedSizeList(_, size) => {
+            let list = array.as_fixed_size_list();
+            // `values` of a sliced fixed-size list is sliced with it.
+            let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(*size as usize, list.len()));
+            Lists { values: list.values().clone(), offsets, nulls }
+        }
+        other => return Err(ArrowError::SchemaError(format!("{other} is no list of integers"))),
+    })
+}
+
+fn rebase(
+    values: &ArrayRef,
+    offsets: impl Iterator<Item = i64> + Clone,
+    nulls: Option<arrow::buffer::NullBuffer>,
+) -> Lists {
+    let first = offsets.clone().next().unwrap_or(0);
+    let last = offsets.clone().last().unwrap_or(first);
+    let values = values.slice(first as usize, (last - first) as usize);
+    let offsets: Vec<i64> = offsets.map(|offset| offset - first).collect();
+    Lists { values, offsets: OffsetBuffer::new(offsets.into()), nulls }
+}
+
+/// Wanted columns of consecutive rows.
+struct Prepared {
+    rows: usize,
+    content: RowContent,
+    doc_ids: Option<ArrayRef>,
+    carried: Vec<ArrayRef>,
+}
+
+impl Prepared {
+    /// How many leading rows make a chunk: as many as fit [`CHUNK_BYTES`], but one at least.
+    fn rows_in_chunk(&self) -> usize {
+        let (offsets, limit) = match &self.content {
+            RowContent::Text(text) => (text.value_offsets(), CHUNK_BYTES),
+            RowContent::Lists(lists) => {
+                (&*lists.offsets, CHUNK_BYTES / lists.values.data_type().primitive_width().unwrap_or(1))
+            }
+        };
+        let end = offsets[0] + limit as i64;
+        (offsets.partition_point(|&offset| offset <= end) - 1).max(1)
+    }
+
+    fn slice(&self, start: usize, rows: usize) -> Self {
+        let content = match &self.content {
+            RowContent::Text(text) => RowContent::Text(text.slice(start, rows)),
+            RowContent::Lists(lists) => {
+                let offsets = lists.offsets.slice(start, rows);
+                let nulls = lists.nulls.as_ref().map(|nulls| nulls.slice(start, rows));
+                RowContent::Lists(rebase(&lists.values, offsets.iter().copied(), nulls))
+            }
+        };
+        Self {
+            rows,
+            content,
+            doc_ids: self.doc_ids.as_ref().map(|ids| ids.slice(start, rows)),
+            carried: self.carried.iter().map(|array| array.slice(start, rows)).collect(),
+        }
+    }
+}
+
+pub(crate) struct ColumnChunk {
+    name: Arc<str>,
+    first: u64,
+    prepared: Prepared,
+}
+
+impl std::fmt::Debug for ColumnChunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows of {} from {}", self.prepared.rows, self.name, self.first)
+    }
+}
+
+impl ColumnChunk {
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.prepared.content {
+            RowContent::Text(text) => (text.value_offsets()[text.len()] - text.value_offsets()[0]) as usize,
+            RowContent::Lists(lists) => {
+                lists.values.len() * lists.values.data_type().primitive_width().unwrap_or(1)
+            }
+        }
+    }
+
+    pub(crate) fn documents(self, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
+        let rows = Rows {
+            name: self.name,
+            first: self.first,
+            doc_ids: self.prepared.doc_ids.map(|ids| ids.as_string().clone()),
+            content: self.prepared.content,
+            carried: self.prepared.carried,
+        };
+        Ok(rows.into_batch(options))
+    }
+}

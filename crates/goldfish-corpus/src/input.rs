@@ -1,0 +1,251 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::CorpusError;
+
+/// How the documents lie in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// One JSON object a line; plain, `.gz` or `.zst`.
+    Jsonl,
+    /// One document a file; plain, `.gz` or `.zst`.
+    Text,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, stream or file format (told apart by the first bytes).
+    Arrow,
+    /// Megatron-LM indexed dataset, `.bin` with `.idx`.
+    Megatron,
+    /// Headerless token memmap of OLMo and dolma, `.npy`, with `.csv.gz` or cut at an EOS id.
+    Olmo,
+    /// datatrove token memmap, `.ds` with `.ds.index`.
+    Datatrove,
+}
+
+impl Format {
+    /// The names by which formats are told, for messages.
+    pub(crate) const KNOWN_NAMES: &str = ".jsonl .ndjson .json.gz .txt .md (also .gz .zst), .parquet, .arrow .ipc .feather, .bin/.idx, .npy, .ds";
+
+    /// Whether the format holds token ids and nothing else.
+    #[must_use]
+    pub fn is_memmap(self) -> bool {
+        matches!(self, Self::Megatron | Self::Olmo | Self::Datatrove)
+    }
+
+    /// The name in messages and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Text => "text",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::Megatron => "megatron",
+            Self::Olmo => "olmo",
+            Self::Datatrove => "datatrove",
+        }
+    }
+
+    /// The format that a file's name tells.
+    fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let (plain, compressed) = match name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")) {
+            Some(plain) => (plain, true),
+            None => (name.as_str(), false),
+        };
+        let (_, ending) = plain.rsplit_once('.')?;
+        match (ending, compressed) {
+            ("jsonl" | "ndjson", _) | ("json", true) => Some(Self::Jsonl),
+            ("txt" | "text" | "md", _) => Some(Self::Text),
+            ("parquet", false) => Some(Self::Parquet),
+            ("arrow" | "arrows" | "ipc" | "feather", false) => Some(Self::Arrow),
+            ("bin" | "idx", false) => Some(Self::Megatron),
+            ("npy", false) => Some(Self::Olmo),
+            ("ds", false) => Some(Self::Datatrove),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One file to read (with its companions, where the format has some).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What documents and manifests call it: the path below the folder that all inputs share, with `/`.
+    pub name: String,
+    /// How it is read.
+    pub format: Format,
+}
+
+/// The inputs of a run, in the order in which they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The files.
+    pub inputs: Vec<Input>,
+    /// Files in the given folders whose names tell no format: they are not read.
+    pub ignored: Vec<PathBuf>,
+}
+
+/// Finds the files that the arguments name.
+///
+/// An argument is a file, a folder (every file below it whose name tells a format) or a glob. Arguments
+/// are taken in the order given; the files of one folder or glob are sorted by the bytes of their paths,
+/// component by component. Hidden files and folders (a leading dot or underscore) are passed over.
+/// `format` overrides what the names tell; then every file of a folder is taken.
+///
+/// # Errors
+///
+/// If an argument names nothing, a file's format can't be told, or a file is named twice.
+pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
+    let mut found = Found { files: Vec::new(), ignored: Vec::new(), forced: format };
+    for argument in arguments {
+        found.add_argument(argument)?;
+    }
+    let mut seen = HashSet::new();
+    let mut inputs = Vec::with_capacity(found.files.len());
+    for (path, format) in found.files {
+        let path = main_file(path, format);
+        let same = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        if !seen.insert(same) {
+            return Err(CorpusError::GivenTwice { path });
+        }
+        inputs.push(Input { name: String::new(), path, format });
+    }
+    name_inputs(&mut inputs)?;
+    Ok(Resolved { inputs, ignored: found.ignored })
+}
+
+struct Found {
+    files: Vec<(PathBuf, Format)>,
+    ignored: Vec<PathBuf>,
+    forced: Option<Format>,
+}
+
+impl Found {
+    fn add_argument(&mut self, argument: &str) -> Result<(), CorpusError> {
+        let before = self.files.len();
+        let path = Path::new(argument);
+        if path.is_dir() {
+            self.add_folder(path)?;
+        } else if path.exists() || std::fs::symlink_metadata(path).is_ok() {
+            self.add_file(path.to_owned())?;
+        } else if argument.contains(['*', '?', '[']) {
+            let bad = |reason: String| CorpusError::BadGlob { pattern: argument.to_owned(), reason };
+            let mut matches = Vec::new();
+            for entry in glob::glob(argument).map_err(|e| bad(e.to_string()))? {
+                matches.push(entry.map_err(|e| bad(e.to_string()))?);
+            }
+            matches.sort();
+            for path in matches {
+                if path.is_dir() { self.add_folder(&path)? } else { self.add_file(path)? }
+            }
+        } else {
+            return Err(CorpusError::NoSuchInput { argument: argument.to_owned() });
+        }
+        if self.files.len() == before {
+            return Err(CorpusError::NothingFound { argument: argument.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: PathBuf) -> Result<(), CorpusError> {
+        let format = self.forced.or_else(|| Format::of_name(&path));
+        let format = format.ok_or_else(|| CorpusError::UnknownFormat { path: path.clone() })?;
+        self.push(path, format);
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<(), CorpusError> {
+        let read = |e| CorpusError::io(folder, "listing the folder")(e);
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(read)? {
+            entries.push(entry.map_err(read)?.path());
+        }
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with(['.', '_']) {
+                continue;
+            }
+            if path.is_dir() {
+                self.add_folder(&path)?;
+            } else if is_companion(&path) {
+                continue;
+            } else if let Some(format) = self.forced.or_else(|| Format::of_name(&path)) {
+                self.push(path, format);
+            } else {
+                self.ignored.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// A `.bin/.idx` pair that a folder or glob lists by both names is one input.
+    fn push(&mut self, path: PathBuf, format: Format) {
+        let pair = format == Format::Megatron
+            && self.files.last().is_some_and(|(last, _)| {
+                last.extension() != path.extension() && last.with_extension("") == path.with_extension("")
+            });
+        if !pair {
+            self.files.push((path, format));
+        }
+    }
+}
+
+/// The file that names the input, whichever of a pair was given.
+fn main_file(path: PathBuf, format: Format) -> PathBuf {
+    if format == Format::Megatron { path.with_extension("bin") } else { path }
+}
+
+/// Whether the file belongs to another input and is read with it.
+fn is_companion(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let memmap_sidecar =
+        name.strip_suffix(".csv.gz").is_some_and(|stem| path.with_file_name(format!("{stem}.npy")).exists());
+    memmap_sidecar || [".ds.index", ".ds.loss", ".ds.metadata"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// Names each input by its path below the deepest folder that holds them all.
+fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
+    let mut absolute = Vec::with_capacity(inputs.len());
+    for input in inputs.iter() {
+        absolute.push(normal_components(&input.path)?);
+    }
+    let Some(first) = absolute.first() else { return Ok(()) };
+    let shared = absolute.iter().fold(first.len() - 1, |shared, path| {
+        let same = first.iter().zip(&path[..path.len() - 1]).take_while(|(a, b)| a == b).count();
+        shared.min(same)
+    });
+    for (input, components) in inputs.iter_mut().zip(&absolute) {
+        input.name = components[shared..].join("/");
+    }
+    Ok(())
+}
+
+/// The components of the absolute path, with `.` and `..` resolved by name (links are not followed).
+fn normal_components(path: &Path) -> Result<Vec<String>, CorpusError> {
+    let absolute = std::path::absolute(path).map_err(CorpusError::io(path, "resolving the path"))?;
+    let mut components = Vec::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => {
+                components.pop();
+            }
+            Component::Normal(name) => components.push(name.to_string_lossy().into_owned()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(components)
+}

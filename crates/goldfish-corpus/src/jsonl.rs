@@ -1,0 +1,434 @@
+//! One JSON object a line.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, LargeStringBuilder, StringBuilder};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use memchr::{memchr_iter, memrchr};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::file::Decompressed;
+use crate::options::CHUNK_BYTES;
+use crate::source::{Chunk, ChunkKind, Source};
+use crate::{
+    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, MAX_DOCUMENT_BYTES,
+    ReadOptions, Reject,
+};
+
+pub(crate) struct JsonlSource {
+    input: Input,
+    name: Arc<str>,
+    file: Decompressed,
+    carried: Vec<FieldRef>,
+    /// The start of a line whose end was not read yet.
+    rest: Vec<u8>,
+    at_end: bool,
+    line: u64,
+    offset: u64,
+}
+
+impl JsonlSource {
+    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+        let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
+        Ok(Self {
+            input: input.clone(),
+            name: input.name.as_str().into(),
+            file: Decompressed::open(&input.path, input.format)?,
+            carried: options.carry.iter().map(field).collect(),
+            rest: Vec::new(),
+            at_end: false,
+            line: 0,
+            offset: 0,
+        })
+    }
+
+    /// Reads once more into `bytes`; notes the end of the file.
+    fn read_more(&mut self, bytes: &mut Vec<u8>) -> Result<(), CorpusError> {
+        let (start, target) = (bytes.len(), bytes.len().max(CHUNK_BYTES) + (1 << 16));
+        bytes.resize(target, 0);
+        let read = loop {
+            match self.file.read(&mut bytes[start..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let read = read.map_err(|error| {
+            let place = self.offset + start as u64;
+            let reason =
+                format!("{error}, behind byte {place} of the text (line {} or later)", self.line + 1);
+            CorpusError::malformed(&self.input.path, Format::Jsonl, reason)
+        })?;
+        bytes.truncate(start + read);
+        self.at_end = read == 0;
+        Ok(())
+    }
+}
+
+impl Source for JsonlSource {
+    fn carried(&self) -> &[FieldRef] {
+        &self.carried
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        let end = loop {
+            if bytes.len() < CHUNK_BYTES && !self.at_end {
+                self.read_more(&mut bytes)?;
+            } else if self.at_end {
+                break bytes.len();
+            } else if let Some(newline) = memrchr(b'\n', &bytes) {
+                break newline + 1;
+            } else if bytes.len() > MAX_DOCUMENT_BYTES {
+                let reason =
+                    format!("line {} is longer than {MAX_DOCUMENT_BYTES} bytes; split it", self.line + 1);
+                return Err(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+            } else {
+                self.read_more(&mut bytes)?;
+            }
+        };
+        if end == 0 {
+            return Ok(None);
+        }
+        self.rest = bytes[end..].to_vec();
+        bytes.truncate(end);
+        let chunk = LineChunk { name: self.name.clone(), first_line: self.line, offset: self.offset, bytes };
+        self.line += memchr_iter(b'\n', &chunk.bytes).count() as u64;
+        self.offset += end as u64;
+        Ok(Some(Chunk(ChunkKind::Lines(chunk))))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
+        Ok(vec![self.file.finish()?])
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LineChunk {
+    name: Arc<str>,
+    first_line: u64,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl LineChunk {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn documents(self, options: &ReadOptions) -> DocumentBatch {
+        let mut batch = BatchBuilder::new(&self.name, options);
+        let mut offset = self.offset;
+        for (row, line) in (self.first_line..).zip(self.bytes.split_inclusive(|&b| b == b'\n')) {
+            let text = if row == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
+            if !text.trim_ascii().is_empty()
+                && let Err(reason) = batch.add(row, text)
+            {
+                batch.rejects.push(Reject { file: self.name.to_string(), row, offset: Some(offset), reason });
+            }
+            offset += line.len() as u64;
+        }
+        batch.finish()
+    }
+}
+
+struct BatchBuilder<'a> {
+    name: &'a str,
+    options: &'a ReadOptions,
+    doc_ids: StringBuilder,
+    text: LargeStringBuilder,
+    lengths: Vec<usize>,
+    ids: Vec<i32>,
+    carried: Vec<StringBuilder>,
+    rejects: Vec<Reject>,
+}
+
+impl<'a> BatchBuilder<'a> {
+    fn new(name: &'a str, options: &'a ReadOptions) -> Self {
+        Self {
+            name,
+            options,
+            doc_ids: StringBuilder::new(),
+            text: LargeStringBuilder::new(),
+            lengths: Vec::new(),
+            ids: Vec::new(),
+            carried: options.carry.iter().map(|_| StringBuilder::new()).collect(),
+            rejects: Vec::new(),
+        }
+    }
+
+    /// Appends one line's document, or says what is wrong with it and appends nothing.
+    fn add(&mut self, row: u64, line: &[u8]) -> Result<(), String> {
+        let text = std::str::from_utf8(line)
+            .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
+        let first_id = self.ids.len();
+        let result = self.add_text(row, text);
+        if result.is_err() {
+            self.ids.truncate(first_id);
+        }
+        result
+    }
+
+    fn add_text(&mut self, row: u64, line: &str) -> Result<(), String> {
+        let first_id = self.ids.len();
+        let seed = RowSeed { options: self.options, ids: &mut self.ids };
+        let mut json = serde_json::Deserializer::from_str(line);
+        let parsed = seed.deserialize(&mut json).and_then(|parsed| json.end().map(|()| parsed));
+        let parsed = parsed.map_err(|e| explain(&e))?;
+
+        let column = self.options.content.column();
+        let missing = || format!("no {column:?} in this line; its keys are {}", parsed.keys(line));
+        let text = match (&self.options.content, &parsed.content) {
+            (_, None) => return Err(missing()),
+            (Content::Text { .. }, Some(text)) => text.as_deref().unwrap_or_default(),
+            (Content::Ids { .. }, Some(_)) => "",
+        };
+        let doc_id = match (&self.options.id_column, parsed.id) {
+            (None, _) => None,
+            (Some(name), None) => return Err(format!("no {name:?} for the document's id in this line")),
+            (Some(name), Some(raw)) => Some(scalar(raw).ok_or_else(|| {
+                format!("the document's id ({name:?}) is {}, not a string or an integer", shorten(raw.get()))
+            })?),
+        };
+        // Nothing fails from here on.
+        match doc_id {
+            Some(id) => self.doc_ids.append_value(id),
+            None => {
+                use fmt::Write;
+                let _ = write!(self.doc_ids, "{}:{row}", self.name);
+                self.doc_ids.append_value("");
+            }
+        }
+        match self.options.content {
+            Content::Text { .. } => self.text.append_value(text),
+            Content::Ids { .. } => self.lengths.push(self.ids.len() - first_id),
+        }
+        for ((builder, name), raw) in self.carried.iter_mut().zip(&self.options.carry).zip(parsed.carried) {
+            match raw {
+                _ if name == column => builder.append_value(text),
+                Some(raw) if raw.get() == "null" => builder.append_null(),
+                Some(raw) => {
+                    builder.append_value(serde_json::from_str(raw.get()).unwrap_or(Cow::Borrowed(raw.get())));
+                }
+                None => builder.append_null(),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> DocumentBatch {
+        let content = match self.options.content {
+            Content::Text { .. } => BatchContent::Text(self.text.finish()),
+            Content::Ids { .. } => {
+                BatchContent::Ids { offsets: OffsetBuffer::from_lengths(self.lengths), ids: self.ids.into() }
+            }
+        };
+        let carried = self.carried.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
+        DocumentBatch { doc_ids: self.doc_ids.finish(), content, carried, rejects: self.rejects }
+    }
+}
+
+/// A string's contents or an integer's digits.
+fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => Some(text),
+        Err(_) => raw.get().parse::<i128>().is_ok().then_some(Cow::Borrowed(raw.get())),
+    }
+}
+
+fn shorten(json: &str) -> String {
+    let mut short: String = json.chars().take(40).collect();
+    if short.len() < json.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// serde's message, with the column in the line instead of "line 1".
+fn explain(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    format!("{message}, at byte {} of the line", error.column())
+}
+
+/// What was wanted of one line.
+struct Row<'de> {
+    /// `Some(Some(text))` for text, `Some(None)` for ids (which went into the batch), `None` if missing.
+    content: Option<Option<Cow<'de, str>>>,
+    id: Option<&'de RawValue>,
+    carried: Vec<Option<&'de RawValue>>,
+}
+
+impl Row<'_> {
+    /// The keys of a line, for an error message.
+    fn keys(&self, line: &str) -> String {
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(line).unwrap_or_default();
+        let names: Vec<_> = object.keys().take(20).map(|key| format!("{key:?}")).collect();
+        if names.is_empty() { "none".into() } else { names.join(", ") }
+    }
+}
+
+struct RowSeed<'a> {
+    options: &'a ReadOptions,
+    ids: &'a mut Vec<i32>,
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = Row<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    type Value = Row<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let options = self.options;
+        let mut row = Row { content: None, id: None, carried: vec![None; options.carry.len()] };
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let key: &str = &key;
+            if key == options.content.column() {
+                if row.content.is_some() {
+                    return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                }
+                row.content = Some(match options.content {
+                    Content::Text { .. } => Some(map.next_value_seed(TextSeed(key))?),
+                    Content::Ids { .. } => {
+                        map.next_value_seed(IdsSeed { key, options, ids: &mut *self.ids })?;
+                        None
+                    }
+                });
+                continue;
+            }
+            let is_id = options.id_column.as_deref() == Some(key);
+            let carried = options.carry.iter().position(|name| name == key);
+            if !is_id && carried.is_none() {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value::<&'de RawValue>()?;
+            let twice = is_id && row.id.is_some() || carried.is_some_and(|i| row.carried[i].is_some());
+            if twice {
+                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+            }
+            if is_id {
+                row.id = Some(value);
+            }
+            if let Some(i) = carried {
+                row.carried[i] = Some(value);
+            }
+        }
+        Ok(row)
+    }
+}
+
+struct TextSeed<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextSeed<'_> {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a string in {:?}", self.0)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+struct IdsSeed<'a> {
+    key: &'a str,
+    options: &'a ReadOptions,
+    ids: &'a mut Vec<i32>,
+}
+
+impl<'de> DeserializeSeed<'de> for IdsSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IdsSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of token ids in {:?}", self.key)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let last = self.options.last_id();
+        let mut position = 0u64;
+        while let Some(id) = seq.next_element::<JsonId>()? {
+            match id {
+                JsonId::Id(id) if id <= last => self.ids.push(id as i32),
+                JsonId::Id(id) => {
+                    return Err(A::Error::custom(format!(
+                        "{}, at position {position}",
+                        self.options.id_fault(id)
+                    )));
+                }
+                JsonId::Outside(id) => {
+                    return Err(A::Error::custom(format!(
+                        "{}, at position {position}",
+                        self.options.id_fault(id)
+                    )));
+                }
+            }
+            position += 1;
+        }
+        Ok(())
+    }
+}
+
+/// An integer in a list of ids.
+enum JsonId {
+    Id(u32),
+    Outside(i128),
+}
+
+impl<'de> serde::Deserialize<'de> for JsonId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IdVisitor;
+        impl Visitor<'_> for IdVisitor {
+            type Value = JsonId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer token id")
+            }
+
+            fn visit_u64<E: Error>(self, id: u64) -> Result<JsonId, E> {
+                Ok(u32::try_from(id).map_or(JsonId::Outside(id.into()), JsonId::Id))
+            }
+
+            fn visit_i64<E: Error>(self, id: i64) -> Result<JsonId, E> {
+                Ok(JsonId::Outside(id.into()))
+            }
+        }
+        deserializer.deserialize_any(IdVisitor)
+    }
+}

@@ -1,0 +1,109 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Largest document in bytes of text; a longer line or file is refused before it fills the memory.
+pub const MAX_DOCUMENT_BYTES: usize = (1 << 31) - 1;
+
+/// Largest document in tokens.
+pub const MAX_DOCUMENT_TOKENS: usize = 1 << 29;
+
+/// How much of an input goes into one chunk, in bytes as they lie in the (decompressed) file.
+pub(crate) const CHUNK_BYTES: usize = 4 << 20;
+
+/// Which column holds the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Raw text.
+    Text {
+        /// Name of a string column.
+        column: String,
+    },
+    /// Token ids.
+    Ids {
+        /// Name of a column of integer lists.
+        column: String,
+    },
+}
+
+impl Content {
+    /// Name of the column.
+    #[must_use]
+    pub fn column(&self) -> &str {
+        match self {
+            Self::Text { column } | Self::Ids { column } => column,
+        }
+    }
+}
+
+/// Integer type of the ids in a headerless memmap, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum IdType {
+    Uint8,
+    Int8,
+    Uint16,
+    Int16,
+    Uint32,
+    Int32,
+    Uint64,
+    Int64,
+}
+
+impl IdType {
+    /// Bytes of one id.
+    #[must_use]
+    pub fn width(self) -> usize {
+        match self {
+            Self::Uint8 | Self::Int8 => 1,
+            Self::Uint16 | Self::Int16 => 2,
+            Self::Uint32 | Self::Int32 => 4,
+            Self::Uint64 | Self::Int64 => 8,
+        }
+    }
+}
+
+/// What to read from the inputs.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Which column holds the documents. Memmaps hold ids in any case.
+    pub content: Content,
+    /// Column with the documents' own ids; without it a document is called `name:row`.
+    pub id_column: Option<String>,
+    /// Columns to bring along.
+    pub carry: Vec<String>,
+    /// Id type of `olmo` and `datatrove` memmaps; `None` takes the type that the sizes tell, else `uint16`.
+    pub id_type: Option<IdType>,
+    /// The id that ends a document in an `olmo` memmap without a sidecar.
+    pub eos_id: Option<u32>,
+    /// Ids must lie below this (the vocabulary's size); `None` lets any id that fits an `i32` pass.
+    pub vocab_size: Option<u32>,
+}
+
+impl ReadOptions {
+    /// Options with nothing but the content set.
+    #[must_use]
+    pub fn new(content: Content) -> Self {
+        Self { content, id_column: None, carry: Vec::new(), id_type: None, eos_id: None, vocab_size: None }
+    }
+
+    /// Largest id that may occur.
+    pub(crate) fn last_id(&self) -> u32 {
+        self.vocab_size.map_or(i32::MAX as u32, |size| size.saturating_sub(1).min(i32::MAX as u32))
+    }
+
+    /// Why `id` may not occur, for an error message.
+    pub(crate) fn id_fault(&self, id: impl std::fmt::Display + Into<i128> + Copy) -> String {
+        let value: i128 = id.into();
+        match self.vocab_size {
+            _ if value < 0 => format!("token id {id} is negative"),
+            _ if value > u32::MAX.into() => format!("token id {id} doesn't fit 32 bits"),
+            Some(size) if value >= size.into() => {
+                format!(
+                    "token id {id} is not in the tokenizer's vocabulary of {size}; is this the right tokenizer?"
+                )
+            }
+            _ => format!("token id {id} doesn't fit the shards' int32 column"),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Documents that lie one after another in a headerless file of token ids.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, Int64Array};
+use arrow::array::{StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array};
+use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
+
+use crate::batch::{Lists, RowContent, Rows};
+use crate::options::CHUNK_BYTES;
+use crate::{CorpusError, DocumentBatch, Format, IdType, MAX_DOCUMENT_TOKENS, ReadOptions};
+
+/// Most documents in one chunk, so that short documents don't make huge batches.
+pub(crate) const CHUNK_DOCUMENTS: usize = 1 << 16;
+
+/// Whole documents as they lie in the file.
+pub(crate) struct PackedChunk {
+    pub(crate) name: Arc<str>,
+    /// Row of the first document.
+    pub(crate) first: u64,
+    pub(crate) id_type: IdType,
+    /// Ids in the file's type.
+    pub(crate) bytes: Buffer,
+    pub(crate) cuts: Cuts,
+    pub(crate) doc_ids: Option<StringArray>,
+    pub(crate) carried: Vec<ArrayRef>,
+}
+
+/// Where documents end.
+pub(crate) enum Cuts {
+    /// Tokens in each document.
+    Lengths(Vec<usize>),
+    /// Behind each of these ids, and at the end of the chunk.
+    Eos(u32),
+}
+
+impl std::fmt::Debug for PackedChunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes of {} from document {}", self.bytes.len(), self.name, self.first)
+    }
+}
+
+impl PackedChunk {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn documents(self, options: &ReadOptions) -> DocumentBatch {
+        let values = as_array(self.bytes, self.id_type);
+        let offsets = match self.cuts {
+            Cuts::Lengths(lengths) => OffsetBuffer::from_lengths(lengths),
+            Cuts::Eos(eos) => cut_at_eos(&values, eos),
+        };
+        let content = RowContent::Lists(Lists { values, offsets, nulls: None });
+        let rows = Rows {
+            name: self.name,
+            first: self.first,
+            doc_ids: self.doc_ids,
+            content,
+            carried: self.carried,
+        };
+        rows.into_batch(options)
+    }
+}
+
+/// Reads `tokens` ids from a file's current place.
+pub(crate) fn read_ids(file: &mut impl Read, tokens: usize, id_type: IdType) -> io::Result<Buffer> {
+    let mut bytes = MutableBuffer::from_len_zeroed(tokens * id_type.width());
+    file.read_exact(bytes.as_slice_mut())?;
+    Ok(bytes.into())
+}
+
+fn as_array(bytes: Buffer, id_type: IdType) -> ArrayRef {
+    macro_rules! array {
+        ($array:ty) => {{
+            let len = bytes.len() / id_type.width();
+            Arc::new(<$array>::new(ScalarBuffer::new(bytes, 0, len), None))
+        }};
+    }
+    match id_type {
+        IdType::Uint8 => array!(UInt8Array),
+        IdType::Int8 => array!(Int8Array),
+        IdType::Uint16 => array!(UInt16Array),
+        IdType::Int16 => array!(Int16Array),
+        IdType::Uint32 => array!(UInt32Array),
+        IdType::Int32 => array!(Int32Array),
+        IdType::Uint64 => array!(UInt64Array),
+        IdType::Int64 => array!(Int64Array),
+    }
+}
+
+/// The id as it lies in the file; `None` if the type can't hold it.
+pub(crate) fn encode_id(id: u32, id_type: IdType) -> Option<Vec<u8>> {
+    let fits = match id_type {
+        IdType::Uint8 => u8::try_from(id).is_ok(),
+        IdType::Int8 => i8::try_from(id).is_ok(),
+        IdType::Uint16 => u16::try_from(id).is_ok(),
+        IdType::Int16 => i16::try_from(id).is_ok(),
+        IdType::Int32 => i32::try_from(id).is_ok(),
+        IdType::Uint32 | IdType::Uint64 | IdType::Int64 => true,
+    };
+    fits.then(|| u64::from(id).to_le_bytes()[..id_type.width()].to_vec())
+}
+
+/// Cuts behind each `eos`. `values` must be unsliced, as [`as_array`] makes them.
+fn cut_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
+    fn ends<T: bytemuck::Pod + PartialEq>(bytes: &[u8], eos: T, offsets: &mut Vec<i64>) {
+        let ids: &[T] = bytemuck::cast_slice(bytes);
+        offsets.extend(ids.iter().enumerate().filter(|&(_, id)| *id == eos).map(|(i, _)| i as i64 + 1));
+    }
+    let data = values.to_data();
+    let bytes = data.buffers()[0].as_slice();
+    let mut offsets = vec![0];
+    // The source checked that the type holds the id.
+    match values.data_type().primitive_width() {
+        Some(1) => ends(bytes, eos as u8, &mut offsets),
+        Some(2) => ends(bytes, eos as u16, &mut offsets),
+        Some(4) => ends(bytes, eos, &mut offsets),
+        _ => ends(bytes, u64::from(eos), &mut offsets),
+    }
+    let end = values.len() as i64;
+    if offsets.last().is_some_and(|&last| last < end) {
+        offsets.push(end);
+    }
+    OffsetBuffer::new(offsets.into())
+}
+
+/// Groups documents of the given lengths, in tokens, into one chunk: stops before [`CHUNK_BYTES`] are
+/// exceeded, but takes one document at least.
+pub(crate) struct ChunkPlan {
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) tokens: usize,
+    width: usize,
+}
+
+impl ChunkPlan {
+    pub(crate) fn new(id_type: IdType) -> Self {
+        Self { lengths: Vec::new(), tokens: 0, width: id_type.width() }
+    }
+
+    /// Whether a document of this length still belongs into the chunk.
+    pub(crate) fn takes(&self, length: usize) -> bool {
+        let full = self.lengths.len() >= CHUNK_DOCUMENTS || (self.tokens + length) * self.width > CHUNK_BYTES;
+        self.lengths.is_empty() || !full
+    }
+
+    pub(crate) fn push(&mut self, length: usize) {
+        self.lengths.push(length);
+        self.tokens += length;
+    }
+}
+
+/// A document's length in tokens, from the file's claim.
+pub(crate) fn checked_length(
+    path: &Path,
+    format: Format,
+    row: u64,
+    start: u64,
+    end: u64,
+) -> Result<usize, CorpusError> {
+    let fault = |reason| CorpusError::malformed(path, format, reason);
+    let Some(length) = end.checked_sub(start) else {
+        return Err(fault(format!("document {row} ends at token {end}, before its start at {start}")));
+    };
+    match usize::try_from(length) {
+        Ok(length) if length <= MAX_DOCUMENT_TOKENS => Ok(length),
+        _ => Err(fault(format!(
+            "document {row} has {length} tokens, more than {MAX_DOCUMENT_TOKENS}; is the id type right?"
+        ))),
+    }
+}
+
+/// Size of an already opened memmap in whole ids.
+pub(crate) fn whole_ids(path: &Path, format: Format, size: u64, id_type: IdType) -> Result<u64, CorpusError> {
+    let width = id_type.width() as u64;
+    if !size.is_multiple_of(width) {
+        let reason = format!("{size} bytes are no whole number of {width}-byte ids; is --ids-dtype right?");
+        return Err(CorpusError::malformed(path, format, reason));
+    }
+    Ok(size / width)
+}
+
+/// Reads `len` bytes at `offset`.
+pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
+    #[cfg(not(unix))]
+    {
+        use std::io::{Seek, SeekFrom};
+        let mut file = file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(buffer)
+    }
+}

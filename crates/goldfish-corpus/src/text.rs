@@ -1,0 +1,95 @@
+//! One document a file.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use arrow::array::LargeStringArray;
+use arrow::datatypes::FieldRef;
+
+use crate::batch::default_ids;
+use crate::file::Decompressed;
+use crate::source::{Chunk, ChunkKind, Source};
+use crate::{
+    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, MAX_DOCUMENT_BYTES,
+    ReadOptions, Reject,
+};
+
+pub(crate) struct TextSource {
+    input: Input,
+    file: Decompressed,
+    done: bool,
+}
+
+impl TextSource {
+    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+        let refuse = |reason: &str| CorpusError::Options { path: input.path.clone(), reason: reason.into() };
+        if matches!(options.content, Content::Ids { .. }) {
+            return Err(refuse("a text file holds no token ids; give a --tokenizer and no --ids-column"));
+        }
+        if options.id_column.is_some() || !options.carry.is_empty() {
+            return Err(refuse("a text file has no columns; leave out --id-column and --carry"));
+        }
+        Ok(Self { input: input.clone(), file: Decompressed::open(&input.path, input.format)?, done: false })
+    }
+}
+
+impl Source for TextSource {
+    fn carried(&self) -> &[FieldRef] {
+        &[]
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+        if std::mem::replace(&mut self.done, true) {
+            return Ok(None);
+        }
+        let fault = |reason: String| CorpusError::malformed(&self.input.path, Format::Text, reason);
+        let mut bytes = Vec::new();
+        (&mut self.file)
+            .take(MAX_DOCUMENT_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| fault(format!("{e}, after {} bytes of text", bytes.len())))?;
+        if bytes.len() > MAX_DOCUMENT_BYTES {
+            return Err(fault(format!("the document is longer than {MAX_DOCUMENT_BYTES} bytes; split it")));
+        }
+        let name = self.input.name.as_str().into();
+        Ok(Some(Chunk(ChunkKind::Text(TextChunk { name, bytes }))))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
+        Ok(vec![self.file.finish()?])
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TextChunk {
+    name: Arc<str>,
+    bytes: Vec<u8>,
+}
+
+impl TextChunk {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn documents(self) -> DocumentBatch {
+        let bytes = self.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.bytes);
+        let (text, rejects) = match std::str::from_utf8(bytes) {
+            Ok(text) => (vec![text], Vec::new()),
+            Err(error) => {
+                let reject = Reject {
+                    file: self.name.to_string(),
+                    row: 0,
+                    offset: Some((error.valid_up_to() + self.bytes.len() - bytes.len()) as u64),
+                    reason: "not UTF-8".into(),
+                };
+                (Vec::new(), vec![reject])
+            }
+        };
+        DocumentBatch {
+            doc_ids: default_ids(&self.name, 0..text.len() as u64),
+            content: BatchContent::Text(LargeStringArray::from(text)),
+            carried: Vec::new(),
+            rejects,
+        }
+    }
+}
