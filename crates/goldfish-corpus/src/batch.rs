@@ -28,6 +28,8 @@ pub struct Reject {
 /// Consecutive documents of one input.
 #[derive(Debug)]
 pub struct DocumentBatch {
+    /// Row in the input of each document, from 0.
+    pub rows: Vec<u64>,
     /// One id a document.
     pub doc_ids: StringArray,
     /// The documents.
@@ -128,12 +130,11 @@ impl Rows {
             },
             (RowContent::Lists(_), None) => unreachable!("lists were converted above"),
         };
+        let kept = (0..rows).filter(|row| !faults.contains_key(row));
+        let rows: Vec<u64> = kept.map(|row| self.first + row as u64).collect();
         let doc_ids = match self.doc_ids {
             Some(ids) => keep_rows(Arc::new(ids), keep.as_ref()).as_string().clone(),
-            None => {
-                let kept = (0..rows).filter(|row| !faults.contains_key(row));
-                default_ids(&self.name, kept.map(|row| self.first + row as u64))
-            }
+            None => default_ids(&self.name, &rows),
         };
         let carried = self.carried.into_iter().map(|array| keep_rows(array, keep.as_ref())).collect();
         let rejects = faults
@@ -145,7 +146,7 @@ impl Rows {
                 reason,
             })
             .collect();
-        DocumentBatch { doc_ids, content, carried, rejects }
+        DocumentBatch { rows, doc_ids, content, carried, rejects }
     }
 }
 
@@ -230,7 +231,7 @@ fn null_rows(nulls: Option<&NullBuffer>) -> impl Iterator<Item = usize> {
 }
 
 /// `name:row` for each row.
-pub(crate) fn default_ids(name: &str, rows: impl Iterator<Item = u64>) -> StringArray {
+pub(crate) fn default_ids(name: &str, rows: &[u64]) -> StringArray {
     let mut ids = StringBuilder::new();
     for row in rows {
         // Writing into a builder can't fail; the empty value closes what was written.

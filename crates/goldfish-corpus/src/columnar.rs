@@ -36,6 +36,8 @@ pub(crate) struct ColumnarSource {
     columns: Columns,
     current: Option<Prepared>,
     row: u64,
+    /// Mean size of a row in the file, 0 where the file doesn't tell how many it has.
+    bytes_a_row: u64,
 }
 
 impl ColumnarSource {
@@ -64,7 +66,8 @@ impl ColumnarSource {
             .with_batch_size(batch_size.clamp(1, 1 << 16) as usize)
             .build()
             .map_err(|e| fault(&e))?;
-        Ok(Self::new(input, digest, Box::new(reader), columns))
+        let bytes_a_row = digest.size() / (rows as u64).max(1);
+        Ok(Self { bytes_a_row, ..Self::new(input, digest, Box::new(reader), columns) })
     }
 
     pub(crate) fn open_arrow(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
@@ -97,7 +100,7 @@ impl ColumnarSource {
 
     fn new(input: &Input, digest: HashingFile, batches: Batches, columns: Columns) -> Self {
         let name = input.name.as_str().into();
-        Self { input: input.clone(), name, digest, batches, columns, current: None, row: 0 }
+        Self { input: input.clone(), name, digest, batches, columns, current: None, row: 0, bytes_a_row: 0 }
     }
 
     fn fault(&self, reason: &dyn ToString) -> CorpusError {
@@ -144,6 +147,10 @@ impl Source for ColumnarSource {
         let first = self.row;
         self.row += chunk.rows as u64;
         Ok(Some(Chunk(ChunkKind::Columns(ColumnChunk { name: self.name.clone(), first, prepared: chunk }))))
+    }
+
+    fn position(&self) -> u64 {
+        self.bytes_a_row.saturating_mul(self.row).min(self.digest.size())
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {

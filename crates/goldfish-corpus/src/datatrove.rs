@@ -135,6 +135,10 @@ impl Source for DatatroveSource {
         }))))
     }
 
+    fn position(&self) -> u64 {
+        self.ids.position()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         Ok(vec![self.ids.finish()?, self.index.into_inner().finish()?])
     }

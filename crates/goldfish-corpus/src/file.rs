@@ -28,6 +28,11 @@ impl HashingFile {
         self.size
     }
 
+    /// Bytes read so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.file.position()
+    }
+
     /// Hashes what was not read, and checks that the file is still the one that was opened.
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
         let Self { path, file, size, modified } = self;
@@ -89,6 +94,15 @@ impl Decompressed {
             )),
             _ => Self::Plain(file),
         })
+    }
+
+    /// Bytes of the file read so far, before decompression.
+    pub(crate) fn position(&self) -> u64 {
+        match self {
+            Self::Plain(file) => file.position(),
+            Self::Gzip(decoder) => decoder.get_ref().get_ref().position(),
+            Self::Zstd(decoder) => decoder.get_ref().get_ref().position(),
+        }
     }
 
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {

@@ -89,6 +89,25 @@ pub struct Input {
     pub format: Format,
 }
 
+impl Input {
+    /// The files that belong to it and are there, each with the ending of its name, in the order of
+    /// [`Source::finish`](crate::Source::finish).
+    #[must_use]
+    pub fn companions(&self) -> Vec<(&'static str, PathBuf)> {
+        let (ending, path) = match self.format {
+            Format::Megatron => (".idx", self.path.with_extension("idx")),
+            Format::Olmo => (".csv.gz", self.path.with_extension("csv.gz")),
+            Format::Datatrove => {
+                let mut name = self.path.clone().into_os_string();
+                name.push(".index");
+                (".index", PathBuf::from(name))
+            }
+            Format::Jsonl | Format::Text | Format::Parquet | Format::Arrow => return Vec::new(),
+        };
+        if path.exists() { vec![(ending, path)] } else { Vec::new() }
+    }
+}
+
 /// The inputs of a run, in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {

@@ -102,6 +102,10 @@ impl Source for JsonlSource {
         Ok(Some(Chunk(ChunkKind::Lines(chunk))))
     }
 
+    fn position(&self) -> u64 {
+        self.file.position()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         Ok(vec![self.file.finish()?])
     }
@@ -139,6 +143,7 @@ impl LineChunk {
 struct BatchBuilder<'a> {
     name: &'a str,
     options: &'a ReadOptions,
+    rows: Vec<u64>,
     doc_ids: StringBuilder,
     text: LargeStringBuilder,
     lengths: Vec<usize>,
@@ -152,6 +157,7 @@ impl<'a> BatchBuilder<'a> {
         Self {
             name,
             options,
+            rows: Vec::new(),
             doc_ids: StringBuilder::new(),
             text: LargeStringBuilder::new(),
             lengths: Vec::new(),
@@ -195,6 +201,7 @@ impl<'a> BatchBuilder<'a> {
             })?),
         };
         // Nothing fails from here on.
+        self.rows.push(row);
         match doc_id {
             Some(id) => self.doc_ids.append_value(id),
             None => {
@@ -228,7 +235,13 @@ impl<'a> BatchBuilder<'a> {
             }
         };
         let carried = self.carried.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
-        DocumentBatch { doc_ids: self.doc_ids.finish(), content, carried, rejects: self.rejects }
+        DocumentBatch {
+            rows: self.rows,
+            doc_ids: self.doc_ids.finish(),
+            content,
+            carried,
+            rejects: self.rejects,
+        }
     }
 }
 

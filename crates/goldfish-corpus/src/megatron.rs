@@ -66,8 +66,7 @@ impl MegatronSource {
         if let Some(wanted) = options.id_type
             && wanted != id_type
         {
-            let reason =
-                format!("the index says that ids are {id_type:?}; leave out --ids-dtype").to_lowercase();
+            let reason = format!("the index says that ids are {}; leave out --ids-dtype", id_type.name());
             return Err(CorpusError::Options { path: input.path.clone(), reason });
         }
         let (bin, _) = open_regular(&input.path)?;
@@ -169,6 +168,10 @@ impl Source for MegatronSource {
             doc_ids: None,
             carried: Vec::new(),
         }))))
+    }
+
+    fn position(&self) -> u64 {
+        self.covered
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {

@@ -186,6 +186,10 @@ impl Source for OlmoSource {
         Ok(chunk.map(|chunk| Chunk(ChunkKind::Packed(chunk))))
     }
 
+    fn position(&self) -> u64 {
+        self.ids.position()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         let mut digests = vec![self.ids.finish()?];
         if let Documents::Sidecar(sidecar) = self.documents {

@@ -51,6 +51,21 @@ pub enum IdType {
 }
 
 impl IdType {
+    /// The name in messages, manifests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uint8 => "uint8",
+            Self::Int8 => "int8",
+            Self::Uint16 => "uint16",
+            Self::Int16 => "int16",
+            Self::Uint32 => "uint32",
+            Self::Int32 => "int32",
+            Self::Uint64 => "uint64",
+            Self::Int64 => "int64",
+        }
+    }
+
     /// Bytes of one id.
     #[must_use]
     pub fn width(self) -> usize {

@@ -18,6 +18,9 @@ pub trait Source: Send {
     /// If the file can't be read or is not well-formed; the rest of it is out of reach then.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError>;
 
+    /// Bytes of the main file that lie behind the last chunk: an estimate, for progress bars.
+    fn position(&self) -> u64;
+
     /// Size and hash of the input's files, the main one first; reads what was not read yet.
     ///
     /// # Errors

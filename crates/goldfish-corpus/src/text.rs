@@ -55,6 +55,10 @@ impl Source for TextSource {
         Ok(Some(Chunk(ChunkKind::Text(TextChunk { name, bytes }))))
     }
 
+    fn position(&self) -> u64 {
+        self.file.position()
+    }
+
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         Ok(vec![self.file.finish()?])
     }
@@ -85,8 +89,10 @@ impl TextChunk {
                 (Vec::new(), vec![reject])
             }
         };
+        let rows = vec![0; text.len()];
         DocumentBatch {
-            doc_ids: default_ids(&self.name, 0..text.len() as u64),
+            doc_ids: default_ids(&self.name, &rows),
+            rows,
             content: BatchContent::Text(LargeStringArray::from(text)),
             carried: Vec::new(),
             rejects,

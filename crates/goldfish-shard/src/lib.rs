@@ -1,1 +1,28 @@
-//! shard
+//! Shards: token ids with their loss masks in Arrow files, a manifest beside them.
+//!
+//! A shard folder holds `data-00000-of-000NN.arrow` (or `.parquet`), `manifest.json`, and for the default
+//! format the two small files with which Hugging Face `datasets.load_from_disk` maps the folder into memory.
+//! [`ShardWriter`] writes one, [`ShardReader`] reads it back, [`verify`] checks it against its manifest.
+//!
+//! Everything is written under a hidden staging folder first and moved to its final name when the whole set
+//! is complete; the manifest comes last, so that a folder with a manifest is a complete one.
+
+mod error;
+mod folder;
+mod hf;
+mod manifest;
+mod reader;
+mod schema;
+mod verify;
+mod writer;
+
+pub use error::ShardError;
+pub use folder::{PreparedFolder, prepare_folder};
+pub use manifest::{
+    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, Manifest, OutputEntry, REJECTS_NAME,
+    RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
+};
+pub use reader::{ShardBatch, ShardReader};
+pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
+pub use verify::{Fault, RowCheck, verify};
+pub use writer::{ShardWriter, WriterOptions};

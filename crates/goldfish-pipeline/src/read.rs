@@ -1,0 +1,207 @@
+//! The reading thread: inputs in order, cut into work items.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use goldfish_corpus::{Chunk, CorpusError, FileDigest, Input, Reject, Source, digest_file, open};
+use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
+use rayon::ThreadPool;
+
+use crate::PipelineError;
+use crate::job::{MaskJob, OnError};
+use crate::work::{Work, WorkResult, process};
+
+/// Work items are filled up to about this many bytes of input.
+const WORK_BYTES: usize = 4 << 20;
+
+/// What the writer receives for each work item, in order.
+pub(crate) enum Message {
+    /// The result of a work item, once its worker is done.
+    Result(Receiver<Result<WorkResult, PipelineError>>),
+    /// The run can't go on.
+    Failed(PipelineError),
+}
+
+/// Part of a work item.
+pub(crate) enum Part {
+    /// Documents of the input with this index.
+    Chunk(usize, Chunk),
+    /// The rest of the input can't be read.
+    Broken(Reject),
+    /// The input was read to its end (or as far as it goes).
+    End(InputEntry),
+}
+
+pub(crate) struct Reading<'a> {
+    job: &'a Arc<MaskJob>,
+    shared: Arc<crate::work::Shared>,
+    pool: &'a ThreadPool,
+    sender: SyncSender<Message>,
+    schema: Option<Arc<ShardSchema>>,
+    parts: Vec<Part>,
+    bytes: usize,
+    /// Bytes of the inputs before the current one.
+    position: u64,
+}
+
+/// The writer hung up: it has an error of its own to report.
+struct HungUp;
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(
+        job: &'a Arc<MaskJob>,
+        shared: Arc<crate::work::Shared>,
+        pool: &'a ThreadPool,
+        sender: SyncSender<Message>,
+    ) -> Self {
+        Self { job, shared, pool, sender, schema: None, parts: Vec::new(), bytes: 0, position: 0 }
+    }
+
+    /// Reads all inputs. An error goes to the writer, in its place among the results.
+    pub(crate) fn run(mut self) {
+        for index in 0..self.job.inputs.len() {
+            match self.read_input(index) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    // What was read before the fault comes first, so that the first fault is the one reported.
+                    if self.send_work().is_ok() {
+                        let _ = self.sender.send(Message::Failed(error));
+                    }
+                    return;
+                }
+                Err(HungUp) => return,
+            }
+        }
+        let _ = self.send_work();
+    }
+
+    fn read_input(&mut self, index: usize) -> Result<Result<(), PipelineError>, HungUp> {
+        let job = self.job;
+        let input = &job.inputs[index];
+        let mut source = match open(input, &job.read) {
+            Ok(source) => source,
+            Err(error) => return Ok(self.broken(input, None, 0, error)),
+        };
+        if let Err(error) = self.check_schema(input, source.as_ref()) {
+            return Ok(Err(error));
+        }
+        let mut chunks = 0;
+        loop {
+            match source.next_chunk() {
+                Ok(Some(chunk)) => {
+                    chunks += 1;
+                    self.bytes += chunk.bytes();
+                    self.parts.push(Part::Chunk(index, chunk));
+                    if self.bytes >= WORK_BYTES {
+                        let position = self.position + source.position();
+                        self.shared.progress.lock(|progress| progress.bytes_read = position);
+                        self.send_work()?;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Ok(self.broken(input, Some(source), chunks, error)),
+            }
+        }
+        let digests = match source.finish() {
+            Ok(digests) => digests,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        self.end(input, digests, false);
+        Ok(Ok(()))
+    }
+
+    /// The rest of an input can't be read: stop, or count it as one rejected row and go on.
+    fn broken(
+        &mut self,
+        input: &Input,
+        source: Option<Box<dyn Source>>,
+        chunks: u64,
+        error: CorpusError,
+    ) -> Result<(), PipelineError> {
+        if self.job.on_error == OnError::Fail || !error.is_contents() {
+            return Err(error.into());
+        }
+        let digests = match source {
+            Some(source) => source.finish()?,
+            None => {
+                let companions = input.companions();
+                let paths = std::iter::once(&input.path).chain(companions.iter().map(|(_, path)| path));
+                paths.map(|path| digest_file(path)).collect::<Result<_, _>>()?
+            }
+        };
+        let place = if chunks == 0 { "nothing of it was read" } else { "the rest was left out" };
+        let (file, row) = (input.name.clone(), BROKEN_ROW);
+        let reject = Reject { file, row, offset: None, reason: format!("{error} ({place})") };
+        self.parts.push(Part::Broken(reject));
+        self.end(input, digests, true);
+        Ok(())
+    }
+
+    fn end(&mut self, input: &Input, digests: Vec<FileDigest>, broken: bool) {
+        let mut digests = digests.into_iter();
+        let main = digests.next().unwrap_or_else(|| FileDigest::of(&[]));
+        let companions = input.companions().into_iter().zip(digests);
+        let companions =
+            companions.map(|((suffix, _), digest)| CompanionEntry { suffix: suffix.into(), digest });
+        self.position += main.size;
+        self.parts.push(Part::End(InputEntry {
+            name: input.name.clone(),
+            format: input.format.name().to_owned(),
+            size: main.size,
+            hash: main.hash,
+            companions: companions.collect(),
+            documents: 0,
+            rejected: 0,
+            broken,
+        }));
+    }
+
+    /// The first input sets the carried columns; the others must have the same.
+    fn check_schema(&mut self, input: &Input, source: &dyn Source) -> Result<(), PipelineError> {
+        let schema = ShardSchema::new(&self.job.columns, source.carried());
+        match &self.schema {
+            None => self.schema = Some(Arc::new(schema)),
+            Some(first) if first.arrow() == schema.arrow() => {}
+            Some(first) => {
+                let describe = |schema: &ShardSchema| {
+                    let carried = schema.arrow().fields().iter().rev().take(self.job.read.carry.len()).rev();
+                    let names: Vec<_> =
+                        carried.map(|f| format!("{} ({})", f.name(), f.data_type())).collect();
+                    names.join(", ")
+                };
+                return Err(PipelineError::CarriedDiffer {
+                    file: input.name.clone(),
+                    found: describe(&schema),
+                    expected: describe(first),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the collected parts to a worker and its result's place to the writer.
+    fn send_work(&mut self) -> Result<(), HungUp> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let schema = match &self.schema {
+            Some(schema) => schema.clone(),
+            None => Arc::new(ShardSchema::new(&self.job.columns, &[])),
+        };
+        let work = Work { parts: std::mem::take(&mut self.parts), schema };
+        let (result, place) = sync_channel(1);
+        let shared = self.shared.clone();
+        // The queue's bound holds the reader back before more work is in memory than can be dealt with.
+        self.sender.send(Message::Result(place)).map_err(|_| HungUp)?;
+        self.pool.spawn_fifo(move || {
+            // A writer that hung up no longer wants the result.
+            let _ = result.send(process(&shared, work));
+        });
+        Ok(())
+    }
+}
+
+/// The row of a [`Reject`] that stands for the unreadable rest of a file: filled in by the writer with the
+/// row behind the last one that was read.
+pub(crate) const BROKEN_ROW: u64 = u64::MAX;

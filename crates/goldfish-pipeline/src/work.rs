@@ -1,0 +1,274 @@
+//! The workers: chunks to documents to tokens to masks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, RecordBatch, StringArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::{concat, filter};
+use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
+use goldfish_mask::{Masker, Scope, Span, document_key};
+use goldfish_shard::{InputEntry, ShardSchema};
+use goldfish_tokenize::EncodePath;
+
+use crate::PipelineError;
+use crate::job::{MaskJob, TokenizeOptions};
+use crate::read::Part;
+use crate::run::{Progress, TokenizedBytes};
+
+/// What all workers look at.
+pub(crate) struct Shared {
+    pub(crate) job: Arc<MaskJob>,
+    pub(crate) masker: Masker,
+    pub(crate) progress: SharedProgress,
+}
+
+/// Counters that the threads add to and the caller is shown.
+pub(crate) struct SharedProgress(Mutex<Progress>);
+
+impl SharedProgress {
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self(Mutex::new(progress))
+    }
+
+    pub(crate) fn lock<R>(&self, f: impl FnOnce(&mut Progress) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Consecutive parts of the inputs, and the columns they are written with.
+pub(crate) struct Work {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) schema: Arc<ShardSchema>,
+}
+
+/// What became of a work item.
+pub(crate) struct WorkResult {
+    pub(crate) documents: Tokens,
+    pub(crate) schema: Arc<ShardSchema>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) tokenized: TokenizedBytes,
+}
+
+/// What the writer has to note beside the documents, in order.
+pub(crate) enum Event {
+    /// Some documents of an input were delivered; `next_row` is the row behind the last one read.
+    Documents { count: u64, next_row: u64 },
+    /// A row was rejected.
+    Reject(Reject),
+    /// An input came to its end.
+    End(InputEntry),
+}
+
+/// Documents as tokens.
+pub(crate) struct Tokens {
+    pub(crate) doc_ids: StringArray,
+    /// Document ends, in tokens.
+    pub(crate) offsets: OffsetBuffer<i32>,
+    pub(crate) ids: ScalarBuffer<i32>,
+    /// Empty until it is decided.
+    pub(crate) mask: Vec<u8>,
+    pub(crate) carried: Vec<ArrayRef>,
+}
+
+impl Tokens {
+    pub(crate) fn len(&self) -> usize {
+        self.doc_ids.len()
+    }
+
+    /// Token positions of document `row`.
+    pub(crate) fn range(&self, row: usize) -> std::ops::Range<usize> {
+        self.offsets[row] as usize..self.offsets[row + 1] as usize
+    }
+
+    /// All ids, unsigned: sources let none below 0 pass.
+    pub(crate) fn unsigned(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.ids)
+    }
+
+    pub(crate) fn into_record_batch(
+        self,
+        schema: &ShardSchema,
+    ) -> Result<RecordBatch, arrow::error::ArrowError> {
+        schema.batch(self.doc_ids, self.offsets, self.ids, self.mask.into(), self.carried)
+    }
+}
+
+/// Parses, tokenizes and (in scope `document`) masks. A panic on the way becomes an error.
+pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
+    let name = work.parts.iter().find_map(|part| match part {
+        Part::Chunk(index, _) => Some(shared.job.inputs[*index].name.clone()),
+        Part::Broken(_) | Part::End(_) => None,
+    });
+    catch_unwind(AssertUnwindSafe(|| process_parts(shared, work))).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or("a panic".into());
+        Err(PipelineError::Panicked { file: name.unwrap_or_default(), message })
+    })
+}
+
+fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
+    let mut pieces = Vec::new();
+    let mut events = Vec::new();
+    let mut tokenized = TokenizedBytes::default();
+    for part in work.parts {
+        match part {
+            Part::Chunk(index, chunk) => {
+                let file = &shared.job.inputs[index].name;
+                pieces.push(read_chunk(shared, file, chunk, &mut events, &mut tokenized)?);
+            }
+            Part::Broken(reject) => events.push(Event::Reject(reject)),
+            Part::End(entry) => events.push(Event::End(entry)),
+        }
+    }
+    let file = || shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+    let mut documents = join(pieces).map_err(|source| PipelineError::Batch { file: file(), source })?;
+    if shared.job.scope == Scope::Document {
+        documents.mask = mask_documents(&shared.masker, &documents);
+    }
+    shared.progress.lock(|progress| {
+        progress.documents += documents.len() as u64;
+        progress.tokens += documents.ids.len() as u64;
+    });
+    Ok(WorkResult { documents, schema: work.schema, events, tokenized })
+}
+
+/// One chunk's documents as tokens, with the rejects of reading and of tokenizing among `events`.
+fn read_chunk(
+    shared: &Shared,
+    file: &str,
+    chunk: Chunk,
+    events: &mut Vec<Event>,
+    tokenized: &mut TokenizedBytes,
+) -> Result<Tokens, PipelineError> {
+    let batch = chunk.documents(&shared.job.read)?;
+    let DocumentBatch { rows, doc_ids, content, carried, mut rejects } = batch;
+    let next_row = rows.last().copied().into_iter().chain(rejects.iter().map(|reject| reject.row)).max();
+    let tokens = match (content, &shared.job.tokenize) {
+        (BatchContent::Ids { offsets, ids }, _) => {
+            let offsets = offsets.iter().map(|&end| end as i32).collect::<Vec<_>>();
+            Tokens { doc_ids, offsets: OffsetBuffer::new(offsets.into()), ids, mask: Vec::new(), carried }
+        }
+        (BatchContent::Text(text), Some(options)) => {
+            let encoded = encode(options, &text, tokenized);
+            let failed = encoded.failed.iter().map(|(index, reason)| Reject {
+                file: file.to_owned(),
+                row: rows[*index],
+                offset: None,
+                reason: reason.clone(),
+            });
+            rejects.extend(failed);
+            rejects.sort_by_key(|reject| reject.row);
+            encoded.with_columns(doc_ids, carried)
+        }
+        (BatchContent::Text(_), None) => {
+            return Err(PipelineError::Options(
+                "text needs a tokenizer: give --tokenizer tokenizer.json".into(),
+            ));
+        }
+    };
+    events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map_or(0, |row| row + 1) });
+    events.extend(rejects.into_iter().map(Event::Reject));
+    Ok(tokens)
+}
+
+/// Ids of consecutive texts.
+struct Encoded {
+    ids: Vec<u32>,
+    /// Ends of the documents that were encoded, in tokens.
+    offsets: Vec<i32>,
+    /// Index and reason of those that were not.
+    failed: Vec<(usize, String)>,
+    texts: usize,
+}
+
+fn encode(options: &TokenizeOptions, text: &LargeStringArray, tokenized: &mut TokenizedBytes) -> Encoded {
+    // English text has about four bytes a token.
+    let mut ids = Vec::with_capacity(text.value_data().len() / 4);
+    let mut offsets = vec![0];
+    let mut failed = Vec::new();
+    for index in 0..text.len() {
+        let text = text.value(index);
+        let start = ids.len();
+        ids.extend(options.prepend_bos);
+        let encoded = options.tokenizer.encode_into(text, &mut ids);
+        ids.extend(options.append_eos);
+        let tokens = ids.len() - start;
+        let fault = match encoded {
+            Ok(_) if tokens > MAX_DOCUMENT_TOKENS => {
+                Some(format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}"))
+            }
+            Ok(EncodePath::Fast) => {
+                tokenized.fast += text.len() as u64;
+                None
+            }
+            Ok(EncodePath::Exact) => {
+                tokenized.exact += text.len() as u64;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        match fault {
+            None => offsets.push(ids.len() as i32),
+            Some(reason) => {
+                ids.truncate(start);
+                failed.push((index, reason));
+            }
+        }
+    }
+    Encoded { ids, offsets, failed, texts: text.len() }
+}
+
+impl Encoded {
+    fn with_columns(self, doc_ids: StringArray, carried: Vec<ArrayRef>) -> Tokens {
+        let (mut doc_ids, mut carried) = (doc_ids, carried);
+        if !self.failed.is_empty() {
+            let mut keep = vec![true; self.texts];
+            self.failed.iter().for_each(|(index, _)| keep[*index] = false);
+            let keep = BooleanArray::from(keep);
+            // All arrays have one value a text, which is all that `filter` asks for.
+            if let Ok(kept) = filter(&doc_ids, &keep) {
+                doc_ids = kept.as_string().clone();
+            }
+            carried = carried.into_iter().map(|array| filter(&array, &keep).unwrap_or(array)).collect();
+        }
+        let ids: Vec<i32> = bytemuck::allocation::cast_vec(self.ids);
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        Tokens { doc_ids, offsets, ids: ids.into(), mask: Vec::new(), carried }
+    }
+}
+
+/// Puts the documents of several chunks behind each other.
+fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
+    if pieces.len() == 1
+        && let Some(only) = pieces.pop()
+    {
+        return Ok(only);
+    }
+    let doc_ids: Vec<&dyn Array> = pieces.iter().map(|piece| &piece.doc_ids as &dyn Array).collect();
+    let doc_ids = match doc_ids.as_slice() {
+        [] => StringArray::from(Vec::<&str>::new()),
+        arrays => concat(arrays)?.as_string().clone(),
+    };
+    let columns = pieces.first().map_or(0, |piece| piece.carried.len());
+    let mut carried = Vec::with_capacity(columns);
+    for column in 0..columns {
+        let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| piece.carried[column].as_ref()).collect();
+        carried.push(concat(&arrays)?);
+    }
+    let lengths = pieces.iter().flat_map(|piece| piece.offsets.lengths());
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let ids: Vec<i32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
+    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask: Vec::new(), carried })
+}
+
+fn mask_documents(masker: &Masker, documents: &Tokens) -> Vec<u8> {
+    let ids = documents.unsigned();
+    let mut mask = vec![0; ids.len()];
+    for row in 0..documents.len() {
+        let range = documents.range(row);
+        let key = document_key(documents.doc_ids.value(row));
+        masker.decide(&Span::document(&ids[range.clone()]).with_key(key), &mut mask[range]);
+    }
+    mask
+}

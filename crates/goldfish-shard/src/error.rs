@@ -1,0 +1,87 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
+/// Why shards could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardError {
+    /// The operating system refused.
+    #[error("{}: {action} failed: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A shard can't be encoded or decoded.
+    #[error("{}: {source}", path.display())]
+    Arrow {
+        /// The shard.
+        path: PathBuf,
+        /// What the library said.
+        source: ArrowError,
+    },
+    /// A Parquet shard can't be encoded or decoded.
+    #[error("{}: {source}", path.display())]
+    Parquet {
+        /// The shard.
+        path: PathBuf,
+        /// What the library said.
+        source: ParquetError,
+    },
+    /// The output folder is in use.
+    #[error("{}: {reason}", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// What is there and what to do.
+        reason: String,
+    },
+    /// There is no manifest.
+    #[error(
+        "{}: no manifest.json there; is this the output folder of a finished `goldfish mask`?",
+        path.display()
+    )]
+    NoManifest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The manifest can't be used.
+    #[error("{}: {reason}", path.display())]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A shard doesn't have the columns of a shard.
+    #[error("{}: {reason}", path.display())]
+    BadShard {
+        /// The shard.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ShardError {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, action, source }
+    }
+
+    pub(crate) fn arrow(path: &Path) -> impl FnOnce(ArrowError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Arrow { path, source }
+    }
+
+    pub(crate) fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Parquet { path, source }
+    }
+}

@@ -1,0 +1,262 @@
+use std::path::Path;
+
+use goldfish_digest::FileDigest;
+use goldfish_mask::{RuleSpec, Scope};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ShardError;
+use crate::schema::{ExtraColumn, OutputFormat};
+
+/// Name of the manifest in its folder.
+pub const MANIFEST_NAME: &str = "manifest.json";
+
+/// Name of the list of rejected rows.
+pub const REJECTS_NAME: &str = "rejects.jsonl";
+
+/// Version of the shard format that this build writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest manifest that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// What a folder of shards holds and how it was made.
+///
+/// Nothing in it depends on time, host or number of threads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the shard format.
+    pub format_version: u32,
+    /// The program that wrote the shards.
+    pub tool: ToolEntry,
+    /// The mask rule with every parameter.
+    pub rule: RuleSpec,
+    /// Whether windows end at documents or at packed sequences.
+    pub scope: Scope,
+    /// Ids that the rule never drops, ascending.
+    pub exempt_ids: Vec<u32>,
+    /// The tokenizer, where raw text was tokenized or ids were checked against a vocabulary.
+    pub tokenizer: Option<TokenizerEntry>,
+    /// What was read from the inputs.
+    pub source: SourceEntry,
+    /// How the shards are written.
+    pub output: OutputEntry,
+    /// The inputs in the order in which they were read.
+    pub inputs: Vec<InputEntry>,
+    /// The shards in order.
+    pub shards: Vec<ShardEntry>,
+    /// Rows that became no documents, where there are any.
+    pub rejects: Option<RejectsEntry>,
+    /// Sums over everything.
+    pub totals: Totals,
+    /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
+    pub checksum: String,
+}
+
+/// A program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolEntry {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerEntry {
+    /// SHA-256 of its `tokenizer.json`, in hex.
+    pub sha256: String,
+    /// Number of ids, added tokens included.
+    pub vocab_size: u32,
+    /// The id put before each document, if any.
+    pub prepended_bos: Option<u32>,
+    /// The id put behind each document, if any.
+    pub appended_eos: Option<u32>,
+}
+
+/// What was read from the inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// `text` or `ids`.
+    pub content: String,
+    /// The column that held it.
+    pub column: String,
+    /// The column that held the documents' ids; without one a document is called `name:row`.
+    pub id_column: Option<String>,
+    /// Id type of headerless memmaps, where it was given.
+    pub ids_dtype: Option<String>,
+    /// The id that ends documents of headerless memmaps, where it was needed.
+    pub eos_id: Option<u32>,
+}
+
+/// How the shards are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputEntry {
+    /// File format.
+    pub format: OutputFormat,
+    /// Columns beyond `doc_id`, `input_ids` and `loss_mask`.
+    pub columns: Vec<ExtraColumn>,
+    /// Source columns brought along.
+    pub carry: Vec<String>,
+    /// A shard is closed before it exceeds this, in bytes.
+    pub shard_size: u64,
+}
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputEntry {
+    /// Its path below the folder that all inputs share.
+    pub name: String,
+    /// Its format.
+    pub format: String,
+    /// Bytes in the file.
+    pub size: u64,
+    /// `xxh3_128:` and 32 hex digits over the file.
+    pub hash: String,
+    /// Files that belong to it: an index or a sidecar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<CompanionEntry>,
+    /// Documents taken from it.
+    pub documents: u64,
+    /// Rows of it that were rejected.
+    pub rejected: u64,
+    /// Whether reading broke off at a fault, so that nobody knows how many rows are behind it. The break
+    /// itself counts as one rejected row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
+}
+
+/// A file that belongs to an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompanionEntry {
+    /// The ending of its name, which is otherwise the input's.
+    pub suffix: String,
+    /// Size and content hash.
+    #[serde(flatten)]
+    pub digest: FileDigest,
+}
+
+/// One shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShardEntry {
+    /// File name in the folder.
+    pub name: String,
+    /// Bytes in the file.
+    pub size: u64,
+    /// `xxh3_128:` and 32 hex digits over the file.
+    pub hash: String,
+    /// Rows.
+    pub documents: u64,
+    /// Tokens in `input_ids`.
+    pub tokens: u64,
+    /// Tokens whose `loss_mask` is 0.
+    pub dropped: u64,
+}
+
+/// The list of rejected rows, `rejects.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectsEntry {
+    /// Lines.
+    pub rows: u64,
+    /// Bytes in the file.
+    pub size: u64,
+    /// `xxh3_128:` and 32 hex digits over the file.
+    pub hash: String,
+}
+
+/// Sums over all inputs and shards.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Rows read; equals `documents_out + documents_rejected`.
+    pub documents_in: u64,
+    /// Rows in the shards.
+    pub documents_out: u64,
+    /// Rows in `rejects.jsonl`.
+    pub documents_rejected: u64,
+    /// Tokens in the shards.
+    pub tokens: u64,
+    /// Tokens with a `loss_mask` of 0.
+    pub dropped: u64,
+}
+
+impl Manifest {
+    /// Fills in the checksum and returns the file's bytes.
+    #[must_use]
+    pub fn seal(mut self) -> (Self, Vec<u8>) {
+        self.checksum = String::new();
+        self.checksum = FileDigest::of(&self.to_bytes()).hash;
+        let bytes = self.to_bytes();
+        (self, bytes)
+    }
+
+    /// Reads the manifest of a folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, it isn't one, or a later version wrote it. Whether it was edited is for
+    /// [`verify`](crate::verify) to say.
+    pub fn read(folder: &Path) -> Result<Self, ShardError> {
+        let path = folder.join(MANIFEST_NAME);
+        let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
+        let metadata = match std::fs::metadata(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ShardError::NoManifest { path: folder.to_owned() });
+            }
+            metadata => metadata.map_err(ShardError::io(&path, "opening"))?,
+        };
+        if !metadata.is_file() || metadata.len() > MAX_BYTES {
+            return Err(bad(format!("not a file of at most {MAX_BYTES} bytes")));
+        }
+        let bytes = std::fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let version: Version =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest: {e}")))?;
+        if version.format_version != FORMAT_VERSION {
+            return Err(bad(format!(
+                "shard format {} is not known, only {FORMAT_VERSION} is; use a newer goldfish",
+                version.format_version
+            )));
+        }
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest: {e}")))?;
+        // A name is joined to the folder later on: it must not lead out of it.
+        match manifest.shards.iter().find(|shard| !is_plain_name(&shard.name)) {
+            Some(shard) => Err(bad(format!("the shard name {:?} is not a plain file name", shard.name))),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The file's bytes as this build writes them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The share of dropped tokens; 0 where there are no tokens.
+    #[must_use]
+    pub fn drop_rate(&self) -> f64 {
+        if self.totals.tokens == 0 { 0.0 } else { self.totals.dropped as f64 / self.totals.tokens as f64 }
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(std::path::Component::Normal(_)), None))
+        && !name.contains(['/', '\\'])
+}

@@ -1,0 +1,134 @@
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Int32Type, SchemaRef, UInt8Type};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::ShardError;
+use crate::schema::OutputFormat;
+
+/// Rows read at once from a Parquet shard.
+const PARQUET_ROWS: usize = 1024;
+
+/// Reads one shard in record batches.
+pub struct ShardReader {
+    path: PathBuf,
+    schema: SchemaRef,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+}
+
+impl ShardReader {
+    /// Opens a shard.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be opened, isn't of the format, or lacks the columns of a shard.
+    pub fn open(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
+        let file = File::open(path).map_err(ShardError::io(path, "opening"))?;
+        let (schema, batches): (_, Box<dyn Iterator<Item = _> + Send>) = match format {
+            OutputFormat::ArrowStream => {
+                let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None);
+                let reader = reader.map_err(ShardError::arrow(path))?;
+                (reader.schema(), Box::new(reader))
+            }
+            OutputFormat::ArrowFile => {
+                let reader = FileReader::try_new(BufReader::with_capacity(1 << 20, file), None);
+                let reader = reader.map_err(ShardError::arrow(path))?;
+                (reader.schema(), Box::new(reader))
+            }
+            OutputFormat::Parquet => {
+                let builder =
+                    ParquetRecordBatchReaderBuilder::try_new(file).map_err(ShardError::parquet(path))?;
+                let schema = builder.schema().clone();
+                let reader =
+                    builder.with_batch_size(PARQUET_ROWS).build().map_err(ShardError::parquet(path))?;
+                (schema, Box::new(reader))
+            }
+        };
+        let fixed = ["doc_id: Utf8", "input_ids: List(Int32)", "loss_mask: List(UInt8)"];
+        for (index, expected) in fixed.iter().enumerate() {
+            let found = schema.fields().get(index).map(|f| format!("{}: {}", f.name(), f.data_type()));
+            if found.as_deref() != Some(expected) {
+                let reason = format!(
+                    "column {index} should be {expected}, but is {}",
+                    found.unwrap_or("missing".into())
+                );
+                return Err(ShardError::BadShard { path: path.to_owned(), reason });
+            }
+        }
+        Ok(Self { path: path.to_owned(), schema, batches })
+    }
+
+    /// All columns of the shard.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+impl Iterator for ShardReader {
+    type Item = Result<ShardBatch, ShardError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.next()?.map_err(ShardError::arrow(&self.path));
+        Some(batch.map(ShardBatch))
+    }
+}
+
+/// Consecutive rows of a shard.
+#[derive(Debug, Clone)]
+pub struct ShardBatch(RecordBatch);
+
+impl ShardBatch {
+    /// Number of documents.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    /// Whether there are no documents.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All columns.
+    #[must_use]
+    pub fn record_batch(&self) -> &RecordBatch {
+        &self.0
+    }
+
+    /// One id a document.
+    #[must_use]
+    pub fn doc_ids(&self) -> &StringArray {
+        self.0.column(0).as_string()
+    }
+
+    /// Token ids of document `row`, as stored (`int32`).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn ids(&self, row: usize) -> &[i32] {
+        let list = self.0.column(1).as_list::<i32>();
+        let ends = &list.value_offsets()[row..row + 2];
+        &list.values().as_primitive::<Int32Type>().values()[ends[0] as usize..ends[1] as usize]
+    }
+
+    /// Loss mask of document `row`: 1 for a token in the loss.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn mask(&self, row: usize) -> &[u8] {
+        let list = self.0.column(2).as_list::<i32>();
+        let ends = &list.value_offsets()[row..row + 2];
+        &list.values().as_primitive::<UInt8Type>().values()[ends[0] as usize..ends[1] as usize]
+    }
+}

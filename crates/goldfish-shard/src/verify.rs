@@ -1,0 +1,263 @@
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, UInt8Type};
+use goldfish_digest::{FileDigest, HashingReader};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::is_shard_name;
+use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
+use crate::reader::{ShardBatch, ShardReader};
+use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
+use crate::{ShardError, hf};
+
+/// Something in a folder that is not as its manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fault {
+    /// File in the folder.
+    pub file: String,
+    /// What is wrong.
+    pub fault: String,
+}
+
+/// Looks at each row of a batch; the text says what is wrong with the row, if anything.
+pub type RowCheck<'a> = dyn FnMut(&ShardBatch, usize) -> Option<String> + 'a;
+
+/// Compares a folder with its manifest: checksums, columns, counts and the set of files.
+///
+/// `check_row` sees every row of every shard whose checksum is right, in order; pass `&mut |_, _| None` if
+/// there is nothing more to ask.
+///
+/// # Errors
+///
+/// If the manifest can't be read, or the system refuses to read a file that is there. What is merely wrong
+/// is a [`Fault`].
+pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, Vec<Fault>), ShardError> {
+    let manifest = Manifest::read(folder)?;
+    let mut faults = Faults(Vec::new());
+    check_manifest(folder, &manifest, &mut faults)?;
+    for shard in &manifest.shards {
+        check_shard(folder, &manifest, shard, check_row, &mut faults)?;
+    }
+    check_small_files(folder, &manifest, &mut faults)?;
+    Ok((manifest, faults.0))
+}
+
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, file: &str, fault: impl Into<String>) {
+        self.0.push(Fault { file: file.to_owned(), fault: fault.into() });
+    }
+
+    fn check_equal(&mut self, file: &str, what: &str, expected: u64, found: u64) {
+        if expected != found {
+            self.add(file, format!("{what}: {found}, but {expected} expected"));
+        }
+    }
+}
+
+fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
+    let path = folder.join(MANIFEST_NAME);
+    let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let (sealed, expected) = manifest.clone().seal();
+    if bytes != expected || sealed.checksum != manifest.checksum {
+        faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
+    }
+    let totals = &manifest.totals;
+    let sum = |of: fn(&ShardEntry) -> u64| manifest.shards.iter().map(of).sum::<u64>();
+    let inputs = manifest.inputs.iter();
+    let rejected = inputs.clone().map(|input| input.rejected).sum::<u64>();
+    let taken = inputs.map(|input| input.documents).sum::<u64>();
+    let name = MANIFEST_NAME;
+    faults.check_equal(
+        name,
+        "documents in",
+        totals.documents_out + totals.documents_rejected,
+        totals.documents_in,
+    );
+    faults.check_equal(name, "documents out, over inputs", totals.documents_out, taken);
+    faults.check_equal(
+        name,
+        "documents out, over shards",
+        totals.documents_out,
+        sum(|shard| shard.documents),
+    );
+    faults.check_equal(name, "documents rejected, over inputs", totals.documents_rejected, rejected);
+    faults.check_equal(name, "tokens over shards", totals.tokens, sum(|shard| shard.tokens));
+    faults.check_equal(name, "dropped tokens over shards", totals.dropped, sum(|shard| shard.dropped));
+    Ok(())
+}
+
+/// The digest of a file; a missing file is a fault.
+fn digest(folder: &Path, name: &str, faults: &mut Faults) -> Result<Option<FileDigest>, ShardError> {
+    let path = folder.join(name);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => {}
+        _ => {
+            faults.add(name, "missing");
+            return Ok(None);
+        }
+    }
+    let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+    let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+    Ok(Some(digest))
+}
+
+fn check_shard(
+    folder: &Path,
+    manifest: &Manifest,
+    shard: &ShardEntry,
+    check_row: &mut RowCheck<'_>,
+    faults: &mut Faults,
+) -> Result<(), ShardError> {
+    let Some(digest) = digest(folder, &shard.name, faults)? else { return Ok(()) };
+    if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
+        faults.add(
+            &shard.name,
+            format!(
+                "{} bytes with hash {}, but {} with {} expected",
+                digest.size, digest.hash, shard.size, shard.hash
+            ),
+        );
+        return Ok(());
+    }
+    // The bytes are those that were written; what is wrong from here on was written wrong.
+    if let Err(fault) = check_contents(folder, manifest, shard, check_row, faults) {
+        faults.add(&shard.name, fault.to_string());
+    }
+    Ok(())
+}
+
+fn check_contents(
+    folder: &Path,
+    manifest: &Manifest,
+    shard: &ShardEntry,
+    check_row: &mut RowCheck<'_>,
+    faults: &mut Faults,
+) -> Result<(), ShardError> {
+    let reader = ShardReader::open(&folder.join(&shard.name), manifest.output.format)?;
+    let extra = manifest.output.columns.iter().map(|column| column.name());
+    let expected: Vec<&str> = ["doc_id", "input_ids", "loss_mask"]
+        .into_iter()
+        .chain(extra)
+        .chain(manifest.output.carry.iter().map(String::as_str))
+        .collect();
+    let found: Vec<&str> = reader.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    if found != expected {
+        faults.add(&shard.name, format!("columns {found:?}, but {expected:?} expected"));
+        return Ok(());
+    }
+    let (mut documents, mut tokens, mut dropped) = (0u64, 0u64, 0u64);
+    for batch in reader {
+        let batch = batch?;
+        if let Some(fault) = check_columns(batch.record_batch(), &manifest.output.columns) {
+            faults.add(&shard.name, format!("{fault}, in the {} rows behind row {documents}", batch.len()));
+            return Ok(());
+        }
+        for row in 0..batch.len() {
+            let mask = batch.mask(row);
+            tokens += mask.len() as u64;
+            dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
+            if let Some(fault) = check_row(&batch, row) {
+                let id = batch.doc_ids().value(row);
+                faults.add(&shard.name, format!("row {} ({id}): {fault}", documents + row as u64));
+            }
+        }
+        documents += batch.len() as u64;
+    }
+    faults.check_equal(&shard.name, "documents", shard.documents, documents);
+    faults.check_equal(&shard.name, "tokens", shard.tokens, tokens);
+    faults.check_equal(&shard.name, "dropped tokens", shard.dropped, dropped);
+    Ok(())
+}
+
+/// What is wrong with the fixed and requested columns of a batch, which all readers rely on.
+fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Option<String> {
+    let fixed = 3 + extra.len();
+    for column in &batch.columns()[..fixed] {
+        let nulls =
+            column.null_count() + column.as_list_opt::<i32>().map_or(0, |list| list.values().null_count());
+        if nulls > 0 {
+            return Some(format!("{nulls} nulls where there may be none"));
+        }
+    }
+    let (ids, masks) = (batch.column(1).as_list::<i32>(), batch.column(2).as_list::<i32>());
+    let mask = masks.values().as_primitive::<UInt8Type>().values();
+    if mask.iter().any(|&keep| keep > 1) {
+        return Some("a loss_mask that is neither 0 nor 1".into());
+    }
+    for (column, array) in extra.iter().zip(&batch.columns()[3..fixed]) {
+        let list = array.as_list_opt::<i32>()?;
+        let same_shape = list.value_offsets() == ids.value_offsets();
+        let right = same_shape
+            && match column {
+                ExtraColumn::Labels => list.values().as_primitive_opt::<Int32Type>().is_some_and(|labels| {
+                    let ids = ids.values().as_primitive::<Int32Type>().values();
+                    let expected =
+                        ids.iter().zip(mask).map(|(&id, &keep)| if keep == 1 { id } else { IGNORED_LABEL });
+                    labels.values().iter().copied().eq(expected)
+                }),
+                ExtraColumn::AttentionMask => list
+                    .values()
+                    .as_primitive_opt::<UInt8Type>()
+                    .is_some_and(|values| values.values().iter().all(|&value| value == 1)),
+                ExtraColumn::AssistantMasks => list
+                    .values()
+                    .as_primitive_opt::<UInt8Type>()
+                    .is_some_and(|values| values.values() == mask),
+            };
+        if !right {
+            return Some(format!("column {:?} doesn't fit input_ids and loss_mask", column.name()));
+        }
+    }
+    (masks.value_offsets() != ids.value_offsets()).then(|| "loss_mask and input_ids differ in length".into())
+}
+
+fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
+    if manifest.output.format == OutputFormat::ArrowStream {
+        let names: Vec<String> = manifest.shards.iter().map(|shard| shard.name.clone()).collect();
+        let expected =
+            [("state.json", hf::state(&names, manifest)), ("dataset_info.json", hf::dataset_info())];
+        for (name, bytes) in expected {
+            if digest(folder, name, faults)?.is_some_and(|digest| digest != FileDigest::of(&bytes)) {
+                faults.add(name, "not as it was written");
+            }
+        }
+    }
+    match &manifest.rejects {
+        Some(rejects) => {
+            let expected = FileDigest { size: rejects.size, hash: rejects.hash.clone() };
+            if digest(folder, REJECTS_NAME, faults)?.is_some_and(|digest| digest != expected) {
+                faults.add(REJECTS_NAME, "not as it was written");
+            }
+            faults.check_equal(
+                MANIFEST_NAME,
+                "rejected rows",
+                manifest.totals.documents_rejected,
+                rejects.rows,
+            );
+        }
+        None => {
+            faults.check_equal(MANIFEST_NAME, "rejected rows", manifest.totals.documents_rejected, 0);
+            if folder.join(REJECTS_NAME).exists() {
+                faults.add(REJECTS_NAME, "not in the manifest");
+            }
+        }
+    }
+    let known: BTreeSet<&str> = manifest.shards.iter().map(|shard| shard.name.as_str()).collect();
+    if known.len() != manifest.shards.len() {
+        faults.add(MANIFEST_NAME, "names a shard twice");
+    }
+    for entry in fs::read_dir(folder).map_err(ShardError::io(folder, "listing the folder"))? {
+        let name = entry.map_err(ShardError::io(folder, "listing the folder"))?.file_name();
+        let name = name.to_string_lossy();
+        if is_shard_name(&name) && !known.contains(&*name) {
+            faults.add(&name, "not in the manifest");
+        }
+    }
+    Ok(())
+}
