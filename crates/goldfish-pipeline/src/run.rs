@@ -97,7 +97,7 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     std::thread::scope(|scope| {
         let reading = Reading::new(&job, shared.clone(), &pool, sender);
         scope.spawn(move || reading.run());
-        scope.spawn(|| {
+        let ticker = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 std::thread::park_timeout(TICK);
                 observe(shared.progress.lock(|progress| *progress));
@@ -105,6 +105,7 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
         });
         let outcome = Writing::new(&shared, folder).run(receiver);
         done.store(true, Ordering::Relaxed);
+        ticker.thread().unpark();
         outcome
     })
 }

@@ -1,1 +1,77 @@
-fn main() {}
+//! Project chores: `cargo xtask test`, `cargo xtask generate`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
+
+mod generate;
+mod python;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the goldfish project")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run every check and test: format, lints, generated files, Rust tests, tests against Python peers.
+    Test {
+        /// Leave out format and lints.
+        #[arg(long)]
+        no_lint: bool,
+    },
+    /// Write the generated files: schemas/*.json and docs/cli.md.
+    Generate {
+        /// Write nothing; fail if a file is not as it would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Make the Python environment of the peer tests and print where it is.
+    Python,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Test { no_lint } => test::run_all(no_lint),
+        Chore::Generate { check } => generate::run(check),
+        Chore::Python => {
+            println!("{}", python::environment()?.display());
+            Ok(())
+        }
+    }
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect::<PathBuf>()
+}
+
+/// The folder that builds go to.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Runs a command in the repository; it must succeed.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    println!("\n$ {}", describe(command));
+    let status = command.current_dir(root()).status().with_context(|| describe(command))?;
+    ensure!(status.success(), "{} ended with {status}", describe(command));
+    Ok(())
+}
+
+fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// The cargo that runs this program.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}

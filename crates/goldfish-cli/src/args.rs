@@ -1,0 +1,353 @@
+//! The options of every command, with their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use goldfish_corpus::{Format, IdType};
+use goldfish_shard::{ExtraColumn, OutputFormat};
+
+/// Keeps language models from reciting their training data.
+///
+/// The goldfish loss (arXiv 2406.10209) leaves one token in k out of the training loss, chosen by a hash of the
+/// tokens before it, so that every copy of a passage loses the same tokens and the model never learns the chain
+/// whole. goldfish decides that ahead of training and writes the masks beside the tokens, for any training loop.
+#[derive(Debug, Parser)]
+#[command(name = "goldfish", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Mask(Box<MaskArgs>),
+    Inspect(InspectArgs),
+    Verify(VerifyArgs),
+}
+
+/// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.
+///
+/// Raw text needs a tokenizer:
+///   goldfish mask corpus/ --tokenizer tokenizer.json --append-eos --output masked/
+///
+/// Tokenized data is taken as it is:
+///   goldfish mask 'tokens/*.parquet' --ids-column input_ids --output masked/
+///   goldfish mask part-0-00000.npy --eos-id 50279 --ids-dtype uint16 --output masked/
+///
+/// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct MaskArgs {
+    /// Files, folders or globs.
+    ///
+    /// Read in the order given; the files of a folder or glob sorted by path. Formats by name: .jsonl .ndjson
+    /// .json.gz .txt .md (also .gz and .zst), .parquet, .arrow .ipc .feather, .bin/.idx (Megatron), .npy
+    /// (OLMo, headerless), .ds (datatrove).
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<String>,
+
+    /// Folder to write the shards to.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Read every input as this format, whatever its name.
+    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
+    pub(crate) format: Option<FormatArg>,
+
+    /// Hugging Face tokenizer.json. Needed for raw text; with token ids it names the special tokens and the
+    /// vocabulary that ids are checked against.
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Column with raw text. [default with --tokenizer: text]
+    #[arg(long, value_name = "COLUMN", conflicts_with = "ids_column", help_heading = "Input")]
+    pub(crate) text_column: Option<String>,
+
+    /// Column with token ids: lists of any integer type. [default without --tokenizer: input_ids]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub(crate) ids_column: Option<String>,
+
+    /// Column with the documents' ids. Without it a document is called FILE:ROW, rows counted from 0.
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub(crate) id_column: Option<String>,
+
+    /// Id type of headerless memmaps (.npy, .ds). [default: what the sizes tell, else uint16]
+    #[arg(long, value_name = "TYPE", help_heading = "Input")]
+    pub(crate) ids_dtype: Option<IdTypeArg>,
+
+    /// Put the beginning-of-sequence token before each document of raw text.
+    #[arg(long, help_heading = "Input")]
+    pub(crate) prepend_bos: bool,
+
+    /// Put the end-of-sequence token behind each document of raw text. Most pretraining corpora want it.
+    #[arg(long, help_heading = "Input")]
+    pub(crate) append_eos: bool,
+
+    /// The beginning-of-sequence id. [default: the tokenizer's]
+    #[arg(long, value_name = "ID", help_heading = "Input")]
+    pub(crate) bos_id: Option<u32>,
+
+    /// The end-of-sequence id: what --append-eos appends, and what cuts .npy memmaps that have no .csv.gz
+    /// sidecar. [default: the tokenizer's]
+    #[arg(long, value_name = "ID", help_heading = "Input")]
+    pub(crate) eos_id: Option<u32>,
+
+    /// What to do with a row that can't become a document: stop before anything is written, or leave it out and
+    /// list it in rejects.jsonl.
+    #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
+    pub(crate) on_error: OnErrorArg,
+
+    /// How dropped tokens are chosen.
+    #[arg(long, value_enum, default_value_t = RuleArg::Hash, help_heading = "Mask")]
+    pub(crate) rule: RuleArg,
+
+    /// Drop one token in k. The paper recites nothing at 4; larger values cost less training signal and leak
+    /// earlier (Apertus used 50).
+    #[arg(long, default_value_t = 4, help_heading = "Mask")]
+    pub(crate) k: u32,
+
+    /// Tokens that the hash looks at. Smaller finds copies that differ nearby, larger varies the mask more
+    /// between passages that begin alike.
+    #[arg(long, default_value_t = 13, value_name = "TOKENS", help_heading = "Mask")]
+    pub(crate) context: u32,
+
+    /// Whether the hash sees the tokens before the decided one, or that one too (as the reference code does).
+    #[arg(long, value_enum, default_value_t = WindowArg::Preceding, help_heading = "Mask")]
+    pub(crate) window: WindowArg,
+
+    /// At the start of a document, where the window is not full: keep the tokens, or decide on the shorter window.
+    #[arg(long, value_enum, default_value_t = HeadArg::Keep, help_heading = "Mask")]
+    pub(crate) head: HeadArg,
+
+    /// Seed of the rules hash and random. Another seed drops other tokens.
+    #[arg(long, default_value_t = 0, help_heading = "Mask")]
+    pub(crate) seed: u64,
+
+    /// First position that the rule static drops.
+    #[arg(long, default_value_t = 0, value_name = "POSITION", help_heading = "Mask")]
+    pub(crate) start: u64,
+
+    /// Hash table of the rules hash-table and coefficient-sum: 1,000,003 float32 saved with numpy.save, for
+    /// runs whose table was made on a GPU. [default: the table that torch makes on a CPU]
+    #[arg(long, value_name = "FILE.npy", help_heading = "Mask")]
+    pub(crate) table: Option<PathBuf>,
+
+    /// Coefficients of the rule coefficient-sum: int64, one for each token of the context, saved with numpy.save.
+    #[arg(long, value_name = "FILE.npy", help_heading = "Mask")]
+    pub(crate) coefficients: Option<PathBuf>,
+
+    /// What a window may cross: nothing (document), or documents within packed training sequences (sequence), which
+    /// reproduces the masks of the reference training loop.
+    #[arg(long, value_enum, default_value_t = ScopeArg::Document, help_heading = "Mask")]
+    pub(crate) scope: ScopeArg,
+
+    /// Targets in one packed training sequence, with --scope sequence.
+    #[arg(long, value_name = "TOKENS", help_heading = "Mask")]
+    pub(crate) sequence_length: Option<u32>,
+
+    /// Never drop the tokenizer's special tokens. [default: true; false for the rules that reproduce another
+    /// implementation: hash-table, hash-avalanche, coefficient-sum]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Mask")]
+    pub(crate) exempt_special: Option<bool>,
+
+    /// Further columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
+    /// under the name TRL reads).
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
+    pub(crate) columns: Vec<ColumnArg>,
+
+    /// Columns of the source to bring along.
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
+    pub(crate) carry: Vec<String>,
+
+    /// Close a shard before it exceeds this.
+    #[arg(long, default_value = "256MiB", value_parser = parse_size, value_name = "SIZE", help_heading = "Output")]
+    pub(crate) shard_size: u64,
+
+    /// File format of the shards; only arrow-stream opens with datasets.load_from_disk.
+    #[arg(long, value_enum, default_value_t = OutputFormatArg::ArrowStream, help_heading = "Output")]
+    pub(crate) output_format: OutputFormatArg,
+
+    /// Replace the shards of an earlier run. They stay in place until the new ones are complete.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) overwrite: bool,
+
+    /// Worker threads. The output is the same for every number. [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
+    pub(crate) threads: Option<u16>,
+
+    /// Print one JSON object instead of the summary.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Show what a folder of shards holds: how it was made, its drop rates, and its first documents with the
+/// dropped tokens marked.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Output folder of `goldfish mask`.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// tokenizer.json, to show text instead of token ids.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// How many documents to show.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) documents: usize,
+
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Check a folder of shards against its manifest: checksums, columns, counts, missing and extra files.
+///
+/// Exit codes: 0 all is right, 1 faults were found, 2 could not run.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Output folder of `goldfish mask`.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+
+    /// Also decide every mask again from the ids and the rule in the manifest.
+    #[arg(long)]
+    pub(crate) recompute: bool,
+
+    /// The hash table that the masks were made with, if it came from a file.
+    #[arg(long, value_name = "FILE.npy", requires = "recompute")]
+    pub(crate) table: Option<PathBuf>,
+
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Declares an option's values and what they stand for.
+macro_rules! values {
+    ($(#[$doc:meta])* $name:ident => $target:ty { $($(#[$help:meta])* $variant:ident $(= $alias:literal)? => $value:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+        pub(crate) enum $name { $($(#[$help])* $(#[value(name = $alias)])? $variant,)* }
+
+        impl From<$name> for $target {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => $value,)* }
+            }
+        }
+    };
+}
+
+values!(FormatArg => Format {
+    Jsonl => Self::Jsonl,
+    Text => Self::Text,
+    Parquet => Self::Parquet,
+    Arrow => Self::Arrow,
+    Megatron => Self::Megatron,
+    Olmo => Self::Olmo,
+    Datatrove => Self::Datatrove,
+});
+
+values!(IdTypeArg => IdType {
+    Uint8 => Self::Uint8,
+    Int8 => Self::Int8,
+    Uint16 => Self::Uint16,
+    Int16 => Self::Int16,
+    Uint32 => Self::Uint32,
+    Int32 => Self::Int32,
+    Uint64 => Self::Uint64,
+    Int64 => Self::Int64,
+});
+
+values!(OnErrorArg => goldfish_pipeline::OnError {
+    Fail => Self::Fail,
+    Skip => Self::Skip,
+});
+
+values!(WindowArg => goldfish_mask::Window {
+    Preceding => Self::Preceding,
+    Inclusive => Self::Inclusive,
+});
+
+values!(HeadArg => goldfish_mask::Head {
+    Keep => Self::Keep,
+    Short => Self::Short,
+});
+
+values!(ColumnArg => ExtraColumn {
+    Labels => Self::Labels,
+    AttentionMask = "attention_mask" => Self::AttentionMask,
+    AssistantMasks = "assistant_masks" => Self::AssistantMasks,
+});
+
+values!(OutputFormatArg => OutputFormat {
+    ArrowStream => Self::ArrowStream,
+    ArrowFile => Self::ArrowFile,
+    Parquet => Self::Parquet,
+});
+
+/// The rules by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuleArg {
+    /// xxh3 of the window of token ids: copies lose the same tokens. For new runs.
+    Hash,
+    /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
+    Static,
+    /// A coin a token, different in every document: copies differ on purpose. A baseline of the paper.
+    Random,
+    /// The reference implementation's default, to the bit. For matching an existing run.
+    HashTable,
+    /// The reference implementation's other hash, to the bit.
+    HashAvalanche,
+    /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs --coefficients.
+    CoefficientSum,
+}
+
+/// The scopes by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeArg {
+    Document,
+    Sequence,
+}
+
+/// Reads a size such as `256MiB`, `1GB` or `65536`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return Err("a number with B, KiB, MiB, GiB, kB, MB or GB is needed, for example 256MiB".into()),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| "not a whole number before the unit".to_owned())?;
+    match number.checked_mul(unit) {
+        Some(0) | None => Err("must lie between 1 byte and 16 EiB".into()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("2GB"), Ok(2_000_000_000));
+        assert_eq!(parse_size("64k"), Ok(65_536));
+        assert_eq!(parse_size("17"), Ok(17));
+        for bad in ["", "MiB", "1.5GiB", "-1", "1TiBs", "0", "99999999999999999GiB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! `goldfish mask`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, UniformTable};
+use goldfish_pipeline::{MaskJob, Outcome, Progress, TokenizeOptions, mask_corpus};
+use goldfish_shard::{Manifest, WriterOptions};
+use goldfish_tokenize::Tokenizer;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::{MaskArgs, RuleArg, ScopeArg};
+use crate::passage;
+use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+
+/// Column of raw text unless another is named.
+const TEXT_COLUMN: &str = "text";
+
+/// Column of token ids unless another is named.
+const IDS_COLUMN: &str = "input_ids";
+
+pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
+    let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
+    for path in &resolved.ignored {
+        print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
+    }
+    let job = job(args, resolved)?;
+    let bar = progress_bar();
+    let started = std::time::Instant::now();
+    let outcome = mask_corpus(&job, &|progress| show(&bar, progress, started));
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    if args.json {
+        print::json(&summary_json(args, &outcome))?;
+    } else {
+        print::out(&summary(args, &job, &outcome))?;
+    }
+    let clean = outcome.manifest.totals.documents_rejected == 0;
+    Ok(if clean { Verdict::Clean } else { Verdict::Findings })
+}
+
+fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
+    let content = content(args, &resolved)?;
+    let is_text = matches!(content, Content::Text { .. });
+    ensure!(
+        !is_text || tokenizer.is_some(),
+        "raw text needs a tokenizer: give --tokenizer tokenizer.json (or --ids-column if the corpus holds token ids)"
+    );
+    ensure!(
+        is_text || !(args.append_eos || args.prepend_bos),
+        "token ids are taken as they are: --append-eos and --prepend-bos work on raw text only"
+    );
+    let bos = args.bos_id.or_else(|| tokenizer.as_ref().and_then(|t| t.bos_id()));
+    let eos = args.eos_id.or_else(|| tokenizer.as_ref().and_then(|t| t.eos_id()));
+    ensure!(!args.append_eos || eos.is_some(), "the tokenizer names no end-of-sequence token: give --eos-id");
+    ensure!(
+        !args.prepend_bos || bos.is_some(),
+        "the tokenizer names no beginning-of-sequence token: give --bos-id"
+    );
+    let vocab_size = tokenizer.as_ref().map(|t| t.vocab_size());
+    for (option, id) in [("--bos-id", args.bos_id), ("--eos-id", args.eos_id)] {
+        if let (Some(id), Some(size)) = (id, vocab_size) {
+            ensure!(id < size, "{option} {id} is not in the tokenizer's vocabulary of {size}");
+        }
+    }
+
+    let (rule, table) = rule(args)?;
+    let exempt = args.exempt_special.unwrap_or(!rule.is_reference());
+    let mut exempt_ids = Vec::new();
+    if let (true, Some(tokenizer)) = (exempt, &tokenizer) {
+        exempt_ids.extend_from_slice(tokenizer.special_ids());
+        exempt_ids.extend(bos.into_iter().chain(eos));
+    }
+    let headerless = resolved.inputs.iter().any(|input| input.format == goldfish_corpus::Format::Olmo);
+    let mut read = ReadOptions::new(content);
+    read.id_column = args.id_column.clone();
+    read.carry = args.carry.clone();
+    read.id_type = args.ids_dtype.map(Into::into);
+    read.eos_id = eos.filter(|_| headerless);
+    read.vocab_size = vocab_size;
+    Ok(MaskJob {
+        inputs: resolved.inputs,
+        read,
+        tokenize: tokenizer.map(|tokenizer| TokenizeOptions {
+            tokenizer,
+            prepend_bos: bos.filter(|_| args.prepend_bos),
+            append_eos: eos.filter(|_| args.append_eos),
+        }),
+        rule,
+        table,
+        scope: scope(args)?,
+        exempt_ids,
+        output: args.output.clone(),
+        writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
+        columns: args.columns.iter().map(|&column| column.into()).collect(),
+        overwrite: args.overwrite,
+        on_error: args.on_error.into(),
+        threads: match args.threads {
+            Some(threads) => threads.into(),
+            None => std::thread::available_parallelism().map_or(1, Into::into),
+        },
+    })
+}
+
+/// Which column holds what: as named, else text if there is a tokenizer and ids if not.
+fn content(args: &MaskArgs, resolved: &Resolved) -> anyhow::Result<Content> {
+    let memmaps = resolved.inputs.iter().filter(|input| input.format.is_memmap()).count();
+    let content = match (&args.text_column, &args.ids_column) {
+        (Some(column), _) => Content::Text { column: column.clone() },
+        (None, Some(column)) => Content::Ids { column: column.clone() },
+        (None, None) if memmaps == resolved.inputs.len() || args.tokenizer.is_none() => {
+            Content::Ids { column: IDS_COLUMN.into() }
+        }
+        (None, None) => Content::Text { column: TEXT_COLUMN.into() },
+    };
+    if memmaps > 0 && matches!(content, Content::Text { .. }) {
+        bail!("memmaps hold token ids, the other inputs raw text: mask them apart, or give --ids-column");
+    }
+    Ok(content)
+}
+
+fn rule(args: &MaskArgs) -> anyhow::Result<(RuleSpec, Option<UniformTable>)> {
+    let uses_table = matches!(args.rule, RuleArg::HashTable | RuleArg::CoefficientSum);
+    ensure!(
+        uses_table || args.table.is_none(),
+        "--table is for the rules hash-table and coefficient-sum only"
+    );
+    let is_sum = args.rule == RuleArg::CoefficientSum;
+    ensure!(is_sum || args.coefficients.is_none(), "--coefficients is for the rule coefficient-sum only");
+    let table = args.table.as_deref().map(|path| -> anyhow::Result<_> {
+        UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
+    });
+    let table = table.transpose()?;
+    let source = table.as_ref().map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
+    let (k, context, seed) = (args.k, args.context, args.seed);
+    let parameters = match args.rule {
+        RuleArg::Static => RuleParameters::Static { k, start: args.start },
+        RuleArg::Random => RuleParameters::Random { k, seed },
+        RuleArg::Hash => {
+            RuleParameters::Hash { k, context, window: args.window.into(), head: args.head.into(), seed }
+        }
+        RuleArg::HashTable => RuleParameters::HashTable { k, context, table: source },
+        RuleArg::HashAvalanche => RuleParameters::HashAvalanche { k, context },
+        RuleArg::CoefficientSum => {
+            let path = args.coefficients.as_deref().context(
+                "the rule coefficient-sum needs --coefficients FILE.npy: save the training run's coefficients (int64) with numpy.save",
+            )?;
+            RuleParameters::CoefficientSum { k, context, coefficients: read_npy(path)?, table: source }
+        }
+    };
+    Ok((RuleSpec::new(parameters), table))
+}
+
+fn scope(args: &MaskArgs) -> anyhow::Result<Scope> {
+    match (args.scope, args.sequence_length) {
+        (ScopeArg::Document, None) => Ok(Scope::Document),
+        (ScopeArg::Document, Some(_)) => bail!("--sequence-length needs --scope sequence"),
+        (ScopeArg::Sequence, Some(length)) => Ok(Scope::Sequence { length }),
+        (ScopeArg::Sequence, None) => {
+            bail!(
+                "--scope sequence needs --sequence-length: the targets in one packed training sequence, for example 2048"
+            )
+        }
+    }
+}
+
+/// A bar on standard error; hidden where that is no terminal.
+fn progress_bar() -> ProgressBar {
+    let style = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
+    bar.set_length(progress.bytes_total);
+    bar.set_position(progress.bytes_read);
+    let rate = progress.tokens as f64 / started.elapsed().as_secs_f64().max(0.001) / 1e6;
+    bar.set_message(format!(
+        "{} documents, {} tokens, {rate:.1} Mtok/s",
+        count(progress.documents),
+        count(progress.tokens)
+    ));
+}
+
+fn summary_json(args: &MaskArgs, outcome: &Outcome) -> serde_json::Value {
+    let Manifest { rule, totals, shards, .. } = &outcome.manifest;
+    json!({
+        "output": args.output,
+        "rule": rule,
+        "documents": totals.documents_out,
+        "rejected": totals.documents_rejected,
+        "tokens": totals.tokens,
+        "dropped": totals.dropped,
+        "drop_rate": outcome.manifest.drop_rate(),
+        "shards": shards.len(),
+        "bytes": shards.iter().map(|shard| shard.size).sum::<u64>(),
+        "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
+    })
+}
+
+fn summary(args: &MaskArgs, job: &MaskJob, outcome: &Outcome) -> String {
+    let Manifest { totals, shards, .. } = &outcome.manifest;
+    let size = shards.iter().map(|shard| shard.size).sum();
+    let mut lines = vec![
+        format!(
+            "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
+            args.output.display(),
+            plural(totals.documents_out, "document"),
+            plural(totals.tokens, "token"),
+            bytes(size),
+            plural(shards.len() as u64, "shard"),
+        ),
+        format!("rule       {}", describe_rule(&outcome.manifest)),
+        format!(
+            "dropped    {} tokens, {} (1/k is {})",
+            count(totals.dropped),
+            percent(totals.dropped, totals.tokens),
+            percent(1, job.rule.k().into()),
+        ),
+    ];
+    let text = outcome.tokenized.fast + outcome.tokenized.exact;
+    if let Some(options) = job.tokenize.as_ref().filter(|_| text > 0) {
+        lines.push(format!(
+            "tokenized  {}; {} on the fast path, {} by the tokenizers crate ({})",
+            bytes(text),
+            percent(outcome.tokenized.fast, text),
+            percent(outcome.tokenized.exact, text),
+            options.tokenizer.fast_path(),
+        ));
+    }
+    if totals.documents_rejected > 0 {
+        let list = args.output.join(goldfish_shard::REJECTS_NAME);
+        lines.push(format!(
+            "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
+            plural(totals.documents_rejected, "row"),
+            count(totals.documents_in),
+            list.display()
+        ));
+    }
+    if let Some(passage) = &outcome.passage {
+        let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
+        lines.push(format!(
+            "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
+            passage.doc_id,
+            passage.ids.len(),
+            passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A rule with its parameters in a line.
+pub(crate) fn describe_rule(manifest: &Manifest) -> String {
+    let mut parts = vec![format!("{}, k {}", manifest.rule.name(), manifest.rule.k())];
+    match &manifest.rule.parameters {
+        RuleParameters::Static { start, .. } => parts.push(format!("from position {start}")),
+        RuleParameters::Random { seed, .. } => parts.push(format!("seed {seed}")),
+        RuleParameters::Hash { context, window, head, seed, .. } => {
+            let window = format!("{window:?}").to_lowercase();
+            let head = format!("{head:?}").to_lowercase();
+            parts.push(format!("context {context} ({window}), head {head}, seed {seed}"));
+        }
+        RuleParameters::HashTable { context, .. }
+        | RuleParameters::HashAvalanche { context, .. }
+        | RuleParameters::CoefficientSum { context, .. } => parts.push(format!("context {context}")),
+    }
+    if let Scope::Sequence { length } = manifest.scope {
+        parts.push(format!("in packed sequences of {length}"));
+    }
+    if !manifest.exempt_ids.is_empty() {
+        parts.push(format!("never dropping {}", plural(manifest.exempt_ids.len() as u64, "special token")));
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,59 @@
+//! `goldfish verify`.
+
+use anyhow::Context;
+use goldfish_corpus::read_npy;
+use goldfish_mask::UniformTable;
+use goldfish_pipeline::recompute;
+use goldfish_shard::verify;
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::VerifyArgs;
+use crate::print::{self, BOLD, bytes, plural};
+
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
+    let table = args.table.as_deref().map(|path| -> anyhow::Result<_> {
+        UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
+    });
+    let table = table.transpose()?;
+    let (manifest, faults) = if args.recompute {
+        recompute(&args.folder, table.as_ref())?
+    } else {
+        verify(&args.folder, &mut |_, _| None)?
+    };
+    let verdict = if faults.is_empty() { Verdict::Clean } else { Verdict::Findings };
+    if args.json {
+        print::json(&json!({
+            "folder": args.folder,
+            "sound": faults.is_empty(),
+            "recomputed": args.recompute,
+            "shards": manifest.shards.len(),
+            "documents": manifest.totals.documents_out,
+            "tokens": manifest.totals.tokens,
+            "faults": faults,
+        }))?;
+        return Ok(verdict);
+    }
+    let mut text = String::new();
+    for fault in &faults {
+        text += &format!("{BOLD}{}{BOLD:#}: {}\n", args.folder.join(&fault.file).display(), fault.fault);
+    }
+    text += &match faults.len() as u64 {
+        0 => format!(
+            "{}: sound: {}, {}, {}, {}{}\n",
+            args.folder.display(),
+            plural(manifest.shards.len() as u64, "shard"),
+            bytes(manifest.shards.iter().map(|shard| shard.size).sum()),
+            plural(manifest.totals.documents_out, "document"),
+            plural(manifest.totals.tokens, "token"),
+            if args.recompute { ", every mask as its rule decides" } else { "" },
+        ),
+        n => format!(
+            "{}: {}; mask the corpus again, or restore the folder from a copy\n",
+            args.folder.display(),
+            plural(n, "fault")
+        ),
+    };
+    print::out(&text)?;
+    Ok(verdict)
+}

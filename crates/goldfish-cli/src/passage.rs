@@ -1,0 +1,107 @@
+//! A stretch of a document with its dropped tokens marked.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use goldfish_tokenize::Tokenizer;
+
+const DROPPED: Style = AnsiColor::Red.on_default().underline();
+
+/// Width of the shown text, in characters.
+const WIDTH: usize = 92;
+
+/// Renders tokens with `[`brackets`]` around the dropped ones; as text if there is a tokenizer, else as ids.
+pub(crate) fn render(ids: &[u32], mask: &[u8], tokenizer: Option<&Tokenizer>) -> String {
+    let mut words = Vec::new();
+    for run in runs(mask) {
+        let dropped = mask[run.start] == 0;
+        let text = match tokenizer {
+            Some(tokenizer) => tokenizer.decode(&ids[run.clone()]).unwrap_or_default(),
+            None => ids[run.clone()].iter().map(|id| format!("{id} ")).collect(),
+        };
+        let text = printable(&text);
+        words.push((dropped, text));
+    }
+    wrap(&words)
+}
+
+/// Runs of tokens with the same decision; a dropped token is a run of its own.
+fn runs(mask: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for (i, &keep) in mask.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if keep == 1 && mask[run.start] == 1 => run.end = i + 1,
+            _ => runs.push(i..i + 1),
+        }
+    }
+    runs
+}
+
+/// Line breaks become visible, other control characters and direction marks harmless.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' => '⏎',
+            '\t' => '→',
+            c if c.is_control() || is_invisible(c) => '·',
+            c => c,
+        })
+        .collect()
+}
+
+/// Characters that change how a terminal orders the ones around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// Breaks the text into indented lines.
+fn wrap(words: &[(bool, String)]) -> String {
+    let mut lines = String::from("  ");
+    let mut column = 0;
+    for (dropped, text) in words {
+        // A dropped token keeps its leading space outside of the brackets, where it can be broken at.
+        let (lead, body) = if *dropped {
+            text.split_at(text.len() - text.trim_start_matches(' ').len())
+        } else {
+            ("", text.as_str())
+        };
+        let mut emit = |c: char, lines: &mut String| {
+            if column >= WIDTH && c == ' ' {
+                lines.push_str("\n  ");
+                column = 0;
+            } else {
+                lines.push(c);
+                column += 1;
+            }
+        };
+        lead.chars().for_each(|c| emit(c, &mut lines));
+        if *dropped {
+            // Writing into a string can't fail.
+            let _ = write!(lines, "{DROPPED}");
+            emit('[', &mut lines);
+        }
+        body.chars().for_each(|c| emit(c, &mut lines));
+        if *dropped {
+            emit(']', &mut lines);
+            let _ = write!(lines, "{DROPPED:#}");
+        }
+    }
+    lines.push('\n');
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_tokens_stand_in_brackets() {
+        let shown = anstream::adapter::strip_str(&render(&[5, 6, 7, 8], &[1, 0, 0, 1], None)).to_string();
+        assert_eq!(shown, "  5 [6 ][7 ]8 \n");
+    }
+
+    #[test]
+    fn control_characters_stay_out_of_the_terminal() {
+        assert_eq!(printable("a\nb\tc\u{1b}[31m\u{202E}"), "a⏎b→c·[31m·");
+    }
+}

@@ -1,0 +1,54 @@
+//! Everything that reaches the terminal.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+
+/// Writes to standard output; colours only where it is a terminal. A reader that closed the pipe is no error.
+pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON object to standard output.
+pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    out(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Writes to standard error.
+pub(crate) fn note(text: &str) {
+    // Nothing is left to do if standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Writes an error with its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    note(&format!("{ERROR}error:{ERROR:#} {error:#}"));
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}
+
+/// `n` with the word in the singular or plural.
+pub(crate) fn plural(n: u64, word: &str) -> String {
+    format!("{} {word}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// Bytes with a binary unit.
+pub(crate) fn bytes(n: u64) -> String {
+    indicatif::BinaryBytes(n).to_string()
+}
+
+/// A share as a percentage.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".into() } else { format!("{:.2}%", 100.0 * part as f64 / whole as f64) }
+}

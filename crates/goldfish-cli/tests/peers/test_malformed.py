@@ -1,0 +1,72 @@
+"""Each broken file of fixtures/malformed gets the treatment that expected.json asks for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+FIXTURES = Path(__file__).resolve().parents[4] / "fixtures"
+CASES = json.loads((FIXTURES / "malformed/expected.json").read_text())
+
+
+@pytest.fixture(params=CASES, ids=[Path(case["file"]).name for case in CASES])
+def case(request):
+    return request.param
+
+
+def missing_words(case, text):
+    return [word for word in case["message_contains"] if word.lower() not in text.lower()]
+
+
+def test_fail_names_the_place(goldfish, case, tmp_path):
+    output = tmp_path / "out"
+    process = goldfish.run("mask", case["file"], "--output", output, *case["args"], expect=2, cwd=FIXTURES)
+    assert not missing_words(case, process.stderr), f"{case['fault']}; stderr was: {process.stderr}"
+    assert Path(case["file"]).stem.split(".")[0] in process.stderr, "the message does not name the file"
+    assert "panicked" not in process.stderr
+    assert not (output / "manifest.json").exists(), "a failed run left a manifest behind"
+
+
+def test_skip_counts_every_document(goldfish, case, tmp_path):
+    arguments = [*case["args"], "--on-error", "skip"]
+    whole_file = case["rows_ok"] is None
+    # A file in which nothing can be trusted may be rejected as a whole (1) or stop the run (2); never pass.
+    expect = (1, 2) if whole_file else 1
+    output = goldfish.mask(case["file"], tmp_path / "out", *arguments, expect=expect, cwd=FIXTURES)
+    assert "panicked" not in output.process.stderr
+    if output.process.returncode == 2:
+        assert not missing_words(case, output.process.stderr)
+        assert not (output.folder / "manifest.json").exists()
+        return
+    totals = output.manifest["totals"]
+    rejects = output.rejects
+    assert totals["documents_in"] == totals["documents_out"] + totals["documents_rejected"]
+    assert len(rejects) == totals["documents_rejected"]
+    assert all({"file", "row", "reason"} <= reject.keys() for reject in rejects)
+    assert all(Path(reject["file"]).name == Path(case["file"]).name for reject in rejects)
+    if whole_file:
+        assert not missing_words(case, json.dumps(rejects, ensure_ascii=False))
+    else:
+        first = rejects[0]
+        place = f" row {first['row']} line {first['row'] + 1}"
+        assert not missing_words(case, first["reason"] + place)
+        assert (totals["documents_out"], totals["documents_rejected"]) == (case["rows_ok"], case["rows_rejected"])
+
+
+def test_skip_delivers_the_good_rows_of_other_files(goldfish, tmp_path):
+    """A broken row costs itself only; rejects name file and 0-based row."""
+    inputs = ["malformed/two-faults.jsonl", "formats/docs.jsonl", "malformed/missing-text.jsonl"]
+    arguments = ["--tokenizer", "tokenizers/gpt2.json", "--on-error", "skip"]
+    output = goldfish.mask(inputs, tmp_path / "out", *arguments, expect=1, cwd=FIXTURES)
+    places = [(Path(reject["file"]).name, reject["row"]) for reject in output.rejects]
+    assert places == [("two-faults.jsonl", 1), ("two-faults.jsonl", 3), ("missing-text.jsonl", 1)]
+    names = output.column("doc_id")
+    assert names[:3] == ["two-faults.jsonl:0", "two-faults.jsonl:2", "two-faults.jsonl:4"]
+    assert names[-4:] == [f"missing-text.jsonl:{row}" for row in (0, 2, 3, 4)]
+    assert [entry["rejected"] for entry in output.manifest["inputs"]] == [2, 0, 1]
+
+
+def test_the_table_covers_every_format():
+    suffixes = {Path(case["file"]).suffix for case in CASES}
+    assert suffixes >= {".jsonl", ".gz", ".zst", ".parquet", ".arrow", ".bin", ".npy", ".ds", ".txt"}
+    assert len(CASES) >= 25

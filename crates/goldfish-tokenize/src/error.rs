@@ -1,0 +1,110 @@
+//! What can go wrong with a tokenizer.
+
+use std::path::PathBuf;
+
+/// An error of this crate. Every message names the file, if there is one, and ends with what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizeError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; give the path of a tokenizer.json that this user may read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+    /// The file is larger than any tokenizer.
+    #[error(
+        "{origin} has {bytes} bytes, more than the {limit} of the largest tokenizer.json that is read; give the \
+         tokenizer.json of a model, not a data file"
+    )]
+    TooLarge {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// Its size.
+        bytes: u64,
+        /// The largest size allowed.
+        limit: u64,
+    },
+    /// The file is not a tokenizer.json.
+    #[error("{origin} is not a tokenizer.json: {problem}; {advice}")]
+    Malformed {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// What is wrong, with its place.
+        problem: String,
+        /// What to do next.
+        advice: &'static str,
+    },
+    /// The file is well-formed JSON, but contradicts itself, so that its ids could not be trusted.
+    #[error("{origin} contradicts itself: {problem}; {advice}")]
+    Inconsistent {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// The contradiction.
+        problem: String,
+        /// What to do next.
+        advice: &'static str,
+    },
+    /// The `tokenizers` crate refuses the tokenizer.
+    #[error(
+        "{origin} cannot be loaded: {problem}; check the file with Python's tokenizers.Tokenizer.from_file, or save \
+         it again with save_pretrained of a recent transformers"
+    )]
+    Unsupported {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// The message of the crate.
+        problem: String,
+    },
+    /// The model drops merges at random (BPE dropout), so that the same text would give different ids each time.
+    #[error(
+        "{origin} sets BPE dropout to {dropout}, which gives the same text different ids each time; set \
+         model.dropout to null in the file"
+    )]
+    Dropout {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// The probability.
+        dropout: f64,
+    },
+    /// A file beside the tokenizer.json names a BOS or EOS token that the vocabulary lacks.
+    #[error(
+        "{} gives {token:?} as {role}, which {origin} does not have; correct the name there, or move the \
+         tokenizer.json to a directory of its own", path.display()
+    )]
+    UnknownToken {
+        /// The file beside the tokenizer.json.
+        path: PathBuf,
+        /// The tokenizer.json.
+        origin: String,
+        /// `bos_token` or `eos_token`.
+        role: &'static str,
+        /// The name that was not found.
+        token: String,
+    },
+    /// A text could not be tokenized.
+    #[error(
+        "cannot tokenize a text of {bytes} bytes with {origin}: {problem}; if the message does not tell what to \
+         change in the tokenizer, leave this document out"
+    )]
+    Encode {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// Length of the text.
+        bytes: usize,
+        /// The message of the `tokenizers` crate.
+        problem: String,
+    },
+    /// Ids could not be turned into text.
+    #[error("cannot decode {count} ids with {origin}: {problem}; check that they come from this tokenizer")]
+    Decode {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// How many ids.
+        count: usize,
+        /// What is wrong.
+        problem: String,
+    },
+}

@@ -1,0 +1,266 @@
+//! What a tokenizer.json says, as far as this crate must know: its vocabulary, checked, and its parts.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::error::TokenizeError;
+
+/// The largest file that is read; the vocabularies of a million tokens stay below a tenth of it.
+pub(crate) const MAX_BYTES: u64 = 1 << 29;
+
+const SAVE_AGAIN: &str = "copy or download the file again";
+
+/// A tokenizer.json.
+#[derive(Deserialize)]
+pub(crate) struct File {
+    #[serde(default)]
+    pub(crate) added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    pub(crate) normalizer: Value,
+    #[serde(default)]
+    pub(crate) pre_tokenizer: Value,
+    #[serde(default)]
+    pub(crate) post_processor: Value,
+    pub(crate) model: Model,
+}
+
+/// One entry of `added_tokens`.
+#[derive(Deserialize)]
+pub(crate) struct AddedToken {
+    pub(crate) id: u32,
+    pub(crate) content: String,
+}
+
+/// The model, of whatever type.
+#[derive(Deserialize)]
+pub(crate) struct Model {
+    #[serde(rename = "type", default)]
+    pub(crate) kind: Option<String>,
+    #[serde(default)]
+    pub(crate) vocab: Vocab,
+    #[serde(default)]
+    pub(crate) merges: Option<Vec<Merge>>,
+    #[serde(default)]
+    pub(crate) dropout: Option<f64>,
+    #[serde(default)]
+    pub(crate) continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    pub(crate) end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    pub(crate) ignore_merges: bool,
+}
+
+/// A merge, in either of its two spellings.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Merge {
+    /// `["left", "right"]`.
+    Pair(String, String),
+    /// `"left right"`.
+    Text(String),
+}
+
+impl Merge {
+    pub(crate) fn parts(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Pair(left, right) => Some((left, right)),
+            Self::Text(text) => text.split_once(' ').filter(|(_, right)| !right.contains(' ')),
+        }
+    }
+}
+
+/// The vocabulary as it stands in the file: repeated tokens are still there.
+#[derive(Default)]
+pub(crate) enum Vocab {
+    /// No vocabulary at all.
+    #[default]
+    Missing,
+    /// An object of tokens and ids (`BPE`, `WordPiece`, `WordLevel`).
+    Ids(Vec<(String, u32)>),
+    /// A list of that many tokens, whose ids are their places (`Unigram`).
+    List(usize),
+}
+
+impl<'de> Deserialize<'de> for Vocab {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vocab;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .write_str("a vocabulary: an object of tokens and ids, or a list of tokens and scores")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Vocab::Ids(entries))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
+                let mut len = 0;
+                while let Some(_entry) = list.next_element::<(String, f64)>()? {
+                    len += 1;
+                }
+                Ok(Vocab::List(len))
+            }
+        }
+        deserializer.deserialize_any(Entries)
+    }
+}
+
+impl File {
+    /// Parses a file and checks what the `tokenizers` crate would let pass.
+    pub(crate) fn parse(json: &[u8], origin: &str) -> Result<Self, TokenizeError> {
+        let malformed =
+            |problem: String, advice| TokenizeError::Malformed { origin: origin.to_owned(), problem, advice };
+        if json.is_empty() {
+            return Err(malformed("it is empty".to_owned(), SAVE_AGAIN));
+        }
+        if json.starts_with(b"\xEF\xBB\xBF") {
+            return Err(malformed(
+                "it begins with a byte order mark, which JSON does not allow".to_owned(),
+                "save it as UTF-8 without BOM",
+            ));
+        }
+        let file: Self = serde_json::from_slice(json).map_err(|error| {
+            let advice = match error.classify() {
+                serde_json::error::Category::Eof => "it is cut short: copy or download it again",
+                serde_json::error::Category::Data => {
+                    "give the tokenizer.json that save_pretrained of transformers writes"
+                }
+                _ => "give the tokenizer.json of the model, as it was downloaded",
+            };
+            malformed(error.to_string(), advice)
+        })?;
+        file.check(origin)?;
+        Ok(file)
+    }
+
+    fn check(&self, origin: &str) -> Result<(), TokenizeError> {
+        let origin = || origin.to_owned();
+        if let Some(dropout) = self.model.dropout.filter(|&dropout| dropout != 0.0) {
+            return Err(TokenizeError::Dropout { origin: origin(), dropout });
+        }
+        let missing = |what: &str| TokenizeError::Malformed {
+            origin: origin(),
+            problem: format!("its model has no {what}"),
+            advice: "give the tokenizer.json of the model, as it was downloaded",
+        };
+        let bpe = self.model.kind.as_deref() == Some("BPE");
+        if bpe && self.model.merges.is_none() {
+            return Err(missing("merges"));
+        }
+        let entries = match &self.model.vocab {
+            Vocab::Missing => return Err(missing("vocabulary")),
+            Vocab::List(0) => return Err(missing("tokens in its vocabulary")),
+            Vocab::Ids(entries) if entries.is_empty() => return Err(missing("tokens in its vocabulary")),
+            Vocab::List(_) => return Ok(()),
+            Vocab::Ids(entries) => entries,
+        };
+        let mut ids: HashMap<u32, &str> = HashMap::with_capacity(entries.len());
+        let mut tokens = HashSet::with_capacity(entries.len());
+        for (token, id) in entries {
+            let problem = if !tokens.insert(token.as_str()) {
+                format!("its vocabulary holds the token {token:?} twice")
+            } else if let Some(other) = ids.insert(*id, token) {
+                format!("its vocabulary gives the id {id} to {other:?} and to {token:?}")
+            } else {
+                continue;
+            };
+            return Err(TokenizeError::Inconsistent {
+                origin: origin(),
+                problem,
+                advice: "the file was edited or damaged: take it from the model again",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The reason in plain words why the `tokenizers` crate refused a file, where its own message does not tell.
+pub(crate) fn diagnose(file: &File) -> Option<String> {
+    const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
+    const PRE_TOKENIZERS: [&str; 12] = [
+        "BertPreTokenizer",
+        "ByteLevel",
+        "CharDelimiterSplit",
+        "Digits",
+        "FixedLength",
+        "Metaspace",
+        "Punctuation",
+        "Sequence",
+        "Split",
+        "UnicodeScripts",
+        "Whitespace",
+        "WhitespaceSplit",
+    ];
+    const NORMALIZERS: [&str; 14] = [
+        "BertNormalizer",
+        "ByteLevel",
+        "Lowercase",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Nmt",
+        "Precompiled",
+        "Prepend",
+        "Replace",
+        "Sequence",
+        "Strip",
+        "StripAccents",
+    ];
+    if let Some(kind) = file.model.kind.as_deref().filter(|kind| !MODELS.contains(kind)) {
+        return Some(format!("its model has the type {kind:?}, which is none of {}", MODELS.join(", ")));
+    }
+    unknown_part(&file.pre_tokenizer, "pre_tokenizer", &PRE_TOKENIZERS)
+        .or_else(|| unknown_part(&file.normalizer, "normalizer", &NORMALIZERS))
+        .or_else(|| bad_regex(&file.pre_tokenizer))
+}
+
+/// The parts of a `Sequence`, or the part itself, in order and without nesting; nothing for `null`.
+pub(crate) fn flatten<'a>(part: &'a Value, into: &mut Vec<&'a Value>) {
+    if part.get("type").and_then(Value::as_str) != Some("Sequence") {
+        if !part.is_null() {
+            into.push(part);
+        }
+        return;
+    }
+    let members =
+        ["pretokenizers", "normalizers", "processors"].iter().find_map(|key| part.get(key)?.as_array());
+    for member in members.into_iter().flatten() {
+        flatten(member, into);
+    }
+}
+
+fn unknown_part(part: &Value, role: &str, known: &[&str]) -> Option<String> {
+    let mut parts = Vec::new();
+    flatten(part, &mut parts);
+    parts.into_iter().find_map(|part| match part.get("type").and_then(Value::as_str) {
+        Some(kind) if known.contains(&kind) => None,
+        Some(kind) => {
+            Some(format!("its {role} has the type {kind:?}, which is none of {}", known.join(", ")))
+        }
+        None => Some(format!("its {role} has no type")),
+    })
+}
+
+fn bad_regex(pre_tokenizer: &Value) -> Option<String> {
+    use tokenizers::SplitDelimiterBehavior::Isolated;
+    use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+    let mut parts = Vec::new();
+    flatten(pre_tokenizer, &mut parts);
+    parts.into_iter().find_map(|part| {
+        let regex = part.pointer("/pattern/Regex")?.as_str()?;
+        let error = Split::new(SplitPattern::Regex(regex.to_owned()), Isolated, false).err()?;
+        Some(format!("the regular expression {regex:?} of its pre_tokenizer is not valid: {error}"))
+    })
+}

@@ -1,0 +1,261 @@
+//! Strings to trip tokenizers up, and the plain `tokenizers` crate as the judge.
+#![allow(dead_code, clippy::unwrap_used, reason = "shared by several test crates")]
+
+use std::path::PathBuf;
+
+use goldfish_tokenize::Tokenizer;
+
+/// The fixtures, by family. Those of the first list have a fast path.
+pub(crate) const FAST: [&str; 5] = ["gpt2", "llama3", "qwen2", "o200k", "neox"];
+pub(crate) const EXACT: [&str; 2] = ["sentencepiece", "wordpiece"];
+
+pub(crate) fn fixture(family: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/tokenizers/{family}.json"))
+}
+
+/// A tokenizer of this crate beside the one that it must equal.
+pub(crate) struct Pair {
+    pub(crate) ours: Tokenizer,
+    pub(crate) plain: tokenizers::Tokenizer,
+}
+
+impl Pair {
+    pub(crate) fn load(family: &str) -> Self {
+        Self::from_json(&std::fs::read(fixture(family)).unwrap())
+    }
+
+    pub(crate) fn from_json(json: &[u8]) -> Self {
+        Self {
+            ours: Tokenizer::from_bytes(json).unwrap(),
+            plain: tokenizers::Tokenizer::from_bytes(json).unwrap(),
+        }
+    }
+
+    /// Both ids of a text: ours, theirs.
+    pub(crate) fn ids(&self, text: &str) -> (Vec<u32>, Vec<u32>) {
+        let mut ours = vec![7];
+        self.ours.encode_into(text, &mut ours).unwrap();
+        let theirs = self.plain.encode_fast(text, false).unwrap();
+        (ours.split_off(1), theirs.get_ids().to_vec())
+    }
+
+    pub(crate) fn assert_equal(&self, text: &str) {
+        let (ours, theirs) = self.ids(text);
+        if ours != theirs {
+            let short: String = text.chars().take(200).collect();
+            panic!("{short:?} ({} bytes): ours {ours:?}, theirs {theirs:?}", text.len());
+        }
+    }
+}
+
+/// `SplitMix64` (Steele, Lea, Flood 2014).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    fn char_in(&mut self, low: u32, high: u32) -> char {
+        loop {
+            if let Some(c) = char::from_u32(low + self.below((high - low + 1) as usize) as u32) {
+                return c;
+            }
+        }
+    }
+}
+
+const SPACES: [char; 22] = [
+    ' ', ' ', ' ', '\t', '\n', '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{85}', '\u{a0}', '\u{1680}',
+    '\u{2003}', '\u{2028}', '\u{2029}', '\u{202f}', '\u{205f}', '\u{3000}', '\u{200b}', '\u{feff}',
+    '\u{180e}',
+];
+const ODD: [char; 40] = [
+    // Case folding: long s, Kelvin, Angstrom, dotted and dotless i, sharp s, final sigma, ligatures, titlecase.
+    'ſ',
+    '\u{212a}',
+    '\u{212b}',
+    'İ',
+    'ı',
+    'ß',
+    'ẞ',
+    'ς',
+    'ﬁ',
+    'ﬆ',
+    'ǅ',
+    'ẛ',
+    'ǰ',
+    'ŉ', // Modifiers, marks, joiners.
+    'ʰ',
+    'ʼ',
+    '\u{301}',
+    '\u{307}',
+    '\u{323}',
+    '\u{345}',
+    '\u{3099}',
+    '\u{20dd}',
+    '\u{200d}',
+    '\u{200c}',
+    '\u{fe0f}',
+    // Numbers that are no digits, symbols, tag and variation characters, the ends of planes.
+    '½',
+    'Ⅷ',
+    '〇',
+    '㊿',
+    '²',
+    '…',
+    '’',
+    '\u{e0041}',
+    '\u{e0100}',
+    '\u{fffe}',
+    '\u{ffff}',
+    '\u{1fffe}',
+    '\u{10ffff}',
+    '\u{fdd0}',
+    '\u{f8ff}',
+];
+const WORDS: [&str; 42] = [
+    "'s",
+    "'S",
+    "'t",
+    "'RE",
+    "'ve",
+    "'m",
+    "'LL",
+    "'ll",
+    "'d",
+    "'ſ",
+    "'lL",
+    "’s",
+    "''s",
+    "'re'",
+    "don't",
+    "HE'S",
+    "a'ſ",
+    "'rE",
+    "the",
+    "The",
+    "THE",
+    "hello",
+    " World",
+    "camelCase",
+    "XMLHttp",
+    "foo_bar",
+    "1234567",
+    "3.14",
+    "0x1F",
+    "//",
+    "/\n",
+    "!!\r\n",
+    "...",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<tool_call>",
+    "<s>",
+    "[MASK]",
+    "[CLS]",
+    "<|begin_of_text|>",
+    "    ",
+    "\n\n",
+];
+/// Blocks worth visiting: Latin, Greek, Cyrillic, Hebrew, Arabic, Indic, Thai, Tibetan, Hangul, kana, CJK, emoji,
+/// mathematical letters, and those that newer versions of Unicode filled or changed.
+const BLOCKS: [(u32, u32); 48] = [
+    (0x00, 0x1f),
+    (0x20, 0x7e),
+    (0x20, 0x7e),
+    (0x7f, 0xff),
+    (0x100, 0x24f),
+    (0x250, 0x2ff),
+    (0x300, 0x36f),
+    (0x370, 0x3ff),
+    (0x400, 0x52f),
+    (0x530, 0x5ff),
+    (0x600, 0x6ff),
+    (0x750, 0x8ff),
+    (0x900, 0xdff),
+    (0xe00, 0xfff),
+    (0x1000, 0x109f),
+    (0x10a0, 0x10ff),
+    (0x1100, 0x11ff),
+    (0x1780, 0x18af),
+    (0x1ab0, 0x1aff),
+    (0x1b00, 0x1bff),
+    (0x1c80, 0x1cff),
+    (0x1d00, 0x1dff),
+    (0x1e00, 0x1fff),
+    (0x2000, 0x206f),
+    (0x2070, 0x218f),
+    (0x2190, 0x2bff),
+    (0x2c00, 0x2dff),
+    (0x3000, 0x30ff),
+    (0x3100, 0x33ff),
+    (0x4dc0, 0x9fff),
+    (0xa000, 0xa7ff),
+    (0xa800, 0xabff),
+    (0xac00, 0xd7ff),
+    (0xe000, 0xf8ff),
+    (0xf900, 0xfaff),
+    (0xfb00, 0xfdff),
+    (0xfe00, 0xffff),
+    (0x10000, 0x107ff),
+    (0x10800, 0x10fff),
+    (0x11000, 0x11fff),
+    (0x12000, 0x143ff),
+    (0x16100, 0x16fff),
+    (0x1bc00, 0x1d3ff),
+    (0x1d400, 0x1d7ff),
+    (0x1e000, 0x1efff),
+    (0x1f000, 0x1faff),
+    (0x20000, 0x323af),
+    (0xe0000, 0x10ffff),
+];
+
+/// An adversarial mixture of up to about 60 characters.
+pub(crate) fn nasty(random: &mut Random) -> String {
+    let mut text = String::new();
+    for _ in 0..1 + random.below(8) {
+        match random.below(12) {
+            0 => (0..random.below(6)).for_each(|_| text.push(random.pick(&SPACES))),
+            1 | 2 => text.push_str(random.pick(&WORDS)),
+            3 => (0..1 + random.below(3)).for_each(|_| text.push(random.pick(&ODD))),
+            4 => text.push(random.char_in(0, 0x10_ffff)),
+            5 => {
+                // A base with marks, in any order of their classes.
+                text.push(random.char_in(0x41, 0x3ff));
+                (0..random.below(4)).for_each(|_| text.push(random.char_in(0x300, 0x36f)));
+            }
+            6 => (0..random.below(5)).for_each(|_| text.push(random.char_in(0x1100, 0x11ff))),
+            7 => {
+                let family = ["👨\u{200d}👩\u{200d}👧", "👍🏽", "🇩🇪", "❤\u{fe0f}", "☎"];
+                text.push_str(random.pick(&family));
+            }
+            8 => {
+                let zero = random.pick(&[0x30, 0x660, 0x966, 0xff10, 0x1d7ce, 0x1e950]);
+                (0..random.below(7)).for_each(|_| text.push(random.char_in(zero, zero + 9)));
+            }
+            _ => {
+                let (low, high) = random.pick(&BLOCKS);
+                for _ in 0..random.below(10) {
+                    text.push(random.char_in(low, high));
+                    if random.below(6) == 0 {
+                        text.push(random.pick(&[' ', '\'', '\u{301}', '\n']));
+                    }
+                }
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! Files that are derived from the code: the JSON schemas and the command line reference.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use goldfish_corpus::Reject;
+use goldfish_shard::Manifest;
+use schemars::Schema;
+
+use crate::{cargo, describe, root};
+
+pub(crate) fn run(check: bool) -> anyhow::Result<()> {
+    let files = [
+        ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
+        ("schemas/reject.schema.json", schema("a line of rejects.jsonl", schemars::schema_for!(Reject))?),
+        ("docs/cli.md", cli_reference()?),
+    ];
+    let mut stale = Vec::new();
+    for (name, contents) in files {
+        let path: PathBuf = root().join(name);
+        if check {
+            if fs::read_to_string(&path).ok().as_deref() != Some(&contents) {
+                stale.push(name);
+            }
+        } else {
+            fs::write(&path, contents).with_context(|| name.to_owned())?;
+        }
+    }
+    if !stale.is_empty() {
+        bail!("{} would be written otherwise: run `cargo xtask generate` and commit it", stale.join(", "));
+    }
+    Ok(())
+}
+
+fn schema(title: &str, mut schema: Schema) -> anyhow::Result<String> {
+    schema.insert("title".into(), title.into());
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// The long help of every command.
+fn cli_reference() -> anyhow::Result<String> {
+    let mut text = String::from(
+        "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
+    );
+    for command in ["", "mask", "inspect", "verify"] {
+        let mut help = cargo();
+        help.args(["run", "--quiet", "--package", "goldfish", "--"]);
+        help.args(Some(command).filter(|name| !name.is_empty())).arg("--help").current_dir(root());
+        let output = help.output().with_context(|| describe(&help))?;
+        if !output.status.success() {
+            bail!("{} failed:\n{}", describe(&help), String::from_utf8_lossy(&output.stderr));
+        }
+        let title = format!("goldfish {command}");
+        let help = String::from_utf8(output.stdout)?;
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        text += &format!("\n## `{}`\n\n```text\n{}\n```\n", title.trim_end(), lines.join("\n").trim_end());
+    }
+    Ok(text)
+}

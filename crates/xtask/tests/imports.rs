@@ -1,0 +1,66 @@
+//! The data's road through the crates: who may import whom.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Each crate with the crates of ours that it may import, in the order of the road.
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
+    ("goldfish-mask", &[]),
+    ("goldfish-digest", &[]),
+    ("goldfish-tokenize", &[]),
+    ("goldfish-corpus", &["goldfish-digest"]),
+    ("goldfish-shard", &["goldfish-digest", "goldfish-mask"]),
+    ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
+    (
+        "goldfish",
+        &["goldfish-corpus", "goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"],
+    ),
+    ("xtask", &["goldfish-corpus", "goldfish-mask", "goldfish-shard"]),
+];
+
+/// Crates that bring input or output, or weigh much: none of them belongs into the rules.
+const NOT_IN_MASK: [&str; 6] = ["arrow", "parquet", "polars", "rayon", "tokenizers", "serde_json"];
+
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap();
+    let imported = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().unwrap();
+        all.iter().filter(|dependency| dependency["kind"].is_null()).map(name).collect()
+    };
+    packages.iter().map(|package| (name(package), imported(package))).collect()
+}
+
+#[test]
+fn crates_import_only_what_lies_before_them_on_the_road() {
+    let found = dependencies();
+    let known: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        known.keys().copied().collect::<BTreeSet<_>>(),
+        "every crate has a place on the road"
+    );
+    for (name, imports) in &found {
+        for import in imports.iter().filter(|import| known.contains_key(import.as_str())) {
+            assert!(known[name.as_str()].contains(&import.as_str()), "{name} must not import {import}");
+        }
+    }
+}
+
+#[test]
+fn the_rules_stay_free_of_heavy_crates() {
+    let found = dependencies();
+    for heavy in NOT_IN_MASK {
+        assert!(!found["goldfish-mask"].contains(heavy), "goldfish-mask must not import {heavy}");
+    }
+}
