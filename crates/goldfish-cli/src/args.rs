@@ -1,5 +1,7 @@
 //! The options of every command, with their help.
 
+#![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -12,7 +12,7 @@ use crate::job::{MaskJob, OnError};
 use crate::work::{Work, WorkResult, process};
 
 /// Work items are filled up to about this many bytes of input.
-const WORK_BYTES: usize = 4 << 20;
+const WORK_BYTES: usize = 1 << 20;
 
 /// What the writer receives for each work item, in order.
 pub(crate) enum Message {

@@ -126,6 +126,12 @@ fn long_white_space_takes_the_exact_path() {
     }
 }
 
+/// The exact path ceases to split after a million spaces, and its ids are the ids even then.
+#[test]
+fn white_space_that_overflows_the_regex_engine() {
+    Pair::load("llama3").assert_equal(&format!("a{}b the quick 12345678", " ".repeat(1_000_010)));
+}
+
 /// Long words, and long texts of every kind of repetition.
 #[test]
 fn long_texts() {

@@ -23,7 +23,8 @@ pub(crate) fn environment() -> anyhow::Result<PathBuf> {
         fs::remove_dir_all(&folder)?;
     }
     run(Command::new(interpreter()?).args(["-m", "venv"]).arg(&folder))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
     run(Command::new(folder.join("bin/python")).args(pip))?;
     fs::write(marker, requirements)?;
     Ok(folder)

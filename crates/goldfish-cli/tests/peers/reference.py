@@ -11,13 +11,17 @@ LOW_32 = np.uint64(2**32 - 1)
 
 
 def window_digests(ids, context, window, head, seed):
-    """xxh3 of the window of each position; None where the head of the document is kept."""
+    """xxh3 of the window of each position; None where a token is kept because its window is not full.
+
+    The head are the positions whose window is not full. With `head="short"` all of them but the first
+    token are decided on what there is of the window.
+    """
     data = np.asarray(ids, dtype="<u4").tobytes()
     end = 1 if window == "inclusive" else 0
     digests = []
     for i in range(len(ids)):
         start = i - context + end
-        if i == 0 and head == "short" or start < 0 and head == "keep":
+        if start < 0 and (head == "keep" or i == 0):
             digests.append(None)
         else:
             digests.append(xxhash.xxh3_64_intdigest(data[4 * max(0, start) : 4 * (i + end)], seed=seed))

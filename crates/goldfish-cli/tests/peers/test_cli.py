@@ -191,7 +191,7 @@ REFUSED = {
     "k of 1": (["formats/ids.jsonl", *IDS, "--k", 1], "k"),
     "k of 0": (["formats/ids.jsonl", *IDS, "--k", 0], "k"),
     "context of 0": (["formats/ids.jsonl", *IDS, "--context", 0], "context"),
-    "negative seed": (["formats/ids.jsonl", *IDS, "--seed", -1], "seed"),
+    "negative seed": (["formats/ids.jsonl", *IDS, "--seed=-1"], "seed"),
     "unknown rule": (["formats/ids.jsonl", *IDS, "--rule", "haddock"], "haddock"),
     "unknown option": (["formats/ids.jsonl", *IDS, "--colour", "red"], "colour"),
     "unknown column": (["formats/ids.jsonl", *IDS, "--columns", "tags"], "tags"),

@@ -15,7 +15,15 @@ def case(request):
 
 
 def missing_words(case, text):
-    return [word for word in case["message_contains"] if word.lower() not in text.lower()]
+    """The expected words that are not there; one that the file's name happens to hold must stand elsewhere."""
+    text, name = text.lower(), Path(case["file"]).name.lower()
+    stem = name.split(".")[0]
+    missing = []
+    for word in map(str.lower, case["message_contains"]):
+        names_a_file = word.startswith(stem)
+        if word not in (text if names_a_file else text.replace(stem, "")):
+            missing.append(word)
+    return missing
 
 
 def test_fail_names_the_place(goldfish, case, tmp_path):
@@ -48,8 +56,7 @@ def test_skip_counts_every_document(goldfish, case, tmp_path):
         assert not missing_words(case, json.dumps(rejects, ensure_ascii=False))
     else:
         first = rejects[0]
-        place = f" row {first['row']} line {first['row'] + 1}"
-        assert not missing_words(case, first["reason"] + place)
+        assert not missing_words(case, f"row {first['row']}: {first['reason']}")
         assert (totals["documents_out"], totals["documents_rejected"]) == (case["rows_ok"], case["rows_rejected"])
 
 
@@ -60,7 +67,7 @@ def test_skip_delivers_the_good_rows_of_other_files(goldfish, tmp_path):
     output = goldfish.mask(inputs, tmp_path / "out", *arguments, expect=1, cwd=FIXTURES)
     places = [(Path(reject["file"]).name, reject["row"]) for reject in output.rejects]
     assert places == [("two-faults.jsonl", 1), ("two-faults.jsonl", 3), ("missing-text.jsonl", 1)]
-    names = output.column("doc_id")
+    names = [name.rsplit("/", 1)[-1] for name in output.column("doc_id")]
     assert names[:3] == ["two-faults.jsonl:0", "two-faults.jsonl:2", "two-faults.jsonl:4"]
     assert names[-4:] == [f"missing-text.jsonl:{row}" for row in (0, 2, 3, 4)]
     assert [entry["rejected"] for entry in output.manifest["inputs"]] == [2, 0, 1]

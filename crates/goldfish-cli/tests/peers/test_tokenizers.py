@@ -89,7 +89,7 @@ def test_lone_surrogates_are_rejected(goldfish, encode, tokenizer_file, tmp_path
     arguments = ["--tokenizer", tokenizer_file]
 
     process = goldfish.run("mask", source, "--output", tmp_path / "fail", *arguments, expect=2)
-    assert "line 2" in process.stderr and "surrogate" in process.stderr.lower()
+    assert "row 1" in process.stderr and "surrogate" in process.stderr.lower()
 
     output = goldfish.mask(source, tmp_path / "skip", *arguments, "--on-error", "skip", expect=1)
     texts = ["first", "\U0001f600", "last"]

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
@@ -32,10 +34,26 @@ def checksums(content):
     }
 
 
-def edit_manifest(output, change):
+def manifest_bytes(manifest):
+    return (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def seal(manifest):
+    """Fills in the checksum that the manifest holds of itself; the fingerprint in state.json is its beginning."""
+    digest = xxhash.xxh3_128_hexdigest(manifest_bytes(manifest | {"checksum": ""}))
+    return manifest | {"checksum": f"xxh3_128:{digest}"}
+
+
+def edit_manifest(output, change, sealed=False):
     manifest = output.manifest
+    assert seal(manifest) == manifest, "this test no longer knows how a manifest is sealed"
     change(manifest)
-    (output.folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    if sealed:
+        state = output.folder / "state.json"
+        before, manifest = manifest["checksum"], seal(manifest)
+        fingerprints = [checksum.removeprefix("xxh3_128:")[:16] for checksum in (before, manifest["checksum"])]
+        state.write_text(state.read_text().replace(*fingerprints))
+    (output.folder / "manifest.json").write_bytes(manifest_bytes(manifest))
 
 
 def swap_two_mask_bits(path):
@@ -101,14 +119,48 @@ EDITS = {
 }
 
 
+@pytest.mark.parametrize("sealed", [False, True], ids=["as edited", "sealed anew"])
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_manifest(goldfish, copy, edit):
-    edit_manifest(copy, EDITS[edit])
+def test_an_edited_manifest(goldfish, copy, edit, sealed):
+    edit_manifest(copy, EDITS[edit], sealed)
     goldfish.run("verify", copy.folder, expect=1)
 
 
-def test_recompute_finds_another_rule(goldfish, copy):
-    edit_manifest(copy, lambda m: m["rule"].update(k=5))
+def test_a_manifest_of_another_tool_version_is_as_good(goldfish, copy):
+    """Sealing anew works: what the tests above find is what they changed."""
+    edit_manifest(copy, lambda m: m["tool"].update(version="0.0.1"), sealed=True)
+    goldfish.run("verify", copy.folder)
+
+
+@pytest.mark.parametrize("name", ["data-00099-of-00100.arrow", "data-00000-of-00001.arrow"])
+def test_a_foreign_shard(goldfish, copy, name):
+    shutil.copy(copy.shards[0], copy.folder / name)
+    process = goldfish.run("verify", copy.folder, expect=1)
+    assert name in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("name", ["state.json", "dataset_info.json"])
+def test_a_removed_side_file(goldfish, copy, name):
+    (copy.folder / name).unlink()
+    process = goldfish.run("verify", copy.folder, expect=1)
+    assert name in process.stdout + process.stderr
+
+
+def test_a_state_that_names_other_shards(goldfish, copy):
+    state = json.loads((copy.folder / "state.json").read_text())
+    state["_data_files"].pop()
+    (copy.folder / "state.json").write_text(json.dumps(state))
+    process = goldfish.run("verify", copy.folder, expect=1)
+    assert "state.json" in process.stdout + process.stderr
+
+
+OTHER_RULES = {"k": 5, "context": 12, "window": "inclusive", "head": "short", "seed": 1}
+
+
+@pytest.mark.parametrize("parameter", OTHER_RULES)
+def test_recompute_finds_another_rule(goldfish, copy, parameter):
+    edit_manifest(copy, lambda m: m["rule"].update({parameter: OTHER_RULES[parameter]}), sealed=True)
+    goldfish.run("verify", copy.folder)
     goldfish.run("verify", copy.folder, "--recompute", expect=1)
 
 
@@ -118,12 +170,44 @@ def test_recompute_finds_a_wrong_mask_bit_under_a_right_checksum(goldfish, copy)
     kinds = [name for name, value in checksums(shard.read_bytes()).items() if value == digest.lower()]
     assert len(kinds) == 1, f"the hash {entry['hash']} of the manifest is of no kind known here"
     swap_two_mask_bits(shard)
-    goldfish.run("verify", copy.folder, expect=1)
+    process = goldfish.run("verify", copy.folder, expect=1)
+    assert shard.name in process.stdout + process.stderr
 
     fixed = entry["hash"].replace(digest, checksums(shard.read_bytes())[kinds[0]])
-    edit_manifest(copy, lambda m: m["shards"][1].update(hash=fixed))
+    edit_manifest(copy, lambda m: m["shards"][1].update(hash=fixed), sealed=True)
     process = goldfish.run("verify", copy.folder, "--recompute", expect=1)
     assert shard.name in process.stdout + process.stderr
+
+
+def rules(folder):
+    """Name -> arguments of `mask`, and those that `verify` needs to recompute it; files lie in `folder`."""
+    table = ["--table", folder / "table.npy"]
+    sequence = ["--scope", "sequence", "--sequence-length", 100]
+    return {
+        "static": (["--rule", "static", "--start", 3], []),
+        "random": (["--rule", "random", "--seed", 9, "--id-column", "id"], []),
+        "hash": (["--rule", "hash", "--window", "inclusive", "--head", "short", "--seed", 2**63], []),
+        "hash-table": (["--rule", "hash-table"], []),
+        "hash-table from a file": (["--rule", "hash-table", *table], table),
+        "hash-avalanche": (["--rule", "hash-avalanche", "--exempt-special", "true", "--eos-id", 13], []),
+        "coefficient-sum": (["--rule", "coefficient-sum", "--coefficients", folder / "coefficients.npy"], []),
+        "packed sequences": (["--rule", "hash-table", *sequence], []),
+        "packed sequences, hash": (["--rule", "hash", *sequence], []),
+    }
+
+
+@pytest.mark.parametrize("name", rules(Path()))
+@pytest.mark.parametrize("kind", ["arrow-stream", "arrow-file", "parquet"])
+def test_recompute_passes_what_mask_wrote(goldfish, fixtures, tmp_path, name, kind):
+    np.save(tmp_path / "table.npy", np.linspace(0, 1, 1_000_003, dtype=np.float32))
+    np.save(tmp_path / "coefficients.npy", np.arange(-6, 7, dtype=np.int64) * 999_999_937)
+    arguments, needed = rules(tmp_path)[name]
+    source = fixtures / "formats/ids.jsonl"
+    shards = ["--shard-size", "32KiB", "--output-format", kind]
+    output = goldfish.mask(source, tmp_path / "out", *IDS, *arguments, *shards)
+    assert output.manifest["totals"]["dropped"] > 0
+    goldfish.run("verify", output.folder)
+    goldfish.run("verify", output.folder, "--recompute", *needed)
 
 
 def test_a_manifest_that_is_no_json(goldfish, copy):

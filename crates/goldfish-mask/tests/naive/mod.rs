@@ -62,7 +62,6 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], k
                 below_table(table, sum as i64, *k)
             })
         }
-        _ => unreachable!("a rule without a naive definition"),
     }
 }
 
