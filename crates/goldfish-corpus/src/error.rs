@@ -87,7 +87,11 @@ pub enum CorpusError {
         help: &'static str,
     },
     /// A column that was asked for is not there.
-    #[error("{}: no column {column:?}; the file has {}", path.display(), found.join(", "))]
+    #[error(
+        "{}: no column {column:?}; the file has {}; name one with --text-column (and --tokenizer) or --ids-column",
+        path.display(),
+        found.join(", ")
+    )]
     NoColumn {
         /// The file.
         path: PathBuf,

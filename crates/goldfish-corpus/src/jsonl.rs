@@ -129,9 +129,12 @@ impl LineChunk {
         let mut offset = self.offset;
         for (row, line) in (self.first_line..).zip(self.bytes.split_inclusive(|&b| b == b'\n')) {
             let text = if row == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
-            if !text.trim_ascii().is_empty()
+            let text = text.trim_ascii_end();
+            if !text.is_empty()
                 && let Err(reason) = batch.add(row, text)
             {
+                // Editors count lines from 1.
+                let reason = format!("line {}: {reason}", row + 1);
                 batch.rejects.push(Reject { file: self.name.to_string(), row, offset: Some(offset), reason });
             }
             offset += line.len() as u64;
@@ -187,7 +190,13 @@ impl<'a> BatchBuilder<'a> {
         let parsed = parsed.map_err(|e| explain(&e))?;
 
         let column = self.options.content.column();
-        let missing = || format!("no {column:?} in this line; its keys are {}", parsed.keys(line));
+        let missing = || {
+            let hint = match self.options.content {
+                Content::Text { .. } => "name another column with --text-column",
+                Content::Ids { .. } => "raw text needs --tokenizer, ids under another name need --ids-column",
+            };
+            format!("no {column:?} in this line; its keys are {}; {hint}", parsed.keys(line))
+        };
         let text = match (&self.options.content, &parsed.content) {
             (_, None) => return Err(missing()),
             (Content::Text { .. }, Some(text)) => text.as_deref().unwrap_or_default(),
@@ -265,7 +274,10 @@ fn shorten(json: &str) -> String {
 fn explain(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    format!("{message}, at byte {} of the line", error.column())
+    // serde_json's words for `\\ud83d` without its other half.
+    let surrogate = message.contains("hex escape") || message.contains("surrogate");
+    let hint = if surrogate { " (half of a surrogate pair is no character)" } else { "" };
+    format!("{message}{hint}, at byte {} of the line", error.column())
 }
 
 /// What was wanted of one line.

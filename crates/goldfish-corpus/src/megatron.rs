@@ -54,6 +54,13 @@ impl MegatronSource {
     pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
         refuse_columns(input, options, &[])?;
         let index_path = input.path.with_extension("idx");
+        if !input.path.exists() {
+            return Err(CorpusError::MissingCompanion {
+                path: index_path,
+                companion: input.path.clone(),
+                help: "it holds the token ids; put the .bin beside the .idx",
+            });
+        }
         if !index_path.exists() {
             return Err(CorpusError::MissingCompanion {
                 path: input.path.clone(),

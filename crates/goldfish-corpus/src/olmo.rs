@@ -13,7 +13,9 @@ use flate2::read::MultiGzDecoder;
 use crate::datatrove::refuse_columns;
 use crate::file::HashingFile;
 use crate::options::CHUNK_BYTES;
-use crate::packed::{ChunkPlan, Cuts, PackedChunk, checked_length, encode_id, read_ids, whole_ids};
+use crate::packed::{
+    ChunkPlan, Cuts, PackedChunk, checked_length, encode_id, for_each_match, read_ids, whole_ids,
+};
 use crate::source::{Chunk, ChunkKind, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, MAX_DOCUMENT_TOKENS, ReadOptions};
 
@@ -165,7 +167,8 @@ impl OlmoSource {
         *rest = bytes.as_slice()[end..].to_vec();
         bytes.truncate(end);
         let ids = bytes.as_slice();
-        let documents = ids.chunks_exact(width).filter(|token| token == encoded).count();
+        let mut documents = 0;
+        for_each_match(ids, width, id, |_| documents += 1);
         let open_end = usize::from(!ids.ends_with(encoded));
         let first = self.row;
         self.row += (documents + open_end) as u64;

@@ -107,25 +107,38 @@ pub(crate) fn encode_id(id: u32, id_type: IdType) -> Option<Vec<u8>> {
 
 /// Cuts behind each `eos`. `values` must be unsliced, as [`as_array`] makes them.
 fn cut_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
-    fn ends<T: bytemuck::Pod + PartialEq>(bytes: &[u8], eos: T, offsets: &mut Vec<i64>) {
-        let ids: &[T] = bytemuck::cast_slice(bytes);
-        offsets.extend(ids.iter().enumerate().filter(|&(_, id)| *id == eos).map(|(i, _)| i as i64 + 1));
-    }
     let data = values.to_data();
-    let bytes = data.buffers()[0].as_slice();
+    let width = values.data_type().primitive_width().unwrap_or(1);
     let mut offsets = vec![0];
-    // The source checked that the type holds the id.
-    match values.data_type().primitive_width() {
-        Some(1) => ends(bytes, eos as u8, &mut offsets),
-        Some(2) => ends(bytes, eos as u16, &mut offsets),
-        Some(4) => ends(bytes, eos, &mut offsets),
-        _ => ends(bytes, u64::from(eos), &mut offsets),
-    }
+    for_each_match(data.buffers()[0].as_slice(), width, eos, |i| offsets.push(i as i64 + 1));
     let end = values.len() as i64;
     if offsets.last().is_some_and(|&last| last < end) {
         offsets.push(end);
     }
     OffsetBuffer::new(offsets.into())
+}
+
+/// Calls `found` with the index of every `id` among ids of `width` bytes. `bytes` must be aligned to the
+/// width, as Arrow buffers are.
+pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: impl FnMut(usize)) {
+    fn scan<T: bytemuck::Pod + PartialEq>(bytes: &[u8], id: T, found: &mut impl FnMut(usize)) {
+        // Whole blocks without a match are told apart first, which compiles to a few vector instructions.
+        const BLOCK: usize = 64;
+        let ids: &[T] = bytemuck::cast_slice(bytes);
+        for (block, ids) in ids.chunks(BLOCK).enumerate() {
+            if ids.iter().fold(false, |any, other| any | (*other == id)) {
+                let matches = ids.iter().enumerate().filter(|&(_, other)| *other == id);
+                matches.for_each(|(i, _)| found(block * BLOCK + i));
+            }
+        }
+    }
+    // Whoever opened the file checked that its id type can hold the id.
+    match width {
+        1 => scan(bytes, id as u8, &mut found),
+        2 => scan(bytes, id as u16, &mut found),
+        4 => scan(bytes, id, &mut found),
+        _ => scan(bytes, u64::from(id), &mut found),
+    }
 }
 
 /// Groups documents of the given lengths, in tokens, into one chunk: stops before [`CHUNK_BYTES`] are

@@ -26,7 +26,8 @@ pub enum Window {
 pub enum Head {
     /// Every token whose window is not full is kept.
     Keep,
-    /// Decide on the shorter window that exists; the first token is always kept.
+    /// Decide on the shorter window that exists; a first token without a full window is kept. (With an
+    /// inclusive window of 1 token even the first window is full, and decided like any other.)
     Short,
 }
 

@@ -21,7 +21,7 @@ pub enum PipelineError {
     Tokenize(#[from] TokenizeError),
     /// A row can't become a document, and bad rows are to stop the run.
     #[error(
-        "{}: row {}{}: {}\nMend the row, or give --on-error skip to leave such rows out and list them in rejects.jsonl",
+        "{}: row {}{}: {}\nMend the row or the options; or give --on-error skip to leave such rows out and list them in rejects.jsonl",
         .0.file,
         .0.row,
         .0.offset.map(|offset| format!(" (at byte {offset})")).unwrap_or_default(),

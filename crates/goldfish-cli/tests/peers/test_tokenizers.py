@@ -84,7 +84,7 @@ def test_lone_surrogates_are_rejected(goldfish, encode, tokenizer_file, tmp_path
     halves = [r"\ud800", r"a\udfff", r"\ude00\ud83d", r"\ud83d \ude00"]
     whole = r"\ud83d\ude00"
     lines = [f'{{"text": "{text}"}}' for text in ("first", *halves, whole, "last")]
-    source = tmp_path / "surrogates.jsonl"
+    source = tmp_path / "halves.jsonl"
     source.write_text("\n".join(lines) + "\n", encoding="ascii")
     arguments = ["--tokenizer", tokenizer_file]
 
