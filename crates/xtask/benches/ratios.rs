@@ -67,7 +67,7 @@ fn rules() -> Vec<(String, RuleParameters)> {
     ];
     for context in [4, 13, 50] {
         let (k, window, head) = (4, Window::Preceding, Head::Keep);
-        let coefficients = (0..i64::from(context)).map(|j| j * 0x1234_5678_9abc | 1).collect();
+        let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
         let table = TableSource::Cpu;
         for (name, rule) in [
             ("hash", RuleParameters::Hash { k, context, window, head, seed: 0 }),
