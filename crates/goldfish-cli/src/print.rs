@@ -30,7 +30,15 @@ pub(crate) fn note(text: &str) {
 
 /// Writes an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    note(&format!("{ERROR}error:{ERROR:#} {error:#}"));
+    // Library errors carry their cause in their own words: it is printed once.
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    note(&format!("{ERROR}error:{ERROR:#} {text}"));
 }
 
 /// `1234567` as `1,234,567`.

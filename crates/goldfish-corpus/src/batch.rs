@@ -261,8 +261,8 @@ fn keep_lists(offsets: &OffsetBuffer<i64>, ids: &ScalarBuffer<i32>, keep: &Boole
     BatchContent::Ids { offsets: OffsetBuffer::from_lengths(lengths), ids: kept.into() }
 }
 
-/// A carried column in the type that shards store: no dictionaries and no views, which readers of the
-/// shards may not know.
+/// A carried column in the type that shards store: neither a dictionary nor a view, which readers of the
+/// shards may not know. What is nested inside other types stays.
 pub(crate) fn plain_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => plain_type(values),

@@ -1,7 +1,7 @@
 //! Parquet and Arrow IPC: both are streams of record batches.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub(crate) struct ColumnarSource {
     digest: HashingFile,
     batches: Batches,
     columns: Columns,
-    current: Option<Prepared>,
+    /// A batch and how many of its rows were handed out.
+    current: Option<(Prepared, usize)>,
     row: u64,
     /// Mean size of a row in the file, 0 where the file doesn't tell how many it has.
     bytes_a_row: u64,
@@ -95,7 +96,7 @@ impl ColumnarSource {
         let buffered = BufReader::with_capacity(1 << 20, file);
         let reader =
             StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;
-        Ok(Self::new(input, digest, Box::new(reader), columns))
+        Ok(Self::new(input, digest, Box::new(WholeStream(reader)), columns))
     }
 
     fn new(input: &Input, digest: HashingFile, batches: Batches, columns: Columns) -> Self {
@@ -105,7 +106,34 @@ impl ColumnarSource {
 
     fn fault(&self, reason: &dyn ToString) -> CorpusError {
         let reason = format!("{}, behind row {}", reason.to_string(), self.row);
+        if reason.contains("Disabled feature") {
+            // The file is sound; this build can't read its compression.
+            let reason = format!("{reason}; write it again with zstd, lz4, snappy or gzip");
+            return CorpusError::Options { path: self.input.path.clone(), reason };
+        }
         CorpusError::malformed(&self.input.path, self.input.format, reason)
+    }
+}
+
+/// A stream that must end where its file ends: what another stream behind it holds would be lost.
+struct WholeStream(StreamReader<BufReader<File>>);
+
+impl Iterator for WholeStream {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(batch) = self.0.next() {
+            return Some(batch);
+        }
+        match self.0.get_mut().fill_buf() {
+            Ok([]) => None,
+            Ok(_) => {
+                let reason =
+                    "the stream ends before the file does; if several streams were joined, split them";
+                Some(Err(ArrowError::IpcError(reason.into())))
+            }
+            Err(error) => Some(Err(error.into())),
+        }
     }
 }
 
@@ -127,22 +155,21 @@ impl Source for ColumnarSource {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
-        let mut prepared = loop {
-            if let Some(prepared) = self.current.take() {
-                break prepared;
+        let (prepared, start) = loop {
+            if let Some(current) = self.current.take() {
+                break current;
             }
             let Some(batch) = self.batches.next() else { return Ok(None) };
             let batch = batch.map_err(|e| self.fault(&e))?;
             if batch.num_rows() > 0 {
                 let prepared = self.columns.prepare(&batch).map_err(|e| self.fault(&e))?;
-                self.current = Some(prepared);
+                self.current = Some((prepared, 0));
             }
         };
-        let rows = prepared.rows_in_chunk();
-        let chunk = prepared.slice(0, rows);
-        if rows < prepared.rows {
-            prepared = prepared.slice(rows, prepared.rows - rows);
-            self.current = Some(prepared);
+        let rows = prepared.rows_in_chunk(start);
+        let chunk = prepared.slice(start, rows);
+        if start + rows < prepared.rows {
+            self.current = Some((prepared, start + rows));
         }
         let first = self.row;
         self.row += chunk.rows as u64;
@@ -290,6 +317,14 @@ fn rebase(
     Lists { values, offsets: OffsetBuffer::new(offsets.into()), nulls }
 }
 
+/// What a row weighs beside its values: offsets and its name.
+const ROW_BYTES: usize = 32;
+
+/// Bytes of a column's slice.
+fn memory(array: &ArrayRef) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or(0)
+}
+
 /// Wanted columns of consecutive rows.
 struct Prepared {
     rows: usize,
@@ -299,16 +334,31 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// How many leading rows make a chunk: as many as fit [`CHUNK_BYTES`], but one at least.
-    fn rows_in_chunk(&self) -> usize {
-        let (offsets, limit) = match &self.content {
-            RowContent::Text(text) => (text.value_offsets(), CHUNK_BYTES),
+    /// How many rows from `start` on make a chunk: as many as fit [`CHUNK_BYTES`], but one at least.
+    fn rows_in_chunk(&self, start: usize) -> usize {
+        let (offsets, width) = match &self.content {
+            RowContent::Text(text) => (text.value_offsets(), 1),
             RowContent::Lists(lists) => {
-                (&*lists.offsets, CHUNK_BYTES / lists.values.data_type().primitive_width().unwrap_or(1))
+                (&*lists.offsets, lists.values.data_type().primitive_width().unwrap_or(1))
             }
         };
-        let end = offsets[0] + limit as i64;
-        (offsets.partition_point(|&offset| offset <= end) - 1).max(1)
+        // The other columns count with their mean, which is all that is known of every type.
+        let others = self.carried.iter().chain(&self.doc_ids).map(memory).sum::<usize>() / self.rows;
+        let limit = CHUNK_BYTES / (others + ROW_BYTES);
+        let end = offsets[start] + (CHUNK_BYTES / width) as i64;
+        let fitting = offsets[start..].partition_point(|&offset| offset <= end) - 1;
+        fitting.min(limit).max(1)
+    }
+
+    /// Bytes of all columns.
+    fn bytes(&self) -> usize {
+        let content = match &self.content {
+            RowContent::Text(text) => (text.value_offsets()[text.len()] - text.value_offsets()[0]) as usize,
+            RowContent::Lists(lists) => {
+                lists.values.len() * lists.values.data_type().primitive_width().unwrap_or(1)
+            }
+        };
+        content + self.carried.iter().chain(&self.doc_ids).map(memory).sum::<usize>() + self.rows * ROW_BYTES
     }
 
     fn slice(&self, start: usize, rows: usize) -> Self {
@@ -343,12 +393,7 @@ impl std::fmt::Debug for ColumnChunk {
 
 impl ColumnChunk {
     pub(crate) fn bytes(&self) -> usize {
-        match &self.prepared.content {
-            RowContent::Text(text) => (text.value_offsets()[text.len()] - text.value_offsets()[0]) as usize,
-            RowContent::Lists(lists) => {
-                lists.values.len() * lists.values.data_type().primitive_width().unwrap_or(1)
-            }
-        }
+        self.prepared.bytes()
     }
 
     pub(crate) fn documents(self, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {

@@ -25,6 +25,8 @@ pub(crate) struct DatatroveSource {
     at: u64,
     /// End of a document that was read from the index but not handed out.
     next_end: Option<u64>,
+    /// A fault behind the last document handed out.
+    failed: Option<CorpusError>,
 }
 
 impl DatatroveSource {
@@ -80,7 +82,23 @@ impl DatatroveSource {
             row: 0,
             at: 0,
             next_end: None,
+            failed: None,
         })
+    }
+
+    /// End and length of the next document, in tokens.
+    fn next_document(&mut self) -> Result<(u64, usize), CorpusError> {
+        let end = match self.next_end.take() {
+            Some(end) => end,
+            None => self.read_end()?,
+        };
+        let length = checked_length(&self.index_path, Format::Datatrove, self.row, self.at, end)?;
+        if end > self.tokens {
+            let reason =
+                format!("document {} ends at token {end}, behind the last one, {}", self.row, self.tokens);
+            return Err(CorpusError::malformed(&self.index_path, Format::Datatrove, reason));
+        }
+        Ok((end, length))
     }
 
     fn read_end(&mut self) -> Result<u64, CorpusError> {
@@ -98,19 +116,19 @@ impl Source for DatatroveSource {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
         let mut plan = ChunkPlan::new(self.id_type);
         let first = self.row;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         while self.row < self.documents {
-            let end = match self.next_end.take() {
-                Some(end) => end,
-                None => self.read_end()?,
+            let (end, length) = match self.next_document() {
+                Ok(document) => document,
+                // What stands before the fault is handed out first.
+                Err(error) if !plan.lengths.is_empty() => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
             };
-            let length = checked_length(&self.index_path, Format::Datatrove, self.row, self.at, end)?;
-            if end > self.tokens {
-                let reason = format!(
-                    "document {} ends at token {end}, behind the last one, {}",
-                    self.row, self.tokens
-                );
-                return Err(CorpusError::malformed(&self.index_path, Format::Datatrove, reason));
-            }
             if !plan.takes(length) {
                 self.next_end = Some(end);
                 break;

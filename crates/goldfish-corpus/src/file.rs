@@ -82,8 +82,8 @@ pub(crate) enum Decompressed {
 impl Decompressed {
     pub(crate) fn open(path: &Path, format: Format) -> Result<Self, CorpusError> {
         let file = HashingFile::open(path)?;
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        Ok(match ending {
+        let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        Ok(match ending.as_str() {
             "gz" => Self::Gzip(Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(
                 1 << 20,
                 file,

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -132,12 +132,16 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     for argument in arguments {
         found.add_argument(argument)?;
     }
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
     let mut inputs = Vec::with_capacity(found.files.len());
-    for (path, format) in found.files {
-        let path = main_file(path, format);
+    for (given, format) in found.files {
+        let path = main_file(given.clone(), format);
         let same = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        if !seen.insert(same) {
+        if let Some(before) = seen.insert(same, given.clone()) {
+            // A `.bin/.idx` pair that is listed by both names is one input.
+            if format == Format::Megatron && before.extension() != given.extension() {
+                continue;
+            }
             return Err(CorpusError::GivenTwice { path });
         }
         inputs.push(Input { name: String::new(), path, format });
@@ -157,7 +161,7 @@ impl Found {
         let before = self.files.len();
         let path = Path::new(argument);
         if path.is_dir() {
-            self.add_folder(path)?;
+            self.add_folder(path, &mut Vec::new())?;
         } else if path.exists() || std::fs::symlink_metadata(path).is_ok() {
             self.add_file(path.to_owned())?;
         } else if argument.contains(['*', '?', '[']) {
@@ -168,7 +172,13 @@ impl Found {
             }
             matches.sort();
             for path in matches {
-                if path.is_dir() { self.add_folder(&path)? } else { self.add_file(path)? }
+                if is_hidden(&path) || is_companion(&path) {
+                    continue;
+                } else if path.is_dir() {
+                    self.add_folder(&path, &mut Vec::new())?;
+                } else {
+                    self.add_file(path)?;
+                }
             }
         } else {
             return Err(CorpusError::NoSuchInput { argument: argument.to_owned() });
@@ -182,11 +192,17 @@ impl Found {
     fn add_file(&mut self, path: PathBuf) -> Result<(), CorpusError> {
         let format = self.forced.or_else(|| Format::of_name(&path));
         let format = format.ok_or_else(|| CorpusError::UnknownFormat { path: path.clone() })?;
-        self.push(path, format);
+        self.files.push((path, format));
         Ok(())
     }
 
-    fn add_folder(&mut self, folder: &Path) -> Result<(), CorpusError> {
+    /// `above` holds the folders that led here, so that a link to one of them ends there.
+    fn add_folder(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<(), CorpusError> {
+        let real = std::fs::canonicalize(folder).map_err(CorpusError::io(folder, "resolving the path"))?;
+        if above.contains(&real) {
+            return Ok(());
+        }
+        above.push(real);
         let read = |e| CorpusError::io(folder, "listing the folder")(e);
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(read)? {
@@ -194,38 +210,31 @@ impl Found {
         }
         entries.sort();
         for path in entries {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            if name.starts_with(['.', '_']) {
+            if is_hidden(&path) {
                 continue;
-            }
-            if path.is_dir() {
-                self.add_folder(&path)?;
+            } else if path.is_dir() {
+                self.add_folder(&path, above)?;
             } else if is_companion(&path) {
                 continue;
             } else if let Some(format) = self.forced.or_else(|| Format::of_name(&path)) {
-                self.push(path, format);
+                self.files.push((path, format));
             } else {
                 self.ignored.push(path);
             }
         }
+        above.pop();
         Ok(())
-    }
-
-    /// A `.bin/.idx` pair that a folder or glob lists by both names is one input.
-    fn push(&mut self, path: PathBuf, format: Format) {
-        let pair = format == Format::Megatron
-            && self.files.last().is_some_and(|(last, _)| {
-                last.extension() != path.extension() && last.with_extension("") == path.with_extension("")
-            });
-        if !pair {
-            self.files.push((path, format));
-        }
     }
 }
 
 /// The file that names the input, whichever of a pair was given.
 fn main_file(path: PathBuf, format: Format) -> PathBuf {
     if format == Format::Megatron { path.with_extension("bin") } else { path }
+}
+
+/// Whether the name starts with a dot or an underscore.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']))
 }
 
 /// Whether the file belongs to another input and is read with it.

@@ -28,6 +28,8 @@ pub(crate) struct JsonlSource {
     /// The start of a line whose end was not read yet.
     rest: Vec<u8>,
     at_end: bool,
+    /// Why reading broke off; reported once the whole lines before the break were handed out.
+    failed: Option<CorpusError>,
     line: u64,
     offset: u64,
 }
@@ -42,30 +44,35 @@ impl JsonlSource {
             carried: options.carry.iter().map(field).collect(),
             rest: Vec::new(),
             at_end: false,
+            failed: None,
             line: 0,
             offset: 0,
         })
     }
 
-    /// Reads once more into `bytes`; notes the end of the file.
-    fn read_more(&mut self, bytes: &mut Vec<u8>) -> Result<(), CorpusError> {
-        let (start, target) = (bytes.len(), bytes.len().max(CHUNK_BYTES) + (1 << 16));
-        bytes.resize(target, 0);
-        let read = loop {
-            match self.file.read(&mut bytes[start..]) {
+    /// Reads on until `bytes` holds `target` bytes or the file ends. Where chunks end then depends on the
+    /// file alone, not on how much a single read brings.
+    fn fill(&mut self, bytes: &mut Vec<u8>, target: usize) {
+        let mut filled = bytes.len();
+        bytes.resize(target.max(filled), 0);
+        while filled < bytes.len() {
+            match self.file.read(&mut bytes[filled..]) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
+                Err(error) => {
+                    let place = self.offset + filled as u64;
+                    let line = self.line + memchr_iter(b'\n', &bytes[..filled]).count() as u64 + 1;
+                    let reason = format!("{error}, behind byte {place} of the text, in line {line}");
+                    self.failed = Some(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+                    break;
+                }
             }
-        };
-        let read = read.map_err(|error| {
-            let place = self.offset + start as u64;
-            let reason =
-                format!("{error}, behind byte {place} of the text (line {} or later)", self.line + 1);
-            CorpusError::malformed(&self.input.path, Format::Jsonl, reason)
-        })?;
-        bytes.truncate(start + read);
-        self.at_end = read == 0;
-        Ok(())
+        }
+        bytes.truncate(filled);
     }
 }
 
@@ -76,20 +83,25 @@ impl Source for JsonlSource {
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
         let mut bytes = std::mem::take(&mut self.rest);
+        let mut searched = 0;
         let end = loop {
-            if bytes.len() < CHUNK_BYTES && !self.at_end {
-                self.read_more(&mut bytes)?;
-            } else if self.at_end {
+            if !self.at_end && self.failed.is_none() {
+                // A long line is read in growing steps, and searched once.
+                let target = CHUNK_BYTES.max(bytes.len() + bytes.len() / 2);
+                self.fill(&mut bytes, target);
+            }
+            if self.at_end {
                 break bytes.len();
-            } else if let Some(newline) = memrchr(b'\n', &bytes) {
-                break newline + 1;
+            } else if let Some(newline) = memrchr(b'\n', &bytes[searched..]) {
+                break searched + newline + 1;
+            } else if let Some(error) = self.failed.take() {
+                return Err(error);
             } else if bytes.len() > MAX_DOCUMENT_BYTES {
                 let reason =
                     format!("line {} is longer than {MAX_DOCUMENT_BYTES} bytes; split it", self.line + 1);
                 return Err(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
-            } else {
-                self.read_more(&mut bytes)?;
             }
+            searched = bytes.len();
         };
         if end == 0 {
             return Ok(None);

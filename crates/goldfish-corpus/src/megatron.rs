@@ -33,6 +33,8 @@ pub(crate) struct MegatronSource {
     row: u64,
     /// A document that was read from the index but not handed out.
     pending: Option<Placed>,
+    /// A fault behind the last document handed out.
+    failed: Option<CorpusError>,
     /// Bytes of the `.bin` that documents covered so far.
     covered: u64,
 }
@@ -88,6 +90,7 @@ impl MegatronSource {
             digests,
             row: 0,
             pending: None,
+            failed: None,
             covered: 0,
         })
     }
@@ -147,7 +150,20 @@ impl Source for MegatronSource {
         let mut plan = ChunkPlan::new(self.id_type);
         let mut extents = Vec::new();
         let first = self.row;
-        while let Some(document) = self.next_document()? {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        loop {
+            let document = match self.next_document() {
+                Ok(Some(document)) => document,
+                Ok(None) => break,
+                // What stands before the fault is handed out first.
+                Err(error) if !plan.lengths.is_empty() => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             if !plan.takes(document.tokens) {
                 self.pending = Some(document);
                 break;

@@ -33,6 +33,8 @@ pub(crate) struct OlmoSource {
     row: u64,
     /// Tokens handed out.
     at: u64,
+    /// A fault behind the last document handed out.
+    failed: Option<CorpusError>,
 }
 
 enum Documents {
@@ -86,6 +88,7 @@ impl OlmoSource {
             documents,
             row: 0,
             at: 0,
+            failed: None,
         })
     }
 
@@ -95,19 +98,24 @@ impl OlmoSource {
     }
 
     fn next_by_sidecar(&mut self) -> Result<Option<PackedChunk>, CorpusError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let Documents::Sidecar(sidecar) = &mut self.documents else { return Ok(None) };
         let mut plan = ChunkPlan::new(self.id_type);
         let first = self.row;
         let mut columns = sidecar.new_columns();
-        while let Some(line) = sidecar.next_line(self.row)? {
-            if line.start != self.at || line.end > self.tokens {
-                return Err(sidecar.fault(format!(
-                    "document {} lies at tokens {}..{}, but the file holds {} and the one before ends at {}; \
-                     documents must follow each other without gap or overlap",
-                    self.row, line.start, line.end, self.tokens, self.at
-                )));
-            }
-            let length = checked_length(&sidecar.path, Format::Olmo, self.row, line.start, line.end)?;
+        loop {
+            let (line, length) = match sidecar.next_document(self.row, self.at, self.tokens) {
+                Ok(Some(document)) => document,
+                Ok(None) => break,
+                // What stands before the fault is handed out first.
+                Err(error) if !plan.lengths.is_empty() => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             if !plan.takes(length) {
                 sidecar.pending = Some(line);
                 break;
@@ -239,6 +247,25 @@ impl Sidecar {
 
     fn new_columns(&self) -> Vec<Vec<String>> {
         self.wanted.iter().map(|_| Vec::new()).collect()
+    }
+
+    /// The next document's line and its length in tokens; `at` is where the one before ended.
+    fn next_document(
+        &mut self,
+        row: u64,
+        at: u64,
+        tokens: u64,
+    ) -> Result<Option<(Line, usize)>, CorpusError> {
+        let Some(line) = self.next_line(row)? else { return Ok(None) };
+        if line.start != at || line.end > tokens {
+            return Err(self.fault(format!(
+                "document {row} lies at tokens {}..{}, but the file holds {tokens} and the one before ends at {at}; \
+                 documents must follow each other without gap or overlap",
+                line.start, line.end
+            )));
+        }
+        let length = checked_length(&self.path, Format::Olmo, row, line.start, line.end)?;
+        Ok(Some((line, length)))
     }
 
     fn next_line(&mut self, row: u64) -> Result<Option<Line>, CorpusError> {

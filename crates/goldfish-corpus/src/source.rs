@@ -6,7 +6,7 @@ use crate::packed::PackedChunk;
 use crate::text::{self, TextChunk};
 use crate::{CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, datatrove, megatron, olmo};
 
-/// One input, read from its start in chunks of a few mebibytes.
+/// One input, read from its start in chunks of some hundred kibibytes.
 pub trait Source: Send {
     /// The fields of the carried columns, in the order of [`ReadOptions::carry`].
     fn carried(&self) -> &[FieldRef];

@@ -1,7 +1,7 @@
 //! Corpus to shards: one thread reads, many tokenize and mask, one writes.
 //!
-//! [`mask_corpus`] runs the whole road. The reading thread cuts the inputs into work items of a few
-//! mebibytes, the workers of a `rayon` pool turn each into a batch, and the calling thread writes the batches
+//! [`mask_corpus`] runs the whole road. The reading thread cuts the inputs into work items of some hundred
+//! kibibytes, the workers of a `rayon` pool turn each into a batch, and the calling thread writes the batches
 //! in the order in which they were read. A bounded queue between them bounds the memory. Where work items and
 //! batches end depends on the inputs alone, so the number of threads changes no byte of the output.
 //!

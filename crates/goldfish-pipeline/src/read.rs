@@ -1,18 +1,20 @@
 //! The reading thread: inputs in order, cut into work items.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use arrow::datatypes::{DataType, Field, FieldRef};
 use goldfish_corpus::{Chunk, CorpusError, FileDigest, Input, Reject, Source, digest_file, open};
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
-use crate::work::{Work, WorkResult, process};
+use crate::work::{Work, WorkResult, panic_message, process};
 
 /// Work items are filled up to about this many bytes of input.
-const WORK_BYTES: usize = 1 << 20;
+const WORK_BYTES: usize = 512 << 10;
 
 /// What the writer receives for each work item, in order.
 pub(crate) enum Message {
@@ -20,6 +22,8 @@ pub(crate) enum Message {
     Result(Receiver<Result<WorkResult, PipelineError>>),
     /// The run can't go on.
     Failed(PipelineError),
+    /// All inputs were read. A channel that closes without this means that the reader died.
+    Done,
 }
 
 /// Part of a work item.
@@ -72,13 +76,15 @@ impl<'a> Reading<'a> {
                 Err(HungUp) => return,
             }
         }
-        let _ = self.send_work();
+        if self.send_work().is_ok() {
+            let _ = self.sender.send(Message::Done);
+        }
     }
 
     fn read_input(&mut self, index: usize) -> Result<Result<(), PipelineError>, HungUp> {
         let job = self.job;
         let input = &job.inputs[index];
-        let mut source = match open(input, &job.read) {
+        let mut source = match guarded(input, || open(input, &job.read)) {
             Ok(source) => source,
             Err(error) => return Ok(self.broken(input, None, 0, error)),
         };
@@ -87,7 +93,7 @@ impl<'a> Reading<'a> {
         }
         let mut chunks = 0;
         loop {
-            match source.next_chunk() {
+            match guarded(input, || source.next_chunk()) {
                 Ok(Some(chunk)) => {
                     chunks += 1;
                     self.bytes += chunk.bytes();
@@ -102,7 +108,7 @@ impl<'a> Reading<'a> {
                 Err(error) => return Ok(self.broken(input, Some(source), chunks, error)),
             }
         }
-        let digests = match source.finish() {
+        let digests = match guarded(input, || source.finish()) {
             Ok(digests) => digests,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -122,7 +128,7 @@ impl<'a> Reading<'a> {
             return Err(error.into());
         }
         let digests = match source {
-            Some(source) => source.finish()?,
+            Some(source) => guarded(input, || source.finish())?,
             None => {
                 let companions = input.companions();
                 let paths = std::iter::once(&input.path).chain(companions.iter().map(|(_, path)| path));
@@ -187,7 +193,12 @@ impl<'a> Reading<'a> {
         self.bytes = 0;
         let schema = match &self.schema {
             Some(schema) => schema.clone(),
-            None => Arc::new(ShardSchema::new(&self.job.columns, &[])),
+            // No input could be opened: the columns are there, if only by name.
+            None => {
+                let field = |name: &String| -> FieldRef { Arc::new(Field::new(name, DataType::Utf8, true)) };
+                let carried: Vec<FieldRef> = self.job.read.carry.iter().map(field).collect();
+                Arc::new(ShardSchema::new(&self.job.columns, &carried))
+            }
         };
         let work = Work { parts: std::mem::take(&mut self.parts), schema };
         let (result, place) = sync_channel(1);
@@ -200,6 +211,14 @@ impl<'a> Reading<'a> {
         });
         Ok(())
     }
+}
+
+/// Runs a reader's code; a panic in a library becomes a fault of the file that it read.
+fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let reason = format!("its reader panicked: {}", panic_message(panic.as_ref()));
+        Err(CorpusError::Malformed { path: input.path.clone(), format: input.format, reason })
+    })
 }
 
 /// The row of a [`Reject`] that stands for the unreadable rest of a file: filled in by the writer with the

@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use goldfish_corpus::Reject;
+use goldfish_corpus::{Content, Input, ReadOptions, Reject};
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
-use goldfish_shard::{Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
+use goldfish_shard::{ExtraColumn, Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
@@ -85,14 +85,16 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
             PipelineError::Options(format!("{threads} threads can't be started: {e}; give fewer --threads"))
         })?;
 
+    check_columns(&job.read, &job.columns)?;
+    check_places(job)?;
     let folder = prepare_folder(&job.output, job.overwrite)?;
-    let size = |input: &goldfish_corpus::Input| std::fs::metadata(&input.path).map_or(0, |m| m.len());
+    let size = |input: &Input| std::fs::metadata(&input.path).map_or(0, |m| m.len());
     let bytes_total = job.inputs.iter().map(size).sum();
     let progress = SharedProgress::new(Progress { bytes_total, ..Progress::default() });
     let job = Arc::new(job.clone());
     let shared = Arc::new(Shared { job: job.clone(), masker, progress });
 
-    let (sender, receiver) = sync_channel(threads + 2);
+    let (sender, receiver) = sync_channel(threads);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reading = Reading::new(&job, shared.clone(), &pool, sender);
@@ -108,6 +110,43 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
         ticker.thread().unpark();
         outcome
     })
+}
+
+/// Every column of the output has one name and one source.
+fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), PipelineError> {
+    let content = read.content.column();
+    let refuse = |reason: String| Err(PipelineError::Options(reason));
+    if read.id_column.as_deref() == Some(content) {
+        return refuse(format!("the column {content:?} can't hold both the documents and their ids"));
+    }
+    if matches!(read.content, Content::Ids { .. }) && read.carry.iter().any(|name| name == content) {
+        return refuse(format!(
+            "the column {content:?} is in the shards as input_ids; leave it out of --carry"
+        ));
+    }
+    let mut seen = vec!["doc_id", "input_ids", "loss_mask"];
+    for name in columns.iter().map(|column| column.name()).chain(read.carry.iter().map(String::as_str)) {
+        if seen.contains(&name) {
+            return refuse(format!("the shards would have two columns {name:?}; name each column once"));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// No input may lie in the output folder, where it would be read again or replaced.
+fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
+    let Ok(output) = std::fs::canonicalize(&job.output) else { return Ok(()) };
+    let inside =
+        |input: &&Input| std::fs::canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
+    match job.inputs.iter().find(inside) {
+        None => Ok(()),
+        Some(input) => Err(PipelineError::Options(format!(
+            "the input {} lies in the output folder {}; choose an --output outside of the inputs",
+            input.path.display(),
+            job.output.display()
+        ))),
+    }
 }
 
 /// The writing side: results in the order of the inputs.
@@ -184,6 +223,7 @@ impl<'a> Writing<'a> {
         for message in receiver {
             match message {
                 Message::Failed(error) => return Err(error),
+                Message::Done => return Ok(()),
                 Message::Result(place) => {
                     // A worker catches panics, so it always answers.
                     let result = place.recv().map_err(|_| PipelineError::Panicked {
@@ -194,7 +234,8 @@ impl<'a> Writing<'a> {
                 }
             }
         }
-        Ok(())
+        let message = "the reading thread stopped without a word".into();
+        Err(PipelineError::Panicked { file: String::new(), message })
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
@@ -206,7 +247,7 @@ impl<'a> Writing<'a> {
             match event {
                 Event::Documents { count, next_row } => {
                     self.current.documents += count;
-                    self.current.next_row = next_row;
+                    self.current.next_row = next_row.unwrap_or(self.current.next_row);
                 }
                 Event::Reject(reject) => self.reject(reject)?,
                 Event::End(mut entry) => {

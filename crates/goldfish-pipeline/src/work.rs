@@ -1,5 +1,6 @@
 //! The workers: chunks to documents to tokens to masks.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,8 +53,8 @@ pub(crate) struct WorkResult {
 
 /// What the writer has to note beside the documents, in order.
 pub(crate) enum Event {
-    /// Some documents of an input were delivered; `next_row` is the row behind the last one read.
-    Documents { count: u64, next_row: u64 },
+    /// Some documents of an input were delivered; `next_row` is the row behind the last one read, if any was.
+    Documents { count: u64, next_row: Option<u64> },
     /// A row was rejected.
     Reject(Reject),
     /// An input came to its end.
@@ -101,10 +102,15 @@ pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, Pipelin
         Part::Broken(_) | Part::End(_) => None,
     });
     catch_unwind(AssertUnwindSafe(|| process_parts(shared, work))).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or("a panic".into());
+        let message = panic_message(panic.as_ref());
         Err(PipelineError::Panicked { file: name.unwrap_or_default(), message })
     })
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
 fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
@@ -167,7 +173,7 @@ fn read_chunk(
             ));
         }
     };
-    events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map_or(0, |row| row + 1) });
+    events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map(|row| row + 1) });
     events.extend(rejects.into_iter().map(Event::Reject));
     Ok(tokens)
 }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::ShardError;
@@ -7,6 +7,9 @@ use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME};
 
 /// Hidden folder inside the output where everything is written first.
 pub(crate) const STAGING_NAME: &str = ".partial";
+
+/// Folder inside the staging folder where the files of an earlier run wait until the new ones are in place.
+const OLD_NAME: &str = "old";
 
 /// The files beside shards and manifest that this crate may write.
 pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", REJECTS_NAME];
@@ -39,8 +42,8 @@ impl PreparedFolder {
 
 /// Makes the output folder, or checks that an existing one may be written to.
 ///
-/// An empty folder may. A folder with a manifest may if `overwrite` is set; its files stay until the new ones
-/// are complete. A folder that holds anything else is never touched.
+/// An empty folder may. With `overwrite` a folder of shards may, whose files stay until the new ones are
+/// complete, and one that holds nothing but an unfinished run. Any other folder is never touched.
 ///
 /// # Errors
 ///
@@ -56,22 +59,25 @@ pub fn prepare_folder(path: &Path, overwrite: bool) -> Result<PreparedFolder, Sh
         entries.push(entry.file_name().to_string_lossy().into_owned());
     }
     entries.sort();
-    let complete = entries.iter().any(|name| name == MANIFEST_NAME);
     let interrupted = entries.iter().any(|name| name == STAGING_NAME);
-    if !overwrite && complete {
-        return occupied(
-            "holds shards already; choose another --output, or give --overwrite to replace them".into(),
-        );
-    }
-    if !overwrite && interrupted {
-        return occupied(
-            "holds an unfinished run; give --overwrite to start again, or choose another --output".into(),
-        );
-    }
-    if let Some(foreign) = entries.iter().find(|name| !complete && *name != STAGING_NAME && !is_ours(name)) {
-        return occupied(format!(
-            "holds {foreign:?}, which goldfish didn't write; choose an empty or new folder"
-        ));
+    let old = Manifest::read(path).ok().filter(|manifest| manifest.tool.name == "goldfish");
+    if let Some(first) = entries.first() {
+        if old.is_some() && !overwrite {
+            return occupied(
+                "holds shards already; choose another --output, or give --overwrite to replace them".into(),
+            );
+        }
+        if old.is_none() && !(interrupted && entries.iter().all(|name| name == STAGING_NAME || is_ours(name)))
+        {
+            return occupied(format!(
+                "holds {first:?} and is no output folder of goldfish; choose an empty or new folder"
+            ));
+        }
+        if old.is_none() && !overwrite {
+            return occupied(
+                "holds an unfinished run; give --overwrite to start again, or choose another --output".into(),
+            );
+        }
     }
     if interrupted {
         fs::remove_dir_all(&staging).map_err(ShardError::io(&staging, "removing the unfinished run"))?;
@@ -97,44 +103,61 @@ pub(crate) fn shard_name(index: usize, count: usize, extension: &str) -> String 
     format!("data-{index:05}-of-{count:05}.{extension}")
 }
 
-/// Removes the files of an earlier run, the manifest first, so that what is left is never taken for complete.
-pub(crate) fn remove_old(path: &Path) -> Result<(), ShardError> {
-    let manifest = path.join(MANIFEST_NAME);
-    let Ok(old) = Manifest::read(path) else {
-        // Without a readable manifest only files with our names are ours.
-        return remove_named(path);
-    };
-    remove(&manifest)?;
-    for shard in &old.shards {
-        remove(&path.join(&shard.name))?;
-    }
-    remove_named(path)
-}
-
-fn remove_named(path: &Path) -> Result<(), ShardError> {
-    for entry in fs::read_dir(path).map_err(ShardError::io(path, "listing the folder"))? {
-        let entry = entry.map_err(ShardError::io(path, "listing the folder"))?;
-        if is_ours(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), ShardError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ShardError::io(path, "removing")(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Writes a small file under `staging`, on disk before it gets its name in `path`.
-pub(crate) fn write_small(folder: &PreparedFolder, name: &str, bytes: &[u8]) -> Result<(), ShardError> {
+/// Writes a small file under its name in the staging folder, down to the disk.
+pub(crate) fn stage(folder: &PreparedFolder, name: &str, bytes: &[u8]) -> Result<(), ShardError> {
     let staged = folder.staging.join(name);
     let mut file = fs::File::create(&staged).map_err(ShardError::io(&staged, "creating"))?;
     file.write_all(bytes).map_err(ShardError::io(&staged, "writing"))?;
-    file.sync_all().map_err(ShardError::io(&staged, "flushing to disk"))?;
-    rename(&staged, &folder.path.join(name))
+    file.sync_all().map_err(ShardError::io(&staged, "flushing to disk"))
+}
+
+/// Gives the staged files their final names, in the order given, and takes the old ones of ours away. If
+/// that fails on the way, the old files come back.
+pub(crate) fn publish(folder: &PreparedFolder, names: &[String]) -> Result<(), ShardError> {
+    let aside = folder.staging.join(OLD_NAME);
+    fs::create_dir(&aside).map_err(ShardError::io(&aside, "making the folder"))?;
+    let mut old = Vec::new();
+    for entry in fs::read_dir(&folder.path).map_err(ShardError::io(&folder.path, "listing the folder"))? {
+        let entry = entry.map_err(ShardError::io(&folder.path, "listing the folder"))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_ours(&name) && entry.path().is_file() {
+            old.push(name);
+        }
+    }
+    // The manifest goes first and comes back last: a folder with a manifest is a complete one.
+    old.sort_by_key(|name| name != MANIFEST_NAME);
+    let mut moves = Moves(Vec::new());
+    let moved = old
+        .iter()
+        .try_for_each(|name| moves.rename(folder.path.join(name), aside.join(name)))
+        .and_then(|()| {
+            names.iter().try_for_each(|name| moves.rename(folder.staging.join(name), folder.path.join(name)))
+        })
+        .and_then(|()| sync_folder(&folder.path));
+    if let Err(error) = moved {
+        moves.undo();
+        return Err(error);
+    }
+    // All is in place; what is left of the old files is only in the way.
+    fs::remove_dir_all(&folder.staging).map_err(ShardError::io(&folder.staging, "removing"))
+}
+
+/// Renames that can be taken back.
+struct Moves(Vec<(PathBuf, PathBuf)>);
+
+impl Moves {
+    fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), ShardError> {
+        rename(&from, &to)?;
+        self.0.push((from, to));
+        Ok(())
+    }
+
+    fn undo(self) {
+        for (from, to) in self.0.into_iter().rev() {
+            // Best effort: the error that led here is the one to report.
+            let _ = fs::rename(to, from);
+        }
+    }
 }
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), ShardError> {

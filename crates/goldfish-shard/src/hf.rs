@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::Manifest;
 
 /// `state.json` names the shards.
-pub(crate) fn state(shards: &[String], manifest: &Manifest) -> Vec<u8> {
+pub(crate) fn state(manifest: &Manifest) -> Vec<u8> {
     let checksum = manifest.checksum.trim_start_matches("xxh3_128:");
     let fingerprint = checksum.get(..16).unwrap_or_default();
-    let files: Vec<_> = shards.iter().map(|name| json!({ "filename": name })).collect();
+    let files: Vec<_> = manifest.shards.iter().map(|shard| json!({ "filename": shard.name })).collect();
     pretty(&json!({
         "_data_files": files,
         "_fingerprint": fingerprint,

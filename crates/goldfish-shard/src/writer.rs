@@ -10,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::folder::{PreparedFolder, remove_old, rename, shard_name, sync_folder, write_small};
+use crate::folder::{PreparedFolder, publish, rename, shard_name, stage, sync_folder};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry};
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::{ShardError, hf};
@@ -114,26 +114,37 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Completes the set: the shards get their final names, then the small files theirs, the manifest last.
-    /// Shards, rejects, the output totals and the checksum of `manifest` are filled in.
+    /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
+    /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
+    /// filled in.
     ///
     /// # Errors
     ///
-    /// If the disk refuses; then the folder has no manifest.
-    pub fn finish(mut self, mut manifest: Manifest) -> Result<Manifest, ShardError> {
+    /// If the disk refuses; then the folder is as it was before the run.
+    pub fn finish(mut self, manifest: Manifest) -> Result<Manifest, ShardError> {
+        let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
+            publish(&self.folder, &names)?;
+            Ok(manifest)
+        });
+        if finished.is_err() {
+            self.abandon();
+        }
+        finished
+    }
+
+    /// Brings every file to disk under its final name in the staging folder; returns the names in the order in
+    /// which they are to appear.
+    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, Vec<String>), ShardError> {
         if self.done.is_empty() && self.open.is_none() {
             // Readers want one shard at least, if only for its schema.
             self.open = Some(OpenShard::create(&self.folder, 0, &self.schema, &self.options)?);
         }
-        if self.open.is_some() {
-            self.close_shard()?;
-        }
-        remove_old(&self.folder.path)?;
+        self.close_shard()?;
         let count = self.done.len();
         manifest.shards.clear();
         for (index, shard) in self.done.iter().enumerate() {
             let name = shard_name(index, count, self.options.format.extension());
-            rename(&shard.path, &self.folder.path.join(&name))?;
+            rename(&shard.path, &self.folder.staging.join(&name))?;
             let Counts { documents, tokens, dropped } = shard.counts;
             let FileDigest { size, hash } = shard.digest.clone();
             manifest.totals.documents_out += documents;
@@ -141,19 +152,21 @@ impl ShardWriter {
             manifest.totals.dropped += dropped;
             manifest.shards.push(ShardEntry { name, size, hash, documents, tokens, dropped });
         }
+        let mut names: Vec<String> = manifest.shards.iter().map(|shard| shard.name.clone()).collect();
         manifest.rejects = self.finish_rejects()?;
+        if manifest.rejects.is_some() {
+            names.push(REJECTS_NAME.into());
+        }
         let (manifest, bytes) = manifest.seal();
         if self.options.format == OutputFormat::ArrowStream {
-            let names: Vec<String> = manifest.shards.iter().map(|shard| shard.name.clone()).collect();
-            write_small(&self.folder, "state.json", &hf::state(&names, &manifest))?;
-            write_small(&self.folder, "dataset_info.json", &hf::dataset_info())?;
+            stage(&self.folder, "state.json", &hf::state(&manifest))?;
+            stage(&self.folder, "dataset_info.json", &hf::dataset_info())?;
+            names.extend(["state.json".into(), "dataset_info.json".into()]);
         }
-        sync_folder(&self.folder.path)?;
-        write_small(&self.folder, MANIFEST_NAME, &bytes)?;
-        sync_folder(&self.folder.path)?;
-        let staging = &self.folder.staging;
-        std::fs::remove_dir(staging).map_err(ShardError::io(staging, "removing"))?;
-        Ok(manifest)
+        stage(&self.folder, MANIFEST_NAME, &bytes)?;
+        names.push(MANIFEST_NAME.into());
+        sync_folder(&self.folder.staging)?;
+        Ok((manifest, names))
     }
 
     /// Gives up: see [`PreparedFolder::abandon`].
@@ -176,7 +189,6 @@ impl ShardWriter {
         let (FileDigest { size, hash }, file) = writer.finish();
         let file = file.into_inner().map_err(|e| ShardError::io(&staged, "writing")(e.into_error()))?;
         file.sync_all().map_err(ShardError::io(&staged, "flushing to disk"))?;
-        rename(&staged, &self.folder.path.join(REJECTS_NAME))?;
         Ok(Some(RejectsEntry { rows, size, hash }))
     }
 }

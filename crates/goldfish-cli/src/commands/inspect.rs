@@ -75,6 +75,11 @@ fn samples(args: &InspectArgs, manifest: &Manifest) -> anyhow::Result<Vec<Sample
             let batch = batch?;
             for row in 0..batch.len().min(args.documents - samples.len()) {
                 let (ids, mask) = (batch.ids(row), batch.mask(row));
+                ensure!(
+                    ids.len() == mask.len(),
+                    "{}: row {row}: loss_mask and input_ids differ in length; run goldfish verify",
+                    shard.name
+                );
                 let shown = ids.len().min(SHOWN_TOKENS);
                 samples.push(Sample {
                     doc_id: batch.doc_ids().value(row).to_owned(),
@@ -122,7 +127,7 @@ fn report(
     if let Some(entry) = &manifest.tokenizer {
         lines.push(format!(
             "tokenizer  SHA-256 {}…, vocabulary {}",
-            &entry.sha256[..entry.sha256.len().min(16)],
+            entry.sha256.get(..16).unwrap_or(&entry.sha256),
             count(entry.vocab_size.into())
         ));
     }

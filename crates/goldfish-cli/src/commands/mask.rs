@@ -75,6 +75,13 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
         exempt_ids.extend_from_slice(tokenizer.special_ids());
         exempt_ids.extend(bos.into_iter().chain(eos));
     }
+    if args.exempt_special == Some(true) {
+        exempt_ids.extend(args.bos_id.into_iter().chain(args.eos_id));
+        ensure!(
+            !exempt_ids.is_empty(),
+            "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
+        );
+    }
     let headerless = resolved.inputs.iter().any(|input| input.format == goldfish_corpus::Format::Olmo);
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
