@@ -20,7 +20,18 @@ enum Verdict {
     Findings,
 }
 
+/// Panics that a run turns into errors are not reported a second time.
+fn quiet_caught_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !std::thread::current().name().is_some_and(goldfish_pipeline::reports_panics) {
+            report(panic);
+        }
+    }));
+}
+
 fn main() -> ExitCode {
+    quiet_caught_panics();
     let verdict = match Cli::parse().command {
         Command::Mask(args) => commands::mask::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

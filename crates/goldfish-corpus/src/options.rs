@@ -8,7 +8,7 @@ pub const MAX_DOCUMENT_BYTES: usize = (1 << 31) - 1;
 pub const MAX_DOCUMENT_TOKENS: usize = 1 << 29;
 
 /// How much of an input goes into one chunk, in bytes as they lie in the (decompressed) file.
-pub(crate) const CHUNK_BYTES: usize = 512 << 10;
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// Which column holds the documents.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,4 +17,4 @@ mod work;
 pub use error::PipelineError;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use recompute::recompute;
-pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus};
+pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};

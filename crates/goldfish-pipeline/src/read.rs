@@ -14,7 +14,7 @@ use crate::job::{MaskJob, OnError};
 use crate::work::{Work, WorkResult, panic_message, process};
 
 /// Work items are filled up to about this many bytes of input.
-const WORK_BYTES: usize = 512 << 10;
+const WORK_BYTES: usize = 256 << 10;
 
 /// What the writer receives for each work item, in order.
 pub(crate) enum Message {

@@ -59,6 +59,19 @@ pub struct Outcome {
     pub passage: Option<Passage>,
 }
 
+/// Name of the thread that reads. A panic on it becomes an error of the run.
+const READER_THREAD: &str = "goldfish-read";
+
+/// How the names of the threads that mask begin. A panic on one becomes an error of the run.
+const WORKER_THREADS: &str = "goldfish-mask-";
+
+/// Whether a panic on a thread of this name is caught and reported as an error, so that a panic hook need not
+/// speak of it.
+#[must_use]
+pub fn reports_panics(thread: &str) -> bool {
+    thread == READER_THREAD || thread.starts_with(WORKER_THREADS)
+}
+
 /// How often the caller is shown the progress.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -79,7 +92,7 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     let threads = job.threads.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
-        .thread_name(|index| format!("mask-{index}"))
+        .thread_name(|index| format!("{WORKER_THREADS}{index}"))
         .build()
         .map_err(|e| {
             PipelineError::Options(format!("{threads} threads can't be started: {e}; give fewer --threads"))
@@ -98,7 +111,12 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reading = Reading::new(&job, shared.clone(), &pool, sender);
-        scope.spawn(move || reading.run());
+        std::thread::Builder::new()
+            .name(READER_THREAD.into())
+            .spawn_scoped(scope, move || reading.run())
+            .map_err(|e| {
+                PipelineError::Options(format!("no thread can be started: {e}; close other programs"))
+            })?;
         let ticker = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 std::thread::park_timeout(TICK);

@@ -1,0 +1,179 @@
+"""What must not happen to data: nothing is lost, read twice, or replaced unasked."""
+
+import gzip
+import json
+import os
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+
+from conftest import REPOSITORY
+
+FIXTURES = REPOSITORY / "fixtures"
+FORMATS = FIXTURES / "formats"
+IDS = FORMATS / "ids-list-i32.parquet"
+
+
+def listing(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def write_ids(path, rows):
+    pq.write_table(pa.table({"input_ids": pa.array(rows, pa.list_(pa.int32()))}), path)
+
+
+def write_stream(path, rows):
+    table = pa.table({"input_ids": pa.array(rows, pa.list_(pa.int32()))})
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def test_joined_streams_are_refused(goldfish, tmp_path):
+    write_stream(tmp_path / "one.arrow", [[1, 2, 3]])
+    joined = tmp_path / "joined.arrow"
+    joined.write_bytes((tmp_path / "one.arrow").read_bytes() * 2)
+    process = goldfish.run("mask", joined, "--output", tmp_path / "out", expect=2)
+    assert "joined.arrow" in process.stderr and "before the file does" in process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_stream_never_ends_a_run_early(goldfish, tmp_path):
+    """Flipped bytes in the second of three inputs: an error or a reject, never a shorter output that looks whole."""
+    first, damaged, last = (tmp_path / f"{i}.arrow" for i in range(3))
+    write_stream(first, [list(range(1000))] * 400)
+    write_stream(last, [list(range(50))] * 10)
+    write_stream(damaged, [list(range(30))] * 20)
+    sound = bytearray(damaged.read_bytes())
+    random = np.random.default_rng(5)
+    outcomes = set()
+    for turn in range(60):
+        bytes_ = bytearray(sound)
+        for _ in range(1 + turn % 4):
+            bytes_[random.integers(0, 700)] ^= 1 << random.integers(0, 8)
+        damaged.write_bytes(bytes_)
+        process = goldfish.run("mask", first, damaged, last, "--output", tmp_path / "out", "--overwrite", "--json", expect=(0, 2))
+        if process.returncode == 0:
+            summary = json.loads(process.stdout)
+            assert summary["documents"] >= 410
+            manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+            assert [entry["documents"] for entry in manifest["inputs"]][::2] == [400, 10]
+        outcomes.add(process.returncode)
+    assert 2 in outcomes, "no flip did any damage"
+
+
+def test_a_dataset_of_others_is_left_alone(goldfish, tmp_path):
+    folder = tmp_path / "dataset"
+    Dataset.from_dict({"input_ids": [[1, 2]]}).save_to_disk(folder)
+    before = listing(folder)
+    for extra in ([], ["--overwrite"]):
+        process = goldfish.run("mask", IDS, "--output", folder, *extra, expect=2)
+        assert "choose an empty or new folder" in process.stderr
+    assert listing(folder) == before
+
+
+def test_a_manifest_of_others_is_left_alone(goldfish, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"my": 1}')
+    (folder / "state.json").write_text("{}")
+    before = listing(folder)
+    goldfish.run("mask", IDS, "--output", folder, "--overwrite", expect=2)
+    assert listing(folder) == before
+
+
+def test_the_output_is_never_an_input(goldfish, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_ids(corpus / "a.parquet", [[1, 2, 3]] * 5)
+    goldfish.run("mask", corpus, "--output", corpus / "out")
+    process = goldfish.run("mask", corpus, "--output", corpus / "out", "--overwrite", expect=2)
+    assert "lies in the output folder" in process.stderr
+    process = goldfish.run("mask", corpus / "a.parquet", "--output", corpus, "--overwrite", expect=2)
+    assert "lies in the output folder" in process.stderr
+
+
+def test_a_failed_overwrite_brings_the_old_output_back(goldfish, tmp_path):
+    output = tmp_path / "out"
+    goldfish.run("mask", IDS, "--output", output)
+    (output / "rejects.jsonl").mkdir()
+    before = listing(output)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"input_ids": [1, 2]}\n{"input_ids": [-1]}\n')
+    process = goldfish.run("mask", bad, "--output", output, "--overwrite", "--on-error", "skip", expect=2)
+    assert "rejects.jsonl" in process.stderr
+    assert listing(output) == before
+    assert not (output / ".partial").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--carry", "source,source"],
+        ["--columns", "labels,labels"],
+        ["--carry", "input_ids"],
+        ["--id-column", "input_ids"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_each_output_column_has_one_source(goldfish, tmp_path, arguments):
+    goldfish.run("mask", FORMATS / "ids.jsonl", "--output", tmp_path / "out", *arguments, expect=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_stands_before_a_break_is_kept(goldfish, tmp_path):
+    path = tmp_path / "cut.jsonl.gz"
+    lines = "".join(json.dumps({"input_ids": [i, i + 1]}) + "\n" for i in range(20_000))
+    path.write_bytes(gzip.compress(lines.encode())[:-200])
+    output = goldfish.mask(path, tmp_path / "out", "--on-error", "skip", expect=1)
+    totals = output.manifest["totals"]
+    assert totals["documents_out"] > 15_000 and totals["documents_rejected"] == 1
+    assert output.rejects[0]["row"] == totals["documents_out"]
+    assert output.manifest["inputs"][0]["broken"] is True
+
+
+def test_links_to_a_folder_above_end_there(goldfish, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_ids(corpus / "a.parquet", [[1, 2, 3]])
+    os.symlink(".", corpus / "again")
+    os.symlink("..", corpus / "above")
+    output = goldfish.mask(corpus, tmp_path / "elsewhere" / "out")
+    assert output.manifest["totals"]["documents_in"] == 1
+
+
+def test_a_megatron_pair_is_one_input_wherever_its_names_stand(goldfish, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    source = sorted((FORMATS / "megatron").glob("*.idx"))[0]
+    shutil.copy(source, corpus / "a.idx")
+    shutil.copy(source.with_suffix(".bin"), corpus / "a.bin")
+    shutil.copy(FORMATS / "ids.jsonl", corpus / "a.extra.jsonl")
+    output = goldfish.mask(corpus, tmp_path / "out")
+    assert [entry["name"] for entry in output.manifest["inputs"]] == ["a.bin", "a.extra.jsonl"]
+
+
+def test_globs_pass_over_hidden_files_and_companions(goldfish, tmp_path):
+    shutil.copytree(FORMATS / "datatrove", tmp_path / "corpus")
+    (tmp_path / "corpus" / "._hidden.ds").write_bytes(b"x")
+    by_glob = goldfish.mask(f"{tmp_path}/corpus/*", tmp_path / "by-glob")
+    by_folder = goldfish.mask(tmp_path / "corpus", tmp_path / "by-folder")
+    assert by_glob.manifest == by_folder.manifest
+
+
+def test_endings_in_upper_case(goldfish, tmp_path):
+    path = tmp_path / "DOCS.JSONL.GZ"
+    shutil.copy(FORMATS / "docs.jsonl.gz", path)
+    goldfish.mask(path, tmp_path / "out", "--tokenizer", FIXTURES / "tokenizers" / "gpt2.json")
+
+
+def test_wide_carried_columns_stay_in_small_batches(goldfish, tmp_path):
+    table = pa.table({"input_ids": [[1]] * 300, "wide": ["x" * 1_000_000] * 300})
+    pq.write_table(table, tmp_path / "wide.parquet")
+    output = goldfish.mask(tmp_path / "wide.parquet", tmp_path / "out", "--carry", "wide")
+    shard = next(output.folder.glob("data-*.arrow"))
+    rows = [batch.num_rows for batch in pa.ipc.open_stream(pa.memory_map(str(shard)))]
+    assert sum(rows) <= 300 and max(rows) <= 2
