@@ -130,17 +130,17 @@ impl Sink for Words<'_> {
         self.bytes.1 = end;
     }
 
-    fn ascii(&mut self, letters: &[u8], start: usize, stream: &mut Stream) {
-        let mut done = 0;
-        while done < letters.len() {
+    fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
+        let mut at = start;
+        while at < end {
             if self.chars == 0 || self.chars == WORD || self.ideograph {
-                self.open(start + done, stream);
+                self.open(at, stream);
             }
-            let taken = (WORD - self.chars).min(letters.len() - done);
-            stream.push_ascii(&letters[done..done + taken], crate::text::lower);
+            let taken = (WORD - self.chars).min(end - at);
+            stream.push_ascii(&text[at..], taken);
             self.chars += taken;
-            done += taken;
-            self.bytes.1 = start + done;
+            at += taken;
+            self.bytes.1 = at;
         }
     }
 

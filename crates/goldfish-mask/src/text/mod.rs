@@ -6,7 +6,7 @@ mod stream;
 
 pub(crate) use classes::Class;
 pub use classes::UNICODE_VERSION;
-pub(crate) use scan::{Sink, lower, scan};
+pub(crate) use scan::{Sink, scan};
 pub(crate) use stream::Stream;
 
 #[cfg(test)]

@@ -18,21 +18,16 @@ pub(crate) trait Sink {
     /// `start..end` of the text. Called before it is in the stream; `first` for the first one of its segment.
     fn char(&mut self, class: Class, start: usize, end: usize, first: bool, stream: &mut Stream);
 
-    /// Bytes `start..start + letters.len()` of the text are ASCII letters and digits; pushes them.
-    fn ascii(&mut self, letters: &[u8], start: usize, stream: &mut Stream) {
-        for (i, &byte) in letters.iter().enumerate() {
-            self.char(Class::Letter, start + i, start + i + 1, true, stream);
-            stream.push_ascii(&[byte], lower);
+    /// Bytes `start..end` of the text are ASCII letters and digits; pushes them.
+    fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
+        for at in start..end {
+            self.char(Class::Letter, at, at + 1, true, stream);
+            stream.push_ascii(&text[at..], 1);
         }
     }
 
     /// Something that contributes nothing stands here.
     fn gap(&mut self) {}
-}
-
-/// The stream's form of an ASCII letter or digit.
-pub(crate) fn lower(byte: u8) -> u8 {
-    ASCII[usize::from(byte & 0x7F)]
 }
 
 fn is_letter(byte: u8) -> bool {
@@ -46,12 +41,18 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     let mut attached = false;
     let mut at = 0;
     while at < bytes.len() {
+        if let Some(letters) = ascii_block(&bytes[at..]) {
+            block(bytes, at, letters, stream, sink);
+            attached = letters >> (BLOCK - 1) == 1;
+            at += BLOCK;
+            continue;
+        }
         let run = bytes[at..].iter().position(|&byte| !is_letter(byte)).map_or(bytes.len(), |n| at + n);
         // A character that may combine with its predecessor is not ASCII: leave it that one.
         let plain =
             if bytes.get(run).is_some_and(|&byte| byte >= 0x80) { run.saturating_sub(1) } else { run };
         if plain > at {
-            sink.ascii(&bytes[at..plain], at, stream);
+            sink.ascii(bytes, at, plain, stream);
             attached = true;
             at = plain;
             continue;
@@ -63,6 +64,55 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
             continue;
         }
         at = segment(text, at, &mut attached, stream, sink);
+    }
+}
+
+/// Bytes that are looked at together where a text is ASCII.
+const BLOCK: usize = 64;
+
+/// One bit for each of the first 64 bytes that is a letter or digit, if all are ASCII and so is the byte behind
+/// them: what follows a block must not combine with it.
+fn ascii_block(bytes: &[u8]) -> Option<u64> {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (block, rest) = bytes.split_first_chunk::<BLOCK>()?;
+    if rest.first().is_none_or(|&byte| byte >= 0x80) {
+        return None;
+    }
+    let mut letters = 0;
+    for (i, eight) in block.as_chunks::<8>().0.iter().enumerate() {
+        let x = u64::from_le_bytes(*eight);
+        if x & HIGH != 0 {
+            return None;
+        }
+        // In bytes below 0x80 nothing carries over; the highest bit tells `byte >= bound`.
+        let at_least = |x: u64, bound: u8| x + EACH * u64::from(0x80 - bound);
+        let small = x | EACH * 0x20;
+        let letter = at_least(small, b'a') & !at_least(small, b'z' + 1);
+        let digit = at_least(x, b'0') & !at_least(x, b'9' + 1);
+        // Gathers the eight highest bits in the highest byte.
+        let bits = ((letter | digit) & HIGH) >> 7;
+        letters |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+    }
+    Some(letters)
+}
+
+/// The runs of letters in a block.
+fn block(bytes: &[u8], at: usize, letters: u64, stream: &mut Stream, sink: &mut impl Sink) {
+    let mut done = 0;
+    while done < BLOCK {
+        let gap = (letters >> done).trailing_zeros() as usize;
+        if gap > 0 {
+            sink.gap();
+            done += gap;
+        }
+        if done >= BLOCK {
+            return;
+        }
+        let run = (!(letters >> done)).trailing_zeros() as usize;
+        // Behind the block the shifted bits are 0, so that no run reaches beyond it, but for the full block.
+        sink.ascii(bytes, at + done, at + done + run, stream);
+        done += run;
     }
 }
 

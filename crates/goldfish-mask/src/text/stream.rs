@@ -1,8 +1,12 @@
+/// Bytes that are copied at once.
+const CHUNK: usize = 24;
+
 /// The normalised characters of a text so far, of which the last `context` are the context of what comes next.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// As UTF-8.
+    /// UTF-8 in the first `len` bytes, room behind them.
     bytes: Vec<u8>,
+    len: usize,
     chars: usize,
     /// Where the window started when it was last asked for: in bytes, and in characters.
     window: (usize, usize),
@@ -10,7 +14,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.len = 0;
         self.chars = 0;
         self.window = (0, 0);
     }
@@ -20,22 +24,40 @@ impl Stream {
         self.chars
     }
 
+    /// The next `CHUNK` bytes of room.
+    fn room(&mut self) -> &mut [u8] {
+        if self.bytes.len() < self.len + CHUNK {
+            let longer = (2 * self.len).max(1 << 12);
+            self.bytes.resize(longer, 0);
+        }
+        &mut self.bytes[self.len..self.len + CHUNK]
+    }
+
     pub(crate) fn push(&mut self, c: char) {
-        self.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        let width = c.encode_utf8(self.room()).len();
+        self.len += width;
         self.chars += 1;
     }
 
-    /// Appends ASCII characters, each through `map`.
-    pub(crate) fn push_ascii(&mut self, bytes: &[u8], map: impl Fn(u8) -> u8) {
-        self.bytes.extend(bytes.iter().map(|&byte| map(byte)));
-        self.chars += bytes.len();
+    /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
+    pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {
+        // Sets the bit that tells upper from lower case, and is set in all digits.
+        let lower = |byte: u8| byte | 0x20;
+        let room = self.room();
+        if let Some(whole) = bytes.first_chunk::<CHUNK>() {
+            room.copy_from_slice(&whole.map(lower));
+        } else {
+            room.iter_mut().zip(&bytes[..count]).for_each(|(to, &byte)| *to = lower(byte));
+        }
+        self.len += count;
+        self.chars += count;
     }
 
     /// The last `context` characters, or all if there are fewer. `context` must be the same in every call.
     pub(crate) fn context(&mut self, context: usize) -> &[u8] {
         let first = self.chars.saturating_sub(context);
-        if self.bytes.len() == self.chars {
-            return &self.bytes[first..];
+        if self.len == self.chars {
+            return &self.bytes[first..self.len];
         }
         let (mut byte, mut char) = self.window;
         while char < first {
@@ -43,12 +65,12 @@ impl Stream {
             char += 1;
         }
         self.window = (byte, char);
-        &self.bytes[byte..]
+        &self.bytes[byte..self.len]
     }
 
     /// Gives back the memory of an unusually large text.
     pub(crate) fn shrink(&mut self, bytes: usize) {
-        self.bytes.clear();
+        self.bytes.truncate(bytes);
         self.bytes.shrink_to(bytes);
     }
 }
@@ -76,7 +98,7 @@ mod tests {
             assert_eq!(stream.context(3), expected.as_bytes());
             stream.push(c);
         }
-        stream.push_ascii(b"XYZ", |b| b.to_ascii_lowercase());
+        stream.push_ascii(b"XYZ", 3);
         assert_eq!(stream.context(3), b"xyz");
         stream.clear();
         assert_eq!(stream.chars(), 0);
