@@ -93,7 +93,7 @@ struct Words<'a> {
     dropped: &'a mut Vec<(usize, usize)>,
     /// Normalised characters of the current word; 0 between words.
     chars: usize,
-    /// Whether the current word is one ideograph or kana with its marks.
+    /// Whether the last letter was an ideograph or kana, so that only its marks join it.
     ideograph: bool,
     drops: bool,
     bytes: (usize, usize),
@@ -104,7 +104,6 @@ impl Words<'_> {
         self.close();
         self.drops = self.decision.drops(stream);
         self.bytes.0 = start;
-        self.ideograph = false;
     }
 
     fn close(&mut self) {
@@ -124,7 +123,8 @@ impl Sink for Words<'_> {
         };
         if self.chars == 0 || self.chars == WORD || !joins {
             self.open(start, stream);
-            self.ideograph = class == Class::Ideograph;
+            // A mark goes on with what its letter was, even where the word was cut before it.
+            self.ideograph = class == Class::Ideograph || (class == Class::Mark && self.ideograph);
         }
         self.chars += 1;
         self.bytes.1 = end;
@@ -135,6 +135,7 @@ impl Sink for Words<'_> {
         while at < end {
             if self.chars == 0 || self.chars == WORD || self.ideograph {
                 self.open(at, stream);
+                self.ideograph = false;
             }
             let taken = (WORD - self.chars).min(end - at);
             stream.push_ascii(&text[at..], taken);

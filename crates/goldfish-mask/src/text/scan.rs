@@ -87,7 +87,7 @@ fn ascii_block(bytes: &[u8]) -> Option<u64> {
         }
         // In bytes below 0x80 nothing carries over; the highest bit tells `byte >= bound`.
         let at_least = |x: u64, bound: u8| x + EACH * u64::from(0x80 - bound);
-        let small = x | EACH * 0x20;
+        let small = x | (EACH * 0x20);
         let letter = at_least(small, b'a') & !at_least(small, b'z' + 1);
         let digit = at_least(x, b'0') & !at_least(x, b'9' + 1);
         // Gathers the eight highest bits in the highest byte.
