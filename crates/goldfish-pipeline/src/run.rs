@@ -6,12 +6,13 @@ use std::time::Duration;
 use goldfish_corpus::{Content, Reject};
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 use goldfish_shard::{Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
+use goldfish_tokenize::TextMap;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError, TokenizeOptions};
 use crate::read::{BROKEN_ROW, Message, Reading};
-use crate::text::silent_ids;
-use crate::work::{Event, Shared, SharedProgress, TextSide, Tokens, WorkResult};
+use crate::text::{TextSide, silent_ids};
+use crate::work::{Event, Shared, SharedProgress, Tokens, WorkResult};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,7 +126,7 @@ fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSide>, Pipelin
         ));
     };
     let map = match job.read.content {
-        Content::Text { .. } => None,
+        Content::Text { .. } => tokenizer.text_map().ok().filter(TextMap::is_lossless),
         Content::Ids { .. } => Some(tokenizer.text_map()?),
     };
     let ends = prepend_bos.iter().chain(append_eos).copied();

@@ -27,10 +27,19 @@ pub(crate) struct Scratch {
     spans: Vec<(usize, usize)>,
 }
 
+/// What a rule that decides by the text needs.
+pub(crate) struct TextSide {
+    /// The text of ids. Needed for inputs of ids, and for text where the tokenizer may have normalised it: there
+    /// the spans of the tokens are only nearly right, and ids must give the same mask as their text.
+    pub(crate) map: Option<TextMap>,
+    /// Ids that are no text, sorted.
+    pub(crate) silent: Vec<u32>,
+}
+
 /// Appends the ids of `text` with its ends, and decides them.
 pub(crate) fn encode_and_decide(
     masker: &Masker,
-    silent: &[u32],
+    side: &TextSide,
     options: &TokenizeOptions,
     text: &str,
     (ids, mask): (&mut Vec<u32>, &mut Vec<u8>),
@@ -49,11 +58,15 @@ pub(crate) fn encode_and_decide(
         spans.push((text.len(), text.len()));
     }
     let ids = &ids[start..];
+    mask.resize(start + ids.len(), 0);
+    if let (EncodePath::Exact, Some(map)) = (path, &side.map) {
+        decide_ids(masker, &side.silent, map, ids, &mut mask[start..], scratch)?;
+        return Ok(path);
+    }
     let mut text = text;
-    if blank(ids, silent, text, spans, blanked) {
+    if blank(ids, &side.silent, text, spans, blanked) {
         text = blanked;
     }
-    mask.resize(start + ids.len(), 0);
     masker.decide(&Span::document(ids).with_text(text, spans), &mut mask[start..]);
     Ok(path)
 }

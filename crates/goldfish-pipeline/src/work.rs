@@ -9,13 +9,13 @@ use arrow::compute::{concat, filter};
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::{Masker, Scope, Span, document_key};
 use goldfish_shard::{InputEntry, ShardSchema};
-use goldfish_tokenize::{EncodePath, TextMap};
+use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::read::Part;
 use crate::run::{Progress, TokenizedBytes};
-use crate::text::{Scratch, decide_ids, encode_and_decide};
+use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
 /// What all workers look at.
 pub(crate) struct Shared {
@@ -24,14 +24,6 @@ pub(crate) struct Shared {
     /// Where the rule decides by the text.
     pub(crate) text: Option<TextSide>,
     pub(crate) progress: SharedProgress,
-}
-
-/// What a rule that decides by the text needs.
-pub(crate) struct TextSide {
-    /// The text of ids, where the inputs hold ids.
-    pub(crate) map: Option<TextMap>,
-    /// Ids that are no text, sorted.
-    pub(crate) silent: Vec<u32>,
 }
 
 /// Counters that the threads add to and the caller is shown.
@@ -211,9 +203,9 @@ fn encode(
         let text = texts.value(index);
         let start = ids.len();
         let encoded = match &shared.text {
-            Some(TextSide { silent, .. }) => {
+            Some(side) => {
                 let out = (&mut ids, &mut mask);
-                encode_and_decide(&shared.masker, silent, options, text, out, &mut scratch)
+                encode_and_decide(&shared.masker, side, options, text, out, &mut scratch)
             }
             None => {
                 ids.extend(options.prepend_bos);
