@@ -99,29 +99,36 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
     pub(crate) on_error: OnErrorArg,
 
-    /// How dropped tokens are chosen.
-    #[arg(long, value_enum, default_value_t = RuleArg::Hash, help_heading = "Mask")]
-    pub(crate) rule: RuleArg,
+    /// How dropped tokens are chosen. [default: text where the text is at hand (raw text, or token ids whose
+    /// --tokenizer tells their text exactly), else hash]
+    #[arg(long, value_enum, help_heading = "Mask")]
+    pub(crate) rule: Option<RuleArg>,
 
     /// Drop one token in k. The paper recites nothing at 4; larger values cost less training signal and leak
     /// earlier (Apertus used 50).
     #[arg(long, default_value_t = 4, help_heading = "Mask")]
     pub(crate) k: u32,
 
-    /// Tokens that the hash looks at. Smaller finds copies that differ nearby, larger varies the mask more
-    /// between passages that begin alike.
-    #[arg(long, default_value_t = 13, value_name = "TOKENS", help_heading = "Mask")]
-    pub(crate) context: u32,
+    /// What the hash looks at: tokens, or with the rule text letters and digits. Smaller finds copies that differ
+    /// nearby, larger varies the mask more between passages that begin alike. [default: 50 for text, else 13]
+    #[arg(long, value_name = "N", help_heading = "Mask")]
+    pub(crate) context: Option<u32>,
 
-    /// Whether the hash sees the tokens before the decided one, or that one too (as the reference code does).
-    #[arg(long, value_enum, default_value_t = WindowArg::Preceding, help_heading = "Mask")]
-    pub(crate) window: WindowArg,
+    /// With the rule text: drop whole words, so that every tokenizer loses the same ones, or decide each token by
+    /// the text before it. [default: word]
+    #[arg(long, value_enum, help_heading = "Mask")]
+    pub(crate) unit: Option<UnitArg>,
 
-    /// At the start of a document, where the window is not full: keep the tokens, or decide on the shorter window.
+    /// With the rule hash: whether it sees the tokens before the decided one, or that one too (as the reference
+    /// code does). [default: preceding]
+    #[arg(long, value_enum, help_heading = "Mask")]
+    pub(crate) window: Option<WindowArg>,
+
+    /// At the start of a document, where the context is not full: keep the tokens, or decide on the shorter context.
     #[arg(long, value_enum, default_value_t = HeadArg::Keep, help_heading = "Mask")]
     pub(crate) head: HeadArg,
 
-    /// Seed of the rules hash and random. Another seed drops other tokens.
+    /// Seed of the rules text, hash and random. Another seed drops other tokens.
     #[arg(long, default_value_t = 0, help_heading = "Mask")]
     pub(crate) seed: u64,
 
@@ -220,6 +227,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE.npy", requires = "recompute")]
     pub(crate) table: Option<PathBuf>,
 
+    /// The tokenizer.json that the masks were made with; needed for the rule text.
+    #[arg(long, value_name = "FILE", requires = "recompute")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub(crate) json: bool,
@@ -276,6 +287,11 @@ values!(HeadArg => goldfish_mask::Head {
     Short => Self::Short,
 });
 
+values!(UnitArg => goldfish_mask::Unit {
+    Word => Self::Word,
+    Token => Self::Token,
+});
+
 values!(ColumnArg => ExtraColumn {
     Labels => Self::Labels,
     AttentionMask = "attention_mask" => Self::AttentionMask,
@@ -291,7 +307,11 @@ values!(OutputFormatArg => OutputFormat {
 /// The rules by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RuleArg {
-    /// xxh3 of the window of token ids: copies lose the same tokens. For new runs.
+    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
+    /// tokenized. For new runs.
+    #[value(alias = "text-v1")]
+    Text,
+    /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
     Hash,
     /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
     Static,

@@ -11,9 +11,9 @@ pub enum MaskError {
         k: u32,
     },
     /// The context width is zero or unreasonably large.
-    #[error("context is {context} tokens, but must lie in 1..={MAX_CONTEXT} (the paper uses 13)")]
+    #[error("context is {context}, but must lie in 1..={MAX_CONTEXT} (the paper uses 13 tokens)")]
     Context {
-        /// The value given, in tokens.
+        /// The value given, in tokens or characters.
         context: u32,
     },
     /// The sequence length of scope `sequence` is zero.
@@ -21,6 +21,11 @@ pub enum MaskError {
         "the sequence length is 0; give the number of targets in one packed training sequence, for example 2048"
     )]
     SequenceLength,
+    /// A rule that decides by the text was asked to mask packed sequences, which have none.
+    #[error(
+        "the rule text decides by a document's text and knows no packed sequences; use scope document, or another rule"
+    )]
+    TextInSequences,
     /// A table of uniform numbers has the wrong length.
     #[error(
         "the hash table holds {found} numbers, but the rule indexes {TABLE_LEN}; save torch's table with numpy.save"

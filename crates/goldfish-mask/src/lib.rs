@@ -44,13 +44,15 @@ mod rule;
 mod rules;
 mod sequence;
 mod spec;
+mod text;
 
 pub use error::MaskError;
 pub use masker::{Masker, document_key};
 pub use rule::{MaskRule, Span};
 pub use rules::table::{TABLE_LEN, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
-pub use spec::{Head, MAX_CONTEXT, RuleParameters, RuleSpec, Scope, TableSource, Window};
+pub use spec::{Head, MAX_CONTEXT, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
+pub use text::UNICODE_VERSION;
 
 #[cfg(target_endian = "big")]
 compile_error!(

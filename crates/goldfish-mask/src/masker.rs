@@ -30,6 +30,12 @@ impl Masker {
         self.rule.lookback()
     }
 
+    /// See [`MaskRule::needs_text`].
+    #[must_use]
+    pub fn needs_text(&self) -> bool {
+        self.rule.needs_text()
+    }
+
     /// Writes one byte a decided token into `mask`: 1 keeps the token in the loss, 0 drops it.
     ///
     /// # Panics

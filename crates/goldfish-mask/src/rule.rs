@@ -11,13 +11,14 @@ pub struct Span<'a> {
     history: usize,
     position: u64,
     key: u64,
+    text: Option<(&'a str, &'a [(usize, usize)])>,
 }
 
 impl<'a> Span<'a> {
     /// A whole document (or the start of one): nothing stands before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
-        Self { ids, history: 0, position: 0, key: 0 }
+        Self { ids, history: 0, position: 0, key: 0, text: None }
     }
 
     /// Tokens `position..` of a unit: the first `history` ids are context, the rest is decided.
@@ -30,7 +31,7 @@ impl<'a> Span<'a> {
     pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
         assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
         assert!(history as u64 <= position, "history of {history} tokens before position {position}");
-        Self { ids, history, position, key: 0 }
+        Self { ids, history, position, key: 0, text: None }
     }
 
     /// The same span in the unit with this key (see [`document_key`](crate::document_key)); only the
@@ -38,6 +39,24 @@ impl<'a> Span<'a> {
     #[must_use]
     pub fn with_key(self, key: u64) -> Self {
         Self { key, ..self }
+    }
+
+    /// The same span with the text that its unit was tokenized from, for the rules that
+    /// [need it](MaskRule::needs_text).
+    ///
+    /// `text` is that of the whole unit, and `spans` has the start and end of every token of the unit, in
+    /// bytes of `text`, from position 0 to the last decided token at least. A span that is empty stands
+    /// for no text, as that of an appended end-of-sequence token. Spans may cut characters and overlap; best in
+    /// the order of their starts, which is not required.
+    #[must_use]
+    pub fn with_text(self, text: &'a str, spans: &'a [(usize, usize)]) -> Self {
+        Self { text: Some((text, spans)), ..self }
+    }
+
+    /// The unit's text and one byte span a token, if the span has them.
+    #[must_use]
+    pub fn text(&self) -> Option<(&'a str, &'a [(usize, usize)])> {
+        self.text
     }
 
     /// Context and decided tokens in one slice: `history` context ids, then `len` ids to decide.
@@ -90,12 +109,18 @@ pub trait MaskRule: Send + Sync + Debug {
     /// A span that starts at position `p` must bring at least `min(p, lookback())` tokens of history.
     fn lookback(&self) -> usize;
 
+    /// Whether it looks at the text, so that every span must bring it (see [`Span::with_text`]).
+    fn needs_text(&self) -> bool {
+        false
+    }
+
     /// Writes one byte a decided token into `mask`: 1 keeps the token in the loss, 0 drops it.
     ///
     /// # Panics
     ///
-    /// If `mask.len() != span.len()`, or if the span's history is shorter than
-    /// `min(span.position(), self.lookback())`.
+    /// If `mask.len() != span.len()`, if the span's history is shorter than
+    /// `min(span.position(), self.lookback())`, or if the rule [needs the text](Self::needs_text) and the
+    /// span has none, or not a byte span for each token up to the last decided one.
     fn decide(&self, span: &Span<'_>, mask: &mut [u8]);
 }
 
@@ -109,4 +134,20 @@ pub(crate) fn check_span(span: &Span<'_>, lookback: usize, mask: &[u8]) {
         span.position(),
         span.history(),
     );
+}
+
+/// Checks the contract of a rule that needs the text; gives it with the byte spans of the decided tokens.
+pub(crate) fn check_text<'a>(span: &Span<'a>, mask: &[u8]) -> (&'a str, &'a [(usize, usize)]) {
+    check_span(span, 0, mask);
+    let Some((text, spans)) = span.text() else {
+        panic!("the rule decides by the text: give the span one with Span::with_text");
+    };
+    let start = usize::try_from(span.position()).unwrap_or(usize::MAX);
+    let end = start.saturating_add(span.len());
+    assert!(
+        end <= spans.len(),
+        "a span decides tokens {start}..{end}, but the text comes with the byte spans of {}",
+        spans.len(),
+    );
+    (text, &spans[start..end])
 }

@@ -1,10 +1,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{coefficient::CoefficientSum, hash::Hash, product, random::Random, stride::Static};
+use crate::rules::{
+    coefficient::CoefficientSum, hash::Hash, product, random::Random, stride::Static, text::Text,
+};
 use crate::{MaskError, MaskRule, UniformTable};
 
-/// Largest context width, in tokens.
+/// Largest context width, in tokens (characters for the rule `text-v1`).
 pub const MAX_CONTEXT: u32 = 1 << 16;
 
 /// Version of the rules' definitions in this build.
@@ -29,6 +31,18 @@ pub enum Head {
     /// Decide on the shorter window that exists; a first token without a full window is kept. (With an
     /// inclusive window of 1 token even the first window is full, and decided like any other.)
     Short,
+}
+
+/// What the rule `text-v1` decides about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Whole words: every token that overlaps a dropped word is dropped, whatever the tokenizer.
+    #[default]
+    Word,
+    /// Each token by what stands before its first contributing character: finer, but tokenizations that
+    /// differ lose different tokens.
+    Token,
 }
 
 /// Which tokens belong together: no window crosses the end of a unit.
@@ -57,7 +71,8 @@ pub enum TableSource {
     File(String),
 }
 
-/// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens.
+/// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens, except
+/// for `text-v1`, which counts normalised characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum RuleParameters {
@@ -85,6 +100,33 @@ pub enum RuleParameters {
         /// Where the window stands.
         window: Window,
         /// What happens where it is not full.
+        head: Head,
+        /// Seed of the hash.
+        seed: u64,
+    },
+    /// Drops a word iff `xxh3_64(seed, the last context normalised characters before it, as UTF-8)` falls in the
+    /// first `1/k` of its range, and every token that overlaps the word: independent of white space, case,
+    /// punctuation and tokenizer.
+    ///
+    /// - *Normalised characters*: NFKC, then full case folding, then letters and numbers (general categories
+    ///   `L*`, `N*`) with the marks (`Mn`, `Mc`) that follow them. Marks behind anything else, enclosing marks and
+    ///   default-ignorable characters (joiners, variation selectors, soft hyphens, fillers) contribute nothing.
+    ///   All tables are those of [`UNICODE_VERSION`](crate::UNICODE_VERSION), 16.0.0.
+    /// - *Where they come from*: a character and those behind it that normalization may compose with it or
+    ///   reorder (its combining marks, the jamo of a syllable) count as one, a segment: what it contributes comes
+    ///   from all of its bytes, and if that is nothing it ends the word.
+    /// - *Words*: what contributes without a gap; an ideograph or kana with its marks is a word by itself;
+    ///   a word ends after 24 normalised characters. A segment that contributes to several words overlaps each.
+    #[serde(rename = "text-v1")]
+    Text {
+        /// One word in `k` is dropped.
+        k: u32,
+        /// Normalised characters that the hash sees.
+        context: u32,
+        /// Whether words or tokens are decided.
+        unit: Unit,
+        /// What happens where fewer than `context` characters stand before. With nothing before it, a word
+        /// is always kept.
         head: Head,
         /// Seed of the hash.
         seed: u64,
@@ -166,6 +208,9 @@ impl RuleSpec {
             RuleParameters::Hash { window, head, seed, .. } => {
                 Box::new(Hash::new(k, context, *window, *head, *seed))
             }
+            RuleParameters::Text { unit, head, seed, .. } => {
+                Box::new(Text::new(k, context, *unit, *head, *seed))
+            }
             RuleParameters::HashTable { table: source, .. } => {
                 Box::new(product::table_rule(context, resolve(source, table)?.dropped(k)))
             }
@@ -179,13 +224,14 @@ impl RuleSpec {
         })
     }
 
-    /// The rule's name, as on the command line.
+    /// The rule's name, as in a manifest.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.parameters {
             RuleParameters::Static { .. } => "static",
             RuleParameters::Random { .. } => "random",
             RuleParameters::Hash { .. } => "hash",
+            RuleParameters::Text { .. } => "text-v1",
             RuleParameters::HashTable { .. } => "hash-table",
             RuleParameters::HashAvalanche { .. } => "hash-avalanche",
             RuleParameters::CoefficientSum { .. } => "coefficient-sum",
@@ -199,18 +245,20 @@ impl RuleSpec {
             RuleParameters::Static { k, .. }
             | RuleParameters::Random { k, .. }
             | RuleParameters::Hash { k, .. }
+            | RuleParameters::Text { k, .. }
             | RuleParameters::HashTable { k, .. }
             | RuleParameters::HashAvalanche { k, .. }
             | RuleParameters::CoefficientSum { k, .. } => k,
         }
     }
 
-    /// Context width in tokens; `None` for the rules that look at no window.
+    /// Context width in tokens, or in characters for `text-v1`; `None` for the rules that look at no window.
     #[must_use]
     pub fn context(&self) -> Option<u32> {
         match self.parameters {
             RuleParameters::Static { .. } | RuleParameters::Random { .. } => None,
             RuleParameters::Hash { context, .. }
+            | RuleParameters::Text { context, .. }
             | RuleParameters::HashTable { context, .. }
             | RuleParameters::HashAvalanche { context, .. }
             | RuleParameters::CoefficientSum { context, .. } => Some(context),

@@ -12,6 +12,7 @@ mod job;
 mod read;
 mod recompute;
 mod run;
+mod text;
 mod work;
 
 pub use error::PipelineError;

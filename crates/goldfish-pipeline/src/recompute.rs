@@ -2,21 +2,28 @@ use std::path::Path;
 
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Span, UniformTable, document_key};
 use goldfish_shard::{Fault, MANIFEST_NAME, Manifest, ShardBatch, verify};
+use goldfish_tokenize::{TextMap, Tokenizer};
 
 use crate::PipelineError;
+use crate::text::{Scratch, decide_ids, silent_ids};
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule. `table` is needed where the rule was made with a table from a file.
+/// manifest's rule. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
+/// rule decides by the text.
 ///
 /// # Errors
 ///
-/// If the manifest can't be read, its rule can't be built, or the system refuses to read a file.
+/// If the manifest can't be read, its rule can't be built, the tokenizer is needed and missing, or not the one
+/// that the masks were made with, or can't tell the text of ids, or the system refuses to read a file.
 pub fn recompute(
     folder: &Path,
     table: Option<&UniformTable>,
+    tokenizer: Option<&Tokenizer>,
 ) -> Result<(Manifest, Vec<Fault>), PipelineError> {
     let manifest = Manifest::read(folder)?;
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
+    let text = if masker.needs_text() { Some(text_side(&manifest, tokenizer)?) } else { None };
+    let mut scratch = Scratch::default();
     let mut sequences = match manifest.scope {
         Scope::Document => None,
         Scope::Sequence { length } => Some(SequenceMasker::new(&masker, length, SequenceState::default())?),
@@ -40,9 +47,14 @@ pub fn recompute(
         let ids: &[u32] = bytemuck::cast_slice(stored);
         expected.clear();
         expected.resize(ids.len(), 0);
-        match &mut sequences {
-            Some(sequences) => sequences.decide_next(ids, &mut expected),
-            None => {
+        match (&mut sequences, &text) {
+            (Some(sequences), _) => sequences.decide_next(ids, &mut expected),
+            (None, Some((map, silent))) => {
+                if let Err(error) = decide_ids(&masker, silent, map, ids, &mut expected, &mut scratch) {
+                    return Some(format!("its text can't be told from its ids: {error}"));
+                }
+            }
+            (None, None) => {
                 let key = document_key(batch.doc_ids().value(row));
                 masker.decide(&Span::document(ids).with_key(key), &mut expected);
             }
@@ -55,4 +67,36 @@ pub fn recompute(
         ))
     };
     Ok(verify(folder, &mut check_row)?)
+}
+
+/// The text of the manifest's tokens, and the ids among them that are no text.
+fn text_side(
+    manifest: &Manifest,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<(TextMap, Vec<u32>), PipelineError> {
+    let problem = |message: String| Err(PipelineError::Options(message));
+    let Some(tokenizer) = tokenizer else {
+        return problem(format!(
+            "the masks were made by the rule {}, which decides by the text: give --tokenizer with the tokenizer.json \
+             that they were made with{}",
+            manifest.rule.name(),
+            manifest
+                .tokenizer
+                .as_ref()
+                .map(|entry| format!(" (SHA-256 {})", entry.sha256))
+                .unwrap_or_default(),
+        ));
+    };
+    let Some(entry) = &manifest.tokenizer else {
+        return problem("the manifest names no tokenizer, but its rule decides by the text".into());
+    };
+    if entry.sha256 != tokenizer.sha256() {
+        return problem(format!(
+            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
+            entry.sha256,
+            tokenizer.sha256()
+        ));
+    }
+    let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
+    Ok((tokenizer.text_map()?, silent_ids(tokenizer, &manifest.exempt_ids, ends)))
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use goldfish_corpus::{Content, Input, ReadOptions, Reject};
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 use goldfish_shard::{ExtraColumn, Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
+use goldfish_tokenize::TextMap;
 
 use crate::PipelineError;
-use crate::job::{MaskJob, OnError};
+use crate::job::{MaskJob, OnError, TokenizeOptions};
 use crate::read::{BROKEN_ROW, Message, Reading};
+use crate::text::{TextSide, silent_ids};
 use crate::work::{Event, Shared, SharedProgress, Tokens, WorkResult};
 
 /// How far a run has come.
@@ -89,6 +91,7 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     if let Scope::Sequence { length } = job.scope {
         SequenceMasker::new(&masker, length, SequenceState::default())?;
     }
+    let text = text_side(job, &masker)?;
     let threads = job.threads.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -105,7 +108,7 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     let bytes_total = job.inputs.iter().map(size).sum();
     let progress = SharedProgress::new(Progress { bytes_total, ..Progress::default() });
     let job = Arc::new(job.clone());
-    let shared = Arc::new(Shared { job: job.clone(), masker, progress });
+    let shared = Arc::new(Shared { job: job.clone(), masker, text, progress });
 
     let (sender, receiver) = sync_channel(threads);
     let done = AtomicBool::new(false);
@@ -165,6 +168,26 @@ fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
             job.output.display()
         ))),
     }
+}
+
+/// What a rule that decides by the text needs besides.
+fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSide>, PipelineError> {
+    if !masker.needs_text() {
+        return Ok(None);
+    }
+    let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
+        return Err(PipelineError::Options(
+            "the rule text decides by the text, which token ids tell only with their tokenizer: give --tokenizer \
+             tokenizer.json, or --rule hash"
+                .into(),
+        ));
+    };
+    let map = match job.read.content {
+        Content::Text { .. } => tokenizer.text_map().ok().filter(TextMap::is_lossless),
+        Content::Ids { .. } => Some(tokenizer.text_map()?),
+    };
+    let ends = prepend_bos.iter().chain(append_eos).copied();
+    Ok(Some(TextSide { map, silent: silent_ids(tokenizer, &job.exempt_ids, ends) }))
 }
 
 /// The writing side: results in the order of the inputs.

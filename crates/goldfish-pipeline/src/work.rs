@@ -16,11 +16,14 @@ use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::read::Part;
 use crate::run::{Progress, TokenizedBytes};
+use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
 /// What all workers look at.
 pub(crate) struct Shared {
     pub(crate) job: Arc<MaskJob>,
     pub(crate) masker: Masker,
+    /// Where the rule decides by the text.
+    pub(crate) text: Option<TextSide>,
     pub(crate) progress: SharedProgress,
 }
 
@@ -67,7 +70,7 @@ pub(crate) struct Tokens {
     /// Document ends, in tokens.
     pub(crate) offsets: OffsetBuffer<i32>,
     pub(crate) ids: ScalarBuffer<i32>,
-    /// Empty until it is decided.
+    /// Empty until it is decided, which rules that decide by the text do while the text is there.
     pub(crate) mask: Vec<u8>,
     pub(crate) carried: Vec<ArrayRef>,
 }
@@ -129,7 +132,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     }
     let file = || shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
     let mut documents = join(pieces).map_err(|source| PipelineError::Batch { file: file(), source })?;
-    if shared.job.scope == Scope::Document {
+    if shared.job.scope == Scope::Document && shared.text.is_none() {
         documents.mask = mask_documents(&shared.masker, &documents);
     }
     shared.progress.lock(|progress| {
@@ -150,55 +153,73 @@ fn read_chunk(
     let batch = chunk.documents(&shared.job.read)?;
     let DocumentBatch { rows, doc_ids, content, carried, mut rejects } = batch;
     let next_row = rows.last().copied().into_iter().chain(rejects.iter().map(|reject| reject.row)).max();
-    let tokens = match (content, &shared.job.tokenize) {
+    let encoded = match (content, &shared.job.tokenize) {
         (BatchContent::Ids { offsets, ids }, _) => {
             let offsets = offsets.iter().map(|&end| end as i32).collect::<Vec<_>>();
-            Tokens { doc_ids, offsets: OffsetBuffer::new(offsets.into()), ids, mask: Vec::new(), carried }
+            decide_batch(shared, Encoded { ids, texts: offsets.len() - 1, offsets, ..Encoded::default() })
         }
-        (BatchContent::Text(text), Some(options)) => {
-            let encoded = encode(options, &text, tokenized);
-            let failed = encoded.failed.iter().map(|(index, reason)| Reject {
-                file: file.to_owned(),
-                row: rows[*index],
-                offset: None,
-                reason: reason.clone(),
-            });
-            rejects.extend(failed);
-            rejects.sort_by_key(|reject| reject.row);
-            encoded.with_columns(doc_ids, carried)
-        }
+        (BatchContent::Text(text), Some(options)) => encode(shared, options, &text, tokenized),
         (BatchContent::Text(_), None) => {
             return Err(PipelineError::Options(
                 "text needs a tokenizer: give --tokenizer tokenizer.json".into(),
             ));
         }
     };
+    let failed = encoded.failed.iter().map(|(index, reason)| Reject {
+        file: file.to_owned(),
+        row: rows[*index],
+        offset: None,
+        reason: reason.clone(),
+    });
+    rejects.extend(failed);
+    rejects.sort_by_key(|reject| reject.row);
+    let tokens = encoded.with_columns(doc_ids, carried);
     events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map(|row| row + 1) });
     events.extend(rejects.into_iter().map(Event::Reject));
     Ok(tokens)
 }
 
-/// Ids of consecutive texts.
+/// Ids of consecutive documents.
+#[derive(Default)]
 struct Encoded {
-    ids: Vec<u32>,
+    ids: ScalarBuffer<i32>,
+    /// Their mask, if the rule decides by the text; else empty.
+    mask: Vec<u8>,
     /// Ends of the documents that were encoded, in tokens.
     offsets: Vec<i32>,
     /// Index and reason of those that were not.
     failed: Vec<(usize, String)>,
+    /// How many documents there were.
     texts: usize,
 }
 
-fn encode(options: &TokenizeOptions, text: &LargeStringArray, tokenized: &mut TokenizedBytes) -> Encoded {
+fn encode(
+    shared: &Shared,
+    options: &TokenizeOptions,
+    texts: &LargeStringArray,
+    tokenized: &mut TokenizedBytes,
+) -> Encoded {
     // English text has about four bytes a token.
-    let mut ids = Vec::with_capacity(text.value_data().len() / 4);
+    let mut ids = Vec::with_capacity(texts.value_data().len() / 4);
+    let mut mask = Vec::new();
     let mut offsets = vec![0];
     let mut failed = Vec::new();
-    for index in 0..text.len() {
-        let text = text.value(index);
+    let mut scratch = Scratch::default();
+    for index in 0..texts.len() {
+        let text = texts.value(index);
         let start = ids.len();
-        ids.extend(options.prepend_bos);
-        let encoded = options.tokenizer.encode_into(text, &mut ids);
-        ids.extend(options.append_eos);
+        let encoded = match &shared.text {
+            Some(side) => {
+                let out = (&mut ids, &mut mask);
+                encode_and_decide(&shared.masker, side, options, text, out, &mut scratch)
+            }
+            None => {
+                ids.extend(options.prepend_bos);
+                let encoded = options.tokenizer.encode_into(text, &mut ids);
+                ids.extend(options.append_eos);
+                encoded
+            }
+        };
         let tokens = ids.len() - start;
         let fault = match encoded {
             Ok(_) if tokens > MAX_DOCUMENT_TOKENS => {
@@ -218,11 +239,44 @@ fn encode(options: &TokenizeOptions, text: &LargeStringArray, tokenized: &mut To
             None => offsets.push(ids.len() as i32),
             Some(reason) => {
                 ids.truncate(start);
+                mask.truncate(start);
                 failed.push((index, reason));
             }
         }
     }
-    Encoded { ids, offsets, failed, texts: text.len() }
+    let ids: Vec<i32> = bytemuck::allocation::cast_vec(ids);
+    Encoded { ids: ids.into(), mask, offsets, failed, texts: texts.len() }
+}
+
+/// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be told.
+fn decide_batch(shared: &Shared, mut batch: Encoded) -> Encoded {
+    let Some(TextSide { map: Some(map), silent }) = &shared.text else { return batch };
+    let mut scratch = Scratch::default();
+    let mut mask = vec![0; batch.ids.len()];
+    let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
+    let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
+    for (index, range) in ranges().enumerate() {
+        let decided =
+            decide_ids(&shared.masker, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
+        if let Err(error) = decided {
+            batch.failed.push((index, error.to_string()));
+        }
+    }
+    if !batch.failed.is_empty() {
+        let mut failed = batch.failed.iter().map(|(index, _)| *index).peekable();
+        let kept = ranges().enumerate().filter(|(index, _)| failed.next_if_eq(index).is_none());
+        let kept: Vec<_> = kept.map(|(_, range)| range).collect();
+        mask = kept.iter().flat_map(|range| mask[range.clone()].iter().copied()).collect();
+        let ids: Vec<i32> = kept.iter().flat_map(|range| batch.ids[range.clone()].iter().copied()).collect();
+        batch.ids = ids.into();
+        let ends = kept.iter().scan(0, |end, range| {
+            *end += range.len() as i32;
+            Some(*end)
+        });
+        batch.offsets = std::iter::once(0).chain(ends).collect();
+    }
+    batch.mask = mask;
+    batch
 }
 
 impl Encoded {
@@ -238,9 +292,8 @@ impl Encoded {
             }
             carried = carried.into_iter().map(|array| filter(&array, &keep).unwrap_or(array)).collect();
         }
-        let ids: Vec<i32> = bytemuck::allocation::cast_vec(self.ids);
         let offsets = OffsetBuffer::new(self.offsets.into());
-        Tokens { doc_ids, offsets, ids: ids.into(), mask: Vec::new(), carried }
+        Tokens { doc_ids, offsets, ids: self.ids, mask: self.mask, carried }
     }
 }
 
@@ -265,7 +318,8 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
     let lengths = pieces.iter().flat_map(|piece| piece.offsets.lengths());
     let offsets = OffsetBuffer::from_lengths(lengths);
     let ids: Vec<i32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
-    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask: Vec::new(), carried })
+    let mask = pieces.iter().flat_map(|piece| piece.mask.iter().copied()).collect();
+    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, carried })
 }
 
 fn mask_documents(masker: &Masker, documents: &Tokens) -> Vec<u8> {

@@ -97,6 +97,17 @@ pub enum TokenizeError {
         /// The message of the `tokenizers` crate.
         problem: String,
     },
+    /// The text of the tokens cannot be told exactly.
+    #[error(
+        "the text of token ids cannot be told exactly with {origin}: {problem}; mask the raw text instead, or give \
+         --rule hash, which looks at ids only"
+    )]
+    NoText {
+        /// The file, or `tokenizer.json` for bytes in memory.
+        origin: String,
+        /// What stands in the way.
+        problem: String,
+    },
     /// Ids could not be turned into text.
     #[error("cannot decode {count} ids with {origin}: {problem}; check that they come from this tokenizer")]
     Decode {

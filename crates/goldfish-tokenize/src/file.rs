@@ -25,6 +25,8 @@ pub(crate) struct File {
     pub(crate) pre_tokenizer: Value,
     #[serde(default)]
     pub(crate) post_processor: Value,
+    #[serde(default)]
+    pub(crate) decoder: Value,
     pub(crate) model: Model,
 }
 
@@ -52,6 +54,10 @@ pub(crate) struct Model {
     pub(crate) end_of_word_suffix: Option<String>,
     #[serde(default)]
     pub(crate) ignore_merges: bool,
+    #[serde(default)]
+    pub(crate) byte_fallback: bool,
+    #[serde(default)]
+    pub(crate) unk_token: Option<String>,
 }
 
 /// A merge, in either of its two spellings.
@@ -81,8 +87,8 @@ pub(crate) enum Vocab {
     Missing,
     /// An object of tokens and ids (`BPE`, `WordPiece`, `WordLevel`).
     Ids(Vec<(String, u32)>),
-    /// A list of that many tokens, whose ids are their places (`Unigram`).
-    List(usize),
+    /// A list of tokens, whose ids are their places (`Unigram`).
+    List(Vec<String>),
 }
 
 impl<'de> Deserialize<'de> for Vocab {
@@ -105,11 +111,11 @@ impl<'de> Deserialize<'de> for Vocab {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
-                let mut len = 0;
-                while let Some(_entry) = list.next_element::<(String, f64)>()? {
-                    len += 1;
+                let mut tokens = Vec::new();
+                while let Some((token, _score)) = list.next_element::<(String, f64)>()? {
+                    tokens.push(token);
                 }
-                Ok(Vocab::List(len))
+                Ok(Vocab::List(tokens))
             }
         }
         deserializer.deserialize_any(Entries)
@@ -160,7 +166,7 @@ impl File {
         }
         let entries = match &self.model.vocab {
             Vocab::Missing => return Err(missing("vocabulary")),
-            Vocab::List(0) => return Err(missing("tokens in its vocabulary")),
+            Vocab::List(tokens) if tokens.is_empty() => return Err(missing("tokens in its vocabulary")),
             Vocab::Ids(entries) if entries.is_empty() => return Err(missing("tokens in its vocabulary")),
             Vocab::List(_) => return Ok(()),
             Vocab::Ids(entries) => entries,
@@ -234,8 +240,9 @@ pub(crate) fn flatten<'a>(part: &'a Value, into: &mut Vec<&'a Value>) {
         }
         return;
     }
-    let members =
-        ["pretokenizers", "normalizers", "processors"].iter().find_map(|key| part.get(key)?.as_array());
+    let members = ["pretokenizers", "normalizers", "processors", "decoders"]
+        .iter()
+        .find_map(|key| part.get(key)?.as_array());
     for member in members.into_iter().flatten() {
         flatten(member, into);
     }

@@ -74,7 +74,9 @@ mod file;
 mod nfc;
 mod special;
 mod split;
+mod text_map;
 mod tokenizer;
 
 pub use error::TokenizeError;
+pub use text_map::TextMap;
 pub use tokenizer::{EncodePath, FastPath, Tokenizer};

@@ -13,6 +13,7 @@ use crate::error::TokenizeError;
 use crate::fast::Fast;
 use crate::file::{File, MAX_BYTES, diagnose};
 use crate::special::{self, Ends};
+use crate::text_map::{TextKind, TextMap, text_kind};
 
 /// Which of the two paths tokenized a text. The ids are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +77,8 @@ impl fmt::Display for FastPath {
 pub struct Tokenizer {
     exact: tokenizers::Tokenizer,
     fast: Result<Fast, String>,
+    text: Result<TextKind, String>,
+    unknown: Option<u32>,
     origin: String,
     sha256: String,
     vocab_size: u32,
@@ -131,8 +134,11 @@ impl Tokenizer {
         special.sort_unstable();
         let id_of = |token: &str| exact.token_to_id(token);
         let ends = special::find(directory, &origin, &file.post_processor, &special, id_of)?;
+        let fast = Fast::new(&file, &added);
         Ok(Self {
-            fast: Fast::new(&file, &added),
+            text: text_kind(&file, fast.is_ok()),
+            unknown: file.model.unk_token.as_deref().and_then(id_of),
+            fast,
             vocab_size: exact.get_vocab(true).into_values().max().map_or(0, |id| id.saturating_add(1)),
             exact,
             origin,
@@ -247,6 +253,35 @@ impl Tokenizer {
             bytes: text.len(),
             problem,
         })
+    }
+
+    /// The text that each token stands for, to the byte.
+    ///
+    /// There is one for byte-level BPE, for BPE and Unigram with byte fallback, and for WordPiece, as long as the
+    /// normalizer changes nothing but white space, case, and characters into canonically equivalent ones.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), goldfish_tokenize::TokenizeError> {
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tokenizers/gpt2.json");
+    /// # let tokenizer = goldfish_tokenize::Tokenizer::from_file(path.as_ref())?;
+    /// let mut ids = Vec::new();
+    /// tokenizer.encode_into("Call me 船.", &mut ids)?;
+    /// let (mut text, mut spans) = (String::new(), Vec::new());
+    /// tokenizer.text_map()?.decode_into(&ids, &[], &mut text, &mut spans)?;
+    /// assert_eq!(text, "Call me 船.");
+    /// assert_eq!(spans.len(), ids.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TokenizeError::NoText`] if the text cannot be told exactly from the ids, with the reason.
+    pub fn text_map(&self) -> Result<TextMap, TokenizeError> {
+        let kind = self.text.clone();
+        let kind = kind.map_err(|problem| TokenizeError::NoText { origin: self.origin.clone(), problem })?;
+        let added = self.exact.get_added_tokens_decoder();
+        let added = added.into_iter().map(|(id, token)| (id, token.content)).collect();
+        Ok(TextMap::new(kind, &self.origin, self.vocab_size, self.unknown, &added, |id| self.token(id)))
     }
 
     /// The vocabulary's string for an id; byte-level tokenizers spell a space as `Ġ` there.

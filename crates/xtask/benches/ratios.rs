@@ -1,6 +1,7 @@
 //! Speed as ratios to a physical limit in the same run: `cargo bench -p xtask [-- kernels|mask]`.
 //!
-//! - `kernels`: every mask rule beside a copy of the ids (`memcpy`), one thread.
+//! - `kernels`: every mask rule beside a copy of the ids (`memcpy`), and the rule `text` beside a UTF-8 validation of
+//!   the same text, one thread.
 //! - `mask`: `goldfish mask` on tokenized input beside `cp` of its output, with peak memory, for 100 MB and
 //!   1 GB of input.
 //!
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use goldfish_mask::{Head, MaskRule, RuleParameters, RuleSpec, Span, TableSource, Window};
+use goldfish_mask::{Head, MaskRule, RuleParameters, RuleSpec, Span, TableSource, Unit, Window};
 
 /// Paired runs a figure.
 const RUNS: usize = 7;
@@ -33,6 +34,7 @@ fn main() {
     let run = |name: &str| wanted.is_empty() || wanted.iter().any(|argument| argument == name);
     if run("kernels") {
         kernels();
+        text_kernels();
     }
     if run("mask") {
         mask();
@@ -101,6 +103,53 @@ fn kernels() {
         }
         let ((rate, ..), (ratio, low, high)) = (spread(rates), spread(ratios));
         println!("{name:22} {rate:>12.0} {ratio:>8.3} {low:>8.3} {high:>8.3}");
+    }
+}
+
+/// Sentences of which each text is made, by script.
+const SENTENCES: [(&str, &str); 4] = [
+    (
+        "English",
+        "The ship sailed at dawn, and by noon the harbour lay far behind her (as \"Annie\" had said). ",
+    ),
+    ("German", "Früh am Morgen lief das große Schiff aus, und mittags lag der Hafen schon weit zurück. "),
+    ("Russian", "На рассвете корабль вышел в море, и к полудню гавань осталась далеко позади. "),
+    ("Chinese", "黎明时分，船出海了；到了中午，港口已经远远落在后面。"),
+];
+
+/// The rule `text` on documents of 4 KiB with four bytes a token.
+fn text_kernels() {
+    println!("\nrule text, one thread, documents of 4 KiB; ratio = kernel / UTF-8 validation of the text\n");
+    println!("{:22} {:>12} {:>8} {:>8} {:>8}", "text", "MB/s", "ratio", "min", "max");
+    for (name, sentence) in SENTENCES {
+        let document = sentence.repeat(4096 / sentence.len());
+        let documents = vec![document.clone(); (32 << 20) / document.len()];
+        let bytes: usize = documents.iter().map(String::len).sum();
+        let spans: Vec<(usize, usize)> = (0..document.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
+        let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
+        for unit in [Unit::Word, Unit::Token] {
+            let parameters = RuleParameters::Text { k: 4, context: 50, unit, head: Head::Keep, seed: 0 };
+            let rule = RuleSpec::new(parameters).build(None).unwrap();
+            let mut rates = Vec::new();
+            let mut ratios = Vec::new();
+            for _ in 0..RUNS {
+                let validation = time(|| {
+                    for text in black_box(&documents) {
+                        black_box(std::str::from_utf8(text.as_bytes()).unwrap());
+                    }
+                });
+                let kernel = time(|| {
+                    for text in black_box(&documents) {
+                        rule.decide(&Span::document(&ids).with_text(text, &spans), black_box(&mut mask));
+                    }
+                });
+                rates.push(bytes as f64 / kernel / 1e6);
+                ratios.push(validation / kernel);
+            }
+            let ((rate, ..), (ratio, low, high)) = (spread(rates), spread(ratios));
+            let name = format!("{name}, by {unit:?}").to_lowercase();
+            println!("{name:22} {rate:>12.0} {ratio:>8.3} {low:>8.3} {high:>8.3}");
+        }
     }
 }
 

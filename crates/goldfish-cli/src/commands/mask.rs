@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, UniformTable};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, UniformTable, Unit, Window};
 use goldfish_pipeline::{MaskJob, Outcome, Progress, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Manifest, WriterOptions};
-use goldfish_tokenize::Tokenizer;
+use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -22,27 +22,34 @@ const TEXT_COLUMN: &str = "text";
 /// Column of token ids unless another is named.
 const IDS_COLUMN: &str = "input_ids";
 
+/// Context of the rule text unless another is given, in normalised characters.
+const TEXT_CONTEXT: u32 = 50;
+
+/// Context of the other rules, in tokens: the paper's.
+const TOKEN_CONTEXT: u32 = 13;
+
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
     for path in &resolved.ignored {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
-    let job = job(args, resolved)?;
+    let (job, chosen) = job(args, resolved)?;
     let bar = progress_bar();
     let started = std::time::Instant::now();
     let outcome = mask_corpus(&job, &|progress| show(&bar, progress, started));
     bar.finish_and_clear();
     let outcome = outcome?;
     if args.json {
-        print::json(&summary_json(args, &outcome))?;
+        print::json(&summary_json(args, chosen.as_deref(), &outcome))?;
     } else {
-        print::out(&summary(args, &job, &outcome))?;
+        print::out(&summary(args, &job, chosen.as_deref(), &outcome))?;
     }
     let clean = outcome.manifest.totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
 
-fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
+/// The job, and why its rule was chosen if the command line names none.
+fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<String>)> {
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let content = content(args, &resolved)?;
     let is_text = matches!(content, Content::Text { .. });
@@ -68,7 +75,14 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
         }
     }
 
-    let (rule, table) = rule(args)?;
+    let (name, chosen) = match args.rule {
+        Some(name) => (name, None),
+        None => {
+            let (name, reason) = default_rule(args, is_text, tokenizer.as_deref());
+            (name, Some(reason))
+        }
+    };
+    let (rule, table) = rule(args, name)?;
     let exempt = args.exempt_special.unwrap_or(!rule.is_reference());
     let mut exempt_ids = Vec::new();
     if let (true, Some(tokenizer)) = (exempt, &tokenizer) {
@@ -89,7 +103,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;
-    Ok(MaskJob {
+    let job = MaskJob {
         inputs: resolved.inputs,
         read,
         tokenize: tokenizer.map(|tokenizer| TokenizeOptions {
@@ -110,7 +124,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<MaskJob> {
             Some(threads) => threads.into(),
             None => std::thread::available_parallelism().map_or(1, Into::into),
         },
-    })
+    };
+    Ok((job, chosen))
 }
 
 /// Which column holds what: as named, else text if there is a tokenizer and ids if not.
@@ -130,25 +145,55 @@ fn content(args: &MaskArgs, resolved: &Resolved) -> anyhow::Result<Content> {
     Ok(content)
 }
 
-fn rule(args: &MaskArgs) -> anyhow::Result<(RuleSpec, Option<UniformTable>)> {
-    let uses_table = matches!(args.rule, RuleArg::HashTable | RuleArg::CoefficientSum);
+/// The rule where none is named, and why: text where the text is at hand.
+fn default_rule(args: &MaskArgs, is_text: bool, tokenizer: Option<&Tokenizer>) -> (RuleArg, String) {
+    let hash = |reason: &str| (RuleArg::Hash, reason.to_owned());
+    if args.scope == ScopeArg::Sequence {
+        return hash("packed sequences are decided by their tokens");
+    }
+    if args.window.is_some() {
+        return hash("--window is an option of it");
+    }
+    match (is_text, tokenizer.map(Tokenizer::text_map)) {
+        (true, _) => (RuleArg::Text, "the inputs are raw text".into()),
+        (false, None) => hash("the inputs are token ids without a --tokenizer that tells their text"),
+        (false, Some(Ok(map))) if map.is_lossless() => {
+            (RuleArg::Text, "the tokenizer tells the text of the ids".into())
+        }
+        (false, Some(Ok(_))) => hash("the tokenizer loses the text of words that it does not know"),
+        (false, Some(Err(TokenizeError::NoText { problem, .. }))) => {
+            (RuleArg::Hash, format!("the tokenizer does not tell the text of ids exactly: {problem}"))
+        }
+        (false, Some(Err(error))) => (RuleArg::Hash, error.to_string()),
+    }
+}
+
+fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<UniformTable>)> {
+    let uses_table = matches!(name, RuleArg::HashTable | RuleArg::CoefficientSum);
+    ensure!(args.unit.is_none() || name == RuleArg::Text, "--unit is for the rule text only");
+    ensure!(args.window.is_none() || name == RuleArg::Hash, "--window is for the rule hash only");
     ensure!(
         uses_table || args.table.is_none(),
         "--table is for the rules hash-table and coefficient-sum only"
     );
-    let is_sum = args.rule == RuleArg::CoefficientSum;
+    let is_sum = name == RuleArg::CoefficientSum;
     ensure!(is_sum || args.coefficients.is_none(), "--coefficients is for the rule coefficient-sum only");
     let table = args.table.as_deref().map(|path| -> anyhow::Result<_> {
         UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
     });
     let table = table.transpose()?;
     let source = table.as_ref().map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
-    let (k, context, seed) = (args.k, args.context, args.seed);
-    let parameters = match args.rule {
+    let (k, seed, head) = (args.k, args.seed, args.head.into());
+    let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
+    let parameters = match name {
+        RuleArg::Text => {
+            RuleParameters::Text { k, context, unit: args.unit.map_or(Unit::Word, Into::into), head, seed }
+        }
         RuleArg::Static => RuleParameters::Static { k, start: args.start },
         RuleArg::Random => RuleParameters::Random { k, seed },
         RuleArg::Hash => {
-            RuleParameters::Hash { k, context, window: args.window.into(), head: args.head.into(), seed }
+            let window = args.window.map_or(Window::Preceding, Into::into);
+            RuleParameters::Hash { k, context, window, head, seed }
         }
         RuleArg::HashTable => RuleParameters::HashTable { k, context, table: source },
         RuleArg::HashAvalanche => RuleParameters::HashAvalanche { k, context },
@@ -194,11 +239,12 @@ fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     ));
 }
 
-fn summary_json(args: &MaskArgs, outcome: &Outcome) -> serde_json::Value {
+fn summary_json(args: &MaskArgs, chosen: Option<&str>, outcome: &Outcome) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
     json!({
         "output": args.output,
         "rule": rule,
+        "rule_chosen_because": chosen,
         "documents": totals.documents_out,
         "rejected": totals.documents_rejected,
         "tokens": totals.tokens,
@@ -210,7 +256,7 @@ fn summary_json(args: &MaskArgs, outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn summary(args: &MaskArgs, job: &MaskJob, outcome: &Outcome) -> String {
+fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
     let Manifest { totals, shards, .. } = &outcome.manifest;
     let size = shards.iter().map(|shard| shard.size).sum();
     let mut lines = vec![
@@ -222,7 +268,11 @@ fn summary(args: &MaskArgs, job: &MaskJob, outcome: &Outcome) -> String {
             bytes(size),
             plural(shards.len() as u64, "shard"),
         ),
-        format!("rule       {}", describe_rule(&outcome.manifest)),
+        format!(
+            "rule       {}{}",
+            describe_rule(&outcome.manifest),
+            chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
+        ),
         format!(
             "dropped    {} tokens, {} (1/k is {})",
             count(totals.dropped),
@@ -271,6 +321,11 @@ pub(crate) fn describe_rule(manifest: &Manifest) -> String {
             let window = format!("{window:?}").to_lowercase();
             let head = format!("{head:?}").to_lowercase();
             parts.push(format!("context {context} ({window}), head {head}, seed {seed}"));
+        }
+        RuleParameters::Text { context, unit, head, seed, .. } => {
+            let unit = format!("{unit:?}").to_lowercase();
+            let head = format!("{head:?}").to_lowercase();
+            parts.push(format!("by {unit}, context {context} characters, head {head}, seed {seed}"));
         }
         RuleParameters::HashTable { context, .. }
         | RuleParameters::HashAvalanche { context, .. }

@@ -5,6 +5,7 @@ use goldfish_corpus::read_npy;
 use goldfish_mask::UniformTable;
 use goldfish_pipeline::recompute;
 use goldfish_shard::verify;
+use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
 use crate::Verdict;
@@ -16,8 +17,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
         UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
     });
     let table = table.transpose()?;
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let (manifest, faults) = if args.recompute {
-        recompute(&args.folder, table.as_ref())?
+        recompute(&args.folder, table.as_ref(), tokenizer.as_ref())?
     } else {
         verify(&args.folder, &mut |_, _| None)?
     };

@@ -6,6 +6,7 @@ pub(crate) mod product;
 pub(crate) mod random;
 pub(crate) mod stride;
 pub(crate) mod table;
+pub(crate) mod text;
 
 /// Largest 64-bit hash that drops: `(x as u128 * k) >> 64 == 0` iff `x <= u64::MAX / k`.
 pub(crate) fn first_share(k: u32) -> u64 {

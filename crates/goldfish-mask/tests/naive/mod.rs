@@ -55,6 +55,7 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], k
         }
         RuleParameters::HashAvalanche { k, context } => inclusive(*context)
             .is_some_and(|w| (hashint(product(w)) as f32) < (4_294_967_295.0 / f64::from(*k)) as f32),
+        RuleParameters::Text { .. } => unreachable!("text-v1 has an oracle of its own"),
         RuleParameters::CoefficientSum { k, context, coefficients, .. } => {
             inclusive(*context).is_some_and(|w| {
                 let sum: i128 =

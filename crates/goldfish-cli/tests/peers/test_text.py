@@ -1,0 +1,108 @@
+"""The rule text: the same words in every layout, under every tokenizer, from text and from ids."""
+
+import json
+
+import pytest
+import xxhash
+
+from helpers import assert_same_rows, read_json_lines, write_ids, write_texts
+from strings import adversarial_strings, random_strings
+
+FAMILIES = ["gpt2", "neox", "llama3", "qwen2", "o200k", "sentencepiece"]
+RULE = ["--rule", "text", "--head", "short", "--context", 12, "--k", 3]
+
+
+@pytest.fixture(scope="module")
+def texts(corpus_files):
+    return [row["text"] for path in corpus_files for row in read_json_lines(path)]
+
+
+@pytest.fixture(params=FAMILIES)
+def tokenizer(request, fixtures):
+    return fixtures / f"tokenizers/{request.param}.json"
+
+
+@pytest.mark.parametrize("unit", ["word", "token"])
+def test_ids_give_the_mask_of_their_text(goldfish, tokenizer, texts, tmp_path, unit):
+    strange = [text for text in random_strings(3000, seed=5) + adversarial_strings() if len(text) < 5000]
+    source = write_texts(tmp_path / "texts.jsonl", texts + strange)
+    arguments = [*RULE, "--unit", unit, "--tokenizer", tokenizer, "--id-column", "id"]
+    ends = ["--append-eos"] if "qwen2" not in tokenizer.name else []
+    raw = goldfish.mask(source, tmp_path / "raw", *arguments, *ends)
+    ids = write_ids(tmp_path / "ids.jsonl", raw.ids)
+    again = goldfish.mask(ids, tmp_path / "again", *arguments, "--ids-column", "input_ids")
+    assert_same_rows(again.ids, raw.ids)
+    wrong = [i for i, (a, b) in enumerate(zip(again.masks, raw.masks)) if a != b]
+    shown = [(texts + strange)[i][:200] for i in wrong[:5]]
+    assert not wrong, f"{len(wrong)} documents, the first of them {shown!r}"
+    for output in (raw, again):
+        goldfish.run("verify", output.folder, "--recompute", "--tokenizer", tokenizer)
+
+
+def test_the_words_before_decide(goldfish, fixtures, tmp_path):
+    words = [f"w{i * i}" for i in range(400)]
+    source = write_texts(tmp_path / "t.jsonl", [" ".join(words), "\n# ".join(words).upper() + "!"])
+    for seed in (0, 7):
+        arguments = ["--rule", "text", "--seed", seed, "--columns", "labels"]
+        output = goldfish.mask(source, tmp_path / str(seed), "--tokenizer", fixtures / "tokenizers/gpt2.json", *arguments)
+        stream, dropped = "", []
+        for word in words:
+            digest = xxhash.xxh3_64_intdigest(stream[-50:].encode(), seed=seed)
+            dropped.append(len(stream) >= 50 and digest * 4 >> 64 == 0)
+            stream += word
+        vocabulary = json.loads((fixtures / "tokenizers/gpt2.json").read_text())["model"]["vocab"]
+        strings = {number: token for token, number in vocabulary.items()}
+        for ids, mask in zip(output.ids, output.masks):
+            seen, word = [], -1
+            for number, bit in zip(ids, mask):
+                for letter in strings[number].replace("Ġ", "").replace("Ċ", "").lower():
+                    if letter == "w":
+                        word += 1
+                    if letter.isalnum():
+                        seen.append((word, 1 - bit))
+            # A token may hold the end of one word at most.
+            assert all(bit == dropped[word] for word, bit in seen)
+
+
+class TestDefault:
+    def chosen(self, goldfish, source, output, *arguments):
+        output = goldfish.mask(source, output, "--json", *arguments)
+        because = json.loads(output.process.stdout)["rule_chosen_because"]
+        return output.manifest["rule"]["name"], because
+
+    def test_by_what_is_at_hand(self, goldfish, fixtures, tmp_path):
+        docs, ids = fixtures / "formats/docs.jsonl", fixtures / "formats/ids.jsonl"
+        tokenizers = fixtures / "tokenizers"
+        column = ["--ids-column", "input_ids"]
+        name, why = self.chosen(goldfish, docs, tmp_path / "a", "--tokenizer", tokenizers / "wordpiece.json")
+        assert name == "text-v1" and "raw text" in why
+        name, why = self.chosen(goldfish, ids, tmp_path / "b", *column)
+        assert name == "hash" and "without" in why
+        name, why = self.chosen(goldfish, ids, tmp_path / "c", *column, "--tokenizer", tokenizers / "llama3.json")
+        assert name == "text-v1" and "ids" in why
+        refused = [*column, "--tokenizer", tokenizers / "wordpiece.json"]
+        small = write_ids(tmp_path / "small.jsonl", [[5, 6, 7]])
+        name, why = self.chosen(goldfish, small, tmp_path / "d", *refused)
+        assert name == "hash" and "accents" in why
+        process = goldfish.run(
+            "mask", small, "--output", tmp_path / "e", *refused, "--rule", "text", expect=2
+        )
+        assert "accents" in process.stderr and "--rule hash" in process.stderr
+
+    def test_recompute_needs_the_tokenizer(self, goldfish, fixtures, tmp_path):
+        tokenizers = fixtures / "tokenizers"
+        made = ["--tokenizer", tokenizers / "gpt2.json"]
+        output = goldfish.mask(fixtures / "formats/docs.jsonl", tmp_path / "out", *made)
+        process = goldfish.run("verify", output.folder, "--recompute", expect=2)
+        assert "--tokenizer" in process.stderr
+        other = ["--tokenizer", tokenizers / "neox.json"]
+        process = goldfish.run("verify", output.folder, "--recompute", *other, expect=2)
+        assert "another tokenizer" in process.stderr
+        goldfish.run("verify", output.folder, "--recompute", *made)
+
+    def test_sequences_have_no_text(self, goldfish, fixtures, tmp_path):
+        sequence = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--scope", "sequence", "--sequence-length", 64]
+        docs = fixtures / "formats/docs.jsonl"
+        assert self.chosen(goldfish, docs, tmp_path / "a", *sequence)[0] == "hash"
+        process = goldfish.run("mask", docs, "--output", tmp_path / "b", *sequence, "--rule", "text", expect=2)
+        assert "packed sequences" in process.stderr

@@ -1,0 +1,220 @@
+//! The rule `text-v1`: decisions for words, from the normalised characters before them.
+
+use std::cell::RefCell;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::rule::{MaskRule, Span};
+use crate::rules::first_share;
+use crate::spec::{Head, Unit};
+use crate::text::{Class, Sink, Stream, scan};
+
+/// Longest word, in normalised characters; longer runs are cut.
+const WORD: usize = 24;
+
+/// Scratch memory that a thread keeps, in bytes of the stream and in ranges.
+const KEPT_BYTES: usize = 1 << 24;
+const KEPT_RANGES: usize = 1 << 20;
+
+/// What a thread reuses from document to document.
+#[derive(Default)]
+struct Scratch {
+    stream: Stream,
+    dropped: Vec<(usize, usize)>,
+    order: Vec<usize>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// `xxh3_64` of the normalised characters before a word or token.
+#[derive(Debug)]
+pub(crate) struct Text {
+    decision: Decision,
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Decision {
+    last_dropped: u64,
+    context: usize,
+    head: Head,
+    seed: u64,
+}
+
+impl Decision {
+    /// Whether what follows the stream so far is dropped.
+    fn drops(&self, stream: &mut Stream) -> bool {
+        let chars = stream.chars();
+        if chars == 0 || (chars < self.context && self.head == Head::Keep) {
+            return false;
+        }
+        xxh3_64_with_seed(stream.context(self.context), self.seed) <= self.last_dropped
+    }
+}
+
+impl Text {
+    pub(crate) fn new(k: u32, context: usize, unit: Unit, head: Head, seed: u64) -> Self {
+        Self { decision: Decision { last_dropped: first_share(k), context, head, seed }, unit }
+    }
+}
+
+impl MaskRule for Text {
+    /// The text is looked at, and no token.
+    fn lookback(&self) -> usize {
+        0
+    }
+
+    fn needs_text(&self) -> bool {
+        true
+    }
+
+    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+        let (text, spans) = crate::rule::check_text(span, mask);
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.stream.clear();
+            match self.unit {
+                Unit::Word => by_word(self.decision, text, spans, mask, scratch),
+                Unit::Token => by_token(self.decision, text, spans, mask, scratch),
+            }
+            scratch.stream.shrink(KEPT_BYTES);
+            scratch.dropped.clear();
+            scratch.dropped.shrink_to(KEPT_RANGES);
+            scratch.order.clear();
+            scratch.order.shrink_to(KEPT_RANGES);
+        });
+    }
+}
+
+/// Words as they come by, and the bytes of the dropped ones in order.
+struct Words<'a> {
+    decision: Decision,
+    dropped: &'a mut Vec<(usize, usize)>,
+    /// Normalised characters of the current word; 0 between words.
+    chars: usize,
+    /// Whether the last letter was an ideograph or kana, so that only its marks join it.
+    ideograph: bool,
+    drops: bool,
+    bytes: (usize, usize),
+}
+
+impl Words<'_> {
+    fn open(&mut self, start: usize, stream: &mut Stream) {
+        self.close();
+        self.drops = self.decision.drops(stream);
+        self.bytes.0 = start;
+    }
+
+    fn close(&mut self) {
+        if self.chars > 0 && self.drops && self.dropped.last() != Some(&self.bytes) {
+            self.dropped.push(self.bytes);
+        }
+        self.chars = 0;
+    }
+}
+
+impl Sink for Words<'_> {
+    fn char(&mut self, class: Class, start: usize, end: usize, _first: bool, stream: &mut Stream) {
+        let joins = match class {
+            Class::Mark => true,
+            Class::Ideograph => false,
+            _ => !self.ideograph,
+        };
+        if self.chars == 0 || self.chars == WORD || !joins {
+            self.open(start, stream);
+            // A mark goes on with what its letter was, even where the word was cut before it.
+            self.ideograph = class == Class::Ideograph || (class == Class::Mark && self.ideograph);
+        }
+        self.chars += 1;
+        self.bytes.1 = end;
+    }
+
+    fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
+        let mut at = start;
+        while at < end {
+            if self.chars == 0 || self.chars == WORD || self.ideograph {
+                self.open(at, stream);
+                self.ideograph = false;
+            }
+            let taken = (WORD - self.chars).min(end - at);
+            stream.push_ascii(&text[at..], taken);
+            self.chars += taken;
+            at += taken;
+            self.bytes.1 = at;
+        }
+    }
+
+    fn gap(&mut self) {
+        self.close();
+    }
+}
+
+fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
+    let Scratch { stream, dropped, .. } = scratch;
+    let mut words = Words { decision, dropped, chars: 0, ideograph: false, drops: false, bytes: (0, 0) };
+    scan(text, stream, &mut words);
+    words.close();
+    // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens.
+    let mut next = 0;
+    let mut last_start = 0;
+    for (&(start, end), keep) in spans.iter().zip(mask) {
+        if start < last_start {
+            next = dropped.partition_point(|word| word.1 <= start);
+        }
+        last_start = start;
+        while dropped.get(next).is_some_and(|word| word.1 <= start) {
+            next += 1;
+        }
+        let overlaps = start < end && dropped.get(next).is_some_and(|word| word.0 < end);
+        *keep = u8::from(!overlaps);
+    }
+}
+
+/// Tokens in the order of their starts, decided as the stream reaches their first contributing character.
+struct Tokens<'a> {
+    decision: Decision,
+    spans: &'a [(usize, usize)],
+    /// Indices of the tokens in the order of their starts, if that is not their own; else empty.
+    order: &'a [usize],
+    mask: &'a mut [u8],
+    next: usize,
+}
+
+impl Sink for Tokens<'_> {
+    fn char(&mut self, _class: Class, start: usize, end: usize, first: bool, stream: &mut Stream) {
+        if !first {
+            return;
+        }
+        let mut drops = None;
+        while self.next < self.spans.len() {
+            let index = if self.order.is_empty() { self.next } else { self.order[self.next] };
+            let span = self.spans[index];
+            if span.0 >= end {
+                break;
+            }
+            // No earlier segment ends behind the token's start, so this is the first that it can overlap.
+            if span.1 > start && span.0 < span.1 {
+                let drops = *drops.get_or_insert_with(|| self.decision.drops(stream));
+                self.mask[index] = u8::from(!drops);
+            }
+            self.next += 1;
+        }
+    }
+}
+
+fn by_token(
+    decision: Decision,
+    text: &str,
+    spans: &[(usize, usize)],
+    mask: &mut [u8],
+    scratch: &mut Scratch,
+) {
+    let Scratch { stream, order, .. } = scratch;
+    mask.fill(1);
+    if !spans.is_sorted_by_key(|span| span.0) {
+        order.extend(0..spans.len());
+        order.sort_by_key(|&index| spans[index].0);
+    }
+    scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 });
+}

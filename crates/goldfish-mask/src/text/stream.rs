@@ -1,0 +1,107 @@
+/// Bytes that are copied at once.
+const CHUNK: usize = 24;
+
+/// The normalised characters of a text so far, of which the last `context` are the context of what comes next.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// UTF-8 in the first `len` bytes, room behind them.
+    bytes: Vec<u8>,
+    len: usize,
+    chars: usize,
+    /// Where the window started when it was last asked for: in bytes, and in characters.
+    window: (usize, usize),
+}
+
+impl Stream {
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        self.chars = 0;
+        self.window = (0, 0);
+    }
+
+    /// How many characters the stream holds.
+    pub(crate) fn chars(&self) -> usize {
+        self.chars
+    }
+
+    /// The next `CHUNK` bytes of room.
+    fn room(&mut self) -> &mut [u8] {
+        if self.bytes.len() < self.len + CHUNK {
+            let longer = (2 * self.len).max(1 << 12);
+            self.bytes.resize(longer, 0);
+        }
+        &mut self.bytes[self.len..self.len + CHUNK]
+    }
+
+    pub(crate) fn push(&mut self, c: char) {
+        let width = c.encode_utf8(self.room()).len();
+        self.len += width;
+        self.chars += 1;
+    }
+
+    /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
+    pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {
+        // Sets the bit that tells upper from lower case, and is set in all digits.
+        let lower = |byte: u8| byte | 0x20;
+        let room = self.room();
+        if let Some(whole) = bytes.first_chunk::<CHUNK>() {
+            room.copy_from_slice(&whole.map(lower));
+        } else {
+            room.iter_mut().zip(&bytes[..count]).for_each(|(to, &byte)| *to = lower(byte));
+        }
+        self.len += count;
+        self.chars += count;
+    }
+
+    /// The last `context` characters, or all if there are fewer. `context` must be the same in every call.
+    pub(crate) fn context(&mut self, context: usize) -> &[u8] {
+        let first = self.chars.saturating_sub(context);
+        if self.len == self.chars {
+            return &self.bytes[first..self.len];
+        }
+        let (mut byte, mut char) = self.window;
+        while char < first {
+            byte += width(self.bytes[byte]);
+            char += 1;
+        }
+        self.window = (byte, char);
+        &self.bytes[byte..self.len]
+    }
+
+    /// Gives back the memory of an unusually large text.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.bytes.truncate(bytes);
+        self.bytes.shrink_to(bytes);
+    }
+}
+
+/// Bytes of the UTF-8 character that starts with `lead`.
+pub(crate) fn width(lead: u8) -> usize {
+    match lead {
+        0..0x80 => 1,
+        0x80..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stream;
+
+    #[test]
+    fn the_context_is_the_last_characters() {
+        let mut stream = Stream::default();
+        let text = "abcdéfあ𝔤hijkłm";
+        for (i, c) in text.chars().enumerate() {
+            let expected: String = text.chars().take(i).skip(i.saturating_sub(3)).collect();
+            assert_eq!(stream.context(3), expected.as_bytes());
+            stream.push(c);
+        }
+        stream.push_ascii(b"XYZ", 3);
+        assert_eq!(stream.context(3), b"xyz");
+        stream.clear();
+        assert_eq!(stream.chars(), 0);
+        assert_eq!(stream.context(3), b"");
+    }
+}

@@ -1,0 +1,108 @@
+//! Masks of the rules that decide by the text: from raw text, and from ids through their tokenizer.
+
+use goldfish_mask::{Masker, Span};
+use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
+
+use crate::job::TokenizeOptions;
+
+/// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
+///
+/// From raw text and from ids they are the same, so that both see the same text.
+pub(crate) fn silent_ids(
+    tokenizer: &Tokenizer,
+    exempt: &[u32],
+    ends: impl IntoIterator<Item = u32>,
+) -> Vec<u32> {
+    let mut silent = [tokenizer.special_ids(), exempt].concat();
+    silent.extend(ends);
+    silent.sort_unstable();
+    silent.dedup();
+    silent
+}
+
+/// Buffers for one document after the other.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    text: String,
+    spans: Vec<(usize, usize)>,
+}
+
+/// What a rule that decides by the text needs.
+pub(crate) struct TextSide {
+    /// The text of ids. Needed for inputs of ids, and for text where the tokenizer may have normalised it: there
+    /// the spans of the tokens are only nearly right, and ids must give the same mask as their text.
+    pub(crate) map: Option<TextMap>,
+    /// Ids that are no text, sorted.
+    pub(crate) silent: Vec<u32>,
+}
+
+/// Appends the ids of `text` with its ends, and decides them.
+pub(crate) fn encode_and_decide(
+    masker: &Masker,
+    side: &TextSide,
+    options: &TokenizeOptions,
+    text: &str,
+    (ids, mask): (&mut Vec<u32>, &mut Vec<u8>),
+    scratch: &mut Scratch,
+) -> Result<EncodePath, TokenizeError> {
+    let start = ids.len();
+    let Scratch { text: blanked, spans } = scratch;
+    spans.clear();
+    if let Some(bos) = options.prepend_bos {
+        ids.push(bos);
+        spans.push((0, 0));
+    }
+    let path = options.tokenizer.encode_with_offsets_into(text, ids, spans)?;
+    if let Some(eos) = options.append_eos {
+        ids.push(eos);
+        spans.push((text.len(), text.len()));
+    }
+    let ids = &ids[start..];
+    mask.resize(start + ids.len(), 0);
+    if let (EncodePath::Exact, Some(map)) = (path, &side.map) {
+        decide_ids(masker, &side.silent, map, ids, &mut mask[start..], scratch)?;
+        return Ok(path);
+    }
+    let mut text = text;
+    if blank(ids, &side.silent, text, spans, blanked) {
+        text = blanked;
+    }
+    masker.decide(&Span::document(ids).with_text(text, spans), &mut mask[start..]);
+    Ok(path)
+}
+
+/// Copies the text with a space for each byte of a silent token, if there is one in it.
+fn blank(ids: &[u32], silent: &[u32], text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
+    let is_silent = |id: &u32| silent.binary_search(id).is_ok();
+    let mut found = ids.iter().zip(spans).filter(|(id, span)| span.0 < span.1 && is_silent(id)).peekable();
+    if found.peek().is_none() {
+        return false;
+    }
+    blanked.clear();
+    let mut done = 0;
+    for (_, &(start, end)) in found {
+        // Spans end between characters; several tokens of one character have the same.
+        let start = start.max(done);
+        if start < end {
+            blanked.push_str(&text[done..start]);
+            blanked.extend(std::iter::repeat_n(' ', end - start));
+            done = end;
+        }
+    }
+    blanked.push_str(&text[done..]);
+    true
+}
+
+/// Decides ids by the text that the map tells.
+pub(crate) fn decide_ids(
+    masker: &Masker,
+    silent: &[u32],
+    map: &TextMap,
+    ids: &[u32],
+    mask: &mut [u8],
+    scratch: &mut Scratch,
+) -> Result<(), TokenizeError> {
+    map.decode_into(ids, silent, &mut scratch.text, &mut scratch.spans)?;
+    masker.decide(&Span::document(ids).with_text(&scratch.text, &scratch.spans), mask);
+    Ok(())
+}
