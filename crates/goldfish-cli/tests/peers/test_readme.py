@@ -42,14 +42,16 @@ def workplace(repository, tmp_path_factory):
         if (repository / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(repository / name, target / name)
-    (repository / "target").mkdir(exist_ok=True)
-    (target / "target").symlink_to(repository / "target")
+    (target / "target").mkdir()
     return target
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """`goldfish` is the binary under test, `python` the interpreter of this run; nothing is installed for the user."""
+def environment(repository, tmp_path_factory):
+    """`goldfish` is the binary under test, `python` the interpreter of this run; nothing is installed for the user.
+
+    Builds share the repository's build folder, so that dependencies are built once.
+    """
     tools = tmp_path_factory.mktemp("bin")
     (tools / "goldfish").symlink_to(Path(os.environ["GOLDFISH_BIN"]).resolve())
     for name in ("python", "python3"):
@@ -58,7 +60,8 @@ def environment(tmp_path_factory):
         wrapper.chmod(0o755)
     installed = tmp_path_factory.mktemp("installed")
     path = os.pathsep.join([str(tools), str(installed / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return os.environ | {"PATH": path, "CARGO_INSTALL_ROOT": str(installed)}
+    builds = os.environ.get("CARGO_TARGET_DIR", str(repository / "target"))
+    return os.environ | {"PATH": path, "CARGO_INSTALL_ROOT": str(installed), "CARGO_TARGET_DIR": builds}
 
 
 def test_only_the_test_command_is_left_out(readme):
