@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -167,7 +167,11 @@ impl Source for ColumnarSource {
             }
         };
         let rows = prepared.rows_in_chunk(start);
-        let chunk = prepared.slice(start, rows);
+        let mut chunk = prepared.slice(start, rows);
+        if rows < prepared.rows {
+            // A slice would keep the whole batch in memory until its worker is done.
+            chunk.content = chunk.content.detached();
+        }
         if start + rows < prepared.rows {
             self.current = Some((prepared, start + rows));
         }
@@ -315,6 +319,26 @@ fn rebase(
     let values = values.slice(first as usize, (last - first) as usize);
     let offsets: Vec<i64> = offsets.map(|offset| offset - first).collect();
     Lists { values, offsets: OffsetBuffer::new(offsets.into()), nulls }
+}
+
+impl RowContent {
+    /// The same rows in memory of their own.
+    fn detached(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(copied(&text).as_string().clone()),
+            Self::Lists(lists) => Self::Lists(Lists { values: copied(&lists.values), ..lists }),
+        }
+    }
+}
+
+/// A copy of an array's slice; the slice itself where a copy doesn't fit the type's offsets.
+fn copied(array: &dyn Array) -> ArrayRef {
+    let data = array.to_data();
+    let mut copy = MutableArrayData::new(vec![&data], false, data.len());
+    match copy.try_extend(0, 0, data.len()) {
+        Ok(()) => make_array(copy.freeze()),
+        Err(_) => make_array(data.clone()),
+    }
 }
 
 /// What a row weighs beside its values: offsets and its name.
