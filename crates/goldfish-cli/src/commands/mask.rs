@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::{MaskArgs, RuleArg, ScopeArg};
+use crate::commands::read_table;
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
@@ -178,10 +179,7 @@ fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<Unif
     );
     let is_sum = name == RuleArg::CoefficientSum;
     ensure!(is_sum || args.coefficients.is_none(), "--coefficients is for the rule coefficient-sum only");
-    let table = args.table.as_deref().map(|path| -> anyhow::Result<_> {
-        UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
-    });
-    let table = table.transpose()?;
+    let table = read_table(args.table.as_deref())?;
     let source = table.as_ref().map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
     let (k, seed, head) = (args.k, args.seed, args.head.into());
     let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });

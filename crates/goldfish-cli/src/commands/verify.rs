@@ -1,8 +1,5 @@
 //! `goldfish verify`.
 
-use anyhow::Context;
-use goldfish_corpus::read_npy;
-use goldfish_mask::UniformTable;
 use goldfish_pipeline::recompute;
 use goldfish_shard::verify;
 use goldfish_tokenize::Tokenizer;
@@ -10,13 +7,11 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::VerifyArgs;
+use crate::commands::read_table;
 use crate::print::{self, BOLD, bytes, plural};
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
-    let table = args.table.as_deref().map(|path| -> anyhow::Result<_> {
-        UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())
-    });
-    let table = table.transpose()?;
+    let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let (manifest, faults) = if args.recompute {
         recompute(&args.folder, table.as_ref(), tokenizer.as_ref())?
