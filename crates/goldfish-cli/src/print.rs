@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Writes to standard output; colours only where it is a terminal. A reader that closed the pipe is no error.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
@@ -26,6 +27,11 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 pub(crate) fn note(text: &str) {
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Writes a warning to standard error.
+pub(crate) fn warn(text: &str) {
+    note(&format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
 /// Writes an error with its causes.
