@@ -94,8 +94,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "ID", help_heading = "Input")]
     pub(crate) eos_id: Option<u32>,
 
-    /// What to do with a row that can't become a document: stop before anything is written, or leave it out and
-    /// list it in rejects.jsonl.
+    /// What to do with a row that can't become a document: stop, or leave it out and list it in rejects.jsonl.
     #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
     pub(crate) on_error: OnErrorArg,
 
@@ -176,9 +175,24 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_enum, default_value_t = OutputFormatArg::ArrowStream, help_heading = "Output")]
     pub(crate) output_format: OutputFormatArg,
 
-    /// Replace the shards of an earlier run. They stay in place until the new ones are complete.
+    /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or start an
+    /// unfinished run again.
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
+
+    /// Go on behind the last finished shard of an unfinished run, with the same inputs and options; start at the
+    /// beginning if there is none. What was read before is read once more, to compare its hash.
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
+    pub(crate) resume: bool,
+
+    /// Read only this one of --world parts of the inputs, from 0, into the folder rank-RRRRR-of-WWWWW of --output;
+    /// `goldfish merge` joins them.
+    #[arg(long, value_name = "RANK", requires = "world", help_heading = "Output")]
+    pub(crate) rank: Option<u32>,
+
+    /// How many parts of about equal size the inputs have.
+    #[arg(long, value_name = "N", requires = "rank", value_parser = clap::value_parser!(u32).range(1..=99_999), help_heading = "Output")]
+    pub(crate) world: Option<u32>,
 
     /// Worker threads. The output is the same for every number. [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]

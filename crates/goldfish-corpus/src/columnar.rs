@@ -13,8 +13,8 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use crate::batches::{Batches, FileBatches, RowGroups, STREAM_END, WholeStream, ends_with, is_arrow_file};
 use crate::batch::{Lists, RowContent, Rows, plain_type, to_plain};
+use crate::batches::{Batches, FileBatches, RowGroups, STREAM_END, WholeStream, ends_with, is_arrow_file};
 use crate::file::HashedFile;
 use crate::options::CHUNK_BYTES;
 use crate::source::{Chunk, ChunkKind, Part, Source};

@@ -75,7 +75,8 @@ impl JsonlSource {
                 break;
             }
             // A line starts at `start` or behind it if one ends at the byte before or behind that.
-            let before = usize::try_from(end_before.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(read);
+            let before =
+                usize::try_from(end_before.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(read);
             let newline = memchr(b'\n', &block[before..read]);
             let passed = newline.map_or(read, |newline| before + newline + 1);
             self.line += memchr_iter(b'\n', &block[..passed]).count() as u64;

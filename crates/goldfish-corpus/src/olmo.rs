@@ -14,7 +14,8 @@ use crate::datatrove::refuse_columns;
 use crate::file::HashingFile;
 use crate::options::CHUNK_BYTES;
 use crate::packed::{
-    Cuts, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids, read_to, whole_ids,
+    Cuts, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids, read_to,
+    whole_ids,
 };
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, MAX_DOCUMENT_TOKENS, ReadOptions};
@@ -74,7 +75,9 @@ impl OlmoSource {
             let encoded = encode_id(id, id_type).ok_or_else(|| {
                 refuse(format!("--eos-id {id} doesn't fit the ids' type; is --ids-dtype right?"))
             })?;
-            Documents::Eos(EosCutter::new(&mut ids, id, encoded, part).map_err(CorpusError::io(path, "reading"))?)
+            Documents::Eos(
+                EosCutter::new(&mut ids, id, encoded, part).map_err(CorpusError::io(path, "reading"))?,
+            )
         };
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
         Ok(Self {
