@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Mask(Box<MaskArgs>),
+    Merge(MergeArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
 }
@@ -200,6 +201,35 @@ pub(crate) struct MaskArgs {
 
     /// Print one JSON object instead of the summary.
     #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Join the parts that `goldfish mask --rank R --world N` wrote to one folder of shards.
+///
+/// Checks that every part is there once, made alike from the same inputs, and that no row is missing or there twice.
+/// The result is that of a run which was not divided, but that shards also end where parts end. It doesn't read the
+/// shards; `goldfish verify` does.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The parts' folders, in any order.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) parts: Vec<PathBuf>,
+
+    /// Folder to put the joined shards into: as second names of the same files where the file system allows it,
+    /// else as copies.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Remove the parts when the joined folder is complete.
+    #[arg(long = "move")]
+    pub(crate) remove_parts: bool,
+
+    /// Replace the shards of an earlier run.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// Print one JSON object instead of a line.
+    #[arg(long)]
     pub(crate) json: bool,
 }
 

@@ -67,6 +67,14 @@ pub enum ShardError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A part of a divided run doesn't fit the others.
+    #[error("{}: {reason}", path.display())]
+    BadPart {
+        /// The part's folder, or a file in it.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A shard doesn't have the columns of a shard.
     #[error("{}: {reason}", path.display())]
     BadShard {

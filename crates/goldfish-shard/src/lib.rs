@@ -16,6 +16,7 @@ mod folder;
 mod hf;
 mod journal;
 mod manifest;
+mod merge;
 mod reader;
 mod schema;
 mod verify;
@@ -28,6 +29,7 @@ pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, Manifest, OutputEntry, PartEntry,
     REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
+pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use verify::{Fault, RowCheck, verify};

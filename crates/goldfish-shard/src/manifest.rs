@@ -207,6 +207,16 @@ pub struct Totals {
     pub dropped: u64,
 }
 
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.documents_in += other.documents_in;
+        self.documents_out += other.documents_out;
+        self.documents_rejected += other.documents_rejected;
+        self.tokens += other.tokens;
+        self.dropped += other.dropped;
+    }
+}
+
 impl Manifest {
     /// Fills in the checksum and returns the file's bytes.
     #[must_use]

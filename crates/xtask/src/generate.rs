@@ -43,7 +43,7 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "mask", "inspect", "verify"] {
+    for command in ["", "mask", "merge", "inspect", "verify"] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
         help.args(Some(command).filter(|name| !name.is_empty())).arg("--help").current_dir(root());
