@@ -9,7 +9,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
         run(cargo().args(["fmt", "--all", "--check"]))?;
         run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     }
-    run(cargo().args(["test", "--workspace"]))?;
+    run(cargo().args(["test", "--workspace", "--features", "goldfish-pipeline/failpoints"]))?;
     generate::run(true)?;
 
     let environment = python::environment()?;
