@@ -121,6 +121,31 @@ class Job:
         return process
 
 
+class Paused:
+    """A run that stands still when a number of shards is finished and noted, until the block ends."""
+
+    def __init__(self, command, output, shards=6, **more):
+        self.command, self.output, self.shards, self.more = list(map(str, command)), Path(output), shards, more
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **self.more
+        )
+        staged = self.output / ".partial"
+        deadline = time.monotonic() + 60
+        while not (staged / f"shard-{self.shards:05}").exists() or (self.shards and not (staged / "journal").exists()):
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            assert time.monotonic() < deadline, "no shards within a minute"
+            time.sleep(0.0005)
+        self.process.send_signal(signal.SIGSTOP)
+        return self.process
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGCONT)
+        self.error = self.process.communicate()[1].decode()
+        self.status = self.process.returncode
+
+
 def kill_many(job, kills, seed):
     """Kills at random moments, now and then several times in one run; returns how many resumed runs went on
     behind finished shards."""

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
-from faults import ID_OPTIONS, TEXT_OPTIONS, Job, kill_many, make_id_corpus, text_corpus
+from faults import ID_OPTIONS, TEXT_OPTIONS, Job, Paused, kill_many, make_id_corpus, text_corpus
 from helpers import folder_bytes
 
 # The long version is faults.py as a program.
@@ -31,31 +30,6 @@ def ids_job(goldfish, tmp_path_factory):
 @pytest.fixture(scope="module")
 def text_job(goldfish, tmp_path_factory):
     return Job(goldfish, text_corpus(), TEXT_OPTIONS, tmp_path_factory.mktemp("text"), status=1)
-
-
-class Paused:
-    """A run that stands still behind a number of finished shards, until the block ends."""
-
-    def __init__(self, command, output, shards=6, **more):
-        self.command, self.output, self.shards, self.more = list(map(str, command)), Path(output), shards, more
-
-    def __enter__(self):
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **self.more
-        )
-        staged = self.output / ".partial" / f"shard-{self.shards:05}"
-        deadline = time.monotonic() + 60
-        while not staged.exists():
-            assert self.process.poll() is None, self.process.communicate()[1].decode()
-            assert time.monotonic() < deadline, "no shards within a minute"
-            time.sleep(0.0005)
-        self.process.send_signal(signal.SIGSTOP)
-        return self.process
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGCONT)
-        self.error = self.process.communicate()[1].decode()
-        self.status = self.process.returncode
 
 
 @pytest.fixture
