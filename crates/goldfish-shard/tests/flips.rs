@@ -82,7 +82,7 @@ fn is_sound(folder: &Path) -> bool {
 #[test]
 fn every_file_counts() {
     for (format, step) in
-        [(OutputFormat::ArrowStream, 3), (OutputFormat::ArrowFile, 13), (OutputFormat::Parquet, 13)]
+        [(OutputFormat::ArrowStream, 7), (OutputFormat::ArrowFile, 29), (OutputFormat::Parquet, 29)]
     {
         let output = tempfile::tempdir().unwrap();
         let folder = output.path().join("out");
