@@ -121,8 +121,8 @@ pub fn mask_corpus(
     let plan = Plan::new(&job.inputs, job.share)?;
     let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
     let beginning = match begin(job, &plan, &pool, progress, observe)? {
-        Began::Run(beginning) => beginning,
-        Began::Done(outcome) => return Ok(outcome),
+        Began::Run(beginning) => *beginning,
+        Began::Done(outcome) => return Ok(*outcome),
     };
     let from = beginning.place();
     let progress = SharedProgress::new(Progress { kept: beginning.kept(), ..progress });
@@ -155,9 +155,9 @@ pub fn mask_corpus(
 
 /// How a run starts.
 enum Began {
-    Run(Beginning),
+    Run(Box<Beginning>),
     /// There is nothing left to do.
-    Done(Outcome),
+    Done(Box<Outcome>),
 }
 
 /// Takes hold of the output folder, and looks what an earlier run of the same job left there.
@@ -171,11 +171,11 @@ fn begin(
     let identity = Identity::of_job(job, plan);
     let done = |manifest: Manifest, state: Checkpoint| {
         let Checkpoint { tokenized, tally, .. } = state;
-        Ok(Began::Done(Outcome { manifest, tokenized, tally, passage: None }))
+        Ok(Began::Done(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
     };
     match prepare_folder(&job.output, job.start)? {
         Prepared::Fresh(folder) => {
-            Ok(Began::Run(Beginning { folder, job: identity.to_json(), unfinished: None }))
+            Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished: None })))
         }
         Prepared::Unfinished(folder, unfinished) => {
             let checkpoint = Checkpoint::last(&unfinished, folder.path())?;
@@ -189,7 +189,7 @@ fn begin(
                 return done(published?, checkpoint);
             }
             let unfinished = Some((*unfinished, checkpoint));
-            Ok(Began::Run(Beginning { folder, job: identity.to_json(), unfinished }))
+            Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished })))
         }
         Prepared::Finished(manifest) => {
             let rejected = manifest.totals.documents_rejected;

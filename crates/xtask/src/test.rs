@@ -4,12 +4,16 @@ use std::process::Command;
 
 use crate::{cargo, generate, python, root, run, target};
 
+/// Lets tests make operations on the disk fail.
+const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
         run(cargo().args(["fmt", "--all", "--check"]))?;
-        run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+        let clippy = ["clippy", "--workspace", "--all-targets", "--features", FAILPOINTS];
+        run(cargo().args(clippy).args(["--", "--deny", "warnings"]))?;
     }
-    run(cargo().args(["test", "--workspace", "--features", "goldfish-pipeline/failpoints"]))?;
+    run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
     let environment = python::environment()?;
