@@ -1,0 +1,3 @@
+//! What a folder of masked shards holds.
+mod report;
+pub use report::*;
