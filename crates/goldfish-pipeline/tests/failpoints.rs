@@ -100,6 +100,12 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
             );
             if then == Then::Recovers && failed != "remove" {
                 assert_eq!(now, if over_old { old.clone() } else { BTreeMap::new() }, "{failed} {number}");
+                let partial = output.join(".partial");
+                assert!(!partial.exists() || partial.join("journal").exists(), "{failed} {number}: rubbish");
+                assert!(
+                    over_old || partial.exists() || !output.exists(),
+                    "{failed} {number}: an empty folder"
+                );
             }
         }
         let resumed = run(&job(&corpus, &output, Start::Resume, 4));

@@ -112,8 +112,14 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
     let lock = match lock {
         Some(lock) => lock,
         None => {
-            disk::create_folder(&staging)?;
-            self::lock(path, &staging)?
+            let made = disk::create_folder(&staging).and_then(|()| disk::sync_folder(path));
+            made.and_then(|()| self::lock(path, &staging)).inspect_err(|_| {
+                // Best effort: what is not empty stays.
+                let _ = fs::remove_dir(&staging);
+                if created {
+                    let _ = fs::remove_dir(path);
+                }
+            })?
         }
     };
     let folder = PreparedFolder { path: path.to_owned(), staging, created, _lock: lock };
@@ -243,6 +249,11 @@ pub fn part_folder(rank: u32, world: u32) -> String {
 /// Name of shard `index` while it is staged.
 pub(crate) fn staged_name(index: usize) -> String {
     format!("shard-{index:05}")
+}
+
+/// Whether a name is that of a staged shard.
+pub(crate) fn is_staged_name(name: &str) -> bool {
+    name.strip_prefix("shard-").is_some_and(|index| index.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Writes a small file under its name in the staging folder, down to the disk.

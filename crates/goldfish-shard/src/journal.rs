@@ -6,7 +6,7 @@ use goldfish_digest::FileDigest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::folder::PreparedFolder;
+use crate::folder::{PreparedFolder, is_ours, is_staged_name, staged_name};
 use crate::manifest::ShardEntry;
 use crate::{Kept, ShardError, disk};
 
@@ -23,6 +23,7 @@ pub const JOURNAL_VERSION: u32 = 1;
 /// checksum; it and what stands behind it is passed over. The first line tells which job it is.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    staging: PathBuf,
     path: PathBuf,
     job: Box<RawValue>,
     file: Option<File>,
@@ -75,6 +76,13 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
+    /// Whether every name is one that a run gives, so that no path made of it leads out of its folder.
+    fn names_are_ours(&self) -> bool {
+        let staged = |name: &String| is_ours(name) || is_staged_name(name);
+        self.shards.iter().enumerate().all(|(index, shard)| shard.name == staged_name(index))
+            && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
+    }
+
     /// Its finished shards.
     #[must_use]
     pub fn kept(&self) -> Kept {
@@ -92,7 +100,8 @@ struct Head {
 impl Journal {
     /// A journal that comes into being with its first record.
     pub(crate) fn new(folder: &PreparedFolder, job: Box<RawValue>) -> Self {
-        Self { path: folder.staging.join(JOURNAL_NAME), job, file: None }
+        let staging = folder.staging.clone();
+        Self { path: staging.join(JOURNAL_NAME), staging, job, file: None }
     }
 
     /// Goes on behind the sound part of a journal.
@@ -119,6 +128,7 @@ impl Journal {
 
     /// Adds a record, down to the disk.
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), ShardError> {
+        let is_new = self.file.is_none();
         let (file, mut lines) = match &self.file {
             Some(file) => (file, Vec::new()),
             None => {
@@ -129,7 +139,9 @@ impl Journal {
         lines.extend(line(record));
         let mut writer = file;
         writer.write_all(&lines).map_err(ShardError::io(&self.path, "writing"))?;
-        disk::sync(file, &self.path)
+        disk::sync(file, &self.path)?;
+        // Its own name has to last too.
+        if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
     }
 
     /// Reads the journal of a staging folder; `None` if there is none with a sound record.
@@ -167,6 +179,10 @@ impl Journal {
                 }
             }
         }
+        if !unfinished.names_are_ours() {
+            let reason = "names files that goldfish would not; start again with --overwrite".into();
+            return Err(ShardError::BadJournal { path, reason });
+        }
         Ok((!unfinished.states.is_empty()).then_some(unfinished))
     }
 }
@@ -192,7 +208,7 @@ mod tests {
 
     fn record(name: &str) -> Record {
         let shard = ShardEntry {
-            name: name.into(),
+            name: name.to_owned(),
             size: 1,
             hash: String::new(),
             documents: 2,
@@ -208,7 +224,7 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         let folder = prepare_folder(&output.path().join("out"), Start::New).unwrap().folder().unwrap();
         let mut journal = Journal::new(&folder, RawValue::from_string("{\"k\":4}".into()).unwrap());
-        for name in ["a", "b", "c"] {
+        for name in ["shard-00000", "shard-00001", "shard-00002"] {
             journal.append(&record(name)).unwrap();
         }
         let whole = fs::read(&journal.path).unwrap();
@@ -233,7 +249,9 @@ mod tests {
         let unfinished = Journal::read(&folder.staging).unwrap().unwrap();
         assert_eq!((unfinished.kept().documents, unfinished.rows), (4, 7));
         let mut again = Journal::go_on(&folder, journal.job.clone(), &unfinished).unwrap();
-        again.append(&record("c")).unwrap();
+        again.append(&record("shard-00002")).unwrap();
         assert_eq!(fs::read(&again.path).unwrap(), whole);
+        again.append(&record("../../shard-00003")).unwrap();
+        assert!(Journal::read(&folder.staging).is_err());
     }
 }
