@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,14 +65,19 @@ def write_megatron(stem, rows):
 
 ID_OPTIONS = ["--rule", "hash", "--eos-id", "0", "--on-error", "skip", "--shard-size", "100KiB"]
 TOKENIZER = REPOSITORY / "fixtures/tokenizers/gpt2.json"
-TEXT_OPTIONS = ["--tokenizer", TOKENIZER, "--append-eos", "--on-error", "skip", "--shard-size", "24KiB"]
+TEXT_OPTIONS = ["--tokenizer", TOKENIZER, "--append-eos", "--on-error", "skip", "--shard-size", "48KiB"]
 
 
-def text_corpus():
-    formats = REPOSITORY / "fixtures/formats"
-    malformed = REPOSITORY / "fixtures/malformed"
-    docs = [formats / "docs.parquet", malformed / "two-faults.jsonl", formats / "docs.jsonl.zst"]
-    return [*docs, malformed / "truncated.jsonl.gz", formats / "docs-text", REPOSITORY / "fixtures/corpus"]
+def make_text_corpus(folder, copies=3):
+    """Raw text, plain and compressed, with rejected rows and files that break off."""
+    fixtures = REPOSITORY / "fixtures"
+    docs = ["formats/docs.parquet", "malformed/two-faults.jsonl", "formats/docs.jsonl.zst"]
+    for copy in range(copies):
+        shutil.copytree(fixtures / "corpus", folder / str(copy) / "corpus")
+        shutil.copytree(fixtures / "formats/docs-text", folder / str(copy) / "docs-text")
+        for name in [*docs, "malformed/truncated.jsonl.gz"]:
+            shutil.copy(fixtures / name, folder / str(copy))
+    return folder
 
 
 class Job:
@@ -92,24 +98,26 @@ class Job:
         words = [self.goldfish.binary, *self.arguments, "--output", output, *more]
         return list(map(str, words))
 
-    def kill(self, output, after, sent=signal.SIGKILL):
-        """Starts or takes up the run and ends it `after` seconds; whether it was still running."""
+    def kill(self, output, after, behind_journal):
+        """Starts or takes up the run and kills it `after` seconds, counted from its start or from the moment when
+        there is a journal; whether it was still running."""
         process = subprocess.Popen(self.command(output, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while behind_journal and process.poll() is None and not (output / ".partial/journal").exists():
+            time.sleep(0.0005)
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
             pass
         killed = process.poll() is None
-        process.send_signal(sent)
-        self.error = process.communicate()[1].decode()
-        assert killed or process.returncode == self.status, self.error
-        if process.returncode != self.status:
-            visible = {name for name in self.visible(output)}
-            assert "manifest.json" not in visible or visible == set(self.expected), visible
+        process.kill()
+        error = process.communicate()[1].decode()
+        assert killed or process.returncode == self.status, error
+        visible = self.visible(output)
+        assert "manifest.json" not in visible or visible == set(self.expected), visible
         return killed
 
     def visible(self, output):
-        return [path.name for path in output.iterdir() if path.name != ".partial"] if output.exists() else []
+        return {path.name for path in output.iterdir()} - {".partial"} if output.exists() else set()
 
     def finish(self, output):
         """Takes the run up to its end, and compares all files with those of a run that was never interrupted."""
@@ -154,7 +162,8 @@ def kill_many(job, kills, seed):
     while done < kills:
         output = job.folder / f"killed-{done}"
         for _ in range(moments.choice([1, 1, 1, 2, 4])):
-            done += job.kill(output, moments.uniform(0, job.seconds))
+            behind_journal = moments.random() < 0.6
+            done += job.kill(output, moments.uniform(0, job.seconds * (0.5 if behind_journal else 1)), behind_journal)
         went_on += "going on behind" in job.finish(output).stderr
         for path in sorted(output.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
@@ -170,11 +179,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="goldfish-faults-") as folder:
         folder = Path(folder)
         ids, text = folder / "ids", folder / "text"
-        text.mkdir()
         corpus = make_id_corpus(ids / "corpus")
         jobs = {
             "ids": Job(goldfish, [corpus], ID_OPTIONS, ids, status=1),
-            "text": Job(goldfish, text_corpus(), TEXT_OPTIONS, text, status=1),
+            "text": Job(goldfish, [make_text_corpus(text / "corpus")], TEXT_OPTIONS, text, status=1),
         }
         for name, job in jobs.items():
             kills = arguments.kills // len(jobs)

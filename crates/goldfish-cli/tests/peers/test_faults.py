@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import ID_OPTIONS, TEXT_OPTIONS, Job, Paused, kill_many, make_id_corpus, text_corpus
+from faults import ID_OPTIONS, TEXT_OPTIONS, Job, Paused, kill_many, make_id_corpus, make_text_corpus
 from helpers import folder_bytes
 
 # The long version is faults.py as a program.
@@ -29,7 +29,8 @@ def ids_job(goldfish, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text_job(goldfish, tmp_path_factory):
-    return Job(goldfish, text_corpus(), TEXT_OPTIONS, tmp_path_factory.mktemp("text"), status=1)
+    folder = tmp_path_factory.mktemp("text")
+    return Job(goldfish, [make_text_corpus(folder / "corpus")], TEXT_OPTIONS, folder, status=1)
 
 
 @pytest.fixture

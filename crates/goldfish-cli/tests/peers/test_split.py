@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import REPOSITORY
-from faults import ID_OPTIONS, TEXT_OPTIONS, Paused, make_id_corpus, text_corpus
+from faults import ID_OPTIONS, TEXT_OPTIONS, Paused, make_id_corpus, make_text_corpus
 from helpers import Output, folder_bytes
 
 IDS = REPOSITORY / "fixtures/formats/ids-list-i32.parquet"
@@ -77,9 +77,9 @@ def test_parts_are_balanced(goldfish, tmp_path):
 
 
 def test_parts_of_raw_text(goldfish, tmp_path):
-    inputs = [path for path in text_corpus() if "truncated" not in path.name]
-    whole = goldfish.mask(inputs, tmp_path / "whole", *TEXT_OPTIONS, expect=1)
-    parts = mask_parts(goldfish, inputs, tmp_path / "parts", 4, *TEXT_OPTIONS)
+    corpus = make_text_corpus(tmp_path / "corpus")
+    whole = goldfish.mask(corpus, tmp_path / "whole", *TEXT_OPTIONS, expect=1)
+    parts = mask_parts(goldfish, [corpus], tmp_path / "parts", 4, *TEXT_OPTIONS)
     goldfish.run("merge", *parts, "--output", tmp_path / "merged", expect=1)
     assert_same(Output(tmp_path / "merged"), whole)
 
