@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-tokenize", &[]),
     ("goldfish-corpus", &["goldfish-digest"]),
     ("goldfish-shard", &["goldfish-digest", "goldfish-mask"]),
     ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
+    ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
         &["goldfish-corpus", "goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"],
