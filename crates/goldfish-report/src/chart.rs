@@ -86,7 +86,12 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// Curves over two axes, the vertical one logarithmic, with a legend in the upper right.
-pub(crate) fn curves(caption: Caption, x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Result<Chart, ReportError> {
+pub(crate) fn curves(
+    caption: Caption,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    curves: &[Curve],
+) -> Result<Chart, ReportError> {
     draw(caption, |area| {
         if x.log {
             draw_curves(area, (x.from..x.to).log_scale(), x, y, curves)
@@ -132,7 +137,7 @@ fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
         .margin_top(14 * UNITS)
         .margin_right(22 * UNITS)
         .x_label_area_size(50 * UNITS)
-        .y_label_area_size(72 * UNITS);
+        .y_label_area_size(92 * UNITS);
     builder
 }
 
@@ -179,7 +184,8 @@ where
     mesh(&mut chart, x, y)?;
     let inside = |&&(a, b): &&(f64, f64)| (x.from..=x.to).contains(&a) && (y.from..=y.to).contains(&b);
     // What was measured lies over what it is measured against.
-    for curve in curves.iter().filter(|curve| !curve.measured).chain(curves.iter().filter(|curve| curve.measured))
+    for curve in
+        curves.iter().filter(|curve| !curve.measured).chain(curves.iter().filter(|curve| curve.measured))
     {
         let points = curve.points.iter().filter(inside).copied();
         let sample = move |at: (i32, i32), width: i32| vec![at, (at.0 + width * UNITS as i32, at.1)];
@@ -238,7 +244,8 @@ where
         let ends = [(at, y.from), (at, y.to)];
         let style = REFERENCE.stroke_width(LINE);
         chart.draw_series(DashedLineSeries::new(ends, 6 * UNITS, 4 * UNITS, style))?;
-        let (side, shift) = if at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
+        let (side, shift) =
+            if at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
         let at = (at + (x.to - x.from) * shift, y.to);
         chart.draw_series([Text::new(text, at, font(REFERENCE).pos(Pos::new(side, VPos::Top)))])?;
     }

@@ -97,7 +97,7 @@ fn texts(inspection: &Inspection, text: &dyn Fn(u32) -> Option<String>) -> BTree
 }
 
 /// Smallest share on the axis of the gaps.
-const LEAST_SHARE: f64 = 1e-9;
+const LEAST_SHARE: f64 = 1e-8;
 
 /// A logarithmic axis of gaps starts to pay where the longest gap has so many times the mean.
 const LOG_FROM: f64 = 40.0;
@@ -124,11 +124,7 @@ fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportError> {
         measured.iter().map(|point| (point.gap as f64, point.measured.min(1.0))).collect();
     let drawn = [
         Curve { name: "measured".into(), points, measured: true },
-        Curve {
-            name: format!("geometric law, mean {}", count(k.into())),
-            points: law_points.collect(),
-            measured: false,
-        },
+        Curve { name: "geometric law".into(), points: law_points.collect(), measured: false },
     ];
     let said = gaps.survival.iter().map(|point| {
         format!("{} tokens: {}, law {}", count(point.gap), percent(point.measured), percent(point.law))
@@ -147,11 +143,11 @@ fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportError> {
         format: &|gap| short_count(*gap),
     };
     let y = Axis {
-        title: "share of gaps at least as long",
+        title: "share of gaps",
         from: floor,
         to: 1.0,
         log: true,
-        labels: 6,
+        labels: 10,
         format: &|share| short_percent(*share),
     };
     curves(caption, &x, &y, &drawn).map(Some)
@@ -194,7 +190,7 @@ fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportError> {
     let y = Axis {
         title: "token ids",
         from: 0.0,
-        to: highest as f64 * 1.08,
+        to: highest as f64 * 1.2,
         log: false,
         labels: 5,
         format: &|n| short_count(*n),
@@ -211,7 +207,11 @@ fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, ReportError> {
         return Ok(None);
     }
     let name = |from: u64, to: u64| {
-        if from == to { count(from) } else { format!("{}–{}", short_count(from as f64), short_count(to as f64)) }
+        if from == to {
+            count(from)
+        } else {
+            format!("{}–{}", short_count(from as f64), short_count(to as f64))
+        }
     };
     let drawn: Vec<Bar> = buckets
         .iter()
@@ -228,7 +228,7 @@ fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, ReportError> {
     });
     let caption = Caption {
         id: "copies-chart",
-        title: "Recurring fingerprints by the number of places where they stand".into(),
+        title: "Recurring text by the number of places where it stands".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
     };
     let tick = |at: &f64| {

@@ -56,10 +56,9 @@ fn sign(c: char) -> Option<String> {
     match (c, get_general_category(c)) {
         ('\n', _) => Some("↵".into()),
         ('\t', _) => Some("⇥".into()),
-        (
-            _,
-            Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned,
-        ) => Some(format!("{:04X}", u32::from(c))),
+        (_, Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned) => {
+            Some(format!("{:04X}", u32::from(c)))
+        }
         _ => None,
     }
 }

@@ -9,17 +9,16 @@ use goldfish_shard::Manifest;
 use serde_json::json;
 
 /// A command line as the program would write it.
-pub(crate) const COMMAND: &str = "goldfish inspect corpus/masked --tokenizer tokenizer.json --by source --duplicates --html inspect.html";
+pub(crate) const COMMAND: &str =
+    "goldfish inspect corpus/masked --tokenizer tokenizer.json --by source --duplicates --html inspect.html";
 
-fn manifest(rule: serde_json::Value) -> Manifest {
+fn manifest(rule: serde_json::Value, dropped: u64) -> Manifest {
     let hash = |n: u8| format!("xxh3_128:{}", format!("{n:02x}").repeat(16));
     let shard = |at: u8, documents: u64, tokens: u64, dropped: u64| {
         json!({"name": format!("data-0000{at}-of-00003.arrow"), "size": tokens * 5 + 4096, "hash": hash(at),
             "documents": documents, "tokens": tokens, "dropped": dropped})
     };
-    let input = |name: &str, size: u64, documents: u64, rejected: u64| {
-        json!({"name": name, "format": "jsonl", "size": size, "hash": hash(9), "documents": documents, "rejected": rejected})
-    };
+    let input = |name: &str, size: u64, documents: u64, rejected: u64| json!({"name": name, "format": "jsonl", "size": size, "hash": hash(9), "documents": documents, "rejected": rejected});
     serde_json::from_value(json!({
         "format_version": 1,
         "tool": {"name": "goldfish", "version": "0.1.0"},
@@ -30,9 +29,9 @@ fn manifest(rule: serde_json::Value) -> Manifest {
         "source": {"content": "text", "column": "text", "id_column": "id", "ids_dtype": null, "eos_id": null},
         "output": {"format": "arrow-stream", "columns": [], "carry": ["source"], "shard_size": 500_000_000},
         "inputs": [input("web/part-0.jsonl", 61_204_118, 18_211, 3), input("code/part-0.jsonl", 20_117_400, 4_102, 0)],
-        "shards": [shard(0, 8_214, 8_000_113, 1_840_026), shard(1, 8_101, 7_999_870, 1_839_970), shard(2, 5_998, 4_118_406, 947_233)],
+        "shards": [shard(0, 8_214, 8_000_113, dropped / 5 * 2), shard(1, 8_101, 7_999_870, dropped / 5 * 2), shard(2, 5_998, 4_118_406, dropped - dropped / 5 * 4)],
         "rejects": null,
-        "totals": {"documents_in": 22_316, "documents_out": 22_313, "documents_rejected": 3, "tokens": 20_118_389, "dropped": 4_627_229},
+        "totals": {"documents_in": 22_316, "documents_out": 22_313, "documents_rejected": 3, "tokens": 20_118_389, "dropped": dropped},
         "checksum": hash(171),
     }))
     .unwrap()
@@ -89,7 +88,10 @@ fn ids(at: f64, extremes: (u64, u64)) -> IdRates {
         distinct: 41_877,
         least_tokens: 20,
         always: list(extremes.0, &[(3_467, 1_204), (198, 911)][..2.min(extremes.0 as usize)]),
-        never: list(extremes.1, &[(11, 812_410), (198, 640_322), (13, 598_701), (220, 301_223), (50_256, 22_313)]),
+        never: list(
+            extremes.1,
+            &[(11, 812_410), (198, 640_322), (13, 598_701), (220, 301_223), (50_256, 22_313)],
+        ),
         histogram,
     }
 }
@@ -110,7 +112,7 @@ fn copy(doc_id: &str, token: u64, text: &str) -> goldfish_inspect::Copy {
 }
 
 fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
-    let names = ["text-v1, context 50, by word", "hash, context 13", "hash-table, context 13"];
+    let names = ["text-v1, context 50, by word", "hash, context 50", "hash-table, context 50"];
     let rules = names.iter().zip(leaks).map(|(name, (dropped, leaked))| RuleLeak {
         rule: (*name).into(),
         own: *name == own,
@@ -127,8 +129,14 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
         characters: 71_204_551,
         recurring_share: 0.0731,
         copies: vec![
-            bucket(2, 2, 201_340), bucket(3, 4, 61_127), bucket(5, 8, 17_406), bucket(9, 16, 4_118),
-            bucket(17, 32, 960), bucket(33, 64, 217), bucket(65, 128, 31), bucket(129, 256, 4),
+            bucket(2, 2, 201_340),
+            bucket(3, 4, 61_127),
+            bucket(5, 8, 17_406),
+            bucket(9, 16, 4_118),
+            bucket(17, 32, 960),
+            bucket(33, 64, 217),
+            bucket(65, 128, 31),
+            bucket(129, 256, 4),
         ],
         complete: false,
         least_characters: 200,
@@ -148,8 +156,16 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
                 characters: 412,
                 leak: leak(88, 21),
                 copies: [
-                    copy("web/0017.html", 114, "Do| write| in| [the]| second| week| of| { December}|,| and| tell| us|\n[whether]| the| ferry| {still}| runs| [on]| Sundays| from| Bell|haven|."),
-                    copy("mirror/letters-4.txt", 2_031, "Do| write| in| [the]| second| week| of| January|,| and| tell| us| [whether]|\nthe| ferry| still| runs| [on]| {Sundays}| from| Bell|haven|."),
+                    copy(
+                        "web/0017.html",
+                        114,
+                        "Do| write| in| [the]| second| week| of| {December}|,| and| tell| us|\n[whether]| the| ferry| {still}| runs| [on]| Sundays| from| Bell|haven|.",
+                    ),
+                    copy(
+                        "mirror/letters-4.txt",
+                        2_031,
+                        "Do| write| in| [the]| second| week| of| January|,| and| tell| us| [whether]|\nthe| ferry| still| runs| [on]| {Sundays}| from| Bell|haven|.",
+                    ),
                 ],
             },
             LeakingPair {
@@ -157,8 +173,16 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
                 characters: 268,
                 leak: leak(51, 3),
                 copies: [
-                    copy("web/0400.html", 0, "THE| {SOFTWARE}| IS| PROVIDED| [AS]| IS|,| WITHOUT| WARRANTY| OF| [ANY]| KIND|."),
-                    copy("code/LICENSE", 31, "The| software|\nis| provided| [as]| is|,| without| warranty| of| [any]| kind|."),
+                    copy(
+                        "web/0400.html",
+                        0,
+                        "THE| {SOFTWARE}| IS| PROVIDED| [AS]| IS|,| WITHOUT| WARRANTY| OF| [ANY]| KIND|.",
+                    ),
+                    copy(
+                        "code/LICENSE",
+                        31,
+                        "The| software|\nis| provided| [as]| is|,| without| warranty| of| [any]| kind|.",
+                    ),
                 ],
             },
         ],
@@ -167,7 +191,10 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
 
 /// What `text-v1` does on a mixed corpus: all is well.
 pub(crate) fn healthy() -> (Inspection, Manifest) {
-    let manifest = manifest(json!({"version": 1, "name": "text-v1", "k": 4, "context": 50, "unit": "word", "head": "keep", "seed": 0}));
+    let manifest = manifest(
+        json!({"version": 1, "name": "text-v1", "k": 4, "context": 50, "unit": "word", "head": "keep", "seed": 0}),
+        4_627_229,
+    );
     let inspection = Inspection {
         totals: rates(22_313, 20_118_389, 4_627_229),
         tally: Some(TallyReport {
@@ -195,7 +222,10 @@ pub(crate) fn healthy() -> (Inspection, Manifest) {
             ],
         }),
         ids: ids(0.25, (2, 391)),
-        duplicates: Some(duplicates("text-v1, context 50, by word", [(131_940, 2_049), (133_782, 46_021), (131_372, 44_827)])),
+        duplicates: Some(duplicates(
+            "text-v1, context 50, by word",
+            [(131_940, 2_049), (133_782, 46_021), (131_372, 44_827)],
+        )),
         warnings: vec![],
     };
     (inspection, manifest)
@@ -204,7 +234,11 @@ pub(crate) fn healthy() -> (Inspection, Manifest) {
 /// What `hash-table` with a wide context does: windows share their keys, and the rate is double.
 pub(crate) fn unsound() -> (Inspection, Manifest) {
     let (mut inspection, _) = healthy();
-    let manifest = manifest(json!({"version": 1, "name": "hash-table", "k": 4, "context": 50, "table": "cpu"}));
+    let manifest = manifest(
+        json!({"version": 1, "name": "hash-table", "k": 4, "context": 50, "table": "cpu"}),
+        9_537_702,
+    );
+    inspection.totals = rates(22_313, 20_118_389, 9_537_702);
     inspection.tally = Some(TallyReport {
         documents: 10_000,
         tokens: 9_030_440,
@@ -229,13 +263,32 @@ pub(crate) fn unsound() -> (Inspection, Manifest) {
         degenerate_positions: 5_102_377,
         degenerate_share: 5_102_377.0 / 8_560_321.0,
         worst: vec![
-            WorstKey { key: 0, windows: 2_870_112, positions: 3_010_440, dropped: true, example: (0..50).map(|n| n * 13 % 977).collect() },
-            WorstKey { key: 591_334, windows: 310_220, positions: 344_001, dropped: false, example: vec![220; 50] },
-            WorstKey { key: 77_102, windows: 41_004, positions: 52_820, dropped: true, example: vec![11, 198, 262] },
+            WorstKey {
+                key: 0,
+                windows: 2_870_112,
+                positions: 3_010_440,
+                dropped: true,
+                example: (0..50).map(|n| n * 13 % 977).collect(),
+            },
+            WorstKey {
+                key: 591_334,
+                windows: 310_220,
+                positions: 344_001,
+                dropped: false,
+                example: vec![220; 50],
+            },
+            WorstKey {
+                key: 77_102,
+                windows: 41_004,
+                positions: 52_820,
+                dropped: true,
+                example: vec![11, 198, 262],
+            },
         ],
     });
     inspection.groups = None;
-    inspection.duplicates = Some(duplicates("hash-table, context 13", [(131_940, 2_049), (133_782, 46_021), (131_372, 44_827)]));
+    inspection.duplicates =
+        Some(duplicates("hash-table, context 50", [(131_940, 2_049), (133_782, 46_021), (131_372, 44_827)]));
     inspection.warnings = vec![
         "hash-table with context 50 drops 50.01% of the tokens that it decides about, 2.0 times 1/k: use --rule hash, or a context of 13".into(),
         "59.60% of the positions stand behind keys that many windows share, so that one decision falls for all of them".into(),
@@ -253,7 +306,7 @@ pub(crate) fn token_text(id: u32) -> Option<String> {
         262 => " the",
         3_467 => "</",
         50_256 => "<|endoftext|>",
-        _ => return (id % 7 != 0).then(|| format!(" w{id}")),
+        _ => return (!id.is_multiple_of(7)).then(|| format!(" w{id}")),
     };
     Some(text.into())
 }
