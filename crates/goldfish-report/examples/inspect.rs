@@ -10,7 +10,10 @@ use goldfish_report::{InspectPage, inspect_page};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("give a folder for the pages")?);
     std::fs::create_dir_all(&folder)?;
-    for (name, (inspection, manifest)) in [("healthy", common::healthy()), ("unsound", common::unsound())] {
+    let hostile = common::hostile("<script>alert(1)</script> \"'>\u{202E}gnp.exe\0\n\u{1b}[31m مرحبا");
+    for (name, (inspection, manifest)) in
+        [("healthy", common::healthy()), ("unsound", common::unsound()), ("hostile", hostile)]
+    {
         let page = InspectPage {
             inspection: &inspection,
             manifest: &manifest,

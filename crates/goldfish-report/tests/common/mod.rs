@@ -12,7 +12,8 @@ use serde_json::json;
 pub(crate) const COMMAND: &str =
     "goldfish inspect corpus/masked --tokenizer tokenizer.json --by source --duplicates --html inspect.html";
 
-fn manifest(rule: serde_json::Value, dropped: u64) -> Manifest {
+/// A manifest with a rule.
+pub(crate) fn manifest(rule: serde_json::Value, dropped: u64) -> Manifest {
     let hash = |n: u8| format!("xxh3_128:{}", format!("{n:02x}").repeat(16));
     let shard = |at: u8, documents: u64, tokens: u64, dropped: u64| {
         json!({"name": format!("data-0000{at}-of-00003.arrow"), "size": tokens * 5 + 4096, "hash": hash(at),
@@ -293,6 +294,29 @@ pub(crate) fn unsound() -> (Inspection, Manifest) {
         "hash-table with context 50 drops 50.01% of the tokens that it decides about, 2.0 times 1/k: use --rule hash, or a context of 13".into(),
         "59.60% of the positions stand behind keys that many windows share, so that one decision falls for all of them".into(),
     ];
+    (inspection, manifest)
+}
+
+/// A sample with `text` wherever a corpus may write.
+pub(crate) fn hostile(text: &str) -> (Inspection, Manifest) {
+    let (mut inspection, mut manifest) = unsound();
+    inspection.warnings = vec![text.into()];
+    inspection.groups = healthy().0.groups;
+    let groups = inspection.groups.as_mut().unwrap();
+    groups.column = text.into();
+    groups.rows.iter_mut().for_each(|row| row.value = Some(text.into()));
+    let duplicates = inspection.duplicates.as_mut().unwrap();
+    duplicates.rules.iter_mut().for_each(|row| row.rule = text.into());
+    duplicates.kinds.iter_mut().for_each(|row| row.kind = text.into());
+    for pair in &mut duplicates.worst {
+        pair.kind = text.into();
+        for copy in &mut pair.copies {
+            copy.doc_id = text.into();
+            copy.tokens.iter_mut().for_each(|token| token.text = text.into());
+        }
+    }
+    manifest.source.column = text.into();
+    manifest.tokenizer.as_mut().unwrap().sha256 = text.into();
     (inspection, manifest)
 }
 
