@@ -66,3 +66,8 @@ pub(crate) fn bytes(n: u64) -> String {
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".into() } else { format!("{:.2}%", 100.0 * part as f64 / whole as f64) }
 }
+
+/// A share of one as a percentage.
+pub(crate) fn share(share: f64) -> String {
+    format!("{:.2}%", 100.0 * share)
+}

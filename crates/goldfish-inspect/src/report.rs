@@ -229,6 +229,8 @@ pub struct Duplicates {
     pub complete: bool,
     /// Least length of a passage, in normalised characters.
     pub least_characters: u64,
+    /// Letters and numbers in common behind which masks should agree: the context of `text-v1`, 50 at least.
+    pub settling: u64,
     /// Pairs of passages that were compared.
     pub pairs: u64,
     /// Of these, pairs with some words that differ.
@@ -263,6 +265,14 @@ pub struct Leak {
     pub leaked: u64,
     /// `leaked / dropped`; 0 where nothing was dropped.
     pub share: f64,
+    /// Of the dropped, tokens whose words have at least [`Duplicates::settling`] letters and numbers in common before
+    /// them. Nearer to the start of a passage, or to a word that differs, the contexts of the copies differ, and so do
+    /// their masks.
+    pub settled_dropped: u64,
+    /// Of these, those that leak.
+    pub settled_leaked: u64,
+    /// `settled_leaked / settled_dropped`; 0 where nothing was dropped.
+    pub settled_share: f64,
 }
 
 /// The leak under a rule.

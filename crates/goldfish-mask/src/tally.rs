@@ -65,6 +65,9 @@ impl Tally {
     pub fn judge(&self, spec: &RuleSpec) -> Vec<Unsound> {
         let mut found = Vec::new();
         let text = self.tokens - self.special;
+        if text > 0 && self.present == 0 {
+            return vec![Unsound::Blank { share: 1.0 }];
+        }
         if text < FEWEST_DECIDED {
             return found;
         }
