@@ -22,6 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
             "goldfish-inspect",
             "goldfish-mask",
             "goldfish-pipeline",
+            "goldfish-report",
             "goldfish-shard",
             "goldfish-tokenize",
         ],

@@ -258,3 +258,23 @@ class TestDuplicates:
     def test_needs_the_text(self, goldfish, output):
         process = goldfish.run("inspect", output.folder, "--duplicates", expect=2)
         assert "--tokenizer" in process.stderr
+
+
+class TestPage:
+    def test_the_page_needs_nothing_else_and_says_what_json_says(self, goldfish, masked, gpt2, tmp_path):
+        page = tmp_path / "page with 'quotes'.html"
+        arguments = ["--tokenizer", gpt2, "--duplicates", "--by", "input", "--html", page]
+        found, stderr = inspected(goldfish, masked.folder, *arguments)
+        assert str(page) in stderr
+        html = page.read_text(encoding="utf-8")
+        for outside in ("http://", "https://", "<script", "src=", "@import", "url("):
+            assert outside not in html
+        assert f"{found['totals']['tokens']:,}" in html
+        assert f"{100 * found['tally']['decided_drop_rate']:.2f}%" in html
+        assert html.count("<svg") == html.count('role="img"') >= 3
+        assert "goldfish inspect" in html and "--duplicates" in html
+        assert [path.name for path in tmp_path.iterdir()] == [page.name]
+
+    def test_a_place_that_cannot_be_written(self, goldfish, masked, tmp_path):
+        process = goldfish.run("inspect", masked.folder, "--html", tmp_path / "absent/page.html", expect=2)
+        assert "--html" in process.stderr and not (tmp_path / "absent").exists()
