@@ -271,7 +271,8 @@ class TestPage:
             assert outside not in html
         assert f"{found['totals']['tokens']:,}" in html
         assert f"{100 * found['tally']['decided_drop_rate']:.2f}%" in html
-        assert html.count("<svg") == html.count('role="img"') >= 3
+        pictures = html.count('role="img"')
+        assert pictures >= 3 and html.count("<svg") == pictures + html.count('aria-hidden="true"')
         assert "goldfish inspect" in html and "--duplicates" in html
         assert [path.name for path in tmp_path.iterdir()] == [page.name]
 
