@@ -71,3 +71,17 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 pub(crate) fn share(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
 }
+
+/// The command line that the program was called with, for a shell.
+pub(crate) fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+    let quoted = |argument: String| {
+        if !argument.is_empty() && argument.chars().all(plain) {
+            return argument;
+        }
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    };
+    let arguments =
+        std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    std::iter::once("goldfish".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}

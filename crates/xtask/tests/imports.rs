@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-tokenize", &[]),
@@ -14,6 +14,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("goldfish-shard", &["goldfish-digest", "goldfish-mask"]),
     ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
+    ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
         &[
@@ -21,6 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
             "goldfish-inspect",
             "goldfish-mask",
             "goldfish-pipeline",
+            "goldfish-report",
             "goldfish-shard",
             "goldfish-tokenize",
         ],

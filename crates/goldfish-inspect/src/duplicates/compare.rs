@@ -252,13 +252,10 @@ fn kind(alignment: &Alignment, a: &Excerpt, b: &Excerpt) -> String {
             }
             let bare = |gap: &str| gap.split_whitespace().collect::<String>();
             let lines = |gap: &str| gap.matches('\n').count();
-            if bare(&x) != bare(&y) {
-                marks = true;
-            } else if lines(&x) != lines(&y) {
-                breaks = true;
-            } else {
-                spaces = true;
-            }
+            let (other_marks, other_lines) = (bare(&x) != bare(&y), lines(&x) != lines(&y));
+            marks |= other_marks;
+            breaks |= other_lines;
+            spaces |= !other_marks && !other_lines;
         }
     }
     let found = [

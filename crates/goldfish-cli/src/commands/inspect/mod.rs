@@ -2,10 +2,13 @@
 
 mod table;
 
-use anyhow::ensure;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_mask::RuleParameters;
 use goldfish_pipeline::ShardText;
+use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::{Manifest, ShardReader};
 use goldfish_tokenize::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,6 +53,9 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
     bar.finish_and_clear();
     let inspection = inspection?;
     let samples = samples(args, &manifest)?;
+    if let Some(path) = &args.html {
+        write_page(path, args, &manifest, &inspection, tokenizer.as_ref())?;
+    }
     if args.json {
         print::json(&summary(&manifest, &inspection, &samples))?;
     } else {
@@ -81,6 +87,35 @@ fn shard_text(
         Err(error) if args.duplicates || by_text => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// Writes the page with plots, whole or not at all.
+fn write_page(
+    path: &Path,
+    args: &InspectArgs,
+    manifest: &Manifest,
+    inspection: &Inspection,
+    tokenizer: Option<&Tokenizer>,
+) -> anyhow::Result<()> {
+    let decode = |id: u32| tokenizer.and_then(|tokenizer| tokenizer.decode(&[id]).ok());
+    let page = inspect_page(&InspectPage {
+        inspection,
+        manifest,
+        folder: &args.folder.display().to_string(),
+        command: &print::command_line(),
+        token_text: tokenizer.is_some().then_some(&decode),
+    })?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".partial");
+    let unfinished = PathBuf::from(unfinished);
+    let written = std::fs::write(&unfinished, page).and_then(|()| std::fs::rename(&unfinished, path));
+    if written.is_err() {
+        // Best effort: the error that led here is the one to report.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written.with_context(|| format!("{} can't be written; choose another --html", path.display()))?;
+    print::note(&format!("wrote {}; open it in a browser", path.display()));
+    Ok(())
 }
 
 /// A bar on standard error; hidden where that is no terminal.
