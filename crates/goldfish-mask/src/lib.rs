@@ -52,7 +52,7 @@ pub use rule::{MaskRule, Span};
 pub use rules::table::{TABLE_LEN, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{Head, MAX_CONTEXT, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
-pub use text::UNICODE_VERSION;
+pub use text::{UNICODE_VERSION, normalised_text};
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -9,6 +9,24 @@ pub use classes::UNICODE_VERSION;
 pub(crate) use scan::{Sink, scan};
 pub(crate) use stream::Stream;
 
+/// The normalised stream of a text, whole: letters, digits and their marks after NFKC and case folding, without spaces
+/// and punctuation. Two texts that differ in formatting alone have the same one.
+///
+/// ```
+/// assert_eq!(goldfish_mask::normalised_text("“Gold-FISH”, №\u{a0}7!"), "goldfishno7");
+/// ```
+#[must_use]
+pub fn normalised_text(text: &str) -> String {
+    struct Ignore;
+    impl Sink for Ignore {
+        fn char(&mut self, _: Class, _: usize, _: usize, _: bool, _: &mut Stream) {}
+    }
+    let mut stream = Stream::default();
+    scan(text, &mut stream, &mut Ignore);
+    // Only whole characters are pushed.
+    String::from_utf8_lossy(stream.context(usize::MAX)).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
