@@ -168,8 +168,8 @@ mod tests {
     // Expected values: statsmodels 0.15 proportion_confint.
     #[test]
     fn published_intervals() {
-        close(wilson(10.0, 100.0, 0.95), (0.055_229_137_260_328_5, 0.174_365_661_505_675_4));
-        close(clopper_pearson(10.0, 100.0, 0.95), (0.049_004_691_877_995_9, 0.176_222_595_846_894_5));
+        close(wilson(10.0, 100.0, 0.95), (0.055_229_137_060_675_09, 0.174_365_661_504_913_48));
+        close(clopper_pearson(10.0, 100.0, 0.95), (0.049_004_689_221_485_95, 0.176_222_597_740_022_7));
         assert_eq!(wilson(0.0, 10.0, 0.95).0, 0.0);
         assert_eq!(wilson(10.0, 10.0, 0.95).1, 1.0);
         assert_eq!(wilson(0.0, 0.0, 0.95), (0.0, 1.0));
