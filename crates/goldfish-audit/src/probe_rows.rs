@@ -59,7 +59,7 @@ row! {
         exact_match: bool,
         /// Tokens before the first divergence: the suffix length if there is none.
         match_length: u32,
-        /// Smallest difference of log-probability, up to the first divergence, between the greedy token and the next; near 0 the verdict hangs on rounding.
+        /// Smallest distance in log-probability, up to the first divergence, between the true token and the likeliest other one; near 0 the verdict hangs on rounding.
         margin: Option<f64>,
         /// Share of positions with the true token.
         positional_accuracy: Option<f64>,
