@@ -88,10 +88,11 @@ pub struct Engine<'a> {
     pub decode: Option<&'a Decode<'a>>,
     /// Sequences in one call of the backend. Changes no result of a backend that keeps its contract.
     pub batch: usize,
+    /// Results that are written to disk together: what a killed run can lose. 1024 is usual.
+    pub segment_rows: usize,
 }
 
-/// A segment is written after so many rows, or so long.
-const SEGMENT_ROWS: usize = 1024;
+/// Results are written after this time, however few they are.
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
 
 impl Engine<'_> {
@@ -128,7 +129,7 @@ impl Engine<'_> {
                 done += new.len() as u64;
                 rows.extend(new);
                 proofs.extend(evidence);
-                if rows.len() >= SEGMENT_ROWS || flushed.elapsed() >= SEGMENT_TIME {
+                if rows.len() >= self.segment_rows || flushed.elapsed() >= SEGMENT_TIME {
                     store.append(&rows, &proofs)?;
                     (rows, proofs) = (Vec::new(), Vec::new());
                     flushed = Instant::now();

@@ -400,6 +400,9 @@ fn share_out(sketches: Vec<Sketch<Start>>, total: usize) -> Vec<Start> {
         let step = (size - level).min(left / (sizes.len() - done));
         left -= step * (sizes.len() - done);
         level += step;
+        if level < *size {
+            break;
+        }
     }
     let mut taken = Vec::new();
     for sketch in sketches {
