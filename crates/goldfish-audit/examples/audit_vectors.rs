@@ -6,7 +6,8 @@ use std::io::{BufRead, Write};
 use goldfish_audit::backend::{SamplingScheme, TokenScore, Wants};
 use goldfish_audit::score::{likelihood, membership, overlap, words};
 use goldfish_audit::stat::{
-    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed, rule_of_three, wilson,
+    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed, rule_of_three, t_quantile,
+    wilson,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ enum Question {
     Mean { values: Vec<(u32, f64)>, seed: u64, resamples: usize },
     Token { logits: Vec<f32>, token: u32, temperature: f64, top_k: Option<u32> },
     Zlib { text: String },
+    Student { p: f64, freedom: f64 },
 }
 
 fn overlaps(g: &[u32], s: &[u32]) -> Value {
@@ -92,6 +94,7 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
                 "scheme": score.scheme_log_prob,
             })
         }
+        Question::Student { p, freedom } => json!(t_quantile(p, freedom)),
         Question::Zlib { text } => json!(membership::zlib_bytes(&text)),
     })
 }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Beta, ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use statrs::function::beta::beta_reg;
 
 use super::{Clusters, Rate};
@@ -30,9 +30,29 @@ pub(super) fn normal_cdf(x: f64) -> f64 {
     Normal::standard().cdf(x)
 }
 
-/// Quantile of Student's t; that of the normal distribution for infinitely many degrees of freedom.
-pub(super) fn t_quantile(p: f64, freedom: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, freedom).map_or_else(|_| normal_quantile(p), |t| t.inverse_cdf(p))
+/// Quantile of Student's t distribution, `p` in `(0, 1)`; that of the normal distribution where the degrees of freedom
+/// are not above 0 or infinite.
+#[must_use]
+pub fn t_quantile(p: f64, freedom: f64) -> f64 {
+    let Ok(t) = StudentsT::new(0.0, 1.0, freedom) else { return normal_quantile(p) };
+    let tail = p.min(1.0 - p);
+    let mut high = 1.0;
+    while t.sf(high) > tail && high < 1e300 {
+        high *= 2.0;
+    }
+    let quantile = bisect(0.0, high, |x| t.sf(x) > tail);
+    if p < 0.5 { -quantile } else { quantile }
+}
+
+/// Where `below` turns from true to false between `low` and `high`, to the last digit.
+fn bisect(mut low: f64, mut high: f64, below: impl Fn(f64) -> bool) -> f64 {
+    loop {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            return middle;
+        }
+        if below(middle) { low = middle } else { high = middle }
+    }
 }
 
 /// Wilson's score interval for `positives` of `n`, which need not be whole numbers; `(0, 1)` where `n` is 0.
@@ -57,36 +77,27 @@ pub fn wilson(positives: f64, n: f64, confidence: f64) -> (f64, f64) {
 /// Clopper and Pearson's interval for `positives` of `n`, which need not be whole numbers; `(0, 1)` where `n` is 0.
 ///
 /// Clopper and Pearson, "The use of confidence or fiducial limits" (Biometrika 1934), as quantiles of beta
-/// distributions.
+/// distributions. Good to 7 digits up to 100,000 probes, to 5 up to a billion.
 #[must_use]
 pub fn clopper_pearson(positives: f64, n: f64, confidence: f64) -> (f64, f64) {
     let tail = (1.0 - confidence) / 2.0;
     let misses = n - positives;
-    let lower = if positives <= 0.0 { 0.0 } else { beta_quantile(positives, misses + 1.0, tail) };
-    let upper = if misses <= 0.0 { 1.0 } else { beta_quantile(positives + 1.0, misses, 1.0 - tail) };
-    (lower, upper)
+    // For no positives or no misses the quantiles are powers.
+    let none = |n: f64| if n > 0.0 { -(tail.ln() / n).exp_m1() } else { 1.0 };
+    match (positives <= 0.0, misses <= 0.0) {
+        (true, _) => (0.0, none(n)),
+        (_, true) => (1.0 - none(n), 1.0),
+        _ => {
+            let lower = beta_quantile(positives, misses + 1.0, tail);
+            (lower, beta_quantile(positives + 1.0, misses, 1.0 - tail))
+        }
+    }
 }
 
-/// Quantile of the beta distribution: the library's, brought to the last digits by bisection of its distribution
-/// function, because the quantile alone stops at an absolute error that small rates would notice.
-pub(super) fn beta_quantile(a: f64, b: f64, p: f64) -> f64 {
-    let start = Beta::new(a, b).map_or(a / (a + b), |beta| beta.inverse_cdf(p));
-    let below = |x: f64| beta_reg(a, b, x) < p;
-    let (mut low, mut high) = (start * (1.0 - 1e-6), (start * (1.0 + 1e-6)).min(1.0));
-    if !(low.is_finite() && below(low)) {
-        low = 0.0;
-    }
-    if !high.is_finite() || below(high) {
-        high = 1.0;
-    }
-    for _ in 0..200 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if below(middle) { low = middle } else { high = middle }
-    }
-    low + (high - low) / 2.0
+/// Quantile of the beta distribution by bisection of its distribution function: the library's own quantiles (Newton steps)
+/// don't end for some parameters.
+fn beta_quantile(a: f64, b: f64, p: f64) -> f64 {
+    bisect(0.0, 1.0, |x| beta_reg(a, b, x) < p)
 }
 
 /// The rate that 0 positives of `n` rule out with this confidence: `1 - (1 - confidence)^(1/n)`, about `3 / n` at 0.95;

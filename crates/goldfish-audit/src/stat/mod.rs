@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 pub use bootstrap::{Bootstrap, Range};
 pub use compare::{McNemar, excess_rate, mcnemar};
-pub use interval::{Effective, RateMethod, clopper_pearson, rate, rule_of_three, wilson};
+pub use interval::{Effective, RateMethod, clopper_pearson, rate, rule_of_three, t_quantile, wilson};
 pub use plan::{PlanRequest, probes_needed};
 pub use roc::auc;
 use schemars::JsonSchema;
