@@ -11,6 +11,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
+use goldfish_columnar::{
+    ColumnarError, FILE_MAGIC, MAX_BATCH_BYTES, check_ipc, check_parquet, expanded_bytes,
+};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -21,9 +24,6 @@ use crate::source::{Chunk, ChunkKind, Source};
 use crate::{Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions};
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
-
-/// First bytes of the Arrow IPC file format.
-const ARROW_FILE_MAGIC: &[u8] = b"ARROW1";
 
 /// Last bytes of a complete Arrow IPC stream.
 const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
@@ -46,10 +46,12 @@ impl ColumnarSource {
         let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
         let digest = HashingFile::open(&input.path)?;
         let (file, _) = open_regular(&input.path)?;
+        let pages = file.try_clone().map_err(CorpusError::io(&input.path, "opening"))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fault(&e))?;
         let columns = Columns::find(&input.path, builder.schema(), options)?;
         let projection = ProjectionMask::roots(builder.parquet_schema(), columns.projection.iter().copied());
-        let rows = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0)).sum::<i64>();
+        let rows = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0));
+        let rows = rows.fold(0, i64::saturating_add);
         let bytes: i64 = builder
             .metadata()
             .row_groups()
@@ -61,7 +63,11 @@ impl ColumnarSource {
             })
             .map(|column| column.uncompressed_size().max(0))
             .fold(0, i64::saturating_add);
-        let batch_size = CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1);
+        let wanted = |root: &str| columns.names.iter().any(|name| name == root);
+        let claim = check_parquet(&pages, builder.metadata(), wanted).map_err(|e| claimed(input, e))?;
+        // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
+        let most = i64::try_from(MAX_BATCH_BYTES / 4 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
+        let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
         let reader = builder
             .with_projection(projection)
             .with_batch_size(batch_size.clamp(1, 1 << 16) as usize)
@@ -78,9 +84,9 @@ impl ColumnarSource {
         let (mut file, _) = open_regular(path)?;
         let mut magic = Vec::new();
         (&mut file).take(6).read_to_end(&mut magic).map_err(CorpusError::io(path, "reading"))?;
-        file.rewind().map_err(CorpusError::io(path, "reading"))?;
+        check_ipc(&mut file).map_err(|e| claimed(input, e))?;
         // The readers are opened twice: the schema is needed before the projection is known.
-        if magic == ARROW_FILE_MAGIC {
+        if magic == FILE_MAGIC {
             let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
             let columns = Columns::find(path, &schema, options)?;
             file.rewind().map_err(CorpusError::io(path, "reading"))?;
@@ -112,6 +118,14 @@ impl ColumnarSource {
             return CorpusError::Options { path: self.input.path.clone(), reason };
         }
         CorpusError::malformed(&self.input.path, self.input.format, reason)
+    }
+}
+
+/// A file that claims too much.
+fn claimed(input: &Input, error: ColumnarError) -> CorpusError {
+    match error {
+        ColumnarError::Io(source) => CorpusError::io(&input.path, "reading")(source),
+        claim => CorpusError::malformed(&input.path, input.format, claim),
     }
 }
 
@@ -237,6 +251,7 @@ impl Columns {
 
     /// Brings the wanted columns of a batch into one shape each.
     fn prepare(&self, batch: &RecordBatch) -> Result<Prepared, ArrowError> {
+        self.check_room(batch)?;
         let content = batch.column(self.content);
         let content = if self.is_text {
             RowContent::Text(cast(content, &DataType::LargeUtf8)?.as_string().clone())
@@ -248,6 +263,22 @@ impl Columns {
         let carried =
             carried.map(|(&i, field)| to_plain(batch.column(i), field)).collect::<Result<_, _>>()?;
         Ok(Prepared { rows: batch.num_rows(), content, doc_ids, carried })
+    }
+}
+
+impl Columns {
+    /// Refuses a batch whose columns don't fit the memory once each row has its own value.
+    fn check_room(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        for &index in self.carry.iter().chain([&self.content]).chain(&self.id) {
+            let bytes = expanded_bytes(batch.column(index))?;
+            if bytes > MAX_BATCH_BYTES {
+                return Err(ArrowError::InvalidArgumentError(format!(
+                    "column {:?} has {bytes} bytes in one batch, more than {MAX_BATCH_BYTES}; write smaller batches",
+                    batch.schema().field(index).name()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use crate::{cargo, generate, python, root, run, target};
+use crate::{cargo, deny, fuzz, generate, python, root, run, target};
 
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
         run(cargo().args(["fmt", "--all", "--check"]))?;
         run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     }
+    deny::check()?;
     run(cargo().args(["test", "--workspace"]))?;
     generate::run(true)?;
 
@@ -19,5 +20,6 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))
-        .env("GOLDFISH_ROOT", root()))
+        .env("GOLDFISH_ROOT", root()))?;
+    fuzz::fuzz(&[], fuzz::Effort::Smoke)
 }

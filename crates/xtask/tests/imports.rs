@@ -6,16 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
+    ("goldfish-columnar", &[]),
     ("goldfish-tokenize", &[]),
-    ("goldfish-corpus", &["goldfish-digest"]),
-    ("goldfish-shard", &["goldfish-digest", "goldfish-mask"]),
+    ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest"]),
+    ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask"]),
     ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
     (
         "goldfish",
-        &["goldfish-corpus", "goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"],
+        &[
+            "goldfish-columnar",
+            "goldfish-corpus",
+            "goldfish-mask",
+            "goldfish-pipeline",
+            "goldfish-shard",
+            "goldfish-tokenize",
+        ],
     ),
     ("xtask", &["goldfish-corpus", "goldfish-mask", "goldfish-shard"]),
 ];
