@@ -47,6 +47,20 @@ pub enum ColumnarError {
         /// Size of the file, in bytes.
         size: u64,
     },
+    /// A dictionary of a Parquet file announces more values than its bytes hold.
+    #[error(
+        "the dictionary of column {column:?} in row group {group} announces {values} values in {bytes} bytes: it is damaged"
+    )]
+    Dictionary {
+        /// The column.
+        column: String,
+        /// The row group, from 0.
+        group: usize,
+        /// Values announced.
+        values: u64,
+        /// Size of the dictionary, in bytes.
+        bytes: u64,
+    },
 }
 
 thread_local! {

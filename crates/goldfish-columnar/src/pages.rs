@@ -19,7 +19,7 @@ pub const MAX_LEVELS_A_BYTE: u64 = 64;
 /// What the pages of the columns to be read say about themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PagesClaim {
-    /// Bytes of the largest dictionary of byte arrays, each of whose values may stand in every row.
+    /// Bytes of the largest dictionary, any of whose values may stand in every row.
     pub largest_dictionary: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct PagesClaim {
 /// # Errors
 ///
 /// If the pages of a row group's column announce more than [`MAX_LEVELS`] values and [`MAX_LEVELS_A_BYTE`] more for each
-/// byte of the file.
+/// byte of the file, or a dictionary more values than fit its bytes.
 pub fn check_parquet(
     file: &File,
     metadata: &ParquetMetaData,
@@ -48,43 +48,68 @@ pub fn check_parquet(
             if !root.is_some_and(|root| wanted(root)) {
                 continue;
             }
+            let column = || chunk.column_path().string();
             // An error is the reader's to report, with the place where it is met.
-            let levels = walk(&file, chunk, rows, most, &mut claim).unwrap_or(0);
-            if levels > most {
-                let column = chunk.column_path().string();
-                return Err(ColumnarError::Levels { column, group, levels, size });
+            match walk(&file, chunk, rows, most, &mut claim).unwrap_or(Walk::Sound) {
+                Walk::Sound => {}
+                Walk::Levels(levels) => {
+                    return Err(ColumnarError::Levels { column: column(), group, levels, size });
+                }
+                Walk::Dictionary { values, bytes } => {
+                    return Err(ColumnarError::Dictionary { column: column(), group, values, bytes });
+                }
             }
         }
     }
     Ok(claim)
 }
 
-/// Values that the pages of a column announce, counted until they are more than `most`.
+/// How a walk over the pages of a column ended.
+enum Walk {
+    Sound,
+    /// So many values are announced.
+    Levels(u64),
+    /// So many values are announced for a dictionary of so many bytes.
+    Dictionary {
+        values: u64,
+        bytes: u64,
+    },
+}
+
 fn walk(
     file: &Arc<File>,
     chunk: &ColumnChunkMetaData,
     rows: usize,
     most: u64,
     claim: &mut PagesClaim,
-) -> parquet::errors::Result<u64> {
+) -> parquet::errors::Result<Walk> {
+    // Bytes of a value, at least: strings have their lengths before them.
+    let width = match chunk.column_type() {
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => 12,
+        Type::FIXED_LEN_BYTE_ARRAY => u64::try_from(chunk.column_descr().type_length()).unwrap_or(1).max(1),
+    };
     let mut pages = SerializedPageReader::new(file.clone(), chunk, rows, None)?;
-    let of_bytes = matches!(chunk.column_type(), Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY);
     let mut levels = 0u64;
     while let Some(page) = pages.peek_next_page()? {
-        if page.is_dict && of_bytes {
-            if let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page()? {
-                claim.largest_dictionary = claim.largest_dictionary.max(buf.len() as u64);
+        if page.is_dict {
+            if let Some(Page::DictionaryPage { buf, num_values, .. }) = pages.get_next_page()? {
+                let (values, bytes) = (u64::from(num_values), buf.len() as u64);
+                if values > bytes / width {
+                    return Ok(Walk::Dictionary { values, bytes });
+                }
+                claim.largest_dictionary = claim.largest_dictionary.max(bytes);
             }
             continue;
         }
-        if !page.is_dict {
-            let values = page.num_levels.or(page.num_rows).unwrap_or(0);
-            levels = levels.saturating_add(values as u64);
-        }
+        let values = page.num_levels.or(page.num_rows).unwrap_or(0);
+        levels = levels.saturating_add(values as u64);
         if levels > most {
-            break;
+            return Ok(Walk::Levels(levels));
         }
         pages.skip_next_page()?;
     }
-    Ok(levels)
+    Ok(Walk::Sound)
 }
