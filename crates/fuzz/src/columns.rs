@@ -23,20 +23,18 @@ fn options(choice: usize) -> ReadOptions {
     options
 }
 
-/// Reads the same file with each choice of columns; every row of a file that can be read is accounted for.
-fn all_choices(path: PathBuf, format: Format, rows: Option<u64>) {
-    for choice in 0..6 {
-        let reading = read(path.clone(), format, &options(choice));
-        reading.assert_gapless();
-        if let (true, Some(rows)) = (reading.whole, rows) {
-            assert_eq!(reading.rows().len() as u64, rows, "rows were lost");
-        }
+/// Reads the columns that the length of the input chooses; every row of a file that can be read is accounted for.
+fn by_length(path: PathBuf, format: Format, length: usize, rows: Option<u64>) {
+    let reading = read(path, format, &options(length % 6));
+    reading.assert_gapless();
+    if let (true, Some(rows)) = (reading.whole, rows) {
+        assert_eq!(reading.rows().len() as u64, rows, "rows were lost");
     }
 }
 
 /// A Parquet file.
 pub fn parquet(data: &[u8]) {
-    all_choices(file("in.parquet", data), Format::Parquet, None);
+    by_length(file("in.parquet", data), Format::Parquet, data.len(), None);
 }
 
 /// An Arrow IPC file or stream.
@@ -57,5 +55,5 @@ pub fn arrow(data: &[u8]) {
         }
         Some(rows)
     });
-    all_choices(path, Format::Arrow, rows.flatten());
+    by_length(path, Format::Arrow, data.len(), rows.flatten());
 }

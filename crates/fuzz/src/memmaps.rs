@@ -59,17 +59,22 @@ fn megatron_naive(index: &[u8], tokens: &[u8]) -> Option<Vec<Vec<u64>>> {
     if marks.first() != Some(&0) || marks.last() != Some(&(n as u64)) || !marks.is_sorted() {
         return None;
     }
-    let mut documents = Vec::new();
+    let (mut documents, mut at) = (Vec::new(), 0);
     for pair in marks.windows(2) {
         let mut document = Vec::new();
         for i in pair[0] as usize..pair[1] as usize {
             let start = usize::try_from(places[i]).ok()?;
+            // What is not read in order is read twice, or not at all.
+            if start != at {
+                return None;
+            }
             let end = start.checked_add(usize::try_from(lengths[i]).ok()?.checked_mul(width)?)?;
             document.extend(numbers(tokens.get(start..end)?, width));
+            at = end;
         }
         documents.push(document);
     }
-    Some(documents)
+    (at == tokens.len()).then_some(documents)
 }
 
 /// An OLMo token file, with its sidecar or cut at an id.

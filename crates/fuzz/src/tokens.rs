@@ -15,6 +15,8 @@ pub fn tokenizer(data: &[u8]) {
     let mut plain = plain.expect("what goldfish loads, the crate loads");
     plain.with_truncation(None).expect("no truncation");
     plain.with_padding(None);
+    // Without BOS and EOS a template has nothing to add, but one without the text would leave it out.
+    plain.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
     let map = guarded(|| ours.text_map()).expect("no panic");
     let (mut text_of_ids, mut spans) = (String::new(), Vec::new());
     for text in TEXTS {

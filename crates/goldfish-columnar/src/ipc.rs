@@ -126,13 +126,13 @@ fn check_message<F: Read + Seek>(file: &mut F, offset: u64, size: u64) -> Result
         let rows = batch.length();
         if !(0..=MAX_BATCH_ROWS).contains(&rows) {
             return claim(format!(
-                "is a batch of {rows} rows, more than {MAX_BATCH_ROWS}; write smaller batches"
+                "is a batch of {rows} rows, more than {MAX_BATCH_ROWS}; it is damaged, or must be written in smaller batches"
             ));
         }
         let bytes = claimed_bytes(file, &batch, body, body_length)?;
         if bytes > MAX_BATCH_BYTES {
             return claim(format!(
-                "is a batch of {bytes} bytes, more than {MAX_BATCH_BYTES}; write smaller batches"
+                "is a batch of {bytes} bytes, more than {MAX_BATCH_BYTES}; it is damaged, or must be written in smaller batches"
             ));
         }
     }

@@ -66,7 +66,7 @@ impl ColumnarSource {
         let wanted = |root: &str| columns.names.iter().any(|name| name == root);
         let claim = check_parquet(&pages, builder.metadata(), wanted).map_err(|e| claimed(input, e))?;
         // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
-        let most = i64::try_from(MAX_BATCH_BYTES / 4 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
+        let most = i64::try_from(MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
         let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
         let reader = builder
             .with_projection(projection)
@@ -219,6 +219,15 @@ struct Columns {
 impl Columns {
     fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
         let find = |name: &str| match schema.index_of(name) {
+            // Which of two columns is meant, nobody can tell.
+            Ok(index) if schema.fields().iter().filter(|field| field.name() == name).count() > 1 => {
+                Err(CorpusError::ColumnType {
+                    path: path.to_owned(),
+                    column: schema.field(index).name().clone(),
+                    found: "there several times".into(),
+                    expected: "one column of this name",
+                })
+            }
             Ok(index) => Ok(index),
             Err(_) => Err(CorpusError::NoColumn {
                 path: path.to_owned(),

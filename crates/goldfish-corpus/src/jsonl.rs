@@ -54,6 +54,11 @@ impl JsonlSource {
     /// file alone, not on how much a single read brings.
     fn fill(&mut self, bytes: &mut Vec<u8>, target: usize) {
         let mut filled = bytes.len();
+        if bytes.try_reserve_exact(target.saturating_sub(filled)).is_err() {
+            let reason = format!("no memory for line {}, of {target} bytes or more; split it", self.line + 1);
+            self.failed = Some(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+            return;
+        }
         bytes.resize(target.max(filled), 0);
         while filled < bytes.len() {
             match self.file.read(&mut bytes[filled..]) {

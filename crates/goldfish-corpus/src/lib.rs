@@ -43,6 +43,6 @@ pub use error::CorpusError;
 pub use file::digest_file;
 pub use goldfish_digest::FileDigest;
 pub use input::{Format, Input, Resolved, resolve};
-pub use npy::{NpyNumber, read_npy};
+pub use npy::{MAX_ARRAY_BYTES, NpyNumber, read_npy};
 pub use options::{Content, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions};
 pub use source::{Chunk, Source, open};

@@ -37,6 +37,8 @@ pub(crate) struct MegatronSource {
     failed: Option<CorpusError>,
     /// Bytes of the `.bin` that documents covered so far.
     covered: u64,
+    /// Where the next sequence must lie: one that lies elsewhere reads tokens twice, and leaves others out.
+    next_place: u64,
 }
 
 /// A document's tokens and where they lie.
@@ -92,6 +94,7 @@ impl MegatronSource {
             pending: None,
             failed: None,
             covered: 0,
+            next_place: 0,
         })
     }
 
@@ -113,6 +116,14 @@ impl MegatronSource {
                     self.input.path.display()
                 )));
             }
+            if start != self.next_place {
+                return Err(self.index.fault(format!(
+                    "a sequence of document {} lies at byte {start}, but the one before it ends at {}; sequences must \
+                     follow each other without gap or overlap",
+                    self.row, self.next_place
+                )));
+            }
+            self.next_place += bytes;
             let total = placed.tokens as u64 + tokens;
             placed.tokens = checked_length(&self.index.path, Format::Megatron, self.row, 0, total)?;
             append(&mut placed.extents, Extent { start, bytes });

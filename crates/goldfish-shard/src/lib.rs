@@ -19,8 +19,8 @@ mod writer;
 pub use error::ShardError;
 pub use folder::{PreparedFolder, prepare_folder};
 pub use manifest::{
-    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, Manifest, OutputEntry, REJECTS_NAME,
-    RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
+    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
+    REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};

@@ -60,7 +60,7 @@ impl ShardReader {
                     ParquetRecordBatchReaderBuilder::try_new(file).map_err(ShardError::parquet(path))?;
                 let claim = check_parquet(&pages, builder.metadata(), |_| true)
                     .map_err(|error| claimed(path, error))?;
-                let most = MAX_BATCH_BYTES / 4 / claim.largest_dictionary.max(1);
+                let most = MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1);
                 let rows = usize::try_from(most).unwrap_or(usize::MAX).clamp(1, PARQUET_ROWS);
                 let schema = builder.schema().clone();
                 let reader = builder.with_batch_size(rows).build().map_err(ShardError::parquet(path))?;

@@ -162,7 +162,7 @@ fn report(
         };
         lines.push(format!(
             "\n{FAINT}{}: {} dropped of {}{shown}:{FAINT:#}\n{}",
-            sample.doc_id,
+            print::harmless(&sample.doc_id),
             count(sample.dropped as u64),
             plural(sample.tokens as u64, "token"),
             passage::render(&sample.input_ids, &sample.loss_mask, tokenizer).trim_end_matches('\n'),

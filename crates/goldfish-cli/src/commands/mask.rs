@@ -301,7 +301,7 @@ fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outco
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(format!(
             "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            passage.doc_id,
+            print::harmless(&passage.doc_id),
             passage.ids.len(),
             passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
         ));
