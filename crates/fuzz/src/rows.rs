@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use goldfish_corpus::{Content, Format, ReadOptions};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::harness::{Document, Reading, file, read};
@@ -62,15 +63,19 @@ fn check_lines(data: &[u8], reading: &Reading, options: &ReadOptions, is_text: b
     for (row, id, document) in &reading.documents {
         let line = lines[*row as usize];
         assert!(!blank(&line));
-        let value: Value = serde_json::from_slice(line).expect("what became a document is JSON");
-        let same = match document {
-            Document::Text(text) => value["text"].as_str() == Some(text),
-            Document::Ids(ids) => {
-                let expected = value["input_ids"].as_array().expect("a list");
-                expected.iter().map(Value::as_i64).eq(ids.iter().map(|&id| Some(i64::from(id))))
-            }
-        };
-        assert!(same, "row {row} differs from its JSON value");
+        serde_json::from_slice::<IgnoredAny>(line).expect("what became a document is JSON");
+        // Half a surrogate pair and numbers that no double holds are JSON, but no `Value`: what nobody reads may
+        // hold them.
+        if let Ok(value) = serde_json::from_slice::<Value>(line) {
+            let same = match document {
+                Document::Text(text) => value["text"].as_str() == Some(text),
+                Document::Ids(ids) => {
+                    let expected = value["input_ids"].as_array().expect("a list");
+                    expected.iter().map(Value::as_i64).eq(ids.iter().map(|&id| Some(i64::from(id))))
+                }
+            };
+            assert!(same, "row {row} differs from its JSON value");
+        }
         if options.id_column.is_none() {
             assert_eq!(*id, format!("in:{row}"));
         }

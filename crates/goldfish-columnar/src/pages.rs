@@ -43,22 +43,27 @@ pub fn check_parquet(
     let mut claim = PagesClaim::default();
     for (group, chunks) in metadata.row_groups().iter().enumerate() {
         let rows = usize::try_from(chunks.num_rows()).unwrap_or(0);
+        let mut broken = false;
         for chunk in chunks.columns() {
             let root = chunk.column_path().parts().first();
             if !root.is_some_and(|root| wanted(root)) {
                 continue;
             }
             let column = || chunk.column_path().string();
-            // An error is the reader's to report, with the place where it is met.
-            match walk(&file, chunk, rows, most, &mut claim).unwrap_or(Walk::Sound) {
-                Walk::Sound => {}
-                Walk::Levels(levels) => {
+            match walk(&file, chunk, rows, most, &mut claim) {
+                Ok(Walk::Sound) => {}
+                Ok(Walk::Levels(levels)) => {
                     return Err(ColumnarError::Levels { column: column(), group, levels, size });
                 }
-                Walk::Dictionary { values, bytes } => {
+                Ok(Walk::Dictionary { values, bytes }) => {
                     return Err(ColumnarError::Dictionary { column: column(), group, values, bytes });
                 }
+                Err(_) => broken = true,
             }
+        }
+        if broken {
+            // The reader comes no further than this group, and reports what it meets there.
+            break;
         }
     }
     Ok(claim)

@@ -113,7 +113,7 @@ fn claimed(path: &Path, error: ColumnarError) -> ShardError {
 
 fn panicked(path: &Path, panic: &str) -> ShardError {
     let reason = format!(
-        "damaged: its reader panicked: {panic}; mask the corpus again, or restore the file from a copy"
+        "damaged: its reader failed: {panic}; mask the corpus again, or restore the file from a copy"
     );
     ShardError::BadShard { path: path.to_owned(), reason }
 }
