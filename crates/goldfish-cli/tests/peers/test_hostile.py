@@ -182,7 +182,7 @@ def test_unreadable_files(goldfish, tmp_path):
     with tempfile.TemporaryDirectory() as folder:
         program = shutil.copy(goldfish.binary, f"{folder}/goldfish")
         path = shutil.copy(IDS, f"{folder}/a.jsonl")
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o777)
         os.chmod(path, 0)
         command = [program, "mask", path, "--output", f"{folder}/out"]
         user = {"user": 65534} if os.geteuid() == 0 else {}
