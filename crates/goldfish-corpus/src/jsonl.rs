@@ -16,8 +16,7 @@ use crate::file::Decompressed;
 use crate::options::CHUNK_BYTES;
 use crate::source::{Chunk, ChunkKind, Source};
 use crate::{
-    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, MAX_DOCUMENT_BYTES,
-    ReadOptions, Reject,
+    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
 
 pub(crate) struct JsonlSource {
@@ -25,6 +24,8 @@ pub(crate) struct JsonlSource {
     name: Arc<str>,
     file: Decompressed,
     carried: Vec<FieldRef>,
+    /// Longest line, in bytes.
+    longest: usize,
     /// The start of a line whose end was not read yet.
     rest: Vec<u8>,
     at_end: bool,
@@ -42,6 +43,7 @@ impl JsonlSource {
             name: input.name.as_str().into(),
             file: Decompressed::open(&input.path, input.format)?,
             carried: options.carry.iter().map(field).collect(),
+            longest: options.max_bytes(),
             rest: Vec::new(),
             at_end: false,
             failed: None,
@@ -101,9 +103,10 @@ impl Source for JsonlSource {
                 break searched + newline + 1;
             } else if let Some(error) = self.failed.take() {
                 return Err(error);
-            } else if bytes.len() > MAX_DOCUMENT_BYTES {
+            } else if bytes.len() > self.longest {
+                let (line, longest) = (self.line + 1, self.longest);
                 let reason =
-                    format!("line {} is longer than {MAX_DOCUMENT_BYTES} bytes; split it", self.line + 1);
+                    format!("line {line} is longer than {longest} bytes; split it, or give --max-document");
                 return Err(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
             }
             searched = bytes.len();
@@ -189,6 +192,11 @@ impl<'a> BatchBuilder<'a> {
 
     /// Appends one line's document, or says what is wrong with it and appends nothing.
     fn add(&mut self, row: u64, line: &[u8]) -> Result<(), String> {
+        let longest = self.options.max_bytes();
+        if line.len() > longest {
+            let bytes = line.len();
+            return Err(format!("{bytes} bytes, more than {longest}; split it, or give --max-document"));
+        }
         let text = std::str::from_utf8(line)
             .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
         let first_id = self.ids.len();

@@ -44,5 +44,7 @@ pub use file::digest_file;
 pub use goldfish_digest::FileDigest;
 pub use input::{Format, Input, Resolved, resolve};
 pub use npy::{MAX_ARRAY_BYTES, NpyNumber, read_npy};
-pub use options::{Content, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions};
+pub use options::{
+    Content, DEFAULT_MAX_DOCUMENT, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions,
+};
 pub use source::{Chunk, Source, open};

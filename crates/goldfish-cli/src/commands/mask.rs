@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve};
+use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, UniformTable, Unit, Window};
 use goldfish_pipeline::{MaskJob, Outcome, Progress, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Manifest, WriterOptions};
@@ -101,6 +101,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
+    read.max_document = usize::try_from(args.max_document).unwrap_or(usize::MAX).min(MAX_DOCUMENT_BYTES);
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;

@@ -233,13 +233,55 @@ def test_archives_that_unpack_to_much_take_little(goldfish, tmp_path):
     assert manifest["totals"]["documents_out"] == 5200
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl"])
-def test_a_line_without_an_end_takes_memory_in_proportion(goldfish, name, tmp_path):
-    plain = b'{"text": "' + b"a" * (48 << 20)
-    packed = {".gz": lambda: gzip.compress(plain, 1), ".zst": lambda: zstandard.compress(plain)}
-    (tmp_path / name).write_bytes(packed.get("." + name.split(".")[-1], lambda: plain)())
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl", "a.txt.gz"])
+def test_a_line_without_an_end_is_given_up(goldfish, name, tmp_path):
+    """A line of 2 GB: no more of it is read than a document may have."""
+    head, piece = b'{"text": "', b"a" * (1 << 20)
+    openers = {
+        "gz": lambda path: gzip.open(path, "wb", compresslevel=1),
+        "zst": lambda path: zstandard.open(path, "wb"),
+        "jsonl": lambda path: open(path, "wb"),
+    }
+    with openers[name.split(".")[-1]](tmp_path / name) as file:
+        file.write(head)
+        # What is not packed need not be longer than the limit to pass it.
+        for _ in range(200 if name == "a.jsonl" else 2000):
+            file.write(piece)
     arguments = ["--tokenizer", GPT2, "--output", tmp_path / "out"]
-    refused(goldfish, [name, "line 1"], "mask", tmp_path / name, *arguments, peak=PEAK_MIB + 4 * 48)
+    words = [name, "longer than 67108864 bytes", "--max-document"]
+    process = refused(goldfish, words, "mask", tmp_path / name, *arguments, peak=PEAK_MIB + 3 * 64)
+    assert "line 1" in process.stderr or name == "a.txt.gz"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "txt", "parquet", "ids.jsonl", "ids.parquet", "npy"])
+def test_documents_over_the_limit_are_rejected_alone(goldfish, form, tmp_path):
+    """Where the format tells where the next document starts, the others come through."""
+    path, arguments = tmp_path / f"a.{form}", []
+    if form.startswith("ids"):
+        rows = [[1] * 100, [1] * 300, [1] * 100]
+        path = tmp_path / f"a.{form.split('.')[1]}"
+        if form == "ids.jsonl":
+            path.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
+        else:
+            pq.write_table(pa.table({"input_ids": pa.array(rows, pa.list_(pa.int32()))}), path)
+    elif form == "npy":
+        path.write_bytes(np.array([1] * 99 + [0] + [1] * 299 + [0] + [1] * 99 + [0], "<u2").tobytes())
+        arguments = ["--eos-id", "0"]
+    else:
+        texts = ["a " * 100, "a " * 500, "b " * 100]
+        arguments = ["--tokenizer", GPT2]
+        if form == "jsonl":
+            path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        elif form == "txt":
+            path.write_text(texts[1])
+        else:
+            pq.write_table(pa.table({"text": texts}), path)
+    command = ["mask", path, *arguments, "--max-document", "800", "--output", tmp_path / "out"]
+    refused(goldfish, ["--max-document"], *command)
+    goldfish.measured(*command, "--on-error", "skip", expect=1)
+    totals = json.loads((tmp_path / "out/manifest.json").read_text())["totals"]
+    kept = 0 if form == "txt" else 2
+    assert (totals["documents_out"], totals["documents_rejected"]) == (kept, 1)
 
 
 def sparse(path, size):
