@@ -194,21 +194,59 @@ pub(crate) struct MaskArgs {
     pub(crate) json: bool,
 }
 
-/// Show what a folder of shards holds: how it was made, its drop rates, and its first documents with the
-/// dropped tokens marked.
+/// Show what a folder of shards holds: how it was made, its drop rates, the gaps between drops, and its first
+/// documents with the dropped tokens marked.
+///
+/// Does the rule do its work on this corpus?
+///   goldfish inspect masked/ --tokenizer tokenizer.json --by source --html masked.html
+///
+/// What would a model still learn from copies that differ?
+///   goldfish inspect masked/ --tokenizer tokenizer.json --duplicates
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct InspectArgs {
     /// Output folder of `goldfish mask`.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 
-    /// tokenizer.json, to show text instead of token ids.
+    /// The tokenizer.json that the shards were made with: to show text instead of token ids, to tell why tokens were
+    /// kept where the rule is text, and to find duplicates.
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// How many documents to show.
+    /// Count by the values of this column of the shards, or by the `input` that documents came from.
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) by: Option<String>,
+
+    /// Find passages that recur, word for word or nearly, however they are formatted, and measure the leak: of the
+    /// tokens dropped in one copy, the share that another copy trains on. Needs --tokenizer.
+    #[arg(long)]
+    pub(crate) duplicates: bool,
+
+    /// Least length of a passage, in letters and digits.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1000), requires = "duplicates")]
+    pub(crate) passage: u32,
+
+    /// Most pairs of passages to compare.
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "duplicates")]
+    pub(crate) pairs: u32,
+
+    /// Look closely (why tokens were kept, degenerate windows, duplicates) at documents with about so many tokens,
+    /// chosen by a hash of their ids. Drop rates and gaps are counted over all documents.
+    #[arg(long, default_value_t = 100_000_000, value_name = "TOKENS")]
+    pub(crate) sample: u64,
+
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+
+    /// How many documents to show, and pairs of passages.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) documents: usize,
+
+    /// Also write one page with plots, which needs nothing but a browser.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 
     /// Print one JSON object instead of tables.
     #[arg(long)]

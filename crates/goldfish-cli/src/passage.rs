@@ -6,6 +6,18 @@ use anstyle::{AnsiColor, Style};
 use goldfish_tokenize::Tokenizer;
 
 const DROPPED: Style = AnsiColor::Red.on_default().underline();
+const LEAKED: Style = AnsiColor::Yellow.on_default().bold().underline();
+
+/// What became of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// It is in the loss.
+    Kept,
+    /// It is dropped: `[`so`]`.
+    Dropped,
+    /// It is dropped, and another copy trains on it: `{`so`}`.
+    Leaked,
+}
 
 /// Width of the shown text, in characters.
 const WIDTH: usize = 92;
@@ -14,13 +26,13 @@ const WIDTH: usize = 92;
 pub(crate) fn render(ids: &[u32], mask: &[u8], tokenizer: Option<&Tokenizer>) -> String {
     let mut words = Vec::new();
     for run in runs(mask) {
-        let dropped = mask[run.start] == 0;
+        let mark = if mask[run.start] == 0 { Marked::Dropped } else { Marked::Kept };
         let text = match tokenizer {
             Some(tokenizer) => tokenizer.decode(&ids[run.clone()]).unwrap_or_default(),
             None => ids[run.clone()].iter().map(|id| format!("{id} ")).collect(),
         };
         let text = printable(&text);
-        words.push((dropped, text));
+        words.push((mark, text));
     }
     wrap(&words)
 }
@@ -38,7 +50,7 @@ fn runs(mask: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Line breaks become visible, other control characters and direction marks harmless.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' => '⏎',
@@ -55,15 +67,19 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Breaks the text into indented lines.
-fn wrap(words: &[(bool, String)]) -> String {
+pub(crate) fn wrap(words: &[(Marked, String)]) -> String {
     let mut lines = String::from("  ");
     let mut column = 0;
-    for (dropped, text) in words {
-        // A dropped token keeps its leading space outside of the brackets, where it can be broken at.
-        let (lead, body) = if *dropped {
-            text.split_at(text.len() - text.trim_start_matches(' ').len())
-        } else {
-            ("", text.as_str())
+    for (mark, text) in words {
+        // A marked token keeps its leading space outside of the brackets, where it can be broken at.
+        let (style, open, close) = match mark {
+            Marked::Kept => (Style::new(), None, None),
+            Marked::Dropped => (DROPPED, Some('['), Some(']')),
+            Marked::Leaked => (LEAKED, Some('{'), Some('}')),
+        };
+        let (lead, body) = match mark {
+            Marked::Kept => ("", text.as_str()),
+            _ => text.split_at(text.len() - text.trim_start_matches(' ').len()),
         };
         let mut emit = |c: char, lines: &mut String| {
             if column >= WIDTH && c == ' ' {
@@ -75,16 +91,10 @@ fn wrap(words: &[(bool, String)]) -> String {
             }
         };
         lead.chars().for_each(|c| emit(c, &mut lines));
-        if *dropped {
-            // Writing into a string can't fail.
-            let _ = write!(lines, "{DROPPED}");
-            emit('[', &mut lines);
-        }
-        body.chars().for_each(|c| emit(c, &mut lines));
-        if *dropped {
-            emit(']', &mut lines);
-            let _ = write!(lines, "{DROPPED:#}");
-        }
+        // Writing into a string can't fail.
+        let _ = write!(lines, "{style}");
+        open.into_iter().chain(body.chars()).chain(close).for_each(|c| emit(c, &mut lines));
+        let _ = write!(lines, "{style:#}");
     }
     lines.push('\n');
     lines

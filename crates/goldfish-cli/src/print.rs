@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Writes to standard output; colours only where it is a terminal. A reader that closed the pipe is no error.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
@@ -26,6 +27,11 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 pub(crate) fn note(text: &str) {
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Writes a warning to standard error.
+pub(crate) fn warn(text: &str) {
+    note(&format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
 /// Writes an error with its causes.
@@ -64,4 +70,23 @@ pub(crate) fn bytes(n: u64) -> String {
 /// A share as a percentage.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".into() } else { format!("{:.2}%", 100.0 * part as f64 / whole as f64) }
+}
+
+/// A share of one as a percentage.
+pub(crate) fn share(share: f64) -> String {
+    format!("{:.2}%", 100.0 * share)
+}
+
+/// The command line that the program was called with, for a shell.
+pub(crate) fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+    let quoted = |argument: String| {
+        if !argument.is_empty() && argument.chars().all(plain) {
+            return argument;
+        }
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    };
+    let arguments =
+        std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    std::iter::once("goldfish".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }

@@ -39,20 +39,24 @@
 //! over packed sequences that cross document boundaries, as the reference implementation does.
 
 mod error;
+mod keys;
 mod masker;
 mod rule;
 mod rules;
 mod sequence;
 mod spec;
+mod tally;
 mod text;
 
 pub use error::MaskError;
+pub use keys::WindowKeys;
 pub use masker::{Masker, document_key};
 pub use rule::{MaskRule, Span};
 pub use rules::table::{TABLE_LEN, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
-pub use spec::{Head, MAX_CONTEXT, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
-pub use text::UNICODE_VERSION;
+pub use spec::{Head, MAX_CONTEXT, Reach, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
+pub use tally::{Tallier, Tally, Unsound};
+pub use text::{Normalized, UNICODE_VERSION};
 
 #[cfg(target_endian = "big")]
 compile_error!(

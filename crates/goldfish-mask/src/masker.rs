@@ -24,6 +24,12 @@ impl Masker {
         Self { rule, exempt: IdSet::new(exempt) }
     }
 
+    /// Whether this id is never dropped.
+    #[must_use]
+    pub fn exempts(&self, id: u32) -> bool {
+        self.exempt.contains(id)
+    }
+
     /// See [`MaskRule::lookback`].
     #[must_use]
     pub fn lookback(&self) -> usize {

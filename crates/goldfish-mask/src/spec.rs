@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{
-    coefficient::CoefficientSum, hash::Hash, product, random::Random, stride::Static, text::Text,
+    coefficient::CoefficientSum, hash::Hash, product, random::Random, reach::BehindHead, stride::Static,
+    text::Text,
 };
 use crate::{MaskError, MaskRule, UniformTable};
 
@@ -58,6 +59,16 @@ pub enum Scope {
         /// Targets in one block, in tokens.
         length: u32,
     },
+}
+
+/// Which tokens a rule could have dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those that the rule decides about: not the kept head of a unit, and for `text-v1` no token without
+    /// normalised characters.
+    Decided,
+    /// The head too: for `text-v1` every token with a normalised character, for the other rules every token.
+    Present,
 }
 
 /// Where the table of uniform numbers behind a rule comes from.
@@ -188,20 +199,8 @@ impl RuleSpec {
     ///
     /// If a parameter is out of its range, the version is unknown, or `table` is not the one described.
     pub fn build(&self, table: Option<&UniformTable>) -> Result<Box<dyn MaskRule>, MaskError> {
-        if self.version != RULE_VERSION {
-            return Err(MaskError::Version { version: self.version, known: RULE_VERSION });
-        }
+        let context = self.check()?;
         let k = self.k();
-        if k < 2 {
-            return Err(MaskError::K { k });
-        }
-        let context = match self.context() {
-            Some(context) if !(1..=MAX_CONTEXT).contains(&context) => {
-                return Err(MaskError::Context { context });
-            }
-            Some(context) => context as usize,
-            None => 0,
-        };
         Ok(match &self.parameters {
             RuleParameters::Static { start, .. } => Box::new(Static::new(k, *start)),
             RuleParameters::Random { seed, .. } => Box::new(Random::new(k, *seed)),
@@ -222,6 +221,52 @@ impl RuleSpec {
                 Box::new(CoefficientSum::new(coefficients, resolve(source, table)?.dropped(k)))
             }
         })
+    }
+
+    /// Builds a rule that drops each token within this one's reach, to count them: of the tokens that it drops
+    /// with [`Reach::Decided`], the rule itself should drop one in `k`.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter is out of its range, or the version is unknown.
+    pub fn build_reach(&self, reach: Reach) -> Result<Box<dyn MaskRule>, MaskError> {
+        let context = self.check()?;
+        let head = match (&self.parameters, reach) {
+            (RuleParameters::Text { unit, head, seed, .. }, _) => {
+                let text = Text::new(self.k(), context, *unit, *head, *seed);
+                return Ok(Box::new(if reach == Reach::Decided { text.decided() } else { text.present() }));
+            }
+            (_, Reach::Present) | (RuleParameters::Random { .. }, _) => 0,
+            (RuleParameters::Static { start, .. }, _) => *start,
+            (RuleParameters::Hash { window, head, .. }, _) => match (window, head) {
+                (Window::Preceding, Head::Keep) => context as u64,
+                (Window::Inclusive, Head::Keep) => context as u64 - 1,
+                (Window::Inclusive, Head::Short) if context == 1 => 0,
+                (_, Head::Short) => 1,
+            },
+            (
+                RuleParameters::HashTable { .. }
+                | RuleParameters::HashAvalanche { .. }
+                | RuleParameters::CoefficientSum { .. },
+                _,
+            ) => context as u64 - 1,
+        };
+        Ok(Box::new(BehindHead::new(head)))
+    }
+
+    /// Checks version, `k` and context; gives the context, 0 where there is none.
+    fn check(&self) -> Result<usize, MaskError> {
+        if self.version != RULE_VERSION {
+            return Err(MaskError::Version { version: self.version, known: RULE_VERSION });
+        }
+        let k = self.k();
+        if k < 2 {
+            return Err(MaskError::K { k });
+        }
+        match self.context() {
+            Some(context) if !(1..=MAX_CONTEXT).contains(&context) => Err(MaskError::Context { context }),
+            context => Ok(context.unwrap_or(0) as usize),
+        }
     }
 
     /// The rule's name, as in a manifest.

@@ -19,3 +19,4 @@ pub use error::PipelineError;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
+pub use text::ShardText;

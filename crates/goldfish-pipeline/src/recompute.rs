@@ -2,10 +2,10 @@ use std::path::Path;
 
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Span, UniformTable, document_key};
 use goldfish_shard::{Fault, MANIFEST_NAME, Manifest, ShardBatch, verify};
-use goldfish_tokenize::{TextMap, Tokenizer};
+use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
-use crate::text::{Scratch, decide_ids, silent_ids};
+use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
 /// manifest's rule. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
@@ -22,8 +22,8 @@ pub fn recompute(
 ) -> Result<(Manifest, Vec<Fault>), PipelineError> {
     let manifest = Manifest::read(folder)?;
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
-    let text = if masker.needs_text() { Some(text_side(&manifest, tokenizer)?) } else { None };
-    let mut scratch = Scratch::default();
+    let shard_text = if masker.needs_text() { Some(shard_text(&manifest, tokenizer)?) } else { None };
+    let (mut text, mut spans) = (String::new(), Vec::new());
     let mut sequences = match manifest.scope {
         Scope::Document => None,
         Scope::Sequence { length } => Some(SequenceMasker::new(&masker, length, SequenceState::default())?),
@@ -47,12 +47,13 @@ pub fn recompute(
         let ids: &[u32] = bytemuck::cast_slice(stored);
         expected.clear();
         expected.resize(ids.len(), 0);
-        match (&mut sequences, &text) {
+        match (&mut sequences, &shard_text) {
             (Some(sequences), _) => sequences.decide_next(ids, &mut expected),
-            (None, Some((map, silent))) => {
-                if let Err(error) = decide_ids(&masker, silent, map, ids, &mut expected, &mut scratch) {
+            (None, Some(shard_text)) => {
+                if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be told from its ids: {error}"));
                 }
+                masker.decide(&Span::document(ids).with_text(&text, &spans), &mut expected);
             }
             (None, None) => {
                 let key = document_key(batch.doc_ids().value(row));
@@ -69,34 +70,16 @@ pub fn recompute(
     Ok(verify(folder, &mut check_row)?)
 }
 
-/// The text of the manifest's tokens, and the ids among them that are no text.
-fn text_side(
-    manifest: &Manifest,
-    tokenizer: Option<&Tokenizer>,
-) -> Result<(TextMap, Vec<u32>), PipelineError> {
-    let problem = |message: String| Err(PipelineError::Options(message));
+/// The text of the manifest's tokens.
+fn shard_text(manifest: &Manifest, tokenizer: Option<&Tokenizer>) -> Result<ShardText, PipelineError> {
     let Some(tokenizer) = tokenizer else {
-        return problem(format!(
+        let sha256 = manifest.tokenizer.as_ref().map(|entry| format!(" (SHA-256 {})", entry.sha256));
+        return Err(PipelineError::Options(format!(
             "the masks were made by the rule {}, which decides by the text: give --tokenizer with the tokenizer.json \
              that they were made with{}",
             manifest.rule.name(),
-            manifest
-                .tokenizer
-                .as_ref()
-                .map(|entry| format!(" (SHA-256 {})", entry.sha256))
-                .unwrap_or_default(),
-        ));
+            sha256.unwrap_or_default(),
+        )));
     };
-    let Some(entry) = &manifest.tokenizer else {
-        return problem("the manifest names no tokenizer, but its rule decides by the text".into());
-    };
-    if entry.sha256 != tokenizer.sha256() {
-        return problem(format!(
-            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
-            entry.sha256,
-            tokenizer.sha256()
-        ));
-    }
-    let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
-    Ok((tokenizer.text_map()?, silent_ids(tokenizer, &manifest.exempt_ids, ends)))
+    ShardText::new(manifest, tokenizer)
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use goldfish_corpus::{Content, Input, ReadOptions, Reject};
-use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
+use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{ExtraColumn, Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
 use goldfish_tokenize::TextMap;
 
@@ -12,7 +12,7 @@ use crate::PipelineError;
 use crate::job::{MaskJob, OnError, TokenizeOptions};
 use crate::read::{BROKEN_ROW, Message, Reading};
 use crate::text::{TextSide, silent_ids};
-use crate::work::{Event, Shared, SharedProgress, Tokens, WorkResult};
+use crate::work::{Event, Shared, SharedProgress, Tokens, WorkResult, last_counted};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub struct Outcome {
     pub manifest: Manifest,
     /// Which way the text went.
     pub tokenized: TokenizedBytes,
+    /// What became of the tokens, of all documents or, where there is much input, of a share of them chosen by
+    /// their ids.
+    pub tally: Tally,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
 }
@@ -88,6 +91,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result<Outcome, PipelineError> {
     let rule = job.rule.build(job.table.as_ref())?;
     let masker = Masker::new(rule, &job.exempt_ids);
+    let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
     if let Scope::Sequence { length } = job.scope {
         SequenceMasker::new(&masker, length, SequenceState::default())?;
     }
@@ -108,7 +112,8 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
     let bytes_total = job.inputs.iter().map(size).sum();
     let progress = SharedProgress::new(Progress { bytes_total, ..Progress::default() });
     let job = Arc::new(job.clone());
-    let shared = Arc::new(Shared { job: job.clone(), masker, text, progress });
+    let last_counted = last_counted(bytes_total);
+    let shared = Arc::new(Shared { job: job.clone(), masker, reach, text, last_counted, progress });
 
     let (sender, receiver) = sync_channel(threads);
     let done = AtomicBool::new(false);
@@ -195,8 +200,11 @@ struct Writing<'a> {
     shared: &'a Shared,
     output: Output,
     sequences: Option<SequenceMasker<'a>>,
+    /// Beside `sequences`, to count what they decide about.
+    reach: Option<SequenceMasker<'a>>,
     manifest: Manifest,
     tokenized: TokenizedBytes,
+    tally: Tally,
     passage: Option<Passage>,
     current: CurrentInput,
 }
@@ -218,18 +226,18 @@ struct CurrentInput {
 
 impl<'a> Writing<'a> {
     fn new(shared: &'a Shared, folder: PreparedFolder) -> Self {
-        let sequences = match shared.job.scope {
+        let sequences = |masker| match shared.job.scope {
             Scope::Document => None,
-            Scope::Sequence { length } => {
-                SequenceMasker::new(&shared.masker, length, SequenceState::default()).ok()
-            }
+            Scope::Sequence { length } => SequenceMasker::new(masker, length, SequenceState::default()).ok(),
         };
         Self {
             shared,
             output: Output::Folder(folder),
-            sequences,
+            sequences: sequences(&shared.masker),
+            reach: sequences(&shared.reach),
             manifest: shared.job.manifest(),
             tokenized: TokenizedBytes::default(),
+            tally: Tally::default(),
             passage: None,
             current: CurrentInput::default(),
         }
@@ -241,7 +249,8 @@ impl<'a> Writing<'a> {
         match (written, output) {
             (Ok(()), Output::Shards(writer)) => {
                 let manifest = writer.finish(self.manifest)?;
-                Ok(Outcome { manifest, tokenized: self.tokenized, passage: self.passage })
+                let Self { tokenized, tally, passage, .. } = self;
+                Ok(Outcome { manifest, tokenized, tally, passage })
             }
             (Ok(()), Output::Folder(folder)) => {
                 folder.abandon();
@@ -280,9 +289,10 @@ impl<'a> Writing<'a> {
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { mut documents, schema, events, tokenized } = result;
+        let WorkResult { mut documents, schema, events, tokenized, tally } = result;
         self.tokenized.fast += tokenized.fast;
         self.tokenized.exact += tokenized.exact;
+        self.tally.add(&tally);
         self.open(&schema);
         for event in events {
             match event {
@@ -299,13 +309,19 @@ impl<'a> Writing<'a> {
                 }
             }
         }
-        if let Some(sequences) = &mut self.sequences {
-            let mut mask = vec![0; documents.ids.len()];
-            for row in 0..documents.len() {
-                let range = documents.range(row);
-                sequences.decide_next(&documents.unsigned()[range.clone()], &mut mask[range]);
-            }
-            documents.mask = mask;
+        if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
+            let reached = decide_documents(reach, &documents);
+            documents.mask = decide_documents(sequences, &documents);
+            let special = documents.unsigned().iter().filter(|&&id| self.shared.reach.exempts(id)).count();
+            let zeros = |mask: &[u8]| mask.iter().filter(|&&keep| keep == 0).count() as u64;
+            let (tokens, special) = (documents.ids.len() as u64, special as u64);
+            self.tally.add(&Tally {
+                tokens,
+                special,
+                present: tokens - special,
+                decided: zeros(&reached),
+                dropped: zeros(&documents.mask),
+            });
         }
         if self.passage.is_none() {
             self.passage = find_passage(&documents);
@@ -349,6 +365,16 @@ impl<'a> Writing<'a> {
             Output::Folder(_) | Output::Gone => unreachable!("shards are opened before events are looked at"),
         }
     }
+}
+
+/// The masks of documents in packed sequences.
+fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
+    let mut mask = vec![0; documents.ids.len()];
+    for row in 0..documents.len() {
+        let range = documents.range(row);
+        sequences.decide_next(&documents.unsigned()[range.clone()], &mut mask[range]);
+    }
+    mask
 }
 
 fn find_passage(documents: &Tokens) -> Option<Passage> {

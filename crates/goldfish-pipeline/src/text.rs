@@ -1,8 +1,10 @@
 //! Masks of the rules that decide by the text: from raw text, and from ids through their tokenizer.
 
-use goldfish_mask::{Masker, Span};
+use goldfish_mask::Span;
+use goldfish_shard::Manifest;
 use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
 
+use crate::PipelineError;
 use crate::job::TokenizeOptions;
 
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
@@ -38,7 +40,7 @@ pub(crate) struct TextSide {
 
 /// Appends the ids of `text` with its ends, and decides them.
 pub(crate) fn encode_and_decide(
-    masker: &Masker,
+    decide: &mut dyn FnMut(&Span<'_>, &mut [u8]),
     side: &TextSide,
     options: &TokenizeOptions,
     text: &str,
@@ -60,14 +62,14 @@ pub(crate) fn encode_and_decide(
     let ids = &ids[start..];
     mask.resize(start + ids.len(), 0);
     if let (EncodePath::Exact, Some(map)) = (path, &side.map) {
-        decide_ids(masker, &side.silent, map, ids, &mut mask[start..], scratch)?;
+        decide_ids(decide, &side.silent, map, ids, &mut mask[start..], scratch)?;
         return Ok(path);
     }
     let mut text = text;
     if blank(ids, &side.silent, text, spans, blanked) {
         text = blanked;
     }
-    masker.decide(&Span::document(ids).with_text(text, spans), &mut mask[start..]);
+    decide(&Span::document(ids).with_text(text, spans), &mut mask[start..]);
     Ok(path)
 }
 
@@ -95,7 +97,7 @@ fn blank(ids: &[u32], silent: &[u32], text: &str, spans: &[(usize, usize)], blan
 
 /// Decides ids by the text that the map tells.
 pub(crate) fn decide_ids(
-    masker: &Masker,
+    decide: &mut dyn FnMut(&Span<'_>, &mut [u8]),
     silent: &[u32],
     map: &TextMap,
     ids: &[u32],
@@ -103,6 +105,54 @@ pub(crate) fn decide_ids(
     scratch: &mut Scratch,
 ) -> Result<(), TokenizeError> {
     map.decode_into(ids, silent, &mut scratch.text, &mut scratch.spans)?;
-    masker.decide(&Span::document(ids).with_text(&scratch.text, &scratch.spans), mask);
+    decide(&Span::document(ids).with_text(&scratch.text, &scratch.spans), mask);
     Ok(())
+}
+
+/// The text of a folder's documents, told from their ids as the rule `text-v1` sees it.
+pub struct ShardText {
+    map: TextMap,
+    silent: Vec<u32>,
+}
+
+impl ShardText {
+    /// The text that `tokenizer` tells, which must be the one that the shards were made with.
+    ///
+    /// # Errors
+    ///
+    /// If it is another tokenizer, or can't tell the text of ids exactly.
+    pub fn new(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<Self, PipelineError> {
+        let Some(entry) = &manifest.tokenizer else {
+            return Err(PipelineError::Options(
+                "the manifest names no tokenizer, so that nobody knows whether this one fits its ids; mask with \
+                 --tokenizer"
+                    .into(),
+            ));
+        };
+        if entry.sha256 != tokenizer.sha256() {
+            return Err(PipelineError::Options(format!(
+                "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
+                entry.sha256,
+                tokenizer.sha256()
+            )));
+        }
+        let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
+        let silent = silent_ids(tokenizer, &manifest.exempt_ids, ends);
+        Ok(Self { map: tokenizer.text_map()?, silent })
+    }
+
+    /// Reads a document's text into `text`, and the start and end of each token's share of it, in bytes, into
+    /// `spans`. Special tokens have an empty one.
+    ///
+    /// # Errors
+    ///
+    /// If the ids tell no text.
+    pub fn read(
+        &self,
+        ids: &[u32],
+        text: &mut String,
+        spans: &mut Vec<(usize, usize)>,
+    ) -> Result<(), PipelineError> {
+        Ok(self.map.decode_into(ids, &self.silent, text, spans)?)
+    }
 }

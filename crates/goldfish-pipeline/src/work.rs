@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, Rec
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
-use goldfish_mask::{Masker, Scope, Span, document_key};
+use goldfish_mask::{Masker, RuleSpec, Scope, Span, Tallier, Tally, document_key};
 use goldfish_shard::{InputEntry, ShardSchema};
 use goldfish_tokenize::EncodePath;
 
@@ -22,9 +22,44 @@ use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 pub(crate) struct Shared {
     pub(crate) job: Arc<MaskJob>,
     pub(crate) masker: Masker,
+    /// Drops all that the rule decides about.
+    pub(crate) reach: Masker,
     /// Where the rule decides by the text.
     pub(crate) text: Option<TextSide>,
+    /// The documents with keys up to this one are counted by what became of their tokens.
+    pub(crate) last_counted: u64,
     pub(crate) progress: SharedProgress,
+}
+
+/// Bytes of input below which every document is counted; of more, about as much as this is.
+const COUNTED_BYTES: u64 = 64 << 20;
+
+/// The largest document key that is counted where the inputs have this many bytes.
+pub(crate) fn last_counted(bytes: u64) -> u64 {
+    if bytes <= COUNTED_BYTES { u64::MAX } else { u64::MAX / bytes * COUNTED_BYTES }
+}
+
+/// Decides documents, and counts some of them.
+struct Deciding<'a> {
+    shared: &'a Shared,
+    tallier: Tallier,
+    tally: Tally,
+}
+
+impl<'a> Deciding<'a> {
+    fn new(shared: &'a Shared) -> Result<Self, PipelineError> {
+        let rule: &RuleSpec = &shared.job.rule;
+        Ok(Self { shared, tallier: Tallier::new(rule, &shared.job.exempt_ids)?, tally: Tally::default() })
+    }
+
+    fn decide(&mut self, doc_id: &str, span: &Span<'_>, mask: &mut [u8]) {
+        let key = document_key(doc_id);
+        let span = span.with_key(key);
+        self.shared.masker.decide(&span, mask);
+        if key <= self.shared.last_counted {
+            self.tally.add(&self.tallier.count(&span, mask).0);
+        }
+    }
 }
 
 /// Counters that the threads add to and the caller is shown.
@@ -52,6 +87,8 @@ pub(crate) struct WorkResult {
     pub(crate) schema: Arc<ShardSchema>,
     pub(crate) events: Vec<Event>,
     pub(crate) tokenized: TokenizedBytes,
+    /// Counts of the documents that are counted.
+    pub(crate) tally: Tally,
 }
 
 /// What the writer has to note beside the documents, in order.
@@ -120,11 +157,12 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     let mut pieces = Vec::new();
     let mut events = Vec::new();
     let mut tokenized = TokenizedBytes::default();
+    let mut deciding = Deciding::new(shared)?;
     for part in work.parts {
         match part {
             Part::Chunk(index, chunk) => {
                 let file = &shared.job.inputs[index].name;
-                pieces.push(read_chunk(shared, file, chunk, &mut events, &mut tokenized)?);
+                pieces.push(read_chunk(&mut deciding, file, chunk, &mut events, &mut tokenized)?);
             }
             Part::Broken(reject) => events.push(Event::Reject(reject)),
             Part::End(entry) => events.push(Event::End(entry)),
@@ -133,32 +171,37 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     let file = || shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
     let mut documents = join(pieces).map_err(|source| PipelineError::Batch { file: file(), source })?;
     if shared.job.scope == Scope::Document && shared.text.is_none() {
-        documents.mask = mask_documents(&shared.masker, &documents);
+        documents.mask = mask_documents(&mut deciding, &documents);
     }
     shared.progress.lock(|progress| {
         progress.documents += documents.len() as u64;
         progress.tokens += documents.ids.len() as u64;
     });
-    Ok(WorkResult { documents, schema: work.schema, events, tokenized })
+    Ok(WorkResult { documents, schema: work.schema, events, tokenized, tally: deciding.tally })
 }
 
 /// One chunk's documents as tokens, with the rejects of reading and of tokenizing among `events`.
 fn read_chunk(
-    shared: &Shared,
+    deciding: &mut Deciding<'_>,
     file: &str,
     chunk: Chunk,
     events: &mut Vec<Event>,
     tokenized: &mut TokenizedBytes,
 ) -> Result<Tokens, PipelineError> {
+    let shared = deciding.shared;
     let batch = chunk.documents(&shared.job.read)?;
     let DocumentBatch { rows, doc_ids, content, carried, mut rejects } = batch;
     let next_row = rows.last().copied().into_iter().chain(rejects.iter().map(|reject| reject.row)).max();
     let encoded = match (content, &shared.job.tokenize) {
         (BatchContent::Ids { offsets, ids }, _) => {
             let offsets = offsets.iter().map(|&end| end as i32).collect::<Vec<_>>();
-            decide_batch(shared, Encoded { ids, texts: offsets.len() - 1, offsets, ..Encoded::default() })
+            decide_batch(
+                deciding,
+                &doc_ids,
+                Encoded { ids, texts: offsets.len() - 1, offsets, ..Encoded::default() },
+            )
         }
-        (BatchContent::Text(text), Some(options)) => encode(shared, options, &text, tokenized),
+        (BatchContent::Text(text), Some(options)) => encode(deciding, options, (&doc_ids, &text), tokenized),
         (BatchContent::Text(_), None) => {
             return Err(PipelineError::Options(
                 "text needs a tokenizer: give --tokenizer tokenizer.json".into(),
@@ -194,9 +237,9 @@ struct Encoded {
 }
 
 fn encode(
-    shared: &Shared,
+    deciding: &mut Deciding<'_>,
     options: &TokenizeOptions,
-    texts: &LargeStringArray,
+    (doc_ids, texts): (&StringArray, &LargeStringArray),
     tokenized: &mut TokenizedBytes,
 ) -> Encoded {
     // English text has about four bytes a token.
@@ -208,7 +251,7 @@ fn encode(
     for index in 0..texts.len() {
         let text = texts.value(index);
         let start = ids.len();
-        let longest = shared.job.read.max_document;
+        let longest = deciding.shared.job.read.max_document;
         if text.len() > longest {
             let bytes = text.len();
             let reason = format!(
@@ -217,10 +260,12 @@ fn encode(
             failed.push((index, reason));
             continue;
         }
-        let encoded = match &shared.text {
+        let encoded = match &deciding.shared.text {
             Some(side) => {
                 let out = (&mut ids, &mut mask);
-                encode_and_decide(&shared.masker, side, options, text, out, &mut scratch)
+                let mut decide =
+                    |span: &Span<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
+                encode_and_decide(&mut decide, side, options, text, out, &mut scratch)
             }
             None => {
                 ids.extend(options.prepend_bos);
@@ -258,15 +303,16 @@ fn encode(
 }
 
 /// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be told.
-fn decide_batch(shared: &Shared, mut batch: Encoded) -> Encoded {
-    let Some(TextSide { map: Some(map), silent }) = &shared.text else { return batch };
+fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: Encoded) -> Encoded {
+    let Some(TextSide { map: Some(map), silent }) = &deciding.shared.text else { return batch };
     let mut scratch = Scratch::default();
     let mut mask = vec![0; batch.ids.len()];
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
     let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
     for (index, range) in ranges().enumerate() {
+        let mut decide = |span: &Span<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
         let decided =
-            decide_ids(&shared.masker, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
+            decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
         if let Err(error) = decided {
             batch.failed.push((index, error.to_string()));
         }
@@ -331,13 +377,13 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
     Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, carried })
 }
 
-fn mask_documents(masker: &Masker, documents: &Tokens) -> Vec<u8> {
+fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> Vec<u8> {
     let ids = documents.unsigned();
     let mut mask = vec![0; ids.len()];
     for row in 0..documents.len() {
         let range = documents.range(row);
-        let key = document_key(documents.doc_ids.value(row));
-        masker.decide(&Span::document(&ids[range.clone()]).with_key(key), &mut mask[range]);
+        let doc_id = documents.doc_ids.value(row);
+        deciding.decide(doc_id, &Span::document(&ids[range.clone()]), &mut mask[range]);
     }
     mask
 }

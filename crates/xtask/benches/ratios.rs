@@ -1,9 +1,11 @@
-//! Speed as ratios to a physical limit in the same run: `cargo bench -p xtask [-- kernels|mask]`.
+//! Speed as ratios to a physical limit in the same run: `cargo bench -p xtask [-- kernels|mask|text]`.
 //!
 //! - `kernels`: every mask rule beside a copy of the ids (`memcpy`), and the rule `text` beside a UTF-8 validation of
 //!   the same text, one thread.
 //! - `mask`: `goldfish mask` on tokenized input beside `cp` of its output, with peak memory, for 100 MB and
 //!   1 GB of input.
+//! - `text`: `goldfish mask` on raw text by the rule `text` beside the rule `hash`, and on texts of 5 MB and 50 MB
+//!   whose shape could make an algorithm quadratic.
 //!
 //! Each figure is the median of paired runs, with the smallest and the largest beside it. Absolute times depend
 //! on the machine and on who else uses it; the ratios are what counts.
@@ -38,6 +40,9 @@ fn main() {
     }
     if run("mask") {
         mask();
+    }
+    if run("text") {
+        text();
     }
 }
 
@@ -185,15 +190,101 @@ fn measure(command: &mut Command) -> Usage {
     }
 }
 
-fn mask() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The program as it is released, and a folder to work in.
+fn goldfish() -> (PathBuf, PathBuf) {
     let built =
-        Command::new("cargo").args(["build", "--release", "-p", "goldfish"]).current_dir(&root).status();
+        Command::new("cargo").args(["build", "--release", "-p", "goldfish"]).current_dir(root()).status();
     assert!(built.unwrap().success());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let goldfish = target.join("release/goldfish");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let scratch = target.join("bench");
     fs::create_dir_all(&scratch).unwrap();
+    (target.join("release/goldfish"), scratch)
+}
+
+/// `goldfish mask` on one document a line.
+fn mask_text(goldfish: &Path, tokenizer: &Path, rule: &str, input: &Path, output: &Path) -> Usage {
+    remove(output);
+    let mut command = Command::new(goldfish);
+    command.arg("mask").arg(input).arg("--output").arg(output).arg("--tokenizer").arg(tokenizer);
+    measure(command.args(["--rule", rule]))
+}
+
+/// Words of the four sentences in changing order: about this many bytes.
+fn prose(bytes: usize) -> String {
+    let words: Vec<&str> = SENTENCES[0].1.split(' ').chain(SENTENCES[1].1.split(' ')).collect();
+    let mut text = String::with_capacity(bytes + 16);
+    let mut order = ids(usize::MAX);
+    while text.len() < bytes {
+        text += words[order.next().unwrap() as usize % words.len()];
+        text.push(if order.next().unwrap() % 12 == 0 { '\n' } else { ' ' });
+    }
+    text
+}
+
+fn write_documents(path: &Path, documents: &[String]) {
+    let mut file = BufWriter::new(fs::File::create(path).unwrap());
+    for text in documents {
+        writeln!(file, "{}", serde_json::json!({ "text": text })).unwrap();
+    }
+    file.into_inner().unwrap().sync_all().unwrap();
+}
+
+fn text() {
+    let (goldfish, scratch) = goldfish();
+    let (input, output) = (scratch.join("input.jsonl"), scratch.join("output"));
+    println!(
+        "\ngoldfish mask on raw text, 50 MB in documents of 4 KiB; ratio = speed by text / speed by hash\n"
+    );
+    println!("{:14} {:>10} {:>8} {:>8} {:>8}", "tokenizer", "MB/s text", "ratio", "min", "max");
+    let documents: Vec<String> = prose(50_000_000)
+        .as_bytes()
+        .chunks(4096)
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect();
+    write_documents(&input, &documents);
+    for name in ["gpt2", "neox", "llama3"] {
+        let tokenizer = root().join(format!("fixtures/tokenizers/{name}.json"));
+        let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let hash = mask_text(&goldfish, &tokenizer, "hash", &input, &output);
+            let text = mask_text(&goldfish, &tokenizer, "text", &input, &output);
+            rates.push(50.0 / text.seconds);
+            ratios.push(hash.seconds / text.seconds);
+        }
+        let ((rate, ..), (ratio, low, high)) = (spread(rates), spread(ratios));
+        println!("{name:14} {rate:>10.1} {ratio:>8.2} {low:>8.2} {high:>8.2}");
+    }
+
+    println!(
+        "\none document of 5 MB and of 50 MB, rule text; growth = time for 50 MB / time for 5 MB: 10 where it is linear\n"
+    );
+    println!("{:22} {:>10} {:>8} {:>10}", "text", "MB/s", "growth", "peak MiB");
+    let tokenizer = root().join("fixtures/tokenizers/gpt2.json");
+    let shapes: [(&str, fn(usize) -> String); 5] = [
+        ("prose in one line", |bytes| prose(bytes).replace('\n', " ")),
+        ("combining marks", |bytes| "e".to_owned() + &"\u{301}\u{323}".repeat(bytes / 4)),
+        ("one word", |bytes| "a".repeat(bytes)),
+        ("spaces", |bytes| " ".repeat(bytes)),
+        ("Thai", |bytes| "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกัน".repeat(bytes / 120)),
+    ];
+    for (name, shape) in shapes {
+        let mut usage = |bytes: usize| {
+            write_documents(&input, &[shape(bytes)]);
+            mask_text(&goldfish, &tokenizer, "text", &input, &output)
+        };
+        let (small, large) = (usage(5_000_000), usage(50_000_000));
+        let growth = large.seconds / small.seconds;
+        println!("{name:22} {:>10.1} {growth:>8.1} {:>10}", 50.0 / large.seconds, large.peak_bytes >> 20);
+    }
+    remove(&scratch);
+}
+
+fn mask() {
+    let (goldfish, scratch) = goldfish();
     let threads = std::thread::available_parallelism().unwrap();
 
     println!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use goldfish_corpus::Reject;
+use goldfish_inspect::Inspection;
 use goldfish_shard::Manifest;
 use schemars::Schema;
 
@@ -13,6 +14,10 @@ use crate::{cargo, describe, root};
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
+        (
+            "schemas/inspection.schema.json",
+            schema("inspection, in goldfish inspect --json", schemars::schema_for!(Inspection))?,
+        ),
         ("schemas/reject.schema.json", schema("a line of rejects.jsonl", schemars::schema_for!(Reject))?),
         ("docs/cli.md", cli_reference()?),
     ];

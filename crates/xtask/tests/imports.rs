@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-columnar", &[]),
@@ -14,18 +14,22 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest"]),
     ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask"]),
     ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
+    ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
+    ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
         &[
             "goldfish-columnar",
             "goldfish-corpus",
+            "goldfish-inspect",
             "goldfish-mask",
             "goldfish-pipeline",
+            "goldfish-report",
             "goldfish-shard",
             "goldfish-tokenize",
         ],
     ),
-    ("xtask", &["goldfish-corpus", "goldfish-mask", "goldfish-shard"]),
+    ("xtask", &["goldfish-corpus", "goldfish-inspect", "goldfish-mask", "goldfish-shard"]),
 ];
 
 /// Crates that bring input or output, or weigh much: none of them belongs into the rules.

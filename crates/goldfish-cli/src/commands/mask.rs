@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, UniformTable, Unit, Window};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{MaskJob, Outcome, Progress, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Manifest, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
@@ -45,6 +45,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     } else {
         print::out(&summary(args, &job, chosen.as_deref(), &outcome))?;
     }
+    warnings(&outcome).iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
@@ -251,8 +252,28 @@ fn summary_json(args: &MaskArgs, chosen: Option<&str>, outcome: &Outcome) -> ser
         "drop_rate": outcome.manifest.drop_rate(),
         "shards": shards.len(),
         "bytes": shards.iter().map(|shard| shard.size).sum::<u64>(),
+        "tally": tally(&outcome.tally),
+        "warnings": warnings(outcome),
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
+}
+
+/// What became of the tokens that were counted.
+pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
+    json!({
+        "tokens": tally.tokens,
+        "special": tally.special,
+        "blank": tally.blank(),
+        "head": tally.head(),
+        "decided": tally.decided,
+        "dropped": tally.dropped,
+        "decided_drop_rate": tally.decided_rate(),
+    })
+}
+
+/// What speaks against the rule on this corpus.
+fn warnings(outcome: &Outcome) -> Vec<String> {
+    outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
 fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
@@ -273,11 +294,11 @@ fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outco
             chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
         ),
         format!(
-            "dropped    {} tokens, {} (1/k is {})",
+            "dropped    {} tokens, {} of all",
             count(totals.dropped),
             percent(totals.dropped, totals.tokens),
-            percent(1, job.rule.k().into()),
         ),
+        format!("           {}", describe_tally(&outcome.tally, job.rule.k(), totals.tokens)),
     ];
     let text = outcome.tokenized.fast + outcome.tokenized.exact;
     if let Some(options) = job.tokenize.as_ref().filter(|_| text > 0) {
@@ -308,6 +329,34 @@ fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outco
         ));
     }
     lines.join("\n") + "\n"
+}
+
+/// The drop rate where the rule had a say, and why it had none elsewhere, of a folder with this many tokens.
+pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
+    let of_all = |part| percent(part, tally.tokens);
+    let mut line = format!(
+        "{} of those it decided (1/k is {}), which were {}",
+        percent(tally.dropped, tally.decided),
+        percent(1, k.into()),
+        of_all(tally.decided)
+    );
+    let kept = [
+        (tally.blank(), "without letter or number"),
+        (tally.head(), "before the context is full"),
+        (tally.special, "special"),
+    ];
+    let kept: Vec<String> = kept
+        .iter()
+        .filter(|(tokens, _)| *tokens > 0)
+        .map(|(tokens, why)| format!("{} {why}", of_all(*tokens)))
+        .collect();
+    if !kept.is_empty() {
+        line += &format!("; kept: {}", kept.join(", "));
+    }
+    if tally.tokens < tokens {
+        line += &format!(" (measured on {} tokens)", count(tally.tokens));
+    }
+    line
 }
 
 /// A rule with its parameters in a line.

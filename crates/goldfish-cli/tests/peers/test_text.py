@@ -1,6 +1,7 @@
 """The rule text: the same words in every layout, under every tokenizer, from text and from ids."""
 
 import json
+import unicodedata
 
 import pytest
 import xxhash
@@ -106,3 +107,63 @@ class TestDefault:
         assert self.chosen(goldfish, docs, tmp_path / "a", *sequence)[0] == "hash"
         process = goldfish.run("mask", docs, "--output", tmp_path / "b", *sequence, "--rule", "text", expect=2)
         assert "packed sequences" in process.stderr
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer(tmp_path_factory):
+    """One token a byte, so that its masks tell which bytes of a text are dropped."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    path = tmp_path_factory.mktemp("bytes") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+NORMALIZERS = {
+    "NFKC": {"type": "NFKC"},
+    "NFD": {"type": "NFD"},
+    "lower case": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]},
+    "prepended space": {"type": "Prepend", "prepend": " "},
+}
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "wordpiece", *NORMALIZERS])
+def test_tokens_are_dropped_by_the_offsets_that_python_gives(goldfish, fixtures, byte_tokenizer, texts, family, tmp_path):
+    """A token is dropped where one of its characters, by the offsets of Python's `tokenizers`, stands in a dropped word."""
+    from tokenizers import Tokenizer
+
+    path = fixtures / f"tokenizers/{'gpt2' if family in NORMALIZERS else family}.json"
+    if family in NORMALIZERS:
+        described = json.loads(path.read_text()) | {"normalizer": NORMALIZERS[family]}
+        path = tmp_path / "tokenizer.json"
+        path.write_text(json.dumps(described))
+    special = {token["content"] for token in json.loads(path.read_text())["added_tokens"]}
+    made = random_strings(4000, seed=11) + [text for text in adversarial_strings() if len(text) < 5000]
+    chosen = texts + [text for text in made if not any(token in text for token in special)]
+    if family == "lower case":
+        # A letter newer than the rule's tables has no text, but may have a lower case that they know.
+        chosen = [text for text in chosen if all(unicodedata.category(letter) != "Cn" for letter in text)]
+    source = write_texts(tmp_path / "texts.jsonl", chosen)
+    whole = goldfish.mask(source, tmp_path / "bytes", *RULE, "--tokenizer", byte_tokenizer)
+    output = goldfish.mask(source, tmp_path / "out", *RULE, "--tokenizer", path)
+    tokenizer = Tokenizer.from_file(str(path))
+    encodings = tokenizer.encode_batch(chosen, add_special_tokens=False)
+    wrong = []
+    for text, encoding, bits, ids, mask in zip(chosen, encodings, whole.masks, output.ids, output.masks):
+        assert ids == encoding.ids
+        if any(token in special for token in encoding.tokens):
+            continue  # a word unknown to WordPiece: a special token, and so no text
+        ends = [0]
+        for letter in text:
+            ends.append(ends[-1] + len(letter.encode()))
+        expected = [
+            # What a normalizer puts before a text has the first letter's offsets, and none of its text.
+            int(i == 0 and token in ("▁", "Ġ") or 0 not in bits[ends[start] : ends[end]])
+            for i, (token, (start, end)) in enumerate(zip(encoding.tokens, encoding.offsets))
+        ]
+        if mask != expected:
+            wrong.append((text[:200], [i for i, pair in enumerate(zip(mask, expected)) if pair[0] != pair[1]][:5]))
+    assert not wrong, f"{len(wrong)} of {len(chosen)} texts, the first of them {wrong[:3]}"

@@ -4,6 +4,7 @@ pub(crate) mod coefficient;
 pub(crate) mod hash;
 pub(crate) mod product;
 pub(crate) mod random;
+pub(crate) mod reach;
 pub(crate) mod stride;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -26,7 +26,7 @@ pub(crate) fn avalanche_rule(context: usize, k: u32) -> Product<impl Fn(u64) -> 
 }
 
 /// Thomas Wang's 64-bit mix as `hashint(key, width=32)` has it: some steps cut to 32 bits, some not.
-fn avalanche(product: u64) -> u64 {
+pub(crate) fn avalanche(product: u64) -> u64 {
     const MASK: u64 = u32::MAX as u64;
     let mut key = (!product).wrapping_add(product << 21) & MASK;
     key = (key << 21).wrapping_sub(key).wrapping_sub(1);

@@ -39,15 +39,15 @@ pub(crate) struct Text {
 struct Decision {
     last_dropped: u64,
     context: usize,
-    head: Head,
+    /// Characters that must stand before a word for it to be decided.
+    needed: usize,
     seed: u64,
 }
 
 impl Decision {
     /// Whether what follows the stream so far is dropped.
     fn drops(&self, stream: &mut Stream) -> bool {
-        let chars = stream.chars();
-        if chars == 0 || (chars < self.context && self.head == Head::Keep) {
+        if stream.chars() < self.needed {
             return false;
         }
         xxh3_64_with_seed(stream.context(self.context), self.seed) <= self.last_dropped
@@ -56,7 +56,19 @@ impl Decision {
 
 impl Text {
     pub(crate) fn new(k: u32, context: usize, unit: Unit, head: Head, seed: u64) -> Self {
-        Self { decision: Decision { last_dropped: first_share(k), context, head, seed }, unit }
+        let needed = if head == Head::Keep { context } else { 1 };
+        Self { decision: Decision { last_dropped: first_share(k), context, needed, seed }, unit }
+    }
+
+    /// Drops all that the rule decides about: every hash falls in the first 1/1 of its range.
+    pub(crate) fn decided(self) -> Self {
+        Self { decision: Decision { last_dropped: first_share(1), ..self.decision }, ..self }
+    }
+
+    /// Drops all that contributes to the stream, the head included.
+    pub(crate) fn present(self) -> Self {
+        let decision = Decision { needed: 0, ..self.decision };
+        Self { decision, ..self }.decided()
     }
 }
 

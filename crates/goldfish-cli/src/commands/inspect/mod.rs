@@ -1,0 +1,179 @@
+//! `goldfish inspect`.
+
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
+use goldfish_mask::RuleParameters;
+use goldfish_pipeline::ShardText;
+use goldfish_report::{InspectPage, inspect_page};
+use goldfish_shard::{Manifest, ShardReader};
+use goldfish_tokenize::Tokenizer;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::InspectArgs;
+use crate::print;
+
+/// Tokens shown of each document.
+const SHOWN_TOKENS: usize = 160;
+
+/// The start of a document.
+#[derive(Serialize)]
+struct Sample {
+    doc_id: String,
+    tokens: usize,
+    dropped: usize,
+    input_ids: Vec<u32>,
+    loss_mask: Vec<u8>,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
+    let manifest = Manifest::read(&args.folder)?;
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
+    let text = shard_text(args, &manifest, tokenizer.as_ref())?;
+    let options = InspectOptions {
+        by: args.by.clone(),
+        sample_tokens: args.sample,
+        seed: args.seed,
+        duplicates: args.duplicates.then_some(DuplicateOptions {
+            least_characters: args.passage as usize,
+            pairs: args.pairs as usize,
+            shown: args.documents,
+        }),
+    };
+    let bar = progress_bar(manifest.totals.documents_out * if args.duplicates { 2 } else { 1 });
+    let inspection = inspect(&args.folder, &manifest, text.as_ref(), &options, &mut |documents| {
+        bar.set_position(documents)
+    });
+    bar.finish_and_clear();
+    let inspection = inspection?;
+    let samples = samples(args, &manifest)?;
+    if let Some(path) = &args.html {
+        write_page(path, args, &manifest, &inspection, tokenizer.as_ref())?;
+    }
+    if args.json {
+        print::json(&summary(&manifest, &inspection, &samples))?;
+    } else {
+        print::out(&table::report(args, &manifest, &inspection, &samples, tokenizer.as_ref()))?;
+    }
+    inspection.warnings.iter().for_each(|warning| print::warn(warning));
+    Ok(Verdict::Clean)
+}
+
+/// The text of the documents, where a tokenizer was given. It is an error if that can't tell it, but only where it
+/// is needed.
+fn shard_text(
+    args: &InspectArgs,
+    manifest: &Manifest,
+    tokenizer: Option<&Tokenizer>,
+) -> anyhow::Result<Option<ShardText>> {
+    let Some(tokenizer) = tokenizer else { return Ok(None) };
+    if let Some(entry) = &manifest.tokenizer {
+        ensure!(
+            tokenizer.sha256() == entry.sha256,
+            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
+            entry.sha256,
+            tokenizer.sha256()
+        );
+    }
+    let by_text = matches!(manifest.rule.parameters, RuleParameters::Text { .. });
+    match ShardText::new(manifest, tokenizer) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if args.duplicates || by_text => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Writes the page with plots, whole or not at all.
+fn write_page(
+    path: &Path,
+    args: &InspectArgs,
+    manifest: &Manifest,
+    inspection: &Inspection,
+    tokenizer: Option<&Tokenizer>,
+) -> anyhow::Result<()> {
+    let decode = |id: u32| tokenizer.and_then(|tokenizer| tokenizer.decode(&[id]).ok());
+    let page = inspect_page(&InspectPage {
+        inspection,
+        manifest,
+        folder: &args.folder.display().to_string(),
+        command: &print::command_line(),
+        token_text: tokenizer.is_some().then_some(&decode),
+    })?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".partial");
+    let unfinished = PathBuf::from(unfinished);
+    let written = std::fs::write(&unfinished, page).and_then(|()| std::fs::rename(&unfinished, path));
+    if written.is_err() {
+        // Best effort: the error that led here is the one to report.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written.with_context(|| format!("{} can't be written; choose another --html", path.display()))?;
+    print::note(&format!("wrote {}; open it in a browser", path.display()));
+    Ok(())
+}
+
+/// A bar on standard error; hidden where that is no terminal.
+fn progress_bar(documents: u64) -> ProgressBar {
+    let bar = ProgressBar::new(documents);
+    let style = "{bar:32} {percent}% of the documents, {elapsed} elapsed, eta {eta}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> serde_json::Value {
+    let shards: Vec<_> = manifest
+        .shards
+        .iter()
+        .map(|shard| {
+            json!({
+                "name": shard.name,
+                "documents": shard.documents,
+                "tokens": shard.tokens,
+                "dropped": shard.dropped,
+                "drop_rate": if shard.tokens == 0 { 0.0 } else { shard.dropped as f64 / shard.tokens as f64 },
+            })
+        })
+        .collect();
+    json!({
+        "drop_rate": manifest.drop_rate(),
+        "expected_rate": 1.0 / f64::from(manifest.rule.k()),
+        "inspection": inspection,
+        "shards": shards,
+        "documents": samples,
+        "manifest": manifest,
+    })
+}
+
+/// The first documents.
+fn samples(args: &InspectArgs, manifest: &Manifest) -> anyhow::Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for shard in &manifest.shards {
+        if samples.len() >= args.documents {
+            break;
+        }
+        for batch in ShardReader::open(&args.folder.join(&shard.name), manifest.output.format)? {
+            let batch = batch?;
+            for row in 0..batch.len().min(args.documents - samples.len()) {
+                let (ids, mask) = (batch.ids(row), batch.mask(row));
+                let shown = ids.len().min(SHOWN_TOKENS);
+                samples.push(Sample {
+                    doc_id: batch.doc_ids().value(row).to_owned(),
+                    tokens: ids.len(),
+                    dropped: mask.iter().filter(|&&keep| keep == 0).count(),
+                    input_ids: ids[..shown].iter().map(|id| id.cast_unsigned()).collect(),
+                    loss_mask: mask[..shown].to_vec(),
+                });
+            }
+            if samples.len() >= args.documents {
+                break;
+            }
+        }
+    }
+    Ok(samples)
+}

@@ -1,0 +1,336 @@
+//! The tables of `goldfish inspect`.
+
+use goldfish_inspect::{Duplicates, Gaps, Groups, IdList, Inspection, LeakingPair, TallyReport, Windows};
+use goldfish_mask::Tally;
+use goldfish_shard::Manifest;
+use goldfish_tokenize::Tokenizer;
+
+use super::Sample;
+use crate::args::InspectArgs;
+use crate::commands::mask::{describe_rule, describe_tally};
+use crate::passage::{self, Marked};
+use crate::print::{BOLD, FAINT, bytes, count, harmless, percent, plural, share};
+
+/// Rows of a table that are shown.
+const SHOWN_ROWS: usize = 20;
+
+/// Ids that are named in a line.
+const SHOWN_IDS: usize = 8;
+
+pub(super) fn report(
+    args: &InspectArgs,
+    manifest: &Manifest,
+    inspection: &Inspection,
+    samples: &[Sample],
+    tokenizer: Option<&Tokenizer>,
+) -> String {
+    let mut lines = head(args, manifest, inspection);
+    lines.extend(gaps(&inspection.gaps));
+    lines.extend(undropped(inspection));
+    lines.extend(inspection.windows.as_ref().map(windows).unwrap_or_default());
+    lines.extend(ids(inspection, tokenizer));
+    lines.extend(inspection.groups.as_ref().map(groups).unwrap_or_default());
+    lines.extend(inspection.duplicates.as_ref().map(duplicates).unwrap_or_default());
+    lines.extend(shards(manifest));
+    for sample in samples {
+        let shown = if sample.input_ids.len() < sample.tokens {
+            format!(", first {}", sample.input_ids.len())
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "\n{FAINT}{}: {} dropped of {}{shown}:{FAINT:#}\n{}",
+            harmless(&sample.doc_id),
+            count(sample.dropped as u64),
+            plural(sample.tokens as u64, "token"),
+            passage::render(&sample.input_ids, &sample.loss_mask, tokenizer).trim_end_matches('\n'),
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec<String> {
+    let totals = &manifest.totals;
+    let mut lines = vec![
+        format!(
+            "{BOLD}{}{BOLD:#}  {}, {}",
+            args.folder.display(),
+            plural(totals.documents_out, "document"),
+            plural(totals.tokens, "token")
+        ),
+        format!("rule       {}", describe_rule(manifest)),
+        format!(
+            "inputs     {}, {}",
+            plural(manifest.inputs.len() as u64, "file"),
+            bytes(manifest.inputs.iter().map(|input| input.size).fold(0, u64::saturating_add))
+        ),
+    ];
+    if let Some(entry) = &manifest.tokenizer {
+        lines.push(format!(
+            "tokenizer  SHA-256 {}…, vocabulary {}",
+            entry.sha256.get(..16).unwrap_or(&entry.sha256),
+            count(entry.vocab_size.into())
+        ));
+    }
+    if totals.documents_rejected > 0 {
+        lines.push(format!(
+            "rejected   {}, listed in {}",
+            plural(totals.documents_rejected, "row"),
+            goldfish_shard::REJECTS_NAME
+        ));
+    }
+    lines.push(format!(
+        "dropped    {} tokens, {} of all",
+        count(totals.dropped),
+        percent(totals.dropped, totals.tokens)
+    ));
+    lines.push(match &inspection.tally {
+        Some(tally) => {
+            format!("           {}", describe_tally(&counts(tally), manifest.rule.k(), totals.tokens))
+        }
+        None => "           the rule decides by the text: --tokenizer tells which tokens it decided".into(),
+    });
+    lines
+}
+
+fn counts(tally: &TallyReport) -> Tally {
+    Tally {
+        tokens: tally.tokens,
+        special: tally.special,
+        present: tally.head + tally.decided,
+        decided: tally.decided,
+        dropped: tally.dropped,
+    }
+}
+
+fn gaps(gaps: &Gaps) -> Vec<String> {
+    let (found, law) = (&gaps.measured, &gaps.law);
+    vec![
+        format!(
+            "gaps       mean {:.2}, median {}, 99% up to {}, longest {} tokens (independent tosses: {:.2}, {}, {})",
+            found.mean,
+            count(found.p50),
+            count(found.p99),
+            count(found.max.unwrap_or(0)),
+            law.mean,
+            law.p50,
+            law.p99
+        ),
+        format!(
+            "stretches  up to {} without a drop, up to {} dropped in a row",
+            plural(gaps.longest_kept, "token"),
+            count(gaps.longest_dropped)
+        ),
+    ]
+}
+
+fn undropped(inspection: &Inspection) -> Vec<String> {
+    let undropped = inspection.undropped;
+    if undropped.documents == 0 {
+        return Vec::new();
+    }
+    let short = inspection.tally.as_ref().filter(|tally| tally.too_short > 0);
+    let short = short.map(|tally| {
+        format!("; {} of {} looked at are too short for any", count(tally.too_short), count(tally.documents))
+    });
+    vec![format!(
+        "undropped  {} with {} without a drop{}",
+        plural(undropped.documents, "document"),
+        plural(undropped.tokens, "token"),
+        short.unwrap_or_default()
+    )]
+}
+
+fn windows(windows: &Windows) -> Vec<String> {
+    let looked = format!(
+        "of {} different windows{}",
+        count(windows.distinct),
+        if windows.complete { "" } else { ", a sample" }
+    );
+    if windows.degenerate_keys == 0 {
+        return vec![format!(
+            "windows    {looked} none shares its key with more others than chance would have it"
+        )];
+    }
+    let mut lines = vec![format!(
+        "windows    {} of the positions ({looked}) share {} with {} windows or more, more than chance would have it",
+        share(windows.degenerate_share),
+        plural(windows.degenerate_keys, "key"),
+        windows.threshold
+    )];
+    lines.push(format!(
+        "\n{FAINT}{:>20} {:>12} {:>12} {:>9}  a window{FAINT:#}",
+        "key", "windows", "positions", "decision"
+    ));
+    for worst in &windows.worst {
+        let mut example: Vec<String> = worst.example.iter().take(8).map(u32::to_string).collect();
+        if worst.example.len() > 8 {
+            example.push("…".into());
+        }
+        lines.push(format!(
+            "{:>20} {:>12} {:>12} {:>9}  {}",
+            worst.key,
+            count(worst.windows),
+            percent(worst.positions, windows.positions),
+            if worst.dropped { "drop" } else { "keep" },
+            example.join(" ")
+        ));
+    }
+    lines
+}
+
+fn ids(inspection: &Inspection, tokenizer: Option<&Tokenizer>) -> Vec<String> {
+    let ids = &inspection.ids;
+    let list = |name: &str, list: &IdList| {
+        if list.count == 0 {
+            return format!("{name} dropped: none");
+        }
+        let shown: Vec<String> =
+            list.most_frequent.iter().take(SHOWN_IDS).map(|found| show_id(found.id, tokenizer)).collect();
+        let more = if list.count > SHOWN_IDS as u64 { " …" } else { "" };
+        format!(
+            "{name} dropped: {} ({}) {}{more}",
+            count(list.count),
+            plural(list.tokens, "token"),
+            shown.join(" ")
+        )
+    };
+    vec![
+        format!(
+            "ids        {} different; of those that occur {} times or more",
+            count(ids.distinct),
+            ids.least_tokens
+        ),
+        format!("           {}", list("always", &ids.always)),
+        format!("           {}", list("never", &ids.never)),
+    ]
+}
+
+/// A token as text in quotes, else as id.
+fn show_id(id: u32, tokenizer: Option<&Tokenizer>) -> String {
+    match tokenizer.and_then(|tokenizer| tokenizer.decode(&[id]).ok()) {
+        Some(text) if !text.is_empty() => format!("{:?}", passage::printable(&text)),
+        _ => id.to_string(),
+    }
+}
+
+fn groups(groups: &Groups) -> Vec<String> {
+    let mut lines = vec![format!(
+        "\n{FAINT}{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}{FAINT:#}",
+        groups.column, "documents", "tokens", "dropped", "of decided", "kept run", "drop run"
+    )];
+    for row in groups.rows.iter().take(SHOWN_ROWS) {
+        lines.push(format!(
+            "{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}",
+            passage::printable(row.value.as_deref().unwrap_or("(none)")),
+            count(row.rates.documents),
+            count(row.rates.tokens),
+            percent(row.rates.dropped, row.rates.tokens),
+            if row.decided == 0 { "–".into() } else { share(row.decided_drop_rate) },
+            count(row.longest_kept),
+            count(row.longest_dropped)
+        ));
+    }
+    if groups.rows.len() > SHOWN_ROWS {
+        lines.push(format!("… and {} more; --json lists all", groups.rows.len() - SHOWN_ROWS));
+    }
+    lines
+}
+
+fn duplicates(found: &Duplicates) -> Vec<String> {
+    let mut lines = vec![format!(
+        "\n{BOLD}recurring passages{BOLD:#}  about {} of the text of {} stands at more than one place",
+        share(found.recurring_share),
+        plural(found.documents, "document"),
+    )];
+    if found.pairs == 0 {
+        lines.push(format!(
+            "           no two passages of {} letters or more were found to be alike",
+            found.least_characters
+        ));
+        return lines;
+    }
+    lines.push(format!(
+        "           {} compared, {} of them with words that differ",
+        plural(found.pairs, "pair"),
+        count(found.near)
+    ));
+    let behind = format!("behind {} letters in common", found.settling);
+    lines.push(format!(
+        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   {behind}{FAINT:#}",
+        "leak by rule", "dropped", "leaked", "share"
+    ));
+    for rule in &found.rules {
+        let name = if rule.own { format!("{} (these shards)", rule.rule) } else { rule.rule.clone() };
+        let leak = rule.leak;
+        lines.push(format!(
+            "{name:40} {:>10} {:>10} {:>9}   {} of {}, {}",
+            count(leak.dropped),
+            count(leak.leaked),
+            share(leak.share),
+            count(leak.settled_leaked),
+            count(leak.settled_dropped),
+            share(leak.settled_share)
+        ));
+    }
+    lines.push(format!("{:40} {:>31}", "masks that know nothing of each other", share(found.independent)));
+    let rules: String = found.rules.iter().map(|rule| format!(" {:>23}", rule.rule)).collect();
+    lines.push(format!(
+        "\n{FAINT}{:36} {:>7}{rules}{FAINT:#}\n{FAINT}{behind}{FAINT:#}",
+        "leak by what differs,", "pairs"
+    ));
+    for kind in found.kinds.iter().take(SHOWN_ROWS) {
+        let leaks: String =
+            kind.leaks.iter().map(|leak| format!(" {:>23}", share(leak.settled_share))).collect();
+        lines.push(format!("{:36} {:>7}{leaks}", kind.kind, count(kind.pairs)));
+    }
+    found.worst.iter().for_each(|pair| lines.push(side_by_side(pair)));
+    lines
+}
+
+fn side_by_side(pair: &LeakingPair) -> String {
+    let mut lines = vec![format!(
+        "\n{FAINT}{} letters in common, differing in {}: {} of {} dropped tokens leak{FAINT:#}",
+        count(pair.characters),
+        pair.kind,
+        count(pair.leak.leaked),
+        count(pair.leak.dropped)
+    )];
+    for copy in &pair.copies {
+        lines.push(format!(
+            "{FAINT}{}, token {}:{FAINT:#}",
+            passage::printable(&copy.doc_id),
+            count(copy.token)
+        ));
+        let marked = copy.tokens.iter().map(|token| {
+            let mark = match (token.dropped, token.leaked) {
+                (_, true) => Marked::Leaked,
+                (true, _) => Marked::Dropped,
+                _ => Marked::Kept,
+            };
+            (mark, passage::printable(&token.text))
+        });
+        lines.push(passage::wrap(&marked.collect::<Vec<_>>()).trim_end_matches('\n').to_owned());
+    }
+    lines.join("\n")
+}
+
+fn shards(manifest: &Manifest) -> Vec<String> {
+    let mut lines = vec![format!(
+        "\n{FAINT}{:32} {:>12} {:>16} {:>9}{FAINT:#}",
+        "shard", "documents", "tokens", "dropped"
+    )];
+    for shard in manifest.shards.iter().take(SHOWN_ROWS) {
+        lines.push(format!(
+            "{:32} {:>12} {:>16} {:>9}",
+            shard.name,
+            count(shard.documents),
+            count(shard.tokens),
+            percent(shard.dropped, shard.tokens)
+        ));
+    }
+    if manifest.shards.len() > SHOWN_ROWS {
+        lines.push(format!("… and {} more; --json lists all", manifest.shards.len() - SHOWN_ROWS));
+    }
+    lines
+}

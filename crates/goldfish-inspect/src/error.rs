@@ -1,0 +1,77 @@
+use std::path::PathBuf;
+
+use goldfish_mask::MaskError;
+use goldfish_pipeline::PipelineError;
+use goldfish_shard::ShardError;
+
+/// Why a folder can't be inspected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// A shard can't be read.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+
+    /// The manifest's rule can't be built.
+    #[error(transparent)]
+    Rule(#[from] MaskError),
+
+    /// The text of the tokens can't be told.
+    #[error(transparent)]
+    Text(#[from] PipelineError),
+
+    /// A row of a shard is not what the manifest promises.
+    #[error("{}: row {row}: {problem}; run goldfish verify", path.display())]
+    Row {
+        /// The shard.
+        path: PathBuf,
+        /// The row, counted from 0.
+        row: u64,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// There is no such column to group by.
+    #[error("the shards have no column {column:?} to group by, only {}; bring it along with goldfish mask --carry {column}", found.join(", "))]
+    Column {
+        /// The column asked for.
+        column: String,
+        /// Those that there are.
+        found: Vec<String>,
+    },
+
+    /// A column has too many values to group by.
+    #[error("the column {column:?} has more than {most} values; group by one with fewer")]
+    Groups {
+        /// The column.
+        column: String,
+        /// The most values.
+        most: usize,
+    },
+
+    /// A table could not be aggregated.
+    #[error("counting by {what}: {source}")]
+    Frame {
+        /// What was counted by.
+        what: String,
+        /// The cause.
+        source: polars::prelude::PolarsError,
+    },
+
+    /// A column could not be read as text.
+    #[error("{}: the column {column:?}: {source}", path.display())]
+    Cell {
+        /// The shard.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The cause.
+        source: arrow::error::ArrowError,
+    },
+
+    /// Duplicates are compared by their text.
+    #[error(
+        "duplicates are found by the text, which token ids tell only with their tokenizer: give --tokenizer tokenizer.json"
+    )]
+    NoText,
+}

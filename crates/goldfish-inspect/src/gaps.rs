@@ -1,0 +1,140 @@
+//! Distances between dropped tokens.
+
+use std::collections::BTreeMap;
+
+use crate::report::{GapQuantiles, GapSurvival, Gaps};
+
+/// Counts of gaps. Few lengths are different: `m` of them need more than `m²/2` tokens.
+#[derive(Debug, Default)]
+pub(crate) struct GapCounts {
+    counts: BTreeMap<u64, u64>,
+    longest_kept: u64,
+    longest_dropped: u64,
+}
+
+/// What one document adds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stretches {
+    pub(crate) dropped: u64,
+    pub(crate) longest_kept: u64,
+    pub(crate) longest_dropped: u64,
+}
+
+impl GapCounts {
+    /// Counts a document's gaps.
+    pub(crate) fn add(&mut self, mask: &[u8]) -> Stretches {
+        let mut found = Stretches::default();
+        let mut run = 0;
+        let mut last = None;
+        for position in memchr::memchr_iter(0, mask) {
+            found.dropped += 1;
+            let kept = match last {
+                None => position,
+                Some(last) => {
+                    *self.counts.entry((position - last) as u64).or_default() += 1;
+                    position - last - 1
+                }
+            };
+            found.longest_kept = found.longest_kept.max(kept as u64);
+            run = if kept == 0 { run + 1 } else { 1 };
+            found.longest_dropped = found.longest_dropped.max(run);
+            last = Some(position);
+        }
+        let tail = mask.len() - last.map_or(0, |last| last + 1);
+        found.longest_kept = found.longest_kept.max(tail as u64);
+        self.longest_kept = self.longest_kept.max(found.longest_kept);
+        self.longest_dropped = self.longest_dropped.max(found.longest_dropped);
+        found
+    }
+
+    pub(crate) fn report(&self, k: u32) -> Gaps {
+        let count: u64 = self.counts.values().sum();
+        let sum: f64 = self.counts.iter().map(|(&gap, &n)| gap as f64 * n as f64).sum();
+        let mean = if count == 0 { 0.0 } else { sum / count as f64 };
+        let measured = GapQuantiles {
+            mean,
+            p50: self.quantile(count, 50),
+            p99: self.quantile(count, 99),
+            max: Some(self.counts.keys().next_back().copied().unwrap_or(0)),
+        };
+        let kept = 1.0 - 1.0 / f64::from(k);
+        // The least gap that at most a share of 1 - q exceeds: kept^gap <= 1 - q.
+        let law = |q: f64| ((1.0 - q).ln() / kept.ln()).ceil() as u64;
+        Gaps {
+            count,
+            measured,
+            law: GapQuantiles { mean: k.into(), p50: law(0.5), p99: law(0.99), max: None },
+            longest_kept: self.longest_kept,
+            longest_dropped: self.longest_dropped,
+            survival: self.survival(count, kept),
+        }
+    }
+
+    /// The least gap that at least `percent` of all do not exceed.
+    fn quantile(&self, count: u64, percent: u64) -> u64 {
+        let rank = (count * percent).div_ceil(100);
+        let mut seen = 0;
+        for (&gap, &n) in &self.counts {
+            seen += n;
+            if seen >= rank {
+                return gap;
+            }
+        }
+        0
+    }
+
+    fn survival(&self, count: u64, kept: f64) -> Vec<GapSurvival> {
+        let Some(&longest) = self.counts.keys().next_back() else { return Vec::new() };
+        let mut points = Vec::new();
+        let mut gaps = self.counts.iter().peekable();
+        let (mut gap, mut below) = (1, 0);
+        while gap <= longest {
+            while let Some((_, n)) = gaps.next_if(|&(&g, _)| g < gap) {
+                below += n;
+            }
+            let law = kept.powf((gap - 1) as f64);
+            points.push(GapSurvival { gap, measured: (count - below) as f64 / count as f64, law });
+            gap = (gap + 1).max(gap + gap / 12);
+        }
+        points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_and_stretches_of_a_document() {
+        let mut counts = GapCounts::default();
+        // Positions 2, 3, 4, 9 are dropped.
+        let found = counts.add(&[1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1]);
+        assert_eq!(found, Stretches { dropped: 4, longest_kept: 4, longest_dropped: 3 });
+        assert_eq!(counts.add(&[1; 7]), Stretches { dropped: 0, longest_kept: 7, longest_dropped: 0 });
+        assert_eq!(counts.add(&[]), Stretches::default());
+        let gaps = counts.report(4);
+        assert_eq!((gaps.count, gaps.longest_kept, gaps.longest_dropped), (3, 7, 3));
+        assert_eq!(gaps.measured, GapQuantiles { mean: 7.0 / 3.0, p50: 1, p99: 5, max: Some(5) });
+        let shares: Vec<_> = gaps.survival.iter().map(|point| (point.gap, point.measured)).collect();
+        assert_eq!(shares, [(1, 1.0), (2, 1.0 / 3.0), (3, 1.0 / 3.0), (4, 1.0 / 3.0), (5, 1.0 / 3.0)]);
+    }
+
+    #[test]
+    fn the_law_is_the_geometric_one() {
+        let law = GapCounts::default().report(4).law;
+        // P(gap <= g) = 1 - 0.75^g: 0.4375 and 0.578 at 2 and 3; 0.98998 and 0.99249 at 16 and 17.
+        assert_eq!((law.p50, law.p99), (3, 17));
+    }
+
+    #[test]
+    fn a_geometric_sample_follows_the_law() {
+        let mut counts = GapCounts::default();
+        let toss = |i: u64| u8::from(xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()) > u64::MAX / 4);
+        counts.add(&(0..400_000).map(toss).collect::<Vec<_>>());
+        let gaps = counts.report(4);
+        for point in gaps.survival.iter().filter(|point| point.gap < 20) {
+            assert!((point.measured - point.law).abs() < 0.01, "{point:?}");
+        }
+        assert_eq!((gaps.measured.p50, gaps.measured.p99), (gaps.law.p50, gaps.law.p99));
+    }
+}

@@ -1,0 +1,363 @@
+//! The reading of the shards.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use goldfish_mask::{
+    Masker, Reach, Scope, SequenceMasker, SequenceState, Span, Tallier, Tally, WindowKeys, document_key,
+};
+use goldfish_pipeline::ShardText;
+use goldfish_shard::{Manifest, ShardBatch, ShardReader};
+use rayon::prelude::*;
+
+use crate::InspectError;
+use crate::duplicates::{Search, fingerprint};
+use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
+use crate::gaps::GapCounts;
+use crate::report::{Inspection, TallyReport, Undropped};
+use crate::sample::DocumentSample;
+use crate::windows::WindowSample;
+
+/// The column that every folder can be grouped by: the input that a document came from.
+const INPUT: &str = "input";
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub struct InspectOptions {
+    /// Count by the values of this column, or by `input`.
+    pub by: Option<String>,
+    /// Tokens of the documents that are looked at closely, about.
+    pub sample_tokens: u64,
+    /// Seed of all sampling.
+    pub seed: u64,
+    /// Whether to search for passages that recur.
+    pub duplicates: Option<DuplicateOptions>,
+}
+
+/// Which passages to compare.
+#[derive(Debug, Clone, Copy)]
+pub struct DuplicateOptions {
+    /// Least length of a passage, in normalised characters.
+    pub least_characters: usize,
+    /// Most pairs of passages that are compared.
+    pub pairs: usize,
+    /// Pairs that are shown.
+    pub shown: usize,
+}
+
+/// Looks through a folder. `text` tells the text of its documents; `observe` is called with the number of documents
+/// read so far, of which each counts twice where passages are compared.
+///
+/// # Errors
+///
+/// If a shard can't be read or is not what the manifest says, if the column to group by is not there or has too many
+/// values, or if duplicates are asked for without `text`.
+pub fn inspect(
+    folder: &Path,
+    manifest: &Manifest,
+    text: Option<&ShardText>,
+    options: &InspectOptions,
+    observe: &mut dyn FnMut(u64),
+) -> Result<Inspection, InspectError> {
+    let mut search = match (&options.duplicates, text) {
+        (None, _) => None,
+        (Some(_), None) => return Err(InspectError::NoText),
+        (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, text)),
+    };
+    let k = manifest.rule.k();
+    let reach = Masker::new(manifest.rule.build_reach(Reach::Decided)?, &manifest.exempt_ids);
+    let mut reading = Reading::new(manifest, text, options, &reach)?;
+    let mut seen = 0;
+    for batch in batches(folder, manifest) {
+        let (path, first_row, batch) = batch?;
+        reading.batch(&path, first_row, &batch, search.as_mut())?;
+        seen += batch.len() as u64;
+        observe(seen);
+    }
+    let duplicates = match search {
+        None => None,
+        Some(search) => Some(search.compare(folder, manifest, &mut |compared| observe(seen + compared))?),
+    };
+    let Reading { totals, counted, tally, too_short, gaps, undropped, windows, groups, ids, .. } = reading;
+    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.judge(&manifest.rule));
+    let warnings = warnings.iter().map(ToString::to_string).collect();
+    Ok(Inspection {
+        totals: rates(totals.0, totals.1, totals.2),
+        tally: tally.map(|tally| TallyReport {
+            documents: counted,
+            tokens: tally.tokens,
+            special: tally.special,
+            blank: tally.blank(),
+            head: tally.head(),
+            decided: tally.decided,
+            dropped: tally.dropped,
+            decided_drop_rate: tally.decided_rate(),
+            too_short,
+        }),
+        gaps: gaps.report(k),
+        undropped,
+        windows: windows.map(WindowSample::report),
+        groups: groups.map(ColumnCounts::report).transpose()?,
+        ids: ids.report(k)?,
+        duplicates,
+        warnings,
+    })
+}
+
+/// The batches of all shards in order, each with its shard and the number of its first row there.
+pub(crate) fn batches<'a>(
+    folder: &'a Path,
+    manifest: &'a Manifest,
+) -> impl Iterator<Item = Result<(PathBuf, u64, ShardBatch), InspectError>> + 'a {
+    manifest.shards.iter().flat_map(move |shard| {
+        let path = folder.join(&shard.name);
+        let (reader, error) = match ShardReader::open(&path, manifest.output.format) {
+            Ok(reader) => (Some(reader), None),
+            Err(error) => (None, Some(Err(error.into()))),
+        };
+        let mut row = 0;
+        let batches = reader.into_iter().flatten().map(move |batch| {
+            let batch = batch?;
+            let first = row;
+            row += batch.len() as u64;
+            Ok((path.clone(), first, batch))
+        });
+        batches.chain(error)
+    })
+}
+
+/// The ids and the mask of a row.
+pub(crate) fn row<'a>(
+    path: &Path,
+    first_row: u64,
+    batch: &'a ShardBatch,
+    row: usize,
+) -> Result<(&'a [u32], &'a [u8]), InspectError> {
+    let (ids, mask) = (batch.ids(row), batch.mask(row));
+    let problem = if ids.len() != mask.len() {
+        format!("{} input_ids and {} loss_mask values", ids.len(), mask.len())
+    } else if let Some(position) = ids.iter().position(|&id| id < 0) {
+        format!("the id {} at position {position} is negative", ids[position])
+    } else {
+        return Ok((bytemuck::cast_slice(ids), mask));
+    };
+    Err(InspectError::Row { path: path.to_owned(), row: first_row + row as u64, problem })
+}
+
+/// What is counted on the way through the shards.
+struct Reading<'a> {
+    manifest: &'a Manifest,
+    text: Option<&'a ShardText>,
+    sample: DocumentSample,
+    sequences: Option<SequenceMasker<'a>>,
+    /// Documents, tokens, dropped tokens.
+    totals: (u64, u64, u64),
+    counted: u64,
+    tally: Option<Tally>,
+    too_short: u64,
+    gaps: GapCounts,
+    undropped: Undropped,
+    windows: Option<WindowSample<'a>>,
+    groups: Option<ColumnCounts>,
+    ids: IdCounts,
+}
+
+/// What a closer look at a document shows.
+struct Looked {
+    tally: Tally,
+    /// 0 for each token that the rule decided.
+    decided: Vec<u8>,
+    fingerprints: Vec<(u64, usize)>,
+    characters: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        manifest: &'a Manifest,
+        text: Option<&'a ShardText>,
+        options: &InspectOptions,
+        reach: &'a Masker,
+    ) -> Result<Self, InspectError> {
+        let sequences = match manifest.scope {
+            Scope::Document => None,
+            Scope::Sequence { length } => Some(SequenceMasker::new(reach, length, SequenceState::default())?),
+        };
+        let knows = text.is_some() || !reach.needs_text();
+        Ok(Self {
+            manifest,
+            text,
+            sample: DocumentSample::new(options.sample_tokens, manifest.totals.tokens, options.seed),
+            sequences,
+            totals: (0, 0, 0),
+            counted: 0,
+            tally: knows.then(Tally::default),
+            too_short: 0,
+            gaps: GapCounts::default(),
+            undropped: Undropped::default(),
+            windows: WindowKeys::of(&manifest.rule).map(WindowSample::new),
+            groups: options.by.clone().map(ColumnCounts::new),
+            ids: IdCounts::new(),
+        })
+    }
+
+    fn batch(
+        &mut self,
+        path: &Path,
+        first_row: u64,
+        batch: &ShardBatch,
+        search: Option<&mut Search<'_>>,
+    ) -> Result<(), InspectError> {
+        let rows: Vec<_> =
+            (0..batch.len()).map(|index| row(path, first_row, batch, index)).collect::<Result<_, _>>()?;
+        let reached: Option<Vec<Vec<u8>>> = self.sequences.as_mut().map(|sequences| {
+            let decide = |(ids, _): &(&[u32], &[u8])| {
+                let mut mask = vec![0; ids.len()];
+                sequences.decide_next(ids, &mut mask);
+                mask
+            };
+            rows.iter().map(decide).collect()
+        });
+        let looked = self.look(path, first_row, batch, &rows, reached, search.is_some())?;
+        let values = match &self.groups {
+            None => Vec::new(),
+            Some(groups) => self.values(path, batch, groups.column())?,
+        };
+        let first_document = self.totals.0;
+        for (index, (ids, mask)) in rows.iter().enumerate() {
+            let stretches = self.gaps.add(mask);
+            self.totals.0 += 1;
+            self.totals.1 += ids.len() as u64;
+            self.totals.2 += stretches.dropped;
+            if stretches.dropped == 0 {
+                self.undropped.documents += 1;
+                self.undropped.tokens += ids.len() as u64;
+            }
+            self.ids.add(ids, mask)?;
+            let mut decided = (0, 0);
+            if let Some(looked) = &looked[index] {
+                decided = (looked.tally.decided, looked.tally.dropped);
+                self.note(ids, mask, looked);
+            }
+            if let Some(groups) = &mut self.groups {
+                let value = values[index].clone();
+                groups.add(DocumentCounts { value, tokens: ids.len() as u64, stretches, decided })?;
+            }
+        }
+        if let Some(search) = search {
+            for (index, looked) in looked.iter().enumerate() {
+                if let Some(looked) = looked {
+                    search.note(first_document + index as u64, &looked.fingerprints, looked.characters);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, ids: &[u32], mask: &[u8], looked: &Looked) {
+        self.counted += 1;
+        if let Some(tally) = &mut self.tally {
+            tally.add(&looked.tally);
+            self.too_short += u64::from(looked.tally.decided == 0);
+        }
+        if let Some(windows) = &mut self.windows {
+            windows.add(ids, mask, &looked.decided);
+        }
+    }
+
+    /// A closer look at the sampled rows, on all cores.
+    fn look(
+        &self,
+        path: &Path,
+        first_row: u64,
+        batch: &ShardBatch,
+        rows: &[(&[u32], &[u8])],
+        reached: Option<Vec<Vec<u8>>>,
+        with_fingerprints: bool,
+    ) -> Result<Vec<Option<Looked>>, InspectError> {
+        let ids = batch.doc_ids();
+        let chosen: Vec<bool> = (0..rows.len()).map(|index| self.sample.contains(ids.value(index))).collect();
+        let look = |index: usize| -> Result<Option<Looked>, InspectError> {
+            if !chosen[index] {
+                return Ok(None);
+            }
+            let (ids, mask) = rows[index];
+            let (mut text, mut spans) = (String::new(), Vec::new());
+            if let Some(reader) = self.text {
+                let unreadable = |error| InspectError::Row {
+                    path: path.to_owned(),
+                    row: first_row + index as u64,
+                    problem: format!("{error}"),
+                };
+                reader.read(ids, &mut text, &mut spans).map_err(unreadable)?;
+            }
+            let (tally, decided) = match (&reached, self.tally.is_some()) {
+                (_, false) => (Tally::default(), vec![1; ids.len()]),
+                (Some(reached), true) => {
+                    (self.tally_of_sequences(ids, mask, &reached[index]), reached[index].clone())
+                }
+                (None, true) => {
+                    let mut tallier = Tallier::new(&self.manifest.rule, &self.manifest.exempt_ids)?;
+                    let key = document_key(batch.doc_ids().value(index));
+                    let span = Span::document(ids).with_key(key).with_text(&text, &spans);
+                    let (tally, decided) = tallier.count(&span, mask);
+                    (tally, decided.to_vec())
+                }
+            };
+            let (fingerprints, characters) =
+                if with_fingerprints { fingerprint(&text) } else { (Vec::new(), 0) };
+            Ok(Some(Looked { tally, decided, fingerprints, characters }))
+        };
+        (0..rows.len()).into_par_iter().map(look).collect()
+    }
+
+    fn tally_of_sequences(&self, ids: &[u32], mask: &[u8], reached: &[u8]) -> Tally {
+        let zeros = |mask: &[u8]| memchr::memchr_iter(0, mask).count() as u64;
+        let special = ids.iter().filter(|id| self.manifest.exempt_ids.contains(id)).count() as u64;
+        let tokens = ids.len() as u64;
+        Tally { tokens, special, present: tokens - special, decided: zeros(reached), dropped: zeros(mask) }
+    }
+
+    /// The values of a column, one a row, as text.
+    fn values(
+        &self,
+        path: &Path,
+        batch: &ShardBatch,
+        column: &str,
+    ) -> Result<Vec<Option<String>>, InspectError> {
+        let batch = batch.record_batch();
+        if let Some(values) = batch.column_by_name(column) {
+            let cell =
+                |source| InspectError::Cell { path: path.to_owned(), column: column.to_owned(), source };
+            return texts(values).map_err(cell);
+        }
+        if column != INPUT {
+            let schema = batch.schema();
+            let found =
+                schema.fields().iter().map(|field| field.name().clone()).chain([INPUT.to_owned()]).collect();
+            return Err(InspectError::Column { column: column.to_owned(), found });
+        }
+        let mut ends = self.manifest.inputs.iter().scan(0, |end, input| {
+            *end += input.documents;
+            Some((*end, &input.name))
+        });
+        let mut current = ends.next();
+        let name = |document: u64| {
+            while current.is_some_and(|(end, _)| end <= document) {
+                current = ends.next();
+            }
+            current.map(|(_, name)| name.clone())
+        };
+        Ok((self.totals.0..self.totals.0 + batch.num_rows() as u64).map(name).collect())
+    }
+}
+
+fn texts(values: &ArrayRef) -> Result<Vec<Option<String>>, arrow::error::ArrowError> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(values, &options)?;
+    let text = |row| match values.is_null(row) {
+        true => Ok(None),
+        false => formatter.value(row).try_to_string().map(Some),
+    };
+    (0..values.len()).map(text).collect()
+}

@@ -1,0 +1,24 @@
+//! What a folder of masked shards holds: drop rates, gaps between drops, windows that the rule can't tell apart, and
+//! what leaks between the copies of passages that recur.
+//!
+//! [`inspect`] reads the shards once, document by document, and a second time the documents whose passages it compares.
+//! What needs no more than the masks is counted over all of them; what needs a closer look ([`TallyReport`],
+//! [`Windows`], [`Duplicates`]) over a sample of documents, chosen by a seeded hash of their ids. Memory stays bounded
+//! however large the folder is.
+
+mod duplicates;
+mod error;
+mod frames;
+mod gaps;
+mod inspect;
+mod report;
+mod sample;
+mod windows;
+
+pub use error::InspectError;
+pub use inspect::{DuplicateOptions, InspectOptions, inspect};
+pub use report::{
+    Copy, CopyBucket, Duplicates, GapQuantiles, GapSurvival, Gaps, GroupRow, Groups, IdCount, IdList,
+    IdRates, Inspection, KindLeak, Leak, LeakingPair, Rates, RuleLeak, ShownToken, TallyReport, Undropped,
+    Windows, WorstKey,
+};

@@ -1,0 +1,102 @@
+//! What a rule could drop, and the keys that it decides windows by.
+
+use goldfish_mask::{
+    Head, MaskRule, Reach, RuleParameters, RuleSpec, Span, TableSource, Unit, Window, WindowKeys,
+};
+
+const TEXT: &str = "-- A masked word, décidé by 50 LETTERS before it: naïve, ok?  漢字かな ... then (more) words\u{301} follow.";
+
+/// Spans of 1 to 3 characters.
+fn spans() -> Vec<(usize, usize)> {
+    let starts: Vec<usize> = TEXT.char_indices().map(|(at, _)| at).chain([TEXT.len()]).collect();
+    let mut spans = Vec::new();
+    let mut at = 0;
+    for step in [1, 2, 3, 1, 1, 3].into_iter().cycle() {
+        let Some(&end) = starts.get(at + step) else { break };
+        spans.push((starts[at], end));
+        at += step;
+    }
+    spans
+}
+
+fn decide(rule: &dyn MaskRule, ids: &[u32], spans: &[(usize, usize)]) -> Vec<u8> {
+    let mut mask = vec![7; ids.len()];
+    rule.decide(&Span::document(ids).with_text(TEXT, spans), &mut mask);
+    mask
+}
+
+#[test]
+fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
+    let spans = spans();
+    let ids: Vec<u32> = (0..spans.len() as u32).collect();
+    let mut specs: Vec<Box<dyn Fn(u64) -> RuleParameters>> =
+        vec![Box::new(|seed| RuleParameters::Random { k: 2, seed })];
+    for head in [Head::Keep, Head::Short] {
+        for context in [1, 5] {
+            for window in [Window::Preceding, Window::Inclusive] {
+                specs.push(Box::new(move |seed| RuleParameters::Hash { k: 2, context, window, head, seed }));
+            }
+            for unit in [Unit::Word, Unit::Token] {
+                specs.push(Box::new(move |seed| RuleParameters::Text { k: 2, context, unit, head, seed }));
+            }
+        }
+    }
+    for parameters in specs {
+        let spec = |seed| RuleSpec::new(parameters(seed));
+        let reach = decide(&*spec(0).build_reach(Reach::Decided).unwrap(), &ids, &spans);
+        let mut kept = vec![1; ids.len()];
+        for seed in 0..64 {
+            let mask = decide(&*spec(seed).build(None).unwrap(), &ids, &spans);
+            kept.iter_mut().zip(mask).for_each(|(kept, mask)| *kept &= mask);
+        }
+        assert_eq!(kept, reach, "{:?}", parameters(0));
+        assert!(reach.contains(&0));
+    }
+}
+
+#[test]
+fn what_is_present_is_the_head_and_what_is_decided() {
+    let spans = spans();
+    let ids: Vec<u32> = (0..spans.len() as u32).collect();
+    let text = RuleParameters::Text { k: 4, context: 9, unit: Unit::Word, head: Head::Keep, seed: 0 };
+    let mask = decide(&*RuleSpec::new(text).build_reach(Reach::Present).unwrap(), &ids, &spans);
+    for (&(start, end), &keep) in spans.iter().zip(&mask) {
+        let letters = TEXT[start..end].chars().any(|c| c.is_alphanumeric() || c == '\u{301}');
+        assert_eq!(keep == 0, letters, "{:?}", &TEXT[start..end]);
+    }
+    let hash = RuleParameters::HashAvalanche { k: 4, context: 9 };
+    assert_eq!(
+        decide(&*RuleSpec::new(hash.clone()).build_reach(Reach::Present).unwrap(), &ids, &spans),
+        vec![0; ids.len()]
+    );
+    let decided = decide(&*RuleSpec::new(hash).build_reach(Reach::Decided).unwrap(), &ids, &spans);
+    assert_eq!(decided.iter().position(|&keep| keep == 0), Some(8));
+}
+
+#[test]
+fn windows_with_the_same_key_have_the_same_decision() {
+    let ids: Vec<u32> = (0..4000u32).map(|i| i * i % 7).collect();
+    let coefficients = vec![3, -5, 1 << 40, 17];
+    for parameters in [
+        RuleParameters::Hash { k: 3, context: 4, window: Window::Preceding, head: Head::Keep, seed: 9 },
+        RuleParameters::Hash { k: 3, context: 4, window: Window::Inclusive, head: Head::Short, seed: 9 },
+        RuleParameters::HashTable { k: 3, context: 4, table: TableSource::Cpu },
+        RuleParameters::HashAvalanche { k: 3, context: 4 },
+        RuleParameters::CoefficientSum { k: 3, context: 4, coefficients, table: TableSource::Cpu },
+    ] {
+        let spec = RuleSpec::new(parameters);
+        let mut mask = vec![0; ids.len()];
+        spec.build(None).unwrap().decide(&Span::document(&ids), &mut mask);
+        let keys = WindowKeys::of(&spec).unwrap();
+        let mut decisions = std::collections::HashMap::new();
+        let mut positions = Vec::new();
+        keys.for_each(&ids, |position, key| {
+            assert!(key < keys.space());
+            assert_eq!(*decisions.entry(key).or_insert(mask[position]), mask[position], "{spec:?}");
+            positions.push(position);
+        });
+        let first = if spec.name() == "hash" && keys.window(&ids, 3).is_none() { 4 } else { 3 };
+        assert_eq!(positions, (first..ids.len()).collect::<Vec<_>>(), "{spec:?}");
+        assert!(decisions.values().any(|&keep| keep == 0) && decisions.values().any(|&keep| keep == 1));
+    }
+}

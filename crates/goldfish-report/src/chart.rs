@@ -1,0 +1,253 @@
+//! Charts with axes, as SVG.
+//!
+//! Colours are those of the light scheme; `style.css` turns each into a variable of the page, so that a chart follows
+//! the reader's scheme.
+
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde::Serialize;
+
+use crate::ReportError;
+
+/// What was measured.
+pub(crate) const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
+/// What it is measured against.
+pub(crate) const REFERENCE: RGBColor = RGBColor(0xB8, 0x5C, 0x0A);
+/// Text.
+pub(crate) const INK: RGBColor = RGBColor(0x55, 0x60, 0x6E);
+/// Grid and axes.
+pub(crate) const GRID: RGBColor = RGBColor(0xE1, 0xE6, 0xEC);
+
+/// The library counts in whole units: so many of them make a pixel, for smooth curves.
+const UNITS: u32 = 4;
+const WIDTH: u32 = 600 * UNITS;
+const HEIGHT: u32 = 300 * UNITS;
+const FONT: u32 = 13 * UNITS;
+const LINE: u32 = 2 * UNITS;
+
+/// A drawn chart.
+#[derive(Debug, Serialize)]
+pub(crate) struct Chart {
+    /// Its name in the page.
+    id: &'static str,
+    width: u32,
+    height: u32,
+    /// The elements inside `<svg>`, and its end. The library escaped their texts.
+    marks: String,
+    /// What it shows, in a line.
+    title: String,
+    /// Its values in words.
+    description: String,
+}
+
+/// A line of a chart.
+pub(crate) struct Curve {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its points by growing `x`; those outside of the axes are left out.
+    pub(crate) points: Vec<(f64, f64)>,
+    /// Whether it is what was measured, or what that is measured against.
+    pub(crate) measured: bool,
+}
+
+/// A bar of a chart.
+pub(crate) struct Bar {
+    /// Where it stands on the axis.
+    pub(crate) from: f64,
+    /// Where it ends.
+    pub(crate) to: f64,
+    /// Its height.
+    pub(crate) height: u64,
+    /// What is written above it.
+    pub(crate) label: String,
+}
+
+/// An axis: what it says, and how its values read.
+pub(crate) struct Axis<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) log: bool,
+    pub(crate) labels: usize,
+    pub(crate) format: &'a dyn Fn(&f64) -> String,
+}
+
+/// What a chart is called, and what it says to those who don't see it.
+pub(crate) struct Caption {
+    pub(crate) id: &'static str,
+    pub(crate) title: String,
+    pub(crate) description: String,
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Curves over two axes, the vertical one logarithmic, with a legend in the upper right.
+pub(crate) fn curves(
+    caption: Caption,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    curves: &[Curve],
+) -> Result<Chart, ReportError> {
+    draw(caption, |area| {
+        if x.log {
+            draw_curves(area, (x.from..x.to).log_scale(), x, y, curves)
+        } else {
+            draw_curves(area, x.from..x.to, x, y, curves)
+        }
+    })
+}
+
+/// Bars over two axes, with a line across at `reference` where there is one.
+pub(crate) fn bars(
+    caption: Caption,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    bars: &[Bar],
+    reference: Option<(f64, String)>,
+) -> Result<Chart, ReportError> {
+    draw(caption, |area| {
+        if y.log {
+            draw_bars(area, (y.from..y.to).log_scale(), x, y, bars, reference)
+        } else {
+            draw_bars(area, y.from..y.to, x, y, bars, reference)
+        }
+    })
+}
+
+fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Chart, ReportError> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+    marks(&area)
+        .and_then(|()| area.present().map_err(Into::into))
+        .map_err(|error| ReportError::Chart { chart: caption.id, reason: error.to_string() })?;
+    drop(area);
+    // The page opens the element by itself, with its title and without the namespace's address.
+    let marks = svg.split_once('>').map(|(_, marks)| marks.to_owned()).unwrap_or_default();
+    let Caption { id, title, description } = caption;
+    Ok(Chart { id, width: WIDTH, height: HEIGHT, marks, title, description })
+}
+
+fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(area);
+    builder
+        .margin_top(14 * UNITS)
+        .margin_right(22 * UNITS)
+        .x_label_area_size(50 * UNITS)
+        .y_label_area_size(92 * UNITS);
+    builder
+}
+
+fn font(color: RGBColor) -> TextStyle<'static> {
+    // The backend divides sizes by 1.24.
+    ("sans-serif", f64::from(FONT) * 1.24).into_font().color(&color)
+}
+
+/// Grid, axes and their labels.
+fn mesh<'a, 'b, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+) -> Drawn
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.stroke_width(UNITS))
+        .axis_style(GRID.stroke_width(UNITS))
+        .set_all_tick_mark_size(5 * UNITS)
+        .label_style(font(INK))
+        .axis_desc_style(font(INK))
+        .x_labels(x.labels)
+        .y_labels(y.labels)
+        .x_label_formatter(x.format)
+        .y_label_formatter(y.format)
+        .x_desc(x.title)
+        .y_desc(y.title)
+        .draw()?;
+    Ok(())
+}
+
+fn draw_curves<X>(area: &Area<'_>, range: X, x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Drawn
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = builder(area).build_cartesian_2d(range, (y.from..y.to).log_scale())?;
+    mesh(&mut chart, x, y)?;
+    let inside = |&&(a, b): &&(f64, f64)| (x.from..=x.to).contains(&a) && (y.from..=y.to).contains(&b);
+    // What was measured lies over what it is measured against.
+    for curve in
+        curves.iter().filter(|curve| !curve.measured).chain(curves.iter().filter(|curve| curve.measured))
+    {
+        let points = curve.points.iter().filter(inside).copied();
+        let sample = move |at: (i32, i32), width: i32| vec![at, (at.0 + width * UNITS as i32, at.1)];
+        if curve.measured {
+            let style = DATA.stroke_width(LINE);
+            chart
+                .draw_series(LineSeries::new(points.clone(), style))?
+                .label(&curve.name)
+                .legend(move |at| PathElement::new(sample(at, 22), style));
+            chart.draw_series(points.map(|point| Circle::new(point, 3 * UNITS, DATA.filled())))?;
+        } else {
+            let style = REFERENCE.stroke_width(LINE);
+            let (dash, space) = (6 * UNITS, 4 * UNITS);
+            chart
+                .draw_series(DashedLineSeries::new(points, dash, space, style))?
+                .label(&curve.name)
+                .legend(move |at| DashedPathElement::new(sample(at, 22), dash, space, style));
+        }
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(30 * UNITS)
+        .margin(2 * UNITS)
+        .label_font(font(INK))
+        .background_style(TRANSPARENT)
+        .border_style(TRANSPARENT)
+        .draw()?;
+    Ok(())
+}
+
+fn draw_bars<Y>(
+    area: &Area<'_>,
+    range: Y,
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    bars: &[Bar],
+    reference: Option<(f64, String)>,
+) -> Drawn
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = builder(area).build_cartesian_2d(x.from..x.to, range)?;
+    mesh(&mut chart, x, y)?;
+    let (gap, anchor) = ((x.to - x.from) * 0.002, Pos::new(HPos::Center, VPos::Bottom));
+    chart.draw_series(bars.iter().filter(|bar| bar.height > 0).map(|bar| {
+        Rectangle::new([(bar.from + gap, y.from), (bar.to - gap, bar.height as f64)], DATA.filled())
+    }))?;
+    let label = |bar: &Bar| {
+        let at = ((bar.from + bar.to) / 2.0, bar.height as f64);
+        Text::new(bar.label.clone(), at, font(INK).pos(anchor))
+    };
+    chart.draw_series(bars.iter().filter(|bar| bar.height > 0 && !bar.label.is_empty()).map(label))?;
+    if let Some((at, text)) = reference {
+        let ends = [(at, y.from), (at, y.to)];
+        let style = REFERENCE.stroke_width(LINE);
+        chart.draw_series(DashedLineSeries::new(ends, 6 * UNITS, 4 * UNITS, style))?;
+        let (side, shift) =
+            if at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
+        let at = (at + (x.to - x.from) * shift, y.to);
+        chart.draw_series([Text::new(text, at, font(REFERENCE).pos(Pos::new(side, VPos::Top)))])?;
+    }
+    Ok(())
+}

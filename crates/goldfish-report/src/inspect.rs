@@ -1,0 +1,98 @@
+//! The page of `goldfish inspect --html`.
+
+mod charts;
+
+use std::collections::BTreeMap;
+
+use goldfish_inspect::{IdRates, Inspection};
+use goldfish_shard::Manifest;
+use serde::Serialize;
+
+use crate::chart::Chart;
+use crate::{ReportError, page};
+
+/// What the page of an inspection shows.
+#[derive(Clone, Copy)]
+pub struct InspectPage<'a> {
+    /// What was found.
+    pub inspection: &'a Inspection,
+    /// The folder's manifest.
+    pub manifest: &'a Manifest,
+    /// What to call the folder.
+    pub folder: &'a str,
+    /// The command line that makes this page.
+    pub command: &'a str,
+    /// The text of a token id, where a tokenizer tells it.
+    pub token_text: Option<&'a dyn Fn(u32) -> Option<String>>,
+}
+
+/// What the template sees.
+#[derive(Serialize)]
+struct Context<'a> {
+    i: &'a Inspection,
+    manifest: &'a Manifest,
+    folder: &'a str,
+    command: &'a str,
+    k: u32,
+    /// What windows and contexts count.
+    context_unit: &'static str,
+    input_bytes: u64,
+    shard_bytes: u64,
+    expected: f64,
+    has_texts: bool,
+    texts: BTreeMap<u32, String>,
+    gap_chart: Option<Chart>,
+    id_chart: Option<Chart>,
+    copies_chart: Option<Chart>,
+    limits: Limits,
+}
+
+/// How much of each list is shown.
+#[derive(Serialize)]
+struct Limits {
+    groups: usize,
+    ids: usize,
+    keys: usize,
+    kinds: usize,
+    pairs: usize,
+    tokens: usize,
+}
+
+const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, kinds: 30, pairs: 10, tokens: 300 };
+
+/// Writes the page of an inspection: one HTML file that needs nothing else.
+///
+/// # Errors
+///
+/// If a chart or the page can't be made, which is a fault in goldfish.
+pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
+    let &InspectPage { inspection, manifest, folder, command, token_text } = input;
+    let k = manifest.rule.k();
+    let context = Context {
+        i: inspection,
+        manifest,
+        folder,
+        command,
+        k,
+        context_unit: if manifest.rule.name().starts_with("text") { "characters" } else { "tokens" },
+        input_bytes: manifest.inputs.iter().map(|input| input.size).sum(),
+        shard_bytes: manifest.shards.iter().map(|shard| shard.size).sum(),
+        expected: 1.0 / f64::from(k),
+        has_texts: token_text.is_some(),
+        texts: token_text.map(|text| texts(inspection, text)).unwrap_or_default(),
+        gap_chart: charts::gap_chart(&inspection.gaps, k)?,
+        id_chart: charts::id_chart(&inspection.ids, k)?,
+        copies_chart: inspection.duplicates.as_ref().map(charts::copies_chart).transpose()?.flatten(),
+        limits: LIMITS,
+    };
+    page::render("inspect.html", &context)
+}
+
+/// The texts of all ids that the page shows.
+fn texts(inspection: &Inspection, text: &dyn Fn(u32) -> Option<String>) -> BTreeMap<u32, String> {
+    let IdRates { always, never, .. } = &inspection.ids;
+    let counted = always.most_frequent.iter().chain(&never.most_frequent).map(|entry| entry.id);
+    let keys = inspection.windows.iter().flat_map(|windows| &windows.worst).take(LIMITS.keys);
+    let examples = keys.flat_map(|key| key.example.iter().copied());
+    counted.chain(examples).filter_map(|id| Some((id, text(id)?))).collect()
+}

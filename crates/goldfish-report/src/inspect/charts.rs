@@ -1,0 +1,173 @@
+//! The charts of an inspection.
+
+use goldfish_inspect::{CopyBucket, Duplicates, Gaps, IdRates};
+
+use crate::ReportError;
+use crate::chart::{Axis, Bar, Caption, Chart, Curve, bars, curves};
+use crate::number::{count, percent, plural, short_count, short_percent};
+
+/// Smallest share on the axis of the gaps.
+const LEAST_SHARE: f64 = 1e-8;
+
+/// A logarithmic axis of gaps starts to pay where the longest gap has so many times the mean.
+const LOG_FROM: f64 = 40.0;
+
+/// How long gaps last, against the geometric law. Nothing where there are no gaps.
+pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportError> {
+    let usable = |share: f64| share.is_finite() && share > 0.0;
+    let measured: Vec<_> =
+        gaps.survival.iter().filter(|point| point.gap > 0 && usable(point.measured)).collect();
+    let (Some(first), Some(last)) = (measured.first(), measured.last()) else { return Ok(None) };
+    let least = measured.iter().map(|point| point.measured).fold(1.0, f64::min).max(LEAST_SHARE);
+    // Down to the power of ten below the rarest gap.
+    let floor = 10f64.powf(least.log10().floor()).min(0.1);
+    let law = |gap: f64| (1.0 - 1.0 / f64::from(k.max(2))).powf(gap - 1.0);
+    let log = last.gap as f64 > LOG_FROM * f64::from(k);
+    let end = (last.gap as f64).max(first.gap as f64 + 1.0);
+    let steps = 160;
+    let between = |step: i32| {
+        let share = f64::from(step) / f64::from(steps);
+        if log { end.powf(share) } else { 1.0 + (end - 1.0) * share }
+    };
+    let law_points = (0..=steps).map(between).map(|gap| (gap, law(gap)));
+    let points: Vec<(f64, f64)> =
+        measured.iter().map(|point| (point.gap as f64, point.measured.min(1.0))).collect();
+    let drawn = [
+        Curve { name: "measured".into(), points, measured: true },
+        Curve { name: "geometric law".into(), points: law_points.collect(), measured: false },
+    ];
+    let said = gaps.survival.iter().map(|point| {
+        format!("{} tokens: {}, law {}", count(point.gap), percent(point.measured), percent(point.law))
+    });
+    let caption = Caption {
+        id: "gap-chart",
+        title: "Share of the gaps that are at least this long".into(),
+        description: format!("By gap length. {}.", said.collect::<Vec<_>>().join("; ")),
+    };
+    let x = Axis {
+        title: "gap between dropped tokens (tokens)",
+        from: 1.0,
+        to: end,
+        log,
+        labels: 8,
+        format: &|gap| short_count(*gap),
+    };
+    let y = Axis {
+        title: "share of gaps",
+        from: floor,
+        to: 1.0,
+        log: true,
+        labels: 10,
+        format: &|share| short_percent(*share),
+    };
+    curves(caption, &x, &y, &drawn).map(Some)
+}
+
+/// Ids by drop rate. Nothing where no id is frequent enough.
+pub(super) fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportError> {
+    let highest = ids.histogram.iter().copied().max().unwrap_or(0);
+    if highest == 0 {
+        return Ok(None);
+    }
+    let step = 1.0 / ids.histogram.len() as f64;
+    let drawn: Vec<Bar> = ids
+        .histogram
+        .iter()
+        .enumerate()
+        .map(|(at, &height)| Bar {
+            from: at as f64 * step,
+            to: (at + 1) as f64 * step,
+            height,
+            label: String::new(),
+        })
+        .collect();
+    let said = drawn.iter().filter(|bar| bar.height > 0).map(|bar| {
+        format!("{} to {}: {}", short_percent(bar.from), short_percent(bar.to), plural(bar.height, "id"))
+    });
+    let caption = Caption {
+        id: "id-chart",
+        title: "Token ids by the share of their occurrences that is dropped".into(),
+        description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
+    };
+    let x = Axis {
+        title: "share of an id's occurrences that is dropped",
+        from: 0.0,
+        to: 1.0,
+        log: false,
+        labels: 6,
+        format: &|share| short_percent(*share),
+    };
+    let y = Axis {
+        title: "token ids",
+        from: 0.0,
+        to: highest as f64 * 1.2,
+        log: false,
+        labels: 5,
+        format: &|n| short_count(*n),
+    };
+    let rate = 1.0 / f64::from(k.max(2));
+    bars(caption, &x, &y, &drawn, Some((rate, format!("1/k = {}", percent(rate))))).map(Some)
+}
+
+/// Fingerprints by the number of places. Nothing where nothing recurs.
+pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, ReportError> {
+    let buckets = &duplicates.copies;
+    let highest = buckets.iter().map(|bucket| bucket.fingerprints).max().unwrap_or(0);
+    if highest == 0 {
+        return Ok(None);
+    }
+    let drawn: Vec<Bar> = buckets
+        .iter()
+        .enumerate()
+        .map(|(at, bucket)| Bar {
+            from: at as f64 - 0.42,
+            to: at as f64 + 0.42,
+            height: bucket.fingerprints,
+            label: if buckets.len() <= MOST_LABELS {
+                short_count(bucket.fingerprints as f64)
+            } else {
+                String::new()
+            },
+        })
+        .collect();
+    let said = buckets
+        .iter()
+        .map(|bucket| format!("{} places: {}", places(bucket), plural(bucket.fingerprints, "fingerprint")));
+    let caption = Caption {
+        id: "copies-chart",
+        title: "Recurring text by the number of places where it stands".into(),
+        description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
+    };
+    let tick = |at: &f64| {
+        let bucket = (at.fract().abs() < 1e-6).then(|| buckets.get(at.round() as usize)).flatten();
+        bucket.map(|bucket| short_count(bucket.from as f64)).unwrap_or_default()
+    };
+    let x = Axis {
+        title: "places where the same text stands, up to the next bar",
+        from: -0.6,
+        to: buckets.len() as f64 - 0.4,
+        log: false,
+        labels: buckets.len().min(10),
+        format: &tick,
+    };
+    let y = Axis {
+        title: "fingerprints (log scale)",
+        from: 0.8,
+        to: highest as f64 * 3.0,
+        log: true,
+        labels: 6,
+        format: &|n| short_count(*n),
+    };
+    bars(caption, &x, &y, &drawn, None).map(Some)
+}
+
+/// So many bars have room for a label each.
+const MOST_LABELS: usize = 12;
+
+fn places(bucket: &CopyBucket) -> String {
+    if bucket.from == bucket.to {
+        count(bucket.from)
+    } else {
+        format!("{} to {}", count(bucket.from), count(bucket.to))
+    }
+}
