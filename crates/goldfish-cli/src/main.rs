@@ -24,7 +24,8 @@ enum Verdict {
 fn quiet_caught_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !std::thread::current().name().is_some_and(goldfish_pipeline::reports_panics) {
+        let reported = std::thread::current().name().is_some_and(goldfish_pipeline::reports_panics);
+        if !reported && !goldfish_columnar::is_guarded() {
             report(panic);
         }
     }));

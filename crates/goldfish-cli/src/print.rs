@@ -44,7 +44,12 @@ pub(crate) fn error(error: &anyhow::Error) {
             text += &cause;
         }
     }
-    note(&format!("{ERROR}error:{ERROR:#} {text}"));
+    note(&format!("{ERROR}error:{ERROR:#} {}", harmless(&text)));
+}
+
+/// The text without what could steer a terminal: names and ids of documents are anybody's.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect()
 }
 
 /// `1234567` as `1,234,567`.

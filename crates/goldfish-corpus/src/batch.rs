@@ -155,10 +155,13 @@ impl Lists {
     /// arbitrary.
     fn convert(&self, options: &ReadOptions, faults: &mut BTreeMap<usize, String>) -> ScalarBuffer<i32> {
         use arrow::datatypes as t;
+        let most = MAX_DOCUMENT_TOKENS.min(options.max_bytes() / 4);
         for (row, ends) in self.offsets.windows(2).enumerate() {
             let tokens = ends[1] - ends[0];
-            if tokens > MAX_DOCUMENT_TOKENS as i64 {
-                let reason = format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}");
+            if tokens > most as i64 {
+                let reason = format!(
+                    "the document has {tokens} tokens, more than {most}; split it, or give --max-document"
+                );
                 faults.entry(row).or_insert(reason);
             }
         }

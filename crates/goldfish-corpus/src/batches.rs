@@ -7,15 +7,13 @@ use std::ops::Range;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
+use goldfish_columnar::FILE_MAGIC;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 
 use crate::Part;
-
-/// First bytes of the Arrow IPC file format.
-const ARROW_FILE_MAGIC: &[u8; 6] = b"ARROW1";
 
 /// Last bytes of a complete Arrow IPC stream.
 pub(crate) const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
@@ -24,9 +22,9 @@ pub(crate) const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 pub(crate) fn is_arrow_file(file: &mut File) -> std::io::Result<bool> {
     let mut magic = Vec::new();
     file.rewind()?;
-    file.by_ref().take(ARROW_FILE_MAGIC.len() as u64).read_to_end(&mut magic)?;
+    file.by_ref().take(FILE_MAGIC.len() as u64).read_to_end(&mut magic)?;
     file.rewind()?;
-    Ok(magic == ARROW_FILE_MAGIC)
+    Ok(magic == FILE_MAGIC)
 }
 
 /// Whether the file ends with `marker`; leaves the file at its start.

@@ -10,6 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
+use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, check_ipc, check_parquet, expanded_bytes};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
@@ -56,7 +57,12 @@ impl ColumnarSource {
             })
             .map(|column| column.uncompressed_size().max(0))
             .fold(0, i64::saturating_add);
-        let batch_size = CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1);
+        let wanted = |root: &str| columns.names.iter().any(|name| name == root);
+        let claim =
+            check_parquet(&file.handle()?, metadata.metadata(), wanted).map_err(|e| claimed(input, e))?;
+        // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
+        let most = i64::try_from(MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
+        let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
         let bytes_a_row = file.size() / (rows as u64).max(1);
         let batch_size = batch_size.clamp(1, 1 << 16) as usize;
         let (groups, row) =
@@ -69,6 +75,7 @@ impl ColumnarSource {
         let fault = |reason: &dyn ToString| CorpusError::malformed(path, Format::Arrow, reason.to_string());
         let hashed = HashedFile::open(path)?;
         let mut file = hashed.handle()?;
+        check_ipc(&mut file).map_err(|e| claimed(input, e))?;
         // The readers are opened twice: the schema is needed before the projection is known.
         if is_arrow_file(&mut file).map_err(CorpusError::io(path, "reading"))? {
             let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
@@ -106,6 +113,14 @@ impl ColumnarSource {
             return CorpusError::Options { path: self.input.path.clone(), reason };
         }
         CorpusError::malformed(&self.input.path, self.input.format, reason)
+    }
+}
+
+/// A file that claims too much.
+fn claimed(input: &Input, error: ColumnarError) -> CorpusError {
+    match error {
+        ColumnarError::Io(source) => CorpusError::io(&input.path, "reading")(source),
+        claim => CorpusError::malformed(&input.path, input.format, claim),
     }
 }
 
@@ -185,6 +200,15 @@ struct Columns {
 impl Columns {
     fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
         let find = |name: &str| match schema.index_of(name) {
+            // Which of two columns is meant, nobody can tell.
+            Ok(index) if schema.fields().iter().filter(|field| field.name() == name).count() > 1 => {
+                Err(CorpusError::ColumnType {
+                    path: path.to_owned(),
+                    column: schema.field(index).name().clone(),
+                    found: "there several times".into(),
+                    expected: "one column of this name",
+                })
+            }
             Ok(index) => Ok(index),
             Err(_) => Err(CorpusError::NoColumn {
                 path: path.to_owned(),
@@ -217,6 +241,7 @@ impl Columns {
 
     /// Brings the wanted columns of a batch into one shape each.
     fn prepare(&self, batch: &RecordBatch) -> Result<Prepared, ArrowError> {
+        self.check_room(batch)?;
         let content = batch.column(self.content);
         let content = if self.is_text {
             RowContent::Text(cast(content, &DataType::LargeUtf8)?.as_string().clone())
@@ -228,6 +253,22 @@ impl Columns {
         let carried =
             carried.map(|(&i, field)| to_plain(batch.column(i), field)).collect::<Result<_, _>>()?;
         Ok(Prepared { rows: batch.num_rows(), content, doc_ids, carried })
+    }
+}
+
+impl Columns {
+    /// Refuses a batch whose columns don't fit the memory once each row has its own value.
+    fn check_room(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        for &index in self.carry.iter().chain([&self.content]).chain(&self.id) {
+            let bytes = expanded_bytes(batch.column(index))?;
+            if bytes > MAX_BATCH_BYTES {
+                return Err(ArrowError::InvalidArgumentError(format!(
+                    "column {:?} has {bytes} bytes in one batch, more than {MAX_BATCH_BYTES}; write smaller batches",
+                    batch.schema().field(index).name()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

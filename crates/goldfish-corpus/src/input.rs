@@ -55,7 +55,7 @@ impl Format {
 
     /// The format that a file's name tells.
     fn of_name(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let (plain, compressed) = match name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")) {
             Some(plain) => (plain, true),
             None => (name.as_str(), false),

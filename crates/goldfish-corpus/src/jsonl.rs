@@ -16,8 +16,7 @@ use crate::file::Decompressed;
 use crate::options::CHUNK_BYTES;
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
-    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, MAX_DOCUMENT_BYTES,
-    ReadOptions, Reject,
+    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
 
 pub(crate) struct JsonlSource {
@@ -26,6 +25,8 @@ pub(crate) struct JsonlSource {
     file: Decompressed,
     part: Part,
     carried: Vec<FieldRef>,
+    /// Longest line, in bytes.
+    longest: usize,
     /// The start of a line whose end was not read yet.
     rest: Vec<u8>,
     at_end: bool,
@@ -50,6 +51,7 @@ impl JsonlSource {
             file,
             part,
             carried: options.carry.iter().map(field).collect(),
+            longest: options.max_bytes(),
             rest: Vec::new(),
             at_end: false,
             failed: None,
@@ -95,6 +97,11 @@ impl JsonlSource {
     /// file alone, not on how much a single read brings.
     fn fill(&mut self, bytes: &mut Vec<u8>, target: usize) {
         let mut filled = bytes.len();
+        if bytes.try_reserve_exact(target.saturating_sub(filled)).is_err() {
+            let reason = format!("no memory for line {}, of {target} bytes or more; split it", self.line + 1);
+            self.failed = Some(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+            return;
+        }
         bytes.resize(target.max(filled), 0);
         while filled < bytes.len() {
             match self.file.read(&mut bytes[filled..]) {
@@ -140,9 +147,10 @@ impl Source for JsonlSource {
                 break searched + newline + 1;
             } else if let Some(error) = self.failed.take() {
                 return Err(error);
-            } else if bytes.len() > MAX_DOCUMENT_BYTES {
+            } else if bytes.len() > self.longest {
+                let (line, longest) = (self.line + 1, self.longest);
                 let reason =
-                    format!("line {} is longer than {MAX_DOCUMENT_BYTES} bytes; split it", self.line + 1);
+                    format!("line {line} is longer than {longest} bytes; split it, or give --max-document");
                 return Err(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
             }
             searched = bytes.len();
@@ -245,6 +253,11 @@ impl<'a> BatchBuilder<'a> {
 
     /// Appends one line's document, or says what is wrong with it and appends nothing.
     fn add(&mut self, row: u64, line: &[u8]) -> Result<(), String> {
+        let longest = self.options.max_bytes();
+        if line.len() > longest {
+            let bytes = line.len();
+            return Err(format!("{bytes} bytes, more than {longest}; split it, or give --max-document"));
+        }
         let text = std::str::from_utf8(line)
             .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
         let first_id = self.ids.len();

@@ -44,6 +44,8 @@ pub use error::CorpusError;
 pub use file::{digest_file, digest_start};
 pub use goldfish_digest::FileDigest;
 pub use input::{Format, Input, Resolved, resolve};
-pub use npy::{NpyNumber, read_npy};
-pub use options::{Content, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions};
+pub use npy::{MAX_ARRAY_BYTES, NpyNumber, read_npy};
+pub use options::{
+    Content, DEFAULT_MAX_DOCUMENT, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions,
+};
 pub use source::{Chunk, Part, Source, open};

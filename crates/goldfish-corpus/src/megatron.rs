@@ -250,6 +250,13 @@ impl Index {
                     self.bin_path.display()
                 )));
             }
+            let expected = self.covered + document.tokens as u64 * self.id_width;
+            if start != expected {
+                return Err(self.fault(format!(
+                    "a sequence of document {row} lies at byte {start}, but the one before it ends at {expected}; \
+                     sequences must follow each other without gap or overlap"
+                )));
+            }
             let total = document.tokens as u64 + tokens;
             document.tokens = checked_length(&self.path, Format::Megatron, row, 0, total)?;
             append(&mut document.more, Extent { start, bytes });

@@ -20,22 +20,22 @@ impl NpyNumber for i64 {
     const DESCR: &'static str = "<i8";
 }
 
-/// Longest accepted file: more than any table or set of coefficients needs.
-const MAX_BYTES: u64 = 64 << 20;
+/// Largest file of a table or of coefficients, in bytes: more than any needs.
+pub const MAX_ARRAY_BYTES: u64 = 64 << 20;
 
 /// Reads a one-dimensional `.npy` array (format versions 1 to 3).
 ///
 /// # Errors
 ///
-/// If the file can't be read, is larger than 64 MiB, or holds another type or shape.
+/// If the file can't be read, is larger than [`MAX_ARRAY_BYTES`], or holds another type or shape.
 pub fn read_npy<T: NpyNumber>(path: &Path) -> Result<Vec<T>, CorpusError> {
     let fault = |reason: String| CorpusError::NotAnArray { path: path.to_owned(), reason };
     let (file, metadata) = open_regular(path)?;
-    if metadata.len() > MAX_BYTES {
+    if metadata.len() > MAX_ARRAY_BYTES {
         return Err(fault(format!("{} bytes are more than an array of this kind has", metadata.len())));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(CorpusError::io(path, "reading"))?;
+    file.take(MAX_ARRAY_BYTES).read_to_end(&mut bytes).map_err(CorpusError::io(path, "reading"))?;
     let not_npy = || fault("no NumPy array; write it with numpy.save".into());
     let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(not_npy)?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(not_npy)?;

@@ -1,8 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Largest document in bytes of text; a longer line or file is refused before it fills the memory.
+/// Largest document in bytes that [`ReadOptions::max_document`] may allow.
 pub const MAX_DOCUMENT_BYTES: usize = (1 << 31) - 1;
+
+/// Largest document in bytes where nothing else is asked for: tokenizing takes many times its size in memory.
+pub const DEFAULT_MAX_DOCUMENT: usize = 64 << 20;
 
 /// Largest document in tokens.
 pub const MAX_DOCUMENT_TOKENS: usize = 1 << 29;
@@ -91,6 +94,9 @@ pub struct ReadOptions {
     pub id_type: Option<IdType>,
     /// The id that ends a document in an `olmo` memmap without a sidecar.
     pub eos_id: Option<u32>,
+    /// Largest document in bytes: of its line, file or text, or four a token. Longer ones are refused before they
+    /// fill the memory. At most [`MAX_DOCUMENT_BYTES`].
+    pub max_document: usize,
     /// Ids must lie below this (the vocabulary's size); `None` lets any id that fits an `i32` pass.
     pub vocab_size: Option<u32>,
 }
@@ -99,7 +105,14 @@ impl ReadOptions {
     /// Options with nothing but the content set.
     #[must_use]
     pub fn new(content: Content) -> Self {
-        Self { content, id_column: None, carry: Vec::new(), id_type: None, eos_id: None, vocab_size: None }
+        let max_document = DEFAULT_MAX_DOCUMENT;
+        let (id_column, carry, id_type, eos_id, vocab_size) = (None, Vec::new(), None, None, None);
+        Self { content, id_column, carry, id_type, eos_id, max_document, vocab_size }
+    }
+
+    /// Largest document in bytes, within what the formats of shards allow.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_document.min(MAX_DOCUMENT_BYTES)
     }
 
     /// Largest id that may occur.

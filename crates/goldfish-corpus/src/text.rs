@@ -10,8 +10,7 @@ use crate::batch::default_ids;
 use crate::file::Decompressed;
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
-    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, MAX_DOCUMENT_BYTES,
-    ReadOptions, Reject,
+    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
 
 pub(crate) struct TextSource {
@@ -19,6 +18,8 @@ pub(crate) struct TextSource {
     file: Decompressed,
     part: Part,
     row: u64,
+    /// Longest text, in bytes.
+    longest: usize,
 }
 
 impl TextSource {
@@ -30,7 +31,13 @@ impl TextSource {
         if options.id_column.is_some() || !options.carry.is_empty() {
             return Err(refuse("a text file has no columns; leave out --id-column and --carry"));
         }
-        Ok(Self { input: input.clone(), file: Decompressed::open(&input.path, input.format)?, part, row: 0 })
+        Ok(Self {
+            input: input.clone(),
+            file: Decompressed::open(&input.path, input.format)?,
+            part,
+            row: 0,
+            longest: options.max_bytes(),
+        })
     }
 }
 
@@ -47,11 +54,14 @@ impl Source for TextSource {
         let fault = |reason: String| CorpusError::malformed(&self.input.path, Format::Text, reason);
         let mut bytes = Vec::new();
         (&mut self.file)
-            .take(MAX_DOCUMENT_BYTES as u64 + 1)
+            .take(self.longest as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|e| fault(format!("{e}, after {} bytes of text", bytes.len())))?;
-        if bytes.len() > MAX_DOCUMENT_BYTES {
-            return Err(fault(format!("the document is longer than {MAX_DOCUMENT_BYTES} bytes; split it")));
+        let longest = self.longest;
+        if bytes.len() > longest {
+            return Err(fault(format!(
+                "the document is longer than {longest} bytes; split it, or give --max-document"
+            )));
         }
         let name = self.input.name.as_str().into();
         Ok(Some(Chunk(ChunkKind::Text(TextChunk { name, bytes }))))

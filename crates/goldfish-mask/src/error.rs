@@ -34,6 +34,16 @@ pub enum MaskError {
         /// How many numbers were found.
         found: usize,
     },
+    /// A table of uniform numbers holds something else.
+    #[error(
+        "the hash table holds {value} at place {place}, but its numbers must lie in 0..=1; save torch's table with numpy.save"
+    )]
+    TableValue {
+        /// Where it stands.
+        place: usize,
+        /// The number, as text.
+        value: String,
+    },
     /// The rule was described with a table from a file, and that table is not at hand.
     #[error(
         "the rule uses the hash table {expected}, which was not given; pass the file it was made with (--table)"

@@ -256,7 +256,7 @@ impl<'a> Reading<'a> {
 /// Runs a reader's code; a panic in a library becomes a fault of the file that it read.
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let reason = format!("its reader panicked: {}", panic_message(panic.as_ref()));
+        let reason = format!("its reader failed: {}", panic_message(panic.as_ref()));
         Err(CorpusError::Malformed { path: input.path.clone(), format: input.format, reason })
     })
 }

@@ -260,6 +260,15 @@ fn encode(
     for index in 0..texts.len() {
         let text = texts.value(index);
         let start = ids.len();
+        let longest = deciding.shared.job.read.max_document;
+        if text.len() > longest {
+            let bytes = text.len();
+            let reason = format!(
+                "the document has {bytes} bytes, more than {longest}; split it, or give --max-document"
+            );
+            failed.push((index, reason));
+            continue;
+        }
         let encoded = match &deciding.shared.text {
             Some(side) => {
                 let out = (&mut ids, &mut mask);

@@ -26,8 +26,8 @@ pub use error::ShardError;
 pub use folder::{Prepared, PreparedFolder, Start, part_folder, prepare_folder};
 pub use journal::{JOURNAL_VERSION, Unfinished};
 pub use manifest::{
-    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, Manifest, OutputEntry, PartEntry,
-    REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
+    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
+    PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
 pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};

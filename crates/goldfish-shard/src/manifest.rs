@@ -17,8 +17,8 @@ pub const REJECTS_NAME: &str = "rejects.jsonl";
 /// Version of the shard format that this build writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Largest manifest that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 30;
+/// Largest manifest that is read, in bytes: a million inputs and shards stay below it.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 28;
 
 /// What a folder of shards holds and how it was made.
 ///
@@ -242,8 +242,8 @@ impl Manifest {
             }
             metadata => metadata.map_err(ShardError::io(&path, "opening"))?,
         };
-        if !metadata.is_file() || metadata.len() > MAX_BYTES {
-            return Err(bad(format!("not a file of at most {MAX_BYTES} bytes")));
+        if !metadata.is_file() || metadata.len() > MAX_MANIFEST_BYTES {
+            return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
         }
         let bytes = std::fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
         #[derive(Deserialize)]

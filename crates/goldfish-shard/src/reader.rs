@@ -6,6 +6,7 @@ use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, SchemaRef, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
+use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, check_ipc, check_parquet, guarded};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::ShardError;
@@ -28,7 +29,20 @@ impl ShardReader {
     ///
     /// If it can't be opened, isn't of the format, or lacks the columns of a shard.
     pub fn open(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
-        let file = File::open(path).map_err(ShardError::io(path, "opening"))?;
+        guarded(|| Self::open_unguarded(path, format)).unwrap_or_else(|panic| Err(panicked(path, &panic)))
+    }
+
+    fn open_unguarded(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
+        // Ask before opening: opening a FIFO would wait for a writer.
+        let metadata = std::fs::metadata(path).map_err(ShardError::io(path, "opening"))?;
+        if !metadata.is_file() {
+            let reason = "not a regular file; run goldfish verify".into();
+            return Err(ShardError::BadShard { path: path.to_owned(), reason });
+        }
+        let mut file = File::open(path).map_err(ShardError::io(path, "opening"))?;
+        if format != OutputFormat::Parquet {
+            check_ipc(&mut file).map_err(|error| claimed(path, error))?;
+        }
         let (schema, batches): (_, Box<dyn Iterator<Item = _> + Send>) = match format {
             OutputFormat::ArrowStream => {
                 let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None);
@@ -41,11 +55,15 @@ impl ShardReader {
                 (reader.schema(), Box::new(reader))
             }
             OutputFormat::Parquet => {
+                let pages = file.try_clone().map_err(ShardError::io(path, "opening"))?;
                 let builder =
                     ParquetRecordBatchReaderBuilder::try_new(file).map_err(ShardError::parquet(path))?;
+                let claim = check_parquet(&pages, builder.metadata(), |_| true)
+                    .map_err(|error| claimed(path, error))?;
+                let most = MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1);
+                let rows = usize::try_from(most).unwrap_or(usize::MAX).clamp(1, PARQUET_ROWS);
                 let schema = builder.schema().clone();
-                let reader =
-                    builder.with_batch_size(PARQUET_ROWS).build().map_err(ShardError::parquet(path))?;
+                let reader = builder.with_batch_size(rows).build().map_err(ShardError::parquet(path))?;
                 (schema, Box::new(reader))
             }
         };
@@ -74,9 +92,30 @@ impl Iterator for ShardReader {
     type Item = Result<ShardBatch, ShardError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.next()?.map_err(ShardError::arrow(&self.path));
-        Some(batch.map(ShardBatch))
+        match guarded(|| self.batches.next()) {
+            Ok(batch) => Some(batch?.map_err(ShardError::arrow(&self.path)).map(ShardBatch)),
+            Err(panic) => {
+                // What a reader does after a panic is anybody's guess.
+                self.batches = Box::new(std::iter::empty());
+                Some(Err(panicked(&self.path, &panic)))
+            }
+        }
     }
+}
+
+/// A shard that claims what goldfish never writes.
+fn claimed(path: &Path, error: ColumnarError) -> ShardError {
+    match error {
+        ColumnarError::Io(source) => ShardError::io(path, "reading")(source),
+        claim => ShardError::BadShard { path: path.to_owned(), reason: claim.to_string() },
+    }
+}
+
+fn panicked(path: &Path, panic: &str) -> ShardError {
+    let reason = format!(
+        "damaged: its reader failed: {panic}; mask the corpus again, or restore the file from a copy"
+    );
+    ShardError::BadShard { path: path.to_owned(), reason }
 }
 
 /// Consecutive rows of a shard.

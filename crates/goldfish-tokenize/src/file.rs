@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io::Read;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -9,8 +11,11 @@ use serde_json::Value;
 
 use crate::error::TokenizeError;
 
-/// The largest file that is read; the vocabularies of a million tokens stay below a tenth of it.
-pub(crate) const MAX_BYTES: u64 = 1 << 29;
+/// Largest tokenizer.json (and file beside it) that is read, in bytes; vocabularies of a million tokens stay below it.
+pub const MAX_TOKENIZER_BYTES: u64 = 1 << 27;
+
+/// Ids must lie below this: tables have a place for each, used or not.
+pub const MAX_VOCABULARY: u32 = 1 << 24;
 
 const SAVE_AGAIN: &str = "copy or download the file again";
 
@@ -122,6 +127,24 @@ impl<'de> Deserialize<'de> for Vocab {
     }
 }
 
+/// Reads a file that is not larger than any tokenizer is.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
+    let read_error = |source| TokenizeError::Read { path: path.to_owned(), source };
+    // Ask before opening: opening a FIFO would wait for a writer, and a device may have no end.
+    let metadata = std::fs::metadata(path).map_err(read_error)?;
+    if !metadata.is_file() {
+        return Err(read_error(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut json = Vec::new();
+    let file = std::fs::File::open(path).map_err(read_error)?;
+    file.take(MAX_TOKENIZER_BYTES + 1).read_to_end(&mut json).map_err(read_error)?;
+    if metadata.len().max(json.len() as u64) > MAX_TOKENIZER_BYTES {
+        let (origin, bytes) = (path.display().to_string(), metadata.len().max(json.len() as u64));
+        return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
+    }
+    Ok(json)
+}
+
 impl File {
     /// Parses a file and checks what the `tokenizers` crate would let pass.
     pub(crate) fn parse(json: &[u8], origin: &str) -> Result<Self, TokenizeError> {
@@ -163,6 +186,19 @@ impl File {
         let bpe = self.model.kind.as_deref() == Some("BPE");
         if bpe && self.model.merges.is_none() {
             return Err(missing("merges"));
+        }
+        let added = self.added_tokens.iter().map(|token| (&token.content, token.id));
+        let vocabulary = match &self.model.vocab {
+            Vocab::Ids(entries) => entries.as_slice(),
+            Vocab::Missing | Vocab::List(_) => &[],
+        };
+        let mut all = vocabulary.iter().map(|(token, id)| (token, *id)).chain(added);
+        if let Some((token, id)) = all.find(|&(_, id)| id >= MAX_VOCABULARY) {
+            return Err(TokenizeError::Malformed {
+                origin: origin(),
+                problem: format!("it gives {token:?} the id {id}, but ids must lie below {MAX_VOCABULARY}"),
+                advice: "take the file from the model again",
+            });
         }
         let entries = match &self.model.vocab {
             Vocab::Missing => return Err(missing("vocabulary")),

@@ -78,5 +78,6 @@ mod text_map;
 mod tokenizer;
 
 pub use error::TokenizeError;
+pub use file::{MAX_TOKENIZER_BYTES, MAX_VOCABULARY};
 pub use text_map::TextMap;
 pub use tokenizer::{EncodePath, FastPath, Tokenizer};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::TokenizeError;
-use crate::file::flatten;
+use crate::file::{self, flatten};
 
 /// Names that models give to the token before a document, the more telling ones first.
 const BOS: [&str; 9] = [
@@ -86,10 +86,12 @@ fn read_configs(directory: &Path) -> Result<Vec<(PathBuf, Value)>, TokenizeError
     let mut configs = Vec::new();
     for name in ["tokenizer_config.json", "special_tokens_map.json"] {
         let path = directory.join(name);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match file::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(TokenizeError::Read { path, source }),
+            Err(TokenizeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let value = serde_json::from_slice(&bytes).map_err(|error| TokenizeError::Malformed {
             origin: path.display().to_string(),

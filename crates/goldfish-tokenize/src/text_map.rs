@@ -68,7 +68,7 @@ impl TextMap {
             if kind == TextKind::WordPiece {
                 map.continues.push(continues);
             }
-            // A file is at most half a gibibyte, so that its tokens fit.
+            // The file is not larger than MAX_TOKENIZER_BYTES, so that its tokens fit.
             map.places.push(string.map(|_| (start as u32, map.bytes.len() as u32)));
         }
         map

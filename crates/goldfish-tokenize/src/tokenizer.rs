@@ -11,7 +11,7 @@ use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use crate::error::TokenizeError;
 use crate::fast::Fast;
-use crate::file::{File, MAX_BYTES, diagnose};
+use crate::file::{self, File, MAX_TOKENIZER_BYTES, diagnose};
 use crate::special::{self, Ends};
 use crate::text_map::{TextKind, TextMap, text_kind};
 
@@ -91,16 +91,11 @@ impl Tokenizer {
     /// `special_tokens_map.json` beside it, where they exist.
     ///
     /// # Errors
-    /// [`TokenizeError::Read`] if a file cannot be read, [`TokenizeError::UnknownToken`] if one of the files
+    /// [`TokenizeError::Read`] if a file cannot be read or is no regular file, [`TokenizeError::UnknownToken`] if one of the files
     /// beside it names a token that does not exist, and the errors of [`from_bytes`](Self::from_bytes).
     pub fn from_file(path: &Path) -> Result<Self, TokenizeError> {
-        let read_error = |source| TokenizeError::Read { path: path.to_owned(), source };
         let origin = path.display().to_string();
-        let bytes = std::fs::metadata(path).map_err(read_error)?.len();
-        if bytes > MAX_BYTES {
-            return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_BYTES });
-        }
-        let json = std::fs::read(path).map_err(read_error)?;
+        let json = file::read(path)?;
         // The parent of a bare file name is the empty path, which joins to names in the working directory.
         Self::load(&json, origin, path.parent())
     }
@@ -116,8 +111,8 @@ impl Tokenizer {
 
     fn load(json: &[u8], origin: String, directory: Option<&Path>) -> Result<Self, TokenizeError> {
         let bytes = json.len() as u64;
-        if bytes > MAX_BYTES {
-            return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_BYTES });
+        if bytes > MAX_TOKENIZER_BYTES {
+            return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
         }
         let file = File::parse(json, &origin)?;
         let exact = load_exact(json).map_err(|problem| TokenizeError::Unsupported {

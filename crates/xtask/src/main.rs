@@ -1,7 +1,9 @@
-//! Project chores: `cargo xtask test`, `cargo xtask generate`.
+//! Project chores: `cargo xtask test`, `cargo xtask generate`, `cargo xtask fuzz`, `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
+mod deny;
+mod fuzz;
 mod generate;
 mod python;
 mod test;
@@ -33,6 +35,16 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fuzz the parsers and the mask rules, each against its oracle (see crates/fuzz/README.md).
+    Fuzz {
+        /// Targets, all of them by default.
+        targets: Vec<String>,
+        /// Look for new inputs for this many seconds a target; without it a short run that is the same each time.
+        #[arg(long)]
+        seconds: Option<u32>,
+    },
+    /// Check licences and sources of all dependencies with cargo-deny.
+    Deny,
     /// Make the Python environment of the peer tests and print where it is.
     Python,
 }
@@ -41,6 +53,10 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Test { no_lint } => test::run_all(no_lint),
         Chore::Generate { check } => generate::run(check),
+        Chore::Fuzz { targets, seconds } => {
+            fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
+        }
+        Chore::Deny => deny::check(),
         Chore::Python => {
             println!("{}", python::environment()?.display());
             Ok(())

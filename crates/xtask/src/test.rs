@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{cargo, generate, python, root, run, target};
+use crate::{cargo, deny, fuzz, generate, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
 const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
@@ -13,6 +13,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
         let clippy = ["clippy", "--workspace", "--all-targets", "--features", FAILPOINTS];
         run(cargo().args(clippy).args(["--", "--deny", "warnings"]))?;
     }
+    deny::check()?;
     run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
@@ -27,5 +28,6 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))
-        .env("GOLDFISH_ROOT", root()))
+        .env("GOLDFISH_ROOT", root()))?;
+    fuzz::fuzz(&[], fuzz::Effort::Smoke)
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
+    ("goldfish-columnar", &[]),
     ("goldfish-tokenize", &[]),
-    ("goldfish-corpus", &["goldfish-digest"]),
-    ("goldfish-shard", &["goldfish-digest", "goldfish-mask"]),
+    ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest"]),
+    ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask"]),
     ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
@@ -19,6 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     (
         "goldfish",
         &[
+            "goldfish-columnar",
             "goldfish-corpus",
             "goldfish-inspect",
             "goldfish-mask",

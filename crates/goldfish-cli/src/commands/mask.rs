@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
-use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve};
+use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{MaskJob, Outcome, PipelineError, Progress, Share, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
@@ -114,6 +114,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
+    read.max_document = usize::try_from(args.max_document).unwrap_or(usize::MAX).min(MAX_DOCUMENT_BYTES);
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;
@@ -398,7 +399,7 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(format!(
             "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            passage.doc_id,
+            print::harmless(&passage.doc_id),
             passage.ids.len(),
             passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
         ));

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
             "{}: sound: {}, {}, {}, {}{}\n",
             args.folder.display(),
             plural(manifest.shards.len() as u64, "shard"),
-            bytes(manifest.shards.iter().map(|shard| shard.size).sum()),
+            bytes(manifest.shards.iter().map(|shard| shard.size).fold(0, u64::saturating_add)),
             plural(manifest.totals.documents_out, "document"),
             plural(manifest.totals.tokens, "token"),
             if args.recompute { ", every mask as its rule decides" } else { "" },

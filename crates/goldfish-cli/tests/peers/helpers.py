@@ -1,8 +1,10 @@
 """Running the binary, and reading what it wrote."""
 
+import atexit
 import gzip
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,11 +30,56 @@ class Goldfish:
         )
         return process
 
+    def measured(self, *arguments, expect=0, cwd=None, timeout=120):
+        """Like `run`, with the largest memory that the process had, in MiB, as `peak`; a hang is a failure."""
+        command = [str(self.binary), *map(str, arguments)]
+        process = measure(command, cwd=str(cwd) if cwd else None, timeout=timeout)
+        accepted = expect if isinstance(expect, tuple) else (expect,)
+        assert process.returncode in accepted, (
+            f"exit status {process.returncode}, expected {expect}\n$ {command}\nstderr: {process.stderr[-4000:]}"
+        )
+        assert "panicked" not in process.stderr
+        return process
+
     def mask(self, inputs, output, *arguments, expect=0, cwd=None):
         """`goldfish mask`; returns what it wrote."""
         inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
         process = self.run("mask", *inputs, "--output", output, *arguments, expect=expect, cwd=cwd)
         return Output(Path(output), process)
+
+
+# Runs commands in a process of its own: what a child reports as its largest memory is never less than its parent had,
+# and the tests' own process is large.
+MEASURE = """
+import json, os, subprocess, sys, tempfile, threading
+for line in sys.stdin:
+    job = json.loads(line)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(job["command"], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=job["cwd"])
+        watchdog = threading.Timer(job["timeout"], child.kill)
+        watchdog.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        watchdog.cancel()
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0), err.seek(0)
+        texts = [file.read().decode(errors="replace") for file in (out, err)]
+    print(json.dumps([child.returncode, *texts, usage.ru_maxrss // 1024]), flush=True)
+"""
+measuring = None
+
+
+def measure(command, cwd, timeout):
+    global measuring
+    if measuring is None:
+        pipe = subprocess.PIPE
+        measuring = subprocess.Popen([sys.executable, "-S", "-E", "-c", MEASURE], stdin=pipe, stdout=pipe, text=True)
+        atexit.register(measuring.stdin.close)
+    measuring.stdin.write(json.dumps({"command": command, "cwd": cwd, "timeout": timeout}) + "\n")
+    measuring.stdin.flush()
+    code, stdout, stderr, peak = json.loads(measuring.stdout.readline())
+    process = subprocess.CompletedProcess(command, code, stdout, stderr)
+    process.peak = peak
+    return process
 
 
 class Output:

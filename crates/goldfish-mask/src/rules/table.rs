@@ -32,10 +32,13 @@ impl UniformTable {
     ///
     /// # Errors
     ///
-    /// If there are not exactly [`TABLE_LEN`] numbers.
+    /// If there are not exactly [`TABLE_LEN`] numbers, or one is not in `0..=1`.
     pub fn from_values(values: Vec<f32>) -> Result<Self, MaskError> {
         if values.len() != TABLE_LEN {
             return Err(MaskError::TableLength { found: values.len() });
+        }
+        if let Some(place) = values.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            return Err(MaskError::TableValue { place, value: values[place].to_string() });
         }
         Ok(Self(values))
     }

@@ -9,7 +9,7 @@ use super::Sample;
 use crate::args::InspectArgs;
 use crate::commands::mask::{describe_rule, describe_tally};
 use crate::passage::{self, Marked};
-use crate::print::{BOLD, FAINT, bytes, count, percent, plural, share};
+use crate::print::{BOLD, FAINT, bytes, count, harmless, percent, plural, share};
 
 /// Rows of a table that are shown.
 const SHOWN_ROWS: usize = 20;
@@ -40,7 +40,7 @@ pub(super) fn report(
         };
         lines.push(format!(
             "\n{FAINT}{}: {} dropped of {}{shown}:{FAINT:#}\n{}",
-            sample.doc_id,
+            harmless(&sample.doc_id),
             count(sample.dropped as u64),
             plural(sample.tokens as u64, "token"),
             passage::render(&sample.input_ids, &sample.loss_mask, tokenizer).trim_end_matches('\n'),
@@ -62,7 +62,7 @@ fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec
         format!(
             "inputs     {}, {}",
             plural(manifest.inputs.len() as u64, "file"),
-            bytes(manifest.inputs.iter().map(|input| input.size).sum())
+            bytes(manifest.inputs.iter().map(|input| input.size).fold(0, u64::saturating_add))
         ),
     ];
     if let Some(entry) = &manifest.tokenizer {

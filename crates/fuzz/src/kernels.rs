@@ -1,0 +1,160 @@
+//! Mask rules, against their naive definitions.
+
+#[path = "../../goldfish-mask/tests/naive/mod.rs"]
+mod naive;
+#[path = "../../goldfish-mask/tests/naive/text.rs"]
+mod naive_text;
+
+use std::sync::LazyLock;
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use goldfish_mask::{
+    Head, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState, Span,
+    TableSource, UniformTable, Unit, Window,
+};
+
+static TABLE: LazyLock<UniformTable> = LazyLock::new(UniformTable::cpu);
+
+fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
+    let k = match input.int_in_range(0..=3)? {
+        0 => 2,
+        1 => input.int_in_range(2..=9)?,
+        2 => 50,
+        _ => input.int_in_range(2..=u32::MAX)?,
+    };
+    let context = if input.ratio(1, 8)? { input.int_in_range(1..=70)? } else { input.int_in_range(1..=6)? };
+    let window = if bool::arbitrary(input)? { Window::Preceding } else { Window::Inclusive };
+    let head = if bool::arbitrary(input)? { Head::Keep } else { Head::Short };
+    let table = TableSource::Cpu;
+    Ok(match input.int_in_range(0..=5)? {
+        0 => RuleParameters::Static { k, start: input.int_in_range(0..=40)? },
+        1 => RuleParameters::Random { k, seed: u64::arbitrary(input)? },
+        2 => RuleParameters::Hash { k, context, window, head, seed: u64::arbitrary(input)? },
+        3 => RuleParameters::HashTable { k, context, table },
+        4 => RuleParameters::HashAvalanche { k, context },
+        _ => {
+            let coefficients = (0..context).map(|_| i64::arbitrary(input)).collect::<Result<_>>()?;
+            RuleParameters::CoefficientSum { k, context, coefficients, table }
+        }
+    })
+}
+
+fn any_ids(input: &mut Unstructured<'_>) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    while !input.is_empty() && ids.len() < 300 {
+        ids.push(match u8::arbitrary(input)? {
+            small @ 0..=99 => u32::from(small % 4),
+            100..=199 => u16::arbitrary(input)?.into(),
+            _ => u32::arbitrary(input)?,
+        });
+    }
+    Ok(ids)
+}
+
+fn build(rule: &RuleParameters) -> Box<dyn MaskRule> {
+    // The table of the reference code takes a while to make, so that it is made once.
+    RuleSpec::new(rule.clone()).build(Some(&TABLE)).expect("a sound rule")
+}
+
+/// Every rule on tokens: whole and in pieces, against the definition.
+pub fn mask_rules(data: &[u8]) {
+    let _ = check_rules(&mut Unstructured::new(data));
+}
+
+fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
+    let rule = with_file_table(any_rule(input)?);
+    let (key, step) = (u64::arbitrary(input)?, input.int_in_range(1..=70usize)?);
+    let ids = any_ids(input)?;
+    let built = build(&rule);
+    let expected = naive::document(&rule, &TABLE, &ids, key);
+    let mut mask = vec![9; ids.len()];
+    built.decide(&Span::document(&ids).with_key(key), &mut mask);
+    assert_eq!(mask, expected, "{rule:?}");
+    mask.fill(9);
+    for start in (0..ids.len()).step_by(step) {
+        let end = ids.len().min(start + step);
+        let history = start.min(built.lookback());
+        let span = Span::continued(&ids[start - history..end], history, start as u64).with_key(key);
+        built.decide(&span, &mut mask[start..end]);
+    }
+    assert_eq!(mask, expected, "in pieces of {step}: {rule:?}");
+    Ok(())
+}
+
+/// Names the table that is at hand, so that building a rule does not make it again.
+fn with_file_table(mut rule: RuleParameters) -> RuleParameters {
+    static FINGERPRINT: LazyLock<String> = LazyLock::new(|| TABLE.fingerprint());
+    if let RuleParameters::HashTable { table, .. } | RuleParameters::CoefficientSum { table, .. } = &mut rule
+    {
+        *table = TableSource::File(FINGERPRINT.clone());
+    }
+    rule
+}
+
+/// Packed sequences, with stops in between, against the definition.
+pub fn sequences(data: &[u8]) {
+    let _ = check_sequences(&mut Unstructured::new(data));
+}
+
+fn check_sequences(input: &mut Unstructured<'_>) -> Result<()> {
+    let rule = with_file_table(any_rule(input)?);
+    let length = input.int_in_range(1..=80u32)?;
+    let stops = u32::arbitrary(input)?;
+    let cuts: Vec<usize> = (0..8).map(|_| input.int_in_range(0..=60usize)).collect::<Result<_>>()?;
+    let ids = any_ids(input)?;
+    let mut rest = ids.as_slice();
+    let mut documents: Vec<Vec<u32>> = Vec::new();
+    for cut in cuts {
+        let (document, others) = rest.split_at(cut.min(rest.len()));
+        documents.push(document.to_vec());
+        rest = others;
+    }
+    documents.push(rest.to_vec());
+    let masker = Masker::new(build(&rule), &[]);
+    let mut sequences =
+        SequenceMasker::new(&masker, length, SequenceState::default()).expect("a sound length");
+    let mut masks = Vec::new();
+    for (i, ids) in documents.iter().enumerate() {
+        if stops >> i & 1 == 1 {
+            let state = sequences.state().clone();
+            sequences = SequenceMasker::new(&masker, length, state).expect("a sound length");
+        }
+        let mut mask = vec![9; ids.len()];
+        sequences.decide_next(ids, &mut mask);
+        masks.push(mask);
+    }
+    assert_eq!(masks, naive::stream(&rule, &TABLE, Scope::Sequence { length }, &documents), "{rule:?}");
+    Ok(())
+}
+
+/// The rule on text, with any spans, against the definition.
+pub fn mask_text(data: &[u8]) {
+    let _ = check_text(&mut Unstructured::new(data));
+}
+
+fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
+    let unit = if bool::arbitrary(input)? { Unit::Word } else { Unit::Token };
+    let head = if bool::arbitrary(input)? { Head::Keep } else { Head::Short };
+    let k = input.int_in_range(2..=5u32)?;
+    let context = if input.ratio(1, 4)? { 50 } else { input.int_in_range(1..=6u32)? };
+    let rule = naive_text::Rule { k, context, unit, head, seed: u16::arbitrary(input)?.into() };
+    let ordered = bool::arbitrary(input)?;
+    let cuts: Vec<u16> = (0..24).map(|_| u16::arbitrary(input)).collect::<Result<_>>()?;
+    let bytes = input.bytes(input.len().min(600))?;
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let mut at: Vec<usize> = cuts.iter().map(|&cut| usize::from(cut) % (text.len() + 1)).collect();
+    let spans: Vec<(usize, usize)> = if ordered {
+        at.extend([0, text.len()]);
+        at.sort_unstable();
+        at.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    } else {
+        at.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
+    };
+    let parameters = RuleParameters::Text { k, context, unit, head, seed: rule.seed };
+    let built = RuleSpec::new(parameters).build(None).expect("a sound rule");
+    let ids = vec![0; spans.len()];
+    let mut mask = vec![9; spans.len()];
+    built.decide(&Span::document(&ids).with_text(&text, &spans), &mut mask);
+    assert_eq!(mask, naive_text::mask(&rule, &text, &spans), "{rule:?} {text:?}");
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Fuzzing with libFuzzer, on stable Rust: the compiler's coverage hooks are ordinary options of its back end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{cargo, root, run, target};
+
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
+/// What `cargo fuzz` passes, less the sanitizer, which needs nightly Rust.
+const HOOKS: [&str; 6] = [
+    "--cfg fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+
+/// No input may take more memory than this, in MiB, ...
+const MEMORY: &str = "-rss_limit_mb=2560";
+
+/// ... nor more time, in seconds.
+const TIME: &str = "-timeout=25";
+
+/// Where the seeds of a target lie, below `fixtures/`: folders with the ending of the names that are taken.
+/// Two files that belong together become one input, the length of the first at its end.
+const SEEDS: [(&str, &[(&str, &str)]); 16] = [
+    ("jsonl", &[("malformed", ".jsonl"), ("malformed", ".jsonl.gz"), ("malformed", ".jsonl.zst")]),
+    ("text", &[("malformed", ".txt"), ("formats/docs-text", "-004.txt"), ("malformed", ".jsonl.gz")]),
+    ("parquet", &[("malformed", ".parquet")]),
+    ("arrow", &[("malformed", ".arrow")]),
+    ("megatron", &[("malformed", ".idx+.bin")]),
+    ("olmo", &[("malformed", ".csv.gz+.npy"), ("malformed", ".npy")]),
+    ("datatrove", &[("malformed", ".ds.index+.ds")]),
+    ("npy", &[("malformed", ".npy")]),
+    ("manifest", &[("malformed", "manifest.json")]),
+    ("shard", &[("malformed", ".arrow"), ("malformed", ".parquet")]),
+    ("tokenizer", &[]),
+    ("encode", &[("formats/docs-text", "-004.txt"), ("formats/docs-text", "-010.txt")]),
+    ("text_map", &[("malformed", ".bin")]),
+    ("mask_rules", &[("malformed", ".bin"), ("malformed", ".idx")]),
+    ("mask_text", &[("formats/docs-text", "-004.txt"), ("formats/docs-text", "-010.txt")]),
+    ("sequences", &[("malformed", ".bin"), ("malformed", ".idx")]),
+];
+
+/// How long to fuzz each target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Effort {
+    /// The seeds and some thousand mutations of them, the same ones each time.
+    Smoke,
+    /// New inputs for this many seconds.
+    Seconds(u32),
+}
+
+/// Builds the targets and runs those named, or all.
+pub(crate) fn fuzz(names: &[String], effort: Effort) -> anyhow::Result<()> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        println!("fuzz targets are built for {PLATFORM} only");
+        return Ok(());
+    }
+    if let Some(name) = names.iter().find(|name| !SEEDS.iter().any(|(known, _)| known == name)) {
+        bail!("no fuzz target {name:?}; there are {}", SEEDS.map(|(name, _)| name).join(", "));
+    }
+    let folder = target().join("fuzz");
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--quiet", "--manifest-path", "crates/fuzz/Cargo.toml"]);
+    build.args(["--target", PLATFORM, "--target-dir"]).arg(&folder);
+    run(build.env("RUSTFLAGS", HOOKS.join(" ")))?;
+    for (name, sources) in SEEDS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            run_target(&folder, name, sources, effort)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effort) -> anyhow::Result<()> {
+    let seeds = folder.join("seeds").join(name);
+    write_seeds(&seeds, name, sources)?;
+    let inputs = folder.join("inputs");
+    let mut command = Command::new(folder.join(PLATFORM).join("release").join(name));
+    command.env("GOLDFISH_FUZZ_FOLDER", &inputs).args([MEMORY, TIME, "-print_final_stats=1"]);
+    let found = folder.join("found").join(name);
+    fs::create_dir_all(&found)?;
+    command.arg(format!("-artifact_prefix={}/", found.display()));
+    match effort {
+        Effort::Smoke => {
+            // New inputs are kept in memory only, so that each run does the same.
+            command.args(["-seed=1", "-runs=3000", "-max_total_time=20", "-verbosity=0"]);
+        }
+        Effort::Seconds(seconds) => {
+            let grown = folder.join("corpus").join(name);
+            fs::create_dir_all(&grown)?;
+            command.arg(format!("-max_total_time={seconds}")).arg(grown);
+        }
+    }
+    let result = run(command.arg(&seeds));
+    // What a run wrote is of no use behind it.
+    let _ = fs::remove_dir_all(&inputs);
+    result.with_context(|| {
+        let how = format!("{} FILE", folder.join(PLATFORM).join("release").join(name).display());
+        format!("the input is in {}; run it alone with {how}", found.display())
+    })
+}
+
+/// Collects a target's seeds: fixtures, and what lies in `crates/fuzz/seeds`, found by earlier runs or made by hand.
+fn write_seeds(folder: &Path, name: &str, sources: &[(&str, &str)]) -> anyhow::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let mut count = 0;
+    for (place, endings) in sources {
+        let (first, second) = endings.split_once('+').map_or((*endings, None), |(a, b)| (a, Some(b)));
+        for path in files(&root().join("fixtures").join(place))? {
+            let text = path.to_string_lossy().into_owned();
+            let Some(stem) = text.strip_suffix(first) else { continue };
+            let mut bytes = fs::read(&path)?;
+            if let Some(second) = second {
+                let length = u16::try_from(bytes.len()).context(text.clone())?;
+                let Ok(other) = fs::read(format!("{stem}{second}")) else { continue };
+                bytes.extend(other);
+                bytes.extend(length.to_le_bytes());
+            }
+            fs::write(folder.join(format!("fixture-{count:03}")), bytes)?;
+            count += 1;
+        }
+    }
+    for path in files(&root().join("crates/fuzz/seeds").join(name))? {
+        fs::copy(&path, folder.join(path.file_name().context("a file has a name")?))?;
+        count += 1;
+    }
+    ensure!(count > 0, "the fuzz target {name} has no seeds");
+    Ok(())
+}
+
+/// The files of a folder, sorted; none where there is no folder.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

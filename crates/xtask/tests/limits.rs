@@ -1,0 +1,79 @@
+//! The table of caps in `docs/limits.md`, against the constants; and the lint that keeps `unsafe` out.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files of ours that may have `unsafe` code: a memory map each, with its argument beside it.
+const MAPS: [&str; 0] = [];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_table_of_caps_holds_the_constants() {
+    let constants: BTreeMap<&str, u64> = [
+        ("DEFAULT_MAX_DOCUMENT", goldfish_corpus::DEFAULT_MAX_DOCUMENT as u64),
+        ("MAX_DOCUMENT_BYTES", goldfish_corpus::MAX_DOCUMENT_BYTES as u64),
+        ("MAX_DOCUMENT_TOKENS", goldfish_corpus::MAX_DOCUMENT_TOKENS as u64),
+        ("MAX_BATCH_BYTES", goldfish_columnar::MAX_BATCH_BYTES),
+        ("MAX_BATCH_ROWS", goldfish_columnar::MAX_BATCH_ROWS.cast_unsigned()),
+        ("MAX_METADATA_BYTES", goldfish_columnar::MAX_METADATA_BYTES),
+        ("MAX_LEVELS", goldfish_columnar::MAX_LEVELS),
+        ("MAX_LEVELS_A_BYTE", goldfish_columnar::MAX_LEVELS_A_BYTE),
+        ("MAX_ARRAY_BYTES", goldfish_corpus::MAX_ARRAY_BYTES),
+        ("MAX_TOKENIZER_BYTES", goldfish_tokenize::MAX_TOKENIZER_BYTES),
+        ("MAX_VOCABULARY", goldfish_tokenize::MAX_VOCABULARY.into()),
+        ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
+        ("MAX_CONTEXT", goldfish_mask::MAX_CONTEXT.into()),
+    ]
+    .into();
+    let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let mut documented = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let cap = cells[2].split(' ').next().unwrap().parse::<u64>().unwrap();
+        documented.insert(cells[1].trim_matches('`'), cap);
+    }
+    assert_eq!(documented, constants, "docs/limits.md differs from the code");
+}
+
+/// Every source file of ours, fuzz targets included.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_kept_out() {
+    let root = root();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let lint = manifest.lines().find(|line| line.starts_with("unsafe_code")).unwrap();
+    assert!(lint.contains("forbid") || lint.contains("deny"), "{lint}");
+    for entry in fs::read_dir(root.join("crates")).unwrap() {
+        let path = entry.unwrap().path().join("Cargo.toml");
+        let manifest = fs::read_to_string(&path).unwrap();
+        let held =
+            manifest.contains("[lints]\nworkspace = true") || manifest.contains("unsafe_code = \"deny\"");
+        assert!(held, "{} doesn't take the workspace's lints", path.display());
+    }
+    let mut files = Vec::new();
+    sources(&root.join("crates"), &mut files);
+    assert!(files.len() > 50, "the sources were not found");
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        // In two parts, or this file would find itself.
+        let allows = text.contains(concat!("allow(unsafe", "_code"));
+        let listed = MAPS.iter().any(|map| path.ends_with(map));
+        assert!(!allows || listed, "{} allows what only memory maps may have", path.display());
+    }
+}
