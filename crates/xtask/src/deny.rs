@@ -8,14 +8,14 @@ use crate::{cargo, run, target};
 /// The version that deny.toml is written for.
 const VERSION: &str = "0.20.2";
 
-/// Checks what can be checked without the network. The advisories need a clone of the RustSec database:
+/// Checks what can be checked without the advisories. Those need their database, a clone of a repository:
 /// `cargo deny check advisories`, by hand.
 pub(crate) fn check() -> anyhow::Result<()> {
     let program = program()?;
     for manifest in ["Cargo.toml", "crates/fuzz/Cargo.toml"] {
         let mut deny = Command::new(&program);
-        deny.args(["--offline", "--manifest-path", manifest, "check", "--hide-inclusion-graph"]);
-        run(deny.args(["--config", "deny.toml", "bans", "licenses", "sources"]))?;
+        deny.args(["--config", "deny.toml", "--manifest-path", manifest]);
+        run(deny.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
@@ -81,16 +82,21 @@ pub(crate) fn fuzz(names: &[String], effort: Effort) -> anyhow::Result<()> {
 fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effort) -> anyhow::Result<()> {
     let seeds = folder.join("seeds").join(name);
     write_seeds(&seeds, name, sources)?;
-    let inputs = folder.join("inputs");
-    let mut command = Command::new(folder.join(PLATFORM).join("release").join(name));
-    command.env("GOLDFISH_FUZZ_FOLDER", &inputs).args([MEMORY, TIME, "-print_final_stats=1"]);
-    let found = folder.join("found").join(name);
+    let (inputs, found) = (folder.join("inputs"), folder.join("found").join(name));
     fs::create_dir_all(&found)?;
+    let program = folder.join(PLATFORM).join("release").join(name);
+    let mut command = Command::new(&program);
+    command.env("GOLDFISH_FUZZ_FOLDER", &inputs).args([
+        MEMORY,
+        TIME,
+        "-max_len=4096",
+        "-print_final_stats=1",
+    ]);
     command.arg(format!("-artifact_prefix={}/", found.display()));
+    // New inputs go to the first folder named.
     match effort {
         Effort::Smoke => {
-            // New inputs are kept in memory only, so that each run does the same.
-            command.args(["-seed=1", "-runs=3000", "-max_total_time=20", "-verbosity=0"]);
+            command.args(["-seed=1", "-runs=1500", "-max_total_time=10"]);
         }
         Effort::Seconds(seconds) => {
             let grown = folder.join("corpus").join(name);
@@ -98,13 +104,25 @@ fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effor
             command.arg(format!("-max_total_time={seconds}")).arg(grown);
         }
     }
-    let result = run(command.arg(&seeds));
+    let started = Instant::now();
+    let output = command.arg(&seeds).output().with_context(|| program.display().to_string())?;
     // What a run wrote is of no use behind it.
     let _ = fs::remove_dir_all(&inputs);
-    result.with_context(|| {
-        let how = format!("{} FILE", folder.join(PLATFORM).join("release").join(name).display());
-        format!("the input is in {}; run it alone with {how}", found.display())
-    })
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        bail!(
+            "{}\nthe fuzz target {name} failed; its input is in {}; run it alone with {} FILE",
+            tail.join("\n"),
+            found.display(),
+            program.display()
+        );
+    }
+    let executions = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let executions = executions.context("libFuzzer printed no statistics")?.trim();
+    println!("{name:12} {executions:>10} executions in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// Collects a target's seeds: fixtures, and what lies in `crates/fuzz/seeds`, found by earlier runs or made by hand.
