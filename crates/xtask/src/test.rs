@@ -20,6 +20,10 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     let python = environment.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
+    // `cargo test` has built the example.
+    run(Command::new(&python)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
+        .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))
