@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::Backend;
 use goldfish_audit::documents::{DocumentOptions, Documents};
@@ -18,7 +19,7 @@ use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
-use goldfish_shard::{OutputFormat, ToolEntry, WriterOptions};
+use goldfish_shard::{OutputFormat, Start, ToolEntry, WriterOptions};
 
 /// Writes documents as JSON lines; `source` is a column to stratify by.
 pub(crate) fn write_documents(path: &Path, documents: &[(String, String, Vec<u32>)]) -> PathBuf {
@@ -62,11 +63,12 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         output: output.to_owned(),
         writer: WriterOptions { format, shard_size: 4096 },
         columns: Vec::new(),
-        overwrite: false,
+        start: Start::New,
+        share: None,
         on_error: OnError::Fail,
         threads: 1,
     };
-    mask_corpus(&job, &|_| ()).unwrap();
+    mask_corpus(&job, &AtomicBool::new(false), &|_| ()).unwrap();
     let options = DocumentOptions { by: Some("source".into()), ..DocumentOptions::default() };
     Documents::find(&[output.to_str().unwrap().to_owned()], options).unwrap()
 }
