@@ -164,11 +164,11 @@ impl Source for ColumnarSource {
             self.row = self.batches.pass_over(self.row, row).map_err(|e| self.fault(&e))?;
         }
         while self.row < row && self.next_chunk()?.is_some() {}
-        if self.row == row { Ok(()) } else { Err(self.not_a_place(row)) }
+        self.check_place(row)
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

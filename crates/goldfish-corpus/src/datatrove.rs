@@ -1,7 +1,7 @@
 //! datatrove: `NAME.ds` holds ids, `NAME.ds.index` the documents' cumulative ends as little-endian `u64`.
 
 use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
@@ -136,8 +136,8 @@ impl Source for DatatroveSource {
         self.planner.row()
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, LargeStringBuilder, StringBuilder};
@@ -18,6 +19,9 @@ use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
     BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
+
+/// Bytes that are read at once where lines are only counted.
+const PASSED_BYTES: usize = 1 << 20;
 
 pub(crate) struct JsonlSource {
     input: Input,
@@ -65,13 +69,13 @@ impl JsonlSource {
     /// Counts the lines that start before a byte of the file, and passes over them.
     fn pass_over(&mut self, start: u64) -> Result<(), CorpusError> {
         let Some(end_before) = start.checked_sub(1) else { return Ok(()) };
-        let mut block = vec![0; 1 << 20];
+        let mut block = Vec::with_capacity(PASSED_BYTES);
         let mut line_open = false;
         loop {
-            let read = match self.file.read(&mut block) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read => read.map_err(CorpusError::io(&self.input.path, "reading"))?,
-            };
+            // Whole blocks, so that what is left of the last one depends on the file alone.
+            block.clear();
+            let part = (&mut self.file).take(PASSED_BYTES as u64).read_to_end(&mut block);
+            let read = part.map_err(CorpusError::io(&self.input.path, "reading"))?;
             if read == 0 {
                 self.at_end = true;
                 break;
@@ -175,8 +179,8 @@ impl Source for JsonlSource {
         self.line
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

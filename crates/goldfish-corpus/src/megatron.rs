@@ -125,11 +125,11 @@ impl Source for MegatronSource {
         // The index tells where documents lie; their tokens need not be read.
         let index = &mut self.index;
         while self.planner.row() < row && self.planner.next(|row| index.next_document(row))?.is_some() {}
-        if self.planner.row() == row { Ok(()) } else { Err(self.not_a_place(row)) }
+        self.check_place(row)
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

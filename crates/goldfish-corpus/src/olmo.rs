@@ -139,8 +139,8 @@ impl Source for OlmoSource {
         }
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use arrow::datatypes::FieldRef;
 
 use crate::columnar::{self, ColumnChunk};
@@ -52,11 +54,23 @@ pub trait Source: Send {
     /// the file that was read before.
     fn skip_to(&mut self, row: u64) -> Result<(), CorpusError> {
         while self.row() < row && self.next_chunk()?.is_some() {}
-        if self.row() == row { Ok(()) } else { Err(self.not_a_place(row)) }
+        self.check_place(row)
     }
 
-    /// The error of [`Source::skip_to`] for a row where no chunk ends.
-    fn not_a_place(&self, row: u64) -> CorpusError;
+    /// Whether the last chunk ended at `row`, for [`Source::skip_to`].
+    ///
+    /// # Errors
+    ///
+    /// If not.
+    fn check_place(&self, row: u64) -> Result<(), CorpusError> {
+        if self.row() == row {
+            return Ok(());
+        }
+        Err(CorpusError::NotAPlace { path: self.path().to_owned(), row })
+    }
+
+    /// The input's main file.
+    fn path(&self) -> &Path;
 
     /// Size and hash of what has gone into the chunks so far, or more: a start of each of the input's files, the
     /// main one first.

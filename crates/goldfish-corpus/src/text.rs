@@ -1,6 +1,7 @@
 //! One document a file.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::LargeStringArray;
@@ -71,8 +72,8 @@ impl Source for TextSource {
         self.row
     }
 
-    fn not_a_place(&self, row: u64) -> CorpusError {
-        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    fn path(&self) -> &Path {
+        &self.input.path
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {

@@ -171,6 +171,10 @@ fn reading_is_taken_up_at_any_chunk() {
         let (input, options) = (input(&path), options(text));
         let (rows, places) = whole(&input, &options);
         assert!(places.len() > if large { 4 } else { 1 }, "{}", path.display());
+        if large && input.is_divisible().unwrap() {
+            let size = fs::metadata(&path).unwrap().len();
+            assert!(parts(&input, &options, &[size / 3, size * 3 / 4]) == rows, "{}", path.display());
+        }
         let step = places.len().div_ceil(6);
         for &place in places.iter().step_by(step).chain(places.last()) {
             let mut source = open(&input, &options, Part::WHOLE).unwrap();
