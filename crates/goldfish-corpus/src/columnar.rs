@@ -1,6 +1,6 @@
 //! Parquet and Arrow IPC: both are streams of record batches.
 
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use crate::batch::{Lists, RowContent, Rows, plain_type, to_plain};
 use crate::batches::{Batches, FileBatches, RowGroups, STREAM_END, WholeStream, ends_with, is_arrow_file};
-use crate::file::HashedFile;
+use crate::file::{HashedFile, OpenedFile};
 use crate::options::CHUNK_BYTES;
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions};
@@ -41,13 +41,13 @@ impl ColumnarSource {
         part: Part,
     ) -> Result<Self, CorpusError> {
         let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
-        let file = HashedFile::open(&input.path)?;
+        let file = OpenedFile::open(&input.path)?;
         let metadata = ArrowReaderMetadata::load(&file.handle()?, ArrowReaderOptions::default());
         let metadata = metadata.map_err(|e| fault(&e))?;
         let columns = Columns::find(&input.path, metadata.schema(), options)?;
         let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.projection.iter().copied());
         let groups = metadata.metadata().row_groups();
-        let rows = groups.iter().map(|group| group.num_rows().max(0)).sum::<i64>();
+        let rows = groups.iter().map(|group| group.num_rows().max(0)).fold(0, i64::saturating_add);
         let bytes: i64 = groups
             .iter()
             .flat_map(|group| group.columns())
@@ -65,26 +65,28 @@ impl ColumnarSource {
         let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
         let bytes_a_row = file.size() / (rows as u64).max(1);
         let batch_size = batch_size.clamp(1, 1 << 16) as usize;
-        let (groups, row) =
-            RowGroups::new(file.handle()?, metadata, projection, batch_size, (file.size(), part));
+        let place = (file.size(), part);
+        let file = file.hash()?;
+        let (groups, row) = RowGroups::new(file.handle()?, metadata, projection, batch_size, place);
         Ok(Self { bytes_a_row, row, ..Self::new(input, file, Batches::RowGroups(groups), columns) })
     }
 
     pub(crate) fn open_arrow(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         let fault = |reason: &dyn ToString| CorpusError::malformed(path, Format::Arrow, reason.to_string());
-        let hashed = HashedFile::open(path)?;
-        let mut file = hashed.handle()?;
+        let opened = OpenedFile::open(path)?;
+        let size = opened.size();
+        let mut file = opened.handle()?;
         check_ipc(&mut file).map_err(|e| claimed(input, e))?;
         // The readers are opened twice: the schema is needed before the projection is known.
         if is_arrow_file(&mut file).map_err(CorpusError::io(path, "reading"))? {
             let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
             let columns = Columns::find(path, &schema, options)?;
-            file.rewind().map_err(CorpusError::io(path, "reading"))?;
+            let hashed = opened.hash()?;
             let reader = FileReader::try_new(BufReader::new(file), Some(columns.projection.clone()));
             let reader = reader.map_err(|e| fault(&e))?;
             let (batches, row) =
-                FileBatches::new(hashed.handle()?, reader, (hashed.size(), part)).map_err(|e| fault(&e))?;
+                FileBatches::new(hashed.handle()?, reader, (size, part)).map_err(|e| fault(&e))?;
             return Ok(Self { row, ..Self::new(input, hashed, Batches::File(Box::new(batches)), columns) });
         }
         if !ends_with(&mut file, &STREAM_END).map_err(CorpusError::io(path, "reading"))? {
@@ -92,7 +94,7 @@ impl ColumnarSource {
         }
         let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
         let columns = Columns::find(path, &schema, options)?;
-        file.rewind().map_err(CorpusError::io(path, "reading"))?;
+        let hashed = opened.hash()?;
         let buffered = BufReader::with_capacity(1 << 20, file);
         let reader =
             StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;
@@ -176,7 +178,7 @@ impl Source for ColumnarSource {
     }
 
     fn position(&self) -> u64 {
-        self.bytes_a_row.saturating_mul(self.row).min(self.file.size())
+        self.bytes_a_row.saturating_mul(self.row).min(self.file.digest().size)
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {

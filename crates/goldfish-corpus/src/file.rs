@@ -50,7 +50,50 @@ impl HashingFile {
     }
 }
 
-/// A file that is hashed before it is read, because its reader doesn't take it from start to end.
+/// A file whose reader doesn't take it from start to end: looked at first, so that a broken one is refused before a
+/// terabyte is hashed, then hashed, then read.
+pub(crate) struct OpenedFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl OpenedFile {
+    /// Opens a regular file.
+    pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
+        let (file, metadata) = open_regular(path)?;
+        Ok(Self { path: path.to_owned(), file, size: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// The file; all handles share one position, which hashing puts back to the start.
+    pub(crate) fn handle(&self) -> Result<File, CorpusError> {
+        self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
+    }
+
+    /// Size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Hashes it whole.
+    pub(crate) fn hash(self) -> Result<HashedFile, CorpusError> {
+        let Self { path, mut file, size, modified } = self;
+        let hash = || {
+            file.rewind()?;
+            let (digest, mut file) = HashingReader::new(file).finish()?;
+            file.rewind()?;
+            Ok((digest, file))
+        };
+        let (digest, file) = hash().map_err(CorpusError::io(&path, "reading"))?;
+        if digest.size != size {
+            return Err(CorpusError::Changed { path, before: size, after: digest.size });
+        }
+        Ok(HashedFile { path, file, digest, modified })
+    }
+}
+
+/// A file that was hashed before it is read.
 pub(crate) struct HashedFile {
     path: PathBuf,
     file: File,
@@ -59,19 +102,6 @@ pub(crate) struct HashedFile {
 }
 
 impl HashedFile {
-    /// Opens and hashes a regular file.
-    pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
-        let (file, metadata) = open_regular(path)?;
-        let (digest, mut file) =
-            HashingReader::new(file).finish().map_err(CorpusError::io(path, "reading"))?;
-        file.rewind().map_err(CorpusError::io(path, "reading"))?;
-        if digest.size != metadata.len() {
-            let (before, after) = (metadata.len(), digest.size);
-            return Err(CorpusError::Changed { path: path.to_owned(), before, after });
-        }
-        Ok(Self { path: path.to_owned(), file, digest, modified: metadata.modified().ok() })
-    }
-
     /// The file, at its start unless another handle of it was moved.
     pub(crate) fn handle(&self) -> Result<File, CorpusError> {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
@@ -79,11 +109,6 @@ impl HashedFile {
 
     pub(crate) fn digest(&self) -> &FileDigest {
         &self.digest
-    }
-
-    /// Size when it was opened, in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.digest.size
     }
 
     /// Checks that the file is still the one that was hashed.

@@ -13,7 +13,7 @@ use arrow::buffer::MutableBuffer;
 use arrow::datatypes::FieldRef;
 
 use crate::datatrove::refuse_columns;
-use crate::file::HashedFile;
+use crate::file::{HashedFile, OpenedFile};
 use crate::packed::{Cuts, FromPlace, Indexed, PackedChunk, Planner, checked_length, read_at, whole_ids};
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
@@ -59,7 +59,7 @@ impl MegatronSource {
                 help: "it says where the documents lie; put the .idx beside the .bin",
             });
         }
-        let files = [HashedFile::open(&input.path)?, HashedFile::open(&index_path)?];
+        let files = [OpenedFile::open(&input.path)?, OpenedFile::open(&index_path)?];
         let (mut index, id_type) = Index::open(index_path, &files[1], (input.path.clone(), files[0].size()))?;
         if let Some(wanted) = options.id_type
             && wanted != id_type
@@ -71,6 +71,8 @@ impl MegatronSource {
         whole_ids(&input.path, Format::Megatron, files[0].size(), id_type)?;
         let planner = Planner::new(part, id_type, |row| index.next_document(row))?;
         let name = input.name.as_str().into();
+        let [bin_file, index_file] = files;
+        let files = [bin_file.hash()?, index_file.hash()?];
         Ok(Self { input: input.clone(), name, bin, index, id_type, files, planner })
     }
 
@@ -165,7 +167,7 @@ struct Index {
 impl Index {
     fn open(
         path: PathBuf,
-        file: &HashedFile,
+        file: &OpenedFile,
         (bin_path, bin_size): (PathBuf, u64),
     ) -> Result<(Self, IdType), CorpusError> {
         let fault = |reason: String| CorpusError::malformed(&path, Format::Megatron, reason);
