@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Mask(Box<MaskArgs>),
+    Merge(MergeArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
 }
@@ -99,8 +100,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, default_value = "64MiB", value_parser = parse_size, value_name = "SIZE", help_heading = "Input")]
     pub(crate) max_document: u64,
 
-    /// What to do with a row that can't become a document: stop before anything is written, or leave it out and
-    /// list it in rejects.jsonl.
+    /// What to do with a row that can't become a document: stop, or leave it out and list it in rejects.jsonl.
     #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
     pub(crate) on_error: OnErrorArg,
 
@@ -181,9 +181,24 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_enum, default_value_t = OutputFormatArg::ArrowStream, help_heading = "Output")]
     pub(crate) output_format: OutputFormatArg,
 
-    /// Replace the shards of an earlier run. They stay in place until the new ones are complete.
+    /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or start an
+    /// unfinished run again.
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
+
+    /// Go on behind the last finished shard of an unfinished run, with the same inputs and options; start at the
+    /// beginning if there is none. What was read before is read once more, to compare its hash.
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
+    pub(crate) resume: bool,
+
+    /// Read only this one of --world parts of the inputs, from 0, into the folder rank-RRRRR-of-WWWWW of --output;
+    /// `goldfish merge` joins them.
+    #[arg(long, value_name = "RANK", requires = "world", help_heading = "Output")]
+    pub(crate) rank: Option<u32>,
+
+    /// How many parts of about equal size the inputs have.
+    #[arg(long, value_name = "N", requires = "rank", value_parser = clap::value_parser!(u32).range(1..=99_999), help_heading = "Output")]
+    pub(crate) world: Option<u32>,
 
     /// Worker threads. The output is the same for every number. [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
@@ -191,6 +206,35 @@ pub(crate) struct MaskArgs {
 
     /// Print one JSON object instead of the summary.
     #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Join the parts that `goldfish mask --rank R --world N` wrote to one folder of shards.
+///
+/// Checks that every part is there once, made alike from the same inputs, and that no row is missing or there twice.
+/// The result is that of a run which was not divided, but that shards also end where parts end. It doesn't read the
+/// shards; `goldfish verify` does.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The parts' folders, in any order.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) parts: Vec<PathBuf>,
+
+    /// Folder to put the joined shards into: as second names of the same files where the file system allows it,
+    /// else as copies.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Remove the parts when the joined folder is complete.
+    #[arg(long = "move")]
+    pub(crate) remove_parts: bool,
+
+    /// Replace the shards of an earlier run.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
+    /// Print one JSON object instead of a line.
+    #[arg(long)]
     pub(crate) json: bool,
 }
 

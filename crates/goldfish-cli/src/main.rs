@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     quiet_caught_panics();
     let verdict = match Cli::parse().command {
         Command::Mask(args) => commands::mask::run(&args),
+        Command::Merge(args) => commands::merge::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
     };

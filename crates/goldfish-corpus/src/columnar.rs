@@ -1,7 +1,6 @@
 //! Parquet and Arrow IPC: both are streams of record batches.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,27 +10,21 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use goldfish_columnar::{
-    ColumnarError, FILE_MAGIC, MAX_BATCH_BYTES, check_ipc, check_parquet, expanded_bytes,
-};
+use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, check_ipc, check_parquet, expanded_bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use crate::batch::{Lists, RowContent, Rows, plain_type, to_plain};
-use crate::file::{HashingFile, open_regular};
+use crate::batches::{Batches, FileBatches, RowGroups, STREAM_END, WholeStream, ends_with, is_arrow_file};
+use crate::file::HashedFile;
 use crate::options::CHUNK_BYTES;
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions};
-
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
-
-/// Last bytes of a complete Arrow IPC stream.
-const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
 
 pub(crate) struct ColumnarSource {
     input: Input,
     name: Arc<str>,
-    digest: HashingFile,
+    file: HashedFile,
     batches: Batches,
     columns: Columns,
     /// A batch and how many of its rows were handed out.
@@ -42,19 +35,21 @@ pub(crate) struct ColumnarSource {
 }
 
 impl ColumnarSource {
-    pub(crate) fn open_parquet(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open_parquet(
+        input: &Input,
+        options: &ReadOptions,
+        part: Part,
+    ) -> Result<Self, CorpusError> {
         let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
-        let digest = HashingFile::open(&input.path)?;
-        let (file, _) = open_regular(&input.path)?;
-        let pages = file.try_clone().map_err(CorpusError::io(&input.path, "opening"))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| fault(&e))?;
-        let columns = Columns::find(&input.path, builder.schema(), options)?;
-        let projection = ProjectionMask::roots(builder.parquet_schema(), columns.projection.iter().copied());
-        let rows = builder.metadata().row_groups().iter().map(|group| group.num_rows().max(0));
+        let file = HashedFile::open(&input.path)?;
+        let metadata = ArrowReaderMetadata::load(&file.handle()?, ArrowReaderOptions::default());
+        let metadata = metadata.map_err(|e| fault(&e))?;
+        let columns = Columns::find(&input.path, metadata.schema(), options)?;
+        let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.projection.iter().copied());
+        let groups = metadata.metadata().row_groups();
+        let rows = groups.iter().map(|group| group.num_rows().max(0));
         let rows = rows.fold(0, i64::saturating_add);
-        let bytes: i64 = builder
-            .metadata()
-            .row_groups()
+        let bytes: i64 = groups
             .iter()
             .flat_map(|group| group.columns())
             .filter(|column| {
@@ -64,34 +59,34 @@ impl ColumnarSource {
             .map(|column| column.uncompressed_size().max(0))
             .fold(0, i64::saturating_add);
         let wanted = |root: &str| columns.names.iter().any(|name| name == root);
-        let claim = check_parquet(&pages, builder.metadata(), wanted).map_err(|e| claimed(input, e))?;
+        let claim =
+            check_parquet(&file.handle()?, metadata.metadata(), wanted).map_err(|e| claimed(input, e))?;
         // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
         let most = i64::try_from(MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
         let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
-        let reader = builder
-            .with_projection(projection)
-            .with_batch_size(batch_size.clamp(1, 1 << 16) as usize)
-            .build()
-            .map_err(|e| fault(&e))?;
-        let bytes_a_row = digest.size() / (rows as u64).max(1);
-        Ok(Self { bytes_a_row, ..Self::new(input, digest, Box::new(reader), columns) })
+        let bytes_a_row = file.size() / (rows as u64).max(1);
+        let batch_size = batch_size.clamp(1, 1 << 16) as usize;
+        let (groups, row) =
+            RowGroups::new(file.handle()?, metadata, projection, batch_size, (file.size(), part));
+        Ok(Self { bytes_a_row, row, ..Self::new(input, file, Batches::RowGroups(groups), columns) })
     }
 
-    pub(crate) fn open_arrow(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open_arrow(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         let fault = |reason: &dyn ToString| CorpusError::malformed(path, Format::Arrow, reason.to_string());
-        let digest = HashingFile::open(path)?;
-        let (mut file, _) = open_regular(path)?;
-        let mut magic = Vec::new();
-        (&mut file).take(6).read_to_end(&mut magic).map_err(CorpusError::io(path, "reading"))?;
+        let hashed = HashedFile::open(path)?;
+        let mut file = hashed.handle()?;
         check_ipc(&mut file).map_err(|e| claimed(input, e))?;
         // The readers are opened twice: the schema is needed before the projection is known.
-        if magic == FILE_MAGIC {
+        if is_arrow_file(&mut file).map_err(CorpusError::io(path, "reading"))? {
             let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
             let columns = Columns::find(path, &schema, options)?;
             file.rewind().map_err(CorpusError::io(path, "reading"))?;
             let reader = FileReader::try_new(BufReader::new(file), Some(columns.projection.clone()));
-            return Ok(Self::new(input, digest, Box::new(reader.map_err(|e| fault(&e))?), columns));
+            let reader = reader.map_err(|e| fault(&e))?;
+            let (batches, row) =
+                FileBatches::new(hashed.handle()?, reader, (hashed.size(), part)).map_err(|e| fault(&e))?;
+            return Ok(Self { row, ..Self::new(input, hashed, Batches::File(Box::new(batches)), columns) });
         }
         if !ends_with(&mut file, &STREAM_END).map_err(CorpusError::io(path, "reading"))? {
             return Err(fault(&"the stream has no end marker; it was cut off, or is no Arrow IPC stream"));
@@ -102,12 +97,13 @@ impl ColumnarSource {
         let buffered = BufReader::with_capacity(1 << 20, file);
         let reader =
             StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;
-        Ok(Self::new(input, digest, Box::new(WholeStream(reader)), columns))
+        let stream = part.holds(0).then(|| Box::new(WholeStream::new(reader)));
+        Ok(Self::new(input, hashed, Batches::Stream(stream), columns))
     }
 
-    fn new(input: &Input, digest: HashingFile, batches: Batches, columns: Columns) -> Self {
+    fn new(input: &Input, file: HashedFile, batches: Batches, columns: Columns) -> Self {
         let name = input.name.as_str().into();
-        Self { input: input.clone(), name, digest, batches, columns, current: None, row: 0, bytes_a_row: 0 }
+        Self { input: input.clone(), name, file, batches, columns, current: None, row: 0, bytes_a_row: 0 }
     }
 
     fn fault(&self, reason: &dyn ToString) -> CorpusError {
@@ -127,40 +123,6 @@ fn claimed(input: &Input, error: ColumnarError) -> CorpusError {
         ColumnarError::Io(source) => CorpusError::io(&input.path, "reading")(source),
         claim => CorpusError::malformed(&input.path, input.format, claim),
     }
-}
-
-/// A stream that must end where its file ends: what another stream behind it holds would be lost.
-struct WholeStream(StreamReader<BufReader<File>>);
-
-impl Iterator for WholeStream {
-    type Item = Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(batch) = self.0.next() {
-            return Some(batch);
-        }
-        match self.0.get_mut().fill_buf() {
-            Ok([]) => None,
-            Ok(_) => {
-                let reason =
-                    "the stream ends before the file does; if several streams were joined, split them";
-                Some(Err(ArrowError::IpcError(reason.into())))
-            }
-            Err(error) => Some(Err(error.into())),
-        }
-    }
-}
-
-/// Whether the file ends with `marker`; leaves the file at its start.
-fn ends_with(file: &mut File, marker: &[u8; 8]) -> std::io::Result<bool> {
-    let mut last = [0; 8];
-    let long_enough = file.seek(SeekFrom::End(0))? >= 8;
-    if long_enough {
-        file.seek(SeekFrom::End(-8))?;
-        file.read_exact(&mut last)?;
-    }
-    file.rewind()?;
-    Ok(long_enough && last == *marker)
 }
 
 impl Source for ColumnarSource {
@@ -194,12 +156,32 @@ impl Source for ColumnarSource {
         Ok(Some(Chunk(ChunkKind::Columns(ColumnChunk { name: self.name.clone(), first, prepared: chunk }))))
     }
 
+    fn row(&self) -> u64 {
+        self.row
+    }
+
+    fn skip_to(&mut self, row: u64) -> Result<(), CorpusError> {
+        if self.current.is_none() {
+            self.row = self.batches.pass_over(self.row, row).map_err(|e| self.fault(&e))?;
+        }
+        while self.row < row && self.next_chunk()?.is_some() {}
+        if self.row == row { Ok(()) } else { Err(self.not_a_place(row)) }
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        vec![self.file.digest().clone()]
+    }
+
     fn position(&self) -> u64 {
-        self.bytes_a_row.saturating_mul(self.row).min(self.digest.size())
+        self.bytes_a_row.saturating_mul(self.row).min(self.file.size())
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
-        Ok(vec![self.digest.finish()?])
+        Ok(vec![self.file.finish()?])
     }
 }
 

@@ -7,30 +7,35 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 
 use crate::file::{HashingFile, open_regular};
-use crate::packed::{ChunkPlan, Cuts, PackedChunk, checked_length, read_at, read_ids, whole_ids};
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::packed::{
+    Cuts, Indexed, PackedChunk, Planner, checked_length, read_at, read_ids, read_to, whole_ids,
+};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
 
 pub(crate) struct DatatroveSource {
     input: Input,
     name: Arc<str>,
     ids: HashingFile,
-    index_path: PathBuf,
-    index: BufReader<HashingFile>,
     id_type: IdType,
+    index: Index,
+    planner: Planner<()>,
+}
+
+/// The ends of the documents.
+struct Index {
+    path: PathBuf,
+    file: BufReader<HashingFile>,
+    width: u64,
+    /// Tokens of all documents.
     tokens: u64,
     documents: u64,
-    row: u64,
-    /// End of the last document handed out, in tokens.
+    /// End of the last document read, in tokens.
     at: u64,
-    /// End of a document that was read from the index but not handed out.
-    next_end: Option<u64>,
-    /// A fault behind the last document handed out.
-    failed: Option<CorpusError>,
 }
 
 impl DatatroveSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         refuse_columns(input, options, &[])?;
         let mut index_name = path.clone().into_os_string();
@@ -43,7 +48,7 @@ impl DatatroveSource {
                 help: "it holds the documents' ends; without it read the file with --format olmo --eos-id N",
             });
         }
-        let ids = HashingFile::open(path)?;
+        let mut ids = HashingFile::open(path)?;
         let (index_file, metadata) = open_regular(&index_path)?;
         let bytes = metadata.len();
         let fault = |reason| CorpusError::malformed(&index_path, Format::Datatrove, reason);
@@ -70,41 +75,39 @@ impl DatatroveSource {
                 tokens.saturating_mul(4),
             )));
         }
-        Ok(Self {
-            input: input.clone(),
-            name: input.name.as_str().into(),
-            ids,
-            index: BufReader::with_capacity(1 << 18, HashingFile::open(&index_path)?),
-            index_path,
-            id_type,
+        let mut index = Index {
+            file: BufReader::with_capacity(1 << 18, HashingFile::open(&index_path)?),
+            path: index_path,
+            width: id_type.width() as u64,
             tokens,
             documents: bytes / 8,
-            row: 0,
             at: 0,
-            next_end: None,
-            failed: None,
-        })
-    }
-
-    /// End and length of the next document, in tokens.
-    fn next_document(&mut self) -> Result<(u64, usize), CorpusError> {
-        let end = match self.next_end.take() {
-            Some(end) => end,
-            None => self.read_end()?,
         };
-        let length = checked_length(&self.index_path, Format::Datatrove, self.row, self.at, end)?;
-        if end > self.tokens {
-            let reason =
-                format!("document {} ends at token {end}, behind the last one, {}", self.row, self.tokens);
-            return Err(CorpusError::malformed(&self.index_path, Format::Datatrove, reason));
+        let planner = Planner::new(part, id_type, |row| index.next(row))?;
+        if let Some(place) = planner.first_place() {
+            read_to(&mut ids, place).map_err(CorpusError::io(path, "reading"))?;
         }
-        Ok((end, length))
+        let name = input.name.as_str().into();
+        Ok(Self { input: input.clone(), name, ids, id_type, index, planner })
     }
+}
 
-    fn read_end(&mut self) -> Result<u64, CorpusError> {
+impl Index {
+    fn next(&mut self, row: u64) -> Result<Option<Indexed<()>>, CorpusError> {
+        if row == self.documents {
+            return Ok(None);
+        }
         let mut end = [0; 8];
-        self.index.read_exact(&mut end).map_err(CorpusError::io(&self.index_path, "reading"))?;
-        Ok(u64::from_le_bytes(end))
+        self.file.read_exact(&mut end).map_err(CorpusError::io(&self.path, "reading"))?;
+        let end = u64::from_le_bytes(end);
+        let tokens = checked_length(&self.path, Format::Datatrove, row, self.at, end)?;
+        if end > self.tokens {
+            let reason = format!("document {row} ends at token {end}, behind the last one, {}", self.tokens);
+            return Err(CorpusError::malformed(&self.path, Format::Datatrove, reason));
+        }
+        let start = self.at * self.width;
+        self.at = end;
+        Ok(Some(Indexed { start, tokens, more: () }))
     }
 }
 
@@ -114,37 +117,13 @@ impl Source for DatatroveSource {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
-        let mut plan = ChunkPlan::new(self.id_type);
-        let first = self.row;
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        while self.row < self.documents {
-            let (end, length) = match self.next_document() {
-                Ok(document) => document,
-                // What stands before the fault is handed out first.
-                Err(error) if !plan.lengths.is_empty() => {
-                    self.failed = Some(error);
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            if !plan.takes(length) {
-                self.next_end = Some(end);
-                break;
-            }
-            plan.push(length);
-            self.at = end;
-            self.row += 1;
-        }
-        if plan.lengths.is_empty() {
-            return Ok(None);
-        }
+        let index = &mut self.index;
+        let Some(plan) = self.planner.next(|row| index.next(row))? else { return Ok(None) };
         let bytes = read_ids(&mut self.ids, plan.tokens, self.id_type);
         let bytes = bytes.map_err(CorpusError::io(&self.input.path, "reading"))?;
         Ok(Some(Chunk(ChunkKind::Packed(PackedChunk {
             name: self.name.clone(),
-            first,
+            first: plan.first,
             id_type: self.id_type,
             bytes,
             cuts: Cuts::Lengths(plan.lengths),
@@ -153,12 +132,24 @@ impl Source for DatatroveSource {
         }))))
     }
 
+    fn row(&self) -> u64 {
+        self.planner.row()
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        vec![self.ids.read_so_far(), self.index.file.get_ref().read_so_far()]
+    }
+
     fn position(&self) -> u64 {
         self.ids.position()
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
-        Ok(vec![self.ids.finish()?, self.index.into_inner().finish()?])
+        Ok(vec![self.ids.finish()?, self.index.file.into_inner().finish()?])
     }
 }
 

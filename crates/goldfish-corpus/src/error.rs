@@ -130,6 +130,17 @@ pub enum CorpusError {
         /// Size at the end, in bytes.
         after: u64,
     },
+    /// The file doesn't go on where it was left.
+    #[error(
+        "{}: no stretch of documents ends at row {row}, where the run stopped; the file changed, or another version of goldfish read it. Start again with --overwrite",
+        path.display()
+    )]
+    NotAPlace {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+    },
 }
 
 impl CorpusError {

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::CorpusError;
+use crate::batches::is_arrow_file;
+use crate::file::{is_compressed, open_regular};
 
 /// How the documents lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +92,23 @@ pub struct Input {
 }
 
 impl Input {
+    /// Whether parts of it can be read without what stands before them, apart from counting rows.
+    ///
+    /// # Errors
+    ///
+    /// If the file has to be looked at and can't be.
+    pub fn is_divisible(&self) -> Result<bool, CorpusError> {
+        Ok(match self.format {
+            Format::Jsonl => !is_compressed(&self.path),
+            Format::Text => false,
+            Format::Arrow => {
+                let (mut file, _) = open_regular(&self.path)?;
+                is_arrow_file(&mut file).map_err(CorpusError::io(&self.path, "reading"))?
+            }
+            Format::Parquet | Format::Megatron | Format::Olmo | Format::Datatrove => true,
+        })
+    }
+
     /// The files that belong to it and are there, each with the ending of its name, in the order of
     /// [`Source::finish`](crate::Source::finish).
     #[must_use]

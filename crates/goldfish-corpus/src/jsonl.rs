@@ -8,13 +8,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, LargeStringBuilder, StringBuilder};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::file::Decompressed;
 use crate::options::CHUNK_BYTES;
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
     BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
@@ -23,6 +23,7 @@ pub(crate) struct JsonlSource {
     input: Input,
     name: Arc<str>,
     file: Decompressed,
+    part: Part,
     carried: Vec<FieldRef>,
     /// Longest line, in bytes.
     longest: usize,
@@ -36,12 +37,19 @@ pub(crate) struct JsonlSource {
 }
 
 impl JsonlSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
-        Ok(Self {
+        let file = Decompressed::open(&input.path, input.format)?;
+        let part = match (&file, part.holds(0)) {
+            (Decompressed::Plain(_), _) => part,
+            (_, true) => Part::WHOLE,
+            (_, false) => Part { start: 0, end: 0 },
+        };
+        let mut source = Self {
             input: input.clone(),
             name: input.name.as_str().into(),
-            file: Decompressed::open(&input.path, input.format)?,
+            file,
+            part,
             carried: options.carry.iter().map(field).collect(),
             longest: options.max_bytes(),
             rest: Vec::new(),
@@ -49,7 +57,40 @@ impl JsonlSource {
             failed: None,
             line: 0,
             offset: 0,
-        })
+        };
+        source.pass_over(part.start)?;
+        Ok(source)
+    }
+
+    /// Counts the lines that start before a byte of the file, and passes over them.
+    fn pass_over(&mut self, start: u64) -> Result<(), CorpusError> {
+        let Some(end_before) = start.checked_sub(1) else { return Ok(()) };
+        let mut block = vec![0; 1 << 20];
+        let mut line_open = false;
+        loop {
+            let read = match self.file.read(&mut block) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(CorpusError::io(&self.input.path, "reading"))?,
+            };
+            if read == 0 {
+                self.at_end = true;
+                break;
+            }
+            // A line starts at `start` or behind it if one ends at the byte before or behind that.
+            let before =
+                usize::try_from(end_before.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(read);
+            let newline = memchr(b'\n', &block[before..read]);
+            let passed = newline.map_or(read, |newline| before + newline + 1);
+            self.line += memchr_iter(b'\n', &block[..passed]).count() as u64;
+            self.offset += passed as u64;
+            if newline.is_some() {
+                self.rest = block[passed..read].to_vec();
+                return Ok(());
+            }
+            line_open = block[read - 1] != b'\n';
+        }
+        self.line += u64::from(line_open);
+        Ok(())
     }
 
     /// Reads on until `bytes` holds `target` bytes or the file ends. Where chunks end then depends on the
@@ -89,9 +130,12 @@ impl Source for JsonlSource {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+        let Some(left) = self.part.end.checked_sub(self.offset).filter(|&left| left > 0) else {
+            return Ok(None);
+        };
         let mut bytes = std::mem::take(&mut self.rest);
         let mut searched = 0;
-        let end = loop {
+        let mut end = loop {
             if !self.at_end && self.failed.is_none() {
                 // A long line is read in growing steps, and searched once.
                 let target = CHUNK_BYTES.max(bytes.len() + bytes.len() / 2);
@@ -114,16 +158,33 @@ impl Source for JsonlSource {
         if end == 0 {
             return Ok(None);
         }
+        if let Some(last) = usize::try_from(left - 1).ok().filter(|&last| last < end) {
+            // The line that holds the part's last byte is its last one.
+            end = memchr(b'\n', &bytes[last..end]).map_or(end, |newline| last + newline + 1);
+        }
         self.rest = bytes[end..].to_vec();
         bytes.truncate(end);
         let chunk = LineChunk { name: self.name.clone(), first_line: self.line, offset: self.offset, bytes };
-        self.line += memchr_iter(b'\n', &chunk.bytes).count() as u64;
+        let lines = memchr_iter(b'\n', &chunk.bytes).count() as u64;
+        self.line += lines + u64::from(chunk.bytes.last() != Some(&b'\n'));
         self.offset += end as u64;
         Ok(Some(Chunk(ChunkKind::Lines(chunk))))
     }
 
+    fn row(&self) -> u64 {
+        self.line
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        vec![self.file.file().read_so_far()]
+    }
+
     fn position(&self) -> u64 {
-        self.file.position()
+        self.file.file().position()
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {

@@ -9,12 +9,12 @@
 //! address and reason, and a file that can't be read on is an error that names the file and the place.
 //!
 //! ```no_run
-//! use goldfish_corpus::{Content, ReadOptions, open, resolve};
+//! use goldfish_corpus::{Content, Part, ReadOptions, open, resolve};
 //!
 //! let inputs = resolve(&["corpus/".into()], None)?.inputs;
 //! let options = ReadOptions::new(Content::Text { column: "text".into() });
 //! for input in &inputs {
-//!     let mut source = open(input, &options)?;
+//!     let mut source = open(input, &options, Part::WHOLE)?;
 //!     while let Some(chunk) = source.next_chunk()? {
 //!         let batch = chunk.documents(&options)?;
 //!         println!("{} documents, {} rejected", batch.len(), batch.rejects.len());
@@ -24,6 +24,7 @@
 //! ```
 
 mod batch;
+mod batches;
 mod columnar;
 mod datatrove;
 mod error;
@@ -40,11 +41,11 @@ mod text;
 
 pub use batch::{BatchContent, DocumentBatch, Reject};
 pub use error::CorpusError;
-pub use file::digest_file;
+pub use file::{digest_file, digest_start};
 pub use goldfish_digest::FileDigest;
 pub use input::{Format, Input, Resolved, resolve};
 pub use npy::{MAX_ARRAY_BYTES, NpyNumber, read_npy};
 pub use options::{
     Content, DEFAULT_MAX_DOCUMENT, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions,
 };
-pub use source::{Chunk, Source, open};
+pub use source::{Chunk, Part, Source, open};

@@ -5,7 +5,7 @@
 //! `[n]` in bytes of the `.bin`, i64 marks `[m]`: document `d` is made of sequences `marks[d]..marks[d + 1]`.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use arrow::buffer::MutableBuffer;
 use arrow::datatypes::FieldRef;
 
 use crate::datatrove::refuse_columns;
-use crate::file::{HashingFile, open_regular};
-use crate::packed::{ChunkPlan, Cuts, PackedChunk, checked_length, read_at, whole_ids};
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::file::HashedFile;
+use crate::packed::{Cuts, FromPlace, Indexed, PackedChunk, Planner, checked_length, read_at, whole_ids};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
@@ -29,22 +29,9 @@ pub(crate) struct MegatronSource {
     bin: File,
     index: Index,
     id_type: IdType,
-    digests: [HashingFile; 2],
-    row: u64,
-    /// A document that was read from the index but not handed out.
-    pending: Option<Placed>,
-    /// A fault behind the last document handed out.
-    failed: Option<CorpusError>,
-    /// Bytes of the `.bin` that documents covered so far.
-    covered: u64,
-    /// Where the next sequence must lie: one that lies elsewhere reads tokens twice, and leaves others out.
-    next_place: u64,
-}
-
-/// A document's tokens and where they lie.
-struct Placed {
-    tokens: usize,
-    extents: Vec<Extent>,
+    /// The `.bin` and the `.idx`.
+    files: [HashedFile; 2],
+    planner: Planner<Vec<Extent>>,
 }
 
 /// A run of bytes in the `.bin`.
@@ -55,7 +42,7 @@ struct Extent {
 }
 
 impl MegatronSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         refuse_columns(input, options, &[])?;
         let index_path = input.path.with_extension("idx");
         if !input.path.exists() {
@@ -72,63 +59,19 @@ impl MegatronSource {
                 help: "it says where the documents lie; put the .idx beside the .bin",
             });
         }
-        let digests = [HashingFile::open(&input.path)?, HashingFile::open(&index_path)?];
-        let (index, id_type) = Index::open(index_path)?;
+        let files = [HashedFile::open(&input.path)?, HashedFile::open(&index_path)?];
+        let (mut index, id_type) = Index::open(index_path, &files[1], (input.path.clone(), files[0].size()))?;
         if let Some(wanted) = options.id_type
             && wanted != id_type
         {
             let reason = format!("the index says that ids are {}; leave out --ids-dtype", id_type.name());
             return Err(CorpusError::Options { path: input.path.clone(), reason });
         }
-        let (bin, _) = open_regular(&input.path)?;
-        whole_ids(&input.path, Format::Megatron, digests[0].size(), id_type)?;
+        let bin = files[0].handle()?;
+        whole_ids(&input.path, Format::Megatron, files[0].size(), id_type)?;
+        let planner = Planner::new(part, id_type, |row| index.next_document(row))?;
         let name = input.name.as_str().into();
-        Ok(Self {
-            input: input.clone(),
-            name,
-            bin,
-            index,
-            id_type,
-            digests,
-            row: 0,
-            pending: None,
-            failed: None,
-            covered: 0,
-            next_place: 0,
-        })
-    }
-
-    fn next_document(&mut self) -> Result<Option<Placed>, CorpusError> {
-        if let Some(document) = self.pending.take() {
-            return Ok(Some(document));
-        }
-        let Some(sequences) = self.index.next_mark()? else { return Ok(None) };
-        let bin_size = self.digests[0].size();
-        let mut placed = Placed { tokens: 0, extents: Vec::new() };
-        for _ in 0..sequences {
-            let (start, tokens) = self.index.next_sequence()?;
-            let bytes = tokens * self.id_type.width() as u64;
-            if start.checked_add(bytes).is_none_or(|end| end > bin_size) {
-                return Err(self.index.fault(format!(
-                    "document {} lies at bytes {start}..{} of {}, which holds {bin_size}",
-                    self.row,
-                    start.saturating_add(bytes),
-                    self.input.path.display()
-                )));
-            }
-            if start != self.next_place {
-                return Err(self.index.fault(format!(
-                    "a sequence of document {} lies at byte {start}, but the one before it ends at {}; sequences must \
-                     follow each other without gap or overlap",
-                    self.row, self.next_place
-                )));
-            }
-            self.next_place += bytes;
-            let total = placed.tokens as u64 + tokens;
-            placed.tokens = checked_length(&self.index.path, Format::Megatron, self.row, 0, total)?;
-            append(&mut placed.extents, Extent { start, bytes });
-        }
-        Ok(Some(placed))
+        Ok(Self { input: input.clone(), name, bin, index, id_type, files, planner })
     }
 
     fn read(&self, extents: &[Extent]) -> Result<MutableBuffer, CorpusError> {
@@ -158,44 +101,14 @@ impl Source for MegatronSource {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
-        let mut plan = ChunkPlan::new(self.id_type);
+        let index = &mut self.index;
+        let Some(plan) = self.planner.next(|row| index.next_document(row))? else { return Ok(None) };
         let mut extents = Vec::new();
-        let first = self.row;
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        loop {
-            let document = match self.next_document() {
-                Ok(Some(document)) => document,
-                Ok(None) => break,
-                // What stands before the fault is handed out first.
-                Err(error) if !plan.lengths.is_empty() => {
-                    self.failed = Some(error);
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            if !plan.takes(document.tokens) {
-                self.pending = Some(document);
-                break;
-            }
-            plan.push(document.tokens);
-            document.extents.into_iter().for_each(|extent| append(&mut extents, extent));
-            self.row += 1;
-        }
-        if plan.lengths.is_empty() {
-            let size = self.digests[0].size();
-            if self.covered != size {
-                let reason = format!("its documents cover {} of the {size} bytes in the .bin", self.covered);
-                return Err(self.index.fault(reason));
-            }
-            return Ok(None);
-        }
+        plan.more.into_iter().flatten().for_each(|extent| append(&mut extents, extent));
         let bytes = self.read(&extents)?;
-        self.covered += bytes.len() as u64;
         Ok(Some(Chunk(ChunkKind::Packed(PackedChunk {
             name: self.name.clone(),
-            first,
+            first: plan.first,
             id_type: self.id_type,
             bytes: bytes.into(),
             cuts: Cuts::Lengths(plan.lengths),
@@ -204,36 +117,63 @@ impl Source for MegatronSource {
         }))))
     }
 
+    fn row(&self) -> u64 {
+        self.planner.row()
+    }
+
+    fn skip_to(&mut self, row: u64) -> Result<(), CorpusError> {
+        // The index tells where documents lie; their tokens need not be read.
+        let index = &mut self.index;
+        while self.planner.row() < row && self.planner.next(|row| index.next_document(row))?.is_some() {}
+        if self.planner.row() == row { Ok(()) } else { Err(self.not_a_place(row)) }
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        self.files.iter().map(|file| file.digest().clone()).collect()
+    }
+
     fn position(&self) -> u64 {
-        self.covered
+        self.index.covered
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
-        self.digests.into_iter().map(HashingFile::finish).collect()
+        self.files.into_iter().map(HashedFile::finish).collect()
     }
 }
 
 /// The index, read in three places at once so that no part of it is held in memory.
 struct Index {
     path: PathBuf,
-    lengths: BufReader<File>,
-    places: BufReader<File>,
-    marks: BufReader<File>,
+    lengths: BufReader<FromPlace>,
+    places: BufReader<FromPlace>,
+    marks: BufReader<FromPlace>,
     sequences: u64,
     documents: u64,
     /// The last mark read: sequences handed out when the current document ends.
     mark: u64,
+    id_width: u64,
+    bin_path: PathBuf,
+    bin_size: u64,
+    /// Bytes of the `.bin` in the documents read so far.
+    covered: u64,
 }
 
 impl Index {
-    fn open(path: PathBuf) -> Result<(Self, IdType), CorpusError> {
-        let (mut file, metadata) = open_regular(&path)?;
+    fn open(
+        path: PathBuf,
+        file: &HashedFile,
+        (bin_path, bin_size): (PathBuf, u64),
+    ) -> Result<(Self, IdType), CorpusError> {
         let fault = |reason: String| CorpusError::malformed(&path, Format::Megatron, reason);
         let mut header = [0; HEADER as usize];
-        if metadata.len() < HEADER {
-            return Err(fault(format!("{} bytes are too few for an index", metadata.len())));
+        if file.size() < HEADER {
+            return Err(fault(format!("{} bytes are too few for an index", file.size())));
         }
-        file.read_exact(&mut header).map_err(CorpusError::io(&path, "reading"))?;
+        read_at(&file.handle()?, 0, &mut header).map_err(CorpusError::io(&path, "reading"))?;
         let number = |at: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&header[at..at + 8]);
@@ -251,28 +191,29 @@ impl Index {
         let (sequences, marks) = (number(18), number(26));
         let expected =
             sequences.checked_mul(12).and_then(|n| n.checked_add(marks.checked_mul(8)?)?.checked_add(HEADER));
-        if expected != Some(metadata.len()) {
+        if expected != Some(file.size()) {
             return Err(fault(format!(
                 "{sequences} sequences and {marks} document marks don't make {} bytes",
-                metadata.len()
+                file.size()
             )));
         }
         if marks == 0 {
             return Err(fault("it has no document marks; even an empty dataset has one".into()));
         }
-        let part = |offset: u64| -> io::Result<BufReader<File>> {
-            let mut part = File::open(&path)?;
-            part.seek(SeekFrom::Start(offset))?;
-            Ok(BufReader::with_capacity(1 << 18, part))
+        let part = |offset: u64| -> Result<_, CorpusError> {
+            Ok(BufReader::with_capacity(1 << 18, FromPlace::new(file.handle()?, offset)))
         };
-        let io = |e| CorpusError::io(&path, "reading")(e);
         let mut index = Self {
-            lengths: part(HEADER).map_err(io)?,
-            places: part(HEADER + sequences * 4).map_err(io)?,
-            marks: part(HEADER + sequences * 12).map_err(io)?,
+            lengths: part(HEADER)?,
+            places: part(HEADER + sequences * 4)?,
+            marks: part(HEADER + sequences * 12)?,
             sequences,
             documents: marks - 1,
             mark: 0,
+            id_width: id_type.width() as u64,
+            bin_path,
+            bin_size,
+            covered: 0,
             path: path.clone(),
         };
         let first = read_u64(&mut index.marks, &path)?;
@@ -287,6 +228,41 @@ impl Index {
 
     fn fault(&self, reason: String) -> CorpusError {
         CorpusError::malformed(&self.path, Format::Megatron, reason)
+    }
+
+    fn next_document(&mut self, row: u64) -> Result<Option<Indexed<Vec<Extent>>>, CorpusError> {
+        let size = self.bin_size;
+        let Some(sequences) = self.next_mark()? else {
+            if self.covered != size {
+                let reason = format!("its documents cover {} of the {size} bytes in the .bin", self.covered);
+                return Err(self.fault(reason));
+            }
+            return Ok(None);
+        };
+        let mut document = Indexed { start: self.covered, tokens: 0, more: Vec::new() };
+        for _ in 0..sequences {
+            let (start, tokens) = self.next_sequence()?;
+            let bytes = tokens * self.id_width;
+            if start.checked_add(bytes).is_none_or(|end| end > size) {
+                return Err(self.fault(format!(
+                    "document {row} lies at bytes {start}..{} of {}, which holds {size}",
+                    start.saturating_add(bytes),
+                    self.bin_path.display()
+                )));
+            }
+            let next = self.covered + document.tokens as u64 * self.id_width;
+            if start != next {
+                return Err(self.fault(format!(
+                    "a sequence of document {row} lies at byte {start}, but the one before it ends at {next}; \
+                     sequences must follow each other without gap or overlap"
+                )));
+            }
+            let total = document.tokens as u64 + tokens;
+            document.tokens = checked_length(&self.path, Format::Megatron, row, 0, total)?;
+            append(&mut document.more, Extent { start, bytes });
+        }
+        self.covered += document.tokens as u64 * self.id_width;
+        Ok(Some(document))
     }
 
     /// How many sequences the next document has; `None` behind the last document.

@@ -1,8 +1,8 @@
 //! OLMo and dolma: `NAME.npy` holds ids without any header; `NAME.csv.gz` beside it says where documents
 //! lie (`start,end,id,src,loc`), else an end-of-sequence id cuts them.
 
-use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
@@ -14,9 +14,10 @@ use crate::datatrove::refuse_columns;
 use crate::file::HashingFile;
 use crate::options::CHUNK_BYTES;
 use crate::packed::{
-    ChunkPlan, Cuts, PackedChunk, checked_length, encode_id, for_each_match, read_ids, whole_ids,
+    Cuts, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids, read_to,
+    whole_ids,
 };
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, MAX_DOCUMENT_TOKENS, ReadOptions};
 
 /// First bytes of a file that `numpy.save` wrote.
@@ -27,23 +28,17 @@ pub(crate) struct OlmoSource {
     name: Arc<str>,
     ids: HashingFile,
     id_type: IdType,
-    tokens: u64,
     carried: Vec<FieldRef>,
     documents: Documents,
-    row: u64,
-    /// Tokens handed out.
-    at: u64,
-    /// A fault behind the last document handed out.
-    failed: Option<CorpusError>,
 }
 
 enum Documents {
-    Sidecar(Box<Sidecar>),
-    Eos { id: u32, encoded: Vec<u8>, rest: Vec<u8>, unread: u64 },
+    Sidecar(Box<Sidecar>, Planner<Vec<String>>),
+    Eos(EosCutter),
 }
 
 impl OlmoSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         let mut head = Vec::new();
         let mut probe = HashingFile::open(path)?;
@@ -56,13 +51,18 @@ impl OlmoSource {
                           read as tokens; write the array with .tofile()";
             return Err(CorpusError::malformed(path, Format::Olmo, reason));
         }
-        let ids = HashingFile::open(path)?;
+        let mut ids = HashingFile::open(path)?;
         let id_type = options.id_type.unwrap_or(IdType::Uint16);
         let tokens = whole_ids(path, Format::Olmo, ids.size(), id_type)?;
         let sidecar = path.with_extension("csv.gz");
         let documents = if sidecar.exists() {
             refuse_columns(input, options, &Sidecar::COLUMNS)?;
-            Documents::Sidecar(Box::new(Sidecar::open(sidecar, options)?))
+            let mut sidecar = Box::new(Sidecar::open(sidecar, options, tokens, id_type)?);
+            let planner = Planner::new(part, id_type, |row| sidecar.next_document(row))?;
+            if let Some(place) = planner.first_place() {
+                read_to(&mut ids, place).map_err(CorpusError::io(path, "reading"))?;
+            }
+            Documents::Sidecar(sidecar, planner)
         } else {
             refuse_columns(input, options, &[])?;
             let refuse = |reason| CorpusError::Options { path: path.clone(), reason };
@@ -75,7 +75,9 @@ impl OlmoSource {
             let encoded = encode_id(id, id_type).ok_or_else(|| {
                 refuse(format!("--eos-id {id} doesn't fit the ids' type; is --ids-dtype right?"))
             })?;
-            Documents::Eos { id, encoded, rest: Vec::new(), unread: ids.size() }
+            Documents::Eos(
+                EosCutter::new(&mut ids, id, encoded, part).map_err(CorpusError::io(path, "reading"))?,
+            )
         };
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
         Ok(Self {
@@ -83,12 +85,8 @@ impl OlmoSource {
             name: input.name.as_str().into(),
             ids,
             id_type,
-            tokens,
             carried: options.carry.iter().map(field).collect(),
             documents,
-            row: 0,
-            at: 0,
-            failed: None,
         })
     }
 
@@ -98,89 +96,26 @@ impl OlmoSource {
     }
 
     fn next_by_sidecar(&mut self) -> Result<Option<PackedChunk>, CorpusError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        let Documents::Sidecar(sidecar) = &mut self.documents else { return Ok(None) };
-        let mut plan = ChunkPlan::new(self.id_type);
-        let first = self.row;
+        let Documents::Sidecar(sidecar, planner) = &mut self.documents else { return Ok(None) };
+        let Some(plan) = planner.next(|row| sidecar.next_document(row))? else { return Ok(None) };
         let mut columns = sidecar.new_columns();
-        loop {
-            let (line, length) = match sidecar.next_document(self.row, self.at, self.tokens) {
-                Ok(Some(document)) => document,
-                Ok(None) => break,
-                // What stands before the fault is handed out first.
-                Err(error) if !plan.lengths.is_empty() => {
-                    self.failed = Some(error);
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            if !plan.takes(length) {
-                sidecar.pending = Some(line);
-                break;
-            }
-            plan.push(length);
-            columns.iter_mut().zip(line.values).for_each(|(column, value)| column.push(value));
-            self.at = line.end;
-            self.row += 1;
-        }
-        if plan.lengths.is_empty() {
-            if self.at < self.tokens {
-                return Err(sidecar.fault(format!(
-                    "documents end at token {}, but the file holds {}",
-                    self.at, self.tokens
-                )));
-            }
-            return Ok(None);
+        for values in plan.more {
+            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
         }
         let mut columns = columns.into_iter().map(StringArray::from);
         let doc_ids = if sidecar.has_id { columns.next() } else { None };
         let carried = columns.map(|column| Arc::new(column) as ArrayRef).collect();
         let bytes = read_ids(&mut self.ids, plan.tokens, self.id_type);
         let bytes = bytes.map_err(CorpusError::io(&self.input.path, "reading"))?;
-        Ok(Some(PackedChunk { doc_ids, carried, ..self.chunk(first, bytes, Cuts::Lengths(plan.lengths)) }))
+        let cuts = Cuts::Lengths(plan.lengths);
+        Ok(Some(PackedChunk { doc_ids, carried, ..self.chunk(plan.first, bytes, cuts) }))
     }
 
     fn next_by_eos(&mut self) -> Result<Option<PackedChunk>, CorpusError> {
-        let Documents::Eos { id, encoded, rest, unread } = &mut self.documents else { return Ok(None) };
-        let (id, width) = (*id, encoded.len());
-        let mut bytes = MutableBuffer::new(CHUNK_BYTES);
-        bytes.extend_from_slice(rest);
-        let mut searched = 0;
-        let end = loop {
-            let step = usize::try_from(*unread).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-            let start = bytes.len();
-            bytes.resize(start + step, 0);
-            let read = self.ids.read_exact(&mut bytes.as_slice_mut()[start..]);
-            read.map_err(CorpusError::io(&self.input.path, "reading"))?;
-            *unread -= step as u64;
-            let new = &bytes.as_slice()[searched..];
-            if *unread == 0 {
-                break bytes.len();
-            } else if let Some(i) = new.chunks_exact(width).rposition(|token| token == encoded) {
-                break searched + (i + 1) * width;
-            } else if bytes.len() / width > MAX_DOCUMENT_TOKENS {
-                let reason = format!(
-                    "no id {id} within {MAX_DOCUMENT_TOKENS} tokens behind document {}; are --eos-id and --ids-dtype right?",
-                    self.row
-                );
-                return Err(CorpusError::malformed(&self.input.path, Format::Olmo, reason));
-            }
-            searched = bytes.len();
-        };
-        if end == 0 {
-            return Ok(None);
-        }
-        *rest = bytes.as_slice()[end..].to_vec();
-        bytes.truncate(end);
-        let ids = bytes.as_slice();
-        let mut documents = 0;
-        for_each_match(ids, width, id, |_| documents += 1);
-        let open_end = usize::from(!ids.ends_with(encoded));
-        let first = self.row;
-        self.row += (documents + open_end) as u64;
-        Ok(Some(self.chunk(first, bytes.into(), Cuts::Eos(id))))
+        let Documents::Eos(cutter) = &mut self.documents else { return Ok(None) };
+        let Some((first, bytes)) = cutter.next(&mut self.ids, &self.input.path)? else { return Ok(None) };
+        let cuts = Cuts::Eos(cutter.id);
+        Ok(Some(self.chunk(first, bytes, cuts)))
     }
 }
 
@@ -191,10 +126,29 @@ impl Source for OlmoSource {
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
         let chunk = match self.documents {
-            Documents::Sidecar(_) => self.next_by_sidecar()?,
-            Documents::Eos { .. } => self.next_by_eos()?,
+            Documents::Sidecar(..) => self.next_by_sidecar()?,
+            Documents::Eos(_) => self.next_by_eos()?,
         };
         Ok(chunk.map(|chunk| Chunk(ChunkKind::Packed(chunk))))
+    }
+
+    fn row(&self) -> u64 {
+        match &self.documents {
+            Documents::Sidecar(_, planner) => planner.row(),
+            Documents::Eos(cutter) => cutter.row,
+        }
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        let mut digests = vec![self.ids.read_so_far()];
+        if let Documents::Sidecar(sidecar, _) = &self.documents {
+            digests.push(sidecar.reader.get_ref().get_ref().get_ref().read_so_far());
+        }
+        digests
     }
 
     fn position(&self) -> u64 {
@@ -203,7 +157,7 @@ impl Source for OlmoSource {
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         let mut digests = vec![self.ids.finish()?];
-        if let Documents::Sidecar(sidecar) = self.documents {
+        if let Documents::Sidecar(sidecar, _) = self.documents {
             digests.push(sidecar.reader.into_inner().into_inner().into_inner().finish()?);
         }
         Ok(digests)
@@ -217,20 +171,18 @@ struct Sidecar {
     /// Which of [`Sidecar::COLUMNS`] are wanted: the document's id first, then the carried ones.
     wanted: Vec<usize>,
     has_id: bool,
-    pending: Option<Line>,
-}
-
-struct Line {
-    start: u64,
-    end: u64,
-    values: Vec<String>,
+    width: u64,
+    /// Tokens in the file.
+    tokens: u64,
+    /// Where the last document read ends, in tokens.
+    at: u64,
 }
 
 impl Sidecar {
     /// The columns behind `start` and `end`.
     const COLUMNS: [&'static str; 3] = ["id", "src", "loc"];
 
-    fn open(path: PathBuf, options: &ReadOptions) -> Result<Self, CorpusError> {
+    fn open(path: PathBuf, options: &ReadOptions, tokens: u64, id_type: IdType) -> Result<Self, CorpusError> {
         let file = BufReader::with_capacity(1 << 18, HashingFile::open(&path)?);
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -238,7 +190,8 @@ impl Sidecar {
             .from_reader(MultiGzDecoder::new(file));
         let names = options.id_column.iter().chain(&options.carry);
         let wanted = names.filter_map(|name| Self::COLUMNS.iter().position(|c| c == name)).collect();
-        Ok(Self { path, reader, wanted, has_id: options.id_column.is_some(), pending: None })
+        let (has_id, width) = (options.id_column.is_some(), id_type.width() as u64);
+        Ok(Self { path, reader, wanted, has_id, width, tokens, at: 0 })
     }
 
     fn fault(&self, reason: impl ToString) -> CorpusError {
@@ -249,29 +202,27 @@ impl Sidecar {
         self.wanted.iter().map(|_| Vec::new()).collect()
     }
 
-    /// The next document's line and its length in tokens; `at` is where the one before ended.
-    fn next_document(
-        &mut self,
-        row: u64,
-        at: u64,
-        tokens: u64,
-    ) -> Result<Option<(Line, usize)>, CorpusError> {
-        let Some(line) = self.next_line(row)? else { return Ok(None) };
-        if line.start != at || line.end > tokens {
+    fn next_document(&mut self, row: u64) -> Result<Option<Indexed<Vec<String>>>, CorpusError> {
+        let (at, tokens) = (self.at, self.tokens);
+        let Some((start, end, more)) = self.next_line(row)? else {
+            if at < tokens {
+                return Err(self.fault(format!("documents end at token {at}, but the file holds {tokens}")));
+            }
+            return Ok(None);
+        };
+        if start != at || end > tokens {
             return Err(self.fault(format!(
-                "document {row} lies at tokens {}..{}, but the file holds {tokens} and the one before ends at {at}; \
+                "document {row} lies at tokens {start}..{end}, but the file holds {tokens} and the one before ends at {at}; \
                  documents must follow each other without gap or overlap",
-                line.start, line.end
             )));
         }
-        let length = checked_length(&self.path, Format::Olmo, row, line.start, line.end)?;
-        Ok(Some((line, length)))
+        let length = checked_length(&self.path, Format::Olmo, row, start, end)?;
+        self.at = end;
+        Ok(Some(Indexed { start: start * self.width, tokens: length, more }))
     }
 
-    fn next_line(&mut self, row: u64) -> Result<Option<Line>, CorpusError> {
-        if let Some(line) = self.pending.take() {
-            return Ok(Some(line));
-        }
+    /// Start and end of the next document, in tokens, and its wanted columns.
+    fn next_line(&mut self, row: u64) -> Result<Option<(u64, u64, Vec<String>)>, CorpusError> {
         let mut record = csv::StringRecord::new();
         loop {
             if !self.reader.read_record(&mut record).map_err(|e| self.fault(e))? {
@@ -290,6 +241,109 @@ impl Sidecar {
             );
         };
         let value = |&i: &usize| record.get(i + 2).unwrap_or_default().to_owned();
-        Ok(Some(Line { start, end, values: self.wanted.iter().map(value).collect() }))
+        Ok(Some((start, end, self.wanted.iter().map(value).collect())))
+    }
+}
+
+/// Cuts a part of a memmap behind each end-of-sequence id.
+struct EosCutter {
+    id: u32,
+    /// The id as it lies in the file.
+    encoded: Vec<u8>,
+    part: Part,
+    /// Row of the next document.
+    row: u64,
+    /// Where it starts, in bytes.
+    place: u64,
+    /// What was read from there on.
+    rest: Vec<u8>,
+    /// Bytes of the file behind that.
+    unread: u64,
+}
+
+impl EosCutter {
+    /// Counts the documents that start before the part, and passes over them.
+    fn new(file: &mut HashingFile, id: u32, encoded: Vec<u8>, part: Part) -> io::Result<Self> {
+        let (rest, unread) = (Vec::new(), file.size());
+        let mut cutter = Self { id, encoded, part, row: 0, place: 0, rest, unread };
+        let mut document_open = false;
+        while part.start > 0 && cutter.unread > 0 {
+            let mut block = MutableBuffer::new(CHUNK_BYTES);
+            cutter.read_on(file, &mut block)?;
+            // The end of the last document that starts before the part, or of the last one in the block.
+            let (mut end, mut documents) = (0, 0);
+            for_each_match(block.as_slice(), cutter.encoded.len(), id, |i| {
+                if documents == 0 || cutter.place + (end as u64) < part.start {
+                    (end, documents) = ((i + 1) * cutter.encoded.len(), documents + 1);
+                }
+            });
+            cutter.row += documents;
+            if documents > 0 && cutter.place + end as u64 >= part.start {
+                cutter.place += end as u64;
+                cutter.rest = block.as_slice()[end..].to_vec();
+                return Ok(cutter);
+            }
+            cutter.place += block.len() as u64;
+            document_open = end != block.len();
+        }
+        cutter.row += u64::from(document_open);
+        Ok(cutter)
+    }
+
+    /// Appends the next bytes of the file.
+    fn read_on(&mut self, file: &mut HashingFile, bytes: &mut MutableBuffer) -> io::Result<()> {
+        let step = usize::try_from(self.unread).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let start = bytes.len();
+        bytes.resize(start + step, 0);
+        file.read_exact(&mut bytes.as_slice_mut()[start..])?;
+        self.unread -= step as u64;
+        Ok(())
+    }
+
+    /// Whole documents and the row of the first one.
+    fn next(&mut self, file: &mut HashingFile, path: &Path) -> Result<Option<(u64, Buffer)>, CorpusError> {
+        let left = self.part.end.saturating_sub(self.place);
+        if left == 0 {
+            return Ok(None);
+        }
+        let width = self.encoded.len();
+        let mut bytes = MutableBuffer::new(CHUNK_BYTES);
+        bytes.extend_from_slice(&std::mem::take(&mut self.rest));
+        let mut searched = 0;
+        let mut end = loop {
+            self.read_on(file, &mut bytes).map_err(CorpusError::io(path, "reading"))?;
+            let new = &bytes.as_slice()[searched..];
+            if self.unread == 0 {
+                break bytes.len();
+            } else if let Some(i) = new.chunks_exact(width).rposition(|token| token == self.encoded) {
+                break searched + (i + 1) * width;
+            } else if bytes.len() / width > MAX_DOCUMENT_TOKENS {
+                let reason = format!(
+                    "no id {} within {MAX_DOCUMENT_TOKENS} tokens behind document {}; are --eos-id and --ids-dtype right?",
+                    self.id, self.row
+                );
+                return Err(CorpusError::malformed(path, Format::Olmo, reason));
+            }
+            searched = bytes.len();
+        };
+        if end == 0 {
+            return Ok(None);
+        }
+        let (mut documents, mut last_end) = (0, 0);
+        for_each_match(&bytes.as_slice()[..end], width, self.id, |i| {
+            // A document that starts behind the part is not read.
+            if (last_end as u64) < left {
+                (documents, last_end) = (documents + 1, (i + 1) * width);
+            }
+        });
+        if last_end as u64 >= left {
+            end = last_end;
+        }
+        self.rest = bytes.as_slice()[end..].to_vec();
+        bytes.truncate(end);
+        let first = self.row;
+        self.row += documents + u64::from(last_end < end);
+        self.place += end as u64;
+        Ok(Some((first, bytes.into())))
     }
 }

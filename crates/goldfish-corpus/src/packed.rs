@@ -10,8 +10,9 @@ use arrow::array::{StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Arra
 use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
 
 use crate::batch::{Lists, RowContent, Rows};
+use crate::file::HashingFile;
 use crate::options::CHUNK_BYTES;
-use crate::{CorpusError, DocumentBatch, Format, IdType, MAX_DOCUMENT_TOKENS, ReadOptions};
+use crate::{CorpusError, DocumentBatch, Format, IdType, MAX_DOCUMENT_TOKENS, Part, ReadOptions};
 
 /// Most documents in one chunk, so that short documents don't make huge batches.
 pub(crate) const CHUNK_DOCUMENTS: usize = 1 << 16;
@@ -64,6 +65,12 @@ impl PackedChunk {
         };
         rows.into_batch(options)
     }
+}
+
+/// Reads on to some place without keeping what lies before it.
+pub(crate) fn read_to(file: &mut HashingFile, place: u64) -> io::Result<()> {
+    let left = place.saturating_sub(file.position());
+    io::copy(&mut file.take(left), &mut io::sink()).map(|_| ())
 }
 
 /// Reads `tokens` ids from a file's current place.
@@ -141,28 +148,107 @@ pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: imp
     }
 }
 
-/// Groups documents of the given lengths, in tokens, into one chunk: stops before [`CHUNK_BYTES`] are
-/// exceeded, but takes one document at least.
-pub(crate) struct ChunkPlan {
-    pub(crate) lengths: Vec<usize>,
+/// What an index tells of a document.
+pub(crate) struct Indexed<D> {
+    /// Where it starts: bytes of tokens before it.
+    pub(crate) start: u64,
+    /// Its length in tokens.
     pub(crate) tokens: usize,
-    width: usize,
+    /// What else the format tells.
+    pub(crate) more: D,
 }
 
-impl ChunkPlan {
-    pub(crate) fn new(id_type: IdType) -> Self {
-        Self { lengths: Vec::new(), tokens: 0, width: id_type.width() }
+/// Groups the documents of a part of an indexed memmap into chunks: each stops before [`CHUNK_BYTES`] are
+/// exceeded, but takes one document at least.
+pub(crate) struct Planner<D> {
+    part: Part,
+    width: usize,
+    /// Row behind the documents handed out.
+    row: u64,
+    /// A document that was read from the index but not handed out.
+    pending: Option<Indexed<D>>,
+    /// A fault behind the last document handed out.
+    failed: Option<CorpusError>,
+}
+
+/// The documents of one chunk.
+pub(crate) struct Plan<D> {
+    /// Row of the first one.
+    pub(crate) first: u64,
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) tokens: usize,
+    pub(crate) more: Vec<D>,
+}
+
+impl<D> Planner<D> {
+    /// Reads documents from the index and leaves out those before the part. `read` is told the next one's row.
+    pub(crate) fn new(
+        part: Part,
+        id_type: IdType,
+        mut read: impl FnMut(u64) -> Result<Option<Indexed<D>>, CorpusError>,
+    ) -> Result<Self, CorpusError> {
+        let mut planner = Self { part, width: id_type.width(), row: 0, pending: None, failed: None };
+        while part.start > 0
+            && let Some(document) = read(planner.row)?
+        {
+            if document.start >= part.start {
+                planner.pending = Some(document);
+                break;
+            }
+            planner.row += 1;
+        }
+        Ok(planner)
     }
 
-    /// Whether a document of this length still belongs into the chunk.
-    pub(crate) fn takes(&self, length: usize) -> bool {
-        let full = self.lengths.len() >= CHUNK_DOCUMENTS || (self.tokens + length) * self.width > CHUNK_BYTES;
-        self.lengths.is_empty() || !full
+    pub(crate) fn row(&self) -> u64 {
+        self.row
     }
 
-    pub(crate) fn push(&mut self, length: usize) {
-        self.lengths.push(length);
-        self.tokens += length;
+    /// Bytes of tokens before the part, where there is a document behind them.
+    pub(crate) fn first_place(&self) -> Option<u64> {
+        self.pending.as_ref().map(|document| document.start)
+    }
+
+    /// The next chunk's documents.
+    pub(crate) fn next(
+        &mut self,
+        mut read: impl FnMut(u64) -> Result<Option<Indexed<D>>, CorpusError>,
+    ) -> Result<Option<Plan<D>>, CorpusError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut plan = Plan { first: self.row, lengths: Vec::new(), tokens: 0, more: Vec::new() };
+        loop {
+            let next = match self.pending.take() {
+                Some(document) => Ok(Some(document)),
+                None => read(self.row),
+            };
+            match next {
+                Ok(Some(document)) if self.takes(&plan, &document) => {
+                    plan.lengths.push(document.tokens);
+                    plan.tokens += document.tokens;
+                    plan.more.push(document.more);
+                    self.row += 1;
+                }
+                Ok(document) => {
+                    self.pending = document;
+                    break;
+                }
+                Err(error) if plan.more.is_empty() => return Err(error),
+                // What stands before the fault is handed out first.
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok((!plan.more.is_empty()).then_some(plan))
+    }
+
+    fn takes(&self, plan: &Plan<D>, document: &Indexed<D>) -> bool {
+        let full = plan.lengths.len() >= CHUNK_DOCUMENTS
+            || (plan.tokens + document.tokens) * self.width > CHUNK_BYTES;
+        document.start < self.part.end && (plan.lengths.is_empty() || !full)
     }
 }
 
@@ -194,6 +280,33 @@ pub(crate) fn whole_ids(path: &Path, format: Format, size: u64, id_type: IdType)
         return Err(CorpusError::malformed(path, format, reason));
     }
     Ok(size / width)
+}
+
+/// A file from some place on, whatever other handles of it do.
+pub(crate) struct FromPlace {
+    file: File,
+    place: u64,
+}
+
+impl FromPlace {
+    pub(crate) fn new(file: File, place: u64) -> Self {
+        Self { file, place }
+    }
+}
+
+impl Read for FromPlace {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.place)?;
+        #[cfg(not(unix))]
+        let read = {
+            use std::io::{Seek, SeekFrom};
+            self.file.seek(SeekFrom::Start(self.place))?;
+            self.file.read(buffer)?
+        };
+        self.place += read as u64;
+        Ok(read)
+    }
 }
 
 /// Reads `len` bytes at `offset`.

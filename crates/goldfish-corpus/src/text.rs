@@ -8,7 +8,7 @@ use arrow::datatypes::FieldRef;
 
 use crate::batch::default_ids;
 use crate::file::Decompressed;
-use crate::source::{Chunk, ChunkKind, Source};
+use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
     BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
 };
@@ -18,11 +18,12 @@ pub(crate) struct TextSource {
     file: Decompressed,
     /// Longest text, in bytes.
     longest: usize,
-    done: bool,
+    part: Part,
+    row: u64,
 }
 
 impl TextSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let refuse = |reason: &str| CorpusError::Options { path: input.path.clone(), reason: reason.into() };
         if matches!(options.content, Content::Ids { .. }) {
             return Err(refuse("a text file holds no token ids; give a --tokenizer and no --ids-column"));
@@ -30,12 +31,8 @@ impl TextSource {
         if options.id_column.is_some() || !options.carry.is_empty() {
             return Err(refuse("a text file has no columns; leave out --id-column and --carry"));
         }
-        Ok(Self {
-            input: input.clone(),
-            file: Decompressed::open(&input.path, input.format)?,
-            longest: options.max_bytes(),
-            done: false,
-        })
+        let (file, longest) = (Decompressed::open(&input.path, input.format)?, options.max_bytes());
+        Ok(Self { input: input.clone(), file, longest, part, row: 0 })
     }
 }
 
@@ -45,9 +42,10 @@ impl Source for TextSource {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
-        if std::mem::replace(&mut self.done, true) {
+        if self.row > 0 || !self.part.holds(0) {
             return Ok(None);
         }
+        self.row = 1;
         let fault = |reason: String| CorpusError::malformed(&self.input.path, Format::Text, reason);
         let mut bytes = Vec::new();
         (&mut self.file)
@@ -64,8 +62,20 @@ impl Source for TextSource {
         Ok(Some(Chunk(ChunkKind::Text(TextChunk { name, bytes }))))
     }
 
+    fn row(&self) -> u64 {
+        self.row
+    }
+
+    fn not_a_place(&self, row: u64) -> CorpusError {
+        CorpusError::NotAPlace { path: self.input.path.clone(), row }
+    }
+
+    fn read_so_far(&self) -> Vec<FileDigest> {
+        vec![self.file.file().read_so_far()]
+    }
+
     fn position(&self) -> u64 {
-        self.file.position()
+        self.file.file().position()
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {

@@ -65,6 +65,11 @@ impl<R: Read> HashingReader<R> {
         self.hasher.size
     }
 
+    /// The digest of the bytes read so far.
+    pub fn digest(&self) -> FileDigest {
+        self.hasher.digest()
+    }
+
     /// Reads what is left, and returns the digest of everything.
     ///
     /// # Errors
@@ -101,6 +106,22 @@ impl<W: Write> HashingWriter<W> {
     /// Wraps a writer whose output is empty so far.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: Hasher::new() }
+    }
+
+    /// Wraps a writer that stands behind bytes written before, which `before` tells once more.
+    ///
+    /// # Errors
+    ///
+    /// If `before` can't be read to its end.
+    pub fn behind(inner: W, before: impl Read) -> io::Result<Self> {
+        let mut reader = HashingReader::new(before);
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(Self { inner, hasher: reader.hasher })
+    }
+
+    /// The wrapped writer.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
     }
 
     /// Bytes written so far.

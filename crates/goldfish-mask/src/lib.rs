@@ -56,7 +56,7 @@ pub use rules::table::{TABLE_LEN, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{Head, MAX_CONTEXT, Reach, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
 pub use tally::{Tallier, Tally, Unsound};
-pub use text::{Normalized, UNICODE_VERSION};
+pub use text::{Normalized, UNICODE_VERSION, normalised_text};
 
 #[cfg(target_endian = "big")]
 compile_error!(

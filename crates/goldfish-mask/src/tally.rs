@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{MaskError, Masker, Reach, RuleSpec, Span};
 
 /// Decided tokens below which nothing is said about a drop rate.
@@ -18,7 +20,7 @@ const MOST_HEADS: f64 = 0.25;
 const LEAST_PRESENT: f64 = 0.2;
 
 /// Counts of what became of the tokens of some documents, and why.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// All tokens.
     pub tokens: u64,

@@ -1,6 +1,8 @@
+use std::path::{Path, PathBuf};
+
 use goldfish_corpus::{CorpusError, Reject};
 use goldfish_mask::MaskError;
-use goldfish_shard::ShardError;
+use goldfish_shard::{Kept, ShardError};
 use goldfish_tokenize::TokenizeError;
 
 /// Why a run stopped.
@@ -56,7 +58,57 @@ pub enum PipelineError {
         /// The panic's message.
         message: String,
     },
+    /// The run was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The run stopped, and what it finished is kept.
+    #[error("{error}\n{} with {} are kept in {}: go on behind them with --resume",
+        count(kept.shards as u64, "finished shard"), count(kept.documents, "document"), output.display())]
+    Unfinished {
+        /// Why it stopped.
+        error: Box<PipelineError>,
+        /// What is kept.
+        kept: Kept,
+        /// The output folder.
+        output: PathBuf,
+    },
+    /// The output folder holds another job.
+    #[error(
+        "{}: can't go on with what is there, which was made otherwise: {differences}\nGive the same inputs and options and use the same goldfish, or start again with --overwrite",
+        output.display()
+    )]
+    OtherJob {
+        /// The output folder.
+        output: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// An input is not what it was.
+    #[error(
+        "{}: its first {bytes} bytes are not those that were read before; bring the old file back, or start again with --overwrite",
+        path.display()
+    )]
+    InputChanged {
+        /// The file.
+        path: PathBuf,
+        /// How much of it was read.
+        bytes: u64,
+    },
     /// The options contradict each other.
     #[error("{0}")]
     Options(String),
+}
+
+impl PipelineError {
+    /// The same error with what is kept of the run, if anything is.
+    pub(crate) fn with_kept(self, kept: Option<Kept>, output: &Path) -> Self {
+        match kept {
+            None => self,
+            Some(kept) => Self::Unfinished { error: Box::new(self), kept, output: output.to_owned() },
+        }
+    }
+}
+
+fn count(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }

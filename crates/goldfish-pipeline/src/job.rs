@@ -4,9 +4,12 @@ use std::sync::Arc;
 use goldfish_corpus::{Content, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
-    ExtraColumn, Manifest, OutputEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals, WriterOptions,
+    ExtraColumn, Manifest, OutputEntry, SourceEntry, Start, TokenizerEntry, ToolEntry, Totals, WriterOptions,
 };
 use goldfish_tokenize::Tokenizer;
+
+use crate::PipelineError;
+use crate::plan::{Plan, Share};
 
 /// What to do with a row that can't become a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +56,10 @@ pub struct MaskJob {
     pub writer: WriterOptions,
     /// Columns on request.
     pub columns: Vec<ExtraColumn>,
-    /// Whether a finished output may be replaced.
-    pub overwrite: bool,
+    /// What to do with what an earlier run left in that folder.
+    pub start: Start,
+    /// Which share of the inputs to read; `None` for all.
+    pub share: Option<Share>,
     /// What to do with bad rows.
     pub on_error: OnError,
     /// Worker threads, 1 at least.
@@ -63,7 +68,7 @@ pub struct MaskJob {
 
 impl MaskJob {
     /// The manifest as far as the options tell it.
-    pub(crate) fn manifest(&self) -> Manifest {
+    pub(crate) fn manifest(&self, plan: &Plan) -> Manifest {
         let mut exempt_ids = self.exempt_ids.clone();
         exempt_ids.sort_unstable();
         exempt_ids.dedup();
@@ -95,11 +100,49 @@ impl MaskJob {
                 carry: self.read.carry.clone(),
                 shard_size: self.writer.shard_size,
             },
+            part: plan.part.clone(),
             inputs: Vec::new(),
             shards: Vec::new(),
             rejects: None,
             totals: Totals::default(),
             checksum: String::new(),
         }
+    }
+}
+
+/// Every column of the output has one name and one source.
+pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), PipelineError> {
+    let content = read.content.column();
+    let refuse = |reason: String| Err(PipelineError::Options(reason));
+    if read.id_column.as_deref() == Some(content) {
+        return refuse(format!("the column {content:?} can't hold both the documents and their ids"));
+    }
+    if matches!(read.content, Content::Ids { .. }) && read.carry.iter().any(|name| name == content) {
+        return refuse(format!(
+            "the column {content:?} is in the shards as input_ids; leave it out of --carry"
+        ));
+    }
+    let mut seen = vec!["doc_id", "input_ids", "loss_mask"];
+    for name in columns.iter().map(|column| column.name()).chain(read.carry.iter().map(String::as_str)) {
+        if seen.contains(&name) {
+            return refuse(format!("the shards would have two columns {name:?}; name each column once"));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+/// No input may lie in the output folder, where it would be read again or replaced.
+pub(crate) fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
+    let Ok(output) = std::fs::canonicalize(&job.output) else { return Ok(()) };
+    let inside =
+        |input: &&Input| std::fs::canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
+    match job.inputs.iter().find(inside) {
+        None => Ok(()),
+        Some(input) => Err(PipelineError::Options(format!(
+            "the input {} lies in the output folder {}; choose an --output outside of the inputs",
+            input.path.display(),
+            job.output.display()
+        ))),
     }
 }

@@ -9,14 +9,18 @@
 
 mod error;
 mod job;
+mod plan;
 mod read;
 mod recompute;
+mod resume;
 mod run;
 mod text;
 mod work;
+mod write;
 
 pub use error::PipelineError;
 pub use job::{MaskJob, OnError, TokenizeOptions};
+pub use plan::Share;
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
 pub use text::ShardText;

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use goldfish_corpus::{Chunk, CorpusError, FileDigest, Input, Reject, Source, digest_file, open};
+use goldfish_corpus::{
+    Chunk, CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file, open,
+};
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
+use crate::plan::{Plan, Step};
+use crate::resume::Place;
 use crate::work::{Work, WorkResult, panic_message, process};
 
 /// Work items are filled up to about this many bytes of input.
@@ -28,8 +32,8 @@ pub(crate) enum Message {
 
 /// Part of a work item.
 pub(crate) enum Part {
-    /// Documents of the input with this index.
-    Chunk(usize, Chunk),
+    /// Documents of the input with this name.
+    Chunk(Arc<str>, Chunk),
     /// The rest of the input can't be read.
     Broken(Reject),
     /// The input was read to its end (or as far as it goes).
@@ -38,11 +42,16 @@ pub(crate) enum Part {
 
 pub(crate) struct Reading<'a> {
     job: &'a Arc<MaskJob>,
+    plan: &'a Plan,
+    /// Where to start; set once while that input is read.
+    from: Place,
     shared: Arc<crate::work::Shared>,
     pool: &'a ThreadPool,
     sender: SyncSender<Message>,
     schema: Option<Arc<ShardSchema>>,
     parts: Vec<Part>,
+    /// Where the first of the parts stands.
+    start: Place,
     bytes: usize,
     /// Bytes of the inputs before the current one.
     position: u64,
@@ -54,17 +63,25 @@ struct HungUp;
 impl<'a> Reading<'a> {
     pub(crate) fn new(
         job: &'a Arc<MaskJob>,
+        (plan, from): (&'a Plan, Place),
         shared: Arc<crate::work::Shared>,
         pool: &'a ThreadPool,
         sender: SyncSender<Message>,
     ) -> Self {
-        Self { job, shared, pool, sender, schema: None, parts: Vec::new(), bytes: 0, position: 0 }
+        let position = plan.steps.iter().take(from.step).map(|step| step.size).sum();
+        let (schema, parts, start, bytes) = (None, Vec::new(), Place::default(), 0);
+        Self { job, plan, from, shared, pool, sender, schema, parts, start, bytes, position }
     }
 
     /// Reads all inputs. An error goes to the writer, in its place among the results.
     pub(crate) fn run(mut self) {
-        for index in 0..self.job.inputs.len() {
-            match self.read_input(index) {
+        let plan = self.plan;
+        if let Err(error) = self.read_model() {
+            let _ = self.sender.send(Message::Failed(error));
+            return;
+        }
+        for (index, step) in plan.steps.iter().enumerate().skip(self.from.step) {
+            match self.read_input(index, step) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     // What was read before the fault comes first, so that the first fault is the one reported.
@@ -81,23 +98,34 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn read_input(&mut self, index: usize) -> Result<Result<(), PipelineError>, HungUp> {
-        let job = self.job;
-        let input = &job.inputs[index];
-        let mut source = match guarded(input, || open(input, &job.read)) {
+    fn read_input(&mut self, index: usize, step: &Step) -> Result<Result<(), PipelineError>, HungUp> {
+        let (job, Step { input, part, .. }) = (self.job, step);
+        let name: Arc<str> = input.name.as_str().into();
+        if self.parts.is_empty() {
+            self.start = Place { step: index, row: 0, read: Vec::new() };
+        }
+        let mut source = match guarded(input, || open(input, &job.read, *part)) {
             Ok(source) => source,
             Err(error) => return Ok(self.broken(input, None, 0, error)),
         };
         if let Err(error) = self.check_schema(input, source.as_ref()) {
             return Ok(Err(error));
         }
-        let mut chunks = 0;
+        let first = source.row();
+        let from = std::mem::take(&mut self.from);
+        if from.row > first
+            && let Err(error) = guarded(input, || source.skip_to(from.row))
+        {
+            return Ok(Err(error.into()));
+        }
         loop {
+            if self.parts.is_empty() {
+                self.start = Place { step: index, row: source.row(), read: source.read_so_far() };
+            }
             match guarded(input, || source.next_chunk()) {
                 Ok(Some(chunk)) => {
-                    chunks += 1;
                     self.bytes += chunk.bytes();
-                    self.parts.push(Part::Chunk(index, chunk));
+                    self.parts.push(Part::Chunk(name.clone(), chunk));
                     if self.bytes >= WORK_BYTES {
                         let position = self.position + source.position();
                         self.shared.progress.lock(|progress| progress.bytes_read = position);
@@ -105,14 +133,15 @@ impl<'a> Reading<'a> {
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return Ok(self.broken(input, Some(source), chunks, error)),
+                Err(error) => return Ok(self.broken(input, Some(source), first, error)),
             }
         }
+        let rows = (first, source.row());
         let digests = match guarded(input, || source.finish()) {
             Ok(digests) => digests,
             Err(error) => return Ok(Err(error.into())),
         };
-        self.end(input, digests, false);
+        self.end(input, digests, rows, false);
         Ok(Ok(()))
     }
 
@@ -121,12 +150,13 @@ impl<'a> Reading<'a> {
         &mut self,
         input: &Input,
         source: Option<Box<dyn Source>>,
-        chunks: u64,
+        first: u64,
         error: CorpusError,
     ) -> Result<(), PipelineError> {
         if self.job.on_error == OnError::Fail || !error.is_contents() {
             return Err(error.into());
         }
+        let rows = source.as_ref().map_or((0, 0), |source| (first, source.row()));
         let digests = match source {
             Some(source) => guarded(input, || source.finish())?,
             None => {
@@ -135,15 +165,15 @@ impl<'a> Reading<'a> {
                 paths.map(|path| digest_file(path)).collect::<Result<_, _>>()?
             }
         };
-        let place = if chunks == 0 { "nothing of it was read" } else { "the rest was left out" };
+        let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
         let (file, row) = (input.name.clone(), BROKEN_ROW);
         let reject = Reject { file, row, offset: None, reason: format!("{error} ({place})") };
         self.parts.push(Part::Broken(reject));
-        self.end(input, digests, true);
+        self.end(input, digests, rows, true);
         Ok(())
     }
 
-    fn end(&mut self, input: &Input, digests: Vec<FileDigest>, broken: bool) {
+    fn end(&mut self, input: &Input, digests: Vec<FileDigest>, rows: (u64, u64), broken: bool) {
         let mut digests = digests.into_iter();
         let main = digests.next().unwrap_or_else(|| FileDigest::of(&[]));
         let companions = input.companions().into_iter().zip(digests);
@@ -158,6 +188,7 @@ impl<'a> Reading<'a> {
             companions: companions.collect(),
             documents: 0,
             rejected: 0,
+            rows: self.plan.part.as_ref().map(|_| rows),
             broken,
         }));
     }
@@ -185,9 +216,17 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Where there is nothing to read, its columns are still those of the other shares.
+    fn read_model(&mut self) -> Result<(), PipelineError> {
+        let Some(input) = &self.plan.model else { return Ok(()) };
+        let nothing = InputPart { start: 0, end: 0 };
+        let source = guarded(input, || open(input, &self.job.read, nothing))?;
+        self.check_schema(input, source.as_ref())
+    }
+
     /// Hands the collected parts to a worker and its result's place to the writer.
     fn send_work(&mut self) -> Result<(), HungUp> {
-        if self.parts.is_empty() {
+        if self.parts.is_empty() && self.plan.model.is_none() {
             return Ok(());
         }
         self.bytes = 0;
@@ -200,7 +239,8 @@ impl<'a> Reading<'a> {
                 Arc::new(ShardSchema::new(&self.job.columns, &carried))
             }
         };
-        let work = Work { parts: std::mem::take(&mut self.parts), schema };
+        let work =
+            Work { start: std::mem::take(&mut self.start), parts: std::mem::take(&mut self.parts), schema };
         let (result, place) = sync_channel(1);
         let shared = self.shared.clone();
         // The queue's bound holds the reader back before more work is in memory than can be dealt with.

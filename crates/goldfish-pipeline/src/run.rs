@@ -1,18 +1,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use goldfish_corpus::{Content, Input, ReadOptions, Reject};
 use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState, Tally};
-use goldfish_shard::{ExtraColumn, Manifest, PreparedFolder, ShardSchema, ShardWriter, prepare_folder};
-use goldfish_tokenize::TextMap;
+use goldfish_shard::{Kept, Manifest, Prepared, prepare_folder};
+use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
-use crate::job::{MaskJob, OnError, TokenizeOptions};
-use crate::read::{BROKEN_ROW, Message, Reading};
-use crate::text::{TextSide, silent_ids};
-use crate::work::{Event, Shared, SharedProgress, Tokens, WorkResult, last_counted};
+use crate::job::{MaskJob, check_columns, check_places};
+use crate::plan::Plan;
+use crate::read::Reading;
+use crate::resume::{Checkpoint, Identity, check_inputs};
+use crate::text::text_side;
+use crate::work::{Shared, SharedProgress, last_counted};
+use crate::write::{Beginning, Writing};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,10 +27,12 @@ pub struct Progress {
     pub documents: u64,
     /// Their tokens.
     pub tokens: u64,
+    /// What an earlier run finished, whose work is not counted here.
+    pub kept: Option<Kept>,
 }
 
 /// Bytes of text by the path of the tokenizer that they took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizedBytes {
     /// The fast path.
     pub fast: u64,
@@ -48,7 +52,7 @@ pub struct Passage {
 }
 
 /// Tokens in a [`Passage`].
-const PASSAGE_TOKENS: usize = 96;
+pub(crate) const PASSAGE_TOKENS: usize = 96;
 
 /// What a run did.
 #[derive(Debug, Clone)]
@@ -78,17 +82,24 @@ pub fn reports_panics(thread: &str) -> bool {
 }
 
 /// How often the caller is shown the progress.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Runs a corpus through a mask rule into shards.
 ///
-/// `observe` is called a few times a second, from a thread of its own.
+/// `observe` is called a few times a second, from a thread of its own. The run ends early, with what it has
+/// finished kept for another one, when `stop` becomes true.
 ///
 /// # Errors
 ///
 /// If an input can't be read, a row is bad and [`OnError::Fail`] is set, the rule or the options are not
-/// sound, or the disk refuses. After an error the output folder holds no new file.
-pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result<Outcome, PipelineError> {
+/// sound, or the disk refuses. After an error nothing stands at a final name. If a shard was finished, the error
+/// is [`PipelineError::Unfinished`], and a run with [`Start::Resume`](goldfish_shard::Start::Resume) goes on
+/// behind it; if not, the output folder is as it was.
+pub fn mask_corpus(
+    job: &MaskJob,
+    stop: &AtomicBool,
+    observe: &(dyn Fn(Progress) + Sync),
+) -> Result<Outcome, PipelineError> {
     let rule = job.rule.build(job.table.as_ref())?;
     let masker = Masker::new(rule, &job.exempt_ids);
     let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
@@ -107,18 +118,22 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
 
     check_columns(&job.read, &job.columns)?;
     check_places(job)?;
-    let folder = prepare_folder(&job.output, job.overwrite)?;
-    let size = |input: &Input| std::fs::metadata(&input.path).map_or(0, |m| m.len());
-    let bytes_total = job.inputs.iter().map(size).sum();
-    let progress = SharedProgress::new(Progress { bytes_total, ..Progress::default() });
+    let plan = Plan::new(&job.inputs, job.share)?;
+    let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
+    let beginning = match begin(job, &plan, &pool, progress, observe)? {
+        Began::Run(beginning) => *beginning,
+        Began::Done(outcome) => return Ok(*outcome),
+    };
+    let from = beginning.place();
+    let progress = SharedProgress::new(Progress { kept: beginning.kept(), ..progress });
     let job = Arc::new(job.clone());
-    let last_counted = last_counted(bytes_total);
+    let last_counted = last_counted(plan.bytes());
     let shared = Arc::new(Shared { job: job.clone(), masker, reach, text, last_counted, progress });
 
     let (sender, receiver) = sync_channel(threads);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reading = Reading::new(&job, shared.clone(), &pool, sender);
+        let reading = Reading::new(&job, (&plan, from), shared.clone(), &pool, sender);
         std::thread::Builder::new()
             .name(READER_THREAD.into())
             .spawn_scoped(scope, move || reading.run())
@@ -131,261 +146,57 @@ pub fn mask_corpus(job: &MaskJob, observe: &(dyn Fn(Progress) + Sync)) -> Result
                 observe(shared.progress.lock(|progress| *progress));
             }
         });
-        let outcome = Writing::new(&shared, folder).run(receiver);
+        let outcome = Writing::new(&shared, &plan, beginning).run(receiver, stop);
         done.store(true, Ordering::Relaxed);
         ticker.thread().unpark();
         outcome
     })
 }
 
-/// Every column of the output has one name and one source.
-fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), PipelineError> {
-    let content = read.content.column();
-    let refuse = |reason: String| Err(PipelineError::Options(reason));
-    if read.id_column.as_deref() == Some(content) {
-        return refuse(format!("the column {content:?} can't hold both the documents and their ids"));
-    }
-    if matches!(read.content, Content::Ids { .. }) && read.carry.iter().any(|name| name == content) {
-        return refuse(format!(
-            "the column {content:?} is in the shards as input_ids; leave it out of --carry"
-        ));
-    }
-    let mut seen = vec!["doc_id", "input_ids", "loss_mask"];
-    for name in columns.iter().map(|column| column.name()).chain(read.carry.iter().map(String::as_str)) {
-        if seen.contains(&name) {
-            return refuse(format!("the shards would have two columns {name:?}; name each column once"));
-        }
-        seen.push(name);
-    }
-    Ok(())
+/// How a run starts.
+enum Began {
+    Run(Box<Beginning>),
+    /// There is nothing left to do.
+    Done(Box<Outcome>),
 }
 
-/// No input may lie in the output folder, where it would be read again or replaced.
-fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
-    let Ok(output) = std::fs::canonicalize(&job.output) else { return Ok(()) };
-    let inside =
-        |input: &&Input| std::fs::canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
-    match job.inputs.iter().find(inside) {
-        None => Ok(()),
-        Some(input) => Err(PipelineError::Options(format!(
-            "the input {} lies in the output folder {}; choose an --output outside of the inputs",
-            input.path.display(),
-            job.output.display()
-        ))),
-    }
-}
-
-/// What a rule that decides by the text needs besides.
-fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSide>, PipelineError> {
-    if !masker.needs_text() {
-        return Ok(None);
-    }
-    let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
-        return Err(PipelineError::Options(
-            "the rule text decides by the text, which token ids tell only with their tokenizer: give --tokenizer \
-             tokenizer.json, or --rule hash"
-                .into(),
-        ));
+/// Takes hold of the output folder, and looks what an earlier run of the same job left there.
+fn begin(
+    job: &MaskJob,
+    plan: &Plan,
+    pool: &rayon::ThreadPool,
+    progress: Progress,
+    observe: &(dyn Fn(Progress) + Sync),
+) -> Result<Began, PipelineError> {
+    let identity = Identity::of_job(job, plan);
+    let done = |manifest: Manifest, state: Checkpoint| {
+        let Checkpoint { tokenized, tally, .. } = state;
+        Ok(Began::Done(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
     };
-    let map = match job.read.content {
-        Content::Text { .. } => tokenizer.text_map().ok().filter(TextMap::is_lossless),
-        Content::Ids { .. } => Some(tokenizer.text_map()?),
-    };
-    let ends = prepend_bos.iter().chain(append_eos).copied();
-    Ok(Some(TextSide { map, silent: silent_ids(tokenizer, &job.exempt_ids, ends) }))
-}
-
-/// The writing side: results in the order of the inputs.
-struct Writing<'a> {
-    shared: &'a Shared,
-    output: Output,
-    sequences: Option<SequenceMasker<'a>>,
-    /// Beside `sequences`, to count what they decide about.
-    reach: Option<SequenceMasker<'a>>,
-    manifest: Manifest,
-    tokenized: TokenizedBytes,
-    tally: Tally,
-    passage: Option<Passage>,
-    current: CurrentInput,
-}
-
-/// The output folder before and after the columns are known.
-enum Output {
-    Folder(PreparedFolder),
-    Shards(Box<ShardWriter>),
-    Gone,
-}
-
-/// Counts of the input that is being written.
-#[derive(Default)]
-struct CurrentInput {
-    documents: u64,
-    rejected: u64,
-    next_row: u64,
-}
-
-impl<'a> Writing<'a> {
-    fn new(shared: &'a Shared, folder: PreparedFolder) -> Self {
-        let sequences = |masker| match shared.job.scope {
-            Scope::Document => None,
-            Scope::Sequence { length } => SequenceMasker::new(masker, length, SequenceState::default()).ok(),
-        };
-        Self {
-            shared,
-            output: Output::Folder(folder),
-            sequences: sequences(&shared.masker),
-            reach: sequences(&shared.reach),
-            manifest: shared.job.manifest(),
-            tokenized: TokenizedBytes::default(),
-            tally: Tally::default(),
-            passage: None,
-            current: CurrentInput::default(),
+    match prepare_folder(&job.output, job.start)? {
+        Prepared::Fresh(folder) => {
+            Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished: None })))
         }
-    }
-
-    fn run(mut self, receiver: Receiver<Message>) -> Result<Outcome, PipelineError> {
-        let written = self.write_all(receiver);
-        let output = std::mem::replace(&mut self.output, Output::Gone);
-        match (written, output) {
-            (Ok(()), Output::Shards(writer)) => {
-                let manifest = writer.finish(self.manifest)?;
-                let Self { tokenized, tally, passage, .. } = self;
-                Ok(Outcome { manifest, tokenized, tally, passage })
+        Prepared::Unfinished(folder, unfinished) => {
+            let checkpoint = Checkpoint::last(&unfinished, folder.path())?;
+            identity.check(&unfinished.job, checkpoint.documents_rejected, &job.output)?;
+            observe(Progress { kept: Some(unfinished.kept()), ..progress });
+            check_inputs(plan, &checkpoint.inputs, Some(&checkpoint.place), pool)?;
+            if unfinished.staged {
+                let published = unfinished.publish(&folder).map_err(|error| {
+                    PipelineError::from(error).with_kept(Some(unfinished.kept()), &job.output)
+                });
+                return done(published?, checkpoint);
             }
-            (Ok(()), Output::Folder(folder)) => {
-                folder.abandon();
-                Err(PipelineError::Options("there is no input to mask".into()))
-            }
-            (Err(error), output) => {
-                match output {
-                    Output::Folder(folder) => folder.abandon(),
-                    Output::Shards(writer) => writer.abandon(),
-                    Output::Gone => {}
-                }
-                Err(error)
-            }
-            (Ok(()), Output::Gone) => unreachable!("the output is taken here only"),
+            let unfinished = Some((*unfinished, checkpoint));
+            Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished })))
+        }
+        Prepared::Finished(manifest) => {
+            let rejected = manifest.totals.documents_rejected;
+            let then = serde_json::to_value(Identity::of_manifest((*manifest).clone())).unwrap_or_default();
+            identity.check(&then, rejected, &job.output)?;
+            check_inputs(plan, &manifest.inputs, None, pool)?;
+            done(*manifest, Checkpoint::default())
         }
     }
-
-    /// Dropping the receiver on an error lets the reader stop too.
-    fn write_all(&mut self, receiver: Receiver<Message>) -> Result<(), PipelineError> {
-        for message in receiver {
-            match message {
-                Message::Failed(error) => return Err(error),
-                Message::Done => return Ok(()),
-                Message::Result(place) => {
-                    // A worker catches panics, so it always answers.
-                    let result = place.recv().map_err(|_| PipelineError::Panicked {
-                        file: String::new(),
-                        message: "a worker stopped without an answer".into(),
-                    })?;
-                    self.write(result?)?;
-                }
-            }
-        }
-        let message = "the reading thread stopped without a word".into();
-        Err(PipelineError::Panicked { file: String::new(), message })
-    }
-
-    fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { mut documents, schema, events, tokenized, tally } = result;
-        self.tokenized.fast += tokenized.fast;
-        self.tokenized.exact += tokenized.exact;
-        self.tally.add(&tally);
-        self.open(&schema);
-        for event in events {
-            match event {
-                Event::Documents { count, next_row } => {
-                    self.current.documents += count;
-                    self.current.next_row = next_row.unwrap_or(self.current.next_row);
-                }
-                Event::Reject(reject) => self.reject(reject)?,
-                Event::End(mut entry) => {
-                    let CurrentInput { documents, rejected, .. } = std::mem::take(&mut self.current);
-                    entry.documents = documents;
-                    entry.rejected = rejected;
-                    self.manifest.inputs.push(entry);
-                }
-            }
-        }
-        if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
-            let reached = decide_documents(reach, &documents);
-            documents.mask = decide_documents(sequences, &documents);
-            let special = documents.unsigned().iter().filter(|&&id| self.shared.reach.exempts(id)).count();
-            let zeros = |mask: &[u8]| mask.iter().filter(|&&keep| keep == 0).count() as u64;
-            let (tokens, special) = (documents.ids.len() as u64, special as u64);
-            self.tally.add(&Tally {
-                tokens,
-                special,
-                present: tokens - special,
-                decided: zeros(&reached),
-                dropped: zeros(&documents.mask),
-            });
-        }
-        if self.passage.is_none() {
-            self.passage = find_passage(&documents);
-        }
-        self.manifest.totals.documents_in += documents.len() as u64;
-        if documents.len() > 0
-            && let Output::Shards(writer) = &mut self.output
-        {
-            let file = || self.shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
-            let batch = documents.into_record_batch(&schema);
-            writer.write(&batch.map_err(|source| PipelineError::Batch { file: file(), source })?)?;
-        }
-        Ok(())
-    }
-
-    /// Starts the shards, now that the columns are known.
-    fn open(&mut self, schema: &ShardSchema) {
-        self.output = match std::mem::replace(&mut self.output, Output::Gone) {
-            Output::Folder(folder) => {
-                let options = self.shared.job.writer.clone();
-                Output::Shards(Box::new(ShardWriter::new(folder, schema.clone(), options)))
-            }
-            output => output,
-        };
-    }
-
-    fn reject(&mut self, mut reject: Reject) -> Result<(), PipelineError> {
-        if reject.row == BROKEN_ROW {
-            reject.row = self.current.next_row;
-        }
-        if self.shared.job.on_error == OnError::Fail {
-            return Err(PipelineError::Rejected(reject));
-        }
-        self.current.rejected += 1;
-        self.manifest.totals.documents_in += 1;
-        self.manifest.totals.documents_rejected += 1;
-        // A reject is strings and numbers only: serialisation has nothing to fail at.
-        let json = serde_json::to_string(&reject).unwrap_or_default();
-        match &mut self.output {
-            Output::Shards(writer) => Ok(writer.write_reject(&json)?),
-            Output::Folder(_) | Output::Gone => unreachable!("shards are opened before events are looked at"),
-        }
-    }
-}
-
-/// The masks of documents in packed sequences.
-fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
-    let mut mask = vec![0; documents.ids.len()];
-    for row in 0..documents.len() {
-        let range = documents.range(row);
-        sequences.decide_next(&documents.unsigned()[range.clone()], &mut mask[range]);
-    }
-    mask
-}
-
-fn find_passage(documents: &Tokens) -> Option<Passage> {
-    (0..documents.len()).find_map(|row| {
-        let range = documents.range(row);
-        let end = range.end.min(range.start + PASSAGE_TOKENS);
-        let mask = &documents.mask[range.start..end];
-        mask.contains(&0).then(|| Passage {
-            doc_id: documents.doc_ids.value(row).to_owned(),
-            ids: documents.unsigned()[range.start..end].to_vec(),
-            mask: mask.to_vec(),
-        })
-    })
 }

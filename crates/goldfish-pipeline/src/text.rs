@@ -1,11 +1,12 @@
 //! Masks of the rules that decide by the text: from raw text, and from ids through their tokenizer.
 
-use goldfish_mask::Span;
+use goldfish_corpus::Content;
+use goldfish_mask::{Masker, Span};
 use goldfish_shard::Manifest;
 use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
 
 use crate::PipelineError;
-use crate::job::TokenizeOptions;
+use crate::job::{MaskJob, TokenizeOptions};
 
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
 ///
@@ -36,6 +37,26 @@ pub(crate) struct TextSide {
     pub(crate) map: Option<TextMap>,
     /// Ids that are no text, sorted.
     pub(crate) silent: Vec<u32>,
+}
+
+/// What a rule that decides by the text needs besides.
+pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSide>, PipelineError> {
+    if !masker.needs_text() {
+        return Ok(None);
+    }
+    let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
+        return Err(PipelineError::Options(
+            "the rule text decides by the text, which token ids tell only with their tokenizer: give --tokenizer \
+             tokenizer.json, or --rule hash"
+                .into(),
+        ));
+    };
+    let map = match job.read.content {
+        Content::Text { .. } => tokenizer.text_map().ok().filter(TextMap::is_lossless),
+        Content::Ids { .. } => Some(tokenizer.text_map()?),
+    };
+    let ends = prepend_bos.iter().chain(append_eos).copied();
+    Ok(Some(TextSide { map, silent: silent_ids(tokenizer, &job.exempt_ids, ends) }))
 }
 
 /// Appends the ids of `text` with its ends, and decides them.

@@ -15,6 +15,7 @@ use goldfish_tokenize::EncodePath;
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::read::Part;
+use crate::resume::Place;
 use crate::run::{Progress, TokenizedBytes};
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
@@ -77,12 +78,14 @@ impl SharedProgress {
 
 /// Consecutive parts of the inputs, and the columns they are written with.
 pub(crate) struct Work {
+    pub(crate) start: Place,
     pub(crate) parts: Vec<Part>,
     pub(crate) schema: Arc<ShardSchema>,
 }
 
 /// What became of a work item.
 pub(crate) struct WorkResult {
+    pub(crate) start: Place,
     pub(crate) documents: Tokens,
     pub(crate) schema: Arc<ShardSchema>,
     pub(crate) events: Vec<Event>,
@@ -138,7 +141,7 @@ impl Tokens {
 /// Parses, tokenizes and (in scope `document`) masks. A panic on the way becomes an error.
 pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
     let name = work.parts.iter().find_map(|part| match part {
-        Part::Chunk(index, _) => Some(shared.job.inputs[*index].name.clone()),
+        Part::Chunk(name, _) => Some(name.to_string()),
         Part::Broken(_) | Part::End(_) => None,
     });
     catch_unwind(AssertUnwindSafe(|| process_parts(shared, work))).unwrap_or_else(|panic| {
@@ -160,9 +163,8 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     let mut deciding = Deciding::new(shared)?;
     for part in work.parts {
         match part {
-            Part::Chunk(index, chunk) => {
-                let file = &shared.job.inputs[index].name;
-                pieces.push(read_chunk(&mut deciding, file, chunk, &mut events, &mut tokenized)?);
+            Part::Chunk(file, chunk) => {
+                pieces.push(read_chunk(&mut deciding, &file, chunk, &mut events, &mut tokenized)?);
             }
             Part::Broken(reject) => events.push(Event::Reject(reject)),
             Part::End(entry) => events.push(Event::End(entry)),
@@ -177,7 +179,14 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
         progress.documents += documents.len() as u64;
         progress.tokens += documents.ids.len() as u64;
     });
-    Ok(WorkResult { documents, schema: work.schema, events, tokenized, tally: deciding.tally })
+    Ok(WorkResult {
+        start: work.start,
+        documents,
+        schema: work.schema,
+        events,
+        tokenized,
+        tally: deciding.tally,
+    })
 }
 
 /// One chunk's documents as tokens, with the rejects of reading and of tokenizing among `events`.

@@ -59,6 +59,22 @@ pub enum ShardError {
         /// What is wrong.
         reason: String,
     },
+    /// An unfinished run can't be taken up.
+    #[error("{}: {reason}", path.display())]
+    BadJournal {
+        /// The file or folder in question.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A part of a divided run doesn't fit the others.
+    #[error("{}: {reason}", path.display())]
+    BadPart {
+        /// The part's folder, or a file in it.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A shard doesn't have the columns of a shard.
     #[error("{}: {reason}", path.display())]
     BadShard {

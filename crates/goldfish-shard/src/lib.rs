@@ -5,24 +5,32 @@
 //! [`ShardWriter`] writes one, [`ShardReader`] reads it back, [`verify`] checks it against its manifest.
 //!
 //! Everything is written under a hidden staging folder first and moved to its final name when the whole set
-//! is complete; the manifest comes last, so that a folder with a manifest is a complete one.
+//! is complete; the manifest comes last, so that a folder with a manifest is a complete one. A journal there says
+//! which shards are finished, so that a run can be taken up after any interruption.
 
+mod disk;
 mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 mod folder;
 mod hf;
+mod journal;
 mod manifest;
+mod merge;
 mod reader;
 mod schema;
 mod verify;
 mod writer;
 
 pub use error::ShardError;
-pub use folder::{PreparedFolder, prepare_folder};
+pub use folder::{Prepared, PreparedFolder, Start, part_folder, prepare_folder};
+pub use journal::{JOURNAL_VERSION, Unfinished};
 pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
-    REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
+    PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
+pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use verify::{Fault, RowCheck, verify};
-pub use writer::{ShardWriter, WriterOptions};
+pub use writer::{Kept, ShardWriter, WriterOptions};

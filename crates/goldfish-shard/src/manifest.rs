@@ -42,6 +42,9 @@ pub struct Manifest {
     pub source: SourceEntry,
     /// How the shards are written.
     pub output: OutputEntry,
+    /// Which part of the inputs this is, where the work was divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartEntry>,
     /// The inputs in the order in which they were read.
     pub inputs: Vec<InputEntry>,
     /// The shards in order.
@@ -52,6 +55,18 @@ pub struct Manifest {
     pub totals: Totals,
     /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
     pub checksum: String,
+}
+
+/// One part of a divided run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PartEntry {
+    /// Which part, from 0.
+    pub rank: u32,
+    /// How many parts there are.
+    pub world: u32,
+    /// `xxh3_128:` and 32 hex digits over the names, formats and sizes of all inputs, which say what each part holds.
+    pub plan: String,
 }
 
 /// A program.
@@ -127,6 +142,9 @@ pub struct InputEntry {
     pub documents: u64,
     /// Rows of it that were rejected.
     pub rejected: u64,
+    /// Rows of it that this part of a divided run read: from the first, up to but without the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<(u64, u64)>,
     /// Whether reading broke off at a fault, so that nobody knows how many rows are behind it. The break
     /// itself counts as one rejected row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -187,6 +205,16 @@ pub struct Totals {
     pub tokens: u64,
     /// Tokens with a `loss_mask` of 0.
     pub dropped: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.documents_in += other.documents_in;
+        self.documents_out += other.documents_out;
+        self.documents_rejected += other.documents_rejected;
+        self.tokens += other.tokens;
+        self.dropped += other.dropped;
+    }
 }
 
 impl Manifest {

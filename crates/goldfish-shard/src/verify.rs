@@ -8,7 +8,7 @@ use goldfish_digest::{FileDigest, HashingReader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::is_shard_name;
+use crate::folder::{is_shard_name, shard_name};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
@@ -69,6 +69,14 @@ fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Re
     let (sealed, expected) = manifest.clone().seal();
     if bytes != expected || sealed.checksum != manifest.checksum {
         faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
+    }
+    let (shards, format) = (&manifest.shards, manifest.output.format);
+    let misnamed = shards
+        .iter()
+        .enumerate()
+        .find(|(index, shard)| shard.name != shard_name(*index, shards.len(), format.extension()));
+    if let Some((index, shard)) = misnamed {
+        faults.add(MANIFEST_NAME, format!("{:?} stands as shard {index} of {}", shard.name, shards.len()));
     }
     let totals = &manifest.totals;
     // An edited manifest may hold any numbers.

@@ -1,6 +1,6 @@
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
@@ -9,11 +9,20 @@ use goldfish_digest::{FileDigest, HashingWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use serde_json::value::RawValue;
 
-use crate::folder::{PreparedFolder, publish, rename, shard_name, stage, sync_folder};
+use crate::folder::{OLD_NAME, PreparedFolder, publish, shard_name, stage, staged_name};
+use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry};
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
-use crate::{ShardError, hf};
+use crate::{ShardError, disk, hf};
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    documents: u64,
+    tokens: u64,
+    dropped: u64,
+}
 
 /// How shards are written.
 #[derive(Debug, Clone)]
@@ -28,44 +37,104 @@ pub struct WriterOptions {
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
+///
+/// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to go on
+/// behind it.
 pub struct ShardWriter {
     folder: PreparedFolder,
     schema: ShardSchema,
     options: WriterOptions,
+    journal: Journal,
     open: Option<OpenShard>,
-    done: Vec<StagedShard>,
-    rejects: Option<(HashingWriter<BufWriter<File>>, u64)>,
+    /// Closed shards by their staged names.
+    done: Vec<ShardEntry>,
+    /// How many of them the journal knows.
+    recorded: usize,
+    rejects: Option<Rejects>,
 }
 
-/// A complete shard under its staging name.
-struct StagedShard {
-    path: PathBuf,
-    digest: FileDigest,
-    counts: Counts,
+/// The list of rejected rows and its lines.
+struct Rejects {
+    file: HashingWriter<BufWriter<File>>,
+    rows: u64,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    documents: u64,
-    tokens: u64,
-    dropped: u64,
+/// What is left in the staging folder of a run that stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Finished shards.
+    pub shards: usize,
+    /// Documents in them.
+    pub documents: u64,
 }
 
 impl ShardWriter {
-    /// A writer into a folder from [`prepare_folder`](crate::prepare_folder).
+    /// A writer into a folder from [`prepare_folder`](crate::prepare_folder). `job` says in JSON what is done.
     #[must_use]
-    pub fn new(folder: PreparedFolder, schema: ShardSchema, options: WriterOptions) -> Self {
-        Self { folder, schema, options, open: None, done: Vec::new(), rejects: None }
+    pub fn new(
+        folder: PreparedFolder,
+        schema: ShardSchema,
+        options: WriterOptions,
+        job: Box<RawValue>,
+    ) -> Self {
+        let journal = Journal::new(&folder, job);
+        let (open, done, recorded, rejects) = (None, Vec::new(), 0, None);
+        Self { folder, schema, options, journal, open, done, recorded, rejects }
     }
 
-    /// Appends documents; a batch may be spread over several shards.
+    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed.
+    ///
+    /// # Errors
+    ///
+    /// If finished shards are gone, or the disk refuses.
+    pub fn go_on(
+        folder: PreparedFolder,
+        schema: ShardSchema,
+        options: WriterOptions,
+        job: Box<RawValue>,
+        unfinished: Unfinished,
+    ) -> Result<Self, ShardError> {
+        unfinished.check_staged(&folder)?;
+        let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
+        folder
+            .clear(|name| names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name))?;
+        let journal = Journal::go_on(&folder, job, &unfinished)?;
+        let path = folder.staging.join(REJECTS_NAME);
+        let (bytes, rows) = unfinished.rejects;
+        let rejects = if rows > 0 {
+            let file = go_on_behind(&path, bytes).map_err(ShardError::io(&path, "opening"))?;
+            Some(Rejects { file, rows })
+        } else {
+            disk::remove(&path)?;
+            None
+        };
+        let recorded = unfinished.shards.len();
+        Ok(Self { folder, schema, options, journal, open: None, done: unfinished.shards, recorded, rejects })
+    }
+
+    /// Lines of the list of rejected rows so far, and their bytes.
+    #[must_use]
+    pub fn rejects(&self) -> (u64, u64) {
+        self.rejects.as_ref().map_or((0, 0), |rejects| (rejects.file.written(), rejects.rows))
+    }
+
+    /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
+    /// several shards. Where one is closed, the journal is told `rejects` (what [`ShardWriter::rejects`] was before
+    /// the batch) and `state`, with which the caller can bring the same batch again.
     ///
     /// # Errors
     ///
     /// If the batch doesn't have the writer's schema, or the disk refuses.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ShardError> {
+    pub fn write(
+        &mut self,
+        batch: &RecordBatch,
+        first: u64,
+        rejects: (u64, u64),
+        state: impl FnOnce() -> Box<RawValue>,
+    ) -> Result<(), ShardError> {
         let per_row = RowSizes::new(&self.schema, batch);
-        let mut start = 0;
+        let mut start = usize::try_from(first).unwrap_or(usize::MAX).min(batch.num_rows());
+        let mut in_closed = start;
         while start < batch.num_rows() {
             let open = match &mut self.open {
                 Some(open) => open,
@@ -87,8 +156,24 @@ impl ShardWriter {
             }
             if start < batch.num_rows() {
                 self.close_shard()?;
+                in_closed = start;
             }
         }
+        if self.recorded < self.done.len() {
+            self.record(in_closed as u64, rejects, state())?;
+        }
+        Ok(())
+    }
+
+    /// Tells the journal of the shards that were closed since it was told last.
+    fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
+        if let Some(rejects) = &mut self.rejects {
+            rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
+        }
+        disk::sync_folder(&self.folder.staging)?;
+        let shards = self.done[self.recorded..].to_vec();
+        self.journal.append(&Record::Shards(ClosedShards { shards, rows, rejects, state }))?;
+        self.recorded = self.done.len();
         Ok(())
     }
 
@@ -99,81 +184,96 @@ impl ShardWriter {
     /// If the disk refuses.
     pub fn write_reject(&mut self, json: &str) -> Result<(), ShardError> {
         let path = self.folder.staging.join(REJECTS_NAME);
-        let (writer, rows) = match &mut self.rejects {
+        let rejects = match &mut self.rejects {
             Some(rejects) => rejects,
             None => {
-                let file = File::create(&path).map_err(ShardError::io(&path, "creating"))?;
-                self.rejects.insert((HashingWriter::new(BufWriter::new(file)), 0))
+                let file = HashingWriter::new(BufWriter::new(disk::create(&path)?));
+                self.rejects.insert(Rejects { file, rows: 0 })
             }
         };
-        writer
-            .write_all(json.as_bytes())
-            .and_then(|()| writer.write_all(b"\n"))
+        let file = &mut rejects.file;
+        file.write_all(json.as_bytes())
+            .and_then(|()| file.write_all(b"\n"))
             .map_err(ShardError::io(&path, "writing"))?;
-        *rows += 1;
+        rejects.rows += 1;
         Ok(())
     }
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
     /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
-    /// filled in.
+    /// filled in. `state` goes to the journal, for a run that is taken up when only the names are missing.
     ///
     /// # Errors
     ///
-    /// If the disk refuses; then the folder is as it was before the run.
-    pub fn finish(mut self, manifest: Manifest) -> Result<Manifest, ShardError> {
+    /// If the disk refuses; then the folder is as it was before the run, with what is staged.
+    pub fn finish(
+        mut self,
+        manifest: Manifest,
+        state: Box<RawValue>,
+    ) -> Result<Manifest, (ShardError, Option<Kept>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
+            self.journal.append(&Record::Finished { names: names.clone(), state })?;
+            self.recorded = self.done.len();
             publish(&self.folder, &names)?;
             Ok(manifest)
         });
-        if finished.is_err() {
-            self.abandon();
-        }
-        finished
+        finished.map_err(|error| (error, self.stop()))
     }
 
-    /// Brings every file to disk under its final name in the staging folder; returns the names in the order in
-    /// which they are to appear.
-    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, Vec<String>), ShardError> {
+    /// Brings every file to disk in the staging folder; returns the staged and the final names in the order in
+    /// which the latter are to appear.
+    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, StagedNames), ShardError> {
         if self.done.is_empty() && self.open.is_none() {
             // Readers want one shard at least, if only for its schema.
             self.open = Some(OpenShard::create(&self.folder, 0, &self.schema, &self.options)?);
         }
         self.close_shard()?;
         let count = self.done.len();
+        let mut names = Vec::new();
         manifest.shards.clear();
         for (index, shard) in self.done.iter().enumerate() {
             let name = shard_name(index, count, self.options.format.extension());
-            rename(&shard.path, &self.folder.staging.join(&name))?;
-            let Counts { documents, tokens, dropped } = shard.counts;
-            let FileDigest { size, hash } = shard.digest.clone();
-            manifest.totals.documents_out += documents;
-            manifest.totals.tokens += tokens;
-            manifest.totals.dropped += dropped;
-            manifest.shards.push(ShardEntry { name, size, hash, documents, tokens, dropped });
+            manifest.totals.documents_out += shard.documents;
+            manifest.totals.tokens += shard.tokens;
+            manifest.totals.dropped += shard.dropped;
+            names.push((shard.name.clone(), name.clone()));
+            manifest.shards.push(ShardEntry { name, ..shard.clone() });
         }
-        let mut names: Vec<String> = manifest.shards.iter().map(|shard| shard.name.clone()).collect();
+        let mut small = Vec::new();
         manifest.rejects = self.finish_rejects()?;
         if manifest.rejects.is_some() {
-            names.push(REJECTS_NAME.into());
+            small.push(REJECTS_NAME);
         }
         let (manifest, bytes) = manifest.seal();
         if self.options.format == OutputFormat::ArrowStream {
             stage(&self.folder, "state.json", &hf::state(&manifest))?;
             stage(&self.folder, "dataset_info.json", &hf::dataset_info())?;
-            names.extend(["state.json".into(), "dataset_info.json".into()]);
+            small.extend(["state.json", "dataset_info.json"]);
         }
         stage(&self.folder, MANIFEST_NAME, &bytes)?;
-        names.push(MANIFEST_NAME.into());
-        sync_folder(&self.folder.staging)?;
+        small.push(MANIFEST_NAME);
+        names.extend(small.into_iter().map(|name| (name.to_owned(), name.to_owned())));
+        disk::sync_folder(&self.folder.staging)?;
         Ok((manifest, names))
     }
 
-    /// Gives up: see [`PreparedFolder::abandon`].
-    pub fn abandon(self) {
-        let Self { folder, open, rejects, .. } = self;
-        drop((open, rejects));
-        folder.abandon();
+    /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
+    /// nothing, see [`PreparedFolder::abandon`].
+    pub fn stop(self) -> Option<Kept> {
+        let Self { folder, journal, open, mut done, recorded, rejects, .. } = self;
+        drop(rejects);
+        if let Some(open) = open {
+            let path = open.path.clone();
+            drop(open);
+            // Best effort, to make room where the disk is full.
+            let _ = disk::remove(&path);
+        }
+        if !journal.is_started() || recorded == 0 || !folder.staging.exists() {
+            folder.abandon();
+            return None;
+        }
+        done.truncate(recorded);
+        Some(Kept { shards: done.len(), documents: done.iter().map(|shard| shard.documents).sum() })
     }
 
     fn close_shard(&mut self) -> Result<(), ShardError> {
@@ -184,12 +284,63 @@ impl ShardWriter {
     }
 
     fn finish_rejects(&mut self) -> Result<Option<RejectsEntry>, ShardError> {
-        let Some((writer, rows)) = self.rejects.take() else { return Ok(None) };
-        let staged = self.folder.staging.join(REJECTS_NAME);
-        let (FileDigest { size, hash }, file) = writer.finish();
-        let file = file.into_inner().map_err(|e| ShardError::io(&staged, "writing")(e.into_error()))?;
-        file.sync_all().map_err(ShardError::io(&staged, "flushing to disk"))?;
-        Ok(Some(RejectsEntry { rows, size, hash }))
+        let Some(mut rejects) = self.rejects.take() else { return Ok(None) };
+        rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
+        let (FileDigest { size, hash }, _) = rejects.file.finish();
+        Ok(Some(RejectsEntry { rows: rejects.rows, size, hash }))
+    }
+}
+
+/// Staged and final name of files.
+type StagedNames = Vec<(String, String)>;
+
+impl Rejects {
+    /// Brings all lines to disk.
+    fn flush(&mut self, path: &Path) -> Result<(), ShardError> {
+        self.file.flush().map_err(ShardError::io(path, "writing"))?;
+        disk::sync(self.file.get_ref().get_ref(), path)
+    }
+}
+
+/// A writer behind the first bytes of a file; what stands behind them is cut off.
+fn go_on_behind(path: &Path, bytes: u64) -> io::Result<HashingWriter<BufWriter<File>>> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    file.set_len(bytes)?;
+    // Reading it to its end leaves the file there.
+    let before = file.try_clone()?;
+    HashingWriter::behind(BufWriter::new(file), before)
+}
+
+impl Unfinished {
+    /// Checks that the finished shards are there, by their sizes: their hashes are for [`verify`](crate::verify).
+    fn check_staged(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
+        for shard in &self.shards {
+            let path = folder.staging.join(&shard.name);
+            if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != shard.size {
+                let reason = format!(
+                    "a finished shard of {} bytes is missing or changed; start again with --overwrite",
+                    shard.size
+                );
+                return Err(ShardError::BadJournal { path, reason });
+            }
+        }
+        let path = folder.staging.join(REJECTS_NAME);
+        if self.rejects.0 > fs::metadata(&path).map_or(0, |metadata| metadata.len()) {
+            let reason =
+                "the list of rejected rows is missing or shortened; start again with --overwrite".into();
+            return Err(ShardError::BadJournal { path, reason });
+        }
+        Ok(())
+    }
+
+    /// Gives the files of a run that is staged their names.
+    ///
+    /// # Errors
+    ///
+    /// If a file is gone, or the disk refuses; then the folder is as it was.
+    pub fn publish(&self, folder: &PreparedFolder) -> Result<Manifest, ShardError> {
+        publish(folder, &self.names)?;
+        Manifest::read(folder.path())
     }
 }
 
@@ -231,6 +382,7 @@ impl RowSizes {
 
 /// A shard that is being written.
 struct OpenShard {
+    name: String,
     path: PathBuf,
     encoder: Encoder,
     bytes: u64,
@@ -252,8 +404,8 @@ impl OpenShard {
         schema: &ShardSchema,
         options: &WriterOptions,
     ) -> Result<Self, ShardError> {
-        let path = folder.staging.join(format!("shard-{index:05}"));
-        let file = File::create(&path).map_err(ShardError::io(&path, "creating"))?;
+        let path = folder.staging.join(staged_name(index));
+        let file = disk::create(&path)?;
         let sink = BufWriter::with_capacity(1 << 20, HashingWriter::new(file));
         let schema = schema.arrow();
         let encoder = match options.format {
@@ -272,7 +424,7 @@ impl OpenShard {
                 Encoder::Parquet(Box::new(writer.map_err(ShardError::parquet(&path))?))
             }
         };
-        Ok(Self { path, encoder, bytes: 0, counts: Counts::default() })
+        Ok(Self { name: staged_name(index), path, encoder, bytes: 0, counts: Counts::default() })
     }
 
     fn write(&mut self, batch: &RecordBatch, bytes: u64) -> Result<(), ShardError> {
@@ -299,7 +451,7 @@ impl OpenShard {
     }
 
     /// Ends the file and brings it to disk.
-    fn close(self) -> Result<StagedShard, ShardError> {
+    fn close(self) -> Result<ShardEntry, ShardError> {
         let path = self.path;
         let sink = match self.encoder {
             Encoder::Stream(mut writer) => {
@@ -311,8 +463,9 @@ impl OpenShard {
             Encoder::Parquet(writer) => writer.into_inner().map_err(ShardError::parquet(&path))?,
         };
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
-        let (digest, file) = hashing.finish();
-        file.sync_all().map_err(ShardError::io(&path, "flushing to disk"))?;
-        Ok(StagedShard { path, digest, counts: self.counts })
+        let (FileDigest { size, hash }, file) = hashing.finish();
+        disk::sync(&file, &path)?;
+        let Counts { documents, tokens, dropped } = self.counts;
+        Ok(ShardEntry { name: self.name, size, hash, documents, tokens, dropped })
     }
 }

@@ -220,7 +220,7 @@ fn prose(bytes: usize) -> String {
     let mut order = ids(usize::MAX);
     while text.len() < bytes {
         text += words[order.next().unwrap() as usize % words.len()];
-        text.push(if order.next().unwrap() % 12 == 0 { '\n' } else { ' ' });
+        text.push(if order.next().unwrap().is_multiple_of(12) { '\n' } else { ' ' });
     }
     text
 }
@@ -264,7 +264,8 @@ fn text() {
     );
     println!("{:22} {:>10} {:>8} {:>10}", "text", "MB/s", "growth", "peak MiB");
     let tokenizer = root().join("fixtures/tokenizers/gpt2.json");
-    let shapes: [(&str, fn(usize) -> String); 5] = [
+    type Shape = (&'static str, fn(usize) -> String);
+    let shapes: [Shape; 5] = [
         ("prose in one line", |bytes| prose(bytes).replace('\n', " ")),
         ("combining marks", |bytes| "e".to_owned() + &"\u{301}\u{323}".repeat(bytes / 4)),
         ("one word", |bytes| "a".repeat(bytes)),
@@ -272,7 +273,7 @@ fn text() {
         ("Thai", |bytes| "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกัน".repeat(bytes / 120)),
     ];
     for (name, shape) in shapes {
-        let mut usage = |bytes: usize| {
+        let usage = |bytes: usize| {
             write_documents(&input, &[shape(bytes)]);
             mask_text(&goldfish, &tokenizer, "text", &input, &output)
         };

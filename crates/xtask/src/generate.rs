@@ -4,6 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use goldfish_audit::store::{Evidence, RunConfig};
+use goldfish_audit::summary::Summary;
+use goldfish_audit::tables_reference;
 use goldfish_corpus::Reject;
 use goldfish_inspect::Inspection;
 use goldfish_shard::Manifest;
@@ -19,6 +22,16 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
             schema("inspection, in goldfish inspect --json", schemars::schema_for!(Inspection))?,
         ),
         ("schemas/reject.schema.json", schema("a line of rejects.jsonl", schemars::schema_for!(Reject))?),
+        (
+            "schemas/audit-config.schema.json",
+            schema("config.json of an audit", schemars::schema_for!(RunConfig))?,
+        ),
+        ("schemas/audit-summary.schema.json", schema("summary.json", schemars::schema_for!(Summary))?),
+        (
+            "schemas/audit-evidence.schema.json",
+            schema("a line of evidence.jsonl", schemars::schema_for!(Evidence))?,
+        ),
+        ("schemas/audit-tables.md", tables_reference()),
         ("docs/cli.md", cli_reference()?),
     ];
     let mut stale = Vec::new();
@@ -48,7 +61,7 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "mask", "inspect", "verify"] {
+    for command in ["", "mask", "merge", "inspect", "verify"] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
         help.args(Some(command).filter(|name| !name.is_empty())).arg("--help").current_dir(root());

@@ -4,19 +4,27 @@ use std::process::Command;
 
 use crate::{cargo, deny, fuzz, generate, python, root, run, target};
 
+/// Lets tests make operations on the disk fail.
+const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
         run(cargo().args(["fmt", "--all", "--check"]))?;
-        run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+        let clippy = ["clippy", "--workspace", "--all-targets", "--features", FAILPOINTS];
+        run(cargo().args(clippy).args(["--", "--deny", "warnings"]))?;
     }
     deny::check()?;
-    run(cargo().args(["test", "--workspace"]))?;
+    run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
     let environment = python::environment()?;
     let python = environment.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
+    // `cargo test` has built the example.
+    run(Command::new(&python)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
+        .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))

@@ -1,12 +1,13 @@
 //! `goldfish mask`.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
-use goldfish_pipeline::{MaskJob, Outcome, Progress, TokenizeOptions, mask_corpus};
-use goldfish_shard::{Manifest, WriterOptions};
+use goldfish_pipeline::{MaskJob, Outcome, PipelineError, Progress, Share, TokenizeOptions, mask_corpus};
+use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -37,13 +38,18 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let (job, chosen) = job(args, resolved)?;
     let bar = progress_bar();
     let started = std::time::Instant::now();
-    let outcome = mask_corpus(&job, &|progress| show(&bar, progress, started));
+    let stop = stop_on_signals()?;
+    let said = Once::new();
+    let outcome = mask_corpus(&job, &stop, &|progress| {
+        progress.kept.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        show(&bar, progress, started);
+    });
     bar.finish_and_clear();
-    let outcome = outcome?;
+    let outcome = outcome.map_err(|error| explain(error, &stop))?;
     if args.json {
-        print::json(&summary_json(args, chosen.as_deref(), &outcome))?;
+        print::json(&summary_json(&job, chosen.as_deref(), &outcome))?;
     } else {
-        print::out(&summary(args, &job, chosen.as_deref(), &outcome))?;
+        print::out(&summary(&job, chosen.as_deref(), &outcome))?;
     }
     warnings(&outcome).iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
@@ -98,6 +104,12 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
             "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
         );
     }
+    let share = args.rank.zip(args.world).map(|(rank, world)| Share { rank, world });
+    ensure!(
+        share.is_none() || args.scope == ScopeArg::Document,
+        "--scope sequence can't be divided: where sequences start depends on all documents before them; mask on one \
+         machine, or mask each file by itself"
+    );
     let headerless = resolved.inputs.iter().any(|input| input.format == goldfish_corpus::Format::Olmo);
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
@@ -118,10 +130,18 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         table,
         scope: scope(args)?,
         exempt_ids,
-        output: args.output.clone(),
+        output: match share {
+            None => args.output.clone(),
+            Some(Share { rank, world }) => args.output.join(goldfish_shard::part_folder(rank, world)),
+        },
         writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
         columns: args.columns.iter().map(|&column| column.into()).collect(),
-        overwrite: args.overwrite,
+        start: match (args.overwrite, args.resume) {
+            (true, _) => Start::Overwrite,
+            (_, true) => Start::Resume,
+            _ => Start::New,
+        },
+        share,
         on_error: args.on_error.into(),
         threads: match args.threads {
             Some(threads) => threads.into(),
@@ -220,6 +240,62 @@ fn scope(args: &MaskArgs) -> anyhow::Result<Scope> {
     }
 }
 
+/// A flag that SIGINT (Ctrl-C) and SIGTERM set. A second signal ends the program at once, which loses nothing either.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 2, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+fn resuming(kept: &Kept) -> String {
+    format!(
+        "going on behind {} with {}; what was read for them is compared with its hash first",
+        plural(kept.shards as u64, "finished shard"),
+        plural(kept.documents, "document"),
+    )
+}
+
+/// An error with the command that goes on behind what was finished.
+fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
+    let interrupted = matches!(error, PipelineError::Interrupted);
+    let PipelineError::Unfinished { error, kept, output } = error else {
+        let nothing = interrupted && stop.load(std::sync::atomic::Ordering::Relaxed);
+        let error = anyhow::Error::from(error);
+        return if nothing {
+            error.context("no shard was finished; run the same command again")
+        } else {
+            error
+        };
+    };
+    anyhow::anyhow!(
+        "{error}\n{} with {} are kept in {}; go on behind them with\n  {}",
+        plural(kept.shards as u64, "finished shard"),
+        plural(kept.documents, "document"),
+        output.display(),
+        resume_command(std::env::args()),
+    )
+}
+
+/// The command line with --resume.
+fn resume_command(arguments: impl Iterator<Item = String>) -> String {
+    let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
+    let mut words: Vec<String> = arguments.map(|argument| quoted(&argument)).collect();
+    words.push("--resume".into());
+    words.join(" ")
+}
+
+/// An argument as a POSIX shell reads it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
+}
+
 /// A bar on standard error; hidden where that is no terminal.
 fn progress_bar() -> ProgressBar {
     let style = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
@@ -239,10 +315,10 @@ fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     ));
 }
 
-fn summary_json(args: &MaskArgs, chosen: Option<&str>, outcome: &Outcome) -> serde_json::Value {
+fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
     json!({
-        "output": args.output,
+        "output": job.output,
         "rule": rule,
         "rule_chosen_because": chosen,
         "documents": totals.documents_out,
@@ -276,13 +352,13 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
     outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
-fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
+fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
     let Manifest { totals, shards, .. } = &outcome.manifest;
     let size = shards.iter().map(|shard| shard.size).sum();
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
-            args.output.display(),
+            job.output.display(),
             plural(totals.documents_out, "document"),
             plural(totals.tokens, "token"),
             bytes(size),
@@ -311,7 +387,7 @@ fn summary(args: &MaskArgs, job: &MaskJob, chosen: Option<&str>, outcome: &Outco
         ));
     }
     if totals.documents_rejected > 0 {
-        let list = args.output.join(goldfish_shard::REJECTS_NAME);
+        let list = job.output.join(goldfish_shard::REJECTS_NAME);
         lines.push(format!(
             "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
             plural(totals.documents_rejected, "row"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod inspect;
 pub(crate) mod mask;
+pub(crate) mod merge;
 pub(crate) mod verify;
 
 use std::path::Path;

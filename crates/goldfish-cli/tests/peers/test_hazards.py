@@ -103,10 +103,16 @@ def test_a_failed_overwrite_brings_the_old_output_back(goldfish, tmp_path):
     before = listing(output)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"input_ids": [1, 2]}\n{"input_ids": [-1]}\n')
-    process = goldfish.run("mask", bad, "--output", output, "--overwrite", "--on-error", "skip", expect=2)
-    assert "rejects.jsonl" in process.stderr
+    mask = ["mask", bad, "--output", output, "--on-error", "skip"]
+    process = goldfish.run(*mask, "--overwrite", expect=2)
+    assert "rejects.jsonl" in process.stderr and "--resume" in process.stderr
     assert listing(output) == before
+    (output / "rejects.jsonl").rmdir()
+    goldfish.run(*mask, "--resume", expect=1)
+    goldfish.run("verify", output)
     assert not (output / ".partial").exists()
+    goldfish.run(*mask[:2], "--output", tmp_path / "fresh", *mask[4:], expect=1)
+    assert listing(output) == listing(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize(

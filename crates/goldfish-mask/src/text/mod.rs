@@ -7,7 +7,7 @@ mod stream;
 
 pub(crate) use classes::Class;
 pub use classes::UNICODE_VERSION;
-pub use normalized::Normalized;
+pub use normalized::{Normalized, normalised_text};
 pub(crate) use scan::{Sink, scan};
 pub(crate) use stream::Stream;
 

@@ -72,6 +72,18 @@ impl Normalized {
     }
 }
 
+/// The normalised stream of a text: two texts that differ in layout, case and punctuation alone have the same one.
+///
+/// ```
+/// assert_eq!(goldfish_mask::normalised_text("“Gold-FISH”, №\u{a0}7!"), "goldfishno7");
+/// ```
+#[must_use]
+pub fn normalised_text(text: &str) -> String {
+    let mut normalized = Normalized::default();
+    normalized.read(text, 0..0);
+    normalized.text
+}
+
 #[cfg(test)]
 mod tests {
     use super::Normalized;

@@ -1,0 +1,376 @@
+//! From rows to the summary.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ResultRow;
+use crate::engine::{AuditOptions, Extraction};
+use crate::score::trivial::Triviality;
+use crate::selftest::{Decide, SelfTest};
+use crate::stat::{Bootstrap, Clusters, Mean, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate};
+use crate::store::{RUN_VERSION, RunConfig};
+use crate::summary::*;
+
+/// How the statistics are made.
+#[derive(Debug, Clone, Copy)]
+pub struct StatisticsOptions {
+    /// Interval of rates.
+    pub rates: RateMethod,
+    /// The bootstrap of means.
+    pub bootstrap: Bootstrap,
+}
+
+/// Draws for which extraction is reported.
+const DRAWS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
+
+/// A margin below this, in nats, is within what rounding on other hardware can turn.
+const CLOSE: f64 = 1e-3;
+
+/// Below this, bootstrap intervals of skewed scores cover 92% rather than 95% (see `tests/coverage.rs`).
+const FEW_DOCUMENTS: usize = 50;
+
+type Value = fn(&ResultRow) -> Option<f64>;
+
+/// Sums a run up. Rows are those of the audited set and of the control, in any order of sets.
+#[must_use]
+pub fn summarise(
+    config: &RunConfig,
+    rows: &[ResultRow],
+    self_test: &SelfTest,
+    options: &StatisticsOptions,
+) -> Summary {
+    let (audited, control): (Vec<&ResultRow>, Vec<&ResultRow>) =
+        rows.iter().partition(|row| row.set == "audited");
+    let with_control = config.control.is_some();
+    let plain = |rows: &[&ResultRow]| -> Vec<ResultRow> {
+        rows.iter().filter(|row| row.trivial.is_empty()).map(|row| (*row).clone()).collect()
+    };
+    let (plain_audited, plain_control) = (plain(&audited), plain(&control));
+    let (plain_audited, plain_control): (Vec<_>, Vec<_>) =
+        (plain_audited.iter().collect(), plain_control.iter().collect());
+    let statistics = Statistics(options);
+    Summary {
+        run_version: RUN_VERSION,
+        tool: config.tool.clone(),
+        key: config.key.clone(),
+        model: config.model.clone(),
+        notes: notes(config, self_test, &audited),
+        scores: statistics.scores(&audited),
+        control: with_control.then(|| statistics.scores(&control)),
+        excess: with_control.then(|| statistics.excess(&audited, &control)),
+        nontrivial: Nontrivial {
+            audited: statistics.scores(&plain_audited),
+            control: with_control.then(|| statistics.scores(&plain_control)),
+            excess: with_control.then(|| statistics.excess(&plain_audited, &plain_control)),
+        },
+        trivial: Triviality::ALL.iter().map(|filter| trivial_count(*filter, &audited, &control)).collect(),
+        strata: statistics.strata(&audited, &control),
+        extraction: config
+            .options
+            .extraction
+            .map(|asked| statistics.extraction(asked, &audited, with_control.then_some(&control))),
+        membership: if with_control { statistics.membership(&audited, &control) } else { Vec::new() },
+        goldfish: statistics.goldfish(&audited),
+        probes: config.audited,
+        control_probes: config.control.clone(),
+        cost: cost(&config.options, rows),
+        close_calls: audited.iter().filter(|row| row.margin.is_some_and(|margin| margin < CLOSE)).count()
+            as u64,
+        self_test: self_test.clone(),
+    }
+}
+
+/// Compares two runs on the probes that both have; the first run's documents and options count.
+#[must_use]
+pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap) -> Comparison {
+    let others: HashMap<&str, &ResultRow> = second.iter().map(|row| (row.probe_id.as_str(), row)).collect();
+    let pairs: Vec<(&ResultRow, &ResultRow)> =
+        first.iter().filter_map(|row| Some((row, *others.get(row.probe_id.as_str())?))).collect();
+    let paired = |value: Value| {
+        let differences = pairs.iter().filter_map(|(a, b)| Some((&a.doc_id, value(a)? - value(b)?)));
+        bootstrap.paired(&Clusters::new(differences))
+    };
+    Comparison {
+        probes: pairs.len() as u64,
+        unpaired: (first.len() + second.len() - 2 * pairs.len()) as u64,
+        exact_match_test: mcnemar(pairs.iter().map(|(a, b)| (&a.doc_id, a.exact_match, b.exact_match))),
+        differences: Excess {
+            exact_match: paired(exact),
+            match_length: paired(|row| Some(f64::from(row.match_length))),
+            positional_accuracy: paired(|row| row.positional_accuracy),
+            rouge_l: paired(|row| row.rouge_l),
+            rouge_l_words: paired(|row| row.rouge_l_words),
+            longest_run: paired(|row| row.longest_run),
+            edit_similarity: paired(|row| row.edit_similarity),
+            loss: paired(|row| row.loss),
+        },
+    }
+}
+
+fn exact(row: &ResultRow) -> Option<f64> {
+    Some(f64::from(u8::from(row.exact_match)))
+}
+
+fn clusters(rows: &[&ResultRow], value: Value) -> Clusters {
+    Clusters::new(rows.iter().filter_map(|row| Some((&row.doc_id, value(row)?))))
+}
+
+fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &config.control {
+        None => notes.push(
+            "no control: nobody can say how much of this a model that never saw the text would score".into(),
+        ),
+        Some(control) => {
+            let matching = control.matching;
+            if matching.unmatched > 0 {
+                notes.push(format!(
+                    "the control has nothing like {} of {} audited starts (same stratum and offset)",
+                    matching.unmatched, matching.wanted
+                ));
+            }
+            if matching.contaminated > 0 {
+                notes.push(format!(
+                    "{} of {} control documents share long runs with the audited corpus and were removed",
+                    matching.contaminated, matching.checked
+                ));
+            }
+            if !matching.normalised_checked {
+                notes.push(
+                    "the control was compared by token ids only; give the tokenizer to compare text too"
+                        .into(),
+                );
+            }
+        }
+    }
+    let documents = clusters(audited, exact).documents();
+    if documents < FEW_DOCUMENTS {
+        notes.push(format!(
+            "{documents} documents only: the intervals of means may hold the truth less often than 95 times in 100"
+        ));
+    }
+    let trivial = audited.iter().filter(|row| !row.trivial.is_empty()).count();
+    if trivial > 0 {
+        notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
+    }
+    if config.options.decide == Decide::Generate {
+        notes.push(
+            "continuations decided exact match, because the backend can't be trusted to score prompts".into(),
+        );
+    }
+    notes.extend(self_test.notes());
+    notes
+}
+
+fn trivial_count(filter: Triviality, audited: &[&ResultRow], control: &[&ResultRow]) -> TrivialCount {
+    let found = |rows: &[&ResultRow]| {
+        let hit = |row: &&&ResultRow| row.trivial.split(',').any(|name| name == filter.name());
+        let exact = rows.iter().filter(hit).filter(|row| row.exact_match).count() as u64;
+        (rows.iter().filter(hit).count() as u64, exact)
+    };
+    let ((audited, audited_exact), (control, control_exact)) = (found(audited), found(control));
+    TrivialCount { filter, audited, audited_exact, control, control_exact }
+}
+
+/// The plan's cost, from the rows alone, so that a resumed run tells the same.
+fn cost(options: &AuditOptions, rows: &[ResultRow]) -> Cost {
+    let lead = u64::from(options.bos.is_some());
+    let mut cost = Cost::default();
+    // Start -> longest sequence; (start, prefix) -> longest suffix that needs a continuation, and what is known of it.
+    let mut sequences: HashMap<(&str, &str, u64), u64> = HashMap::new();
+    let mut prompts: HashMap<(&str, &str, u64, u32), (u64, u64)> = HashMap::new();
+    for row in rows {
+        let (prefix, suffix) = (u64::from(row.prefix_tokens), u64::from(row.suffix_tokens));
+        cost.naive_forward_tokens += lead + prefix + suffix;
+        cost.naive_decoded_tokens += suffix;
+        let start = (row.set.as_str(), row.doc_id.as_str(), row.offset);
+        let longest = sequences.entry(start).or_default();
+        *longest = (*longest).max(lead + prefix + suffix);
+        let known = match options.decide {
+            Decide::Score if row.exact_match || !options.continuations => continue,
+            Decide::Score => u64::from(row.match_length) + 1,
+            Decide::Generate => 0,
+        };
+        let longest = prompts.entry((start.0, start.1, start.2, row.prefix_tokens)).or_insert((0, known));
+        longest.0 = longest.0.max(suffix);
+    }
+    if options.decide == Decide::Score {
+        cost.scored_tokens = sequences.values().sum();
+    }
+    for ((_, _, _, prefix), (suffix, known)) in prompts {
+        if suffix > known {
+            cost.prompt_tokens += lead + u64::from(prefix) + known;
+            cost.decoded_tokens += suffix - known;
+        }
+    }
+    cost.forward_tokens = cost.scored_tokens + cost.prompt_tokens + cost.decoded_tokens;
+    cost
+}
+
+struct Statistics<'a>(&'a StatisticsOptions);
+
+impl Statistics<'_> {
+    fn mean(&self, rows: &[&ResultRow], range: Option<Range>, value: Value) -> Mean {
+        self.0.bootstrap.mean(&clusters(rows, value), range)
+    }
+
+    fn rate(&self, rows: &[&ResultRow], value: Value) -> Rate {
+        rate(&clusters(rows, value), self.0.rates)
+    }
+
+    fn scores(&self, rows: &[&ResultRow]) -> Scores {
+        let unit = Some(Range::UNIT);
+        let longest = rows.iter().map(|row| row.suffix_tokens).max().unwrap_or(0);
+        let lengths = Range { lowest: 0.0, highest: f64::from(longest) };
+        Scores {
+            exact_match: self.rate(rows, exact),
+            match_length: self.mean(rows, Some(lengths), |row| Some(f64::from(row.match_length))),
+            positional_accuracy: self.mean(rows, unit, |row| row.positional_accuracy),
+            rouge_l: self.mean(rows, unit, |row| row.rouge_l),
+            rouge_l_words: self.mean(rows, unit, |row| row.rouge_l_words),
+            longest_run: self.mean(rows, unit, |row| row.longest_run),
+            edit_similarity: self.mean(rows, unit, |row| row.edit_similarity),
+            ttr_generated: self.mean(rows, unit, |row| row.ttr_generated),
+            ttr_truth: self.mean(rows, unit, |row| Some(row.ttr_truth)),
+            loss: self.mean(rows, None, |row| row.loss),
+        }
+    }
+
+    fn excess(&self, first: &[&ResultRow], second: &[&ResultRow]) -> Excess {
+        let difference =
+            |value: Value| self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value));
+        Excess {
+            exact_match: excess_rate(&clusters(first, exact), &clusters(second, exact)),
+            match_length: difference(|row| Some(f64::from(row.match_length))),
+            positional_accuracy: difference(|row| row.positional_accuracy),
+            rouge_l: difference(|row| row.rouge_l),
+            rouge_l_words: difference(|row| row.rouge_l_words),
+            longest_run: difference(|row| row.longest_run),
+            edit_similarity: difference(|row| row.edit_similarity),
+            loss: difference(|row| row.loss),
+        }
+    }
+
+    fn strata(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<Stratum> {
+        type Key = (u64, String);
+        let kinds: [(StratifiedBy, fn(&ResultRow) -> Key); 5] = [
+            (StratifiedBy::Source, |row| (0, row.stratum.clone())),
+            (StratifiedBy::Copies, |row| copies_class(row.copies)),
+            (StratifiedBy::Offset, |row| (row.offset, row.offset.to_string())),
+            (StratifiedBy::Prefix, |row| (row.prefix_tokens.into(), row.prefix_tokens.to_string())),
+            (StratifiedBy::Suffix, |row| (row.suffix_tokens.into(), row.suffix_tokens.to_string())),
+        ];
+        let mut strata = Vec::new();
+        for (by, key) in kinds {
+            let mut groups: BTreeMap<Key, (Vec<&ResultRow>, Vec<&ResultRow>)> = BTreeMap::new();
+            for row in audited {
+                groups.entry(key(row)).or_default().0.push(row);
+            }
+            // A single stratum is the whole set.
+            if groups.len() < 2 {
+                continue;
+            }
+            for row in control {
+                groups.entry(key(row)).or_default().1.push(row);
+            }
+            strata.extend(groups.into_iter().map(|((_, value), (audited, control))| Stratum {
+                by,
+                value,
+                audited: self.scores(&audited),
+                control: (!control.is_empty()).then(|| self.scores(&control)),
+            }));
+        }
+        strata
+    }
+
+    fn extraction(
+        &self,
+        asked: Extraction,
+        audited: &[&ResultRow],
+        control: Option<&Vec<&ResultRow>>,
+    ) -> ExtractionSummary {
+        let within = |rows: &[&ResultRow], draws: u64| {
+            // One draw suffices up to rounding: n(p) counts whole draws.
+            let limit = (draws as f64).ln() + 1e-12;
+            let seen = rows
+                .iter()
+                .filter_map(|row| Some((&row.doc_id, f64::from(u8::from(row.ln_draws? <= limit)))));
+            rate(&Clusters::new(seen), self.0.rates)
+        };
+        let line = |draws| WithinDraws {
+            draws,
+            audited: within(audited, draws),
+            control: control.map(|rows| within(rows, draws)),
+        };
+        ExtractionSummary { asked, within: DRAWS.map(line).to_vec() }
+    }
+
+    fn membership(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<MembershipSummary> {
+        let scores: [(MembershipScore, Value); 4] = [
+            (MembershipScore::Loss, |row| row.loss),
+            (MembershipScore::ZlibRatio, |row| row.zlib_ratio),
+            (MembershipScore::MinK, |row| row.min_k),
+            (MembershipScore::MinKPlusPlus, |row| row.min_k_plus_plus),
+        ];
+        let values = |rows: &[&ResultRow], value: Value| -> Vec<(String, f64)> {
+            rows.iter().filter_map(|row| Some((row.doc_id.clone(), value(row)?))).collect()
+        };
+        let summary = |(score, value): (MembershipScore, Value)| {
+            let (members, others) = (values(audited, value), values(control, value));
+            if members.is_empty() || others.is_empty() {
+                return None;
+            }
+            let auc = auc(&members, &others, &self.0.bootstrap);
+            Some(MembershipSummary {
+                score,
+                auc,
+                true_positives_at_1_percent: at_1_percent(&members, &others),
+            })
+        };
+        scores.into_iter().filter_map(summary).collect()
+    }
+
+    fn goldfish(&self, audited: &[&ResultRow]) -> Option<GoldfishSummary> {
+        let masked: Vec<&ResultRow> = audited.iter().filter(|row| row.dropped.is_some()).copied().collect();
+        if masked.is_empty() {
+            return None;
+        }
+        let tokens: u64 = masked.iter().map(|row| u64::from(row.suffix_tokens)).sum();
+        let dropped: u64 = masked.iter().filter_map(|row| row.dropped).map(u64::from).sum();
+        let difference = clusters(&masked, |row| Some(row.loss_dropped? - row.loss_kept?));
+        let diverged = masked.iter().filter(|row| row.divergence_at_dropped.is_some());
+        let since = |row: &ResultRow| row.divergence_since_dropped.map(|distance| distance as i64);
+        Some(GoldfishSummary {
+            probes: masked.len() as u64,
+            drop_rate: dropped as f64 / tokens as f64,
+            loss_dropped: self.mean(&masked, None, |row| row.loss_dropped),
+            loss_kept: self.mean(&masked, None, |row| row.loss_kept),
+            loss_difference: self.0.bootstrap.paired(&difference),
+            at_dropped: self.rate(&masked, |row| Some(f64::from(u8::from(row.divergence_at_dropped?)))),
+            nearest: histogram(masked.iter().filter_map(|row| row.divergence_nearest)),
+            since_dropped: histogram(masked.iter().filter_map(|row| since(row))),
+            without_dropped: diverged.filter(|row| row.divergence_nearest.is_none()).count() as u64,
+        })
+    }
+}
+
+/// Copies by powers of two: 1, 2-3, 4-7 and so on.
+fn copies_class(copies: u64) -> (u64, String) {
+    let low = 1u64 << copies.max(1).ilog2();
+    let high = low + (low - 1);
+    (low, if low == high { low.to_string() } else { format!("{low}-{high}") })
+}
+
+fn histogram(distances: impl Iterator<Item = i64>) -> Vec<DistanceCount> {
+    let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+    distances.for_each(|distance| *counts.entry(distance).or_default() += 1);
+    counts.into_iter().map(|(distance, count)| DistanceCount { distance, count }).collect()
+}
+
+/// Share of members strictly below the value that at most 1% of the others are below.
+fn at_1_percent(members: &[(String, f64)], others: &[(String, f64)]) -> Option<f64> {
+    let mut values: Vec<f64> = others.iter().map(|(_, value)| *value).collect();
+    values.sort_by(f64::total_cmp);
+    let threshold = *values.get(values.len() / 100).filter(|_| values.len() >= 100)?;
+    let below = members.iter().filter(|(_, value)| *value < threshold).count();
+    Some(below as f64 / members.len() as f64)
+}

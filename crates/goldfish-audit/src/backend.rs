@@ -1,0 +1,366 @@
+//! What an audit asks of a model, whether it runs in this process or behind a server.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A model that can be audited.
+///
+/// Three things: it [describes](Self::describe) itself, [scores](Self::score) given sequences, and
+/// [continues](Self::generate) prompts. All in token ids; a backend never adds a token (no BOS, no template)
+/// and never stops early.
+///
+/// Answers come in the order of the requests and one for each, or the call as a whole is an error: a
+/// backend repeats what failed on the way by itself, so that nothing is lost or counted twice. An answer must not
+/// depend on what else is in the batch; where a server can't promise that, the
+/// [self-test](crate::selftest) measures it.
+///
+/// The engine hands over requests sorted so that neighbours share their beginnings, and scores the whole
+/// sequence of a start at once, whose every (prefix, suffix) split is then read from one answer. A backend that
+/// keeps keys and values of a prefix may use both.
+pub trait Backend {
+    /// What the model is. Asked once, before anything else.
+    ///
+    /// # Errors
+    ///
+    /// If the model can't be reached.
+    fn describe(&self) -> Result<ModelDescription, BackendError>;
+
+    /// What it can do. The [self-test](crate::selftest) checks the claims.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Log-probabilities of given tokens, each after all tokens before it.
+    ///
+    /// # Errors
+    ///
+    /// If an answer could not be had.
+    fn score(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError>;
+
+    /// Continuations of exactly the requested number of tokens.
+    ///
+    /// # Errors
+    ///
+    /// If an answer could not be had.
+    fn generate(
+        &self,
+        requests: &[GenerateRequest<'_>],
+        decoding: &Decoding,
+    ) -> Result<Vec<Generated>, BackendError>;
+}
+
+/// What a model is, as the run's files tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDescription {
+    /// Its name: the checkpoint folder's or the server's.
+    pub name: String,
+    /// What tells it from others: a hash of its weights, or the server's own answer.
+    pub fingerprint: String,
+    /// The kind of backend, such as `fake`, `local`, `vllm`.
+    pub backend: String,
+    /// Number of token ids.
+    pub vocab_size: u32,
+    /// Longest sequence in tokens, where it is known.
+    pub context_length: Option<u64>,
+}
+
+/// What a backend can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Scores given sequences, with the rank of each token.
+    pub score: bool,
+    /// Gives mean and variance of the log-probability over the vocabulary (for Min-K%++).
+    pub moments: bool,
+    /// Gives log-probabilities under a sampling scheme (for n(p)).
+    pub schemes: bool,
+    /// Continues prompts.
+    pub generate: bool,
+}
+
+/// One sequence to score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreRequest<'a> {
+    /// The tokens.
+    pub ids: &'a [u32],
+    /// The first position to answer for, at least 1: nothing stands before position 0.
+    pub from: usize,
+}
+
+/// What is asked for beside log-probability and rank, for a whole batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Wants {
+    /// Mean and variance over the vocabulary.
+    pub moments: bool,
+    /// Log-probability under this scheme.
+    pub scheme: Option<SamplingScheme>,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingScheme {
+    /// Divides the logits; above 0.
+    pub temperature: f64,
+    /// Only so many of the likeliest tokens can be drawn; all of them if absent.
+    pub top_k: Option<u32>,
+}
+
+/// The answer to a [`ScoreRequest`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scored {
+    /// One for each position from `from` to the end of the sequence.
+    pub tokens: Vec<TokenScore>,
+    /// How many tokens the model saw, where the backend was told: more than were sent means that a BOS was added.
+    pub evaluated: Option<u64>,
+    /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
+    pub exchange: Option<String>,
+}
+
+/// What the model thinks of one given token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenScore {
+    /// Natural log of the token's probability.
+    pub log_prob: f64,
+    /// 1 for the token that greedy decoding takes. One more than the number of tokens with a larger logit, or with the same and
+    /// a smaller id: of equals, greedy decoding takes the first.
+    pub rank: u32,
+    /// The token that greedy decoding takes.
+    pub greedy: u32,
+    /// Log-probability of the likeliest token other than this one, where it is known. Within rounding of `log_prob`, the rank is
+    /// a matter of chance.
+    pub rival: Option<f64>,
+    /// Moments of the log-probability over the vocabulary, if asked for.
+    pub moments: Option<Moments>,
+    /// Log-probability under the asked scheme, if any; minus infinity for a token that can't be drawn.
+    pub scheme_log_prob: Option<f64>,
+}
+
+impl TokenScore {
+    /// The score without what must be asked for.
+    #[must_use]
+    pub fn of(log_prob: f64, rank: u32, greedy: u32) -> Self {
+        Self { log_prob, rank, greedy, rival: None, moments: None, scheme_log_prob: None }
+    }
+
+    /// The score of `token` from the logits of the whole vocabulary.
+    ///
+    /// Sums are in `f64` and in the order of the ids, so that the same logits give the same bits. `None` if `token` has no logit, or
+    /// a logit is not a number.
+    #[must_use]
+    pub fn from_logits(logits: &[f32], token: u32, wants: &Wants) -> Option<Self> {
+        let own = *logits.get(token as usize)?;
+        let (mut greedy, mut rank, mut rival) = (0usize, 1u32, f32::NEG_INFINITY);
+        for (id, logit) in logits.iter().enumerate() {
+            if logit.is_nan() {
+                return None;
+            }
+            if *logit > logits[greedy] {
+                greedy = id;
+            }
+            if id != token as usize {
+                rank += u32::from(*logit > own || (*logit == own && id < token as usize));
+                rival = rival.max(*logit);
+            }
+        }
+        let highest = f64::from(logits[greedy]);
+        let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
+        let normaliser = highest + sum.ln();
+        Some(Self {
+            log_prob: f64::from(own) - normaliser,
+            rank,
+            greedy: greedy as u32,
+            rival: (logits.len() > 1).then(|| f64::from(rival) - normaliser),
+            moments: wants.moments.then(|| Moments::of(logits, normaliser)),
+            scheme_log_prob: wants.scheme.map(|scheme| scheme.log_prob(logits, own, rank)),
+        })
+    }
+}
+
+/// Mean and variance of the log-probability of a token drawn from the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moments {
+    /// Sum of `p * ln p` over the vocabulary.
+    pub mean: f64,
+    /// Sum of `p * (ln p - mean)^2`.
+    pub variance: f64,
+}
+
+impl Moments {
+    fn of(logits: &[f32], normaliser: f64) -> Self {
+        let weighted = |value: &dyn Fn(f64) -> f64| -> f64 {
+            let terms = logits.iter().map(|logit| f64::from(*logit) - normaliser);
+            // A token of no probability adds nothing, whatever its logarithm.
+            terms.filter(|log_p| *log_p > f64::NEG_INFINITY).map(|log_p| log_p.exp() * value(log_p)).sum()
+        };
+        let mean = weighted(&|log_p| log_p);
+        Self { mean, variance: weighted(&|log_p| (log_p - mean).powi(2)) }
+    }
+}
+
+impl SamplingScheme {
+    /// Log-probability of a token with logit `own` and rank `rank` among `logits`. Log-probabilities serve as well as logits, and of a
+    /// server's answer the `top_k` best suffice.
+    #[must_use]
+    pub fn log_prob(&self, logits: &[f32], own: f32, rank: u32) -> f64 {
+        let scaled = |logit: f32| f64::from(logit) / self.temperature;
+        let kept = match self.top_k {
+            Some(k) if rank > k => return f64::NEG_INFINITY,
+            Some(k) if (k as usize) < logits.len() => {
+                let mut best = logits.to_vec();
+                best.select_nth_unstable_by(k as usize - 1, |a, b| b.total_cmp(a));
+                best.truncate(k as usize);
+                best.sort_by(|a, b| b.total_cmp(a));
+                best
+            }
+            _ => logits.to_vec(),
+        };
+        let highest = kept.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = kept.iter().map(|logit| (scaled(*logit) - scaled(highest)).exp()).sum();
+        scaled(own) - scaled(highest) - sum.ln()
+    }
+}
+
+/// One prompt to continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GenerateRequest<'a> {
+    /// The tokens.
+    pub prompt: &'a [u32],
+    /// How many tokens to add; exactly so many come back, whatever they are.
+    pub tokens: usize,
+}
+
+/// How continuations are chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Decoding {
+    /// The likeliest token at each position; of equals the one with the smallest id.
+    Greedy,
+    /// Drawn from a scheme. Request `i` of all that are sent with one seed is drawn from stream `i`.
+    Sampled {
+        /// How tokens are drawn.
+        scheme: SamplingScheme,
+        /// Seed of the draws.
+        seed: u64,
+    },
+}
+
+/// The answer to a [`GenerateRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Generated {
+    /// The tokens behind the prompt.
+    pub ids: Vec<u32>,
+    /// How many tokens of prompt the model saw, where the backend was told.
+    pub evaluated: Option<u64>,
+    /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
+    pub exchange: Option<String>,
+}
+
+/// Why a backend has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// It can't do what is asked.
+    #[error("{backend} can't {what}; {advice}")]
+    Unsupported {
+        /// Its name.
+        backend: String,
+        /// What was asked for.
+        what: String,
+        /// What to do instead.
+        advice: String,
+    },
+    /// A sequence is longer than its context.
+    #[error(
+        "{backend} takes {longest} tokens at most, a sequence has {length}; choose shorter prefixes or suffixes"
+    )]
+    TooLong {
+        /// Its name.
+        backend: String,
+        /// Its context in tokens.
+        longest: u64,
+        /// Tokens in the sequence.
+        length: u64,
+    },
+    /// A token id is none of its vocabulary.
+    #[error(
+        "token id {id} is not in the vocabulary of {backend}, which has {vocab_size} ids; was the corpus tokenized for another model?"
+    )]
+    UnknownToken {
+        /// Its name.
+        backend: String,
+        /// The id.
+        id: u32,
+        /// Its number of ids.
+        vocab_size: u32,
+    },
+    /// It failed after all repetitions.
+    #[error("{backend} failed: {reason}")]
+    Failed {
+        /// Its name.
+        backend: String,
+        /// What happened last.
+        reason: String,
+        /// How long it asks to be left alone, where it said so.
+        retry_after: Option<Duration>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Probabilities 1/2, 1/4, 1/8, 1/8.
+    fn logits() -> [f32; 4] {
+        [3.0, 2.0, 1.0, 1.0].map(|bits: f32| bits * std::f32::consts::LN_2)
+    }
+
+    #[test]
+    fn by_hand() {
+        let ln2 = std::f64::consts::LN_2;
+        let wants =
+            Wants { moments: true, scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2) }) };
+        let score = |token| TokenScore::from_logits(&logits(), token, &wants).unwrap();
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}");
+        near(score(1).log_prob, -2.0 * ln2);
+        near(score(1).rival.unwrap(), -ln2);
+        near(score(0).rival.unwrap(), -2.0 * ln2);
+        assert_eq!(
+            [0, 1, 2, 3].map(|token| score(token).rank),
+            [1, 2, 3, 4],
+            "of equals the first comes first"
+        );
+        assert_eq!(score(3).greedy, 0);
+        // Mean -(1/2 + 2/4 + 3/8 + 3/8) ln 2 = -1.75 ln 2; second moment (1/2 + 4/4 + 9/8 + 9/8) = 3.75.
+        let moments = score(0).moments.unwrap();
+        near(moments.mean, -1.75 * ln2);
+        near(moments.variance, (3.75 - 1.75 * 1.75) * ln2 * ln2);
+        near(score(0).scheme_log_prob.unwrap(), (2.0f64 / 3.0).ln());
+        near(score(1).scheme_log_prob.unwrap(), (1.0f64 / 3.0).ln());
+        assert_eq!(score(2).scheme_log_prob, Some(f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn schemes() {
+        let ln_p = |temperature, top_k, token: u32| {
+            let wants = Wants { moments: false, scheme: Some(SamplingScheme { temperature, top_k }) };
+            TokenScore::from_logits(&logits(), token, &wants).unwrap().scheme_log_prob.unwrap()
+        };
+        // Squared probabilities 16, 4, 1, 1 of 22; square roots of the first two: 1 and 1/sqrt 2.
+        assert!((ln_p(0.5, None, 0) - (16.0f64 / 22.0).ln()).abs() < 1e-6);
+        assert!((ln_p(2.0, Some(2), 0) + (1.0 + 0.5f64.sqrt()).ln()).abs() < 1e-6);
+        assert_eq!(ln_p(1.0, Some(1), 0), 0.0);
+        // Of the two equal tokens, the one with the smaller id is the third.
+        assert!(ln_p(1.0, Some(3), 2).is_finite());
+        assert_eq!(ln_p(1.0, Some(3), 3), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn logits_that_are_none() {
+        assert_eq!(TokenScore::from_logits(&[0.0, f32::NAN], 0, &Wants::default()), None);
+        assert_eq!(TokenScore::from_logits(&[0.0], 1, &Wants::default()), None);
+        let barred =
+            TokenScore::from_logits(&[0.0, f32::NEG_INFINITY], 0, &Wants { moments: true, scheme: None });
+        assert_eq!(barred.unwrap().moments, Some(Moments { mean: 0.0, variance: 0.0 }));
+    }
+}

@@ -1,0 +1,208 @@
+//! Rows of plain types as Arrow columns, and back.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder,
+    PrimitiveBuilder, StringArray, UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, UInt32Type, UInt64Type};
+
+/// A type that a column can hold.
+pub(crate) trait Value: Sized {
+    /// Its Arrow type.
+    fn data_type() -> DataType;
+    /// Whether it may be null.
+    const NULLABLE: bool = false;
+    /// One value a row.
+    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef
+    where
+        Self: 'a;
+    /// The value in a row of a column of the right type.
+    fn read(column: &ArrayRef, row: usize) -> Self;
+}
+
+macro_rules! primitive_values {
+    ($($native:ty, $arrow:ty, $array:ty, $data:expr;)*) => { $(
+        impl Value for $native {
+            fn data_type() -> DataType {
+                $data
+            }
+            fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+                Arc::new(<$array>::from_iter_values(values.copied()))
+            }
+            fn read(column: &ArrayRef, row: usize) -> Self {
+                column.as_primitive::<$arrow>().value(row)
+            }
+        }
+        impl Value for Option<$native> {
+            const NULLABLE: bool = true;
+            fn data_type() -> DataType {
+                $data
+            }
+            fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+                Arc::new(values.copied().collect::<$array>())
+            }
+            fn read(column: &ArrayRef, row: usize) -> Self {
+                column.is_valid(row).then(|| <$native>::read(column, row))
+            }
+        }
+    )* };
+}
+primitive_values! {
+    u32, UInt32Type, UInt32Array, DataType::UInt32;
+    u64, UInt64Type, UInt64Array, DataType::UInt64;
+    i64, Int64Type, Int64Array, DataType::Int64;
+    f64, Float64Type, Float64Array, DataType::Float64;
+}
+
+impl Value for Option<bool> {
+    const NULLABLE: bool = true;
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+        Arc::new(values.copied().collect::<BooleanArray>())
+    }
+    fn read(column: &ArrayRef, row: usize) -> Self {
+        column.is_valid(row).then(|| column.as_boolean().value(row))
+    }
+}
+
+impl Value for bool {
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+        Arc::new(values.map(|value| Some(*value)).collect::<BooleanArray>())
+    }
+    fn read(column: &ArrayRef, row: usize) -> Self {
+        column.as_boolean().value(row)
+    }
+}
+
+impl Value for String {
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(values))
+    }
+    fn read(column: &ArrayRef, row: usize) -> Self {
+        column.as_string::<i32>().value(row).to_owned()
+    }
+}
+
+impl Value for Option<String> {
+    const NULLABLE: bool = true;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+        Arc::new(values.map(Option::as_deref).collect::<StringArray>())
+    }
+    fn read(column: &ArrayRef, row: usize) -> Self {
+        column.is_valid(row).then(|| String::read(column, row))
+    }
+}
+
+fn list_type(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, true)))
+}
+
+fn build_lists<'a, T: ArrowPrimitiveType>(
+    values: impl Iterator<Item = &'a Option<Vec<T::Native>>>,
+) -> ListArray {
+    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for value in values {
+        if let Some(items) = value {
+            lists.values().append_slice(items);
+        }
+        lists.append(value.is_some());
+    }
+    lists.finish()
+}
+
+fn read_list<T: ArrowPrimitiveType>(column: &ArrayRef, row: usize) -> Option<Vec<T::Native>> {
+    let lists = column.as_list::<i32>();
+    lists.is_valid(row).then(|| lists.value(row).as_primitive::<T>().values().to_vec())
+}
+
+macro_rules! list_values {
+    ($($native:ty, $arrow:ty;)*) => { $(
+        impl Value for Option<Vec<$native>> {
+            const NULLABLE: bool = true;
+            fn data_type() -> DataType {
+                list_type(<$native>::data_type())
+            }
+            fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+                Arc::new(build_lists::<$arrow>(values))
+            }
+            fn read(column: &ArrayRef, row: usize) -> Self {
+                read_list::<$arrow>(column, row)
+            }
+        }
+    )* };
+}
+list_values! { u32, UInt32Type; f64, Float64Type; }
+
+/// A struct whose fields are columns.
+pub(crate) trait Row: Sized {
+    /// Its columns in order.
+    fn schema() -> arrow::datatypes::SchemaRef;
+    /// Rows as columns.
+    fn columns(rows: &[Self]) -> Vec<ArrayRef>;
+    /// A row of a batch with this schema.
+    fn read(columns: &[ArrayRef], row: usize) -> Self;
+    /// Name, Arrow type, whether null may occur, and meaning of each column.
+    fn describe() -> Vec<(&'static str, DataType, bool, String)>;
+}
+
+/// Declares a row with one documented column a field.
+macro_rules! row {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident { $( $(#[doc = $doc:literal])* $field:ident: $type:ty, )* }
+    ) => {
+        $(#[$meta])*
+        $vis struct $name { $( $(#[doc = $doc])* pub $field: $type, )* }
+
+        impl $crate::columns::Row for $name {
+            fn schema() -> arrow::datatypes::SchemaRef {
+                use $crate::columns::Value;
+                std::sync::Arc::new(arrow::datatypes::Schema::new(vec![$(
+                    arrow::datatypes::Field::new(
+                        stringify!($field),
+                        <$type as Value>::data_type(),
+                        <$type as Value>::NULLABLE,
+                    ),
+                )*]))
+            }
+
+            fn columns(rows: &[Self]) -> Vec<arrow::array::ArrayRef> {
+                use $crate::columns::Value;
+                vec![$( <$type as Value>::build(rows.iter().map(|row| &row.$field)), )*]
+            }
+
+            fn read(columns: &[arrow::array::ArrayRef], row: usize) -> Self {
+                use $crate::columns::Value;
+                let mut columns = columns.iter();
+                Self { $( $field: match columns.next() {
+                    Some(column) => <$type as Value>::read(column, row),
+                    None => unreachable!("the schema was compared"),
+                }, )* }
+            }
+
+            fn describe() -> Vec<(&'static str, arrow::datatypes::DataType, bool, String)> {
+                use $crate::columns::Value;
+                vec![$( (
+                    stringify!($field),
+                    <$type as Value>::data_type(),
+                    <$type as Value>::NULLABLE,
+                    concat!($($doc, " ",)*).split_whitespace().collect::<Vec<_>>().join(" "),
+                ), )*]
+            }
+        }
+    };
+}
+pub(crate) use row;

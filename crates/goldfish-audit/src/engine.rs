@@ -1,0 +1,316 @@
+//! The run itself: score first, generate second.
+//!
+//! One teacher-forced pass over a start gives the rank of every token behind it, and with that the first divergence of
+//! every (prefix, suffix) split: all ranks 1 is an exact match under greedy decoding. Only scores that compare whole
+//! continuations need decoding, and only where there is a divergence, from the divergence on; splits of one prefix
+//! share the longest continuation.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{
+    Backend, Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, TokenScore, Wants,
+};
+use crate::control::Decode;
+use crate::probe::{Probe, ProbeTable};
+use crate::rows::{Measured, evidence, result_row};
+use crate::selftest::Decide;
+use crate::store::{Evidence, RunStore};
+use crate::{AuditError, ResultRow};
+
+/// What is measured. Part of a run's configuration: everything in it can change results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditOptions {
+    /// How exact match is decided.
+    pub decide: Decide,
+    /// Whether continuations are compared: Rouge-L, longest run, edit similarity, positional accuracy. Needs
+    /// decoding.
+    pub continuations: bool,
+    /// Chance and draws of a sampled continuation, if asked for.
+    pub extraction: Option<Extraction>,
+    /// Whether membership scores are computed.
+    pub membership: bool,
+    /// Share of tokens that Min-K% and Min-K%++ take.
+    pub min_k: f64,
+    /// A token put before every sequence, for models that expect one; no part of prefix or offset.
+    pub bos: Option<u32>,
+    /// Whether text was at hand for the word scores, the zlib score and the boilerplate filter.
+    pub text: bool,
+    /// Whether texts and token ids are left out of the run's files.
+    pub redact: bool,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            decide: Decide::Score,
+            continuations: true,
+            extraction: None,
+            membership: true,
+            min_k: 0.2,
+            bos: None,
+            text: false,
+            redact: false,
+        }
+    }
+}
+
+/// How sampled extraction is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Extraction {
+    /// How tokens are drawn.
+    pub scheme: SamplingScheme,
+    /// The probability with which the suffix shall be seen after n(p) draws.
+    pub p: f64,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Probes with a result, those of an earlier run included.
+    pub done: u64,
+    /// Probes in all.
+    pub probes: u64,
+}
+
+/// A backend with what is asked of it.
+pub struct Engine<'a> {
+    /// The model.
+    pub backend: &'a dyn Backend,
+    /// What is measured.
+    pub options: &'a AuditOptions,
+    /// Turns ids to text, if text is at hand.
+    pub decode: Option<&'a Decode<'a>>,
+    /// Sequences in one call of the backend. Changes no result of a backend that keeps its contract.
+    pub batch: usize,
+    /// Results that are written to disk together: what a killed run can lose. 1024 is usual.
+    pub segment_rows: usize,
+}
+
+/// Results are written after this time, however few they are.
+const SEGMENT_TIME: Duration = Duration::from_secs(5);
+
+impl Engine<'_> {
+    /// Measures every probe that the store has no result of, and appends the results. What was appended stays, also
+    /// if the backend fails later on.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails or answers what it must not, or the disk refuses.
+    pub fn run(
+        &self,
+        tables: &[&ProbeTable],
+        store: &mut RunStore,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), AuditError> {
+        self.check()?;
+        let probes = tables.iter().map(|table| table.probes.len() as u64).sum();
+        let mut done = 0;
+        let (mut rows, mut proofs) = (Vec::new(), Vec::new());
+        let mut flushed = Instant::now();
+        for table in tables {
+            let pending: Vec<&Probe> =
+                table.probes.iter().filter(|probe| !store.has(&probe.id.to_string())).collect();
+            done += (table.probes.len() - pending.len()) as u64;
+            progress(Progress { done, probes });
+            for batch in batches(&pending, self.batch.max(1)) {
+                let (new, evidence) = match self.measure(table, &batch) {
+                    Ok(measured) => measured,
+                    Err(error) => {
+                        store.append(&rows, &proofs)?;
+                        return Err(error);
+                    }
+                };
+                done += new.len() as u64;
+                rows.extend(new);
+                proofs.extend(evidence);
+                if rows.len() >= self.segment_rows || flushed.elapsed() >= SEGMENT_TIME {
+                    store.append(&rows, &proofs)?;
+                    (rows, proofs) = (Vec::new(), Vec::new());
+                    flushed = Instant::now();
+                }
+                progress(Progress { done, probes });
+            }
+        }
+        store.append(&rows, &proofs)
+    }
+
+    fn check(&self) -> Result<(), AuditError> {
+        let unfit = |reason: &str| {
+            let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);
+            Err(AuditError::Unfit { backend, reason: reason.into() })
+        };
+        let capabilities = self.backend.capabilities();
+        let generates = self.options.continuations || self.options.decide == Decide::Generate;
+        if self.options.decide == Decide::Score && !capabilities.score {
+            return unfit("it can't score given sequences; let continuations decide");
+        }
+        if generates && !capabilities.generate {
+            return unfit("it can't continue prompts; leave out the scores that need continuations");
+        }
+        if self.options.extraction.is_some() && !capabilities.schemes {
+            return unfit("it gives no log-probabilities under a sampling scheme; leave out n(p)");
+        }
+        Ok(())
+    }
+
+    /// Measures the probes of some starts.
+    fn measure(
+        &self,
+        table: &ProbeTable,
+        probes: &[&Probe],
+    ) -> Result<(Vec<ResultRow>, Vec<Evidence>), AuditError> {
+        let scored = match self.options.decide {
+            Decide::Score => self.score(table, probes)?,
+            Decide::Generate => BTreeMap::new(),
+        };
+        let mut measured: Vec<Measured<'_>> = Vec::with_capacity(probes.len());
+        for probe in probes {
+            let (_, truth) = table.tokens(probe);
+            let tokens = match scored.get(&probe.start) {
+                None => None,
+                Some((from, answer)) => {
+                    let first = self.lead() + probe.prefix as usize - from;
+                    Some(&answer.tokens[first..first + probe.suffix as usize])
+                }
+            };
+            let match_length = tokens.map(|tokens| {
+                let diverges = |(token, id): (&TokenScore, &u32)| token.rank != 1 || token.greedy != *id;
+                tokens.iter().zip(truth).position(diverges).unwrap_or(truth.len())
+            });
+            let exchange = scored.get(&probe.start).and_then(|(_, answer)| answer.exchange.clone());
+            measured.push(Measured { table, probe, tokens, match_length, continuation: None, exchange });
+        }
+        if self.options.continuations || self.options.decide == Decide::Generate {
+            self.continue_all(&mut measured)?;
+        }
+        let rows =
+            measured.iter().map(|probe| result_row(probe, self.options, self.decode)).collect::<Vec<_>>();
+        let positive = |(_, row): &(&Measured<'_>, &ResultRow)| row.exact_match;
+        let pairs = measured.iter().zip(&rows).filter(positive);
+        let proofs = pairs.map(|(probe, row)| evidence(probe, row, self.options, self.decode)).collect();
+        Ok((rows, proofs))
+    }
+
+    /// Tokens before a start's own: the BOS.
+    fn lead(&self) -> usize {
+        usize::from(self.options.bos.is_some())
+    }
+
+    fn sequence(&self, ids: &[u32]) -> Vec<u32> {
+        self.options.bos.iter().chain(ids).copied().collect()
+    }
+
+    /// One pass a start; returns the first scored position (BOS included) and the answer.
+    fn score(
+        &self,
+        table: &ProbeTable,
+        probes: &[&Probe],
+    ) -> Result<BTreeMap<usize, (usize, Scored)>, AuditError> {
+        // First and last position that any split of the start asks for.
+        let mut spans: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for probe in probes {
+            let (from, end) = (probe.prefix as usize, (probe.prefix + probe.suffix) as usize);
+            let span = spans.entry(probe.start).or_insert((from, end));
+            *span = (span.0.min(from), span.1.max(end));
+        }
+        let sequences: Vec<(usize, usize, Vec<u32>)> = spans
+            .into_iter()
+            .map(|(start, (from, end))| {
+                (start, from + self.lead(), self.sequence(&table.starts[start].ids[..end]))
+            })
+            .collect();
+        let requests: Vec<_> =
+            sequences.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();
+        let scheme = self.options.extraction.map(|extraction| extraction.scheme);
+        let moments = self.options.membership && self.backend.capabilities().moments;
+        let answers = self.backend.score(&requests, &Wants { moments, scheme })?;
+        self.expect(answers.len(), requests.len(), "scored sequences")?;
+        for (answer, request) in answers.iter().zip(&requests) {
+            self.expect(answer.tokens.len(), request.ids.len() - request.from, "token scores")?;
+            let impossible =
+                answer.tokens.iter().find(|token| token.log_prob.is_nan() || token.log_prob > 1e-6);
+            if let Some(token) = impossible {
+                return Err(self.bad_answer(format!("the log-probability {}", token.log_prob), "at most 0"));
+            }
+        }
+        let keyed = sequences.iter().zip(answers);
+        Ok(keyed.map(|((start, from, _), answer)| (*start, (*from, answer))).collect())
+    }
+
+    /// Greedy continuations for the probes whose continuation isn't known, one for each start and prefix.
+    fn continue_all(&self, measured: &mut [Measured<'_>]) -> Result<(), AuditError> {
+        // (start, prefix) -> the prompt's own part of the continuation, and the longest suffix.
+        let mut wanted: BTreeMap<(usize, u32), (Vec<u32>, usize)> = BTreeMap::new();
+        for probe in measured.iter_mut() {
+            let (_, truth) = probe.table.tokens(probe.probe);
+            let known = match (probe.match_length, probe.tokens) {
+                (Some(length), _) if length == truth.len() => {
+                    probe.continuation = Some(truth.to_vec());
+                    continue;
+                }
+                // Up to the divergence it is the truth, and there it is what the pass found greedy.
+                (Some(length), Some(tokens)) => [&truth[..length], &[tokens[length].greedy]].concat(),
+                _ => Vec::new(),
+            };
+            let entry = wanted.entry((probe.probe.start, probe.probe.prefix)).or_insert((known, 0));
+            entry.1 = entry.1.max(truth.len());
+        }
+        let Some(table) = measured.first().map(|probe| probe.table) else { return Ok(()) };
+        let mut prompts: Vec<((usize, u32), Vec<u32>, usize)> = wanted
+            .iter()
+            .filter(|(_, (known, suffix))| suffix > &known.len())
+            .map(|(key, (known, suffix))| {
+                let prefix = &table.starts[key.0].ids[..key.1 as usize];
+                (*key, self.sequence(&[prefix, known].concat()), suffix - known.len())
+            })
+            .collect();
+        prompts.sort_by(|a, b| a.1.cmp(&b.1));
+        let mut continued: BTreeMap<(usize, u32), Generated> = BTreeMap::new();
+        for batch in prompts.chunks(self.batch.max(1)) {
+            let requests: Vec<_> =
+                batch.iter().map(|(_, prompt, tokens)| GenerateRequest { prompt, tokens: *tokens }).collect();
+            let answers = self.backend.generate(&requests, &Decoding::Greedy)?;
+            self.expect(answers.len(), requests.len(), "continuations")?;
+            for ((key, _, tokens), answer) in batch.iter().zip(answers) {
+                self.expect(answer.ids.len(), *tokens, "tokens of continuation")?;
+                continued.insert(*key, answer);
+            }
+        }
+        for probe in measured.iter_mut().filter(|probe| probe.continuation.is_none()) {
+            let key = (probe.probe.start, probe.probe.prefix);
+            let Some((known, _)) = wanted.get(&key) else { continue };
+            let mut ids = known.clone();
+            if let Some(answer) = continued.get(&key) {
+                ids.extend(&answer.ids);
+                probe.exchange = probe.exchange.take().or_else(|| answer.exchange.clone());
+            }
+            ids.truncate(probe.probe.suffix as usize);
+            probe.continuation = Some(ids);
+        }
+        Ok(())
+    }
+
+    fn expect(&self, found: usize, expected: usize, what: &str) -> Result<(), AuditError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.bad_answer(format!("{found} {what}"), &expected.to_string()))
+    }
+
+    fn bad_answer(&self, found: String, expected: &str) -> AuditError {
+        let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);
+        AuditError::BadAnswer { backend, found, expected: expected.into() }
+    }
+}
+
+/// Probes in groups of whole starts, `size` starts each.
+fn batches<'p>(probes: &[&'p Probe], size: usize) -> Vec<Vec<&'p Probe>> {
+    let starts: Vec<&[&Probe]> = probes.chunk_by(|a, b| a.start == b.start).collect();
+    starts.chunks(size).map(|starts| starts.concat()).collect()
+}

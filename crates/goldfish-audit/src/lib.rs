@@ -1,0 +1,32 @@
+//! Memorization audits: does a model recite what it was trained on?
+//!
+//! The road: [documents] -> [probes](probe) and [controls](control) -> a [`Backend`](backend::Backend) behind its
+//! [self-test](selftest) -> the [engine], which scores first and generates second -> [scores](score) -> a crash-safe
+//! [store] -> [statistics](stat) in a [`Summary`](summary::Summary).
+//!
+//! Scores and statistics are pure functions. Everything is compared as token ids; text, where a decoder is at hand,
+//! serves the word-level scores, the boilerplate filter and display alone.
+
+mod aggregate;
+pub mod backend;
+mod columns;
+pub mod control;
+pub mod documents;
+pub mod engine;
+mod error;
+pub mod fake;
+pub mod probe;
+mod probe_rows;
+mod rows;
+pub mod runs;
+pub mod score;
+pub mod selftest;
+pub mod stat;
+pub mod store;
+pub mod summary;
+mod table;
+
+pub use aggregate::{StatisticsOptions, compare, summarise};
+pub use error::AuditError;
+pub use probe_rows::{ProbeRow, ResultRow, tables_reference};
+pub use table::{read_probes, read_results};

@@ -1,0 +1,524 @@
+//! Probes, the grid they lie on, and their seeded sample.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
+
+use crate::documents::{Document, Documents};
+use crate::{AuditError, probe_rows::ProbeRow};
+
+/// Where probes are cut from a document: every offset with every prefix length and every suffix length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// Positions in the document at which prefixes start, in tokens from 0, ascending.
+    pub offsets: Vec<u64>,
+    /// Also every so many tokens behind each offset, to the document's end.
+    pub stride: Option<u64>,
+    /// Prefix lengths in tokens, ascending.
+    pub prefixes: Vec<u32>,
+    /// Suffix lengths in tokens, ascending.
+    pub suffixes: Vec<u32>,
+}
+
+impl Grid {
+    /// Sorts the lists and leaves out what stands twice.
+    ///
+    /// # Errors
+    ///
+    /// If a list is empty, or a length or the stride is 0.
+    pub fn new(
+        mut offsets: Vec<u64>,
+        stride: Option<u64>,
+        mut prefixes: Vec<u32>,
+        mut suffixes: Vec<u32>,
+    ) -> Result<Self, AuditError> {
+        let empty = [("offset", offsets.is_empty()), ("prefix length", prefixes.is_empty())];
+        for (what, empty) in empty.into_iter().chain([("suffix length", suffixes.is_empty())]) {
+            if empty {
+                return Err(AuditError::BadGrid(format!("no {what} is given; name one at least")));
+            }
+        }
+        if stride == Some(0) || prefixes.contains(&0) || suffixes.contains(&0) {
+            let reason =
+                "strides, prefixes and suffixes are 1 token at least; a probe needs something to go on from";
+            return Err(AuditError::BadGrid(reason.into()));
+        }
+        offsets.sort_unstable();
+        offsets.dedup();
+        for lengths in [&mut prefixes, &mut suffixes] {
+            lengths.sort_unstable();
+            lengths.dedup();
+        }
+        Ok(Self { offsets, stride, prefixes, suffixes })
+    }
+
+    /// Every (prefix, suffix) in tokens, by prefix, then suffix.
+    pub fn splits(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.prefixes.iter().flat_map(|prefix| self.suffixes.iter().map(|suffix| (*prefix, *suffix)))
+    }
+
+    /// Tokens of the shortest probe.
+    #[must_use]
+    pub fn shortest(&self) -> u64 {
+        self.splits().map(|(prefix, suffix)| u64::from(prefix) + u64::from(suffix)).min().unwrap_or(0)
+    }
+
+    /// The starts in a document of `length` tokens behind which at least one probe fits, each with the tokens
+    /// of the longest probe that does.
+    #[must_use]
+    pub fn starts(&self, length: u64) -> Vec<(u64, usize)> {
+        let mut starts = BTreeSet::new();
+        for offset in &self.offsets {
+            match self.stride {
+                Some(stride) => {
+                    let room = length.saturating_sub(self.shortest());
+                    if *offset <= room {
+                        starts
+                            .extend((*offset..=room).step_by(usize::try_from(stride).unwrap_or(usize::MAX)));
+                    }
+                }
+                None => {
+                    starts.insert(*offset);
+                }
+            }
+        }
+        let longest = |start: u64| {
+            let sizes = self.splits().map(|(prefix, suffix)| u64::from(prefix) + u64::from(suffix));
+            sizes.filter(|size| start.checked_add(*size).is_some_and(|end| end <= length)).max()
+        };
+        starts.into_iter().filter_map(|start| Some((start, longest(start)? as usize))).collect()
+    }
+}
+
+/// How many starts are taken, and which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Starts (document and offset) at most; each brings every (prefix, suffix) split that fits. All of them if
+    /// absent.
+    pub starts: Option<u64>,
+    /// Seed of the choice.
+    pub seed: u64,
+    /// How the starts are shared out.
+    pub allocation: Allocation,
+}
+
+/// How a sample is shared out over strata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Allocation {
+    /// Every start is as likely as any other, whatever its stratum.
+    #[default]
+    Proportional,
+    /// Every stratum gets the same number; what a small one can't fill goes to the others.
+    Equal,
+}
+
+/// Which set a probe belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// Documents whose memorization is asked for.
+    Audited,
+    /// Documents that the model cannot have seen.
+    Control,
+}
+
+impl Set {
+    /// The name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audited => "audited",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// What a probe is called, in every run and on every machine: 128 bits over the document's id, the offset, the two lengths and the
+/// tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(pub u128);
+
+impl ProbeId {
+    fn of(document: &str, offset: u64, prefix: u32, ids: &[u32]) -> Self {
+        let mut hash = Xxh3Default::new();
+        hash.update(&(document.len() as u64).to_le_bytes());
+        hash.update(document.as_bytes());
+        hash.update(&offset.to_le_bytes());
+        hash.update(&prefix.to_le_bytes());
+        hash.update(&(ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| hash.update(&id.to_le_bytes()));
+        Self(hash.digest128())
+    }
+}
+
+impl fmt::Display for ProbeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A place in a document with the tokens that stand there: what one scoring pass covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The document's place in its corpus.
+    pub document: u64,
+    /// The document's id.
+    pub doc_id: String,
+    /// The document's stratum.
+    pub stratum: String,
+    /// Tokens in the document.
+    pub document_tokens: u64,
+    /// Where the tokens start in it.
+    pub offset: u64,
+    /// As many tokens as the longest probe has that fits.
+    pub ids: Vec<u32>,
+    /// Their mask, where the corpus has masks.
+    pub mask: Option<Vec<u8>>,
+    /// How many starts of the corpus have the same tokens, this one included.
+    pub copies: u64,
+}
+
+impl Start {
+    pub(crate) fn cut(document: &Document<'_>, offset: u64, tokens: usize) -> Self {
+        let range = offset as usize..offset as usize + tokens;
+        Self {
+            document: document.number,
+            doc_id: document.id.to_owned(),
+            stratum: document.stratum.to_owned(),
+            document_tokens: document.ids.len() as u64,
+            offset,
+            ids: document.ids[range.clone()].to_vec(),
+            mask: document.mask.map(|mask| mask[range].to_vec()),
+            copies: 1,
+        }
+    }
+}
+
+/// One probe: a split of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Its name.
+    pub id: ProbeId,
+    /// Index of its start in the table.
+    pub start: usize,
+    /// Tokens of prefix.
+    pub prefix: u32,
+    /// Tokens of suffix behind it.
+    pub suffix: u32,
+    /// How many starts of the corpus have the same prefix and suffix, as far as the sample shows.
+    pub copies: u64,
+}
+
+/// How the probes of a set came about. `documents = too_short +` those with starts, and
+/// `splits = probes + duplicates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeCounts {
+    /// Documents read.
+    pub documents: u64,
+    /// Documents too short for any probe.
+    pub too_short: u64,
+    /// Starts that the grid has in the documents, copies included.
+    pub candidates: u64,
+    /// Different starts that were taken.
+    pub starts: u64,
+    /// (prefix, suffix) splits of those that fit.
+    pub splits: u64,
+    /// Splits with the same tokens as another one, folded into it.
+    pub duplicates: u64,
+    /// Probes.
+    pub probes: u64,
+}
+
+/// The probes of one set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeTable {
+    /// The set.
+    pub set: Set,
+    /// Starts by document and offset.
+    pub starts: Vec<Start>,
+    /// Probes by start, prefix and suffix.
+    pub probes: Vec<Probe>,
+    /// How they came about.
+    pub counts: ProbeCounts,
+}
+
+impl ProbeTable {
+    /// Samples the probes of a grid from documents.
+    ///
+    /// Starts with the same tokens are one start with [`copies`](Start::copies): asking a deterministic model twice
+    /// shows nothing new. Which starts are taken depends on their tokens and the seed alone, not on the order
+    /// of the documents, and a larger sample holds every smaller one of the same seed (under
+    /// [`Allocation::Proportional`]).
+    ///
+    /// # Errors
+    ///
+    /// If documents can't be read.
+    pub fn sample(documents: &Documents, grid: &Grid, sample: &Sample) -> Result<Self, AuditError> {
+        let mut counts = ProbeCounts::default();
+        let cap = sample.starts.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let mut sketches: BTreeMap<String, Sketch<Start>> = BTreeMap::new();
+        counts.documents = documents.for_each(&mut |document| {
+            let starts = grid.starts(document.ids.len() as u64);
+            counts.too_short += u64::from(starts.is_empty());
+            counts.candidates += starts.len() as u64;
+            let stratum = if sample.allocation == Allocation::Equal { document.stratum } else { "" };
+            if !sketches.contains_key(stratum) {
+                sketches.insert(stratum.to_owned(), Sketch::new(cap));
+            }
+            let Some(sketch) = sketches.get_mut(stratum) else { return Ok(()) };
+            for (offset, tokens) in starts {
+                let window = &document.ids[offset as usize..offset as usize + tokens];
+                let key = sample_key(window, sample.seed);
+                sketch.offer(key, || Start::cut(&document, offset, tokens), |start| start.copies += 1);
+            }
+            Ok(())
+        })?;
+        let starts = share_out(sketches.into_values().collect(), cap);
+        Ok(Self::new(Set::Audited, starts, grid, counts))
+    }
+
+    /// Cuts starts into probes.
+    pub(crate) fn new(set: Set, mut starts: Vec<Start>, grid: &Grid, mut counts: ProbeCounts) -> Self {
+        starts.sort_by_key(|start| (start.document, start.offset));
+        let mut probes: Vec<Probe> = Vec::new();
+        let mut seen: HashMap<(u32, u128), usize> = HashMap::new();
+        for (number, start) in starts.iter().enumerate() {
+            for (prefix, suffix) in grid.splits() {
+                let Some(ids) = start.ids.get(..(prefix + suffix) as usize) else { continue };
+                counts.splits += 1;
+                match seen.get(&(prefix, sample_key(ids, 0))) {
+                    Some(first) => {
+                        probes[*first].copies += start.copies;
+                        counts.duplicates += 1;
+                    }
+                    None => {
+                        seen.insert((prefix, sample_key(ids, 0)), probes.len());
+                        let id = ProbeId::of(&start.doc_id, start.offset, prefix, ids);
+                        probes.push(Probe { id, start: number, prefix, suffix, copies: start.copies });
+                    }
+                }
+            }
+        }
+        counts.starts = starts.len() as u64;
+        counts.probes = probes.len() as u64;
+        Self { set, starts, probes, counts }
+    }
+
+    /// Prefix and suffix of a probe of this table.
+    #[must_use]
+    pub fn tokens(&self, probe: &Probe) -> (&[u32], &[u32]) {
+        let ids = &self.starts[probe.start].ids[..(probe.prefix + probe.suffix) as usize];
+        ids.split_at(probe.prefix as usize)
+    }
+
+    /// Mask of a probe's prefix and suffix, where the corpus has masks.
+    #[must_use]
+    pub fn mask(&self, probe: &Probe) -> Option<&[u8]> {
+        let mask = self.starts[probe.start].mask.as_ref()?;
+        Some(&mask[..(probe.prefix + probe.suffix) as usize])
+    }
+
+    /// The table as the run's file holds it; without the tokens if `redact`.
+    #[must_use]
+    pub fn rows(&self, redact: bool) -> Vec<ProbeRow> {
+        let row = |probe: &Probe| {
+            let start = &self.starts[probe.start];
+            let (prefix, suffix) = self.tokens(probe);
+            ProbeRow {
+                probe_id: probe.id.to_string(),
+                set: self.set.name().into(),
+                doc_id: start.doc_id.clone(),
+                stratum: start.stratum.clone(),
+                document_tokens: start.document_tokens,
+                offset: start.offset,
+                prefix_tokens: probe.prefix,
+                suffix_tokens: probe.suffix,
+                copies: probe.copies,
+                prefix: (!redact).then(|| prefix.to_vec()),
+                suffix: (!redact).then(|| suffix.to_vec()),
+            }
+        };
+        self.probes.iter().map(row).collect()
+    }
+}
+
+/// Orders starts at random by their tokens: the smallest keys are the sample.
+pub(crate) fn sample_key(ids: &[u32], seed: u64) -> u128 {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    xxh3_128_with_seed(&bytes, seed)
+}
+
+/// Keeps the values with the smallest keys, one a key.
+///
+/// What is kept in the end was kept from its first showing on, because the largest key only falls: so copies are
+/// counted exactly.
+#[derive(Debug)]
+pub(crate) struct Sketch<T> {
+    cap: usize,
+    kept: BTreeMap<u128, T>,
+}
+
+impl<T> Sketch<T> {
+    pub(crate) fn new(cap: usize) -> Self {
+        Self { cap, kept: BTreeMap::new() }
+    }
+
+    pub(crate) fn offer(&mut self, key: u128, make: impl FnOnce() -> T, again: impl FnOnce(&mut T)) {
+        if let Some(kept) = self.kept.get_mut(&key) {
+            again(kept);
+            return;
+        }
+        if self.kept.len() >= self.cap {
+            if self.kept.last_key_value().is_none_or(|(largest, _)| key > *largest) {
+                return;
+            }
+            self.kept.pop_last();
+        }
+        self.kept.insert(key, make());
+    }
+
+    /// In the order of the keys.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.kept.into_values()
+    }
+}
+
+/// Takes `total` values from several sketches, the same number from each as far as they have them.
+fn share_out(sketches: Vec<Sketch<Start>>, total: usize) -> Vec<Start> {
+    let mut sizes: Vec<usize> = sketches.iter().map(|sketch| sketch.kept.len()).collect();
+    sizes.sort_unstable();
+    // The level up to which every sketch is emptied; what doesn't divide goes to the first ones that have more.
+    let (mut level, mut left) = (0, total);
+    for (done, size) in sizes.iter().enumerate() {
+        let step = (size - level).min(left / (sizes.len() - done));
+        left -= step * (sizes.len() - done);
+        level += step;
+        if level < *size {
+            break;
+        }
+    }
+    let mut taken = Vec::new();
+    for sketch in sketches {
+        let extra = usize::from(left > 0 && sketch.kept.len() > level);
+        left -= extra;
+        taken.extend(sketch.into_values().take(level + extra));
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(offsets: &[u64], stride: Option<u64>, prefixes: &[u32], suffixes: &[u32]) -> Grid {
+        Grid::new(offsets.to_vec(), stride, prefixes.to_vec(), suffixes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn starts_of_a_document() {
+        let one = grid(&[0], None, &[50], &[50]);
+        assert_eq!(one.starts(99), []);
+        assert_eq!(one.starts(100), [(0, 100)]);
+        let far = grid(&[0, 100, 1000], None, &[50], &[50]);
+        assert_eq!(far.starts(250), [(0, 100), (100, 100)]);
+        let strided = grid(&[5, 0], Some(10), &[4], &[4]);
+        assert_eq!(strided.starts(25), [(0, 8), (5, 8), (10, 8), (15, 8)]);
+        let several = grid(&[0, 7], None, &[2, 6], &[2, 4]);
+        assert_eq!(several.splits().collect::<Vec<_>>(), [(2, 2), (2, 4), (6, 2), (6, 4)]);
+        assert_eq!(several.starts(12), [(0, 10), (7, 4)]);
+        assert_eq!(grid(&[u64::MAX], None, &[1], &[1]).starts(5), []);
+    }
+
+    #[test]
+    fn grids_that_are_none() {
+        assert!(Grid::new(vec![], None, vec![1], vec![1]).is_err());
+        assert!(Grid::new(vec![0], Some(0), vec![1], vec![1]).is_err());
+        assert!(Grid::new(vec![0], None, vec![0], vec![1]).is_err());
+        assert!(Grid::new(vec![0], None, vec![1], vec![]).is_err());
+    }
+
+    fn start(document: u64, ids: &[u32], copies: u64) -> Start {
+        Start {
+            document,
+            doc_id: format!("d{document}"),
+            stratum: String::new(),
+            document_tokens: ids.len() as u64,
+            offset: 0,
+            ids: ids.to_vec(),
+            mask: None,
+            copies,
+        }
+    }
+
+    #[test]
+    fn probes_with_the_same_tokens_are_one() {
+        let starts = vec![start(1, &[1, 2, 3, 9], 2), start(0, &[1, 2, 3, 4], 3)];
+        let table =
+            ProbeTable::new(Set::Audited, starts, &grid(&[0], None, &[2], &[1, 2]), ProbeCounts::default());
+        let found: Vec<_> = table.probes.iter().map(|p| (p.start, p.prefix, p.suffix, p.copies)).collect();
+        assert_eq!(found, [(0, 2, 1, 5), (0, 2, 2, 3), (1, 2, 2, 2)]);
+        assert_eq!((table.counts.splits, table.counts.duplicates, table.counts.probes), (4, 1, 3));
+        assert_eq!(table.tokens(&table.probes[2]), (&[1, 2][..], &[3, 9][..]));
+        // Same tokens, cut elsewhere: another probe.
+        let cuts = ProbeTable::new(
+            Set::Audited,
+            vec![start(0, &[1, 2, 3], 1)],
+            &grid(&[0], None, &[1, 2], &[1, 2]),
+            ProbeCounts::default(),
+        );
+        assert_eq!(cuts.counts.duplicates, 0);
+    }
+
+    #[test]
+    fn probe_names_are_stable() {
+        let id =
+            |document, offset, prefix, ids: &[u32]| ProbeId::of(document, offset, prefix, ids).to_string();
+        let names = [
+            id("a", 0, 1, &[1, 2]),
+            id("b", 0, 1, &[1, 2]),
+            id("a", 1, 1, &[1, 2]),
+            id("a", 0, 2, &[1, 2, 3]),
+            id("a", 0, 1, &[1, 3]),
+        ];
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        assert_eq!(names[0], PROBE_A);
+    }
+
+    // Python: xxhash.xxh3_128_hexdigest(pack("<Q", 1) + b"a" + pack("<QI", 0, 1) + pack("<QII", 2, 1, 2)).
+    const PROBE_A: &str = "97ba69ab8b94d318f4be77c1d82abe8e";
+
+    #[test]
+    fn sketches_keep_the_smallest_and_count() {
+        let mut sketch = Sketch::new(2);
+        for key in [5, 3, 5, 9, 1, 3, 5] {
+            sketch.offer(key, || 1, |n| *n += 1);
+        }
+        assert_eq!(sketch.kept.into_iter().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+    }
+
+    #[test]
+    fn equal_shares() {
+        let sketch = |n: u64| {
+            let mut sketch = Sketch::new(usize::MAX);
+            (0..n).for_each(|i| sketch.offer(u128::from(i), || start(n, &[i as u32], 1), |_| ()));
+            sketch
+        };
+        let taken = |total| {
+            let starts = share_out(vec![sketch(2), sketch(10), sketch(5)], total);
+            [2, 10, 5].map(|n| starts.iter().filter(|s| s.document == n).count())
+        };
+        assert_eq!(taken(6), [2, 2, 2]);
+        assert_eq!(taken(11), [2, 5, 4]);
+        assert_eq!(taken(14), [2, 7, 5]);
+        assert_eq!(taken(100), [2, 10, 5]);
+        assert_eq!(taken(1), [1, 0, 0]);
+        assert_eq!(taken(usize::MAX), [2, 10, 5]);
+    }
+}

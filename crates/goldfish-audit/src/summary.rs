@@ -1,0 +1,272 @@
+//! `summary.json`: what a run found.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use goldfish_shard::ToolEntry;
+
+use crate::backend::ModelDescription;
+use crate::engine::Extraction;
+use crate::probe::ProbeCounts;
+use crate::score::trivial::Triviality;
+use crate::selftest::SelfTest;
+use crate::stat::{Difference, McNemar, Mean, Rate};
+use crate::store::ControlConfig;
+
+/// The statistics of a run. The scores of the audited set stand at the top, those of the control and the excess over it
+/// beside them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Version of the run's files.
+    pub run_version: u32,
+    /// The program.
+    pub tool: ToolEntry,
+    /// Key of the run's configuration.
+    pub key: String,
+    /// The model.
+    pub model: ModelDescription,
+    /// What a reader must know before the numbers: a missing control, filters, fallbacks.
+    pub notes: Vec<String>,
+    /// Scores of the audited probes.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Scores of the control, if there is one.
+    pub control: Option<Scores>,
+    /// Scores of the audited probes less those of the control.
+    pub excess: Option<Excess>,
+    /// The same without the probes that show nothing.
+    pub nontrivial: Nontrivial,
+    /// Probes that each triviality filter found.
+    pub trivial: Vec<TrivialCount>,
+    /// Scores by stratum.
+    pub strata: Vec<Stratum>,
+    /// Sampled extraction, if it was asked for.
+    pub extraction: Option<ExtractionSummary>,
+    /// How well each membership score tells audited from control probes; empty without a control.
+    pub membership: Vec<MembershipSummary>,
+    /// What the masks tell, where the corpus has masks.
+    pub goldfish: Option<GoldfishSummary>,
+    /// How the audited probes came about.
+    pub probes: ProbeCounts,
+    /// How the control's probes came about.
+    pub control_probes: Option<ControlConfig>,
+    /// What the run costs beside a naive one.
+    pub cost: Cost,
+    /// Audited probes whose verdict hangs on less than 0.001 nats.
+    pub close_calls: u64,
+    /// What the backend's self-test found.
+    pub self_test: SelfTest,
+}
+
+/// The scores of a set of probes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scores {
+    /// Greedy continuation equal to the true suffix.
+    pub exact_match: Rate,
+    /// Tokens before the first divergence.
+    pub match_length: Mean,
+    /// Share of positions with the true token.
+    pub positional_accuracy: Mean,
+    /// Rouge-L F1 over token ids.
+    pub rouge_l: Mean,
+    /// Rouge-L F1 over words.
+    pub rouge_l_words: Mean,
+    /// Longest common run over the suffix length.
+    pub longest_run: Mean,
+    /// 1 less the edit distance over the larger length.
+    pub edit_similarity: Mean,
+    /// Different tokens over tokens, of continuations.
+    pub ttr_generated: Mean,
+    /// Different tokens over tokens, of true suffixes.
+    pub ttr_truth: Mean,
+    /// Loss of the suffix in nats a token.
+    pub loss: Mean,
+}
+
+/// Differences of the scores of two independent sets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "as in Scores")]
+pub struct Excess {
+    pub exact_match: Difference,
+    pub match_length: Difference,
+    pub positional_accuracy: Difference,
+    pub rouge_l: Difference,
+    pub rouge_l_words: Difference,
+    pub longest_run: Difference,
+    pub edit_similarity: Difference,
+    pub loss: Difference,
+}
+
+/// Scores without the probes that show nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nontrivial {
+    /// Of the audited probes.
+    pub audited: Scores,
+    /// Of the control.
+    pub control: Option<Scores>,
+    /// The first less the second.
+    pub excess: Option<Excess>,
+}
+
+/// What one triviality filter found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrivialCount {
+    /// The filter.
+    pub filter: Triviality,
+    /// Audited probes that it found.
+    pub audited: u64,
+    /// Of those, exact matches.
+    pub audited_exact: u64,
+    /// Control probes that it found.
+    pub control: u64,
+    /// Of those, exact matches.
+    pub control_exact: u64,
+}
+
+/// What strata are made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StratifiedBy {
+    /// The column that was named.
+    Source,
+    /// Copies of the start in the corpus, by powers of two.
+    Copies,
+    /// Position of the prefix in its document.
+    Offset,
+    /// Prefix length.
+    Prefix,
+    /// Suffix length.
+    Suffix,
+}
+
+/// The scores of one stratum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stratum {
+    /// What the stratum is made by.
+    pub by: StratifiedBy,
+    /// Its value, or the range of values.
+    pub value: String,
+    /// Scores of its audited probes.
+    pub audited: Scores,
+    /// Scores of its control probes, if there are any.
+    pub control: Option<Scores>,
+}
+
+/// How many suffixes are seen within so many draws.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractionSummary {
+    /// How tokens are drawn, and with which probability a suffix shall be seen.
+    pub asked: Extraction,
+    /// Shares by number of draws.
+    pub within: Vec<WithinDraws>,
+}
+
+/// Suffixes that are seen within a number of draws.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithinDraws {
+    /// Draws.
+    pub draws: u64,
+    /// Share of audited probes with n(p) of at most that.
+    pub audited: Rate,
+    /// Share of control probes likewise.
+    pub control: Option<Rate>,
+}
+
+/// A membership score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MembershipScore {
+    /// Loss.
+    Loss,
+    /// Loss over compressed size.
+    ZlibRatio,
+    /// Min-K%.
+    MinK,
+    /// Min-K%++.
+    MinKPlusPlus,
+}
+
+/// How well a membership score tells audited from control probes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MembershipSummary {
+    /// The score.
+    pub score: MembershipScore,
+    /// Area under the ROC curve: 0.5 tells nothing, 1 tells all.
+    pub auc: Difference,
+    /// Share of audited probes below the value that 1% of the control probes are below; absent where there are fewer than
+    /// 100 of those.
+    pub true_positives_at_1_percent: Option<f64>,
+}
+
+/// What the masks tell about the audited probes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoldfishSummary {
+    /// Probes with a mask.
+    pub probes: u64,
+    /// Share of their suffixes' tokens that is dropped: what `at_dropped` would be by chance.
+    pub drop_rate: f64,
+    /// Loss over dropped tokens.
+    pub loss_dropped: Mean,
+    /// Loss over kept tokens.
+    pub loss_kept: Mean,
+    /// Loss over dropped less loss over kept tokens, in the probes that have both.
+    pub loss_difference: Difference,
+    /// First divergences at a dropped token, of all first divergences.
+    pub at_dropped: Rate,
+    /// First divergences by signed distance to the nearest dropped token: 0 at one, 1 just behind one.
+    pub nearest: Vec<DistanceCount>,
+    /// First divergences by distance to the last dropped token at or before.
+    pub since_dropped: Vec<DistanceCount>,
+    /// First divergences of probes without any dropped token.
+    pub without_dropped: u64,
+}
+
+/// Divergences at one distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DistanceCount {
+    /// Distance in tokens.
+    pub distance: i64,
+    /// First divergences there.
+    pub count: u64,
+}
+
+/// What the results cost, in tokens that pass through the model. A run that was resumed spent some more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// Tokens of scored sequences.
+    pub scored_tokens: u64,
+    /// Tokens of prompts that were continued.
+    pub prompt_tokens: u64,
+    /// Tokens decoded one after the other.
+    pub decoded_tokens: u64,
+    /// The sum of the three.
+    pub forward_tokens: u64,
+    /// What one greedy continuation for each probe would have put through the model: prefix and suffix.
+    pub naive_forward_tokens: u64,
+    /// Of those, decoded one after the other: what makes a naive audit slow.
+    pub naive_decoded_tokens: u64,
+}
+
+/// Two runs on the same probes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Probes that both have.
+    pub probes: u64,
+    /// Probes that only one of them has, which are left out.
+    pub unpaired: u64,
+    /// McNemar's test of exact match.
+    pub exact_match_test: McNemar,
+    /// Differences, the first run less the second, paired by probe.
+    pub differences: Excess,
+}

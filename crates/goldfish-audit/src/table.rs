@@ -1,0 +1,69 @@
+//! Rows in Parquet files.
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::AuditError;
+use crate::columns::Row;
+use crate::store::publish;
+
+/// Rows that become columns at once.
+const BATCH: usize = 4096;
+
+/// Writes a whole table, crash-safe.
+pub(crate) fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), AuditError> {
+    publish(path, |file| {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by("goldfish".into())
+            .build();
+        let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
+        let mut writer = writer.map_err(AuditError::parquet(path))?;
+        for rows in rows.chunks(BATCH) {
+            let batch =
+                RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(AuditError::arrow(path))?;
+            writer.write(&batch).map_err(AuditError::parquet(path))?;
+        }
+        writer.close().map_err(AuditError::parquet(path))?;
+        Ok(())
+    })
+}
+
+/// Reads a whole table.
+pub(crate) fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, AuditError> {
+    let file = File::open(path).map_err(AuditError::io(path, "opening"))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(AuditError::parquet(path))?;
+    if builder.schema().fields() != R::schema().fields() {
+        return Err(AuditError::bad_run(path, "the columns are not those of this version; start a new run"));
+    }
+    let mut rows = Vec::new();
+    for batch in builder.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))? {
+        let batch = batch.map_err(AuditError::arrow(path))?;
+        rows.extend((0..batch.num_rows()).map(|row| R::read(batch.columns(), row)));
+    }
+    Ok(rows)
+}
+
+/// Reads `results.parquet` of a run.
+///
+/// # Errors
+///
+/// If it can't be read or has other columns.
+pub fn read_results(path: &Path) -> Result<Vec<crate::ResultRow>, AuditError> {
+    read_rows(path)
+}
+
+/// Reads `probes.parquet` of a run.
+///
+/// # Errors
+///
+/// If it can't be read or has other columns.
+pub fn read_probes(path: &Path) -> Result<Vec<crate::ProbeRow>, AuditError> {
+    read_rows(path)
+}

@@ -1,0 +1,113 @@
+//! What a run reads: every input, or the share of one of many machines.
+
+use std::fs;
+
+use goldfish_corpus::{CorpusError, FileDigest, Input, Part};
+use goldfish_shard::PartEntry;
+use serde::{Deserialize, Serialize};
+
+use crate::PipelineError;
+
+/// One of `world` disjoint parts of the inputs, which together are all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 0.
+    pub rank: u32,
+    /// How many there are, 1 at least.
+    pub world: u32,
+}
+
+/// One input, or a part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) input: Input,
+    pub(crate) part: Part,
+    /// Size of the whole input's main file, in bytes.
+    pub(crate) size: u64,
+}
+
+/// What is read, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    /// For the manifest, where this is a share.
+    pub(crate) part: Option<PartEntry>,
+    /// Where this share is empty: the input that tells the columns of the others.
+    pub(crate) model: Option<Input>,
+}
+
+/// What tells an input before it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InputIdentity {
+    pub(crate) name: String,
+    pub(crate) format: String,
+    pub(crate) size: u64,
+}
+
+impl Plan {
+    /// Lays the inputs behind each other and cuts them at equal numbers of bytes.
+    pub(crate) fn new(inputs: &[Input], share: Option<Share>) -> Result<Self, PipelineError> {
+        // An input that is gone is reported when its turn comes.
+        let size = |input: &Input| fs::metadata(&input.path).map_or(0, |metadata| metadata.len());
+        let whole =
+            inputs.iter().map(|input| Step { input: input.clone(), part: Part::WHOLE, size: size(input) });
+        let whole: Vec<Step> = whole.collect();
+        let Some(Share { rank, world }) = share else {
+            return Ok(Self { steps: whole, part: None, model: None });
+        };
+        if rank >= world {
+            return Err(PipelineError::Options(format!(
+                "there is no rank {rank} among {world}: ranks go from 0 to {}",
+                world.saturating_sub(1)
+            )));
+        }
+        let total: u64 = whole.iter().map(|step| step.size).sum();
+        let border = |rank: u32| (u128::from(total) * u128::from(rank) / u128::from(world)) as u64;
+        let range =
+            Part { start: border(rank), end: if rank + 1 == world { u64::MAX } else { border(rank + 1) } };
+        let identities: Vec<_> = whole.iter().map(Step::identity).collect();
+        // Strings and numbers only: serialisation has nothing to fail at.
+        let plan = FileDigest::of(&serde_json::to_vec(&identities).unwrap_or_default()).hash;
+        let part = PartEntry { rank, world, plan };
+        let model = inputs.first().cloned();
+        let mut steps = Vec::new();
+        let mut before = 0;
+        for step in whole {
+            let end = before + step.size;
+            if let Some(part) = local_part(&step.input, range, before, end)? {
+                steps.push(Step { part, ..step });
+            }
+            before = end;
+        }
+        Ok(Self { model: model.filter(|_| steps.is_empty()), steps, part: Some(part) })
+    }
+
+    /// Bytes of all files that are read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.steps.iter().map(|step| step.size).sum()
+    }
+}
+
+/// Which part of an input at bytes `start..end` of all inputs belongs to a range of them, if any does.
+fn local_part(input: &Input, range: Part, start: u64, end: u64) -> Result<Option<Part>, CorpusError> {
+    let starts_here = (range.start..range.end).contains(&start);
+    let reaches_in = start < range.start && range.start < end.min(range.end);
+    if !starts_here && !reaches_in {
+        return Ok(None);
+    }
+    if range.start <= start && end <= range.end {
+        return Ok(Some(Part::WHOLE));
+    }
+    if !input.is_divisible()? {
+        return Ok(starts_here.then_some(Part::WHOLE));
+    }
+    let part_end = if end <= range.end { u64::MAX } else { range.end - start };
+    Ok(Some(Part { start: range.start.saturating_sub(start), end: part_end }))
+}
+
+impl Step {
+    pub(crate) fn identity(&self) -> InputIdentity {
+        let Input { name, format, .. } = &self.input;
+        InputIdentity { name: name.clone(), format: format.name().to_owned(), size: self.size }
+    }
+}

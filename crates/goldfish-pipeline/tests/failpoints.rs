@@ -1,0 +1,179 @@
+//! Every operation on the disk fails once: as an error, and as if the process had ended there.
+//!
+//! Run with `cargo test -p goldfish-pipeline --features failpoints`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use goldfish_corpus::{Content, ReadOptions, resolve};
+use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
+use goldfish_shard::failpoints::{Then, arm, disarm};
+use goldfish_shard::{OutputFormat, ShardError, Start, WriterOptions, merge, part_folder, verify};
+
+fn job(corpus: &Path, output: &Path, start: Start, k: u32) -> MaskJob {
+    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    MaskJob {
+        inputs: resolve(&[corpus.to_str().unwrap().to_owned()], None).unwrap().inputs,
+        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
+        tokenize: None,
+        rule: RuleSpec::new(rule),
+        table: None,
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        output: output.to_owned(),
+        writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
+        columns: Vec::new(),
+        start,
+        share: None,
+        on_error: OnError::Skip,
+        threads: 2,
+    }
+}
+
+fn run(job: &MaskJob) -> Result<Outcome, PipelineError> {
+    mask_corpus(job, &AtomicBool::new(false), &|_| ())
+}
+
+/// What stands at final names.
+fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
+    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    files
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .collect()
+}
+
+fn make_corpus(folder: &Path) -> PathBuf {
+    let corpus = folder.join("corpus");
+    fs::create_dir(&corpus).unwrap();
+    for file in ["a", "b"] {
+        let mut text = String::new();
+        for i in 0..260 {
+            let ids: Vec<String> = (0..i % 90).map(|t| ((t * t + i) % 999).to_string()).collect();
+            text += &format!(
+                "{{\"input_ids\": [{}]}}\n",
+                if i % 100 == 50 { "-1".into() } else { ids.join(",") }
+            );
+        }
+        fs::write(corpus.join(file).with_extension("jsonl"), text).unwrap();
+    }
+    corpus
+}
+
+/// Runs with operation 0, 1, 2 ... failing until none fails any more, and takes each run up.
+fn fail_everywhere(then: Then, over_old: bool) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = make_corpus(folder.path());
+    let whole = folder.path().join("whole");
+    run(&job(&corpus, &whole, Start::New, 4)).unwrap();
+    let expected = visible(&whole);
+    assert!(expected.len() > 6, "{} files", expected.len());
+    let old = folder.path().join("old");
+    run(&job(&corpus, &old, Start::New, 3)).unwrap();
+    let old = visible(&old);
+    for number in 0.. {
+        let output = folder.path().join(format!("out-{number}"));
+        if over_old {
+            fs::create_dir(&output).unwrap();
+            old.iter().for_each(|(name, bytes)| fs::write(output.join(name), bytes).unwrap());
+        }
+        let start = if over_old { Start::Overwrite } else { Start::New };
+        arm(number, then);
+        let outcome = run(&job(&corpus, &output, start, 4));
+        let Some(failed) = disarm() else {
+            outcome.unwrap();
+            assert_eq!(visible(&output), expected);
+            return number;
+        };
+        let now = visible(&output);
+        if outcome.is_err() {
+            // A folder with a manifest is a complete one, old or new; without an end of the process, the old one.
+            let complete = now == expected || (over_old && now == old);
+            assert!(
+                complete || !now.contains_key("manifest.json"),
+                "{failed} {number}: a mixture is visible"
+            );
+            if then == Then::Recovers && failed != "remove" {
+                assert_eq!(now, if over_old { old.clone() } else { BTreeMap::new() }, "{failed} {number}");
+                let partial = output.join(".partial");
+                assert!(!partial.exists() || partial.join("journal").exists(), "{failed} {number}: rubbish");
+                assert!(
+                    over_old || partial.exists() || !output.exists(),
+                    "{failed} {number}: an empty folder"
+                );
+            }
+        }
+        let resumed = run(&job(&corpus, &output, Start::Resume, 4));
+        match resumed {
+            // Nothing of the new run was kept, so that the old one stands.
+            Err(PipelineError::OtherJob { .. }) => {
+                assert!(over_old && visible(&output) == old, "{failed} {number}");
+                run(&job(&corpus, &output, Start::Overwrite, 4)).unwrap();
+            }
+            resumed => {
+                resumed.unwrap();
+            }
+        }
+        assert_eq!(visible(&output), expected, "{failed} {number}");
+        assert!(!output.join(".partial").exists());
+        let (manifest, faults) = verify(&output, &mut |_, _| None).unwrap();
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(manifest.totals.documents_in, manifest.totals.documents_out + 6);
+        fs::remove_dir_all(&output).unwrap();
+    }
+    unreachable!("a run has an end")
+}
+
+// One test, because the failing operation is chosen for the whole process.
+#[test]
+fn no_failing_operation_loses_or_mixes_anything() {
+    for then in [Then::Recovers, Then::Ends] {
+        for over_old in [false, true] {
+            let operations = fail_everywhere(then, over_old);
+            assert!(operations > 30, "only {operations} operations");
+            println!("{then:?}, over an old run: {over_old}: {operations} operations");
+        }
+    }
+    merge_fails_everywhere();
+}
+
+fn merge_fails_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = make_corpus(folder.path());
+    let parts: Vec<PathBuf> = (0..3).map(|rank| folder.path().join(part_folder(rank, 3))).collect();
+    for (rank, part) in (0..3).zip(&parts) {
+        let share = Some(Share { rank, world: 3 });
+        run(&MaskJob { share, ..job(&corpus, part, Start::New, 4) }).unwrap();
+    }
+    let before: Vec<_> = parts.iter().map(|part| visible(part)).collect();
+    for number in 0.. {
+        let output = folder.path().join("merged");
+        for then in [Then::Recovers, Then::Ends] {
+            arm(number, then);
+            let merged = merge(&parts, &output, false, false);
+            let failed = disarm();
+            let now = visible(&output);
+            if merged.is_err() && now.contains_key("manifest.json") {
+                assert!(verify(&output, &mut |_, _| None).unwrap().1.is_empty(), "{failed:?} {number}");
+            }
+            assert!(parts.iter().map(|part| visible(part)).eq(before.iter().cloned()), "{failed:?} {number}");
+            match merge(&parts, &output, false, false) {
+                Err(ShardError::Occupied { .. }) => assert!(visible(&output).contains_key("manifest.json")),
+                merged => {
+                    merged.unwrap();
+                }
+            }
+            assert!(verify(&output, &mut |_, _| None).unwrap().1.is_empty(), "{failed:?} {number}");
+            fs::remove_dir_all(&output).unwrap();
+            if failed.is_none() {
+                assert!(number > 10, "only {number} operations");
+                return;
+            }
+        }
+    }
+}

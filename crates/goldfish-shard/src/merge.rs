@@ -1,0 +1,307 @@
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use goldfish_digest::{FileDigest, HashingWriter};
+
+use crate::folder::{
+    Prepared, PreparedFolder, Start, is_ours, prepare_folder, publish, shard_name, stage, staged_name,
+};
+use crate::manifest::{
+    InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
+};
+use crate::schema::OutputFormat;
+use crate::{ShardError, disk, hf};
+
+/// One part of a divided run, as it lies in its folder.
+struct PartFolder {
+    path: PathBuf,
+    manifest: Manifest,
+    part: PartEntry,
+}
+
+/// Joins the parts of a divided run to one folder, as a run that was not divided would have written it, but that
+/// shards end where parts end.
+///
+/// The parts may be given in any order. Shards get a second name where the file system allows it, and are copied
+/// where not; with `remove_parts` the parts are removed when the joined folder is complete. Shards are not read:
+/// that is for [`verify`](crate::verify).
+///
+/// # Errors
+///
+/// If a part is missing, there twice, not finished or changed, if the parts were made with different options or from
+/// different inputs, if rows are missing between them, or if the output folder is in use or the disk refuses. Then
+/// all is as it was.
+pub fn merge(
+    folders: &[PathBuf],
+    output: &Path,
+    overwrite: bool,
+    remove_parts: bool,
+) -> Result<Manifest, ShardError> {
+    let parts = read_parts(folders)?;
+    let (manifest, sources) = join(&parts)?;
+    let lies_there = |folder: &PathBuf| fs::canonicalize(folder).ok() == fs::canonicalize(output).ok();
+    if output.exists() && folders.iter().any(lies_there) {
+        let reason = "is one of the parts; choose another --output".into();
+        return Err(ShardError::Occupied { path: output.to_owned(), reason });
+    }
+    let folder = take(output, overwrite)?;
+    let written = write(&folder, &parts, manifest, &sources);
+    match written {
+        Ok(manifest) => {
+            if remove_parts {
+                parts.iter().try_for_each(remove_part)?;
+            }
+            Ok(manifest)
+        }
+        Err(error) => {
+            folder.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// The output folder; what an interrupted merge left there is cleared away.
+fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
+    let occupied = |reason: &str| ShardError::Occupied { path: output.to_owned(), reason: reason.into() };
+    match prepare_folder(output, if overwrite { Start::Overwrite } else { Start::Resume })? {
+        Prepared::Fresh(folder) => Ok(folder),
+        Prepared::Unfinished(..) => Err(occupied(
+            "holds an unfinished run of goldfish mask; choose another --output, or give --overwrite",
+        )),
+        Prepared::Finished(_) => Err(occupied(
+            "holds shards already; choose another --output, or give --overwrite to replace them",
+        )),
+    }
+}
+
+/// Reads the manifests, and checks that every part is there once, in the order of their ranks.
+fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
+    let mut parts = Vec::with_capacity(folders.len());
+    for path in folders {
+        let bad = |reason: &str| ShardError::BadPart { path: path.clone(), reason: reason.into() };
+        let manifest = Manifest::read(path).map_err(|error| match error {
+            ShardError::NoManifest { .. } => bad("this part is not finished; run it again with --resume"),
+            error => error,
+        })?;
+        if manifest.clone().seal().0.checksum != manifest.checksum {
+            return Err(bad("its manifest.json was edited: its checksum is not that of its contents"));
+        }
+        let part = manifest.part.clone();
+        let part =
+            part.ok_or_else(|| bad("no part of a divided run; parts are made with --rank and --world"))?;
+        parts.push(PartFolder { path: path.clone(), manifest, part });
+    }
+    parts.sort_by_key(|part| part.part.rank);
+    let Some(first) = parts.first() else {
+        let reason = "no folder was given".into();
+        return Err(ShardError::BadPart { path: PathBuf::new(), reason });
+    };
+    for pair in parts.windows(2) {
+        if pair[0].part.rank == pair[1].part.rank {
+            let reason =
+                format!("rank {} is there already, in {}", pair[1].part.rank, pair[0].path.display());
+            return Err(ShardError::BadPart { path: pair[1].path.clone(), reason });
+        }
+    }
+    let world = first.part.world;
+    for part in &parts {
+        let bad = |reason: String| Err(ShardError::BadPart { path: part.path.clone(), reason });
+        if part.part.world != world {
+            return bad(format!(
+                "one of {} parts, but {} is one of {world}",
+                part.part.world,
+                first.path.display()
+            ));
+        }
+        if part.part.plan != first.part.plan {
+            return bad(format!(
+                "made from other inputs than {}: names, order or sizes differ",
+                first.path.display()
+            ));
+        }
+        let differences = differing_options(&first.manifest, &part.manifest);
+        if !differences.is_empty() {
+            return bad(format!("made otherwise than {}: {differences} differ", first.path.display()));
+        }
+    }
+    let missing: Vec<String> = (0..world)
+        .filter(|rank| parts.binary_search_by_key(rank, |part| part.part.rank).is_err())
+        .map(|rank| rank.to_string())
+        .collect();
+    if !missing.is_empty() {
+        let reason = format!("of {world} parts these ranks are missing: {}", missing.join(", "));
+        return Err(ShardError::BadPart { path: first.path.clone(), reason });
+    }
+    Ok(parts)
+}
+
+/// Names what differs between two parts that should have been made alike.
+fn differing_options(a: &Manifest, b: &Manifest) -> String {
+    let differences = [
+        ("the versions of goldfish", a.tool != b.tool),
+        ("the rules", a.rule != b.rule),
+        ("the scopes", a.scope != b.scope),
+        ("the exempt ids", a.exempt_ids != b.exempt_ids),
+        ("the tokenizers", a.tokenizer != b.tokenizer),
+        ("the columns that were read", a.source != b.source),
+        ("the columns or formats that were written", a.output != b.output),
+    ];
+    let names: Vec<&str> =
+        differences.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// The joined manifest, with the place of each of its shards: its part and its name there.
+fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardError> {
+    let mut inputs = JoinedInputs::default();
+    let (mut totals, mut rows) = (Totals::default(), 0);
+    let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
+    for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
+        for entry in &manifest.inputs {
+            inputs.add(entry).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
+        }
+        totals.add(&manifest.totals);
+        rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
+        shards.extend(manifest.shards.iter().map(|shard| (index, shard)));
+    }
+    // A part without documents has a shard for its columns only.
+    let documents: Vec<_> = shards.iter().copied().filter(|(_, shard)| shard.documents > 0).collect();
+    let shards = if documents.is_empty() { shards.into_iter().take(1).collect() } else { documents };
+    let counted = shards.iter().map(|(_, shard)| shard.documents).sum::<u64>();
+    let mut inputs = inputs.entries;
+    let read = inputs.iter().map(|input| input.documents).sum::<u64>();
+    if [counted, read] != [totals.documents_out; 2] || rows != totals.documents_rejected {
+        let reason = format!("{read} documents were read, but {counted} are in the shards of all parts");
+        return Err(ShardError::BadPart { path: parts[0].path.clone(), reason });
+    }
+    let extension = parts[0].manifest.output.format.extension();
+    let names = (0..shards.len()).map(|shard| shard_name(shard, shards.len(), extension));
+    let renamed = shards.iter().zip(names).map(|((_, shard), name)| ShardEntry { name, ..(*shard).clone() });
+    let mut manifest = parts[0].manifest.clone();
+    manifest.part = None;
+    inputs.iter_mut().for_each(|input| input.rows = None);
+    manifest.inputs = inputs;
+    manifest.shards = renamed.collect();
+    manifest.totals = totals;
+    Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
+}
+
+/// The inputs of the parts so far.
+#[derive(Default)]
+struct JoinedInputs {
+    entries: Vec<InputEntry>,
+    names: HashSet<String>,
+}
+
+impl JoinedInputs {
+    /// Adds what the next part read of an input.
+    fn add(&mut self, entry: &InputEntry) -> Result<(), String> {
+        let (start, end) = entry.rows.ok_or("its manifest doesn't say which rows it holds")?;
+        let name = &entry.name;
+        if let Some(last) = self.entries.last_mut().filter(|last| last.name == *name) {
+            if (last.size, &last.hash, &last.companions) != (entry.size, &entry.hash, &entry.companions) {
+                return Err(format!(
+                    "{name} is not the file that the parts before read: size or hash differ"
+                ));
+            }
+            let before = last.rows.map_or(0, |rows| rows.1);
+            // Behind a break nobody knows how many rows there are.
+            if before != start && !last.broken {
+                return Err(format!(
+                    "it starts at row {start} of {name}, but the parts before end at row {before}"
+                ));
+            }
+            last.rows = Some((0, end));
+            last.documents += entry.documents;
+            last.rejected += entry.rejected;
+            last.broken |= entry.broken;
+            return Ok(());
+        }
+        if start != 0 && !entry.broken {
+            return Err(format!("it starts at row {start} of {name}, but no part holds the rows before"));
+        }
+        if !self.names.insert(name.clone()) {
+            return Err(format!("{name} is there twice"));
+        }
+        self.entries.push(entry.clone());
+        Ok(())
+    }
+}
+
+/// Brings everything to its place.
+fn write(
+    folder: &PreparedFolder,
+    parts: &[PartFolder],
+    mut manifest: Manifest,
+    sources: &[(usize, String)],
+) -> Result<Manifest, ShardError> {
+    let mut names = Vec::new();
+    for (index, ((part, source), shard)) in sources.iter().zip(&manifest.shards).enumerate() {
+        let from = parts[*part].path.join(source);
+        let size = fs::metadata(&from).map_err(ShardError::io(&from, "looking at the file"))?.len();
+        if size != shard.size {
+            let reason = format!("has {size} bytes, but {} were written; verify this part", shard.size);
+            return Err(ShardError::BadPart { path: from, reason });
+        }
+        disk::link_or_copy(&from, &folder.staging.join(staged_name(index)))?;
+        names.push((staged_name(index), shard.name.clone()));
+    }
+    let mut small = Vec::new();
+    manifest.rejects = join_rejects(folder, parts)?;
+    if manifest.rejects.is_some() {
+        small.push(REJECTS_NAME);
+    }
+    let (manifest, bytes) = manifest.seal();
+    if manifest.output.format == OutputFormat::ArrowStream {
+        stage(folder, "state.json", &hf::state(&manifest))?;
+        stage(folder, "dataset_info.json", &hf::dataset_info())?;
+        small.extend(["state.json", "dataset_info.json"]);
+    }
+    stage(folder, MANIFEST_NAME, &bytes)?;
+    small.push(MANIFEST_NAME);
+    names.extend(small.into_iter().map(|name| (name.to_owned(), name.to_owned())));
+    disk::sync_folder(&folder.staging)?;
+    publish(folder, &names)?;
+    Ok(manifest)
+}
+
+/// Writes the lists of rejected rows behind each other.
+fn join_rejects(folder: &PreparedFolder, parts: &[PartFolder]) -> Result<Option<RejectsEntry>, ShardError> {
+    if parts.iter().all(|part| part.manifest.rejects.is_none()) {
+        return Ok(None);
+    }
+    let staged = folder.staging.join(REJECTS_NAME);
+    let mut joined = HashingWriter::new(BufWriter::new(disk::create(&staged)?));
+    let mut rows = 0;
+    for part in parts {
+        let Some(rejects) = &part.manifest.rejects else { continue };
+        let path = part.path.join(REJECTS_NAME);
+        let mut file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+        let copied = io::copy(&mut file, &mut joined).map_err(ShardError::io(&path, "copying"))?;
+        if copied != rejects.size {
+            let reason = format!("has {copied} bytes, but {} were written; verify this part", rejects.size);
+            return Err(ShardError::BadPart { path, reason });
+        }
+        rows += rejects.rows;
+    }
+    joined.flush().map_err(ShardError::io(&staged, "writing"))?;
+    disk::sync(joined.get_ref().get_ref(), &staged)?;
+    let (FileDigest { size, hash }, _) = joined.finish();
+    Ok(Some(RejectsEntry { rows, size, hash }))
+}
+
+/// Removes a part's files, the manifest first, and its folder if that is all there was in it.
+fn remove_part(part: &PartFolder) -> Result<(), ShardError> {
+    disk::remove(&part.path.join(MANIFEST_NAME))?;
+    for entry in fs::read_dir(&part.path).map_err(ShardError::io(&part.path, "listing the folder"))? {
+        let entry = entry.map_err(ShardError::io(&part.path, "listing the folder"))?;
+        if is_ours(&entry.file_name().to_string_lossy()) {
+            disk::remove(&entry.path())?;
+        }
+    }
+    // What else is in it is not ours to remove.
+    let _ = fs::remove_dir(&part.path);
+    Ok(())
+}
