@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use goldfish_corpus::{BatchContent, Format, Input, ReadOptions, Reject, open};
+use goldfish_corpus::{BatchContent, Format, Input, Part, ReadOptions, Reject, open};
 use goldfish_digest::FileDigest;
 
 /// Sets the panic hook: a panic ends the process, unless it comes from a library in a guarded place.
@@ -73,7 +73,7 @@ pub(crate) struct Reading {
 pub(crate) fn read(path: PathBuf, format: Format, options: &ReadOptions) -> Reading {
     let input = Input { path, name: "in".into(), format };
     let mut reading = Reading { documents: Vec::new(), rejects: Vec::new(), whole: false };
-    let Some(Ok(mut source)) = guarded(|| open(&input, options)) else { return reading };
+    let Some(Ok(mut source)) = guarded(|| open(&input, options, Part::WHOLE)) else { return reading };
     let fields = source.carried().len();
     assert_eq!(fields, options.carry.len());
     loop {
