@@ -11,7 +11,7 @@ use crate::harness::{file, folder};
 const TEMPLATE: &str = r#"{"format_version":1,"tool":{"name":"goldfish","version":"0"},
 "rule":{"version":1,"name":"hash","k":4,"context":13,"window":"preceding","head":"keep","seed":0},
 "scope":{"name":"document"},"exempt_ids":[],"tokenizer":null,
-"source":{"content":"ids","column":"input_ids","id_column":null,"ids_dtype":null,"eos_id":null},
+"source":{"content":"ids","column":"input_ids","id_column":null,"ids_dtype":null,"eos_id":null,"max_document":67108864},
 "output":{"format":"arrow-stream","columns":[],"carry":[],"shard_size":1},"inputs":[],"shards":[],"rejects":null,
 "totals":{"documents_in":0,"documents_out":0,"documents_rejected":0,"tokens":0,"dropped":0},"checksum":""}"#;
 

@@ -93,6 +93,7 @@ impl MaskJob {
                 id_column: self.read.id_column.clone(),
                 ids_dtype: self.read.id_type.map(|t: IdType| t.name().to_owned()),
                 eos_id: self.read.eos_id,
+                max_document: self.read.max_document as u64,
             },
             output: OutputEntry {
                 format: self.writer.format,

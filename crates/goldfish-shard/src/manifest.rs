@@ -107,6 +107,8 @@ pub struct SourceEntry {
     pub ids_dtype: Option<String>,
     /// The id that ends documents of headerless memmaps, where it was needed.
     pub eos_id: Option<u32>,
+    /// Largest document that was taken, in bytes (four a token).
+    pub max_document: u64,
 }
 
 /// How the shards are written.

@@ -41,6 +41,7 @@ fn manifest(options: &WriterOptions) -> Manifest {
             id_column: None,
             ids_dtype: None,
             eos_id: None,
+            max_document: 1 << 20,
         },
         output: OutputEntry {
             format: options.format,

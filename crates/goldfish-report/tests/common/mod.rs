@@ -27,7 +27,7 @@ pub(crate) fn manifest(rule: serde_json::Value, dropped: u64) -> Manifest {
         "scope": {"name": "document"},
         "exempt_ids": [50256],
         "tokenizer": {"sha256": "8f1e2a9c".repeat(8), "vocab_size": 50257, "prepended_bos": null, "appended_eos": 50256},
-        "source": {"content": "text", "column": "text", "id_column": "id", "ids_dtype": null, "eos_id": null},
+        "source": {"content": "text", "column": "text", "id_column": "id", "ids_dtype": null, "eos_id": null, "max_document": 67108864},
         "output": {"format": "arrow-stream", "columns": [], "carry": ["source"], "shard_size": 500_000_000},
         "inputs": [input("web/part-0.jsonl", 61_204_118, 18_211, 3), input("code/part-0.jsonl", 20_117_400, 4_102, 0)],
         "shards": [shard(0, 8_214, 8_000_113, dropped / 5 * 2), shard(1, 8_101, 7_999_870, dropped / 5 * 2), shard(2, 5_998, 4_118_406, dropped - dropped / 5 * 4)],
