@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use goldfish_audit::backend::{Backend, BackendError, Decoding, Wants};
-use goldfish_audit::backend::{Capabilities, GenerateRequest, Generated, ModelDescription, ScoreRequest, Scored};
+use goldfish_audit::backend::{
+    Capabilities, GenerateRequest, Generated, ModelDescription, ScoreRequest, Scored,
+};
 use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::{AuditOptions, Engine};
 use goldfish_audit::fake::FakeModel;
@@ -33,7 +35,11 @@ impl Backend for Slow {
         self.0.score(requests, wants)
     }
 
-    fn generate(&self, requests: &[GenerateRequest<'_>], how: &Decoding) -> Result<Vec<Generated>, BackendError> {
+    fn generate(
+        &self,
+        requests: &[GenerateRequest<'_>],
+        how: &Decoding,
+    ) -> Result<Vec<Generated>, BackendError> {
         std::thread::sleep(self.1);
         self.0.generate(requests, how)
     }

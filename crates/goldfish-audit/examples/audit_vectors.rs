@@ -6,8 +6,8 @@ use std::io::{BufRead, Write};
 use goldfish_audit::backend::{SamplingScheme, TokenScore, Wants};
 use goldfish_audit::score::{likelihood, membership, overlap, words};
 use goldfish_audit::stat::{
-    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed, rule_of_three, t_quantile,
-    wilson,
+    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed,
+    rule_of_three, t_quantile, wilson,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -73,7 +73,8 @@ pub fn summarise(
         probes: config.audited,
         control_probes: config.control.clone(),
         cost: cost(&config.options, rows),
-        close_calls: audited.iter().filter(|row| row.margin.is_some_and(|margin| margin < CLOSE)).count() as u64,
+        close_calls: audited.iter().filter(|row| row.margin.is_some_and(|margin| margin < CLOSE)).count()
+            as u64,
         self_test: self_test.clone(),
     }
 }
@@ -116,7 +117,9 @@ fn clusters(rows: &[&ResultRow], value: Value) -> Clusters {
 fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
     let mut notes = Vec::new();
     match &config.control {
-        None => notes.push("no control: nobody can say how much of this a model that never saw the text would score".into()),
+        None => notes.push(
+            "no control: nobody can say how much of this a model that never saw the text would score".into(),
+        ),
         Some(control) => {
             let matching = control.matching;
             if matching.unmatched > 0 {
@@ -132,7 +135,10 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
                 ));
             }
             if !matching.normalised_checked {
-                notes.push("the control was compared by token ids only; give the tokenizer to compare text too".into());
+                notes.push(
+                    "the control was compared by token ids only; give the tokenizer to compare text too"
+                        .into(),
+                );
             }
         }
     }
@@ -147,7 +153,9 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
         notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
     }
     if config.options.decide == Decide::Generate {
-        notes.push("continuations decided exact match, because the backend can't be trusted to score prompts".into());
+        notes.push(
+            "continuations decided exact match, because the backend can't be trusted to score prompts".into(),
+        );
     }
     notes.extend(self_test.notes());
     notes
@@ -228,7 +236,8 @@ impl Statistics<'_> {
     }
 
     fn excess(&self, first: &[&ResultRow], second: &[&ResultRow]) -> Excess {
-        let difference = |value: Value| self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value));
+        let difference =
+            |value: Value| self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value));
         Excess {
             exact_match: excess_rate(&clusters(first, exact), &clusters(second, exact)),
             match_length: difference(|row| Some(f64::from(row.match_length))),
@@ -282,9 +291,9 @@ impl Statistics<'_> {
         let within = |rows: &[&ResultRow], draws: u64| {
             // One draw suffices up to rounding: n(p) counts whole draws.
             let limit = (draws as f64).ln() + 1e-12;
-            let seen = rows.iter().filter_map(|row| {
-                Some((&row.doc_id, f64::from(u8::from(row.ln_draws? <= limit))))
-            });
+            let seen = rows
+                .iter()
+                .filter_map(|row| Some((&row.doc_id, f64::from(u8::from(row.ln_draws? <= limit)))));
             rate(&Clusters::new(seen), self.0.rates)
         };
         let line = |draws| WithinDraws {
@@ -311,7 +320,11 @@ impl Statistics<'_> {
                 return None;
             }
             let auc = auc(&members, &others, &self.0.bootstrap);
-            Some(MembershipSummary { score, auc, true_positives_at_1_percent: at_1_percent(&members, &others) })
+            Some(MembershipSummary {
+                score,
+                auc,
+                true_positives_at_1_percent: at_1_percent(&members, &others),
+            })
         };
         scores.into_iter().filter_map(summary).collect()
     }

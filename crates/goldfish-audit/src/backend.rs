@@ -318,13 +318,18 @@ mod tests {
     #[test]
     fn by_hand() {
         let ln2 = std::f64::consts::LN_2;
-        let wants = Wants { moments: true, scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2) }) };
+        let wants =
+            Wants { moments: true, scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2) }) };
         let score = |token| TokenScore::from_logits(&logits(), token, &wants).unwrap();
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}");
         near(score(1).log_prob, -2.0 * ln2);
         near(score(1).rival.unwrap(), -ln2);
         near(score(0).rival.unwrap(), -2.0 * ln2);
-        assert_eq!([0, 1, 2, 3].map(|token| score(token).rank), [1, 2, 3, 4], "of equals the first comes first");
+        assert_eq!(
+            [0, 1, 2, 3].map(|token| score(token).rank),
+            [1, 2, 3, 4],
+            "of equals the first comes first"
+        );
         assert_eq!(score(3).greedy, 0);
         // Mean -(1/2 + 2/4 + 3/8 + 3/8) ln 2 = -1.75 ln 2; second moment (1/2 + 4/4 + 9/8 + 9/8) = 3.75.
         let moments = score(0).moments.unwrap();
@@ -354,7 +359,8 @@ mod tests {
     fn logits_that_are_none() {
         assert_eq!(TokenScore::from_logits(&[0.0, f32::NAN], 0, &Wants::default()), None);
         assert_eq!(TokenScore::from_logits(&[0.0], 1, &Wants::default()), None);
-        let barred = TokenScore::from_logits(&[0.0, f32::NEG_INFINITY], 0, &Wants { moments: true, scheme: None });
+        let barred =
+            TokenScore::from_logits(&[0.0, f32::NEG_INFINITY], 0, &Wants { moments: true, scheme: None });
         assert_eq!(barred.unwrap().moments, Some(Moments { mean: 0.0, variance: 0.0 }));
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder, PrimitiveBuilder,
-    StringArray, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder,
+    PrimitiveBuilder, StringArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, UInt32Type, UInt64Type};
 
@@ -110,7 +110,9 @@ fn list_type(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
-fn build_lists<'a, T: ArrowPrimitiveType>(values: impl Iterator<Item = &'a Option<Vec<T::Native>>>) -> ListArray {
+fn build_lists<'a, T: ArrowPrimitiveType>(
+    values: impl Iterator<Item = &'a Option<Vec<T::Native>>>,
+) -> ListArray {
     let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
     for value in values {
         if let Some(items) = value {

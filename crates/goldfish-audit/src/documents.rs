@@ -74,7 +74,9 @@ impl Documents {
             if folder.join(MANIFEST_NAME).is_file() {
                 let manifest = Manifest::read(&folder)?;
                 let format = manifest.output.format;
-                files.extend(manifest.shards.iter().map(|s| DocumentFile::Shard(folder.join(&s.name), format)));
+                files.extend(
+                    manifest.shards.iter().map(|s| DocumentFile::Shard(folder.join(&s.name), format)),
+                );
             } else {
                 let inputs = resolve(std::slice::from_ref(argument), None)?.inputs;
                 files.extend(inputs.into_iter().map(DocumentFile::Other));

@@ -189,7 +189,8 @@ impl Engine<'_> {
         if self.options.continuations || self.options.decide == Decide::Generate {
             self.continue_all(&mut measured)?;
         }
-        let rows = measured.iter().map(|probe| result_row(probe, self.options, self.decode)).collect::<Vec<_>>();
+        let rows =
+            measured.iter().map(|probe| result_row(probe, self.options, self.decode)).collect::<Vec<_>>();
         let positive = |(_, row): &(&Measured<'_>, &ResultRow)| row.exact_match;
         let pairs = measured.iter().zip(&rows).filter(positive);
         let proofs = pairs.map(|(probe, row)| evidence(probe, row, self.options, self.decode)).collect();
@@ -220,7 +221,9 @@ impl Engine<'_> {
         }
         let sequences: Vec<(usize, usize, Vec<u32>)> = spans
             .into_iter()
-            .map(|(start, (from, end))| (start, from + self.lead(), self.sequence(&table.starts[start].ids[..end])))
+            .map(|(start, (from, end))| {
+                (start, from + self.lead(), self.sequence(&table.starts[start].ids[..end]))
+            })
             .collect();
         let requests: Vec<_> =
             sequences.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand_mt::Mt64;
 
 use crate::backend::{
-    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription, ScoreRequest,
-    Scored, TokenScore, Wants,
+    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
+    ScoreRequest, Scored, TokenScore, Wants,
 };
 
 type Logits = dyn Fn(&[u32]) -> Vec<f32> + Send + Sync;

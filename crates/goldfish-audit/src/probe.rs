@@ -43,7 +43,8 @@ impl Grid {
             }
         }
         if stride == Some(0) || prefixes.contains(&0) || suffixes.contains(&0) {
-            let reason = "strides, prefixes and suffixes are 1 token at least; a probe needs something to go on from";
+            let reason =
+                "strides, prefixes and suffixes are 1 token at least; a probe needs something to go on from";
             return Err(AuditError::BadGrid(reason.into()));
         }
         offsets.sort_unstable();
@@ -76,7 +77,8 @@ impl Grid {
                 Some(stride) => {
                     let room = length.saturating_sub(self.shortest());
                     if *offset <= room {
-                        starts.extend((*offset..=room).step_by(usize::try_from(stride).unwrap_or(usize::MAX)));
+                        starts
+                            .extend((*offset..=room).step_by(usize::try_from(stride).unwrap_or(usize::MAX)));
                     }
                 }
                 None => {
@@ -117,9 +119,7 @@ pub enum Allocation {
 }
 
 /// Which set a probe belongs to.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Set {
     /// Documents whose memorization is asked for.
@@ -460,7 +460,8 @@ mod tests {
     #[test]
     fn probes_with_the_same_tokens_are_one() {
         let starts = vec![start(1, &[1, 2, 3, 9], 2), start(0, &[1, 2, 3, 4], 3)];
-        let table = ProbeTable::new(Set::Audited, starts, &grid(&[0], None, &[2], &[1, 2]), ProbeCounts::default());
+        let table =
+            ProbeTable::new(Set::Audited, starts, &grid(&[0], None, &[2], &[1, 2]), ProbeCounts::default());
         let found: Vec<_> = table.probes.iter().map(|p| (p.start, p.prefix, p.suffix, p.copies)).collect();
         assert_eq!(found, [(0, 2, 1, 5), (0, 2, 2, 3), (1, 2, 2, 2)]);
         assert_eq!((table.counts.splits, table.counts.duplicates, table.counts.probes), (4, 1, 3));
@@ -477,7 +478,8 @@ mod tests {
 
     #[test]
     fn probe_names_are_stable() {
-        let id = |document, offset, prefix, ids: &[u32]| ProbeId::of(document, offset, prefix, ids).to_string();
+        let id =
+            |document, offset, prefix, ids: &[u32]| ProbeId::of(document, offset, prefix, ids).to_string();
         let names = [
             id("a", 0, 1, &[1, 2]),
             id("b", 0, 1, &[1, 2]),

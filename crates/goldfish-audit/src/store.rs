@@ -97,7 +97,8 @@ impl RunConfig {
         control: Option<(&ProbeTable, ControlCounts, Contamination)>,
     ) -> Self {
         let tables = std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
-        let names: String = tables.flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
+        let names: String =
+            tables.flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
         let mut config = Self {
             run_version: RUN_VERSION,
             tool,

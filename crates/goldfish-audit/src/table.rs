@@ -26,7 +26,8 @@ pub(crate) fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), AuditErr
         let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
         let mut writer = writer.map_err(AuditError::parquet(path))?;
         for rows in rows.chunks(BATCH) {
-            let batch = RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(AuditError::arrow(path))?;
+            let batch =
+                RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(AuditError::arrow(path))?;
             writer.write(&batch).map_err(AuditError::parquet(path))?;
         }
         writer.close().map_err(AuditError::parquet(path))?;

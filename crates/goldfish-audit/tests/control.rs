@@ -18,7 +18,8 @@ const VOCAB: u32 = 1000;
 
 /// `n` documents of a source, `length` tokens each.
 fn documents(name: &str, source: &str, n: usize, length: usize, seed: u64) -> Rows {
-    let document = |i| (format!("{name}{i}"), source.to_owned(), numbers(seed * 1000 + i as u64, length, VOCAB));
+    let document =
+        |i| (format!("{name}{i}"), source.to_owned(), numbers(seed * 1000 + i as u64, length, VOCAB));
     (0..n).map(document).collect()
 }
 
@@ -59,7 +60,8 @@ fn equal_allocation_fills_every_stratum() {
     let path = write_documents(&folder.path().join("documents.jsonl"), &rows);
     let sample = |allocation| {
         let sample = Sample { starts: Some(40), seed: 1, allocation };
-        let table = ProbeTable::sample(&open(&path, Some("source")), &grid(&[0], None, &[20], &[20]), &sample);
+        let table =
+            ProbeTable::sample(&open(&path, Some("source")), &grid(&[0], None, &[20], &[20]), &sample);
         let table = table.unwrap();
         assert_eq!((table.counts.too_short, table.counts.candidates), (5, 100));
         ["large", "small"].map(|s| table.starts.iter().filter(|start| start.stratum == s).count())
@@ -85,7 +87,10 @@ fn controls_are_like_the_audited() {
     let table = ProbeTable::sample(&audited, &grid, &everything()).unwrap();
     let (control, counts) =
         match_controls(&table, &audited, &held_out, &grid, 0, Contamination::default(), None).unwrap();
-    assert_eq!((counts.wanted, counts.matched, counts.matched_other_length, counts.unmatched), (33, 24, 6, 3));
+    assert_eq!(
+        (counts.wanted, counts.matched, counts.matched_other_length, counts.unmatched),
+        (33, 24, 6, 3)
+    );
     assert_eq!((counts.contaminated, counts.checked), (0, counts.clean));
     assert!(!counts.normalised_checked);
     let mut found: BTreeMap<(&str, u64), usize> = BTreeMap::new();
@@ -102,15 +107,28 @@ fn contaminated_controls_are_removed_and_counted() {
     let folder = tempdir().unwrap();
     // Ids are characters here; the licence in the corpus has other spacing than that in one of the controls.
     let text = |text: &str| text.chars().map(u32::from).collect::<Vec<u32>>();
-    let licence = "permission is hereby granted free of charge to any person obtaining a copy of this software";
+    let licence =
+        "permission is hereby granted free of charge to any person obtaining a copy of this software";
     let shouted = licence.to_uppercase().replace(' ', "  ");
     let mut corpus = documents("a", "s", 30, 300, 1);
-    corpus.push(("licensed".into(), "s".into(), [numbers(77, 100, VOCAB), text(licence), numbers(78, 100, VOCAB)].concat()));
+    corpus.push((
+        "licensed".into(),
+        "s".into(),
+        [numbers(77, 100, VOCAB), text(licence), numbers(78, 100, VOCAB)].concat(),
+    ));
     let mut held_out = documents("x", "s", 40, 300, 2);
-    held_out.push(("same".into(), "s".into(), [numbers(79, 150, VOCAB), text(licence), numbers(80, 60, VOCAB)].concat()));
+    held_out.push((
+        "same".into(),
+        "s".into(),
+        [numbers(79, 150, VOCAB), text(licence), numbers(80, 60, VOCAB)].concat(),
+    ));
     held_out.push(("reformatted".into(), "s".into(), [numbers(81, 150, VOCAB), text(&shouted)].concat()));
     // 49 tokens shared: one too few.
-    held_out.push(("below".into(), "s".into(), [numbers(82, 100, VOCAB), text(licence)[..49].to_vec(), numbers(83, 151, VOCAB)].concat()));
+    held_out.push((
+        "below".into(),
+        "s".into(),
+        [numbers(82, 100, VOCAB), text(licence)[..49].to_vec(), numbers(83, 151, VOCAB)].concat(),
+    ));
     let corpus = open(&write_documents(&folder.path().join("corpus.jsonl"), &corpus), Some("source"));
     let held_out = open(&write_documents(&folder.path().join("control.jsonl"), &held_out), Some("source"));
     let grid = grid(&[0], None, &[50], &[50]);
@@ -120,7 +138,8 @@ fn contaminated_controls_are_removed_and_counted() {
 
     let (_, by_tokens) = match_controls(&table, &corpus, &held_out, &grid, 0, limits, None).unwrap();
     assert_eq!((by_tokens.checked, by_tokens.contaminated, by_tokens.clean), (43, 1, 42));
-    let (control, counts) = match_controls(&table, &corpus, &held_out, &grid, 0, limits, Some(&decode)).unwrap();
+    let (control, counts) =
+        match_controls(&table, &corpus, &held_out, &grid, 0, limits, Some(&decode)).unwrap();
     assert_eq!((counts.contaminated, counts.contaminated_normalised_only), (2, 1));
     assert!(counts.normalised_checked);
     assert!(control.starts.iter().all(|start| start.doc_id != "same" && start.doc_id != "reformatted"));
@@ -147,7 +166,9 @@ fn other_files_with_ids_and_masks() {
     };
     let expected = read("ids-list-i32.parquet");
     assert!(expected.len() > 5);
-    for name in ["ids-stream.arrow", "ids-file.arrow", "ids.feather", "ids-large-list-i64.parquet", "ids.jsonl"] {
+    for name in
+        ["ids-stream.arrow", "ids-file.arrow", "ids.feather", "ids-large-list-i64.parquet", "ids.jsonl"]
+    {
         assert_eq!(read(name), expected, "{name}");
     }
     let missing = DocumentOptions { by: Some("nowhere".into()), ..DocumentOptions::default() };
@@ -162,7 +183,8 @@ fn masks_from_any_parquet() {
     use std::sync::Arc;
     let folder = tempdir().unwrap();
     let write = |name: &str, mask: Vec<Option<i64>>| {
-        let list = |values: Vec<Option<i64>>| ListArray::from_iter_primitive::<Int64Type, _, _>([Some(values)]);
+        let list =
+            |values: Vec<Option<i64>>| ListArray::from_iter_primitive::<Int64Type, _, _>([Some(values)]);
         let ids = list(vec![Some(7), Some(8), Some(9)]);
         let source = Int64Array::from(vec![3]);
         let batch = RecordBatch::try_from_iter([

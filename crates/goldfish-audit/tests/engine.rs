@@ -146,7 +146,8 @@ fn one_pass_a_start_and_one_continuation_a_prefix() {
     assert_eq!((asked.scored, summary.cost.scored_tokens), (32, 32), "one pass");
     assert_eq!(asked.prompted, summary.cost.prompt_tokens);
     assert_eq!(asked.generated, summary.cost.decoded_tokens);
-    let decoded: u64 = rows.iter().filter(|row| !row.exact_match).map(|row| u64::from(row.suffix_tokens)).sum();
+    let decoded: u64 =
+        rows.iter().filter(|row| !row.exact_match).map(|row| u64::from(row.suffix_tokens)).sum();
     assert!(asked.generated < decoded / 2, "{asked:?}, {decoded} tokens of inexact suffixes");
     assert_eq!(summary.cost.naive_forward_tokens, 3 * (4 + 8) + 2 * (6 + 16 + 24));
     assert_eq!(summary.cost.naive_decoded_tokens, 2 * (6 + 16 + 24));
@@ -155,19 +156,17 @@ fn one_pass_a_start_and_one_continuation_a_prefix() {
 #[test]
 fn without_continuations_nothing_is_decoded() {
     let folder = tempdir().unwrap();
-    let model = FakeModel::reciting(VOCAB, &[numbers(1, 40, VOCAB)], 3, 4.0).with_capabilities(Capabilities {
-        generate: false,
-        score: true,
-        moments: false,
-        schemes: false,
-    });
+    let model = FakeModel::reciting(VOCAB, &[numbers(1, 40, VOCAB)], 3, 4.0)
+        .with_capabilities(Capabilities { generate: false, score: true, moments: false, schemes: false });
     let grid = grid(&[0], None, &[8], &[8]);
     let table = table(folder.path(), &[numbers(1, 40, VOCAB), numbers(2, 40, VOCAB)], &grid);
     let options = AuditOptions { continuations: false, ..AuditOptions::default() };
     let (rows, _) = audit(&folder.path().join("run"), &model, &grid, &table, &options, 4).unwrap();
     assert_eq!(model.asked().calls, 1);
     assert_eq!(rows.iter().map(|row| row.exact_match).collect::<Vec<_>>(), [true, false]);
-    assert!(rows.iter().all(|row| row.rouge_l.is_none() && row.loss.is_some() && row.min_k_plus_plus.is_none()));
+    assert!(
+        rows.iter().all(|row| row.rouge_l.is_none() && row.loss.is_some() && row.min_k_plus_plus.is_none())
+    );
     // Asked for all the same, the backend is refused before it is asked anything.
     let refused = audit(&folder.path().join("other"), &model, &grid, &table, &AuditOptions::default(), 4);
     assert!(matches!(refused, Err(AuditError::Unfit { .. })));

@@ -17,7 +17,10 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
         ("schemas/reject.schema.json", schema("a line of rejects.jsonl", schemars::schema_for!(Reject))?),
-        ("schemas/audit-config.schema.json", schema("config.json of an audit", schemars::schema_for!(RunConfig))?),
+        (
+            "schemas/audit-config.schema.json",
+            schema("config.json of an audit", schemars::schema_for!(RunConfig))?,
+        ),
         ("schemas/audit-summary.schema.json", schema("summary.json", schemars::schema_for!(Summary))?),
         (
             "schemas/audit-evidence.schema.json",

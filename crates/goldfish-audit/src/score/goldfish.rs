@@ -94,6 +94,9 @@ mod tests {
         let none = diagnose(&[1, 1, 1], 2, 0, None).divergence;
         assert_eq!(none, Some(Divergence { at_dropped: false, nearest: None, since_dropped: None }));
         let only_behind = diagnose(&[1, 1, 0], 2, 0, None).divergence;
-        assert_eq!(only_behind, Some(Divergence { at_dropped: false, nearest: Some(-1), since_dropped: None }));
+        assert_eq!(
+            only_behind,
+            Some(Divergence { at_dropped: false, nearest: Some(-1), since_dropped: None })
+        );
     }
 }

@@ -136,7 +136,8 @@ impl Effective {
         if p <= 0.0 || p >= 1.0 || m < 2.0 {
             return Self { n: m, n_adjusted: m };
         }
-        let squares = clusters.sums.iter().zip(&clusters.counts).map(|(sum, count)| (sum - p * count).powi(2));
+        let squares =
+            clusters.sums.iter().zip(&clusters.counts).map(|(sum, count)| (sum - p * count).powi(2));
         let variance = squares.sum::<f64>() / (n * n) * m / (m - 1.0);
         if variance <= 0.0 {
             return Self { n, n_adjusted: n };

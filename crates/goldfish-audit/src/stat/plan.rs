@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn out_of_range() {
-        for bad in [request(0.0, 0.95, 0), request(0.1, 1.0, 0), request(f64::NAN, 0.9, 0), request(1e-300, 0.9, 0)] {
+        for bad in
+            [request(0.0, 0.95, 0), request(0.1, 1.0, 0), request(f64::NAN, 0.9, 0), request(1e-300, 0.9, 0)]
+        {
             assert!(probes_needed(&bad).is_err(), "{bad:?}");
         }
         assert!(probes_needed(&PlanRequest { correlation: 1.5, ..request(0.1, 0.9, 0) }).is_err());

@@ -11,7 +11,11 @@ use super::{Bootstrap, Clusters, Difference};
 /// The interval resamples the documents of both sides by their placement values (DeLong, DeLong and
 /// Clarke-Pearson, Biometrics 1988; Obuchowski, Biometrics 1997 for clusters), cut to `[0, 1]`.
 #[must_use]
-pub fn auc<D: Hash + Eq + Clone>(members: &[(D, f64)], others: &[(D, f64)], bootstrap: &Bootstrap) -> Difference {
+pub fn auc<D: Hash + Eq + Clone>(
+    members: &[(D, f64)],
+    others: &[(D, f64)],
+    bootstrap: &Bootstrap,
+) -> Difference {
     let placements = |of: &[(D, f64)], among: &[(D, f64)], sign: f64| {
         let mut sorted: Vec<f64> = among.iter().map(|(_, value)| sign * value).collect();
         sorted.sort_by(f64::total_cmp);
@@ -21,7 +25,9 @@ pub fn auc<D: Hash + Eq + Clone>(members: &[(D, f64)], others: &[(D, f64)], boot
             // The share of the others that lie above.
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
-        Clusters::new(of.iter().map(|(document, value)| (document.clone(), place(sign * value))).collect::<Vec<_>>())
+        Clusters::new(
+            of.iter().map(|(document, value)| (document.clone(), place(sign * value))).collect::<Vec<_>>(),
+        )
     };
     if members.is_empty() || others.is_empty() {
         return Difference { difference: None, lower: None, upper: None };

@@ -46,8 +46,11 @@ pub(crate) fn open(path: &Path, by: Option<&str>) -> Documents {
 /// Masks a file of documents with the rule `static`: every k-th token is dropped.
 pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -> Documents {
     let content = Content::Ids { column: "input_ids".into() };
-    let read =
-        ReadOptions { id_column: Some("id".into()), carry: vec!["source".into()], ..ReadOptions::new(content) };
+    let read = ReadOptions {
+        id_column: Some("id".into()),
+        carry: vec!["source".into()],
+        ..ReadOptions::new(content)
+    };
     let job = MaskJob {
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
@@ -86,7 +89,12 @@ pub(crate) fn statistics() -> StatisticsOptions {
     StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 200 } }
 }
 
-pub(crate) fn config(backend: &dyn Backend, grid: &Grid, options: &AuditOptions, table: &ProbeTable) -> RunConfig {
+pub(crate) fn config(
+    backend: &dyn Backend,
+    grid: &Grid,
+    options: &AuditOptions,
+    table: &ProbeTable,
+) -> RunConfig {
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let model = backend.describe().unwrap();
     RunConfig::new(tool, model, grid.clone(), everything(), options.clone(), table, None)
@@ -124,7 +132,8 @@ pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            files.extend(contents(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            files
+                .extend(contents(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
         } else if name != ".lock" {
             files.insert(name, fs::read(&path).unwrap());
         }
