@@ -107,7 +107,7 @@ fn rates() {
         [(400, 0.05, 0.5), (200, 0.1, 0.3), (100, 0.3, 0.5), (60, 0.2, 0.1), (200, 0.5, 0.9), (200, 0.9, 0.0)]
     {
         let what = format!("rate {p} of {documents} documents, correlation {correlation}");
-        covers(&what, simulations(4000), BAND, |random, _| {
+        covers(&what, simulations(2000), BAND, |random, _| {
             let found = rate(&random.outcomes(documents, p, correlation), RateMethod::Wilson);
             found.lower <= p && p <= found.upper
         });
@@ -116,7 +116,7 @@ fn rates() {
 
 #[test]
 fn exact_intervals_cover_no_less() {
-    covers("Clopper-Pearson, rate 0.1", simulations(4000), (0.945, 1.0), |random, _| {
+    covers("Clopper-Pearson, rate 0.1", simulations(2000), (0.945, 1.0), |random, _| {
         let found = rate(&random.outcomes(200, 0.1, 0.3), RateMethod::ClopperPearson);
         found.lower <= 0.1 && 0.1 <= found.upper
     });
@@ -136,13 +136,13 @@ fn probes_taken_for_independent_cover_too_little() {
 fn means() {
     // Skewed scores of 30 documents are too few for any of these intervals; the summary says so below 50.
     for (documents, range) in [(30, (0.91, 0.97)), (60, BAND), (100, BAND), (300, BAND)] {
-        covers(&format!("mean of {documents} documents"), simulations(1500), range, |random, seed| {
+        covers(&format!("mean of {documents} documents"), simulations(1000), range, |random, seed| {
             let values = Clusters::new(random.scores(documents));
             let found = Bootstrap { seed, resamples: 600 }.mean(&values, None);
             found.lower.unwrap() <= 1.0 && 1.0 <= found.upper.unwrap()
         });
     }
-    covers("mean of rare scores, 100 documents", simulations(1500), BAND, |random, seed| {
+    covers("mean of rare scores, 100 documents", simulations(1000), BAND, |random, seed| {
         let values = Clusters::new(random.rare_scores(100));
         let found = Bootstrap { seed, resamples: 600 }.mean(&values, None);
         found.lower.unwrap() <= 0.05 && 0.05 <= found.upper.unwrap()
@@ -151,11 +151,11 @@ fn means() {
 
 #[test]
 fn excesses() {
-    covers("excess of means", simulations(1500), BAND, |random, seed| {
+    covers("excess of means", simulations(1000), BAND, |random, seed| {
         let (first, second) = (Clusters::new(random.scores(120)), Clusters::new(random.scores(60)));
         holds(&Bootstrap { seed, resamples: 600 }.difference(&first, &second), 0.0)
     });
-    covers("excess of rates", simulations(4000), BAND, |random, _| {
+    covers("excess of rates", simulations(2000), BAND, |random, _| {
         let (first, second) = (random.outcomes(150, 0.3, 0.4), random.outcomes(80, 0.1, 0.4));
         holds(&excess_rate(&first, &second), 0.2)
     });
@@ -163,7 +163,7 @@ fn excesses() {
 
 #[test]
 fn paired_differences() {
-    covers("paired difference", simulations(1500), BAND, |random, seed| {
+    covers("paired difference", simulations(1000), BAND, |random, seed| {
         let values = random.scores(80).into_iter().map(|(document, value)| (document, value - 1.0));
         holds(&Bootstrap { seed, resamples: 600 }.paired(&Clusters::new(values)), 0.0)
     });
