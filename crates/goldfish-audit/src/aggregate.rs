@@ -252,7 +252,8 @@ impl Statistics<'_> {
 
     fn strata(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<Stratum> {
         type Key = (u64, String);
-        let kinds: [(StratifiedBy, fn(&ResultRow) -> Key); 5] = [
+        type Kind = (StratifiedBy, fn(&ResultRow) -> Key);
+        let kinds: [Kind; 5] = [
             (StratifiedBy::Source, |row| (0, row.stratum.clone())),
             (StratifiedBy::Copies, |row| copies_class(row.copies)),
             (StratifiedBy::Offset, |row| (row.offset, row.offset.to_string())),

@@ -187,7 +187,7 @@ impl RunStore {
         let segments = folder.join(SEGMENTS);
         let config_path = folder.join(CONFIG);
         let existing = config_path.is_file();
-        if !existing && fs::read_dir(folder).is_ok_and(|entries| has_foreign(entries)) {
+        if !existing && fs::read_dir(folder).is_ok_and(has_foreign) {
             let reason = "the folder is not empty and holds no audit run; choose another --output";
             return Err(AuditError::bad_run(folder, reason));
         }

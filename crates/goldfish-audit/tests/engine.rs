@@ -106,7 +106,7 @@ fn a_run_by_hand() {
 fn goldfish_diagnostics_by_hand() {
     let folder = tempdir().unwrap();
     let text: Vec<u32> = (1..=16).collect();
-    let source = write_documents(&folder.path().join("documents.jsonl"), &plain(&[text.clone()]));
+    let source = write_documents(&folder.path().join("documents.jsonl"), &plain(std::slice::from_ref(&text)));
     for format in [OutputFormat::ArrowStream, OutputFormat::Parquet] {
         let name = format!("{format:?}");
         // Tokens 0, 5, 10, 15 are dropped.
@@ -195,7 +195,7 @@ fn redacted_runs_hold_no_text() {
     let folder = tempdir().unwrap();
     // Ids of five digits, which nothing else in the files looks like.
     let text: Vec<u32> = (0..16).map(|i| 54_321 + i).collect();
-    let model = FakeModel::reciting(60_000, &[text.clone()], 3, 15.0);
+    let model = FakeModel::reciting(60_000, std::slice::from_ref(&text), 3, 15.0);
     let grid = grid(&[0], None, &[8], &[8]);
     let table = table(folder.path(), &[text], &grid);
     for redact in [false, true] {

@@ -75,14 +75,19 @@ pub(crate) fn encode_and_decide(
         ids.push(bos);
         spans.push((0, 0));
     }
-    let path = options.tokenizer.encode_with_offsets_into(text, ids, spans)?;
+    let tokenizer = &options.tokenizer;
+    let (path, map) = match &side.map {
+        _ if tokenizer.encode_with_sure_offsets_into(text, ids, spans) => (EncodePath::Fast, None),
+        Some(map) => (tokenizer.encode_into(text, ids)?, Some(map)),
+        None => (tokenizer.encode_with_offsets_into(text, ids, spans)?, None),
+    };
     if let Some(eos) = options.append_eos {
         ids.push(eos);
         spans.push((text.len(), text.len()));
     }
     let ids = &ids[start..];
     mask.resize(start + ids.len(), 0);
-    if let (EncodePath::Exact, Some(map)) = (path, &side.map) {
+    if let Some(map) = map {
         decide_ids(decide, &side.silent, map, ids, &mut mask[start..], scratch)?;
         return Ok(path);
     }

@@ -224,18 +224,32 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         spans: &mut Vec<(usize, usize)>,
     ) -> Result<EncodePath, TokenizeError> {
-        let before = (ids.len(), spans.len());
-        if let Ok(fast) = &self.fast {
-            if fast.encode_into(text, ids, Some(spans)).is_ok() {
-                return Ok(EncodePath::Fast);
-            }
-            ids.truncate(before.0);
-            spans.truncate(before.1);
+        if self.encode_with_sure_offsets_into(text, ids, spans) {
+            return Ok(EncodePath::Fast);
         }
         let encoding = self.encode_exact(text, |exact| exact.encode(text, false))?;
         ids.extend_from_slice(encoding.get_ids());
         spans.extend_from_slice(encoding.get_offsets());
         Ok(EncodePath::Exact)
+    }
+
+    /// Like [`encode_with_offsets_into`](Self::encode_with_offsets_into), but only where the spans are those of the text
+    /// to the byte: on the fast path, for text that no normalizer changes. Elsewhere it returns `false` and leaves both
+    /// vectors as they were.
+    pub fn encode_with_sure_offsets_into(
+        &self,
+        text: &str,
+        ids: &mut Vec<u32>,
+        spans: &mut Vec<(usize, usize)>,
+    ) -> bool {
+        let before = (ids.len(), spans.len());
+        let Ok(fast) = &self.fast else { return false };
+        let encoded = fast.encode_into(text, ids, Some(spans)).is_ok();
+        if !encoded {
+            ids.truncate(before.0);
+            spans.truncate(before.1);
+        }
+        encoded
     }
 
     fn encode_exact(
