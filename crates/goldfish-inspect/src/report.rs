@@ -148,7 +148,7 @@ pub struct WorstKey {
     pub positions: u64,
     /// Whether the rule drops them.
     pub dropped: bool,
-    /// Token ids of one of the windows.
+    /// The first token ids of one of the windows.
     pub example: Vec<u32>,
 }
 

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::report::{Windows, WorstKey};
 use crate::sample::KeySample;
 
-/// Different windows that are kept.
-const MOST_WINDOWS: usize = 1 << 20;
+/// Different windows that are kept, of some 150 bytes each.
+const MOST_WINDOWS: usize = 1 << 19;
 
 /// Keys that are named.
 const WORST: usize = 10;
@@ -34,7 +34,7 @@ pub(crate) struct WindowSample<'a> {
 }
 
 /// Ids that an example shows at most.
-const SHOWN: usize = 64;
+const SHOWN: usize = 16;
 
 impl<'a> WindowSample<'a> {
     pub(crate) fn new(keys: WindowKeys<'a>) -> Self {
