@@ -6,7 +6,9 @@ use crate::ResultRow;
 use crate::engine::{AuditOptions, Extraction};
 use crate::score::trivial::Triviality;
 use crate::selftest::{Decide, SelfTest};
-use crate::stat::{Bootstrap, Clusters, Mean, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate};
+use crate::stat::{
+    Bootstrap, Clusters, Difference, Mean, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate,
+};
 use crate::store::{RUN_VERSION, RunConfig};
 use crate::summary::*;
 
@@ -93,16 +95,21 @@ pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap)
         probes: pairs.len() as u64,
         unpaired: (first.len() + second.len() - 2 * pairs.len()) as u64,
         exact_match_test: mcnemar(pairs.iter().map(|(a, b)| (&a.doc_id, a.exact_match, b.exact_match))),
-        differences: Excess {
-            exact_match: paired(exact),
-            match_length: paired(|row| Some(f64::from(row.match_length))),
-            positional_accuracy: paired(|row| row.positional_accuracy),
-            rouge_l: paired(|row| row.rouge_l),
-            rouge_l_words: paired(|row| row.rouge_l_words),
-            longest_run: paired(|row| row.longest_run),
-            edit_similarity: paired(|row| row.edit_similarity),
-            loss: paired(|row| row.loss),
-        },
+        differences: differences(paired(exact), paired),
+    }
+}
+
+/// The difference of every score, that of exact match by a way of its own.
+fn differences(exact_match: Difference, of: impl Fn(Value) -> Difference) -> Excess {
+    Excess {
+        exact_match,
+        match_length: of(|row| Some(f64::from(row.match_length))),
+        positional_accuracy: of(|row| row.positional_accuracy),
+        rouge_l: of(|row| row.rouge_l),
+        rouge_l_words: of(|row| row.rouge_l_words),
+        longest_run: of(|row| row.longest_run),
+        edit_similarity: of(|row| row.edit_similarity),
+        loss: of(|row| row.loss),
     }
 }
 
@@ -238,16 +245,7 @@ impl Statistics<'_> {
     fn excess(&self, first: &[&ResultRow], second: &[&ResultRow]) -> Excess {
         let difference =
             |value: Value| self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value));
-        Excess {
-            exact_match: excess_rate(&clusters(first, exact), &clusters(second, exact)),
-            match_length: difference(|row| Some(f64::from(row.match_length))),
-            positional_accuracy: difference(|row| row.positional_accuracy),
-            rouge_l: difference(|row| row.rouge_l),
-            rouge_l_words: difference(|row| row.rouge_l_words),
-            longest_run: difference(|row| row.longest_run),
-            edit_similarity: difference(|row| row.edit_similarity),
-            loss: difference(|row| row.loss),
-        }
+        differences(excess_rate(&clusters(first, exact), &clusters(second, exact)), difference)
     }
 
     fn strata(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<Stratum> {

@@ -325,17 +325,21 @@ impl RunStore {
         Ok(numbers)
     }
 
+    /// The segments' files of one kind; behind the end of a run, when there are none, the file that was made of them.
+    fn files(&self, extension: &str, whole: &str) -> Result<Vec<PathBuf>, AuditError> {
+        let mut paths: Vec<PathBuf> =
+            self.segment_names()?.iter().map(|number| self.segment(*number, extension)).collect();
+        let whole = self.folder.join(whole);
+        if paths.is_empty() && whole.is_file() {
+            paths.push(whole);
+        }
+        Ok(paths)
+    }
+
     /// All results so far.
     fn rows(&self) -> Result<HashMap<String, ResultRow>, AuditError> {
-        let mut paths: Vec<PathBuf> =
-            self.segment_names()?.iter().map(|number| self.segment(*number, "parquet")).collect();
-        // Segments are whole as long as they are there; results alone are those of a run that was ended.
-        let results = self.folder.join(RESULTS);
-        if paths.is_empty() && results.is_file() {
-            paths.push(results);
-        }
         let mut rows = HashMap::new();
-        for path in paths {
+        for path in self.files("parquet", RESULTS)? {
             for row in read_rows::<ResultRow>(&path)? {
                 if let Some(twice) = rows.insert(row.probe_id.clone(), row) {
                     let reason = format!("probe {} has two results", twice.probe_id);
@@ -348,14 +352,8 @@ impl RunStore {
 
     /// Lines of evidence by probe.
     fn evidence(&self) -> Result<BTreeMap<String, String>, AuditError> {
-        let mut paths: Vec<PathBuf> =
-            self.segment_names()?.iter().map(|number| self.segment(*number, "jsonl")).collect();
-        let whole = self.folder.join(EVIDENCE);
-        if paths.is_empty() && whole.is_file() {
-            paths.push(whole);
-        }
         let mut lines = BTreeMap::new();
-        for path in paths {
+        for path in self.files("jsonl", EVIDENCE)? {
             let file = File::open(&path).map_err(AuditError::io(&path, "opening"))?;
             for line in BufReader::new(file).lines() {
                 let line = line.map_err(AuditError::io(&path, "reading"))?;

@@ -1,8 +1,11 @@
 //! Everything that reaches the terminal.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_shard::Manifest;
+use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
@@ -79,6 +82,12 @@ pub(crate) fn share(share: f64) -> String {
 
 /// The command line that the program was called with, for a shell.
 pub(crate) fn command_line() -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    shell_line(std::iter::once("goldfish".to_owned()).chain(arguments))
+}
+
+/// Arguments as a POSIX shell reads them.
+pub(crate) fn shell_line(arguments: impl Iterator<Item = String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
     let quoted = |argument: String| {
         if !argument.is_empty() && argument.chars().all(plain) {
@@ -86,7 +95,25 @@ pub(crate) fn command_line() -> String {
         }
         format!("'{}'", argument.replace('\'', r"'\''"))
     };
-    let arguments =
-        std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
-    std::iter::once("goldfish".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+    arguments.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The first line about a folder of shards.
+pub(crate) fn headline(folder: &Path, manifest: &Manifest) -> String {
+    let Manifest { totals, shards, .. } = manifest;
+    format!(
+        "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
+        folder.display(),
+        plural(totals.documents_out, "document"),
+        plural(totals.tokens, "token"),
+        bytes(manifest.shard_bytes()),
+        plural(shards.len() as u64, "shard"),
+    )
+}
+
+/// A progress bar on standard error; hidden where that is no terminal.
+pub(crate) fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
 }

@@ -151,6 +151,7 @@ struct Reading<'a> {
     text: Option<&'a ShardText>,
     sample: DocumentSample,
     sequences: Option<SequenceMasker<'a>>,
+    reach: &'a Masker,
     /// Documents, tokens, dropped tokens.
     totals: (u64, u64, u64),
     counted: u64,
@@ -189,6 +190,7 @@ impl<'a> Reading<'a> {
             text,
             sample: DocumentSample::new(options.sample_tokens, manifest.totals.tokens, options.seed),
             sequences,
+            reach,
             totals: (0, 0, 0),
             counted: 0,
             tally: knows.then(Tally::default),
@@ -294,7 +296,8 @@ impl<'a> Reading<'a> {
             let (tally, decided) = match (&reached, self.tally.is_some()) {
                 (_, false) => (Tally::default(), vec![1; ids.len()]),
                 (Some(reached), true) => {
-                    (self.tally_of_sequences(ids, mask, &reached[index]), reached[index].clone())
+                    let decided = &reached[index];
+                    (Tally::of_tokens(self.reach, ids, decided, mask), decided.clone())
                 }
                 (None, true) => {
                     let mut tallier = Tallier::new(&self.manifest.rule, &self.manifest.exempt_ids)?;
@@ -309,13 +312,6 @@ impl<'a> Reading<'a> {
             Ok(Some(Looked { tally, decided, fingerprints, characters }))
         };
         (0..rows.len()).into_par_iter().map(look).collect()
-    }
-
-    fn tally_of_sequences(&self, ids: &[u32], mask: &[u8], reached: &[u8]) -> Tally {
-        let zeros = |mask: &[u8]| memchr::memchr_iter(0, mask).count() as u64;
-        let special = ids.iter().filter(|id| self.manifest.exempt_ids.contains(id)).count() as u64;
-        let tokens = ids.len() as u64;
-        Tally { tokens, special, present: tokens - special, decided: zeros(reached), dropped: zeros(mask) }
     }
 
     /// The values of a column, one a row, as text.

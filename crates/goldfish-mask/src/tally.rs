@@ -35,6 +35,16 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts tokens of a rule that looks at tokens alone. `decided` and `mask` are what `reach`, built with
+    /// [`Reach::Decided`], and the rule wrote for `ids`.
+    #[must_use]
+    pub fn of_tokens(reach: &Masker, ids: &[u32], decided: &[u8], mask: &[u8]) -> Self {
+        let special = ids.iter().filter(|&&id| reach.exempts(id)).count() as u64;
+        let tokens = ids.len() as u64;
+        let (decided, dropped) = (dropped(decided), dropped(mask));
+        Self { tokens, special, present: tokens - special, decided, dropped }
+    }
+
     /// Adds the counts of other documents.
     pub fn add(&mut self, other: &Self) {
         self.tokens += other.tokens;
@@ -91,6 +101,10 @@ impl Tally {
         }
         found
     }
+}
+
+fn dropped(mask: &[u8]) -> u64 {
+    mask.iter().filter(|&&keep| keep == 0).count() as u64
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -194,19 +208,12 @@ impl Tallier {
     ///
     /// As [`MaskRule::decide`](crate::MaskRule::decide).
     pub fn count(&mut self, span: &Span<'_>, mask: &[u8]) -> (Tally, &[u8]) {
-        let zeros = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == 0).count() as u64;
         self.scratch.resize(span.len(), 0);
         self.present.decide(span, &mut self.scratch);
-        let present = zeros(&self.scratch);
+        let present = dropped(&self.scratch);
         self.decided.decide(span, &mut self.scratch);
-        let special = span.decided().iter().filter(|&&id| self.decided.exempts(id)).count() as u64;
-        let tally = Tally {
-            tokens: span.len() as u64,
-            special,
-            present,
-            decided: zeros(&self.scratch),
-            dropped: zeros(mask),
-        };
+        let tally = Tally::of_tokens(&self.decided, span.decided(), &self.scratch, mask);
+        let tally = Tally { present, ..tally };
         (tally, &self.scratch)
     }
 }

@@ -23,4 +23,4 @@ pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Share;
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
-pub use text::ShardText;
+pub use text::{ShardText, check_tokenizer};

@@ -1,6 +1,5 @@
 //! The reading thread: inputs in order, cut into work items.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -15,7 +14,7 @@ use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
 use crate::plan::{Plan, Step};
 use crate::resume::Place;
-use crate::work::{Work, WorkResult, panic_message, process};
+use crate::work::{Work, WorkResult, process};
 
 /// Work items are filled up to about this many bytes of input.
 const WORK_BYTES: usize = 256 << 10;
@@ -255,8 +254,8 @@ impl<'a> Reading<'a> {
 
 /// Runs a reader's code; a panic in a library becomes a fault of the file that it read.
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let reason = format!("its reader failed: {}", panic_message(panic.as_ref()));
+    goldfish_columnar::guarded(read).unwrap_or_else(|message| {
+        let reason = format!("its reader failed: {message}");
         Err(CorpusError::Malformed { path: input.path.clone(), format: input.format, reason })
     })
 }

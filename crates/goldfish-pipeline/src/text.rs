@@ -135,6 +135,22 @@ pub(crate) fn decide_ids(
     Ok(())
 }
 
+/// Refuses a tokenizer that is not the one that a folder's manifest names; if it names none, any may be.
+///
+/// # Errors
+///
+/// If it is another one.
+pub fn check_tokenizer(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<(), PipelineError> {
+    match &manifest.tokenizer {
+        Some(entry) if entry.sha256 != tokenizer.sha256() => Err(PipelineError::Options(format!(
+            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
+            entry.sha256,
+            tokenizer.sha256()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The text of a folder's documents, told from their ids as the rule `text-v1` sees it.
 pub struct ShardText {
     map: TextMap,
@@ -155,13 +171,7 @@ impl ShardText {
                     .into(),
             ));
         };
-        if entry.sha256 != tokenizer.sha256() {
-            return Err(PipelineError::Options(format!(
-                "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
-                entry.sha256,
-                tokenizer.sha256()
-            )));
-        }
+        check_tokenizer(manifest, tokenizer)?;
         let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
         let silent = silent_ids(tokenizer, &manifest.exempt_ids, ends);
         Ok(Self { map: tokenizer.text_map()?, silent })

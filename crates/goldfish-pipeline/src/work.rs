@@ -1,12 +1,11 @@
 //! The workers: chunks to documents to tokens to masks.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, RecordBatch, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
+use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::{Masker, RuleSpec, Scope, Span, Tallier, Tally, document_key};
 use goldfish_shard::{InputEntry, ShardSchema};
@@ -145,16 +144,8 @@ pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, Pipelin
         Part::Chunk(name, _) => Some(name.to_string()),
         Part::Broken(_) | Part::End(_) => None,
     });
-    catch_unwind(AssertUnwindSafe(|| process_parts(shared, work))).unwrap_or_else(|panic| {
-        let message = panic_message(panic.as_ref());
-        Err(PipelineError::Panicked { file: name.unwrap_or_default(), message })
-    })
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+    guarded(|| process_parts(shared, work))
+        .unwrap_or_else(|message| Err(PipelineError::Panicked { file: name.unwrap_or_default(), message }))
 }
 
 fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {

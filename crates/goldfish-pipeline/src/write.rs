@@ -194,16 +194,8 @@ impl<'a> Writing<'a> {
         if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
             let reached = decide_documents(reach, &documents);
             documents.mask = decide_documents(sequences, &documents);
-            let special = documents.unsigned().iter().filter(|&&id| self.shared.reach.exempts(id)).count();
-            let zeros = |mask: &[u8]| mask.iter().filter(|&&keep| keep == 0).count() as u64;
-            let (tokens, special) = (documents.ids.len() as u64, special as u64);
-            self.tally.add(&Tally {
-                tokens,
-                special,
-                present: tokens - special,
-                decided: zeros(&reached),
-                dropped: zeros(&documents.mask),
-            });
+            let (ids, mask) = (documents.unsigned(), &documents.mask);
+            self.tally.add(&Tally::of_tokens(&self.shared.reach, ids, &reached, mask));
         }
         if self.passage.is_none() {
             self.passage = find_passage(&documents);

@@ -76,7 +76,7 @@ pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
         k,
         context_unit: if manifest.rule.name().starts_with("text") { "characters" } else { "tokens" },
         input_bytes: manifest.inputs.iter().map(|input| input.size).sum(),
-        shard_bytes: manifest.shards.iter().map(|shard| shard.size).sum(),
+        shard_bytes: manifest.shard_bytes(),
         expected: 1.0 / f64::from(k),
         has_texts: token_text.is_some(),
         texts: token_text.map(|text| texts(inspection, text)).unwrap_or_default(),

@@ -258,14 +258,7 @@ fn what_is_missing_says_how_to_get_it() {
     inspection.tally = None;
     inspection.groups = None;
     inspection.duplicates = None;
-    let input = InspectPage {
-        inspection: &inspection,
-        manifest: &manifest,
-        folder: "f",
-        command: "c",
-        token_text: None,
-    };
-    let page = Page::parse(&inspect_page(&input).unwrap());
+    let page = Page::parse(&common::plain_page(&inspection, &manifest));
     for (section, option) in [
         ("where", "--tokenizer"),
         ("groups", "--by COLUMN"),

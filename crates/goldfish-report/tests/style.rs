@@ -6,8 +6,6 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use goldfish_report::{InspectPage, inspect_page};
-
 const STYLE: &str = include_str!("../templates/style.css");
 
 /// The colours of the light scheme, and those of the dark one.
@@ -70,14 +68,7 @@ fn both_schemes_have_the_same_colours_with_enough_contrast() {
 #[test]
 fn every_colour_of_a_chart_follows_the_scheme() {
     let (inspection, manifest) = common::healthy();
-    let input = InspectPage {
-        inspection: &inspection,
-        manifest: &manifest,
-        folder: "f",
-        command: "c",
-        token_text: None,
-    };
-    let html = inspect_page(&input).unwrap();
+    let html = common::plain_page(&inspection, &manifest);
     let (style, body) = html.split_once("</style>").unwrap();
     let mut used = BTreeSet::new();
     for attribute in ["fill=\"#", "stroke=\"#"] {

@@ -278,6 +278,12 @@ impl Manifest {
         bytes
     }
 
+    /// Bytes of all shards.
+    #[must_use]
+    pub fn shard_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.size).sum()
+    }
+
     /// The share of dropped tokens; 0 where there are no tokens.
     #[must_use]
     pub fn drop_rate(&self) -> f64 {

@@ -13,7 +13,10 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("goldfish-tokenize", &[]),
     ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest"]),
     ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask"]),
-    ("goldfish-pipeline", &["goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"]),
+    (
+        "goldfish-pipeline",
+        &["goldfish-columnar", "goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"],
+    ),
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),

@@ -1,5 +1,6 @@
 //! `goldfish mask`.
 
+use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
@@ -9,7 +10,7 @@ use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, Uniform
 use goldfish_pipeline::{MaskJob, Outcome, PipelineError, Progress, Share, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::Verdict;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
     let (job, chosen) = job(args, resolved)?;
-    let bar = progress_bar();
+    let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
     let said = Once::new();
@@ -275,34 +276,19 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
         plural(kept.shards as u64, "finished shard"),
         plural(kept.documents, "document"),
         output.display(),
-        resume_command(std::env::args()),
+        resume_command(std::env::args_os()),
     )
 }
 
 /// The command line with --resume.
-fn resume_command(arguments: impl Iterator<Item = String>) -> String {
+fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
-    let mut words: Vec<String> = arguments.map(|argument| quoted(&argument)).collect();
-    words.push("--resume".into());
-    words.join(" ")
+    print::shell_line(arguments.chain(["--resume".to_owned()]))
 }
 
-/// An argument as a POSIX shell reads it.
-fn quoted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        return argument.to_owned();
-    }
-    format!("'{}'", argument.replace('\'', "'\\''"))
-}
-
-/// A bar on standard error; hidden where that is no terminal.
-fn progress_bar() -> ProgressBar {
-    let style = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
-    let bar = ProgressBar::new(0);
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
+/// What the progress bar shows.
+const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
 
 fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     bar.set_length(progress.bytes_total);
@@ -327,7 +313,7 @@ fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde
         "dropped": totals.dropped,
         "drop_rate": outcome.manifest.drop_rate(),
         "shards": shards.len(),
-        "bytes": shards.iter().map(|shard| shard.size).sum::<u64>(),
+        "bytes": outcome.manifest.shard_bytes(),
         "tally": tally(&outcome.tally),
         "warnings": warnings(outcome),
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
@@ -335,7 +321,7 @@ fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde
 }
 
 /// What became of the tokens that were counted.
-pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
+fn tally(tally: &Tally) -> serde_json::Value {
     json!({
         "tokens": tally.tokens,
         "special": tally.special,
@@ -353,17 +339,9 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
-    let Manifest { totals, shards, .. } = &outcome.manifest;
-    let size = shards.iter().map(|shard| shard.size).sum();
+    let totals = &outcome.manifest.totals;
     let mut lines = vec![
-        format!(
-            "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
-            job.output.display(),
-            plural(totals.documents_out, "document"),
-            plural(totals.tokens, "token"),
-            bytes(size),
-            plural(shards.len() as u64, "shard"),
-        ),
+        print::headline(&job.output, &outcome.manifest),
         format!(
             "rule       {}{}",
             describe_rule(&outcome.manifest),

@@ -5,12 +5,11 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::MergeArgs;
-use crate::print::{self, BOLD, bytes, plural};
+use crate::print::{self, plural};
 
 pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     let manifest = merge(&args.parts, &args.output, args.overwrite, args.remove_parts)?;
     let (totals, shards) = (&manifest.totals, &manifest.shards);
-    let size = shards.iter().map(|shard| shard.size).sum::<u64>();
     if args.json {
         print::json(&json!({
             "output": args.output,
@@ -21,18 +20,11 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
             "tokens": totals.tokens,
             "dropped": totals.dropped,
             "shards": shards.len(),
-            "bytes": size,
+            "bytes": manifest.shard_bytes(),
         }))?;
     } else {
-        print::out(&format!(
-            "{BOLD}{}{BOLD:#}  {}, {}, {} in {}, from {}\n",
-            args.output.display(),
-            plural(totals.documents_out, "document"),
-            plural(totals.tokens, "token"),
-            bytes(size),
-            plural(shards.len() as u64, "shard"),
-            plural(args.parts.len() as u64, "part"),
-        ))?;
+        let parts = plural(args.parts.len() as u64, "part");
+        print::out(&format!("{}, from {parts}\n", print::headline(&args.output, &manifest)))?;
     }
     let clean = totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })

@@ -5,6 +5,7 @@
 pub(crate) mod dom;
 
 use goldfish_inspect::*;
+use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::Manifest;
 use serde_json::json;
 
@@ -345,4 +346,10 @@ pub(crate) fn token_text(id: u32) -> Option<String> {
         _ => return (!id.is_multiple_of(7)).then(|| format!(" w{id}")),
     };
     Some(text.into())
+}
+
+/// The page of an inspection for which no tokenizer was given.
+pub(crate) fn plain_page(inspection: &Inspection, manifest: &Manifest) -> String {
+    let (folder, command, token_text) = ("f", "c", None);
+    inspect_page(&InspectPage { inspection, manifest, folder, command, token_text }).unwrap()
 }

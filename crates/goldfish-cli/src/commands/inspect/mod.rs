@@ -4,14 +4,13 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_mask::RuleParameters;
-use goldfish_pipeline::ShardText;
+use goldfish_pipeline::{ShardText, check_tokenizer};
 use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::{Manifest, ShardReader};
 use goldfish_tokenize::Tokenizer;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -46,7 +45,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
             shown: args.documents,
         }),
     };
-    let bar = progress_bar(manifest.totals.documents_out * if args.duplicates { 2 } else { 1 });
+    let documents = manifest.totals.documents_out * if args.duplicates { 2 } else { 1 };
+    let bar = print::progress_bar(documents, PROGRESS);
     let inspection = inspect(&args.folder, &manifest, text.as_ref(), &options, &mut |documents| {
         bar.set_position(documents)
     });
@@ -73,14 +73,7 @@ fn shard_text(
     tokenizer: Option<&Tokenizer>,
 ) -> anyhow::Result<Option<ShardText>> {
     let Some(tokenizer) = tokenizer else { return Ok(None) };
-    if let Some(entry) = &manifest.tokenizer {
-        ensure!(
-            tokenizer.sha256() == entry.sha256,
-            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
-            entry.sha256,
-            tokenizer.sha256()
-        );
-    }
+    check_tokenizer(manifest, tokenizer)?;
     let by_text = matches!(manifest.rule.parameters, RuleParameters::Text { .. });
     match ShardText::new(manifest, tokenizer) {
         Ok(text) => Ok(Some(text)),
@@ -118,13 +111,8 @@ fn write_page(
     Ok(())
 }
 
-/// A bar on standard error; hidden where that is no terminal.
-fn progress_bar(documents: u64) -> ProgressBar {
-    let bar = ProgressBar::new(documents);
-    let style = "{bar:32} {percent}% of the documents, {elapsed} elapsed, eta {eta}";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
+/// What the progress bar shows.
+const PROGRESS: &str = "{bar:32} {percent}% of the documents, {elapsed} elapsed, eta {eta}";
 
 fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> serde_json::Value {
     let shards: Vec<_> = manifest
