@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-columnar", &[]),
@@ -20,9 +20,12 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
+    ("goldfish-backends", &["goldfish-audit"]),
     (
         "goldfish",
         &[
+            "goldfish-audit",
+            "goldfish-backends",
             "goldfish-columnar",
             "goldfish-corpus",
             "goldfish-inspect",

@@ -1,0 +1,1 @@
+//! Hugging Face checkpoint folders, run in this process.
