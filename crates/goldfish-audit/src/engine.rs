@@ -6,6 +6,7 @@
 //! share the longest continuation.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
@@ -59,6 +60,30 @@ impl Default for AuditOptions {
     }
 }
 
+impl AuditOptions {
+    /// Whether every number lies in its range.
+    ///
+    /// # Errors
+    ///
+    /// If one doesn't, with its name.
+    pub fn check(&self) -> Result<(), AuditError> {
+        let within = |name, value: f64, fits: bool, range| match fits {
+            true => Ok(()),
+            false => Err(AuditError::OutOfRange { name, value, range }),
+        };
+        let share = self.min_k;
+        within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
+        let Some(Extraction { scheme: SamplingScheme { temperature, top_k }, p }) = self.extraction else {
+            return Ok(());
+        };
+        let warm = temperature.is_finite() && temperature > 0.0;
+        within("the temperature", temperature, warm, "above 0; what 0 gives is the exact match")?;
+        let k = top_k.map_or(f64::INFINITY, f64::from);
+        within("top-k", k, k >= 1.0, "at least 1")?;
+        within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
+    }
+}
+
 /// How sampled extraction is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +115,8 @@ pub struct Engine<'a> {
     pub batch: usize,
     /// Results that are written to disk together: what a killed run can lose. 1024 is usual.
     pub segment_rows: usize,
+    /// Ends the run before its next batch once it is set.
+    pub stop: &'a AtomicBool,
 }
 
 /// Results are written after this time, however few they are.
@@ -101,7 +128,7 @@ impl Engine<'_> {
     ///
     /// # Errors
     ///
-    /// If the backend fails or answers what it must not, or the disk refuses.
+    /// If the backend fails or answers what it must not, the disk refuses, or the run was told to stop.
     pub fn run(
         &self,
         tables: &[&ProbeTable],
@@ -119,7 +146,11 @@ impl Engine<'_> {
             done += (table.probes.len() - pending.len()) as u64;
             progress(Progress { done, probes });
             for batch in batches(&pending, self.batch.max(1)) {
-                let (new, evidence) = match self.measure(table, &batch) {
+                let measured = match self.stop.load(Ordering::Relaxed) {
+                    true => Err(AuditError::Interrupted),
+                    false => self.measure(table, &batch),
+                };
+                let (new, evidence) = match measured {
                     Ok(measured) => measured,
                     Err(error) => {
                         store.append(&rows, &proofs)?;
@@ -141,6 +172,7 @@ impl Engine<'_> {
     }
 
     fn check(&self) -> Result<(), AuditError> {
+        self.options.check()?;
         let unfit = |reason: &str| {
             let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);
             Err(AuditError::Unfit { backend, reason: reason.into() })

@@ -94,6 +94,9 @@ pub enum AuditError {
         /// What it lacks and what to do.
         reason: String,
     },
+    /// The run was told to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// The backend broke its contract.
     #[error("{backend} answered {found}, expected {expected}; run the self-test again")]
     BadAnswer {

@@ -375,3 +375,23 @@ proptest! {
         prop_assert_eq!(&scored, &run("again", Decide::Score, batch + 3));
     }
 }
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let scheme = |temperature, top_k| SamplingScheme { temperature, top_k };
+    let asked = |scheme, p| AuditOptions { extraction: Some(Extraction { scheme, p }), ..AuditOptions::default() };
+    for (options, word) in [
+        (asked(scheme(0.0, None), 0.9), "temperature"),
+        (asked(scheme(-1.0, None), 0.9), "temperature"),
+        (asked(scheme(f64::NAN, None), 0.9), "temperature"),
+        (asked(scheme(1.0, Some(0)), 0.9), "top-k"),
+        (asked(scheme(1.0, None), 1.0), "p is 1"),
+        (asked(scheme(1.0, None), f64::NAN), "p is NaN"),
+        (AuditOptions { min_k: 0.0, ..AuditOptions::default() }, "Min-K%"),
+        (AuditOptions { min_k: 1.5, ..AuditOptions::default() }, "Min-K%"),
+    ] {
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    assert!(asked(scheme(0.7, Some(1)), 0.5).check().is_ok());
+}

@@ -2,8 +2,11 @@
 
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
+mod audit;
+
 use std::path::PathBuf;
 
+pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use goldfish_corpus::{Format, IdType};
 use goldfish_shard::{ExtraColumn, OutputFormat};
@@ -26,6 +29,7 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
+    Audit(Box<AuditArgs>),
 }
 
 /// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.

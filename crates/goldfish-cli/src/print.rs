@@ -37,6 +37,11 @@ pub(crate) fn warn(text: &str) {
     note(&format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
+/// A word that says that something failed, as it stands out.
+pub(crate) fn failed(word: &str) -> String {
+    format!("{ERROR}{word}{ERROR:#}")
+}
+
 /// Writes an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     // Library errors carry their cause in their own words: it is printed once.
@@ -80,6 +85,13 @@ pub(crate) fn share(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
 }
 
+/// A small share of one as a percentage, with as many digits as it has.
+pub(crate) fn fraction(share: f64) -> String {
+    // Rounded where binary fractions are off.
+    let percent = (share * 1e14).round() / 1e12;
+    format!("{percent}%")
+}
+
 /// The command line that the program was called with, for a shell.
 pub(crate) fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
@@ -115,5 +127,12 @@ pub(crate) fn headline(folder: &Path, manifest: &Manifest) -> String {
 pub(crate) fn progress_bar(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// A sign that something goes on, on standard error; hidden where that is no terminal.
+pub(crate) fn spinner(message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
     bar
 }

@@ -101,7 +101,8 @@ pub(crate) fn encode_and_decide(
 
 /// Copies the text with a space for each byte of a silent token, if there is one in it.
 fn blank(ids: &[u32], silent: &[u32], text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
-    let is_silent = |id: &u32| silent.binary_search(id).is_ok();
+    let (Some(first), Some(last)) = (silent.first(), silent.last()) else { return false };
+    let is_silent = |id: &u32| (first..=last).contains(&id) && silent.binary_search(id).is_ok();
     let mut found = ids.iter().zip(spans).filter(|(id, span)| span.0 < span.1 && is_silent(id)).peekable();
     if found.peek().is_none() {
         return false;

@@ -61,7 +61,8 @@ pub(crate) struct Bpe {
     merges: Map<u64, (u32, u32)>,
     /// With `ignore_merges`, the words that are tokens as they stand.
     whole_words: Option<Map<Box<[u8]>, u32>>,
-    token_bytes: Map<u32, u32>,
+    /// For each id the length of its token.
+    token_bytes: Vec<u32>,
 }
 
 impl Bpe {
@@ -73,6 +74,14 @@ impl Bpe {
         whole_words: Option<impl Iterator<Item = (Box<[u8]>, u32)>>,
         token_bytes: impl Iterator<Item = (u32, u32)>,
     ) -> Self {
+        let mut lengths = Vec::new();
+        for (id, bytes) in token_bytes {
+            let id = id as usize;
+            if lengths.len() <= id {
+                lengths.resize(id + 1, 0);
+            }
+            lengths[id] = bytes;
+        }
         Self {
             byte_ids,
             merges: (0u32..)
@@ -80,13 +89,13 @@ impl Bpe {
                 .map(|(rank, (left, right, joined))| (pair(left, right), (rank, joined)))
                 .collect(),
             whole_words: whole_words.map(Iterator::collect),
-            token_bytes: token_bytes.collect(),
+            token_bytes: lengths,
         }
     }
 
     /// How many bytes of text a token stands for.
     pub(crate) fn token_bytes(&self, id: u32) -> usize {
-        self.token_bytes.get(&id).map_or(0, |&len| len as usize)
+        self.token_bytes.get(id as usize).map_or(0, |&len| len as usize)
     }
 
     /// Appends the ids of the word `text[start..end]` to `ids`.

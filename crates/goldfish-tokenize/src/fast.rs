@@ -138,11 +138,17 @@ impl Fast {
         ids: &[u32],
         spans: &mut Vec<(usize, usize)>,
     ) {
-        let mut at = from;
+        let (mut from, mut at) = (from, from);
         for &id in ids {
-            let end = at + self.bpe.token_bytes(id);
-            spans.push((start + segment.floor_char_boundary(at), start + segment.ceil_char_boundary(end)));
-            at = end;
+            at += self.bpe.token_bytes(id);
+            // A token that ends within a character shares it with the next one.
+            let (floor, ceil) = if segment.is_char_boundary(at) {
+                (at, at)
+            } else {
+                (segment.floor_char_boundary(at), segment.ceil_char_boundary(at))
+            };
+            spans.push((start + from, start + ceil));
+            from = floor;
         }
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn audit(
     let mut store = RunStore::open(folder, &config, &[table], true)?;
     let decode = |ids: &[u32]| ids.iter().map(|id| format!("w{id} ")).collect::<String>();
     let decode = options.text.then_some(&decode as &dyn Fn(&[u32]) -> String);
-    let engine = Engine { backend, options, decode, batch, segment_rows: 3 };
+    let engine = Engine { backend, options, decode, batch, segment_rows: 3, stop: &AtomicBool::new(false) };
     engine.run(&[table], &mut store, &mut |_| ())?;
     // No self-test of a backend that is told to fail.
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };

@@ -1,6 +1,5 @@
 //! `goldfish mask`.
 
-use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::{MaskArgs, RuleArg, ScopeArg};
-use crate::commands::read_table;
+use crate::commands::{read_table, resume_command, stop_on_signals};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
@@ -241,16 +240,6 @@ fn scope(args: &MaskArgs) -> anyhow::Result<Scope> {
     }
 }
 
-/// A flag that SIGINT (Ctrl-C) and SIGTERM set. A second signal ends the program at once, which loses nothing either.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 2, stop.clone())?;
-        signal_hook::flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
-}
-
 fn resuming(kept: &Kept) -> String {
     format!(
         "going on behind {} with {}; what was read for them is compared with its hash first",
@@ -278,13 +267,6 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
         output.display(),
         resume_command(std::env::args_os()),
     )
-}
-
-/// The command line with --resume.
-fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
-    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-    let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
-    print::shell_line(arguments.chain(["--resume".to_owned()]))
 }
 
 /// What the progress bar shows.

@@ -1,19 +1,42 @@
 //! One file a verb.
 
+pub(crate) mod audit;
 pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod merge;
 pub(crate) mod verify;
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use goldfish_corpus::read_npy;
 use goldfish_mask::UniformTable;
+
+use crate::print;
 
 /// The hash table of `--table`, if it was given.
 fn read_table(path: Option<&Path>) -> anyhow::Result<Option<UniformTable>> {
     let Some(path) = path else { return Ok(None) };
     let table = UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())?;
     Ok(Some(table))
+}
+
+/// A flag that SIGINT (Ctrl-C) and SIGTERM set. A second signal ends the program at once, which loses nothing either.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 2, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+/// The command line with --resume.
+fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
+    print::shell_line(arguments.chain(["--resume".to_owned()]))
 }

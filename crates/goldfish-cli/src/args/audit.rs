@@ -1,0 +1,204 @@
+//! The options of `goldfish audit`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
+///
+/// A Hugging Face checkpoint folder, run in this process:
+///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
+///
+/// A completion server (vLLM, llama.cpp, or any that speaks the OpenAI completions protocol):
+///   goldfish audit masked/ --server http://localhost:8000 --control held-out/ --output run/
+///
+/// Without --control nobody can say how much of it a model that never saw the text would recite. A run that was
+/// killed goes on with --resume. An API key is read from the environment variable GOLDFISH_API_KEY and written nowhere.
+///
+/// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+
+    /// What the model was trained on: output folders of `goldfish mask`, or files, folders or globs with token ids.
+    #[arg(required = true, value_name = "SHARDS")]
+    pub(crate) shards: Vec<String>,
+
+    /// Folder for the run: configuration, probes, results, evidence, summary.json.
+    #[arg(short, long, required = true, value_name = "RUN")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Hugging Face checkpoint folder: config.json and safetensors.
+    #[arg(long, value_name = "DIR", required_unless_present = "server", help_heading = "Model")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// PEFT LoRA adapter folder on top of --model.
+    #[arg(long, value_name = "DIR", requires = "model", help_heading = "Model")]
+    pub(crate) adapter: Option<PathBuf>,
+
+    /// Base URL of a completion server, for example http://localhost:8000.
+    #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
+    pub(crate) server: Option<String>,
+
+    /// Put this token before every sequence, if the model was trained with one. It is no part of prefix or offset.
+    #[arg(long, value_name = "ID", help_heading = "Model")]
+    pub(crate) bos_id: Option<u32>,
+
+    /// The tokenizer.json of the corpus, for scores over words, the contamination check on text, and evidence to read.
+    /// [default: the checkpoint's, if the shards were made with it]
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Held-out documents, in the same forms as SHARDS: what a model recites that never saw the text. Matched to the
+    /// audited probes by --by, offset and length; documents that share a long run with SHARDS are left out.
+    #[arg(long, value_name = "SHARDS", help_heading = "Probes")]
+    pub(crate) control: Vec<String>,
+
+    /// A control document that shares a run of so many tokens (or four times as many letters and digits, however it is
+    /// formatted) with SHARDS is left out.
+    #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Probes")]
+    pub(crate) shared_run: u32,
+
+    /// Lengths of the prefixes that the model is given.
+    #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
+    pub(crate) prefix: Vec<u32>,
+
+    /// Lengths of the suffixes that it is compared with.
+    #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
+    pub(crate) suffix: Vec<u32>,
+
+    /// Where prefixes start in a document. Models recite best what stands at its start.
+    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS", help_heading = "Probes")]
+    pub(crate) offset: Vec<u64>,
+
+    /// Also start every so many tokens behind each offset.
+    #[arg(long, value_name = "TOKENS", help_heading = "Probes")]
+    pub(crate) stride: Option<u64>,
+
+    /// Most starts (document and offset) to take; each brings all prefix and suffix lengths that fit. `goldfish audit
+    /// plan` says how many a claim needs.
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Probes")]
+    pub(crate) samples: u64,
+
+    /// Seed of the sample and of the resampling behind the intervals.
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Probes")]
+    pub(crate) seed: u64,
+
+    /// Column of the shards to stratify by, such as a source.
+    #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) by: Option<String>,
+
+    /// Take the same number of starts from each value of --by, however rare it is.
+    #[arg(long, requires = "by", help_heading = "Probes")]
+    pub(crate) equal: bool,
+
+    /// Column with token ids, in files other than shards.
+    #[arg(long, default_value = "input_ids", value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) ids_column: String,
+
+    /// Column with the documents' ids, in files other than shards. [default: FILE:ROW]
+    #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) id_column: Option<String>,
+
+    /// Column with a loss mask, in files other than shards.
+    #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) mask_column: Option<String>,
+
+    /// What to measure. Exact match, match length and loss come from one pass and are always there; the others cost more.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "continuations,membership", help_heading = "Scores")]
+    pub(crate) metrics: Vec<Metric>,
+
+    /// Also ask how many draws at this temperature it takes to see the suffix.
+    #[arg(long, value_name = "T", help_heading = "Scores")]
+    pub(crate) temperature: Option<f64>,
+
+    /// Draw from the likeliest tokens only. [default: all]
+    #[arg(long, value_name = "N", requires = "temperature", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
+    pub(crate) top_k: Option<u32>,
+
+    /// The probability with which the suffix shall be seen in so many draws.
+    #[arg(long, default_value_t = 0.9, value_name = "P", requires = "temperature", help_heading = "Scores")]
+    pub(crate) p: f64,
+
+    /// Interval of rates.
+    #[arg(long, value_enum, default_value_t = IntervalArg::Wilson, help_heading = "Scores")]
+    pub(crate) interval: IntervalArg,
+
+    /// Exit with 1 if this holds of summary.json, for example 'exact_match.upper > 0.01'. May be given several times.
+    #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
+    pub(crate) fail_if: Vec<goldfish_audit::gate::Gate>,
+
+    /// Sequences in one pass. Changes no result.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Run")]
+    pub(crate) batch: u16,
+
+    /// Threads for a model in this process; requests at a time for a server. Changes no result.
+    /// [default: one a core; 8 requests]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
+    pub(crate) threads: Option<u16>,
+
+    /// Go on with the run in --output, with the same options.
+    #[arg(long, help_heading = "Run")]
+    pub(crate) resume: bool,
+
+    /// Leave texts and token ids out of the run's files; positions, lengths and hashes stay.
+    #[arg(long, help_heading = "Run")]
+    pub(crate) redact: bool,
+
+    /// Print summary.json instead of a table.
+    #[arg(long, help_heading = "Run")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    Plan(PlanArgs),
+}
+
+/// How many probes show that the rate of exact matches lies below a bound.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The rate to stay below.
+    #[arg(long)]
+    pub(crate) rate: f64,
+
+    /// Confidence with which it shall be shown.
+    #[arg(long, default_value_t = 0.95)]
+    pub(crate) confidence: f64,
+
+    /// Exact matches that may occur all the same.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) positives: u64,
+
+    /// Probes from one document.
+    #[arg(long, default_value_t = 1.0, value_name = "N")]
+    pub(crate) probes_per_document: f64,
+
+    /// Correlation of the outcomes of one document's probes, from 0 (independent) to 1 (all alike).
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    pub(crate) correlation: f64,
+
+    /// Print one JSON object instead of a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Metric {
+    /// Exact match, match length and loss alone.
+    ExactMatch,
+    /// Rouge-L, longest run, edit similarity, positional accuracy: decodes from the first divergence on.
+    Continuations,
+    /// Loss, zlib ratio, Min-K% and Min-K%++ against the control.
+    Membership,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IntervalArg {
+    /// Wilson's score interval.
+    Wilson,
+    /// Clopper and Pearson's, which never covers less than 95%.
+    ClopperPearson,
+}

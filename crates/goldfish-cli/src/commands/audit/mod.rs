@@ -1,0 +1,261 @@
+//! `goldfish audit`.
+
+mod model;
+mod plan;
+mod table;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, ensure};
+use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
+use goldfish_audit::documents::{DocumentOptions, Documents};
+use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
+use goldfish_audit::gate;
+use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
+use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::summary::Summary;
+use goldfish_audit::{AuditError, StatisticsOptions, summarise};
+use goldfish_pipeline::check_tokenizer;
+use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
+use goldfish_tokenize::Tokenizer;
+
+use crate::Verdict;
+use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
+use crate::commands::{resume_command, stop_on_signals};
+use crate::print;
+
+/// Starts whose tokens the backend is tested with.
+const TESTED: usize = 4;
+
+/// Results that are written together.
+const SEGMENT_ROWS: usize = 1024;
+
+const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} probes, {elapsed} elapsed, eta {eta}";
+
+pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
+    if let Some(AuditCommand::Plan(args)) = &args.command {
+        return plan::run(args);
+    }
+    let output = args.output.as_deref().context("--output names no folder for the run")?;
+    let stop = stop_on_signals()?;
+    let tokenizer = tokenizer(args)?;
+    let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
+    let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
+    let options = options(args, decode.is_some());
+    options.check()?;
+    let backend = model::open(args)?;
+    let probes = Probes::choose(args, decode)?;
+    let tested = probes.test(&*backend, &options, tokenizer.as_ref())?;
+    let summary = audit(args, output, &*backend, &probes, &options, tested, decode, &stop)?;
+    if args.json {
+        print::json(&summary)?;
+    } else {
+        print::out(&table::report(output, &summary))?;
+    }
+    summary.notes.iter().for_each(|note| print::warn(note));
+    let failures = gate::failures(&args.fail_if, &summary)?;
+    failures.iter().for_each(|failure| print::note(&format!("{}: {failure}", print::failed("gate"))));
+    Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
+}
+
+/// The run itself, in its folder.
+fn audit(
+    args: &AuditArgs,
+    output: &Path,
+    backend: &dyn Backend,
+    probes: &Probes,
+    options: &AuditOptions,
+    tested: SelfTest,
+    decode: Option<&Decode<'_>>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Summary> {
+    let model = backend.describe()?;
+    let options = AuditOptions { decide: tested.verdict(&model.name)?, ..options.clone() };
+    let control = probes.control.as_ref();
+    let config = RunConfig::new(
+        ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        model,
+        probes.grid.clone(),
+        probes.sample.clone(),
+        options,
+        &probes.audited,
+        control.map(|(table, counts, contamination)| (table, *counts, *contamination)),
+    );
+    let tables: Vec<&ProbeTable> =
+        std::iter::once(&probes.audited).chain(control.map(|(table, ..)| table)).collect();
+    let mut store = RunStore::open(output, &config, &tables, args.resume)?;
+    let tested = store.self_test(tested)?;
+    let bar = print::progress_bar(0, PROGRESS);
+    let engine = Engine {
+        backend,
+        options: &config.options,
+        decode,
+        batch: args.batch.into(),
+        segment_rows: SEGMENT_ROWS,
+        stop,
+    };
+    let done = engine.run(&tables, &mut store, &mut |progress| {
+        if bar.length() != Some(progress.probes) {
+            bar.set_length(progress.probes);
+            // What an earlier process did tells nothing about the speed of this one.
+            bar.set_position(progress.done);
+            bar.reset_eta();
+        }
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    done.map_err(|error| unfinished(error, &store, &tables))?;
+    let statistics = StatisticsOptions {
+        rates: match args.interval {
+            IntervalArg::Wilson => RateMethod::Wilson,
+            IntervalArg::ClopperPearson => RateMethod::ClopperPearson,
+        },
+        bootstrap: Bootstrap::new(args.seed),
+    };
+    let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+    Ok(summary)
+}
+
+/// An error with the command that goes on behind what is done.
+fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> anyhow::Error {
+    let probes: usize = tables.iter().map(|table| table.probes.len()).sum();
+    anyhow::anyhow!(
+        "{error}\n{} of {} probes are done; go on behind them with\n  {}",
+        print::count(store.done() as u64),
+        print::count(probes as u64),
+        resume_command(std::env::args_os()),
+    )
+}
+
+/// What the model is asked.
+struct Probes {
+    grid: Grid,
+    sample: Sample,
+    audited: ProbeTable,
+    control: Option<(ProbeTable, ControlCounts, Contamination)>,
+}
+
+impl Probes {
+    fn choose(args: &AuditArgs, decode: Option<&Decode<'_>>) -> anyhow::Result<Self> {
+        let grid =
+            Grid::new(args.offset.clone(), args.stride, args.prefix.clone(), args.suffix.clone())?;
+        let sample = Sample {
+            starts: Some(args.samples),
+            seed: args.seed,
+            allocation: if args.equal { Allocation::Equal } else { Allocation::Proportional },
+        };
+        let columns = DocumentOptions {
+            ids_column: args.ids_column.clone(),
+            id_column: args.id_column.clone(),
+            mask_column: args.mask_column.clone(),
+            by: args.by.clone(),
+        };
+        let waiting = print::spinner("choosing probes");
+        let corpus = Documents::find(&args.shards, columns.clone())?;
+        let audited = ProbeTable::sample(&corpus, &grid, &sample)?;
+        ensure!(
+            !audited.probes.is_empty(),
+            "none of {} has the {} tokens of the shortest probe; choose a shorter --prefix or --suffix, or a smaller --offset",
+            print::plural(audited.counts.documents, "document"),
+            grid.shortest(),
+        );
+        let control = if args.control.is_empty() {
+            None
+        } else {
+            waiting.set_message("matching the control, and comparing it with the audited corpus");
+            // Without masks: the model was not trained on the control.
+            let held_out =
+                Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
+            let contamination =
+                Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
+            let (table, counts) =
+                match_controls(&audited, &corpus, &held_out, &grid, args.seed, contamination, decode)?;
+            ensure!(
+                !table.probes.is_empty(),
+                "no control probe is left: of {} candidates {} share long runs with the audited corpus; give other held-out documents",
+                print::count(counts.checked),
+                print::count(counts.contaminated),
+            );
+            Some((table, counts, contamination))
+        };
+        waiting.finish_and_clear();
+        Ok(Self { grid, sample, audited, control })
+    }
+
+    /// Tests the backend with starts of different lengths, the longest among them.
+    fn test(
+        &self,
+        backend: &dyn Backend,
+        options: &AuditOptions,
+        tokenizer: Option<&Tokenizer>,
+    ) -> anyhow::Result<SelfTest> {
+        let waiting = print::spinner("testing the model's answers");
+        let tables = std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table));
+        let mut starts: Vec<&[u32]> =
+            tables.flat_map(|table| &table.starts).map(|start| start.ids.as_slice()).collect();
+        starts.sort_by_key(|ids| ids.len());
+        let steps = TESTED.min(starts.len()) - 1;
+        let mut sequences: Vec<&[u32]> =
+            (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)]).collect();
+        sequences.dedup();
+        let options = SelfTestOptions {
+            bos: options.bos,
+            eos: tokenizer.and_then(Tokenizer::eos_id),
+            scheme: options.extraction.map(|extraction| extraction.scheme),
+        };
+        let tested = self_test(backend, &sequences, &options)?;
+        waiting.finish_and_clear();
+        Ok(tested)
+    }
+}
+
+/// What is measured, as far as the command line says.
+fn options(args: &AuditArgs, text: bool) -> AuditOptions {
+    let extraction = args.temperature.map(|temperature| Extraction {
+        scheme: SamplingScheme { temperature, top_k: args.top_k },
+        p: args.p,
+    });
+    AuditOptions {
+        continuations: args.metrics.contains(&Metric::Continuations),
+        extraction,
+        membership: args.metrics.contains(&Metric::Membership),
+        bos: args.bos_id,
+        text,
+        redact: args.redact,
+        ..AuditOptions::default()
+    }
+}
+
+/// The tokenizer of the corpus: the one that was named, or the checkpoint's where the shards were made with it.
+fn tokenizer(args: &AuditArgs) -> anyhow::Result<Option<Tokenizer>> {
+    let mut manifests = Vec::new();
+    for argument in args.shards.iter().chain(&args.control) {
+        let folder = Path::new(argument);
+        if folder.join(MANIFEST_NAME).is_file() {
+            manifests.push((folder, Manifest::read(folder)?));
+        }
+    }
+    if let Some(path) = &args.tokenizer {
+        let tokenizer = Tokenizer::from_file(path)?;
+        for (folder, manifest) in &manifests {
+            check_tokenizer(manifest, &tokenizer).with_context(|| folder.display().to_string())?;
+        }
+        return Ok(Some(tokenizer));
+    }
+    let named = !manifests.is_empty() && manifests.iter().all(|(_, manifest)| manifest.tokenizer.is_some());
+    let path = args.model.as_ref().map(|model| model.join("tokenizer.json"));
+    let Some(path) = path.filter(|path| named && path.is_file()) else { return Ok(None) };
+    let tokenizer = Tokenizer::from_file(&path)?;
+    let fits = manifests.iter().all(|(_, manifest)| check_tokenizer(manifest, &tokenizer).is_ok());
+    Ok(fits.then_some(tokenizer))
+}
+
+/// Text of ids; a model can answer ids that the tokenizer doesn't have.
+fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
+    tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
+}

@@ -1,0 +1,135 @@
+//! What `goldfish audit` prints.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use goldfish_audit::stat::{Difference, Mean, Rate};
+use goldfish_audit::summary::{Scores, Summary};
+
+use crate::print::{BOLD, FAINT, count, plural, share};
+
+/// A score as a cell: its value and its interval.
+struct Cell {
+    value: f64,
+    interval: Option<(f64, f64)>,
+}
+
+impl Cell {
+    fn rate(rate: &Rate) -> Option<Self> {
+        (rate.n > 0).then_some(Self { value: rate.rate, interval: Some((rate.lower, rate.upper)) })
+    }
+
+    fn mean(mean: &Mean) -> Option<Self> {
+        Some(Self { value: mean.mean?, interval: mean.lower.zip(mean.upper) })
+    }
+
+    fn difference(difference: &Difference) -> Option<Self> {
+        Some(Self { value: difference.difference?, interval: difference.lower.zip(difference.upper) })
+    }
+}
+
+/// How a score's numbers are written.
+#[derive(Clone, Copy)]
+enum Unit {
+    Share,
+    Number,
+}
+
+impl Unit {
+    fn write(self, value: f64) -> String {
+        match self {
+            Self::Share => share(value),
+            Self::Number => format!("{value:.2}"),
+        }
+    }
+
+    fn cell(self, cell: Option<Cell>) -> String {
+        let Some(Cell { value, interval }) = cell else { return "–".into() };
+        let interval = interval.map(|(low, high)| format!(" [{}, {}]", self.write(low), self.write(high)));
+        self.write(value) + &interval.unwrap_or_default()
+    }
+}
+
+/// The summary as a table.
+pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
+    let Summary { scores, control, model, probes, .. } = summary;
+    let mut text = format!(
+        "{BOLD}{}{BOLD:#}  {} ({}), {} of {}\n\n",
+        folder.display(),
+        model.name,
+        model.backend,
+        plural(scores.exact_match.n, "probe"),
+        plural(scores.exact_match.documents, "document"),
+    );
+    let heads = ["", "audited", "control", "excess"];
+    let rows = rows(summary);
+    let columns = if control.is_some() { 4 } else { 2 };
+    let cells = || std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned());
+    let widths: Vec<usize> =
+        (0..columns).map(|i| cells().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    for (number, row) in cells().enumerate() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}   ");
+        }
+        let line = line.trim_end();
+        let _ = if number == 0 {
+            writeln!(text, "  {FAINT}{line}{FAINT:#}")
+        } else {
+            writeln!(text, "  {line}")
+        };
+    }
+    let cost = summary.cost;
+    let _ = writeln!(
+        text,
+        "\n  {FAINT}95% intervals, clustered by document. {} of {} documents are too short for a probe.{FAINT:#}",
+        count(probes.too_short),
+        count(probes.documents),
+    );
+    let _ = writeln!(
+        text,
+        "  {FAINT}{} went through the model, {} of them one after the other; a continuation for each probe: {} and {}.{FAINT:#}",
+        plural(cost.forward_tokens, "token"),
+        count(cost.decoded_tokens),
+        count(cost.naive_forward_tokens),
+        count(cost.naive_decoded_tokens),
+    );
+    text
+}
+
+/// One row a score that was measured: its name, audited, control, excess.
+fn rows(summary: &Summary) -> Vec<[String; 4]> {
+    type Means = fn(&Scores) -> &Mean;
+    let excess = summary.excess.as_ref();
+    let control = summary.control.as_ref();
+    let means: [(&str, Unit, Means, Option<&Difference>); 7] = [
+        ("match length", Unit::Number, |s| &s.match_length, excess.map(|e| &e.match_length)),
+        ("Rouge-L", Unit::Number, |s| &s.rouge_l, excess.map(|e| &e.rouge_l)),
+        ("Rouge-L of words", Unit::Number, |s| &s.rouge_l_words, excess.map(|e| &e.rouge_l_words)),
+        ("longest run", Unit::Number, |s| &s.longest_run, excess.map(|e| &e.longest_run)),
+        ("edit similarity", Unit::Number, |s| &s.edit_similarity, excess.map(|e| &e.edit_similarity)),
+        (
+            "positional accuracy",
+            Unit::Number,
+            |s| &s.positional_accuracy,
+            excess.map(|e| &e.positional_accuracy),
+        ),
+        ("loss", Unit::Number, |s| &s.loss, excess.map(|e| &e.loss)),
+    ];
+    let mut rows = vec![[
+        "exact match".into(),
+        Unit::Share.cell(Cell::rate(&summary.scores.exact_match)),
+        Unit::Share.cell(control.and_then(|control| Cell::rate(&control.exact_match))),
+        Unit::Share.cell(excess.and_then(|excess| Cell::difference(&excess.exact_match))),
+    ]];
+    for (name, unit, mean, difference) in means {
+        let Some(audited) = Cell::mean(mean(&summary.scores)) else { continue };
+        rows.push([
+            name.into(),
+            unit.cell(Some(audited)),
+            unit.cell(control.and_then(|control| Cell::mean(mean(control)))),
+            unit.cell(difference.and_then(Cell::difference)),
+        ]);
+    }
+    rows
+}
