@@ -86,6 +86,14 @@ pub enum AuditError {
     /// The grid is no grid.
     #[error("{0}")]
     BadGrid(String),
+    /// A gate can't be read or can't be decided.
+    #[error("the gate `{gate}` can't be decided: {reason}")]
+    BadGate {
+        /// The gate.
+        gate: String,
+        /// What is wrong, and which names exist.
+        reason: String,
+    },
     /// The run can't be made with this backend.
     #[error("{backend} can't serve this audit: {reason}")]
     Unfit {

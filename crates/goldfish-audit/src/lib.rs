@@ -15,6 +15,7 @@ pub mod documents;
 pub mod engine;
 mod error;
 pub mod fake;
+pub mod gate;
 pub mod probe;
 mod probe_rows;
 mod rows;
