@@ -61,7 +61,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let config = RunConfig::new(tool, model.describe()?, grid, sample, options.clone(), &table, None);
     let mut store = RunStore::open(Path::new(&folder), &config, &[&table], true)?;
-    let engine = Engine { backend: &model, options: &options, decode: None, batch: 4, segment_rows: 8, stop: &AtomicBool::new(false) };
+    let engine = Engine {
+        backend: &model,
+        options: &options,
+        decode: None,
+        batch: 4,
+        segment_rows: 8,
+        stop: &AtomicBool::new(false),
+    };
     engine.run(&[&table], &mut store, &mut |_| ())?;
     let self_test = store.self_test(SelfTest { capabilities: model.capabilities(), checks: Vec::new() })?;
     let statistics =

@@ -379,7 +379,8 @@ proptest! {
 #[test]
 fn numbers_out_of_range_are_refused() {
     let scheme = |temperature, top_k| SamplingScheme { temperature, top_k };
-    let asked = |scheme, p| AuditOptions { extraction: Some(Extraction { scheme, p }), ..AuditOptions::default() };
+    let asked =
+        |scheme, p| AuditOptions { extraction: Some(Extraction { scheme, p }), ..AuditOptions::default() };
     for (options, word) in [
         (asked(scheme(0.0, None), 0.9), "temperature"),
         (asked(scheme(-1.0, None), 0.9), "temperature"),

@@ -245,7 +245,7 @@ fn encode(
 ) -> Encoded {
     // English text has about four bytes a token.
     let mut ids = Vec::with_capacity(texts.value_data().len() / 4);
-    let mut mask = Vec::new();
+    let mut mask = Vec::with_capacity(if deciding.shared.text.is_some() { ids.capacity() } else { 0 });
     let mut offsets = vec![0];
     let mut failed = Vec::new();
     let mut scratch = Scratch::default();
@@ -373,8 +373,8 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
     }
     let lengths = pieces.iter().flat_map(|piece| piece.offsets.lengths());
     let offsets = OffsetBuffer::from_lengths(lengths);
-    let ids: Vec<i32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
-    let mask = pieces.iter().flat_map(|piece| piece.mask.iter().copied()).collect();
+    let ids = pieces.iter().map(|piece| &*piece.ids).collect::<Vec<&[i32]>>().concat();
+    let mask = pieces.iter().map(|piece| piece.mask.as_slice()).collect::<Vec<_>>().concat();
     Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, carried })
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use goldfish_audit::gate::Gate;
+use goldfish_audit::summary::Summary;
 
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
 ///
@@ -107,7 +109,13 @@ pub(crate) struct AuditArgs {
     pub(crate) mask_column: Option<String>,
 
     /// What to measure. Exact match, match length and loss come from one pass and are always there; the others cost more.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "continuations,membership", help_heading = "Scores")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "continuations,membership",
+        help_heading = "Scores"
+    )]
     pub(crate) metrics: Vec<Metric>,
 
     /// Also ask how many draws at this temperature it takes to see the suffix.
@@ -128,7 +136,7 @@ pub(crate) struct AuditArgs {
 
     /// Exit with 1 if this holds of summary.json, for example 'exact_match.upper > 0.01'. May be given several times.
     #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
-    pub(crate) fail_if: Vec<goldfish_audit::gate::Gate>,
+    pub(crate) fail_if: Vec<Gate<Summary>>,
 
     /// Sequences in one pass. Changes no result.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Run")]

@@ -102,7 +102,11 @@ impl MaskRule for Text {
 /// Words as they come by, and the bytes of the dropped ones in order.
 struct Words<'a> {
     decision: Decision,
+    /// The dropped words, and room behind them.
     dropped: &'a mut Vec<(usize, usize)>,
+    /// How many there are, and the last one.
+    count: usize,
+    last: (usize, usize),
     /// Normalised characters of the current word; 0 between words.
     chars: usize,
     /// Whether the last letter was an ideograph or kana, so that only its marks join it.
@@ -119,9 +123,14 @@ impl Words<'_> {
     }
 
     fn close(&mut self) {
-        if self.chars > 0 && self.drops && self.dropped.last() != Some(&self.bytes) {
-            self.dropped.push(self.bytes);
+        // Written in any case and counted only if it is dropped, which no branch predictor could tell.
+        if self.count == self.dropped.len() {
+            self.dropped.resize((2 * self.count).max(256), (0, 0));
         }
+        self.dropped[self.count] = self.bytes;
+        let drops = (self.chars > 0) & self.drops & (self.bytes != self.last);
+        self.count += usize::from(drops);
+        self.last = if drops { self.bytes } else { self.last };
         self.chars = 0;
     }
 }
@@ -164,22 +173,37 @@ impl Sink for Words<'_> {
 
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
-    let mut words = Words { decision, dropped, chars: 0, ideograph: false, drops: false, bytes: (0, 0) };
+    let mut words = Words {
+        decision,
+        dropped,
+        count: 0,
+        last: (0, 0),
+        chars: 0,
+        ideograph: false,
+        drops: false,
+        bytes: (0, 0),
+    };
     scan(text, stream, &mut words);
     words.close();
-    // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens.
+    let count = words.count;
+    dropped.truncate(count);
+    // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens. A word behind
+    // everything ends the walk.
+    dropped.push((usize::MAX, usize::MAX));
     let mut next = 0;
+    let mut word = dropped[0];
     let mut last_start = 0;
     for (&(start, end), keep) in spans.iter().zip(mask) {
         if start < last_start {
             next = dropped.partition_point(|word| word.1 <= start);
+            word = dropped[next];
         }
         last_start = start;
-        while dropped.get(next).is_some_and(|word| word.1 <= start) {
+        while word.1 <= start {
             next += 1;
+            word = dropped[next];
         }
-        let overlaps = start < end && dropped.get(next).is_some_and(|word| word.0 < end);
-        *keep = u8::from(!overlaps);
+        *keep = u8::from(start >= end || word.0 >= end);
     }
 }
 

@@ -25,6 +25,7 @@ impl Stream {
     }
 
     /// The next `CHUNK` bytes of room.
+    #[inline]
     fn room(&mut self) -> &mut [u8] {
         if self.bytes.len() < self.len + CHUNK {
             let longer = (2 * self.len).max(1 << 12);
@@ -40,6 +41,7 @@ impl Stream {
     }
 
     /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
+    #[inline]
     pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {
         // Sets the bit that tells upper from lower case, and is set in all digits.
         let lower = |byte: u8| byte | 0x20;
@@ -54,6 +56,7 @@ impl Stream {
     }
 
     /// The last `context` characters, or all if there are fewer. `context` must be the same in every call.
+    #[inline]
     pub(crate) fn context(&mut self, context: usize) -> &[u8] {
         let first = self.chars.saturating_sub(context);
         if self.len == self.chars {

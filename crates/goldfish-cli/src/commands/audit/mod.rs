@@ -50,7 +50,8 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let backend = model::open(args)?;
     let probes = Probes::choose(args, decode)?;
     let tested = probes.test(&*backend, &options, tokenizer.as_ref())?;
-    let summary = audit(args, output, &*backend, &probes, &options, tested, decode, &stop)?;
+    let audit = Audit { args, backend: &*backend, probes: &probes, options, decode, stop: &stop };
+    let summary = audit.run(output, tested)?;
     if args.json {
         print::json(&summary)?;
     } else {
@@ -62,62 +63,65 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
 }
 
-/// The run itself, in its folder.
-fn audit(
-    args: &AuditArgs,
-    output: &Path,
-    backend: &dyn Backend,
-    probes: &Probes,
-    options: &AuditOptions,
-    tested: SelfTest,
-    decode: Option<&Decode<'_>>,
-    stop: &AtomicBool,
-) -> anyhow::Result<Summary> {
-    let model = backend.describe()?;
-    let options = AuditOptions { decide: tested.verdict(&model.name)?, ..options.clone() };
-    let control = probes.control.as_ref();
-    let config = RunConfig::new(
-        ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        model,
-        probes.grid.clone(),
-        probes.sample.clone(),
-        options,
-        &probes.audited,
-        control.map(|(table, counts, contamination)| (table, *counts, *contamination)),
-    );
-    let tables: Vec<&ProbeTable> =
-        std::iter::once(&probes.audited).chain(control.map(|(table, ..)| table)).collect();
-    let mut store = RunStore::open(output, &config, &tables, args.resume)?;
-    let tested = store.self_test(tested)?;
-    let bar = print::progress_bar(0, PROGRESS);
-    let engine = Engine {
-        backend,
-        options: &config.options,
-        decode,
-        batch: args.batch.into(),
-        segment_rows: SEGMENT_ROWS,
-        stop,
-    };
-    let done = engine.run(&tables, &mut store, &mut |progress| {
-        if bar.length() != Some(progress.probes) {
-            bar.set_length(progress.probes);
-            // What an earlier process did tells nothing about the speed of this one.
+/// The run itself.
+struct Audit<'a> {
+    args: &'a AuditArgs,
+    backend: &'a dyn Backend,
+    probes: &'a Probes,
+    options: AuditOptions,
+    decode: Option<&'a Decode<'a>>,
+    stop: &'a AtomicBool,
+}
+
+impl Audit<'_> {
+    /// Measures in a folder, and sums up.
+    fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Summary> {
+        let model = self.backend.describe()?;
+        let options = AuditOptions { decide: tested.verdict(&model.name)?, ..self.options };
+        let Probes { grid, sample, audited, control } = self.probes;
+        let config = RunConfig::new(
+            ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            model,
+            grid.clone(),
+            sample.clone(),
+            options,
+            audited,
+            control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
+        );
+        let tables: Vec<&ProbeTable> =
+            std::iter::once(audited).chain(control.as_ref().map(|(table, ..)| table)).collect();
+        let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
+        let tested = store.self_test(tested)?;
+        let bar = print::progress_bar(0, PROGRESS);
+        let engine = Engine {
+            backend: self.backend,
+            options: &config.options,
+            decode: self.decode,
+            batch: self.args.batch.into(),
+            segment_rows: SEGMENT_ROWS,
+            stop: self.stop,
+        };
+        let done = engine.run(&tables, &mut store, &mut |progress| {
+            if bar.length() != Some(progress.probes) {
+                bar.set_length(progress.probes);
+                // What an earlier process did tells nothing about the speed of this one.
+                bar.set_position(progress.done);
+                bar.reset_eta();
+            }
             bar.set_position(progress.done);
-            bar.reset_eta();
-        }
-        bar.set_position(progress.done);
-    });
-    bar.finish_and_clear();
-    done.map_err(|error| unfinished(error, &store, &tables))?;
-    let statistics = StatisticsOptions {
-        rates: match args.interval {
-            IntervalArg::Wilson => RateMethod::Wilson,
-            IntervalArg::ClopperPearson => RateMethod::ClopperPearson,
-        },
-        bootstrap: Bootstrap::new(args.seed),
-    };
-    let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
-    Ok(summary)
+        });
+        bar.finish_and_clear();
+        done.map_err(|error| unfinished(error, &store, &tables))?;
+        let statistics = StatisticsOptions {
+            rates: match self.args.interval {
+                IntervalArg::Wilson => RateMethod::Wilson,
+                IntervalArg::ClopperPearson => RateMethod::ClopperPearson,
+            },
+            bootstrap: Bootstrap::new(self.args.seed),
+        };
+        let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+        Ok(summary)
+    }
 }
 
 /// An error with the command that goes on behind what is done.
@@ -141,8 +145,7 @@ struct Probes {
 
 impl Probes {
     fn choose(args: &AuditArgs, decode: Option<&Decode<'_>>) -> anyhow::Result<Self> {
-        let grid =
-            Grid::new(args.offset.clone(), args.stride, args.prefix.clone(), args.suffix.clone())?;
+        let grid = Grid::new(args.offset.clone(), args.stride, args.prefix.clone(), args.suffix.clone())?;
         let sample = Sample {
             starts: Some(args.samples),
             seed: args.seed,
@@ -168,8 +171,7 @@ impl Probes {
         } else {
             waiting.set_message("matching the control, and comparing it with the audited corpus");
             // Without masks: the model was not trained on the control.
-            let held_out =
-                Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
+            let held_out = Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
             let contamination =
                 Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
             let (table, counts) =

@@ -73,11 +73,8 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
             let _ = write!(line, "{cell:width$}   ");
         }
         let line = line.trim_end();
-        let _ = if number == 0 {
-            writeln!(text, "  {FAINT}{line}{FAINT:#}")
-        } else {
-            writeln!(text, "  {line}")
-        };
+        let _ =
+            if number == 0 { writeln!(text, "  {FAINT}{line}{FAINT:#}") } else { writeln!(text, "  {line}") };
     }
     let cost = summary.cost;
     let _ = writeln!(
