@@ -42,7 +42,9 @@ fn answer(question: &Question, model: &Checkpoint) -> Result<Value, Box<dyn std:
         let tokens = question.tokens.unwrap_or(8);
         let requests: Vec<_> = prompts.iter().map(|prompt| GenerateRequest { prompt, tokens }).collect();
         let continued = model.generate(&requests, &Decoding::Greedy)?;
-        return Ok(json!({ "ids": continued.into_iter().map(|generated| generated.ids).collect::<Vec<_>>() }));
+        return Ok(
+            json!({ "ids": continued.into_iter().map(|generated| generated.ids).collect::<Vec<_>>() }),
+        );
     }
     Ok(serde_json::to_value(model.describe()?)?)
 }

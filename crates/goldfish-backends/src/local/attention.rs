@@ -181,7 +181,11 @@ impl CustomOp3 for Attend {
     ) -> Result<(CpuStorage, Shape)> {
         let [q, k, v] = [Rows::new(q, ql)?, Rows::new(k, kl)?, Rows::new(v, vl)?];
         let (heads, kv_heads) = (self.heads, self.kv_heads);
-        if kv_heads == 0 || heads % kv_heads != 0 || q.width * kv_heads != k.width * heads || k.width != v.width {
+        if kv_heads == 0
+            || heads % kv_heads != 0
+            || q.width * kv_heads != k.width * heads
+            || k.width != v.width
+        {
             bail!("{heads} heads of {} and {kv_heads} of {} don't fit", q.width, k.width);
         }
         let group = q.width / kv_heads;

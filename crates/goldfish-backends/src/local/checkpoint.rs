@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use goldfish_audit::backend::{
-    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription, ScoreRequest,
-    Scored, TokenScore, Wants,
+    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
+    ScoreRequest, Scored, TokenScore, Wants,
 };
 use rayon::prelude::*;
 
@@ -49,7 +48,9 @@ impl Checkpoint {
         let files = TensorFiles::open(folder, "model")?;
         let (vocab_size, context_length) = (config.vocab_size, config.context_length);
         let decoder = Source::new(&files).decoder(config)?;
-        let name = std::path::absolute(folder).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let name = std::path::absolute(folder)
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let description = ModelDescription {
             name: name.unwrap_or_else(|| "checkpoint".into()),
             fingerprint: fingerprint(std::iter::once(config_path.as_path()).chain(files.paths()))?,
@@ -66,7 +67,11 @@ impl Checkpoint {
     }
 
     fn failed(&self, reason: impl ToString) -> BackendError {
-        BackendError::Failed { backend: self.description.name.clone(), reason: reason.to_string(), retry_after: None }
+        BackendError::Failed {
+            backend: self.description.name.clone(),
+            reason: reason.to_string(),
+            retry_after: None,
+        }
     }
 
     /// Whether the model takes these tokens, and `more` of its own behind them.
@@ -96,9 +101,12 @@ impl Checkpoint {
             let some = hidden.narrow(0, start, at_a_time.min(rows - start))?;
             let logits = self.decoder.logits(&some)?.contiguous()?;
             let (storage, layout) = logits.storage_and_layout();
-            let candle_core::Storage::Cpu(storage) = &*storage else { candle_core::bail!("logits are not in memory") };
+            let candle_core::Storage::Cpu(storage) = &*storage else {
+                candle_core::bail!("logits are not in memory")
+            };
             let values = &storage.as_slice::<f32>()?[layout.start_offset()..][..logits.elem_count()];
-            let read = values.par_chunks_exact(vocab).enumerate().map(|(row, logits)| read(start + row, logits));
+            let read =
+                values.par_chunks_exact(vocab).enumerate().map(|(row, logits)| read(start + row, logits));
             found.extend(read.collect::<Vec<_>>());
         }
         Ok(found)
@@ -112,14 +120,20 @@ impl Checkpoint {
         // Row, sequence, token: the row of a token is that before it.
         let mut asked: Vec<(u32, usize, u32)> = Vec::new();
         for (sequence, (request, path)) in requests.iter().zip(&packed.paths).enumerate() {
-            asked.extend((request.from..request.ids.len()).map(|at| (path[at - 1], sequence, request.ids[at])));
+            asked.extend(
+                (request.from..request.ids.len()).map(|at| (path[at - 1], sequence, request.ids[at])),
+            );
         }
         asked.sort_by_key(|(row, ..)| *row);
         let by_row: Vec<&[(u32, usize, u32)]> = asked.chunk_by(|a, b| a.0 == b.0).collect();
         let rows: Vec<u32> = by_row.iter().map(|asked| asked[0].0).collect();
         let mut answers: Vec<Scored> = requests
             .iter()
-            .map(|request| Scored { tokens: Vec::new(), evaluated: Some(request.ids.len() as u64), exchange: None })
+            .map(|request| Scored {
+                tokens: Vec::new(),
+                evaluated: Some(request.ids.len() as u64),
+                exchange: None,
+            })
             .collect();
         if rows.is_empty() {
             return Ok(answers);
@@ -129,14 +143,16 @@ impl Checkpoint {
             .and_then(|rows| hidden.index_select(&rows, 0))
             .and_then(|hidden| {
                 self.each_logits(&hidden, |row, logits| {
-                    let score = |(_, _, token): &(u32, usize, u32)| TokenScore::from_logits(logits, *token, wants);
+                    let score =
+                        |(_, _, token): &(u32, usize, u32)| TokenScore::from_logits(logits, *token, wants);
                     by_row[row].iter().map(score).collect::<Vec<_>>()
                 })
             })
             .map_err(|error| self.failed(error))?;
         // Rows of one path ascend, so that the scores of each sequence come in its order.
         for ((_, sequence, _), score) in asked.iter().zip(scored.into_iter().flatten()) {
-            let score = score.ok_or_else(|| self.failed("a logit is not a number; is the checkpoint damaged?"))?;
+            let score =
+                score.ok_or_else(|| self.failed("a logit is not a number; is the checkpoint damaged?"))?;
             answers[*sequence].tokens.push(score);
         }
         Ok(answers)
@@ -158,7 +174,8 @@ impl Checkpoint {
             let mut paths = packed.paths.clone();
             let mut continued = vec![Vec::new(); requests.len()];
             // The rows of hidden states that each sequence goes on from.
-            let mut active: Vec<(usize, u32)> = paths.iter().filter_map(|path| path.last()).copied().enumerate().collect();
+            let mut active: Vec<(usize, u32)> =
+                paths.iter().filter_map(|path| path.last()).copied().enumerate().collect();
             loop {
                 active.retain(|(sequence, _)| continued[*sequence].len() < requests[*sequence].1.tokens);
                 if active.is_empty() {
@@ -172,7 +189,9 @@ impl Checkpoint {
                 })?;
                 let mut pass = Step::default();
                 for ((sequence, row), token) in active.iter_mut().zip(chosen) {
-                    let Some(token) = token else { candle_core::bail!("a logit is not a number; is the checkpoint damaged?") };
+                    let Some(token) = token else {
+                        candle_core::bail!("a logit is not a number; is the checkpoint damaged?")
+                    };
                     continued[*sequence].push(token);
                     *row = pass.add(token, &mut paths[*sequence], cache.rows());
                 }
@@ -272,12 +291,14 @@ impl Backend for Checkpoint {
         let config = self.decoder.config();
         let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt).collect();
         let row_bytes = config.layers.len() * config.kv_heads * config.head_dim * 8;
-        let weight = |number: usize| (prompts[number].len() + requests[number].tokens).saturating_mul(row_bytes);
+        let weight =
+            |number: usize| (prompts[number].len() + requests[number].tokens).saturating_mul(row_bytes);
         let mut answers = vec![Generated::default(); requests.len()];
         for group in groups(&prompts, weight, CACHE_BYTES) {
             let chosen: Vec<_> = group.iter().map(|number| (*number, &requests[*number])).collect();
             for (number, ids) in group.iter().zip(self.continue_group(&chosen, decoding)?) {
-                answers[*number] = Generated { ids, evaluated: Some(prompts[*number].len() as u64), exchange: None };
+                answers[*number] =
+                    Generated { ids, evaluated: Some(prompts[*number].len() as u64), exchange: None };
             }
         }
         Ok(answers)
@@ -309,7 +330,8 @@ impl<'a> Source<'a> {
     /// A tensor under its full name, or as the bare decoder is saved, without the model's.
     fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
-        let stored = if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
+        let stored =
+            if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
         self.used.borrow_mut().insert(stored.to_owned());
         self.files.read(stored, shape)
     }
@@ -317,6 +339,13 @@ impl<'a> Source<'a> {
 
 /// Tensors that older versions saved and none needs: masks, angles, and the head of a model that has none of its own.
 fn needless(name: &str, tied: bool) -> bool {
-    let buffers = [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
-    buffers.iter().any(|buffer| name.ends_with(buffer)) || (tied && ["lm_head.weight", "embed_out.weight"].contains(&name))
+    let buffers = [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".attention.bias",
+        ".attention.masked_bias",
+        ".rotary_emb.inv_freq",
+    ];
+    buffers.iter().any(|buffer| name.ends_with(buffer))
+        || (tied && ["lm_head.weight", "embed_out.weight"].contains(&name))
 }

@@ -181,7 +181,14 @@ impl DecoderConfig {
             ));
         };
         let server = "save the model without it, or audit it behind a server";
-        for key in ["quantization_config", "compression_config", "num_local_experts", "num_experts", "is_encoder_decoder", "add_cross_attention"] {
+        for key in [
+            "quantization_config",
+            "compression_config",
+            "num_local_experts",
+            "num_experts",
+            "is_encoder_decoder",
+            "add_cross_attention",
+        ] {
             settings.refuse(key, server)?;
         }
         Reader { settings, family }.read()
@@ -209,10 +216,22 @@ impl Reader<'_> {
         let head_dim = match settings.count("head_dim", MAX_WIDTH)? {
             Some(head_dim) if !matches!(family, Gpt2 | GptNeox | Phi) => head_dim,
             _ if hidden_size % heads == 0 => hidden_size / heads,
-            _ => return Err(settings.wrong(heads_key, format!("is {heads}, which doesn't divide the hidden size {hidden_size}"))),
+            _ => {
+                return Err(settings.wrong(
+                    heads_key,
+                    format!("is {heads}, which doesn't divide the hidden size {hidden_size}"),
+                ));
+            }
         };
+        if family != Gpt2 && head_dim % 2 != 0 {
+            return Err(settings.wrong(
+                heads_key,
+                format!("make heads of {head_dim} elements, which can't be rotated in pairs"),
+            ));
+        }
         if heads % kv_heads != 0 {
-            return Err(settings.wrong("num_key_value_heads", format!("is {kv_heads}, which doesn't divide {heads} heads")));
+            return Err(settings
+                .wrong("num_key_value_heads", format!("is {kv_heads}, which doesn't divide {heads} heads")));
         }
         if heads * head_dim > MAX_WIDTH {
             return Err(CheckpointError::TooLarge {
@@ -227,7 +246,8 @@ impl Reader<'_> {
             None if gpt2 => 4 * hidden_size,
             None => return Err(settings.wrong("intermediate_size", "is missing")),
         };
-        let context_length = settings.needed_count(key("max_position_embeddings", "n_positions"), MAX_CONTEXT_LENGTH)?;
+        let context_length =
+            settings.needed_count(key("max_position_embeddings", "n_positions"), MAX_CONTEXT_LENGTH)?;
         let (positions, local) = self.positions(head_dim, context_length)?;
         Ok(DecoderConfig {
             family,
@@ -265,7 +285,8 @@ impl Reader<'_> {
             attention_softcap: self.softcap("attn_logit_softcapping")?,
             logit_softcap: self.softcap("final_logit_softcapping")?,
             embedding_scale: matches!(family, Gemma | Gemma2 | Gemma3).then(|| (hidden_size as f64).sqrt()),
-            tied: settings.flag_or("tie_word_embeddings", matches!(family, Gpt2 | Gemma | Gemma2 | Gemma3))?,
+            tied: settings
+                .flag_or("tie_word_embeddings", matches!(family, Gpt2 | Gemma | Gemma2 | Gemma3))?,
         })
     }
 
@@ -283,7 +304,11 @@ impl Reader<'_> {
     }
 
     fn softcap(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
-        if matches!(self.family, Family::Gemma2 | Family::Gemma3) { self.settings.positive(key) } else { Ok(None) }
+        if matches!(self.family, Family::Gemma2 | Family::Gemma3) {
+            self.settings.positive(key)
+        } else {
+            Ok(None)
+        }
     }
 
     fn activation(&self) -> Result<Activation, CheckpointError> {
@@ -300,7 +325,9 @@ impl Reader<'_> {
             Some("gelu") => Ok(Activation::Gelu),
             Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
             Some("relu") => Ok(Activation::Relu),
-            Some(_) => Err(self.settings.unsupported(key, "known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu")),
+            Some(_) => Err(self
+                .settings
+                .unsupported(key, "known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu")),
             None => Err(self.settings.wrong(key, "is missing")),
         }
     }
@@ -311,7 +338,9 @@ impl Reader<'_> {
         Ok(match self.family {
             Family::Gpt2 => all(true, false),
             Family::Phi => all(true, true),
-            Family::GptNeox => Biases { query_key_value: attention, attention_out: attention, mlp: true, head: false },
+            Family::GptNeox => {
+                Biases { query_key_value: attention, attention_out: attention, mlp: true, head: false }
+            }
             Family::Qwen2 => Biases { query_key_value: true, ..all(false, false) },
             Family::Llama => {
                 let mlp = self.settings.flag("mlp_bias")?;
@@ -323,14 +352,22 @@ impl Reader<'_> {
     }
 
     /// The rotations, and which of them layers with a window have.
-    fn positions(&self, head_dim: usize, context_length: usize) -> Result<(Positions, usize), CheckpointError> {
+    fn positions(
+        &self,
+        head_dim: usize,
+        context_length: usize,
+    ) -> Result<(Positions, usize), CheckpointError> {
         let settings = self.settings;
         if self.family == Family::Gpt2 {
             return Ok((Positions::Learned, 0));
         }
         let base = match settings.positive("rope_theta")? {
             Some(base) => base,
-            None => settings.positive("rotary_emb_base")?.unwrap_or(if self.family == Family::Gemma3 { 1e6 } else { 1e4 }),
+            None => settings.positive("rotary_emb_base")?.unwrap_or(if self.family == Family::Gemma3 {
+                1e6
+            } else {
+                1e4
+            }),
         };
         let share = match settings.positive("partial_rotary_factor")? {
             Some(share) => share,
@@ -355,8 +392,12 @@ impl Reader<'_> {
         let local_context = RotaryContext { base: local_base, ..context };
         let by_kind = |key| parameters.as_ref().map_or(Ok(None), |parameters| parameters.object(key));
         let (global, local) = match (by_kind("full_attention")?, by_kind("sliding_attention")?) {
-            (None, None) => (rotary_speeds(parameters.as_ref(), &context)?, rotary_speeds(None, &local_context)?),
-            (global, local) => (rotary_speeds(global.as_ref(), &context)?, rotary_speeds(local.as_ref(), &local_context)?),
+            (None, None) => {
+                (rotary_speeds(parameters.as_ref(), &context)?, rotary_speeds(None, &local_context)?)
+            }
+            (global, local) => {
+                (rotary_speeds(global.as_ref(), &context)?, rotary_speeds(local.as_ref(), &local_context)?)
+            }
         };
         Ok((Positions::Rotary(vec![global, local]), 1))
     }
@@ -364,10 +405,13 @@ impl Reader<'_> {
     fn layers(&self, head_dim: usize, local: usize) -> Result<Vec<LayerAttention>, CheckpointError> {
         use Family::*;
         let (settings, family) = (self.settings, self.family);
-        let count = settings.needed_count(if family == Gpt2 { "n_layer" } else { "num_hidden_layers" }, MAX_LAYERS)?;
+        let count = settings
+            .needed_count(if family == Gpt2 { "n_layer" } else { "num_hidden_layers" }, MAX_LAYERS)?;
         let window = match family {
             Mistral | Phi3 | Gemma2 | Gemma3 => settings.count("sliding_window", usize::MAX >> 1)?,
-            Qwen2 | Qwen3 if settings.flag("use_sliding_window")? => settings.count("sliding_window", usize::MAX >> 1)?,
+            Qwen2 | Qwen3 if settings.flag("use_sliding_window")? => {
+                settings.count("sliding_window", usize::MAX >> 1)?
+            }
             _ => None,
         };
         if matches!(family, Gemma2 | Gemma3) {
@@ -397,18 +441,25 @@ impl Reader<'_> {
         }
         if let Some(kinds) = settings.texts("layer_types")? {
             if kinds.len() != count {
-                return Err(settings.wrong("layer_types", format!("has {} entries for {count} layers", kinds.len())));
+                return Err(
+                    settings.wrong("layer_types", format!("has {} entries for {count} layers", kinds.len()))
+                );
             }
             if kinds.iter().any(|kind| !["full_attention", "sliding_attention"].contains(kind)) {
-                return Err(settings.unsupported("layer_types", "known are full_attention and sliding_attention"));
+                return Err(
+                    settings.unsupported("layer_types", "known are full_attention and sliding_attention")
+                );
             }
             return Ok(kinds.iter().map(|kind| *kind == "sliding_attention").collect());
         }
         let from = settings.count("max_window_layers", usize::MAX >> 1)?.unwrap_or(28);
-        let pattern = match settings.count("sliding_window_pattern", MAX_LAYERS)? {
-            Some(pattern) => pattern,
-            None => settings.count("_sliding_window_pattern", MAX_LAYERS)?.unwrap_or(if family == Gemma2 { 2 } else { 6 }),
-        };
+        let pattern =
+            match settings.count("sliding_window_pattern", MAX_LAYERS)? {
+                Some(pattern) => pattern,
+                None => settings
+                    .count("_sliding_window_pattern", MAX_LAYERS)?
+                    .unwrap_or(if family == Gemma2 { 2 } else { 6 }),
+            };
         let slides = |layer| match family {
             Qwen2 | Qwen3 => layer >= from,
             _ => (layer + 1) % pattern != 0,

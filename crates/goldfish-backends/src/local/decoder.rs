@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::attention::{Attend, Span};
-use super::config::{Activation, DecoderConfig, HeadNorm, LayerAttention, NormKind, Positions, Wiring};
+use super::config::{DecoderConfig, LayerAttention, NormKind, Positions, Wiring};
 use super::ops::{Activate, Normalize, Rotate};
 use super::rope::Rotary;
 use super::weights::{LayerWeights, Weights};

@@ -63,7 +63,9 @@ mod tests {
         };
         let all = SamplingScheme { temperature: 1.0, top_k: None };
         let two = SamplingScheme { temperature: 0.5, top_k: Some(2) };
-        for (scheme, token, expected) in [(all, 0, 0.125), (all, 2, 0.625), (two, 0, 0.0), (two, 1, 4.0 / 29.0)] {
+        for (scheme, token, expected) in
+            [(all, 0, 0.125), (all, 2, 0.625), (two, 0, 0.0), (two, 1, 4.0 / 29.0)]
+        {
             assert!((share(scheme, token) - expected).abs() < 0.02, "{scheme:?} {token}");
         }
     }

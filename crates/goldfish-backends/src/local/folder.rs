@@ -47,17 +47,28 @@ impl TensorFiles {
         } else if index.exists() {
             for (shard, listed) in shards(&index)? {
                 opened.add(&folder.join(&shard))?;
-                if let Some(name) = listed.iter().find(|name| opened.place.get(*name) != Some(&(opened.files.len() - 1))) {
-                    return Err(CheckpointError::tensor(&index, name, format!("is said to be in {shard}, but is not")));
+                if let Some(name) =
+                    listed.iter().find(|name| opened.place.get(*name) != Some(&(opened.files.len() - 1)))
+                {
+                    return Err(CheckpointError::tensor(
+                        &index,
+                        name,
+                        format!("is said to be in {shard}, but is not"),
+                    ));
                 }
             }
         } else {
             let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin"];
             let advice = match pickled.iter().find(|name| folder.join(name).exists()) {
-                Some(name) => format!("; {name} can run code when it is opened and is not read: save the model as safetensors"),
+                Some(name) => format!(
+                    "; {name} can run code when it is opened and is not read: save the model as safetensors"
+                ),
                 None => String::new(),
             };
-            return Err(CheckpointError::file(folder, format!("has no {stem}.safetensors and no {stem}.safetensors.index.json{advice}")));
+            return Err(CheckpointError::file(
+                folder,
+                format!("has no {stem}.safetensors and no {stem}.safetensors.index.json{advice}"),
+            ));
         }
         Ok(opened)
     }
@@ -92,13 +103,25 @@ impl TensorFiles {
 
     /// Elements of all tensors.
     pub(super) fn elements(&self) -> u64 {
-        let all = self.files.iter().flat_map(|file| file.header.tensors().into_values().map(|info| info.shape.iter().product::<usize>()).collect::<Vec<_>>());
+        let all = self.files.iter().flat_map(|file| {
+            file.header
+                .tensors()
+                .into_values()
+                .map(|info| info.shape.iter().product::<usize>())
+                .collect::<Vec<_>>()
+        });
         all.fold(0u64, |sum, count| sum.saturating_add(count as u64))
     }
 
     /// A tensor as `f32`, all of whose values are finite.
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        let missing = || CheckpointError::tensor(&self.folder, name, format!("is missing; config.json asks for one of shape {shape:?}"));
+        let missing = || {
+            CheckpointError::tensor(
+                &self.folder,
+                name,
+                format!("is missing; config.json asks for one of shape {shape:?}"),
+            )
+        };
         let file = &self.files[*self.place.get(name).ok_or_else(missing)?];
         let info = file.header.info(name).ok_or_else(missing)?;
         let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
@@ -108,7 +131,11 @@ impl TensorFiles {
         let width = match info.dtype {
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,
-            other => return Err(wrong(format!("is of type {other:?}; F32, F16 and BF16 are supported: save the model as one of them"))),
+            other => {
+                return Err(wrong(format!(
+                    "is of type {other:?}; F32, F16 and BF16 are supported: save the model as one of them"
+                )));
+            }
         };
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0u8; (end - start).min(READ_BYTES)];
@@ -123,7 +150,10 @@ impl TensorFiles {
             left -= chunk;
         }
         if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(wrong(format!("has the value {} at element {place}; the checkpoint is damaged, or training diverged", values[place])));
+            return Err(wrong(format!(
+                "has the value {} at element {place}; the checkpoint is damaged, or training diverged",
+                values[place]
+            )));
         }
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
@@ -137,7 +167,9 @@ fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
     match dtype {
         Dtype::F16 => values.extend(pairs.map(|pair| half::f16::from_le_bytes(pair).to_f32())),
         Dtype::BF16 => values.extend(pairs.map(|pair| half::bf16::from_le_bytes(pair).to_f32())),
-        _ => values.extend(bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))),
+        _ => values.extend(
+            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])),
+        ),
     }
 }
 
@@ -155,19 +187,31 @@ impl TensorFile {
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER_BYTES {
             let what = "the size of its header in bytes".into();
-            return Err(CheckpointError::TooLarge { path: path.into(), what, found: length, cap: MAX_HEADER_BYTES });
+            return Err(CheckpointError::TooLarge {
+                path: path.into(),
+                what,
+                found: length,
+                cap: MAX_HEADER_BYTES,
+            });
         }
         if length > size.saturating_sub(8) {
-            return Err(CheckpointError::file(path, format!("announces a header of {length} bytes and has {size}; download it again")));
+            return Err(CheckpointError::file(
+                path,
+                format!("announces a header of {length} bytes and has {size}; download it again"),
+            ));
         }
         let mut header = vec![0u8; length as usize];
         file.read_exact(&mut header).map_err(CheckpointError::io(path))?;
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| CheckpointError::file(path, format!("has a header that is none of a safetensors file: {error}")))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| {
+            CheckpointError::file(path, format!("has a header that is none of a safetensors file: {error}"))
+        })?;
         let expected = (header.data_len() as u64).checked_add(8 + length);
         if expected != Some(size) {
             let told = expected.map_or("more than there can be".into(), |bytes| bytes.to_string());
-            return Err(CheckpointError::file(path, format!("has {size} bytes, its header tells of {told}; download it again")));
+            return Err(CheckpointError::file(
+                path,
+                format!("has {size} bytes, its header tells of {told}; download it again"),
+            ));
         }
         Ok(Self { path: path.into(), header, data: 8 + length })
     }
@@ -183,7 +227,9 @@ fn shards(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Checkpoint
         let mut parts = Path::new(shard).components();
         let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
         if !plain || shard.contains(['/', '\\', '\0']) || !shard.ends_with(".safetensors") {
-            return Err(map.wrong(name, format!("is {shard:?}; a shard is a .safetensors file in the same folder")));
+            return Err(
+                map.wrong(name, format!("is {shard:?}; a shard is a .safetensors file in the same folder"))
+            );
         }
         shards.entry(shard.clone()).or_default().insert(name.clone());
     }

@@ -47,14 +47,9 @@ pub(super) fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let x2 = x * x;
     let mut odd = -2.726_142_3e-10f32;
-    for coefficient in [
-        2.770_681_5e-8,
-        -2.101_024e-6,
-        -5.692_506_4e-5,
-        -7.349_906e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ] {
+    for coefficient in
+        [2.770_681_5e-8, -2.101_024e-6, -5.692_506_4e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603_3e-2]
+    {
         odd = odd.mul_add(x2, coefficient);
     }
     let mut even = -1.456_607_2e-5f32;

@@ -48,11 +48,7 @@ fn vector<'a>(storage: &'a CpuStorage, layout: &Layout, width: usize) -> Result<
 const BLOCK: usize = 16;
 
 /// A matrix `[rows, width]` whose rows are filled by `fill`.
-fn fill_rows(
-    rows: usize,
-    width: usize,
-    fill: impl Fn(usize, &mut [f32]) + Sync,
-) -> (CpuStorage, Shape) {
+fn fill_rows(rows: usize, width: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> (CpuStorage, Shape) {
     let mut values = vec![0f32; rows * width];
     if width > 0 {
         values.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, out)| {
@@ -115,7 +111,13 @@ impl CustomOp2 for Normalize {
         "normalize"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         self.rows(Rows::new(x, xl)?, vector(w, wl, self.width)?, None)
     }
 }

@@ -52,7 +52,8 @@ impl Rotary {
         if known.cos.len() < positions * pairs {
             let positions = positions.next_power_of_two();
             // The angle is rounded as the models were trained with it: position times speed in single precision.
-            let angles = (0..positions).flat_map(|p| self.speeds.speeds.iter().map(move |speed| p as f32 * speed));
+            let angles =
+                (0..positions).flat_map(|p| self.speeds.speeds.iter().map(move |speed| p as f32 * speed));
             let (cos, sin) = angles
                 .map(|angle| {
                     let (sin, cos) = f64::from(angle).sin_cos();
@@ -76,15 +77,19 @@ pub(super) struct RotaryContext {
 }
 
 /// Reads `rope_parameters`, or `rope_scaling` as it was called before; `None` for neither.
-pub(super) fn rotary_speeds(settings: Option<&Settings>, context: &RotaryContext) -> Result<RotarySpeeds, CheckpointError> {
+pub(super) fn rotary_speeds(
+    settings: Option<&Settings>,
+    context: &RotaryContext,
+) -> Result<RotarySpeeds, CheckpointError> {
     let RotaryContext { head_dim, base, share, .. } = *context;
-    let Some(settings) = settings else { return Ok(plain(pairs(head_dim, share), base)) };
+    let Some(settings) = settings else { return Ok(plain(turning(head_dim, share), base)) };
     let base = settings.positive("rope_theta")?.unwrap_or(base);
     let share = settings.positive("partial_rotary_factor")?.unwrap_or(share);
     if share > 1.0 {
         return Err(settings.wrong("partial_rotary_factor", "must be at most 1"));
     }
-    let plain = plain(pairs(head_dim, share), base);
+    let dims = turning(head_dim, share);
+    let plain = plain(dims, base);
     let kind = match settings.text("rope_type")? {
         Some(kind) => kind,
         None => settings.text("type")?.unwrap_or("default"),
@@ -98,8 +103,11 @@ pub(super) fn rotary_speeds(settings: Option<&Settings>, context: &RotaryContext
             Ok(slowed(plain, |_, speed| speed / factor))
         }
         "llama3" => {
-            let (factor, low, high) = (needed("factor")?, needed("low_freq_factor")?, needed("high_freq_factor")?);
-            let original = settings.positive("original_max_position_embeddings")?.unwrap_or(context.context_length as f64);
+            let (factor, low, high) =
+                (needed("factor")?, needed("low_freq_factor")?, needed("high_freq_factor")?);
+            let original = settings
+                .positive("original_max_position_embeddings")?
+                .unwrap_or(context.context_length as f64);
             if high <= low {
                 return Err(settings.wrong("high_freq_factor", "must be above low_freq_factor"));
             }
@@ -109,21 +117,26 @@ pub(super) fn rotary_speeds(settings: Option<&Settings>, context: &RotaryContext
                 (1.0 - smooth) * speed / factor + smooth * speed
             }))
         }
-        "yarn" => yarn(settings, plain, base, pairs(head_dim, share) * 2),
+        "yarn" => yarn(settings, plain, base, dims),
         _ => {
             let key = if settings.get("rope_type").is_some() { "rope_type" } else { "type" };
-            Err(settings.unsupported(key, "known are default, linear, dynamic, llama3 and yarn; audit the model behind a server"))
+            Err(settings.unsupported(
+                key,
+                "known are default, linear, dynamic, llama3 and yarn; audit the model behind a server",
+            ))
         }
     }
 }
 
-fn pairs(head_dim: usize, share: f64) -> usize {
-    (head_dim as f64 * share) as usize / 2
+/// How many elements of a head turn.
+fn turning(head_dim: usize, share: f64) -> usize {
+    (head_dim as f64 * share) as usize
 }
 
-fn plain(pairs: usize, base: f64) -> RotarySpeeds {
-    let speed = |i: usize| (1.0 / base.powf((2 * i) as f64 / (2 * pairs) as f64)) as f32;
-    RotarySpeeds { speeds: (0..pairs).map(speed).collect(), factor: 1.0 }
+fn plain(dims: usize, base: f64) -> RotarySpeeds {
+    let speed = |i: usize| (1.0 / base.powf((2 * i) as f64 / dims as f64)) as f32;
+    // Of an odd number, the last has a partner all the same.
+    RotarySpeeds { speeds: (0..dims.div_ceil(2)).map(speed).collect(), factor: 1.0 }
 }
 
 fn slowed(rotary: RotarySpeeds, slow: impl Fn(usize, f64) -> f64) -> RotarySpeeds {
@@ -132,7 +145,12 @@ fn slowed(rotary: RotarySpeeds, slow: impl Fn(usize, f64) -> f64) -> RotarySpeed
 }
 
 /// Interpolation of the slow pairs, as in "YaRN: Efficient Context Window Extension of Large Language Models".
-fn yarn(settings: &Settings, plain: RotarySpeeds, base: f64, dims: usize) -> Result<RotarySpeeds, CheckpointError> {
+fn yarn(
+    settings: &Settings,
+    plain: RotarySpeeds,
+    base: f64,
+    dims: usize,
+) -> Result<RotarySpeeds, CheckpointError> {
     let needed = |key| settings.positive(key)?.ok_or_else(|| settings.wrong(key, "is missing"));
     let (scale, original) = (needed("factor")?, needed("original_max_position_embeddings")?);
     let fast = settings.positive("beta_fast")?.unwrap_or(32.0);
@@ -147,7 +165,11 @@ fn yarn(settings: &Settings, plain: RotarySpeeds, base: f64, dims: usize) -> Res
         high += 0.001;
     }
     let mscale = |weight: f64| if scale <= 1.0 { 1.0 } else { 0.1 * weight * scale.ln() + 1.0 };
-    let factor = match (settings.positive("attention_factor")?, settings.number("mscale")?, settings.number("mscale_all_dim")?) {
+    let factor = match (
+        settings.positive("attention_factor")?,
+        settings.number("mscale")?,
+        settings.number("mscale_all_dim")?,
+    ) {
         (Some(factor), _, _) => factor,
         (None, Some(of), Some(all)) if of != 0.0 && all != 0.0 => mscale(of) / mscale(all),
         _ => mscale(1.0),

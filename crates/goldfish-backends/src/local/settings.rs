@@ -65,7 +65,11 @@ impl Settings {
 
     pub(crate) fn unsupported(&self, key: &str, advice: &str) -> CheckpointError {
         let found = self.get(key).map_or("absent".into(), Value::to_string);
-        let found = if found.len() > 200 { format!("{}...", found.chars().take(200).collect::<String>()) } else { found };
+        let found = if found.len() > 200 {
+            format!("{}...", found.chars().take(200).collect::<String>())
+        } else {
+            found
+        };
         CheckpointError::Unsupported {
             path: self.path.clone(),
             key: format!("{}{key}", self.within),
@@ -74,7 +78,12 @@ impl Settings {
         }
     }
 
-    fn typed<T>(&self, key: &str, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, CheckpointError> {
+    fn typed<T>(
+        &self,
+        key: &str,
+        what: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(key, format!("must be {what}"))),
@@ -83,7 +92,8 @@ impl Settings {
 
     /// A count from 1 to `cap`, or `None` if it is absent.
     pub(crate) fn count(&self, key: &str, cap: usize) -> Result<Option<usize>, CheckpointError> {
-        let found = self.typed(key, "a whole number, 1 or more", |value| value.as_u64().filter(|n| *n > 0))?;
+        let found =
+            self.typed(key, "a whole number, 1 or more", |value| value.as_u64().filter(|n| *n > 0))?;
         match found {
             Some(found) if found > cap as u64 => Err(CheckpointError::TooLarge {
                 path: self.path.clone(),

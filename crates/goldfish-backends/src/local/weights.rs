@@ -49,7 +49,9 @@ impl Weights {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let [embeddings, layers, norm, head] = match config.family {
             Family::Gpt2 => ["transformer.wte", "transformer.h", "transformer.ln_f", "lm_head"],
-            Family::GptNeox => ["gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm", "embed_out"],
+            Family::GptNeox => {
+                ["gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm", "embed_out"]
+            }
             Family::Phi => ["model.embed_tokens", "model.layers", "model.final_layernorm", "lm_head"],
             _ => ["model.embed_tokens", "model.layers", "model.norm", "lm_head"],
         };
@@ -58,10 +60,13 @@ impl Weights {
             Family::Gpt2 => Some((loader.get)("transformer.wpe.weight", &[config.context_length, hidden])?),
             _ => None,
         };
-        let layers = (0..config.layers.len()).map(|index| loader.layer(&format!("{layers}.{index}"))).collect::<Result<_, E>>()?;
+        let layers = (0..config.layers.len())
+            .map(|index| loader.layer(&format!("{layers}.{index}")))
+            .collect::<Result<_, E>>()?;
         let final_norm = loader.norm(norm, hidden)?;
         let head = if config.tied {
-            let bias = config.biases.head.then(|| (loader.get)(&format!("{head}.bias"), &[vocab])).transpose()?;
+            let bias =
+                config.biases.head.then(|| (loader.get)(&format!("{head}.bias"), &[vocab])).transpose()?;
             Linear { weight: embeddings.t()?, bias }
         } else {
             loader.linear(&[(head.into(), vocab)], hidden, config.biases.head)?
@@ -81,7 +86,8 @@ impl<E: From<candle_core::Error>> Loader<'_, E> {
         let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);
         let names = LayerNames::of(config);
         let biases = config.biases;
-        let mut norm = |name: &str, here: bool| here.then(|| self.norm(&format!("{layer}.{name}"), hidden)).transpose();
+        let mut norm =
+            |name: &str, here: bool| here.then(|| self.norm(&format!("{layer}.{name}"), hidden)).transpose();
         let before = config.wiring != Wiring::After;
         let after = matches!(config.wiring, Wiring::After | Wiring::Around);
         let before_attention = norm(names.norms[0], before)?;
@@ -95,9 +101,17 @@ impl<E: From<candle_core::Error>> Loader<'_, E> {
             after_mlp,
             head_norms: self.head_norms(layer)?,
             query_key_value: self.query_key_value(layer)?,
-            attention_out: self.linear(&[(format!("{layer}.{}", names.attention_out), hidden)], own, biases.attention_out)?,
+            attention_out: self.linear(
+                &[(format!("{layer}.{}", names.attention_out), hidden)],
+                own,
+                biases.attention_out,
+            )?,
             up: self.up(layer)?,
-            down: self.linear(&[(format!("{layer}.{}", names.down), hidden)], config.intermediate_size, biases.mlp)?,
+            down: self.linear(
+                &[(format!("{layer}.{}", names.down), hidden)],
+                config.intermediate_size,
+                biases.mlp,
+            )?,
         })
     }
 
@@ -135,13 +149,18 @@ impl<E: From<candle_core::Error>> Loader<'_, E> {
         let bias = config.biases.query_key_value;
         match config.family {
             Family::Gpt2 => self.linear(&[(format!("{layer}.attn.c_attn"), 3 * own)], hidden, bias),
-            Family::Phi3 => self.linear(&[(format!("{layer}.self_attn.qkv_proj"), own + 2 * shared)], hidden, bias),
+            Family::Phi3 => {
+                self.linear(&[(format!("{layer}.self_attn.qkv_proj"), own + 2 * shared)], hidden, bias)
+            }
             Family::GptNeox => {
                 let Linear { weight, bias } =
                     self.linear(&[(format!("{layer}.attention.query_key_value"), 3 * own)], hidden, bias)?;
                 // Stored as query, key and value of one head after the other.
                 let order: Vec<u32> = (0..3)
-                    .flat_map(|part| (0..config.heads).flat_map(move |head| (0..dim).map(move |d| ((head * 3 + part) * dim + d) as u32)))
+                    .flat_map(|part| {
+                        (0..config.heads)
+                            .flat_map(move |head| (0..dim).map(move |d| ((head * 3 + part) * dim + d) as u32))
+                    })
                     .collect();
                 let order = Tensor::new(order, &Device::Cpu)?;
                 Ok(Linear {
@@ -151,7 +170,11 @@ impl<E: From<candle_core::Error>> Loader<'_, E> {
             }
             _ => {
                 let parts = [("q_proj", own), ("k_proj", shared), ("v_proj", shared)];
-                self.linear(&parts.map(|(part, width)| (format!("{layer}.self_attn.{part}"), width)), hidden, bias)
+                self.linear(
+                    &parts.map(|(part, width)| (format!("{layer}.self_attn.{part}"), width)),
+                    hidden,
+                    bias,
+                )
             }
         }
     }
@@ -165,7 +188,8 @@ impl<E: From<candle_core::Error>> Loader<'_, E> {
             Family::Phi3 => &[("gate_up_proj", 2 * width)],
             _ => &[("gate_proj", width), ("up_proj", width)],
         };
-        let parts: Vec<_> = parts.iter().map(|(part, width)| (format!("{layer}.mlp.{part}"), *width)).collect();
+        let parts: Vec<_> =
+            parts.iter().map(|(part, width)| (format!("{layer}.mlp.{part}"), *width)).collect();
         self.linear(&parts, hidden, self.config.biases.mlp)
     }
 
@@ -195,7 +219,9 @@ impl LayerNames {
             (Family::Gpt2, _) => norms(["ln_1", none, "ln_2", none], "attn.c_proj", "mlp.c_proj"),
             (Family::GptNeox, _) => norms([input, none, post, none], "attention.dense", "mlp.dense_4h_to_h"),
             (Family::Phi, _) => norms([input, none, none, none], "self_attn.dense", "mlp.fc2"),
-            (_, Wiring::After) => norms([none, post, none, "post_feedforward_layernorm"], "self_attn.o_proj", "mlp.down_proj"),
+            (_, Wiring::After) => {
+                norms([none, post, none, "post_feedforward_layernorm"], "self_attn.o_proj", "mlp.down_proj")
+            }
             (_, Wiring::Around) => norms(
                 [input, post, "pre_feedforward_layernorm", "post_feedforward_layernorm"],
                 "self_attn.o_proj",

@@ -9,6 +9,8 @@ import torch
 
 torch.manual_seed(0)
 torch.set_num_threads(2)
+# `transformers` asks, and the stand-ins of fixtures/models/torch_cpu.py can't answer; on the CPU nothing is captured.
+torch.cuda.is_current_stream_capturing = lambda: False
 
 
 def pytest_configure():
