@@ -11,8 +11,9 @@ use goldfish_audit::backend::{
 };
 use rayon::prelude::*;
 
+use super::adapter::Adapter;
 use super::attention::Span;
-use super::config::DecoderConfig;
+use super::config::{DecoderConfig, Family};
 use super::decoder::{Cache, Decoder, Pass};
 use super::draw::choose;
 use super::error::CheckpointError;
@@ -40,20 +41,17 @@ impl Checkpoint {
     ///
     /// If a file is missing or broken, or the model is none that is [supported](super).
     pub fn open(folder: &Path, adapter: Option<&Path>) -> Result<Self, CheckpointError> {
-        if adapter.is_some() {
-            return Err(CheckpointError::file(folder, "adapters are not supported yet"));
-        }
         let config_path = folder.join("config.json");
         let config = DecoderConfig::open(&config_path)?;
         let files = TensorFiles::open(folder, "model")?;
+        let adapter = adapter.map(Adapter::open).transpose()?;
         let (vocab_size, context_length) = (config.vocab_size, config.context_length);
-        let decoder = Source::new(&files).decoder(config)?;
-        let name = std::path::absolute(folder)
-            .ok()
-            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let decoder = Source::new(&files, adapter.as_ref()).decoder(config)?;
+        let own = std::iter::once(config_path.as_path()).chain(files.paths());
+        let fingerprint = fingerprint(own.chain(adapter.iter().flat_map(Adapter::paths)))?;
         let description = ModelDescription {
-            name: name.unwrap_or_else(|| "checkpoint".into()),
-            fingerprint: fingerprint(std::iter::once(config_path.as_path()).chain(files.paths()))?,
+            name: name_of(folder),
+            fingerprint,
             backend: "local".into(),
             vocab_size: vocab_size as u32,
             context_length: Some(context_length as u64),
@@ -193,10 +191,11 @@ impl Checkpoint {
                         candle_core::bail!("a logit is not a number; is the checkpoint damaged?")
                     };
                     continued[*sequence].push(token);
-                    *row = pass.add(token, &mut paths[*sequence], cache.rows());
+                    if continued[*sequence].len() < requests[*sequence].1.tokens {
+                        *row = pass.add(token, &mut paths[*sequence], cache.rows());
+                    }
                 }
-                active.retain(|(sequence, _)| continued[*sequence].len() < requests[*sequence].1.tokens);
-                if !active.is_empty() {
+                if !pass.tokens.is_empty() {
                     hidden = self.decoder.hidden(&pass.into(), Some(&mut cache))?;
                 }
             }
@@ -305,36 +304,73 @@ impl Backend for Checkpoint {
     }
 }
 
+/// The folder's own name.
+fn name_of(folder: &Path) -> String {
+    let whole = std::path::absolute(folder).ok();
+    let name = whole.as_deref().and_then(Path::file_name);
+    name.map_or_else(|| "checkpoint".into(), |name| name.to_string_lossy().into_owned())
+}
+
 /// Where a decoder's tensors come from.
 struct Source<'a> {
     files: &'a TensorFiles,
+    adapter: Option<&'a Adapter>,
     used: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Source<'a> {
-    fn new(files: &'a TensorFiles) -> Self {
-        Self { files, used: RefCell::default() }
+    fn new(files: &'a TensorFiles, adapter: Option<&'a Adapter>) -> Self {
+        Self { files, adapter, used: RefCell::default() }
     }
 
     fn decoder(&self, config: DecoderConfig) -> Result<Decoder, CheckpointError> {
-        let tied = config.tied;
-        let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape))?;
+        let needed = self.files.elements().saturating_mul(4);
+        if let Some(memory) = memory().filter(|memory| needed > *memory) {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let reason = format!(
+                "needs {:.1} GiB in f32, and this machine has {:.1}; audit it behind a server",
+                gib(needed),
+                gib(memory)
+            );
+            return Err(CheckpointError::file(self.files.folder(), reason));
+        }
+        let (tied, family) = (config.tied, config.family);
+        let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape, family))?;
         let used = self.used.borrow();
         if let Some(name) = self.files.names().find(|name| !used.contains(*name) && !needless(name, tied)) {
             let reason = "is none of this family's; the checkpoint is of another model, quantized or has an adapter inside";
             return Err(CheckpointError::tensor(self.files.path_of(name), name, reason));
         }
+        if let Some(adapter) = self.adapter {
+            adapter.finish()?;
+        }
         Ok(decoder)
     }
 
     /// A tensor under its full name, or as the bare decoder is saved, without the model's.
-    fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+    fn get(&self, name: &str, shape: &[usize], family: Family) -> Result<Tensor, CheckpointError> {
         let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
         let stored =
             if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
         self.used.borrow_mut().insert(stored.to_owned());
-        self.files.read(stored, shape)
+        let tensor = self.files.read(stored, shape)?;
+        match self.adapter {
+            Some(adapter) => {
+                adapter.merge(name, tensor, family == Family::Gpt2 && !name.starts_with("lm_head"))
+            }
+            None => Ok(tensor),
+        }
     }
+}
+
+/// Bytes of memory that this machine has, swap included, where it tells.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |key| {
+        text.lines()
+            .find_map(|line: &str| line.strip_prefix(key)?.trim().split(' ').next()?.parse::<u64>().ok())
+    };
+    Some((kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0)) * 1024)
 }
 
 /// Tensors that older versions saved and none needs: masks, angles, and the head of a model that has none of its own.

@@ -408,9 +408,9 @@ impl Reader<'_> {
         let count = settings
             .needed_count(if family == Gpt2 { "n_layer" } else { "num_hidden_layers" }, MAX_LAYERS)?;
         let window = match family {
-            Mistral | Phi3 | Gemma2 | Gemma3 => settings.count("sliding_window", usize::MAX >> 1)?,
+            Mistral | Phi3 | Gemma2 | Gemma3 => settings.count("sliding_window", MAX_CONTEXT_LENGTH)?,
             Qwen2 | Qwen3 if settings.flag("use_sliding_window")? => {
-                settings.count("sliding_window", usize::MAX >> 1)?
+                settings.count("sliding_window", MAX_CONTEXT_LENGTH)?
             }
             _ => None,
         };
@@ -452,7 +452,7 @@ impl Reader<'_> {
             }
             return Ok(kinds.iter().map(|kind| *kind == "sliding_attention").collect());
         }
-        let from = settings.count("max_window_layers", usize::MAX >> 1)?.unwrap_or(28);
+        let from = settings.whole("max_window_layers", MAX_LAYERS)?.unwrap_or(28);
         let pattern =
             match settings.count("sliding_window_pattern", MAX_LAYERS)? {
                 Some(pattern) => pattern,

@@ -12,7 +12,7 @@ use safetensors::tensor::Metadata;
 use serde_json::Value;
 
 use super::error::CheckpointError;
-use super::settings::Settings;
+use super::settings::{Settings, open_file};
 
 /// Largest header of a safetensors file, in bytes.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -84,6 +84,10 @@ impl TensorFiles {
         Ok(())
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
@@ -119,14 +123,14 @@ impl TensorFiles {
             CheckpointError::tensor(
                 &self.folder,
                 name,
-                format!("is missing; config.json asks for one of shape {shape:?}"),
+                format!("is missing; the settings ask for one of shape {shape:?}"),
             )
         };
         let file = &self.files[*self.place.get(name).ok_or_else(missing)?];
         let info = file.header.info(name).ok_or_else(missing)?;
         let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
         if info.shape != shape {
-            return Err(wrong(format!("has shape {:?}, config.json asks for {shape:?}", info.shape)));
+            return Err(wrong(format!("has shape {:?}, the settings ask for {shape:?}", info.shape)));
         }
         let width = match info.dtype {
             Dtype::F32 => 4,
@@ -175,12 +179,8 @@ fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
 
 impl TensorFile {
     fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let mut file = File::open(path).map_err(CheckpointError::io(path))?;
-        let metadata = file.metadata().map_err(CheckpointError::io(path))?;
-        if !metadata.is_file() {
-            return Err(CheckpointError::file(path, "is no file"));
-        }
-        let size = metadata.len();
+        let mut file = open_file(path)?;
+        let size = file.metadata().map_err(CheckpointError::io(path))?.len();
         let mut length = [0u8; 8];
         let short = |_| CheckpointError::file(path, "is too short for a safetensors file; download it again");
         file.read_exact(&mut length).map_err(short)?;

@@ -113,7 +113,7 @@ mod tests {
         };
         for step in -4000..=4000 {
             let x = step as f32 / 1000.0;
-            let (found, expected) = (f64::from(exp(10.0 * x)), (10.0 * x as f64).exp());
+            let (found, expected) = (f64::from(exp(10.0 * x)), f64::from(10.0 * x).exp());
             assert!((found / expected - 1.0).abs() < 1.5e-6, "exp {x}: {found} {expected}");
             let (found, expected) = (f64::from(erf(x)), erf64(f64::from(x)));
             assert!((found - expected).abs() < 4e-7, "erf {x}: {found} {expected}");

@@ -4,9 +4,12 @@
 //! (SmolLM too), Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3. Weights are widened to `f32`, 4 bytes
 //! a parameter, and everything is computed in it.
 //!
+//! LoRA adapters in PEFT's format are merged onto the weights when they are read.
+//!
 //! An answer has the same bits whatever else is in the batch, and whatever the number of threads: sequences are packed side by
 //! side without padding, each row is computed on its own, and sums are taken in an order that depends on their terms alone.
 
+mod adapter;
 mod attention;
 mod checkpoint;
 mod config;
@@ -21,6 +24,7 @@ mod rope;
 mod settings;
 mod weights;
 
+pub use adapter::MAX_RANK;
 pub use attention::Span;
 pub use checkpoint::Checkpoint;
 pub use config::{

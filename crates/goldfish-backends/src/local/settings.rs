@@ -11,6 +11,14 @@ use super::error::CheckpointError;
 /// Largest `config.json`, `adapter_config.json` or index of shards that is read, in bytes.
 pub const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
+/// Opens a file, and nothing that would wait for a writer.
+pub(super) fn open_file(path: &Path) -> Result<File, CheckpointError> {
+    if !std::fs::metadata(path).map_err(CheckpointError::io(path))?.is_file() {
+        return Err(CheckpointError::file(path, "is no file"));
+    }
+    File::open(path).map_err(CheckpointError::io(path))
+}
+
 /// An object of a JSON file.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -22,11 +30,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let file = File::open(path).map_err(CheckpointError::io(path))?;
+        let file = open_file(path)?;
         let metadata = file.metadata().map_err(CheckpointError::io(path))?;
-        if !metadata.is_file() {
-            return Err(CheckpointError::file(path, "is no file"));
-        }
         let mut text = Vec::new();
         file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut text).map_err(CheckpointError::io(path))?;
         if text.len() as u64 > MAX_SETTINGS_BYTES {
@@ -42,12 +47,6 @@ impl Settings {
             Ok(_) => Err(CheckpointError::file(path, "holds no JSON object")),
             Err(error) => Err(CheckpointError::file(path, format!("is not JSON: {error}"))),
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(value: Value) -> Self {
-        let Value::Object(values) = value else { panic!("no object") };
-        Self { path: "config.json".into(), within: String::new(), values }
     }
 
     /// The value, unless it is absent or null.
@@ -108,6 +107,12 @@ impl Settings {
     /// The same, of a key that must be there.
     pub(crate) fn needed_count(&self, key: &str, cap: usize) -> Result<usize, CheckpointError> {
         self.count(key, cap)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
+    /// A whole number, 0 or more, held at `cap`.
+    pub(crate) fn whole(&self, key: &str, cap: usize) -> Result<Option<usize>, CheckpointError> {
+        let found = self.typed(key, "a whole number", Value::as_u64)?;
+        Ok(found.map(|found| found.min(cap as u64) as usize))
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {

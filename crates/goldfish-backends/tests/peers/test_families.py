@@ -2,6 +2,7 @@
 
 import families
 import pytest
+import torch
 
 
 def close(found, expected):
@@ -32,3 +33,37 @@ def test_family(ask, tmp_path, name):
     model = families.model(name)
     model.save_pretrained(tmp_path)
     check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox"])
+def test_shards(ask, tmp_path, name):
+    model = families.model(name)
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_files(ask, tmp_path, dtype):
+    model = families.model("llama").to(dtype)
+    model.save_pretrained(tmp_path)
+    check(ask, tmp_path, model.float())
+
+
+def test_bare_decoder(ask, tmp_path):
+    """GPT-2's own files name tensors without `transformer.`."""
+    model = families.model("gpt2")
+    model.transformer.save_pretrained(tmp_path)
+    check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_batch_and_threads_change_no_bit(ask, tmp_path, name):
+    families.model(name).save_pretrained(tmp_path)
+    sequences = families.sequences()
+    together = dict(model=tmp_path, score=sequences)
+    alone = [dict(model=tmp_path, score=[ids]) for ids in sequences]
+    first, *rest = ask([together] + alone, RAYON_NUM_THREADS="2")
+    assert first["log_probs"] == [answer["log_probs"][0] for answer in rest]
+    assert [first] == ask([together], RAYON_NUM_THREADS="1")
+    assert [first] == ask([together], RAYON_NUM_THREADS="3")
