@@ -45,8 +45,12 @@ enum Chore {
     },
     /// Check licences and sources of all dependencies with cargo-deny.
     Deny,
-    /// Make the Python environment of the peer tests and print where it is.
-    Python,
+    /// Make a Python environment of the peer tests and print where it is.
+    Python {
+        /// The one with PyTorch, for the peers of checkpoints.
+        #[arg(long)]
+        models: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -57,8 +61,9 @@ fn main() -> anyhow::Result<()> {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }
         Chore::Deny => deny::check(),
-        Chore::Python => {
-            println!("{}", python::environment()?.display());
+        Chore::Python { models } => {
+            let which = if models { python::Environment::Models } else { python::Environment::Data };
+            println!("{}", python::environment(which)?.display());
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! The Python environment of the tests against peers.
+//! The Python environments of the tests against peers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +8,30 @@ use anyhow::{Context, bail};
 
 use crate::{root, run, target};
 
-/// What the environment holds.
-const REQUIREMENTS: &str = "fixtures/requirements.txt";
+/// Which environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// Readers and writers of data, and statistics.
+    Data,
+    /// PyTorch on the CPU, with `transformers` and `peft`.
+    Models,
+}
 
-/// Makes the environment under the target folder if it isn't there, or if its requirements changed.
-pub(crate) fn environment() -> anyhow::Result<PathBuf> {
-    let folder = target().join("python");
-    let requirements = fs::read_to_string(root().join(REQUIREMENTS)).context(REQUIREMENTS)?;
+impl Environment {
+    /// Its folder below the target folder, and what it holds.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Data => ("python", "fixtures/requirements.txt"),
+            Self::Models => ("python-models", "fixtures/models/requirements.txt"),
+        }
+    }
+}
+
+/// Makes an environment under the target folder if it isn't there, or if its requirements changed.
+pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
+    let (name, list) = which.place();
+    let folder = target().join(name);
+    let requirements = fs::read_to_string(root().join(list)).context(list)?;
     let marker = folder.join("installed.txt");
     if fs::read_to_string(&marker).is_ok_and(|installed| installed == requirements) {
         return Ok(folder);
@@ -23,9 +40,16 @@ pub(crate) fn environment() -> anyhow::Result<PathBuf> {
         fs::remove_dir_all(&folder)?;
     }
     run(Command::new(interpreter()?).args(["-m", "venv"]).arg(&folder))?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS];
-    run(Command::new(folder.join("bin/python")).args(pip))?;
+    let python = folder.join("bin/python");
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
+    match which {
+        Environment::Data => run(Command::new(&python).args(pip))?,
+        // The list is complete but for gigabytes of CUDA libraries, which a CPU does without.
+        Environment::Models => {
+            run(Command::new(&python).args(pip).arg("--no-deps"))?;
+            run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
+        }
+    }
     fs::write(marker, requirements)?;
     Ok(folder)
 }

@@ -17,7 +17,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
-    let environment = python::environment()?;
+    let environment = python::environment(python::Environment::Data)?;
     let python = environment.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
@@ -25,6 +25,10 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
         .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
+    let models = python::environment(python::Environment::Models)?.join("bin/python");
+    run(Command::new(&models)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-backends/tests/peers"])
+        .env("GOLDFISH_SCORE_CHECKPOINT", target().join("debug/examples/score_checkpoint")))?;
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))

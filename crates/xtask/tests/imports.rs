@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
-    ("goldfish-backends", &["goldfish-audit"]),
+    ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
     (
         "goldfish",
         &[

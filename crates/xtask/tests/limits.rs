@@ -29,6 +29,13 @@ fn the_table_of_caps_holds_the_constants() {
         ("MAX_VOCABULARY", goldfish_tokenize::MAX_VOCABULARY.into()),
         ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
         ("MAX_CONTEXT", goldfish_mask::MAX_CONTEXT.into()),
+        ("MAX_SETTINGS_BYTES", goldfish_backends::local::MAX_SETTINGS_BYTES),
+        ("MAX_HEADER_BYTES", goldfish_backends::local::MAX_HEADER_BYTES),
+        ("MAX_SHARDS", goldfish_backends::local::MAX_SHARDS as u64),
+        ("MAX_LAYERS", goldfish_backends::local::MAX_LAYERS as u64),
+        ("MAX_WIDTH", goldfish_backends::local::MAX_WIDTH as u64),
+        ("MAX_CONTEXT_LENGTH", goldfish_backends::local::MAX_CONTEXT_LENGTH as u64),
+        ("MAX_RANK", goldfish_backends::local::MAX_RANK as u64),
     ]
     .into();
     let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();

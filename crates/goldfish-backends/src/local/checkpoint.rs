@@ -1,0 +1,387 @@
+//! A checkpoint as a backend.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use goldfish_audit::backend::{
+    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
+    ScoreRequest, Scored, TokenScore, Wants,
+};
+use rayon::prelude::*;
+
+use super::adapter::Adapter;
+use super::attention::Span;
+use super::config::{DecoderConfig, Family};
+use super::decoder::{Cache, Decoder, Pass};
+use super::draw::choose;
+use super::error::CheckpointError;
+use super::folder::{TensorFiles, fingerprint};
+use super::pack::pack;
+
+/// Rows that are computed in one pass at most.
+const PASS_ROWS: usize = 2048;
+/// Logits that are in memory at a time.
+const LOGITS: usize = 1 << 24;
+/// Bytes of keys and values that continuations may take at a time.
+const CACHE_BYTES: usize = 1 << 30;
+
+/// A Hugging Face checkpoint folder, run on the processors of this machine in single precision.
+#[derive(Debug)]
+pub struct Checkpoint {
+    decoder: Decoder,
+    description: ModelDescription,
+}
+
+impl Checkpoint {
+    /// Opens a folder with `config.json` and safetensors, and with an adapter merged onto its weights if one is named.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or broken, or the model is none that is [supported](super).
+    pub fn open(folder: &Path, adapter: Option<&Path>) -> Result<Self, CheckpointError> {
+        let config_path = folder.join("config.json");
+        let config = DecoderConfig::open(&config_path)?;
+        let files = TensorFiles::open(folder, "model")?;
+        let adapter = adapter.map(Adapter::open).transpose()?;
+        let (vocab_size, context_length) = (config.vocab_size, config.context_length);
+        let decoder = Source::new(&files, adapter.as_ref()).decoder(config)?;
+        let own = std::iter::once(config_path.as_path()).chain(files.paths());
+        let fingerprint = fingerprint(own.chain(adapter.iter().flat_map(Adapter::paths)))?;
+        let description = ModelDescription {
+            name: name_of(folder),
+            fingerprint,
+            backend: "local".into(),
+            vocab_size: vocab_size as u32,
+            context_length: Some(context_length as u64),
+        };
+        Ok(Self { decoder, description })
+    }
+
+    /// The model itself.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    fn failed(&self, reason: impl ToString) -> BackendError {
+        BackendError::Failed {
+            backend: self.description.name.clone(),
+            reason: reason.to_string(),
+            retry_after: None,
+        }
+    }
+
+    /// Whether the model takes these tokens, and `more` of its own behind them.
+    fn check(&self, ids: &[u32], more: usize) -> Result<(), BackendError> {
+        let backend = || self.description.name.clone();
+        let vocab_size = self.description.vocab_size;
+        if let Some(id) = ids.iter().find(|id| **id >= vocab_size) {
+            return Err(BackendError::UnknownToken { backend: backend(), id: *id, vocab_size });
+        }
+        let (length, longest) = ((ids.len() + more) as u64, self.decoder.config().context_length as u64);
+        if length > longest {
+            return Err(BackendError::TooLong { backend: backend(), longest, length });
+        }
+        Ok(())
+    }
+
+    /// Calls `read` with the logits of each of some rows of hidden states, in parallel; `read` is given the row's number.
+    fn each_logits<R: Send>(
+        &self,
+        hidden: &Tensor,
+        read: impl Fn(usize, &[f32]) -> R + Sync,
+    ) -> candle_core::Result<Vec<R>> {
+        let (rows, vocab) = (hidden.dim(0)?, self.decoder.config().vocab_size);
+        let at_a_time = (LOGITS / vocab).max(1);
+        let mut found = Vec::with_capacity(rows);
+        for start in (0..rows).step_by(at_a_time) {
+            let some = hidden.narrow(0, start, at_a_time.min(rows - start))?;
+            let logits = self.decoder.logits(&some)?.contiguous()?;
+            let (storage, layout) = logits.storage_and_layout();
+            let candle_core::Storage::Cpu(storage) = &*storage else {
+                candle_core::bail!("logits are not in memory")
+            };
+            let values = &storage.as_slice::<f32>()?[layout.start_offset()..][..logits.elem_count()];
+            let read =
+                values.par_chunks_exact(vocab).enumerate().map(|(row, logits)| read(start + row, logits));
+            found.extend(read.collect::<Vec<_>>());
+        }
+        Ok(found)
+    }
+
+    /// Scores sequences that fit one pass together, in their order.
+    fn score_pass(&self, requests: &[&ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {
+        let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
+        let packed = pack(&sequences, usize::MAX);
+        let Some(pass) = packed.passes.first() else { return Ok(vec![Scored::default(); requests.len()]) };
+        // Row, sequence, token: the row of a token is that before it.
+        let mut asked: Vec<(u32, usize, u32)> = Vec::new();
+        for (sequence, (request, path)) in requests.iter().zip(&packed.paths).enumerate() {
+            asked.extend(
+                (request.from..request.ids.len()).map(|at| (path[at - 1], sequence, request.ids[at])),
+            );
+        }
+        asked.sort_by_key(|(row, ..)| *row);
+        let by_row: Vec<&[(u32, usize, u32)]> = asked.chunk_by(|a, b| a.0 == b.0).collect();
+        let rows: Vec<u32> = by_row.iter().map(|asked| asked[0].0).collect();
+        let mut answers: Vec<Scored> = requests
+            .iter()
+            .map(|request| Scored {
+                tokens: Vec::new(),
+                evaluated: Some(request.ids.len() as u64),
+                exchange: None,
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(answers);
+        }
+        let hidden = self.decoder.hidden(pass, None).map_err(|error| self.failed(error))?;
+        let scored = Tensor::new(rows, &Device::Cpu)
+            .and_then(|rows| hidden.index_select(&rows, 0))
+            .and_then(|hidden| {
+                self.each_logits(&hidden, |row, logits| {
+                    let score =
+                        |(_, _, token): &(u32, usize, u32)| TokenScore::from_logits(logits, *token, wants);
+                    by_row[row].iter().map(score).collect::<Vec<_>>()
+                })
+            })
+            .map_err(|error| self.failed(error))?;
+        // Rows of one path ascend, so that the scores of each sequence come in its order.
+        for ((_, sequence, _), score) in asked.iter().zip(scored.into_iter().flatten()) {
+            let score =
+                score.ok_or_else(|| self.failed("a logit is not a number; is the checkpoint damaged?"))?;
+            answers[*sequence].tokens.push(score);
+        }
+        Ok(answers)
+    }
+
+    /// Continues prompts together; each comes with its number among all requests.
+    fn continue_group(
+        &self,
+        requests: &[(usize, &GenerateRequest<'_>)],
+        decoding: &Decoding,
+    ) -> Result<Vec<Vec<u32>>, BackendError> {
+        let prompts: Vec<&[u32]> = requests.iter().map(|(_, request)| request.prompt).collect();
+        let packed = pack(&prompts, PASS_ROWS);
+        let more: usize = requests.iter().map(|(_, request)| request.tokens).sum();
+        let compute = || -> candle_core::Result<Vec<Vec<u32>>> {
+            let mut cache = Cache::new(self.decoder.config(), packed.rows + more)?;
+            let hidden = packed.passes.iter().map(|pass| self.decoder.hidden(pass, Some(&mut cache)));
+            let mut hidden = Tensor::cat(&hidden.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+            let mut paths = packed.paths.clone();
+            let mut continued = vec![Vec::new(); requests.len()];
+            // The rows of hidden states that each sequence goes on from.
+            let mut active: Vec<(usize, u32)> =
+                paths.iter().filter_map(|path| path.last()).copied().enumerate().collect();
+            loop {
+                active.retain(|(sequence, _)| continued[*sequence].len() < requests[*sequence].1.tokens);
+                if active.is_empty() {
+                    return Ok(continued);
+                }
+                let rows: Vec<u32> = active.iter().map(|(_, row)| *row).collect();
+                let last = hidden.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+                let chosen = self.each_logits(&last, |row, logits| {
+                    let (sequence, _) = active[row];
+                    choose(logits, decoding, (requests[sequence].0 as u64, paths[sequence].len() as u64))
+                })?;
+                let mut pass = Step::default();
+                for ((sequence, row), token) in active.iter_mut().zip(chosen) {
+                    let Some(token) = token else {
+                        candle_core::bail!("a logit is not a number; is the checkpoint damaged?")
+                    };
+                    continued[*sequence].push(token);
+                    if continued[*sequence].len() < requests[*sequence].1.tokens {
+                        *row = pass.add(token, &mut paths[*sequence], cache.rows());
+                    }
+                }
+                if !pass.tokens.is_empty() {
+                    hidden = self.decoder.hidden(&pass.into(), Some(&mut cache))?;
+                }
+            }
+        };
+        compute().map_err(|error| self.failed(error))
+    }
+}
+
+/// One more token for each of some sequences.
+#[derive(Default)]
+struct Step {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    spans: Vec<Span>,
+}
+
+impl Step {
+    /// Returns the row of the token within the step.
+    fn add(&mut self, token: u32, path: &mut Vec<u32>, cached: usize) -> u32 {
+        let (row, first) = (self.tokens.len(), path.len());
+        path.push((cached + row) as u32);
+        self.tokens.push(token);
+        self.positions.push(first as u32);
+        self.spans.push(Span { rows: row..row + 1, first, path: path.clone() });
+        row as u32
+    }
+}
+
+impl From<Step> for Pass {
+    fn from(step: Step) -> Self {
+        Self { tokens: step.tokens, positions: step.positions.into(), spans: step.spans.into() }
+    }
+}
+
+/// Numbers of sequences, sorted by their tokens and cut into groups of limited weight.
+fn groups(sequences: &[&[u32]], weight: impl Fn(usize) -> usize, limit: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by_key(|number| sequences[*number]);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut used = 0usize;
+    for number in order {
+        match groups.last_mut() {
+            Some(group) if used.saturating_add(weight(number)) <= limit => group.push(number),
+            _ => {
+                groups.push(vec![number]);
+                used = 0;
+            }
+        }
+        used = used.saturating_add(weight(number));
+    }
+    groups
+}
+
+impl Backend for Checkpoint {
+    fn describe(&self) -> Result<ModelDescription, BackendError> {
+        Ok(self.description.clone())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { score: true, moments: true, schemes: true, generate: true }
+    }
+
+    fn score(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {
+        for request in requests {
+            self.check(request.ids, 0)?;
+            if request.from == 0 {
+                return Err(self.failed("position 0 was asked for, before which nothing stands"));
+            }
+        }
+        let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
+        let mut answers = vec![Scored::default(); requests.len()];
+        for group in groups(&sequences, |number| sequences[number].len(), PASS_ROWS) {
+            let chosen: Vec<_> = group.iter().map(|number| &requests[*number]).collect();
+            for (number, answer) in group.iter().zip(self.score_pass(&chosen, wants)?) {
+                answers[*number] = answer;
+            }
+        }
+        Ok(answers)
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest<'_>],
+        decoding: &Decoding,
+    ) -> Result<Vec<Generated>, BackendError> {
+        for request in requests {
+            self.check(request.prompt, request.tokens.saturating_sub(1))?;
+            if request.prompt.is_empty() {
+                return Err(self.failed("a prompt has no token"));
+            }
+        }
+        let config = self.decoder.config();
+        let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt).collect();
+        let row_bytes = config.layers.len() * config.kv_heads * config.head_dim * 8;
+        let weight =
+            |number: usize| (prompts[number].len() + requests[number].tokens).saturating_mul(row_bytes);
+        let mut answers = vec![Generated::default(); requests.len()];
+        for group in groups(&prompts, weight, CACHE_BYTES) {
+            let chosen: Vec<_> = group.iter().map(|number| (*number, &requests[*number])).collect();
+            for (number, ids) in group.iter().zip(self.continue_group(&chosen, decoding)?) {
+                answers[*number] =
+                    Generated { ids, evaluated: Some(prompts[*number].len() as u64), exchange: None };
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The folder's own name.
+fn name_of(folder: &Path) -> String {
+    let whole = std::path::absolute(folder).ok();
+    let name = whole.as_deref().and_then(Path::file_name);
+    name.map_or_else(|| "checkpoint".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Where a decoder's tensors come from.
+struct Source<'a> {
+    files: &'a TensorFiles,
+    adapter: Option<&'a Adapter>,
+    used: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Source<'a> {
+    fn new(files: &'a TensorFiles, adapter: Option<&'a Adapter>) -> Self {
+        Self { files, adapter, used: RefCell::default() }
+    }
+
+    fn decoder(&self, config: DecoderConfig) -> Result<Decoder, CheckpointError> {
+        let needed = self.files.elements().saturating_mul(4);
+        if let Some(memory) = memory().filter(|memory| needed > *memory) {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let reason = format!(
+                "needs {:.1} GiB in f32, and this machine has {:.1}; audit it behind a server",
+                gib(needed),
+                gib(memory)
+            );
+            return Err(CheckpointError::file(self.files.folder(), reason));
+        }
+        let (tied, family) = (config.tied, config.family);
+        let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape, family))?;
+        let used = self.used.borrow();
+        if let Some(name) = self.files.names().find(|name| !used.contains(*name) && !needless(name, tied)) {
+            let reason = "is none of this family's; the checkpoint is of another model, quantized or has an adapter inside";
+            return Err(CheckpointError::tensor(self.files.path_of(name), name, reason));
+        }
+        if let Some(adapter) = self.adapter {
+            adapter.finish()?;
+        }
+        Ok(decoder)
+    }
+
+    /// A tensor under its full name, or as the bare decoder is saved, without the model's.
+    fn get(&self, name: &str, shape: &[usize], family: Family) -> Result<Tensor, CheckpointError> {
+        let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
+        let stored =
+            if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
+        self.used.borrow_mut().insert(stored.to_owned());
+        let tensor = self.files.read(stored, shape)?;
+        match self.adapter {
+            Some(adapter) => {
+                adapter.merge(name, tensor, family == Family::Gpt2 && !name.starts_with("lm_head"))
+            }
+            None => Ok(tensor),
+        }
+    }
+}
+
+/// Bytes of memory that this machine has, swap included, where it tells.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |key| {
+        text.lines()
+            .find_map(|line: &str| line.strip_prefix(key)?.trim().split(' ').next()?.parse::<u64>().ok())
+    };
+    Some((kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0)) * 1024)
+}
+
+/// Tensors that older versions saved and none needs: masks, angles, and the head of a model that has none of its own.
+fn needless(name: &str, tied: bool) -> bool {
+    let buffers = [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".attention.bias",
+        ".attention.masked_bias",
+        ".rotary_emb.inv_freq",
+    ];
+    buffers.iter().any(|buffer| name.ends_with(buffer))
+        || (tied && ["lm_head.weight", "embed_out.weight"].contains(&name))
+}

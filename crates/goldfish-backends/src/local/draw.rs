@@ -1,0 +1,72 @@
+//! The choice of the next token.
+
+use goldfish_audit::backend::{Decoding, SamplingScheme};
+use rand_mt::Mt64;
+
+/// The next token of stream and position `place`; `None` if a logit is not a number.
+pub(super) fn choose(logits: &[f32], decoding: &Decoding, place: (u64, u64)) -> Option<u32> {
+    if logits.iter().any(|logit| logit.is_nan()) {
+        return None;
+    }
+    match decoding {
+        Decoding::Greedy => greedy(logits),
+        Decoding::Sampled { scheme, seed } => {
+            let mut random = Mt64::new(seed ^ place.0.rotate_left(32) ^ place.1);
+            let uniform = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+            drawn(logits, scheme, uniform).or_else(|| greedy(logits))
+        }
+    }
+}
+
+fn greedy(logits: &[f32]) -> Option<u32> {
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().position(|logit| *logit == best).map(|id| id as u32)
+}
+
+/// The token at which the probabilities, summed in the order of the ids, exceed a number from 0 up to 1.
+fn drawn(logits: &[f32], scheme: &SamplingScheme, uniform: f64) -> Option<u32> {
+    let mut kept: Vec<u32> = (0..logits.len() as u32).collect();
+    let logit = |id: u32| logits[id as usize];
+    if let Some(k) = scheme.top_k.map(|k| k as usize).filter(|k| *k < kept.len()) {
+        kept.select_nth_unstable_by(k.max(1) - 1, |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
+        kept.truncate(k.max(1));
+        kept.sort_unstable();
+    }
+    let highest = kept.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
+    let weight = |id: u32| ((f64::from(logit(id)) - f64::from(highest)) / scheme.temperature).exp();
+    let total: f64 = kept.iter().map(|id| weight(*id)).sum();
+    let mut left = uniform * total;
+    kept.into_iter().find(|id| {
+        left -= weight(*id);
+        left < 0.0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equals_the_first() {
+        assert_eq!(choose(&[1.0, 3.0, 3.0], &Decoding::Greedy, (0, 0)), Some(1));
+        assert_eq!(choose(&[1.0, f32::NAN], &Decoding::Greedy, (0, 0)), None);
+    }
+
+    #[test]
+    fn draws_have_their_probability() {
+        let logits = [0.0, 2f32.ln(), 5f32.ln()];
+        let share = |scheme: SamplingScheme, token: u32| {
+            let hits = (0..8000u64).filter(|stream| {
+                choose(&logits, &Decoding::Sampled { scheme, seed: 5 }, (*stream, 9)) == Some(token)
+            });
+            hits.count() as f64 / 8000.0
+        };
+        let all = SamplingScheme { temperature: 1.0, top_k: None };
+        let two = SamplingScheme { temperature: 0.5, top_k: Some(2) };
+        for (scheme, token, expected) in
+            [(all, 0, 0.125), (all, 2, 0.625), (two, 0, 0.0), (two, 1, 4.0 / 29.0)]
+        {
+            assert!((share(scheme, token) - expected).abs() < 0.02, "{scheme:?} {token}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use std::path::{Path, PathBuf};
+
+/// Why a checkpoint can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A setting that is read but not supported.
+    #[error("{}: {key} is {found}, which is not supported; {advice}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What to do instead.
+        advice: String,
+    },
+    /// A setting that can't be.
+    #[error("{}: {key} {reason}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that is not what its name says.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor that is missing, superfluous, of another shape or not a number.
+    #[error("{}: tensor {name:?} {reason}", path.display())]
+    Tensor {
+        /// The file, or the folder for a missing tensor.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something is beyond its cap.
+    #[error("{}: {what} is {found}, at most {cap} is accepted", path.display())]
+    TooLarge {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is large.
+        what: String,
+        /// How large.
+        found: u64,
+        /// The cap.
+        cap: u64,
+    },
+    /// A computation failed.
+    #[error("the model could not be run: {0}")]
+    Compute(#[from] candle_core::Error),
+}
+
+impl CheckpointError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self::File { path: path.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn tensor(path: &Path, name: &str, reason: impl Into<String>) -> Self {
+        Self::Tensor { path: path.into(), name: name.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,260 @@
+//! The files of a checkpoint folder, read as if a stranger had written them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use goldfish_digest::HashingReader;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde_json::Value;
+
+use super::error::CheckpointError;
+use super::settings::{Settings, open_file};
+
+/// Largest header of a safetensors file, in bytes.
+pub const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Most files that a checkpoint is divided into.
+pub const MAX_SHARDS: usize = 4096;
+
+/// The tensors of a folder: one file, or several with an index.
+#[derive(Debug)]
+pub(super) struct TensorFiles {
+    folder: PathBuf,
+    files: Vec<TensorFile>,
+    /// Which file has a tensor.
+    place: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct TensorFile {
+    path: PathBuf,
+    header: Metadata,
+    /// Where the tensors' bytes begin.
+    data: u64,
+}
+
+impl TensorFiles {
+    /// Opens `stem.safetensors`, or the shards that `stem.safetensors.index.json` names.
+    pub(super) fn open(folder: &Path, stem: &str) -> Result<Self, CheckpointError> {
+        let single = folder.join(format!("{stem}.safetensors"));
+        let index = folder.join(format!("{stem}.safetensors.index.json"));
+        let mut opened = Self { folder: folder.into(), files: Vec::new(), place: BTreeMap::new() };
+        if single.exists() {
+            opened.add(&single)?;
+        } else if index.exists() {
+            for (shard, listed) in shards(&index)? {
+                opened.add(&folder.join(&shard))?;
+                if let Some(name) =
+                    listed.iter().find(|name| opened.place.get(*name) != Some(&(opened.files.len() - 1)))
+                {
+                    return Err(CheckpointError::tensor(
+                        &index,
+                        name,
+                        format!("is said to be in {shard}, but is not"),
+                    ));
+                }
+            }
+        } else {
+            let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin"];
+            let advice = match pickled.iter().find(|name| folder.join(name).exists()) {
+                Some(name) => format!(
+                    "; {name} can run code when it is opened and is not read: save the model as safetensors"
+                ),
+                None => String::new(),
+            };
+            return Err(CheckpointError::file(
+                folder,
+                format!("has no {stem}.safetensors and no {stem}.safetensors.index.json{advice}"),
+            ));
+        }
+        Ok(opened)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let file = TensorFile::open(path)?;
+        for name in file.header.offset_keys() {
+            if self.place.insert(name.clone(), self.files.len()).is_some() {
+                return Err(CheckpointError::tensor(path, &name, "is in another file too"));
+            }
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.place.keys().map(String::as_str)
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> &Path {
+        self.place.get(name).map_or(&self.folder, |file| &self.files[*file].path)
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        let file = &self.files[*self.place.get(name)?];
+        Some(&file.header.info(name)?.shape)
+    }
+
+    /// Elements of all tensors.
+    pub(super) fn elements(&self) -> u64 {
+        let all = self.files.iter().flat_map(|file| {
+            file.header
+                .tensors()
+                .into_values()
+                .map(|info| info.shape.iter().product::<usize>())
+                .collect::<Vec<_>>()
+        });
+        all.fold(0u64, |sum, count| sum.saturating_add(count as u64))
+    }
+
+    /// A tensor as `f32`, all of whose values are finite.
+    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        let missing = || {
+            CheckpointError::tensor(
+                &self.folder,
+                name,
+                format!("is missing; the settings ask for one of shape {shape:?}"),
+            )
+        };
+        let file = &self.files[*self.place.get(name).ok_or_else(missing)?];
+        let info = file.header.info(name).ok_or_else(missing)?;
+        let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
+        if info.shape != shape {
+            return Err(wrong(format!("has shape {:?}, the settings ask for {shape:?}", info.shape)));
+        }
+        let width = match info.dtype {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
+            other => {
+                return Err(wrong(format!(
+                    "is of type {other:?}; F32, F16 and BF16 are supported: save the model as one of them"
+                )));
+            }
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0u8; (end - start).min(READ_BYTES)];
+        let mut values: Vec<f32> = Vec::with_capacity((end - start) / width);
+        let mut source = File::open(&file.path).map_err(CheckpointError::io(&file.path))?;
+        source.seek(SeekFrom::Start(file.data + start as u64)).map_err(CheckpointError::io(&file.path))?;
+        let mut left = end - start;
+        while left > 0 {
+            let chunk = left.min(READ_BYTES);
+            source.read_exact(&mut bytes[..chunk]).map_err(CheckpointError::io(&file.path))?;
+            widen(info.dtype, &bytes[..chunk], &mut values);
+            left -= chunk;
+        }
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            return Err(wrong(format!(
+                "has the value {} at element {place}; the checkpoint is damaged, or training diverged",
+                values[place]
+            )));
+        }
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 4 << 20;
+
+fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
+    let pairs = bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match dtype {
+        Dtype::F16 => values.extend(pairs.map(|pair| half::f16::from_le_bytes(pair).to_f32())),
+        Dtype::BF16 => values.extend(pairs.map(|pair| half::bf16::from_le_bytes(pair).to_f32())),
+        _ => values.extend(
+            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])),
+        ),
+    }
+}
+
+impl TensorFile {
+    fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let mut file = open_file(path)?;
+        let size = file.metadata().map_err(CheckpointError::io(path))?.len();
+        let mut length = [0u8; 8];
+        let short = |_| CheckpointError::file(path, "is too short for a safetensors file; download it again");
+        file.read_exact(&mut length).map_err(short)?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER_BYTES {
+            let what = "the size of its header in bytes".into();
+            return Err(CheckpointError::TooLarge {
+                path: path.into(),
+                what,
+                found: length,
+                cap: MAX_HEADER_BYTES,
+            });
+        }
+        if length > size.saturating_sub(8) {
+            return Err(CheckpointError::file(
+                path,
+                format!("announces a header of {length} bytes and has {size}; download it again"),
+            ));
+        }
+        let mut header = vec![0u8; length as usize];
+        file.read_exact(&mut header).map_err(CheckpointError::io(path))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| {
+            CheckpointError::file(path, format!("has a header that is none of a safetensors file: {error}"))
+        })?;
+        let expected = (header.data_len() as u64).checked_add(8 + length);
+        if expected != Some(size) {
+            let told = expected.map_or("more than there can be".into(), |bytes| bytes.to_string());
+            return Err(CheckpointError::file(
+                path,
+                format!("has {size} bytes, its header tells of {told}; download it again"),
+            ));
+        }
+        Ok(Self { path: path.into(), header, data: 8 + length })
+    }
+}
+
+/// The shards that an index names, with the tensors that each is said to have.
+fn shards(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, CheckpointError> {
+    let settings = Settings::open(index)?;
+    let map = settings.object("weight_map")?.ok_or_else(|| settings.wrong("weight_map", "is missing"))?;
+    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, shard) in map.entries() {
+        let Value::String(shard) = shard else { return Err(map.wrong(name, "must be the name of a file")) };
+        let mut parts = Path::new(shard).components();
+        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !plain || shard.contains(['/', '\\', '\0']) || !shard.ends_with(".safetensors") {
+            return Err(
+                map.wrong(name, format!("is {shard:?}; a shard is a .safetensors file in the same folder"))
+            );
+        }
+        shards.entry(shard.clone()).or_default().insert(name.clone());
+    }
+    if shards.is_empty() {
+        return Err(settings.wrong("weight_map", "names no shard"));
+    }
+    if shards.len() > MAX_SHARDS {
+        return Err(CheckpointError::TooLarge {
+            path: index.into(),
+            what: "its number of shards".into(),
+            found: shards.len() as u64,
+            cap: MAX_SHARDS as u64,
+        });
+    }
+    Ok(shards)
+}
+
+/// A hash over files, by names and contents, read in pieces.
+pub(super) fn fingerprint<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<String, CheckpointError> {
+    let mut digests = Vec::new();
+    for path in paths {
+        let file = File::open(path).map_err(CheckpointError::io(path))?;
+        let (digest, _) = HashingReader::new(file).finish().map_err(CheckpointError::io(path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        digests.push(format!("{name} {} {}\n", digest.size, digest.hash));
+    }
+    Ok(goldfish_digest::FileDigest::of(digests.concat().as_bytes()).hash)
+}

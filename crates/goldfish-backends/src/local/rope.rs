@@ -1,0 +1,183 @@
+//! Rotary positions: how fast each pair of a head's elements turns.
+
+use std::f64::consts::PI;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::CheckpointError;
+use super::settings::Settings;
+
+/// Angular speeds of the pairs, and what cosine and sine are multiplied with.
+///
+/// Pair `i` is elements `i` and `i + pairs` of a head; elements from `2 * pairs` on don't turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotarySpeeds {
+    /// Radians a position.
+    pub speeds: Vec<f32>,
+    /// Factor of YaRN, 1 otherwise.
+    pub factor: f32,
+}
+
+/// Cosines and sines of positions from 0 on.
+#[derive(Debug)]
+pub(super) struct Angles {
+    pairs: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    pub(super) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let own = position * self.pairs..(position + 1) * self.pairs;
+        (&self.cos[own.clone()], &self.sin[own])
+    }
+}
+
+/// Angles that are computed as far as they were needed.
+#[derive(Debug)]
+pub(super) struct Rotary {
+    speeds: RotarySpeeds,
+    known: Mutex<Arc<Angles>>,
+}
+
+impl Rotary {
+    pub(super) fn new(speeds: RotarySpeeds) -> Self {
+        let none = Angles { pairs: speeds.speeds.len(), cos: Vec::new(), sin: Vec::new() };
+        Self { speeds, known: Mutex::new(Arc::new(none)) }
+    }
+
+    /// The angles of at least so many positions.
+    pub(super) fn angles(&self, positions: usize) -> Arc<Angles> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = self.speeds.speeds.len();
+        if known.cos.len() < positions * pairs {
+            let positions = positions.next_power_of_two();
+            // The angle is rounded as the models were trained with it: position times speed in single precision.
+            let angles =
+                (0..positions).flat_map(|p| self.speeds.speeds.iter().map(move |speed| p as f32 * speed));
+            let (cos, sin) = angles
+                .map(|angle| {
+                    let (sin, cos) = f64::from(angle).sin_cos();
+                    (cos as f32 * self.speeds.factor, sin as f32 * self.speeds.factor)
+                })
+                .unzip();
+            *known = Arc::new(Angles { pairs, cos, sin });
+        }
+        Arc::clone(&known)
+    }
+}
+
+/// What the speeds depend on beside the settings of the rotation itself.
+pub(super) struct RotaryContext {
+    pub(super) head_dim: usize,
+    pub(super) context_length: usize,
+    /// The base where the settings name none.
+    pub(super) base: f64,
+    /// The share of a head that turns, where the settings name none.
+    pub(super) share: f64,
+}
+
+/// Reads `rope_parameters`, or `rope_scaling` as it was called before; `None` for neither.
+pub(super) fn rotary_speeds(
+    settings: Option<&Settings>,
+    context: &RotaryContext,
+) -> Result<RotarySpeeds, CheckpointError> {
+    let RotaryContext { head_dim, base, share, .. } = *context;
+    let Some(settings) = settings else { return Ok(plain(turning(head_dim, share), base)) };
+    let base = settings.positive("rope_theta")?.unwrap_or(base);
+    let share = settings.positive("partial_rotary_factor")?.unwrap_or(share);
+    if share > 1.0 {
+        return Err(settings.wrong("partial_rotary_factor", "must be at most 1"));
+    }
+    let dims = turning(head_dim, share);
+    let plain = plain(dims, base);
+    let kind = match settings.text("rope_type")? {
+        Some(kind) => kind,
+        None => settings.text("type")?.unwrap_or("default"),
+    };
+    let needed = |key| settings.positive(key)?.ok_or_else(|| settings.wrong(key, "is missing"));
+    match kind {
+        // Dynamic scaling sets in behind the context length, where no sequence is taken.
+        "default" | "dynamic" => Ok(plain),
+        "linear" => {
+            let factor = needed("factor")?;
+            Ok(slowed(plain, |_, speed| speed / factor))
+        }
+        "llama3" => {
+            let (factor, low, high) =
+                (needed("factor")?, needed("low_freq_factor")?, needed("high_freq_factor")?);
+            let original = settings
+                .positive("original_max_position_embeddings")?
+                .unwrap_or(context.context_length as f64);
+            if high <= low {
+                return Err(settings.wrong("high_freq_factor", "must be above low_freq_factor"));
+            }
+            Ok(slowed(plain, |_, speed| {
+                let turns = original * speed / (2.0 * PI);
+                let smooth = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - smooth) * speed / factor + smooth * speed
+            }))
+        }
+        "yarn" => yarn(settings, plain, base, dims),
+        _ => {
+            let key = if settings.get("rope_type").is_some() { "rope_type" } else { "type" };
+            Err(settings.unsupported(
+                key,
+                "known are default, linear, dynamic, llama3 and yarn; audit the model behind a server",
+            ))
+        }
+    }
+}
+
+/// How many elements of a head turn.
+fn turning(head_dim: usize, share: f64) -> usize {
+    (head_dim as f64 * share) as usize
+}
+
+fn plain(dims: usize, base: f64) -> RotarySpeeds {
+    let speed = |i: usize| (1.0 / base.powf((2 * i) as f64 / dims as f64)) as f32;
+    // Of an odd number, the last has a partner all the same.
+    RotarySpeeds { speeds: (0..dims.div_ceil(2)).map(speed).collect(), factor: 1.0 }
+}
+
+fn slowed(rotary: RotarySpeeds, slow: impl Fn(usize, f64) -> f64) -> RotarySpeeds {
+    let speeds = rotary.speeds.iter().enumerate().map(|(i, speed)| slow(i, f64::from(*speed)) as f32);
+    RotarySpeeds { speeds: speeds.collect(), factor: rotary.factor }
+}
+
+/// Interpolation of the slow pairs, as in "YaRN: Efficient Context Window Extension of Large Language Models".
+fn yarn(
+    settings: &Settings,
+    plain: RotarySpeeds,
+    base: f64,
+    dims: usize,
+) -> Result<RotarySpeeds, CheckpointError> {
+    let needed = |key| settings.positive(key)?.ok_or_else(|| settings.wrong(key, "is missing"));
+    let (scale, original) = (needed("factor")?, needed("original_max_position_embeddings")?);
+    let fast = settings.positive("beta_fast")?.unwrap_or(32.0);
+    let slow = settings.positive("beta_slow")?.unwrap_or(1.0);
+    let pair_of = |turns: f64| dims as f64 * (original / (turns * 2.0 * PI)).ln() / (2.0 * base.ln());
+    let (mut low, mut high) = (pair_of(fast), pair_of(slow));
+    if settings.flag_or("truncate", true)? {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    let (low, mut high) = (low.max(0.0), high.min(dims as f64 - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    let mscale = |weight: f64| if scale <= 1.0 { 1.0 } else { 0.1 * weight * scale.ln() + 1.0 };
+    let factor = match (
+        settings.positive("attention_factor")?,
+        settings.number("mscale")?,
+        settings.number("mscale_all_dim")?,
+    ) {
+        (Some(factor), _, _) => factor,
+        (None, Some(of), Some(all)) if of != 0.0 && all != 0.0 => mscale(of) / mscale(all),
+        _ => mscale(1.0),
+    };
+    let mut rotary = slowed(plain, |i, speed| {
+        let interpolated = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+        interpolated * speed / scale + (1.0 - interpolated) * speed
+    });
+    rotary.factor = factor as f32;
+    Ok(rotary)
+}

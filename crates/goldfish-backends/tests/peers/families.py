@@ -1,0 +1,87 @@
+"""Tiny configurations of every family, with the settings that change a result."""
+
+import torch
+import transformers
+
+VOCABULARY = 97
+SMALL = dict(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=128)
+GROUPED = dict(SMALL, num_key_value_heads=2)
+LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
+LINEAR = dict(rope_type="linear", rope_theta=10000.0, factor=2.0)
+DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0)
+GPT2 = dict(vocab_size=VOCABULARY, n_embd=48, n_layer=3, n_head=4, n_positions=128)
+
+CONFIGURATIONS = {
+    "llama": ("Llama", GROUPED),
+    "llama-tied": ("Llama", dict(GROUPED, tie_word_embeddings=True)),
+    "llama-mqa": ("Llama", dict(SMALL, num_key_value_heads=1)),
+    "llama-biases": ("Llama", dict(GROUPED, attention_bias=True, mlp_bias=True)),
+    "llama-head-dim": ("Llama", dict(GROUPED, head_dim=20)),
+    "llama-llama3": ("Llama", dict(GROUPED, rope_parameters=LLAMA3)),
+    "llama-yarn": ("Llama", dict(GROUPED, rope_parameters=YARN)),
+    "llama-linear": ("Llama", dict(GROUPED, rope_parameters=LINEAR)),
+    "llama-dynamic": ("Llama", dict(GROUPED, rope_parameters=DYNAMIC)),
+    "mistral": ("Mistral", dict(GROUPED, sliding_window=16)),
+    "gpt2": ("GPT2", GPT2),
+    "gpt2-inner": ("GPT2", dict(GPT2, n_inner=60, activation_function="gelu", scale_attn_by_inverse_layer_idx=True)),
+    "gpt2-untied": ("GPT2", dict(GPT2, tie_word_embeddings=False, scale_attn_weights=False)),
+    "gpt-neox": ("GPTNeoX", dict(SMALL, rotary_pct=0.5)),
+    "gpt-neox-serial": ("GPTNeoX", dict(SMALL, use_parallel_residual=False, attention_bias=False)),
+    "qwen2": ("Qwen2", GROUPED),
+    "qwen2-window": ("Qwen2", dict(GROUPED, use_sliding_window=True, sliding_window=16, max_window_layers=1)),
+    "qwen3": ("Qwen3", dict(GROUPED, head_dim=16)),
+    "olmo2": ("Olmo2", GROUPED),
+    "gemma": ("Gemma", dict(GROUPED, head_dim=16)),
+    "gemma2": ("Gemma2", dict(GROUPED, head_dim=16, sliding_window=16, query_pre_attn_scalar=20)),
+    "gemma3": ("Gemma3Text", dict(GROUPED, num_hidden_layers=7, head_dim=16, sliding_window=16, query_pre_attn_scalar=20)),
+    "phi": ("Phi", dict(GROUPED, partial_rotary_factor=0.5)),
+    "phi-head-norms": ("Phi", dict(SMALL, qk_layernorm=True)),
+    "phi3": ("Phi3", dict(GROUPED, pad_token_id=0, sliding_window=24)),
+}
+
+
+def model(name, **changes):
+    """A model with random weights that are all away from where they begin, so that none can be forgotten."""
+    kind, settings = CONFIGURATIONS[name]
+    kind = {"Gemma3Text": ("Gemma3TextConfig", "Gemma3ForCausalLM"), "GPT2": ("GPT2Config", "GPT2LMHeadModel")}.get(
+        kind, (f"{kind}Config", f"{kind}ForCausalLM")
+    )
+    tokens = dict(bos_token_id=1, eos_token_id=2)
+    config = getattr(transformers, kind[0])(**{**tokens, **settings, **changes})
+    config._attn_implementation = "eager"
+    made = getattr(transformers, kind[1])(config).eval()
+    generator = torch.Generator().manual_seed(len(name))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.8 / parameter.shape[-1] ** 0.5)
+    return made
+
+
+def sequences(count=5, longest=90, seed=3):
+    """Token sequences of unequal lengths, two of which begin alike."""
+    generator = torch.Generator().manual_seed(seed)
+    made = [torch.randint(VOCABULARY, (longest - 17 * i,), generator=generator).tolist() for i in range(count)]
+    return made + [made[0][:30] + made[1][:12]]
+
+
+def expected_scores(model, ids):
+    """Log-probabilities, ranks and greedy tokens of one sequence from position 1 on, by the definition."""
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0, :-1].float()
+    log_probs = torch.log_softmax(logits.double(), dim=-1)
+    truth = torch.tensor(ids[1:])
+    own = log_probs.gather(1, truth[:, None])
+    ranks = 1 + (log_probs > own).sum(1)
+    return own[:, 0].tolist(), ranks.tolist(), logits.argmax(1).tolist()
+
+
+def expected_continuation(model, prompt, tokens):
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(tokens):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
