@@ -89,8 +89,9 @@ impl Text {
         } else if cut.hidden > 0 {
             caveats.push(Caveat::CutMoved);
         }
+        let seen = if cut.exact { cut.shown.to_vec() } else { self.codec.encode(&cut.text) };
         let whole = || self.codec.encode(&format!("{}{}", cut.text, answer.text));
-        let behind = answer.ids.clone().or_else(|| whole().strip_prefix(cut.shown).map(<[u32]>::to_vec));
+        let behind = answer.ids.clone().or_else(|| whole().strip_prefix(&*seen).map(<[u32]>::to_vec));
         let behind = behind.unwrap_or_else(|| {
             caveats.push(Caveat::Reencoded);
             self.codec.encode(&answer.text)

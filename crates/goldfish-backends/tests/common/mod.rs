@@ -106,14 +106,28 @@ pub(crate) fn audit(
     table: &ProbeTable,
     decide: Decide,
 ) -> Result<(Vec<ResultRow>, Summary), AuditError> {
-    let options = AuditOptions { decide, ..AuditOptions::default() };
+    audit_with(folder, backend, table, &AuditOptions { decide, ..AuditOptions::default() })
+}
+
+pub(crate) fn audit_with(
+    folder: &Path,
+    backend: &dyn Backend,
+    table: &ProbeTable,
+    options: &AuditOptions,
+) -> Result<(Vec<ResultRow>, Summary), AuditError> {
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let config = RunConfig::new(tool, backend.describe()?, grid(), sample(), options.clone(), table, None);
     let mut store = RunStore::open(folder, &config, &[table], true)?;
-    let engine = Engine { backend, options: &options, decode: None, batch: 12, segment_rows: 64 };
+    let engine = Engine { backend, options, decode: None, batch: 12, segment_rows: 64 };
     engine.run(&[table], &mut store, &mut |_| ())?;
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
     let statistics =
         StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 100 } };
     store.finish(|rows| summarise(&config, rows, &none, &statistics))
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
