@@ -159,6 +159,13 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
     if trivial > 0 {
         notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
     }
+    let odd = audited.iter().filter(|row| !row.caveats.is_empty()).count();
+    if odd > 0 {
+        notes.push(format!(
+            "the continuations of {odd} of {} audited probes have caveats, since the server takes and gives text alone",
+            audited.len()
+        ));
+    }
     if config.options.decide == Decide::Generate {
         notes.push(
             "continuations decided exact match, because the backend can't be trusted to score prompts".into(),

@@ -59,8 +59,8 @@ pub struct ModelDescription {
     pub fingerprint: String,
     /// The kind of backend, such as `fake`, `local`, `vllm`.
     pub backend: String,
-    /// Number of token ids.
-    pub vocab_size: u32,
+    /// Number of token ids, where it is known.
+    pub vocab_size: Option<u32>,
     /// Longest sequence in tokens, where it is known.
     pub context_length: Option<u64>,
 }
@@ -124,10 +124,11 @@ pub struct TokenScore {
     /// Natural log of the token's probability.
     pub log_prob: f64,
     /// 1 for the token that greedy decoding takes. One more than the number of tokens with a larger logit, or with the same and
-    /// a smaller id: of equals, greedy decoding takes the first.
+    /// a smaller id: of equals, greedy decoding takes the first. Of a server that names a few best tokens alone, one more than
+    /// those of them that are better.
     pub rank: u32,
-    /// The token that greedy decoding takes.
-    pub greedy: u32,
+    /// The token that greedy decoding takes; `None` where a server doesn't tell its id.
+    pub greedy: Option<u32>,
     /// Log-probability of the likeliest token other than this one, where it is known. Within rounding of `log_prob`, the rank is
     /// a matter of chance.
     pub rival: Option<f64>,
@@ -141,7 +142,7 @@ impl TokenScore {
     /// The score without what must be asked for.
     #[must_use]
     pub fn of(log_prob: f64, rank: u32, greedy: u32) -> Self {
-        Self { log_prob, rank, greedy, rival: None, moments: None, scheme_log_prob: None }
+        Self { log_prob, rank, greedy: Some(greedy), rival: None, moments: None, scheme_log_prob: None }
     }
 
     /// The score of `token` from the logits of the whole vocabulary.
@@ -170,7 +171,7 @@ impl TokenScore {
         Some(Self {
             log_prob: f64::from(own) - normaliser,
             rank,
-            greedy: greedy as u32,
+            greedy: Some(greedy as u32),
             rival: (logits.len() > 1).then(|| f64::from(rival) - normaliser),
             moments: wants.moments.then(|| Moments::of(logits, normaliser)),
             scheme_log_prob: wants.scheme.map(|scheme| scheme.log_prob(logits, own, rank)),
@@ -248,12 +249,46 @@ pub enum Decoding {
 /// The answer to a [`GenerateRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Generated {
-    /// The tokens behind the prompt.
+    /// The tokens behind the prompt. Fewer than were asked for only with a [caveat](Caveat::allows_fewer).
     pub ids: Vec<u32>,
+    /// In what the answer is less than what was asked for, where a server can't do better.
+    pub caveats: Vec<Caveat>,
     /// How many tokens of prompt the model saw, where the backend was told.
     pub evaluated: Option<u64>,
     /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
     pub exchange: Option<String>,
+}
+
+/// What a server that takes and gives text alone can't promise for a continuation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caveat {
+    /// The prompt's last tokens don't survive as text: it was cut before them, and the model had to make them too.
+    CutMoved,
+    /// The prompt has no cut at which its tokens survive as text: the model saw other tokens.
+    PromptChanged,
+    /// The text doesn't give back the prompt's tokens and more: the continuation was tokenized by itself.
+    Reencoded,
+    /// The model ended the text before the last token that was asked for.
+    EndedEarly,
+}
+
+impl Caveat {
+    /// Its name in a run's files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CutMoved => "cut_moved",
+            Self::PromptChanged => "prompt_changed",
+            Self::Reencoded => "reencoded",
+            Self::EndedEarly => "ended_early",
+        }
+    }
+
+    /// Whether fewer tokens than were asked for may come with it.
+    #[must_use]
+    pub fn allows_fewer(self) -> bool {
+        matches!(self, Self::Reencoded | Self::EndedEarly)
+    }
 }
 
 /// Why a backend has no answer.
@@ -330,7 +365,7 @@ mod tests {
             [1, 2, 3, 4],
             "of equals the first comes first"
         );
-        assert_eq!(score(3).greedy, 0);
+        assert_eq!(score(3).greedy, Some(0));
         // Mean -(1/2 + 2/4 + 3/8 + 3/8) ln 2 = -1.75 ln 2; second moment (1/2 + 4/4 + 9/8 + 9/8) = 3.75.
         let moments = score(0).moments.unwrap();
         near(moments.mean, -1.75 * ln2);

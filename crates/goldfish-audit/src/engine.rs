@@ -212,11 +212,14 @@ impl Engine<'_> {
                 }
             };
             let match_length = tokens.map(|tokens| {
-                let diverges = |(token, id): (&TokenScore, &u32)| token.rank != 1 || token.greedy != *id;
+                let diverges = |(token, id): (&TokenScore, &u32)| {
+                    token.rank != 1 || token.greedy.is_some_and(|greedy| greedy != *id)
+                };
                 tokens.iter().zip(truth).position(diverges).unwrap_or(truth.len())
             });
             let exchange = scored.get(&probe.start).and_then(|(_, answer)| answer.exchange.clone());
-            measured.push(Measured { table, probe, tokens, match_length, continuation: None, exchange });
+            let (continuation, caveats) = (None, Vec::new());
+            measured.push(Measured { table, probe, tokens, match_length, continuation, caveats, exchange });
         }
         if self.options.continuations || self.options.decide == Decide::Generate {
             self.continue_all(&mut measured)?;
@@ -264,6 +267,7 @@ impl Engine<'_> {
         let answers = self.backend.score(&requests, &Wants { moments, scheme })?;
         self.expect(answers.len(), requests.len(), "scored sequences")?;
         for (answer, request) in answers.iter().zip(&requests) {
+            self.expect_evaluated(answer.evaluated, request.ids.len())?;
             self.expect(answer.tokens.len(), request.ids.len() - request.from, "token scores")?;
             let impossible =
                 answer.tokens.iter().find(|token| token.log_prob.is_nan() || token.log_prob > 1e-6);
@@ -286,8 +290,10 @@ impl Engine<'_> {
                     probe.continuation = Some(truth.to_vec());
                     continue;
                 }
-                // Up to the divergence it is the truth, and there it is what the pass found greedy.
-                (Some(length), Some(tokens)) => [&truth[..length], &[tokens[length].greedy]].concat(),
+                // Up to the divergence it is the truth, and there it is what the pass found greedy, if it told.
+                (Some(length), Some(tokens)) => {
+                    truth[..length].iter().copied().chain(tokens[length].greedy).collect()
+                }
                 _ => Vec::new(),
             };
             let entry = wanted.entry((probe.probe.start, probe.probe.prefix)).or_insert((known, 0));
@@ -309,8 +315,12 @@ impl Engine<'_> {
                 batch.iter().map(|(_, prompt, tokens)| GenerateRequest { prompt, tokens: *tokens }).collect();
             let answers = self.backend.generate(&requests, &Decoding::Greedy)?;
             self.expect(answers.len(), requests.len(), "continuations")?;
-            for ((key, _, tokens), answer) in batch.iter().zip(answers) {
-                self.expect(answer.ids.len(), *tokens, "tokens of continuation")?;
+            for ((key, prompt, tokens), answer) in batch.iter().zip(answers) {
+                self.expect_evaluated(answer.evaluated, prompt.len())?;
+                let fewer = answer.caveats.iter().any(|caveat| caveat.allows_fewer());
+                if !fewer || answer.ids.len() > *tokens {
+                    self.expect(answer.ids.len(), *tokens, "tokens of continuation")?;
+                }
                 continued.insert(*key, answer);
             }
         }
@@ -320,12 +330,22 @@ impl Engine<'_> {
             let mut ids = known.clone();
             if let Some(answer) = continued.get(&key) {
                 ids.extend(&answer.ids);
+                probe.caveats.clone_from(&answer.caveats);
                 probe.exchange = probe.exchange.take().or_else(|| answer.exchange.clone());
             }
             ids.truncate(probe.probe.suffix as usize);
             probe.continuation = Some(ids);
         }
         Ok(())
+    }
+
+    /// A model that saw other tokens than it was sent was asked something else.
+    fn expect_evaluated(&self, evaluated: Option<u64>, sent: usize) -> Result<(), AuditError> {
+        match evaluated {
+            Some(evaluated) if evaluated != sent as u64 => Err(self
+                .bad_answer(format!("{evaluated} tokens evaluated"), &format!("the {sent} that were sent"))),
+            _ => Ok(()),
+        }
     }
 
     fn expect(&self, found: usize, expected: usize, what: &str) -> Result<(), AuditError> {

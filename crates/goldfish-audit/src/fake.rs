@@ -15,6 +15,7 @@ type Logits = dyn Fn(&[u32]) -> Vec<f32> + Send + Sync;
 /// A backend that is a function from the tokens so far to the logits of the next one.
 pub struct FakeModel {
     logits: Box<Logits>,
+    vocab_size: u32,
     description: ModelDescription,
     capabilities: Capabilities,
     faults: Faults,
@@ -64,11 +65,12 @@ impl FakeModel {
             name: "fake".into(),
             fingerprint: "fake".into(),
             backend: "fake".into(),
-            vocab_size,
+            vocab_size: Some(vocab_size),
             context_length: None,
         };
         Self {
             logits: Box::new(logits),
+            vocab_size,
             description,
             capabilities: Capabilities { score: true, moments: true, schemes: true, generate: true },
             faults: Faults::default(),
@@ -118,6 +120,12 @@ impl FakeModel {
         self
     }
 
+    /// The logits behind some tokens.
+    #[must_use]
+    pub fn logits(&self, tokens: &[u32]) -> Vec<f32> {
+        (self.logits)(tokens)
+    }
+
     /// What it was asked for so far.
     #[must_use]
     pub fn asked(&self) -> Asked {
@@ -144,7 +152,7 @@ impl FakeModel {
 
     /// The sequence as the model sees it, and how many tokens it sees.
     fn seen(&self, ids: &[u32]) -> Result<Vec<u32>, BackendError> {
-        let vocab_size = self.description.vocab_size;
+        let vocab_size = self.vocab_size;
         if let Some(id) = ids.iter().find(|id| **id >= vocab_size) {
             return Err(BackendError::UnknownToken { backend: "fake".into(), id: *id, vocab_size });
         }
@@ -188,7 +196,7 @@ impl Backend for FakeModel {
             let first = request.from + ids.len() - request.ids.len();
             let mut tokens = Vec::new();
             for position in first..ids.len() {
-                let token = (ids[position] + self.faults.shifts_ids) % self.description.vocab_size;
+                let token = (ids[position] + self.faults.shifts_ids) % self.vocab_size;
                 let logits = (self.logits)(&ids[..position]);
                 let score = TokenScore::from_logits(&logits, token, &wants);
                 let score = score.ok_or_else(|| self.cannot("make logits for its vocabulary"))?;
@@ -225,7 +233,7 @@ impl Backend for FakeModel {
             }
             let ids = ids.split_off(evaluated);
             self.generated.fetch_add(ids.len() as u64, Ordering::Relaxed);
-            Ok(Generated { ids, evaluated: Some(evaluated as u64), exchange: None })
+            Ok(Generated { ids, evaluated: Some(evaluated as u64), ..Generated::default() })
         };
         requests.iter().enumerate().map(continued).collect()
     }
@@ -235,7 +243,7 @@ impl Backend for FakeModel {
 fn choose(logits: &[f32], decoding: &Decoding, stream: (u64, u64)) -> u32 {
     let scheme_score = |token: u32, wants: &Wants| TokenScore::from_logits(logits, token, wants);
     match decoding {
-        Decoding::Greedy => scheme_score(0, &Wants::default()).map_or(0, |score| score.greedy),
+        Decoding::Greedy => scheme_score(0, &Wants::default()).and_then(|score| score.greedy).unwrap_or(0),
         Decoding::Sampled { scheme, seed } => {
             let mut random = Mt64::new(seed ^ stream.0.rotate_left(32) ^ stream.1);
             let mut left = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -269,7 +277,10 @@ mod tests {
         for (found, expected) in scored.iter().zip(expected) {
             assert!((found.log_prob - expected).abs() < 1e-6, "{} {expected}", found.log_prob);
         }
-        assert_eq!(scored.iter().map(|s| (s.rank, s.greedy)).collect::<Vec<_>>(), [(3, 0), (1, 3), (10, 4)]);
+        assert_eq!(
+            scored.iter().map(|s| (s.rank, s.greedy)).collect::<Vec<_>>(),
+            [(3, Some(0)), (1, Some(3)), (10, Some(4))]
+        );
         let request = GenerateRequest { prompt: &[1, 2], tokens: 4 };
         assert_eq!(model.generate(&[request], &Decoding::Greedy).unwrap()[0].ids, [3, 4, 5, 8]);
         assert_eq!(model.asked(), Asked { calls: 2, scored: 4, prompted: 2, generated: 4 });

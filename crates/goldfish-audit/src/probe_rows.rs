@@ -55,6 +55,8 @@ row! {
         trivial: String,
         /// `score` if a teacher-forced pass decided the exact match, `generate` if a continuation did.
         decided_by: String,
+        /// What a text-only server could not promise for the continuation, with commas between: `cut_moved`, `prompt_changed`, `reencoded`, `ended_early`; empty if nothing.
+        caveats: String,
         /// Whether the greedy continuation is the true suffix.
         exact_match: bool,
         /// Tokens before the first divergence: the suffix length if there is none.

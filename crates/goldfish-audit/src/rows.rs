@@ -1,7 +1,7 @@
 //! From answers to rows.
 
 use crate::ResultRow;
-use crate::backend::TokenScore;
+use crate::backend::{Caveat, TokenScore};
 use crate::control::Decode;
 use crate::engine::AuditOptions;
 use crate::probe::{Probe, ProbeTable};
@@ -19,6 +19,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) match_length: Option<usize>,
     /// The greedy continuation, where it is known.
     pub(crate) continuation: Option<Vec<u32>>,
+    /// What must be said of it.
+    pub(crate) caveats: Vec<Caveat>,
     /// The exchange with a server.
     pub(crate) exchange: Option<String>,
 }
@@ -47,6 +49,7 @@ pub(crate) fn result_row(
         suffix_tokens: probe.suffix,
         copies: probe.copies,
         trivial: trivial.iter().map(|t| t.name()).collect::<Vec<_>>().join(","),
+        caveats: measured.caveats.iter().map(|caveat| caveat.name()).collect::<Vec<_>>().join(","),
         decided_by: if options.decide == Decide::Score { "score" } else { "generate" }.into(),
         exact_match: match_length == truth.len(),
         match_length: match_length as u32,

@@ -123,9 +123,14 @@ pub fn self_test(
         },
     };
     let largest = test.sequences.iter().flatten().max().copied().unwrap_or(0);
-    let known = largest < model.vocab_size;
-    let detail = format!("largest id {largest}, the model has {}", model.vocab_size);
-    test.note(CheckName::Vocabulary, known, Outcome::Failed, detail, None);
+    let known = model.vocab_size.is_none_or(|size| largest < size);
+    match model.vocab_size {
+        None => test.skip(CheckName::Vocabulary, "the backend doesn't tell how many token ids it has"),
+        Some(size) => {
+            let detail = format!("largest id {largest}, the model has {size}");
+            test.note(CheckName::Vocabulary, known, Outcome::Failed, detail, None);
+        }
+    }
     let longest = test.sequences.iter().map(Vec::len).max().unwrap_or(0) as u64;
     let fits = model.context_length.is_none_or(|context| longest <= context);
     let context = model.context_length.map_or("unknown".into(), |context| format!("{context} tokens"));
@@ -134,7 +139,7 @@ pub fn self_test(
     if known && fits && longest >= 2 {
         test.sequences.retain(|ids| ids.len() >= 2);
         test.scoring()?;
-        test.generating(options.eos.filter(|eos| *eos < model.vocab_size))?;
+        test.generating(options.eos.filter(|eos| model.vocab_size.is_none_or(|size| *eos < size)))?;
     }
     Ok(test.result)
 }
@@ -211,7 +216,8 @@ impl Tester<'_> {
     fn scoring(&mut self) -> Result<(), AuditError> {
         use CheckName::*;
         if !self.result.capabilities.score {
-            self.skip(ScoreCount, "the backend doesn't score given sequences; continuations decide instead");
+            let detail = "the backend doesn't score given sequences; continuations decide instead".into();
+            self.note(ScoreCount, false, Outcome::Flagged, detail, None);
             return Ok(());
         }
         let sequences = self.sequences.clone();
@@ -279,7 +285,8 @@ impl Tester<'_> {
         for (scored, ids) in scored.iter().zip(sent) {
             for (token, id) in scored.tokens.iter().zip(&ids[1..]) {
                 let possible = token.log_prob <= 1e-6 && token.rank >= 1;
-                if !possible || (token.rank == 1) != (token.greedy == *id) {
+                let fits = token.greedy.is_none_or(|greedy| (token.rank == 1) == (greedy == *id));
+                if !possible || !fits {
                     odd = odd.or(Some((*id, *token)));
                 }
             }
@@ -288,7 +295,9 @@ impl Tester<'_> {
             None => "log-probabilities and ranks fit each other".to_owned(),
             Some((id, token)) => format!(
                 "token {id} has log-probability {}, rank {} and the greedy token is {}, which can't be",
-                token.log_prob, token.rank, token.greedy
+                token.log_prob,
+                token.rank,
+                token.greedy.map_or("unknown".into(), |greedy| greedy.to_string())
             ),
         };
         self.note(CheckName::ScoresMakeSense, odd.is_none(), Outcome::Failed, detail, None);
@@ -333,6 +342,12 @@ impl Tester<'_> {
         let all: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let together = self.generate(&all, TOKENS)?;
         let short = together.iter().find(|generated| generated.ids.len() != TOKENS);
+        let told = |generated: &Generated| generated.caveats.iter().any(|caveat| caveat.allows_fewer());
+        let bad = if together.iter().all(|generated| generated.ids.len() == TOKENS || told(generated)) {
+            Outcome::Flagged
+        } else {
+            Outcome::Failed
+        };
         let detail = match short {
             None if together.len() == all.len() => {
                 format!("continuations have the {TOKENS} tokens asked for")
@@ -344,7 +359,8 @@ impl Tester<'_> {
             ),
         };
         let whole = short.is_none() && together.len() == all.len();
-        self.note(EosSuppressed, whole, Outcome::Failed, detail, None);
+        let bad = if together.len() == all.len() { bad } else { Outcome::Failed };
+        self.note(EosSuppressed, whole, bad, detail, None);
         self.bos_added(together.iter().map(|generated| generated.evaluated), &all);
         let again = self.generate(&all, TOKENS)?;
         let same = |a: &[Generated], b: &[Generated]| a.iter().zip(b).filter(|(a, b)| a.ids != b.ids).count();

@@ -53,7 +53,7 @@ impl Checkpoint {
             name: name_of(folder),
             fingerprint,
             backend: "local".into(),
-            vocab_size: vocab_size as u32,
+            vocab_size: Some(vocab_size as u32),
             context_length: Some(context_length as u64),
         };
         Ok(Self { decoder, description })
@@ -75,7 +75,7 @@ impl Checkpoint {
     /// Whether the model takes these tokens, and `more` of its own behind them.
     fn check(&self, ids: &[u32], more: usize) -> Result<(), BackendError> {
         let backend = || self.description.name.clone();
-        let vocab_size = self.description.vocab_size;
+        let vocab_size = self.decoder.config().vocab_size as u32;
         if let Some(id) = ids.iter().find(|id| **id >= vocab_size) {
             return Err(BackendError::UnknownToken { backend: backend(), id: *id, vocab_size });
         }
@@ -296,8 +296,8 @@ impl Backend for Checkpoint {
         for group in groups(&prompts, weight, CACHE_BYTES) {
             let chosen: Vec<_> = group.iter().map(|number| (*number, &requests[*number])).collect();
             for (number, ids) in group.iter().zip(self.continue_group(&chosen, decoding)?) {
-                answers[*number] =
-                    Generated { ids, evaluated: Some(prompts[*number].len() as u64), exchange: None };
+                let evaluated = Some(prompts[*number].len() as u64);
+                answers[*number] = Generated { ids, evaluated, ..Generated::default() };
             }
         }
         Ok(answers)

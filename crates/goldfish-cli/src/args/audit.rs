@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::Summary;
+use goldfish_backends::http::Protocol;
 
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
 ///
@@ -43,6 +44,14 @@ pub(crate) struct AuditArgs {
     /// Base URL of a completion server, for example http://localhost:8000.
     #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
     pub(crate) server: Option<String>,
+
+    /// What the server speaks: vllm, openai (completions with echo), llama-cpp or text. [default: found out by asking]
+    #[arg(long, value_name = "PROTOCOL", requires = "server", help_heading = "Model")]
+    pub(crate) protocol: Option<Protocol>,
+
+    /// Which of the server's models. [default: its only one]
+    #[arg(long, value_name = "NAME", requires = "server", help_heading = "Model")]
+    pub(crate) server_model: Option<String>,
 
     /// Put this token before every sequence, if the model was trained with one. It is no part of prefix or offset.
     #[arg(long, value_name = "ID", help_heading = "Model")]
@@ -138,9 +147,10 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
     pub(crate) fail_if: Vec<Gate<Summary>>,
 
-    /// Sequences in one pass. Changes no result.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Run")]
-    pub(crate) batch: u16,
+    /// Sequences in one pass or request. Changes no result of a model that answers the same in any company.
+    /// [default: 32 for a model in this process, 8 a request for a server]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Run")]
+    pub(crate) batch: Option<u16>,
 
     /// Threads for a model in this process; requests at a time for a server. Changes no result.
     /// [default: one a core; 8 requests]

@@ -5,6 +5,7 @@ mod plan;
 mod table;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
@@ -27,6 +28,7 @@ use crate::Verdict;
 use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
 use crate::commands::{resume_command, stop_on_signals};
 use crate::print;
+use model::Model;
 
 /// Starts whose tokens the backend is tested with.
 const TESTED: usize = 4;
@@ -42,15 +44,15 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     }
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
-    let tokenizer = tokenizer(args)?;
+    let tokenizer = tokenizer(args)?.map(Arc::new);
     let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, decode.is_some());
     options.check()?;
-    let backend = model::open(args)?;
+    let model = model::open(args, tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
-    let tested = probes.test(&*backend, &options, tokenizer.as_ref())?;
-    let audit = Audit { args, backend: &*backend, probes: &probes, options, decode, stop: &stop };
+    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref())?;
+    let audit = Audit { args, model: &model, probes: &probes, options, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
     if args.json {
         print::json(&summary)?;
@@ -66,7 +68,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
 /// The run itself.
 struct Audit<'a> {
     args: &'a AuditArgs,
-    backend: &'a dyn Backend,
+    model: &'a Model,
     probes: &'a Probes,
     options: AuditOptions,
     decode: Option<&'a Decode<'a>>,
@@ -76,7 +78,7 @@ struct Audit<'a> {
 impl Audit<'_> {
     /// Measures in a folder, and sums up.
     fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Summary> {
-        let model = self.backend.describe()?;
+        let model = self.model.backend.describe()?;
         let options = AuditOptions { decide: tested.verdict(&model.name)?, ..self.options };
         let Probes { grid, sample, audited, control } = self.probes;
         let config = RunConfig::new(
@@ -94,10 +96,10 @@ impl Audit<'_> {
         let tested = store.self_test(tested)?;
         let bar = print::progress_bar(0, PROGRESS);
         let engine = Engine {
-            backend: self.backend,
+            backend: &*self.model.backend,
             options: &config.options,
             decode: self.decode,
-            batch: self.args.batch.into(),
+            batch: self.model.batch,
             segment_rows: SEGMENT_ROWS,
             stop: self.stop,
         };

@@ -1,9 +1,67 @@
 //! The model behind `--model` or `--server`.
 
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
 use goldfish_audit::backend::Backend;
+use goldfish_backends::http::{ApiKey, KEY_VARIABLE, Server, ServerOptions, TextCodec};
+use goldfish_backends::local::Checkpoint;
+use goldfish_tokenize::Tokenizer;
 
 use crate::args::AuditArgs;
+use crate::print;
 
-pub(crate) fn open(_args: &AuditArgs) -> anyhow::Result<Box<dyn Backend>> {
-    anyhow::bail!("no backend")
+/// Sequences in one pass through a model in this process.
+const BATCH: u16 = 32;
+
+/// A model, and how many sequences to hand it at a time.
+pub(crate) struct Model {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) batch: usize,
+}
+
+pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyhow::Result<Model> {
+    if let Some(folder) = &args.model {
+        if let Some(threads) = args.threads {
+            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+        }
+        let checkpoint = Checkpoint::open(folder, args.adapter.as_deref())?;
+        return Ok(Model { backend: Box::new(checkpoint), batch: args.batch.unwrap_or(BATCH).into() });
+    }
+    let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };
+    let defaults = ServerOptions::default();
+    let codec = tokenizer.map(|tokenizer| -> Box<dyn TextCodec> { Box::new(Codec(tokenizer.clone())) });
+    let options = ServerOptions {
+        protocol: args.protocol,
+        model: args.server_model.clone(),
+        key: ApiKey::from_environment().map_err(anyhow::Error::msg).context(KEY_VARIABLE)?,
+        connections: args.threads.map_or(defaults.connections, usize::from),
+        sequences: args.batch.map_or(defaults.sequences, usize::from),
+        top_k: args.temperature.and(args.top_k),
+        codec,
+        ..defaults
+    };
+    let server = Server::connect(url, options)?;
+    print::note(&format!("{url} speaks {}", server.protocol()));
+    server.notes().iter().for_each(|note| print::note(&format!("note: {note}")));
+    Ok(Model { batch: server.batch(), backend: Box::new(server) })
+}
+
+/// The tokenizer of the corpus, for servers that take text.
+struct Codec(Arc<Tokenizer>);
+
+impl TextCodec for Codec {
+    fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        // A text that can't be tokenized comes back as no ids, which equal no prompt's.
+        let encoded = self.0.encode_into(text, &mut ids);
+        if encoded.is_err() {
+            ids.clear();
+        }
+        ids
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        super::text(&self.0, ids)
+    }
 }

@@ -1,0 +1,357 @@
+//! One request at a time, until it has an answer that makes sense.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use goldfish_audit::backend::BackendError;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{Response, StatusCode};
+
+use super::key::{ApiKey, KEY_VARIABLE};
+use super::retry::{Retry, retry_after};
+
+/// Largest answer that is read, in bytes.
+pub const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+
+/// Most of a server's own words in an error, in characters.
+const MAX_WORDS: usize = 300;
+
+/// Why an answer isn't one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It may come right when asked for again.
+    Passing(String),
+    /// It will not.
+    Lasting(String),
+}
+
+impl Fault {
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self::Passing(reason.into())
+    }
+
+    pub(super) fn lasting(reason: impl Into<String>) -> Self {
+        Self::Lasting(reason.into())
+    }
+}
+
+/// How long a server may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To accept a connection, name look-up and TLS included.
+    pub connect: Duration,
+    /// To answer a request whole.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    /// 10 seconds, and 10 minutes.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), answer: Duration::from_secs(600) }
+    }
+}
+
+/// Requests to one server.
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+    key: Option<ApiKey>,
+    retry: Retry,
+    requests: AtomicU64,
+}
+
+/// Why a request has no answer, after all attempts.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// What the server asked to wait.
+    pub(super) retry_after: Option<Duration>,
+    /// Its status, if it answered; a success whose body couldn't be used has one too.
+    pub(super) status: Option<StatusCode>,
+}
+
+impl Failure {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), retry_after: None, status: None }
+    }
+
+    fn unusable(reason: String) -> Self {
+        Self { reason, retry_after: None, status: Some(StatusCode::OK) }
+    }
+
+    /// Whether the server, which is there, doesn't know what it was asked for, or not like this.
+    pub(super) fn cannot(&self) -> bool {
+        let known = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        self.status.is_some_and(|status| {
+            let refused = status.is_client_error() && !known.contains(&status);
+            refused || status.is_success() || status == StatusCode::NOT_IMPLEMENTED
+        })
+    }
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Answer(Vec<u8>),
+    Passing(Failure),
+    Lasting(Failure),
+}
+
+impl Client {
+    pub(super) fn new(
+        url: &str,
+        key: Option<ApiKey>,
+        timeouts: Timeouts,
+        retry: Retry,
+        connections: usize,
+    ) -> Result<Self, BackendError> {
+        let base = base_url(url)?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect is never followed: the key is for this server, and prompts are too.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // None from the environment: what is asked must reach the server that was named.
+            .proxy(None)
+            .timeout_connect(Some(timeouts.connect))
+            .timeout_per_call(Some(timeouts.answer))
+            .max_idle_connections_per_host(connections.max(1))
+            .max_idle_connections(connections.max(1))
+            .user_agent(concat!("goldfish/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .build();
+        let retry = Retry { attempts: retry.attempts.max(1), ..retry };
+        Ok(Self { agent: config.into(), base, key, retry, requests: AtomicU64::new(0) })
+    }
+
+    /// The server's address, for messages.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What a server said, without the key.
+    pub(super) fn scrub(&self, text: String) -> String {
+        match &self.key {
+            Some(key) => key.scrub(text),
+            None => text,
+        }
+    }
+
+    /// Asks until `parse` takes the answer; gives up early once `stop` is set.
+    pub(super) fn ask<T>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        stop: &AtomicBool,
+        parse: impl Fn(&[u8]) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut failure = match self.attempt(path, body) {
+                Attempt::Lasting(failure) => return Err(failure),
+                Attempt::Passing(failure) => failure,
+                Attempt::Answer(bytes) => match parse(&bytes) {
+                    Ok(answer) => return Ok(answer),
+                    Err(Fault::Lasting(reason)) => return Err(Failure::unusable(reason)),
+                    Err(Fault::Passing(reason)) => Failure::unusable(reason),
+                },
+            };
+            let asked = failure.retry_after.unwrap_or_default();
+            if attempt >= self.retry.attempts || asked > self.retry.longest {
+                failure.reason += &format!(" (attempt {attempt} of {})", self.retry.attempts);
+                return Err(failure);
+            }
+            if !sleep(self.retry.wait(number, attempt).max(asked), stop) {
+                return Err(Failure::new("stopped, because another request failed"));
+            }
+        }
+    }
+
+    /// Asks for a page of JSON; `None` if the server has none there.
+    pub(super) fn look(&self, path: &str, body: Option<&Value>) -> Result<Option<Value>, BackendError> {
+        let parse = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+            Ok(page) => Ok(Some(page)),
+            // Broken JSON, and not the page for people that some servers have everywhere.
+            Err(error) if bytes.trim_ascii_start().starts_with(b"{") => {
+                Err(Fault::passing(error.to_string()))
+            }
+            Err(_) => Ok(None),
+        };
+        match self.ask(path, body, &AtomicBool::new(false), parse) {
+            Err(failure) if failure.cannot() => Ok(None),
+            other => other.map_err(|failure| self.error(path, failure)),
+        }
+    }
+
+    fn attempt(&self, path: &str, body: Option<&Value>) -> Attempt {
+        let url = format!("{}{path}", self.base);
+        let authorization = self.key.as_ref().map(ApiKey::header);
+        let sent = match body {
+            None => {
+                let mut request = self.agent.get(&url);
+                if let Some(value) = &authorization {
+                    request = request.header("authorization", value);
+                }
+                request.call()
+            }
+            Some(body) => {
+                let mut request = self.agent.post(&url).content_type("application/json");
+                if let Some(value) = &authorization {
+                    request = request.header("authorization", value);
+                }
+                request.send(body.to_string())
+            }
+        };
+        match sent {
+            Ok(response) => self.read(response),
+            // An address that is none, or a certificate that isn't good, stays so.
+            Err(
+                error @ (ureq::Error::BadUri(_)
+                | ureq::Error::Http(_)
+                | ureq::Error::Tls(_)
+                | ureq::Error::Rustls(_)),
+            ) => Attempt::Lasting(Failure::new(error.to_string())),
+            Err(error) => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
+        }
+    }
+
+    fn read(&self, response: Response<ureq::Body>) -> Attempt {
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let wait = header("retry-after").and_then(|value| retry_after(&value, SystemTime::now()));
+        let target = header("location");
+        let announced = header("content-length").and_then(|value| value.parse::<u64>().ok());
+        let failure = |reason: String| Failure { reason, retry_after: wait, status: Some(status) };
+        let mut bytes = Vec::new();
+        let mut large = announced.is_some_and(|bytes| bytes > MAX_RESPONSE_BYTES);
+        let mut broken = None;
+        if !large {
+            let mut body = response.into_body().into_reader().take(MAX_RESPONSE_BYTES + 1);
+            broken = body.read_to_end(&mut bytes).err();
+            large = bytes.len() as u64 > MAX_RESPONSE_BYTES;
+        }
+        if large {
+            let advice = "ask for fewer sequences at once";
+            return Attempt::Lasting(failure(format!(
+                "the answer has more than {MAX_RESPONSE_BYTES} bytes; {advice}"
+            )));
+        }
+        if status.is_success() {
+            return match broken {
+                None => Attempt::Answer(bytes),
+                Some(error) => Attempt::Passing(failure(format!("the answer broke off: {error}"))),
+            };
+        }
+        let words = self.words(&bytes);
+        let said =
+            if words.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {words}") };
+        match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Attempt::Passing(failure(said)),
+            StatusCode::NOT_IMPLEMENTED => Attempt::Lasting(failure(said)),
+            _ if status.is_server_error() => Attempt::Passing(failure(said)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Lasting(failure(format!(
+                "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
+            ))),
+            _ if status.is_redirection() => {
+                let target = target.map_or("elsewhere".into(), |target| tidy(&target));
+                Attempt::Lasting(failure(format!(
+                    "it redirects to {target}, which is not followed; give that address"
+                )))
+            }
+            _ => Attempt::Lasting(failure(said)),
+        }
+    }
+
+    /// The beginning of an error's body, on one line: the message where it is JSON with one.
+    fn words(&self, body: &[u8]) -> String {
+        let parsed: Option<Value> = serde_json::from_slice(body).ok();
+        let inner = parsed.as_ref().and_then(|value| {
+            let error = value.get("error").unwrap_or(value);
+            error.get("message").or(value.get("detail")).unwrap_or(error).as_str()
+        });
+        let text = inner.map_or_else(
+            || String::from_utf8_lossy(&body[..body.len().min(8 * MAX_WORDS)]).into_owned(),
+            str::to_owned,
+        );
+        tidy(&self.scrub(text))
+    }
+
+    /// A failure as the callers' error.
+    pub(super) fn error(&self, path: &str, failure: Failure) -> BackendError {
+        let reason = self.scrub(format!("{path}: {}", failure.reason));
+        BackendError::Failed { backend: self.base.clone(), reason, retry_after: failure.retry_after }
+    }
+}
+
+/// A server's words without line ends and control characters, and not too many.
+fn tidy(text: &str) -> String {
+    let text: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.trim().to_owned()
+}
+
+/// Waits; false if told to stop meanwhile.
+fn sleep(wait: Duration, stop: &AtomicBool) -> bool {
+    const STEP: Duration = Duration::from_millis(50);
+    let end = Instant::now() + wait;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(STEP));
+    }
+}
+
+/// The address without a trailing slash or `/v1`.
+fn base_url(url: &str) -> Result<String, BackendError> {
+    let bad = |reason: &str| BackendError::Failed {
+        backend: "the server".into(),
+        reason: reason.into(),
+        retry_after: None,
+    };
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
+        return Err(bad("its address must begin with http:// or https://"));
+    };
+    if rest.contains(['@', '?', '#']) {
+        return Err(bad(&format!(
+            "its address must have no user, query or fragment; a key is taken from the environment variable {KEY_VARIABLE}"
+        )));
+    }
+    let base = url.trim_end_matches('/');
+    Ok(base.strip_suffix("/v1").unwrap_or(base).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for url in ["http://a:8000", "http://a:8000/", "http://a:8000/v1", "http://a:8000/v1/"] {
+            assert_eq!(base_url(url).unwrap(), "http://a:8000", "{url}");
+        }
+        assert_eq!(base_url("https://a/proxy/v1").unwrap(), "https://a/proxy");
+        for url in ["", "a:8000", "ftp://a", "http://", "http://user:secret@a", "https://a?key=secret"] {
+            let error = base_url(url).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn words_are_short_and_tame() {
+        assert_eq!(tidy(" a\n\x1b[31mb "), "a  [31mb");
+        assert_eq!(tidy(&"x".repeat(10_000)).len(), MAX_WORDS);
+    }
+}

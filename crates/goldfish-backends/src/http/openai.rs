@@ -1,0 +1,122 @@
+//! `/v1/completions` with `echo`, as `OpenAI`'s legacy API, llama-cpp-python and others have it.
+//!
+//! The prompt goes as token ids and comes back with log-probabilities. Candidates come as text, so that the id of the greedy
+//! token isn't known, nor a rank beyond them. Continuations come as text too and are made by the rules of
+//! [`text`](super::text), where there is a codec.
+
+use goldfish_audit::backend::{ScoreRequest, Scored, TokenScore, Wants};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::client::Fault;
+use super::protocol::{Scorer, log_prob, malformed, share};
+use super::vllm::Completion;
+
+/// The protocol for one model of a server.
+pub(super) struct OpenAi {
+    pub(super) model: String,
+    /// Candidates a position that are asked for: `OpenAI`'s API allows 5.
+    pub(super) candidates: u32,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    logprobs: Option<LogProbs>,
+}
+
+#[derive(Deserialize)]
+struct LogProbs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<Option<f64>>,
+    top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
+}
+
+impl Scorer for OpenAi {
+    fn path(&self) -> &str {
+        "/v1/completions"
+    }
+
+    fn body(&self, requests: &[ScoreRequest<'_>], _wants: &Wants) -> Value {
+        let prompts: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
+        json!({
+            "model": self.model, "prompt": prompts, "max_tokens": 1, "echo": true, "logprobs": self.candidates, "n": 1,
+            "stream": false, "temperature": 0.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+        })
+    }
+
+    fn read(
+        &self,
+        answer: &[u8],
+        requests: &[ScoreRequest<'_>],
+        _wants: &Wants,
+    ) -> Result<Vec<Scored>, Fault> {
+        let (choices, total) = Completion::read(answer, requests.len())?;
+        let shares = share(total, requests.iter().map(|request| request.ids.len()));
+        let mut all = Vec::with_capacity(requests.len());
+        for (part, request) in choices.into_iter().zip(requests) {
+            let choice: Choice = serde_json::from_str(part.get()).map_err(malformed)?;
+            let given = choice.logprobs.ok_or_else(|| Fault::lasting("the answer has no `logprobs`"))?;
+            let (found, sent) = (given.token_logprobs.len(), request.ids.len());
+            if found <= 1 && sent > 1 {
+                return Err(Fault::lasting("the prompt is not in the answer: the server ignores `echo`"));
+            }
+            let evaluated = shares(sent);
+            let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(sent));
+            // The prompt, and the token behind it unless that ended the sequence.
+            if found.wrapping_sub(sent + added) > 1 || given.tokens.len() != found {
+                return Err(Fault::passing(format!(
+                    "log-probabilities of {found} positions came for {sent} tokens and one more"
+                )));
+            }
+            let positions = added + request.from..added + sent;
+            let tokens =
+                positions.map(|position| given.token(position)).collect::<Result<Vec<_>, Fault>>()?;
+            all.push(Scored { tokens, evaluated, exchange: Some(part.get().to_owned()) });
+        }
+        Ok(all)
+    }
+}
+
+impl LogProbs {
+    fn token(&self, position: usize) -> Result<TokenScore, Fault> {
+        let own = log_prob(self.token_logprobs[position])?;
+        let top = self.top_logprobs.as_ref().and_then(|top| top.get(position)?.as_ref());
+        let top = top.ok_or_else(|| Fault::passing("a position has no `top_logprobs`"))?;
+        let (mut better, mut rival, mut seen) = (0, None::<f64>, false);
+        for (text, value) in top {
+            let candidate = log_prob(value.as_f64())?;
+            if !seen && candidate == own && *text == self.tokens[position] {
+                seen = true;
+                continue;
+            }
+            better += u32::from(candidate > own);
+            rival = Some(rival.map_or(candidate, |rival| rival.max(candidate)));
+        }
+        Ok(TokenScore {
+            log_prob: own,
+            rank: better + 1,
+            greedy: None,
+            rival,
+            moments: None,
+            scheme_log_prob: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_among_the_named() {
+        let given: LogProbs = serde_json::from_str(
+            r#"{"tokens": ["a", " b", "c", "d"], "token_logprobs": [null, -0.5, -3.0, -1.0], "text_offset": [0, 1, 3, 4],
+            "top_logprobs": [null, {" b": -0.5, "x": -1.0}, {"x": -0.1, "y": -2.9, "c": -3.0}, {"x": -0.2, "y": -0.9}]}"#,
+        )
+        .unwrap();
+        let seen: Vec<_> =
+            (1..4).map(|p| given.token(p).unwrap()).map(|t| (t.log_prob, t.rank, t.rival)).collect();
+        assert_eq!(seen, [(-0.5, 1, Some(-1.0)), (-3.0, 3, Some(-0.1)), (-1.0, 3, Some(-0.2))]);
+        assert!(given.token(0).is_err());
+    }
+}
