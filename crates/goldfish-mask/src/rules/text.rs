@@ -45,12 +45,11 @@ struct Decision {
 }
 
 impl Decision {
-    /// Whether what follows the stream so far is dropped.
-    fn drops(&self, stream: &mut Stream) -> bool {
-        if stream.chars() < self.needed {
-            return false;
-        }
-        xxh3_64_with_seed(stream.context(self.context), self.seed) <= self.last_dropped
+    /// Whether what follows this place of the stream is dropped.
+    #[inline]
+    fn drops(&self, stream: &mut Stream, place: (usize, usize)) -> bool {
+        place.1 >= self.needed
+            && xxh3_64_with_seed(stream.context_before(place, self.context), self.seed) <= self.last_dropped
     }
 }
 
@@ -99,39 +98,72 @@ impl MaskRule for Text {
     }
 }
 
+/// Words that are decided together: their contexts are hashed some time after they were written, when the processor
+/// has them at hand again, and side by side.
+const TOGETHER: usize = 32;
+
+/// A word: the place of the stream before it, and its bytes in the text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    place: (usize, usize),
+    bytes: (usize, usize),
+}
+
 /// Words as they come by, and the bytes of the dropped ones in order.
 struct Words<'a> {
     decision: Decision,
+    /// Words not yet decided, of which the last may still grow.
+    words: [Word; TOGETHER],
+    waiting: usize,
     /// The dropped words, and room behind them.
     dropped: &'a mut Vec<(usize, usize)>,
-    /// How many there are, and the last one.
+    /// How many there are.
     count: usize,
-    last: (usize, usize),
     /// Normalised characters of the current word; 0 between words.
     chars: usize,
     /// Whether the last letter was an ideograph or kana, so that only its marks join it.
     ideograph: bool,
-    drops: bool,
-    bytes: (usize, usize),
 }
 
-impl Words<'_> {
-    fn open(&mut self, start: usize, stream: &mut Stream) {
-        self.close();
-        self.drops = self.decision.drops(stream);
-        self.bytes.0 = start;
+impl<'a> Words<'a> {
+    fn new(decision: Decision, dropped: &'a mut Vec<(usize, usize)>) -> Self {
+        let words = [Word::default(); TOGETHER];
+        Self { decision, words, waiting: 0, dropped, count: 0, chars: 0, ideograph: false }
     }
 
-    fn close(&mut self) {
-        // Written in any case and counted only if it is dropped, which no branch predictor could tell.
-        if self.count == self.dropped.len() {
-            self.dropped.resize((2 * self.count).max(256), (0, 0));
+    fn open(&mut self, start: usize, stream: &mut Stream) {
+        if self.waiting == TOGETHER {
+            self.decide(stream);
         }
-        self.dropped[self.count] = self.bytes;
-        let drops = (self.chars > 0) & self.drops & (self.bytes != self.last);
-        self.count += usize::from(drops);
-        self.last = if drops { self.bytes } else { self.last };
+        self.words[self.waiting] = Word { place: stream.end(), bytes: (start, start) };
+        self.waiting += 1;
         self.chars = 0;
+    }
+
+    /// The current word reaches to this byte of the text.
+    fn reach(&mut self, end: usize) {
+        self.words[self.waiting - 1].bytes.1 = end;
+    }
+
+    fn decide(&mut self, stream: &mut Stream) {
+        let room = self.count + self.waiting;
+        if self.dropped.len() < room {
+            self.dropped.resize(2 * room, (0, 0));
+        }
+        for word in &self.words[..self.waiting] {
+            // Written in any case and counted only if it is dropped, which no branch predictor could tell. The parts
+            // of one character can be several words.
+            let again = self.count > 0 && self.dropped[self.count - 1] == word.bytes;
+            self.dropped[self.count] = word.bytes;
+            self.count += usize::from(self.decision.drops(stream, word.place) & !again);
+        }
+        self.waiting = 0;
+    }
+
+    /// Decides what is left, and cuts off the room behind the dropped words.
+    fn finish(mut self, stream: &mut Stream) {
+        self.decide(stream);
+        self.dropped.truncate(self.count);
     }
 }
 
@@ -148,7 +180,7 @@ impl Sink for Words<'_> {
             self.ideograph = class == Class::Ideograph || (class == Class::Mark && self.ideograph);
         }
         self.chars += 1;
-        self.bytes.1 = end;
+        self.reach(end);
     }
 
     fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
@@ -162,31 +194,20 @@ impl Sink for Words<'_> {
             stream.push_ascii(&text[at..], taken);
             self.chars += taken;
             at += taken;
-            self.bytes.1 = at;
+            self.reach(at);
         }
     }
 
     fn gap(&mut self) {
-        self.close();
+        self.chars = 0;
     }
 }
 
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
-    let mut words = Words {
-        decision,
-        dropped,
-        count: 0,
-        last: (0, 0),
-        chars: 0,
-        ideograph: false,
-        drops: false,
-        bytes: (0, 0),
-    };
+    let mut words = Words::new(decision, dropped);
     scan(text, stream, &mut words);
-    words.close();
-    let count = words.count;
-    dropped.truncate(count);
+    words.finish(stream);
     // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens. A word behind
     // everything ends the walk.
     dropped.push((usize::MAX, usize::MAX));
@@ -231,7 +252,7 @@ impl Sink for Tokens<'_> {
             }
             // No earlier segment ends behind the token's start, so this is the first that it can overlap.
             if span.1 > start && span.0 < span.1 {
-                let drops = *drops.get_or_insert_with(|| self.decision.drops(stream));
+                let drops = *drops.get_or_insert_with(|| self.decision.drops(stream, stream.end()));
                 self.mask[index] = u8::from(!drops);
             }
             self.next += 1;

@@ -55,12 +55,24 @@ impl Stream {
         self.chars += count;
     }
 
-    /// The last `context` characters, or all if there are fewer. `context` must be the same in every call.
+    /// The place behind the last character: bytes and characters before it.
     #[inline]
+    pub(crate) fn end(&self) -> (usize, usize) {
+        (self.len, self.chars)
+    }
+
+    /// The last `context` characters, or all if there are fewer. As [`context_before`](Self::context_before).
     pub(crate) fn context(&mut self, context: usize) -> &[u8] {
-        let first = self.chars.saturating_sub(context);
-        if self.len == self.chars {
-            return &self.bytes[first..self.len];
+        self.context_before(self.end(), context)
+    }
+
+    /// The `context` characters before a place, or all if there are fewer. `context` must be the same in every call, and
+    /// places must not go back.
+    #[inline]
+    pub(crate) fn context_before(&mut self, (end, chars): (usize, usize), context: usize) -> &[u8] {
+        let first = chars.saturating_sub(context);
+        if end == chars {
+            return &self.bytes[first..end];
         }
         let (mut byte, mut char) = self.window;
         while char < first {
@@ -68,7 +80,7 @@ impl Stream {
             char += 1;
         }
         self.window = (byte, char);
-        &self.bytes[byte..self.len]
+        &self.bytes[byte..end]
     }
 
     /// Gives back the memory of an unusually large text.
