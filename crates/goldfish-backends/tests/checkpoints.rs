@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 const HIDDEN: usize = 8;
 const VOCABULARY: usize = 11;
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+/// Shape and values.
+type Stored = (Vec<usize>, Vec<f32>);
+type Tensors = BTreeMap<String, Stored>;
 
 fn config() -> Value {
     json!({
@@ -229,7 +231,7 @@ fn files_that_are_refused() {
             data,
         )
     };
-    let changed = |name: &str, change: &dyn Fn(&mut (Vec<usize>, Vec<f32>))| {
+    let changed = |name: &str, change: &dyn Fn(&mut Stored)| {
         let mut all = tensors();
         change(all.get_mut(name).unwrap());
         file_of(&all)

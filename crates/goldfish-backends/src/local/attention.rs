@@ -134,9 +134,9 @@ fn dot(query: &[f32], keys: &[f32], length: usize, start: usize, scores: &mut [f
         }
         d += 4;
     }
-    for d in d..query.len() {
+    for (d, query) in query.iter().enumerate().skip(d) {
         for (score, key) in scores.iter_mut().zip(lane(d)) {
-            *score = query[d].mul_add(*key, *score);
+            *score = query.mul_add(*key, *score);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::attention::{Attend, Span};
 use super::config::{DecoderConfig, LayerAttention, NormKind, Positions, Wiring};
 use super::ops::{Activate, Normalize, Rotate};
 use super::rope::Rotary;
-use super::weights::{LayerWeights, Weights};
+use super::weights::{GetTensor, LayerWeights, Weights};
 
 /// Rows to compute: tokens of any number of sequences side by side, without padding.
 ///
@@ -101,7 +101,7 @@ impl Decoder {
     /// Those of `get`.
     pub fn new<E: From<candle_core::Error>>(
         config: DecoderConfig,
-        get: &mut dyn FnMut(&str, &[usize]) -> std::result::Result<Tensor, E>,
+        get: &mut GetTensor<'_, E>,
     ) -> std::result::Result<Self, E> {
         let weights = Weights::load(&config, get)?;
         let rotations = match &config.positions {

@@ -36,3 +36,4 @@ pub use error::CheckpointError;
 pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS};
 pub use rope::RotarySpeeds;
 pub use settings::MAX_SETTINGS_BYTES;
+pub use weights::GetTensor;

@@ -89,7 +89,7 @@ impl Normalize {
     }
 
     fn rows(&self, input: Rows<'_>, weight: &[f32], bias: Option<&[f32]>) -> Result<(CpuStorage, Shape)> {
-        if self.width == 0 || input.width % self.width != 0 {
+        if self.width == 0 || !input.width.is_multiple_of(self.width) {
             bail!("rows of {} can't be normalised by {}", input.width, self.width);
         }
         Ok(fill_rows(
@@ -215,21 +215,9 @@ impl CustomOp1 for Activate {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let input = Rows::new(x, layout)?;
         Ok(match self.activation {
-            Activation::Silu => self.with(
-                input,
-                #[inline(always)]
-                |x| silu(x),
-            ),
-            Activation::Gelu => self.with(
-                input,
-                #[inline(always)]
-                |x| gelu(x),
-            ),
-            Activation::GeluTanh => self.with(
-                input,
-                #[inline(always)]
-                |x| gelu_tanh(x),
-            ),
+            Activation::Silu => self.with(input, silu),
+            Activation::Gelu => self.with(input, gelu),
+            Activation::GeluTanh => self.with(input, gelu_tanh),
             Activation::Relu => self.with(
                 input,
                 #[inline(always)]

@@ -5,6 +5,9 @@ use candle_core::{Device, Tensor};
 use super::config::{DecoderConfig, Family, HeadNorm, NormKind, Wiring};
 use super::decoder::{Linear, Norm};
 
+/// Gives the tensor of a name and shape.
+pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
+
 /// All tensors of a decoder.
 #[derive(Debug)]
 pub(super) struct Weights {
@@ -43,7 +46,7 @@ struct LayerNames {
 impl Weights {
     pub(super) fn load<E: From<candle_core::Error>>(
         config: &DecoderConfig,
-        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor, E>,
+        get: &mut GetTensor<'_, E>,
     ) -> Result<Self, E> {
         let mut loader = Loader { config, get };
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
@@ -75,12 +78,12 @@ impl Weights {
     }
 }
 
-struct Loader<'a, E> {
+struct Loader<'a, 'g, E> {
     config: &'a DecoderConfig,
-    get: &'a mut dyn FnMut(&str, &[usize]) -> Result<Tensor, E>,
+    get: &'a mut GetTensor<'g, E>,
 }
 
-impl<E: From<candle_core::Error>> Loader<'_, E> {
+impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
     fn layer(&mut self, layer: &str) -> Result<LayerWeights, E> {
         let config = self.config;
         let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);

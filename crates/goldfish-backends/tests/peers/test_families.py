@@ -47,7 +47,8 @@ def test_shards(ask, tmp_path, name):
 def test_half_files(ask, tmp_path, dtype):
     model = families.model("llama").to(dtype)
     model.save_pretrained(tmp_path)
-    check(ask, tmp_path, model.float())
+    # Loaded again: the angles of the model at hand have been rounded too.
+    check(ask, tmp_path, type(model).from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager"))
 
 
 def test_bare_decoder(ask, tmp_path):
