@@ -21,10 +21,13 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     let python = environment.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
-    // `cargo test` has built the example.
+    // `cargo test` has built the examples.
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
         .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
+    run(Command::new(&python)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-backends/tests/peers"])
+        .env("GOLDFISH_ASK", target().join("debug/examples/ask")))?;
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))

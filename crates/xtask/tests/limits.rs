@@ -29,6 +29,8 @@ fn the_table_of_caps_holds_the_constants() {
         ("MAX_VOCABULARY", goldfish_tokenize::MAX_VOCABULARY.into()),
         ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
         ("MAX_CONTEXT", goldfish_mask::MAX_CONTEXT.into()),
+        ("MAX_RESPONSE_BYTES", goldfish_backends::http::MAX_RESPONSE_BYTES),
+        ("MAX_EXCHANGE_BYTES", goldfish_backends::http::MAX_EXCHANGE_BYTES as u64),
     ]
     .into();
     let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
