@@ -78,6 +78,20 @@ fn of_several_models_one_is_named() {
 }
 
 #[test]
+fn positions_that_nobody_can_score() {
+    let (_server, backend) = connect(Kind::Vllm, Faults::default());
+    for from in [0, 4] {
+        let request = [ScoreRequest { ids: &[3, 4, 5], from }];
+        assert!(backend.score(&request, &Wants::default()).is_err());
+    }
+    assert!(
+        backend.score(&[ScoreRequest { ids: &[3, 4, 5], from: 3 }], &Wants::default()).unwrap()[0]
+            .tokens
+            .is_empty()
+    );
+}
+
+#[test]
 fn sound_servers_pass() {
     for kind in [Kind::Vllm, Kind::OpenAi, Kind::LlamaCpp, Kind::Ollama, Kind::Tgi] {
         let found = test(kind, Faults::default());

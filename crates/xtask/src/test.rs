@@ -1,5 +1,6 @@
 //! Every check and test, in the order in which they fail fastest.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{cargo, deny, fuzz, generate, python, root, run, target};
@@ -17,21 +18,29 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
-    let environment = python::environment(python::Environment::Data)?;
-    let python = environment.join("bin/python");
-    run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
-    // `cargo test` has built the example.
-    run(Command::new(&python)
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
-        .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
+    let python = python::environment(python::Environment::Data)?.join("bin/python");
+    run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     let models = python::environment(python::Environment::Models)?.join("bin/python");
-    run(Command::new(&models)
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-backends/tests/peers"])
-        .env("GOLDFISH_SCORE_CHECKPOINT", target().join("debug/examples/score_checkpoint")))?;
-    run(Command::new(&python)
-        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
-        .env("GOLDFISH_BIN", target().join("release/goldfish"))
-        .env("GOLDFISH_ROOT", root()))?;
+    // `cargo test` has built the examples.
+    let example = |name: &str| target().join("debug/examples").join(name);
+    let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
+    let peers: [(&Path, &str, &[(&str, PathBuf)]); 5] = [
+        (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
+        (&python, "goldfish-backends/tests/peers", &[("GOLDFISH_ASK", example("ask"))]),
+        (
+            &models,
+            "goldfish-backends/tests/models",
+            &[("GOLDFISH_SCORE_CHECKPOINT", example("score_checkpoint"))],
+        ),
+        (&models, "goldfish-cli/tests/models", std::slice::from_ref(&goldfish)),
+        (&python, "goldfish-cli/tests/peers", &[goldfish.clone(), ("GOLDFISH_ROOT", root())]),
+    ];
+    for (python, folder, variables) in peers {
+        let folder = format!("crates/{folder}");
+        run(Command::new(python)
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", &folder])
+            .envs(variables.iter().map(|(name, value)| (name, value))))?;
+    }
     fuzz::fuzz(&[], fuzz::Effort::Smoke)
 }

@@ -36,6 +36,8 @@ fn the_table_of_caps_holds_the_constants() {
         ("MAX_WIDTH", goldfish_backends::local::MAX_WIDTH as u64),
         ("MAX_CONTEXT_LENGTH", goldfish_backends::local::MAX_CONTEXT_LENGTH as u64),
         ("MAX_RANK", goldfish_backends::local::MAX_RANK as u64),
+        ("MAX_RESPONSE_BYTES", goldfish_backends::http::MAX_RESPONSE_BYTES),
+        ("MAX_EXCHANGE_BYTES", goldfish_backends::http::MAX_EXCHANGE_BYTES as u64),
     ]
     .into();
     let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();

@@ -126,7 +126,8 @@ impl Client {
             .user_agent(concat!("goldfish/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build();
-        let retry = Retry { attempts: retry.attempts.max(1), ..retry };
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let retry = Retry { attempts: retry.attempts.max(1), longest: retry.longest.min(DAY), ..retry };
         Ok(Self { agent: config.into(), base, key, retry, requests: AtomicU64::new(0) })
     }
 
@@ -186,7 +187,8 @@ impl Client {
             Err(_) => Ok(None),
         };
         match self.ask(path, body, &AtomicBool::new(false), parse) {
-            Err(failure) if failure.cannot() => Ok(None),
+            // Some gateways forbid what they don't know.
+            Err(failure) if failure.cannot() || failure.status == Some(StatusCode::FORBIDDEN) => Ok(None),
             other => other.map_err(|failure| self.error(path, failure)),
         }
     }

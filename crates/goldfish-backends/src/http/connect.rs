@@ -39,7 +39,7 @@ impl Server {
             protocol: found.protocol,
             scorer: None,
             generator: None,
-            description: describe(&found),
+            description: describe(&client, &found),
             schemes: false,
             notes: Vec::new(),
             connections,
@@ -113,7 +113,7 @@ impl Server {
     }
 }
 
-fn describe(found: &Found) -> ModelDescription {
+fn describe(client: &Client, found: &Found) -> ModelDescription {
     let known = found.facts.iter().filter(|(_, value)| !value.is_null());
     let facts: Vec<String> = known
         .map(|(name, value)| match value.as_str() {
@@ -122,8 +122,8 @@ fn describe(found: &Found) -> ModelDescription {
         })
         .collect();
     ModelDescription {
-        name: found.model.clone(),
-        fingerprint: facts.join("; "),
+        name: client.scrub(found.model.clone()),
+        fingerprint: client.scrub(facts.join("; ")),
         backend: found.protocol.name().into(),
         vocab_size: found.vocab_size,
         context_length: found.context_length,
@@ -153,7 +153,9 @@ fn find(client: &Client, protocol: Option<Protocol>, model: Option<&str>) -> Res
             return Ok(tgi(&info));
         }
     }
-    let Some(models) = client.look("/v1/models", None)? else {
+    // Where everything was said, a server needs no list of models.
+    let said = protocol.and(model).map(|model| json!({ "data": [{ "id": model }] }));
+    let Some(models) = client.look("/v1/models", None)?.or(said) else {
         return Err(nothing(client, "it answers none of /props, /api/version, /info and /v1/models"));
     };
     let card = choose(client, &models, model)?;

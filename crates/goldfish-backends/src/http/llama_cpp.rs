@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::Fault;
-use super::protocol::{Generator, in_order, malformed, sampling};
+use super::protocol::{self, Generator, in_order, malformed, sampling};
 use super::vllm::whole;
 
 /// The protocol; the server has one model.
@@ -33,7 +33,9 @@ impl Generator for LlamaCpp {
         let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt).collect();
         let mut body = json!({
             "n_predict": requests.first().map_or(0, |request| request.tokens), "stream": false,
-            "ignore_eos": true, "return_tokens": true, "cache_prompt": false,
+            "ignore_eos": true, "stop": [], "return_tokens": true, "cache_prompt": false,
+            // No others, whatever the server was started with; and those neutral for servers that don't know the list.
+            "samplers": ["top_k", "temperature"],
             "temperature": temperature, "top_k": top_k, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "mirostat": 0,
             "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
             "dry_multiplier": 0.0, "xtc_probability": 0.0, "dynatemp_range": 0.0,
@@ -55,7 +57,7 @@ impl Generator for LlamaCpp {
             in_order(serde_json::from_slice(answer).map_err(malformed)?, requests.len())?
         };
         let read = |(part, request): (&RawValue, &GenerateRequest<'_>)| {
-            let answer: Answer = serde_json::from_str(part.get()).map_err(malformed)?;
+            let answer: Answer = protocol::part(part)?;
             if answer.truncated == Some(true) {
                 let tokens = request.prompt.len() + request.tokens;
                 return Err(Fault::lasting(format!(
@@ -76,7 +78,7 @@ impl Generator for LlamaCpp {
 
 /// An answer without what differs each time.
 fn lasting(part: &RawValue) -> Result<String, Fault> {
-    let mut answer: Map<String, Value> = serde_json::from_str(part.get()).map_err(malformed)?;
+    let mut answer: Map<String, Value> = protocol::part(part)?;
     for name in ["timings", "id_slot", "tokens_cached"] {
         answer.remove(name);
     }

@@ -164,6 +164,9 @@ impl Backend for Server {
             return Err(self.cannot("score given sequences", "let continuations decide"));
         };
         self.check(requests.iter().map(|request| (request.ids, 0)))?;
+        if requests.iter().any(|request| request.from == 0 || request.from > request.ids.len()) {
+            return Err(self.cannot("score a first token or beyond the end", "ask from position 1 on"));
+        }
         let wants = Wants { moments: false, scheme: wants.scheme.filter(|_| self.schemes) };
         let places: Vec<usize> = (0..requests.len()).collect();
         let groups: Vec<Vec<usize>> = places.chunks(self.sequences).map(<[usize]>::to_vec).collect();

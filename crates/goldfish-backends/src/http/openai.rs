@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::Fault;
-use super::protocol::{Scorer, log_prob, malformed, share};
+use super::protocol::{self, Scorer, log_prob, share};
 use super::vllm::Completion;
 
 /// The protocol for one model of a server.
@@ -54,7 +54,7 @@ impl Scorer for OpenAi {
         let shares = share(total, requests.iter().map(|request| request.ids.len()));
         let mut all = Vec::with_capacity(requests.len());
         for (part, request) in choices.into_iter().zip(requests) {
-            let choice: Choice = serde_json::from_str(part.get()).map_err(malformed)?;
+            let choice: Choice = protocol::part(part)?;
             let given = choice.logprobs.ok_or_else(|| Fault::lasting("the answer has no `logprobs`"))?;
             let (found, sent) = (given.token_logprobs.len(), request.ids.len());
             if found <= 1 && sent > 1 {

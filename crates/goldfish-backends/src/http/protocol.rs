@@ -110,6 +110,14 @@ pub(super) fn malformed(error: serde_json::Error) -> Fault {
     Fault::passing(format!("the answer is not the JSON that was expected: {error}"))
 }
 
+/// One part of an answer: where it is sound JSON of another shape, the server has it so every time.
+pub(super) fn part<'a, T: Deserialize<'a>>(part: &'a RawValue) -> Result<T, Fault> {
+    serde_json::from_str(part.get()).map_err(|error| match error.is_data() {
+        true => Fault::lasting(format!("the answer has not the fields that were expected: {error}")),
+        false => malformed(error),
+    })
+}
+
 /// The parts of an answer, in the order of what they answer.
 pub(super) fn in_order(parts: Vec<&RawValue>, asked: usize) -> Result<Vec<&RawValue>, Fault> {
     #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::client::Fault;
-use super::protocol::{Generator, Scorer, in_order, log_prob, malformed, sampling, share};
+use super::protocol::{self, Generator, Scorer, in_order, log_prob, malformed, sampling, share};
 
 const PATH: &str = "/v1/completions";
 
@@ -63,7 +63,7 @@ struct Candidate {
 impl Choice {
     /// The choice, if the prompt it answers is the one that was sent; and how many tokens that had, if it is told.
     fn read(part: &RawValue, sent: &[u32]) -> Result<(Self, Option<u64>), Fault> {
-        let choice: Self = serde_json::from_str(part.get()).map_err(malformed)?;
+        let choice: Self = protocol::part(part)?;
         let Some(ids) = &choice.prompt_token_ids else { return Ok((choice, None)) };
         if ids.len() == sent.len() && ids != sent {
             return Err(Fault::passing("the prompt that was answered is not the one that was sent"));

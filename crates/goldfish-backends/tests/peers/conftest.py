@@ -1,40 +1,64 @@
-"""The example program `score_checkpoint`, and tiny checkpoints to ask it about."""
+"""Fixtures: the program that asks servers, and a real llama.cpp server with a tiny model."""
 
 import json
 import os
 import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-import torch
 
-torch.manual_seed(0)
-torch.set_num_threads(2)
-# `transformers` asks, and the stand-ins of fixtures/models/torch_cpu.py can't answer; on the CPU nothing is captured.
-torch.cuda.is_current_stream_capturing = lambda: False
+import tiny_llama
+
+HERE = Path(__file__).parent
 
 
 def pytest_configure():
-    program = os.environ.get("GOLDFISH_SCORE_CHECKPOINT")
-    if not program or not os.access(program, os.X_OK):
-        raise pytest.UsageError(
-            "set GOLDFISH_SCORE_CHECKPOINT to the example program: `cargo build -p goldfish-backends --example score_checkpoint`, "
-            "then GOLDFISH_SCORE_CHECKPOINT=$PWD/target/debug/examples/score_checkpoint"
-        )
+    if not os.access(os.environ.get("GOLDFISH_ASK", ""), os.X_OK):
+        raise pytest.UsageError("set GOLDFISH_ASK to the example, e.g. GOLDFISH_ASK=$PWD/target/debug/examples/ask")
+
+
+@contextmanager
+def llama_server(model, log, **settings):
+    """The address of a server."""
+    command = [sys.executable, HERE / "llama_server.py", model, json.dumps(settings)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with open(log, "w") as errors, subprocess.Popen(command, stderr=errors, text=True, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            assert line, Path(log).read_text()[-2000:]
+            yield json.loads(line)["url"]
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def ask(url, *questions, options=(), key=None):
+    """Answers to questions, the model's description first."""
+    environment = {name: value for name, value in os.environ.items() if name != "GOLDFISH_API_KEY"}
+    if key:
+        environment["GOLDFISH_API_KEY"] = key
+    lines = "".join(json.dumps(question) + "\n" for question in questions)
+    done = subprocess.run(
+        [os.environ["GOLDFISH_ASK"], url, *options], input=lines, capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(scope="session")
-def ask():
-    """Answers to a list of questions, one process for all of them."""
+def model_file(tmp_path_factory):
+    return tiny_llama.write_gguf(tmp_path_factory.mktemp("model") / "tiny.gguf")
 
-    def run(questions, **environment):
-        lines = "".join(json.dumps(question, default=str) + "\n" for question in questions)
-        program = os.environ["GOLDFISH_SCORE_CHECKPOINT"]
-        process = subprocess.run(
-            [program], input=lines.encode(), capture_output=True, timeout=300, env={**os.environ, **environment}
-        )
-        assert process.returncode == 0, process.stderr.decode()[-2000:]
-        answers = [json.loads(line) for line in process.stdout.decode().splitlines()]
-        assert len(answers) == len(questions)
-        return answers
 
-    return run
+@pytest.fixture(scope="session")
+def llama():
+    return tiny_llama.Llama()
+
+
+@pytest.fixture(scope="session")
+def server(model_file, tmp_path_factory):
+    with llama_server(model_file, tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
