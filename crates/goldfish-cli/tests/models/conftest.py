@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 import training
@@ -43,8 +45,6 @@ def corpus(tmp_path_factory):
         training.write(folder / f"{name}.jsonl", documents, name)
         arguments = ["--ids-column", "input_ids", "--id-column", "id", "--rule", "hash", "--context", "4", "--k", "4"]
         goldfish("mask", folder / f"{name}.jsonl", *arguments, "--output", folder / name)
-    import pyarrow.ipc
-
     with pyarrow.memory_map(str(next((folder / "learnt").glob("*.arrow")))) as source:
         masks = pyarrow.ipc.open_stream(source).read_all()["loss_mask"].to_pylist()
     return SimpleNamespace(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
 
-PREFIX, SUFFIX = 64, 64
+PREFIX, SUFFIX = 48, 48
 
 
 def lcs(a, b):
@@ -64,7 +64,7 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
         assert found["goldfish"]["loss_difference"]["lower"] > 1
         assert found["goldfish"]["at_dropped"]["rate"] > 0.9
     else:
-        assert sum(exact) >= 90, "the model has learnt its documents"
+        assert sum(exact) >= 22, "the model has learnt its documents"
         assert found["excess"]["exact_match"]["lower"] > 0.8
 
 
