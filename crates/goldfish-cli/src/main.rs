@@ -16,7 +16,7 @@ use crate::args::{Cli, Command};
 enum Verdict {
     /// Everything as asked: exit code 0.
     Clean,
-    /// Done, but rows were rejected or a check found a fault: exit code 1.
+    /// Done, but rows were rejected, a check found a fault or a gate failed: exit code 1.
     Findings,
 }
 
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Merge(args) => commands::merge::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
     };
     match verdict {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,

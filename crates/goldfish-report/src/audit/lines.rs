@@ -1,0 +1,167 @@
+//! The numbers of a summary in words.
+
+use goldfish_audit::stat::{Difference, Mean, Rate};
+use goldfish_audit::summary::{Excess, Scores, Summary};
+use serde::Serialize;
+
+use crate::number::{count, decimal, percent, plural, points, signed};
+
+/// A line of the table of scores.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    name: &'static str,
+    meaning: &'static str,
+    audited: Cell,
+    control: Option<Cell>,
+    excess: Option<Cell>,
+}
+
+/// A number with its interval.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) value: String,
+    pub(crate) interval: Option<String>,
+}
+
+impl Cell {
+    fn new(value: Option<f64>, ends: Option<(f64, f64)>, format: impl Fn(f64) -> String) -> Self {
+        Self {
+            value: value.map_or("–".into(), &format),
+            interval: ends
+                .filter(|_| value.is_some())
+                .map(|(low, high)| format!("{} to {}", format(low), format(high))),
+        }
+    }
+
+    fn rate(rate: &Rate) -> Self {
+        Self::new((rate.n > 0).then_some(rate.rate), Some((rate.lower, rate.upper)), percent)
+    }
+
+    fn mean(mean: &Mean, format: fn(f64) -> String) -> Self {
+        Self::new(mean.mean, mean.lower.zip(mean.upper), format)
+    }
+
+    pub(crate) fn difference(difference: &Difference, format: fn(f64) -> String) -> Self {
+        Self::new(difference.difference, difference.lower.zip(difference.upper), format)
+    }
+}
+
+type Pick<T> = fn(&Scores) -> &T;
+
+/// The scores of two sets and what the first has more of.
+pub(crate) fn lines(audited: &Scores, control: Option<&Scores>, excess: Option<&Excess>) -> Vec<Line> {
+    let means: [(&str, &str, Pick<Mean>, fn(&Excess) -> Option<&Difference>, bool); 9] = [
+        (
+            "Match length",
+            "tokens before the first that differs",
+            |s| &s.match_length,
+            |e| Some(&e.match_length),
+            false,
+        ),
+        ("Rouge-L", "longest common subsequence of tokens, F1", |s| &s.rouge_l, |e| Some(&e.rouge_l), true),
+        ("Rouge-L of words", "the same over words", |s| &s.rouge_l_words, |e| Some(&e.rouge_l_words), true),
+        (
+            "Longest run",
+            "of tokens in common, over the suffix",
+            |s| &s.longest_run,
+            |e| Some(&e.longest_run),
+            true,
+        ),
+        (
+            "Edit similarity",
+            "1 less the edit distance over the length",
+            |s| &s.edit_similarity,
+            |e| Some(&e.edit_similarity),
+            true,
+        ),
+        (
+            "Positions right",
+            "tokens equal to the true one, place by place",
+            |s| &s.positional_accuracy,
+            |e| Some(&e.positional_accuracy),
+            true,
+        ),
+        ("Loss", "nats a token of the true suffix", |s| &s.loss, |e| Some(&e.loss), false),
+        (
+            "Variety, continuation",
+            "different tokens over tokens; low is repetition",
+            |s| &s.ttr_generated,
+            |_| None,
+            true,
+        ),
+        ("Variety, truth", "the same of the true suffix", |s| &s.ttr_truth, |_| None, true),
+    ];
+    let exact = Line {
+        name: "Exact match",
+        meaning: "the greedy continuation is the true suffix",
+        audited: Cell::rate(&audited.exact_match),
+        control: control.map(|control| Cell::rate(&control.exact_match)),
+        excess: excess.map(|excess| Cell::difference(&excess.exact_match, points)),
+    };
+    let line =
+        |(name, meaning, pick, more, share): (_, _, Pick<Mean>, fn(&Excess) -> Option<&Difference>, bool)| {
+            let (plain, difference): (fn(f64) -> String, fn(f64) -> String) =
+                if share { (percent, points) } else { (decimal, signed) };
+            let excess = excess.and_then(more).map(|more| Cell::difference(more, difference));
+            Line {
+                name,
+                meaning,
+                audited: Cell::mean(pick(audited), plain),
+                control: control.map(|control| Cell::mean(pick(control), plain)),
+                excess,
+            }
+        };
+    // What was not measured has no line.
+    let measured = means.into_iter().filter(|(_, _, pick, ..)| pick(audited).n > 0);
+    std::iter::once(exact).chain(measured.map(line)).collect()
+}
+
+/// A rate in words: `3 of 40 (7.5%, 95% interval 2% to 20%)`.
+fn in_words(rate: &Rate) -> String {
+    let of = format!("{} of {}", count(rate.positives), count(rate.n));
+    if rate.positives == 0 {
+        format!("{of} (95% interval up to {})", percent(rate.upper))
+    } else {
+        format!(
+            "{of} ({}, 95% interval {} to {})",
+            percent(rate.rate),
+            percent(rate.lower),
+            percent(rate.upper)
+        )
+    }
+}
+
+/// What the run found, in a sentence or two.
+pub(super) fn verdict(summary: &Summary) -> String {
+    let found = &summary.scores.exact_match;
+    if found.n == 0 {
+        return "No probe was measured, so nothing can be said.".into();
+    }
+    let what =
+        format!("The model continued {} probes token for token as its training data does", in_words(found));
+    let Some((control, excess)) = summary.control.as_ref().zip(summary.excess.as_ref()) else {
+        return format!(
+            "{what}. There is no control, so nobody can say how much of that a model would do that never saw the text."
+        );
+    };
+    let control = &control.exact_match;
+    let against = format!("{what}, and {} of the control", in_words(control));
+    let Difference { difference: Some(difference), lower: Some(lower), upper: Some(upper) } =
+        excess.exact_match
+    else {
+        return format!("{against}.");
+    };
+    let range = format!("{}, 95% interval {} to {}", points(difference), points(lower), points(upper));
+    if lower > 0.0 {
+        format!("{against}: the excess, {range}, is memorization.")
+    } else if found.positives == 0 {
+        format!("{against}: no recitation was found.")
+    } else {
+        format!("{against}: the difference, {range}, is no more than chance would have it.")
+    }
+}
+
+/// The set behind the verdict.
+pub(super) fn probes_of(rate: &Rate) -> String {
+    format!("{} of {}", plural(rate.n, "probe"), plural(rate.documents, "document"))
+}
