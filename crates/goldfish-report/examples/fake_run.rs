@@ -1,9 +1,9 @@
 //! Makes the run folder of an audit of a model that recites some documents, for the tests of pages:
-//! `fake_run OUTPUT CORPUS.jsonl [--control FILE.jsonl] [--masks] [--recites PERCENT] [--starts N] [--stride N]
-//! [--tokenizer FILE] [--redact]`.
+//! `fake_run OUTPUT CORPUS [--control CORPUS] [--recites PERCENT] [--starts N] [--stride N] [--tokenizer FILE]
+//! [--redact]`.
 //!
-//! The files hold columns `id`, `source`, `input_ids` and, with `--masks`, `loss_mask`. The model knows what follows any
-//! four tokens of the documents that it recites, except dropped tokens.
+//! A corpus is a folder of `goldfish mask` or a file with columns `id` and `input_ids`; both have a column `source`.
+//! The model knows what follows any four tokens of the documents that it recites, except dropped tokens.
 
 #![allow(clippy::unwrap_used, reason = "an example")]
 
@@ -32,7 +32,6 @@ struct Arguments {
     folder: PathBuf,
     corpus: String,
     control: Option<String>,
-    masks: bool,
     recites: u64,
     starts: Option<u64>,
     stride: Option<u64>,
@@ -49,7 +48,6 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         let mut value = || given.next().ok_or(format!("{option} needs a value"));
         match option.as_str() {
             "--control" => arguments.control = Some(value()?),
-            "--masks" => arguments.masks = true,
             "--recites" => arguments.recites = value()?.parse()?,
             "--starts" => arguments.starts = Some(value()?.parse()?),
             "--stride" => arguments.stride = Some(value()?.parse()?),
@@ -84,7 +82,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = DocumentOptions {
         id_column: Some("id".into()),
         by: Some("source".into()),
-        mask_column: given.masks.then(|| "loss_mask".into()),
         ..DocumentOptions::default()
     };
     let corpus = Documents::find(std::slice::from_ref(&given.corpus), options.clone())?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{cargo, deny, fuzz, generate, python, root, run, target};
+use crate::{browser, cargo, deny, fuzz, generate, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
 const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
@@ -21,7 +21,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     let python = environment.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     run(cargo().args(["build", "--release"]))?;
-    // `cargo test` has built the example.
+    // `cargo test` has built the examples.
     run(Command::new(&python)
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-audit/tests/peers"])
         .env("GOLDFISH_AUDIT_VECTORS", target().join("debug/examples/audit_vectors")))?;
@@ -29,5 +29,10 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
         .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-cli/tests/peers"])
         .env("GOLDFISH_BIN", target().join("release/goldfish"))
         .env("GOLDFISH_ROOT", root()))?;
+    browser::ensure()?;
+    run(Command::new(&python)
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", "crates/goldfish-report/tests/peers"])
+        .env("GOLDFISH_BIN", target().join("release/goldfish"))
+        .env("GOLDFISH_FAKE_RUN", target().join("debug/examples/fake_run")))?;
     fuzz::fuzz(&[], fuzz::Effort::Smoke)
 }

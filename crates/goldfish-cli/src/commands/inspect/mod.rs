@@ -4,7 +4,6 @@ mod table;
 
 use std::path::Path;
 
-use anyhow::Context;
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_mask::RuleParameters;
 use goldfish_pipeline::{ShardText, check_tokenizer};
