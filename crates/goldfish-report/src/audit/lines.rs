@@ -27,9 +27,10 @@ impl Cell {
     fn new(value: Option<f64>, ends: Option<(f64, f64)>, format: impl Fn(f64) -> String) -> Self {
         Self {
             value: value.map_or("–".into(), &format),
+            // The unit stands with the value.
             interval: ends
                 .filter(|_| value.is_some())
-                .map(|(low, high)| format!("{} to {}", format(low), format(high))),
+                .map(|(low, high)| format!("{} to {}", format(low), format(high)).replace(" points", "")),
         }
     }
 
@@ -116,9 +117,9 @@ pub(crate) fn lines(audited: &Scores, control: Option<&Scores>, excess: Option<&
     std::iter::once(exact).chain(measured.map(line)).collect()
 }
 
-/// A rate in words: `3 of 40 (7.5%, 95% interval 2% to 20%)`.
-fn in_words(rate: &Rate) -> String {
-    let of = format!("{} of {}", count(rate.positives), count(rate.n));
+/// A rate in words: `3 of 40 probes (7.5%, 95% interval 2% to 20%)`.
+fn in_words(rate: &Rate, what: &str) -> String {
+    let of = format!("{} of {}", count(rate.positives), plural(rate.n, what));
     if rate.positives == 0 {
         format!("{of} (95% interval up to {})", percent(rate.upper))
     } else {
@@ -131,33 +132,26 @@ fn in_words(rate: &Rate) -> String {
     }
 }
 
-/// What the run found, in a sentence or two.
+/// What the run found, in a sentence.
 pub(super) fn verdict(summary: &Summary) -> String {
     let found = &summary.scores.exact_match;
     if found.n == 0 {
         return "No probe was measured, so nothing can be said.".into();
     }
-    let what =
-        format!("The model continued {} probes token for token as its training data does", in_words(found));
+    let what = format!("The model recites {} of its training data", in_words(found, "probe"));
     let Some((control, excess)) = summary.control.as_ref().zip(summary.excess.as_ref()) else {
         return format!(
-            "{what}. There is no control, so nobody can say how much of that a model would do that never saw the text."
+            "{what}; without a control, nobody can say what a model would that never saw the text."
         );
     };
-    let control = &control.exact_match;
-    let against = format!("{what}, and {} of the control", in_words(control));
-    let Difference { difference: Some(difference), lower: Some(lower), upper: Some(upper) } =
-        excess.exact_match
-    else {
-        return format!("{against}.");
-    };
-    let range = format!("{}, 95% interval {} to {}", points(difference), points(lower), points(upper));
-    if lower > 0.0 {
-        format!("{against}: the excess, {range}, is memorization.")
-    } else if found.positives == 0 {
-        format!("{against}: no recitation was found.")
-    } else {
-        format!("{against}: the difference, {range}, is no more than chance would have it.")
+    let against = format!("{what}, and {}", in_words(&control.exact_match, "control probe"));
+    let excess = Cell::difference(&excess.exact_match, points);
+    let Some(range) = excess.interval else { return format!("{against}.") };
+    let difference = format!("{} ({range})", excess.value);
+    match summary.excess.as_ref().and_then(|excess| excess.exact_match.lower) {
+        Some(lower) if lower > 0.0 => format!("{against}: {difference} that only memorization explains."),
+        _ if found.positives == 0 => format!("{against}: no recitation was found."),
+        _ => format!("{against}: the difference, {difference}, may be chance."),
     }
 }
 

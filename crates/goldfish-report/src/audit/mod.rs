@@ -58,7 +58,9 @@ struct Context<'a> {
     verdict: String,
     audited_probes: String,
     lines: Vec<Line>,
+    /// Empty where no probe is trivial.
     nontrivial: Vec<Line>,
+    never_drawn: u64,
     charts: Charts,
     worst: Vec<WorstProbe>,
     probes: u64,
@@ -118,7 +120,12 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         verdict: verdict(summary),
         audited_probes: probes_of(&summary.scores.exact_match),
         lines: lines(&summary.scores, summary.control.as_ref(), summary.excess.as_ref()),
-        nontrivial: lines(&nontrivial.audited, nontrivial.control.as_ref(), nontrivial.excess.as_ref()),
+        nontrivial: if summary.trivial.iter().any(|filter| filter.audited + filter.control > 0) {
+            lines(&nontrivial.audited, nontrivial.control.as_ref(), nontrivial.excess.as_ref())
+        } else {
+            Vec::new()
+        },
+        never_drawn: audited.never_drawn,
         charts,
         worst: worst.show(run, redact, decode)?,
         probes: audited.probes + control.probes,

@@ -229,23 +229,40 @@ fn passage(
     decode: Option<&Decode<'_>>,
 ) -> Passage {
     let end = ids.len().min(limit);
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
     let mut start = 0;
     while start < end {
-        let mark = (dropped[start], same[start]);
-        let mut next = start + 1;
-        // Dropped tokens stand by themselves, so that each can be seen.
-        while next < end && !mark.0 && (dropped[next], same[next]) == mark {
-            next += 1;
-        }
-        let text = match decode {
-            Some(decode) => text_of(ids, start..next, decode),
-            None => ids[start..next].iter().map(|id| format!("{id} ")).collect(),
+        let (next, text) = character(ids, start, end, decode);
+        let piece = Piece {
+            text,
+            dropped: dropped[start..next].contains(&true),
+            same: !same[start..next].contains(&false),
         };
-        pieces.push(Piece { text, dropped: mark.0, same: mark.1 });
+        match pieces.last_mut() {
+            // Dropped tokens stand by themselves, so that each can be seen.
+            Some(last) if !piece.dropped && (last.dropped, last.same) == (false, piece.same) => {
+                last.text += &piece.text;
+            }
+            _ => pieces.push(piece),
+        }
         start = next;
     }
     Passage { pieces, more: ids.len() - end }
+}
+
+/// Tokens that a character is divided over at most.
+const MOST_PARTS: usize = 4;
+
+/// The text of a token, and of those behind it where a character is divided over them; with the end of the last one.
+fn character(ids: &[u32], start: usize, end: usize, decode: Option<&Decode<'_>>) -> (usize, String) {
+    let Some(decode) = decode else { return (start + 1, format!("{} ", ids[start])) };
+    for next in start + 1..=end.min(start + MOST_PARTS) {
+        let text = text_of(ids, start..next, decode);
+        if !text.ends_with(char::REPLACEMENT_CHARACTER) {
+            return (next, text);
+        }
+    }
+    (start + 1, text_of(ids, start..start + 1, decode))
 }
 
 /// The text of some tokens among others: some tokenizers write the space before a token only where another one stands
@@ -301,6 +318,20 @@ mod tests {
             [piece("w1 w2 ", false, true), piece("w3 ", true, false), piece("w4 ", true, true)]
         );
         assert_eq!(found.more, 1);
+    }
+
+    #[test]
+    fn a_divided_character_is_one_piece() {
+        // Ids are the bytes of a text.
+        let decode = |ids: &[u32]| {
+            let bytes: Vec<u8> = ids.iter().map(|id| *id as u8).collect();
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let ids: Vec<u32> = "aé\u{20AC}".bytes().map(u32::from).chain([0xFF]).collect();
+        let dropped = [false, false, true, false, false, false, false];
+        let found = passage(&ids, &dropped, &[false; 7], 10, Some(&decode));
+        let piece = |text: &str, dropped| Piece { text: text.into(), dropped, same: false };
+        assert_eq!(found.pieces, [piece("a", false), piece("é", true), piece("\u{20AC}\u{FFFD}", false)]);
     }
 
     #[test]
