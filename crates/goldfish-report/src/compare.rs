@@ -185,7 +185,7 @@ impl RunComparison {
         let cell = NumberCell::difference(&differences.exact_match, points);
         let interval = cell.interval.map(|interval| format!(", 95% interval {interval}")).unwrap_or_default();
         format!(
-            "Of {} in common, {} continues {} token for token and {} {}: {}{interval}; McNemar's test gives p = {} by documents",
+            "Of {} in common, {} continues {} token for token and {} {}: {}{interval}; McNemar's test gives {} by documents",
             plural(*probes, "probe"),
             self.run,
             count(self.run_positives),

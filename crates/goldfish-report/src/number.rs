@@ -76,12 +76,12 @@ pub(crate) fn signed(value: f64) -> String {
     }
 }
 
-/// A probability of a test.
+/// What a test says.
 pub(crate) fn probability(p: f64) -> String {
     match p {
-        p if !p.is_finite() => "–".into(),
-        p if p < 1e-4 => "<0.0001".into(),
-        p => format!("{p:.4}"),
+        p if !p.is_finite() => "p unknown".into(),
+        p if p < 1e-4 => "p < 0.0001".into(),
+        p => format!("p = {p:.4}"),
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) fn verdict(summary: &Summary) -> String {
     let Some(range) = excess.interval else { return format!("{against}.") };
     let difference = format!("{} ({range})", excess.value);
     match summary.excess.as_ref().and_then(|excess| excess.exact_match.lower) {
-        Some(lower) if lower > 0.0 => format!("{against}: {difference} that only memorization explains."),
+        Some(lower) if lower > 0.0 => format!("{against}: {difference} more, which chance does not explain."),
         _ if found.positives == 0 => format!("{against}: no recitation was found."),
         _ => format!("{against}: the difference, {difference}, may be chance."),
     }
