@@ -59,9 +59,12 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
     Ok(arguments)
 }
 
+/// What follows so many tokens.
+type Known = HashMap<Vec<u32>, u32>;
+
 /// What the model learnt, and its number of ids.
-fn learnt(documents: &Documents, percent: u64) -> Result<(HashMap<Vec<u32>, u32>, u32), Box<dyn Error>> {
-    let mut known = HashMap::new();
+fn learnt(documents: &Documents, percent: u64) -> Result<(Known, u32), Box<dyn Error>> {
+    let mut known = Known::new();
     let mut largest = 0;
     documents.for_each(&mut |document| {
         largest = document.ids.iter().copied().fold(largest, u32::max);

@@ -61,6 +61,8 @@ pub(crate) struct Curve {
     /// Its place among the series: 0 is what was measured, 1 what that is measured against. All but the first are
     /// dashed, each in its own way.
     pub(crate) series: usize,
+    /// Whether its points are measured ones, to be marked.
+    pub(crate) dots: bool,
 }
 
 impl Curve {
@@ -229,16 +231,13 @@ where
     for curve in curves.iter().rev() {
         let points: Vec<(f64, f64)> = curve.points.iter().filter(inside).copied().collect();
         draw_curve(&mut chart, curve, &points)?;
-        if curve.series == 0 && points.len() <= MOST_DOTS {
+        if curve.dots {
             let dots = points.into_iter().map(|point| Circle::new(point, 3 * UNITS, curve.color().filled()));
             chart.draw_series(dots)?;
         }
     }
     legend(&mut chart)
 }
-
-/// Points with a dot each, where a curve has no more.
-const MOST_DOTS: usize = 60;
 
 /// A line with its place in the legend.
 fn draw_curve<X, Y>(

@@ -200,7 +200,7 @@ impl RunComparison {
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String, String)> {
         let d = &self.comparison.differences;
-        let lines: [(&str, &Difference, fn(f64) -> String); 8] = [
+        let lines: [(&str, &Difference, Format); 8] = [
             ("exact match", &d.exact_match, points),
             ("match length", &d.match_length, signed),
             ("Rouge-L", &d.rouge_l, points),
@@ -218,6 +218,9 @@ impl RunComparison {
         measured.map(line).collect()
     }
 }
+
+/// How a number is written.
+type Format = fn(f64) -> String;
 
 /// What the page of a comparison shows.
 #[derive(Clone, Copy)]

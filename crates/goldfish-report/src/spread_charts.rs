@@ -48,6 +48,7 @@ pub(crate) fn survival_chart(series: &[Series<'_>]) -> Result<Option<Chart>, Rep
             name: series.name.clone(),
             points: steps_down(points),
             series: at,
+            dots: false,
         })
         .collect();
     let x = Axis {
@@ -121,6 +122,7 @@ fn histogram(
         name: filled[at].0.clone(),
         points: outline(&shares[at]),
         series: at,
+        dots: false,
     });
     let end = shares[0].last().map_or(to, |(_, end, _)| *end).max(to);
     let start = shares[0].first().map_or(from, |(start, ..)| *start).min(from);

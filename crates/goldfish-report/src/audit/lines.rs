@@ -38,20 +38,23 @@ impl Cell {
         Self::new((rate.n > 0).then_some(rate.rate), Some((rate.lower, rate.upper)), percent)
     }
 
-    fn mean(mean: &Mean, format: fn(f64) -> String) -> Self {
+    fn mean(mean: &Mean, format: Format) -> Self {
         Self::new(mean.mean, mean.lower.zip(mean.upper), format)
     }
 
-    pub(crate) fn difference(difference: &Difference, format: fn(f64) -> String) -> Self {
+    pub(crate) fn difference(difference: &Difference, format: Format) -> Self {
         Self::new(difference.difference, difference.lower.zip(difference.upper), format)
     }
 }
 
-type Pick<T> = fn(&Scores) -> &T;
+type Format = fn(f64) -> String;
+
+/// A score whose mean is shown: name, meaning, where it stands, where its excess stands, and whether it is a share.
+type Score = (&'static str, &'static str, fn(&Scores) -> &Mean, fn(&Excess) -> Option<&Difference>, bool);
 
 /// The scores of two sets and what the first has more of.
 pub(crate) fn lines(audited: &Scores, control: Option<&Scores>, excess: Option<&Excess>) -> Vec<Line> {
-    let means: [(&str, &str, Pick<Mean>, fn(&Excess) -> Option<&Difference>, bool); 9] = [
+    let means: [Score; 9] = [
         (
             "Match length",
             "tokens before the first that differs",
@@ -99,19 +102,17 @@ pub(crate) fn lines(audited: &Scores, control: Option<&Scores>, excess: Option<&
         control: control.map(|control| Cell::rate(&control.exact_match)),
         excess: excess.map(|excess| Cell::difference(&excess.exact_match, points)),
     };
-    let line =
-        |(name, meaning, pick, more, share): (_, _, Pick<Mean>, fn(&Excess) -> Option<&Difference>, bool)| {
-            let (plain, difference): (fn(f64) -> String, fn(f64) -> String) =
-                if share { (percent, points) } else { (decimal, signed) };
-            let excess = excess.and_then(more).map(|more| Cell::difference(more, difference));
-            Line {
-                name,
-                meaning,
-                audited: Cell::mean(pick(audited), plain),
-                control: control.map(|control| Cell::mean(pick(control), plain)),
-                excess,
-            }
-        };
+    let line = |(name, meaning, pick, more, share): Score| {
+        let (plain, difference): (Format, Format) = if share { (percent, points) } else { (decimal, signed) };
+        let excess = excess.and_then(more).map(|more| Cell::difference(more, difference));
+        Line {
+            name,
+            meaning,
+            audited: Cell::mean(pick(audited), plain),
+            control: control.map(|control| Cell::mean(pick(control), plain)),
+            excess,
+        }
+    };
     // What was not measured has no line.
     let measured = means.into_iter().filter(|(_, _, pick, ..)| pick(audited).n > 0);
     std::iter::once(exact).chain(measured.map(line)).collect()
@@ -145,14 +146,27 @@ pub(super) fn verdict(summary: &Summary) -> String {
         );
     };
     let against = format!("{what}, and {}", in_words(&control.exact_match, "control probe"));
-    let excess = Cell::difference(&excess.exact_match, points);
-    let Some(range) = excess.interval else { return format!("{against}.") };
-    let difference = format!("{} ({range})", excess.value);
-    match summary.excess.as_ref().and_then(|excess| excess.exact_match.lower) {
-        Some(lower) if lower > 0.0 => format!("{against}: {difference} more, which chance does not explain."),
-        _ if found.positives == 0 => format!("{against}: no recitation was found."),
-        _ => format!("{against}: the difference, {difference}, may be chance."),
+    let sure = |difference: &Difference| difference.lower.is_some_and(|lower| lower > 0.0);
+    let range = |difference: &Difference| {
+        let Cell { value, interval } = Cell::difference(difference, points);
+        interval.map_or_else(|| value.clone(), |interval| format!("{value} ({interval})"))
+    };
+    let difference = range(&excess.exact_match);
+    let so = if sure(&excess.exact_match) {
+        format!("{difference} more, which chance does not explain")
+    } else if found.positives == 0 {
+        "no recitation was found".into()
+    } else {
+        format!("the difference, {difference}, may be chance")
+    };
+    // Exact match is blunt: a model that recites with gaps shows in what its continuations have in common.
+    if !sure(&excess.exact_match) && sure(&excess.rouge_l) {
+        return format!(
+            "{against}: {so}, but its continuations are closer to the truth by a Rouge-L of {}.",
+            range(&excess.rouge_l)
+        );
     }
+    format!("{against}: {so}.")
 }
 
 /// The set behind the verdict.

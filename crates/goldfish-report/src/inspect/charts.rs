@@ -33,8 +33,8 @@ pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportErro
     let points: Vec<(f64, f64)> =
         measured.iter().map(|point| (point.gap as f64, point.measured.min(1.0))).collect();
     let drawn = [
-        Curve { name: "measured".into(), points, series: 0 },
-        Curve { name: "geometric law".into(), points: law_points.collect(), series: 1 },
+        Curve { name: "measured".into(), points, series: 0, dots: true },
+        Curve { name: "geometric law".into(), points: law_points.collect(), series: 1, dots: false },
     ];
     let said = gaps.survival.iter().map(|point| {
         format!("{} tokens: {}, law {}", count(point.gap), percent(point.measured), percent(point.law))
