@@ -71,7 +71,10 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
     let output = folder.join(format!("run-{known}-{control}-{redact}"));
     let mut store = RunStore::open(&output, &config, &tables, false).unwrap();
     let command = format!("goldfish audit {TEXT}");
-    store.origin(&Origin { command, corpus: Vec::new(), control: Vec::new(), tokenizer: None }).unwrap();
+    // A process that goes on with the run has another command: the first one counts.
+    for command in [command, "goldfish audit --resume".into()] {
+        store.origin(&Origin { command, corpus: Vec::new(), control: Vec::new(), tokenizer: None }).unwrap();
+    }
     let engine = Engine { backend: &model, options: &options, decode: None, batch: 16, segment_rows: 1000 };
     engine.run(&tables, &mut store, &mut |_| ()).unwrap();
     let none = SelfTest { capabilities: model.capabilities(), checks: Vec::new() };
@@ -143,6 +146,7 @@ fn the_page_says_what_the_run_found() {
     assert_eq!(data["rows"], 240);
     let again = page.by_id("again").unwrap().line();
     assert!(again.contains("goldfish audit a<script>alert(1)</script>202E"), "{again}");
+    assert!(!again.contains("--resume"), "{again}");
 }
 
 #[test]
