@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::AuditError;
 
 /// A condition on a `T`, as `exact_match.upper > 0.01 and excess.rouge_l.lower > 0`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Gate<T> {
     text: String,
     /// One of these holds: all of its conditions do.
@@ -33,7 +33,7 @@ pub struct Gate<T> {
     of: PhantomData<T>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 struct Condition {
     path: String,
     relation: Relation,

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod probe;
 mod probe_rows;
 mod rows;
+pub mod run;
 pub mod runs;
 pub mod score;
 pub mod selftest;

@@ -343,6 +343,9 @@ impl ProbeTable {
                 copies: probe.copies,
                 prefix: (!redact).then(|| prefix.to_vec()),
                 suffix: (!redact).then(|| suffix.to_vec()),
+                dropped: self
+                    .mask(probe)
+                    .map(|mask| (0..).zip(mask).filter(|(_, kept)| **kept == 0).map(|(at, _)| at).collect()),
             }
         };
         self.probes.iter().map(row).collect()

@@ -28,6 +28,8 @@ row! {
         prefix: Option<Vec<u32>>,
         /// Token ids of the true suffix; null if redacted.
         suffix: Option<Vec<u32>>,
+        /// Positions of dropped tokens, counted from the prefix's first token on; null without a mask.
+        dropped: Option<Vec<u32>>,
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `config.json` | what is measured, of which model, with which probes; the run's key |
 //! | `probes.parquet` | the probe table |
 //! | `self-test.json` | what the backend's self-test found |
+//! | `origin.json` | the command that started the run, and where its documents came from, if the program says so |
 //! | `segments/` | results so far, gone when the run is complete |
 //! | `results.parquet` | one row a probe, in the order of the probe table |
 //! | `evidence.jsonl` | request and response of every positive |
@@ -12,7 +13,7 @@
 //!
 //! Every file is written under a hidden name, flushed to disk and renamed. A segment counts once it has its name, so
 //! a killed run loses only what it had not written, and ends with the same bytes in every file but
-//! `self-test.json`.
+//! `self-test.json` and `origin.json`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
@@ -36,13 +37,14 @@ use crate::{AuditError, ProbeRow, ResultRow};
 /// Version of the files of a run.
 pub const RUN_VERSION: u32 = 1;
 
-const CONFIG: &str = "config.json";
-const PROBES: &str = "probes.parquet";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const PROBES: &str = "probes.parquet";
 const SELF_TEST: &str = "self-test.json";
 const SEGMENTS: &str = "segments";
-const RESULTS: &str = "results.parquet";
-const EVIDENCE: &str = "evidence.jsonl";
-const SUMMARY: &str = "summary.json";
+pub(crate) const ORIGIN: &str = "origin.json";
+pub(crate) const RESULTS: &str = "results.parquet";
+pub(crate) const EVIDENCE: &str = "evidence.jsonl";
+pub(crate) const SUMMARY: &str = "summary.json";
 const LOCK: &str = ".lock";
 
 /// What a run measures: everything that can change its results.
@@ -159,6 +161,32 @@ pub struct EvidenceTokens {
     pub exchange: Option<String>,
 }
 
+/// Where a run came from: what a reader wants to know, and no result hangs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The command line that started the run, as a shell reads it.
+    pub command: String,
+    /// The audited documents, in the order in which they were read.
+    pub corpus: Vec<DocumentsOrigin>,
+    /// The control's documents.
+    pub control: Vec<DocumentsOrigin>,
+    /// SHA-256 of the tokenizer file that gave the text.
+    pub tokenizer: Option<String>,
+}
+
+/// Where documents came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentsOrigin {
+    /// The file or folder, as it was named.
+    pub path: String,
+    /// Checksum of its manifest, if it has one.
+    pub manifest: Option<String>,
+    /// The mask rule of its manifest.
+    pub rule: Option<String>,
+}
+
 /// A run's folder, open for one process at a time.
 #[derive(Debug)]
 pub struct RunStore {
@@ -246,6 +274,16 @@ impl RunStore {
         }
         write_json(&path, &make)?;
         Ok(make)
+    }
+
+    /// Keeps where the run came from, unless its first process did.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn origin(&self, origin: &Origin) -> Result<(), AuditError> {
+        let path = self.folder.join(ORIGIN);
+        if path.is_file() { Ok(()) } else { write_json(&path, origin) }
     }
 
     /// Adds results for good: when this returns, they survive a crash.
@@ -407,7 +445,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), AuditError> {
     write_file(path, &to_json(path, value, true)?)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
     let bytes = fs::read(path).map_err(AuditError::io(path, "reading"))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         AuditError::bad_run(path, format!("not what this version of goldfish writes: {e}; start a new run"))

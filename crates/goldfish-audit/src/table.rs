@@ -37,17 +37,24 @@ pub(crate) fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), AuditErr
 
 /// Reads a whole table.
 pub(crate) fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, AuditError> {
+    stream_rows(path)?.collect()
+}
+
+/// Reads a table row by row, with a batch of it in memory.
+pub(crate) fn stream_rows<R: Row>(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<R, AuditError>> + use<R>, AuditError> {
     let file = File::open(path).map_err(AuditError::io(path, "opening"))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(AuditError::parquet(path))?;
     if builder.schema().fields() != R::schema().fields() {
         return Err(AuditError::bad_run(path, "the columns are not those of this version; start a new run"));
     }
-    let mut rows = Vec::new();
-    for batch in builder.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))? {
-        let batch = batch.map_err(AuditError::arrow(path))?;
-        rows.extend((0..batch.num_rows()).map(|row| R::read(batch.columns(), row)));
-    }
-    Ok(rows)
+    let batches = builder.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))?;
+    let path = path.to_owned();
+    Ok(batches.flat_map(move |batch| match batch {
+        Ok(batch) => (0..batch.num_rows()).map(|row| Ok(R::read(batch.columns(), row))).collect(),
+        Err(error) => vec![Err(AuditError::arrow(&path)(error))],
+    }))
 }
 
 /// Reads `results.parquet` of a run.

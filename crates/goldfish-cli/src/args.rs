@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use goldfish_audit::gate::Gate;
+use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Audit(Box<AuditArgs>),
+    Report(ReportArgs),
+    Compare(CompareArgs),
 }
 
 /// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.
@@ -414,6 +418,77 @@ pub(crate) enum RuleArg {
     HashAvalanche,
     /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs --coefficients.
     CoefficientSum,
+}
+
+/// Show what an audit found: a page for people, and gates for pipelines.
+///
+///   goldfish report runs/model-a --tokenizer tokenizer.json --output model-a.html
+///   goldfish report runs/model-a --fail-if 'exact_match.upper > 0.01' --fail-if 'excess.rouge_l.lower > 0'
+///
+/// Exit codes: 0 done, 1 done but a gate failed, 2 could not run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ReportArgs {
+    /// Folder of a complete run of `goldfish audit`.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+
+    /// The page to write: one HTML file that needs nothing else.
+    #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// The tokenizer.json of the audited token ids: to show text instead of ids.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Leave text and token ids of the corpus out of the page; lengths, hashes, positions and documents' ids stay.
+    #[arg(long, conflicts_with = "tokenizer")]
+    pub(crate) redact: bool,
+
+    /// End with exit code 1 if this holds of the run's summary, such as 'exact_match.upper > 0.01'; see
+    /// docs/report.md. Can be given several times.
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_if: Vec<Gate<Summary>>,
+
+    /// Print the summary and the gates that failed as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Seed of the sample of probes in the page's table, where there are more than 100,000.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+/// Compare audits of several models on the same probes: what changed from the first one, and whether by chance.
+///
+///   goldfish compare runs/standard runs/goldfish --html compare.html
+///   goldfish compare runs/step-1000 runs/step-2000 runs/step-4000 --fail-if 'differences.exact_match.lower > 0'
+///
+/// Differences are those of each further run less the first one. Exit codes: 0 done, 1 done but a gate failed, 2 could
+/// not run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CompareArgs {
+    /// Folders of complete runs of `goldfish audit`; the first one is what the others are compared with.
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+
+    /// Write a page with plots: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Print everything as JSON, with all probes whose verdict changed.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// End with exit code 1 if this holds of any of the comparisons, such as 'differences.exact_match.lower > 0'; see
+    /// docs/report.md. Can be given several times.
+    #[arg(long, value_name = "CONDITION")]
+    pub(crate) fail_if: Vec<Gate<Comparison>>,
+
+    /// Seed of the bootstrap, and of the sample in the page's table where more than 100,000 probes changed.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
 }
 
 /// The scopes by name.

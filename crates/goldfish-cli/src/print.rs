@@ -37,9 +37,9 @@ pub(crate) fn warn(text: &str) {
     note(&format!("{WARNING}warning:{WARNING:#} {text}"));
 }
 
-/// A word that says that something failed, as it stands out.
-pub(crate) fn failed(word: &str) -> String {
-    format!("{ERROR}{word}{ERROR:#}")
+/// Writes that a gate failed, and why.
+pub(crate) fn gate_failed(why: &str) {
+    note(&format!("{ERROR}gate failed:{ERROR:#} {}", harmless(why)));
 }
 
 /// Writes an error with its causes.

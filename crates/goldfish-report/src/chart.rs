@@ -13,13 +13,22 @@ use serde::Serialize;
 use crate::ReportError;
 
 /// What was measured.
-pub(crate) const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
+const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
 /// What it is measured against.
-pub(crate) const REFERENCE: RGBColor = RGBColor(0xB8, 0x5C, 0x0A);
+const REFERENCE: RGBColor = RGBColor(0xB8, 0x5C, 0x0A);
+/// The colours of several series; the first two are what was measured and what that is measured against.
+const SERIES: [RGBColor; 6] = [
+    DATA,
+    REFERENCE,
+    RGBColor(0x1A, 0x73, 0x44),
+    RGBColor(0x8A, 0x3F, 0xA0),
+    RGBColor(0x0B, 0x6F, 0x7C),
+    RGBColor(0x55, 0x60, 0x6E),
+];
 /// Text.
-pub(crate) const INK: RGBColor = RGBColor(0x55, 0x60, 0x6E);
+const INK: RGBColor = RGBColor(0x55, 0x60, 0x6E);
 /// Grid and axes.
-pub(crate) const GRID: RGBColor = RGBColor(0xE1, 0xE6, 0xEC);
+const GRID: RGBColor = RGBColor(0xE1, 0xE6, 0xEC);
 
 /// The library counts in whole units: so many of them make a pixel, for smooth curves.
 const UNITS: u32 = 4;
@@ -49,8 +58,23 @@ pub(crate) struct Curve {
     pub(crate) name: String,
     /// Its points by growing `x`; those outside of the axes are left out.
     pub(crate) points: Vec<(f64, f64)>,
-    /// Whether it is what was measured, or what that is measured against.
-    pub(crate) measured: bool,
+    /// Its place among the series: 0 is what was measured, 1 what that is measured against. All but the first are
+    /// dashed, each in its own way.
+    pub(crate) series: usize,
+    /// Whether its points are measured ones, to be marked.
+    pub(crate) dots: bool,
+}
+
+impl Curve {
+    fn color(&self) -> RGBColor {
+        SERIES[self.series % SERIES.len()]
+    }
+
+    /// Lengths of dash and space.
+    fn dash(&self) -> (u32, u32) {
+        let (dash, space) = [(6, 4), (2, 3), (12, 4), (9, 2), (4, 8)][(self.series + 4) % 5];
+        (dash * UNITS, space * UNITS)
+    }
 }
 
 /// A bar of a chart.
@@ -60,7 +84,7 @@ pub(crate) struct Bar {
     /// Where it ends.
     pub(crate) to: f64,
     /// Its height.
-    pub(crate) height: u64,
+    pub(crate) height: f64,
     /// What is written above it.
     pub(crate) label: String,
 }
@@ -75,6 +99,12 @@ pub(crate) struct Axis<'a> {
     pub(crate) format: &'a dyn Fn(&f64) -> String,
 }
 
+impl Axis<'_> {
+    fn range(&self) -> std::ops::Range<f64> {
+        self.from..self.to
+    }
+}
+
 /// What a chart is called, and what it says to those who don't see it.
 pub(crate) struct Caption {
     pub(crate) id: &'static str,
@@ -85,35 +115,47 @@ pub(crate) struct Caption {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Curves over two axes, the vertical one logarithmic, with a legend in the upper right.
+/// What stands in a chart beside its bars.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// A line across, with its name.
+    pub(crate) reference: Option<(f64, String)>,
+    /// Outlines of other bars, as steps, and the name of the bars themselves.
+    pub(crate) outlines: Vec<Curve>,
+    /// The name of the bars, where there are outlines.
+    pub(crate) name: String,
+    /// Labels along the upper edge.
+    pub(crate) above: Vec<(f64, String)>,
+}
+
+/// Curves over two axes, with a legend in the upper right.
 pub(crate) fn curves(
     caption: Caption,
     x: &Axis<'_>,
     y: &Axis<'_>,
     curves: &[Curve],
 ) -> Result<Chart, ReportError> {
-    draw(caption, |area| {
-        if x.log {
-            draw_curves(area, (x.from..x.to).log_scale(), x, y, curves)
-        } else {
-            draw_curves(area, x.from..x.to, x, y, curves)
-        }
+    draw(caption, |area| match (x.log, y.log) {
+        (true, true) => draw_curves(area, (x.range().log_scale(), y.range().log_scale()), x, y, curves),
+        (true, false) => draw_curves(area, (x.range().log_scale(), y.range()), x, y, curves),
+        (false, true) => draw_curves(area, (x.range(), y.range().log_scale()), x, y, curves),
+        (false, false) => draw_curves(area, (x.range(), y.range()), x, y, curves),
     })
 }
 
-/// Bars over two axes, with a line across at `reference` where there is one.
+/// Bars over two axes, with what stands beside them.
 pub(crate) fn bars(
     caption: Caption,
     x: &Axis<'_>,
     y: &Axis<'_>,
     bars: &[Bar],
-    reference: Option<(f64, String)>,
+    beside: &Beside,
 ) -> Result<Chart, ReportError> {
     draw(caption, |area| {
         if y.log {
-            draw_bars(area, (y.from..y.to).log_scale(), x, y, bars, reference)
+            draw_bars(area, y.range().log_scale(), x, y, bars, beside)
         } else {
-            draw_bars(area, y.from..y.to, x, y, bars, reference)
+            draw_bars(area, y.range(), x, y, bars, beside)
         }
     })
 }
@@ -175,36 +217,60 @@ where
     Ok(())
 }
 
-fn draw_curves<X>(area: &Area<'_>, range: X, x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Drawn
+fn draw_curves<X, Y>(area: &Area<'_>, ranges: (X, Y), x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Drawn
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
 {
-    let mut chart = builder(area).build_cartesian_2d(range, (y.from..y.to).log_scale())?;
+    let mut chart = builder(area).build_cartesian_2d(ranges.0, ranges.1)?;
     mesh(&mut chart, x, y)?;
     let inside = |&&(a, b): &&(f64, f64)| (x.from..=x.to).contains(&a) && (y.from..=y.to).contains(&b);
     // What was measured lies over what it is measured against.
-    for curve in
-        curves.iter().filter(|curve| !curve.measured).chain(curves.iter().filter(|curve| curve.measured))
-    {
-        let points = curve.points.iter().filter(inside).copied();
-        let sample = move |at: (i32, i32), width: i32| vec![at, (at.0 + width * UNITS as i32, at.1)];
-        if curve.measured {
-            let style = DATA.stroke_width(LINE);
-            chart
-                .draw_series(LineSeries::new(points.clone(), style))?
-                .label(&curve.name)
-                .legend(move |at| PathElement::new(sample(at, 22), style));
-            chart.draw_series(points.map(|point| Circle::new(point, 3 * UNITS, DATA.filled())))?;
-        } else {
-            let style = REFERENCE.stroke_width(LINE);
-            let (dash, space) = (6 * UNITS, 4 * UNITS);
-            chart
-                .draw_series(DashedLineSeries::new(points, dash, space, style))?
-                .label(&curve.name)
-                .legend(move |at| DashedPathElement::new(sample(at, 22), dash, space, style));
+    for curve in curves.iter().rev() {
+        let points: Vec<(f64, f64)> = curve.points.iter().filter(inside).copied().collect();
+        draw_curve(&mut chart, curve, &points)?;
+        if curve.dots {
+            let dots = points.into_iter().map(|point| Circle::new(point, 3 * UNITS, curve.color().filled()));
+            chart.draw_series(dots)?;
         }
     }
+    legend(&mut chart)
+}
+
+/// A line with its place in the legend.
+fn draw_curve<X, Y>(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    curve: &Curve,
+    points: &[(f64, f64)],
+) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let sample = |at: (i32, i32)| vec![at, (at.0 + 22 * UNITS as i32, at.1)];
+    let style = curve.color().stroke_width(LINE);
+    if curve.series == 0 {
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), style))?
+            .label(&curve.name)
+            .legend(move |at| PathElement::new(sample(at), style));
+    } else {
+        let (dash, space) = curve.dash();
+        chart
+            .draw_series(DashedLineSeries::new(points.iter().copied(), dash, space, style))?
+            .label(&curve.name)
+            .legend(move |at| DashedPathElement::new(sample(at), dash, space, style));
+    }
+    Ok(())
+}
+
+fn legend<'a, 'b: 'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
@@ -217,14 +283,7 @@ where
     Ok(())
 }
 
-fn draw_bars<Y>(
-    area: &Area<'_>,
-    range: Y,
-    x: &Axis<'_>,
-    y: &Axis<'_>,
-    bars: &[Bar],
-    reference: Option<(f64, String)>,
-) -> Drawn
+fn draw_bars<Y>(area: &Area<'_>, range: Y, x: &Axis<'_>, y: &Axis<'_>, bars: &[Bar], beside: &Beside) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
@@ -232,22 +291,39 @@ where
     let mut chart = builder(area).build_cartesian_2d(x.from..x.to, range)?;
     mesh(&mut chart, x, y)?;
     let (gap, anchor) = ((x.to - x.from) * 0.002, Pos::new(HPos::Center, VPos::Bottom));
-    chart.draw_series(bars.iter().filter(|bar| bar.height > 0).map(|bar| {
-        Rectangle::new([(bar.from + gap, y.from), (bar.to - gap, bar.height as f64)], DATA.filled())
-    }))?;
+    let shown = || bars.iter().filter(|bar| bar.height > 0.0);
+    let drawn = chart
+        .draw_series(shown().map(|bar| {
+            Rectangle::new([(bar.from + gap, y.from), (bar.to - gap, bar.height)], DATA.filled())
+        }))?;
+    if !beside.outlines.is_empty() {
+        let (wide, high) = (22 * UNITS as i32, 5 * UNITS as i32);
+        drawn
+            .label(&beside.name)
+            .legend(move |(at, y)| Rectangle::new([(at, y - high), (at + wide, y + high)], DATA.filled()));
+    }
     let label = |bar: &Bar| {
-        let at = ((bar.from + bar.to) / 2.0, bar.height as f64);
+        let at = ((bar.from + bar.to) / 2.0, bar.height);
         Text::new(bar.label.clone(), at, font(INK).pos(anchor))
     };
-    chart.draw_series(bars.iter().filter(|bar| bar.height > 0 && !bar.label.is_empty()).map(label))?;
-    if let Some((at, text)) = reference {
-        let ends = [(at, y.from), (at, y.to)];
+    chart.draw_series(shown().filter(|bar| !bar.label.is_empty()).map(label))?;
+    let top = Pos::new(HPos::Center, VPos::Top);
+    let above = beside.above.iter();
+    chart.draw_series(above.map(|(at, text)| Text::new(text.clone(), (*at, y.to), font(INK).pos(top))))?;
+    if let Some((at, text)) = &beside.reference {
+        let ends = [(*at, y.from), (*at, y.to)];
         let style = REFERENCE.stroke_width(LINE);
         chart.draw_series(DashedLineSeries::new(ends, 6 * UNITS, 4 * UNITS, style))?;
         let (side, shift) =
-            if at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
+            if *at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
         let at = (at + (x.to - x.from) * shift, y.to);
-        chart.draw_series([Text::new(text, at, font(REFERENCE).pos(Pos::new(side, VPos::Top)))])?;
+        chart.draw_series([Text::new(text.clone(), at, font(REFERENCE).pos(Pos::new(side, VPos::Top)))])?;
     }
-    Ok(())
+    if beside.outlines.is_empty() {
+        return Ok(());
+    }
+    for outline in &beside.outlines {
+        draw_curve(&mut chart, outline, &outline.points)?;
+    }
+    legend(&mut chart)
 }

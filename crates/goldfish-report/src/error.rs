@@ -2,6 +2,22 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
+    /// A run can't be read.
+    #[error(transparent)]
+    Audit(#[from] goldfish_audit::AuditError),
+    /// There is nothing to compare.
+    #[error("a comparison needs two runs at least; name another one")]
+    TooFewRuns,
+    /// Two runs have no probe in common.
+    #[error(
+        "{run} and {baseline} have no probe in common; audit both with the same documents, token ids, grid and sample"
+    )]
+    NothingShared {
+        /// The first run.
+        baseline: String,
+        /// The other one.
+        run: String,
+    },
     /// A template and its values don't fit.
     #[error("the page can't be written: {0:#}; this is a fault in goldfish, please report it")]
     Template(#[from] minijinja::Error),

@@ -1,18 +1,29 @@
 //! Pages that show what goldfish found, for people who look before they read.
 //!
-//! A page is one HTML file: no network, no script, no font from elsewhere. It opens from disk, follows the reader's light
+//! A page is one HTML file: no network, no font from elsewhere, and no script but, where there is a table of many
+//! rows, its own. It opens from disk, follows the reader's light
 //! or dark scheme, prints, and says in words what its charts show. Whatever a corpus wrote is text on it and nothing else:
 //! the templates escape it, characters that can't be seen or that turn the order of others are shown by their code
 //! points, long texts are cut with a note, and a content security policy would keep anything from being loaded or run.
 //!
-//! [`inspect_page`] makes the page of `goldfish inspect --html`.
+//! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
+//! [`compare_page`] that of `goldfish compare`.
 
+mod audit;
 mod chart;
+mod compare;
 mod error;
 mod inspect;
 mod number;
 mod page;
+mod spread;
+mod spread_charts;
+mod table;
 mod text;
 
+pub use audit::{AuditPage, Decode, audit_page};
+pub use compare::{
+    Changed, ComparePage, Compared, ComparedRun, Comparisons, RunComparison, compare_page, compare_runs,
+};
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};

@@ -65,6 +65,37 @@ pub(crate) fn decimal(value: f64) -> String {
     }
 }
 
+/// A difference of two decimals, with its sign.
+pub(crate) fn signed(value: f64) -> String {
+    let text = decimal(value.abs());
+    match value {
+        _ if !value.is_finite() => text,
+        _ if text == "0" => text,
+        value if value < 0.0 => format!("\u{2212}{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// What a test says.
+pub(crate) fn probability(p: f64) -> String {
+    match p {
+        p if !p.is_finite() => "p unknown".into(),
+        p if p < 1e-4 => "p < 0.0001".into(),
+        p => format!("p = {p:.4}"),
+    }
+}
+
+/// A difference of two shares in percentage points, with its sign.
+pub(crate) fn points(value: f64) -> String {
+    let text = percent(value.abs()).replace('%', "");
+    match value {
+        _ if !value.is_finite() => text,
+        0.0 => "0 points".into(),
+        value if value < 0.0 => format!("\u{2212}{text} points"),
+        _ => format!("+{text} points"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +136,7 @@ mod tests {
         assert_eq!(plural(1, "token"), "1 token");
         assert_eq!(plural(1_000, "token"), "1,000 tokens");
         assert_eq!(decimal(4.018), "4.02");
+        assert_eq!([-0.5, 0.001, 1234.5, f64::NAN].map(signed), ["\u{2212}0.5", "0", "+1,234.5", "–"]);
+        assert_eq!([-0.5, 0.0, 0.000_03].map(points), ["\u{2212}50.00 points", "0 points", "+0.0030 points"]);
     }
 }

@@ -10,9 +10,11 @@ use crate::{number, text};
 const LIMIT: usize = 160;
 
 /// The templates. The ending `.html` turns escaping on.
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("page.html", include_str!("../templates/page.html")),
     ("parts.html", include_str!("../templates/parts.html")),
+    ("audit.html", include_str!("../templates/audit.html")),
+    ("compare.html", include_str!("../templates/compare.html")),
     ("inspect.html", include_str!("../templates/inspect.html")),
 ];
 
@@ -32,6 +34,7 @@ pub(crate) fn render(template: &str, context: &impl Serialize) -> Result<String,
     environment.add_filter("plural", number::plural);
     environment.add_filter("percent", number::percent);
     environment.add_filter("decimal", number::decimal);
+    environment.add_filter("points", number::points);
     environment.add_filter("of", of);
     environment.add_filter("shown", |text: &str, limit: Option<usize>| {
         Value::from_serialize(text::shown(text, limit.unwrap_or(LIMIT)))

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use goldfish_audit::store::{Evidence, RunConfig};
+use goldfish_audit::store::{Evidence, Origin, RunConfig};
 use goldfish_audit::summary::Summary;
 use goldfish_audit::tables_reference;
 use goldfish_corpus::Reject;
 use goldfish_inspect::Inspection;
+use goldfish_report::Comparisons;
 use goldfish_shard::Manifest;
 use schemars::Schema;
 
@@ -30,6 +31,14 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
         (
             "schemas/audit-evidence.schema.json",
             schema("a line of evidence.jsonl", schemars::schema_for!(Evidence))?,
+        ),
+        (
+            "schemas/audit-origin.schema.json",
+            schema("origin.json of an audit", schemars::schema_for!(Origin))?,
+        ),
+        (
+            "schemas/comparison.schema.json",
+            schema("comparisons, in goldfish compare --json", schemars::schema_for!(Comparisons))?,
         ),
         ("schemas/audit-tables.md", tables_reference()),
         ("docs/cli.md", cli_reference()?),
@@ -61,7 +70,7 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "mask", "merge", "inspect", "verify"] {
+    for command in ["", "mask", "merge", "inspect", "verify", "report", "compare"] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
         help.args(Some(command).filter(|name| !name.is_empty())).arg("--help").current_dir(root());

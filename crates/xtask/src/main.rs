@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
+mod browser;
 mod deny;
 mod fuzz;
 mod generate;

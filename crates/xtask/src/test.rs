@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, deny, fuzz, generate, python, root, run, target};
+use crate::{browser, cargo, deny, fuzz, generate, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
 const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
@@ -25,15 +25,21 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     // `cargo test` has built the examples.
     let example = |name: &str| target().join("debug/examples").join(name);
     let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
-    let peers: [(&Path, &str, &[(&str, PathBuf)]); 5] = [
+    browser::ensure()?;
+    let peers: [(&Path, &str, &[(&str, PathBuf)]); 6] = [
         (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
-        (&python, "goldfish-backends/tests/peers", &[("GOLDFISH_ASK", example("ask"))]),
+        (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),
         (
             &models,
             "goldfish-backends/tests/models",
             &[("GOLDFISH_SCORE_CHECKPOINT", example("score_checkpoint"))],
         ),
         (&models, "goldfish-cli/tests/models", std::slice::from_ref(&goldfish)),
+        (
+            &python,
+            "goldfish-report/tests/peers",
+            &[goldfish.clone(), ("GOLDFISH_FAKE_RUN", example("fake_run"))],
+        ),
         (&python, "goldfish-cli/tests/peers", &[goldfish.clone(), ("GOLDFISH_ROOT", root())]),
     ];
     for (python, folder, variables) in peers {

@@ -18,9 +18,9 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         &["goldfish-columnar", "goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"],
     ),
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
-    ("goldfish-report", &["goldfish-inspect", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
+    ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
         &[
@@ -36,7 +36,17 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "goldfish-tokenize",
         ],
     ),
-    ("xtask", &["goldfish-audit", "goldfish-corpus", "goldfish-inspect", "goldfish-mask", "goldfish-shard"]),
+    (
+        "xtask",
+        &[
+            "goldfish-audit",
+            "goldfish-corpus",
+            "goldfish-inspect",
+            "goldfish-mask",
+            "goldfish-report",
+            "goldfish-shard",
+        ],
+    ),
 ];
 
 /// Crates that bring input or output, or weigh much: none of them belongs into the rules.

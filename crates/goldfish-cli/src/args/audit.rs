@@ -12,11 +12,12 @@ use goldfish_backends::http::Protocol;
 /// A Hugging Face checkpoint folder, run in this process:
 ///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
 ///
-/// A completion server (vLLM, llama.cpp, or any that speaks the OpenAI completions protocol):
+/// A completion server (vLLM, llama.cpp, or one that speaks the OpenAI completions protocol):
 ///   goldfish audit masked/ --server http://localhost:8000 --control held-out/ --output run/
 ///
-/// Without --control nobody can say how much of it a model that never saw the text would recite. A run that was
-/// killed goes on with --resume. An API key is read from the environment variable GOLDFISH_API_KEY and written nowhere.
+/// Without --control nobody can say how much of it a model that never saw the text would recite.
+/// A run that was killed goes on with --resume. An API key is read from the environment variable
+/// GOLDFISH_API_KEY and written nowhere. `goldfish report RUN` makes a page of a run.
 ///
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
 #[derive(Debug, Args)]

@@ -1,13 +1,15 @@
 //! One file a verb.
 
 pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod inspect;
 pub(crate) mod mask;
 pub(crate) mod merge;
+pub(crate) mod report;
 pub(crate) mod verify;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -39,4 +41,19 @@ fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
     let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
     print::shell_line(arguments.chain(["--resume".to_owned()]))
+}
+
+/// Writes a page, whole or not at all. `option` is what names its path.
+fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".partial");
+    let unfinished = PathBuf::from(unfinished);
+    let written = std::fs::write(&unfinished, page).and_then(|()| std::fs::rename(&unfinished, path));
+    if written.is_err() {
+        // Best effort: the error that led here is the one to report.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    written.with_context(|| format!("{} can't be written; choose another {option}", path.display()))?;
+    print::note(&format!("wrote {}; open it in a browser", path.display()));
+    Ok(())
 }

@@ -148,9 +148,9 @@ def test_what_cannot_run_says_why(corpus, checkpoints, tmp_path):
         (["audit", corpus.shards, "--model", tmp_path, "--output", tmp_path / "a"], "config.json"),
         (["audit", corpus.shards, "--model", folder, "--prefix", "500", "--output", tmp_path / "a"], "shorter --prefix"),
         (["audit", tmp_path / "none", "--model", folder, "--output", tmp_path / "a"], "none"),
-        (["audit", corpus.shards, "--model", folder, "--control", corpus.shards, "--output", tmp_path / "a"], "no control"),
+        (["audit", corpus.shards, "--model", folder, "--prefix", "48", "--suffix", "48", "--control", corpus.shards, "--output", tmp_path / "a"], "no control"),
         (["audit", corpus.shards, "--model", folder, "--temperature", "0", "--output", tmp_path / "a"], "temperature"),
-        (["audit", corpus.shards, "--model", folder, "--by", "source", "--output", tmp_path / "a"], "source"),
+        (["audit", corpus.shards, "--model", folder, "--suffix", "40", "--by", "source", "--output", tmp_path / "a"], "source"),
     ]
     for command, words in expected:
         done = goldfish(*command, code=2)

@@ -3,7 +3,7 @@
 use goldfish_inspect::{CopyBucket, Duplicates, Gaps, IdRates};
 
 use crate::ReportError;
-use crate::chart::{Axis, Bar, Caption, Chart, Curve, bars, curves};
+use crate::chart::{Axis, Bar, Beside, Caption, Chart, Curve, bars, curves};
 use crate::number::{count, percent, plural, short_count, short_percent};
 
 /// Smallest share on the axis of the gaps.
@@ -33,8 +33,8 @@ pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportErro
     let points: Vec<(f64, f64)> =
         measured.iter().map(|point| (point.gap as f64, point.measured.min(1.0))).collect();
     let drawn = [
-        Curve { name: "measured".into(), points, measured: true },
-        Curve { name: "geometric law".into(), points: law_points.collect(), measured: false },
+        Curve { name: "measured".into(), points, series: 0, dots: true },
+        Curve { name: "geometric law".into(), points: law_points.collect(), series: 1, dots: false },
     ];
     let said = gaps.survival.iter().map(|point| {
         format!("{} tokens: {}, law {}", count(point.gap), percent(point.measured), percent(point.law))
@@ -77,12 +77,17 @@ pub(super) fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportErr
         .map(|(at, &height)| Bar {
             from: at as f64 * step,
             to: (at + 1) as f64 * step,
-            height,
+            height: height as f64,
             label: String::new(),
         })
         .collect();
-    let said = drawn.iter().filter(|bar| bar.height > 0).map(|bar| {
-        format!("{} to {}: {}", short_percent(bar.from), short_percent(bar.to), plural(bar.height, "id"))
+    let said = drawn.iter().filter(|bar| bar.height > 0.0).map(|bar| {
+        format!(
+            "{} to {}: {}",
+            short_percent(bar.from),
+            short_percent(bar.to),
+            plural(bar.height as u64, "id")
+        )
     });
     let caption = Caption {
         id: "id-chart",
@@ -106,7 +111,8 @@ pub(super) fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportErr
         format: &|n| short_count(*n),
     };
     let rate = 1.0 / f64::from(k.max(2));
-    bars(caption, &x, &y, &drawn, Some((rate, format!("1/k = {}", percent(rate))))).map(Some)
+    let reference = Some((rate, format!("1/k = {}", percent(rate))));
+    bars(caption, &x, &y, &drawn, &Beside { reference, ..Beside::default() }).map(Some)
 }
 
 /// Fingerprints by the number of places. Nothing where nothing recurs.
@@ -122,7 +128,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         .map(|(at, bucket)| Bar {
             from: at as f64 - 0.42,
             to: at as f64 + 0.42,
-            height: bucket.fingerprints,
+            height: bucket.fingerprints as f64,
             label: if buckets.len() <= MOST_LABELS {
                 short_count(bucket.fingerprints as f64)
             } else {
@@ -158,7 +164,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         labels: 6,
         format: &|n| short_count(*n),
     };
-    bars(caption, &x, &y, &drawn, None).map(Some)
+    bars(caption, &x, &y, &drawn, &Beside::default()).map(Some)
 }
 
 /// So many bars have room for a label each.

@@ -17,7 +17,7 @@ use goldfish_audit::gate;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, StatisticsOptions, summarise};
 use goldfish_pipeline::check_tokenizer;
@@ -26,6 +26,7 @@ use goldfish_tokenize::Tokenizer;
 
 use crate::Verdict;
 use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
+use crate::commands::mask::describe_rule;
 use crate::commands::{resume_command, stop_on_signals};
 use crate::print;
 use model::Model;
@@ -44,7 +45,8 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     }
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
-    let tokenizer = tokenizer(args)?.map(Arc::new);
+    let sources = Sources::read(args)?;
+    let tokenizer = sources.tokenizer(args)?.map(Arc::new);
     let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, decode.is_some());
@@ -52,7 +54,8 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let model = model::open(args, tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
     let tested = probes.test(&*model.backend, &options, tokenizer.as_deref())?;
-    let audit = Audit { args, model: &model, probes: &probes, options, decode, stop: &stop };
+    let origin = &sources.origin(tokenizer.as_deref());
+    let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
     if args.json {
         print::json(&summary)?;
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     }
     summary.notes.iter().for_each(|note| print::warn(note));
     let failures = gate::failures(&args.fail_if, &summary)?;
-    failures.iter().for_each(|failure| print::note(&format!("{}: {failure}", print::failed("gate"))));
+    failures.iter().for_each(|failure| print::gate_failed(&failure.to_string()));
     Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
 }
 
@@ -71,6 +74,7 @@ struct Audit<'a> {
     model: &'a Model,
     probes: &'a Probes,
     options: AuditOptions,
+    origin: &'a Origin,
     decode: Option<&'a Decode<'a>>,
     stop: &'a AtomicBool,
 }
@@ -93,6 +97,7 @@ impl Audit<'_> {
         let tables: Vec<&ProbeTable> =
             std::iter::once(audited).chain(control.as_ref().map(|(table, ..)| table)).collect();
         let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
+        store.origin(self.origin)?;
         let tested = store.self_test(tested)?;
         let bar = print::progress_bar(0, PROGRESS);
         let engine = Engine {
@@ -234,28 +239,67 @@ fn options(args: &AuditArgs, text: bool) -> AuditOptions {
     }
 }
 
-/// The tokenizer of the corpus: the one that was named, or the checkpoint's where the shards were made with it.
-fn tokenizer(args: &AuditArgs) -> anyhow::Result<Option<Tokenizer>> {
-    let mut manifests = Vec::new();
-    for argument in args.shards.iter().chain(&args.control) {
-        let folder = Path::new(argument);
-        if folder.join(MANIFEST_NAME).is_file() {
-            manifests.push((folder, Manifest::read(folder)?));
+/// What was named as documents, with the manifests of what `goldfish mask` wrote.
+struct Sources {
+    corpus: Vec<(String, Option<Manifest>)>,
+    control: Vec<(String, Option<Manifest>)>,
+}
+
+impl Sources {
+    fn read(args: &AuditArgs) -> anyhow::Result<Self> {
+        let read = |arguments: &[String]| {
+            arguments
+                .iter()
+                .map(|argument| {
+                    let folder = Path::new(argument);
+                    let shards = folder.join(MANIFEST_NAME).is_file();
+                    Ok((argument.clone(), shards.then(|| Manifest::read(folder)).transpose()?))
+                })
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
+        Ok(Self { corpus: read(&args.shards)?, control: read(&args.control)? })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(String, Option<Manifest>)> {
+        self.corpus.iter().chain(&self.control)
+    }
+
+    /// The tokenizer of the documents: the one that was named, or the checkpoint's where all were made with it.
+    fn tokenizer(&self, args: &AuditArgs) -> anyhow::Result<Option<Tokenizer>> {
+        if let Some(path) = &args.tokenizer {
+            let tokenizer = Tokenizer::from_file(path)?;
+            for (name, manifest) in self.all() {
+                if let Some(manifest) = manifest {
+                    check_tokenizer(manifest, &tokenizer).with_context(|| name.clone())?;
+                }
+            }
+            return Ok(Some(tokenizer));
+        }
+        let path = args.model.as_ref().map(|model| model.join("tokenizer.json"));
+        let Some(path) = path.filter(|path| path.is_file()) else { return Ok(None) };
+        let tokenizer = Tokenizer::from_file(&path)?;
+        let fits = |(_, manifest): &(String, Option<Manifest>)| {
+            let named = manifest.as_ref().filter(|manifest| manifest.tokenizer.is_some());
+            named.is_some_and(|manifest| check_tokenizer(manifest, &tokenizer).is_ok())
+        };
+        let fits = self.all().all(fits);
+        Ok(fits.then_some(tokenizer))
+    }
+
+    /// What a reader of the run must know to make it again.
+    fn origin(&self, tokenizer: Option<&Tokenizer>) -> Origin {
+        let documents = |(path, manifest): &(String, Option<Manifest>)| DocumentsOrigin {
+            path: path.clone(),
+            manifest: manifest.as_ref().map(|manifest| manifest.checksum.clone()),
+            rule: manifest.as_ref().map(describe_rule),
+        };
+        Origin {
+            command: print::command_line(),
+            corpus: self.corpus.iter().map(documents).collect(),
+            control: self.control.iter().map(documents).collect(),
+            tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         }
     }
-    if let Some(path) = &args.tokenizer {
-        let tokenizer = Tokenizer::from_file(path)?;
-        for (folder, manifest) in &manifests {
-            check_tokenizer(manifest, &tokenizer).with_context(|| folder.display().to_string())?;
-        }
-        return Ok(Some(tokenizer));
-    }
-    let named = !manifests.is_empty() && manifests.iter().all(|(_, manifest)| manifest.tokenizer.is_some());
-    let path = args.model.as_ref().map(|model| model.join("tokenizer.json"));
-    let Some(path) = path.filter(|path| named && path.is_file()) else { return Ok(None) };
-    let tokenizer = Tokenizer::from_file(&path)?;
-    let fits = manifests.iter().all(|(_, manifest)| check_tokenizer(manifest, &tokenizer).is_ok());
-    Ok(fits.then_some(tokenizer))
 }
 
 /// Text of ids; a model can answer ids that the tokenizer doesn't have.

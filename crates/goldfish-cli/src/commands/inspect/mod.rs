@@ -2,9 +2,8 @@
 
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_mask::RuleParameters;
 use goldfish_pipeline::{ShardText, check_tokenizer};
@@ -98,17 +97,7 @@ fn write_page(
         command: &print::command_line(),
         token_text: tokenizer.is_some().then_some(&decode),
     })?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".partial");
-    let unfinished = PathBuf::from(unfinished);
-    let written = std::fs::write(&unfinished, page).and_then(|()| std::fs::rename(&unfinished, path));
-    if written.is_err() {
-        // Best effort: the error that led here is the one to report.
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    written.with_context(|| format!("{} can't be written; choose another --html", path.display()))?;
-    print::note(&format!("wrote {}; open it in a browser", path.display()));
-    Ok(())
+    super::write_page(path, &page, "--html")
 }
 
 /// What the progress bar shows.

@@ -1,0 +1,48 @@
+"""`goldfish audit` on the same weights twice: as a checkpoint folder, and behind a real llama.cpp server."""
+
+import json
+import os
+import subprocess
+
+import pyarrow.parquet
+import pytest
+import tiny_llama
+from test_llama_cpp import PREFIX, SUFFIX, continued, documents  # noqa: F401
+
+
+def audit(documents, output, *model):
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents, *model, "--id-column", "id", "--output", output]
+    command += ["--prefix", PREFIX, "--suffix", SUFFIX, "--json"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = pyarrow.parquet.read_table(output / "results.parquet").to_pylist()
+    return json.loads(done.stdout), {row["doc_id"]: row for row in rows}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return tiny_llama.write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+def test_both_backends_give_the_same_verdicts(server, checkpoint, documents, tmp_path):  # noqa: F811
+    path, known = documents
+    here, local = audit(path, tmp_path / "local", "--model", checkpoint)
+    there, served = audit(path, tmp_path / "served", "--server", server)
+    assert local.keys() == served.keys() == known.keys()
+    for document, end in known.items():
+        for row in (local[document], served[document]):
+            assert row["match_length"] == end and row["exact_match"] == (end == SUFFIX)
+        assert local[document]["generated"] == served[document]["generated"]
+        assert local[document]["rouge_l"] == served[document]["rouge_l"]
+        assert (local[document]["decided_by"], served[document]["decided_by"]) == ("score", "generate")
+    for score in ("exact_match", "match_length", "rouge_l", "edit_similarity", "longest_run", "positional_accuracy"):
+        assert here[score] == there[score]
+    assert here["model"]["backend"] == "local" and there["model"]["backend"] == "llama-cpp"
+    assert any("continuations decided" in note for note in there["notes"])
+
+
+def test_a_server_that_is_gone_is_an_error(documents, tmp_path):  # noqa: F811
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--server", "http://127.0.0.1:9"]
+    done = subprocess.run([*map(str, command), "--output", str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 2 and "127.0.0.1:9" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,86 @@
+//! `goldfish report`.
+
+use goldfish_audit::gate::{Gate, failures};
+use goldfish_audit::run::Run;
+use goldfish_audit::stat::{Difference, Rate};
+use goldfish_audit::summary::Summary;
+use goldfish_report::{AuditPage, audit_page};
+use goldfish_tokenize::Tokenizer;
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::ReportArgs;
+use crate::commands::write_page;
+use crate::print::{self, BOLD, FAINT, count, harmless, plural, share};
+
+pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    let run = Run::open(&args.run)?;
+    let failures = failures(&args.fail_if, &run.summary)?;
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
+    let decode = |ids: &[u32]| tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode(ids).ok());
+    let page = audit_page(&AuditPage {
+        run: &run,
+        folder: &args.run.display().to_string(),
+        command: &print::command_line(),
+        gates: &args.fail_if.iter().map(Gate::to_string).collect::<Vec<_>>(),
+        failures: &failures,
+        redact: args.redact,
+        decode: tokenizer.is_some().then_some(&decode),
+        seed: args.seed,
+    })?;
+    write_page(&args.output, &page, "--output")?;
+    if args.json {
+        print::json(&json!({ "summary": run.summary, "failed_gates": failures }))?;
+    } else {
+        print::out(&table(args, &run.summary))?;
+    }
+    for failure in &failures {
+        print::gate_failed(&failure.to_string());
+    }
+    Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
+}
+
+fn table(args: &ReportArgs, summary: &Summary) -> String {
+    let exact = &summary.scores.exact_match;
+    let mut lines = vec![
+        format!(
+            "{BOLD}{}{BOLD:#}  {}, {} of {}",
+            args.run.display(),
+            harmless(&summary.model.name),
+            plural(exact.n, "probe"),
+            plural(exact.documents, "document")
+        ),
+        format!("exact match  {}", rate(exact)),
+    ];
+    if let Some(control) = &summary.control {
+        lines.push(format!("control      {}", rate(&control.exact_match)));
+    }
+    if let Some(excess) = &summary.excess {
+        lines.push(format!("excess       {}", points(&excess.exact_match)));
+        lines.push(format!("Rouge-L      {} over the control", points(&excess.rouge_l)));
+    }
+    lines.extend(summary.notes.iter().map(|note| format!("{FAINT}{}{FAINT:#}", harmless(note))));
+    lines.join("\n") + "\n"
+}
+
+fn rate(rate: &Rate) -> String {
+    format!(
+        "{} of {}, {} (95% interval {} to {})",
+        count(rate.positives),
+        count(rate.n),
+        share(rate.rate),
+        share(rate.lower),
+        share(rate.upper)
+    )
+}
+
+fn points(difference: &Difference) -> String {
+    match (difference.difference, difference.lower, difference.upper) {
+        (Some(difference), Some(lower), Some(upper)) => {
+            let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
+            format!("{difference:+.2} points (95% interval {lower:+.2} to {upper:+.2})")
+        }
+        (Some(difference), ..) => format!("{:+.2} points", 100.0 * difference),
+        _ => "–".into(),
+    }
+}

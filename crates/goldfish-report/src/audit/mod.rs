@@ -1,0 +1,211 @@
+//! The page of `goldfish report`.
+
+mod lines;
+mod passages;
+
+use goldfish_audit::ResultRow;
+use goldfish_audit::gate::GateFailure;
+use goldfish_audit::run::Run;
+use goldfish_audit::store::{Origin, RunConfig};
+use goldfish_audit::summary::Summary;
+use minijinja::Value;
+use serde::Serialize;
+
+use self::lines::{Line, lines, probes_of, verdict};
+use self::passages::{Worst, WorstProbe};
+use crate::chart::Chart;
+use crate::spread::Spread;
+use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, rouge_chart, survival_chart};
+use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
+use crate::{ReportError, page};
+
+pub(crate) use self::lines::Cell as NumberCell;
+pub use self::passages::Decode;
+
+/// What the page of an audit shows.
+#[derive(Clone, Copy)]
+pub struct AuditPage<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// What to call its folder.
+    pub folder: &'a str,
+    /// The command line that makes this page.
+    pub command: &'a str,
+    /// Gates that were asked for, as they were given.
+    pub gates: &'a [String],
+    /// Those that fail.
+    pub failures: &'a [GateFailure],
+    /// Whether texts and token ids stay out of the page, also if the run has them.
+    pub redact: bool,
+    /// The text of token ids, where a tokenizer tells it.
+    pub decode: Option<&'a Decode<'a>>,
+    /// Seed of the sample where there are more probes than the page holds.
+    pub seed: u64,
+}
+
+/// What the template sees.
+#[derive(Serialize)]
+struct Context<'a> {
+    s: &'a Summary,
+    config: &'a RunConfig,
+    origin: Option<&'a Origin>,
+    folder: &'a str,
+    command: &'a str,
+    gates: &'a [String],
+    failures: Vec<String>,
+    redacted: bool,
+    has_text: bool,
+    verdict: String,
+    audited_probes: String,
+    lines: Vec<Line>,
+    /// Empty where no probe is trivial.
+    nontrivial: Vec<Line>,
+    never_drawn: u64,
+    charts: Charts,
+    worst: Vec<WorstProbe>,
+    probes: u64,
+    shown: u64,
+    seed: u64,
+    data: Value,
+    script: Script,
+}
+
+#[derive(Serialize)]
+struct Charts {
+    rouge: Option<Chart>,
+    survival: Option<Chart>,
+    draws: Option<Chart>,
+    loss: Option<Chart>,
+    distance: Option<Chart>,
+}
+
+/// Writes the page of an audit: one HTML file that needs nothing else. Memory doesn't grow with the number of
+/// probes beyond those that the page holds.
+///
+/// # Errors
+///
+/// If the run's tables can't be read, or the page can't be made, which is a fault in goldfish.
+pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
+    let &AuditPage { run, folder, command, gates, failures, redact, decode, seed } = input;
+    let (summary, config) = (&run.summary, &run.config);
+    let redact = redact || config.options.redact;
+    let Gathered { audited, control, table, worst } = gather(run, seed)?;
+    let mut series = vec![Series { name: "audited".into(), spread: &audited }];
+    if control.probes > 0 {
+        series.push(Series { name: "control".into(), spread: &control });
+    }
+    let distances = summary.goldfish.iter().flat_map(|goldfish| &goldfish.nearest);
+    let distances: Vec<(i64, u64)> = distances.map(|found| (found.distance, found.count)).collect();
+    let charts = Charts {
+        rouge: rouge_chart(&series)?,
+        survival: survival_chart(&series)?,
+        draws: match config.options.extraction {
+            Some(extraction) => draws_chart(&series, extraction.p)?,
+            None => None,
+        },
+        loss: loss_chart(&audited)?,
+        distance: distance_chart(&distances)?,
+    };
+    let nontrivial = &summary.nontrivial;
+    let context = Context {
+        s: summary,
+        config,
+        origin: run.origin.as_ref(),
+        folder,
+        command,
+        gates,
+        failures: failures.iter().map(ToString::to_string).collect(),
+        redacted: redact,
+        has_text: decode.is_some(),
+        verdict: verdict(summary),
+        audited_probes: probes_of(&summary.scores.exact_match),
+        lines: lines(&summary.scores, summary.control.as_ref(), summary.excess.as_ref()),
+        nontrivial: if summary.trivial.iter().any(|filter| filter.audited + filter.control > 0) {
+            lines(&nontrivial.audited, nontrivial.control.as_ref(), nontrivial.excess.as_ref())
+        } else {
+            Vec::new()
+        },
+        never_drawn: audited.never_drawn,
+        charts,
+        worst: worst.show(run, redact, decode)?,
+        probes: audited.probes + control.probes,
+        shown: table.rows as u64,
+        seed,
+        data: table.data(),
+        script: script(),
+    };
+    page::render("audit.html", &context)
+}
+
+/// What one pass over the results brings.
+struct Gathered {
+    audited: Spread,
+    control: Spread,
+    table: Table,
+    worst: Worst,
+}
+
+fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
+    let summary = &run.summary;
+    let control = summary.control_probes.as_ref().map_or(0, |control| control.probes.probes);
+    let mut chooser = Chooser::new(MOST_ROWS, summary.probes.probes + control, seed);
+    let mut found = Gathered {
+        audited: Spread::default(),
+        control: Spread::default(),
+        table: probe_table(),
+        worst: Worst::default(),
+    };
+    for row in run.results()? {
+        let row = row?;
+        if chooser.takes() {
+            found.table.push(probe_cells(&row));
+        }
+        if row.set == "audited" {
+            found.audited.add(&row);
+            found.worst.offer(row);
+        } else {
+            found.control.add(&row);
+        }
+    }
+    Ok(found)
+}
+
+fn probe_table() -> Table {
+    let columns = vec![
+        Column::text("document", false),
+        Column::text("set", true),
+        Column::text("exact match", true),
+        Column::number("match length", 0),
+        Column::number("Rouge-L", 3),
+        Column::number("longest run", 3),
+        Column::number("loss", 3),
+        Column::number("offset", 0),
+        Column::number("prefix", 0),
+        Column::number("suffix", 0),
+        Column::number("copies", 0),
+        Column::text("source", true),
+        Column::text("trivial", true),
+        Column::text("probe", false),
+    ];
+    // By exact match, then match length, then Rouge-L.
+    Table { title: "Probes", rows: 0, order: vec![4, 3, 2], columns }
+}
+
+fn probe_cells(row: &ResultRow) -> [Cell<'_>; 14] {
+    [
+        Cell::Text(&row.doc_id),
+        Cell::Text(&row.set),
+        Cell::Text(if row.exact_match { "yes" } else { "no" }),
+        Cell::Number(Some(row.match_length.into())),
+        Cell::Number(row.rouge_l),
+        Cell::Number(row.longest_run),
+        Cell::Number(row.loss),
+        Cell::Number(Some(row.offset as f64)),
+        Cell::Number(Some(row.prefix_tokens.into())),
+        Cell::Number(Some(row.suffix_tokens.into())),
+        Cell::Number(Some(row.copies as f64)),
+        Cell::Text(&row.stratum),
+        Cell::Text(if row.trivial.is_empty() { "no" } else { &row.trivial }),
+        Cell::Text(row.probe_id.get(..12).unwrap_or(&row.probe_id)),
+    ]
+}

@@ -1,0 +1,220 @@
+//! The page of an audit, made of real runs of a fake model.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::dom::Page;
+use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::control::{Contamination, match_controls};
+use goldfish_audit::documents::{DocumentOptions, Documents};
+use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
+use goldfish_audit::fake::FakeModel;
+use goldfish_audit::gate::{Gate, failures};
+use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
+use goldfish_audit::run::Run;
+use goldfish_audit::selftest::SelfTest;
+use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::store::{Origin, RunConfig, RunStore};
+use goldfish_audit::summary::Summary;
+use goldfish_audit::{StatisticsOptions, summarise};
+use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
+use goldfish_shard::ToolEntry;
+
+const TEXT: &str = "a<script>alert(1)</script>\u{202E}";
+
+/// Documents of 40 tokens that share nothing.
+fn documents(folder: &Path, name: &str, from: u32, number: u32) -> Documents {
+    let path = folder.join(format!("{name}.jsonl"));
+    let row = |i: u32| {
+        let ids: Vec<u32> = (0..40).map(|at| (from + i * 40 + at) * 7 % 4001).collect();
+        let id = serde_json::to_string(&format!("{name} {i} {TEXT}")).unwrap();
+        format!("{{\"id\": {id}, \"source\": \"s{}\", \"input_ids\": {ids:?}}}\n", i % 2)
+    };
+    fs::write(&path, (0..number).map(row).collect::<String>()).unwrap();
+    let options = DocumentOptions {
+        id_column: Some("id".into()),
+        by: Some("source".into()),
+        ..DocumentOptions::default()
+    };
+    Documents::find(&[path.to_str().unwrap().to_owned()], options).unwrap()
+}
+
+/// An audit of 30 documents, of which the first `known` are recited, with 30 for a control.
+fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
+    let corpus = documents(folder, "corpus", 0, 30);
+    let held_out = documents(folder, "held-out", 1200, 30);
+    let grid = Grid::new(vec![0, 10], None, vec![8], vec![8, 16]).unwrap();
+    let sample = Sample { starts: None, seed: 1, allocation: Allocation::Proportional };
+    let audited = ProbeTable::sample(&corpus, &grid, &sample).unwrap();
+    let contamination = Contamination::default();
+    let matched = match_controls(&audited, &corpus, &held_out, &grid, 1, contamination, None).unwrap();
+    let mut passages = Vec::new();
+    corpus
+        .for_each(&mut |document| {
+            passages.push(document.ids.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    let model = FakeModel::reciting(4001, &passages[..known], 4, 12.0);
+    let scheme = SamplingScheme { temperature: 1.0, top_k: None };
+    let options =
+        AuditOptions { extraction: Some(Extraction { scheme, p: 0.5 }), redact, ..AuditOptions::default() };
+    let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
+    let tables: Vec<&ProbeTable> = if control { vec![&audited, &matched.0] } else { vec![&audited] };
+    let with = control.then_some((&matched.0, matched.1, contamination));
+    let described = model.describe().unwrap();
+    let config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, with);
+    let output = folder.join(format!("run-{known}-{control}-{redact}"));
+    let mut store = RunStore::open(&output, &config, &tables, false).unwrap();
+    let command = format!("goldfish audit {TEXT}");
+    // A process that goes on with the run has another command: the first one counts.
+    for command in [command, "goldfish audit --resume".into()] {
+        store.origin(&Origin { command, corpus: Vec::new(), control: Vec::new(), tokenizer: None }).unwrap();
+    }
+    let engine = Engine { backend: &model, options: &options, decode: None, batch: 16, segment_rows: 1000 };
+    engine.run(&tables, &mut store, &mut |_| ()).unwrap();
+    let none = SelfTest { capabilities: model.capabilities(), checks: Vec::new() };
+    let statistics =
+        StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 200 } };
+    store.finish(|rows| summarise(&config, rows, &none, &statistics)).unwrap();
+    Run::open(&output).unwrap()
+}
+
+fn page(run: &Run, gates: &[&str], redact: bool) -> Page {
+    let decode = |ids: &[u32]| Some(ids.iter().map(|id| format!("{TEXT}{id} ")).collect::<String>());
+    let gates: Vec<Gate<Summary>> = gates.iter().map(|gate| gate.parse().unwrap()).collect();
+    let html = audit_page(&AuditPage {
+        run,
+        folder: TEXT,
+        command: TEXT,
+        gates: &gates.iter().map(Gate::to_string).collect::<Vec<_>>(),
+        failures: &failures(&gates, &run.summary).unwrap(),
+        redact,
+        decode: Some(&decode),
+        seed: 0,
+    });
+    conforming(&html.unwrap())
+}
+
+/// A page without faults, in which nothing of the corpus became an element.
+fn conforming(html: &str) -> Page {
+    assert!(!html.contains('\u{202E}'));
+    let page = Page::parse(html);
+    let faults: Vec<&String> = page.errors.iter().filter(|error| !error.contains("duplicate")).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    let scripts = page.named("script");
+    assert!(scripts.len() <= 2, "one script, and its data");
+    assert!(page.named("img").is_empty());
+    page
+}
+
+fn verdict(page: &Page) -> String {
+    page.elements().into_iter().find(|element| element.has_class("verdict")).unwrap().line()
+}
+
+#[test]
+fn the_page_says_what_the_run_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path(), 20, true, false);
+    let page = page(&run, &["exact_match.upper > 0.01", "probes.probes < 10"], false);
+    // Two offsets and two suffix lengths of each of 20 of 30 documents.
+    let text = verdict(&page);
+    assert!(text.starts_with("The model recites 80 of 120 probes (66.67%, 95% interval"), "{text}");
+    assert!(text.contains("and 0 of 120 control probes") && text.contains("+66.67 points ("), "{text}");
+    assert!(text.ends_with("more, which chance does not explain."), "{text}");
+    let status = page.elements().into_iter().find(|element| element.has_class("bad")).unwrap().line();
+    assert!(status.contains("1 gate of 2 failed") && status.contains("exact_match.upper is 0."), "{status}");
+    let worst = page.by_id("worst").unwrap();
+    let passages: Vec<_> =
+        worst.inside().into_iter().filter(|element| element.has_class("passage")).collect();
+    assert_eq!(passages.len(), 60, "prefix, truth and continuation of 20 documents");
+    assert!(passages[1].inside().iter().any(|element| element.has_class("same")));
+    assert!(page.by_id("strata").unwrap().line().contains("By source"));
+    for chart in ["survival-chart-d", "rouge-chart-d", "draws-chart-d"] {
+        let said = page.by_id(chart).unwrap().line();
+        assert!(said.contains("audited") && said.contains('%'), "{chart}: {said}");
+    }
+    let survival = page.by_id("survival-chart-d").unwrap().line();
+    // 40 matches of 8 tokens and 40 of 16.
+    assert!(survival.contains("16 tokens or more: 33.33%"), "{survival}");
+    let data = page.by_id("all-probes-data").unwrap().text();
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(data["rows"], 240);
+    let again = page.by_id("again").unwrap().line();
+    assert!(again.contains("goldfish audit a<script>alert(1)</script>202E"), "{again}");
+    assert!(!again.contains("--resume"), "{again}");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = run(folder.path(), 0, true, false);
+    let text = verdict(&page(&nothing, &[], false));
+    assert!(text.starts_with("The model recites 0 of 120 probes (95% interval up to"), "{text}");
+    assert!(text.ends_with(": no recitation was found."), "{text}");
+    let alone = run(folder.path(), 3, false, false);
+    let text = verdict(&page(&alone, &[], false));
+    assert!(
+        text.ends_with("; without a control, nobody can say what a model would that never saw the text."),
+        "{text}"
+    );
+    let gate: Gate<Summary> = "excess.exact_match.lower > 0".parse().unwrap();
+    let error = gate.failure(&alone.summary).unwrap_err().to_string();
+    assert!(error.contains("excess has no value here"), "{error}");
+    let error = Run::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("no audit run is there"), "{error}");
+    fs::remove_file(alone.folder().join("summary.json")).unwrap();
+    let error = Run::open(alone.folder()).unwrap_err().to_string();
+    assert!(error.contains("not complete") && error.contains("--resume"), "{error}");
+}
+
+#[test]
+fn redaction_keeps_lengths_and_positions() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = run(folder.path(), 3, true, false);
+    let redacted = run(folder.path(), 3, true, true);
+    for page in [page(&open, &[], true), page(&redacted, &[], false)] {
+        let worst = page.by_id("worst").unwrap();
+        assert!(!worst.inside().iter().any(|element| element.has_class("passage")));
+        let text = worst.line();
+        assert!(
+            text.contains("Redacted") && text.contains("from token 10 of 40: prefix 8, suffix 16"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_comparison_pairs_probes() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs: Vec<(String, Run)> = [(3, "few"), (20, TEXT), (0, "none")]
+        .map(|(n, name)| (name.to_owned(), run(folder.path(), n, true, false)))
+        .into();
+    let bootstrap = Bootstrap { seed: 0, resamples: 200 };
+    let compared = compare_runs(&runs, &bootstrap).unwrap();
+    let [more, none] = compared.comparisons.comparisons.as_slice() else { panic!("two comparisons") };
+    assert_eq!((more.baseline_positives, more.run_positives, more.comparison.probes), (12, 80, 120));
+    let test = more.comparison.exact_match_test;
+    assert_eq!((test.first_only, test.second_only, more.changed.len()), (68, 0, 68));
+    assert!(
+        more.changed
+            .iter()
+            .all(|probe| probe.exact_match && probe.baseline_match_length < probe.suffix_tokens)
+    );
+    assert!((more.comparison.differences.exact_match.difference.unwrap() - 68.0 / 120.0).abs() < 1e-12);
+    assert_eq!((none.run_positives, none.changed.len()), (0, 12));
+    assert!(none.changed.iter().all(|probe| !probe.exact_match));
+    let html =
+        compare_page(&ComparePage { compared: &compared, command: TEXT, gates: &[], failures: &[], seed: 0 });
+    let page = conforming(&html.unwrap());
+    assert!(verdict(&page).contains("Of 120 probes in common"), "{}", verdict(&page));
+    let data: serde_json::Value =
+        serde_json::from_str(&page.by_id("changed-probes-data").unwrap().text()).unwrap();
+    assert_eq!(data["rows"], 80);
+    let error = compare_runs(&runs[..1], &bootstrap).unwrap_err().to_string();
+    assert!(error.contains("two runs at least"), "{error}");
+}
