@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, ScoreRequest, Wants};
 use goldfish_audit::documents::{DocumentOptions, Documents};
@@ -146,7 +147,14 @@ fn audit(
     let model = backend.describe()?;
     let config = RunConfig::new(tool, model, grid, sample, options.clone(), &table, None);
     let mut store = RunStore::open(output, &config, &[&table], false)?;
-    let engine = Engine { backend, options: &options, decode: None, batch: 64, segment_rows: 1024 };
+    let engine = Engine {
+        backend,
+        options: &options,
+        decode: None,
+        batch: 64,
+        segment_rows: 1024,
+        stop: &AtomicBool::new(false),
+    };
     engine.run(&[&table], &mut store, &mut |_| ())?;
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
     let statistics =

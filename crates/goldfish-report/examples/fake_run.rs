@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::{Backend, SamplingScheme};
 use goldfish_audit::control::{Contamination, match_controls};
@@ -145,7 +146,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let test =
         self_test(&model, &sequences, &SelfTestOptions { bos: None, eos: None, scheme: Some(scheme) })?;
     let test = store.self_test(test)?;
-    let engine = Engine { backend: &model, options: &options, decode, batch: 64, segment_rows: 20_000 };
+    let engine = Engine {
+        backend: &model,
+        options: &options,
+        decode,
+        batch: 64,
+        segment_rows: 20_000,
+        stop: &AtomicBool::new(false),
+    };
     engine.run(&tables, &mut store, &mut |_| ())?;
     let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
     store.finish(|rows| summarise(&config, rows, &test, &statistics))?;

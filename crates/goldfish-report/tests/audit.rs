@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use common::dom::Page;
 use goldfish_audit::backend::{Backend, SamplingScheme};
@@ -75,7 +76,14 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
     for command in [command, "goldfish audit --resume".into()] {
         store.origin(&Origin { command, corpus: Vec::new(), control: Vec::new(), tokenizer: None }).unwrap();
     }
-    let engine = Engine { backend: &model, options: &options, decode: None, batch: 16, segment_rows: 1000 };
+    let engine = Engine {
+        backend: &model,
+        options: &options,
+        decode: None,
+        batch: 16,
+        segment_rows: 1000,
+        stop: &AtomicBool::new(false),
+    };
     engine.run(&tables, &mut store, &mut |_| ()).unwrap();
     let none = SelfTest { capabilities: model.capabilities(), checks: Vec::new() };
     let statistics =

@@ -8,6 +8,9 @@ use crate::{browser, cargo, deny, fuzz, generate, python, root, run, target};
 /// Lets tests make operations on the disk fail.
 const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
 
+/// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
+type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
+
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
         run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -26,7 +29,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     let example = |name: &str| target().join("debug/examples").join(name);
     let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
     browser::ensure()?;
-    let peers: [(&Path, &str, &[(&str, PathBuf)]); 6] = [
+    let peers: [Peers<'_>; 6] = [
         (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
         (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),
         (

@@ -7,6 +7,7 @@ pub(crate) mod protocols;
 pub(crate) mod server;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use goldfish_audit::backend::Backend;
@@ -118,7 +119,8 @@ pub(crate) fn audit_with(
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let config = RunConfig::new(tool, backend.describe()?, grid(), sample(), options.clone(), table, None);
     let mut store = RunStore::open(folder, &config, &[table], true)?;
-    let engine = Engine { backend, options, decode: None, batch: 12, segment_rows: 64 };
+    let engine =
+        Engine { backend, options, decode: None, batch: 12, segment_rows: 64, stop: &AtomicBool::new(false) };
     engine.run(&[table], &mut store, &mut |_| ())?;
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
     let statistics =
