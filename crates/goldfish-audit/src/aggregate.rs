@@ -34,21 +34,19 @@ type Value = fn(&ResultRow) -> Option<f64>;
 
 /// Sums a run up. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
-pub fn summarise(
+pub fn summarise<'r>(
     config: &RunConfig,
-    rows: &[ResultRow],
+    rows: &'r [ResultRow],
     self_test: &SelfTest,
     options: &StatisticsOptions,
 ) -> Summary {
-    let (audited, control): (Vec<&ResultRow>, Vec<&ResultRow>) =
+    let (audited, control): (Vec<&'r ResultRow>, Vec<&'r ResultRow>) =
         rows.iter().partition(|row| row.set == "audited");
     let with_control = config.control.is_some();
-    let plain = |rows: &[&ResultRow]| -> Vec<ResultRow> {
-        rows.iter().filter(|row| row.trivial.is_empty()).map(|row| (*row).clone()).collect()
+    let plain = |rows: &[&'r ResultRow]| -> Vec<&'r ResultRow> {
+        rows.iter().copied().filter(|row| row.trivial.is_empty()).collect()
     };
     let (plain_audited, plain_control) = (plain(&audited), plain(&control));
-    let (plain_audited, plain_control): (Vec<_>, Vec<_>) =
-        (plain_audited.iter().collect(), plain_control.iter().collect());
     let statistics = Statistics(options);
     Summary {
         run_version: RUN_VERSION,
@@ -87,30 +85,41 @@ pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap)
     let others: HashMap<&str, &ResultRow> = second.iter().map(|row| (row.probe_id.as_str(), row)).collect();
     let pairs: Vec<(&ResultRow, &ResultRow)> =
         first.iter().filter_map(|row| Some((row, *others.get(row.probe_id.as_str())?))).collect();
-    let paired = |value: Value| {
+    let paired = |value: Value, range: Option<Range>| {
         let differences = pairs.iter().filter_map(|(a, b)| Some((&a.doc_id, value(a)? - value(b)?)));
-        bootstrap.paired(&Clusters::new(differences))
+        bootstrap.paired(&Clusters::new(differences), range.map(Range::differences))
     };
+    let longest = longest(pairs.iter().map(|(row, _)| *row));
     Comparison {
         probes: pairs.len() as u64,
         unpaired: (first.len() + second.len() - 2 * pairs.len()) as u64,
         exact_match_test: mcnemar(pairs.iter().map(|(a, b)| (&a.doc_id, a.exact_match, b.exact_match))),
-        differences: differences(paired(exact), paired),
+        differences: differences(paired(exact, Some(Range::UNIT)), longest, paired),
     }
 }
 
-/// The difference of every score, that of exact match by a way of its own.
-fn differences(exact_match: Difference, of: impl Fn(Value) -> Difference) -> Excess {
+/// The difference of every score, that of exact match by a way of its own. Suffixes have `longest` tokens at most.
+fn differences(
+    exact_match: Difference,
+    longest: u32,
+    of: impl Fn(Value, Option<Range>) -> Difference,
+) -> Excess {
+    let share = |value: Value| of(value, Some(Range::UNIT));
     Excess {
         exact_match,
-        match_length: of(|row| Some(f64::from(row.match_length))),
-        positional_accuracy: of(|row| row.positional_accuracy),
-        rouge_l: of(|row| row.rouge_l),
-        rouge_l_words: of(|row| row.rouge_l_words),
-        longest_run: of(|row| row.longest_run),
-        edit_similarity: of(|row| row.edit_similarity),
-        loss: of(|row| row.loss),
+        match_length: of(|row| Some(f64::from(row.match_length)), Some(Range::up_to(longest))),
+        positional_accuracy: share(|row| row.positional_accuracy),
+        rouge_l: share(|row| row.rouge_l),
+        rouge_l_words: share(|row| row.rouge_l_words),
+        longest_run: share(|row| row.longest_run),
+        edit_similarity: share(|row| row.edit_similarity),
+        loss: of(|row| row.loss, None),
     }
+}
+
+/// Tokens of the longest suffix.
+fn longest<'r>(rows: impl Iterator<Item = &'r ResultRow>) -> u32 {
+    rows.map(|row| row.suffix_tokens).max().unwrap_or(0)
 }
 
 fn exact(row: &ResultRow) -> Option<f64> {
@@ -233,8 +242,7 @@ impl Statistics<'_> {
 
     fn scores(&self, rows: &[&ResultRow]) -> Scores {
         let unit = Some(Range::UNIT);
-        let longest = rows.iter().map(|row| row.suffix_tokens).max().unwrap_or(0);
-        let lengths = Range { lowest: 0.0, highest: f64::from(longest) };
+        let lengths = Range::up_to(longest(rows.iter().copied()));
         Scores {
             exact_match: self.rate(rows, exact),
             match_length: self.mean(rows, Some(lengths), |row| Some(f64::from(row.match_length))),
@@ -250,9 +258,11 @@ impl Statistics<'_> {
     }
 
     fn excess(&self, first: &[&ResultRow], second: &[&ResultRow]) -> Excess {
-        let difference =
-            |value: Value| self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value));
-        differences(excess_rate(&clusters(first, exact), &clusters(second, exact)), difference)
+        let difference = |value: Value, range: Option<Range>| {
+            self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value), range)
+        };
+        let longest = longest(first.iter().chain(second).copied());
+        differences(excess_rate(&clusters(first, exact), &clusters(second, exact)), longest, difference)
     }
 
     fn strata(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<Stratum> {
@@ -350,7 +360,7 @@ impl Statistics<'_> {
             drop_rate: dropped as f64 / tokens as f64,
             loss_dropped: self.mean(&masked, None, |row| row.loss_dropped),
             loss_kept: self.mean(&masked, None, |row| row.loss_kept),
-            loss_difference: self.0.bootstrap.paired(&difference),
+            loss_difference: self.0.bootstrap.paired(&difference, None),
             at_dropped: self.rate(&masked, |row| Some(f64::from(u8::from(row.divergence_at_dropped?)))),
             nearest: histogram(masked.iter().filter_map(|row| row.divergence_nearest)),
             since_dropped: histogram(masked.iter().filter_map(|row| since(row))),

@@ -41,6 +41,8 @@ pub struct AuditOptions {
     pub bos: Option<u32>,
     /// Whether text was at hand for the word scores, the zlib score and the boilerplate filter.
     pub text: bool,
+    /// SHA-256 of the tokenizer that gave it, where it came from a file.
+    pub tokenizer: Option<String>,
     /// Whether texts and token ids are left out of the run's files.
     pub redact: bool,
 }
@@ -55,6 +57,7 @@ impl Default for AuditOptions {
             min_k: 0.2,
             bos: None,
             text: false,
+            tokenizer: None,
             redact: false,
         }
     }
@@ -171,7 +174,12 @@ impl Engine<'_> {
         store.append(&rows, &proofs)
     }
 
-    fn check(&self) -> Result<(), AuditError> {
+    /// Whether the backend can do what is asked.
+    ///
+    /// # Errors
+    ///
+    /// If it can't, or an option is out of its range.
+    pub fn check(&self) -> Result<(), AuditError> {
         self.options.check()?;
         let unfit = |reason: &str| {
             let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);

@@ -39,18 +39,18 @@ pub enum CheckName {
     BatchInvariant,
 }
 
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How a check ended, from what says least to what says worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// Nothing to test, or the backend doesn't tell.
+    Skipped,
     /// As it should be.
     Passed,
     /// Not as it should be; results hold within what the detail says.
     Flagged,
     /// So that this way of asking can't be used.
     Failed,
-    /// Nothing to test, or the backend doesn't tell.
-    Skipped,
 }
 
 /// One check.
@@ -145,11 +145,11 @@ pub fn self_test(
 }
 
 impl SelfTest {
-    /// How one check ended; skipped if it wasn't made.
+    /// How one check ended, the worst time if it was made for scores and for continuations; skipped if it wasn't made.
     #[must_use]
     pub fn outcome(&self, name: CheckName) -> Outcome {
-        let check = self.checks.iter().find(|check| check.name == name);
-        check.map_or(Outcome::Skipped, |check| check.outcome)
+        let outcomes = self.checks.iter().filter(|check| check.name == name).map(|check| check.outcome);
+        outcomes.max().unwrap_or(Outcome::Skipped)
     }
 
     /// How the audit can be made with this backend.

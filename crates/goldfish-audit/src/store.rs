@@ -363,15 +363,13 @@ impl RunStore {
         Ok(numbers)
     }
 
-    /// The segments' files of one kind; behind the end of a run, when there are none, the file that was made of them.
+    /// The segments' files of one kind; behind the end of a run the file that was made of them, since a kill may have left
+    /// some of the segments.
     fn files(&self, extension: &str, whole: &str) -> Result<Vec<PathBuf>, AuditError> {
-        let mut paths: Vec<PathBuf> =
-            self.segment_names()?.iter().map(|number| self.segment(*number, extension)).collect();
-        let whole = self.folder.join(whole);
-        if paths.is_empty() && whole.is_file() {
-            paths.push(whole);
+        if self.folder.join(SUMMARY).is_file() {
+            return Ok(vec![self.folder.join(whole)]);
         }
-        Ok(paths)
+        Ok(self.segment_names()?.iter().map(|number| self.segment(*number, extension)).collect())
     }
 
     /// All results so far.

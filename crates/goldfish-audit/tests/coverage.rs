@@ -153,7 +153,7 @@ fn means() {
 fn excesses() {
     covers("excess of means", simulations(1000), BAND, |random, seed| {
         let (first, second) = (Clusters::new(random.scores(120)), Clusters::new(random.scores(60)));
-        holds(&Bootstrap { seed, resamples: 600 }.difference(&first, &second), 0.0)
+        holds(&Bootstrap { seed, resamples: 600 }.difference(&first, &second, None), 0.0)
     });
     covers("excess of rates", simulations(2000), BAND, |random, _| {
         let (first, second) = (random.outcomes(150, 0.3, 0.4), random.outcomes(80, 0.1, 0.4));
@@ -165,7 +165,7 @@ fn excesses() {
 fn paired_differences() {
     covers("paired difference", simulations(1000), BAND, |random, seed| {
         let values = random.scores(80).into_iter().map(|(document, value)| (document, value - 1.0));
-        holds(&Bootstrap { seed, resamples: 600 }.paired(&Clusters::new(values)), 0.0)
+        holds(&Bootstrap { seed, resamples: 600 }.paired(&Clusters::new(values), None), 0.0)
     });
 }
 

@@ -17,6 +17,19 @@ pub struct Range {
 impl Range {
     /// From 0 to 1.
     pub const UNIT: Self = Self { lowest: 0.0, highest: 1.0 };
+
+    /// From 0 to a length.
+    #[must_use]
+    pub fn up_to(length: u32) -> Self {
+        Self { lowest: 0.0, highest: f64::from(length) }
+    }
+
+    /// What differences of two values of this range can be.
+    #[must_use]
+    pub fn differences(self) -> Self {
+        let width = self.highest - self.lowest;
+        Self { lowest: -width, highest: width }
+    }
 }
 
 /// Resamples documents with replacement, seeded.
@@ -73,13 +86,26 @@ impl Bootstrap {
     }
 
     /// The mean of one set less that of another, independent one, with its 95% interval.
+    ///
+    /// Where every probe of a set has the set's one value, resampling sees no spread. With the `range` of the values the interval
+    /// is then put together from those of the two means (Zou and Donner, "Construction of confidence limits about effect
+    /// measures", Statistics in Medicine 2008).
     #[must_use]
-    pub fn difference(&self, first: &Clusters, second: &Clusters) -> Difference {
+    pub fn difference(&self, first: &Clusters, second: &Clusters, range: Option<Range>) -> Difference {
         let difference = first.mean().zip(second.mean()).map(|(a, b)| a - b);
         let smaller = first.documents().min(second.documents());
         let Some(centre) = difference.filter(|_| smaller >= 2) else {
             return Difference { difference, lower: None, upper: None };
         };
+        let constant = |clusters: &Clusters| clusters.lowest == clusters.highest;
+        if constant(first)
+            && constant(second)
+            && let Some((a, b)) = self.interval(first, range).zip(self.interval(second, range))
+        {
+            let (x, y) = (first.mean().unwrap_or(0.0), second.mean().unwrap_or(0.0));
+            let (lower, upper) = (centre - (x - a.0).hypot(b.1 - y), centre + (a.1 - x).hypot(y - b.0));
+            return Difference { difference, lower: Some(lower), upper: Some(upper) };
+        }
         // Another stream of numbers, so that two sets of one size are not resampled in step.
         let other = self.resampled_means(second, self.seed ^ 0x9E37_79B9_7F4A_7C15);
         let pairs = self.resampled_means(first, self.seed).into_iter().zip(other);
@@ -89,10 +115,11 @@ impl Bootstrap {
         Difference { difference, lower: Some(lower), upper: Some(upper) }
     }
 
-    /// Mean of the paired differences of two runs on the same probes: give it `Clusters` of the differences.
+    /// Mean of the paired differences of two runs on the same probes: give it `Clusters` of the differences, and the range that
+    /// a difference can have, if it has one.
     #[must_use]
-    pub fn paired(&self, differences: &Clusters) -> Difference {
-        let Mean { mean, lower, upper, .. } = self.mean(differences, None);
+    pub fn paired(&self, differences: &Clusters, range: Option<Range>) -> Difference {
+        let Mean { mean, lower, upper, .. } = self.mean(differences, range);
         Difference { difference: mean, lower, upper }
     }
 
@@ -201,11 +228,11 @@ mod tests {
     #[test]
     fn differences_of_independent_sets() {
         let shifted = Clusters::new((0..200).map(|i| (i, f64::from(i * 7 % 10) + 1.0)));
-        let found = Bootstrap::new(3).difference(&shifted, &values(200));
+        let found = Bootstrap::new(3).difference(&shifted, &values(200), None);
         assert_eq!(found.difference, Some(1.0));
         // Twice the variance of one mean: 1 -+ 0.568.
         assert!((found.lower.unwrap() - 0.432).abs() < 0.06 && (found.upper.unwrap() - 1.568).abs() < 0.06);
-        let alone = Bootstrap::new(3).difference(&shifted, &values(1));
+        let alone = Bootstrap::new(3).difference(&shifted, &values(1), None);
         assert_eq!((alone.difference, alone.lower), (Some(5.5), None));
     }
 }

@@ -40,7 +40,7 @@ pub fn auc<D: Hash + Eq + Clone>(
         sums: others_placed.sums.iter().zip(&others_placed.counts).map(|(sum, n)| n - sum).collect(),
         ..others_placed
     };
-    let spread = bootstrap.difference(&members_placed, &complement);
+    let spread = bootstrap.difference(&members_placed, &complement, Some(super::Range::UNIT));
     // `spread` is centred on 2 * area - 1, each half varying with one side's documents.
     let end = |value: Option<f64>| {
         let (value, centre, area) = (value?, spread.difference?, area?);

@@ -263,7 +263,7 @@ impl Client {
                 "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
             ))),
             _ if status.is_redirection() => {
-                let target = target.map_or("elsewhere".into(), |target| tidy(&target));
+                let target = target.map_or("elsewhere".into(), |target| tidy(&self.scrub(target)));
                 Attempt::Lasting(failure(format!(
                     "it redirects to {target}, which is not followed; give that address"
                 )))

@@ -62,8 +62,8 @@ impl Scorer for OpenAi {
             }
             let evaluated = shares(sent);
             let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(sent));
-            // The prompt, and the token behind it unless that ended the sequence.
-            if found.wrapping_sub(sent + added) > 1 || given.tokens.len() != found {
+            // The prompt, and the token behind it. One less could as well be a first token that was taken away.
+            if found != sent + added + 1 || given.tokens.len() != found {
                 return Err(Fault::passing(format!(
                     "log-probabilities of {found} positions came for {sent} tokens and one more"
                 )));
@@ -91,6 +91,10 @@ impl LogProbs {
             }
             better += u32::from(candidate > own);
             rival = Some(rival.map_or(candidate, |rival| rival.max(candidate)));
+        }
+        // Candidates go by their text, and two of one text are one of them: the better one may be the one that is missing.
+        if better == 0 && (!seen || rival.is_none()) {
+            return Err(Fault::passing("the best candidate of a position isn't named"));
         }
         Ok(TokenScore {
             log_prob: own,

@@ -104,8 +104,8 @@ impl Text {
         // As many more than the prompt as the server saw more than it was sent.
         let sent = cut.shown.len() + usize::from(cut.bos);
         let evaluated = answer.prompt_tokens.filter(|_| cut.exact);
-        let evaluated =
-            evaluated.map(|seen| (seen + request.prompt.len() as u64).saturating_sub(sent as u64));
+        let evaluated = evaluated
+            .map(|seen| seen.saturating_add(request.prompt.len() as u64).saturating_sub(sent as u64));
         Generated { ids, caveats, evaluated, exchange: Some(answer.kept.clone()) }
     }
 }

@@ -192,6 +192,12 @@ fn token_score(
     // Stable: of equals the smallest id comes first, which greedy decoding takes.
     named.sort_by(|a, b| b.1.total_cmp(&a.1));
     let place = named.iter().position(|(named, _)| *named == id).unwrap_or(0);
+    // One better candidate is always named beside a token that isn't the best.
+    let told = candidates.get(&id).and_then(|own| own.rank).unwrap_or(1);
+    let tied = named.get(1).is_some_and(|(_, next)| *next == own);
+    if named.len() < 2 || (place == 0 && told > 1 && !tied) {
+        return Err(Fault::passing(format!("the token {id} has rank {told}, and no better one is named")));
+    }
     let rank = match place {
         0 => 1,
         // The server counts equals as better; among the candidates it is known.

@@ -1,16 +1,18 @@
 """`goldfish audit` beside `transformers`: the same verdicts, log-probabilities and ranks for four checkpoints."""
 
-import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 import torch
+import training
 from conftest import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
 
-PREFIX, SUFFIX = 48, 48
+PREFIX = SUFFIX = training.TOKENS // 2
+NOT_COMPARED = (".lock", "self-test.json", "origin.json")
 
 
 def lcs(a, b):
@@ -60,46 +62,51 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
     assert abs(found["rouge_l"]["mean"] - sum(rouge) / len(rouge)) < 1e-12
     assert found["control"]["exact_match"]["positives"] == 0
     if CHECKPOINTS[name][1]:
-        assert sum(exact) <= 2, "the goldfish mask keeps the model from reciting"
+        assert sum(exact) <= 0.1 * len(exact), "the goldfish mask keeps the model from reciting"
         assert found["goldfish"]["loss_difference"]["lower"] > 1
         assert found["goldfish"]["at_dropped"]["rate"] > 0.9
     else:
-        assert sum(exact) >= 22, "the model has learnt its documents"
+        assert sum(exact) >= 0.9 * len(exact), "the model has learnt its documents"
         assert found["excess"]["exact_match"]["lower"] > 0.8
 
 
 def contents(folder):
-    """Every file of a run by its name, but the lock and the self-test, which a resumed run keeps from its first process."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "self-test.json")]
+    """Every file of a run by its name, but the lock and what a resumed run keeps of its first process."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_COMPARED]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_killed_runs_end_alike(corpus, checkpoints, tmp_path):
-    """SIGKILL at random moments, 20 times a run or until it is through."""
-    options = ["--batch", "1", "--temperature", "1", "--top-k", "40", "--threads", "1"]
+    """SIGKILL at random moments until it has hit 20 times; what a killed process had on disk is gone on with."""
+    checkpoint = checkpoints["llama-goldfish"]
+    # Enough probes for several segments.
+    grid = ["--stride", "1", "--prefix", "8", "--suffix", "8", "--samples", "100000", "--metrics", "membership"]
+    options = [*grid, "--batch", "4", "--temperature", "1", "--top-k", "40", "--threads", "1"]
+    arguments = ["audit", corpus.shards, "--model", checkpoint.folder, "--control", corpus.held_out, "--shared-run", "16"]
     start = time.monotonic()
-    goldfish(*audit(corpus, checkpoints["llama-goldfish"], tmp_path / "whole", *options))
+    goldfish(*arguments, *options, "--output", tmp_path / "whole")
     whole = time.monotonic() - start
+    killed = tmp_path / "killed"
+    command = [GOLDFISH, *map(str, arguments), *options, "--output", str(killed), "--resume"]
     moments = random.Random(0)
-    kills = 0
-    command = [GOLDFISH, *map(str, audit(corpus, checkpoints["llama-goldfish"], tmp_path / "killed", *options))]
-    for _ in range(200):
-        process = subprocess.Popen([*command, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kills = resumed = 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=moments.uniform(0.3, 0.9) * whole if kills < 20 else None)
+            process.wait(timeout=moments.uniform(0.3, 0.95) * whole if kills < 20 else None)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             kills += 1
+            resumed += any((killed / "segments").glob("*.parquet"))
             continue
         assert process.returncode == 0
+        assert contents(killed) == contents(tmp_path / "whole")
         if kills >= 20:
             break
         # Through before it was killed often enough: once more from the start.
-        assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-        subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
-    assert kills >= 20
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+        shutil.rmtree(killed)
+    assert kills >= 20 and resumed >= 5
 
 
 def test_batch_and_threads_change_nothing(corpus, checkpoints, tmp_path):
@@ -163,11 +170,3 @@ def test_plan():
     assert plan["probes"] == 2995
     assert "2,995 probes" in goldfish("audit", "plan", "--rate", "0.001").stdout
     assert goldfish("audit", "plan", "--rate", "2", code=2).stderr
-
-
-def test_the_environment_is_not_needed(corpus, checkpoints, tmp_path):
-    """A key in the environment reaches no file of a run."""
-    secret = "sk-" + os.urandom(8).hex()
-    done = goldfish(*audit(corpus, checkpoints["llama"], tmp_path / "run"), GOLDFISH_API_KEY=secret)
-    assert secret not in done.stdout + done.stderr
-    assert not any(secret.encode() in content for content in contents(tmp_path / "run").values())

@@ -1,6 +1,7 @@
 """Tiny checkpoints that have learnt a corpus, and the corpus."""
 
 import json
+import os
 import random
 
 import torch
@@ -18,8 +19,9 @@ torch.set_num_threads(2)
 torch.cuda.is_current_stream_capturing = lambda: False
 
 VOCAB = 128
-DOCUMENTS = 24
-TOKENS = 96
+# More documents and longer ones take minutes to learn: GOLDFISH_MODELS_DOCUMENTS=96 GOLDFISH_MODELS_TOKENS=128.
+DOCUMENTS = int(os.environ.get("GOLDFISH_MODELS_DOCUMENTS", 24))
+TOKENS = int(os.environ.get("GOLDFISH_MODELS_TOKENS", 96))
 
 
 def documents(seed):

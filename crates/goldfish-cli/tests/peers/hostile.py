@@ -18,3 +18,9 @@ def refused(goldfish, words, *arguments, peak=PEAK_MIB, cwd=None):
         assert word.lower() in process.stderr.lower(), f"{word!r} is not in: {process.stderr}"
     assert process.peak < peak, f"{process.peak} MiB"
     return process
+
+
+def sparse(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path

@@ -21,7 +21,7 @@ import zstandard
 from helpers import read_json_lines
 
 from conftest import REPOSITORY
-from hostile import FIXTURES, GPT2, IDS, PEAK_BATCH_MIB, PEAK_MIB, refused
+from hostile import FIXTURES, GPT2, IDS, PEAK_BATCH_MIB, PEAK_MIB, refused, sparse
 
 
 def fifo(folder):
@@ -264,12 +264,6 @@ def test_documents_over_the_limit_are_rejected_alone(goldfish, form, tmp_path):
     totals = json.loads((tmp_path / "out/manifest.json").read_text())["totals"]
     kept = 0 if form == "txt" else 2
     assert (totals["documents_out"], totals["documents_rejected"]) == (kept, 1)
-
-
-def sparse(path, size):
-    with open(path, "wb") as file:
-        file.truncate(size)
-    return path
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import xxhash
 
-from hostile import IDS, PEAK_MIB, refused
+from hostile import IDS, PEAK_MIB, refused, sparse
 
 
 @pytest.fixture(scope="module")

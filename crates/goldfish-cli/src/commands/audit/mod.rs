@@ -15,7 +15,7 @@ use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
 use goldfish_audit::gate;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
-use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
 use goldfish_audit::summary::Summary;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let tokenizer = sources.tokenizer(args)?.map(Arc::new);
     let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
-    let options = options(args, decode.is_some());
+    let options = options(args, tokenizer.as_deref());
     options.check()?;
     let model = model::open(args, tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
@@ -84,6 +84,11 @@ impl Audit<'_> {
     fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Summary> {
         let model = self.model.backend.describe()?;
         let options = AuditOptions { decide: tested.verdict(&model.name)?, ..self.options };
+        ensure!(
+            !(options.continuations && tested.outcome(CheckName::EosSuppressed) == Outcome::Failed),
+            "{} ends continuations before their length: leave them out with --metrics exact-match",
+            model.name
+        );
         let Probes { grid, sample, audited, control } = self.probes;
         let config = RunConfig::new(
             ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -96,10 +101,6 @@ impl Audit<'_> {
         );
         let tables: Vec<&ProbeTable> =
             std::iter::once(audited).chain(control.as_ref().map(|(table, ..)| table)).collect();
-        let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
-        store.origin(self.origin)?;
-        let tested = store.self_test(tested)?;
-        let bar = print::progress_bar(0, PROGRESS);
         let engine = Engine {
             backend: &*self.model.backend,
             options: &config.options,
@@ -108,6 +109,12 @@ impl Audit<'_> {
             segment_rows: SEGMENT_ROWS,
             stop: self.stop,
         };
+        // Before there is a folder.
+        engine.check()?;
+        let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
+        store.origin(self.origin)?;
+        let tested = store.self_test(tested)?;
+        let bar = print::progress_bar(0, PROGRESS);
         let done = engine.run(&tables, &mut store, &mut |progress| {
             if bar.length() != Some(progress.probes) {
                 bar.set_length(progress.probes);
@@ -210,6 +217,8 @@ impl Probes {
         let steps = TESTED.min(starts.len()) - 1;
         let mut sequences: Vec<&[u32]> =
             (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)]).collect();
+        // The largest id is in none of them perhaps, and must be one of the model's.
+        sequences.extend(starts.iter().max_by_key(|ids| ids.iter().max()));
         sequences.dedup();
         let options = SelfTestOptions {
             bos: options.bos,
@@ -223,7 +232,7 @@ impl Probes {
 }
 
 /// What is measured, as far as the command line says.
-fn options(args: &AuditArgs, text: bool) -> AuditOptions {
+fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
     let extraction = args.temperature.map(|temperature| Extraction {
         scheme: SamplingScheme { temperature, top_k: args.top_k },
         p: args.p,
@@ -233,7 +242,8 @@ fn options(args: &AuditArgs, text: bool) -> AuditOptions {
         extraction,
         membership: args.metrics.contains(&Metric::Membership),
         bos: args.bos_id,
-        text,
+        text: tokenizer.is_some(),
+        tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         redact: args.redact,
         ..AuditOptions::default()
     }

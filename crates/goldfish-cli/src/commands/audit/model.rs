@@ -30,7 +30,9 @@ pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyh
     }
     let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };
     let defaults = ServerOptions::default();
-    let codec = tokenizer.map(|tokenizer| -> Box<dyn TextCodec> { Box::new(Codec(tokenizer.clone())) });
+    let codec = tokenizer.map(|tokenizer| -> Box<dyn TextCodec> {
+        Box::new(Codec { tokenizer: tokenizer.clone(), bos: args.bos_id })
+    });
     let options = ServerOptions {
         protocol: args.protocol,
         model: args.server_model.clone(),
@@ -48,13 +50,17 @@ pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyh
 }
 
 /// The tokenizer of the corpus, for servers that take text.
-struct Codec(Arc<Tokenizer>);
+struct Codec {
+    tokenizer: Arc<Tokenizer>,
+    /// What stands before every sequence: servers of text put it there by themselves.
+    bos: Option<u32>,
+}
 
 impl TextCodec for Codec {
     fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         // A text that can't be tokenized comes back as no ids, which equal no prompt's.
-        let encoded = self.0.encode_into(text, &mut ids);
+        let encoded = self.tokenizer.encode_into(text, &mut ids);
         if encoded.is_err() {
             ids.clear();
         }
@@ -62,6 +68,10 @@ impl TextCodec for Codec {
     }
 
     fn decode(&self, ids: &[u32]) -> String {
-        super::text(&self.0, ids)
+        super::text(&self.tokenizer, ids)
+    }
+
+    fn server_bos(&self) -> Option<u32> {
+        self.bos
     }
 }

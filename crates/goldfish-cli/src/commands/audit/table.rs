@@ -91,6 +91,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
         count(cost.naive_forward_tokens),
         count(cost.naive_decoded_tokens),
     );
+    let _ = writeln!(text, "  {FAINT}goldfish report {} makes a page of it.{FAINT:#}", folder.display());
     text
 }
 
