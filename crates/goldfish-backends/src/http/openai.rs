@@ -69,8 +69,9 @@ impl Scorer for OpenAi {
                 )));
             }
             let positions = added + request.from..added + sent;
-            let tokens =
-                positions.map(|position| given.token(position)).collect::<Result<Vec<_>, Fault>>()?;
+            let tokens = positions
+                .map(|position| given.token(position, self.candidates as usize))
+                .collect::<Result<Vec<_>, Fault>>()?;
             all.push(Scored { tokens, evaluated, exchange: Some(part.get().to_owned()) });
         }
         Ok(all)
@@ -78,7 +79,7 @@ impl Scorer for OpenAi {
 }
 
 impl LogProbs {
-    fn token(&self, position: usize) -> Result<TokenScore, Fault> {
+    fn token(&self, position: usize, asked: usize) -> Result<TokenScore, Fault> {
         let own = log_prob(self.token_logprobs[position])?;
         let top = self.top_logprobs.as_ref().and_then(|top| top.get(position)?.as_ref());
         let top = top.ok_or_else(|| Fault::passing("a position has no `top_logprobs`"))?;
@@ -93,7 +94,7 @@ impl LogProbs {
             rival = Some(rival.map_or(candidate, |rival| rival.max(candidate)));
         }
         // Candidates go by their text, and two of one text are one of them: the better one may be the one that is missing.
-        if better == 0 && (!seen || rival.is_none()) {
+        if better == 0 && (!seen || rival.is_none() || top.len() < asked) {
             return Err(Fault::passing("the best candidate of a position isn't named"));
         }
         Ok(TokenScore {
@@ -119,8 +120,10 @@ mod tests {
         )
         .unwrap();
         let seen: Vec<_> =
-            (1..4).map(|p| given.token(p).unwrap()).map(|t| (t.log_prob, t.rank, t.rival)).collect();
+            (1..4).map(|p| given.token(p, 2).unwrap()).map(|t| (t.log_prob, t.rank, t.rival)).collect();
         assert_eq!(seen, [(-0.5, 1, Some(-1.0)), (-3.0, 3, Some(-0.1)), (-1.0, 3, Some(-0.2))]);
-        assert!(given.token(0).is_err());
+        assert!(given.token(0, 2).is_err());
+        // Three were asked for: the one that is missing may have the text of another, and be better.
+        assert!(given.token(1, 3).is_err() && given.token(2, 3).is_ok());
     }
 }
