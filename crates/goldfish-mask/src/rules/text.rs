@@ -7,20 +7,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::rule::{MaskRule, Span};
 use crate::rules::first_share;
 use crate::spec::{Head, Unit};
-use crate::text::{Class, Sink, Stream, scan};
+use crate::text::{Class, Marks, Sink, Stream, scan};
 
 /// Longest word, in normalised characters; longer runs are cut.
 const WORD: usize = 24;
 
-/// Scratch memory that a thread keeps, in bytes of the stream and in ranges.
+/// Scratch memory that a thread keeps, in bytes of text and in tokens.
 const KEPT_BYTES: usize = 1 << 24;
-const KEPT_RANGES: usize = 1 << 20;
+const KEPT_TOKENS: usize = 1 << 20;
 
 /// What a thread reuses from document to document.
 #[derive(Default)]
 struct Scratch {
     stream: Stream,
-    dropped: Vec<(usize, usize)>,
+    /// The bytes of dropped words.
+    dropped: Marks,
     order: Vec<usize>,
 }
 
@@ -90,10 +91,9 @@ impl MaskRule for Text {
                 Unit::Token => by_token(self.decision, text, spans, mask, scratch),
             }
             scratch.stream.shrink(KEPT_BYTES);
-            scratch.dropped.clear();
-            scratch.dropped.shrink_to(KEPT_RANGES);
+            scratch.dropped.shrink(KEPT_BYTES);
             scratch.order.clear();
-            scratch.order.shrink_to(KEPT_RANGES);
+            scratch.order.shrink_to(KEPT_TOKENS);
         });
     }
 }
@@ -109,16 +109,13 @@ struct Word {
     bytes: (usize, usize),
 }
 
-/// Words as they come by, and the bytes of the dropped ones in order.
+/// Words as they come by.
 struct Words<'a> {
     decision: Decision,
     /// Words not yet decided, of which the last may still grow.
     words: [Word; TOGETHER],
     waiting: usize,
-    /// The dropped words, and room behind them.
-    dropped: &'a mut Vec<(usize, usize)>,
-    /// How many there are.
-    count: usize,
+    dropped: &'a mut Marks,
     /// Normalised characters of the current word; 0 between words.
     chars: usize,
     /// Whether the last letter was an ideograph or kana, so that only its marks join it.
@@ -126,9 +123,9 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn new(decision: Decision, dropped: &'a mut Vec<(usize, usize)>) -> Self {
+    fn new(decision: Decision, dropped: &'a mut Marks) -> Self {
         let words = [Word::default(); TOGETHER];
-        Self { decision, words, waiting: 0, dropped, count: 0, chars: 0, ideograph: false }
+        Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
     fn open(&mut self, start: usize, stream: &mut Stream) {
@@ -146,24 +143,11 @@ impl<'a> Words<'a> {
     }
 
     fn decide(&mut self, stream: &mut Stream) {
-        let room = self.count + self.waiting;
-        if self.dropped.len() < room {
-            self.dropped.resize(2 * room, (0, 0));
-        }
         for word in &self.words[..self.waiting] {
-            // Written in any case and counted only if it is dropped, which no branch predictor could tell. The parts
-            // of one character can be several words.
-            let again = self.count > 0 && self.dropped[self.count - 1] == word.bytes;
-            self.dropped[self.count] = word.bytes;
-            self.count += usize::from(self.decision.drops(stream, word.place) & !again);
+            let drops = self.decision.drops(stream, word.place);
+            self.dropped.mark(word.bytes.0, word.bytes.1, drops);
         }
         self.waiting = 0;
-    }
-
-    /// Decides what is left, and cuts off the room behind the dropped words.
-    fn finish(mut self, stream: &mut Stream) {
-        self.decide(stream);
-        self.dropped.truncate(self.count);
     }
 }
 
@@ -205,26 +189,12 @@ impl Sink for Words<'_> {
 
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
+    dropped.clear(text.len());
     let mut words = Words::new(decision, dropped);
     scan(text, stream, &mut words);
-    words.finish(stream);
-    // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens. A word behind
-    // everything ends the walk.
-    dropped.push((usize::MAX, usize::MAX));
-    let mut next = 0;
-    let mut word = dropped[0];
-    let mut last_start = 0;
+    words.decide(stream);
     for (&(start, end), keep) in spans.iter().zip(mask) {
-        if start < last_start {
-            next = dropped.partition_point(|word| word.1 <= start);
-            word = dropped[next];
-        }
-        last_start = start;
-        while word.1 <= start {
-            next += 1;
-            word = dropped[next];
-        }
-        *keep = u8::from(start >= end || word.0 >= end);
+        *keep = u8::from(!dropped.any(start, end));
     }
 }
 
