@@ -134,10 +134,16 @@ impl ByLanes for Windows<'_> {
                 Steps::One { first, last, last_at } => one_product(ids, (first, last, *last_at), length, sums),
                 Steps::Sum { before, after } => {
                     sums.fill(length.wrapping_mul(PRIME64_1));
-                    before.iter().for_each(|product| add_product(ids, product, sums));
+                    for product in before {
+                        add_product(ids, product, sums);
+                    }
                     if !after.is_empty() {
-                        sums.iter_mut().for_each(|sum| *sum = mixed(*sum));
-                        after.iter().for_each(|product| add_product(ids, product, sums));
+                        for sum in &mut *sums {
+                            *sum = mixed(*sum);
+                        }
+                    }
+                    for product in after {
+                        add_product(ids, product, sums);
                     }
                 }
                 Steps::Whole => return,
