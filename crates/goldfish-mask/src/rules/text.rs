@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::rule::{MaskRule, Span};
 use crate::rules::first_share;
 use crate::spec::{Head, Unit};
-use crate::text::{Class, Marks, Sink, Stream, scan};
+use crate::text::{Class, Marks, Place, Sink, Stream, scan};
 
 /// Longest word, in normalised characters; longer runs are cut.
 const WORD: usize = 24;
@@ -47,9 +47,9 @@ struct Decision {
 
 impl Decision {
     /// Whether what follows this place of the stream is dropped.
-    #[inline]
-    fn drops(&self, stream: &mut Stream, place: (usize, usize)) -> bool {
-        place.1 >= self.needed
+    #[inline(always)]
+    fn drops(&self, stream: &mut Stream, place: Place) -> bool {
+        place.chars >= self.needed
             && xxh3_64_with_seed(stream.context_before(place, self.context), self.seed) <= self.last_dropped
     }
 }
@@ -102,18 +102,11 @@ impl MaskRule for Text {
 /// has them at hand again, and side by side.
 const TOGETHER: usize = 32;
 
-/// A word: the place of the stream before it, and its bytes in the text.
-#[derive(Debug, Clone, Copy, Default)]
-struct Word {
-    place: (usize, usize),
-    bytes: (usize, usize),
-}
-
 /// Words as they come by.
 struct Words<'a> {
     decision: Decision,
-    /// Words not yet decided, of which the last may still grow.
-    words: [Word; TOGETHER],
+    /// The places before words not yet decided, of which the last may still grow.
+    words: [Place; TOGETHER],
     waiting: usize,
     dropped: &'a mut Marks,
     /// Normalised characters of the current word; 0 between words.
@@ -124,7 +117,7 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     fn new(decision: Decision, dropped: &'a mut Marks) -> Self {
-        let words = [Word::default(); TOGETHER];
+        let words = [Place::default(); TOGETHER];
         Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
@@ -132,20 +125,21 @@ impl<'a> Words<'a> {
         if self.waiting == TOGETHER {
             self.decide(stream);
         }
-        self.words[self.waiting] = Word { place: stream.end(), bytes: (start, start) };
+        self.words[self.waiting] = Place { source: (start, start), ..stream.end() };
         self.waiting += 1;
         self.chars = 0;
     }
 
     /// The current word reaches to this byte of the text.
     fn reach(&mut self, end: usize) {
-        self.words[self.waiting - 1].bytes.1 = end;
+        self.words[self.waiting - 1].source.1 = end;
     }
 
+    #[inline(never)]
     fn decide(&mut self, stream: &mut Stream) {
-        for word in &self.words[..self.waiting] {
-            let drops = self.decision.drops(stream, word.place);
-            self.dropped.mark(word.bytes.0, word.bytes.1, drops);
+        for &word in &self.words[..self.waiting] {
+            let drops = self.decision.drops(stream, word);
+            self.dropped.mark(word.source.0, word.source.1, drops);
         }
         self.waiting = 0;
     }
@@ -167,6 +161,7 @@ impl Sink for Words<'_> {
         self.reach(end);
     }
 
+    #[inline(always)]
     fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
         let mut at = start;
         while at < end {

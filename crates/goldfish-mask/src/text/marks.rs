@@ -21,36 +21,46 @@ impl Marks {
         self.words.resize(bytes / 64 + 2, 0);
     }
 
-    /// Marks the bytes `start..end` if `marked`, without asking: half of the answers would be guessed wrong.
-    #[inline]
+    /// Marks the bytes `start..end`, at least one, if `marked`, without asking: answers that nobody can guess cost more.
+    #[inline(always)]
     pub(crate) fn mark(&mut self, start: usize, end: usize, marked: bool) {
-        let (mut start, len) = (start, end - start);
+        let len = end - start;
         if len > SHORT {
-            while marked && start < end {
-                let part = (end - start).min(SHORT);
-                self.mark(start, start + part, true);
-                start += part;
-            }
-            return;
+            return self.mark_long(start, end, marked);
         }
-        let bits = if marked && len > 0 { lowest(len) } else { 0 };
+        let bits = lowest(len) & if marked { u64::MAX } else { 0 };
         let two = &mut self.words[start / 64..][..2];
         two[0] |= bits << (start % 64);
         two[1] |= bits >> 1 >> (63 - start % 64);
     }
 
+    #[cold]
+    fn mark_long(&mut self, start: usize, end: usize, marked: bool) {
+        for at in (start..end).step_by(SHORT) {
+            self.mark(at, end.min(at + SHORT), marked);
+        }
+    }
+
     /// Whether any of the bytes `start..end` is marked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn any(&self, start: usize, end: usize) -> bool {
         let len = end.saturating_sub(start);
         if len > SHORT {
-            return (start..end).step_by(SHORT).any(|at| self.any(at, end.min(at + SHORT)));
+            return self.any_long(start, end);
+        }
+        if len == 0 {
+            return false;
         }
         let Some(&[low, high]) = self.words.get(start / 64..).and_then(<[u64]>::first_chunk) else {
             return false;
         };
         let bits = low >> (start % 64) | high << 1 << (63 - start % 64);
-        bits & lowest(len.max(1)) != 0 && len > 0
+        bits & lowest(len) != 0
+    }
+
+    #[cold]
+    fn any_long(&self, start: usize, end: usize) -> bool {
+        (start..end).step_by(SHORT).any(|at| self.any(at, end.min(at + SHORT)))
     }
 
     /// Gives back the memory of an unusually large text.

@@ -11,7 +11,7 @@ pub use classes::UNICODE_VERSION;
 pub(crate) use marks::Marks;
 pub use normalized::{Normalized, normalised_text};
 pub(crate) use scan::{Sink, scan};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Place, Stream};
 
 #[cfg(test)]
 mod tests {
