@@ -30,34 +30,40 @@ pub(crate) fn run(work: impl ByLanes) {
     Arch::new().dispatch(Choice(work));
 }
 
-/// `low 64 bits ^ high 64 bits` of a product of 64-bit numbers in 32-bit halves, the lower one first: no vector unit
-/// has a 128-bit product.
-#[inline(always)]
-pub(crate) fn folded_product(a: [u32; 2], b: [u32; 2]) -> u64 {
-    let [a_low, a_high] = a.map(u64::from);
-    let [b_low, b_high] = b.map(u64::from);
-    let low = a_low * b_low;
-    // Neither sum exceeds 64 bits: (2^32 - 1)^2 + 2^32 - 1 < 2^64.
-    let middle = a_high * b_low + (low >> 32);
-    let other = a_low * b_high + (middle & LOW);
-    let high = a_high * b_high + (middle >> 32) + (other >> 32);
-    ((other << 32) | (low & LOW)) ^ high
-}
-
 const LOW: u64 = u32::MAX as u64;
 
-/// The upper 64 bits of `a * b`, for a constant `b`, in the same way.
+/// `low 64 bits ^ high 64 bits` of a product, by products of halves: no vector unit has one of 128 bits.
 #[inline(always)]
-pub(crate) fn upper_product(a: u64, b: u64) -> u64 {
-    let (a_low, a_high, b_low, b_high) = (a & LOW, a >> 32, b & LOW, b >> 32);
-    let middle = a_high * b_low + ((a_low * b_low) >> 32);
-    let other = a_low * b_high + (middle & LOW);
-    a_high * b_high + (middle >> 32) + (other >> 32)
+pub(crate) fn folded_product(a: u64, b: u64) -> u64 {
+    let Partial { low, middle, high } = Partial::new(a, b);
+    ((middle << 32) | (low & LOW)) ^ high
 }
 
-/// The two halves of a number, the lower one first.
-pub(crate) const fn halves(x: u64) -> [u32; 2] {
-    [x as u32, (x >> 32) as u32]
+/// The upper 64 bits of a product, in the same way.
+#[inline(always)]
+pub(crate) fn upper_product(a: u64, b: u64) -> u64 {
+    Partial::new(a, b).high
+}
+
+/// A product of 128 bits.
+struct Partial {
+    /// Its lower 32 bits are those of the product.
+    low: u64,
+    /// Its lower 32 bits are the next ones.
+    middle: u64,
+    high: u64,
+}
+
+impl Partial {
+    #[inline(always)]
+    fn new(a: u64, b: u64) -> Self {
+        let (a_low, a_high, b_low, b_high) = (a & LOW, a >> 32, b & LOW, b >> 32);
+        let low = a_low * b_low;
+        // Neither sum exceeds 64 bits: (2^32 - 1)^2 + 2^32 - 1 < 2^64.
+        let one = a_high * b_low + (low >> 32);
+        let middle = a_low * b_high + (one & LOW);
+        Self { low, middle, high: a_high * b_high + (one >> 32) + (middle >> 32) }
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +76,7 @@ mod tests {
         fn products_in_halves_are_products(a: u64, b: u64) {
             let product = u128::from(a) * u128::from(b);
             let (low, high) = (product as u64, (product >> 64) as u64);
-            prop_assert_eq!(folded_product(halves(a), halves(b)), low ^ high);
+            prop_assert_eq!(folded_product(a, b), low ^ high);
             prop_assert_eq!(upper_product(a, b), high);
         }
     }

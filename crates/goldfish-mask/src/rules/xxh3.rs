@@ -7,7 +7,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::lanes::{ByLanes, TOGETHER, folded_product, halves, run};
+use super::lanes::{ByLanes, TOGETHER, folded_product, run};
 
 const PRIME64_1: u64 = 0x9E37_79B1_85EB_CA87;
 const PRIME_MX1: u64 = 0x1656_6791_9E37_79F9;
@@ -35,7 +35,7 @@ pub(crate) struct WindowHash {
 #[derive(Debug)]
 enum Steps {
     /// 9 to 16 bytes: one product of the first and the last eight, each flipped.
-    One { first: [u32; 2], last: [u32; 2], last_at: usize },
+    One { first: u64, last: u64, last_at: usize },
     /// 17 to 240 bytes: a sum of products; from 129 bytes on it is mixed before the last of them.
     Sum { before: Vec<Product>, after: Vec<Product> },
     /// Other widths: left to `xxhash-rust`.
@@ -46,8 +46,8 @@ enum Steps {
 #[derive(Debug, Clone, Copy)]
 struct Product {
     at: usize,
-    first: [u32; 2],
-    second: [u32; 2],
+    first: u64,
+    second: u64,
 }
 
 /// Eight bytes of the secret from byte `at`.
@@ -62,7 +62,7 @@ impl Product {
     /// The step on the 16 bytes from byte `at` with the secret from byte `key`.
     fn new(at: usize, key: usize, seed: u64) -> Self {
         let (first, second) = (secret(key).wrapping_add(seed), secret(key + 8).wrapping_sub(seed));
-        Self { at: at / 4, first: halves(first), second: halves(second) }
+        Self { at: at / 4, first, second }
     }
 }
 
@@ -72,7 +72,7 @@ impl Steps {
             9..=16 => {
                 let first = (secret(24) ^ secret(32)).wrapping_add(seed);
                 let last = (secret(40) ^ secret(48)).wrapping_sub(seed);
-                Self::One { first: halves(first), last: halves(last), last_at: bytes / 4 - 2 }
+                Self::One { first, last, last_at: bytes / 4 - 2 }
             }
             17..=128 => {
                 // From both ends inwards.
@@ -124,32 +124,22 @@ struct Windows<'a> {
 impl ByLanes for Windows<'_> {
     #[inline(always)]
     fn in_lanes(self) {
-        let WindowHash { width, last_dropped, steps, .. } = self.hash;
-        let length = 4 * *width as u64;
-        let mut sums = [0u64; TOGETHER];
+        let mut sums = [[0u64; TOGETHER / 2]; 2];
         for (block, mask) in self.mask.chunks_mut(TOGETHER).enumerate() {
-            let ids = &self.ids[block * TOGETHER..][..mask.len() + width - 1];
-            let sums = &mut sums[..mask.len()];
-            match steps {
-                Steps::One { first, last, last_at } => one_product(ids, (first, last, *last_at), length, sums),
-                Steps::Sum { before, after } => {
-                    sums.fill(length.wrapping_mul(PRIME64_1));
-                    for product in before {
-                        add_product(ids, product, sums);
-                    }
-                    if !after.is_empty() {
-                        for sum in &mut *sums {
-                            *sum = mixed(*sum);
-                        }
-                    }
-                    for product in after {
-                        add_product(ids, product, sums);
-                    }
-                }
-                Steps::Whole => return,
+            let ids = &self.ids[block * TOGETHER..][..mask.len() + self.hash.width - 1];
+            // Eight bytes from every other id on are an array, so that windows at even and odd places go apart.
+            let [even, odd] = &mut sums;
+            let even = &mut even[..mask.len().div_ceil(2)];
+            let odd = &mut odd[..mask.len() / 2];
+            self.hash.sum(ids, even);
+            self.hash.sum(&ids[1..], odd);
+            let last_dropped = self.hash.last_dropped;
+            let (pairs, last) = mask.as_chunks_mut::<2>();
+            for (keep, (&even, &odd)) in pairs.iter_mut().zip(even.iter().zip(&*odd)) {
+                *keep = [u8::from(mixed(even) > last_dropped), u8::from(mixed(odd) > last_dropped)];
             }
-            for (keep, &sum) in mask.iter_mut().zip(&*sums) {
-                *keep = u8::from(mixed(sum) > *last_dropped);
+            if let ([keep], Some(&even)) = (last, even.last()) {
+                *keep = u8::from(mixed(even) > last_dropped);
             }
         }
     }
@@ -161,42 +151,59 @@ impl ByLanes for Windows<'_> {
     }
 }
 
+impl WindowHash {
+    /// The sums of every other window, from the first one on, to be mixed.
+    #[inline(always)]
+    fn sum(&self, ids: &[u32], sums: &mut [u64]) {
+        let length = 4 * self.width as u64;
+        match &self.steps {
+            Steps::One { first, last, last_at } => {
+                for (sum, (&a, &b)) in sums.iter_mut().zip(eights(ids, 0).zip(eights(ids, *last_at))) {
+                    let (a, b) = (bytemuck::cast::<_, u64>(a) ^ first, bytemuck::cast::<_, u64>(b) ^ last);
+                    let flipped = a.swap_bytes().wrapping_add(b);
+                    *sum = length.wrapping_add(flipped).wrapping_add(folded_product(a, b));
+                }
+            }
+            Steps::Sum { before, after } => {
+                sums.fill(length.wrapping_mul(PRIME64_1));
+                for product in before {
+                    product.add(ids, sums);
+                }
+                if !after.is_empty() {
+                    for sum in &mut *sums {
+                        *sum = mixed(*sum);
+                    }
+                }
+                for product in after {
+                    product.add(ids, sums);
+                }
+            }
+            Steps::Whole => {}
+        }
+    }
+}
+
+/// Eight bytes from id `at` of every other window.
+#[inline(always)]
+fn eights(ids: &[u32], at: usize) -> std::slice::Iter<'_, [u32; 2]> {
+    ids.get(at..).unwrap_or_default().as_chunks().0.iter()
+}
+
+impl Product {
+    #[inline(always)]
+    fn add(&self, ids: &[u32], sums: &mut [u64]) {
+        for (sum, (&a, &b)) in sums.iter_mut().zip(eights(ids, self.at).zip(eights(ids, self.at + 2))) {
+            let (a, b) = (bytemuck::cast::<_, u64>(a) ^ self.first, bytemuck::cast::<_, u64>(b) ^ self.second);
+            *sum = sum.wrapping_add(folded_product(a, b));
+        }
+    }
+}
+
 /// XXH3's last step.
 #[inline(always)]
 fn mixed(sum: u64) -> u64 {
     let sum = (sum ^ (sum >> 37)).wrapping_mul(PRIME_MX1);
     sum ^ (sum >> 32)
-}
-
-/// The ids at place `at` of each window, for as many windows as there are sums.
-#[inline(always)]
-fn column<'a>(ids: &'a [u32], at: usize, sums: &[u64]) -> &'a [u32] {
-    &ids[at..][..sums.len()]
-}
-
-#[inline(always)]
-fn add_product(ids: &[u32], &Product { at, first, second }: &Product, sums: &mut [u64]) {
-    let [a, b, c, d] = [0, 1, 2, 3].map(|i| column(ids, at + i, sums));
-    for (((sum, (&a, &b)), &c), &d) in sums.iter_mut().zip(a.iter().zip(b)).zip(c).zip(d) {
-        let product = folded_product([a ^ first[0], b ^ first[1]], [c ^ second[0], d ^ second[1]]);
-        *sum = sum.wrapping_add(product);
-    }
-}
-
-#[inline(always)]
-fn one_product(
-    ids: &[u32],
-    (first, last, last_at): (&[u32; 2], &[u32; 2], usize),
-    length: u64,
-    sums: &mut [u64],
-) {
-    let [a, b, c, d] = [0, 1, last_at, last_at + 1].map(|at| column(ids, at, sums));
-    for (((sum, (&a, &b)), &c), &d) in sums.iter_mut().zip(a.iter().zip(b)).zip(c).zip(d) {
-        let (first, last) = ([a ^ first[0], b ^ first[1]], [c ^ last[0], d ^ last[1]]);
-        let whole = |[low, high]: [u32; 2]| u64::from(high) << 32 | u64::from(low);
-        let swapped = whole([first[1].swap_bytes(), first[0].swap_bytes()]);
-        *sum = length.wrapping_add(swapped).wrapping_add(whole(last)).wrapping_add(folded_product(first, last));
-    }
 }
 
 #[cfg(test)]
@@ -214,7 +221,7 @@ mod tests {
             })
             .collect();
         for width in 1..=70 {
-            for (seed, count) in [(0, 600), (7, 257), (u64::MAX, 1), (u64::MAX / 3, 300)] {
+            for (seed, count) in [(0, 600), (7, 257), (u64::MAX, 1), (1, 2), (u64::MAX / 3, 300)] {
                 let hash = WindowHash::new(width, seed, u64::MAX / 3);
                 let ids = &ids[..count + width - 1];
                 let mut mask = vec![9; count];
