@@ -32,8 +32,8 @@ pub(crate) struct Shared {
 }
 
 /// Bytes of input below which every document is counted; of more, about as much as this is. Counting takes twice as long
-/// as deciding, and half a million tokens tell a drop rate well enough.
-const COUNTED_BYTES: u64 = 2 << 20;
+/// as deciding, and a quarter of a million tokens tell a drop rate well enough.
+const COUNTED_BYTES: u64 = 1 << 20;
 
 /// The largest document key that is counted where the inputs have this many bytes.
 pub(crate) fn last_counted(bytes: u64) -> u64 {
@@ -243,8 +243,8 @@ fn encode(
     (doc_ids, texts): (&StringArray, &LargeStringArray),
     tokenized: &mut TokenizedBytes,
 ) -> Encoded {
-    // English text has about four bytes a token.
-    let mut ids = Vec::with_capacity(texts.value_data().len() / 4);
+    // Code and small vocabularies have about two bytes a token; room that is left over costs nothing.
+    let mut ids = Vec::with_capacity(texts.value_data().len() / 2);
     let mut mask = Vec::with_capacity(if deciding.shared.text.is_some() { ids.capacity() } else { 0 });
     let mut offsets = vec![0];
     let mut failed = Vec::new();
