@@ -18,11 +18,7 @@ pub(crate) struct Silent {
 }
 
 impl Silent {
-    pub(crate) fn new(
-        tokenizer: &Tokenizer,
-        exempt: &[u32],
-        ends: impl IntoIterator<Item = u32>,
-    ) -> Self {
+    pub(crate) fn new(tokenizer: &Tokenizer, exempt: &[u32], ends: impl IntoIterator<Item = u32>) -> Self {
         let mut sorted = [tokenizer.special_ids(), exempt].concat();
         sorted.extend(ends);
         sorted.sort_unstable();

@@ -32,8 +32,8 @@ pub(crate) struct Shared {
 }
 
 /// Bytes of input below which every document is counted; of more, about as much as this is. Counting takes twice as long
-/// as deciding, and a quarter of a million tokens tell a drop rate well enough.
-const COUNTED_BYTES: u64 = 1 << 20;
+/// as deciding, and half a million tokens tell a drop rate well enough.
+const COUNTED_BYTES: u64 = 2 << 20;
 
 /// The largest document key that is counted where the inputs have this many bytes.
 pub(crate) fn last_counted(bytes: u64) -> u64 {
