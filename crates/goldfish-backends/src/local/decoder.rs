@@ -199,7 +199,7 @@ impl Decoder {
             query = self.norm(query_norm, &query)?;
             key = self.norm(key_norm, &key)?;
         }
-        if let Some(rotary) = self.rotations.get(layer.rotary) {
+        if let Some(rotary) = layer.rotary.and_then(|rotary| self.rotations.get(rotary)) {
             let positions = pass.positions.iter().max().map_or(0, |last| *last as usize + 1);
             let rotate = Rotate {
                 angles: rotary.angles(positions),
