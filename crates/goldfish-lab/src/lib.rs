@@ -32,8 +32,10 @@
 mod architecture;
 mod data;
 mod error;
+mod folder;
 mod graph;
 mod ops;
+mod optimizer;
 mod options;
 mod train;
 
