@@ -40,7 +40,7 @@ mod options;
 mod train;
 
 pub use architecture::{
-    Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Vocabulary,
+    Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use error::LabError;
 pub use options::{ArchitectureKind, Length, ModelOptions, OptimizerOptions, TrainOptions};
