@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
 mod audit;
+mod lab;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
 
 /// Keeps language models from reciting their training data.
 ///
@@ -34,6 +36,7 @@ pub(crate) enum Command {
     Audit(Box<AuditArgs>),
     Report(ReportArgs),
     Compare(CompareArgs),
+    Lab(LabArgs),
 }
 
 /// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.
