@@ -15,6 +15,8 @@ pub(crate) enum Environment {
     Data,
     /// PyTorch on the CPU, with `transformers` and `peft`.
     Models,
+    /// Training loops and distributed engines, with PyTorch on the CPU.
+    Loops,
 }
 
 impl Environment {
@@ -23,6 +25,7 @@ impl Environment {
         match self {
             Self::Data => ("python", "fixtures/requirements.txt"),
             Self::Models => ("python-models", "fixtures/models/requirements.txt"),
+            Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
         }
     }
 }
@@ -44,8 +47,8 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
     match which {
         Environment::Data => run(Command::new(&python).args(pip))?,
-        // The list is complete but for gigabytes of CUDA libraries, which a CPU does without.
-        Environment::Models => {
+        // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
+        Environment::Models | Environment::Loops => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
             run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
         }

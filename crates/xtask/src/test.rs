@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{browser, cargo, deny, fuzz, generate, python, root, run, target};
+use crate::{cargo, debian, deny, fuzz, generate, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
 const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
@@ -28,7 +28,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     // `cargo test` has built the examples.
     let example = |name: &str| target().join("debug/examples").join(name);
     let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
-    browser::ensure()?;
+    debian::ensure(&debian::BROWSER)?;
     let peers: [Peers<'_>; 6] = [
         (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
         (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),

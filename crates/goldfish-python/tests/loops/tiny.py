@@ -1,0 +1,56 @@
+"""Documents, a model and the loss of the goldfish, computed by hand, small enough for a test."""
+
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import torch
+
+VOCABULARY = 128
+
+
+def goldfish(*arguments):
+    command = [os.environ["GOLDFISH_BIN"], *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout
+
+
+def documents(count=48, seed=1):
+    """Lists of ids of different lengths, 0 and 1 left for padding and ends."""
+    draw = random.Random(seed)
+    return [[draw.randrange(2, VOCABULARY) for _ in range(draw.randrange(20, 90))] for _ in range(count)]
+
+
+def write_documents(path, count=48, seed=1):
+    lines = [json.dumps({"id": f"doc-{i}", "input_ids": ids}) for i, ids in enumerate(documents(count, seed))]
+    Path(path).write_text("\n".join(lines) + "\n")
+    return path
+
+
+def model(seed=0):
+    """A Llama of two layers, the same for each seed, in float64: sums in another order differ by less than 1e-12."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=4096, attention_dropout=0.0, pad_token_id=0, bos_token_id=1, eos_token_id=1,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).double().eval()
+
+
+@torch.no_grad()
+def loss_by_hand(network, rows, masks):
+    """Mean negative log likelihood of the tokens that the masks keep, each document by itself; its first token is no target."""
+    total, targets = 0.0, 0
+    for ids, mask in zip(rows, masks, strict=True):
+        ids = torch.tensor(ids)
+        scores = network(input_ids=ids[None]).logits[0].log_softmax(-1)
+        for position in range(1, len(ids)):
+            if mask[position]:
+                total -= scores[position - 1, ids[position]].item()
+                targets += 1
+    return total / targets

@@ -1,0 +1,30 @@
+//! Training loops and distributed engines, run for real on what goldfish writes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::python::Environment;
+use crate::{cargo, debian, python, root, run, target};
+
+/// Tests that need heavy environments: the environment, and their folder below `crates`.
+const SUITES: [(Environment, &str); 1] = [(Environment::Loops, "goldfish-python/tests/loops")];
+
+/// Makes the environments, builds the program and the Python package, and runs every suite, or those whose folder's
+/// name contains `only`.
+pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release"]))?;
+    debian::ensure(&debian::JAVA)?;
+    let variables: [(&str, PathBuf); 2] =
+        [("GOLDFISH_BIN", target().join("release/goldfish")), ("GOLDFISH_ROOT", root())];
+    for (environment, folder) in SUITES {
+        if only.is_some_and(|only| !folder.contains(only)) {
+            continue;
+        }
+        let python = python::environment(environment)?.join("bin/python");
+        run(Command::new(python)
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+            .arg(format!("crates/{folder}"))
+            .envs(variables.iter().map(|(name, value)| (name, value))))?;
+    }
+    Ok(())
+}
