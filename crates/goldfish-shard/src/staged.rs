@@ -77,8 +77,14 @@ impl StagedFiles {
         let held = match held {
             Some(held) => held,
             None => {
-                disk::create_folder(&staging)?;
-                lock(root, &staging)?
+                let made = disk::create_folder(&staging).and_then(|()| lock(root, &staging));
+                made.inspect_err(|_| {
+                    // Best effort: what is not empty stays.
+                    let _ = fs::remove_dir(&staging);
+                    if created {
+                        let _ = fs::remove_dir(root);
+                    }
+                })?
             }
         };
         bring_back(root, &staging)?;
@@ -160,7 +166,10 @@ impl StagedFiles {
         let moved = self.move_all(&set, &aside, &mut moves);
         if let Err(error) = moved {
             moves.undo();
-            self.abandon();
+            // What could not be put back stays aside, for the next run to bring back.
+            if !holds_files(&aside) {
+                self.abandon();
+            }
             return Err(error);
         }
         disk::remove(&self.staging)?;
@@ -194,6 +203,11 @@ impl StagedFiles {
             let _ = fs::remove_dir(&self.root);
         }
     }
+}
+
+fn holds_files(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| if entry.path().is_dir() { holds_files(&entry.path()) } else { true })
 }
 
 fn make_parent(path: &Path) -> Result<(), ShardError> {

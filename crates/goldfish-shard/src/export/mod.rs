@@ -142,8 +142,7 @@ pub fn export(
 ) -> Result<FileSet, ShardError> {
     let manifest = Manifest::read(folder)?;
     let job = Job::new(folder, &manifest, options)?;
-    let inside = std::fs::canonicalize(output).ok().zip(std::fs::canonicalize(folder).ok());
-    if inside.is_some_and(|(output, folder)| output.starts_with(folder)) {
+    if lies_in(output, folder) {
         let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
         return Err(ShardError::Export { path: output.to_owned(), reason });
     }
@@ -155,6 +154,14 @@ pub fn export(
             Err(error)
         }
     }
+}
+
+/// Whether a path, which need not exist, leads into a folder.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let Ok(absolute) = std::path::absolute(path) else { return false };
+    let existing = absolute.ancestors().find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
+    let folder = std::fs::canonicalize(folder).ok();
+    existing.zip(folder).is_some_and(|(existing, folder)| existing.starts_with(folder))
 }
 
 /// What an exporter needs to know.
@@ -270,12 +277,16 @@ impl<'a> Job<'a> {
     ) -> Result<(), ShardError> {
         let path = self.folder.join(&shard.name);
         let bad = |reason: String| ShardError::BadShard { path: path.clone(), reason };
-        let reader = ShardReader::open(&path, self.manifest.output.format)?;
+        // Ask before opening: opening a FIFO would wait for a writer.
+        if !std::fs::metadata(&path).map_err(ShardError::io(&path, "opening"))?.is_file() {
+            return Err(bad("not a regular file; run goldfish verify".into()));
+        }
         let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
         let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
         if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
             return Err(bad("not as it was written; see what goldfish verify says of the folder".into()));
         }
+        let reader = ShardReader::open(&path, self.manifest.output.format)?;
         let extra = &self.manifest.output.columns;
         let (mut rows, mut tokens, mut dropped) = (0, 0, 0);
         for batch in reader {

@@ -129,7 +129,8 @@ impl<'f> Packed<'f> {
 
 impl Exporter for Packed<'_> {
     fn begin(&mut self, _index: usize, _shard: &ShardEntry) -> Result<(), ShardError> {
-        Ok(())
+        // Not where a shard ends, so that what is left of the last one's documents needs no file of its own.
+        self.end_file()
     }
 
     fn write(&mut self, batch: &ShardBatch, shard: &str, row: u64) -> Result<(), ShardError> {
@@ -137,7 +138,7 @@ impl Exporter for Packed<'_> {
     }
 
     fn end(&mut self) -> Result<(), ShardError> {
-        self.end_file()
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(Vec<SetFile>, u64), ShardError> {
