@@ -20,7 +20,10 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
         if only.is_some_and(|only| !folder.contains(only)) {
             continue;
         }
-        let python = python::environment(environment)?.join("bin/python");
+        let python = match environment {
+            Environment::Loops => python::with_package(environment)?,
+            _ => python::environment(environment)?.join("bin/python"),
+        };
         run(Command::new(python)
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
             .arg(format!("crates/{folder}"))
