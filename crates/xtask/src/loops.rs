@@ -31,3 +31,11 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Prints size and speed of the Python package.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release"]))?;
+    let python = python::with_package(Environment::Loops)?;
+    let goldfish = target().join("release/goldfish");
+    run(Command::new(python).arg("crates/goldfish-python/bench.py").env("GOLDFISH_BIN", goldfish))
+}

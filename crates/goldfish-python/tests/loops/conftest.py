@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow
@@ -44,3 +45,8 @@ def truth(shards):
     whole = tiny.loss_by_hand(network, rows, [[1] * len(row) for row in rows])
     assert abs(loss - whole) > 1e-3, "a loop that drops nothing must be told apart"
     return SimpleNamespace(rows=rows, masks=masks, loss=loss, whole=whole)
+
+
+@pytest.fixture(scope="session")
+def fixtures_root():
+    return Path(__file__).resolve().parents[4] / "fixtures"

@@ -47,6 +47,28 @@ def model(seed=0):
     return LlamaForCausalLM(config).double().eval()
 
 
+def tokenizer():
+    """What Trainers pad with; the documents are ids already."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<pad>": PAD, "<end>": 1}, unk_token="<end>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
+
+
+def losses_of(trainer):
+    """Trains, and gives the loss of each call of `training_step`; what is logged is rounded."""
+    losses, step = [], trainer.training_step
+
+    def training_step(*arguments, **keywords):
+        losses.append(step(*arguments, **keywords))
+        return losses[-1]
+
+    trainer.training_step = training_step
+    trainer.train()
+    return [float(loss) for loss in losses]
+
+
 @torch.no_grad()
 def loss_by_hand(network, rows, masks):
     """Mean negative log likelihood of the tokens that the masks keep; each document by itself, its first token no target."""
