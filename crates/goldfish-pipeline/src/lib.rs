@@ -5,8 +5,9 @@
 //! in the order in which they were read. A bounded queue between them bounds the memory. Where work items and
 //! batches end depends on the inputs alone, so the number of threads changes no byte of the output.
 //!
-//! [`recompute`] reads shards back and decides every mask again.
+//! [`DocumentMasker`] decides documents that are in memory in the same way, and [`recompute`] reads shards back and decides every mask again.
 
+mod document;
 mod error;
 mod job;
 mod plan;
@@ -19,6 +20,7 @@ mod text;
 mod work;
 mod write;
 
+pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
 pub use error::PipelineError;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Share;

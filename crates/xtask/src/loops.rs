@@ -20,11 +20,22 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
         if only.is_some_and(|only| !folder.contains(only)) {
             continue;
         }
-        let python = python::environment(environment)?.join("bin/python");
+        let python = match environment {
+            Environment::Loops => python::with_package(environment)?,
+            _ => python::environment(environment)?.join("bin/python"),
+        };
         run(Command::new(python)
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
             .arg(format!("crates/{folder}"))
             .envs(variables.iter().map(|(name, value)| (name, value))))?;
     }
     Ok(())
+}
+
+/// Prints size and speed of the Python package.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release"]))?;
+    let python = python::with_package(Environment::Loops)?;
+    let goldfish = target().join("release/goldfish");
+    run(Command::new(python).arg("crates/goldfish-python/bench.py").env("GOLDFISH_BIN", goldfish))
 }

@@ -35,6 +35,9 @@ enum Chore {
     Loops {
         /// Run only the suites with this in the name of their folder.
         only: Option<String>,
+        /// Measure the Python package instead: size, import, speed, and what 10 trillion tokens take.
+        #[arg(long)]
+        bench: bool,
     },
     /// Write the generated files: schemas/*.json and docs/cli.md.
     Generate {
@@ -63,7 +66,8 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Test { no_lint } => test::run_all(no_lint),
-        Chore::Loops { only } => loops::run_all(only.as_deref()),
+        Chore::Loops { bench: true, .. } => loops::bench(),
+        Chore::Loops { only, .. } => loops::run_all(only.as_deref()),
         Chore::Generate { check } => generate::run(check),
         Chore::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))

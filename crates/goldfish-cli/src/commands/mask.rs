@@ -7,7 +7,8 @@ use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{
-    MaskJob, Outcome, PipelineError, Progress, Share, TokenizeOptions, mask_corpus, shared_folder,
+    MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
+    exempt_ids, mask_corpus, shared_folder,
 };
 use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
@@ -25,12 +26,6 @@ const TEXT_COLUMN: &str = "text";
 
 /// Column of token ids unless another is named.
 const IDS_COLUMN: &str = "input_ids";
-
-/// Context of the rule text unless another is given, in normalised characters.
-const TEXT_CONTEXT: u32 = 50;
-
-/// Context of the other rules, in tokens: the paper's.
-const TOKEN_CONTEXT: u32 = 13;
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
@@ -96,19 +91,11 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         }
     };
     let (rule, table) = rule(args, name)?;
-    let exempt = args.exempt_special.unwrap_or(!rule.is_reference());
-    let mut exempt_ids = Vec::new();
-    if let (true, Some(tokenizer)) = (exempt, &tokenizer) {
-        exempt_ids.extend_from_slice(tokenizer.special_ids());
-        exempt_ids.extend(bos.into_iter().chain(eos));
-    }
-    if args.exempt_special == Some(true) {
-        exempt_ids.extend(args.bos_id.into_iter().chain(args.eos_id));
-        ensure!(
-            !exempt_ids.is_empty(),
-            "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
-        );
-    }
+    let exempt_ids = exempt_ids(&rule, tokenizer.as_deref(), args.exempt_special, [args.bos_id, args.eos_id]);
+    ensure!(
+        args.exempt_special != Some(true) || !exempt_ids.is_empty(),
+        "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
+    );
     let share = args.rank.zip(args.world).map(|(rank, world)| Share { rank, world });
     ensure!(
         share.is_none() || args.scope == ScopeArg::Document,

@@ -2,7 +2,11 @@
 
 import os
 import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow
+import pyarrow.ipc
 import pytest
 
 # Before anything of Hugging Face is imported: keep caches out of the home folder and off the network.
@@ -10,12 +14,12 @@ os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="goldfish-hf-"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from tiny import goldfish, write_documents  # noqa: E402
+import tiny  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory):
-    return write_documents(tmp_path_factory.mktemp("source") / "documents.jsonl")
+    return tiny.write_documents(tmp_path_factory.mktemp("source") / "documents.jsonl", tiny.documents())
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +27,26 @@ def shards(source, tmp_path_factory):
     """A folder of shards with labels, under the rule hash."""
     folder = tmp_path_factory.mktemp("shards") / "masked"
     columns = ["--columns", "labels,attention_mask,assistant_masks"]
-    goldfish("mask", source, "--ids-column", "input_ids", "--id-column", "id", "--context", "4", *columns, "--output", folder)
+    tiny.goldfish("mask", source, "--ids-column", "input_ids", "--id-column", "id", "--context", "4", *columns, "--output", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def truth(shards):
+    """Rows, masks, the loss by hand, and the loss that nothing is dropped from."""
+    rows, masks = [], []
+    for path in sorted(shards.glob("*.arrow")):
+        table = pyarrow.ipc.open_stream(path).read_all()
+        rows += table["input_ids"].to_pylist()
+        masks += table["loss_mask"].to_pylist()
+    network = tiny.model()
+    loss = tiny.loss_by_hand(network, rows, masks)
+    assert 0.15 < 1 - sum(map(sum, masks)) / sum(map(len, masks)) < 0.35
+    whole = tiny.loss_by_hand(network, rows, [[1] * len(row) for row in rows])
+    assert abs(loss - whole) > 1e-3, "a loop that drops nothing must be told apart"
+    return SimpleNamespace(rows=rows, masks=masks, loss=loss, whole=whole)
+
+
+@pytest.fixture(scope="session")
+def fixtures_root():
+    return Path(__file__).resolve().parents[4] / "fixtures"
