@@ -139,7 +139,9 @@ impl Road {
             .thread_name(|index| format!("{WORKER_THREADS}{index}"))
             .build()
             .map_err(|e| {
-                PipelineError::Options(format!("{threads} threads can't be started: {e}; give fewer --threads"))
+                PipelineError::Options(format!(
+                    "{threads} threads can't be started: {e}; give fewer --threads"
+                ))
             })?;
         Ok(Self { masker, reach, text, pool, threads })
     }

@@ -131,7 +131,9 @@ fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> 
         read.extend(input.companions().into_iter().filter_map(|(_, path)| std::fs::canonicalize(path).ok()));
     }
     let mut seen = std::collections::HashSet::new();
-    for (input, name) in inputs.iter().zip(names).flat_map(|(input, names)| names.iter().map(move |n| (input, n))) {
+    for (input, name) in
+        inputs.iter().zip(names).flat_map(|(input, names)| names.iter().map(move |n| (input, n)))
+    {
         files.check(name)?;
         let path = files.root().join(name);
         let clash = if !seen.insert(name) {

@@ -102,7 +102,10 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
             return number;
         };
         let now = visible(&place);
-        assert!(data.iter().all(|(name, bytes)| now.get(name) == Some(bytes)), "{failed} {number}: data touched");
+        assert!(
+            data.iter().all(|(name, bytes)| now.get(name) == Some(bytes)),
+            "{failed} {number}: data touched"
+        );
         if outcome.is_err() {
             let complete = now == expected || now == before;
             assert!(complete || !now.contains_key(MANIFEST), "{failed} {number}: a mixture is visible");

@@ -201,8 +201,7 @@ fn compare(
         }
         Ok(metadata) if metadata.is_file() => {
             let file = fs::File::open(&path).map_err(ShardError::io(&path, "opening"))?;
-            let (digest, _) =
-                HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+            let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
             (digest.hash != hash || digest.size != size)
                 .then(|| format!("hash {}, but {hash} expected; {help}", digest.hash))
         }

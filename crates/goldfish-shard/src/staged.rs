@@ -56,13 +56,13 @@ impl StagedFiles {
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         let held = if staging.is_dir() { Some(lock(root, &staging)?) } else { None };
         if held.is_some() && !overwrite {
-            let reason = "holds an unfinished run; give --overwrite to start again, or choose another --output";
+            let reason =
+                "holds an unfinished run; give --overwrite to start again, or choose another --output";
             return Err(occupied(reason.into()));
         }
         let is_set = FileSet::is_in(root);
         if is_set && !overwrite {
-            let reason =
-                "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
+            let reason = "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
             return Err(occupied(reason.into()));
         }
         if placement == Placement::OwnFolder && !is_set && held.is_none() {
@@ -94,7 +94,8 @@ impl StagedFiles {
                 ours.extend(FileSet::read(folder)?.files.into_iter().map(|file| file.name));
             }
         }
-        for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten() {
+        for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
+        {
             if entry.file_name() != crate::folder::LOCK_NAME && entry.file_name() != FILE_SET_NAME {
                 disk::remove(&entry.path())?;
             }
@@ -118,7 +119,8 @@ impl StagedFiles {
         if self.ours.contains(name) || fs::symlink_metadata(&path).is_err() {
             return Ok(());
         }
-        let reason = "is there already and was not written by goldfish; move it away, or choose another --output";
+        let reason =
+            "is there already and was not written by goldfish; move it away, or choose another --output";
         Err(ShardError::Occupied { path, reason: reason.into() })
     }
 

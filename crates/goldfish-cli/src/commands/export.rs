@@ -26,7 +26,9 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     let exported = export(&args.folder, &args.output, &options, &stop, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
     let set = exported.map_err(|error| match error {
-        ShardError::Interrupted => anyhow::Error::from(error).context("nothing was written; run the same command again"),
+        ShardError::Interrupted => {
+            anyhow::Error::from(error).context("nothing was written; run the same command again")
+        }
         error => error.into(),
     })?;
     if args.json {
@@ -57,7 +59,11 @@ fn summary(args: &ExportArgs, set: &FileSet) -> String {
             plural(set.files.len() as u64, "file"),
         ),
         format!("layout     {}", set.layout),
-        format!("dropped    {} tokens, {} of all", count(totals.dropped), percent(totals.dropped, totals.tokens)),
+        format!(
+            "dropped    {} tokens, {} of all",
+            count(totals.dropped),
+            percent(totals.dropped, totals.tokens)
+        ),
     ];
     let named = set.files.iter().take(LISTED).enumerate();
     lines.extend(named.map(|(index, file)| {

@@ -266,7 +266,8 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
 }
 
 /// What the progress bar shows.
-pub(crate) const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
+pub(crate) const PROGRESS: &str =
+    "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
 
 pub(crate) fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     bar.set_length(progress.bytes_total);

@@ -20,7 +20,9 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     let outcome = mask_sidecars(&job, &stop, &|progress| show(&bar, progress, started));
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| match error {
-        PipelineError::Interrupted => anyhow::Error::from(error).context("no mask was written; run the same command again"),
+        PipelineError::Interrupted => {
+            anyhow::Error::from(error).context("no mask was written; run the same command again")
+        }
         error => error.into(),
     })?;
     if args.json {
@@ -68,7 +70,11 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
             describe(&set.rule, set.scope, &set.exempt_ids),
             chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
         ),
-        format!("dropped    {} tokens, {} of all", count(totals.dropped), percent(totals.dropped, totals.tokens)),
+        format!(
+            "dropped    {} tokens, {} of all",
+            count(totals.dropped),
+            percent(totals.dropped, totals.tokens)
+        ),
         format!("           {}", describe_tally(tally, job.mask.rule.k(), totals.tokens)),
     ];
     let named = set.files.iter().take(LISTED).enumerate();

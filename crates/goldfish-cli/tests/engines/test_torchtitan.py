@@ -15,5 +15,5 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
     sequences = [(ids[i : i + 65], mask[i : i + 65]) for i in range(0, len(batch) * 64, 64)]
     assert inputs.tolist() == [ids[:-1] for ids, _ in sequences]
     loss = cross_entropy_loss(model(inputs), labels) / (labels != IGNORE_INDEX).sum()
-    # torchtitan computes it in single precision.
+    # Summed in single precision.
     losses.check(float(loss), model, sequences)

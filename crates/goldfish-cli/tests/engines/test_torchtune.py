@@ -52,9 +52,4 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
     # As torchtune's recipes do it: labels move by one, and padding takes the place of the last.
     labels = torch.hstack((batch["labels"][:, 1:], torch.full((len(rows), 1), -100)))
     loss = CEWithChunkedOutputLoss(num_output_chunks=1)([model(batch["tokens"])], labels)
-    # The loss is computed in single precision.
-    losses.check(float(loss), model, zip_rows(corpus))
-
-
-def zip_rows(corpus):
-    return list(zip(corpus.ids, corpus.masks))
+    losses.check(float(loss), model, list(zip(corpus.ids, corpus.masks)))

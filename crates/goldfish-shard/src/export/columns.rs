@@ -52,7 +52,8 @@ impl<'f> Columns<'f> {
 
 /// The columns of a layout, each of one list a document; nullable, as readers expect of their own files.
 fn schema(layout: Layout) -> SchemaRef {
-    let list = |(name, item): (&str, DataType)| Field::new_list(name, Field::new_list_field(item, true), true);
+    let list =
+        |(name, item): (&str, DataType)| Field::new_list(name, Field::new_list_field(item, true), true);
     let columns = match layout {
         Layout::Levanter => vec![("input_ids", DataType::Int32), ("loss_weights", DataType::Float32)],
         Layout::Torchtune => vec![("tokens", DataType::Int32), ("mask", DataType::Boolean)],

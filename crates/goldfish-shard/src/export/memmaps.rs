@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use flate2::write::GzEncoder;
 
-use super::{Document, Exporter, TokenType, does_not_fit, documents};
+use super::{Document, Exporter, TokenType, documents, does_not_fit};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::megatron::{ElementType, write_index};
@@ -43,7 +43,18 @@ impl<'f> Megatron<'f> {
         let (lengths_path, lengths) = files.scratch("lengths")?;
         let lengths = BufWriter::new(lengths);
         let (documents, written, bytes) = (0, 0, Vec::new());
-        Ok(Self { files, token_type, tokens, second, labels, lengths, lengths_path, documents, written, bytes })
+        Ok(Self {
+            files,
+            token_type,
+            tokens,
+            second,
+            labels,
+            lengths,
+            lengths_path,
+            documents,
+            written,
+            bytes,
+        })
     }
 
     fn write_document(&mut self, document: &Document<'_>) -> Result<(), ShardError> {
@@ -83,8 +94,18 @@ impl Exporter for Megatron<'_> {
     }
 
     fn finish(self: Box<Self>) -> Result<(Vec<SetFile>, u64), ShardError> {
-        let Self { files, token_type, tokens, second, labels, mut lengths, lengths_path, documents, written, .. } =
-            *self;
+        let Self {
+            files,
+            token_type,
+            tokens,
+            second,
+            labels,
+            mut lengths,
+            lengths_path,
+            documents,
+            written,
+            ..
+        } = *self;
         lengths.flush().map_err(ShardError::io(&lengths_path, "writing"))?;
         let read = || Ok(BufReader::with_capacity(1 << 18, File::open(&lengths_path)?));
         let element = if token_type == TokenType::Uint16 { ElementType::Uint16 } else { ElementType::Int32 };

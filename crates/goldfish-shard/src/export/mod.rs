@@ -205,13 +205,19 @@ impl<'a> Job<'a> {
             && !types.contains(&wanted)
         {
             let may: Vec<_> = types.iter().map(|t| t.name()).collect();
-            let may = if may.is_empty() { "int32 only; leave out --ids-dtype".into() } else { may.join(" or ") };
-            return Err(refuse(format!("ids in the layout {} are {may}, not {}", layout.name(), wanted.name())));
+            let may =
+                if may.is_empty() { "int32 only; leave out --ids-dtype".into() } else { may.join(" or ") };
+            return Err(refuse(format!(
+                "ids in the layout {} are {may}, not {}",
+                layout.name(),
+                wanted.name()
+            )));
         }
         let sequence_length = match (layout, options.sequence_length) {
             (Layout::Bridge, Some(length)) if length >= 2 => length,
             (Layout::Bridge, _) => {
-                let reason = "the layout bridge packs sequences: give --sequence-length, the model's, of 2 at least";
+                let reason =
+                    "the layout bridge packs sequences: give --sequence-length, the model's, of 2 at least";
                 return Err(refuse(reason.into()));
             }
             (_, None) => 0,

@@ -172,7 +172,8 @@ mod tests {
         row.push(&[5, 6, 7], &[0, 1, 0]);
         row.push(&[8], &[1]);
         row.push(&[9, 10], &[1, 1]);
-        let expected = Row { ids: vec![5, 6, 7, 8, 9, 10], mask: vec![1, 0, 0, 0, 1, 0], starts: vec![0, 3, 4] };
+        let expected =
+            Row { ids: vec![5, 6, 7, 8, 9, 10], mask: vec![1, 0, 0, 0, 1, 0], starts: vec![0, 3, 4] };
         assert_eq!(row, expected);
     }
 }
