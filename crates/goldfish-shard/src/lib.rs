@@ -15,6 +15,7 @@ mod export;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod file_set;
+mod flush;
 mod folder;
 mod hf;
 mod journal;

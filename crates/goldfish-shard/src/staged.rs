@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use goldfish_digest::{FileDigest, HashingWriter};
 
 use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
+use crate::flush::FlushedFile;
 use crate::folder::{Moves, OLD_NAME, lock};
 use crate::{ShardError, disk};
 
@@ -39,7 +40,7 @@ pub struct StagedFiles {
 pub struct StagedFile {
     name: String,
     path: PathBuf,
-    sink: BufWriter<HashingWriter<File>>,
+    sink: BufWriter<HashingWriter<FlushedFile>>,
 }
 
 impl StagedFiles {
@@ -136,7 +137,7 @@ impl StagedFiles {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder"))?;
         }
-        let sink = BufWriter::with_capacity(1 << 18, HashingWriter::new(disk::create(&path)?));
+        let sink = BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
         Ok(StagedFile { name: name.to_owned(), path, sink })
     }
 
@@ -157,7 +158,7 @@ impl StagedFiles {
         let (set, bytes) = set.seal();
         // Past `check`: the manifest of an earlier run is not among the files that it names.
         let path = self.staging.join(FILE_SET_NAME);
-        let sink = BufWriter::new(HashingWriter::new(disk::create(&path)?));
+        let sink = BufWriter::new(HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
         let mut manifest = StagedFile { name: FILE_SET_NAME.to_owned(), path, sink };
         manifest.put(&bytes)?;
         manifest.finish("the manifest")?;
@@ -244,6 +245,7 @@ impl StagedFile {
         let Self { name, path, sink } = self;
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
+        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
         disk::sync(&file, &path)?;
         Ok(SetFile { name, holds: holds.to_owned(), size, hash })
     }

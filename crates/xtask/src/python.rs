@@ -17,6 +17,8 @@ pub(crate) enum Environment {
     Models,
     /// Training loops and distributed engines, with PyTorch on the CPU.
     Loops,
+    /// The data side of pretraining engines, with PyTorch on the CPU.
+    Engines,
     /// What the Python package is built and tested with.
     Package,
 }
