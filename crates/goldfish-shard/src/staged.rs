@@ -137,7 +137,8 @@ impl StagedFiles {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder"))?;
         }
-        let sink = BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
+        let sink =
+            BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
         Ok(StagedFile { name: name.to_owned(), path, sink })
     }
 
