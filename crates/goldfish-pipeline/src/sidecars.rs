@@ -1,6 +1,6 @@
 //! Masks alone, for corpora that are tokenized: one file of masks a memmap, in the layout of its training loop.
 
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
@@ -44,10 +44,20 @@ pub struct SidecarOutcome {
 #[must_use]
 pub fn shared_folder(inputs: &[Input]) -> Option<PathBuf> {
     let first = inputs.first()?;
-    first.path.ancestors().nth(first.name.split('/').count()).map(|folder| match folder.as_os_str() {
-        empty if empty.is_empty() => PathBuf::from("."),
-        _ => folder.to_owned(),
-    })
+    let mut path = first.path.clone();
+    if path.components().any(|component| component == Component::ParentDir) {
+        // Names are those of the path without `..`, links not followed.
+        path = PathBuf::new();
+        for component in std::path::absolute(&first.path).ok()?.components() {
+            if component == Component::ParentDir {
+                path.pop();
+            } else {
+                path.push(component);
+            }
+        }
+    }
+    let folder = path.ancestors().nth(first.name.split('/').count())?;
+    Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
 }
 
 /// The names of the files with the mask of an input. `None` for formats that have no such files.
@@ -300,5 +310,24 @@ impl<'a> Sidecars<'a> {
         }
         self.written.inputs.push(entry);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(path: &str, name: &str) -> Input {
+        Input { path: path.into(), name: name.into(), format: Format::Datatrove }
+    }
+
+    #[test]
+    fn names_start_at_the_shared_folder() {
+        let folder = |path, name| shared_folder(&[input(path, name)]);
+        assert_eq!(folder("a.ds", "a.ds"), Some(".".into()));
+        assert_eq!(folder("data/x/a.ds", "x/a.ds"), Some("data".into()));
+        assert_eq!(folder("/data/a.ds", "a.ds"), Some("/data".into()));
+        assert_eq!(folder("/data/x/../y/a.ds", "y/a.ds"), Some("/data".into()));
+        assert_eq!(shared_folder(&[]), None);
     }
 }

@@ -309,10 +309,9 @@ impl Moves {
         Ok(())
     }
 
-    pub(crate) fn undo(self) {
-        for (from, to) in self.0.into_iter().rev() {
-            // Best effort: the error that led here is the one to report.
-            let _ = disk::rename(&to, &from);
-        }
+    /// Takes them back, the last one first; returns whether all could be. Best effort: the error that led here is the
+    /// one to report.
+    pub(crate) fn undo(self) -> bool {
+        self.0.into_iter().rev().fold(true, |all, (from, to)| disk::rename(&to, &from).is_ok() && all)
     }
 }

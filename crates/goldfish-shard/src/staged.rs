@@ -66,6 +66,9 @@ impl StagedFiles {
             let reason = "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
             return Err(occupied(reason.into()));
         }
+        if placement == Placement::OwnFolder && is_set && FileSet::read(root)?.beside_inputs {
+            return Err(occupied("holds memmaps with their masks; choose another --output".into()));
+        }
         if placement == Placement::OwnFolder && !is_set && held.is_none() {
             let entries = fs::read_dir(root).map_err(ShardError::io(root, "listing the folder"))?;
             if let Some(entry) = entries.flatten().next() {
@@ -94,6 +97,11 @@ impl StagedFiles {
             if FileSet::is_in(folder) {
                 ours.extend(FileSet::read(folder)?.files.into_iter().map(|file| file.name));
             }
+        }
+        if placement == Placement::Beside {
+            // Where tokens stand, nothing but masks is ever replaced, whatever a manifest says: that of an export
+            // names tokens too.
+            ours.retain(|name| [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end)));
         }
         for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
         {
@@ -157,27 +165,31 @@ impl StagedFiles {
     /// If the disk refuses.
     pub fn publish(self, set: FileSet) -> Result<FileSet, ShardError> {
         let (set, bytes) = set.seal();
-        // Past `check`: the manifest of an earlier run is not among the files that it names.
-        let path = self.staging.join(FILE_SET_NAME);
-        let sink = BufWriter::new(HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
-        let mut manifest = StagedFile { name: FILE_SET_NAME.to_owned(), path, sink };
-        manifest.put(&bytes)?;
-        manifest.finish("the manifest")?;
-        disk::sync_folder(&self.staging)?;
         let aside = self.staging.join(OLD_NAME);
-        disk::create_folder(&aside)?;
         let mut moves = Moves::default();
-        let moved = self.move_all(&set, &aside, &mut moves);
-        if let Err(error) = moved {
-            moves.undo();
-            // What could not be put back stays aside, for the next run to bring back.
-            if !holds_files(&aside) {
+        let published = self
+            .stage_manifest(&bytes)
+            .and_then(|()| disk::create_folder(&aside))
+            .and_then(|()| self.move_all(&set, &aside, &mut moves));
+        if let Err(error) = published {
+            // What could not be put back is left for the next run to bring back.
+            if moves.undo() {
                 self.abandon();
             }
             return Err(error);
         }
         disk::remove(&self.staging)?;
         Ok(set)
+    }
+
+    /// Past [`StagedFiles::check`]: the manifest of an earlier run is not among the files that it names.
+    fn stage_manifest(&self, bytes: &[u8]) -> Result<(), ShardError> {
+        let path = self.staging.join(FILE_SET_NAME);
+        let sink = BufWriter::new(HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
+        let mut manifest = StagedFile { name: FILE_SET_NAME.to_owned(), path, sink };
+        manifest.put(bytes)?;
+        manifest.finish("the manifest")?;
+        disk::sync_folder(&self.staging)
     }
 
     fn move_all(&self, set: &FileSet, aside: &Path, moves: &mut Moves) -> Result<(), ShardError> {
@@ -207,11 +219,6 @@ impl StagedFiles {
             let _ = fs::remove_dir(&self.root);
         }
     }
-}
-
-fn holds_files(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.flatten().any(|entry| if entry.path().is_dir() { holds_files(&entry.path()) } else { true })
 }
 
 fn make_parent(path: &Path) -> Result<(), ShardError> {

@@ -162,6 +162,22 @@ def test_overwriting_and_verifying(goldfish, data):
     assert "of what it held before" in goldfish.run("verify", data / "olmo", expect=1).stdout
 
 
+def test_tokens_are_never_replaced(goldfish, data, tmp_path):
+    """Whatever a manifest beside them says: an export's own names its tokens."""
+    shards = goldfish.mask(data / "olmo", tmp_path / "shards", *EOS)
+    exported = tmp_path / "exported"
+    goldfish.run("export", shards.folder, "--to", "datatrove", "--output", exported)
+    before = folder_bytes(exported)
+    goldfish.run("mask", exported, "--masks-only", "--overwrite", "--seed", 9)
+    now = folder_bytes(exported)
+    assert set(now) == set(before)
+    changed = {name for name in now if now[name] != before[name]}
+    assert changed == {"goldfish.json", "00000_goldfish.ds.loss"}
+    # And a folder with data in it is no place for an export.
+    refused = goldfish.run("export", shards.folder, "--to", "olmo", "--output", exported, "--overwrite", expect=2)
+    assert "memmaps with their masks" in refused.stderr and folder_bytes(exported) == now
+
+
 def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
     """Killed at many moments, a run leaves the data alone and either all masks or none."""
     ids = (np.arange(6_000_000) * 2_654_435_761 % 50_000).astype("<u2")
