@@ -38,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "goldfish-tokenize",
         ],
     ),
+    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"]),
     (
         "xtask",
         &[
