@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Environment;
-use crate::{cargo, debian, python, root, run, target};
+use crate::{cargo, packages, python, root, run, target};
 
 /// Tests that need heavy environments: the environment, and their folder below `crates`.
 const SUITES: [(Environment, &str); 1] = [(Environment::Loops, "goldfish-python/tests/loops")];
@@ -13,7 +13,7 @@ const SUITES: [(Environment, &str); 1] = [(Environment::Loops, "goldfish-python/
 /// name contains `only`.
 pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     run(cargo().args(["build", "--release"]))?;
-    debian::ensure(&debian::JAVA)?;
+    packages::JAVA.ensure()?;
     let variables: [(&str, PathBuf); 2] =
         [("GOLDFISH_BIN", target().join("release/goldfish")), ("GOLDFISH_ROOT", root())];
     for (environment, folder) in SUITES {
