@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use arrow::ipc::{MessageHeader, RecordBatch, root_as_message};
+use arrow::ipc::{RecordBatch, root_as_footer, root_as_message};
 use goldfish_shard::{OutputFormat, ShardReader};
 use pyo3::prelude::*;
 
 use crate::error::Fault;
 
-/// What an Arrow IPC file begins with, before its messages.
-const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
+/// What a file of the file format begins and ends with.
+const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 
 /// Buffers of the fixed columns, in the order of the format: doc_id (validity, offsets, bytes), input_ids (validity,
 /// offsets, validity, values), loss_mask (the same).
@@ -34,41 +34,89 @@ pub(crate) fn shard_index(py: Python<'_>, path: PathBuf, file_format: bool) -> P
 
 fn index(path: &Path) -> Result<Vec<Place>, Fault> {
     let failed = |error: std::io::Error| Fault::shards(path, format!("{}: {error}", path.display()));
-    let mut file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let mut magic = [0; 8];
-    let mut at = 0;
-    if file.read_exact(&mut magic).is_ok() && magic == *FILE_MAGIC {
-        at = 8;
-    }
+    let mut messages = Messages { path, file, size };
     let mut places = Vec::new();
-    loop {
-        file.seek(SeekFrom::Start(at)).map_err(failed)?;
-        let mut head = [0; 8];
-        // A stream may end without its end mark.
-        if at == size {
-            return Ok(places);
+    if let Some(starts) = messages.footer().map_err(failed)? {
+        for start in starts {
+            places.extend(messages.at(start)?.and_then(|(place, _)| place));
         }
-        file.read_exact(&mut head).map_err(failed)?;
+        return Ok(places);
+    }
+    let mut start = 0;
+    while let Some((place, next)) = messages.at(start)? {
+        places.extend(place);
+        start = next;
+    }
+    Ok(places)
+}
+
+/// The messages of a file.
+struct Messages<'p> {
+    path: &'p Path,
+    file: File,
+    size: u64,
+}
+
+impl Messages<'_> {
+    /// Where the record batches start, if the file is of the file format.
+    fn footer(&mut self) -> std::io::Result<Option<Vec<u64>>> {
+        let mut magic = [0; FILE_MAGIC.len()];
+        let mut tail = [0; 4 + FILE_MAGIC.len()];
+        if self.size < (magic.len() + tail.len()) as u64 {
+            return Ok(None);
+        }
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_exact(&mut magic)?;
+        self.file.seek(SeekFrom::Start(self.size - tail.len() as u64))?;
+        self.file.read_exact(&mut tail)?;
+        let [a, b, c, d, end @ ..] = tail;
+        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+        let Some(start) = (self.size - tail.len() as u64).checked_sub(length) else { return Ok(None) };
+        if magic != *FILE_MAGIC || end != *FILE_MAGIC {
+            return Ok(None);
+        }
+        let mut footer = vec![0; length as usize];
+        self.file.seek(SeekFrom::Start(start))?;
+        self.file.read_exact(&mut footer)?;
+        let Ok(footer) = root_as_footer(&footer) else { return Ok(None) };
+        let blocks = footer.recordBatches().into_iter().flatten();
+        Ok(Some(blocks.map(|block| u64::try_from(block.offset()).unwrap_or(u64::MAX)).collect()))
+    }
+
+    /// The message that starts at a byte: its place if it is a record batch, and where the next one starts. `None` at
+    /// the end.
+    fn at(&mut self, start: u64) -> Result<Option<(Option<Place>, u64)>, Fault> {
+        let failed =
+            |error: std::io::Error| Fault::shards(self.path, format!("{}: {error}", self.path.display()));
+        let behind = || damaged(self.path, start, "ends behind the file");
+        // A stream may end without its end mark.
+        if start == self.size {
+            return Ok(None);
+        }
+        let mut head = [0; 8];
+        self.file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        self.file.read_exact(&mut head).map_err(failed)?;
         let [a, b, c, d, rest @ ..] = head;
         let length = u64::from(u32::from_le_bytes(rest));
         if [a, b, c, d] != [0xFF; 4] || length == 0 {
-            return Ok(places);
+            return Ok(None);
         }
-        let body = at + 8 + length;
-        if body > size {
-            return Err(damaged(path, at, "ends behind the file"));
-        }
+        let body = start.checked_add(8 + length).filter(|&body| body <= self.size).ok_or_else(behind)?;
         let mut metadata = vec![0; length as usize];
-        file.read_exact(&mut metadata).map_err(failed)?;
-        let message = root_as_message(&metadata).map_err(|error| damaged(path, at, &error.to_string()))?;
-        if message.header_type() == MessageHeader::RecordBatch
-            && let Some(batch) = message.header_as_record_batch()
-        {
-            places.push(place(&batch, body, size).map_err(|problem| damaged(path, at, problem))?);
-        }
+        self.file.read_exact(&mut metadata).map_err(failed)?;
+        let message =
+            root_as_message(&metadata).map_err(|error| damaged(self.path, start, &error.to_string()))?;
+        let place = match message.header_as_record_batch() {
+            Some(batch) => {
+                Some(place(&batch, body, self.size).map_err(|problem| damaged(self.path, start, problem))?)
+            }
+            None => None,
+        };
         let end = u64::try_from(message.bodyLength()).ok().and_then(|length| body.checked_add(length));
-        at = end.filter(|&end| end <= size).ok_or_else(|| damaged(path, at, "ends behind the file"))?;
+        let end = end.filter(|&end| end <= self.size).ok_or_else(behind)?;
+        Ok(Some((place, end)))
     }
 }
 

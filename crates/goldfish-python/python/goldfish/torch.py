@@ -140,7 +140,7 @@ class Collator:
     - Padded: ``input_ids``, ``labels``, ``attention_mask`` and ``position_ids``, int64 ``[documents, longest]``.
     - Packed: ``input_ids``, ``labels`` and ``position_ids``, int64 ``[1, tokens]``. Positions start anew in each document;
       from them, and from the lack of an ``attention_mask``, models of ``transformers`` know where documents end, and let
-      no token look across.
+      no token look across, unless they keep a cache: outside of a ``Trainer`` load them with ``use_cache=False``.
 
     The first token of a document has the label -100 in both: the loss is the same, packed or not.
 
@@ -195,18 +195,30 @@ class Collator:
     def _row(self, document: Mapping[str, Any] | Document) -> tuple[torch.Tensor, torch.Tensor]:
         if isinstance(document, Document):
             document = document._asdict()
-        ids = torch.as_tensor(numpy.asarray(document["input_ids"], dtype=numpy.int64))[: self.max_length]
+        ids = _copied(document["input_ids"], self.max_length)
         if document.get("loss_mask") is not None:
-            mask = torch.as_tensor(numpy.asarray(document["loss_mask"], dtype=numpy.uint8))[: self.max_length]
+            mask = _copied(document["loss_mask"], self.max_length)
+            _check_lengths(ids, mask)
             labels = torch.where(mask != 0, ids, IGNORED)
         elif document.get("labels") is not None:
-            labels = torch.as_tensor(numpy.array(document["labels"], dtype=numpy.int64))[: self.max_length].clone()
+            labels = _copied(document["labels"], self.max_length)
+            _check_lengths(ids, labels)
         else:
             raise ValueError("a document has neither loss_mask nor labels; without one nothing would be dropped")
-        if len(labels) != len(ids):
-            raise ValueError(f"a document has {len(ids)} ids, but {len(labels)} labels")
         labels[:1] = IGNORED
         return ids, labels
 
     def _round(self, length: int) -> int:
         return -(-length // self.multiple_of) * self.multiple_of
+
+
+def _copied(values: Any, length: int | None) -> torch.Tensor:
+    """The first values as int64, in memory of their own."""
+    if isinstance(values, torch.Tensor):
+        return values[:length].to(torch.int64, copy=True)
+    return torch.from_numpy(numpy.array(values, dtype=numpy.int64)[:length])
+
+
+def _check_lengths(ids: torch.Tensor, others: torch.Tensor) -> None:
+    if len(others) != len(ids):
+        raise ValueError(f"a document has {len(ids)} ids, but {len(others)} labels or mask bytes")

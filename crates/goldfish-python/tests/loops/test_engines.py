@@ -89,6 +89,8 @@ def cluster():
     import ray
     from ray.cluster_utils import Cluster
 
+    # Workers can't import this file.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     memory = {"object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **memory})
     cluster.workers = [cluster.add_node(num_cpus=2, **memory) for _ in range(2)]
