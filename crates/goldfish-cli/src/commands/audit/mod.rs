@@ -31,8 +31,11 @@ use crate::commands::{resume_command, stop_on_signals};
 use crate::print;
 use model::Model;
 
-/// Starts whose tokens the backend is tested with.
+/// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
+
+/// Starts that a model in this process is tested with, on which nothing lies between question and answer.
+const TESTED_IN_PROCESS: usize = 2;
 
 /// Results that are written together.
 const SEGMENT_ROWS: usize = 1024;
@@ -53,7 +56,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     options.check()?;
     let model = model::open(args, tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
-    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref())?;
+    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.is_some())?;
     let origin = &sources.origin(tokenizer.as_deref());
     let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
@@ -208,13 +211,15 @@ impl Probes {
         backend: &dyn Backend,
         options: &AuditOptions,
         tokenizer: Option<&Tokenizer>,
+        in_process: bool,
     ) -> anyhow::Result<SelfTest> {
         let waiting = print::spinner("testing the model's answers");
         let tables = std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table));
         let mut starts: Vec<&[u32]> =
             tables.flat_map(|table| &table.starts).map(|start| start.ids.as_slice()).collect();
         starts.sort_by_key(|ids| ids.len());
-        let steps = TESTED.min(starts.len()) - 1;
+        let tested = if in_process { TESTED_IN_PROCESS } else { TESTED };
+        let steps = tested.min(starts.len()) - 1;
         let mut sequences: Vec<&[u32]> =
             (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)]).collect();
         // The largest id is in none of them perhaps, and must be one of the model's.
@@ -224,6 +229,8 @@ impl Probes {
             bos: options.bos,
             eos: tokenizer.and_then(Tokenizer::eos_id),
             scheme: options.extraction.map(|extraction| extraction.scheme),
+            // A server's continuations also tell whether its scores are those of its own choices.
+            continuations: options.continuations || !in_process,
         };
         let tested = self_test(backend, &sequences, &options)?;
         waiting.finish_and_clear();
