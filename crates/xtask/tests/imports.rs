@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-columnar", &[]),
@@ -20,6 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
+    ("goldfish-lab", &["goldfish-backends", "goldfish-digest", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
@@ -29,6 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "goldfish-columnar",
             "goldfish-corpus",
             "goldfish-inspect",
+            "goldfish-lab",
             "goldfish-mask",
             "goldfish-pipeline",
             "goldfish-report",
@@ -36,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
             "goldfish-tokenize",
         ],
     ),
+    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"]),
     (
         "xtask",
         &[
