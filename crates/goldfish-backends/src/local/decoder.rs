@@ -222,6 +222,10 @@ impl Decoder {
         if let Some(token) = pass.tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
             bail!("token {token} is not in the vocabulary");
         }
+        let context = self.config.context_length;
+        if let Some(position) = pass.positions.iter().find(|position| **position as usize >= context) {
+            bail!("position {position} is beyond the context of {context} tokens");
+        }
         let before = cache.map_or(0, |cache| cache.rows);
         let (_, shared) = self.widths();
         if cache.is_some_and(|cache| {
