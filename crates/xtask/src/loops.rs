@@ -7,7 +7,10 @@ use crate::python::Environment;
 use crate::{cargo, packages, python, root, run, target};
 
 /// Tests that need heavy environments: the environment, and their folder below `crates`.
-const SUITES: [(Environment, &str); 1] = [(Environment::Loops, "goldfish-python/tests/loops")];
+const SUITES: [(Environment, &str); 2] = [
+    (Environment::Loops, "goldfish-python/tests/loops"),
+    (Environment::Engines, "goldfish-cli/tests/engines"),
+];
 
 /// Makes the environments, builds the program and the Python package, and runs every suite, or those whose folder's
 /// name contains `only`.

@@ -81,15 +81,7 @@ fn main() -> anyhow::Result<()> {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }
         Chore::Counts { update } => {
-            run(cargo().args([
-                "build",
-                "--workspace",
-                "--example",
-                "counted",
-                "--features",
-                test::FAILPOINTS,
-            ]))?;
-            run(cargo().args(["build", "--release"]))?;
+            counts::build()?;
             if update { counts::update() } else { counts::check() }
         }
         Chore::Deny => deny::check(),

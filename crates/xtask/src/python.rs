@@ -17,6 +17,8 @@ pub(crate) enum Environment {
     Models,
     /// Training loops and distributed engines, with PyTorch on the CPU.
     Loops,
+    /// The data side of pretraining engines, with PyTorch on the CPU.
+    Engines,
     /// What the Python package is built and tested with.
     Package,
 }
@@ -28,6 +30,7 @@ impl Environment {
             Self::Data => ("python", "fixtures/requirements.txt"),
             Self::Models => ("python-models", "fixtures/models/requirements.txt"),
             Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
+            Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
             Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
         }
     }
@@ -51,7 +54,7 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     match which {
         Environment::Data | Environment::Package => run(Command::new(&python).args(pip))?,
         // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
-        Environment::Models | Environment::Loops => {
+        Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
             run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
         }

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{cargo, counts, deny, fuzz, generate, packages, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
-pub(crate) const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
 
 /// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
 type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
@@ -21,7 +21,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
-    run(cargo().args(["build", "--release"]))?;
+    counts::build()?;
     let python = python::environment(python::Environment::Data)?.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     let package = python::with_package(python::Environment::Package)?;

@@ -20,6 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
+    ("goldfish-lab", &["goldfish-backends", "goldfish-digest", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish",
@@ -29,6 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "goldfish-columnar",
             "goldfish-corpus",
             "goldfish-inspect",
+            "goldfish-lab",
             "goldfish-mask",
             "goldfish-pipeline",
             "goldfish-report",

@@ -30,11 +30,12 @@ pub enum Family {
     Gemma3,
     Phi,
     Phi3,
+    SmolLm3,
 }
 
 impl Family {
     /// Each with its `model_type`.
-    const ALL: [(&'static str, Self); 12] = [
+    const ALL: [(&'static str, Self); 13] = [
         ("llama", Self::Llama),
         ("mistral", Self::Mistral),
         ("gpt2", Self::Gpt2),
@@ -47,6 +48,7 @@ impl Family {
         ("gemma3_text", Self::Gemma3),
         ("phi", Self::Phi),
         ("phi3", Self::Phi3),
+        ("smollm3", Self::SmolLm3),
     ];
 }
 
@@ -111,8 +113,8 @@ pub enum Positions {
 pub struct LayerAttention {
     /// How many positions a token sees, its own included; all of them if absent.
     pub window: Option<usize>,
-    /// Which of the rotations.
-    pub rotary: usize,
+    /// Which of the rotations, if the layer knows positions by one.
+    pub rotary: Option<usize>,
     /// What products of queries and keys are multiplied with.
     pub scale: f64,
 }
@@ -169,6 +171,15 @@ impl DecoderConfig {
     /// If it is none, describes a model that is not supported, or sizes beyond the caps.
     pub fn open(path: &std::path::Path) -> Result<Self, CheckpointError> {
         Self::from_settings(&Settings::open(path)?)
+    }
+
+    /// The same of settings at hand; errors call them by `path`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DecoderConfig::open`].
+    pub fn from_value(path: &std::path::Path, settings: serde_json::Value) -> Result<Self, CheckpointError> {
+        Self::from_settings(&Settings::of(path, settings)?)
     }
 
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, CheckpointError> {
@@ -286,7 +297,7 @@ impl Reader<'_> {
             logit_softcap: self.softcap("final_logit_softcapping")?,
             embedding_scale: matches!(family, Gemma | Gemma2 | Gemma3).then(|| (hidden_size as f64).sqrt()),
             tied: settings
-                .flag_or("tie_word_embeddings", matches!(family, Gpt2 | Gemma | Gemma2 | Gemma3))?,
+                .flag_or("tie_word_embeddings", matches!(family, Gpt2 | Gemma | Gemma2 | Gemma3 | SmolLm3))?,
         })
     }
 
@@ -342,7 +353,7 @@ impl Reader<'_> {
                 Biases { query_key_value: attention, attention_out: attention, mlp: true, head: false }
             }
             Family::Qwen2 => Biases { query_key_value: true, ..all(false, false) },
-            Family::Llama => {
+            Family::Llama | Family::SmolLm3 => {
                 let mlp = self.settings.flag("mlp_bias")?;
                 Biases { query_key_value: attention, attention_out: attention, mlp, head: false }
             }
@@ -363,10 +374,10 @@ impl Reader<'_> {
         }
         let base = match settings.positive("rope_theta")? {
             Some(base) => base,
-            None => settings.positive("rotary_emb_base")?.unwrap_or(if self.family == Family::Gemma3 {
-                1e6
-            } else {
-                1e4
+            None => settings.positive("rotary_emb_base")?.unwrap_or(match self.family {
+                Family::Gemma3 => 1e6,
+                Family::SmolLm3 => 2e6,
+                _ => 1e4,
             }),
         };
         let share = match settings.positive("partial_rotary_factor")? {
@@ -409,7 +420,7 @@ impl Reader<'_> {
             .needed_count(if family == Gpt2 { "n_layer" } else { "num_hidden_layers" }, MAX_LAYERS)?;
         let window = match family {
             Mistral | Phi3 | Gemma2 | Gemma3 => settings.count("sliding_window", MAX_CONTEXT_LENGTH)?,
-            Qwen2 | Qwen3 if settings.flag("use_sliding_window")? => {
+            Qwen2 | Qwen3 | SmolLm3 if settings.flag("use_sliding_window")? => {
                 settings.count("sliding_window", MAX_CONTEXT_LENGTH)?
             }
             _ => None,
@@ -417,26 +428,47 @@ impl Reader<'_> {
         if matches!(family, Gemma2 | Gemma3) {
             settings.refuse("use_bidirectional_attention", "an audit needs a causal model")?;
         }
-        let slides = self.sliding_layers(count)?;
+        let rotates = self.rotating_layers(count)?;
+        let slides = self.sliding_layers(&rotates)?;
         let scale = match family {
             Gpt2 if !settings.flag_or("scale_attn_weights", true)? => 1.0,
             Gemma2 | Gemma3 => settings.positive("query_pre_attn_scalar")?.unwrap_or(256.0).powf(-0.5),
             _ => (head_dim as f64).powf(-0.5),
         };
         let by_depth = family == Gpt2 && settings.flag("scale_attn_by_inverse_layer_idx")?;
-        let layer = |(index, slides): (usize, bool)| LayerAttention {
-            window: window.filter(|_| slides),
-            rotary: if slides { local } else { 0 },
+        let layer = |index: usize| LayerAttention {
+            window: window.filter(|_| slides[index]),
+            rotary: rotates[index].then_some(if slides[index] { local } else { 0 }),
             scale: if by_depth { scale / (index + 1) as f64 } else { scale },
         };
-        Ok(slides.into_iter().enumerate().map(layer).collect())
+        Ok((0..count).map(layer).collect())
+    }
+
+    /// Which layers rotate queries and keys. The others of `SmolLM3` know no positions.
+    fn rotating_layers(&self, count: usize) -> Result<Vec<bool>, CheckpointError> {
+        let (settings, key) = (self.settings, "no_rope_layers");
+        match self.family {
+            Family::Gpt2 => Ok(vec![false; count]),
+            Family::SmolLm3 => match settings.flags(key)? {
+                // The name says the opposite of the values: 1 rotates.
+                Some(rotates) if rotates.len() >= count => Ok(rotates[..count].to_vec()),
+                Some(rotates) => {
+                    Err(settings.wrong(key, format!("has {} entries for {count} layers", rotates.len())))
+                }
+                None => {
+                    let interval = settings.count("no_rope_layer_interval", MAX_LAYERS)?.unwrap_or(4);
+                    Ok((1..=count).map(|layer| layer % interval != 0).collect())
+                }
+            },
+            _ => Ok(vec![true; count]),
+        }
     }
 
     /// Which layers have a sliding window, if the model has one.
-    fn sliding_layers(&self, count: usize) -> Result<Vec<bool>, CheckpointError> {
+    fn sliding_layers(&self, rotates: &[bool]) -> Result<Vec<bool>, CheckpointError> {
         use Family::*;
-        let (settings, family) = (self.settings, self.family);
-        if !matches!(family, Qwen2 | Qwen3 | Gemma2 | Gemma3) {
+        let (settings, family, count) = (self.settings, self.family, rotates.len());
+        if !matches!(family, Qwen2 | Qwen3 | Gemma2 | Gemma3 | SmolLm3) {
             return Ok(vec![true; count]);
         }
         if let Some(kinds) = settings.texts("layer_types")? {
@@ -451,6 +483,9 @@ impl Reader<'_> {
                 );
             }
             return Ok(kinds.iter().map(|kind| *kind == "sliding_attention").collect());
+        }
+        if family == SmolLm3 {
+            return Ok(rotates.iter().map(|rotates| !rotates).collect());
         }
         let from = settings.whole("max_window_layers", MAX_LAYERS)?.unwrap_or(28);
         let pattern =

@@ -281,9 +281,9 @@ impl Decoder {
     fn project(&self, layer: &LayerAttention, weights: &LayerWeights, x: &[f32], pass: &Pass) -> Vec<f32> {
         let (own, shared) = self.widths();
         let (hidden, width) = (self.config.hidden_size, own + 2 * shared);
-        let angles = self
-            .rotations
-            .get(layer.rotary)
+        let angles = layer
+            .rotary
+            .and_then(|rotary| self.rotations.get(rotary))
             .map(|rotary| rotary.angles(pass.positions.iter().max().map_or(0, |last| *last as usize + 1)));
         let mut joined = vec![0f32; pass.tokens.len() * width];
         let blocks = joined.par_chunks_mut(BLOCK * width).zip(x.par_chunks(BLOCK * hidden)).enumerate();

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 /// Runs a closure compiled for the widest vectors of this processor.
 #[inline]
-pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     struct Work<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Work<F> {
         type Output = R;
@@ -21,7 +21,7 @@ pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
 
 /// `e^x` to about one unit in the last place; 0 and infinity are not reached (x is held within -87 and 88).
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let n = (x * std::f32::consts::LOG2_E).round_ties_even();
     // ln 2 in two parts: the product with the first is exact.
@@ -59,8 +59,9 @@ pub(super) fn erf(x: f32) -> f32 {
     x * odd / even
 }
 
+/// `x` times the logistic function of `x`.
 #[inline(always)]
-pub(super) fn silu(x: f32) -> f32 {
+pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
@@ -81,7 +82,7 @@ const LANES: usize = 16;
 
 /// The sum of `f` of the values.
 #[inline(always)]
-pub(super) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let chunks = values.chunks_exact(LANES);
     let rest = chunks.remainder();

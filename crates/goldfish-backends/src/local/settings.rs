@@ -43,9 +43,16 @@ impl Settings {
             });
         }
         match serde_json::from_slice(&text) {
-            Ok(Value::Object(values)) => Ok(Self { path: path.into(), within: String::new(), values }),
-            Ok(_) => Err(CheckpointError::file(path, "holds no JSON object")),
+            Ok(value) => Self::of(path, value),
             Err(error) => Err(CheckpointError::file(path, format!("is not JSON: {error}"))),
+        }
+    }
+
+    /// Settings at hand; errors call them by `path`.
+    pub(crate) fn of(path: &Path, value: Value) -> Result<Self, CheckpointError> {
+        match value {
+            Value::Object(values) => Ok(Self { path: path.into(), within: String::new(), values }),
+            _ => Err(CheckpointError::file(path, "holds no JSON object")),
         }
     }
 
@@ -148,6 +155,18 @@ impl Settings {
         let Some(value) = self.get(key) else { return Ok(None) };
         let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
         texts.map(Some).ok_or_else(|| self.wrong(key, "must be an array of strings"))
+    }
+
+    /// Truth values of an array, each true, false, 1 or 0.
+    pub(crate) fn flags(&self, key: &str) -> Result<Option<Vec<bool>>, CheckpointError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let flag = |value: &Value| match value.as_u64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => value.as_bool(),
+        };
+        let flags = value.as_array().and_then(|list| list.iter().map(flag).collect());
+        flags.map(Some).ok_or_else(|| self.wrong(key, "must be an array of 0 and 1"))
     }
 
     pub(crate) fn object(&self, key: &str) -> Result<Option<Self>, CheckpointError> {

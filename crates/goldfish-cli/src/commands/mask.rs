@@ -8,7 +8,7 @@ use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_n
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
-    exempt_ids, mask_corpus,
+    exempt_ids, mask_corpus, shared_folder,
 };
 use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::{MaskArgs, RuleArg, ScopeArg};
-use crate::commands::{read_table, resume_command, stop_on_signals};
+use crate::commands::{masks_only, read_table, resume_command, stop_on_signals};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
@@ -33,6 +33,9 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
     let (job, chosen) = job(args, resolved)?;
+    if args.masks_only {
+        return masks_only::run(args, job, chosen.as_deref());
+    }
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
@@ -107,6 +110,10 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
+    };
     let job = MaskJob {
         inputs: resolved.inputs,
         read,
@@ -120,8 +127,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         scope: scope(args)?,
         exempt_ids,
         output: match share {
-            None => args.output.clone(),
-            Some(Share { rank, world }) => args.output.join(goldfish_shard::part_folder(rank, world)),
+            None => output,
+            Some(Share { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
         writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
         columns: args.columns.iter().map(|&column| column.into()).collect(),
@@ -259,9 +266,10 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
 }
 
 /// What the progress bar shows.
-const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
+pub(crate) const PROGRESS: &str =
+    "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
 
-fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
+pub(crate) fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     bar.set_length(progress.bytes_total);
     bar.set_position(progress.bytes_read);
     let rate = progress.tokens as f64 / started.elapsed().as_secs_f64().max(0.001) / 1e6;
@@ -292,7 +300,7 @@ fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde
 }
 
 /// What became of the tokens that were counted.
-fn tally(tally: &Tally) -> serde_json::Value {
+pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
     json!({
         "tokens": tally.tokens,
         "special": tally.special,
@@ -384,10 +392,15 @@ pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
     line
 }
 
-/// A rule with its parameters in a line.
+/// The rule of shards with its parameters in a line.
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
-    let mut parts = vec![format!("{}, k {}", manifest.rule.name(), manifest.rule.k())];
-    match &manifest.rule.parameters {
+    describe(&manifest.rule, manifest.scope, &manifest.exempt_ids)
+}
+
+/// A rule with its parameters in a line.
+pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> String {
+    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k())];
+    match &rule.parameters {
         RuleParameters::Static { start, .. } => parts.push(format!("from position {start}")),
         RuleParameters::Random { seed, .. } => parts.push(format!("seed {seed}")),
         RuleParameters::Hash { context, window, head, seed, .. } => {
@@ -404,11 +417,11 @@ pub(crate) fn describe_rule(manifest: &Manifest) -> String {
         | RuleParameters::HashAvalanche { context, .. }
         | RuleParameters::CoefficientSum { context, .. } => parts.push(format!("context {context}")),
     }
-    if let Scope::Sequence { length } = manifest.scope {
+    if let Scope::Sequence { length } = scope {
         parts.push(format!("in packed sequences of {length}"));
     }
-    if !manifest.exempt_ids.is_empty() {
-        parts.push(format!("never dropping {}", plural(manifest.exempt_ids.len() as u64, "special token")));
+    if !exempt_ids.is_empty() {
+        parts.push(format!("never dropping {}", plural(exempt_ids.len() as u64, "special token")));
     }
     parts.join(", ")
 }

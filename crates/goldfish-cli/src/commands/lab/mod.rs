@@ -1,0 +1,12 @@
+//! `goldfish lab`.
+
+mod train;
+
+use crate::Verdict;
+use crate::args::{LabArgs, LabCommand};
+
+pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
+    match &args.command {
+        LabCommand::Train(args) => train::run(args),
+    }
+}

@@ -1,0 +1,156 @@
+//! Documents with their masks, cut into sequences.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use goldfish_shard::verify;
+use rand_mt::Mt64;
+
+use crate::{Batch, LabError, Targets};
+
+/// The documents of some folders of shards, in memory: five bytes a token.
+pub(crate) struct Corpus {
+    tokens: Vec<u32>,
+    /// 1 for a token that is a target of the loss.
+    mask: Vec<u8>,
+    /// Inputs of each sequence; the target of an input is the token behind it.
+    sequences: Vec<Range<usize>>,
+    /// Tokens that are targets.
+    pub(crate) supervised: u64,
+    /// The checksum of each folder's manifest.
+    pub(crate) manifests: Vec<String>,
+}
+
+/// Some sequences with their targets.
+pub(crate) struct Supervised {
+    pub(crate) batch: Batch,
+    pub(crate) targets: Targets,
+}
+
+impl Corpus {
+    /// Reads every shard, and checks it against its manifest.
+    pub(crate) fn read(
+        folders: &[PathBuf],
+        vocab_size: usize,
+        use_mask: bool,
+        sequence_length: usize,
+    ) -> Result<Self, LabError> {
+        let mut corpus = Self {
+            tokens: Vec::new(),
+            mask: Vec::new(),
+            sequences: Vec::new(),
+            supervised: 0,
+            manifests: Vec::new(),
+        };
+        for folder in folders {
+            let (manifest, faults) = verify(folder, &mut |batch, row| {
+                let found =
+                    corpus.add(batch.ids(row), batch.mask(row), [vocab_size, sequence_length], use_mask);
+                found.map(|reason| format!("document {:?}: {reason}", batch.doc_ids().value(row)))
+            })?;
+            if let Some(fault) = faults.first() {
+                return Err(LabError::folder(&folder.join(&fault.file), &fault.fault));
+            }
+            corpus.manifests.push(manifest.checksum);
+        }
+        if corpus.sequences.is_empty() {
+            let folder = folders.first().cloned().unwrap_or_default();
+            return Err(LabError::folder(&folder, "holds no token that is a target of the loss"));
+        }
+        Ok(corpus)
+    }
+
+    fn add(
+        &mut self,
+        ids: &[i32],
+        mask: &[u8],
+        [vocab_size, sequence_length]: [usize; 2],
+        use_mask: bool,
+    ) -> Option<String> {
+        if mask.len() != ids.len() {
+            return Some(format!("{} tokens, but {} mask values", ids.len(), mask.len()));
+        }
+        let start = self.tokens.len();
+        for (position, id) in ids.iter().enumerate() {
+            match u32::try_from(*id) {
+                Ok(id) if (id as usize) < vocab_size => self.tokens.push(id),
+                _ => {
+                    return Some(format!(
+                        "token id {id} at position {position} is none of a vocabulary of {vocab_size}; name the tokenizer of these shards, or a larger vocabulary"
+                    ));
+                }
+            }
+        }
+        self.mask.extend(mask.iter().map(|kept| u8::from(!use_mask || *kept != 0)));
+        let last = self.tokens.len().saturating_sub(1);
+        for first in (start..last).step_by(sequence_length) {
+            let inputs = first..(first + sequence_length).min(last);
+            let targets = &self.mask[inputs.start + 1..=inputs.end];
+            let supervised = targets.iter().map(|kept| u64::from(*kept)).sum::<u64>();
+            // A sequence that teaches nothing is left out.
+            if supervised > 0 {
+                self.sequences.push(inputs);
+                self.supervised += supervised;
+            }
+        }
+        None
+    }
+
+    pub(crate) fn tokens(&self) -> u64 {
+        self.tokens.len() as u64
+    }
+
+    pub(crate) fn sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Some of the sequences side by side.
+    pub(crate) fn supervised(&self, numbers: impl Iterator<Item = usize>) -> Supervised {
+        let mut found = Supervised { batch: Batch::default(), targets: Targets::default() };
+        for number in numbers {
+            let inputs = self.sequences[number].clone();
+            for place in inputs.clone() {
+                if self.mask[place + 1] == 1 {
+                    found.targets.rows.push(found.batch.tokens.len() as u32);
+                    found.targets.ids.push(self.tokens[place + 1]);
+                }
+                found.batch.tokens.push(self.tokens[place]);
+            }
+            found.batch.lengths.push(inputs.len());
+        }
+        found
+    }
+}
+
+/// The order of the sequences: every epoch all of them, shuffled anew.
+pub(crate) struct Order {
+    sequences: usize,
+    seed: u64,
+    epoch: Option<u64>,
+    shuffled: Vec<u32>,
+}
+
+impl Order {
+    pub(crate) fn new(sequences: usize, seed: u64) -> Self {
+        Self { sequences, seed, epoch: None, shuffled: Vec::new() }
+    }
+
+    /// The sequence at a place, counted over all epochs.
+    pub(crate) fn at(&mut self, place: u64) -> usize {
+        let (epoch, within) = (place / self.sequences as u64, place % self.sequences as u64);
+        if self.epoch != Some(epoch) {
+            self.epoch = Some(epoch);
+            self.shuffled = (0..self.sequences as u32).collect();
+            // Streams of neighbouring seeds and epochs must not be the same.
+            let mut random = Mt64::new_with_key([self.seed, epoch, ORDER_STREAM]);
+            for last in (1..self.sequences).rev() {
+                let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
+                self.shuffled.swap(last, other as usize);
+            }
+        }
+        self.shuffled[within as usize] as usize
+    }
+}
+
+/// Tells the random numbers of the order from those of the first weights.
+const ORDER_STREAM: u64 = 1;

@@ -1,0 +1,101 @@
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use goldfish_backends::local::math::{sum, vectorized};
+use rayon::prelude::*;
+
+use super::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
+
+/// RMS norm of rows, times a weight.
+pub(crate) struct Normalize {
+    pub(crate) epsilon: f32,
+}
+
+/// Rows whose share of the weight's gradient is summed by one thread.
+const BLOCK: usize = 64;
+
+impl Normalize {
+    #[inline(always)]
+    fn scale(&self, x: &[f32]) -> f32 {
+        1.0 / (sum(x, |x| x * x) / x.len() as f32 + self.epsilon).sqrt()
+    }
+
+    /// With `n` the normal values and `g` the gradient times the weight: `scale * (g - n * mean(g * n))`.
+    #[inline(always)]
+    fn row_back(&self, [x, weight, grad]: [&[f32]; 3], of_x: &mut [f32], of_weight: &mut [f32]) {
+        let scale = self.scale(x);
+        for ((of_x, grad), weight) in of_x.iter_mut().zip(grad).zip(weight) {
+            *of_x = grad * weight;
+        }
+        let along = scale * scale * sum_products(of_x, x) / x.len() as f32;
+        for (of_x, x) in of_x.iter_mut().zip(x) {
+            *of_x = scale * (*of_x - x * along);
+        }
+        for ((of_weight, grad), x) in of_weight.iter_mut().zip(grad).zip(x) {
+            *of_weight = grad.mul_add(x * scale, *of_weight);
+        }
+    }
+}
+
+impl CustomOp2 for Normalize {
+    fn name(&self) -> &'static str {
+        "normalize"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = Rows::new(x, xl)?;
+        let weight = vector(w, wl, x.width)?;
+        let values = fill_rows(
+            x.count,
+            x.width,
+            #[inline(always)]
+            |row, out| {
+                let x = x.row(row);
+                let scale = self.scale(x);
+                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                    *out = x * scale * weight;
+                }
+            },
+        );
+        Ok(matrix(values, x.count, x.width))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let width = x.dim(1)?;
+        let mut of_x = vec![0f32; x.elem_count()];
+        let shares: Vec<Vec<f32>> = with_rows([x, &w.unsqueeze(0)?, grad], |[x, weight, grad]| {
+            grad.has_shape_of(&x)?;
+            let weight = weight.row(0);
+            let blocks = of_x.par_chunks_mut(BLOCK * width).enumerate().map(|(block, of_x)| {
+                let mut of_weight = vec![0f32; width];
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (row, of_x) in of_x.chunks_exact_mut(width).enumerate() {
+                            let row = block * BLOCK + row;
+                            self.row_back([x.row(row), weight, grad.row(row)], of_x, &mut of_weight);
+                        }
+                    },
+                );
+                of_weight
+            });
+            Ok(blocks.collect())
+        })?;
+        let mut of_weight = vec![0f32; width];
+        for share in &shares {
+            of_weight.iter_mut().zip(share).for_each(|(total, share)| *total += share);
+        }
+        let of_x = Tensor::from_vec(of_x, x.shape(), x.device())?;
+        Ok((Some(of_x), Some(Tensor::from_vec(of_weight, width, x.device())?)))
+    }
+}

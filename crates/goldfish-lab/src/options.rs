@@ -1,0 +1,153 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what a run gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainOptions {
+    /// Folders that `goldfish mask` wrote; their documents are trained on in an order that the seed decides.
+    pub shards: Vec<PathBuf>,
+    /// Folders with documents that are not trained on, for the loss on them.
+    pub validation: Vec<PathBuf>,
+    /// A `tokenizer.json` that is put beside the weights and tells the size of the vocabulary.
+    pub tokenizer: Option<PathBuf>,
+    /// Size of the vocabulary, if no tokenizer tells it or some ids are to spare.
+    pub vocab_size: Option<usize>,
+    /// The model.
+    pub model: ModelOptions,
+    /// Whether the shards' masks are followed: a token with mask 0 is no target of the loss. Without, every token but a
+    /// sequence's first is one: the standard loss on the same documents in the same order.
+    pub use_mask: bool,
+    /// Longest sequence in tokens. A document is cut into sequences of so many inputs, so that every token but its first is a target
+    /// once; a sequence sees nothing of the others, and there is no padding.
+    pub sequence_length: usize,
+    /// Sequences in one step.
+    pub batch_size: usize,
+    /// How long to train.
+    pub length: Length,
+    /// The optimizer, and its schedule.
+    pub optimizer: OptimizerOptions,
+    /// Decides the first weights and the order of the sequences.
+    pub seed: u64,
+    /// Steps from one saved state to the next; a killed run goes on from the last one.
+    pub checkpoint_every: u64,
+    /// Steps from one loss on the validation documents to the next; it is also taken behind the last step.
+    pub validate_every: u64,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            shards: Vec::new(),
+            validation: Vec::new(),
+            tokenizer: None,
+            vocab_size: None,
+            model: ModelOptions::default(),
+            use_mask: true,
+            sequence_length: 256,
+            batch_size: 16,
+            length: Length::Epochs(1),
+            optimizer: OptimizerOptions::default(),
+            seed: 0,
+            checkpoint_every: 200,
+            validate_every: 200,
+        }
+    }
+}
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Length {
+    /// So many steps of the optimizer.
+    Steps(u64),
+    /// Every sequence so many times; the last step may be smaller than the others.
+    Epochs(u64),
+}
+
+/// The families of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ArchitectureKind {
+    /// Llama: rotary positions, RMS norms, gated MLP. Saved as `llama`.
+    Llama,
+    /// The same without any positions ([Kazemnejad et al. 2023](https://arxiv.org/abs/2305.19466)). Saved as `smollm3` with no layer
+    /// that rotates.
+    NoPe,
+}
+
+/// Which model, and how large.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelOptions {
+    /// The family.
+    pub architecture: ArchitectureKind,
+    /// Layers.
+    pub layers: usize,
+    /// Width of the hidden states.
+    pub width: usize,
+    /// Heads of attention; they divide the width.
+    pub heads: usize,
+    /// Heads of keys and values; they divide the heads. As many as heads if absent.
+    pub kv_heads: Option<usize>,
+    /// Width of the MLP; 8/3 of the width, rounded up to a multiple of 32, if absent.
+    pub mlp_width: Option<usize>,
+    /// Longest context that the checkpoint claims; the sequence length if absent.
+    pub context_length: Option<usize>,
+    /// Whether the head is the table of embeddings.
+    pub tied: bool,
+    /// Standard deviation of the first weights.
+    pub initial_deviation: f64,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            architecture: ArchitectureKind::Llama,
+            layers: 4,
+            width: 256,
+            heads: 4,
+            kv_heads: None,
+            mlp_width: None,
+            context_length: None,
+            tied: false,
+            initial_deviation: 0.02,
+        }
+    }
+}
+
+/// `AdamW` ([Loshchilov and Hutter 2019](https://arxiv.org/abs/1711.05101)): linear warmup to the learning rate, then a cosine down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerOptions {
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// Share of the learning rate at the last step.
+    pub final_share: f64,
+    /// Steps of the warmup.
+    pub warmup: u64,
+    /// Decay of the mean of the gradients.
+    pub beta1: f64,
+    /// Decay of the mean of their squares.
+    pub beta2: f64,
+    /// What is added to the root of the latter.
+    pub epsilon: f64,
+    /// Decay of the matrices; norms and biases have none.
+    pub weight_decay: f64,
+    /// Largest norm of all gradients together; longer ones are scaled down to it. 0 leaves them as they are.
+    pub clip: f64,
+}
+
+impl Default for OptimizerOptions {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            final_share: 0.1,
+            warmup: 20,
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+        }
+    }
+}
