@@ -30,8 +30,11 @@
 //! ```
 
 mod architecture;
+pub mod corpus;
 mod data;
+mod demo;
 mod error;
+mod experiment;
 mod graph;
 mod ops;
 mod options;
@@ -40,6 +43,8 @@ mod train;
 pub use architecture::{
     Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Vocabulary,
 };
+pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;
+pub use experiment::{Event, ExperimentError, Observe};
 pub use options::{ArchitectureKind, Length, ModelOptions, OptimizerOptions, TrainOptions};
 pub use train::{StepEvent, TrainEvent, Trained, ValidationEvent, train, train_architecture};
