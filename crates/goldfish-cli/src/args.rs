@@ -3,11 +3,13 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
 mod audit;
+mod demo;
 
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use demo::DemoArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
@@ -27,6 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
     Mask(Box<MaskArgs>),
     Merge(MergeArgs),
     Inspect(InspectArgs),

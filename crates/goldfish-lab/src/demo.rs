@@ -155,7 +155,11 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
         let made = audit_page(&AuditPage {
             run: &run,
             folder: &shown,
-            command: &format!("goldfish report {shown} --tokenizer {} --output {}", tokenizer.display(), page.display()),
+            command: &format!(
+                "goldfish report {shown} --tokenizer {} --output {}",
+                tokenizer.display(),
+                page.display()
+            ),
             gates: &[],
             failures: &[],
             redact: false,

@@ -38,6 +38,7 @@ mod experiment;
 mod graph;
 mod ops;
 mod options;
+mod sweep;
 mod train;
 
 pub use architecture::{
@@ -47,4 +48,5 @@ pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;
 pub use experiment::{Event, ExperimentError, Observe};
 pub use options::{ArchitectureKind, Length, ModelOptions, OptimizerOptions, TrainOptions};
+pub use sweep::{SweepOptions, SweepResults, page_path, sweep};
 pub use train::{StepEvent, TrainEvent, Trained, ValidationEvent, train, train_architecture};

@@ -55,7 +55,8 @@ impl Writer {
 
     fn draw(&mut self, rule: &str) -> Option<&'static str> {
         let (name, alternatives) = rules().get_key_value(rule)?;
-        let mut deck = self.decks.remove(name).filter(|deck| !deck.is_empty()).unwrap_or_else(|| alternatives.clone());
+        let mut deck =
+            self.decks.remove(name).filter(|deck| !deck.is_empty()).unwrap_or_else(|| alternatives.clone());
         let at = self.below(deck.len() as u64) as usize;
         let drawn = deck.swap_remove(at);
         self.decks.insert(name, deck);
@@ -233,9 +234,8 @@ mod tests {
     #[test]
     fn layouts_change_white_space_marks_and_case_alone() {
         let text = passage(3, 5);
-        let plain = |text: &str| {
-            text.split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ")
-        };
+        let plain =
+            |text: &str| text.split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ");
         for formatting in [Formatting::Wrapped(40), Formatting::Indented(44), Formatting::Commented(56)] {
             let laid_out = formatting.apply(&text);
             assert_eq!(plain(&laid_out), text);
@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn ids_tell_copies_apart() {
-        let copies = copies("x", &[passage(0, 1), passage(1, 1)], &[Formatting::Line, Formatting::Capitals], 3);
+        let copies =
+            copies("x", &[passage(0, 1), passage(1, 1)], &[Formatting::Line, Formatting::Capitals], 3);
         let ids: BTreeSet<&str> = copies.iter().map(|copy| copy.id.as_str()).collect();
         assert_eq!(ids.len(), 12);
         assert_eq!(copies[4].id, "x-000/capitals/1");

@@ -92,7 +92,8 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, ExperimentError> {
         let path = folder.join(record);
         if path.is_file() {
-            let found: Option<O> = serde_json::from_slice(&fs::read(&path).map_err(LabError::io(&path, "reading"))?).ok();
+            let found: Option<O> =
+                serde_json::from_slice(&fs::read(&path).map_err(LabError::io(&path, "reading"))?).ok();
             if found.as_ref() != Some(options) {
                 let reason = "the folder holds an experiment with other options; choose another --output";
                 return Err(LabError::folder(folder, reason).into());
@@ -117,7 +118,12 @@ impl<'a> Bench<'a> {
     }
 
     /// `goldfish mask`.
-    pub(crate) fn mask(&self, corpus: &Path, rule: RuleParameters, output: &Path) -> Result<Manifest, ExperimentError> {
+    pub(crate) fn mask(
+        &self,
+        corpus: &Path,
+        rule: RuleParameters,
+        output: &Path,
+    ) -> Result<Manifest, ExperimentError> {
         let mut read = ReadOptions::new(Content::Text { column: "text".into() });
         read.id_column = Some("id".into());
         read.carry = vec![FORMATTING.into()];
@@ -126,7 +132,11 @@ impl<'a> Bench<'a> {
         let job = MaskJob {
             inputs: resolve(&[corpus.display().to_string()], None)?.inputs,
             read,
-            tokenize: Some(TokenizeOptions { tokenizer: self.tokenizer.clone(), prepend_bos: None, append_eos: eos }),
+            tokenize: Some(TokenizeOptions {
+                tokenizer: self.tokenizer.clone(),
+                prepend_bos: None,
+                append_eos: eos,
+            }),
             rule: RuleSpec::new(rule),
             table: None,
             scope: Scope::Document,
@@ -166,8 +176,15 @@ impl<'a> Bench<'a> {
             None => None,
             Some(control) => {
                 let held_out = Documents::find(&[control.display().to_string()], columns)?;
-                let (control, counts) =
-                    match_controls(&table, &corpus, &held_out, &grid, sample.seed, contamination, Some(&decode))?;
+                let (control, counts) = match_controls(
+                    &table,
+                    &corpus,
+                    &held_out,
+                    &grid,
+                    sample.seed,
+                    contamination,
+                    Some(&decode),
+                )?;
                 Some((control, counts, contamination))
             }
         };
@@ -202,7 +219,9 @@ impl<'a> Bench<'a> {
         store.origin(&origin(audited, &tokenizer)?)?;
         let tested = store.self_test(tested)?;
         let observe = &mut self.observe;
-        engine.run(&tables, &mut store, &mut |progress| observe(Event::Audits(progress.done, progress.probes)))?;
+        engine.run(&tables, &mut store, &mut |progress| {
+            observe(Event::Audits(progress.done, progress.probes))
+        })?;
         let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
         let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
         Ok(summary)
@@ -231,7 +250,8 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
             rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
         })
     };
-    let control = audited.control.map(|control| format!(" --control {}", control.display())).unwrap_or_default();
+    let control =
+        audited.control.map(|control| format!(" --control {}", control.display())).unwrap_or_default();
     Ok(Origin {
         command: format!(
             "goldfish audit {} --model {}{control} --by {FORMATTING} --samples {} --output {}",
