@@ -4,16 +4,18 @@
 
 mod audit;
 mod demo;
+mod lab;
 
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use demo::DemoArgs;
+pub(crate) use demo::{DemoArgs, SweepArgs};
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
 
 /// Keeps language models from reciting their training data.
 ///
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     Audit(Box<AuditArgs>),
     Report(ReportArgs),
     Compare(CompareArgs),
+    Lab(LabArgs),
 }
 
 /// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.

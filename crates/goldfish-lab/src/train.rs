@@ -1,11 +1,20 @@
 //! The loop of a training run.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use candle_core::{Device, Tensor, Var};
+use goldfish_digest::FileDigest;
+use goldfish_tokenize::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, LabError, TrainOptions};
+use crate::data::{Corpus, Order, Supervised};
+use crate::folder::{Folder, Identity, Opened, Progress};
+use crate::ops::cross_entropy;
+use crate::optimizer::{Gradients, Weights, learning_rate};
+use crate::{
+    Architecture, DecoderArchitecture, LabError, Length, Model, OptimizerOptions, TrainOptions, Vocabulary,
+};
 
 /// What a run tells while it goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,8 +110,10 @@ pub fn train(
     resume: bool,
     on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
 ) -> Result<Trained, LabError> {
-    let _ = (options, output, resume, on_event);
-    Err(LabError::option("train", "is not built yet"))
+    let vocabulary = vocabulary(options)?;
+    check(options)?;
+    let architecture = DecoderArchitecture::new(&options.model, &vocabulary, options.sequence_length)?;
+    train_architecture(&architecture, options, output, resume, on_event)
 }
 
 /// The same with an architecture of the caller's; [`TrainOptions::model`] is recorded, and not looked at.
@@ -117,6 +128,263 @@ pub fn train_architecture(
     resume: bool,
     on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
 ) -> Result<Trained, LabError> {
-    let _ = (architecture, options, output, resume, on_event);
-    Err(LabError::option("train", "is not built yet"))
+    check(options)?;
+    if options.sequence_length > architecture.context_length() {
+        let longest = architecture.context_length();
+        return Err(LabError::option("sequence_length", format!("the model's context is {longest} tokens")));
+    }
+    let tokenizer = options.tokenizer.as_deref().map(|path| {
+        let bytes = std::fs::read(path).map_err(LabError::io(path, "reading"))?;
+        let hash = FileDigest::of(&bytes).hash;
+        Ok::<_, LabError>((bytes, hash))
+    });
+    let tokenizer = tokenizer.transpose()?;
+    let read = |folders: &[PathBuf], use_mask| {
+        Corpus::read(folders, architecture.vocab_size(), use_mask, options.sequence_length)
+    };
+    let corpus = read(&options.shards, options.use_mask)?;
+    let validation =
+        if options.validation.is_empty() { None } else { Some(read(&options.validation, false)?) };
+    let identity = Identity::new(
+        options,
+        architecture.config(),
+        &corpus.manifests,
+        validation.as_ref().map_or(&[], |validation| &validation.manifests),
+        tokenizer.as_ref().map(|(_, hash)| hash.as_str()),
+    );
+    let parameters = architecture.parameters();
+    let count = parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+    let (folder, taken_up) = match Folder::open(output, resume, &identity, count)? {
+        Opened::Finished(trained) => return Ok(*trained),
+        Opened::Running(folder, taken_up) => (folder, taken_up),
+    };
+    let (weights, progress) =
+        taken_up.unwrap_or_else(|| (Weights::new(parameters, options.seed), Progress::default()));
+    let sequences = corpus.sequences() as u64;
+    let places = match options.length {
+        Length::Steps(steps) => steps.saturating_mul(options.batch_size as u64),
+        Length::Epochs(epochs) => epochs.saturating_mul(sequences),
+    };
+    let mut run = Run {
+        architecture,
+        options,
+        order: Order::new(corpus.sequences(), options.seed),
+        corpus,
+        validation,
+        weights,
+        progress,
+        folder,
+        places,
+        steps: places.div_ceil(options.batch_size as u64),
+    };
+    run.tell_start(on_event)?;
+    let validation_loss = run.go(&identity, on_event)?;
+    run.finish(identity, tokenizer.map(|(bytes, _)| bytes), validation_loss)
+}
+
+/// What the tokenizer and the options say of the ids.
+fn vocabulary(options: &TrainOptions) -> Result<Vocabulary, LabError> {
+    let known = options.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
+    let size = match (options.vocab_size, &known) {
+        (Some(size), Some(known)) if size < known.vocab_size() as usize => {
+            let reason = format!("{size} ids, but the tokenizer has {}; leave it out", known.vocab_size());
+            return Err(LabError::option("vocab_size", reason));
+        }
+        (Some(size), _) => size,
+        (None, Some(known)) => known.vocab_size() as usize,
+        (None, None) => return Err(LabError::option("vocab_size", "name it, or a tokenizer")),
+    };
+    let (bos_id, eos_id) = known.map_or((None, None), |known| (known.bos_id(), known.eos_id()));
+    Ok(Vocabulary { size, bos_id, eos_id })
+}
+
+fn check(options: &TrainOptions) -> Result<(), LabError> {
+    let OptimizerOptions { learning_rate, final_share, beta1, beta2, epsilon, weight_decay, clip, .. } =
+        options.optimizer;
+    let length = match options.length {
+        Length::Steps(count) | Length::Epochs(count) => count,
+    };
+    let at_least_1 = [
+        ("shards", options.shards.len() as u64),
+        ("sequence_length", options.sequence_length as u64),
+        ("batch_size", options.batch_size as u64),
+        ("length", length),
+        ("checkpoint_every", options.checkpoint_every),
+        ("validate_every", options.validate_every),
+    ];
+    if let Some((option, _)) = at_least_1.into_iter().find(|(_, count)| *count == 0) {
+        return Err(LabError::option(option, "must be at least 1"));
+    }
+    let whole = |x: f64| x.is_finite() && x >= 0.0;
+    let ranges = [
+        ("learning_rate", whole(learning_rate), "must be 0 or more"),
+        ("final_share", (0.0..=1.0).contains(&final_share), "must be from 0 to 1"),
+        ("beta1", (0.0..1.0).contains(&beta1), "must be from 0 up to 1"),
+        ("beta2", (0.0..1.0).contains(&beta2), "must be from 0 up to 1"),
+        ("epsilon", whole(epsilon) && epsilon > 0.0, "must be above 0"),
+        ("weight_decay", whole(weight_decay), "must be 0 or more"),
+        ("clip", whole(clip), "must be 0 or more"),
+    ];
+    match ranges.into_iter().find(|(_, fits, _)| !fits) {
+        Some((option, _, reason)) => Err(LabError::option(option, reason)),
+        None => Ok(()),
+    }
+}
+
+/// A run between its start and its end.
+struct Run<'a> {
+    architecture: &'a dyn Architecture,
+    options: &'a TrainOptions,
+    corpus: Corpus,
+    validation: Option<Corpus>,
+    order: Order,
+    weights: Weights,
+    progress: Progress,
+    folder: Folder,
+    /// Sequences of all steps.
+    places: u64,
+    steps: u64,
+}
+
+impl Run<'_> {
+    fn tell_start(&self, on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>) -> Result<(), LabError> {
+        let start = TrainEvent::Start {
+            step: self.progress.step,
+            steps: self.steps,
+            parameters: self.weights.values.len() as u64,
+            supervised_tokens: self.corpus.supervised,
+            tokens: self.corpus.tokens(),
+        };
+        match on_event(&start) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(LabError::Stopped { step: self.progress.step, steps: self.steps }),
+        }
+    }
+
+    /// All steps that are left. Returns the last loss on the validation documents.
+    fn go(
+        &mut self,
+        identity: &Identity,
+        on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
+    ) -> Result<Option<f64>, LabError> {
+        while self.progress.step < self.steps {
+            let event = self.step()?;
+            self.folder.record(&event)?;
+            let mut flow = on_event(&TrainEvent::Step(event));
+            let (step, last) = (self.progress.step, self.progress.step == self.steps);
+            if let Some(validation) = &self.validation
+                && (last || step.is_multiple_of(self.options.validate_every))
+            {
+                let event = self.validate(validation)?;
+                self.folder.record(&event)?;
+                if on_event(&TrainEvent::Validation(event)).is_break() {
+                    flow = ControlFlow::Break(());
+                }
+            }
+            if last || flow.is_break() || step.is_multiple_of(self.options.checkpoint_every) {
+                self.folder.save(identity, &self.progress, &self.weights)?;
+            }
+            if flow.is_break() && !last {
+                return Err(LabError::Stopped { step, steps: self.steps });
+            }
+        }
+        let lines = self.folder.metrics()?;
+        Ok(lines.iter().rev().find_map(|line| line["validation_loss"].as_f64()))
+    }
+
+    fn step(&mut self) -> Result<StepEvent, LabError> {
+        let parameters = self.architecture.parameters();
+        let batch_size = self.options.batch_size as u64;
+        let first = self.progress.step * batch_size;
+        let places = first..(first + batch_size).min(self.places);
+        let numbers: Vec<usize> = places.map(|place| self.order.at(place)).collect();
+        let batch = self.corpus.supervised(numbers.into_iter());
+        let tensors = self.weights.tensors(parameters)?;
+        let variables: Vec<Var> = tensors.iter().map(Var::from_tensor).collect::<Result<_, _>>()?;
+        let weights: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
+        let loss = loss(&*self.architecture.model(&weights)?, &batch)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        let gradients = Gradients::of(parameters, &variables, &loss.backward()?)?;
+        let step = self.progress.step + 1;
+        let optimizer = &self.options.optimizer;
+        let norm = self.weights.update(parameters, &gradients, optimizer, [step, self.steps]);
+        if !value.is_finite() || !norm.is_finite() {
+            let reason = format!(
+                "the loss is {value}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
+            );
+            return Err(LabError::Diverged { step, reason });
+        }
+        let (tokens, supervised) = (batch.batch.tokens.len() as u64, batch.targets.len() as u64);
+        self.progress.step = step;
+        self.progress.tokens += tokens;
+        self.progress.supervised += supervised;
+        Ok(StepEvent {
+            step,
+            steps: self.steps,
+            loss: value,
+            tokens,
+            supervised,
+            supervised_total: self.progress.supervised,
+            learning_rate: learning_rate(optimizer, [step, self.steps]),
+            gradient_norm: norm,
+        })
+    }
+
+    fn validate(&self, validation: &Corpus) -> Result<ValidationEvent, LabError> {
+        let weights = self.weights.tensors(self.architecture.parameters())?;
+        let model = self.architecture.model(&weights)?;
+        let mut total = 0.0;
+        let numbers: Vec<usize> = (0..validation.sequences()).collect();
+        for some in numbers.chunks(self.options.batch_size) {
+            let batch = validation.supervised(some.iter().copied());
+            let mean = loss(&*model, &batch)?.to_scalar::<f32>()?;
+            total += f64::from(mean) * batch.targets.len() as f64;
+        }
+        Ok(ValidationEvent {
+            step: self.progress.step,
+            supervised_total: self.progress.supervised,
+            validation_loss: total / validation.supervised as f64,
+            tokens: validation.supervised,
+        })
+    }
+
+    fn finish(
+        self,
+        identity: Identity,
+        tokenizer: Option<Vec<u8>>,
+        validation_loss: Option<f64>,
+    ) -> Result<Trained, LabError> {
+        let behind = self.steps - self.steps.div_ceil(10);
+        let (mut total, mut count) = (0.0, 0.0);
+        for line in self.folder.metrics()? {
+            if let Ok(event) = serde_json::from_value::<StepEvent>(line)
+                && event.step > behind
+            {
+                total += event.loss * event.supervised as f64;
+                count += event.supervised as f64;
+            }
+        }
+        let trained = Trained {
+            options: self.options.clone(),
+            parameters: self.weights.values.len() as u64,
+            steps: self.steps,
+            tokens: self.progress.tokens,
+            supervised_tokens: self.progress.supervised,
+            loss: total / count,
+            validation_loss,
+        };
+        self.folder.finish(self.architecture, &self.weights, tokenizer.as_deref(), identity, &trained)?;
+        Ok(trained)
+    }
+}
+
+/// The mean loss over a batch's supervised tokens.
+fn loss(model: &dyn Model, batch: &Supervised) -> candle_core::Result<Tensor> {
+    let hidden = model.hidden(&batch.batch)?;
+    let hidden = if batch.rows.len() == batch.batch.tokens.len() {
+        hidden
+    } else {
+        hidden.index_select(&Tensor::new(batch.rows.as_slice(), &Device::Cpu)?, 0)?
+    };
+    cross_entropy(&model.logits(&hidden)?, &batch.targets)
 }

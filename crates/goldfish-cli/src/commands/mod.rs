@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod inspect;
+pub(crate) mod lab;
 pub(crate) mod mask;
 pub(crate) mod merge;
 pub(crate) mod report;

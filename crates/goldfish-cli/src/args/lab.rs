@@ -1,0 +1,167 @@
+//! The options of `goldfish lab`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use goldfish_lab::ArchitectureKind;
+
+use crate::args::SweepArgs;
+
+/// Train small models on this machine, to see what a mask does.
+#[derive(Debug, Args)]
+pub(crate) struct LabArgs {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    Train(Box<TrainArgs>),
+    Sweep(SweepArgs),
+}
+
+/// Train a small language model on shards with their masks, on the processors of this machine.
+///
+///   goldfish mask corpus/ --tokenizer tokenizer.json --append-eos --output masked/
+///   goldfish lab train masked/ --tokenizer tokenizer.json --epochs 20 --output model/
+///   goldfish audit masked/ --model model/ --control held-out/ --output run/
+///
+/// Writes a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json) that transformers and goldfish audit
+/// read, metrics.jsonl with a line a step, and training.json with what was asked and what came of it. The same shards and options
+/// give the same bytes, for every number of threads, and however often the run was killed and taken up with --resume.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct TrainArgs {
+    /// Output folders of `goldfish mask`.
+    #[arg(required = true, value_name = "SHARDS")]
+    pub(crate) shards: Vec<PathBuf>,
+
+    /// Folder for the checkpoint.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// The tokenizer.json that the shards were made with: it is put beside the weights and tells the size of the vocabulary.
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Number of ids, for shards without a tokenizer, or to have ids to spare. [default: the tokenizer's]
+    #[arg(long, value_name = "IDS", required_unless_present = "tokenizer", help_heading = "Data")]
+    pub(crate) vocab_size: Option<usize>,
+
+    /// Shards that are not trained on, for the loss on all their tokens every --validate-every steps and at the end.
+    #[arg(long, value_name = "SHARDS", help_heading = "Data")]
+    pub(crate) validation: Vec<PathBuf>,
+
+    /// Train on every token, whatever the masks say: the standard loss, to compare with.
+    #[arg(long, help_heading = "Data")]
+    pub(crate) ignore_mask: bool,
+
+    /// Longest sequence. A document is cut into sequences of so many tokens; none sees another, and there is no padding.
+    #[arg(long, default_value_t = 256, value_name = "TOKENS", help_heading = "Data")]
+    pub(crate) sequence_length: usize,
+
+    /// The family: llama has rotary positions, nope has none (saved as smollm3).
+    #[arg(long, value_enum, default_value_t = ArchArg::Llama, help_heading = "Model")]
+    pub(crate) arch: ArchArg,
+
+    /// Layers.
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Model")]
+    pub(crate) layers: usize,
+
+    /// Width of the hidden states.
+    #[arg(long, default_value_t = 256, value_name = "N", help_heading = "Model")]
+    pub(crate) width: usize,
+
+    /// Heads of attention.
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Model")]
+    pub(crate) heads: usize,
+
+    /// Heads of keys and values. [default: as many as heads]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub(crate) kv_heads: Option<usize>,
+
+    /// Width of the MLP. [default: 8/3 of the width, up to the next multiple of 32]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub(crate) mlp_width: Option<usize>,
+
+    /// Longest context of the checkpoint. [default: the sequence length]
+    #[arg(long, value_name = "TOKENS", help_heading = "Model")]
+    pub(crate) context_length: Option<usize>,
+
+    /// Use the table of embeddings as the head.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) tied: bool,
+
+    /// Standard deviation of the first weights.
+    #[arg(long, default_value_t = 0.02, value_name = "X", help_heading = "Model")]
+    pub(crate) initial_deviation: f64,
+
+    /// Steps of the optimizer.
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training")]
+    pub(crate) steps: Option<u64>,
+
+    /// Times that every sequence is seen. [default without --steps: 1]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub(crate) epochs: Option<u64>,
+
+    /// Sequences in a step.
+    #[arg(long, default_value_t = 16, value_name = "N", help_heading = "Training")]
+    pub(crate) batch: usize,
+
+    /// Largest learning rate: reached in a line over the warmup, then down in half a cosine to a tenth.
+    #[arg(long, default_value_t = 1e-3, value_name = "X", help_heading = "Training")]
+    pub(crate) lr: f64,
+
+    /// Steps of the warmup.
+    #[arg(long, default_value_t = 20, value_name = "N", help_heading = "Training")]
+    pub(crate) warmup: u64,
+
+    /// Decay of the matrices.
+    #[arg(long, default_value_t = 0.1, value_name = "X", help_heading = "Training")]
+    pub(crate) weight_decay: f64,
+
+    /// Largest norm of the gradients; 0 for none.
+    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Training")]
+    pub(crate) clip: f64,
+
+    /// Seed of the first weights and of the order of the sequences.
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Training")]
+    pub(crate) seed: u64,
+
+    /// Steps between losses on the validation shards.
+    #[arg(long, default_value_t = 200, value_name = "N", help_heading = "Training")]
+    pub(crate) validate_every: u64,
+
+    /// Steps between saved states.
+    #[arg(long, default_value_t = 200, value_name = "N", help_heading = "Output")]
+    pub(crate) checkpoint_every: u64,
+
+    /// Go on behind the last saved state of an unfinished run, with the same shards and options; start at the beginning if there
+    /// is none.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) resume: bool,
+
+    /// Worker threads. The result is the same for every number. [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
+    pub(crate) threads: Option<u16>,
+
+    /// Print training.json instead of the summary.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// The families by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArchArg {
+    Llama,
+    Nope,
+}
+
+impl From<ArchArg> for ArchitectureKind {
+    fn from(value: ArchArg) -> Self {
+        match value {
+            ArchArg::Llama => Self::Llama,
+            ArchArg::Nope => Self::NoPe,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `goldfish lab`.
+
+mod sweep;
+mod train;
+
+use crate::Verdict;
+use crate::args::{LabArgs, LabCommand};
+
+pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
+    match &args.command {
+        LabCommand::Train(args) => train::run(args),
+        LabCommand::Sweep(args) => sweep::run(args),
+    }
+}

@@ -1,0 +1,135 @@
+//! `goldfish lab train`.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use goldfish_lab::{
+    LabError, Length, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions, Trained, train,
+};
+use indicatif::ProgressBar;
+
+use crate::Verdict;
+use crate::args::TrainArgs;
+use crate::commands::{resume_command, stop_on_signals};
+use crate::print::{self, BOLD, plural};
+
+const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} steps, {msg}, {elapsed} elapsed, eta {eta}";
+
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
+    let stop = stop_on_signals()?;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    let mut progress = Progress { bar: print::progress_bar(0, PROGRESS), started: Instant::now(), tokens: 0 };
+    let done = train(&options(args), &args.output, args.resume, &mut |event| progress.show(event, &stop));
+    progress.bar.finish_and_clear();
+    let trained = done.map_err(|error| match error {
+        LabError::Stopped { .. } => {
+            anyhow::anyhow!("{error}:\n  {}", resume_command(std::env::args_os()))
+        }
+        error => error.into(),
+    })?;
+    if args.json {
+        print::json(&trained)?;
+    } else {
+        print::out(&summary(args, &trained, &progress))?;
+    }
+    Ok(Verdict::Clean)
+}
+
+fn options(args: &TrainArgs) -> TrainOptions {
+    TrainOptions {
+        shards: args.shards.clone(),
+        validation: args.validation.clone(),
+        tokenizer: args.tokenizer.clone(),
+        vocab_size: args.vocab_size,
+        model: ModelOptions {
+            architecture: args.arch.into(),
+            layers: args.layers,
+            width: args.width,
+            heads: args.heads,
+            kv_heads: args.kv_heads,
+            mlp_width: args.mlp_width,
+            context_length: args.context_length,
+            tied: args.tied,
+            initial_deviation: args.initial_deviation,
+        },
+        use_mask: !args.ignore_mask,
+        sequence_length: args.sequence_length,
+        batch_size: args.batch,
+        length: match args.steps {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(args.epochs.unwrap_or(1)),
+        },
+        optimizer: OptimizerOptions {
+            learning_rate: args.lr,
+            warmup: args.warmup,
+            weight_decay: args.weight_decay,
+            clip: args.clip,
+            ..OptimizerOptions::default()
+        },
+        seed: args.seed,
+        checkpoint_every: args.checkpoint_every,
+        validate_every: args.validate_every,
+    }
+}
+
+struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+    /// Tokens of this process's steps.
+    tokens: u64,
+}
+
+impl Progress {
+    fn show(&mut self, event: &TrainEvent, stop: &AtomicBool) -> ControlFlow<()> {
+        match event {
+            TrainEvent::Start { step, steps, .. } => {
+                self.bar.set_length(*steps);
+                // What an earlier process did tells nothing about the speed of this one.
+                self.bar.set_position(*step);
+                self.bar.reset_eta();
+                self.started = Instant::now();
+            }
+            TrainEvent::Step(step) => {
+                self.tokens += step.tokens;
+                self.bar.set_position(step.step);
+                self.bar.set_message(format!("loss {:.3}, {:.0} tokens/s", step.loss, self.speed()));
+            }
+            _ => {}
+        }
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn speed(&self) -> f64 {
+        self.tokens as f64 / self.started.elapsed().as_secs_f64()
+    }
+}
+
+fn summary(args: &TrainArgs, trained: &Trained, progress: &Progress) -> String {
+    let mut lines = vec![format!(
+        "{BOLD}{}{BOLD:#}  {}, {}, {} of them supervised",
+        args.output.display(),
+        plural(trained.parameters, "parameter"),
+        plural(trained.tokens, "token"),
+        print::percent(trained.supervised_tokens, trained.tokens),
+    )];
+    lines.push(format!(
+        "loss {:.4} over the last tenth of {}{}",
+        trained.loss,
+        plural(trained.steps, "step"),
+        trained
+            .validation_loss
+            .map_or_else(String::new, |loss| format!(", {loss:.4} on the validation shards")),
+    ));
+    if progress.tokens > 0 {
+        lines.push(format!("{:.0} tokens/s", progress.speed()));
+    }
+    let shards = args.shards.iter().map(|shards| shards.to_string_lossy().into_owned());
+    let audit = ["goldfish", "audit"].map(str::to_owned).into_iter().chain(shards);
+    let audit = audit.chain(["--model".to_owned(), args.output.to_string_lossy().into_owned()]);
+    let audit = audit.chain(["--output".to_owned(), "run".to_owned()]);
+    lines.push(format!("what does it recite?\n  {}", print::shell_line(audit)));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,240 @@
+//! `AdamW`, its schedule, and the first weights.
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Result, Storage, Tensor, Var, bail};
+use goldfish_digest::FileDigest;
+use rand_mt::Mt64;
+use rayon::prelude::*;
+
+use crate::{Initial, OptimizerOptions, Parameter};
+
+/// Weights with the means of their gradients, all parameters one after the other in flat buffers.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Weights {
+    pub(crate) values: Vec<f32>,
+    pub(crate) means: Vec<f32>,
+    pub(crate) squares: Vec<f32>,
+}
+
+/// Elements that one thread takes at a time; sums are taken over as many.
+const CHUNK: usize = 1 << 15;
+
+impl Weights {
+    /// The first weights. Those of a parameter depend on the seed, its name and its shape.
+    pub(crate) fn new(parameters: &[Parameter], seed: u64) -> Self {
+        let parts: Vec<Vec<f32>> = parameters
+            .par_iter()
+            .map(|parameter| {
+                let count = parameter.shape.iter().product();
+                match parameter.initial {
+                    Initial::Constant(value) => vec![value; count],
+                    Initial::Normal(deviation) => {
+                        normal(&parameter.name, seed, deviation).take(count).collect()
+                    }
+                }
+            })
+            .collect();
+        let values = parts.concat();
+        let zeros = || vec![0f32; values.len()];
+        Self { means: zeros(), squares: zeros(), values }
+    }
+
+    /// The weights as tensors, in the order of the parameters.
+    pub(crate) fn tensors(&self, parameters: &[Parameter]) -> Result<Vec<Tensor>> {
+        let mut rest = self.values.as_slice();
+        let tensor = |parameter: &Parameter| {
+            let (own, behind) = rest.split_at(parameter.shape.iter().product());
+            rest = behind;
+            Tensor::from_slice(own, parameter.shape.as_slice(), &Device::Cpu)
+        };
+        parameters.iter().map(tensor).collect()
+    }
+
+    /// One step of the optimizer with the gradients of a loss; `step` counts from 1. Returns the norm of the gradients.
+    pub(crate) fn update(
+        &mut self,
+        parameters: &[Parameter],
+        gradients: &Gradients,
+        options: &OptimizerOptions,
+        [step, steps]: [u64; 2],
+    ) -> f64 {
+        let norm = gradients.norm();
+        if !norm.is_finite() {
+            return norm;
+        }
+        let adam = Adam::new(options, [step, steps], norm);
+        let mut buffers =
+            (self.values.as_mut_slice(), self.means.as_mut_slice(), self.squares.as_mut_slice());
+        for (parameter, gradient) in parameters.iter().zip(&gradients.0) {
+            let (values, means, squares) = buffers;
+            let count = gradient.len();
+            let (values, rest_values) = values.split_at_mut(count);
+            let (means, rest_means) = means.split_at_mut(count);
+            let (squares, rest_squares) = squares.split_at_mut(count);
+            buffers = (rest_values, rest_means, rest_squares);
+            let decay = if parameter.decays { adam.decay } else { 1.0 };
+            values
+                .par_chunks_mut(CHUNK)
+                .zip(means.par_chunks_mut(CHUNK))
+                .zip(squares.par_chunks_mut(CHUNK))
+                .zip(gradient.par_chunks(CHUNK))
+                .for_each(|(((values, means), squares), gradient)| {
+                    adam.update([values, means, squares], gradient, decay);
+                });
+        }
+        norm
+    }
+}
+
+/// One step's factors, in single precision and in the order of torch's `AdamW`.
+struct Adam {
+    clip: f32,
+    betas: [f32; 2],
+    rate: f32,
+    root: f32,
+    epsilon: f32,
+    decay: f32,
+}
+
+impl Adam {
+    fn new(options: &OptimizerOptions, [step, steps]: [u64; 2], norm: f64) -> Self {
+        let rate = learning_rate(options, [step, steps]);
+        let left = |beta: f64| 1.0 - beta.powf(step as f64);
+        let clips = options.clip > 0.0 && norm > options.clip;
+        Self {
+            clip: if clips { (options.clip / norm) as f32 } else { 1.0 },
+            betas: [options.beta1 as f32, options.beta2 as f32],
+            rate: (rate / left(options.beta1)) as f32,
+            root: left(options.beta2).sqrt().recip() as f32,
+            epsilon: options.epsilon as f32,
+            decay: (1.0 - rate * options.weight_decay) as f32,
+        }
+    }
+
+    fn update(&self, [values, means, squares]: [&mut [f32]; 3], gradient: &[f32], decay: f32) {
+        let [beta1, beta2] = self.betas;
+        let moments = means.iter_mut().zip(squares);
+        for ((value, gradient), (mean, square)) in values.iter_mut().zip(gradient).zip(moments) {
+            let gradient = gradient * self.clip;
+            *mean = beta1 * *mean + (1.0 - beta1) * gradient;
+            *square = beta2 * *square + (1.0 - beta2) * gradient * gradient;
+            *value = *value * decay - self.rate * *mean / (square.sqrt() * self.root + self.epsilon);
+        }
+    }
+}
+
+/// The learning rate of a step, counted from 1: up in a line, then down in half a cosine to its final share.
+pub(crate) fn learning_rate(options: &OptimizerOptions, [step, steps]: [u64; 2]) -> f64 {
+    let warmup = options.warmup.min(steps);
+    if step <= warmup {
+        return options.learning_rate * step as f64 / warmup as f64;
+    }
+    let done = (step - warmup) as f64 / (steps - warmup).max(1) as f64;
+    let share =
+        options.final_share + (1.0 - options.final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+    options.learning_rate * share
+}
+
+/// The gradient of each parameter, in their order.
+pub(crate) struct Gradients(Vec<Vec<f32>>);
+
+impl Gradients {
+    /// Takes them out of what a loss gave.
+    pub(crate) fn of(parameters: &[Parameter], variables: &[Var], found: &GradStore) -> Result<Self> {
+        let gradient = |(parameter, variable): (&Parameter, &Var)| {
+            let Some(gradient) = found.get(variable) else {
+                bail!("the loss gives no gradient to {}", parameter.name)
+            };
+            let gradient = gradient.contiguous()?;
+            let (storage, layout) = gradient.storage_and_layout();
+            let Storage::Cpu(storage) = &*storage else { bail!("a gradient is not in memory") };
+            let start = layout.start_offset();
+            Ok(storage.as_slice::<f32>()?[start..start + gradient.elem_count()].to_vec())
+        };
+        parameters.iter().zip(variables).map(gradient).collect::<Result<_>>().map(Self)
+    }
+
+    /// The norm of all of them together, summed in chunks in double precision.
+    fn norm(&self) -> f64 {
+        let square = |chunk: &[f32]| chunk.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+        let squares = |gradient: &Vec<f32>| gradient.par_chunks(CHUNK).map(square).collect::<Vec<_>>();
+        self.0.iter().flat_map(squares).sum::<f64>().sqrt()
+    }
+}
+
+/// Normally distributed numbers: pairs of uniform ones on a ring, by Marsaglia's polar method.
+fn normal(name: &str, seed: u64, deviation: f64) -> impl Iterator<Item = f32> {
+    let own = FileDigest::of(name.as_bytes()).hash;
+    let own = own.bytes().fold(0u64, |sum, byte| sum.rotate_left(7) ^ u64::from(byte));
+    let mut random = Mt64::new_with_key([seed, own]);
+    let mut spare = None;
+    std::iter::from_fn(move || {
+        if let Some(spare) = spare.take() {
+            return Some(spare);
+        }
+        let mut uniform = || (random.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+        loop {
+            let (x, y) = (uniform(), uniform());
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                let scale = deviation * (-2.0 * square.ln() / square).sqrt();
+                spare = Some((y * scale) as f32);
+                return Some((x * scale) as f32);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_weights_have_their_distribution() {
+        let numbers: Vec<f64> = normal("a", 3, 0.02).take(200_000).map(f64::from).collect();
+        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+        let variance = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len() as f64;
+        let fourth = numbers.iter().map(|x| x.powi(4)).sum::<f64>() / numbers.len() as f64;
+        assert!(mean.abs() < 2e-4 && (variance.sqrt() / 0.02 - 1.0).abs() < 0.01);
+        assert!((fourth / variance.powi(2) - 3.0).abs() < 0.1);
+        let other = |name, seed| normal(name, seed, 0.02).take(8).collect::<Vec<_>>();
+        assert!(other("a", 3) != other("b", 3) && other("a", 3) != other("a", 4));
+    }
+
+    #[test]
+    fn schedule() {
+        let options = OptimizerOptions {
+            learning_rate: 1.0,
+            final_share: 0.1,
+            warmup: 4,
+            ..OptimizerOptions::default()
+        };
+        let rate = |step| learning_rate(&options, [step, 10]);
+        assert_eq!([rate(1), rate(2), rate(4)], [0.25, 0.5, 1.0]);
+        assert!((rate(7) - 0.55).abs() < 1e-12 && (rate(10) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn decay_and_clipping_by_hand() {
+        let parameter =
+            |decays| Parameter { name: "w".into(), shape: vec![1], initial: Initial::Constant(2.0), decays };
+        let parameters = [parameter(true), parameter(false)];
+        let options = OptimizerOptions {
+            learning_rate: 0.1,
+            warmup: 0,
+            final_share: 1.0,
+            weight_decay: 0.5,
+            clip: 1.0,
+            epsilon: 0.0,
+            ..OptimizerOptions::default()
+        };
+        let mut weights = Weights::new(&parameters, 0);
+        let norm = weights.update(&parameters, &Gradients(vec![vec![3.0], vec![-4.0]]), &options, [1, 1]);
+        assert_eq!(norm, 5.0);
+        // The first step of Adam is the learning rate in the direction of the gradient.
+        assert!((weights.values[0] - (2.0 * 0.95 - 0.1)).abs() < 1e-6);
+        assert!((weights.values[1] - 2.1).abs() < 1e-6);
+        assert!((weights.means[0] - 0.1 * 0.6).abs() < 1e-7);
+        assert!((weights.squares[1] - 0.05 * 0.64).abs() < 1e-7);
+    }
+}
