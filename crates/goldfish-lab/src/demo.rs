@@ -29,7 +29,7 @@ pub struct DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        Self { passages: 32, epochs: 16, seed: 0 }
+        Self { passages: 64, epochs: 14, seed: 0 }
     }
 }
 
@@ -46,9 +46,6 @@ pub struct Demo {
 
 /// The layouts of each passage.
 const LAYOUTS: [Formatting; 3] = [Formatting::Line, Formatting::Indented(48), Formatting::Commented(56)];
-
-/// Sentences of a passage: 100 tokens at least, the length of a probe.
-const SENTENCES: usize = 5;
 
 /// Where the numbers of the held-out passages start.
 const HELD_OUT: u64 = 1 << 32;
@@ -87,7 +84,7 @@ pub fn demo(
         [("documents", "masked", first), ("held-out", "held-out", first.wrapping_add(HELD_OUT))]
     {
         let passages: Vec<String> =
-            (0..options.passages).map(|number| passage(first.wrapping_add(number), SENTENCES)).collect();
+            (0..options.passages).map(|number| passage(first.wrapping_add(number))).collect();
         let corpus = bench.path("corpus").join(format!("{name}.jsonl"));
         write(&corpus, &copies(name, &passages, &LAYOUTS, 1))?;
         bench.mask(&corpus, rule.clone(), &bench.path(shards))?;

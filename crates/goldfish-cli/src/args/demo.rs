@@ -21,11 +21,11 @@ pub(crate) struct DemoArgs {
     pub(crate) output: PathBuf,
 
     /// Passages to train on, each in three layouts; as many more are held out as a control.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(2..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1000))]
     pub(crate) passages: u64,
 
     /// How often the models see every copy.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) epochs: u64,
 
     /// Decides the passages, the first weights and the order of training.

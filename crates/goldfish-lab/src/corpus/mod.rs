@@ -33,13 +33,19 @@ fn rules() -> &'static Rules {
     })
 }
 
-/// A passage of so many sentences, without line breaks: about 25 tokens a sentence with a vocabulary of 2,000. The same number
-/// gives the same passage; another one shares sentence shapes with it and little else.
+/// Characters of a passage at least, so that it has the 100 tokens of a probe.
+const CHARACTERS: usize = 470;
+
+/// A passage of five or six sentences, without line breaks. The same number gives the same passage; another one shares sentence shapes
+/// with it and little else.
 #[must_use]
-pub fn passage(number: u64, sentences: usize) -> String {
+pub fn passage(number: u64) -> String {
     let mut writer = Writer { random: Mt64::new(number), decks: BTreeMap::new() };
-    let sentences: Vec<String> = (0..sentences).map(|_| writer.sentence()).collect();
-    sentences.join(" ")
+    let mut passage = writer.sentence();
+    while passage.len() < CHARACTERS {
+        passage = passage + " " + &writer.sentence();
+    }
+    passage
 }
 
 /// Draws the alternatives of a rule without putting them back until all were drawn, so that neighbours differ.
@@ -221,8 +227,8 @@ mod tests {
 
     #[test]
     fn passages_differ_and_stay_the_same() {
-        let passages: Vec<String> = (0..200).map(|number| passage(number, 5)).collect();
-        assert_eq!(passages[7], passage(7, 5));
+        let passages: Vec<String> = (0..200).map(passage).collect();
+        assert_eq!(passages[7], passage(7));
         assert!(passages.iter().all(|text| !text.contains(['{', '}', '\n'])), "every slot has a rule");
         let sentences = |text: &String| text.split(". ").map(str::to_owned).collect::<BTreeSet<_>>();
         let all: Vec<String> = passages.iter().flat_map(sentences).collect();
@@ -233,7 +239,7 @@ mod tests {
 
     #[test]
     fn layouts_change_white_space_marks_and_case_alone() {
-        let text = passage(3, 5);
+        let text = passage(3);
         let plain =
             |text: &str| text.split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ");
         for formatting in [Formatting::Wrapped(40), Formatting::Indented(44), Formatting::Commented(56)] {
@@ -248,8 +254,7 @@ mod tests {
 
     #[test]
     fn ids_tell_copies_apart() {
-        let copies =
-            copies("x", &[passage(0, 1), passage(1, 1)], &[Formatting::Line, Formatting::Capitals], 3);
+        let copies = copies("x", &[passage(0), passage(1)], &[Formatting::Line, Formatting::Capitals], 3);
         let ids: BTreeSet<&str> = copies.iter().map(|copy| copy.id.as_str()).collect();
         assert_eq!(ids.len(), 12);
         assert_eq!(copies[4].id, "x-000/capitals/1");

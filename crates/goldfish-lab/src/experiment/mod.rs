@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub use self::error::ExperimentError;
 use crate::{LabError, TrainEvent, TrainOptions, Trained, train};
 
-/// The tokenizer of all experiments: byte-level BPE with 2,214 ids, of this project's own making.
+/// The tokenizer of all experiments: byte-level BPE with 2,457 ids, of this project's own making.
 const TOKENIZER: &[u8] = include_bytes!("../../../../fixtures/tokenizers/gpt2.json");
 
 /// Column of the shards that says how a copy is laid out.

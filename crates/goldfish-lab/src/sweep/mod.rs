@@ -47,7 +47,7 @@ impl Default for SweepOptions {
             epochs: 6,
             validation: 64,
             ks: vec![3, 4, 8, 32, 128],
-            layout_targets: 24,
+            layout_targets: 16,
             layout_epochs: 14,
             seed: 0,
         }
@@ -80,9 +80,6 @@ pub struct SweepResults {
     /// Its arms, in order.
     pub arms: Vec<SweepArm>,
 }
-
-/// Sentences of a passage: 100 tokens at least, the length of a probe.
-const SENTENCES: usize = 5;
 
 /// Losses on the validation documents in a run.
 const VALIDATIONS: u64 = 12;
@@ -182,11 +179,7 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
             "Probes",
             "the first 50 tokens of each passage; the next 50 must be the greedy continuation".into(),
         ),
-        fact(
-            "Model",
-            "Llama, 2 layers, width 128, vocabulary of 2,214; the same first weights and order in every arm"
-                .into(),
-        ),
+        fact("Model", "Llama, 2 layers, width 128; the same first weights and order in every arm".into()),
         fact("Validation", format!("{validation} passages that no arm was trained on")),
         fact("Seed", seed.to_string()),
     ]
@@ -195,7 +188,7 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
 /// Passages for one purpose each, so that none stands in two corpora that must differ.
 fn passages(options: &SweepOptions, purpose: u64, n: u64) -> Vec<String> {
     let first = (purpose << 40) ^ options.seed.wrapping_mul(1 << 20);
-    (0..n).map(|number| passage(first.wrapping_add(number), SENTENCES)).collect()
+    (0..n).map(|number| passage(first.wrapping_add(number))).collect()
 }
 
 fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), ExperimentError> {
