@@ -164,13 +164,18 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
             seed: 0,
         })?;
         write_whole(&page, made.as_bytes())?;
-        runs.push((shown, run));
+        runs.push((name.to_owned(), run));
     }
     let compared = compare_runs(&runs, &Bootstrap::new(0))?;
     let page = comparison(bench.folder);
     let made = compare_page(&ComparePage {
         compared: &compared,
-        command: &format!("goldfish compare {} {} --html {}", runs[0].0, runs[1].0, page.display()),
+        command: &format!(
+            "goldfish compare {} {} --html {}",
+            bench.path("runs").join("standard").display(),
+            bench.path("runs").join("goldfish").display(),
+            page.display()
+        ),
         gates: &[],
         failures: &[],
         seed: 0,

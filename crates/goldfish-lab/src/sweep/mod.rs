@@ -168,12 +168,14 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
         fact(
             "Documents",
             format!(
-                "{targets} made-up passages in {copies} equal copies each, among {background} that stand once; {epochs} epochs"
+                "{targets} made-up passages in {copies} equal copies each, among {background} that stand once; every document is seen {epochs} times"
             ),
         ),
         fact(
             "Layouts",
-            format!("{layout_targets} passages, each once in 12 layouts; {layout_epochs} epochs"),
+            format!(
+                "{layout_targets} passages, each once in 12 layouts; every copy is seen {layout_epochs} times"
+            ),
         ),
         fact(
             "Probes",
