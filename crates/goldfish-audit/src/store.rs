@@ -31,7 +31,7 @@ use crate::engine::AuditOptions;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
 use crate::selftest::SelfTest;
 use crate::summary::Summary;
-use crate::table::{read_rows, write_rows};
+use crate::table::{read_rows, read_texts, write_rows};
 use crate::{AuditError, ProbeRow, ResultRow};
 
 /// Version of the files of a run.
@@ -245,8 +245,7 @@ impl RunStore {
         let mut store =
             Self { folder: folder.to_owned(), order, done: HashSet::new(), segments: 0, _lock: lock };
         store.segments = store.segment_names()?.last().map_or(0, |last| last + 1);
-        let rows = store.rows()?;
-        store.done = rows.into_keys().collect();
+        store.done = store.names()?;
         Ok(store)
     }
 
@@ -370,6 +369,19 @@ impl RunStore {
             return Ok(vec![self.folder.join(whole)]);
         }
         Ok(self.segment_names()?.iter().map(|number| self.segment(*number, extension)).collect())
+    }
+
+    /// The probes with a result.
+    fn names(&self) -> Result<HashSet<String>, AuditError> {
+        let mut names = HashSet::new();
+        for path in self.files("parquet", RESULTS)? {
+            for name in read_texts::<ResultRow>(&path, "probe_id")? {
+                if let Some(twice) = names.replace(name) {
+                    return Err(AuditError::bad_run(&path, format!("probe {twice} has two results")));
+                }
+            }
+        }
+        Ok(names)
     }
 
     /// All results so far.

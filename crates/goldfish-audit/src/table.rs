@@ -4,13 +4,13 @@ use std::fs::File;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::AuditError;
-use crate::columns::Row;
+use crate::columns::{Row, Value};
 use crate::store::publish;
 
 /// Rows that become columns at once.
@@ -40,16 +40,34 @@ pub(crate) fn read_rows<R: Row>(path: &Path) -> Result<Vec<R>, AuditError> {
     stream_rows(path)?.collect()
 }
 
-/// Reads a table row by row, with a batch of it in memory.
-pub(crate) fn stream_rows<R: Row>(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<R, AuditError>> + use<R>, AuditError> {
+/// Reads one column of text of a table; the others stay unread.
+pub(crate) fn read_texts<R: Row>(path: &Path, column: &str) -> Result<Vec<String>, AuditError> {
+    let builder = open::<R>(path)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+    let builder = builder.with_projection(mask).with_batch_size(BATCH);
+    let mut texts = Vec::new();
+    for batch in builder.build().map_err(AuditError::parquet(path))? {
+        let batch = batch.map_err(AuditError::arrow(path))?;
+        texts.extend((0..batch.num_rows()).map(|row| String::read(batch.column(0), row)));
+    }
+    Ok(texts)
+}
+
+/// Opens a table, if it has the right columns.
+fn open<R: Row>(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, AuditError> {
     let file = File::open(path).map_err(AuditError::io(path, "opening"))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(AuditError::parquet(path))?;
     if builder.schema().fields() != R::schema().fields() {
         return Err(AuditError::bad_run(path, "the columns are not those of this version; start a new run"));
     }
-    let batches = builder.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))?;
+    Ok(builder)
+}
+
+/// Reads a table row by row, with a batch of it in memory.
+pub(crate) fn stream_rows<R: Row>(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<R, AuditError>> + use<R>, AuditError> {
+    let batches = open::<R>(path)?.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))?;
     let path = path.to_owned();
     Ok(batches.flat_map(move |batch| match batch {
         Ok(batch) => (0..batch.num_rows()).map(|row| Ok(R::read(batch.columns(), row))).collect(),

@@ -17,7 +17,7 @@ fn run(model: &FakeModel, options: SelfTestOptions) -> SelfTest {
     self_test(model, &sequences, &options).unwrap()
 }
 
-const PLAIN: SelfTestOptions = SelfTestOptions { bos: None, eos: None, scheme: None };
+const PLAIN: SelfTestOptions = SelfTestOptions { bos: None, eos: None, scheme: None, continuations: true };
 
 fn model() -> FakeModel {
     FakeModel::reciting(VOCAB, &[numbers(1, 20, VOCAB)], 2, 3.0)
@@ -30,7 +30,10 @@ fn faulty(faults: Faults) -> SelfTest {
 #[test]
 fn a_sound_backend_passes() {
     let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40) };
-    let found = run(&model(), SelfTestOptions { bos: Some(0), eos: Some(1), scheme: Some(scheme) });
+    let found = run(
+        &model(),
+        SelfTestOptions { bos: Some(0), eos: Some(1), scheme: Some(scheme), continuations: true },
+    );
     assert!(found.checks.iter().all(|check| check.outcome == Outcome::Passed), "{:#?}", found.checks);
     assert_eq!(found.verdict("fake").unwrap(), Decide::Score);
     assert!(found.notes().is_empty());

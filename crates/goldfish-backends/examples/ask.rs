@@ -120,7 +120,11 @@ fn answer(backend: &Server, question: Question) -> Result<Value, Box<dyn Error>>
         }
         Question::SelfTest { sequences, bos, eos } => {
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            let found = self_test(backend, &sequences, &SelfTestOptions { bos, eos, scheme: None })?;
+            let found = self_test(
+                backend,
+                &sequences,
+                &SelfTestOptions { bos, eos, scheme: None, continuations: true },
+            )?;
             let verdict = found.verdict("the server").map_err(|error| error.to_string());
             Ok(json!({ "checks": found.checks, "verdict": verdict.as_ref().ok(), "refusal": verdict.err() }))
         }

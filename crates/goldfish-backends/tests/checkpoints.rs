@@ -92,7 +92,12 @@ fn keeps_the_contract_of_a_backend() {
         (0..6).map(|i| (0..8 + i).map(|j| (i * 3 + j * j) % VOCABULARY as u32).collect()).collect();
     let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
     let scheme = Some(SamplingScheme { temperature: 0.7, top_k: Some(4) });
-    let test = self_test(&model, &sequences, &SelfTestOptions { bos: None, eos: Some(1), scheme }).unwrap();
+    let test = self_test(
+        &model,
+        &sequences,
+        &SelfTestOptions { bos: None, eos: Some(1), scheme, continuations: true },
+    )
+    .unwrap();
     for check in &test.checks {
         assert_eq!(check.outcome, Outcome::Passed, "{check:?}");
         assert!(check.measured.is_none_or(|difference| difference == 0.0), "{check:?}");

@@ -152,7 +152,11 @@ fn a_bos_that_the_server_adds_is_left_to_it() {
     let folder = tempdir().unwrap();
     let table = table(folder.path());
     let sequences: Vec<&[u32]> = table.starts.iter().take(3).map(|start| start.ids.as_slice()).collect();
-    let found = self_test(&backend, &sequences, &SelfTestOptions { bos: Some(0), eos: None, scheme: None });
+    let found = self_test(
+        &backend,
+        &sequences,
+        &SelfTestOptions { bos: Some(0), eos: None, scheme: None, continuations: true },
+    );
     let found = found.unwrap();
     assert_eq!(found.outcome(CheckName::NoBosAdded), Outcome::Passed, "{found:#?}");
     let prompt = [&[0], &documents()[0][..6]].concat();
@@ -177,7 +181,7 @@ fn an_end_of_sequence_is_refused_or_flagged() {
         [(Kind::Vllm, Outcome::Failed), (Kind::LlamaCpp, Outcome::Failed), (Kind::Ollama, Outcome::Flagged)]
     {
         let (_server, backend) = connect(kind, stops());
-        let options = SelfTestOptions { bos: None, eos: None, scheme: None };
+        let options = SelfTestOptions { bos: None, eos: None, scheme: None, continuations: true };
         let found = self_test(&backend, &[&sequence], &options).unwrap();
         assert_eq!(found.outcome(CheckName::EosSuppressed), outcome, "{kind:?}");
         let verdict = found.verdict("it");

@@ -76,7 +76,8 @@ impl<R: Read> HashingReader<R> {
     ///
     /// If the wrapped reader can't be read to its end.
     pub fn finish(mut self) -> io::Result<(FileDigest, R)> {
-        let mut rest = vec![0; 1 << 20];
+        // Stays in the cache between reading and hashing.
+        let mut rest = vec![0; 1 << 18];
         loop {
             match self.read(&mut rest) {
                 Ok(0) => return Ok((self.hasher.digest(), self.inner)),

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{
-    coefficient::CoefficientSum, hash::Hash, product, random::Random, reach::BehindHead, stride::Static,
+    coefficient::CoefficientSum, hash::Hash, product::Product, random::Random, reach::BehindHead, stride::Static,
     text::Text,
 };
 use crate::{MaskError, MaskRule, UniformTable};
@@ -211,9 +211,9 @@ impl RuleSpec {
                 Box::new(Text::new(k, context, *unit, *head, *seed))
             }
             RuleParameters::HashTable { table: source, .. } => {
-                Box::new(product::table_rule(context, resolve(source, table)?.dropped(k)))
+                Box::new(Product::table(context, resolve(source, table)?.dropped(k)))
             }
-            RuleParameters::HashAvalanche { .. } => Box::new(product::avalanche_rule(context, k)),
+            RuleParameters::HashAvalanche { .. } => Box::new(Product::avalanche(context, k)),
             RuleParameters::CoefficientSum { coefficients, table: source, context: declared, .. } => {
                 if coefficients.len() != context {
                     return Err(MaskError::Coefficients { context: *declared, found: coefficients.len() });

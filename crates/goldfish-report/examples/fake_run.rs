@@ -143,8 +143,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         tokenizer: tokenizer.as_ref().map(|tokenizer| tokenizer.sha256().to_owned()),
     })?;
     let sequences: Vec<&[u32]> = audited.starts.iter().take(2).map(|start| start.ids.as_slice()).collect();
-    let test =
-        self_test(&model, &sequences, &SelfTestOptions { bos: None, eos: None, scheme: Some(scheme) })?;
+    let test = self_test(
+        &model,
+        &sequences,
+        &SelfTestOptions { bos: None, eos: None, scheme: Some(scheme), continuations: true },
+    )?;
     let test = store.self_test(test)?;
     let engine = Engine {
         backend: &model,

@@ -12,6 +12,7 @@ mod disk;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+mod flush;
 mod folder;
 mod hf;
 mod journal;

@@ -12,6 +12,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::ShardError;
 use crate::schema::OutputFormat;
 
+/// Bytes read ahead: columns of a batch are mostly larger, and then come straight from the file.
+const BUFFER: usize = 64 << 10;
+
 /// Rows read at once from a Parquet shard.
 const PARQUET_ROWS: usize = 1024;
 
@@ -45,12 +48,12 @@ impl ShardReader {
         }
         let (schema, batches): (_, Box<dyn Iterator<Item = _> + Send>) = match format {
             OutputFormat::ArrowStream => {
-                let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None);
+                let reader = StreamReader::try_new(BufReader::with_capacity(BUFFER, file), None);
                 let reader = reader.map_err(ShardError::arrow(path))?;
                 (reader.schema(), Box::new(reader))
             }
             OutputFormat::ArrowFile => {
-                let reader = FileReader::try_new(BufReader::with_capacity(1 << 20, file), None);
+                let reader = FileReader::try_new(BufReader::with_capacity(BUFFER, file), None);
                 let reader = reader.map_err(ShardError::arrow(path))?;
                 (reader.schema(), Box::new(reader))
             }

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, UInt8Type};
@@ -39,9 +41,13 @@ pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, 
     let manifest = Manifest::read(folder)?;
     let mut faults = Faults(Vec::new());
     check_manifest(folder, &manifest, &mut faults)?;
-    for shard in &manifest.shards {
-        check_shard(folder, &manifest, shard, check_row, &mut faults)?;
-    }
+    std::thread::scope(|scope| {
+        let digests = hash_ahead(scope, folder, &manifest.shards)?;
+        for (shard, digest) in manifest.shards.iter().zip(digests) {
+            check_shard(folder, &manifest, (shard, digest?), check_row, &mut faults)?;
+        }
+        Ok(())
+    })?;
     check_small_files(folder, &manifest, &mut faults)?;
     Ok((manifest, faults.0))
 }
@@ -104,29 +110,54 @@ fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Re
     Ok(())
 }
 
-/// The digest of a file; a missing file is a fault.
-fn digest(folder: &Path, name: &str, faults: &mut Faults) -> Result<Option<FileDigest>, ShardError> {
+/// The digest of a file, if it is there.
+fn digest(folder: &Path, name: &str) -> Result<Option<FileDigest>, ShardError> {
     let path = folder.join(name);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {}
-        _ => {
-            faults.add(name, "missing");
-            return Ok(None);
-        }
+    if !fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
     }
     let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
     let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
     Ok(Some(digest))
 }
 
+/// The digest of a small file; a missing one is a fault.
+fn small_digest(folder: &Path, name: &str, faults: &mut Faults) -> Result<Option<FileDigest>, ShardError> {
+    let digest = digest(folder, name)?;
+    if digest.is_none() {
+        faults.add(name, "missing");
+    }
+    Ok(digest)
+}
+
+/// Hashes shards from a thread of its own, one ahead of what the caller takes.
+fn hash_ahead<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    folder: &'env Path,
+    shards: &'scope [ShardEntry],
+) -> Result<Receiver<Result<Option<FileDigest>, ShardError>>, ShardError> {
+    let (sender, digests) = sync_channel(0);
+    let hash = move || {
+        let digests = shards.iter().map(|shard| digest(folder, &shard.name));
+        // A caller that hung up has an error of its own.
+        digests.map(|digest| sender.send(digest)).take_while(Result::is_ok).for_each(drop);
+    };
+    let thread = std::thread::Builder::new().name("goldfish-hash".into()).spawn_scoped(scope, hash);
+    thread.map_err(ShardError::io(folder, "starting a thread to hash shards of"))?;
+    Ok(digests)
+}
+
 fn check_shard(
     folder: &Path,
     manifest: &Manifest,
-    shard: &ShardEntry,
+    (shard, digest): (&ShardEntry, Option<FileDigest>),
     check_row: &mut RowCheck<'_>,
     faults: &mut Faults,
 ) -> Result<(), ShardError> {
-    let Some(digest) = digest(folder, &shard.name, faults)? else { return Ok(()) };
+    let Some(digest) = digest else {
+        faults.add(&shard.name, "missing");
+        return Ok(());
+    };
     if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
         faults.add(
             &shard.name,
@@ -245,7 +276,7 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
     if manifest.output.format == OutputFormat::ArrowStream {
         let expected = [("state.json", hf::state(manifest)), ("dataset_info.json", hf::dataset_info())];
         for (name, bytes) in expected {
-            if digest(folder, name, faults)?.is_some_and(|digest| digest != FileDigest::of(&bytes)) {
+            if small_digest(folder, name, faults)?.is_some_and(|digest| digest != FileDigest::of(&bytes)) {
                 faults.add(name, "not as it was written");
             }
         }
@@ -253,7 +284,7 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
     match &manifest.rejects {
         Some(rejects) => {
             let expected = FileDigest { size: rejects.size, hash: rejects.hash.clone() };
-            if digest(folder, REJECTS_NAME, faults)?.is_some_and(|digest| digest != expected) {
+            if small_digest(folder, REJECTS_NAME, faults)?.is_some_and(|digest| digest != expected) {
                 faults.add(REJECTS_NAME, "not as it was written");
             }
             faults.check_equal(

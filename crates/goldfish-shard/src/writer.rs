@@ -11,6 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
+use crate::flush::FlushedFile;
 use crate::folder::{OLD_NAME, PreparedFolder, publish, shard_name, stage, staged_name};
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry};
@@ -32,6 +33,9 @@ pub struct WriterOptions {
     /// A shard is closed before it exceeds this, in bytes of columns; one document at least goes in.
     pub shard_size: u64,
 }
+
+/// What is written in pieces below this many bytes is gathered; columns of a batch are mostly larger, and go by uncopied.
+const SINK_BYTES: usize = 64 << 10;
 
 /// Parquet row groups are closed at about this size, in bytes.
 const ROW_GROUP_BYTES: usize = 64 << 20;
@@ -389,7 +393,7 @@ struct OpenShard {
     counts: Counts,
 }
 
-type Sink = BufWriter<HashingWriter<File>>;
+type Sink = BufWriter<HashingWriter<FlushedFile>>;
 
 enum Encoder {
     Stream(Box<StreamWriter<Sink>>),
@@ -406,7 +410,7 @@ impl OpenShard {
     ) -> Result<Self, ShardError> {
         let path = folder.staging.join(staged_name(index));
         let file = disk::create(&path)?;
-        let sink = BufWriter::with_capacity(1 << 20, HashingWriter::new(file));
+        let sink = BufWriter::with_capacity(SINK_BYTES, HashingWriter::new(FlushedFile::new(file)));
         let schema = schema.arrow();
         let encoder = match options.format {
             OutputFormat::ArrowStream => Encoder::Stream(Box::new(
@@ -464,6 +468,7 @@ impl OpenShard {
         };
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
+        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
         disk::sync(&file, &path)?;
         let Counts { documents, tokens, dropped } = self.counts;
         Ok(ShardEntry { name: self.name, size, hash, documents, tokens, dropped })

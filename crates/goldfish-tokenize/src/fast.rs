@@ -122,25 +122,36 @@ impl Fast {
                 let before = sink.ids.len();
                 self.bpe.encode(segment.as_bytes(), (from, to), scratch, sink.ids);
                 if let Some(spans) = &mut sink.spans {
-                    self.push_spans(segment, from, start, &sink.ids[before..], spans);
+                    match &sink.ids[before..] {
+                        // Words end between characters.
+                        [_] => spans.push((start + from, start + to)),
+                        ids => self.push_spans(segment, (from, to), start, ids, spans),
+                    }
                 }
             })?;
             Ok(())
         })
     }
 
-    /// The spans of the tokens of a word at byte `from` of a segment that starts at byte `start` of the text.
+    /// The spans of the tokens of the word at bytes `from..to` of a segment that starts at byte `start` of the text.
     fn push_spans(
         &self,
         segment: &str,
-        from: usize,
+        (from, to): (usize, usize),
         start: usize,
         ids: &[u32],
         spans: &mut Vec<(usize, usize)>,
     ) {
         let (mut from, mut at) = (from, from);
-        for &id in ids {
+        let ends = ids.iter().map(|&id| {
             at += self.bpe.token_bytes(id);
+            at
+        });
+        if segment.as_bytes()[from..to].is_ascii() {
+            spans.extend(ends.map(|end| (start + mem::replace(&mut from, end), start + end)));
+            return;
+        }
+        for at in ends {
             // A token that ends within a character shares it with the next one.
             let (floor, ceil) = if segment.is_char_boundary(at) {
                 (at, at)

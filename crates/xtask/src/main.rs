@@ -1,11 +1,13 @@
-//! Project chores: `cargo xtask test`, `cargo xtask generate`, `cargo xtask fuzz`, `cargo xtask deny`.
+//! Project chores: `cargo xtask test`, `cargo xtask generate`, `cargo xtask fuzz`, `cargo xtask counts`,
+//! `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
-mod browser;
+mod counts;
 mod deny;
 mod fuzz;
 mod generate;
+mod packages;
 mod python;
 mod test;
 
@@ -44,6 +46,12 @@ enum Chore {
         #[arg(long)]
         seconds: Option<u32>,
     },
+    /// Count the instructions of kernels and of a small run, and compare them with crates/xtask/counts.json.
+    Counts {
+        /// Write the counts there instead.
+        #[arg(long)]
+        update: bool,
+    },
     /// Check licences and sources of all dependencies with cargo-deny.
     Deny,
     /// Make a Python environment of the peer tests and print where it is.
@@ -60,6 +68,11 @@ fn main() -> anyhow::Result<()> {
         Chore::Generate { check } => generate::run(check),
         Chore::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
+        }
+        Chore::Counts { update } => {
+            run(cargo().args(["build", "--workspace", "--example", "counted", "--features", test::FAILPOINTS]))?;
+            run(cargo().args(["build", "--release"]))?;
+            if update { counts::update() } else { counts::check() }
         }
         Chore::Deny => deny::check(),
         Chore::Python { models } => {

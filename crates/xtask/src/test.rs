@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{browser, cargo, deny, fuzz, generate, python, root, run, target};
+use crate::{cargo, counts, deny, fuzz, generate, packages, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
-const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+pub(crate) const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
 
 /// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
 type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
@@ -28,7 +28,8 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     // `cargo test` has built the examples.
     let example = |name: &str| target().join("debug/examples").join(name);
     let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
-    browser::ensure()?;
+    counts::check()?;
+    packages::BROWSER.ensure()?;
     let peers: [Peers<'_>; 6] = [
         (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
         (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),

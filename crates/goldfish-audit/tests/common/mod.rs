@@ -104,7 +104,12 @@ pub(crate) fn config(
 
 pub(crate) fn tested(backend: &dyn Backend, table: &ProbeTable) -> SelfTest {
     let sequences: Vec<&[u32]> = table.starts.iter().take(2).map(|start| start.ids.as_slice()).collect();
-    self_test(backend, &sequences, &SelfTestOptions { bos: None, eos: None, scheme: None }).unwrap()
+    self_test(
+        backend,
+        &sequences,
+        &SelfTestOptions { bos: None, eos: None, scheme: None, continuations: true },
+    )
+    .unwrap()
 }
 
 /// A whole run in a folder, or as far as the backend goes.

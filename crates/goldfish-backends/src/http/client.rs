@@ -1,6 +1,6 @@
 //! One request at a time, until it has an answer that makes sense.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -60,6 +60,8 @@ pub(super) struct Client {
     key: Option<ApiKey>,
     retry: Retry,
     requests: AtomicU64,
+    /// Whether it ever answered anything.
+    reached: AtomicBool,
 }
 
 /// Why a request has no answer, after all attempts.
@@ -128,7 +130,14 @@ impl Client {
             .build();
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let retry = Retry { attempts: retry.attempts.max(1), longest: retry.longest.min(DAY), ..retry };
-        Ok(Self { agent: config.into(), base, key, retry, requests: AtomicU64::new(0) })
+        Ok(Self {
+            agent: config.into(),
+            base,
+            key,
+            retry,
+            requests: AtomicU64::new(0),
+            reached: AtomicBool::new(false),
+        })
     }
 
     /// The server's address, for messages.
@@ -213,7 +222,10 @@ impl Client {
             }
         };
         match sent {
-            Ok(response) => self.read(response),
+            Ok(response) => {
+                self.reached.store(true, Ordering::Relaxed);
+                self.read(response)
+            }
             // An address that is none, or a certificate that isn't good, stays so.
             Err(
                 error @ (ureq::Error::BadUri(_)
@@ -221,6 +233,16 @@ impl Client {
                 | ureq::Error::Tls(_)
                 | ureq::Error::Rustls(_)),
             ) => Attempt::Lasting(Failure::new(error.to_string())),
+            // Before the first answer a wrong address is likelier than a server that is being restarted.
+            Err(ureq::Error::HostNotFound) if !self.reached.load(Ordering::Relaxed) => {
+                Attempt::Lasting(Failure::new("no machine of that name is known; is the address right?"))
+            }
+            Err(ureq::Error::Io(error))
+                if error.kind() == ErrorKind::ConnectionRefused && !self.reached.load(Ordering::Relaxed) =>
+            {
+                let advice = "nothing listens there; is the server started, and the port right?";
+                Attempt::Lasting(Failure::new(format!("{error}: {advice}")))
+            }
             Err(error) => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
         }
     }

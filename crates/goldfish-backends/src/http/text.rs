@@ -141,7 +141,7 @@ impl Generator for Text {
             Flavour::Tgi => {
                 let mut parameters = json!({
                     "max_new_tokens": tokens, "do_sample": false, "details": true, "decoder_input_details": true,
-                    "return_full_text": false,
+                    "return_full_text": false, "repetition_penalty": 1.0, "frequency_penalty": 0.0, "stop": [],
                 });
                 if let Some(seed) = seed {
                     parameters["do_sample"] = true.into();

@@ -1,10 +1,6 @@
 //! Causal attention over packed rows.
 
 use std::ops::Range;
-use std::sync::Arc;
-
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
-use rayon::prelude::*;
 
 use super::math::{exp, sum, tanh, vectorized};
 use super::ops::Rows;
@@ -20,80 +16,116 @@ pub struct Span {
     pub path: Vec<u32>,
 }
 
+/// Some rows of one span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Which of a pass's spans.
+    pub(super) span: usize,
+    /// The rows among those of the pass.
+    pub(super) rows: Range<usize>,
+}
+
+/// Cuts ascending rows of a pass into blocks of at most `limit`, each made of pieces of spans.
+pub(super) fn blocks(spans: &[Span], ranges: &[Range<usize>], limit: usize) -> Vec<Vec<Piece>> {
+    let mut blocks: Vec<Vec<Piece>> = Vec::new();
+    let (mut span, mut room) = (0, 0);
+    for range in ranges {
+        let mut start = range.start;
+        while start < range.end {
+            while spans[span].rows.end <= start {
+                span += 1;
+            }
+            if room == 0 {
+                blocks.push(Vec::new());
+                room = limit;
+            }
+            let end = range.end.min(spans[span].rows.end).min(start + room);
+            if let Some(block) = blocks.last_mut() {
+                block.push(Piece { span, rows: start..end });
+            }
+            room -= end - start;
+            start = end;
+        }
+    }
+    blocks
+}
+
 /// Attention of queries `[rows, heads * head_dim]` over keys and values `[rows, kv_heads * head_dim]`.
 ///
 /// A query sees the positions up to its own along the path of its span, and sums in their order: what else is computed
 /// together with it changes no bit.
-pub(super) struct Attend {
-    pub(super) spans: Arc<[Span]>,
+pub(super) struct Attend<'a> {
+    pub(super) spans: &'a [Span],
+    pub(super) queries: Rows<'a>,
+    pub(super) keys: Rows<'a>,
+    pub(super) values: Rows<'a>,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
+    pub(super) head_dim: usize,
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
     /// How many positions a query sees, its own included.
     pub(super) window: usize,
 }
 
-/// Queries that a task takes; it copies their keys first.
-const QUERIES: usize = 64;
-
-struct Task<'a> {
-    span: &'a Span,
-    /// Rows of the span, relative to its first.
-    queries: Range<usize>,
-    kv_head: usize,
-}
-
 /// Keys of one head, transposed so that a query meets many of them at once, and values.
-#[derive(Default)]
-struct Scratch {
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
     keys: Vec<f32>,
     values: Vec<f32>,
     scores: Vec<f32>,
 }
 
-impl Attend {
+impl Attend<'_> {
     fn first_seen(&self, position: usize) -> usize {
         (position + 1).saturating_sub(self.window)
     }
 
+    /// Writes what the rows of a piece see to `out` `[rows, heads * head_dim]`.
+    pub(super) fn piece(&self, piece: &Piece, out: &mut [f32], scratch: &mut Scratch) {
+        vectorized(
+            #[inline(always)]
+            || {
+                for kv_head in 0..self.kv_heads {
+                    self.head(piece, kv_head, out, scratch);
+                }
+            },
+        );
+    }
+
     #[inline(always)]
-    fn run(&self, task: &Task<'_>, [q, k, v]: [Rows<'_>; 3], scratch: &mut Scratch) -> Vec<f32> {
-        let dim = k.width / self.kv_heads;
-        let group = self.heads / self.kv_heads;
-        let first = task.span.first + task.queries.start;
-        let end = task.span.first + task.queries.end;
-        let seen = self.first_seen(first)..end;
+    fn head(&self, piece: &Piece, kv_head: usize, out: &mut [f32], scratch: &mut Scratch) {
+        let (dim, group) = (self.head_dim, self.heads / self.kv_heads);
+        let span = &self.spans[piece.span];
+        let first = span.first + piece.rows.start - span.rows.start;
+        let seen = self.first_seen(first)..first + piece.rows.len();
         let length = seen.len();
-        let path = &task.span.path[seen.clone()];
         scratch.keys.clear();
         scratch.keys.resize(length * dim, 0.0);
         scratch.values.clear();
-        let own = task.kv_head * dim..(task.kv_head + 1) * dim;
-        for (place, row) in path.iter().enumerate() {
-            for (d, key) in k.row(*row as usize)[own.clone()].iter().enumerate() {
+        let own = kv_head * dim..(kv_head + 1) * dim;
+        for (place, row) in span.path[seen.clone()].iter().enumerate() {
+            for (d, key) in self.keys.row(*row as usize)[own.clone()].iter().enumerate() {
                 scratch.keys[d * length + place] = *key;
             }
-            scratch.values.extend_from_slice(&v.row(*row as usize)[own.clone()]);
+            scratch.values.extend_from_slice(&self.values.row(*row as usize)[own.clone()]);
         }
-        let mut out = vec![0f32; task.queries.len() * group * dim];
-        let mut outs = out.chunks_exact_mut(dim);
-        for query in task.queries.clone() {
-            let position = task.span.first + query;
+        for (number, (row, out)) in piece.rows.clone().zip(out.chunks_exact_mut(self.heads * dim)).enumerate()
+        {
+            let position = first + number;
             let visible = self.first_seen(position) - seen.start..position + 1 - seen.start;
-            let row = q.row(task.span.rows.start + query);
-            for head in task.kv_head * group..(task.kv_head + 1) * group {
-                let Some(out) = outs.next() else { return out };
+            let heads = kv_head * group * dim..(kv_head + 1) * group * dim;
+            let queries = self.queries.row(row)[heads.clone()].chunks_exact(dim);
+            for (query, out) in queries.zip(out[heads].chunks_exact_mut(dim)) {
                 let scores = &mut scratch.scores;
                 scores.clear();
                 scores.resize(visible.len(), 0.0);
-                dot(&row[head * dim..(head + 1) * dim], &scratch.keys, length, visible.start, scores);
+                dot(query, &scratch.keys, length, visible.start, scores);
                 self.soften(scores);
-                let values = &scratch.values[visible.start * dim..visible.end * dim];
-                mix(scores, values, out);
+                out.fill(0.0);
+                mix(scores, &scratch.values[visible.start * dim..visible.end * dim], out);
             }
         }
-        out
     }
 
     /// Scores to weights that sum to 1.
@@ -162,61 +194,5 @@ fn mix(weights: &[f32], values: &[f32], out: &mut [f32]) {
         for (out, value) in out.iter_mut().zip(row) {
             *out = weight.mul_add(*value, *out);
         }
-    }
-}
-
-impl CustomOp3 for Attend {
-    fn name(&self) -> &'static str {
-        "attend"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        ql: &Layout,
-        k: &CpuStorage,
-        kl: &Layout,
-        v: &CpuStorage,
-        vl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let [q, k, v] = [Rows::new(q, ql)?, Rows::new(k, kl)?, Rows::new(v, vl)?];
-        let (heads, kv_heads) = (self.heads, self.kv_heads);
-        if kv_heads == 0
-            || heads % kv_heads != 0
-            || q.width * kv_heads != k.width * heads
-            || k.width != v.width
-        {
-            bail!("{heads} heads of {} and {kv_heads} of {} don't fit", q.width, k.width);
-        }
-        let group = q.width / kv_heads;
-        let mut tasks = Vec::new();
-        for span in self.spans.iter() {
-            let length = span.rows.len();
-            let fits = span.path.len() == span.first + length && span.rows.end <= q.count;
-            if !fits || span.path.iter().any(|row| *row as usize >= k.count) {
-                bail!("a span leaves the rows");
-            }
-            for start in (0..length).step_by(QUERIES) {
-                let queries = start..(start + QUERIES).min(length);
-                tasks.extend((0..kv_heads).map(|kv_head| Task { span, queries: queries.clone(), kv_head }));
-            }
-        }
-        let done: Vec<Vec<f32>> = tasks
-            .par_iter()
-            .map_init(Scratch::default, |scratch, task| {
-                vectorized(
-                    #[inline(always)]
-                    || self.run(task, [q, k, v], scratch),
-                )
-            })
-            .collect();
-        let mut out = vec![0f32; q.count * q.width];
-        for (task, values) in tasks.iter().zip(&done) {
-            let first = task.span.rows.start + task.queries.start;
-            for (row, values) in values.chunks_exact(group).enumerate() {
-                out[(first + row) * q.width + task.kv_head * group..][..group].copy_from_slice(values);
-            }
-        }
-        Ok((CpuStorage::F32(out), Shape::from((q.count, q.width))))
     }
 }

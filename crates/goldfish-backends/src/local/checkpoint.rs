@@ -1,15 +1,14 @@
 //! A checkpoint as a backend.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use goldfish_audit::backend::{
     Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
-    ScoreRequest, Scored, TokenScore, Wants,
+    ScoreRequest, Scored, Wants,
 };
-use rayon::prelude::*;
 
 use super::adapter::Adapter;
 use super::attention::Span;
@@ -19,11 +18,10 @@ use super::draw::choose;
 use super::error::CheckpointError;
 use super::folder::{TensorFiles, fingerprint};
 use super::pack::pack;
+use super::read::score;
 
 /// Rows that are computed in one pass at most.
 const PASS_ROWS: usize = 2048;
-/// Logits that are in memory at a time.
-const LOGITS: usize = 1 << 24;
 /// Bytes of keys and values that continuations may take at a time.
 const CACHE_BYTES: usize = 1 << 30;
 
@@ -46,9 +44,16 @@ impl Checkpoint {
         let files = TensorFiles::open(folder, "model")?;
         let adapter = adapter.map(Adapter::open).transpose()?;
         let (vocab_size, context_length) = (config.vocab_size, config.context_length);
-        let decoder = Source::new(&files, adapter.as_ref()).decoder(config)?;
         let own = std::iter::once(config_path.as_path()).chain(files.paths());
-        let fingerprint = fingerprint(own.chain(adapter.iter().flat_map(Adapter::paths)))?;
+        let paths: Vec<&Path> = own.chain(adapter.iter().flat_map(Adapter::paths)).collect();
+        // `Source` stays on this thread; what it reads is in the system's cache for the other.
+        let (decoder, fingerprint) = std::thread::scope(|scope| {
+            let fingerprint = scope.spawn(|| fingerprint(paths.iter().copied()));
+            let decoder = Source::new(&files, adapter.as_ref()).decoder(config);
+            (decoder, fingerprint.join())
+        });
+        let decoder = decoder?;
+        let fingerprint = fingerprint.map_err(|_| CheckpointError::file(folder, "could not be hashed"))??;
         let description = ModelDescription {
             name: name_of(folder),
             fingerprint,
@@ -86,30 +91,6 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Calls `read` with the logits of each of some rows of hidden states, in parallel; `read` is given the row's number.
-    fn each_logits<R: Send>(
-        &self,
-        hidden: &Tensor,
-        read: impl Fn(usize, &[f32]) -> R + Sync,
-    ) -> candle_core::Result<Vec<R>> {
-        let (rows, vocab) = (hidden.dim(0)?, self.decoder.config().vocab_size);
-        let at_a_time = (LOGITS / vocab).max(1);
-        let mut found = Vec::with_capacity(rows);
-        for start in (0..rows).step_by(at_a_time) {
-            let some = hidden.narrow(0, start, at_a_time.min(rows - start))?;
-            let logits = self.decoder.logits(&some)?.contiguous()?;
-            let (storage, layout) = logits.storage_and_layout();
-            let candle_core::Storage::Cpu(storage) = &*storage else {
-                candle_core::bail!("logits are not in memory")
-            };
-            let values = &storage.as_slice::<f32>()?[layout.start_offset()..][..logits.elem_count()];
-            let read =
-                values.par_chunks_exact(vocab).enumerate().map(|(row, logits)| read(start + row, logits));
-            found.extend(read.collect::<Vec<_>>());
-        }
-        Ok(found)
-    }
-
     /// Scores sequences that fit one pass together, in their order.
     fn score_pass(&self, requests: &[&ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {
         let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
@@ -136,17 +117,10 @@ impl Checkpoint {
         if rows.is_empty() {
             return Ok(answers);
         }
-        let hidden = self.decoder.hidden(pass, None).map_err(|error| self.failed(error))?;
-        let scored = Tensor::new(rows, &Device::Cpu)
-            .and_then(|rows| hidden.index_select(&rows, 0))
-            .and_then(|hidden| {
-                self.each_logits(&hidden, |row, logits| {
-                    let score =
-                        |(_, _, token): &(u32, usize, u32)| TokenScore::from_logits(logits, *token, wants);
-                    by_row[row].iter().map(score).collect::<Vec<_>>()
-                })
-            })
-            .map_err(|error| self.failed(error))?;
+        let hidden = self.decoder.states(pass, None, &rows).map_err(|error| self.failed(error))?;
+        let scored = self.decoder.each_logits(&hidden, |row, logits| {
+            by_row[row].iter().map(|(_, _, token)| score(logits, *token, wants)).collect::<Vec<_>>()
+        });
         // Rows of one path ascend, so that the scores of each sequence come in its order.
         for ((_, sequence, _), score) in asked.iter().zip(scored.into_iter().flatten()) {
             let score =
@@ -167,24 +141,32 @@ impl Checkpoint {
         let more: usize = requests.iter().map(|(_, request)| request.tokens).sum();
         let compute = || -> candle_core::Result<Vec<Vec<u32>>> {
             let mut cache = Cache::new(self.decoder.config(), packed.rows + more)?;
-            let hidden = packed.passes.iter().map(|pass| self.decoder.hidden(pass, Some(&mut cache)));
-            let mut hidden = Tensor::cat(&hidden.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
             let mut paths = packed.paths.clone();
+            // The rows that continuations go on from, some of them several.
+            let lasts: BTreeSet<u32> = paths.iter().filter_map(|path| path.last()).copied().collect();
+            let mut hidden = Vec::new();
+            for pass in &packed.passes {
+                let before = cache.rows() as u32;
+                let here = lasts.range(before..before + pass.tokens.len() as u32).map(|row| row - before);
+                hidden.extend(self.decoder.states(pass, Some(&mut cache), &here.collect::<Vec<_>>())?);
+            }
             let mut continued = vec![Vec::new(); requests.len()];
-            // The rows of hidden states that each sequence goes on from.
-            let mut active: Vec<(usize, u32)> =
-                paths.iter().filter_map(|path| path.last()).copied().enumerate().collect();
+            // Where among the hidden states each sequence has its own.
+            let places: BTreeMap<u32, usize> = lasts.iter().copied().zip(0..).collect();
+            let places = paths.iter().filter_map(|path| places.get(path.last()?).copied());
+            let mut active: Vec<(usize, usize)> = places.enumerate().collect();
             loop {
                 active.retain(|(sequence, _)| continued[*sequence].len() < requests[*sequence].1.tokens);
                 if active.is_empty() {
                     return Ok(continued);
                 }
-                let rows: Vec<u32> = active.iter().map(|(_, row)| *row).collect();
-                let last = hidden.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
-                let chosen = self.each_logits(&last, |row, logits| {
+                let width = self.decoder.config().hidden_size;
+                let last: Vec<&[f32]> =
+                    active.iter().map(|(_, row)| &hidden[row * width..][..width]).collect();
+                let chosen = self.decoder.each_logits(&last.concat(), |row, logits| {
                     let (sequence, _) = active[row];
                     choose(logits, decoding, (requests[sequence].0 as u64, paths[sequence].len() as u64))
-                })?;
+                });
                 let mut pass = Step::default();
                 for ((sequence, row), token) in active.iter_mut().zip(chosen) {
                     let Some(token) = token else {
@@ -196,7 +178,8 @@ impl Checkpoint {
                     }
                 }
                 if !pass.tokens.is_empty() {
-                    hidden = self.decoder.hidden(&pass.into(), Some(&mut cache))?;
+                    let rows: Vec<u32> = (0..pass.tokens.len() as u32).collect();
+                    hidden = self.decoder.states(&pass.into(), Some(&mut cache), &rows)?;
                 }
             }
         };
@@ -214,13 +197,13 @@ struct Step {
 
 impl Step {
     /// Returns the row of the token within the step.
-    fn add(&mut self, token: u32, path: &mut Vec<u32>, cached: usize) -> u32 {
+    fn add(&mut self, token: u32, path: &mut Vec<u32>, cached: usize) -> usize {
         let (row, first) = (self.tokens.len(), path.len());
         path.push((cached + row) as u32);
         self.tokens.push(token);
         self.positions.push(first as u32);
         self.spans.push(Span { rows: row..row + 1, first, path: path.clone() });
-        row as u32
+        row
     }
 }
 

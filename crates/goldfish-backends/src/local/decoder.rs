@@ -1,14 +1,23 @@
 //! One decoder for all families.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Storage, Tensor, bail};
+use rayon::prelude::*;
 
-use super::attention::{Attend, Span};
-use super::config::{DecoderConfig, LayerAttention, NormKind, Positions, Wiring};
-use super::ops::{Activate, Normalize, Rotate};
+use super::attention::{self, Attend, Piece, Span, blocks};
+use super::config::{DecoderConfig, LayerAttention, Positions, Wiring};
+use super::math::{tanh, vectorized};
+use super::ops::{Norm, Rows, activate, add, rotate};
+use super::product::Linear;
 use super::rope::Rotary;
 use super::weights::{GetTensor, LayerWeights, Weights};
+
+/// Rows that a thread takes through a layer at a time: their hidden states stay in its cache.
+const BLOCK: usize = 60;
+/// Logits that a thread has in memory at a time, unless those of [`BLOCK`] rows are more.
+const LOGITS: usize = 1 << 22;
 
 /// Rows to compute: tokens of any number of sequences side by side, without padding.
 ///
@@ -26,7 +35,8 @@ pub struct Pass {
 /// Keys and values of rows computed before.
 #[derive(Debug)]
 pub struct Cache {
-    layers: Vec<(Tensor, Tensor)>,
+    /// Keys and values of each layer, `[capacity, kv_heads * head_dim]`.
+    layers: Vec<(Vec<f32>, Vec<f32>)>,
     rows: usize,
 }
 
@@ -37,7 +47,13 @@ impl Cache {
     ///
     /// If there is no memory for it.
     pub fn new(config: &DecoderConfig, capacity: usize) -> Result<Self> {
-        let empty = || Tensor::zeros((capacity, config.kv_heads * config.head_dim), DType::F32, &Device::Cpu);
+        let size = capacity * config.kv_heads * config.head_dim;
+        let empty = || -> Result<Vec<f32>> {
+            let mut values = Vec::new();
+            values.try_reserve_exact(size).map_err(candle_core::Error::wrap)?;
+            values.resize(size, 0.0);
+            Ok(values)
+        };
         let layers = config.layers.iter().map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
         Ok(Self { layers, rows: 0 })
     }
@@ -54,43 +70,6 @@ pub struct Decoder {
     config: DecoderConfig,
     weights: Weights,
     rotations: Vec<Rotary>,
-}
-
-/// A linear layer: rows times `weight`, plus `bias`.
-#[derive(Debug)]
-pub(super) struct Linear {
-    /// `[inputs, outputs]`, in memory in either order.
-    pub(super) weight: Tensor,
-    pub(super) bias: Option<Tensor>,
-}
-
-impl Linear {
-    /// `[rows, inputs]` to `[rows, outputs]`.
-    ///
-    /// The product of few rows is summed in another order than that of many, and that of many always in the same one. So there are
-    /// always enough of them, and a row has the same bits whatever stands beside it.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (rows, inputs) = x.dims2()?;
-        let outputs = self.weight.dim(1)?;
-        let enough = (256 / outputs + 1).max(if outputs <= 64 { 65 } else { 2 });
-        let product = if rows < enough {
-            let padding = Tensor::zeros((enough - rows, inputs), DType::F32, x.device())?;
-            Tensor::cat(&[x, &padding], 0)?.matmul(&self.weight)?.narrow(0, 0, rows)?
-        } else {
-            x.matmul(&self.weight)?
-        };
-        match &self.bias {
-            Some(bias) => product.broadcast_add(bias),
-            None => Ok(product),
-        }
-    }
-}
-
-/// A norm of rows, or of groups within them.
-#[derive(Debug)]
-pub(super) struct Norm {
-    pub(super) weight: Tensor,
-    pub(super) bias: Option<Tensor>,
 }
 
 impl Decoder {
@@ -123,23 +102,13 @@ impl Decoder {
     /// # Errors
     ///
     /// If a token, a position or a path is none of the model's, or a cache has no room.
-    pub fn hidden(&self, pass: &Pass, mut cache: Option<&mut Cache>) -> Result<Tensor> {
-        let tokens = Tensor::new(pass.tokens.as_slice(), &Device::Cpu)?;
-        let mut x = self.weights.embeddings.index_select(&tokens, 0)?;
-        if let Some(scale) = self.config.embedding_scale {
-            x = (x * scale)?;
-        }
-        if let Some(table) = &self.weights.positions {
-            x = (x + table.index_select(&Tensor::new(&*pass.positions, &Device::Cpu)?, 0)?)?;
-        }
-        for (index, (layer, weights)) in self.config.layers.iter().zip(&self.weights.layers).enumerate() {
-            let kept = cache.as_mut().and_then(|cache| Some((cache.rows, cache.layers.get_mut(index)?)));
-            x = self.layer(layer, weights, &x, pass, kept)?;
-        }
-        if let Some(cache) = cache {
-            cache.rows += pass.tokens.len();
-        }
-        self.norm(&self.weights.final_norm, &x)
+    pub fn hidden(&self, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+        let rows: Vec<u32> = (0..pass.tokens.len() as u32).collect();
+        Tensor::from_vec(
+            self.states(pass, cache, &rows)?,
+            (rows.len(), self.config.hidden_size),
+            &Device::Cpu,
+        )
     }
 
     /// Logits `[rows, vocab_size]` of hidden states.
@@ -148,98 +117,321 @@ impl Decoder {
     ///
     /// If their width is not the model's.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let logits = self.weights.head.forward(hidden)?;
-        match self.config.logit_softcap {
-            Some(cap) => (logits / cap)?.tanh()? * cap,
-            None => Ok(logits),
+        let (rows, width) = hidden.dims2()?;
+        if width != self.config.hidden_size {
+            bail!("hidden states of {width} for a model of {}", self.config.hidden_size);
+        }
+        let hidden = hidden.flatten_all()?.to_vec1()?;
+        let logits = self.each_logits(&hidden, |_, logits| logits.to_vec());
+        Tensor::from_vec(logits.concat(), (rows, self.config.vocab_size), &Device::Cpu)
+    }
+
+    /// Calls `read` with the logits of each of some rows of hidden states, in parallel; `read` is given the row's number.
+    pub(super) fn each_logits<R: Send>(
+        &self,
+        hidden: &[f32],
+        read: impl Fn(usize, &[f32]) -> R + Sync,
+    ) -> Vec<R> {
+        let (width, vocab) = (self.config.hidden_size, self.config.vocab_size);
+        let block = (LOGITS / vocab).clamp(BLOCK, 2 * BLOCK);
+        let read = |(row, logits): (usize, &mut [f32])| {
+            self.soften(logits);
+            read(row, logits)
+        };
+        if hidden.len() <= block * width {
+            let mut logits = vec![0f32; hidden.len() / width * vocab];
+            self.weights.head.multiply_shared(hidden, &mut logits);
+            return logits.par_chunks_exact_mut(vocab).enumerate().map(read).collect();
+        }
+        let read: Vec<Vec<R>> = hidden
+            .par_chunks(block * width)
+            .enumerate()
+            .map_init(Vec::new, |logits, (number, hidden)| {
+                logits.resize(block * vocab, 0f32);
+                let logits = &mut logits[..hidden.len() / width * vocab];
+                self.weights.head.multiply(hidden, logits);
+                let rows = logits.chunks_exact_mut(vocab).enumerate();
+                rows.map(|(row, logits)| read((number * block + row, logits))).collect()
+            })
+            .collect();
+        read.into_iter().flatten().collect()
+    }
+
+    fn soften(&self, logits: &mut [f32]) {
+        if let Some(cap) = self.config.logit_softcap {
+            let cap = cap as f32;
+            vectorized(
+                #[inline(always)]
+                || logits.iter_mut().for_each(|logit| *logit = cap * tanh(*logit / cap)),
+            );
         }
     }
 
-    fn layer(
+    /// Hidden states of some rows, which ascend, `[wanted, hidden_size]`. All rows go into the cache.
+    pub(super) fn states(
         &self,
-        layer: &LayerAttention,
-        weights: &LayerWeights,
-        x: &Tensor,
         pass: &Pass,
-        kept: Option<(usize, &mut (Tensor, Tensor))>,
-    ) -> Result<Tensor> {
-        let optional = |norm: &Option<Norm>, x: &Tensor| match norm {
-            Some(norm) => self.norm(norm, x),
-            None => Ok(x.clone()),
-        };
-        let before = optional(&weights.before_attention, x)?;
-        let attended = self.attention(layer, weights, &before, pass, kept)?;
-        let attended = optional(&weights.after_attention, &attended)?;
-        match self.config.wiring {
-            Wiring::Before | Wiring::After | Wiring::Around => {
-                let x = (x + attended)?;
-                let mlp = self.mlp(weights, &optional(&weights.before_mlp, &x)?)?;
-                x + optional(&weights.after_mlp, &mlp)?
+        mut cache: Option<&mut Cache>,
+        wanted: &[u32],
+    ) -> Result<Vec<f32>> {
+        let rows = pass.tokens.len();
+        self.check(pass, cache.as_deref(), wanted)?;
+        let mut x = self.embed(pass)?;
+        let all = blocks(&pass.spans, &[0..rows], BLOCK);
+        // The last layer's mix is asked for in these rows alone.
+        let last = blocks(&pass.spans, &ranges(wanted), BLOCK);
+        let count = self.config.layers.len();
+        for (index, (layer, weights)) in self.config.layers.iter().zip(&self.weights.layers).enumerate() {
+            let joined = self.project(layer, weights, &x, pass);
+            let (own, shared) = self.widths();
+            let width = own + 2 * shared;
+            let here = |first, columns| Rows::new(&joined, width, first, columns);
+            let (mut keys, mut values) = (here(own, shared), here(own + shared, shared));
+            if let Some(cache) = &mut cache {
+                let (kept_keys, kept_values) = &mut cache.layers[index];
+                for (row, from) in (cache.rows..).zip(0..rows) {
+                    kept_keys[row * shared..][..shared].copy_from_slice(keys.row(from));
+                    kept_values[row * shared..][..shared].copy_from_slice(values.row(from));
+                }
+                keys = Rows::new(kept_keys, shared, 0, shared);
+                values = Rows::new(kept_values, shared, 0, shared);
             }
-            Wiring::Parallel => (x + attended)? + self.mlp(weights, &optional(&weights.before_mlp, x)?)?,
-            Wiring::ParallelOneNorm => (x + attended)? + self.mlp(weights, &before)?,
-        }
-    }
-
-    fn attention(
-        &self,
-        layer: &LayerAttention,
-        weights: &LayerWeights,
-        x: &Tensor,
-        pass: &Pass,
-        kept: Option<(usize, &mut (Tensor, Tensor))>,
-    ) -> Result<Tensor> {
-        let config = &self.config;
-        let (own, shared) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let joined = weights.query_key_value.forward(x)?;
-        let mut query = joined.narrow(D::Minus1, 0, own)?;
-        let mut key = joined.narrow(D::Minus1, own, shared)?;
-        let mut value = joined.narrow(D::Minus1, own + shared, shared)?;
-        if let Some((query_norm, key_norm)) = &weights.head_norms {
-            query = self.norm(query_norm, &query)?;
-            key = self.norm(key_norm, &key)?;
-        }
-        if let Some(rotary) = layer.rotary.and_then(|rotary| self.rotations.get(rotary)) {
-            let positions = pass.positions.iter().max().map_or(0, |last| *last as usize + 1);
-            let rotate = Rotate {
-                angles: rotary.angles(positions),
-                positions: Arc::clone(&pass.positions),
-                head_dim: config.head_dim,
+            let attend = Attend {
+                spans: &pass.spans,
+                queries: here(0, own),
+                keys,
+                values,
+                heads: self.config.heads,
+                kv_heads: self.config.kv_heads,
+                head_dim: self.config.head_dim,
+                scale: layer.scale as f32,
+                softcap: self.config.attention_softcap.map(|cap| cap as f32),
+                window: layer.window.unwrap_or(usize::MAX),
             };
-            query = query.apply_op1_no_bwd(&rotate)?;
-            key = key.apply_op1_no_bwd(&rotate)?;
+            x = self.mix(weights, &x, &attend, if index + 1 == count { &last } else { &all });
         }
-        if let Some((rows, (keys, values))) = kept {
-            keys.slice_set(&key.contiguous()?, 0, rows)?;
-            values.slice_set(&value.contiguous()?, 0, rows)?;
-            let filled = rows + pass.tokens.len();
-            (key, value) = (keys.narrow(0, 0, filled)?, values.narrow(0, 0, filled)?);
+        if let Some(cache) = cache {
+            cache.rows += rows;
         }
-        let attend = Attend {
-            spans: Arc::clone(&pass.spans),
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            scale: layer.scale as f32,
-            softcap: config.attention_softcap.map(|cap| cap as f32),
-            window: layer.window.unwrap_or(usize::MAX),
-        };
-        weights.attention_out.forward(&query.apply_op3_no_bwd(&key, &value, &attend)?)
+        self.weights.final_norm.apply(&mut x);
+        Ok(x)
     }
 
-    fn mlp(&self, weights: &LayerWeights, x: &Tensor) -> Result<Tensor> {
-        let activate = Activate { activation: self.config.activation, gated: self.config.gated };
-        weights.down.forward(&weights.up.forward(x)?.apply_op1_no_bwd(&activate)?)
+    /// Whether a pass can be computed.
+    fn check(&self, pass: &Pass, cache: Option<&Cache>, wanted: &[u32]) -> Result<()> {
+        let rows = pass.tokens.len();
+        if let Some(token) = pass.tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
+            bail!("token {token} is not in the vocabulary");
+        }
+        let before = cache.map_or(0, |cache| cache.rows);
+        let (_, shared) = self.widths();
+        if cache.is_some_and(|cache| {
+            cache.layers.len() != self.config.layers.len()
+                || cache.layers.iter().any(|(keys, _)| keys.len() < (before + rows) * shared)
+        }) {
+            bail!("the cache has no room for {rows} more rows");
+        }
+        let mut end = 0;
+        for span in pass.spans.iter() {
+            let fits = span.rows.start == end && span.path.len() == span.first + span.rows.len();
+            if !fits || span.path.iter().any(|row| *row as usize >= before + rows) {
+                bail!("a span leaves the rows");
+            }
+            end = span.rows.end;
+        }
+        let ascending = wanted.is_sorted_by(|a, b| a < b);
+        if end != rows
+            || pass.positions.len() != rows
+            || !ascending
+            || wanted.last().is_some_and(|row| *row as usize >= rows)
+        {
+            bail!("{rows} rows don't fit their spans and positions");
+        }
+        Ok(())
     }
 
-    fn norm(&self, norm: &Norm, x: &Tensor) -> Result<Tensor> {
-        let op = Normalize {
-            epsilon: self.config.norm_epsilon as f32,
-            centred: self.config.norm == NormKind::Layer,
-            width: norm.weight.elem_count(),
-        };
-        match &norm.bias {
-            Some(bias) => x.apply_op3_no_bwd(&norm.weight, bias, &op),
-            None => x.apply_op2_no_bwd(&norm.weight, &op),
-        }
+    /// Elements of all queries, and of all keys or values, of a row.
+    fn widths(&self) -> (usize, usize) {
+        let config = &self.config;
+        (config.heads * config.head_dim, config.kv_heads * config.head_dim)
     }
+
+    fn embed(&self, pass: &Pass) -> Result<Vec<f32>> {
+        let width = self.config.hidden_size;
+        let mut x = vec![0f32; pass.tokens.len() * width];
+        match &self.weights.embeddings {
+            None => {
+                for (x, token) in x.chunks_exact_mut(width).zip(&pass.tokens) {
+                    let embedding = self.weights.head.weights_of(*token as usize);
+                    x.iter_mut().zip(embedding).for_each(|(x, value)| *x = value);
+                }
+            }
+            Some(table) => add_rows(table, &pass.tokens, width, &mut x)?,
+        }
+        if let Some(scale) = self.config.embedding_scale {
+            x.iter_mut().for_each(|x| *x *= scale as f32);
+        }
+        if let Some(table) = &self.weights.positions {
+            add_rows(table, &pass.positions, width, &mut x)?;
+        }
+        Ok(x)
+    }
+
+    /// Queries, keys and values of all rows side by side, normalised and turned.
+    fn project(&self, layer: &LayerAttention, weights: &LayerWeights, x: &[f32], pass: &Pass) -> Vec<f32> {
+        let (own, shared) = self.widths();
+        let (hidden, width) = (self.config.hidden_size, own + 2 * shared);
+        let angles = layer
+            .rotary
+            .and_then(|rotary| self.rotations.get(rotary))
+            .map(|rotary| rotary.angles(pass.positions.iter().max().map_or(0, |last| *last as usize + 1)));
+        let mut joined = vec![0f32; pass.tokens.len() * width];
+        let blocks = joined.par_chunks_mut(BLOCK * width).zip(x.par_chunks(BLOCK * hidden)).enumerate();
+        let few = few(pass.tokens.len());
+        blocks.for_each_init(Vec::new, |normed, (block, (joined, x))| {
+            let x = match &weights.before_attention {
+                Some(norm) => normalised(norm, x, normed),
+                None => x,
+            };
+            product(&weights.query_key_value, x, joined, few);
+            for (row, joined) in joined.chunks_exact_mut(width).enumerate() {
+                if let Some((query_norm, key_norm)) = &weights.head_norms {
+                    query_norm.apply(&mut joined[..own]);
+                    key_norm.apply(&mut joined[own..own + shared]);
+                }
+                if let Some(angles) = &angles {
+                    let position = pass.positions[block * BLOCK + row] as usize;
+                    rotate(&mut joined[..own + shared], self.config.head_dim, angles, position);
+                }
+            }
+        });
+        joined
+    }
+
+    /// What a layer makes of hidden states once queries, keys and values are there; the rows of the blocks alone.
+    fn mix(&self, weights: &LayerWeights, x: &[f32], attend: &Attend<'_>, blocks: &[Vec<Piece>]) -> Vec<f32> {
+        let hidden = self.config.hidden_size;
+        let counts: Vec<usize> =
+            blocks.iter().map(|block| block.iter().map(|piece| piece.rows.len()).sum()).collect();
+        let rows = counts.iter().sum();
+        let mut mixed = vec![0f32; rows * hidden];
+        let mut left = mixed.as_mut_slice();
+        let mut tasks = Vec::with_capacity(blocks.len());
+        for (block, count) in blocks.iter().zip(counts) {
+            let (own, rest) = left.split_at_mut(count * hidden);
+            tasks.push((block, own));
+            left = rest;
+        }
+        let few = few(rows);
+        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (block, out)| {
+            self.mix_block(weights, x, attend, block, out, scratch, few);
+        });
+        mixed
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one place calls it")]
+    fn mix_block(
+        &self,
+        weights: &LayerWeights,
+        x: &[f32],
+        attend: &Attend<'_>,
+        block: &[Piece],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+        few: bool,
+    ) {
+        let hidden = self.config.hidden_size;
+        let rows = out.len() / hidden;
+        let (own, _) = self.widths();
+        let Scratch { attention, seen, attended, normed, up, activated, mlp } = scratch;
+        seen.resize(rows * own, 0.0);
+        let mut done = 0;
+        for piece in block {
+            let count = piece.rows.len();
+            out[done * hidden..][..count * hidden]
+                .copy_from_slice(&x[piece.rows.start * hidden..][..count * hidden]);
+            attend.piece(piece, &mut seen[done * own..][..count * own], attention);
+            done += count;
+        }
+        attended.resize(rows * hidden, 0.0);
+        product(&weights.attention_out, seen, attended, few);
+        if let Some(norm) = &weights.after_attention {
+            norm.apply(attended);
+        }
+        let parallel = matches!(self.config.wiring, Wiring::Parallel | Wiring::ParallelOneNorm);
+        if !parallel {
+            add(out, attended);
+        }
+        // In the wiring with one norm for both, the MLP takes what attention took.
+        let before = match self.config.wiring {
+            Wiring::ParallelOneNorm => &weights.before_attention,
+            _ => &weights.before_mlp,
+        };
+        let input = before.as_ref().map_or(&*out, |norm| normalised(norm, out, normed));
+        let width = weights.up.outputs();
+        up.resize(rows * width, 0.0);
+        product(&weights.up, input, up, few);
+        activated.resize(rows * weights.down.inputs(), 0.0);
+        activate(self.config.activation, self.config.gated, width, up, activated);
+        mlp.resize(rows * hidden, 0.0);
+        product(&weights.down, activated, mlp, few);
+        if let Some(norm) = &weights.after_mlp {
+            norm.apply(mlp);
+        }
+        if parallel {
+            add(out, attended);
+        }
+        add(out, mlp);
+    }
+}
+
+/// What a thread needs for a block of rows.
+#[derive(Debug, Default)]
+struct Scratch {
+    attention: attention::Scratch,
+    seen: Vec<f32>,
+    attended: Vec<f32>,
+    normed: Vec<f32>,
+    up: Vec<f32>,
+    activated: Vec<f32>,
+    mlp: Vec<f32>,
+}
+
+/// Whether there are too few blocks for all threads, so that these share a block's products out among them.
+fn few(rows: usize) -> bool {
+    rows.div_ceil(BLOCK) < rayon::current_num_threads()
+}
+
+fn product(weights: &Linear, x: &[f32], out: &mut [f32], few: bool) {
+    if few { weights.multiply_shared(x, out) } else { weights.multiply(x, out) }
+}
+
+fn normalised<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    scratch.clear();
+    scratch.extend_from_slice(x);
+    norm.apply(scratch);
+    scratch
+}
+
+/// Ascending numbers as ranges.
+fn ranges(rows: &[u32]) -> Vec<Range<usize>> {
+    rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[0] as usize + run.len()).collect()
+}
+
+/// Adds chosen rows of a table `[rows, width]` to the rows of `x`.
+fn add_rows(table: &Tensor, chosen: &[u32], width: usize, x: &mut [f32]) -> Result<()> {
+    let (storage, layout) = table.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else { bail!("a table is not in memory") };
+    let (count, columns) = table.dims2()?;
+    if !layout.is_contiguous() || columns != width {
+        bail!("a table of {count} x {columns} has not the rows of {width}");
+    }
+    let table = &storage.as_slice::<f32>()?[layout.start_offset()..];
+    for (x, row) in x.chunks_exact_mut(width).zip(chosen) {
+        let Some(row) = table.get(*row as usize * width..).and_then(|rest| rest.get(..width)) else {
+            bail!("row {row} is beyond a table of {count}")
+        };
+        add(x, row);
+    }
+    Ok(())
 }

@@ -3,24 +3,20 @@
 use goldfish_audit::backend::{Decoding, SamplingScheme};
 use rand_mt::Mt64;
 
+use super::read::greedy;
+
 /// The next token of stream and position `place`; `None` if a logit is not a number.
 pub(super) fn choose(logits: &[f32], decoding: &Decoding, place: (u64, u64)) -> Option<u32> {
-    if logits.iter().any(|logit| logit.is_nan()) {
-        return None;
-    }
+    // None of a row with something that is no number.
+    let best = greedy(logits)?;
     match decoding {
-        Decoding::Greedy => greedy(logits),
+        Decoding::Greedy => Some(best),
         Decoding::Sampled { scheme, seed } => {
             let mut random = Mt64::new(seed ^ place.0.rotate_left(32) ^ place.1);
             let uniform = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-            drawn(logits, scheme, uniform).or_else(|| greedy(logits))
+            drawn(logits, scheme, uniform).or(Some(best))
         }
     }
-}
-
-fn greedy(logits: &[f32]) -> Option<u32> {
-    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter().position(|logit| *logit == best).map(|id| id as u32)
 }
 
 /// The token at which the probabilities, summed in the order of the ids, exceed a number from 0 up to 1.

@@ -20,6 +20,8 @@ mod folder;
 pub mod math;
 mod ops;
 mod pack;
+mod product;
+mod read;
 mod rope;
 mod settings;
 mod weights;

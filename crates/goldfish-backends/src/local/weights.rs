@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 
 use super::config::{DecoderConfig, Family, HeadNorm, NormKind, Wiring};
-use super::decoder::{Linear, Norm};
+use super::ops::Norm;
+use super::product::Linear;
 
 /// Gives the tensor of a name and shape.
 pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
@@ -11,8 +12,8 @@ pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
 /// All tensors of a decoder.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// `[vocab_size, hidden_size]`.
-    pub(super) embeddings: Tensor,
+    /// `[vocab_size, hidden_size]`; where they are the head's weights too, they are kept there alone.
+    pub(super) embeddings: Option<Tensor>,
     /// `[context_length, hidden_size]`, of a model that learned its positions.
     pub(super) positions: Option<Tensor>,
     pub(super) layers: Vec<LayerWeights>,
@@ -67,12 +68,12 @@ impl Weights {
             .map(|index| loader.layer(&format!("{layers}.{index}")))
             .collect::<Result<_, E>>()?;
         let final_norm = loader.norm(norm, hidden)?;
-        let head = if config.tied {
+        let (embeddings, head) = if config.tied {
             let bias =
                 config.biases.head.then(|| (loader.get)(&format!("{head}.bias"), &[vocab])).transpose()?;
-            Linear { weight: embeddings.t()?, bias }
+            (None, Linear::new(&embeddings.t()?, bias.as_ref())?)
         } else {
-            loader.linear(&[(head.into(), vocab)], hidden, config.biases.head)?
+            (Some(embeddings), loader.linear(&[(head.into(), vocab)], hidden, config.biases.head)?)
         };
         Ok(Self { embeddings, positions, layers, final_norm, head })
     }
@@ -127,7 +128,12 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             NormKind::Layer => Some((self.get)(&format!("{name}.bias"), &[width])?),
             _ => None,
         };
-        Ok(Norm { weight, bias })
+        Ok(Norm {
+            weight: weight.to_vec1()?,
+            bias: bias.map(|bias| bias.to_vec1()).transpose()?,
+            epsilon: self.config.norm_epsilon as f32,
+            centred: self.config.norm == NormKind::Layer,
+        })
     }
 
     fn head_norms(&mut self, layer: &str) -> Result<Option<(Norm, Norm)>, E> {
@@ -156,8 +162,8 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
                 self.linear(&[(format!("{layer}.self_attn.qkv_proj"), own + 2 * shared)], hidden, bias)
             }
             Family::GptNeox => {
-                let Linear { weight, bias } =
-                    self.linear(&[(format!("{layer}.attention.query_key_value"), 3 * own)], hidden, bias)?;
+                let parts = [(format!("{layer}.attention.query_key_value"), 3 * own)];
+                let (weight, bias) = self.tensors(&parts, hidden, bias)?;
                 // Stored as query, key and value of one head after the other.
                 let order: Vec<u32> = (0..3)
                     .flat_map(|part| {
@@ -166,10 +172,9 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
                     })
                     .collect();
                 let order = Tensor::new(order, &Device::Cpu)?;
-                Ok(Linear {
-                    weight: weight.t()?.index_select(&order, 0)?.t()?,
-                    bias: bias.map(|bias| bias.index_select(&order, 0)).transpose()?,
-                })
+                let weight = weight.t()?.index_select(&order, 0)?.t()?;
+                let bias = bias.map(|bias| bias.index_select(&order, 0)).transpose()?;
+                Ok(Linear::new(&weight, bias.as_ref())?)
             }
             _ => {
                 let parts = [("q_proj", own), ("k_proj", shared), ("v_proj", shared)];
@@ -196,8 +201,19 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         self.linear(&parts, hidden, self.config.biases.mlp)
     }
 
-    /// Linear layers with one input side by side. All are stored `[outputs, inputs]`, except GPT-2's.
+    /// Linear layers with one input side by side.
     fn linear(&mut self, parts: &[(String, usize)], inputs: usize, bias: bool) -> Result<Linear, E> {
+        let (weight, bias) = self.tensors(parts, inputs, bias)?;
+        Ok(Linear::new(&weight, bias.as_ref())?)
+    }
+
+    /// Their weights `[inputs, outputs]` and biases. All are stored `[outputs, inputs]`, except GPT-2's.
+    fn tensors(
+        &mut self,
+        parts: &[(String, usize)],
+        inputs: usize,
+        bias: bool,
+    ) -> Result<(Tensor, Option<Tensor>), E> {
         let turned = self.config.family == Family::Gpt2 && parts[0].0 != "lm_head";
         let mut weights = Vec::new();
         let mut biases = Vec::new();
@@ -210,7 +226,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         }
         let weight = Tensor::cat(&weights, 0)?;
         let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };
-        Ok(Linear { weight: if turned { weight } else { weight.t()? }, bias })
+        Ok((if turned { weight } else { weight.t()? }, bias))
     }
 }
 

@@ -97,7 +97,11 @@ fn sample() -> Sample {
 
 pub(crate) fn tested(backend: &dyn Backend, table: &ProbeTable) -> Result<SelfTest, AuditError> {
     let sequences: Vec<&[u32]> = table.starts.iter().take(3).map(|start| start.ids.as_slice()).collect();
-    self_test(backend, &sequences, &SelfTestOptions { bos: None, eos: Some(EOS), scheme: None })
+    self_test(
+        backend,
+        &sequences,
+        &SelfTestOptions { bos: None, eos: Some(EOS), scheme: None, continuations: true },
+    )
 }
 
 /// A whole run in a folder.

@@ -321,6 +321,7 @@ impl Completing<'_> {
     fn ollama(&self, body: &Value) -> Value {
         assert!(body["raw"] == true && body["stream"] == false);
         let options = &body["options"];
+        assert!(options["repeat_penalty"] == 1.0 && options["top_p"] == 1.0 && options["min_p"] == 0.0);
         let (evaluated, ids, text, ended) = self.read_on(&body["prompt"], &options["num_predict"], options);
         json!({
             "model": "fake:latest", "created_at": "2026-01-01T00:00:00Z", "response": text, "done": true,
@@ -332,6 +333,8 @@ impl Completing<'_> {
     fn tgi(&self, body: &Value) -> Value {
         let parameters = &body["parameters"];
         assert!(parameters["details"] == true && parameters["return_full_text"] == false);
+        assert!(parameters["repetition_penalty"] == 1.0 && parameters["frequency_penalty"] == 0.0);
+        assert!(parameters["stop"] == json!([]));
         let settings = if parameters["do_sample"] == true { parameters } else { &Value::Null };
         let (evaluated, ids, text, ended) =
             self.read_on(&body["inputs"], &parameters["max_new_tokens"], settings);

@@ -1,5 +1,6 @@
 use crate::rule::{MaskRule, Span};
-use crate::rules::product::keep_head;
+use crate::rules::lanes::{ByLanes, TOGETHER, run};
+use crate::rules::product::{FullWindows, keep_head};
 use crate::rules::table::DroppedKeys;
 
 /// The wrapping sum of coefficient times token over the inclusive window, looked up in the table.
@@ -22,13 +23,33 @@ impl MaskRule for CoefficientSum {
 
     fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
         let full = keep_head(span, self.lookback(), mask);
-        for (window, keep) in full.ids.windows(self.coefficients.len()).zip(full.mask) {
-            let sum = self
-                .coefficients
-                .iter()
-                .zip(window)
-                .fold(0i64, |sum, (&c, &id)| sum.wrapping_add(c.wrapping_mul(id.into())));
-            *keep = self.dropped.keep(sum);
+        run(Sums { rule: self, full });
+    }
+}
+
+struct Sums<'a, 'm> {
+    rule: &'a CoefficientSum,
+    full: FullWindows<'a, 'm>,
+}
+
+impl ByLanes for Sums<'_, '_> {
+    #[inline(always)]
+    fn in_lanes(self) {
+        let Self { rule: CoefficientSum { coefficients, dropped }, full: FullWindows { ids, mask } } = self;
+        let mut sums = [0u64; TOGETHER];
+        for (block, mask) in mask.chunks_mut(TOGETHER).enumerate() {
+            let sums = &mut sums[..mask.len()];
+            sums.fill(0);
+            for (j, coefficient) in coefficients.iter().enumerate() {
+                for (sum, &id) in sums.iter_mut().zip(&ids[block * TOGETHER + j..][..mask.len()]) {
+                    *sum = sum.wrapping_add(coefficient.cast_unsigned().wrapping_mul(id.into()));
+                }
+            }
+            dropped.decide(sums, mask);
         }
+    }
+
+    fn one_by_one(self) {
+        self.in_lanes();
     }
 }

@@ -1,26 +1,20 @@
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::rule::{MaskRule, Span, check_span};
 use crate::rules::first_share;
+use crate::rules::xxh3::WindowHash;
 use crate::spec::{Head, Window};
 
 /// `xxh3_64` of the window's ids as little-endian `u32` bytes.
 #[derive(Debug)]
 pub(crate) struct Hash {
-    last_dropped: u64,
+    hash: WindowHash,
     context: usize,
     window: Window,
     head: Head,
-    seed: u64,
 }
 
 impl Hash {
     pub(crate) fn new(k: u32, context: usize, window: Window, head: Head, seed: u64) -> Self {
-        Self { last_dropped: first_share(k), context, window, head, seed }
-    }
-
-    fn keep(&self, window: &[u32]) -> u8 {
-        u8::from(xxh3_64_with_seed(bytemuck::cast_slice(window), self.seed) > self.last_dropped)
+        Self { hash: WindowHash::new(context, seed, first_share(k)), context, window, head }
     }
 
     /// Tokens of the window that stand at or behind the decided one.
@@ -48,13 +42,11 @@ impl MaskRule for Hash {
             // In the head the look-back reaches the start of the unit, so `ids` starts there too.
             let index = history + i;
             let decided = index > 0 && self.head == Head::Short;
-            *keep = if decided { self.keep(&ids[..index + self.overhang()]) } else { 1 };
+            *keep = if decided { self.hash.keeps(&ids[..index + self.overhang()]) } else { 1 };
         }
         if !full_mask.is_empty() {
             let start = history + head - self.lookback();
-            for (window, keep) in ids[start..].windows(self.context).zip(full_mask) {
-                *keep = self.keep(window);
-            }
+            self.hash.decide(&ids[start..], full_mask);
         }
     }
 }

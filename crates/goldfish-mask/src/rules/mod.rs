@@ -2,12 +2,14 @@
 
 pub(crate) mod coefficient;
 pub(crate) mod hash;
+mod lanes;
 pub(crate) mod product;
 pub(crate) mod random;
 pub(crate) mod reach;
 pub(crate) mod stride;
 pub(crate) mod table;
 pub(crate) mod text;
+mod xxh3;
 
 /// Largest 64-bit hash that drops: `(x as u128 * k) >> 64 == 0` iff `x <= u64::MAX / k`.
 pub(crate) fn first_share(k: u32) -> u64 {

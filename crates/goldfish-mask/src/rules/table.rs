@@ -2,6 +2,7 @@ use rand_mt::Mt;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::MaskError;
+use crate::rules::lanes::upper_product;
 
 /// Numbers in a [`UniformTable`]: the prime `table_size` of the reference implementation.
 pub const TABLE_LEN: usize = 1_000_003;
@@ -72,10 +73,61 @@ impl UniformTable {
 #[derive(Debug)]
 pub(crate) struct DroppedKeys(Vec<u64>);
 
+/// `floor(2^64 / TABLE_LEN)`: `x` times this, over `2^64`, is `x / TABLE_LEN` or one less.
+const INVERSE: u64 = ((1u128 << 64) / TABLE_LEN as u128) as u64;
+
+/// What makes a remainder of `x + 2^63` one of `x`.
+const SHIFT: u64 = {
+    let len = TABLE_LEN as u64;
+    (len - (1 << 63) % len) % len
+};
+
+/// The number, read as signed, floor-mod [`TABLE_LEN`].
+#[inline(always)]
+pub(crate) fn key(sum_or_product: u64) -> u64 {
+    const LEN: u64 = TABLE_LEN as u64;
+    // Plain arithmetic throughout, so that loops over it become vector instructions.
+    let x = sum_or_product ^ (1 << 63);
+    let rest = x.wrapping_sub(upper_product(x, INVERSE).wrapping_mul(LEN)) + SHIFT;
+    // Below three times the length.
+    let rest = if rest >= LEN { rest - LEN } else { rest };
+    if rest >= LEN { rest - LEN } else { rest }
+}
+
 impl DroppedKeys {
-    /// 0 if the wrapping 64-bit `sum_or_product`, floor-mod [`TABLE_LEN`], is a key that drops; else 1.
-    pub(crate) fn keep(&self, sum_or_product: i64) -> u8 {
-        let key = sum_or_product.rem_euclid(TABLE_LEN as i64) as usize;
-        (self.0[key / 64] >> (key % 64) & 1) as u8 ^ 1
+    /// For each number, read as signed: 0 if, floor-mod [`TABLE_LEN`], it is a key that drops; else 1. What the numbers
+    /// become is nobody's business.
+    #[inline(always)]
+    pub(crate) fn decide(&self, numbers: &mut [u64], mask: &mut [u8]) {
+        numbers.iter_mut().for_each(|number| *number = key(*number));
+        for (keep, &key) in mask.iter_mut().zip(&*numbers) {
+            *keep = (self.0[key as usize / 64] >> (key % 64) & 1) as u8 ^ 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(number: u64) {
+        let expected = number.cast_signed().rem_euclid(TABLE_LEN as i64).cast_unsigned();
+        assert_eq!(key(number), expected, "{number}");
+    }
+
+    #[test]
+    fn keys_at_the_edges() {
+        let len = TABLE_LEN as u64;
+        for middle in [0, len, 2 * len, u64::MAX / len * len, 1 << 63, (1u64 << 63) / len * len] {
+            (0..2000).for_each(|i| check(middle.wrapping_add(i).wrapping_sub(1000)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_floor_remainders(number: u64) {
+            check(number);
+        }
     }
 }

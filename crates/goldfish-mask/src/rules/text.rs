@@ -7,20 +7,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::rule::{MaskRule, Span};
 use crate::rules::first_share;
 use crate::spec::{Head, Unit};
-use crate::text::{Class, Sink, Stream, scan};
+use crate::text::{Class, Marks, Place, Sink, Stream, scan};
 
 /// Longest word, in normalised characters; longer runs are cut.
 const WORD: usize = 24;
 
-/// Scratch memory that a thread keeps, in bytes of the stream and in ranges.
+/// Scratch memory that a thread keeps, in bytes of text and in tokens.
 const KEPT_BYTES: usize = 1 << 24;
-const KEPT_RANGES: usize = 1 << 20;
+const KEPT_TOKENS: usize = 1 << 20;
 
 /// What a thread reuses from document to document.
 #[derive(Default)]
 struct Scratch {
     stream: Stream,
-    dropped: Vec<(usize, usize)>,
+    /// The bytes of dropped words.
+    dropped: Marks,
     order: Vec<usize>,
 }
 
@@ -46,9 +47,9 @@ struct Decision {
 
 impl Decision {
     /// Whether what follows this place of the stream is dropped.
-    #[inline]
-    fn drops(&self, stream: &mut Stream, place: (usize, usize)) -> bool {
-        place.1 >= self.needed
+    #[inline(always)]
+    fn drops(&self, stream: &mut Stream, place: Place) -> bool {
+        place.chars >= self.needed
             && xxh3_64_with_seed(stream.context_before(place, self.context), self.seed) <= self.last_dropped
     }
 }
@@ -90,10 +91,9 @@ impl MaskRule for Text {
                 Unit::Token => by_token(self.decision, text, spans, mask, scratch),
             }
             scratch.stream.shrink(KEPT_BYTES);
-            scratch.dropped.clear();
-            scratch.dropped.shrink_to(KEPT_RANGES);
+            scratch.dropped.shrink(KEPT_BYTES);
             scratch.order.clear();
-            scratch.order.shrink_to(KEPT_RANGES);
+            scratch.order.shrink_to(KEPT_TOKENS);
         });
     }
 }
@@ -102,23 +102,13 @@ impl MaskRule for Text {
 /// has them at hand again, and side by side.
 const TOGETHER: usize = 32;
 
-/// A word: the place of the stream before it, and its bytes in the text.
-#[derive(Debug, Clone, Copy, Default)]
-struct Word {
-    place: (usize, usize),
-    bytes: (usize, usize),
-}
-
-/// Words as they come by, and the bytes of the dropped ones in order.
+/// Words as they come by.
 struct Words<'a> {
     decision: Decision,
-    /// Words not yet decided, of which the last may still grow.
-    words: [Word; TOGETHER],
+    /// The places before words not yet decided, of which the last may still grow.
+    words: [Place; TOGETHER],
     waiting: usize,
-    /// The dropped words, and room behind them.
-    dropped: &'a mut Vec<(usize, usize)>,
-    /// How many there are.
-    count: usize,
+    dropped: &'a mut Marks,
     /// Normalised characters of the current word; 0 between words.
     chars: usize,
     /// Whether the last letter was an ideograph or kana, so that only its marks join it.
@@ -126,44 +116,32 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn new(decision: Decision, dropped: &'a mut Vec<(usize, usize)>) -> Self {
-        let words = [Word::default(); TOGETHER];
-        Self { decision, words, waiting: 0, dropped, count: 0, chars: 0, ideograph: false }
+    fn new(decision: Decision, dropped: &'a mut Marks) -> Self {
+        let words = [Place::default(); TOGETHER];
+        Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
     fn open(&mut self, start: usize, stream: &mut Stream) {
         if self.waiting == TOGETHER {
             self.decide(stream);
         }
-        self.words[self.waiting] = Word { place: stream.end(), bytes: (start, start) };
+        self.words[self.waiting] = Place { source: (start, start), ..stream.end() };
         self.waiting += 1;
         self.chars = 0;
     }
 
     /// The current word reaches to this byte of the text.
     fn reach(&mut self, end: usize) {
-        self.words[self.waiting - 1].bytes.1 = end;
+        self.words[self.waiting - 1].source.1 = end;
     }
 
+    #[inline(never)]
     fn decide(&mut self, stream: &mut Stream) {
-        let room = self.count + self.waiting;
-        if self.dropped.len() < room {
-            self.dropped.resize(2 * room, (0, 0));
-        }
-        for word in &self.words[..self.waiting] {
-            // Written in any case and counted only if it is dropped, which no branch predictor could tell. The parts
-            // of one character can be several words.
-            let again = self.count > 0 && self.dropped[self.count - 1] == word.bytes;
-            self.dropped[self.count] = word.bytes;
-            self.count += usize::from(self.decision.drops(stream, word.place) & !again);
+        for &word in &self.words[..self.waiting] {
+            let drops = self.decision.drops(stream, word);
+            self.dropped.mark(word.source.0, word.source.1, drops);
         }
         self.waiting = 0;
-    }
-
-    /// Decides what is left, and cuts off the room behind the dropped words.
-    fn finish(mut self, stream: &mut Stream) {
-        self.decide(stream);
-        self.dropped.truncate(self.count);
     }
 }
 
@@ -183,6 +161,7 @@ impl Sink for Words<'_> {
         self.reach(end);
     }
 
+    #[inline(always)]
     fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
         let mut at = start;
         while at < end {
@@ -205,26 +184,12 @@ impl Sink for Words<'_> {
 
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
+    dropped.clear(text.len());
     let mut words = Words::new(decision, dropped);
     scan(text, stream, &mut words);
-    words.finish(stream);
-    // Neither starts nor ends of the dropped words fall, so one index walks along with the tokens. A word behind
-    // everything ends the walk.
-    dropped.push((usize::MAX, usize::MAX));
-    let mut next = 0;
-    let mut word = dropped[0];
-    let mut last_start = 0;
+    words.decide(stream);
     for (&(start, end), keep) in spans.iter().zip(mask) {
-        if start < last_start {
-            next = dropped.partition_point(|word| word.1 <= start);
-            word = dropped[next];
-        }
-        last_start = start;
-        while word.1 <= start {
-            next += 1;
-            word = dropped[next];
-        }
-        *keep = u8::from(start >= end || word.0 >= end);
+        *keep = u8::from(!dropped.any(start, end));
     }
 }
 

@@ -140,19 +140,6 @@ pub(crate) fn entry(c: char) -> Entry {
     page[c as usize & 0xFF]
 }
 
-/// For each byte below 128 what its character contributes: a letter in lower case, a digit, or 0 for nothing.
-pub(crate) static ASCII: [u8; 128] = {
-    let mut table = [0; 128];
-    let mut byte = 0u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = byte.to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,13 +156,10 @@ mod tests {
     #[test]
     fn ascii_agrees_with_the_tables() {
         for byte in 0..128u8 {
-            let expected = match ASCII[usize::from(byte)] {
-                0 => Class::Other,
-                _ => Class::Letter,
-            };
+            let alphanumeric = byte.is_ascii_alphanumeric();
             let Single::Char(c, class) = entry(char::from(byte)).single() else { panic!("{byte}") };
-            assert_eq!(class, expected, "{byte}");
-            assert!(class == Class::Other || c as u32 == u32::from(ASCII[usize::from(byte)]));
+            assert_eq!(class, if alphanumeric { Class::Letter } else { Class::Other }, "{byte}");
+            assert!(!alphanumeric || c == char::from(byte.to_ascii_lowercase()));
             assert!(entry(char::from(byte)).starts_segment());
         }
     }

@@ -1,15 +1,17 @@
 //! The normalised stream of a text: what the rule `text-v1` sees of it, and where in the text it comes from.
 
 mod classes;
+mod marks;
 mod normalized;
 mod scan;
 mod stream;
 
 pub(crate) use classes::Class;
 pub use classes::UNICODE_VERSION;
+pub(crate) use marks::Marks;
 pub use normalized::{Normalized, normalised_text};
 pub(crate) use scan::{Sink, scan};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Place, Stream};
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,8 @@
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 
-use super::classes::{ASCII, Class, Single, classify, entry};
-use super::stream::{Stream, width};
+use super::classes::{Class, Single, classify, entry};
+use super::stream::Stream;
 
 /// What wants to know about the stream as it grows.
 pub(crate) trait Sink {
@@ -30,10 +30,6 @@ pub(crate) trait Sink {
     fn gap(&mut self) {}
 }
 
-fn is_letter(byte: u8) -> bool {
-    byte < 0x80 && ASCII[usize::from(byte)] != 0
-}
-
 /// Pushes the whole text through the stream, telling the sink.
 pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     let bytes = text.as_bytes();
@@ -41,52 +37,49 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     let mut attached = false;
     let mut at = 0;
     while at < bytes.len() {
-        if let Some(letters) = ascii_block(&bytes[at..]) {
-            block(bytes, at, letters, stream, sink);
-            attached = letters >> (BLOCK - 1) == 1;
-            at += BLOCK;
-            continue;
+        let ascii = bytes[at] < 0x80 && bytes.get(at + 1).is_none_or(|&byte| byte < 0x80);
+        if ascii {
+            let AsciiBlock { letters, len } = ascii_block(&bytes[at..]);
+            block(bytes, at, (letters, len), stream, sink);
+            attached = letters >> (len - 1) & 1 == 1;
+            at += len;
+        } else {
+            at = segments(text, at, &mut attached, stream, sink);
         }
-        let run = bytes[at..].iter().position(|&byte| !is_letter(byte)).map_or(bytes.len(), |n| at + n);
-        // A character that may combine with its predecessor is not ASCII: leave it that one.
-        let plain =
-            if bytes.get(run).is_some_and(|&byte| byte >= 0x80) { run.saturating_sub(1) } else { run };
-        if plain > at {
-            sink.ascii(bytes, at, plain, stream);
-            attached = true;
-            at = plain;
-            continue;
-        }
-        if bytes[at] < 0x80 && bytes.get(at + 1).is_none_or(|&byte| byte < 0x80) {
-            sink.gap();
-            attached = false;
-            at += 1;
-            continue;
-        }
-        at = segment(text, at, &mut attached, stream, sink);
     }
 }
 
 /// Bytes that are looked at together where a text is ASCII.
 const BLOCK: usize = 64;
 
-/// One bit for each of the first 64 bytes that is a letter or digit, if all are ASCII and so is the byte behind
-/// them: what follows a block must not combine with it.
-fn ascii_block(bytes: &[u8]) -> Option<u64> {
+/// ASCII characters that nothing behind them can combine with.
+struct AsciiBlock {
+    /// One bit for each that is a letter or digit.
+    letters: u64,
+    /// How many there are, 64 at most.
+    len: usize,
+}
+
+/// The block at the start of bytes of which the first two are ASCII, or the only one is.
+#[inline]
+fn ascii_block(bytes: &[u8]) -> AsciiBlock {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let (block, rest) = bytes.split_first_chunk::<BLOCK>()?;
-    if rest.first().is_none_or(|&byte| byte >= 0x80) {
-        return None;
-    }
-    let mut letters = 0;
+    let mut padded = [0; BLOCK];
+    let block = match bytes.first_chunk::<BLOCK>() {
+        Some(block) => block,
+        None => {
+            padded[..bytes.len()].copy_from_slice(bytes);
+            &padded
+        }
+    };
+    let (mut letters, mut high) = (0, 0);
     for (i, eight) in block.as_chunks::<8>().0.iter().enumerate() {
         let x = u64::from_le_bytes(*eight);
-        if x & HIGH != 0 {
-            return None;
-        }
-        // In bytes below 0x80 nothing carries over; the highest bit tells `byte >= bound`.
-        let at_least = |x: u64, bound: u8| x + EACH * u64::from(0x80 - bound);
+        high |= x & HIGH;
+        // In bytes below 0x80 nothing carries over, and what carries over from others goes upwards only; the highest bit
+        // tells `byte >= bound`.
+        let at_least = |x: u64, bound: u8| x.wrapping_add(EACH * u64::from(0x80 - bound));
         let small = x | (EACH * 0x20);
         let letter = at_least(small, b'a') & !at_least(small, b'z' + 1);
         let digit = at_least(x, b'0') & !at_least(x, b'9' + 1);
@@ -94,68 +87,121 @@ fn ascii_block(bytes: &[u8]) -> Option<u64> {
         let bits = ((letter | digit) & HIGH) >> 7;
         letters |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
-    Some(letters)
+    let ascii =
+        if high == 0 { BLOCK } else { block.iter().position(|&byte| byte >= 0x80).unwrap_or(BLOCK) };
+    // A character that may combine with its predecessor is not ASCII: leave it that one.
+    let len = match bytes.get(ascii) {
+        Some(0x80..) => ascii - 1,
+        Some(_) => ascii,
+        None => bytes.len(),
+    };
+    AsciiBlock { letters: letters & (u64::MAX >> (BLOCK - len)), len }
 }
 
 /// The runs of letters in a block.
-fn block(bytes: &[u8], at: usize, letters: u64, stream: &mut Stream, sink: &mut impl Sink) {
+#[inline]
+fn block(bytes: &[u8], at: usize, (letters, len): (u64, usize), stream: &mut Stream, sink: &mut impl Sink) {
     let mut done = 0;
-    while done < BLOCK {
+    while done < len {
         let gap = (letters >> done).trailing_zeros() as usize;
         if gap > 0 {
             sink.gap();
             done += gap;
         }
-        if done >= BLOCK {
+        if done >= len {
             return;
         }
-        let run = (!(letters >> done)).trailing_zeros() as usize;
         // Behind the block the shifted bits are 0, so that no run reaches beyond it, but for the full block.
+        let run = (!(letters >> done)).trailing_zeros() as usize;
         sink.ascii(bytes, at + done, at + done + run, stream);
         done += run;
     }
 }
 
-/// The segment at byte `start`; returns its end.
-fn segment(
+/// The segments from byte `start` on, up to the next one that starts with an ASCII character; returns its start.
+fn segments(
     text: &str,
     start: usize,
     attached: &mut bool,
     stream: &mut Stream,
     sink: &mut impl Sink,
 ) -> usize {
-    let lead = width(text.as_bytes()[start]);
-    let mut end = start + lead;
-    let follows = |at: usize| text[at..].chars().next().filter(|&c| !entry(c).starts_segment());
-    while let Some(c) = follows(end) {
-        end += c.len_utf8();
-    }
-    let segment = &text[start..end];
-    let mut first = true;
-    let mut push = |c: char, class: Class, attached: &mut bool| {
-        match class {
-            Class::Letter | Class::Ideograph => *attached = true,
-            Class::Mark if *attached => {}
-            Class::Mark | Class::Ignorable => return,
-            Class::Other => {
-                *attached = false;
-                return;
-            }
-        }
-        sink.char(class, start, end, first, stream);
-        stream.push(c);
-        first = false;
+    let bytes = text.as_bytes();
+    // The character at a place, if it isn't ASCII.
+    let character = |at: usize| match bytes.get(at) {
+        Some(0x80..) => text[at..].chars().next().map(|c| (c, entry(c))),
+        _ => None,
     };
-    let single = segment.chars().next().filter(|_| segment.len() == lead).map(|c| entry(c).single());
-    if let Some(Single::Char(c, class)) = single {
-        push(c, class, attached);
+    let (mut start, mut lead) = (start, text[start..].chars().next().map(|c| (c, entry(c))));
+    while let Some((c, way)) = lead {
+        let mut end = start + c.len_utf8();
+        lead = character(end);
+        let alone = lead.is_none_or(|(_, next)| next.starts_segment());
+        while let Some((c, _)) = lead.filter(|(_, next)| !next.starts_segment()) {
+            end += c.len_utf8();
+            lead = character(end);
+        }
+        match way.single() {
+            Single::Char(c, class) if alone => single((c, class), (start, end), attached, stream, sink),
+            _ => several(text, (start, end), attached, stream, sink),
+        }
+        start = end;
+    }
+    start
+}
+
+/// Whether a character of this class contributes to the stream; tells whether a mark behind it would.
+#[inline]
+fn contributes(class: Class, attached: &mut bool) -> bool {
+    match class {
+        Class::Letter | Class::Ideograph => {
+            *attached = true;
+            true
+        }
+        Class::Mark => *attached,
+        Class::Ignorable => false,
+        Class::Other => {
+            *attached = false;
+            false
+        }
+    }
+}
+
+/// A segment that comes to one character.
+#[inline]
+fn single(
+    (c, class): (char, Class),
+    (start, end): (usize, usize),
+    attached: &mut bool,
+    stream: &mut Stream,
+    sink: &mut impl Sink,
+) {
+    if contributes(class, attached) {
+        sink.char(class, start, end, true, stream);
+        stream.push(c);
     } else {
-        for c in segment.nfkc().default_case_fold() {
-            push(c, classify(c), attached);
+        sink.gap();
+    }
+}
+
+/// Any other segment.
+fn several(
+    text: &str,
+    (start, end): (usize, usize),
+    attached: &mut bool,
+    stream: &mut Stream,
+    sink: &mut impl Sink,
+) {
+    let mut first = true;
+    for c in text[start..end].nfkc().default_case_fold() {
+        let class = classify(c);
+        if contributes(class, attached) {
+            sink.char(class, start, end, first, stream);
+            stream.push(c);
+            first = false;
         }
     }
     if first {
         sink.gap();
     }
-    end
 }

@@ -2,14 +2,28 @@
 const CHUNK: usize = 24;
 
 /// The normalised characters of a text so far, of which the last `context` are the context of what comes next.
+///
+/// `len` and `chars` are kept apart: side by side they would be read in one piece just after each was written, for
+/// which a processor must wait.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Stream {
-    /// UTF-8 in the first `len` bytes, room behind them.
-    bytes: Vec<u8>,
     len: usize,
-    chars: usize,
     /// Where the window started when it was last asked for: in bytes, and in characters.
     window: (usize, usize),
+    chars: usize,
+    /// UTF-8 in the first `len` bytes, room behind them.
+    bytes: Vec<u8>,
+}
+
+/// A place in the stream: the bytes and characters before it.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Place {
+    pub(crate) bytes: usize,
+    /// Bytes of the text where what stands behind this place comes from; for whoever keeps places.
+    pub(crate) source: (usize, usize),
+    pub(crate) chars: usize,
 }
 
 impl Stream {
@@ -41,7 +55,7 @@ impl Stream {
     }
 
     /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {
         // Sets the bit that tells upper from lower case, and is set in all digits.
         let lower = |byte: u8| byte | 0x20;
@@ -55,10 +69,10 @@ impl Stream {
         self.chars += count;
     }
 
-    /// The place behind the last character: bytes and characters before it.
-    #[inline]
-    pub(crate) fn end(&self) -> (usize, usize) {
-        (self.len, self.chars)
+    /// The place behind the last character.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> Place {
+        Place { bytes: self.len, source: (0, 0), chars: self.chars }
     }
 
     /// The last `context` characters, or all if there are fewer. As [`context_before`](Self::context_before).
@@ -68,8 +82,9 @@ impl Stream {
 
     /// The `context` characters before a place, or all if there are fewer. `context` must be the same in every call, and
     /// places must not go back.
-    #[inline]
-    pub(crate) fn context_before(&mut self, (end, chars): (usize, usize), context: usize) -> &[u8] {
+    #[inline(always)]
+    pub(crate) fn context_before(&mut self, place: Place, context: usize) -> &[u8] {
+        let Place { bytes: end, chars, .. } = place;
         let first = chars.saturating_sub(context);
         if end == chars {
             return &self.bytes[first..end];

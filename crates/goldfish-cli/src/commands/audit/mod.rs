@@ -53,7 +53,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     options.check()?;
     let model = model::open(args, tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
-    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref())?;
+    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.is_some())?;
     let origin = &sources.origin(tokenizer.as_deref());
     let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
@@ -208,6 +208,7 @@ impl Probes {
         backend: &dyn Backend,
         options: &AuditOptions,
         tokenizer: Option<&Tokenizer>,
+        in_process: bool,
     ) -> anyhow::Result<SelfTest> {
         let waiting = print::spinner("testing the model's answers");
         let tables = std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table));
@@ -224,6 +225,8 @@ impl Probes {
             bos: options.bos,
             eos: tokenizer.and_then(Tokenizer::eos_id),
             scheme: options.extraction.map(|extraction| extraction.scheme),
+            // A server's continuations also tell whether its scores are those of its own choices.
+            continuations: options.continuations || !in_process,
         };
         let tested = self_test(backend, &sequences, &options)?;
         waiting.finish_and_clear();

@@ -1,0 +1,238 @@
+//! Products of rows with weights that are stored for them.
+//!
+//! Each element of a product is summed on its own, its terms in one order: blocks of [`DEPTH`] inputs, and the inputs within a block
+//! one behind the other, by fused multiply-add. So it has the same bits whatever rows stand beside it, however the work is shared
+//! out, and however wide the vectors are.
+
+use candle_core::{Result, Tensor, bail};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Outputs in a panel.
+const PANEL: usize = 64;
+/// Inputs whose products are summed in registers.
+const DEPTH: usize = 256;
+/// Rows whose sums are in registers together.
+const TILE: usize = 6;
+/// Bytes to which panels are aligned: those of a line of the cache.
+const ALIGNMENT: usize = 64;
+
+/// A linear layer: its weights in panels of [`PANEL`] outputs, and within a panel input by input.
+#[derive(Debug)]
+pub(super) struct Linear {
+    buffer: Vec<f32>,
+    /// Where in the buffer the panels begin.
+    start: usize,
+    /// One for each output of all panels, 0 where the layer has none.
+    bias: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Linear {
+    /// Takes weights `[inputs, outputs]` in any order in memory, and perhaps a bias `[outputs]`.
+    pub(super) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let (inputs, outputs) = weight.dims2()?;
+        let panels = outputs.div_ceil(PANEL);
+        let mut buffer = vec![0f32; panels * inputs * PANEL + ALIGNMENT / size_of::<f32>()];
+        // An allocator that tells no alignment costs speed alone.
+        let start =
+            Some(buffer.as_ptr().align_offset(ALIGNMENT)).filter(|start| *start < ALIGNMENT).unwrap_or(0);
+        let (storage, layout) = weight.storage_and_layout();
+        let candle_core::Storage::Cpu(storage) = &*storage else { bail!("weights are not in memory") };
+        let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
+        let [by_input, by_output] = *layout.stride() else { bail!("weights are no matrix") };
+        if inputs > 0 {
+            let packed = &mut buffer[start..][..panels * inputs * PANEL];
+            packed.par_chunks_exact_mut(inputs * PANEL).enumerate().for_each(|(panel, packed)| {
+                for output in panel * PANEL..outputs.min((panel + 1) * PANEL) {
+                    let own = packed[output % PANEL..].iter_mut().step_by(PANEL);
+                    for (packed, value) in own.zip(values[output * by_output..].iter().step_by(by_input)) {
+                        *packed = *value;
+                    }
+                }
+            });
+        }
+        let mut padded = vec![0f32; panels * PANEL];
+        if let Some(bias) = bias {
+            padded[..outputs].copy_from_slice(&bias.to_vec1::<f32>()?);
+        }
+        Ok(Self { buffer, start, bias: padded, inputs, outputs })
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The weights of one output, input by input.
+    pub(super) fn weights_of(&self, output: usize) -> impl Iterator<Item = f32> {
+        self.panel(output / PANEL)[output % PANEL..].iter().step_by(PANEL).copied()
+    }
+
+    fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    fn panel(&self, panel: usize) -> &[f32] {
+        &self.buffer[self.start + panel * self.inputs * PANEL..][..self.inputs * PANEL]
+    }
+
+    /// Writes the product of rows `x` `[rows, inputs]` to `out` `[rows, outputs]`, on this thread.
+    pub(super) fn multiply(&self, x: &[f32], out: &mut [f32]) {
+        debug_assert_eq!(x.len() * self.outputs, out.len() * self.inputs);
+        let stride = self.outputs;
+        Arch::new().dispatch(Multiply { weights: self, x, first: 0, panels: self.panels(), out, stride });
+    }
+
+    /// The same on all threads: for few rows, of which each thread takes some of the outputs.
+    pub(super) fn multiply_shared(&self, x: &[f32], out: &mut [f32]) {
+        let threads = rayon::current_num_threads();
+        if threads < 2 || self.panels() < 2 || x.is_empty() {
+            return self.multiply(x, out);
+        }
+        let rows = x.len() / self.inputs;
+        let share = self.panels().div_ceil(threads * 2);
+        let firsts: Vec<usize> = (0..self.panels()).step_by(share).collect();
+        let parts = firsts.into_par_iter().map(|first| {
+            let panels = share.min(self.panels() - first);
+            let width = (panels * PANEL).min(self.outputs - first * PANEL);
+            let mut part = vec![0f32; rows * width];
+            Arch::new().dispatch(Multiply { weights: self, x, first, panels, out: &mut part, stride: width });
+            (first * PANEL, width, part)
+        });
+        for (first, width, part) in parts.collect::<Vec<_>>() {
+            for (out, part) in out.chunks_exact_mut(self.outputs).zip(part.chunks_exact(width)) {
+                out[first..first + width].copy_from_slice(part);
+            }
+        }
+    }
+}
+
+/// Rows times some panels.
+struct Multiply<'a> {
+    weights: &'a Linear,
+    x: &'a [f32],
+    first: usize,
+    panels: usize,
+    /// The product's columns of these panels, its rows `stride` apart.
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let inputs = self.weights.inputs;
+        if inputs == 0 {
+            return self.out.fill(0.0);
+        }
+        let rows = self.x.len() / inputs;
+        for panel in 0..self.panels {
+            for start in (0..inputs).step_by(DEPTH) {
+                let inputs = start..inputs.min(start + DEPTH);
+                let mut row = 0;
+                while row + TILE <= rows {
+                    self.rows::<S, TILE>(simd, panel, inputs.clone(), row);
+                    row += TILE;
+                }
+                match rows - row {
+                    1 => self.rows::<S, 1>(simd, panel, inputs, row),
+                    2 => self.rows::<S, 2>(simd, panel, inputs, row),
+                    3 => self.rows::<S, 3>(simd, panel, inputs, row),
+                    4 => self.rows::<S, 4>(simd, panel, inputs, row),
+                    5 => self.rows::<S, 5>(simd, panel, inputs, row),
+                    _ => (),
+                }
+            }
+        }
+    }
+}
+
+impl Multiply<'_> {
+    /// Adds what some inputs contribute to `R` rows of a panel's outputs.
+    #[inline(always)]
+    fn rows<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        panel: usize,
+        inputs: std::ops::Range<usize>,
+        row: usize,
+    ) {
+        // As many sums as there are registers for, beside the weights and an input.
+        if S::REGISTER_COUNT >= 32 {
+            self.columns::<S, R, 4>(simd, panel, inputs, row);
+        } else {
+            self.columns::<S, R, 2>(simd, panel, inputs, row);
+        }
+    }
+
+    #[inline(always)]
+    fn columns<S: Simd, const R: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        panel: usize,
+        inputs: std::ops::Range<usize>,
+        row: usize,
+    ) {
+        let width = self.weights.inputs;
+        let x: [&[f32]; R] = std::array::from_fn(|r| &self.x[(row + r) * width..][inputs.clone()]);
+        let panel_weights = &self.weights.panel(self.first + panel)[inputs.start * PANEL..inputs.end * PANEL];
+        let (vectors, _) = S::as_simd_f32s(panel_weights);
+        let bias = &self.weights.bias[(self.first + panel) * PANEL..][..PANEL];
+        let column = panel * PANEL;
+        let room = self.stride - column;
+        let mut at = 0;
+        while at < PANEL && at < room {
+            let sums = sums::<S, R, V>(simd, x, vectors, at / S::F32_LANES);
+            for (r, sums) in sums.iter().enumerate() {
+                let out = &mut self.out[(row + r) * self.stride + column + at..];
+                let count = (V * S::F32_LANES).min(room - at);
+                let mut whole = [0f32; PANEL];
+                let (before, _) = S::as_mut_simd_f32s(&mut whole);
+                if count == V * S::F32_LANES {
+                    let (out, _) = S::as_mut_simd_f32s(&mut out[..count]);
+                    let (bias, _) = S::as_simd_f32s(&bias[at..]);
+                    for (v, sum) in sums.iter().enumerate() {
+                        let before = if inputs.start == 0 { bias[v] } else { out[v] };
+                        out[v] = simd.add_f32s(before, *sum);
+                    }
+                } else {
+                    before[..V].copy_from_slice(sums);
+                    for (v, out) in out[..count].iter_mut().enumerate() {
+                        *out = if inputs.start == 0 { bias[at + v] } else { *out } + whole[v];
+                    }
+                }
+            }
+            at += V * S::F32_LANES;
+        }
+    }
+}
+
+/// Products of `R` rows with `V` vectors of outputs, from vector `first` of a panel on.
+#[inline(always)]
+fn sums<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    x: [&[f32]; R],
+    weights: &[S::f32s],
+    first: usize,
+) -> [[S::f32s; V]; R] {
+    let depth = x[0].len();
+    assert!(x.iter().all(|x| x.len() == depth));
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for (k, weights) in (0..depth).zip(weights.chunks_exact(PANEL / S::F32_LANES)) {
+        let weights: [S::f32s; V] = std::array::from_fn(|v| weights[first + v]);
+        for r in 0..R {
+            let x = simd.splat_f32s(x[r][k]);
+            for v in 0..V {
+                sums[r][v] = simd.mul_add_f32s(x, weights[v], sums[r][v]);
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,92 @@
+/// Bytes of a text that are marked, one bit each.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// One word more than the text has, so that a range always has a next word.
+    words: Vec<u64>,
+}
+
+/// Longest range, in bytes, that is marked or looked at in two words.
+const SHORT: usize = 64;
+
+/// The lowest `count` bits, of which there are 1 to 64.
+#[inline]
+fn lowest(count: usize) -> u64 {
+    u64::MAX >> (64 - count)
+}
+
+impl Marks {
+    /// Starts anew for a text of this many bytes.
+    pub(crate) fn clear(&mut self, bytes: usize) {
+        self.words.clear();
+        self.words.resize(bytes / 64 + 2, 0);
+    }
+
+    /// Marks the bytes `start..end`, at least one, if `marked`, without asking: answers that nobody can guess cost more.
+    #[inline(always)]
+    pub(crate) fn mark(&mut self, start: usize, end: usize, marked: bool) {
+        let len = end - start;
+        if len > SHORT {
+            return self.mark_long(start, end, marked);
+        }
+        let bits = lowest(len) & if marked { u64::MAX } else { 0 };
+        let two = &mut self.words[start / 64..][..2];
+        two[0] |= bits << (start % 64);
+        two[1] |= bits >> 1 >> (63 - start % 64);
+    }
+
+    #[cold]
+    fn mark_long(&mut self, start: usize, end: usize, marked: bool) {
+        for at in (start..end).step_by(SHORT) {
+            self.mark(at, end.min(at + SHORT), marked);
+        }
+    }
+
+    /// Whether any of the bytes `start..end` is marked.
+    #[inline(always)]
+    pub(crate) fn any(&self, start: usize, end: usize) -> bool {
+        let len = end.saturating_sub(start);
+        if len > SHORT {
+            return self.any_long(start, end);
+        }
+        if len == 0 {
+            return false;
+        }
+        let Some(&[low, high]) = self.words.get(start / 64..).and_then(<[u64]>::first_chunk) else {
+            return false;
+        };
+        let bits = low >> (start % 64) | high << 1 << (63 - start % 64);
+        bits & lowest(len) != 0
+    }
+
+    #[cold]
+    fn any_long(&self, start: usize, end: usize) -> bool {
+        (start..end).step_by(SHORT).any(|at| self.any(at, end.min(at + SHORT)))
+    }
+
+    /// Gives back the memory of an unusually large text.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.words.truncate(bytes / 64);
+        self.words.shrink_to(bytes / 64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Marks;
+
+    #[test]
+    fn ranges_meet_what_is_marked() {
+        let mut marks = Marks::default();
+        for (start, end) in [(0, 1), (60, 70), (64, 128), (3, 300), (127, 128), (250, 320)] {
+            marks.clear(320);
+            marks.mark(0, 320, false);
+            marks.mark(start, end, true);
+            for from in 0..320 {
+                for to in from..320 {
+                    let meets = from < to && from < end && start < to;
+                    assert_eq!(marks.any(from, to), meets, "{start}..{end} and {from}..{to}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Bytes after which what was written so far is sent on its way to the disk.
+const STRIDE: u64 = 32 << 20;
+
+/// A file that is brought to disk from a thread of its own while more is written, so that little is left to wait for
+/// at its end.
+pub(crate) struct FlushedFile {
+    file: File,
+    /// Bytes since the last order to flush.
+    waiting: u64,
+    flusher: Option<Flusher>,
+}
+
+struct Flusher {
+    orders: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl FlushedFile {
+    pub(crate) fn new(file: File) -> Self {
+        Self { file, waiting: 0, flusher: None }
+    }
+
+    /// Orders a flush of all that was written. One that is still busy will do it at its next turn.
+    fn flush_soon(&mut self) -> io::Result<()> {
+        let flusher = match &self.flusher {
+            Some(flusher) => flusher,
+            None => self.flusher.insert(Flusher::start(self.file.try_clone()?)?),
+        };
+        // A thread that has ended has an error to tell in the end.
+        let _ = flusher.orders.try_send(());
+        Ok(())
+    }
+
+    /// The file, for the flush of what is left.
+    ///
+    /// # Errors
+    ///
+    /// If a flush on the way failed: the system tells that once only.
+    pub(crate) fn finish(self) -> io::Result<File> {
+        if let Some(Flusher { orders, thread }) = self.flusher {
+            drop(orders);
+            thread.join().map_err(|_| io::Error::other("the thread that flushes stopped"))??;
+        }
+        Ok(self.file)
+    }
+}
+
+impl Flusher {
+    fn start(file: File) -> io::Result<Self> {
+        let (orders, receiver) = sync_channel(1);
+        let flush = move || receiver.into_iter().try_for_each(|()| file.sync_data());
+        let thread = std::thread::Builder::new().name("goldfish-flush".into()).spawn(flush)?;
+        Ok(Self { orders, thread })
+    }
+}
+
+impl Write for FlushedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.waiting += written as u64;
+        if self.waiting >= STRIDE {
+            self.waiting = 0;
+            self.flush_soon()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

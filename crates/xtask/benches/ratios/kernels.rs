@@ -1,0 +1,92 @@
+//! The rules alone, on one thread.
+
+use std::hint::black_box;
+
+use goldfish_mask::{Head, MaskRule, RuleParameters, RuleSpec, Span, TableSource, Unit, Window};
+
+use crate::inputs::{DOCUMENT, SENTENCES, ids};
+use crate::measure::{RUNS, row, time, title};
+
+/// Tokens for the kernels: 64 MiB of ids, more than the caches hold.
+const TOKENS: usize = 16 << 20;
+
+fn rules() -> Vec<(String, RuleParameters)> {
+    let mut rules = vec![
+        ("static".to_owned(), RuleParameters::Static { k: 4, start: 0 }),
+        ("random".to_owned(), RuleParameters::Random { k: 4, seed: 0 }),
+    ];
+    for context in [4, 13, 50] {
+        let (k, window, head) = (4, Window::Preceding, Head::Keep);
+        let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
+        let table = TableSource::Cpu;
+        for (name, rule) in [
+            ("hash", RuleParameters::Hash { k, context, window, head, seed: 0 }),
+            ("hash-table", RuleParameters::HashTable { k, context, table: table.clone() }),
+            ("hash-avalanche", RuleParameters::HashAvalanche { k, context }),
+            ("coefficient-sum", RuleParameters::CoefficientSum { k, context, coefficients, table }),
+        ] {
+            rules.push((format!("`{name}`, h = {context}"), rule));
+        }
+    }
+    rules
+}
+
+pub(crate) fn kernels() {
+    title(
+        &format!(
+            "Rules beside memcpy of the ids: one thread, {TOKENS} tokens in documents of {DOCUMENT}; ratio = speed of the rule / speed of memcpy"
+        ),
+        "Mtok/s",
+    );
+    let ids: Vec<u32> = ids(TOKENS).collect();
+    let mut copy = vec![0u32; TOKENS];
+    let mut mask = vec![0u8; TOKENS];
+    for (name, parameters) in rules() {
+        let rule = RuleSpec::new(parameters).build(None).unwrap();
+        let pairs = (0..RUNS).map(|_| {
+            let memcpy = time(|| black_box(&mut copy).copy_from_slice(black_box(&ids)));
+            let kernel = time(|| decide(&*rule, black_box(&ids), black_box(&mut mask)));
+            (memcpy / kernel, TOKENS as f64 / kernel / 1e6)
+        });
+        row(&name, pairs);
+    }
+}
+
+fn decide(rule: &dyn MaskRule, ids: &[u32], mask: &mut [u8]) {
+    for (document, mask) in ids.chunks(DOCUMENT).zip(mask.chunks_mut(DOCUMENT)) {
+        rule.decide(&Span::document(document), mask);
+    }
+}
+
+/// The rule `text` on documents of 4 KiB with four bytes a token.
+pub(crate) fn words() {
+    title(
+        "Rule `text` beside UTF-8 validation of the text: one thread, documents of 4 KiB, four bytes a token; ratio = speed of the rule / speed of validation",
+        "MB/s",
+    );
+    for (name, sentence) in SENTENCES {
+        let document = sentence.repeat(4096 / sentence.len());
+        let documents = vec![document.clone(); (32 << 20) / document.len()];
+        let bytes: usize = documents.iter().map(String::len).sum();
+        let spans: Vec<(usize, usize)> = (0..document.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
+        let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
+        for unit in [Unit::Word, Unit::Token] {
+            let parameters = RuleParameters::Text { k: 4, context: 50, unit, head: Head::Keep, seed: 0 };
+            let rule = RuleSpec::new(parameters).build(None).unwrap();
+            let pairs = (0..RUNS).map(|_| {
+                let validation = time(|| {
+                    for text in black_box(&documents) {
+                        black_box(std::str::from_utf8(text.as_bytes()).unwrap());
+                    }
+                });
+                let kernel = time(|| {
+                    for text in black_box(&documents) {
+                        rule.decide(&Span::document(&ids).with_text(text, &spans), black_box(&mut mask));
+                    }
+                });
+                (validation / kernel, bytes as f64 / kernel / 1e6)
+            });
+            row(&format!("{name}, by {}", format!("{unit:?}").to_lowercase()), pairs);
+        }
+    }
+}

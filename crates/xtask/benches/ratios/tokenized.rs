@@ -1,0 +1,118 @@
+//! Tokenized input to shards, and shards read back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::inputs::{DOCUMENT, write_memmap};
+use crate::measure::{RUNS, Usage, goldfish, measure, python, remove, row, title};
+
+/// `goldfish mask` on a memmap of 32-bit ids.
+fn mask_memmap(goldfish: &Path, rule: &str, input: &Path, output: &Path) -> Usage {
+    remove(output);
+    let mut command = Command::new(goldfish);
+    command.arg("mask").arg(input).args(["--ids-dtype", "uint32", "--eos-id", "0", "--rule", rule]);
+    measure(command.arg("--output").arg(output))
+}
+
+/// `cp` of a folder, followed by `sync` of the files.
+fn copy(from: &Path, to: &Path) -> Usage {
+    remove(to);
+    let script = "cp -r \"$0\" \"$1\" && sync \"$1\"/*";
+    measure(Command::new("sh").args(["-c", script]).arg(from).arg(to))
+}
+
+pub(crate) fn mask() {
+    let (goldfish, scratch) = goldfish();
+    let threads = std::thread::available_parallelism().unwrap();
+    let [input, output, copied] = ["input.npy", "output", "copied"].map(|name| scratch.join(name));
+    title(
+        &format!(
+            "`goldfish mask` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), {threads} threads, beside `cp` and `sync` of its output on the same disk; ratio = time of mask / time of cp"
+        ),
+        "MB/s in",
+    );
+    for (megabytes, runs) in [(100u64, RUNS), (1000, 5)] {
+        write_memmap(&input, megabytes * 1_000_000, DOCUMENT);
+        for rule in ["hash", "hash-table"] {
+            let mut peak = 0;
+            let pairs = (0..runs).map(|_| {
+                let masked = mask_memmap(&goldfish, rule, &input, &output);
+                peak = peak.max(masked.peak_bytes);
+                (masked.seconds / copy(&output, &copied).seconds, megabytes as f64 / masked.seconds)
+            });
+            let pairs: Vec<_> = pairs.collect();
+            row(&format!("{megabytes} MB, `{rule}`, peak {} MiB", peak >> 20), pairs.into_iter());
+        }
+    }
+    remove(&scratch);
+}
+
+pub(crate) fn memory() {
+    let (goldfish, scratch) = goldfish();
+    let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
+    println!("\nPeak memory of `goldfish mask --rule hash` on a memmap of 32-bit ids\n");
+    println!("| input | peak MiB | MB/s in |\n|---|---|---|");
+    let sizes = [(100u64, DOCUMENT), (1000, DOCUMENT), (4000, DOCUMENT), (1000, 250_000_000)];
+    for (megabytes, tokens) in sizes {
+        write_memmap(&input, megabytes * 1_000_000, tokens);
+        let usage = mask_memmap(&goldfish, "hash", &input, &output);
+        println!(
+            "| {megabytes} MB in documents of {tokens} tokens | {} | {:.0} |",
+            usage.peak_bytes >> 20,
+            megabytes as f64 / usage.seconds
+        );
+    }
+    remove(&scratch);
+}
+
+/// Hashes files as fast as the C library does, in blocks of 1 MiB.
+const XXHASH: &str = "\
+import sys, xxhash
+buffer = bytearray(1 << 20)
+view = memoryview(buffer)
+for path in sys.argv[1:]:
+    state = xxhash.xxh3_128()
+    with open(path, 'rb', buffering=0) as file:
+        while size := file.readinto(buffer):
+            state.update(view[:size])
+    print(state.hexdigest(), path)
+";
+
+pub(crate) fn verify() {
+    let python = python(false);
+    let (goldfish, scratch) = goldfish();
+    let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
+    write_memmap(&input, 1_000_000_000, DOCUMENT);
+    mask_memmap(&goldfish, "hash", &input, &output);
+    let files = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.collect();
+    let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    title(
+        &format!(
+            "`goldfish verify` of {} MB of shards beside hashing the same files; ratio = time of verify / time of hashing",
+            bytes / 1_000_000
+        ),
+        "MB/s",
+    );
+    let peers: [(&str, Command); 2] = [
+        ("XXH3-128 by Python's `xxhash`, one thread", {
+            let mut command = Command::new(&python);
+            command.args(["-c", XXHASH]).args(&files);
+            command
+        }),
+        ("`sha256sum`, one thread", {
+            let mut command = Command::new("sha256sum");
+            command.args(&files);
+            command
+        }),
+    ];
+    for (name, mut peer) in peers {
+        let pairs = (0..RUNS).map(|_| {
+            let verified = measure(Command::new(&goldfish).arg("verify").arg(&output));
+            (verified.seconds / measure(&mut peer).seconds, bytes as f64 / verified.seconds / 1e6)
+        });
+        row(&format!("`verify`; {name}"), pairs);
+    }
+    remove(&scratch);
+}

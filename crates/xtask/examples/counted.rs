@@ -1,0 +1,127 @@
+//! One kernel, once, on input that is the same each time: `cargo xtask counts` counts the instructions of [`measured`].
+//!
+//! `counted NAME` runs a kernel; `counted inputs FOLDER` writes the input of the small runs of `goldfish`.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use goldfish_mask::{Head, RuleParameters, RuleSpec, Span, TableSource, Unit, Window};
+use goldfish_tokenize::Tokenizer;
+
+/// Tokens in a document.
+const DOCUMENT: usize = 1024;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["inputs", folder] => inputs(Path::new(folder)),
+        [name] => run(name),
+        _ => bail!("counted NAME, or counted inputs FOLDER"),
+    }
+}
+
+/// What is counted is what this function does.
+#[inline(never)]
+fn measured(work: &mut dyn FnMut()) {
+    work();
+}
+
+fn run(name: &str) -> anyhow::Result<()> {
+    if let Some(language) = name.strip_prefix("text ") {
+        return by_text(language);
+    }
+    if let Some(how) = name.strip_prefix("tokenize gpt2") {
+        return tokenize(!how.is_empty());
+    }
+    let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
+    let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
+    let rule = match name {
+        "hash" => {
+            RuleParameters::Hash { k, context, window: Window::Preceding, head: Head::Keep, seed: 0 }
+        }
+        "hash-table" => RuleParameters::HashTable { k, context, table },
+        "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
+        "coefficient-sum" => {
+            let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
+            RuleParameters::CoefficientSum { k, context, coefficients, table }
+        }
+        "random" => RuleParameters::Random { k, seed: 0 },
+        other => bail!("there is no kernel {other:?}"),
+    };
+    let rule = RuleSpec::new(rule).build(None)?;
+    let ids = ids(1 << 17);
+    let mut mask = vec![0; ids.len()];
+    measured(&mut || {
+        for (ids, mask) in ids.chunks(DOCUMENT).zip(mask.chunks_mut(DOCUMENT)) {
+            rule.decide(&Span::document(black_box(ids)), mask);
+        }
+    });
+    black_box(mask);
+    Ok(())
+}
+
+fn by_text(language: &str) -> anyhow::Result<()> {
+    let sentence = match language {
+        "English" => "The ship sailed at dawn, and by noon the harbour lay far behind (as \"Annie\" had said). ",
+        "German" => "Früh am Morgen lief das große Schiff aus, und mittags lag der Hafen schon weit zurück. ",
+        "Chinese" => "黎明时分，船出海了；到了中午，港口已经远远落在后面。",
+        other => bail!("there is no text in {other}"),
+    };
+    let text = sentence.repeat((1 << 17) / sentence.len());
+    let spans: Vec<(usize, usize)> = (0..text.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
+    let rule = RuleParameters::Text { k: 4, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
+    let rule = RuleSpec::new(rule).build(None)?;
+    let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
+    let span = Span::document(&ids).with_text(&text, &spans);
+    measured(&mut || rule.decide(black_box(&span), &mut mask));
+    black_box(mask);
+    Ok(())
+}
+
+fn tokenize(with_spans: bool) -> anyhow::Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tokenizers/gpt2.json");
+    let tokenizer = Tokenizer::from_file(Path::new(path))?;
+    let text = text();
+    let (mut ids, mut spans) = (Vec::new(), Vec::new());
+    let mut encoded = Ok(());
+    measured(&mut || {
+        let text = black_box(&text);
+        encoded = if with_spans {
+            tokenizer.encode_with_offsets_into(text, &mut ids, &mut spans).map(drop)
+        } else {
+            tokenizer.encode_into(text, &mut ids).map(drop)
+        };
+    });
+    encoded.context("encoding")
+}
+
+/// What people write: the sources of the rules.
+fn text() -> String {
+    [
+        include_str!("../../goldfish-mask/src/spec.rs"),
+        include_str!("../../goldfish-mask/src/rule.rs"),
+        include_str!("../../../docs/rules.md"),
+    ]
+    .concat()
+}
+
+/// Ids without structure, as a tokenizer with 50,000 entries would give.
+fn ids(count: usize) -> Vec<u32> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % 50_000) as u32
+    };
+    (0..count).map(next).collect()
+}
+
+fn inputs(folder: &Path) -> anyhow::Result<()> {
+    let text = text();
+    let lines = text.split_inclusive("\n\n").map(|part| serde_json::json!({ "text": part }).to_string());
+    std::fs::write(folder.join("text.jsonl"), lines.collect::<Vec<_>>().join("\n"))?;
+    let ids = ids(1 << 18).into_iter().enumerate();
+    let ids = ids.map(|(i, id)| if i % DOCUMENT == DOCUMENT - 1 { 0 } else { id.max(1) });
+    std::fs::write(folder.join("ids.npy"), ids.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())?;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! How many instructions kernels and a small run take, as valgrind counts them: a guard against lost speed that does not
+//! depend on the machine's mood.
+//!
+//! Valgrind shows programs a processor with 256-bit vectors whatever the machine has, so that the counts of one build differ
+//! between machines by little. Another compiler changes them: look at the differences, then `cargo xtask counts --update`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{describe, packages, root, target};
+
+/// By how much a count may exceed the one in the table.
+const TOLERANCE: f64 = 0.05;
+
+/// What the example `counted` knows.
+const KERNELS: [&str; 12] = [
+    "hash h=4",
+    "hash h=13",
+    "hash h=50",
+    "hash-table h=13",
+    "hash-avalanche h=13",
+    "coefficient-sum h=13",
+    "random",
+    "text English",
+    "text German",
+    "text Chinese",
+    "tokenize gpt2",
+    "tokenize gpt2 with spans",
+];
+
+/// What `goldfish` does in a small run, on one thread.
+const RUNS: [(&str, [&str; 4]); 3] = [
+    ("mask raw text by text", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=text"]),
+    ("mask raw text by hash", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=hash"]),
+    ("mask a memmap by hash", ["ids.npy", "--ids-dtype=uint32", "--eos-id=0", "--rule=hash"]),
+];
+
+type Counts = BTreeMap<String, u64>;
+
+fn table() -> PathBuf {
+    root().join("crates/xtask/counts.json")
+}
+
+/// Counts, and fails where something takes more than the table says.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let expected: Counts = serde_json::from_slice(&fs::read(table()).context("crates/xtask/counts.json")?)?;
+    let found = count_all()?;
+    let mut slower = Vec::new();
+    for (name, &count) in &found {
+        let Some(&before) = expected.get(name) else {
+            bail!("no count of {name:?} in the table: cargo xtask counts --update");
+        };
+        let change = count as f64 / before as f64 - 1.0;
+        println!("{name:26} {count:>12} instructions {:+6.1}%", 100.0 * change);
+        if change > TOLERANCE {
+            slower.push(format!("{name}: {count} instructions, {before} before"));
+        }
+    }
+    ensure!(
+        slower.is_empty(),
+        "slower by more than {:.0}%; make it faster, or say why and run cargo xtask counts --update:\n{}",
+        100.0 * TOLERANCE,
+        slower.join("\n")
+    );
+    Ok(())
+}
+
+/// Counts, and writes the table.
+pub(crate) fn update() -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(&count_all()?)?;
+    json.push('\n');
+    fs::write(table(), json).context("crates/xtask/counts.json")
+}
+
+fn count_all() -> anyhow::Result<Counts> {
+    packages::VALGRIND.ensure()?;
+    let mut counts = Counts::new();
+    let example = target().join("debug/examples/counted");
+    for name in KERNELS {
+        let mut command = callgrind();
+        command.arg("--toggle-collect=*measured*").arg(&example).arg(name);
+        counts.insert(name.to_owned(), count(command)?);
+    }
+    let scratch = target().join("counts");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    fs::create_dir_all(&scratch)?;
+    let inputs = Command::new(&example).arg("inputs").arg(&scratch).status()?;
+    ensure!(inputs.success(), "{} ended with {inputs}", example.display());
+    for (i, (name, [input, options @ ..])) in RUNS.iter().enumerate() {
+        let mut command = callgrind();
+        command.arg(target().join("release/goldfish")).arg("mask").arg(scratch.join(input)).args(options);
+        command.arg("--threads=1").arg("--output").arg(scratch.join(format!("output-{i}")));
+        counts.insert((*name).to_owned(), count(command)?);
+    }
+    fs::remove_dir_all(&scratch)?;
+    Ok(counts)
+}
+
+fn callgrind() -> Command {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).current_dir(root());
+    command
+}
+
+/// Runs a command under callgrind; gives the instructions that it collected.
+fn count(mut command: Command) -> anyhow::Result<u64> {
+    let output = command.output().with_context(|| describe(&command))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} ended with {}:\n{told}", describe(&command), output.status);
+    let collected = told.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    let count: u64 = collected.with_context(|| format!("{} tells no count:\n{told}", describe(&command)))?;
+    ensure!(count > 0, "{} counted nothing", describe(&command));
+    Ok(count)
+}

@@ -1,0 +1,38 @@
+//! Programs that tests need beside Rust and Python.
+
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::run;
+
+/// What needs them, and Debian's packages with their programs.
+pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]);
+
+/// The browser of the tests of pages.
+pub(crate) const BROWSER: Programs =
+    Programs("the tests of pages", &[("chromium", "chromium"), ("chromium-driver", "chromedriver")]);
+
+/// What counts instructions.
+pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);
+
+impl Programs {
+    /// Makes sure that they are there. Where they are missing, Debian's packages are installed, which takes root.
+    pub(crate) fn ensure(&self) -> anyhow::Result<()> {
+        let Self(purpose, packages) = self;
+        let missing = || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
+        if missing().next().is_none() {
+            return Ok(());
+        }
+        let names: Vec<&str> = missing().collect();
+        let advice = format!("{purpose} needs {0}: apt-get install {0}", names.join(" "));
+        run(Command::new("apt-get").args(["update", "--quiet", "--quiet"])).context(advice.clone())?;
+        let install = ["install", "--yes", "--quiet", "--quiet", "--no-install-recommends"];
+        run(Command::new("apt-get").args(install).args(names).env("DEBIAN_FRONTEND", "noninteractive"))
+            .context(advice)
+    }
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
