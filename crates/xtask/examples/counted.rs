@@ -37,9 +37,7 @@ fn run(name: &str) -> anyhow::Result<()> {
     let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
     let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
     let rule = match name {
-        "hash" => {
-            RuleParameters::Hash { k, context, window: Window::Preceding, head: Head::Keep, seed: 0 }
-        }
+        "hash" => RuleParameters::Hash { k, context, window: Window::Preceding, head: Head::Keep, seed: 0 },
         "hash-table" => RuleParameters::HashTable { k, context, table },
         "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
         "coefficient-sum" => {
@@ -63,7 +61,9 @@ fn run(name: &str) -> anyhow::Result<()> {
 
 fn by_text(language: &str) -> anyhow::Result<()> {
     let sentence = match language {
-        "English" => "The ship sailed at dawn, and by noon the harbour lay far behind (as \"Annie\" had said). ",
+        "English" => {
+            "The ship sailed at dawn, and by noon the harbour lay far behind (as \"Annie\" had said). "
+        }
         "German" => "Früh am Morgen lief das große Schiff aus, und mittags lag der Hafen schon weit zurück. ",
         "Chinese" => "黎明时分，船出海了；到了中午，港口已经远远落在后面。",
         other => bail!("there is no text in {other}"),

@@ -70,7 +70,14 @@ fn main() -> anyhow::Result<()> {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }
         Chore::Counts { update } => {
-            run(cargo().args(["build", "--workspace", "--example", "counted", "--features", test::FAILPOINTS]))?;
+            run(cargo().args([
+                "build",
+                "--workspace",
+                "--example",
+                "counted",
+                "--features",
+                test::FAILPOINTS,
+            ]))?;
             run(cargo().args(["build", "--release"]))?;
             if update { counts::update() } else { counts::check() }
         }

@@ -20,7 +20,8 @@ impl Programs {
     /// Makes sure that they are there. Where they are missing, Debian's packages are installed, which takes root.
     pub(crate) fn ensure(&self) -> anyhow::Result<()> {
         let Self(purpose, packages) = self;
-        let missing = || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
+        let missing =
+            || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
         if missing().next().is_none() {
             return Ok(());
         }

@@ -237,7 +237,11 @@ fn test(
     let mut starts: Vec<&[u32]> = table.starts.iter().map(|start| start.ids.as_slice()).collect();
     starts.sort_by_key(|ids| ids.iter().max());
     let sequences: Vec<&[u32]> = starts.first().into_iter().chain(starts.last()).copied().collect();
-    Ok(self_test(checkpoint, &sequences, &SelfTestOptions { bos: None, eos, scheme: None })?)
+    Ok(self_test(
+        checkpoint,
+        &sequences,
+        &SelfTestOptions { bos: None, eos, scheme: None, continuations: true },
+    )?)
 }
 
 /// Where a run came from, with the command that makes the same one.

@@ -134,12 +134,7 @@ impl ByLanes for Products<'_, '_> {
 /// Products of all windows of `width` ids, at most [`DOUBLED`], by products of 1, 2, 4, 8... ids: about `log2(width)` passes
 /// over a slice that stays in the nearest cache.
 #[inline(always)]
-fn by_doubling(
-    ids: &[u32],
-    width: usize,
-    powers: &mut [[u64; TOGETHER + DOUBLED]; 2],
-    products: &mut [u64],
-) {
+fn by_doubling(ids: &[u32], width: usize, powers: &mut [[u64; TOGETHER + DOUBLED]; 2], products: &mut [u64]) {
     let [power, next] = powers;
     // `power[i]` is the product of `size` ids from the i-th one, for the first `len` places.
     let (mut power, mut next, mut size, mut len) = (power, next, 1, ids.len());

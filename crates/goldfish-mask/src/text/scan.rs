@@ -87,8 +87,7 @@ fn ascii_block(bytes: &[u8]) -> AsciiBlock {
         let bits = ((letter | digit) & HIGH) >> 7;
         letters |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
-    let ascii =
-        if high == 0 { BLOCK } else { block.iter().position(|&byte| byte >= 0x80).unwrap_or(BLOCK) };
+    let ascii = if high == 0 { BLOCK } else { block.iter().position(|&byte| byte >= 0x80).unwrap_or(BLOCK) };
     // A character that may combine with its predecessor is not ASCII: leave it that one.
     let len = match bytes.get(ascii) {
         Some(0x80..) => ascii - 1,
