@@ -70,10 +70,10 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "mask", "merge", "inspect", "verify", "report", "compare"] {
+    for command in ["", "demo", "mask", "merge", "inspect", "verify", "report", "compare", "lab train", "lab sweep"] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
-        help.args(Some(command).filter(|name| !name.is_empty())).arg("--help").current_dir(root());
+        help.args(command.split_whitespace()).arg("--help").current_dir(root());
         let output = help.output().with_context(|| describe(&help))?;
         if !output.status.success() {
             bail!("{} failed:\n{}", describe(&help), String::from_utf8_lossy(&output.stderr));
