@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
 mod audit;
+mod demo;
 mod export;
 mod lab;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
@@ -31,6 +33,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
     Mask(Box<MaskArgs>),
     Merge(MergeArgs),
     Export(ExportArgs),

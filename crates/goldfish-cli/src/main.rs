@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod experiment;
 mod passage;
 mod print;
 
@@ -34,6 +35,7 @@ fn quiet_caught_panics() {
 fn main() -> ExitCode {
     quiet_caught_panics();
     let verdict = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Export(args) => commands::export::run(&args),

@@ -20,8 +20,21 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
-    ("goldfish-lab", &["goldfish-backends", "goldfish-digest", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
+    (
+        "goldfish-lab",
+        &[
+            "goldfish-audit",
+            "goldfish-backends",
+            "goldfish-corpus",
+            "goldfish-digest",
+            "goldfish-mask",
+            "goldfish-pipeline",
+            "goldfish-report",
+            "goldfish-shard",
+            "goldfish-tokenize",
+        ],
+    ),
     (
         "goldfish",
         &[
