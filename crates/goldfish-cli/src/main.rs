@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod experiment;
 mod passage;
 mod print;
 
@@ -34,8 +35,10 @@ fn quiet_caught_panics() {
 fn main() -> ExitCode {
     quiet_caught_panics();
     let verdict = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Audit(args) => commands::audit::run(&args),

@@ -30,18 +30,25 @@
 //! ```
 
 mod architecture;
+pub mod corpus;
 mod data;
+mod demo;
 mod error;
+mod experiment;
 mod folder;
 mod graph;
 mod ops;
 mod optimizer;
 mod options;
+mod sweep;
 mod train;
 
 pub use architecture::{
     Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
+pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;
+pub use experiment::{Event, ExperimentError, Observe};
 pub use options::{ArchitectureKind, Length, ModelOptions, OptimizerOptions, TrainOptions};
+pub use sweep::{SweepOptions, SweepResults, page_path, sweep};
 pub use train::{StepEvent, TrainEvent, Trained, ValidationEvent, train, train_architecture};

@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Result, Tensor};
 use goldfish_lab::{
-    Architecture, ArchitectureKind, Batch, DecoderArchitecture, Generation, Initial, Model, ModelOptions, Parameter,
-    Targets, Vocabulary,
+    Architecture, ArchitectureKind, Batch, DecoderArchitecture, Generation, Initial, Model, ModelOptions,
+    Parameter, Targets, Vocabulary,
 };
 use serde_json::Value;
 
@@ -136,14 +136,16 @@ fn gradients_are_what_losses_differ_by() {
                 .zip(noise(gradient.len(), 7 + number as u64))
                 .map(|(g, x)| g / largest(&gradient) + 0.2 * x)
                 .collect();
-            let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+            let expected: f64 =
+                gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
             let length = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
             let step = 0.02 / length;
             let loss_at = |way: f32| {
                 let mut moved = weights.clone();
                 let shape = parameter.shape.as_slice();
                 let by: Vec<f32> = direction.iter().map(|d| way * step * d).collect();
-                moved[number] = (&weights[number] + Tensor::from_vec(by, shape, &Device::Cpu).unwrap()).unwrap();
+                moved[number] =
+                    (&weights[number] + Tensor::from_vec(by, shape, &Device::Cpu).unwrap()).unwrap();
                 architecture.gradients(&moved, &batch, &targets).unwrap().0
             };
             let found = (loss_at(1.0) - loss_at(-1.0)) / (2.0 * f64::from(step));
@@ -177,7 +179,8 @@ fn what_a_model_does_not_know_is_refused() {
     let architecture = &architectures()[0].1;
     let weights = weights(architecture);
     let targets = |ids: &[u32]| Targets { rows: (0..ids.len() as u32).collect(), ids: ids.to_vec() };
-    let batch = |tokens: &[u32], lengths: &[usize]| Batch { tokens: tokens.to_vec(), lengths: lengths.to_vec() };
+    let batch =
+        |tokens: &[u32], lengths: &[usize]| Batch { tokens: tokens.to_vec(), lengths: lengths.to_vec() };
     for (batch, targets) in [
         (batch(&[1, 40], &[2]), targets(&[1, 2])),
         (batch(&[1, 2], &[2]), targets(&[1, 37])),

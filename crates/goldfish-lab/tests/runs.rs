@@ -11,8 +11,8 @@ use std::path::Path;
 
 use common::{documents, write};
 use goldfish_lab::{
-    ArchitectureKind, LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions, Trained,
-    train,
+    ArchitectureKind, LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions,
+    Trained, train,
 };
 
 const VOCABULARY: usize = 61;
@@ -82,7 +82,12 @@ fn first_weights_know_nothing_and_masked_tokens_are_no_targets() {
     assert_ne!(before, steps(&TrainOptions { use_mask: false, ..after }, &folder.path().join("all")));
 }
 
-fn run(options: &TrainOptions, output: &Path, threads: usize, stop_at: Option<u64>) -> Result<Trained, LabError> {
+fn run(
+    options: &TrainOptions,
+    output: &Path,
+    threads: usize,
+    stop_at: Option<u64>,
+) -> Result<Trained, LabError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         train(options, output, true, &mut |event| match event {

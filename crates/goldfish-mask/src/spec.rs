@@ -2,8 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{
-    coefficient::CoefficientSum, hash::Hash, product::Product, random::Random, reach::BehindHead, stride::Static,
-    text::Text,
+    coefficient::CoefficientSum, hash::Hash, product::Product, random::Random, reach::BehindHead,
+    stride::Static, text::Text,
 };
 use crate::{MaskError, MaskRule, UniformTable};
 

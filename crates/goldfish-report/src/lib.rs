@@ -7,7 +7,7 @@
 //! points, long texts are cut with a note, and a content security policy would keep anything from being loaded or run.
 //!
 //! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
-//! [`compare_page`] that of `goldfish compare`.
+//! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`.
 
 mod audit;
 mod chart;
@@ -18,6 +18,7 @@ mod number;
 mod page;
 mod spread;
 mod spread_charts;
+mod sweep;
 mod table;
 mod text;
 
@@ -27,3 +28,4 @@ pub use compare::{
 };
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
+pub use sweep::{SweepArm, SweepPage, sweep_page};

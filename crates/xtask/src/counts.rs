@@ -9,9 +9,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
-use crate::{describe, packages, root, target};
+use crate::{cargo, describe, packages, root, run, target};
 
 /// By how much a count may exceed the one in the table.
 const TOLERANCE: f64 = 0.05;
@@ -45,6 +45,11 @@ fn table() -> PathBuf {
     root().join("crates/xtask/counts.json")
 }
 
+/// Builds what is counted: the program and the example, as they are released.
+pub(crate) fn build() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release", "--bins", "--example", "counted"]))
+}
+
 /// Counts, and fails where something takes more than the table says.
 pub(crate) fn check() -> anyhow::Result<()> {
     let expected: Counts = serde_json::from_slice(&fs::read(table()).context("crates/xtask/counts.json")?)?;
@@ -52,7 +57,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let mut slower = Vec::new();
     for (name, &count) in &found {
         let Some(&before) = expected.get(name) else {
-            bail!("no count of {name:?} in the table: cargo xtask counts --update");
+            println!("{name:26} {count:>12} instructions, not in the table: cargo xtask counts --update");
+            continue;
         };
         let change = count as f64 / before as f64 - 1.0;
         println!("{name:26} {count:>12} instructions {:+6.1}%", 100.0 * change);
@@ -79,11 +85,14 @@ pub(crate) fn update() -> anyhow::Result<()> {
 fn count_all() -> anyhow::Result<Counts> {
     packages::VALGRIND.ensure()?;
     let mut counts = Counts::new();
-    let example = target().join("debug/examples/counted");
+    let example = target().join("release/examples/counted");
     for name in KERNELS {
-        let mut command = callgrind();
-        command.arg("--toggle-collect=*measured*").arg(&example).arg(name);
-        counts.insert(name.to_owned(), count(command)?);
+        let turns = |turns| {
+            let mut command = callgrind();
+            command.arg(&example).args([name, turns]);
+            count(command)
+        };
+        counts.insert(name.to_owned(), turns("3")?.saturating_sub(turns("2")?));
     }
     let scratch = target().join("counts");
     if scratch.exists() {

@@ -13,6 +13,9 @@ pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]
 pub(crate) const BROWSER: Programs =
     Programs("the tests of pages", &[("chromium", "chromium"), ("chromium-driver", "chromedriver")]);
 
+/// What Spark runs on.
+pub(crate) const JAVA: Programs = Programs("Spark", &[("default-jre-headless", "java")]);
+
 /// What counts instructions.
 pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);
 
@@ -20,7 +23,8 @@ impl Programs {
     /// Makes sure that they are there. Where they are missing, Debian's packages are installed, which takes root.
     pub(crate) fn ensure(&self) -> anyhow::Result<()> {
         let Self(purpose, packages) = self;
-        let missing = || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
+        let missing =
+            || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
         if missing().next().is_none() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-columnar", &[]),
@@ -20,8 +20,21 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
-    ("goldfish-lab", &["goldfish-backends", "goldfish-digest", "goldfish-shard", "goldfish-tokenize"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
+    (
+        "goldfish-lab",
+        &[
+            "goldfish-audit",
+            "goldfish-backends",
+            "goldfish-corpus",
+            "goldfish-digest",
+            "goldfish-mask",
+            "goldfish-pipeline",
+            "goldfish-report",
+            "goldfish-shard",
+            "goldfish-tokenize",
+        ],
+    ),
     (
         "goldfish",
         &[
@@ -38,6 +51,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "goldfish-tokenize",
         ],
     ),
+    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"]),
     (
         "xtask",
         &[

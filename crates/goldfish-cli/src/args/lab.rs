@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use goldfish_lab::ArchitectureKind;
 
+use crate::args::SweepArgs;
+
 /// Train small models on this machine, to see what a mask does.
 #[derive(Debug, Args)]
 pub(crate) struct LabArgs {
@@ -15,6 +17,7 @@ pub(crate) struct LabArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     Train(Box<TrainArgs>),
+    Sweep(SweepArgs),
 }
 
 /// Train a small language model on shards with their masks, on the processors of this machine.

@@ -6,8 +6,8 @@ use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_shard::{
-    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, ShardSchema, ShardWriter, SourceEntry, Start,
-    ToolEntry, Totals, WriterOptions, prepare_folder,
+    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, ShardSchema, ShardWriter, SourceEntry,
+    Start, ToolEntry, Totals, WriterOptions, prepare_folder,
 };
 use serde_json::value::RawValue;
 

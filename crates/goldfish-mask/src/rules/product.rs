@@ -134,12 +134,7 @@ impl ByLanes for Products<'_, '_> {
 /// Products of all windows of `width` ids, at most [`DOUBLED`], by products of 1, 2, 4, 8... ids: about `log2(width)` passes
 /// over a slice that stays in the nearest cache.
 #[inline(always)]
-fn by_doubling(
-    ids: &[u32],
-    width: usize,
-    powers: &mut [[u64; TOGETHER + DOUBLED]; 2],
-    products: &mut [u64],
-) {
+fn by_doubling(ids: &[u32], width: usize, powers: &mut [[u64; TOGETHER + DOUBLED]; 2], products: &mut [u64]) {
     let [power, next] = powers;
     // `power[i]` is the product of `size` ids from the i-th one, for the first `len` places.
     let (mut power, mut next, mut size, mut len) = (power, next, 1, ids.len());
@@ -207,6 +202,23 @@ mod tests {
             let Keys::Avalanche { bound } = Product::avalanche(4, k).keys else { panic!("another rule") };
             for hash in bound.saturating_sub(300)..(bound + 300).min(1 << 32) {
                 assert_eq!(hash >= bound, hash as f32 >= limit, "k = {k}, hash {hash}");
+            }
+        }
+    }
+
+    #[test]
+    fn doubling_and_blocks_give_the_same_bits() {
+        let table = crate::UniformTable::cpu();
+        let ids: Vec<u32> = (0..900u32).map(|i| i.wrapping_mul(2_654_435_761) >> 12 | 1).collect();
+        for width in (1..=DOUBLED + 2).chain([300]) {
+            for rule in [Product::table(width, table.dropped(3)), Product::avalanche(width, 3)] {
+                for count in [1, 2, 255, 256, 257, 600] {
+                    let ids = &ids[..count + width - 1];
+                    let (mut one, mut other) = (vec![8; count], vec![9; count]);
+                    Products { rule: &rule, full: FullWindows { ids, mask: &mut one } }.in_lanes();
+                    Products { rule: &rule, full: FullWindows { ids, mask: &mut other } }.one_by_one();
+                    assert_eq!(one, other, "{count} windows of {width}");
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::rule::{MaskRule, Span};
 use crate::rules::first_share;
+use crate::rules::lanes::compiled_for_this;
 use crate::spec::{Head, Unit};
 use crate::text::{Class, Marks, Place, Sink, Stream, scan};
 
@@ -121,6 +122,7 @@ impl<'a> Words<'a> {
         Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
+    #[inline(always)]
     fn open(&mut self, start: usize, stream: &mut Stream) {
         if self.waiting == TOGETHER {
             self.decide(stream);
@@ -135,7 +137,7 @@ impl<'a> Words<'a> {
         self.words[self.waiting - 1].source.1 = end;
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn decide(&mut self, stream: &mut Stream) {
         for &word in &self.words[..self.waiting] {
             let drops = self.decision.drops(stream, word);
@@ -146,6 +148,7 @@ impl<'a> Words<'a> {
 }
 
 impl Sink for Words<'_> {
+    #[inline]
     fn char(&mut self, class: Class, start: usize, end: usize, _first: bool, stream: &mut Stream) {
         let joins = match class {
             Class::Mark => true,
@@ -185,12 +188,17 @@ impl Sink for Words<'_> {
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
     dropped.clear(text.len());
-    let mut words = Words::new(decision, dropped);
-    scan(text, stream, &mut words);
-    words.decide(stream);
-    for (&(start, end), keep) in spans.iter().zip(mask) {
-        *keep = u8::from(!dropped.any(start, end));
-    }
+    compiled_for_this(
+        #[inline(always)]
+        || {
+            let mut words = Words::new(decision, dropped);
+            scan(text, stream, &mut words);
+            words.decide(stream);
+            for (&(start, end), keep) in spans.iter().zip(mask) {
+                *keep = u8::from(!dropped.any(start, end));
+            }
+        },
+    );
 }
 
 /// Tokens in the order of their starts, decided as the stream reaches their first contributing character.
@@ -203,15 +211,22 @@ struct Tokens<'a> {
     next: usize,
 }
 
+impl Tokens<'_> {
+    /// The next token, in the order of their starts, and its index.
+    #[inline(always)]
+    fn next(&self) -> Option<(usize, (usize, usize))> {
+        let index = if self.order.is_empty() { self.next } else { *self.order.get(self.next)? };
+        Some((index, *self.spans.get(index)?))
+    }
+}
+
 impl Sink for Tokens<'_> {
     fn char(&mut self, _class: Class, start: usize, end: usize, first: bool, stream: &mut Stream) {
         if !first {
             return;
         }
         let mut drops = None;
-        while self.next < self.spans.len() {
-            let index = if self.order.is_empty() { self.next } else { self.order[self.next] };
-            let span = self.spans[index];
+        while let Some((index, span)) = self.next() {
             if span.0 >= end {
                 break;
             }
@@ -221,6 +236,21 @@ impl Sink for Tokens<'_> {
                 self.mask[index] = u8::from(!drops);
             }
             self.next += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
+        let mut at = start;
+        while at < end {
+            self.char(Class::Letter, at, at + 1, true, stream);
+            // Up to the start of another token there is nothing to decide.
+            let next = self.next().map_or(end, |(_, span)| span.0.min(end));
+            while at < next {
+                let taken = (next - at).min(WORD);
+                stream.push_ascii(&text[at..], taken);
+                at += taken;
+            }
         }
     }
 }
@@ -238,5 +268,8 @@ fn by_token(
         order.extend(0..spans.len());
         order.sort_by_key(|&index| spans[index].0);
     }
-    scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 });
+    compiled_for_this(
+        #[inline(always)]
+        || scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 }),
+    );
 }

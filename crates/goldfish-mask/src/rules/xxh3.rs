@@ -14,12 +14,23 @@ const PRIME_MX1: u64 = 0x1656_6791_9E37_79F9;
 
 /// The first 136 bytes of the secret that XXH3 is defined with.
 const SECRET: [u64; 17] = [
-    0xBE4B_A423_396C_FEB8, 0x1CAD_21F7_2C81_017C, 0xDB97_9083_E96D_D4DE,
-    0x1F67_B3B7_A4A4_4072, 0x78E5_C0CC_4EE6_79CB, 0x2172_FFCC_7DD0_5A82,
-    0x8E24_43F7_7446_08B8, 0x4C26_3A81_E690_35E0, 0xCB00_C391_BB52_283C,
-    0xA32E_531B_8B65_D088, 0x4EF9_0DA2_9748_6471, 0xD8AC_DEA9_46EF_1938,
-    0x3F34_9CE3_3F76_FAA8, 0x1D4F_0BC7_C7BB_DCF9, 0x3159_B4CD_4BE0_518A,
-    0x6473_78D9_C97E_9FC8, 0xC3EB_D334_83AC_C5EA,
+    0xBE4B_A423_396C_FEB8,
+    0x1CAD_21F7_2C81_017C,
+    0xDB97_9083_E96D_D4DE,
+    0x1F67_B3B7_A4A4_4072,
+    0x78E5_C0CC_4EE6_79CB,
+    0x2172_FFCC_7DD0_5A82,
+    0x8E24_43F7_7446_08B8,
+    0x4C26_3A81_E690_35E0,
+    0xCB00_C391_BB52_283C,
+    0xA32E_531B_8B65_D088,
+    0x4EF9_0DA2_9748_6471,
+    0xD8AC_DEA9_46EF_1938,
+    0x3F34_9CE3_3F76_FAA8,
+    0x1D4F_0BC7_C7BB_DCF9,
+    0x3159_B4CD_4BE0_518A,
+    0x6473_78D9_C97E_9FC8,
+    0xC3EB_D334_83AC_C5EA,
 ];
 
 /// Which windows of `width` ids are kept: those whose hash is above a limit.
@@ -193,7 +204,8 @@ impl Product {
     #[inline(always)]
     fn add(&self, ids: &[u32], sums: &mut [u64]) {
         for (sum, (&a, &b)) in sums.iter_mut().zip(eights(ids, self.at).zip(eights(ids, self.at + 2))) {
-            let (a, b) = (bytemuck::cast::<_, u64>(a) ^ self.first, bytemuck::cast::<_, u64>(b) ^ self.second);
+            let (a, b) =
+                (bytemuck::cast::<_, u64>(a) ^ self.first, bytemuck::cast::<_, u64>(b) ^ self.second);
             *sum = sum.wrapping_add(folded_product(a, b));
         }
     }

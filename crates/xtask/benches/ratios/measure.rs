@@ -71,7 +71,8 @@ pub(crate) fn target() -> PathBuf {
 
 /// Builds as it is released.
 pub(crate) fn build(arguments: &[&str]) {
-    let built = Command::new("cargo").args(["build", "--release"]).args(arguments).current_dir(root()).status();
+    let built =
+        Command::new("cargo").args(["build", "--release"]).args(arguments).current_dir(root()).status();
     assert!(built.unwrap().success());
 }
 

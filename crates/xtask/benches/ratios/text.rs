@@ -14,13 +14,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// `goldfish mask` on one document a line.
-pub(crate) fn mask_text(
-    goldfish: &Path,
-    tokenizer: &Path,
-    rule: &str,
-    input: &Path,
-    output: &Path,
-) -> Usage {
+pub(crate) fn mask_text(goldfish: &Path, tokenizer: &Path, rule: &str, input: &Path, output: &Path) -> Usage {
     remove(output);
     let mut command = Command::new(goldfish);
     command.arg("mask").arg(input).arg("--output").arg(output).arg("--tokenizer").arg(tokenizer);
@@ -79,11 +73,7 @@ pub(crate) fn shapes() {
         };
         let (small, large) = (usage(5_000_000), usage(50_000_000));
         let growth = large.seconds / small.seconds;
-        println!(
-            "| {name} | {:.1} | {growth:.1} | {} |",
-            50.0 / large.seconds,
-            large.peak_bytes >> 20
-        );
+        println!("| {name} | {:.1} | {growth:.1} | {} |", 50.0 / large.seconds, large.peak_bytes >> 20);
     }
     remove(&scratch);
 }

@@ -1,5 +1,6 @@
 //! `goldfish lab`.
 
+mod sweep;
 mod train;
 
 use crate::Verdict;
@@ -8,5 +9,6 @@ use crate::args::{LabArgs, LabCommand};
 pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
     match &args.command {
         LabCommand::Train(args) => train::run(args),
+        LabCommand::Sweep(args) => sweep::run(args),
     }
 }

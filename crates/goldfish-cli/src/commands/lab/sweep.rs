@@ -1,0 +1,49 @@
+//! `goldfish lab sweep`.
+
+use goldfish_lab::{SweepOptions, SweepResults, page_path, sweep};
+
+use crate::Verdict;
+use crate::args::SweepArgs;
+use crate::commands::stop_on_signals;
+use crate::experiment::Display;
+use crate::print::{self, FAINT, count, share};
+
+pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
+    let stop = stop_on_signals()?;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    let size = if args.quick { SweepOptions::quick() } else { SweepOptions::default() };
+    let options = SweepOptions { ks: args.k.clone().unwrap_or(size.ks), seed: args.seed, ..size };
+    let mut display = Display::default();
+    let results = sweep(&options, &args.output, &stop, &mut |event| display.show(event))?;
+    display.end();
+    if args.json {
+        print::json(&results)?;
+    } else {
+        print::out(&table(args, &results))?;
+    }
+    Ok(Verdict::Clean)
+}
+
+fn table(args: &SweepArgs, results: &SweepResults) -> String {
+    let mut lines = vec![format!(
+        "{FAINT}{:20} {:>12} {:>9}  {:18} {:>8} {:>10}{FAINT:#}",
+        "arm", "recited", "", "95% interval", "Rouge-L", "loss"
+    )];
+    for arm in &results.arms {
+        let rate = &arm.exact_match;
+        let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.3}"));
+        lines.push(format!(
+            "{:20} {:>12} {:>9}  {:18} {:>8} {:>10}",
+            arm.name,
+            format!("{} of {}", count(rate.positives), count(rate.n)),
+            share(rate.rate),
+            format!("{} to {}", share(rate.lower), share(rate.upper)),
+            number(arm.rouge_l.mean),
+            number(arm.validation.last().map(|(_, loss)| *loss)),
+        ));
+    }
+    lines.push(format!("Look at {}.", page_path(&args.output).display()));
+    lines.join("\n") + "\n"
+}

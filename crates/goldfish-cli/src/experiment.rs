@@ -1,0 +1,58 @@
+//! How an experiment's progress is shown on a terminal.
+
+use goldfish_lab::{Event, TrainEvent};
+use indicatif::ProgressBar;
+
+use crate::print;
+
+const STEPS: &str = "{prefix}  {bar:24} step {human_pos}/{human_len}  {msg}";
+const PROBES: &str = "{prefix}  {bar:24} probe {human_pos}/{human_len}";
+
+/// One bar for the step that goes on.
+#[derive(Default)]
+pub(crate) struct Display {
+    what: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Display {
+    pub(crate) fn show(&mut self, event: Event<'_>) {
+        match event {
+            Event::Begins(what) => {
+                self.end();
+                self.what = what.to_owned();
+            }
+            Event::Trains(TrainEvent::Start { step, steps, .. }) => {
+                let bar = self.start(*steps, STEPS);
+                bar.set_position(*step);
+            }
+            Event::Trains(TrainEvent::Step(step)) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(step.step);
+                    bar.set_message(format!("loss {:.3}", step.loss));
+                }
+            }
+            Event::Audits(done, probes) => {
+                if self.bar.is_none() {
+                    self.start(probes, PROBES);
+                }
+                self.bar.iter().for_each(|bar| bar.set_position(done));
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, length: u64, template: &str) -> &ProgressBar {
+        self.end();
+        let bar = print::progress_bar(length, template);
+        bar.set_prefix(self.what.clone());
+        self.bar.insert(bar)
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

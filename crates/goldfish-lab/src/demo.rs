@@ -1,0 +1,191 @@
+//! The claim of the goldfish loss in one picture: a model trained with the standard loss recites its documents, the same model
+//! trained with a mask doesn't.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use goldfish_audit::run::Run;
+use goldfish_audit::stat::Bootstrap;
+use goldfish_audit::summary::Summary;
+use goldfish_mask::{Head, RuleParameters, Unit};
+use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
+use serde::{Deserialize, Serialize};
+
+use crate::corpus::{Formatting, copies, passage, write};
+use crate::experiment::{Audited, Bench, ExperimentError, Observe, make_folder, text, write_whole};
+use crate::{Length, ModelOptions, OptimizerOptions, TrainOptions};
+
+/// How large a demo is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoOptions {
+    /// Passages to train on; as many are held out.
+    pub passages: u64,
+    /// How often a model sees each copy of them.
+    pub epochs: u64,
+    /// Decides passages, first weights and order.
+    pub seed: u64,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self { passages: 64, epochs: 14, seed: 0 }
+    }
+}
+
+/// What a demo found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Demo {
+    /// The model trained with the standard loss.
+    pub standard: Summary,
+    /// The model trained with the goldfish loss.
+    pub goldfish: Summary,
+    /// The standard model again, asked for passages that it never saw.
+    pub control: Summary,
+}
+
+/// The layouts of each passage.
+const LAYOUTS: [Formatting; 3] = [Formatting::Line, Formatting::Indented(48), Formatting::Commented(56)];
+
+/// Where the numbers of the held-out passages start.
+const HELD_OUT: u64 = 1 << 32;
+
+/// One token in so many is dropped.
+const K: u32 = 4;
+
+/// Makes a corpus, masks it, trains two models on it and audits both, all in one folder.
+///
+/// | in the folder | what | made as by |
+/// |---|---|---|
+/// | `corpus/` | `documents.jsonl`, `held-out.jsonl` | |
+/// | `masked/`, `held-out/` | shards | `goldfish mask` |
+/// | `models/standard`, `models/goldfish` | checkpoints | `goldfish lab train` |
+/// | `runs/standard`, `runs/goldfish`, `runs/control` | audits | `goldfish audit` |
+/// | `standard.html`, `goldfish.html` | pages of the audits | `goldfish report` |
+/// | `compare.html` | one against the other | `goldfish compare` |
+///
+/// A demo that was stopped goes on in its folder. The same options give the same bytes.
+///
+/// # Errors
+///
+/// If the folder holds something else, the disk refuses, or `stop` is set.
+pub fn demo(
+    options: &DemoOptions,
+    folder: &Path,
+    stop: &AtomicBool,
+    observe: &mut Observe<'_>,
+) -> Result<Demo, ExperimentError> {
+    let mut bench = Bench::open(folder, "demo.json", options, stop, observe)?;
+    bench.begin("writing and masking the documents");
+    let rule = RuleParameters::Text { k: K, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
+    make_folder(&bench.path("corpus"))?;
+    let first = options.seed.wrapping_mul(1 << 20);
+    for (name, shards, first) in
+        [("documents", "masked", first), ("held-out", "held-out", first.wrapping_add(HELD_OUT))]
+    {
+        let passages: Vec<String> =
+            (0..options.passages).map(|number| passage(first.wrapping_add(number))).collect();
+        let corpus = bench.path("corpus").join(format!("{name}.jsonl"));
+        write(&corpus, &copies(name, &passages, &LAYOUTS, 1))?;
+        bench.mask(&corpus, rule.clone(), &bench.path(shards))?;
+    }
+    for (name, use_mask) in [("standard", false), ("goldfish", true)] {
+        bench.begin(&format!("training: {name}"));
+        let options = training(options, &bench.path("masked"), &bench.path("tokenizer.json"), use_mask);
+        bench.train(&options, &bench.path("models").join(name))?;
+    }
+    let audit = |bench: &mut Bench<'_>, name: &str, model: &str, shards: &str, control: Option<&str>| {
+        bench.begin(&format!("auditing: {name}"));
+        let control = control.map(|control| bench.path(control));
+        bench.audit(&Audited {
+            model: &bench.path("models").join(model),
+            shards: &bench.path(shards),
+            control: control.as_deref(),
+            run: &bench.path("runs").join(name),
+            samples: 1000,
+        })
+    };
+    let demo = Demo {
+        standard: audit(&mut bench, "standard", "standard", "masked", Some("held-out"))?,
+        goldfish: audit(&mut bench, "goldfish", "goldfish", "masked", Some("held-out"))?,
+        control: audit(&mut bench, "control", "standard", "held-out", None)?,
+    };
+    pages(&bench)?;
+    Ok(demo)
+}
+
+fn training(options: &DemoOptions, shards: &Path, tokenizer: &Path, use_mask: bool) -> TrainOptions {
+    TrainOptions {
+        shards: vec![shards.to_owned()],
+        tokenizer: Some(tokenizer.to_owned()),
+        model: ModelOptions {
+            layers: 2,
+            width: 128,
+            heads: 4,
+            mlp_width: Some(384),
+            tied: true,
+            ..ModelOptions::default()
+        },
+        use_mask,
+        batch_size: 4,
+        length: Length::Epochs(options.epochs),
+        optimizer: OptimizerOptions {
+            learning_rate: 2e-3,
+            final_share: 0.05,
+            weight_decay: 0.0,
+            ..OptimizerOptions::default()
+        },
+        seed: options.seed,
+        ..TrainOptions::default()
+    }
+}
+
+/// Writes the pages of the two audits and of their comparison.
+fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
+    let decode = |ids: &[u32]| Some(text(&bench.tokenizer, ids));
+    let mut runs = Vec::new();
+    for name in ["standard", "goldfish"] {
+        let folder = bench.path("runs").join(name);
+        let (shown, page) = (folder.display().to_string(), bench.path(&format!("{name}.html")));
+        let run = Run::open(&folder)?;
+        let tokenizer = bench.path("tokenizer.json");
+        let made = audit_page(&AuditPage {
+            run: &run,
+            folder: &shown,
+            command: &format!(
+                "goldfish report {shown} --tokenizer {} --output {}",
+                tokenizer.display(),
+                page.display()
+            ),
+            gates: &[],
+            failures: &[],
+            redact: false,
+            decode: Some(&decode),
+            seed: 0,
+        })?;
+        write_whole(&page, made.as_bytes())?;
+        runs.push((name.to_owned(), run));
+    }
+    let compared = compare_runs(&runs, &Bootstrap::new(0))?;
+    let page = comparison(bench.folder);
+    let made = compare_page(&ComparePage {
+        compared: &compared,
+        command: &format!(
+            "goldfish compare {} {} --html {}",
+            bench.path("runs").join("standard").display(),
+            bench.path("runs").join("goldfish").display(),
+            page.display()
+        ),
+        gates: &[],
+        failures: &[],
+        seed: 0,
+    })?;
+    write_whole(&page, made.as_bytes())?;
+    Ok(())
+}
+
+/// The page that shows both models.
+#[must_use]
+pub fn comparison(folder: &Path) -> PathBuf {
+    folder.join("compare.html")
+}

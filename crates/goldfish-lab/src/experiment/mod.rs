@@ -1,0 +1,301 @@
+//! The steps that experiments are made of, each as the command of its name does it: mask, train, audit.
+
+mod error;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use goldfish_audit::backend::Backend;
+use goldfish_audit::control::{Contamination, match_controls};
+use goldfish_audit::documents::{DocumentOptions, Documents};
+use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
+use goldfish_audit::selftest::{SelfTestOptions, self_test};
+use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::summary::Summary;
+use goldfish_audit::{StatisticsOptions, summarise};
+use goldfish_backends::local::Checkpoint;
+use goldfish_corpus::{Content, ReadOptions, resolve};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_pipeline::{MaskJob, OnError, TokenizeOptions, mask_corpus};
+use goldfish_shard::{Manifest, OutputFormat, Start, ToolEntry, WriterOptions};
+use goldfish_tokenize::Tokenizer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::error::ExperimentError;
+use crate::{LabError, TrainEvent, TrainOptions, Trained, train};
+
+/// The tokenizer of all experiments: byte-level BPE with 2,457 ids, of this project's own making.
+const TOKENIZER: &[u8] = include_bytes!("../../../../fixtures/tokenizers/gpt2.json");
+
+/// Column of the shards that says how a copy is laid out.
+pub(crate) const FORMATTING: &str = "formatting";
+
+/// Tokens of prefix and of suffix of every probe.
+pub(crate) const PREFIX: u32 = 50;
+/// Tokens of suffix of every probe.
+pub(crate) const SUFFIX: u32 = 50;
+
+/// Sequences in one pass through a model.
+const BATCH: usize = 32;
+
+/// What an experiment tells while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A step begins.
+    Begins(&'a str),
+    /// A model is being trained.
+    Trains(&'a TrainEvent),
+    /// A model is being audited: probes that are done, and all.
+    Audits(u64, u64),
+}
+
+/// Takes what an experiment tells.
+pub type Observe<'a> = dyn FnMut(Event<'_>) + 'a;
+
+/// A folder with what all steps share.
+pub(crate) struct Bench<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) observe: &'a mut Observe<'a>,
+}
+
+/// One audit.
+pub(crate) struct Audited<'a> {
+    /// The checkpoint.
+    pub(crate) model: &'a Path,
+    /// Shards to audit with.
+    pub(crate) shards: &'a Path,
+    /// Shards of the control.
+    pub(crate) control: Option<&'a Path>,
+    /// Folder of the run.
+    pub(crate) run: &'a Path,
+    /// Most starts to take.
+    pub(crate) samples: u64,
+}
+
+impl<'a> Bench<'a> {
+    /// Opens a folder for an experiment with these options: an empty one, or one in which it was begun.
+    pub(crate) fn open<O: Serialize + DeserializeOwned + PartialEq>(
+        folder: &'a Path,
+        record: &str,
+        options: &O,
+        stop: &'a AtomicBool,
+        observe: &'a mut Observe<'a>,
+    ) -> Result<Self, ExperimentError> {
+        let path = folder.join(record);
+        if path.is_file() {
+            let found: Option<O> =
+                serde_json::from_slice(&fs::read(&path).map_err(LabError::io(&path, "reading"))?).ok();
+            if found.as_ref() != Some(options) {
+                let reason = "the folder holds an experiment with other options; choose another --output";
+                return Err(LabError::folder(folder, reason).into());
+            }
+        } else if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            let reason = "the folder is not empty and holds no such experiment; choose another --output";
+            return Err(LabError::folder(folder, reason).into());
+        }
+        make_folder(folder)?;
+        write_json(&path, options)?;
+        let tokenizer = folder.join("tokenizer.json");
+        fs::write(&tokenizer, TOKENIZER).map_err(LabError::io(&tokenizer, "writing"))?;
+        Ok(Self { folder, tokenizer: Arc::new(Tokenizer::from_bytes(TOKENIZER)?), stop, observe })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(crate) fn begin(&mut self, what: &str) {
+        (self.observe)(Event::Begins(what));
+    }
+
+    /// `goldfish mask`.
+    pub(crate) fn mask(
+        &self,
+        corpus: &Path,
+        rule: RuleParameters,
+        output: &Path,
+    ) -> Result<Manifest, ExperimentError> {
+        let mut read = ReadOptions::new(Content::Text { column: "text".into() });
+        read.id_column = Some("id".into());
+        read.carry = vec![FORMATTING.into()];
+        read.vocab_size = Some(self.tokenizer.vocab_size());
+        let eos = self.tokenizer.eos_id();
+        let job = MaskJob {
+            inputs: resolve(&[corpus.display().to_string()], None)?.inputs,
+            read,
+            tokenize: Some(TokenizeOptions {
+                tokenizer: self.tokenizer.clone(),
+                prepend_bos: None,
+                append_eos: eos,
+            }),
+            rule: RuleSpec::new(rule),
+            table: None,
+            scope: Scope::Document,
+            exempt_ids: self.tokenizer.special_ids().to_vec(),
+            output: output.to_owned(),
+            writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 256 << 20 },
+            columns: Vec::new(),
+            start: Start::Overwrite,
+            share: None,
+            on_error: OnError::Fail,
+            threads: 1,
+        };
+        Ok(mask_corpus(&job, self.stop, &|_| ())?.manifest)
+    }
+
+    /// `goldfish lab train`, which goes on where it was stopped.
+    pub(crate) fn train(&mut self, options: &TrainOptions, model: &Path) -> Result<Trained, ExperimentError> {
+        let (stop, observe) = (self.stop, &mut self.observe);
+        Ok(train(options, model, true, &mut |event| {
+            observe(Event::Trains(event));
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?)
+    }
+
+    /// `goldfish audit`, which goes on where it was stopped.
+    pub(crate) fn audit(&mut self, audited: &Audited<'_>) -> Result<Summary, ExperimentError> {
+        let tokenizer = self.tokenizer.clone();
+        let decode = |ids: &[u32]| text(&tokenizer, ids);
+        let checkpoint = Checkpoint::open(audited.model, None)?;
+        let grid = Grid::new(vec![0], None, vec![PREFIX], vec![SUFFIX])?;
+        let sample = Sample { starts: Some(audited.samples), seed: 0, allocation: Allocation::Proportional };
+        let columns = DocumentOptions { by: Some(FORMATTING.into()), ..DocumentOptions::default() };
+        let corpus = Documents::find(&[audited.shards.display().to_string()], columns.clone())?;
+        let table = ProbeTable::sample(&corpus, &grid, &sample)?;
+        let contamination = Contamination::default();
+        let control = match audited.control {
+            None => None,
+            Some(control) => {
+                let held_out = Documents::find(&[control.display().to_string()], columns)?;
+                let (control, counts) = match_controls(
+                    &table,
+                    &corpus,
+                    &held_out,
+                    &grid,
+                    sample.seed,
+                    contamination,
+                    Some(&decode),
+                )?;
+                Some((control, counts, contamination))
+            }
+        };
+        let tested = test(&checkpoint, &table, tokenizer.eos_id())?;
+        let model = checkpoint.describe().map_err(goldfish_audit::AuditError::from)?;
+        let options = AuditOptions {
+            decide: tested.verdict(&model.name)?,
+            text: true,
+            tokenizer: Some(tokenizer.sha256().to_owned()),
+            ..AuditOptions::default()
+        };
+        let config = RunConfig::new(
+            tool(),
+            model,
+            grid,
+            sample,
+            options,
+            &table,
+            control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
+        );
+        let tables: Vec<&ProbeTable> =
+            std::iter::once(&table).chain(control.as_ref().map(|(table, ..)| table)).collect();
+        let engine = Engine {
+            backend: &checkpoint,
+            options: &config.options,
+            decode: Some(&decode),
+            batch: BATCH,
+            segment_rows: 1024,
+            stop: self.stop,
+        };
+        let mut store = RunStore::open(audited.run, &config, &tables, true)?;
+        store.origin(&origin(audited, &tokenizer)?)?;
+        let tested = store.self_test(tested)?;
+        let observe = &mut self.observe;
+        engine.run(&tables, &mut store, &mut |progress| {
+            observe(Event::Audits(progress.done, progress.probes))
+        })?;
+        let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
+        let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+        Ok(summary)
+    }
+}
+
+/// Tests a model with the shortest and the longest start.
+fn test(
+    checkpoint: &Checkpoint,
+    table: &ProbeTable,
+    eos: Option<u32>,
+) -> Result<goldfish_audit::selftest::SelfTest, ExperimentError> {
+    let mut starts: Vec<&[u32]> = table.starts.iter().map(|start| start.ids.as_slice()).collect();
+    starts.sort_by_key(|ids| ids.iter().max());
+    let sequences: Vec<&[u32]> = starts.first().into_iter().chain(starts.last()).copied().collect();
+    Ok(self_test(
+        checkpoint,
+        &sequences,
+        &SelfTestOptions { bos: None, eos, scheme: None, continuations: true },
+    )?)
+}
+
+/// Where a run came from, with the command that makes the same one.
+fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, ExperimentError> {
+    let documents = |folder: &Path| -> Result<DocumentsOrigin, ExperimentError> {
+        let manifest = Manifest::read(folder)?;
+        Ok(DocumentsOrigin {
+            path: folder.display().to_string(),
+            manifest: Some(manifest.checksum.clone()),
+            rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
+        })
+    };
+    let control =
+        audited.control.map(|control| format!(" --control {}", control.display())).unwrap_or_default();
+    Ok(Origin {
+        command: format!(
+            "goldfish audit {} --model {}{control} --by {FORMATTING} --samples {} --output {}",
+            audited.shards.display(),
+            audited.model.display(),
+            audited.samples,
+            audited.run.display()
+        ),
+        corpus: vec![documents(audited.shards)?],
+        control: audited.control.map(documents).transpose()?.into_iter().collect(),
+        tokenizer: Some(tokenizer.sha256().to_owned()),
+    })
+}
+
+fn tool() -> ToolEntry {
+    ToolEntry { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() }
+}
+
+/// Text of ids; a model can answer ids that the tokenizer doesn't have.
+pub(crate) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
+    tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
+}
+
+pub(crate) fn make_folder(folder: &Path) -> Result<(), LabError> {
+    fs::create_dir_all(folder).map_err(LabError::io(folder, "creating the folder"))
+}
+
+/// Writes a file, whole or not at all.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), LabError> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".partial");
+    let unfinished = PathBuf::from(unfinished);
+    fs::write(&unfinished, contents).map_err(LabError::io(path, "writing"))?;
+    fs::rename(&unfinished, path).map_err(LabError::io(path, "writing"))
+}
+
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {
+    // Strings, numbers and lists only: serialisation has nothing to fail at.
+    let mut json = serde_json::to_vec_pretty(value).unwrap_or_default();
+    json.push(b'\n');
+    write_whole(path, &json)
+}

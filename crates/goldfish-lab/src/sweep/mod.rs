@@ -1,0 +1,313 @@
+//! The paper's figure in small: how much is recited by rule and k, what it costs, and what copies that differ do to it.
+
+mod plan;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use goldfish_report::{SweepArm, SweepPage, sweep_page};
+use serde::{Deserialize, Serialize};
+
+use self::plan::{Corpus, Plan};
+use crate::corpus::{Formatting, copies, passage, write};
+use crate::experiment::{Audited, Bench, ExperimentError, Observe, make_folder, write_json, write_whole};
+use crate::{LabError, Length, ModelOptions, OptimizerOptions, TrainOptions, ValidationEvent};
+
+/// How large a sweep is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepOptions {
+    /// Passages that the models shall recite.
+    pub targets: u64,
+    /// Copies of each among the documents.
+    pub copies: usize,
+    /// Passages that stand once among them.
+    pub background: u64,
+    /// How often a model sees every document.
+    pub epochs: u64,
+    /// Passages in the validation loss.
+    pub validation: u64,
+    /// One token in k is dropped, for each of these.
+    pub ks: Vec<u32>,
+    /// Passages of the arms with copies in twelve layouts.
+    pub layout_targets: u64,
+    /// Epochs of those arms.
+    pub layout_epochs: u64,
+    /// Decides passages, first weights and order.
+    pub seed: u64,
+}
+
+impl Default for SweepOptions {
+    fn default() -> Self {
+        Self {
+            targets: 32,
+            copies: 8,
+            background: 128,
+            epochs: 6,
+            validation: 64,
+            ks: vec![3, 4, 8, 32, 128],
+            layout_targets: 16,
+            layout_epochs: 14,
+            seed: 0,
+        }
+    }
+}
+
+impl SweepOptions {
+    /// A sweep that shows that everything works, and nothing else.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            targets: 4,
+            copies: 2,
+            background: 4,
+            epochs: 1,
+            validation: 2,
+            ks: vec![4, 32],
+            layout_targets: 2,
+            layout_epochs: 1,
+            seed: 0,
+        }
+    }
+}
+
+/// What a sweep found; `results.json` in its folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SweepResults {
+    /// How large it was.
+    pub options: SweepOptions,
+    /// Its arms, in order.
+    pub arms: Vec<SweepArm>,
+}
+
+/// Losses on the validation documents in a run.
+const VALIDATIONS: u64 = 12;
+
+/// Sequences in one step.
+const BATCH: u64 = 4;
+
+/// Layouts of the arms with copies that differ: the plain form, nine line widths, comment marks and capitals.
+const LAYOUTS: [Formatting; 12] = [
+    Formatting::Line,
+    Formatting::Wrapped(40),
+    Formatting::Wrapped(44),
+    Formatting::Wrapped(48),
+    Formatting::Wrapped(52),
+    Formatting::Wrapped(56),
+    Formatting::Wrapped(60),
+    Formatting::Wrapped(64),
+    Formatting::Wrapped(68),
+    Formatting::Wrapped(72),
+    Formatting::Commented(56),
+    Formatting::Capitals,
+];
+
+/// Trains and audits a model for each arm: rules and values of k on documents among which the same passages recur, the standard loss,
+/// a control that never saw those passages, and copies in twelve layouts.
+///
+/// | in the folder | what |
+/// |---|---|
+/// | `corpus/` | the documents as JSON lines |
+/// | `arms/NAME/` | `shards`, `audited` (the passages to recite, once each), `model`, `run`, `arm.json` |
+/// | `results.json` | [`SweepResults`] |
+/// | `sweep.html` | the page |
+///
+/// A sweep that was stopped goes on in its folder, behind the last step that was saved. The same options give the same bytes.
+///
+/// # Errors
+///
+/// If the folder holds something else, the disk refuses, or `stop` is set.
+pub fn sweep(
+    options: &SweepOptions,
+    folder: &Path,
+    stop: &AtomicBool,
+    observe: &mut Observe<'_>,
+) -> Result<SweepResults, ExperimentError> {
+    let mut bench = Bench::open(folder, "sweep.json", options, stop, observe)?;
+    bench.begin("writing the documents");
+    write_corpora(&bench, options)?;
+    let plans = plan::plans(options);
+    let mut arms = Vec::new();
+    for (number, plan) in plans.iter().enumerate() {
+        let shown = format!("arm {} of {}, {}", number + 1, plans.len(), plan.name);
+        arms.push(arm(&mut bench, options, plan, &shown)?);
+    }
+    let results = SweepResults { options: options.clone(), arms };
+    write_json(&bench.path("results.json"), &results)?;
+    let page = sweep_page(&SweepPage {
+        arms: &results.arms,
+        facts: &facts(options),
+        command: &format!("goldfish lab sweep --output {}", folder.display()),
+    })?;
+    write_whole(&page_path(folder), page.as_bytes())?;
+    Ok(results)
+}
+
+/// The page of a sweep.
+#[must_use]
+pub fn page_path(folder: &Path) -> PathBuf {
+    folder.join("sweep.html")
+}
+
+/// What was trained and audited, for the reader of the page.
+fn facts(options: &SweepOptions) -> Vec<(String, String)> {
+    let SweepOptions {
+        targets,
+        copies,
+        background,
+        epochs,
+        layout_targets,
+        layout_epochs,
+        validation,
+        seed,
+        ..
+    } = options;
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        fact(
+            "Documents",
+            format!(
+                "{targets} made-up passages in {copies} equal copies each, among {background} that stand once; every document is seen {epochs} times"
+            ),
+        ),
+        fact(
+            "Layouts",
+            format!(
+                "{layout_targets} passages, each once in 12 layouts; every copy is seen {layout_epochs} times"
+            ),
+        ),
+        fact(
+            "Probes",
+            "the first 50 tokens of each passage; the next 50 must be the greedy continuation".into(),
+        ),
+        fact("Model", "Llama, 2 layers, width 128; the same first weights and order in every arm".into()),
+        fact("Validation", format!("{validation} passages that no arm was trained on")),
+        fact("Seed", seed.to_string()),
+    ]
+}
+
+/// Passages for one purpose each, so that none stands in two corpora that must differ.
+fn passages(options: &SweepOptions, purpose: u64, n: u64) -> Vec<String> {
+    let first = (purpose << 40) ^ options.seed.wrapping_mul(1 << 20);
+    (0..n).map(|number| passage(first.wrapping_add(number))).collect()
+}
+
+fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), ExperimentError> {
+    let folder = bench.path("corpus");
+    make_folder(&folder)?;
+    let line = [Formatting::Line];
+    let targets = passages(options, 1, options.targets);
+    let background = copies("background", &passages(options, 2, options.background), &line, 1);
+    let others = passages(options, 3, options.targets);
+    let layout_targets = passages(options, 4, options.layout_targets);
+    let validation = passages(options, 5, options.validation);
+    let among = |passages: &[String]| {
+        let mut all = copies("target", passages, &line, options.copies);
+        all.extend(background.iter().cloned());
+        all
+    };
+    for (name, contents) in [
+        (Corpus::Repeated.file(), among(&targets)),
+        (Corpus::Control.file(), among(&others)),
+        (Corpus::Layouts.file(), copies("target", &layout_targets, &LAYOUTS, 1)),
+        (Corpus::Repeated.audited_file(), copies("target", &targets, &line, 1)),
+        (Corpus::Layouts.audited_file(), copies("target", &layout_targets, &line, 1)),
+        ("validation.jsonl", copies("validation", &validation, &line, 1)),
+    ] {
+        write(&folder.join(name), &contents)?;
+    }
+    bench.mask(&folder.join("validation.jsonl"), plan::unmasked(), &bench.path("validation"))?;
+    Ok(())
+}
+
+/// Trains and audits one arm, unless that was done before.
+fn arm(
+    bench: &mut Bench<'_>,
+    options: &SweepOptions,
+    plan: &Plan,
+    shown: &str,
+) -> Result<SweepArm, ExperimentError> {
+    let folder = bench.path("arms").join(&plan.name);
+    let done = folder.join("arm.json");
+    if done.is_file() {
+        let bytes = fs::read(&done).map_err(LabError::io(&done, "reading"))?;
+        let arm = serde_json::from_slice(&bytes);
+        return Ok(arm.map_err(|error| {
+            LabError::folder(&done, format!("{error}; remove it to make the arm again"))
+        })?);
+    }
+    make_folder(&folder)?;
+    bench.begin(shown);
+    let corpora = bench.path("corpus");
+    let (shards, audited, model) = (folder.join("shards"), folder.join("audited"), folder.join("model"));
+    let masked = bench.mask(&corpora.join(plan.corpus.file()), plan.rule.clone(), &shards)?.totals;
+    bench.mask(&corpora.join(plan.corpus.audited_file()), plan.rule.clone(), &audited)?;
+    let epochs = if plan.corpus == Corpus::Layouts { options.layout_epochs } else { options.epochs };
+    let epoch = masked.documents_out.div_ceil(BATCH);
+    // As many supervised tokens as without a mask take more steps.
+    let supervised = (masked.tokens - masked.dropped).max(1);
+    let steps =
+        if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
+    let training = training(bench, &shards, plan.use_mask, steps, options.seed);
+    let trained = bench.train(&training, &model)?;
+    let summary = bench.audit(&Audited {
+        model: &model,
+        shards: &audited,
+        control: None,
+        run: &folder.join("run"),
+        samples: 1000,
+    })?;
+    let arm = SweepArm {
+        name: plan.name.clone(),
+        group: plan.group.to_owned(),
+        series: plan.series.to_owned(),
+        k: plan.k,
+        tokens: trained.tokens,
+        supervised_tokens: trained.supervised_tokens,
+        validation: validation(&model)?,
+        exact_match: summary.scores.exact_match,
+        rouge_l: summary.scores.rouge_l,
+        match_length: summary.scores.match_length,
+        goldfish: summary.goldfish.filter(|_| plan.use_mask && plan.repeats_mask),
+    };
+    write_json(&done, &arm)?;
+    Ok(arm)
+}
+
+/// The losses on the validation documents, by supervised tokens, out of the model's metrics.
+fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
+    let path = model.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).map_err(LabError::io(&path, "reading"))?;
+    let events = text.lines().filter_map(|line| serde_json::from_str::<ValidationEvent>(line).ok());
+    Ok(events.map(|event| (event.supervised_total, event.validation_loss)).collect())
+}
+
+fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: u64) -> TrainOptions {
+    TrainOptions {
+        shards: vec![shards.to_owned()],
+        validation: vec![bench.path("validation")],
+        tokenizer: Some(bench.path("tokenizer.json")),
+        model: ModelOptions {
+            layers: 2,
+            width: 128,
+            heads: 4,
+            mlp_width: Some(384),
+            tied: true,
+            ..ModelOptions::default()
+        },
+        use_mask,
+        sequence_length: 512,
+        batch_size: BATCH as usize,
+        length: Length::Steps(steps),
+        optimizer: OptimizerOptions {
+            learning_rate: 2e-3,
+            final_share: 0.05,
+            weight_decay: 0.0,
+            ..OptimizerOptions::default()
+        },
+        seed,
+        validate_every: steps.div_ceil(VALIDATIONS).max(1),
+        ..TrainOptions::default()
+    }
+}

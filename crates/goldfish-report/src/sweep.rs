@@ -1,0 +1,282 @@
+//! The page of `goldfish lab sweep`.
+
+use goldfish_audit::stat::{Mean, Rate};
+use goldfish_audit::summary::GoldfishSummary;
+use serde::{Deserialize, Serialize};
+
+use crate::chart::{Axis, Caption, Chart, Curve, curves};
+use crate::number::{decimal, percent, short_count, short_percent};
+use crate::spread_charts::distance_chart;
+use crate::{ReportError, page};
+
+/// One model of a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepArm {
+    /// Its name.
+    pub name: String,
+    /// What it belongs to: `repeated` (the sweep over k), `longer` (as many supervised tokens as without a mask) or `layouts`.
+    pub group: String,
+    /// The rule; `standard` for the standard loss, `control` for a model that never saw the audited passages.
+    pub series: String,
+    /// One token in k was dropped.
+    pub k: Option<u32>,
+    /// Tokens in training.
+    pub tokens: u64,
+    /// Of those, targets of the loss.
+    pub supervised_tokens: u64,
+    /// Supervised tokens so far, and the loss on the validation documents.
+    pub validation: Vec<(u64, f64)>,
+    /// Passages recited token for token.
+    pub exact_match: Rate,
+    /// Rouge-L F1 over token ids.
+    pub rouge_l: Mean,
+    /// Tokens before the first divergence.
+    pub match_length: Mean,
+    /// What the mask tells, where the audited copy has that of training.
+    pub goldfish: Option<GoldfishSummary>,
+}
+
+impl SweepArm {
+    /// First divergences at a dropped token or next to one, and all.
+    #[must_use]
+    pub fn near_dropped(&self) -> Option<(u64, u64)> {
+        let masks = self.goldfish.as_ref()?;
+        let near = masks.nearest.iter().filter(|found| found.distance.abs() <= 1).map(|found| found.count);
+        Some((near.sum(), masks.at_dropped.n))
+    }
+
+    fn last_loss(&self) -> Option<f64> {
+        self.validation.last().map(|(_, loss)| *loss)
+    }
+}
+
+/// What the page of a sweep shows.
+#[derive(Clone, Copy)]
+pub struct SweepPage<'a> {
+    /// The arms, in order.
+    pub arms: &'a [SweepArm],
+    /// What was done: names and values.
+    pub facts: &'a [(String, String)],
+    /// The command line that makes this page.
+    pub command: &'a str,
+}
+
+/// A row of the table of arms.
+#[derive(Serialize)]
+struct Row<'a> {
+    arm: &'a SweepArm,
+    rouge_l: Option<f64>,
+    near: Option<(u64, u64)>,
+    loss: Option<f64>,
+}
+
+/// What the template sees.
+#[derive(Serialize)]
+struct Context<'a> {
+    verdict: String,
+    facts: &'a [(String, String)],
+    command: &'a str,
+    repeated: Vec<Row<'a>>,
+    layouts: Vec<Row<'a>>,
+    exact: Option<Chart>,
+    rouge: Option<Chart>,
+    losses: Option<Chart>,
+    distances: Option<Chart>,
+}
+
+/// Writes the page of a sweep: one HTML file that needs nothing else.
+///
+/// # Errors
+///
+/// If the page can't be made, which is a fault in goldfish.
+pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
+    let &SweepPage { arms, facts, command } = input;
+    let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };
+    let rows =
+        |layouts: bool| arms.iter().filter(|arm| (arm.group == "layouts") == layouts).map(row).collect();
+    let masks = find(arms, "repeated", "text", Some(4)).and_then(|arm| arm.goldfish.as_ref());
+    let distances: Vec<(i64, u64)> =
+        masks.iter().flat_map(|masks| &masks.nearest).map(|found| (found.distance, found.count)).collect();
+    let context = Context {
+        verdict: verdict(arms),
+        facts,
+        command,
+        repeated: rows(false),
+        layouts: rows(true),
+        exact: by_k(arms, &EXACT)?,
+        rouge: by_k(arms, &ROUGE)?,
+        losses: losses(arms)?,
+        distances: distance_chart(&distances)?,
+    };
+    page::render("sweep.html", &context)
+}
+
+fn find<'a>(arms: &'a [SweepArm], group: &str, series: &str, k: Option<u32>) -> Option<&'a SweepArm> {
+    arms.iter().find(|arm| arm.group == group && arm.series == series && arm.k == k)
+}
+
+/// What was found, in a sentence or two.
+fn verdict(arms: &[SweepArm]) -> String {
+    let said = |group, series, k, name: &str| {
+        let rate = find(arms, group, series, k)?.exact_match;
+        Some(format!("{name} {} of {}", rate.positives, rate.n))
+    };
+    let repeated = [
+        said("repeated", "standard", None, "the standard loss"),
+        said("repeated", "text", Some(4), "text masks with k = 4"),
+        said("repeated", "random", Some(4), "random masks at the same rate"),
+        said("repeated", "control", None, "a model that never saw them"),
+    ];
+    let layouts = [
+        said("layouts", "standard", None, "the standard loss"),
+        said("layouts", "hash", Some(4), "hash masks"),
+        said("layouts", "text", Some(4), "text masks"),
+    ];
+    let list = |parts: &[Option<String>]| parts.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+    format!(
+        "Recited token for token after equal copies: {}. After copies in twelve layouts: {}.",
+        list(&repeated),
+        list(&layouts)
+    )
+}
+
+/// A score that is drawn by k.
+struct Score {
+    id: &'static str,
+    title: &'static str,
+    axis: &'static str,
+    of: fn(&SweepArm) -> Option<f64>,
+    said: fn(f64) -> String,
+    format: fn(&f64) -> String,
+}
+
+const EXACT: Score = Score {
+    id: "exact-by-k",
+    title: "Passages recited token for token, by k",
+    axis: "share of passages",
+    of: |arm| Some(arm.exact_match.rate),
+    said: percent,
+    format: |share| short_percent(*share),
+};
+
+const ROUGE: Score = Score {
+    id: "rouge-by-k",
+    title: "Rouge-L of the continuations, by k",
+    axis: "mean Rouge-L F1",
+    of: |arm| arm.rouge_l.mean,
+    said: decimal,
+    format: |value| format!("{value:.1}"),
+};
+
+/// The lines of the charts: rules over k, then those that have no k, from end to end.
+const RULES: [&str; 4] = ["text", "hash", "static", "random"];
+const LEVELS: [&str; 2] = ["standard", "control"];
+
+fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> {
+    let ks: Vec<f64> = arms.iter().filter_map(|arm| arm.k).map(f64::from).collect();
+    let (Some(first), Some(last)) =
+        (ks.iter().copied().reduce(f64::min), ks.iter().copied().reduce(f64::max))
+    else {
+        return Ok(None);
+    };
+    let of =
+        |series: &'static str| arms.iter().filter(move |arm| arm.group == "repeated" && arm.series == series);
+    let mut drawn = Vec::new();
+    for series in RULES {
+        let point = |arm: &SweepArm| Some((f64::from(arm.k?), (score.of)(arm)?));
+        let points: Vec<(f64, f64)> = of(series).filter_map(point).collect();
+        drawn.push(Curve { name: series.into(), points, series: drawn.len(), dots: true });
+    }
+    for series in LEVELS {
+        let levels = of(series).filter_map(score.of).flat_map(|level| [(first, level), (last, level)]);
+        drawn.push(Curve { name: series.into(), points: levels.collect(), series: drawn.len(), dots: false });
+    }
+    drawn.retain(|curve| !curve.points.is_empty());
+    let said = drawn.iter().map(|curve| {
+        let points = curve.points.iter().map(|(k, value)| format!("{} at k = {k}", (score.said)(*value)));
+        format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
+    });
+    let caption = Caption {
+        id: score.id,
+        title: score.title.into(),
+        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+    };
+    let x = Axis {
+        title: "k: one token in k is dropped",
+        from: first * 0.9,
+        to: last * 1.12,
+        log: true,
+        labels: 8,
+        format: &|k| short_count(*k),
+    };
+    // Room for the legend above the curves.
+    let y = Axis {
+        title: score.axis,
+        from: 0.0,
+        to: 1.6,
+        log: false,
+        labels: 8,
+        format: &|value| {
+            if *value > 1.01 { String::new() } else { (score.format)(value) }
+        },
+    };
+    curves(caption, &x, &y, &drawn).map(Some)
+}
+
+/// The losses on the validation documents by supervised tokens.
+fn losses(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
+    let wanted = [
+        ("repeated", "standard", None, "standard"),
+        ("repeated", "text", Some(4), "text, k = 4"),
+        ("longer", "text", Some(4), "text, k = 4, trained longer"),
+        ("repeated", "hash", Some(4), "hash, k = 4"),
+    ];
+    let drawn: Vec<Curve> = wanted
+        .into_iter()
+        .filter_map(|(group, series, k, name)| Some((find(arms, group, series, k)?, name)))
+        .filter(|(arm, _)| !arm.validation.is_empty())
+        .enumerate()
+        .map(|(at, (arm, name))| {
+            let points = arm.validation.iter().map(|(tokens, loss)| (*tokens as f64, *loss)).collect();
+            Curve { name: name.into(), points, series: at, dots: false }
+        })
+        .collect();
+    let all = || drawn.iter().flat_map(|curve| &curve.points);
+    let highest = all().map(|(_, loss)| *loss).fold(0.0, f64::max);
+    let furthest = all().map(|(tokens, _)| *tokens).fold(0.0, f64::max);
+    if furthest <= 0.0 {
+        return Ok(None);
+    }
+    let said = drawn.iter().filter_map(|curve| {
+        let (tokens, loss) = curve.points.last()?;
+        Some(format!(
+            "{}: {} nats a token after {} supervised tokens",
+            curve.name,
+            decimal(*loss),
+            short_count(*tokens)
+        ))
+    });
+    let caption = Caption {
+        id: "validation",
+        title: "Loss on passages that were not trained on, by supervised tokens".into(),
+        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+    };
+    let x = Axis {
+        title: "supervised tokens seen",
+        from: 0.0,
+        to: furthest * 1.03,
+        log: false,
+        labels: 8,
+        format: &|tokens| short_count(*tokens),
+    };
+    let y = Axis {
+        title: "loss (nats a token)",
+        from: 0.0,
+        to: highest * 1.05,
+        log: false,
+        labels: 6,
+        format: &|loss| format!("{loss:.1}"),
+    };
+    curves(caption, &x, &y, &drawn).map(Some)
+}
