@@ -71,7 +71,19 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "demo", "mask", "merge", "export", "inspect", "verify", "report", "compare", "lab train", "lab sweep"] {
+    for command in [
+        "",
+        "demo",
+        "mask",
+        "merge",
+        "export",
+        "inspect",
+        "verify",
+        "report",
+        "compare",
+        "lab train",
+        "lab sweep",
+    ] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
         help.args(command.split_whitespace()).arg("--help").current_dir(root());
