@@ -4,6 +4,7 @@
 
 mod audit;
 mod demo;
+mod export;
 mod lab;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use demo::{DemoArgs, SweepArgs};
+pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
@@ -34,6 +36,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Mask(Box<MaskArgs>),
     Merge(MergeArgs),
+    Export(ExportArgs),
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Audit(Box<AuditArgs>),
@@ -51,6 +54,9 @@ pub(crate) enum Command {
 ///   goldfish mask 'tokens/*.parquet' --ids-column input_ids --output masked/
 ///   goldfish mask part-0-00000.npy --eos-id 50279 --ids-dtype uint16 --output masked/
 ///
+/// Tokenized memmaps that stay where they are need their masks only:
+///   goldfish mask tokens/*.ds --masks-only
+///
 /// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -63,9 +69,10 @@ pub(crate) struct MaskArgs {
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
 
-    /// Folder to write the shards to.
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
+    /// Folder to write the shards to. With --masks-only: where the masks go, under the memmaps' own names; without it
+    /// they go beside the memmaps.
+    #[arg(short, long, value_name = "DIR", required_unless_present = "masks_only")]
+    pub(crate) output: Option<PathBuf>,
 
     /// Read every input as this format, whatever its name.
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
@@ -177,6 +184,16 @@ pub(crate) struct MaskArgs {
     /// implementation: hash-table, hash-avalanche, coefficient-sum]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Mask")]
     pub(crate) exempt_special: Option<bool>,
+
+    /// Write no shards but the masks alone, one file a memmap (.bin/.idx, .npy, .ds) as its training loop reads it: one
+    /// byte a token, 1 in the loss. Without --output beside the memmaps: NAME.loss.bin and .idx, NAME.npy.loss,
+    /// NAME.ds.loss.
+    #[arg(
+        long,
+        conflicts_with_all = ["columns", "carry", "shard_size", "output_format", "resume", "rank", "on_error"],
+        help_heading = "Output"
+    )]
+    pub(crate) masks_only: bool,
 
     /// Further columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
     /// under the name TRL reads).
@@ -312,6 +329,9 @@ pub(crate) struct InspectArgs {
 }
 
 /// Check a folder of shards against its manifest: checksums, columns, counts, missing and extra files.
+///
+/// A folder that `goldfish export` or `goldfish mask --masks-only` wrote is checked by its goldfish.json: sizes and
+/// checksums, those of the memmaps beside the masks too.
 ///
 /// Exit codes: 0 all is right, 1 faults were found, 2 could not run.
 #[derive(Debug, Args)]

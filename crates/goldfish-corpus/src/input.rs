@@ -261,7 +261,15 @@ fn is_companion(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let memmap_sidecar =
         name.strip_suffix(".csv.gz").is_some_and(|stem| path.with_file_name(format!("{stem}.npy")).exists());
-    memmap_sidecar || [".ds.index", ".ds.loss", ".ds.metadata"].iter().any(|ending| name.ends_with(ending))
+    // Masks of `goldfish mask --masks-only`, whose names end like those of tokens.
+    let megatron_mask = [".loss.bin", ".loss.idx"].iter().any(|ending| {
+        name.strip_suffix(ending).is_some_and(|stem| path.with_file_name(format!("{stem}.bin")).exists())
+    });
+    let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
+    memmap_sidecar
+        || megatron_mask
+        || endings.iter().any(|ending| name.ends_with(ending))
+        || name == "goldfish.json"
 }
 
 /// Names each input by its path below the deepest folder that holds them all.

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use goldfish_backends::local::{Cache, Decoder, DecoderConfig, Pass, Span};
 use serde_json::{Value, json};
 
 use crate::graph::{Graph, Plan};
+use crate::ops::{CrossEntropy, Select};
 use crate::{ArchitectureKind, LabError, ModelOptions};
 
 /// A parameter of a model.
@@ -41,6 +42,15 @@ pub struct Batch {
     pub lengths: Vec<usize>,
 }
 
+/// What is asked of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Rows of the batch that have a target, ascending.
+    pub rows: Vec<u32>,
+    /// The token that should follow each of them.
+    pub ids: Vec<u32>,
+}
+
 /// A kind of model: how its checkpoint looks, and how it is run with given weights.
 pub trait Architecture: Send + Sync {
     /// The checkpoint's `config.json`.
@@ -63,12 +73,38 @@ pub trait Architecture: Send + Sync {
     /// If a tensor has not the shape of its parameter.
     fn model(&self, weights: &[Tensor]) -> Result<Box<dyn Model>>;
 
+    /// The mean cross entropy in nats over a batch's targets, and the gradient of each parameter, in their order.
+    ///
+    /// Differentiates [`Architecture::model`]; an architecture can have a faster way to the same.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor has not the shape of its parameter, a target is none of the model's, or a parameter gets no gradient.
+    fn gradients(&self, weights: &[Tensor], batch: &Batch, targets: &Targets) -> Result<(f64, Vec<Tensor>)> {
+        let variables = weights.iter().map(Var::from_tensor).collect::<Result<Vec<_>>>()?;
+        let tensors: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
+        let loss = loss(&*self.model(&tensors)?, batch, targets)?;
+        let mut found = loss.backward()?;
+        let gradient = |(parameter, variable): (&Parameter, &Var)| match found.remove(variable) {
+            Some(gradient) => Ok(gradient),
+            None => bail!("the loss gives no gradient to {}", parameter.name),
+        };
+        let gradients = self.parameters().iter().zip(&variables).map(gradient).collect::<Result<_>>()?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), gradients))
+    }
+
     /// The same model for a sequence that is continued token by token, `capacity` tokens at most.
     ///
     /// # Errors
     ///
     /// If a tensor has not the shape of its parameter, or there is no memory.
     fn generation(&self, weights: &[Tensor], capacity: usize) -> Result<Box<dyn Generation>>;
+}
+
+/// The mean cross entropy over a batch's targets.
+pub(crate) fn loss(model: &dyn Model, batch: &Batch, targets: &Targets) -> Result<Tensor> {
+    let hidden = model.hidden(batch)?.apply_op1(Select(targets.rows.as_slice().into()))?;
+    model.logits(&hidden)?.apply_op1(CrossEntropy::new(&targets.ids))
 }
 
 /// A model with weights, that can be differentiated.
@@ -189,6 +225,17 @@ impl Architecture for DecoderArchitecture {
         let named = named(&self.parameters, weights)?;
         let named = named.map(|(parameter, weight)| (parameter.name.clone(), weight.clone()));
         Ok(Box::new(Graph::new(&self.plan, named.collect())))
+    }
+
+    fn gradients(&self, weights: &[Tensor], batch: &Batch, targets: &Targets) -> Result<(f64, Vec<Tensor>)> {
+        let named = named(&self.parameters, weights)?;
+        let named = named.map(|(parameter, weight)| (parameter.name.clone(), weight.detach()));
+        let (loss, mut found) = Graph::new(&self.plan, named.collect()).gradients(batch, targets)?;
+        let gradient = |parameter: &Parameter| match found.remove(&parameter.name) {
+            Some(gradient) => Ok(gradient),
+            None => bail!("the loss gives no gradient to {}", parameter.name),
+        };
+        Ok((loss, self.parameters.iter().map(gradient).collect::<Result<_>>()?))
     }
 
     fn generation(&self, weights: &[Tensor], capacity: usize) -> Result<Box<dyn Generation>> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use goldfish_shard::verify;
 use rand_mt::Mt64;
 
-use crate::{Batch, LabError};
+use crate::{Batch, LabError, Targets};
 
 /// The documents of some folders of shards, in memory: five bytes a token.
 pub(crate) struct Corpus {
@@ -24,9 +24,7 @@ pub(crate) struct Corpus {
 /// Some sequences with their targets.
 pub(crate) struct Supervised {
     pub(crate) batch: Batch,
-    /// Rows of the batch that have a target, ascending, and the targets.
-    pub(crate) rows: Vec<u32>,
-    pub(crate) targets: Vec<u32>,
+    pub(crate) targets: Targets,
 }
 
 impl Corpus {
@@ -108,13 +106,13 @@ impl Corpus {
 
     /// Some of the sequences side by side.
     pub(crate) fn supervised(&self, numbers: impl Iterator<Item = usize>) -> Supervised {
-        let mut found = Supervised { batch: Batch::default(), rows: Vec::new(), targets: Vec::new() };
+        let mut found = Supervised { batch: Batch::default(), targets: Targets::default() };
         for number in numbers {
             let inputs = self.sequences[number].clone();
             for place in inputs.clone() {
                 if self.mask[place + 1] == 1 {
-                    found.rows.push(found.batch.tokens.len() as u32);
-                    found.targets.push(self.tokens[place + 1]);
+                    found.targets.rows.push(found.batch.tokens.len() as u32);
+                    found.targets.ids.push(self.tokens[place + 1]);
                 }
                 found.batch.tokens.push(self.tokens[place]);
             }

@@ -1,16 +1,16 @@
-//! A decoder as a graph of differentiable operations.
+//! A decoder as operations with gradients.
 //!
-//! Its settings, and the names and shapes of its weights, are those that audits read ([`DecoderConfig`]); `tests` hold its logits
-//! against the decoder that audits run.
+//! Its settings, and the names and shapes of its weights, are those that audits read ([`DecoderConfig`]); tests hold its logits
+//! against the decoder that audits run, and its gradients against those of candle's graph.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, bail};
 use goldfish_backends::local::{Activation, Biases, DecoderConfig, HeadNorm, NormKind, Positions, Wiring};
 
-use crate::Batch;
-use crate::ops::{Angles, Attend, Gate, Multiply, Normalize, Rotate, Sequence};
+use crate::ops::{Add, Angles, Attend, CrossEntropy, Gate, Multiply, Normalize, Rotate, Select, Sequence};
+use crate::{Batch, Targets};
 
 /// What all graphs of a decoder share.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ impl Plan {
     }
 }
 
+const EMBEDDINGS: &str = "model.embed_tokens.weight";
+const FINAL_NORM: &str = "model.norm.weight";
+const QUERY_KEY_VALUE: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+const GATE_UP: [&str; 2] = ["mlp.gate_proj", "mlp.up_proj"];
+
 /// A decoder with weights.
 pub(crate) struct Graph {
     plan: Arc<Plan>,
@@ -48,8 +53,29 @@ pub(crate) struct Graph {
 
 /// The rows of a batch.
 struct Rows {
+    tokens: Arc<[u32]>,
     sequences: Arc<[Sequence]>,
     positions: Arc<[u32]>,
+}
+
+/// What a layer computed on its way.
+struct Kept {
+    x: Tensor,
+    before: Tensor,
+    query_key_value: Tensor,
+    turned: [Tensor; 3],
+    attended: Tensor,
+    middle: Tensor,
+    between: Tensor,
+    gate_up: Tensor,
+    joined: Tensor,
+    inner: Tensor,
+}
+
+/// Gradients by the names of the weights.
+struct Gradients<'a> {
+    graph: &'a Graph,
+    found: HashMap<String, Tensor>,
 }
 
 impl Graph {
@@ -64,16 +90,21 @@ impl Graph {
         }
     }
 
-    fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        x.apply_op2(self.weight(name)?, Multiply)
+    /// Linear layers with one input side by side.
+    fn joined<const N: usize>(&self, layer: usize, parts: [&str; N]) -> Result<Tensor> {
+        let weights = parts.iter().map(|part| self.weight(&name(layer, part)));
+        Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        x.apply_op2(self.weight(name)?, Normalize { epsilon: self.plan.config.norm_epsilon as f32 })
+    fn head(&self) -> &'static str {
+        if self.plan.config.tied { EMBEDDINGS } else { "lm_head.weight" }
     }
 
-    /// Hidden states behind the last norm, `[rows, hidden_size]`.
-    pub(crate) fn hidden(&self, batch: &Batch) -> Result<Tensor> {
+    fn norm(&self) -> Normalize {
+        Normalize { epsilon: self.plan.config.norm_epsilon as f32 }
+    }
+
+    fn rows(&self, batch: &Batch) -> Result<Rows> {
         let longest = self.plan.config.context_length;
         let mut sequences = Vec::with_capacity(batch.lengths.len());
         let mut end = 0;
@@ -88,53 +119,196 @@ impl Graph {
             bail!("sequences of {end} tokens in a batch of {}", batch.tokens.len());
         }
         let positions = batch.lengths.iter().flat_map(|length| (0..*length).map(|p| p as u32)).collect();
-        let rows = Rows { sequences: sequences.into(), positions };
-        let tokens = Tensor::new(batch.tokens.as_slice(), &Device::Cpu)?;
-        let mut x = self.weight("model.embed_tokens.weight")?.index_select(&tokens, 0)?;
+        Ok(Rows { tokens: batch.tokens.as_slice().into(), sequences: sequences.into(), positions })
+    }
+
+    /// Hidden states behind the last norm, `[rows, hidden_size]`.
+    pub(crate) fn hidden(&self, batch: &Batch) -> Result<Tensor> {
+        let rows = self.rows(batch)?;
+        let mut x = self.weight(EMBEDDINGS)?.apply_op1(Select(Arc::clone(&rows.tokens)))?;
         for layer in 0..self.plan.config.layers.len() {
-            x = self.layer(layer, &x, &rows)?;
+            (x, _) = self.layer(layer, x, &rows)?;
         }
-        self.norm(&x, "model.norm.weight")
+        x.apply_op2(self.weight(FINAL_NORM)?, self.norm())
     }
 
     /// Logits `[rows, vocab_size]` of hidden states.
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.linear(
-            hidden,
-            if self.plan.config.tied { "model.embed_tokens.weight" } else { "lm_head.weight" },
-        )
+        hidden.apply_op2(self.weight(self.head())?, Multiply)
     }
 
-    fn layer(&self, index: usize, x: &Tensor, rows: &Rows) -> Result<Tensor> {
+    fn rotation(&self, layer: usize, rows: &Rows) -> Option<Rotate> {
         let config = &self.plan.config;
-        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        let before = self.norm(x, &name("input_layernorm"))?;
-        let mut query = self.linear(&before, &name("self_attn.q_proj"))?;
-        let mut key = self.linear(&before, &name("self_attn.k_proj"))?;
-        let value = self.linear(&before, &name("self_attn.v_proj"))?;
-        let layer = &config.layers[index];
-        if let Some(angles) = layer.rotary.and_then(|rotation| self.plan.rotations.get(rotation)) {
-            let rotate = || Rotate {
-                angles: Arc::clone(angles),
-                positions: Arc::clone(&rows.positions),
-                head_dim: config.head_dim,
-            };
-            query = query.apply_op1(rotate())?;
-            key = key.apply_op1(rotate())?;
-        }
-        let attend = Attend {
+        let angles = self.plan.rotations.get(config.layers[layer].rotary?)?;
+        let (angles, positions) = (Arc::clone(angles), Arc::clone(&rows.positions));
+        Some(Rotate { angles, positions, head_dim: config.head_dim })
+    }
+
+    fn attend(&self, layer: usize, rows: &Rows) -> Attend {
+        let config = &self.plan.config;
+        let layer = &config.layers[layer];
+        Attend {
             sequences: Arc::clone(&rows.sequences),
             heads: config.heads,
             kv_heads: config.kv_heads,
             scale: layer.scale as f32,
             window: layer.window.unwrap_or(usize::MAX),
+        }
+    }
+
+    fn layer(&self, layer: usize, x: Tensor, rows: &Rows) -> Result<(Tensor, Kept)> {
+        let config = &self.plan.config;
+        let weight = |part| self.weight(&name(layer, part));
+        let (own, shared) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let before = x.apply_op2(weight("input_layernorm")?, self.norm())?;
+        let query_key_value = self.joined(layer, QUERY_KEY_VALUE)?;
+        let all = before.apply_op2(&query_key_value, Multiply)?;
+        let (mut query, mut key) = (all.narrow(1, 0, own)?, all.narrow(1, own, shared)?);
+        let value = all.narrow(1, own + shared, shared)?;
+        if let Some(rotation) = self.rotation(layer, rows) {
+            query = query.apply_op1(rotation.clone())?;
+            key = key.apply_op1(rotation)?;
+        }
+        let attended = query.apply_op3(&key, &value, self.attend(layer, rows))?;
+        let middle = x.apply_op2(&attended.apply_op2(weight("self_attn.o_proj")?, Multiply)?, Add)?;
+        let between = middle.apply_op2(weight("post_attention_layernorm")?, self.norm())?;
+        let gate_up = self.joined(layer, GATE_UP)?;
+        let joined = between.apply_op2(&gate_up, Multiply)?;
+        let inner = joined.apply_op1(Gate)?;
+        let out = middle.apply_op2(&inner.apply_op2(weight("mlp.down_proj")?, Multiply)?, Add)?;
+        let turned = [query, key, value];
+        let kept =
+            Kept { x, before, query_key_value, turned, attended, middle, between, gate_up, joined, inner };
+        Ok((out, kept))
+    }
+
+    /// The mean cross entropy over a batch's targets, and the gradient of each weight.
+    ///
+    /// Candle's graph gives the same, but sets every gradient to zeros first and adds to it, one operation after the other.
+    pub(crate) fn gradients(
+        &self,
+        batch: &Batch,
+        targets: &Targets,
+    ) -> Result<(f64, HashMap<String, Tensor>)> {
+        let rows = self.rows(batch)?;
+        let embed = Select(Arc::clone(&rows.tokens));
+        let embeddings = self.weight(EMBEDDINGS)?;
+        let mut x = embeddings.apply_op1_no_bwd(&embed)?;
+        let mut kept = Vec::new();
+        for layer in 0..self.plan.config.layers.len() {
+            let (out, own) = self.layer(layer, x, &rows)?;
+            kept.push(own);
+            x = out;
+        }
+        let norm = self.weight(FINAL_NORM)?;
+        let hidden = x.apply_op2_no_bwd(norm, &self.norm())?;
+        let supervise = Select(targets.rows.as_slice().into());
+        let supervised = hidden.apply_op1_no_bwd(&supervise)?;
+        let head = self.weight(self.head())?;
+        let logits = supervised.apply_op2_no_bwd(head, &Multiply)?;
+        let entropy = CrossEntropy::new(&targets.ids);
+        let loss = logits.apply_op1_no_bwd(&entropy)?;
+
+        let mut found = Gradients { graph: self, found: HashMap::new() };
+        let one = Tensor::new(1f32, loss.device())?;
+        let grad = given(entropy.bwd(&logits, &loss, &one)?)?;
+        let grad = found.multiply(&supervised, head, self.head(), &grad)?;
+        let grad = given(supervise.bwd(&hidden, &supervised, &grad)?)?;
+        let mut grad = found.normalize(&x, FINAL_NORM, &grad)?;
+        for (layer, kept) in kept.iter().enumerate().rev() {
+            grad = found.layer(layer, kept, &rows, &grad)?;
+        }
+        let of_embeddings = given(embed.bwd(embeddings, &x, &grad)?)?;
+        found.put(EMBEDDINGS, of_embeddings)?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), found.found))
+    }
+}
+
+impl Gradients<'_> {
+    /// Notes a gradient; adds it where a weight is used twice.
+    fn put(&mut self, name: &str, gradient: Tensor) -> Result<()> {
+        let sum = match self.found.remove(name) {
+            Some(other) => other.apply_op2_no_bwd(&gradient, &Add)?,
+            None => gradient,
         };
-        let attended = query.apply_op3(&key, &value, attend)?;
-        let x = (x + self.linear(&attended, &name("self_attn.o_proj"))?)?;
-        let before = self.norm(&x, &name("post_attention_layernorm"))?;
-        let gate_up =
-            Tensor::cat(&[self.weight(&name("mlp.gate_proj"))?, self.weight(&name("mlp.up_proj"))?], 0)?;
-        let inner = before.apply_op2(&gate_up, Multiply)?.apply_op1(Gate)?;
-        x + self.linear(&inner, &name("mlp.down_proj"))?
+        self.found.insert(name.to_owned(), sum);
+        Ok(())
+    }
+
+    /// Notes the gradient of a linear layer's weight, and returns that of its rows.
+    fn multiply(&mut self, x: &Tensor, weight: &Tensor, name: &str, grad: &Tensor) -> Result<Tensor> {
+        let (of_x, of_weight) = Multiply.bwd(x, weight, grad, grad)?;
+        self.put(name, given(of_weight)?)?;
+        given(of_x)
+    }
+
+    /// The same of linear layers side by side.
+    fn multiply_joined(
+        &mut self,
+        x: &Tensor,
+        weight: &Tensor,
+        layer: usize,
+        parts: &[&str],
+        grad: &Tensor,
+    ) -> Result<Tensor> {
+        let (of_x, of_weight) = Multiply.bwd(x, weight, grad, grad)?;
+        let of_weight = given(of_weight)?;
+        let mut start = 0;
+        for part in parts {
+            let name = name(layer, part);
+            let outputs = self.graph.weight(&name)?.dim(0)?;
+            self.put(&name, of_weight.narrow(0, start, outputs)?)?;
+            start += outputs;
+        }
+        given(of_x)
+    }
+
+    fn normalize(&mut self, x: &Tensor, name: &str, grad: &Tensor) -> Result<Tensor> {
+        let (of_x, of_weight) = self.graph.norm().bwd(x, self.graph.weight(name)?, grad, grad)?;
+        self.put(name, given(of_weight)?)?;
+        given(of_x)
+    }
+
+    /// From the gradient of what a layer gave to that of what it was given.
+    fn layer(&mut self, layer: usize, kept: &Kept, rows: &Rows, grad: &Tensor) -> Result<Tensor> {
+        let graph = self.graph;
+        let part = |part| name(layer, part);
+        let of_inner = {
+            let name = part("mlp.down_proj");
+            self.multiply(&kept.inner, graph.weight(&name)?, &name, grad)?
+        };
+        let of_joined = given(Gate.bwd(&kept.joined, &kept.inner, &of_inner)?)?;
+        let of_between = self.multiply_joined(&kept.between, &kept.gate_up, layer, &GATE_UP, &of_joined)?;
+        let of_middle = self.normalize(&kept.middle, &part("post_attention_layernorm"), &of_between)?;
+        let of_middle = grad.apply_op2_no_bwd(&of_middle, &Add)?;
+        let of_attended = {
+            let name = part("self_attn.o_proj");
+            self.multiply(&kept.attended, graph.weight(&name)?, &name, &of_middle)?
+        };
+        let [query, key, value] = &kept.turned;
+        let (of_query, of_key, of_value) =
+            graph.attend(layer, rows).bwd(query, key, value, &kept.attended, &of_attended)?;
+        let (mut of_query, mut of_key) = (given(of_query)?, given(of_key)?);
+        if let Some(rotation) = graph.rotation(layer, rows) {
+            of_query = given(rotation.bwd(query, query, &of_query)?)?;
+            of_key = given(rotation.bwd(key, key, &of_key)?)?;
+        }
+        let of_all = Tensor::cat(&[of_query, of_key, given(of_value)?], 1)?;
+        let of_before =
+            self.multiply_joined(&kept.before, &kept.query_key_value, layer, &QUERY_KEY_VALUE, &of_all)?;
+        let of_x = self.normalize(&kept.x, &part("input_layernorm"), &of_before)?;
+        of_middle.apply_op2_no_bwd(&of_x, &Add)
+    }
+}
+
+/// The name of a layer's weight.
+fn name(layer: usize, part: &str) -> String {
+    format!("model.layers.{layer}.{part}.weight")
+}
+
+fn given(gradient: Option<Tensor>) -> Result<Tensor> {
+    match gradient {
+        Some(gradient) => Ok(gradient),
+        None => bail!("an operation gives no gradient"),
     }
 }

@@ -44,7 +44,7 @@ mod sweep;
 mod train;
 
 pub use architecture::{
-    Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Vocabulary,
+    Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;

@@ -1,7 +1,6 @@
 //! `AdamW`, its schedule, and the first weights.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Result, Storage, Tensor, Var, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use goldfish_digest::FileDigest;
 use rand_mt::Mt64;
 use rayon::prelude::*;
@@ -139,19 +138,15 @@ pub(crate) fn learning_rate(options: &OptimizerOptions, [step, steps]: [u64; 2])
 pub(crate) struct Gradients(Vec<Vec<f32>>);
 
 impl Gradients {
-    /// Takes them out of what a loss gave.
-    pub(crate) fn of(parameters: &[Parameter], variables: &[Var], found: &GradStore) -> Result<Self> {
-        let gradient = |(parameter, variable): (&Parameter, &Var)| {
-            let Some(gradient) = found.get(variable) else {
-                bail!("the loss gives no gradient to {}", parameter.name)
-            };
-            let gradient = gradient.contiguous()?;
-            let (storage, layout) = gradient.storage_and_layout();
-            let Storage::Cpu(storage) = &*storage else { bail!("a gradient is not in memory") };
-            let start = layout.start_offset();
-            Ok(storage.as_slice::<f32>()?[start..start + gradient.elem_count()].to_vec())
+    /// Of tensors, one a parameter.
+    pub(crate) fn of(parameters: &[Parameter], found: &[Tensor]) -> Result<Self> {
+        let gradient = |(parameter, gradient): (&Parameter, &Tensor)| {
+            if gradient.dims() != parameter.shape {
+                bail!("the gradient of {} has shape {:?}", parameter.name, gradient.dims());
+            }
+            gradient.flatten_all()?.to_vec1()
         };
-        parameters.iter().zip(variables).map(gradient).collect::<Result<_>>().map(Self)
+        parameters.iter().zip(found).map(gradient).collect::<Result<_>>().map(Self)
     }
 
     /// The norm of all of them together, summed in chunks in double precision.

@@ -3,17 +3,16 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor, Var};
 use goldfish_digest::FileDigest;
 use goldfish_tokenize::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Corpus, Order, Supervised};
+use crate::architecture::loss;
+use crate::data::{Corpus, Order};
 use crate::folder::{Folder, Identity, Opened, Progress};
-use crate::ops::cross_entropy;
 use crate::optimizer::{Gradients, Weights, learning_rate};
 use crate::{
-    Architecture, DecoderArchitecture, LabError, Length, Model, OptimizerOptions, TrainOptions, Vocabulary,
+    Architecture, DecoderArchitecture, LabError, Length, OptimizerOptions, TrainOptions, Vocabulary,
 };
 
 /// What a run tells while it goes on.
@@ -98,7 +97,7 @@ pub struct Trained {
 /// The state is saved in the folder on the way. `resume` goes on from there, with the same options; a finished run is returned as it is.
 /// `on_event` stops the run with [`ControlFlow::Break`], which saves the state first.
 ///
-/// Matrix products run on the threads of the `rayon` pool that this is called in. Their number changes no bit of the result.
+/// Runs on the threads of the `rayon` pool that this is called in. Their number changes no bit of the result.
 ///
 /// # Errors
 ///
@@ -300,28 +299,25 @@ impl Run<'_> {
         let numbers: Vec<usize> = places.map(|place| self.order.at(place)).collect();
         let batch = self.corpus.supervised(numbers.into_iter());
         let tensors = self.weights.tensors(parameters)?;
-        let variables: Vec<Var> = tensors.iter().map(Var::from_tensor).collect::<Result<_, _>>()?;
-        let weights: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
-        let loss = loss(&*self.architecture.model(&weights)?, &batch)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        let gradients = Gradients::of(parameters, &variables, &loss.backward()?)?;
+        let (loss, found) = self.architecture.gradients(&tensors, &batch.batch, &batch.targets)?;
+        let gradients = Gradients::of(parameters, &found)?;
         let step = self.progress.step + 1;
         let optimizer = &self.options.optimizer;
         let norm = self.weights.update(parameters, &gradients, optimizer, [step, self.steps]);
-        if !value.is_finite() || !norm.is_finite() {
+        if !loss.is_finite() || !norm.is_finite() {
             let reason = format!(
-                "the loss is {value}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
+                "the loss is {loss}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
             );
             return Err(LabError::Diverged { step, reason });
         }
-        let (tokens, supervised) = (batch.batch.tokens.len() as u64, batch.targets.len() as u64);
+        let (tokens, supervised) = (batch.batch.tokens.len() as u64, batch.targets.ids.len() as u64);
         self.progress.step = step;
         self.progress.tokens += tokens;
         self.progress.supervised += supervised;
         Ok(StepEvent {
             step,
             steps: self.steps,
-            loss: value,
+            loss,
             tokens,
             supervised,
             supervised_total: self.progress.supervised,
@@ -337,8 +333,8 @@ impl Run<'_> {
         let numbers: Vec<usize> = (0..validation.sequences()).collect();
         for some in numbers.chunks(self.options.batch_size) {
             let batch = validation.supervised(some.iter().copied());
-            let mean = loss(&*model, &batch)?.to_scalar::<f32>()?;
-            total += f64::from(mean) * batch.targets.len() as f64;
+            let mean = loss(&*model, &batch.batch, &batch.targets)?.to_scalar::<f32>()?;
+            total += f64::from(mean) * batch.targets.ids.len() as f64;
         }
         Ok(ValidationEvent {
             step: self.progress.step,
@@ -376,15 +372,4 @@ impl Run<'_> {
         self.folder.finish(self.architecture, &self.weights, tokenizer.as_deref(), identity, &trained)?;
         Ok(trained)
     }
-}
-
-/// The mean loss over a batch's supervised tokens.
-fn loss(model: &dyn Model, batch: &Supervised) -> candle_core::Result<Tensor> {
-    let hidden = model.hidden(&batch.batch)?;
-    let hidden = if batch.rows.len() == batch.batch.tokens.len() {
-        hidden
-    } else {
-        hidden.index_select(&Tensor::new(batch.rows.as_slice(), &Device::Cpu)?, 0)?
-    };
-    cross_entropy(&model.logits(&hidden)?, &batch.targets)
 }

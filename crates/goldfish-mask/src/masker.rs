@@ -49,13 +49,12 @@ impl Masker {
     /// As [`MaskRule::decide`].
     pub fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
         self.rule.decide(span, mask);
-        if !self.exempt.is_empty() {
-            for (&id, keep) in span.decided().iter().zip(mask) {
-                *keep |= u8::from(self.exempt.contains(id));
-            }
-        }
+        self.exempt.keep(span.decided(), mask);
     }
 }
+
+/// Sets of up to this many ids are compared with one by one, which compiles to vector instructions.
+const COMPARED: usize = 4;
 
 /// Few ids, asked about once a token: sorted, behind a quick test on the largest.
 #[derive(Debug)]
@@ -74,8 +73,19 @@ impl IdSet {
         Self { sorted, sketch }
     }
 
-    fn is_empty(&self) -> bool {
-        self.sorted.is_empty()
+    /// Keeps the ids of the set.
+    fn keep(&self, ids: &[u32], mask: &mut [u8]) {
+        if self.sorted.len() <= COMPARED {
+            for exempt in &self.sorted {
+                for (&id, keep) in ids.iter().zip(&mut *mask) {
+                    *keep |= u8::from(id == *exempt);
+                }
+            }
+        } else {
+            for (&id, keep) in ids.iter().zip(mask) {
+                *keep |= u8::from(self.contains(id));
+            }
+        }
     }
 
     fn contains(&self, id: u32) -> bool {

@@ -30,6 +30,14 @@ pub enum PipelineError {
         .0.reason
     )]
     Rejected(Reject),
+    /// A document has no mask, but every token of a memmap needs one.
+    #[error(
+        "{}: document {}: {}\nWithout a mask for each of its tokens the whole file's masks would be misaligned, so none was written; mend the file or the options",
+        .0.file,
+        .0.row,
+        .0.reason
+    )]
+    Unmasked(Reject),
     /// Two inputs disagree about a carried column.
     #[error(
         "{file}: the carried columns are {found}, but in the inputs before it {expected}; mask them apart, or leave out --carry"

@@ -5,8 +5,9 @@
 //! in the order in which they were read. A bounded queue between them bounds the memory. Where work items and
 //! batches end depends on the inputs alone, so the number of threads changes no byte of the output.
 //!
-//! [`recompute`] reads shards back and decides every mask again.
+//! [`DocumentMasker`] decides documents that are in memory in the same way, and [`recompute`] reads shards back and decides every mask again.
 
+mod document;
 mod error;
 mod job;
 mod plan;
@@ -14,13 +15,16 @@ mod read;
 mod recompute;
 mod resume;
 mod run;
+mod sidecars;
 mod text;
 mod work;
 mod write;
 
+pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
 pub use error::PipelineError;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Share;
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
+pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
 pub use text::{ShardText, check_tokenizer};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState, Tally};
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::PipelineError;
 use crate::job::{MaskJob, check_columns, check_places};
 use crate::plan::Plan;
-use crate::read::Reading;
-use crate::resume::{Checkpoint, Identity, check_inputs};
-use crate::text::text_side;
+use crate::read::{Message, Reading};
+use crate::resume::{Checkpoint, Identity, Place, check_inputs};
+use crate::text::{TextSide, text_side};
 use crate::work::{Shared, SharedProgress, last_counted};
 use crate::write::{Beginning, Writing};
 
@@ -100,57 +100,88 @@ pub fn mask_corpus(
     stop: &AtomicBool,
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<Outcome, PipelineError> {
-    let rule = job.rule.build(job.table.as_ref())?;
-    let masker = Masker::new(rule, &job.exempt_ids);
-    let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
-    if let Scope::Sequence { length } = job.scope {
-        SequenceMasker::new(&masker, length, SequenceState::default())?;
-    }
-    let text = text_side(job, &masker)?;
-    let threads = job.threads.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("{WORKER_THREADS}{index}"))
-        .build()
-        .map_err(|e| {
-            PipelineError::Options(format!("{threads} threads can't be started: {e}; give fewer --threads"))
-        })?;
-
+    let road = Road::new(job)?;
     check_columns(&job.read, &job.columns)?;
     check_places(job)?;
     let plan = Plan::new(&job.inputs, job.share)?;
     let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
-    let beginning = match begin(job, &plan, &pool, progress, observe)? {
+    let beginning = match begin(job, &plan, &road.pool, progress, observe)? {
         Began::Run(beginning) => *beginning,
         Began::Done(outcome) => return Ok(*outcome),
     };
-    let from = beginning.place();
-    let progress = SharedProgress::new(Progress { kept: beginning.kept(), ..progress });
-    let job = Arc::new(job.clone());
-    let last_counted = last_counted(plan.bytes());
-    let shared = Arc::new(Shared { job: job.clone(), masker, reach, text, last_counted, progress });
-
-    let (sender, receiver) = sync_channel(threads);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reading = Reading::new(&job, (&plan, from), shared.clone(), &pool, sender);
-        std::thread::Builder::new()
-            .name(READER_THREAD.into())
-            .spawn_scoped(scope, move || reading.run())
-            .map_err(|e| {
-                PipelineError::Options(format!("no thread can be started: {e}; close other programs"))
-            })?;
-        let ticker = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                std::thread::park_timeout(TICK);
-                observe(shared.progress.lock(|progress| *progress));
-            }
-        });
-        let outcome = Writing::new(&shared, &plan, beginning).run(receiver, stop);
-        done.store(true, Ordering::Relaxed);
-        ticker.thread().unpark();
-        outcome
+    let progress = Progress { kept: beginning.kept(), ..progress };
+    road.drive(job, (&plan, beginning.place()), progress, observe, |shared, receiver| {
+        Writing::new(shared, &plan, beginning).run(receiver, stop)
     })
+}
+
+/// What a run works with, made before it touches the disk.
+pub(crate) struct Road {
+    masker: Masker,
+    reach: Masker,
+    text: Option<TextSide>,
+    pool: rayon::ThreadPool,
+    threads: usize,
+}
+
+impl Road {
+    pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
+        let rule = job.rule.build(job.table.as_ref())?;
+        let masker = Masker::new(rule, &job.exempt_ids);
+        let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
+        if let Scope::Sequence { length } = job.scope {
+            SequenceMasker::new(&masker, length, SequenceState::default())?;
+        }
+        let text = text_side(job, &masker)?;
+        let threads = job.threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("{WORKER_THREADS}{index}"))
+            .build()
+            .map_err(|e| {
+                PipelineError::Options(format!(
+                    "{threads} threads can't be started: {e}; give fewer --threads"
+                ))
+            })?;
+        Ok(Self { masker, reach, text, pool, threads })
+    }
+
+    /// Reads the plan from a place on and masks it; `write` takes the results in order.
+    pub(crate) fn drive<T>(
+        self,
+        job: &MaskJob,
+        (plan, from): (&Plan, Place),
+        progress: Progress,
+        observe: &(dyn Fn(Progress) + Sync),
+        write: impl FnOnce(&Shared, Receiver<Message>) -> Result<T, PipelineError>,
+    ) -> Result<T, PipelineError> {
+        let Self { masker, reach, text, pool, threads } = self;
+        let progress = SharedProgress::new(progress);
+        let job = Arc::new(job.clone());
+        let last_counted = last_counted(plan.bytes());
+        let shared = Arc::new(Shared { job: job.clone(), masker, reach, text, last_counted, progress });
+        let (sender, receiver) = sync_channel(threads);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = Reading::new(&job, (plan, from), shared.clone(), &pool, sender);
+            std::thread::Builder::new()
+                .name(READER_THREAD.into())
+                .spawn_scoped(scope, move || reading.run())
+                .map_err(|e| {
+                    PipelineError::Options(format!("no thread can be started: {e}; close other programs"))
+                })?;
+            let ticker = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(TICK);
+                    observe(shared.progress.lock(|progress| *progress));
+                }
+            });
+            let outcome = write(&shared, receiver);
+            done.store(true, Ordering::Relaxed);
+            ticker.thread().unpark();
+            outcome
+        })
+    }
 }
 
 /// How a run starts.

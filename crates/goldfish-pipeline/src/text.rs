@@ -11,16 +11,28 @@ use crate::job::{MaskJob, TokenizeOptions};
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
 ///
 /// From raw text and from ids they are the same, so that both see the same text.
-pub(crate) fn silent_ids(
-    tokenizer: &Tokenizer,
-    exempt: &[u32],
-    ends: impl IntoIterator<Item = u32>,
-) -> Vec<u32> {
-    let mut silent = [tokenizer.special_ids(), exempt].concat();
-    silent.extend(ends);
-    silent.sort_unstable();
-    silent.dedup();
-    silent
+pub(crate) struct Silent {
+    sorted: Vec<u32>,
+    /// One bit for each `id % 4096` that occurs, so that nearly all other ids need no search.
+    sketch: [u64; 64],
+}
+
+impl Silent {
+    pub(crate) fn new(tokenizer: &Tokenizer, exempt: &[u32], ends: impl IntoIterator<Item = u32>) -> Self {
+        let mut sorted = [tokenizer.special_ids(), exempt].concat();
+        sorted.extend(ends);
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut sketch = [0; 64];
+        for id in &sorted {
+            sketch[*id as usize / 64 % 64] |= 1 << (id % 64);
+        }
+        Self { sorted, sketch }
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.sketch[id as usize / 64 % 64] >> (id % 64) & 1 == 1 && self.sorted.binary_search(&id).is_ok()
+    }
 }
 
 /// Buffers for one document after the other.
@@ -35,8 +47,8 @@ pub(crate) struct TextSide {
     /// The text of ids. Needed for inputs of ids, and for text where the tokenizer may have normalised it: there
     /// the spans of the tokens are only nearly right, and ids must give the same mask as their text.
     pub(crate) map: Option<TextMap>,
-    /// Ids that are no text, sorted.
-    pub(crate) silent: Vec<u32>,
+    /// Ids that are no text.
+    pub(crate) silent: Silent,
 }
 
 /// What a rule that decides by the text needs besides.
@@ -56,7 +68,7 @@ pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSid
         Content::Ids { .. } => Some(tokenizer.text_map()?),
     };
     let ends = prepend_bos.iter().chain(append_eos).copied();
-    Ok(Some(TextSide { map, silent: silent_ids(tokenizer, &job.exempt_ids, ends) }))
+    Ok(Some(TextSide { map, silent: Silent::new(tokenizer, &job.exempt_ids, ends) }))
 }
 
 /// Appends the ids of `text` with its ends, and decides them.
@@ -100,10 +112,9 @@ pub(crate) fn encode_and_decide(
 }
 
 /// Copies the text with a space for each byte of a silent token, if there is one in it.
-fn blank(ids: &[u32], silent: &[u32], text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
-    let (Some(first), Some(last)) = (silent.first(), silent.last()) else { return false };
-    let is_silent = |id: &u32| (first..=last).contains(&id) && silent.binary_search(id).is_ok();
-    let mut found = ids.iter().zip(spans).filter(|(id, span)| span.0 < span.1 && is_silent(id)).peekable();
+fn blank(ids: &[u32], silent: &Silent, text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
+    let found = ids.iter().zip(spans).filter(|&(&id, span)| silent.contains(id) && span.0 < span.1);
+    let mut found = found.peekable();
     if found.peek().is_none() {
         return false;
     }
@@ -125,13 +136,13 @@ fn blank(ids: &[u32], silent: &[u32], text: &str, spans: &[(usize, usize)], blan
 /// Decides ids by the text that the map tells.
 pub(crate) fn decide_ids(
     decide: &mut dyn FnMut(&Span<'_>, &mut [u8]),
-    silent: &[u32],
+    silent: &Silent,
     map: &TextMap,
     ids: &[u32],
     mask: &mut [u8],
     scratch: &mut Scratch,
 ) -> Result<(), TokenizeError> {
-    map.decode_into(ids, silent, &mut scratch.text, &mut scratch.spans)?;
+    map.decode_into(ids, &silent.sorted, &mut scratch.text, &mut scratch.spans)?;
     decide(&Span::document(ids).with_text(&scratch.text, &scratch.spans), mask);
     Ok(())
 }
@@ -155,7 +166,7 @@ pub fn check_tokenizer(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<(),
 /// The text of a folder's documents, told from their ids as the rule `text-v1` sees it.
 pub struct ShardText {
     map: TextMap,
-    silent: Vec<u32>,
+    silent: Silent,
 }
 
 impl ShardText {
@@ -174,7 +185,7 @@ impl ShardText {
         };
         check_tokenizer(manifest, tokenizer)?;
         let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
-        let silent = silent_ids(tokenizer, &manifest.exempt_ids, ends);
+        let silent = Silent::new(tokenizer, &manifest.exempt_ids, ends);
         Ok(Self { map: tokenizer.text_map()?, silent })
     }
 
@@ -190,6 +201,6 @@ impl ShardText {
         text: &mut String,
         spans: &mut Vec<(usize, usize)>,
     ) -> Result<(), PipelineError> {
-        Ok(self.map.decode_into(ids, &self.silent, text, spans)?)
+        Ok(self.map.decode_into(ids, &self.silent.sorted, text, spans)?)
     }
 }

@@ -243,8 +243,8 @@ fn encode(
     (doc_ids, texts): (&StringArray, &LargeStringArray),
     tokenized: &mut TokenizedBytes,
 ) -> Encoded {
-    // English text has about four bytes a token.
-    let mut ids = Vec::with_capacity(texts.value_data().len() / 4);
+    // Code and small vocabularies have about two bytes a token; room that is left over costs nothing.
+    let mut ids = Vec::with_capacity(texts.value_data().len() / 2);
     let mut mask = Vec::with_capacity(if deciding.shared.text.is_some() { ids.capacity() } else { 0 });
     let mut offsets = vec![0];
     let mut failed = Vec::new();

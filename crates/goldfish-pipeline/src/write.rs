@@ -111,7 +111,7 @@ impl<'a> Writing<'a> {
         receiver: Receiver<Message>,
         stop: &AtomicBool,
     ) -> Result<Outcome, PipelineError> {
-        let written = self.write_all(receiver, stop);
+        let written = for_each_result(receiver, stop, |result| self.write(result));
         let output = std::mem::replace(&mut self.output, Output::Gone);
         let (error, kept) = match (written, output) {
             (Ok(()), Output::Shards(writer)) => {
@@ -141,32 +141,6 @@ impl<'a> Writing<'a> {
             (Ok(()), Output::Gone) => unreachable!("the output is taken here only"),
         };
         Err(error.with_kept(kept, &self.shared.job.output))
-    }
-
-    /// Dropping the receiver on an error lets the reader stop too.
-    fn write_all(&mut self, receiver: Receiver<Message>, stop: &AtomicBool) -> Result<(), PipelineError> {
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return Err(PipelineError::Interrupted);
-            }
-            match receiver.recv_timeout(TICK) {
-                Ok(Message::Failed(error)) => return Err(error),
-                Ok(Message::Done) => return Ok(()),
-                Ok(Message::Result(place)) => {
-                    // A worker catches panics, so it always answers.
-                    let result = place.recv().map_err(|_| PipelineError::Panicked {
-                        file: String::new(),
-                        message: "a worker stopped without an answer".into(),
-                    })?;
-                    self.write(result?)?;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    let message = "the reading thread stopped without a word".into();
-                    return Err(PipelineError::Panicked { file: String::new(), message });
-                }
-            }
-        }
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
@@ -287,8 +261,38 @@ impl<'a> Writing<'a> {
     }
 }
 
+/// Hands over what the workers bring, in order. Dropping the receiver on an error lets the reader stop too.
+pub(crate) fn for_each_result(
+    receiver: Receiver<Message>,
+    stop: &AtomicBool,
+    mut write: impl FnMut(WorkResult) -> Result<(), PipelineError>,
+) -> Result<(), PipelineError> {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PipelineError::Interrupted);
+        }
+        match receiver.recv_timeout(TICK) {
+            Ok(Message::Failed(error)) => return Err(error),
+            Ok(Message::Done) => return Ok(()),
+            Ok(Message::Result(place)) => {
+                // A worker catches panics, so it always answers.
+                let result = place.recv().map_err(|_| PipelineError::Panicked {
+                    file: String::new(),
+                    message: "a worker stopped without an answer".into(),
+                })?;
+                write(result?)?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = "the reading thread stopped without a word".into();
+                return Err(PipelineError::Panicked { file: String::new(), message });
+            }
+        }
+    }
+}
+
 /// The masks of documents in packed sequences.
-fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
+pub(crate) fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
     let mut mask = vec![0; documents.ids.len()];
     for row in 0..documents.len() {
         let range = documents.range(row);
@@ -297,7 +301,7 @@ fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> V
     mask
 }
 
-fn find_passage(documents: &Tokens) -> Option<Passage> {
+pub(crate) fn find_passage(documents: &Tokens) -> Option<Passage> {
     (0..documents.len()).find_map(|row| {
         let range = documents.range(row);
         let end = range.end.min(range.start + PASSAGE_TOKENS);

@@ -75,6 +75,17 @@ pub enum ShardError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Shards can't be exported.
+    #[error("{}: {reason}", path.display())]
+    Export {
+        /// The folder, shard or output in question.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The work was told to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A shard doesn't have the columns of a shard.
     #[error("{}: {reason}", path.display())]
     BadShard {

@@ -74,3 +74,33 @@ impl Write for FlushedFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_was_written_is_there_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = FlushedFile::new(File::create(&path).unwrap());
+        let block: Vec<u8> = (0..=250).cycle().take(3 << 20).collect();
+        for _ in 0..24 {
+            file.write_all(&block).unwrap();
+        }
+        assert!(file.flusher.is_some(), "72 MiB are more than one stride");
+        file.finish().unwrap().sync_all().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), block.repeat(24));
+    }
+
+    #[test]
+    fn a_flush_that_failed_is_told_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = FlushedFile::new(File::create(folder.path().join("file")).unwrap());
+        let (orders, receiver) = sync_channel(1);
+        let fail = move || receiver.into_iter().try_for_each(|()| Err(io::Error::other("full")));
+        file.flusher = Some(Flusher { orders, thread: std::thread::spawn(fail) });
+        file.flush_soon().unwrap();
+        assert_eq!(file.finish().unwrap_err().to_string(), "full");
+    }
+}

@@ -16,7 +16,7 @@ pub(crate) const OLD_NAME: &str = "old";
 pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", REJECTS_NAME];
 
 /// Name of the file in the staging folder that a running program holds locked.
-const LOCK_NAME: &str = "lock";
+pub(crate) const LOCK_NAME: &str = "lock";
 
 /// An output folder that is ready to be written to. No other program writes to it as long as this lives.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ fn check_occupied(path: &Path, start: Start, old: Option<&Manifest>) -> Result<(
 }
 
 /// Takes the lock of a staging folder, which the system gives back when the program ends, however it ends.
-fn lock(path: &Path, staging: &Path) -> Result<File, ShardError> {
+pub(crate) fn lock(path: &Path, staging: &Path) -> Result<File, ShardError> {
     let lock_path = staging.join(LOCK_NAME);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
     let file = file.map_err(ShardError::io(&lock_path, "opening"))?;
@@ -281,7 +281,7 @@ pub(crate) fn publish(folder: &PreparedFolder, files: &[(String, String)]) -> Re
         let reason = "files of the unfinished run are gone; start again with --overwrite".into();
         return Err(ShardError::BadJournal { path: folder.staging.clone(), reason });
     }
-    let mut moves = Moves(Vec::new());
+    let mut moves = Moves::default();
     let moved = old
         .iter()
         .try_for_each(|name| moves.rename(folder.path.join(name), aside.join(name)))
@@ -299,19 +299,19 @@ pub(crate) fn publish(folder: &PreparedFolder, files: &[(String, String)]) -> Re
 }
 
 /// Renames that can be taken back.
-struct Moves(Vec<(PathBuf, PathBuf)>);
+#[derive(Default)]
+pub(crate) struct Moves(Vec<(PathBuf, PathBuf)>);
 
 impl Moves {
-    fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), ShardError> {
+    pub(crate) fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), ShardError> {
         disk::rename(&from, &to)?;
         self.0.push((from, to));
         Ok(())
     }
 
-    fn undo(self) {
-        for (from, to) in self.0.into_iter().rev() {
-            // Best effort: the error that led here is the one to report.
-            let _ = disk::rename(&to, &from);
-        }
+    /// Takes them back, the last one first; returns whether all could be. Best effort: the error that led here is the
+    /// one to report.
+    pub(crate) fn undo(self) -> bool {
+        self.0.into_iter().rev().fold(true, |all, (from, to)| disk::rename(&to, &from).is_ok() && all)
     }
 }

@@ -4,11 +4,16 @@ use serde_json::json;
 
 use crate::Manifest;
 
-/// `state.json` names the shards.
-pub(crate) fn state(manifest: &Manifest) -> Vec<u8> {
+/// `state.json` of a folder of shards.
+pub(crate) fn shard_state(manifest: &Manifest) -> Vec<u8> {
     let checksum = manifest.checksum.trim_start_matches("xxh3_128:");
-    let fingerprint = checksum.get(..16).unwrap_or_default();
-    let files: Vec<_> = manifest.shards.iter().map(|shard| json!({ "filename": shard.name })).collect();
+    let names: Vec<&str> = manifest.shards.iter().map(|shard| shard.name.as_str()).collect();
+    state(&names, checksum.get(..16).unwrap_or_default())
+}
+
+/// `state.json` names the files; `fingerprint` is 16 hex digits that no other data has.
+pub(crate) fn state(names: &[&str], fingerprint: &str) -> Vec<u8> {
+    let files: Vec<_> = names.iter().map(|name| json!({ "filename": name })).collect();
     pretty(&json!({
         "_data_files": files,
         "_fingerprint": fingerprint,

@@ -2,7 +2,8 @@
 //!
 //! A shard folder holds `data-00000-of-000NN.arrow` (or `.parquet`), `manifest.json`, and for the default
 //! format the two small files with which Hugging Face `datasets.load_from_disk` maps the folder into memory.
-//! [`ShardWriter`] writes one, [`ShardReader`] reads it back, [`verify`] checks it against its manifest.
+//! [`ShardWriter`] writes one, [`ShardReader`] reads it back, [`verify`] checks it against its manifest. [`export()`]
+//! writes it in the layouts that training loops read, as a [`FileSet`].
 //!
 //! Everything is written under a hidden staging folder first and moved to its final name when the whole set
 //! is complete; the manifest comes last, so that a folder with a manifest is a complete one. A journal there says
@@ -10,20 +11,26 @@
 
 mod disk;
 mod error;
+mod export;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+mod file_set;
 mod flush;
 mod folder;
 mod hf;
 mod journal;
 mod manifest;
+pub mod megatron;
 mod merge;
 mod reader;
 mod schema;
+mod staged;
 mod verify;
 mod writer;
 
 pub use error::ShardError;
+pub use export::{ExportOptions, Layout, TokenType, export};
+pub use file_set::{FILE_SET_NAME, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{Prepared, PreparedFolder, Start, part_folder, prepare_folder};
 pub use journal::{JOURNAL_VERSION, Unfinished};
 pub use manifest::{
@@ -33,5 +40,6 @@ pub use manifest::{
 pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
+pub use staged::{Placement, StagedFile, StagedFiles};
 pub use verify::{Fault, RowCheck, verify};
 pub use writer::{Kept, ShardWriter, WriterOptions};

@@ -255,7 +255,7 @@ fn write(
     }
     let (manifest, bytes) = manifest.seal();
     if manifest.output.format == OutputFormat::ArrowStream {
-        stage(folder, "state.json", &hf::state(&manifest))?;
+        stage(folder, "state.json", &hf::shard_state(&manifest))?;
         stage(folder, "dataset_info.json", &hf::dataset_info())?;
         small.extend(["state.json", "dataset_info.json"]);
     }

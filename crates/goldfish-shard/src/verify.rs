@@ -226,7 +226,7 @@ fn check_contents(
 }
 
 /// What is wrong with the fixed and requested columns of a batch, which all readers rely on.
-fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Option<String> {
+pub(crate) fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Option<String> {
     let fixed = 3 + extra.len();
     for column in &batch.columns()[..fixed] {
         let nulls =
@@ -274,7 +274,7 @@ fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Option<String> {
 
 fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
     if manifest.output.format == OutputFormat::ArrowStream {
-        let expected = [("state.json", hf::state(manifest)), ("dataset_info.json", hf::dataset_info())];
+        let expected = [("state.json", hf::shard_state(manifest)), ("dataset_info.json", hf::dataset_info())];
         for (name, bytes) in expected {
             if small_digest(folder, name, faults)?.is_some_and(|digest| digest != FileDigest::of(&bytes)) {
                 faults.add(name, "not as it was written");

@@ -250,7 +250,7 @@ impl ShardWriter {
         }
         let (manifest, bytes) = manifest.seal();
         if self.options.format == OutputFormat::ArrowStream {
-            stage(&self.folder, "state.json", &hf::state(&manifest))?;
+            stage(&self.folder, "state.json", &hf::shard_state(&manifest))?;
             stage(&self.folder, "dataset_info.json", &hf::dataset_info())?;
             small.extend(["state.json", "dataset_info.json"]);
         }

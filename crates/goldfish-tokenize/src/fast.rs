@@ -118,40 +118,31 @@ impl Fast {
         sink: &mut Sink<'_>,
     ) -> Result<(), Declined> {
         split_off(self.normalized.as_ref(), text, start, sink, |segment, start, sink| {
+            let before = sink.ids.len();
             self.pattern.split(self.classes, segment, |from, to| {
-                let before = sink.ids.len();
                 self.bpe.encode(segment.as_bytes(), (from, to), scratch, sink.ids);
-                if let Some(spans) = &mut sink.spans {
-                    match &sink.ids[before..] {
-                        // Words end between characters.
-                        [_] => spans.push((start + from, start + to)),
-                        ids => self.push_spans(segment, (from, to), start, ids, spans),
-                    }
-                }
             })?;
+            if let Some(spans) = &mut sink.spans {
+                self.push_spans(segment, start, &sink.ids[before..], spans);
+            }
             Ok(())
         })
     }
 
-    /// The spans of the tokens of the word at bytes `from..to` of a segment that starts at byte `start` of the text.
-    fn push_spans(
-        &self,
-        segment: &str,
-        (from, to): (usize, usize),
-        start: usize,
-        ids: &[u32],
-        spans: &mut Vec<(usize, usize)>,
-    ) {
-        let (mut from, mut at) = (from, from);
-        let ends = ids.iter().map(|&id| {
-            at += self.bpe.token_bytes(id);
-            at
-        });
-        if segment.as_bytes()[from..to].is_ascii() {
-            spans.extend(ends.map(|end| (start + mem::replace(&mut from, end), start + end)));
+    /// The spans of the tokens of a segment that starts at byte `start` of the text.
+    fn push_spans(&self, segment: &str, start: usize, ids: &[u32], spans: &mut Vec<(usize, usize)>) {
+        if segment.is_ascii() {
+            let mut at = start;
+            spans.extend(ids.iter().map(|&id| {
+                let from = at;
+                at += self.bpe.token_bytes(id);
+                (from, at)
+            }));
             return;
         }
-        for at in ends {
+        let (mut from, mut at) = (0, 0);
+        for &id in ids {
+            at += self.bpe.token_bytes(id);
             // A token that ends within a character shares it with the next one.
             let (floor, ceil) = if segment.is_char_boundary(at) {
                 (at, at)

@@ -10,7 +10,7 @@ use goldfish_audit::tables_reference;
 use goldfish_corpus::Reject;
 use goldfish_inspect::Inspection;
 use goldfish_report::Comparisons;
-use goldfish_shard::Manifest;
+use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
 use crate::{cargo, describe, root};
@@ -18,6 +18,7 @@ use crate::{cargo, describe, root};
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
+        ("schemas/file-set.schema.json", schema("goldfish.json", schemars::schema_for!(FileSet))?),
         (
             "schemas/inspection.schema.json",
             schema("inspection, in goldfish inspect --json", schemars::schema_for!(Inspection))?,
@@ -70,7 +71,19 @@ fn cli_reference() -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in ["", "demo", "mask", "merge", "inspect", "verify", "report", "compare", "lab train", "lab sweep"] {
+    for command in [
+        "",
+        "demo",
+        "mask",
+        "merge",
+        "export",
+        "inspect",
+        "verify",
+        "report",
+        "compare",
+        "lab train",
+        "lab sweep",
+    ] {
         let mut help = cargo();
         help.args(["run", "--quiet", "--package", "goldfish", "--"]);
         help.args(command.split_whitespace()).arg("--help").current_dir(root());

@@ -1,5 +1,5 @@
-//! Project chores: `cargo xtask test`, `cargo xtask generate`, `cargo xtask fuzz`, `cargo xtask counts`,
-//! `cargo xtask deny`.
+//! Project chores: `cargo xtask test`, `cargo xtask loops`, `cargo xtask generate`, `cargo xtask fuzz`,
+//! `cargo xtask counts`, `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
@@ -7,6 +7,7 @@ mod counts;
 mod deny;
 mod fuzz;
 mod generate;
+mod loops;
 mod packages;
 mod python;
 mod test;
@@ -31,6 +32,14 @@ enum Chore {
         /// Leave out format and lints.
         #[arg(long)]
         no_lint: bool,
+    },
+    /// Run training loops and distributed engines on what goldfish writes. Their environments take some gigabytes.
+    Loops {
+        /// Run only the suites with this in the name of their folder.
+        only: Option<String>,
+        /// Measure the Python package instead: size, import, speed, and what 10 trillion tokens take.
+        #[arg(long)]
+        bench: bool,
     },
     /// Write the generated files: schemas/*.json and docs/cli.md.
     Generate {
@@ -65,20 +74,14 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Test { no_lint } => test::run_all(no_lint),
+        Chore::Loops { bench: true, .. } => loops::bench(),
+        Chore::Loops { only, .. } => loops::run_all(only.as_deref()),
         Chore::Generate { check } => generate::run(check),
         Chore::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }
         Chore::Counts { update } => {
-            run(cargo().args([
-                "build",
-                "--workspace",
-                "--example",
-                "counted",
-                "--features",
-                test::FAILPOINTS,
-            ]))?;
-            run(cargo().args(["build", "--release"]))?;
+            counts::build()?;
             if update { counts::update() } else { counts::check() }
         }
         Chore::Deny => deny::check(),

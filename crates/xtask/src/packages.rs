@@ -13,6 +13,9 @@ pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]
 pub(crate) const BROWSER: Programs =
     Programs("the tests of pages", &[("chromium", "chromium"), ("chromium-driver", "chromedriver")]);
 
+/// What Spark runs on.
+pub(crate) const JAVA: Programs = Programs("Spark", &[("default-jre-headless", "java")]);
+
 /// What counts instructions.
 pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);
 

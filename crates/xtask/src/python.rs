@@ -15,6 +15,12 @@ pub(crate) enum Environment {
     Data,
     /// PyTorch on the CPU, with `transformers` and `peft`.
     Models,
+    /// Training loops and distributed engines, with PyTorch on the CPU.
+    Loops,
+    /// The data side of pretraining engines, with PyTorch on the CPU.
+    Engines,
+    /// What the Python package is built and tested with.
+    Package,
 }
 
 impl Environment {
@@ -23,6 +29,9 @@ impl Environment {
         match self {
             Self::Data => ("python", "fixtures/requirements.txt"),
             Self::Models => ("python-models", "fixtures/models/requirements.txt"),
+            Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
+            Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
+            Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
         }
     }
 }
@@ -43,15 +52,33 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
     match which {
-        Environment::Data => run(Command::new(&python).args(pip))?,
-        // The list is complete but for gigabytes of CUDA libraries, which a CPU does without.
-        Environment::Models => {
+        Environment::Data | Environment::Package => run(Command::new(&python).args(pip))?,
+        // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
+        Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
             run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
         }
     }
     fs::write(marker, requirements)?;
     Ok(folder)
+}
+
+/// Builds the wheel of the Python package, and installs it into an environment; gives the environment's interpreter.
+pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
+    let maturin = environment(Environment::Package)?.join("bin/maturin");
+    let wheels = target().join("wheels");
+    if wheels.exists() {
+        fs::remove_dir_all(&wheels)?;
+    }
+    let build =
+        ["build", "--release", "--quiet", "--manifest-path", "crates/goldfish-python/Cargo.toml", "--out"];
+    run(Command::new(maturin).args(build).arg(&wheels).env("CARGO_TARGET_DIR", target()))?;
+    let wheel = fs::read_dir(&wheels)?.next().context("maturin built no wheel")??.path();
+    let python = environment(which)?.join("bin/python");
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
+    run(Command::new(&python).args(pip).arg(wheel))?;
+    Ok(python)
 }
 
 /// A Python of version 3.11 or later.

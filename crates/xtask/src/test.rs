@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{cargo, counts, deny, fuzz, generate, packages, python, root, run, target};
 
 /// Lets tests make operations on the disk fail.
-pub(crate) const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
 
 /// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
 type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
@@ -21,16 +21,17 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
     generate::run(true)?;
 
-    run(cargo().args(["build", "--release"]))?;
+    counts::build()?;
     let python = python::environment(python::Environment::Data)?.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
+    let package = python::with_package(python::Environment::Package)?;
     let models = python::environment(python::Environment::Models)?.join("bin/python");
     // `cargo test` has built the examples.
     let example = |name: &str| target().join("debug/examples").join(name);
     let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
     counts::check()?;
     packages::BROWSER.ensure()?;
-    let peers: [Peers<'_>; 6] = [
+    let peers: [Peers<'_>; 7] = [
         (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
         (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),
         (
@@ -44,6 +45,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
             "goldfish-report/tests/peers",
             &[goldfish.clone(), ("GOLDFISH_FAKE_RUN", example("fake_run"))],
         ),
+        (&package, "goldfish-python/tests/package", std::slice::from_ref(&goldfish)),
         (&python, "goldfish-cli/tests/peers", &[goldfish.clone(), ("GOLDFISH_ROOT", root())]),
     ];
     for (python, folder, variables) in peers {

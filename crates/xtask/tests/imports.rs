@@ -51,6 +51,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "goldfish-tokenize",
         ],
     ),
+    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"]),
     (
         "xtask",
         &[

@@ -234,16 +234,10 @@ impl Client {
                 | ureq::Error::Rustls(_)),
             ) => Attempt::Lasting(Failure::new(error.to_string())),
             // Before the first answer a wrong address is likelier than a server that is being restarted.
-            Err(ureq::Error::HostNotFound) if !self.reached.load(Ordering::Relaxed) => {
-                Attempt::Lasting(Failure::new("no machine of that name is known; is the address right?"))
-            }
-            Err(ureq::Error::Io(error))
-                if error.kind() == ErrorKind::ConnectionRefused && !self.reached.load(Ordering::Relaxed) =>
-            {
-                let advice = "nothing listens there; is the server started, and the port right?";
-                Attempt::Lasting(Failure::new(format!("{error}: {advice}")))
-            }
-            Err(error) => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
+            Err(error) => match nobody(&error).filter(|_| !self.reached.load(Ordering::Relaxed)) {
+                Some(advice) => Attempt::Lasting(Failure::new(format!("no answer: {error}; {advice}"))),
+                None => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
+            },
         }
     }
 
@@ -312,6 +306,21 @@ impl Client {
     pub(super) fn error(&self, path: &str, failure: Failure) -> BackendError {
         let reason = self.scrub(format!("{path}: {}", failure.reason));
         BackendError::Failed { backend: self.base.clone(), reason, retry_after: failure.retry_after }
+    }
+}
+
+/// What to look at where an error says that there is no such machine, or nothing listens on it.
+fn nobody(error: &ureq::Error) -> Option<&'static str> {
+    match error {
+        ureq::Error::HostNotFound => Some("is the address right?"),
+        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Some("nothing listens there: is the server started, and the port right?")
+        }
+        // The standard library has no kind for a name that isn't found.
+        ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => {
+            Some("is the address right?")
+        }
+        _ => None,
     }
 }
 

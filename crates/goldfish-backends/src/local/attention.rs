@@ -196,3 +196,27 @@ fn mix(weights: &[f32], values: &[f32], out: &mut [f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_pieces() {
+        let span = |rows: Range<usize>| Span { path: Vec::new(), first: 0, rows };
+        let spans = [span(0..5), span(5..5), span(5..6), span(6..20)];
+        let rows = |ranges: &[Range<usize>], limit| -> Vec<Vec<(usize, Range<usize>)>> {
+            let plain = |block: Vec<Piece>| block.into_iter().map(|piece| (piece.span, piece.rows)).collect();
+            blocks(&spans, ranges, limit).into_iter().map(plain).collect()
+        };
+        assert_eq!(
+            rows(&[0..20], 8),
+            [vec![(0, 0..5), (2, 5..6), (3, 6..8)], vec![(3, 8..16)], vec![(3, 16..20)]]
+        );
+        assert_eq!(
+            rows(&[2..4, 4..7, 19..20], 4),
+            [vec![(0, 2..4), (0, 4..5), (2, 5..6)], vec![(3, 6..7), (3, 19..20)]]
+        );
+        assert!(rows(&[], 4).is_empty());
+    }
+}

@@ -236,3 +236,73 @@ fn sums<S: Simd, const R: usize, const V: usize>(
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn as_the_definition_says() {
+        for (inputs, outputs) in [(1, 1), (3, 5), (7, 64), (64, 65), (255, 130), (256, 15), (600, 200)] {
+            let weights = numbers(inputs * outputs, 5);
+            let bias = numbers(outputs, 6);
+            let stored = Tensor::from_slice(&weights, (outputs, inputs), &Device::Cpu).unwrap().t().unwrap();
+            let bias_tensor = Tensor::from_slice(&bias, outputs, &Device::Cpu).unwrap();
+            let linear = Linear::new(&stored, Some(&bias_tensor)).unwrap();
+            let turned = Linear::new(&stored.contiguous().unwrap(), Some(&bias_tensor)).unwrap();
+            assert!(linear.weights_of(outputs - 1).eq(weights[(outputs - 1) * inputs..].iter().copied()));
+            let x = numbers(21 * inputs, 7);
+            let mut whole = vec![f32::NAN; 21 * outputs];
+            linear.multiply(&x, &mut whole);
+            for (x, out) in x.chunks_exact(inputs).zip(whole.chunks_exact(outputs)) {
+                for (output, found) in out.iter().enumerate() {
+                    let pairs = x.iter().zip(&weights[output * inputs..]);
+                    let exact: f64 = pairs.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    let size: f64 = x.iter().map(|x| f64::from(x.abs())).sum::<f64>() + 1.0;
+                    let difference = (f64::from(*found) - exact - f64::from(bias[output])).abs();
+                    assert!(difference < 1e-6 * size, "{inputs} x {outputs}: {difference}");
+                }
+            }
+            // Whatever rows are together, whoever computes them, however the weights lay: the same bits.
+            for rows in 1..=21 {
+                let (x, expected) = (&x[..rows * inputs], &whole[..rows * outputs]);
+                for one in [&linear, &turned] {
+                    let (mut alone, mut shared) = (vec![0f32; rows * outputs], vec![0f32; rows * outputs]);
+                    one.multiply(x, &mut alone);
+                    one.multiply_shared(x, &mut shared);
+                    assert!(alone == expected && shared == expected, "{rows} rows, {inputs} x {outputs}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bits_are_those_of_the_order_that_is_promised() {
+        let (inputs, outputs) = (600, 70);
+        let weights =
+            Tensor::from_vec(numbers(inputs * outputs, 1), (inputs, outputs), &Device::Cpu).unwrap();
+        let linear = Linear::new(&weights, None).unwrap();
+        let x = numbers(inputs, 2);
+        let mut found = vec![0f32; outputs];
+        linear.multiply(&x, &mut found);
+        for (output, found) in found.iter().enumerate() {
+            let weights: Vec<f32> = linear.weights_of(output).collect();
+            let blocks = x.chunks(DEPTH).zip(weights.chunks(DEPTH));
+            let expected = blocks.fold(0f32, |total, (x, weights)| {
+                total + x.iter().zip(weights).fold(0f32, |sum, (x, weight)| x.mul_add(*weight, sum))
+            });
+            assert_eq!(*found, expected);
+        }
+    }
+}

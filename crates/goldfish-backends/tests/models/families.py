@@ -37,6 +37,12 @@ CONFIGURATIONS = {
     "gemma3": ("Gemma3Text", dict(GROUPED, num_hidden_layers=7, head_dim=16, sliding_window=16, query_pre_attn_scalar=20)),
     "phi": ("Phi", dict(GROUPED, partial_rotary_factor=0.5)),
     "phi-head-norms": ("Phi", dict(SMALL, qk_layernorm=True)),
+    "smollm3": ("SmolLM3", dict(GROUPED, pad_token_id=None, num_hidden_layers=5, no_rope_layer_interval=2)),
+    "smollm3-nope": ("SmolLM3", dict(GROUPED, pad_token_id=None, no_rope_layers=[0] * GROUPED["num_hidden_layers"])),
+    "smollm3-window": (
+        "SmolLM3",
+        dict(GROUPED, pad_token_id=None, num_hidden_layers=3, no_rope_layers=[0, 1, 0], use_sliding_window=True, sliding_window=16),
+    ),
     "phi3": ("Phi3", dict(GROUPED, pad_token_id=0, sliding_window=24)),
 }
 

@@ -6,7 +6,10 @@ use std::sync::{Arc, Once};
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
-use goldfish_pipeline::{MaskJob, Outcome, PipelineError, Progress, Share, TokenizeOptions, mask_corpus};
+use goldfish_pipeline::{
+    MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
+    exempt_ids, mask_corpus, shared_folder,
+};
 use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::ProgressBar;
@@ -14,7 +17,7 @@ use serde_json::json;
 
 use crate::Verdict;
 use crate::args::{MaskArgs, RuleArg, ScopeArg};
-use crate::commands::{read_table, resume_command, stop_on_signals};
+use crate::commands::{masks_only, read_table, resume_command, stop_on_signals};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
@@ -24,18 +27,15 @@ const TEXT_COLUMN: &str = "text";
 /// Column of token ids unless another is named.
 const IDS_COLUMN: &str = "input_ids";
 
-/// Context of the rule text unless another is given, in normalised characters.
-const TEXT_CONTEXT: u32 = 50;
-
-/// Context of the other rules, in tokens: the paper's.
-const TOKEN_CONTEXT: u32 = 13;
-
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
     for path in &resolved.ignored {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
     let (job, chosen) = job(args, resolved)?;
+    if args.masks_only {
+        return masks_only::run(args, job, chosen.as_deref());
+    }
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
@@ -91,19 +91,11 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         }
     };
     let (rule, table) = rule(args, name)?;
-    let exempt = args.exempt_special.unwrap_or(!rule.is_reference());
-    let mut exempt_ids = Vec::new();
-    if let (true, Some(tokenizer)) = (exempt, &tokenizer) {
-        exempt_ids.extend_from_slice(tokenizer.special_ids());
-        exempt_ids.extend(bos.into_iter().chain(eos));
-    }
-    if args.exempt_special == Some(true) {
-        exempt_ids.extend(args.bos_id.into_iter().chain(args.eos_id));
-        ensure!(
-            !exempt_ids.is_empty(),
-            "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
-        );
-    }
+    let exempt_ids = exempt_ids(&rule, tokenizer.as_deref(), args.exempt_special, [args.bos_id, args.eos_id]);
+    ensure!(
+        args.exempt_special != Some(true) || !exempt_ids.is_empty(),
+        "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
+    );
     let share = args.rank.zip(args.world).map(|(rank, world)| Share { rank, world });
     ensure!(
         share.is_none() || args.scope == ScopeArg::Document,
@@ -118,6 +110,10 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
+    };
     let job = MaskJob {
         inputs: resolved.inputs,
         read,
@@ -131,8 +127,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         scope: scope(args)?,
         exempt_ids,
         output: match share {
-            None => args.output.clone(),
-            Some(Share { rank, world }) => args.output.join(goldfish_shard::part_folder(rank, world)),
+            None => output,
+            Some(Share { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
         writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
         columns: args.columns.iter().map(|&column| column.into()).collect(),
@@ -270,9 +266,10 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
 }
 
 /// What the progress bar shows.
-const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
+pub(crate) const PROGRESS: &str =
+    "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}  {msg}";
 
-fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
+pub(crate) fn show(bar: &ProgressBar, progress: Progress, started: std::time::Instant) {
     bar.set_length(progress.bytes_total);
     bar.set_position(progress.bytes_read);
     let rate = progress.tokens as f64 / started.elapsed().as_secs_f64().max(0.001) / 1e6;
@@ -303,7 +300,7 @@ fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde
 }
 
 /// What became of the tokens that were counted.
-fn tally(tally: &Tally) -> serde_json::Value {
+pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
     json!({
         "tokens": tally.tokens,
         "special": tally.special,
@@ -395,10 +392,15 @@ pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
     line
 }
 
-/// A rule with its parameters in a line.
+/// The rule of shards with its parameters in a line.
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
-    let mut parts = vec![format!("{}, k {}", manifest.rule.name(), manifest.rule.k())];
-    match &manifest.rule.parameters {
+    describe(&manifest.rule, manifest.scope, &manifest.exempt_ids)
+}
+
+/// A rule with its parameters in a line.
+pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> String {
+    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k())];
+    match &rule.parameters {
         RuleParameters::Static { start, .. } => parts.push(format!("from position {start}")),
         RuleParameters::Random { seed, .. } => parts.push(format!("seed {seed}")),
         RuleParameters::Hash { context, window, head, seed, .. } => {
@@ -415,11 +417,11 @@ pub(crate) fn describe_rule(manifest: &Manifest) -> String {
         | RuleParameters::HashAvalanche { context, .. }
         | RuleParameters::CoefficientSum { context, .. } => parts.push(format!("context {context}")),
     }
-    if let Scope::Sequence { length } = manifest.scope {
+    if let Scope::Sequence { length } = scope {
         parts.push(format!("in packed sequences of {length}"));
     }
-    if !manifest.exempt_ids.is_empty() {
-        parts.push(format!("never dropping {}", plural(manifest.exempt_ids.len() as u64, "special token")));
+    if !exempt_ids.is_empty() {
+        parts.push(format!("never dropping {}", plural(exempt_ids.len() as u64, "special token")));
     }
     parts.join(", ")
 }

@@ -3,9 +3,11 @@
 pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod demo;
+pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod lab;
 pub(crate) mod mask;
+mod masks_only;
 pub(crate) mod merge;
 pub(crate) mod report;
 pub(crate) mod verify;

@@ -1,7 +1,8 @@
 //! `goldfish verify`.
 
+use anyhow::ensure;
 use goldfish_pipeline::recompute;
-use goldfish_shard::verify;
+use goldfish_shard::{FileSet, MANIFEST_NAME, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
@@ -11,6 +12,9 @@ use crate::commands::read_table;
 use crate::print::{self, BOLD, bytes, plural};
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
+    if FileSet::is_in(&args.folder) && !args.folder.join(MANIFEST_NAME).exists() {
+        return run_file_set(args);
+    }
     let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let (manifest, faults) = if args.recompute {
@@ -50,6 +54,47 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
             args.folder.display(),
             plural(n, "fault")
         ),
+    };
+    print::out(&text)?;
+    Ok(verdict)
+}
+
+/// A folder with files in a training loop's layout.
+fn run_file_set(args: &VerifyArgs) -> anyhow::Result<Verdict> {
+    ensure!(
+        !args.recompute,
+        "--recompute is for folders of shards; to decide these masks again, mask the inputs into another folder and compare"
+    );
+    let (set, faults) = verify_file_set(&args.folder)?;
+    let verdict = if faults.is_empty() { Verdict::Clean } else { Verdict::Findings };
+    if args.json {
+        print::json(&json!({
+            "folder": args.folder,
+            "sound": faults.is_empty(),
+            "recomputed": false,
+            "layout": set.layout,
+            "files": set.files.len(),
+            "documents": set.totals.documents_out,
+            "tokens": set.totals.tokens,
+            "faults": faults,
+        }))?;
+        return Ok(verdict);
+    }
+    let mut text = String::new();
+    for fault in &faults {
+        text += &format!("{BOLD}{}{BOLD:#}: {}\n", args.folder.join(&fault.file).display(), fault.fault);
+    }
+    text += &match faults.len() as u64 {
+        0 => format!(
+            "{}: sound: {} ({}), {}, {}, {}\n",
+            args.folder.display(),
+            plural(set.files.len() as u64, "file"),
+            set.layout,
+            bytes(set.files.iter().map(|file| file.size).fold(0, u64::saturating_add)),
+            plural(set.totals.documents_out, "document"),
+            plural(set.totals.tokens, "token"),
+        ),
+        n => format!("{}: {}\n", args.folder.display(), plural(n, "fault")),
     };
     print::out(&text)?;
     Ok(verdict)

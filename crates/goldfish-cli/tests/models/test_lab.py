@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import signal
 import subprocess
@@ -20,8 +21,9 @@ WHOLE = ["--batch", training.DOCUMENTS, "--sequence-length", training.TOKENS]
 PREFIX = SUFFIX = training.TOKENS // 2
 
 
-def train(corpus, output, *more, code=0):
-    return goldfish("lab", "train", corpus.shards, *SIZES, *WHOLE, "--output", output, *more, code=code)
+def train(corpus, output, *more, code=0, **environment):
+    arguments = ["lab", "train", corpus.shards, *SIZES, *WHOLE, "--output", output, *more]
+    return goldfish(*arguments, code=code, **environment)
 
 
 def metrics(folder):
@@ -116,14 +118,18 @@ def test_killed_runs_end_alike(corpus, tmp_path):
     """SIGKILL at random moments, each time gone on with another number of threads."""
     options = ["--epochs", 60, "--checkpoint-every", 3, "--validation", corpus.held_out, "--validate-every", 7]
     start = time.monotonic()
-    train(corpus, tmp_path / "whole", *options, "--threads", 1)
+    train(corpus, tmp_path / "whole", *options, "--threads", 1, RAYON_NUM_THREADS="1")
     whole = time.monotonic() - start
     command = ["lab", "train", corpus.shards, *SIZES, *WHOLE, *options, "--output", tmp_path / "killed", "--resume"]
     moments = random.Random(0)
     kills = 0
     while True:
-        threads = ["--threads", str(1 + kills % 3)]
-        process = subprocess.Popen([GOLDFISH, *map(str, command), *threads], stdout=subprocess.DEVNULL)
+        threads = str(1 + kills % 3)
+        # Matrix products are divided by what the environment says.
+        environment = {**os.environ, "RAYON_NUM_THREADS": threads}
+        process = subprocess.Popen(
+            [GOLDFISH, *map(str, command), "--threads", threads], stdout=subprocess.DEVNULL, env=environment
+        )
         try:
             process.wait(timeout=moments.uniform(0.1, 0.4) * whole if kills < 6 else None)
         except subprocess.TimeoutExpired:

@@ -8,25 +8,20 @@ use rayon::prelude::*;
 use super::{Rows, fill_rows, with_rows};
 use goldfish_backends::local::math::{exp, sum, vectorized};
 
-/// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar, and differentiable.
+/// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar.
 ///
 /// Rows without a target have to be left out before, which saves their logits too.
-///
-/// # Errors
-///
-/// If there are no rows, not as many as targets, or a target is no column.
-pub(crate) fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    let op = CrossEntropy { targets: targets.to_vec(), normalizers: OnceLock::new() };
-    logits.apply_op1(op)
-}
-
-struct CrossEntropy {
+pub(crate) struct CrossEntropy {
     targets: Vec<u32>,
     /// The logarithm of the sum of each row's exponentials.
     normalizers: OnceLock<Vec<f32>>,
 }
 
 impl CrossEntropy {
+    pub(crate) fn new(targets: &[u32]) -> Self {
+        Self { targets: targets.to_vec(), normalizers: OnceLock::new() }
+    }
+
     fn normalizers(&self, logits: Rows<'_>) -> Vec<f32> {
         let rows = (0..logits.count).into_par_iter().map(|row| {
             vectorized(

@@ -3,12 +3,14 @@
 //! A row is computed by one thread, and sums over rows are taken in blocks whose places don't depend on the threads: their number
 //! changes no bit.
 
+mod add;
 mod attention;
 mod gate;
 mod loss;
 mod multiply;
 mod normalize;
 mod rotate;
+mod select;
 
 use std::array::from_fn;
 
@@ -16,12 +18,14 @@ use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 use goldfish_backends::local::math::vectorized;
 use rayon::prelude::*;
 
+pub(crate) use add::Add;
 pub(crate) use attention::{Attend, Sequence};
 pub(crate) use gate::Gate;
-pub(crate) use loss::cross_entropy;
+pub(crate) use loss::CrossEntropy;
 pub(crate) use multiply::Multiply;
 pub(crate) use normalize::Normalize;
 pub(crate) use rotate::{Angles, Rotate};
+pub(crate) use select::Select;
 
 /// Rows of a matrix in memory: elements of a row stand side by side, rows `stride` apart.
 #[derive(Clone, Copy)]

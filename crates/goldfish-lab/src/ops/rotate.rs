@@ -33,6 +33,7 @@ impl Angles {
 }
 
 /// Turns the heads of each row by the angles of its position.
+#[derive(Clone)]
 pub(crate) struct Rotate {
     pub(crate) angles: Arc<Angles>,
     pub(crate) positions: Arc<[u32]>,

@@ -25,6 +25,20 @@ impl<W: ByLanes> WithSimd for Choice<W> {
     }
 }
 
+/// Runs a closure compiled for this processor, with all that is inlined into it.
+#[inline(always)]
+pub(crate) fn compiled_for_this<F: FnOnce()>(work: F) {
+    struct Work<F>(F);
+    impl<F: FnOnce()> pulp::NullaryFnOnce for Work<F> {
+        type Output = ();
+        #[inline(always)]
+        fn call(self) {
+            (self.0)();
+        }
+    }
+    Arch::new().dispatch(Work(work));
+}
+
 /// Does the work in the way that suits this processor. Both ways give the same bits.
 pub(crate) fn run(work: impl ByLanes) {
     Arch::new().dispatch(Choice(work));

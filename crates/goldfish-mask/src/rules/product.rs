@@ -205,4 +205,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn doubling_and_blocks_give_the_same_bits() {
+        let table = crate::UniformTable::cpu();
+        let ids: Vec<u32> = (0..900u32).map(|i| i.wrapping_mul(2_654_435_761) >> 12 | 1).collect();
+        for width in (1..=DOUBLED + 2).chain([300]) {
+            for rule in [Product::table(width, table.dropped(3)), Product::avalanche(width, 3)] {
+                for count in [1, 2, 255, 256, 257, 600] {
+                    let ids = &ids[..count + width - 1];
+                    let (mut one, mut other) = (vec![8; count], vec![9; count]);
+                    Products { rule: &rule, full: FullWindows { ids, mask: &mut one } }.in_lanes();
+                    Products { rule: &rule, full: FullWindows { ids, mask: &mut other } }.one_by_one();
+                    assert_eq!(one, other, "{count} windows of {width}");
+                }
+            }
+        }
+    }
 }

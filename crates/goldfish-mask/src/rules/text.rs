@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::rule::{MaskRule, Span};
 use crate::rules::first_share;
+use crate::rules::lanes::compiled_for_this;
 use crate::spec::{Head, Unit};
 use crate::text::{Class, Marks, Place, Sink, Stream, scan};
 
@@ -121,6 +122,7 @@ impl<'a> Words<'a> {
         Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
+    #[inline(always)]
     fn open(&mut self, start: usize, stream: &mut Stream) {
         if self.waiting == TOGETHER {
             self.decide(stream);
@@ -135,7 +137,7 @@ impl<'a> Words<'a> {
         self.words[self.waiting - 1].source.1 = end;
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn decide(&mut self, stream: &mut Stream) {
         for &word in &self.words[..self.waiting] {
             let drops = self.decision.drops(stream, word);
@@ -146,6 +148,7 @@ impl<'a> Words<'a> {
 }
 
 impl Sink for Words<'_> {
+    #[inline]
     fn char(&mut self, class: Class, start: usize, end: usize, _first: bool, stream: &mut Stream) {
         let joins = match class {
             Class::Mark => true,
@@ -185,12 +188,17 @@ impl Sink for Words<'_> {
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
     dropped.clear(text.len());
-    let mut words = Words::new(decision, dropped);
-    scan(text, stream, &mut words);
-    words.decide(stream);
-    for (&(start, end), keep) in spans.iter().zip(mask) {
-        *keep = u8::from(!dropped.any(start, end));
-    }
+    compiled_for_this(
+        #[inline(always)]
+        || {
+            let mut words = Words::new(decision, dropped);
+            scan(text, stream, &mut words);
+            words.decide(stream);
+            for (&(start, end), keep) in spans.iter().zip(mask) {
+                *keep = u8::from(!dropped.any(start, end));
+            }
+        },
+    );
 }
 
 /// Tokens in the order of their starts, decided as the stream reaches their first contributing character.

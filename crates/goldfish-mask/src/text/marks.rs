@@ -5,8 +5,9 @@ pub(crate) struct Marks {
     words: Vec<u64>,
 }
 
-/// Longest range, in bytes, that is marked or looked at in two words.
-const SHORT: usize = 64;
+/// Longest range, in bytes, that is marked in two words, and that is looked at in one.
+const MARKED: usize = 64;
+const LOOKED_AT: usize = 57;
 
 /// The lowest `count` bits, of which there are 1 to 64.
 #[inline]
@@ -25,7 +26,7 @@ impl Marks {
     #[inline(always)]
     pub(crate) fn mark(&mut self, start: usize, end: usize, marked: bool) {
         let len = end - start;
-        if len > SHORT {
+        if len > MARKED {
             return self.mark_long(start, end, marked);
         }
         let bits = lowest(len) & if marked { u64::MAX } else { 0 };
@@ -36,8 +37,8 @@ impl Marks {
 
     #[cold]
     fn mark_long(&mut self, start: usize, end: usize, marked: bool) {
-        for at in (start..end).step_by(SHORT) {
-            self.mark(at, end.min(at + SHORT), marked);
+        for at in (start..end).step_by(MARKED) {
+            self.mark(at, end.min(at + MARKED), marked);
         }
     }
 
@@ -45,22 +46,21 @@ impl Marks {
     #[inline(always)]
     pub(crate) fn any(&self, start: usize, end: usize) -> bool {
         let len = end.saturating_sub(start);
-        if len > SHORT {
+        if len > LOOKED_AT {
             return self.any_long(start, end);
         }
         if len == 0 {
             return false;
         }
-        let Some(&[low, high]) = self.words.get(start / 64..).and_then(<[u64]>::first_chunk) else {
-            return false;
-        };
-        let bits = low >> (start % 64) | high << 1 << (63 - start % 64);
-        bits & lowest(len) != 0
+        // Eight bytes from the one that holds the first bit on hold 57 bits at least.
+        let bytes: &[u8] = bytemuck::cast_slice(&self.words);
+        let Some(eight) = bytes.get(start / 8..).and_then(<[u8]>::first_chunk) else { return false };
+        (u64::from_le_bytes(*eight) >> (start % 8)) & lowest(len) != 0
     }
 
     #[cold]
     fn any_long(&self, start: usize, end: usize) -> bool {
-        (start..end).step_by(SHORT).any(|at| self.any(at, end.min(at + SHORT)))
+        (start..end).step_by(LOOKED_AT).any(|at| self.any(at, end.min(at + LOOKED_AT)))
     }
 
     /// Gives back the memory of an unusually large text.

@@ -31,6 +31,7 @@ pub(crate) trait Sink {
 }
 
 /// Pushes the whole text through the stream, telling the sink.
+#[inline(always)]
 pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     let bytes = text.as_bytes();
     // Whether a mark here belongs to a letter or number before it.
@@ -61,7 +62,7 @@ struct AsciiBlock {
 }
 
 /// The block at the start of bytes of which the first two are ASCII, or the only one is.
-#[inline]
+#[inline(always)]
 fn ascii_block(bytes: &[u8]) -> AsciiBlock {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -98,7 +99,7 @@ fn ascii_block(bytes: &[u8]) -> AsciiBlock {
 }
 
 /// The runs of letters in a block.
-#[inline]
+#[inline(always)]
 fn block(bytes: &[u8], at: usize, (letters, len): (u64, usize), stream: &mut Stream, sink: &mut impl Sink) {
     let mut done = 0;
     while done < len {

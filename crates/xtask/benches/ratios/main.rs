@@ -7,6 +7,8 @@
 //! - `text`: `goldfish mask` on raw text by the rule `text` beside the rule `hash`.
 //! - `shapes`: the rule `text` on texts of 5 MB and 50 MB whose shape could make an algorithm quadratic.
 //! - `mask`: `goldfish mask` on tokenized input beside `cp` of its output, with peak memory.
+//! - `masks-only`: `goldfish mask --masks-only` on tokenized input beside `cp` of that input.
+//! - `export`: `goldfish export` to each layout beside `cp` of what it writes.
 //! - `memory`: peak memory from 100 MB to 4 GB of input, and for one document of 1 GB.
 //! - `verify`: `goldfish verify` beside hashing the same files.
 //! - `raw`: compressed raw text to shards beside `zstd -d` and beside `datasets.map`.
@@ -22,17 +24,20 @@ mod kernels;
 mod measure;
 mod peers;
 mod raw;
+mod sidecars;
 mod text;
 mod tokenized;
 
 /// Name, whether it runs without being named, and what it does.
-const BENCHES: [(&str, bool, fn()); 10] = [
+const BENCHES: [(&str, bool, fn()); 12] = [
     ("kernels", true, kernels::kernels),
     ("words", true, kernels::words),
     ("torch", true, peers::torch),
     ("text", true, text::rules),
     ("shapes", true, text::shapes),
     ("mask", true, tokenized::mask),
+    ("masks-only", true, sidecars::masks_only),
+    ("export", true, sidecars::export),
     ("memory", false, tokenized::memory),
     ("verify", true, tokenized::verify),
     ("raw", true, raw::raw),

@@ -31,8 +31,11 @@ use crate::commands::{resume_command, stop_on_signals};
 use crate::print;
 use model::Model;
 
-/// Starts whose tokens the backend is tested with.
+/// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
+
+/// Starts that a model in this process is tested with, on which nothing lies between question and answer.
+const TESTED_IN_PROCESS: usize = 2;
 
 /// Results that are written together.
 const SEGMENT_ROWS: usize = 1024;
@@ -215,7 +218,8 @@ impl Probes {
         let mut starts: Vec<&[u32]> =
             tables.flat_map(|table| &table.starts).map(|start| start.ids.as_slice()).collect();
         starts.sort_by_key(|ids| ids.len());
-        let steps = TESTED.min(starts.len()) - 1;
+        let tested = if in_process { TESTED_IN_PROCESS } else { TESTED };
+        let steps = tested.min(starts.len()) - 1;
         let mut sequences: Vec<&[u32]> =
             (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)]).collect();
         // The largest id is in none of them perhaps, and must be one of the model's.

@@ -1,0 +1,76 @@
+//! `goldfish export`.
+
+use goldfish_shard::{ExportOptions, FILE_SET_NAME, FileSet, Manifest, ShardError, export};
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::ExportArgs;
+use crate::commands::stop_on_signals;
+use crate::print::{self, BOLD, bytes, count, percent, plural};
+
+/// What the progress bar shows.
+const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";
+
+/// How many files a summary names.
+const LISTED: usize = 8;
+
+pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
+    let options = ExportOptions {
+        layout: args.to.into(),
+        token_type: args.ids_dtype.map(Into::into),
+        sequence_length: args.sequence_length,
+        overwrite: args.overwrite,
+    };
+    let bar = print::progress_bar(Manifest::read(&args.folder)?.shard_bytes(), PROGRESS);
+    let stop = stop_on_signals()?;
+    let exported = export(&args.folder, &args.output, &options, &stop, &mut |done| bar.set_position(done));
+    bar.finish_and_clear();
+    let set = exported.map_err(|error| match error {
+        ShardError::Interrupted => {
+            anyhow::Error::from(error).context("nothing was written; run the same command again")
+        }
+        error => error.into(),
+    })?;
+    if args.json {
+        print::json(&json!({
+            "output": args.output,
+            "manifest": FILE_SET_NAME,
+            "layout": set.layout,
+            "documents": set.totals.documents_out,
+            "tokens": set.totals.tokens,
+            "dropped": set.totals.dropped,
+            "files": set.files,
+        }))?;
+    } else {
+        print::out(&summary(args, &set))?;
+    }
+    Ok(Verdict::Clean)
+}
+
+fn summary(args: &ExportArgs, set: &FileSet) -> String {
+    let totals = &set.totals;
+    let mut lines = vec![
+        format!(
+            "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
+            args.output.display(),
+            plural(totals.documents_out, "document"),
+            plural(totals.tokens, "token"),
+            bytes(set.files.iter().map(|file| file.size).sum()),
+            plural(set.files.len() as u64, "file"),
+        ),
+        format!("layout     {}", set.layout),
+        format!(
+            "dropped    {} tokens, {} of all",
+            count(totals.dropped),
+            percent(totals.dropped, totals.tokens)
+        ),
+    ];
+    let named = set.files.iter().take(LISTED).enumerate();
+    lines.extend(named.map(|(index, file)| {
+        format!("{}{}  ({})", if index == 0 { "files      " } else { "           " }, file.name, file.holds)
+    }));
+    if set.files.len() > LISTED {
+        lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
+    }
+    lines.join("\n") + "\n"
+}

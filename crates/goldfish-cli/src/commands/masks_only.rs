@@ -1,0 +1,97 @@
+//! `goldfish mask --masks-only`.
+
+use goldfish_pipeline::{MaskJob, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
+use goldfish_shard::{FILE_SET_NAME, Placement};
+use serde_json::json;
+
+use crate::Verdict;
+use crate::args::MaskArgs;
+use crate::commands::mask::{PROGRESS, describe, describe_tally, show, tally};
+use crate::commands::stop_on_signals;
+use crate::passage;
+use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+
+pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyhow::Result<Verdict> {
+    let placement = if args.output.is_some() { Placement::OwnFolder } else { Placement::Beside };
+    let job = SidecarJob { mask, placement, overwrite: args.overwrite };
+    let bar = print::progress_bar(0, PROGRESS);
+    let started = std::time::Instant::now();
+    let stop = stop_on_signals()?;
+    let outcome = mask_sidecars(&job, &stop, &|progress| show(&bar, progress, started));
+    bar.finish_and_clear();
+    let outcome = outcome.map_err(|error| match error {
+        PipelineError::Interrupted => {
+            anyhow::Error::from(error).context("no mask was written; run the same command again")
+        }
+        error => error.into(),
+    })?;
+    if args.json {
+        print::json(&summary_json(&job, chosen, &outcome))?;
+    } else {
+        print::out(&summary(&job, chosen, &outcome))?;
+    }
+    outcome.tally.judge(&outcome.files.rule).iter().for_each(|warning| print::warn(&warning.to_string()));
+    Ok(Verdict::Clean)
+}
+
+fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> serde_json::Value {
+    let SidecarOutcome { files: set, tally: counted, .. } = outcome;
+    json!({
+        "output": job.mask.output,
+        "manifest": FILE_SET_NAME,
+        "rule": set.rule,
+        "rule_chosen_because": chosen,
+        "documents": set.totals.documents_out,
+        "tokens": set.totals.tokens,
+        "dropped": set.totals.dropped,
+        "files": set.files,
+        "tally": tally(counted),
+        "warnings": counted.judge(&set.rule).iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// How many files a summary names.
+const LISTED: usize = 8;
+
+fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> String {
+    let SidecarOutcome { files: set, tally, passage } = outcome;
+    let totals = &set.totals;
+    let mut lines = vec![
+        format!(
+            "{BOLD}{}{BOLD:#}  the masks of {} with {}, {} in {}",
+            job.mask.output.display(),
+            plural(totals.documents_out, "document"),
+            plural(totals.tokens, "token"),
+            bytes(set.files.iter().map(|file| file.size).sum()),
+            plural(set.files.len() as u64, "file"),
+        ),
+        format!(
+            "rule       {}{}",
+            describe(&set.rule, set.scope, &set.exempt_ids),
+            chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
+        ),
+        format!(
+            "dropped    {} tokens, {} of all",
+            count(totals.dropped),
+            percent(totals.dropped, totals.tokens)
+        ),
+        format!("           {}", describe_tally(tally, job.mask.rule.k(), totals.tokens)),
+    ];
+    let named = set.files.iter().take(LISTED).enumerate();
+    lines.extend(named.map(|(index, file)| {
+        format!("{}{}", if index == 0 { "files      " } else { "           " }, print::harmless(&file.name))
+    }));
+    if set.files.len() > LISTED {
+        lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
+    }
+    if let Some(passage) = passage {
+        let tokenizer = job.mask.tokenize.as_ref().map(|options| &*options.tokenizer);
+        lines.push(format!(
+            "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
+            print::harmless(&passage.doc_id),
+            passage.ids.len(),
+            passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
+        ));
+    }
+    lines.join("\n") + "\n"
+}

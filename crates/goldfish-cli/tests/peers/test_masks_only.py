@@ -1,0 +1,204 @@
+"""Masks of memmaps alone: equal to those of shards, in the layout of the loop, and nothing else touched."""
+
+import json
+import shutil
+import time
+from subprocess import Popen
+
+import layouts
+import numpy as np
+import pytest
+from helpers import assert_same_rows, folder_bytes
+
+EOS = ["--eos-id", 2456]
+RULES = [
+    ["--rule", "hash"],
+    ["--rule", "hash", "--window", "inclusive", "--head", "short", "--k", 3, "--seed", 7],
+    ["--rule", "static", "--k", 5],
+    ["--rule", "random", "--seed", 3],
+    ["--rule", "hash-table"],
+    ["--rule", "hash-avalanche", "--k", 3],
+    ["--rule", "hash-table", "--scope", "sequence", "--sequence-length", 100],
+]
+MEMMAPS = [
+    ("megatron/ids-u16.bin", []),
+    ("megatron/ids-i32.bin", []),
+    ("olmo/part-0-00000.npy", []),
+    ("olmo-bare/part-0-00000.npy", []),
+    ("datatrove/00000_u16.ds", ["--ids-dtype", "uint16"]),
+    ("datatrove/00001_u32.ds", ["--ids-dtype", "uint32"]),
+]
+
+
+@pytest.fixture
+def data(fixtures, tmp_path):
+    """A copy of the memmaps."""
+    folder = tmp_path / "data"
+    for name in ("megatron", "olmo", "olmo-bare", "datatrove"):
+        shutil.copytree(fixtures / "formats" / name, folder / name)
+    return folder
+
+
+def beside(path):
+    """The mask of a memmap as bytes, by the name that it has beside it."""
+    name = path.with_suffix(".loss.bin") if path.suffix == ".bin" else path.with_name(path.name + ".loss")
+    return name.read_bytes()
+
+
+def joined(masks):
+    return bytes(keep for mask in masks for keep in mask)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "-".join(map(str, rule[1:])))
+def test_masks_are_those_of_shards(goldfish, data, tmp_path, rule):
+    for number, (name, options) in enumerate(MEMMAPS):
+        shards = goldfish.mask(data / name, tmp_path / f"shards-{number}", *EOS, *options, *rule)
+        goldfish.run("mask", data / name, "--masks-only", *EOS, *options, *rule)
+        assert beside(data / name) == joined(shards.masks), name
+        (data / name).with_name("goldfish.json").unlink()
+
+
+def test_text_rule(goldfish, fixtures, tmp_path):
+    """The ids of text, in a memmap, are decided by the text."""
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
+    shards = goldfish.mask(fixtures / "formats/docs.jsonl", tmp_path / "shards", *tokenizer, "--rule", "text")
+    goldfish.run("export", shards.folder, "--to", "datatrove", "--output", tmp_path / "ds")
+    (memmap,) = (tmp_path / "ds").glob("*.ds")
+    expected = memmap.with_name(memmap.name + ".loss").read_bytes()
+    process = goldfish.run("mask", memmap, "--masks-only", "--output", tmp_path / "again", *tokenizer)
+    assert "rule       text" in process.stdout
+    assert (tmp_path / "again" / f"{memmap.name}.loss").read_bytes() == expected == joined(shards.masks)
+
+
+def test_many_inputs_and_any_number_of_threads(goldfish, data, tmp_path):
+    before = folder_bytes(data)
+    inputs = [data / "datatrove/00000_u16.ds", data / "megatron/ids-u16.bin", data / "olmo"]
+    outputs = []
+    for threads in (1, 2, 5):
+        output = tmp_path / f"out-{threads}"
+        goldfish.run("mask", *inputs, "--masks-only", "--output", output, "--threads", threads)
+        outputs.append(folder_bytes(output))
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert folder_bytes(data) == before
+    names = ["datatrove/00000_u16.ds.loss", "goldfish.json", "megatron/ids-u16.bin", "megatron/ids-u16.idx"]
+    assert sorted(outputs[0]) == [*names, "olmo/part-0-00000.npy"]
+    manifest = json.loads(outputs[0]["goldfish.json"])
+    assert [entry["documents"] for entry in manifest["inputs"]] == [41, 41, 41]
+    # Beside the data the same bytes stand under other names.
+    goldfish.run("mask", *inputs, "--masks-only")
+    now = folder_bytes(data)
+    assert {name: now[name] for name in before} == before
+    new = {"datatrove/00000_u16.ds.loss", "goldfish.json", "olmo/part-0-00000.npy.loss"}
+    assert set(now) - set(before) == new | {"megatron/ids-u16.loss.bin", "megatron/ids-u16.loss.idx"}
+    assert now["olmo/part-0-00000.npy.loss"] == outputs[0]["olmo/part-0-00000.npy"]
+    assert now["megatron/ids-u16.loss.idx"] == outputs[0]["megatron/ids-u16.idx"]
+    # Masks are no tokens: the folders hold the same inputs as before.
+    shards = goldfish.mask([data / "megatron", data / "olmo", data / "datatrove"], tmp_path / "shards", *EOS)
+    assert len(shards.manifest["inputs"]) == 5 and "not read" not in shards.process.stderr
+
+
+def test_megatron_index(goldfish, data):
+    """A byte a token, with the documents and sequences of the tokens."""
+    for name in ("ids-u16", "ids-i32"):
+        goldfish.run("mask", data / f"megatron/{name}.bin", "--masks-only")
+        tokens, marks, _ = layouts.megatron(data / "megatron" / name)
+        masks, mask_marks, element = layouts.megatron(data / "megatron" / f"{name}.loss.x")
+        assert element == np.uint8 and marks == mask_marks
+        assert [len(row) for row in tokens] == [len(row) for row in masks]
+        (data / "megatron/goldfish.json").unlink()
+
+
+def test_a_document_of_many_sequences(goldfish, tmp_path):
+    """Sequences of a document are decided as one, and keep their borders."""
+    lengths, marks = np.array([30, 0, 20, 45], "<i4"), np.array([0, 3, 4], "<i8")
+    ids = (np.arange(95) * 7919 % 5000).astype("<u2")
+    places = np.array([0, 60, 60, 100], "<i8")
+    head = b"MMIDIDX\0\0" + np.array([1], "<u8").tobytes() + b"\x08" + np.array([4, 3], "<u8").tobytes()
+    (tmp_path / "x.idx").write_bytes(head + lengths.tobytes() + places.tobytes() + marks.tobytes())
+    (tmp_path / "x.bin").write_bytes(ids.tobytes())
+    shards = goldfish.mask(tmp_path / "x.bin", tmp_path / "shards", "--context", 3)
+    goldfish.run("mask", tmp_path / "x.bin", "--masks-only", "--output", tmp_path / "out", "--context", 3)
+    masks, mask_marks, _ = layouts.megatron(tmp_path / "out/x")
+    assert mask_marks == marks.tolist()
+    assert [len(row) for row in masks] == lengths.tolist()
+    assert sum(masks, []) == sum(shards.masks, [])
+
+
+def test_refusals_leave_everything_as_it_was(goldfish, fixtures, data, tmp_path):
+    def refused(*arguments):
+        before = folder_bytes(tmp_path)
+        message = goldfish.run("mask", *arguments, "--masks-only", expect=2).stderr
+        assert folder_bytes(tmp_path) == before
+        return message
+
+    memmap = data / "datatrove/00000_u16.ds"
+    assert "memmaps only" in refused(fixtures / "formats/ids.jsonl", "--output", tmp_path / "out")
+    assert "cannot be used" in refused(memmap, "--columns", "labels")
+    assert "cannot be used" in refused(memmap, "--on-error", "skip")
+    assert "outside" in refused(memmap, "--output", data)
+    memmap.with_name(memmap.name + ".loss").write_bytes(b"another's")
+    assert "was not written by goldfish" in refused(memmap)
+    assert "was not written by goldfish" in refused(memmap, "--overwrite")
+    # A document without a mask would misalign all others.
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/wordpiece.json", "--rule", "hash"]
+    np.array([1, 2, 60_000, 3], "<u2").tofile(tmp_path / "wide.ds")
+    np.array([2, 4], "<u8").tofile(tmp_path / "wide.ds.index")
+    assert "document 1: token id 60000" in refused(tmp_path / "wide.ds", *tokenizer)
+    assert "misaligned" in refused(tmp_path / "wide.ds", *tokenizer)
+
+
+def test_overwriting_and_verifying(goldfish, data):
+    memmap = data / "olmo/part-0-00000.npy"
+    goldfish.run("mask", memmap, "--masks-only")
+    first = beside(memmap)
+    assert "--overwrite" in goldfish.run("mask", memmap, "--masks-only", "--seed", 1, expect=2).stderr
+    assert beside(memmap) == first
+    goldfish.run("mask", memmap, "--masks-only", "--seed", 1, "--overwrite")
+    assert beside(memmap) != first
+    assert "sound" in goldfish.run("verify", data / "olmo").stdout
+    ids = np.fromfile(memmap, "<u2")
+    ids[77] += 1
+    ids.tofile(memmap)
+    assert "of what it held before" in goldfish.run("verify", data / "olmo", expect=1).stdout
+
+
+def test_tokens_are_never_replaced(goldfish, data, tmp_path):
+    """Whatever a manifest beside them says: an export's own names its tokens."""
+    shards = goldfish.mask(data / "olmo", tmp_path / "shards", *EOS)
+    exported = tmp_path / "exported"
+    goldfish.run("export", shards.folder, "--to", "datatrove", "--output", exported)
+    before = folder_bytes(exported)
+    goldfish.run("mask", exported, "--masks-only", "--overwrite", "--seed", 9)
+    now = folder_bytes(exported)
+    assert set(now) == set(before)
+    changed = {name for name in now if now[name] != before[name]}
+    assert changed == {"goldfish.json", "00000_goldfish.ds.loss"}
+    # And a folder with data in it is no place for an export.
+    refused = goldfish.run("export", shards.folder, "--to", "olmo", "--output", exported, "--overwrite", expect=2)
+    assert "memmaps with their masks" in refused.stderr and folder_bytes(exported) == now
+
+
+def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
+    """Killed at many moments, a run leaves the data alone and either all masks or none."""
+    ids = (np.arange(6_000_000) * 2_654_435_761 % 50_000).astype("<u2")
+    for name in ("a", "b"):
+        ids.tofile(tmp_path / f"{name}.ds")
+        np.arange(1000, len(ids) + 1, 1000, dtype="<u8").tofile(tmp_path / f"{name}.ds.index")
+    before = {p.name for p in tmp_path.iterdir()}
+    whole = {"a.ds.loss", "b.ds.loss", "goldfish.json"}
+    killed = 0
+    for wait in (0.02, 0.05, 0.1, 0.2, 0.4):
+        overwrite = ["--overwrite"] if killed else []
+        process = Popen([goldfish.binary, "mask", tmp_path, "--masks-only", "--json", *overwrite])
+        time.sleep(wait)
+        process.kill()
+        if process.wait() == 0:
+            break
+        killed += 1
+        visible = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")} - before
+        assert visible in (set(), whole)
+    assert killed
+    goldfish.run("mask", tmp_path, "--masks-only", "--overwrite")
+    assert {p.name for p in tmp_path.iterdir()} - before == whole
+    masks = [(tmp_path / f"{name}.ds.loss").read_bytes() for name in ("a", "b")]
+    assert masks[0] == masks[1] and len(masks[0]) == len(ids)

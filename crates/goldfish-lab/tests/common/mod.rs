@@ -1,0 +1,88 @@
+//! Shards of made-up documents.
+
+use std::path::Path;
+
+use arrow::array::StringArray;
+use arrow::buffer::OffsetBuffer;
+use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_shard::{
+    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, ShardSchema, ShardWriter, SourceEntry,
+    Start, ToolEntry, Totals, WriterOptions, prepare_folder,
+};
+use serde_json::value::RawValue;
+
+/// A document: token ids, and what its mask says of them.
+pub(crate) type Document = (Vec<i32>, Vec<u8>);
+
+/// Documents of `lengths` tokens below `vocabulary`, whose mask drops every fourth.
+pub(crate) fn documents(lengths: &[usize], vocabulary: i32) -> Vec<Document> {
+    let mut state = 1u64;
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as i32 % vocabulary
+    };
+    let document = |length: &usize| {
+        let ids = (0..*length).map(|_| draw()).collect();
+        (ids, (0..*length).map(|place| u8::from(place % 4 != 2)).collect())
+    };
+    lengths.iter().map(document).collect()
+}
+
+/// Writes a folder as `goldfish mask` does.
+pub(crate) fn write(path: &Path, documents: &[Document]) {
+    let schema = ShardSchema::new(&[], &[]);
+    let options = WriterOptions { format: OutputFormat::ArrowStream, shard_size: 1 << 20 };
+    let manifest = manifest(documents.len() as u64, &options);
+    let folder = prepare_folder(path, Start::New).unwrap().folder().unwrap();
+    let job = || RawValue::from_string("{}".into()).unwrap();
+    let mut writer = ShardWriter::new(folder, schema.clone(), options, job());
+    let names: StringArray = (0..documents.len()).map(|row| Some(format!("a:{row}"))).collect();
+    let offsets = OffsetBuffer::from_lengths(documents.iter().map(|(ids, _)| ids.len()));
+    let ids: Vec<i32> = documents.iter().flat_map(|(ids, _)| ids.clone()).collect();
+    let mask: Vec<u8> = documents.iter().flat_map(|(_, mask)| mask.clone()).collect();
+    let batch = schema.batch(names, offsets, ids.into(), mask.into(), Vec::new()).unwrap();
+    writer.write(&batch, 0, (0, 0), job).unwrap();
+    writer.finish(manifest, job()).map_err(|(error, _)| error).unwrap();
+}
+
+fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
+    let input = InputEntry {
+        name: "a.jsonl".into(),
+        format: "jsonl".into(),
+        size: 1,
+        hash: "xxh3_128:0".into(),
+        companions: Vec::new(),
+        documents,
+        rejected: 0,
+        rows: None,
+        broken: false,
+    };
+    Manifest {
+        format_version: FORMAT_VERSION,
+        tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
+        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        tokenizer: None,
+        source: SourceEntry {
+            content: "ids".into(),
+            column: "input_ids".into(),
+            id_column: None,
+            ids_dtype: None,
+            eos_id: None,
+            max_document: 1 << 20,
+        },
+        output: OutputEntry {
+            format: options.format,
+            columns: Vec::new(),
+            carry: Vec::new(),
+            shard_size: options.shard_size,
+        },
+        part: None,
+        inputs: vec![input],
+        shards: Vec::new(),
+        rejects: None,
+        totals: Totals { documents_in: documents, ..Totals::default() },
+        checksum: String::new(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Runs: what a mask excludes, and that neither threads nor interruptions change a byte.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use common::{documents, write};
+use goldfish_lab::{
+    ArchitectureKind, LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions,
+    Trained, train,
+};
+
+const VOCABULARY: usize = 61;
+
+fn options(shards: &Path) -> TrainOptions {
+    TrainOptions {
+        shards: vec![shards.into()],
+        vocab_size: Some(VOCABULARY),
+        model: ModelOptions { layers: 2, width: 48, heads: 4, ..ModelOptions::default() },
+        sequence_length: 16,
+        batch_size: 5,
+        length: Length::Epochs(3),
+        optimizer: OptimizerOptions { warmup: 3, ..OptimizerOptions::default() },
+        checkpoint_every: 3,
+        validate_every: 4,
+        ..TrainOptions::default()
+    }
+}
+
+fn steps(options: &TrainOptions, output: &Path) -> Vec<StepEvent> {
+    let mut found = Vec::new();
+    train(options, output, false, &mut |event| {
+        if let TrainEvent::Step(step) = event {
+            found.push(step.clone());
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    found
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn first_weights_know_nothing_and_masked_tokens_are_no_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    write(&shards, &documents(&[40, 9, 1, 17], VOCABULARY as i32));
+    let whole = TrainOptions { batch_size: 5, length: Length::Steps(1), ..options(&shards) };
+    // A head of zeros gives every id the same probability.
+    let even = ModelOptions { initial_deviation: 1e-12, ..whole.model.clone() };
+    let even = TrainOptions { model: even, ..whole.clone() };
+    for (use_mask, name) in [(true, "mask"), (false, "every")] {
+        let options = TrainOptions { use_mask, ..even.clone() };
+        let [step] = steps(&options, &folder.path().join(name)).try_into().unwrap();
+        // 40 tokens are sequences of 16, 16 and 7 inputs; a document of one token has no target.
+        assert_eq!(step.tokens, 39 + 8 + 16);
+        // The mask drops every fourth token from the third on.
+        let dropped = if use_mask { 10 + 2 + 4 } else { 0 };
+        assert_eq!((step.supervised, step.supervised_total), (63 - dropped, 63 - dropped));
+        assert!((step.loss - (VOCABULARY as f64).ln()).abs() < 1e-5);
+    }
+    // Other tokens where the mask drops them, as targets alone (the last of a document is no input): the loss is the same to the bit.
+    let (mut changed, mut seen) = (documents(&[40, 9, 1, 19], VOCABULARY as i32), folder.path().join("19"));
+    write(&seen, &changed);
+    let whole = TrainOptions { batch_size: 6, ..whole };
+    let before = steps(&TrainOptions { shards: vec![seen], ..whole.clone() }, &folder.path().join("before"));
+    assert_eq!(changed[3].1[18], 0);
+    changed[3].0[18] = (changed[3].0[18] + 1) % VOCABULARY as i32;
+    seen = folder.path().join("changed");
+    write(&seen, &changed);
+    let after = TrainOptions { shards: vec![seen], ..whole };
+    assert_eq!(before, steps(&after, &folder.path().join("after")));
+    assert_ne!(before, steps(&TrainOptions { use_mask: false, ..after }, &folder.path().join("all")));
+}
+
+fn run(
+    options: &TrainOptions,
+    output: &Path,
+    threads: usize,
+    stop_at: Option<u64>,
+) -> Result<Trained, LabError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        train(options, output, true, &mut |event| match event {
+            TrainEvent::Step(step) if Some(step.step) == stop_at => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    })
+}
+
+#[test]
+fn threads_and_interruptions_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shards, held_out) = (folder.path().join("shards"), folder.path().join("held-out"));
+    write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
+    write(&held_out, &documents(&[20, 33], VOCABULARY as i32));
+    for architecture in [ArchitectureKind::Llama, ArchitectureKind::NoPe] {
+        let name = format!("{architecture:?}");
+        let model = ModelOptions { architecture, kv_heads: Some(2), ..options(&shards).model };
+        let options = TrainOptions { model, validation: vec![held_out.clone()], ..options(&shards) };
+        let [one, cut] = ["one", "cut"].map(|end| folder.path().join(format!("{name}-{end}")));
+        let trained = run(&options, &one, 1, None).unwrap();
+        for (threads, stop_at) in [(3, Some(2)), (2, Some(7)), (4, Some(8)), (3, None)] {
+            match run(&options, &cut, threads, stop_at) {
+                Ok(resumed) => assert_eq!(resumed, trained),
+                Err(LabError::Stopped { step, .. }) => assert_eq!(Some(step), stop_at),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(files(&one), files(&cut));
+        // 14 sequences three times, five a step.
+        assert_eq!(trained.steps, 9);
+        assert!(trained.loss.is_finite() && trained.validation_loss.is_some());
+        // Once more is nothing more.
+        assert_eq!(run(&options, &cut, 1, None).unwrap(), trained);
+        let other = TrainOptions { seed: 1, ..options };
+        assert!(run(&other, &cut, 1, None).unwrap_err().to_string().contains("another seed"));
+        let one_step = TrainOptions { length: Length::Steps(1), ..other };
+        run(&one_step, &folder.path().join(format!("{name}-other")), 1, None).unwrap();
+    }
+}
+
+#[test]
+fn folders_and_options_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    write(&shards, &documents(&[40, 9], VOCABULARY as i32));
+    let options = options(&shards);
+    let refused = |options: &TrainOptions, output: &str, words: &str| {
+        let error = run(options, &folder.path().join(output), 1, None).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    refused(&options, "shards", "no run of goldfish");
+    refused(&TrainOptions { vocab_size: Some(30), ..options.clone() }, "new", "vocabulary of 30");
+    refused(&TrainOptions { vocab_size: None, ..options.clone() }, "new", "vocab_size");
+    refused(&TrainOptions { batch_size: 0, ..options.clone() }, "new", "batch_size");
+    refused(&TrainOptions { shards: Vec::new(), ..options.clone() }, "new", "shards");
+    let uneven = ModelOptions { heads: 5, ..options.model.clone() };
+    refused(&TrainOptions { model: uneven, ..options.clone() }, "new", "heads");
+    let short = ModelOptions { context_length: Some(8), ..options.model.clone() };
+    refused(&TrainOptions { model: short, ..options.clone() }, "new", "context");
+    let wild = OptimizerOptions { learning_rate: 1e30, clip: 0.0, warmup: 0, ..options.optimizer.clone() };
+    refused(&TrainOptions { optimizer: wild, ..options.clone() }, "wild", "learning rate");
+    let masked = folder.path().join("masked");
+    write(&masked, &[(vec![1, 2, 3], vec![1, 0, 0])]);
+    refused(&TrainOptions { shards: vec![masked], ..options.clone() }, "new", "no token that is a target");
+    // A flipped bit in a shard.
+    let shard = shards.join("data-00000-of-00001.arrow");
+    let mut bytes = fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    refused(&options, "new", "data-00000-of-00001.arrow");
+    assert!(!folder.path().join("new").exists(), "nothing was made");
+}

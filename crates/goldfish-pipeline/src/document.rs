@@ -1,0 +1,199 @@
+//! Documents in memory, decided as a run decides them.
+
+use goldfish_mask::{Masker, RuleSpec, Span, UniformTable};
+use goldfish_shard::{Manifest, TokenizerEntry};
+use goldfish_tokenize::{TextMap, TokenizeError};
+
+use crate::PipelineError;
+use crate::job::TokenizeOptions;
+use crate::text::{Scratch, TextSide, check_tokenizer, decide_ids, encode_and_decide, silent_ids};
+
+/// Context of the rule `text-v1` unless another is given, in normalised characters.
+pub const TEXT_CONTEXT: u32 = 50;
+
+/// Context of the other rules, in tokens: the paper's.
+pub const TOKEN_CONTEXT: u32 = 13;
+
+/// Which ids a rule never drops: with a tokenizer its special tokens and the ends of documents. `exempt_special` is what
+/// was asked for: `None` for yes unless the rule reproduces another implementation; asked for, it covers the `given`
+/// ends without a tokenizer too.
+#[must_use]
+pub fn exempt_ids(
+    rule: &RuleSpec,
+    tokenizer: Option<&goldfish_tokenize::Tokenizer>,
+    exempt_special: Option<bool>,
+    given: [Option<u32>; 2],
+) -> Vec<u32> {
+    let mut exempt = Vec::new();
+    if let (true, Some(tokenizer)) = (exempt_special.unwrap_or(!rule.is_reference()), tokenizer) {
+        exempt.extend_from_slice(tokenizer.special_ids());
+        let [bos, eos] = given;
+        exempt.extend(bos.or(tokenizer.bos_id()).into_iter().chain(eos.or(tokenizer.eos_id())));
+    }
+    if exempt_special == Some(true) {
+        exempt.extend(given.into_iter().flatten());
+    }
+    exempt.sort_unstable();
+    exempt.dedup();
+    exempt
+}
+
+/// Decides documents one by one: the masks of [`mask_corpus`](crate::mask_corpus) in scope `document`, without files.
+pub struct DocumentMasker {
+    masker: Masker,
+    tokenize: Option<TokenizeOptions>,
+    text: Option<TextDecider>,
+}
+
+/// What a rule that decides by the text needs besides.
+struct TextDecider {
+    side: TextSide,
+    /// The text of ids where the side has none, because the tokenizer loses words that it doesn't know.
+    lossy: Option<TextMap>,
+}
+
+/// Buffers for one document after the other.
+#[derive(Default)]
+pub struct DocumentScratch(Scratch);
+
+impl DocumentMasker {
+    /// A masker for this rule. `exempt` are the ids that are never dropped (see [`exempt_ids`]).
+    ///
+    /// # Errors
+    ///
+    /// If the rule can't be built, or decides by the text and there is no tokenizer.
+    pub fn new(
+        rule: &RuleSpec,
+        table: Option<&UniformTable>,
+        exempt: &[u32],
+        tokenize: Option<TokenizeOptions>,
+    ) -> Result<Self, PipelineError> {
+        let masker = Masker::new(rule.build(table)?, exempt);
+        let text = match (&tokenize, masker.needs_text()) {
+            (_, false) => None,
+            (None, true) => {
+                return Err(PipelineError::Options(
+                    "the rule text decides by the text, which token ids tell only with their tokenizer: give the \
+                     tokenizer.json, or take the rule hash"
+                        .into(),
+                ));
+            }
+            (Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }), true) => {
+                let silent = silent_ids(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
+                let (map, lossy) = match tokenizer.text_map() {
+                    Ok(map) if map.is_lossless() => (Some(map), None),
+                    Ok(map) => (None, Some(map)),
+                    Err(_) => (None, None),
+                };
+                Some(TextDecider { side: TextSide { map, silent }, lossy })
+            }
+        };
+        Ok(Self { masker, tokenize, text })
+    }
+
+    /// A masker that decides as the masks of a folder were decided, with the ends of documents that it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and if the tokenizer is not the manifest's, or the masks are those of packed sequences.
+    pub fn of_manifest(
+        manifest: &Manifest,
+        table: Option<&UniformTable>,
+        tokenizer: Option<std::sync::Arc<goldfish_tokenize::Tokenizer>>,
+    ) -> Result<Self, PipelineError> {
+        if manifest.scope != goldfish_mask::Scope::Document {
+            return Err(PipelineError::Options(
+                "the masks of this folder are those of packed sequences, which cross documents; mask with goldfish \
+                 mask --scope sequence"
+                    .into(),
+            ));
+        }
+        if let Some(tokenizer) = &tokenizer {
+            check_tokenizer(manifest, tokenizer)?;
+        }
+        let ends = |entry: &TokenizerEntry| (entry.prepended_bos, entry.appended_eos);
+        let (prepend_bos, append_eos) = manifest.tokenizer.as_ref().map(ends).unwrap_or_default();
+        let tokenize = tokenizer.map(|tokenizer| TokenizeOptions { tokenizer, prepend_bos, append_eos });
+        Self::new(&manifest.rule, table, &manifest.exempt_ids, tokenize)
+    }
+
+    /// The tokenizer and the ends of documents.
+    #[must_use]
+    pub fn tokenize(&self) -> Option<&TokenizeOptions> {
+        self.tokenize.as_ref()
+    }
+
+    /// Decides a document of ids: one byte a token into `mask`, 1 for a token in the loss. `key` is
+    /// [`document_key`](goldfish_mask::document_key) of its id; only the rule `random` looks at it.
+    ///
+    /// # Errors
+    ///
+    /// If the rule decides by the text and the ids tell none.
+    ///
+    /// # Panics
+    ///
+    /// If the mask has another length than the ids.
+    pub fn decide_ids(
+        &self,
+        ids: &[u32],
+        key: u64,
+        mask: &mut [u8],
+        scratch: &mut DocumentScratch,
+    ) -> Result<(), TokenizeError> {
+        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let Some(TextDecider { side, lossy }) = &self.text else {
+            decide(&Span::document(ids), mask);
+            return Ok(());
+        };
+        match (side.map.as_ref().or(lossy.as_ref()), &self.tokenize) {
+            (Some(map), _) => decide_ids(&mut decide, &side.silent, map, ids, mask, &mut scratch.0),
+            (None, Some(options)) => {
+                // What kept the map from being made is the error; it can't be made now either.
+                let map = options.tokenizer.text_map()?;
+                decide_ids(&mut decide, &side.silent, &map, ids, mask, &mut scratch.0)
+            }
+            (None, None) => {
+                decide(&Span::document(ids), mask);
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends the ids of a text with its ends to `ids`, and their mask to `mask`; gives how many there are.
+    ///
+    /// # Errors
+    ///
+    /// If there is no tokenizer, or the text can't be tokenized; both vectors are as before then.
+    pub fn encode(
+        &self,
+        text: &str,
+        key: u64,
+        (ids, mask): (&mut Vec<u32>, &mut Vec<u8>),
+        scratch: &mut DocumentScratch,
+    ) -> Result<usize, PipelineError> {
+        let Some(options) = &self.tokenize else {
+            return Err(PipelineError::Options("text needs a tokenizer: give the tokenizer.json".into()));
+        };
+        let start = ids.len();
+        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let done = match &self.text {
+            Some(TextDecider { side, .. }) => {
+                encode_and_decide(&mut decide, side, options, text, (ids, mask), &mut scratch.0).map(drop)
+            }
+            None => {
+                ids.extend(options.prepend_bos);
+                let encoded = options.tokenizer.encode_into(text, ids);
+                ids.extend(options.append_eos);
+                mask.resize(ids.len(), 0);
+                decide(&Span::document(&ids[start..]), &mut mask[start..]);
+                encoded.map(drop)
+            }
+        };
+        if let Err(error) = done {
+            ids.truncate(start);
+            mask.truncate(start);
+            return Err(error.into());
+        }
+        Ok(ids.len() - start)
+    }
+}

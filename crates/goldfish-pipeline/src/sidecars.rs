@@ -1,0 +1,333 @@
+//! Masks alone, for corpora that are tokenized: one file of masks a memmap, in the layout of its training loop.
+
+use std::path::{Component, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Receiver;
+
+use goldfish_corpus::{Format, Input};
+use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_shard::{
+    FILE_SET_VERSION, FileSet, InputEntry, Manifest, Placement, SetFile, StagedFile, StagedFiles, Totals,
+    megatron,
+};
+
+use crate::PipelineError;
+use crate::job::{MaskJob, OnError, check_columns, check_places};
+use crate::plan::Plan;
+use crate::read::Message;
+use crate::run::{Passage, Progress, Road};
+use crate::work::{Event, Shared, WorkResult};
+use crate::write::{decide_documents, find_passage, for_each_result};
+
+/// A run that writes masks alone.
+pub struct SidecarJob {
+    /// What is masked and how. Its folder is where the masks go; columns, shards and shares are of no concern.
+    pub mask: MaskJob,
+    /// Whether that folder is the inputs' own.
+    pub placement: Placement,
+    /// Whether masks of an earlier run may be replaced.
+    pub overwrite: bool,
+}
+
+/// What such a run did.
+#[derive(Debug, Clone)]
+pub struct SidecarOutcome {
+    /// The manifest as it stands in the folder.
+    pub files: FileSet,
+    /// What became of the tokens that were counted.
+    pub tally: Tally,
+    /// The first document with a dropped token among its first ones.
+    pub passage: Option<Passage>,
+}
+
+/// The deepest folder that holds all inputs, from which their names start.
+#[must_use]
+pub fn shared_folder(inputs: &[Input]) -> Option<PathBuf> {
+    let first = inputs.first()?;
+    let mut path = first.path.clone();
+    if path.components().any(|component| component == Component::ParentDir) {
+        // Names are those of the path without `..`, links not followed.
+        path = PathBuf::new();
+        for component in std::path::absolute(&first.path).ok()?.components() {
+            if component == Component::ParentDir {
+                path.pop();
+            } else {
+                path.push(component);
+            }
+        }
+    }
+    let folder = path.ancestors().nth(first.name.split('/').count())?;
+    Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
+}
+
+/// The names of the files with the mask of an input. `None` for formats that have no such files.
+///
+/// | format | in a folder of their own | beside the input |
+/// |---|---|---|
+/// | `megatron` | `NAME.bin`, `NAME.idx` | `NAME.loss.bin`, `NAME.loss.idx` |
+/// | `olmo` | `NAME.npy` | `NAME.npy.loss` |
+/// | `datatrove` | `NAME.ds.loss` | `NAME.ds.loss` |
+#[must_use]
+pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>> {
+    let name = &input.name;
+    Some(match (input.format, placement) {
+        (Format::Megatron, _) => {
+            let stem = name.strip_suffix(".bin").unwrap_or(name);
+            let between = if placement == Placement::Beside { ".loss" } else { "" };
+            vec![format!("{stem}{between}.bin"), format!("{stem}{between}.idx")]
+        }
+        (Format::Olmo, Placement::OwnFolder) => vec![name.clone()],
+        (Format::Olmo, Placement::Beside) | (Format::Datatrove, _) => vec![format!("{name}.loss")],
+        _ => return None,
+    })
+}
+
+/// Masks memmaps and writes the masks alone, one byte a token: 1 for a token in the loss. The masks are those of
+/// [`mask_corpus`](crate::mask_corpus) to the bit.
+///
+/// # Errors
+///
+/// If an input is no memmap or can't be read, a document can't be masked, the rule or the options are not sound, or
+/// the disk refuses. After an error nothing new stands at a final name.
+pub fn mask_sidecars(
+    job: &SidecarJob,
+    stop: &AtomicBool,
+    observe: &(dyn Fn(Progress) + Sync),
+) -> Result<SidecarOutcome, PipelineError> {
+    let SidecarJob { mask, placement, overwrite } = job;
+    let mask = MaskJob { on_error: OnError::Fail, share: None, ..mask.clone() };
+    let road = Road::new(&mask)?;
+    check_columns(&mask.read, &mask.columns)?;
+    if *placement == Placement::OwnFolder {
+        check_places(&mask)?;
+    }
+    let mut names = Vec::new();
+    for input in &mask.inputs {
+        names.push(sidecar_names(input, *placement).ok_or_else(|| {
+            PipelineError::Options(format!(
+                "{} is {}, and masks alone are written for memmaps only (.bin/.idx, .npy, .ds); leave out --masks-only \
+                 to write shards",
+                input.path.display(),
+                input.format
+            ))
+        })?);
+    }
+    let plan = Plan::new(&mask.inputs, None)?;
+    let files = StagedFiles::open(&mask.output, *placement, *overwrite)?;
+    let written = check_names(&mask.inputs, &names, &files).and_then(|()| {
+        let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
+        road.drive(&mask, (&plan, crate::resume::Place::default()), progress, observe, |shared, receiver| {
+            Sidecars::new(shared, &files, &names).run(receiver, stop)
+        })
+    });
+    match written {
+        Ok(written) => {
+            let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
+            let files = files.publish(set)?;
+            Ok(SidecarOutcome { files, tally: written.tally, passage: written.passage })
+        }
+        Err(error) => {
+            files.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// No mask may take the name of an input, of a file of others, or of another mask.
+fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> Result<(), PipelineError> {
+    let mut read = std::collections::HashSet::new();
+    for input in inputs {
+        read.extend(std::fs::canonicalize(&input.path));
+        read.extend(input.companions().into_iter().filter_map(|(_, path)| std::fs::canonicalize(path).ok()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (input, name) in
+        inputs.iter().zip(names).flat_map(|(input, names)| names.iter().map(move |n| (input, n)))
+    {
+        files.check(name)?;
+        let path = files.root().join(name);
+        let clash = if !seen.insert(name) {
+            "another input's mask has this name"
+        } else if std::fs::canonicalize(&path).is_ok_and(|path| read.contains(&path)) {
+            "an input has this name"
+        } else {
+            continue;
+        };
+        return Err(PipelineError::Options(format!(
+            "the mask of {} would be {}, but {clash}; give fewer inputs, or another --output",
+            input.path.display(),
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the masks that the workers bring.
+struct Sidecars<'a> {
+    shared: &'a Shared,
+    files: &'a StagedFiles,
+    /// Names of the mask files of each input.
+    names: &'a [Vec<String>],
+    sequences: Option<SequenceMasker<'a>>,
+    reach: Option<SequenceMasker<'a>>,
+    open: Option<Open>,
+    written: Written,
+}
+
+/// The mask of the current input.
+struct Open {
+    file: StagedFile,
+    documents: u64,
+    tokens: u64,
+}
+
+/// What was written.
+#[derive(Default)]
+struct Written {
+    inputs: Vec<InputEntry>,
+    files: Vec<SetFile>,
+    totals: Totals,
+    tally: Tally,
+    passage: Option<Passage>,
+}
+
+impl Written {
+    fn file_set(&self, manifest: Manifest, beside_inputs: bool) -> FileSet {
+        FileSet {
+            file_set_version: FILE_SET_VERSION,
+            tool: manifest.tool,
+            layout: "masks".into(),
+            rule: manifest.rule,
+            scope: manifest.scope,
+            exempt_ids: manifest.exempt_ids,
+            tokenizer: manifest.tokenizer,
+            source: manifest.source,
+            sequence_length: None,
+            shards: None,
+            beside_inputs,
+            inputs: self.inputs.clone(),
+            files: self.files.clone(),
+            totals: self.totals.clone(),
+            checksum: String::new(),
+        }
+    }
+}
+
+impl<'a> Sidecars<'a> {
+    fn new(shared: &'a Shared, files: &'a StagedFiles, names: &'a [Vec<String>]) -> Self {
+        let sequencer = |masker| match shared.job.scope {
+            Scope::Document => None,
+            Scope::Sequence { length } => SequenceMasker::new(masker, length, SequenceState::default()).ok(),
+        };
+        let (sequences, reach) = (sequencer(&shared.masker), sequencer(&shared.reach));
+        Self { shared, files, names, sequences, reach, open: None, written: Written::default() }
+    }
+
+    fn run(mut self, receiver: Receiver<Message>, stop: &AtomicBool) -> Result<Written, PipelineError> {
+        for_each_result(receiver, stop, |result| self.write(result))?;
+        Ok(self.written)
+    }
+
+    fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
+        let WorkResult { mut documents, events, tally, .. } = result;
+        self.written.tally.add(&tally);
+        if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
+            let reached = decide_documents(reach, &documents);
+            documents.mask = decide_documents(sequences, &documents);
+            let (ids, mask) = (documents.unsigned(), &documents.mask);
+            self.written.tally.add(&Tally::of_tokens(&self.shared.reach, ids, &reached, mask));
+        }
+        if self.written.passage.is_none() {
+            self.written.passage = find_passage(&documents);
+        }
+        let mut row = 0;
+        for event in events {
+            match event {
+                Event::Documents { count, .. } => {
+                    let end = row + count as usize;
+                    let range = documents.offsets[row] as usize..documents.offsets[end] as usize;
+                    self.append(&documents.mask[range], count)?;
+                    row = end;
+                }
+                Event::Reject(reject) => return Err(PipelineError::Unmasked(reject)),
+                Event::End(entry) => self.end(entry)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The mask of the current input, which is the first one without a mask.
+    fn current(&mut self) -> Result<&mut Open, PipelineError> {
+        match &mut self.open {
+            Some(open) => Ok(open),
+            none => {
+                let file = self.files.create(&self.names[self.written.inputs.len()][0])?;
+                Ok(none.insert(Open { file, documents: 0, tokens: 0 }))
+            }
+        }
+    }
+
+    fn append(&mut self, mask: &[u8], documents: u64) -> Result<(), PipelineError> {
+        let open = self.current()?;
+        open.file.put(mask)?;
+        open.documents += documents;
+        open.tokens += mask.len() as u64;
+        self.written.totals.dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
+        Ok(())
+    }
+
+    /// Ends the mask of an input, which has as many bytes as the input has tokens.
+    fn end(&mut self, mut entry: InputEntry) -> Result<(), PipelineError> {
+        self.current()?;
+        let Some(Open { file, documents, tokens }) = self.open.take() else { return Ok(()) };
+        let index = self.written.inputs.len();
+        let width = match tokens {
+            0 => 1,
+            tokens => entry.size / tokens,
+        };
+        let covered = [1, 2, 4, 8].contains(&width) && width * tokens == entry.size;
+        if !covered {
+            return Err(PipelineError::Options(format!(
+                "{}: {tokens} tokens were masked, which don't make its {} bytes; this is a fault in goldfish, please \
+                 report it",
+                entry.name, entry.size
+            )));
+        }
+        entry.documents = documents;
+        let totals = &mut self.written.totals;
+        totals.documents_in += documents;
+        totals.documents_out += documents;
+        totals.tokens += tokens;
+        self.written.files.push(file.finish("loss mask, one byte a token: 1 in the loss, 0 dropped")?);
+        if let (Some(name), Some(companion)) = (self.names[index].get(1), entry.companions.first()) {
+            let input = &self.shared.job.inputs[index];
+            let mut file = self.files.create(name)?;
+            let path = input.path.with_extension("idx");
+            if megatron::mirror_index(&path, &mut file)? != companion.digest {
+                return Err(PipelineError::InputChanged { path, bytes: companion.digest.size });
+            }
+            self.written.files.push(file.finish("Megatron index of the loss mask, uint8")?);
+        }
+        self.written.inputs.push(entry);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(path: &str, name: &str) -> Input {
+        Input { path: path.into(), name: name.into(), format: Format::Datatrove }
+    }
+
+    #[test]
+    fn names_start_at_the_shared_folder() {
+        let folder = |path, name| shared_folder(&[input(path, name)]);
+        assert_eq!(folder("a.ds", "a.ds"), Some(".".into()));
+        assert_eq!(folder("data/x/a.ds", "x/a.ds"), Some("data".into()));
+        assert_eq!(folder("/data/a.ds", "a.ds"), Some("/data".into()));
+        assert_eq!(folder("/data/x/../y/a.ds", "y/a.ds"), Some("/data".into()));
+        assert_eq!(shared_folder(&[]), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Masks beside memmaps, with every operation on the disk failing once: as an error, and as if the process had ended
+//! there.
+//!
+//! Run with `cargo test -p goldfish-pipeline --features failpoints`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use goldfish_corpus::{Content, ReadOptions, resolve};
+use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_pipeline::{MaskJob, OnError, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
+use goldfish_shard::failpoints::{Then, arm, disarm};
+use goldfish_shard::{OutputFormat, Placement, Start, WriterOptions, verify_file_set};
+
+const MANIFEST: &str = "goldfish.json";
+
+fn run(data: &Path, k: u32, overwrite: bool) -> Result<SidecarOutcome, PipelineError> {
+    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let mask = MaskJob {
+        inputs: resolve(&[data.to_str().unwrap().to_owned()], None).unwrap().inputs,
+        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
+        tokenize: None,
+        rule: RuleSpec::new(rule),
+        table: None,
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        output: data.to_owned(),
+        writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
+        columns: Vec::new(),
+        start: Start::New,
+        share: None,
+        on_error: OnError::Fail,
+        threads: 2,
+    };
+    let job = SidecarJob { mask, placement: Placement::Beside, overwrite };
+    mask_sidecars(&job, &AtomicBool::new(false), &|_| ())
+}
+
+/// Every file below a folder but for what is staged.
+fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_file() {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, fs::read(&path).unwrap());
+            } else if !path.ends_with(".goldfish-partial") {
+                folders.push(path);
+            }
+        }
+    }
+    files
+}
+
+fn make_data(folder: &Path) {
+    for name in ["a", "deep/b"] {
+        let path = folder.join(name).with_extension("ds");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let (mut tokens, mut ends, mut at) = (Vec::new(), Vec::new(), 0u64);
+        for i in 0..200u64 {
+            let length = i % 70;
+            tokens.extend((0..length).flat_map(|t| (((t * t + i) % 999) as u16).to_le_bytes()));
+            at += length;
+            ends.extend(at.to_le_bytes());
+        }
+        fs::write(&path, tokens).unwrap();
+        fs::write(path.with_extension("ds.index"), ends).unwrap();
+    }
+}
+
+fn copy(files: &BTreeMap<String, Vec<u8>>, to: &Path) {
+    for (name, bytes) in files {
+        fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
+        fs::write(to.join(name), bytes).unwrap();
+    }
+}
+
+fn fail_everywhere(then: Then, over_old: bool) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    make_data(&at("data"));
+    let data = visible(&at("data"));
+    copy(&data, &at("old"));
+    run(&at("old"), 3, false).unwrap();
+    let before = if over_old { visible(&at("old")) } else { data.clone() };
+    run(&at("data"), 4, false).unwrap();
+    let expected = visible(&at("data"));
+    assert_eq!(expected.len(), data.len() + 3);
+    for number in 0.. {
+        let place = at(&format!("run-{number}"));
+        copy(&before, &place);
+        arm(number, then);
+        let outcome = run(&place, 4, over_old);
+        let Some(failed) = disarm() else {
+            outcome.unwrap();
+            assert_eq!(visible(&place), expected);
+            return number;
+        };
+        let now = visible(&place);
+        assert!(
+            data.iter().all(|(name, bytes)| now.get(name) == Some(bytes)),
+            "{failed} {number}: data touched"
+        );
+        if outcome.is_err() {
+            let complete = now == expected || now == before;
+            assert!(complete || !now.contains_key(MANIFEST), "{failed} {number}: a mixture is visible");
+            if then == Then::Recovers && failed != "remove" {
+                assert_eq!(now, before, "{failed} {number}");
+                assert!(!place.join(".goldfish-partial").exists(), "{failed} {number}: rubbish");
+            }
+        }
+        run(&place, 4, true).unwrap();
+        assert_eq!(visible(&place), expected, "{failed} {number}");
+        assert!(!place.join(".goldfish-partial").exists());
+        assert_eq!(verify_file_set(&place).unwrap().1, []);
+        fs::remove_dir_all(&place).unwrap();
+    }
+    unreachable!("a run has an end")
+}
+
+// One test, because the failing operation is chosen for the whole process.
+#[test]
+fn no_failing_operation_touches_data_or_mixes_masks() {
+    for then in [Then::Recovers, Then::Ends] {
+        for over_old in [false, true] {
+            let operations = fail_everywhere(then, over_old);
+            assert!(operations > 10, "only {operations} operations");
+            println!("{then:?}, over old masks: {over_old}: {operations} operations");
+        }
+    }
+}

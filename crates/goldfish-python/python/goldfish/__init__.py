@@ -1,0 +1,11 @@
+"""Goldfish loss masks in Python: :class:`Masker` for Arrow data, arrays and lists, :func:`open` for shards.
+
+The masks are those of the program ``goldfish`` to the bit. Further modules are imported by name, so that nothing is
+loaded that isn't used: ``goldfish.torch``, ``goldfish.hf``, ``goldfish.ray``, ``goldfish.spark``.
+"""
+
+from ._goldfish import ArrowArray, ArrowTable, GoldfishError, __version__
+from ._masker import Masker
+from ._shards import Document, Shards, open
+
+__all__ = ["ArrowArray", "ArrowTable", "Document", "GoldfishError", "Masker", "Shards", "__version__", "open"]

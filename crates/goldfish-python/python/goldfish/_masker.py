@@ -1,0 +1,293 @@
+"""The masker: dispatch over what is given, around the native kernels."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ._goldfish import GoldfishError, NativeMasker
+
+Rule = Literal["text", "hash", "random", "static", "hash-table", "hash-avalanche", "coefficient-sum"]
+
+
+class Masker:
+    """Decides which tokens are targets of the loss, document by document.
+
+    The options are those of ``goldfish mask``, and so are the masks, to the bit.
+
+    Parameters
+    ----------
+    rule
+        How dropped tokens are chosen. ``"text"`` wants ``tokenizer``, ``"random"`` the documents' ids.
+    k
+        Drop one token in k.
+    context
+        What the hash looks at: tokens, or with the rule text letters and digits. Default: 50 for text, else 13.
+    tokenizer
+        Path of a Hugging Face ``tokenizer.json``. It tokenizes text, tells the text of ids, names the special tokens
+        that are never dropped, and ids are checked against its vocabulary.
+    seed
+        Seed of the rules text, hash and random.
+    unit
+        With the rule text: ``"word"`` (default) drops whole words, ``"token"`` decides each token.
+    window
+        With the rule hash: ``"preceding"`` (default) or ``"inclusive"``.
+    head
+        Where the context is not full: ``"keep"`` the tokens, or decide on the ``"short"`` context.
+    start
+        First position that the rule static drops.
+    table
+        Hash table of the rules hash-table and coefficient-sum, 1,000,003 float32: an array, or the path of a ``.npy``.
+    coefficients
+        Coefficients of the rule coefficient-sum, one integer for each token of the context.
+    bos_id, eos_id
+        Ends of documents. Default: the tokenizer's.
+    prepend_bos, append_eos
+        Put these ends around each document of text. Ids are taken as they are.
+    exempt_special
+        Never drop special tokens. Default: yes, but for the rules that reproduce another implementation.
+
+    Raises
+    ------
+    GoldfishError
+        If an option is out of its range, or the tokenizer can't be used.
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(
+        self,
+        *,
+        rule: Rule,
+        k: int = 4,
+        context: int | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
+        seed: int = 0,
+        unit: Literal["word", "token"] | None = None,
+        window: Literal["preceding", "inclusive"] | None = None,
+        head: Literal["keep", "short"] = "keep",
+        start: int = 0,
+        table: Any = None,
+        coefficients: Sequence[int] | None = None,
+        bos_id: int | None = None,
+        eos_id: int | None = None,
+        prepend_bos: bool = False,
+        append_eos: bool = False,
+        exempt_special: bool | None = None,
+    ) -> None:
+        options = {
+            "rule": rule,
+            "k": k,
+            "context": context,
+            "tokenizer": tokenizer,
+            "seed": seed,
+            "unit": unit,
+            "window": window,
+            "head": head,
+            "start": start,
+            "table": _table_bytes(table),
+            "coefficients": None if coefficients is None else [int(factor) for factor in coefficients],
+            "bos_id": bos_id,
+            "eos_id": eos_id,
+            "prepend_bos": prepend_bos,
+            "append_eos": append_eos,
+            "exempt_special": exempt_special,
+        }
+        self._native = NativeMasker(options)
+
+    @classmethod
+    def of_shards(
+        cls, folder: str | os.PathLike[str], *, tokenizer: str | os.PathLike[str] | None = None, table: Any = None
+    ) -> Masker:
+        """The masker that decides as the masks of a folder of shards were decided.
+
+        ``tokenizer`` is needed where the rule is text, and must be the one that the folder's manifest names; ``table``
+        where the rule used one from a file.
+        """
+        return cls._of(NativeMasker.of_shards(os.fspath(folder), tokenizer, _table_bytes(table)))
+
+    @classmethod
+    def _of(cls, native: NativeMasker) -> Masker:
+        masker = cls.__new__(cls)
+        masker._native = native
+        return masker
+
+    def mask(
+        self,
+        data: Any,
+        *,
+        ids_column: str = "input_ids",
+        text_column: str | None = None,
+        id_column: str | None = None,
+        labels: bool = False,
+        offsets: Sequence[int] | None = None,
+        doc_ids: Sequence[str] | None = None,
+    ) -> Any:
+        """Masks of documents: 1 where the token may be a target of the loss, 0 where it is dropped, aligned with the
+        tokens and never shifted.
+
+        ===================================================  ==================================================
+        ``data``                                             result
+        ===================================================  ==================================================
+        Arrow table, record batch, data frame                the same with the column ``loss_mask`` (list<uint8>)
+        Arrow array of lists (chunked array, series)         the same shape, list<uint8>
+        numpy array ``[tokens]``, one document               uint8 ``[tokens]``
+        numpy array ``[documents, tokens]``                  uint8 ``[documents, tokens]``
+        numpy array ``[tokens]`` with ``offsets``            uint8 ``[tokens]``; document ``i`` is
+                                                             ``data[offsets[i]:offsets[i + 1]]``
+        list of ids, list of lists of ids                    a list, a list of lists
+        str, list of str                                     dict of ``input_ids`` and ``loss_mask``, lists
+        ===================================================  ==================================================
+
+        Arrow data is anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``; it isn't copied. What comes from
+        pyarrow or polars goes back to it; else the result is an :class:`ArrowArray` or :class:`ArrowTable`, which any
+        Arrow library takes. The GIL is released meanwhile.
+
+        Parameters
+        ----------
+        ids_column
+            Column of a table with the documents' ids: lists of any integer type.
+        text_column
+            Column of a table with text to tokenize; ``ids_column`` (list<int32>) is added to the table too.
+        id_column
+            Column of a table with the documents' names. Only the rule random looks at them.
+        labels
+            Add the column ``labels`` (list<int32>): the ids, -100 where they are dropped.
+        offsets
+            Where documents start in a flat numpy array; one more than there are documents.
+        doc_ids
+            Names of the documents, where ``data`` is no table.
+
+        Raises
+        ------
+        GoldfishError
+            If something is no document; ``row`` and ``position`` say where.
+        """
+        names = None if doc_ids is None else [str(name) for name in doc_ids]
+        for method, call in (("__arrow_c_array__", self._native.mask_array), ("__arrow_c_stream__", self._native.mask_stream)):
+            if hasattr(data, method):
+                made = call(
+                    data, ids_column=ids_column, text_column=text_column, id_column=id_column, labels=labels, doc_ids=names
+                )
+                return _like(data, made)
+        if isinstance(data, str):
+            return {name: column[0] for name, column in self._texts([data], names).items()}
+        if hasattr(data, "__array_interface__") and hasattr(data, "dtype"):
+            return self._array(data, offsets, names)
+        if isinstance(data, (list, tuple)):
+            if data and isinstance(data[0], str):
+                return self._texts(list(data), names)
+            return self._lists(data, names)
+        raise GoldfishError(
+            f"can't mask {type(data).__name__}; give Arrow data, a numpy array, lists of ids, or text"
+        )
+
+    def _array(self, data: Any, offsets: Sequence[int] | None, doc_ids: list[str] | None) -> Any:
+        import numpy
+
+        if data.dtype.kind not in "iu" or data.ndim not in (1, 2):
+            raise GoldfishError(
+                f"the array has dtype {data.dtype} and {data.ndim} dimensions; ids are integers in one or two"
+            )
+        if offsets is not None and data.ndim == 2:
+            raise GoldfishError("offsets divide a flat array; the rows of one with two dimensions are documents")
+        limit = numpy.iinfo(numpy.int32)
+        if data.size and (data.dtype.itemsize > 4 or data.dtype == numpy.uint32):
+            least, most = int(data.min()), int(data.max())
+            if least < 0 or most > limit.max:
+                raise GoldfishError(f"ids from {least} to {most}; ids lie in 0..={limit.max}")
+        ids = numpy.ascontiguousarray(data, dtype=numpy.int32).reshape(-1)
+        if offsets is not None:
+            ends = [int(end) for end in offsets]
+        elif data.ndim == 2:
+            ends = [row * data.shape[1] for row in range(data.shape[0] + 1)]
+        else:
+            ends = [0, len(ids)]
+        if ends and ends[0] < 0:
+            raise GoldfishError("offsets start with 0")
+        mask = self._native.mask_flat(ids, ends, doc_ids)
+        return numpy.frombuffer(mask, numpy.uint8).reshape(data.shape)
+
+    def _lists(self, data: Sequence[Any], doc_ids: list[str] | None) -> list[Any]:
+        from array import array
+
+        single = bool(data) and not isinstance(data[0], (list, tuple))
+        ids, ends = array("i"), [0]
+        for row, document in enumerate([data] if single else data):
+            try:
+                ids.extend(document)
+            except (TypeError, OverflowError) as error:
+                raise GoldfishError(f"row {row}: {error}; a document is a list of ids in 0..=2147483647") from None
+            ends.append(len(ids))
+        mask = list(self._native.mask_flat(ids, ends, doc_ids))
+        return mask if single else [mask[start:end] for start, end in zip(ends, ends[1:])]
+
+    def _texts(self, texts: list[str], doc_ids: list[str] | None) -> dict[str, list[list[int]]]:
+        from array import array
+
+        raw, mask, ends = self._native.mask_texts(texts, doc_ids)
+        ids = array("i", bytes(raw))
+        spans = list(zip(ends, ends[1:]))
+        return {
+            "input_ids": [ids[start:end].tolist() for start, end in spans],
+            "loss_mask": [list(mask[start:end]) for start, end in spans],
+        }
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The rule with every parameter, as in a manifest."""
+        return json.loads(self._native.rule)
+
+    @property
+    def exempt_ids(self) -> list[int]:
+        """Ids that are never dropped, in ascending order."""
+        return self._native.exempt_ids
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.rule.items() if name != "coefficients")
+        return f"<goldfish.Masker {options}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = self._native.state()
+        return _restore, (tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in state.items()),)
+
+
+@functools.lru_cache(maxsize=4)
+def _restore(state: tuple[tuple[str, Any], ...]) -> Masker:
+    """A masker in another process; one process makes it once."""
+    return Masker._of(NativeMasker.restore(dict(state)))
+
+
+def _table_bytes(table: Any) -> bytes | None:
+    if table is None:
+        return None
+    import numpy
+
+    if isinstance(table, (str, os.PathLike)):
+        table = numpy.load(table, allow_pickle=False)
+    return numpy.ascontiguousarray(table, dtype="<f4").tobytes()
+
+
+def _like(data: Any, made: Any) -> Any:
+    """What was made, in the library that the data came from."""
+    library = type(data).__module__.partition(".")[0]
+    kind = type(data).__name__
+    if library == "pyarrow":
+        pyarrow = sys.modules["pyarrow"]
+        if isinstance(made, list):
+            return pyarrow.chunked_array([pyarrow.array(chunk) for chunk in made])
+        if hasattr(made, "__arrow_c_stream__"):
+            return pyarrow.table(made)
+        return pyarrow.record_batch(made) if kind == "RecordBatch" else pyarrow.array(made)
+    if library == "polars":
+        polars = sys.modules["polars"]
+        if isinstance(made, list):
+            return polars.concat([polars.Series("loss_mask", chunk) for chunk in made])
+        return polars.DataFrame(made)
+    if isinstance(made, list) and len(made) == 1:
+        return made[0]
+    return made

@@ -1,0 +1,134 @@
+//! Arrow data from and to Python, by the PyCapsule interface of the
+//! [C data interface](https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html), without a copy.
+
+#![allow(unsafe_code, reason = "the interface hands over pointers; each use says why it is sound")]
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray, make_array};
+use arrow::datatypes::{Field, FieldRef, SchemaRef};
+use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
+use arrow::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyCapsuleMethods};
+
+use crate::error::Fault;
+
+/// An array with its field, from an object with `__arrow_c_array__`.
+pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, ArrayRef)> {
+    let capsules = object.call_method0("__arrow_c_array__")?;
+    let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = capsules.extract()?;
+    let schema = schema.pointer_checked(Some(c"arrow_schema"))?.cast::<FFI_ArrowSchema>();
+    let array = array.pointer_checked(Some(c"arrow_array"))?.cast::<FFI_ArrowArray>();
+    // SAFETY: a capsule of this name holds an initialised `ArrowSchema`, which lives as long as the capsule does, until
+    // the end of this function.
+    let schema = unsafe { schema.as_ref() };
+    // SAFETY: a capsule of this name holds an initialised `ArrowArray`. Moving it out leaves a released one behind, which
+    // the capsule's destructor passes over, as the interface wants it.
+    let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
+    let field = Field::try_from(schema).map_err(Fault::from)?;
+    // SAFETY: the producer vouches that the array is one of this schema; both came in one answer.
+    let data = unsafe { from_ffi(array, schema) }.map_err(Fault::from)?;
+    Ok((Arc::new(field), make_array(data)))
+}
+
+/// All arrays with their field, from an object with `__arrow_c_stream__`.
+pub(crate) fn import_stream(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Vec<ArrayRef>)> {
+    use arrow::array::ArrayReader;
+
+    let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
+    let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast::<FFI_ArrowArrayStream>();
+    // SAFETY: a capsule of this name holds an initialised `ArrowArrayStream`. Moving it out leaves a released one
+    // behind, which the capsule's destructor passes over.
+    let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(Fault::from)?;
+    let field = reader.field().clone();
+    // A producer may be Python code: it takes the GIL by itself.
+    let arrays = object.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(Fault::from)?;
+    Ok((field, arrays))
+}
+
+/// An array, or a record batch as an array of structs, for any consumer of `__arrow_c_array__`.
+#[pyclass(frozen, module = "goldfish._goldfish")]
+pub(crate) struct ArrowArray {
+    field: FieldRef,
+    array: ArrayRef,
+}
+
+impl ArrowArray {
+    pub(crate) fn of_array(name: &str, array: ArrayRef) -> Self {
+        Self { field: Arc::new(Field::new(name, array.data_type().clone(), true)), array }
+    }
+
+    pub(crate) fn of_batch(batch: RecordBatch) -> Self {
+        let metadata = batch.schema().metadata().clone();
+        let array = StructArray::from(batch);
+        let field = Field::new("", array.data_type().clone(), false).with_metadata(metadata);
+        Self { field: Arc::new(field), array: Arc::new(array) }
+    }
+}
+
+#[pymethods]
+impl ArrowArray {
+    /// The capsules of schema and array.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        // A request to cast may be left to the consumer.
+        let _ = requested_schema;
+        let (array, _) = to_ffi(&self.array.to_data()).map_err(Fault::from)?;
+        let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
+        Ok((self.__arrow_c_schema__(py)?, array))
+    }
+
+    /// The capsule of the schema.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let schema = FFI_ArrowSchema::try_from(self.field.as_ref()).map_err(Fault::from)?;
+        PyCapsule::new_with_value(py, schema, c"arrow_schema")
+    }
+
+    fn __len__(&self) -> usize {
+        self.array.len()
+    }
+}
+
+/// Record batches, for any consumer of `__arrow_c_stream__`.
+#[pyclass(frozen, module = "goldfish._goldfish")]
+pub(crate) struct ArrowTable {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl ArrowTable {
+    pub(crate) fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { schema, batches }
+    }
+}
+
+#[pymethods]
+impl ArrowTable {
+    /// The capsule of a stream over all batches.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        let batches = self.batches.clone().into_iter().map(Ok);
+        let reader = RecordBatchIterator::new(batches, self.schema.clone());
+        PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(reader)), c"arrow_array_stream")
+    }
+
+    /// The capsule of the schema.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(Fault::from)?;
+        PyCapsule::new_with_value(py, schema, c"arrow_schema")
+    }
+
+    fn __len__(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+}

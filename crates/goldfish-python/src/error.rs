@@ -1,0 +1,149 @@
+//! One exception for everything, with the values of the error as attributes.
+
+use arrow::error::ArrowError;
+use goldfish_mask::MaskError;
+use goldfish_pipeline::PipelineError;
+use goldfish_shard::ShardError;
+use goldfish_tokenize::TokenizeError;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+pyo3::create_exception!(
+    goldfish,
+    GoldfishError,
+    PyValueError,
+    "Why something can't be masked or read, and what to do.\n\n`kind` is one of \"rule\", \"tokenizer\", \"data\", \
+     \"shards\". `row` is the document's place in the batch, `position` the token's place in the document, `column` and \
+     `file` say where; each is None where it says nothing."
+);
+
+/// The exception's class, with attributes that say nothing unless an error sets them.
+pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, pyo3::types::PyType>> {
+    let class = py.get_type::<GoldfishError>();
+    class.setattr("kind", "data")?;
+    for name in ["row", "position", "column", "file"] {
+        class.setattr(name, py.None())?;
+    }
+    Ok(class)
+}
+
+/// An error on its way to Python.
+#[derive(Debug, Default)]
+pub(crate) struct Fault {
+    kind: &'static str,
+    message: String,
+    row: Option<usize>,
+    position: Option<usize>,
+    column: Option<String>,
+    file: Option<String>,
+}
+
+impl Fault {
+    /// What was given can't be masked.
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Self { kind: "data", message: message.into(), ..Self::default() }
+    }
+
+    /// The rule or its options can't be.
+    pub(crate) fn rule(message: impl Into<String>) -> Self {
+        Self { kind: "rule", message: message.into(), ..Self::default() }
+    }
+
+    /// A folder or a shard can't be read.
+    pub(crate) fn shards(file: &std::path::Path, message: impl Into<String>) -> Self {
+        let file = Some(file.display().to_string());
+        Self { kind: "shards", message: message.into(), file, ..Self::default() }
+    }
+
+    pub(crate) fn at_row(mut self, row: usize) -> Self {
+        self.row = Some(row);
+        self
+    }
+
+    pub(crate) fn at_position(mut self, position: usize) -> Self {
+        self.position = Some(position);
+        self
+    }
+
+    pub(crate) fn in_column<'c>(mut self, column: impl Into<Option<&'c str>>) -> Self {
+        self.column = column.into().map(str::to_owned);
+        self
+    }
+
+    /// The same error in a batch that stands behind `rows` others.
+    pub(crate) fn behind(mut self, rows: usize) -> Self {
+        self.row = self.row.map(|row| row + rows);
+        self
+    }
+
+    /// The message with its place in front.
+    fn text(&self) -> String {
+        let mut place = Vec::new();
+        place.extend(self.column.as_ref().map(|column| format!("column {column:?}")));
+        place.extend(self.row.map(|row| format!("row {row}")));
+        place.extend(self.position.map(|position| format!("position {position}")));
+        if place.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", place.join(", "), self.message)
+        }
+    }
+}
+
+impl From<Fault> for PyErr {
+    fn from(fault: Fault) -> Self {
+        let error = GoldfishError::new_err(fault.text());
+        let set = |py: Python<'_>| -> PyResult<()> {
+            let value = error.value(py);
+            value.setattr("kind", fault.kind)?;
+            value.setattr("row", fault.row)?;
+            value.setattr("position", fault.position)?;
+            value.setattr("column", &fault.column)?;
+            value.setattr("file", &fault.file)
+        };
+        match Python::attach(set) {
+            Ok(()) => error,
+            Err(other) => other,
+        }
+    }
+}
+
+impl From<MaskError> for Fault {
+    fn from(error: MaskError) -> Self {
+        Self::rule(error.to_string())
+    }
+}
+
+impl From<TokenizeError> for Fault {
+    fn from(error: TokenizeError) -> Self {
+        let file = match &error {
+            TokenizeError::Read { path, .. } | TokenizeError::UnknownToken { path, .. } => {
+                Some(path.display().to_string())
+            }
+            _ => None,
+        };
+        Self { kind: "tokenizer", message: error.to_string(), file, ..Self::default() }
+    }
+}
+
+impl From<PipelineError> for Fault {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Mask(error) => error.into(),
+            PipelineError::Tokenize(error) => error.into(),
+            other => Self::rule(other.to_string()),
+        }
+    }
+}
+
+impl From<ShardError> for Fault {
+    fn from(error: ShardError) -> Self {
+        Self { kind: "shards", message: error.to_string(), ..Self::default() }
+    }
+}
+
+impl From<ArrowError> for Fault {
+    fn from(error: ArrowError) -> Self {
+        Self::data(error.to_string())
+    }
+}

@@ -1,0 +1,388 @@
+//! The masker as Python sees it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
+use arrow::datatypes::{DataType, FieldRef, Schema};
+use goldfish_mask::{Head, RuleParameters, RuleSpec, TableSource, UniformTable, Unit, Window, document_key};
+use goldfish_pipeline::{
+    DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions, exempt_ids,
+};
+use goldfish_shard::Manifest;
+use goldfish_tokenize::Tokenizer;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict};
+
+use crate::bridge::{ArrowArray, ArrowTable, import_array, import_stream};
+use crate::columns::{Columns, mask_batch, mask_lists};
+use crate::core::{Core, Encoded};
+use crate::error::Fault;
+
+/// The options of a masker, as of `goldfish mask`; `python/goldfish/_masker.py` explains them.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Options {
+    rule: String,
+    k: u32,
+    context: Option<u32>,
+    tokenizer: Option<PathBuf>,
+    seed: u64,
+    unit: Option<String>,
+    window: Option<String>,
+    head: String,
+    start: u64,
+    table: Option<Vec<u8>>,
+    coefficients: Option<Vec<i64>>,
+    bos_id: Option<u32>,
+    eos_id: Option<u32>,
+    prepend_bos: bool,
+    append_eos: bool,
+    exempt_special: Option<bool>,
+}
+
+impl Options {
+    fn rule(&self, table: Option<&UniformTable>) -> Result<RuleSpec, Fault> {
+        let is = |name: &str| self.rule == name;
+        let uses_table = is("hash-table") || is("coefficient-sum");
+        let misplaced = [
+            (self.unit.is_some() && !is("text"), "unit is for the rule text only"),
+            (self.window.is_some() && !is("hash"), "window is for the rule hash only"),
+            (
+                self.table.is_some() && !uses_table,
+                "table is for the rules hash-table and coefficient-sum only",
+            ),
+            (
+                self.coefficients.is_some() && !is("coefficient-sum"),
+                "coefficients are for the rule coefficient-sum only",
+            ),
+        ];
+        if let Some((_, message)) = misplaced.into_iter().find(|(found, _)| *found) {
+            return Err(Fault::rule(message));
+        }
+        let source = table.map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
+        let (k, seed) = (self.k, self.seed);
+        let context = self.context.unwrap_or(if is("text") { TEXT_CONTEXT } else { TOKEN_CONTEXT });
+        let head = choose("head", &self.head, [("keep", Head::Keep), ("short", Head::Short)])?;
+        let parameters = match self.rule.as_str() {
+            "text" => {
+                let unit = self.unit.as_deref().unwrap_or("word");
+                let unit = choose("unit", unit, [("word", Unit::Word), ("token", Unit::Token)])?;
+                RuleParameters::Text { k, context, unit, head, seed }
+            }
+            "static" => RuleParameters::Static { k, start: self.start },
+            "random" => RuleParameters::Random { k, seed },
+            "hash" => {
+                let windows = [("preceding", Window::Preceding), ("inclusive", Window::Inclusive)];
+                let window = choose("window", self.window.as_deref().unwrap_or("preceding"), windows)?;
+                RuleParameters::Hash { k, context, window, head, seed }
+            }
+            "hash-table" => RuleParameters::HashTable { k, context, table: source },
+            "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
+            "coefficient-sum" => {
+                let coefficients = self.coefficients.clone().ok_or_else(|| {
+                    Fault::rule("the rule coefficient-sum needs coefficients: the training run's, int64")
+                })?;
+                RuleParameters::CoefficientSum { k, context, coefficients, table: source }
+            }
+            other => {
+                return Err(Fault::rule(format!(
+                    "there is no rule {other:?}; choose text, hash, random, static, hash-table, hash-avalanche or \
+                     coefficient-sum"
+                )));
+            }
+        };
+        Ok(RuleSpec::new(parameters))
+    }
+
+    fn core(self) -> Result<Core, Fault> {
+        let table = self.table.as_deref().map(read_table).transpose()?;
+        let rule = self.rule(table.as_ref())?;
+        let (tokenizer, bytes) = self.tokenizer.as_ref().map(read_tokenizer).transpose()?.unzip();
+        let given = [("bos_id", self.bos_id), ("eos_id", self.eos_id)];
+        if let Some(size) = tokenizer.as_ref().map(|tokenizer: &Arc<Tokenizer>| tokenizer.vocab_size())
+            && let Some((name, Some(id))) = given.iter().find(|(_, id)| id.is_some_and(|id| id >= size))
+        {
+            return Err(Fault::rule(format!("{name} {id} is not in the tokenizer's vocabulary of {size}")));
+        }
+        if tokenizer.is_none() && (self.prepend_bos || self.append_eos) {
+            return Err(Fault::rule("prepend_bos and append_eos work on text, which needs a tokenizer"));
+        }
+        let end = |wanted: bool, id: Option<u32>, name: &str| match (wanted, id) {
+            (true, None) => Err(Fault::rule(format!("the tokenizer names no such token: give {name}"))),
+            (wanted, id) => Ok(id.filter(|_| wanted)),
+        };
+        let of =
+            |id: Option<u32>, own: fn(&Tokenizer) -> Option<u32>| id.or(tokenizer.as_deref().and_then(own));
+        let prepend_bos = end(self.prepend_bos, of(self.bos_id, Tokenizer::bos_id), "bos_id")?;
+        let append_eos = end(self.append_eos, of(self.eos_id, Tokenizer::eos_id), "eos_id")?;
+        let exempt_ids =
+            exempt_ids(&rule, tokenizer.as_deref(), self.exempt_special, [self.bos_id, self.eos_id]);
+        if self.exempt_special == Some(true) && exempt_ids.is_empty() {
+            return Err(Fault::rule(
+                "exempt_special: nothing says which tokens are special; give tokenizer, or eos_id and bos_id",
+            ));
+        }
+        let tokenize = tokenizer.map(|tokenizer| TokenizeOptions { tokenizer, prepend_bos, append_eos });
+        let masker = DocumentMasker::new(&rule, table.as_ref(), &exempt_ids, tokenize)?;
+        let table = table.map(|table| table.values().to_vec());
+        Ok(Core { rule, exempt_ids, masker, tokenizer: bytes, table })
+    }
+}
+
+/// The value of a name among few.
+fn choose<T: Copy, const N: usize>(option: &str, name: &str, values: [(&str, T); N]) -> Result<T, Fault> {
+    values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
+        Fault::rule(format!("{option} is {name:?}, but must be one of {}", known.join(", ")))
+    })
+}
+
+fn read_table(bytes: &[u8]) -> Result<UniformTable, Fault> {
+    Ok(UniformTable::from_values(bytemuck::pod_collect_to_vec(bytes))?)
+}
+
+fn read_tokenizer(path: &PathBuf) -> Result<(Arc<Tokenizer>, Arc<[u8]>), Fault> {
+    let tokenizer = Tokenizer::from_file(path)?;
+    let bytes = std::fs::read(path)
+        .map_err(|source| goldfish_tokenize::TokenizeError::Read { path: path.clone(), source })?;
+    Ok((Arc::new(tokenizer), bytes.into()))
+}
+
+/// The native half of `goldfish.Masker`.
+#[pyclass(frozen, module = "goldfish._goldfish")]
+pub(crate) struct NativeMasker(Arc<Core>);
+
+#[pymethods]
+impl NativeMasker {
+    #[new]
+    fn new(py: Python<'_>, options: Options) -> PyResult<Self> {
+        let core = py.detach(|| options.core())?;
+        Ok(Self(Arc::new(core)))
+    }
+
+    /// A masker that decides as the masks of a folder of shards were decided.
+    #[staticmethod]
+    #[pyo3(signature = (folder, tokenizer=None, table=None))]
+    fn of_shards(
+        py: Python<'_>,
+        folder: PathBuf,
+        tokenizer: Option<PathBuf>,
+        table: Option<Vec<u8>>,
+    ) -> PyResult<Self> {
+        let make = || -> Result<Core, Fault> {
+            let manifest = Manifest::read(&folder)?;
+            let table = table.as_deref().map(read_table).transpose()?;
+            let (tokenizer, bytes) = tokenizer.as_ref().map(read_tokenizer).transpose()?.unzip();
+            let masker = DocumentMasker::of_manifest(&manifest, table.as_ref(), tokenizer)?;
+            let table = table.map(|table| table.values().to_vec());
+            Ok(Core { rule: manifest.rule, exempt_ids: manifest.exempt_ids, masker, tokenizer: bytes, table })
+        };
+        Ok(Self(Arc::new(py.detach(make)?)))
+    }
+
+    /// All that another process needs to make the same masker.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let state = PyDict::new(py);
+        let ends = self.0.masker.tokenize().map(|options| (options.prepend_bos, options.append_eos));
+        state.set_item("rule", self.rule()?)?;
+        state.set_item("exempt_ids", &self.0.exempt_ids)?;
+        state.set_item("tokenizer", self.0.tokenizer.as_ref().map(|bytes| PyBytes::new(py, bytes)))?;
+        state.set_item("ends", ends.unwrap_or_default())?;
+        let table = self.0.table.as_ref().map(|table| PyBytes::new(py, bytemuck::cast_slice(table)));
+        state.set_item("table", table)?;
+        Ok(state)
+    }
+
+    /// The masker of a state.
+    #[staticmethod]
+    fn restore(py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<Self> {
+        #[derive(FromPyObject)]
+        #[pyo3(from_item_all)]
+        struct State {
+            rule: String,
+            exempt_ids: Vec<u32>,
+            tokenizer: Option<Vec<u8>>,
+            ends: (Option<u32>, Option<u32>),
+            table: Option<Vec<u8>>,
+        }
+        let State { rule, exempt_ids, tokenizer, ends, table } = state.extract()?;
+        let make = || -> Result<Core, Fault> {
+            let rule: RuleSpec =
+                serde_json::from_str(&rule).map_err(|error| Fault::rule(error.to_string()))?;
+            let table = table.as_deref().map(read_table).transpose()?;
+            let bytes: Option<Arc<[u8]>> = tokenizer.map(Into::into);
+            let tokenizer = bytes.as_ref().map(|bytes| Tokenizer::from_bytes(bytes)).transpose()?;
+            let tokenize = tokenizer.map(|tokenizer| TokenizeOptions {
+                tokenizer: Arc::new(tokenizer),
+                prepend_bos: ends.0,
+                append_eos: ends.1,
+            });
+            let masker = DocumentMasker::new(&rule, table.as_ref(), &exempt_ids, tokenize)?;
+            let table = table.map(|table| table.values().to_vec());
+            Ok(Core { rule, exempt_ids, masker, tokenizer: bytes, table })
+        };
+        Ok(Self(Arc::new(py.detach(make)?)))
+    }
+
+    /// The rule as JSON, as in a manifest.
+    #[getter]
+    fn rule(&self) -> PyResult<String> {
+        Ok(serde_json::to_string(&self.0.rule).map_err(|error| Fault::rule(error.to_string()))?)
+    }
+
+    /// Ids that are never dropped.
+    #[getter]
+    fn exempt_ids(&self) -> Vec<u32> {
+        self.0.exempt_ids.clone()
+    }
+
+    /// Masks of documents in one array of ids; document `i` ends before `ends[i + 1]`.
+    #[pyo3(signature = (ids, ends, doc_ids=None))]
+    fn mask_flat<'py>(
+        &self,
+        py: Python<'py>,
+        ids: PyBuffer<i32>,
+        ends: Vec<usize>,
+        doc_ids: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyByteArray>> {
+        let ids = ids.to_vec(py)?;
+        let mask = py.detach(|| -> Result<Vec<u8>, Fault> {
+            let within = ends.first() == Some(&0) && ends.last() == Some(&ids.len()) && ends.is_sorted();
+            if !within {
+                return Err(Fault::data(format!(
+                    "offsets must rise from 0 to the number of ids, {}, with one more than there are documents",
+                    ids.len()
+                )));
+            }
+            let fault = |id: i32| Fault::data(format!("{id} is no token id; ids lie in 0..={}", i32::MAX));
+            if let Some(index) = ids.iter().position(|&id| id < 0) {
+                let row = ends.partition_point(|&end| end <= index) - 1;
+                return Err(fault(ids[index]).at_row(row).at_position(index - ends[row]));
+            }
+            let keys = self.keys(doc_ids.as_deref(), ends.len() - 1)?;
+            self.0.decide(bytemuck::cast_slice(&ids), &ends, keys.as_deref())
+        })?;
+        Ok(PyByteArray::new(py, &mask))
+    }
+
+    /// Ids (as the bytes of little-endian int32), masks and document ends of texts.
+    #[pyo3(signature = (texts, doc_ids=None))]
+    fn mask_texts<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Vec<String>,
+        doc_ids: Option<Vec<String>>,
+    ) -> PyResult<(Bound<'py, PyByteArray>, Bound<'py, PyByteArray>, Vec<usize>)> {
+        let Encoded { ids, mask, ends } = py.detach(|| {
+            let keys = self.keys(doc_ids.as_deref(), texts.len())?;
+            let texts = texts.iter().map(String::as_str);
+            self.0.encode(texts, keys.as_deref(), &mut DocumentScratch::default())
+        })?;
+        Ok((PyByteArray::new(py, bytemuck::cast_slice(&ids)), PyByteArray::new(py, &mask), ends))
+    }
+
+    /// Masks of an Arrow array of lists, or a record batch with its masks.
+    #[pyo3(signature = (array, *, ids_column, text_column, id_column, labels, doc_ids))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+    fn mask_array(
+        &self,
+        py: Python<'_>,
+        array: &Bound<'_, PyAny>,
+        ids_column: String,
+        text_column: Option<String>,
+        id_column: Option<String>,
+        labels: bool,
+        doc_ids: Option<Vec<String>>,
+    ) -> PyResult<ArrowArray> {
+        let (field, array) = import_array(array)?;
+        let columns = Columns { ids: ids_column, text: text_column, doc_id: id_column, labels };
+        Ok(py.detach(|| match array.data_type() {
+            DataType::Struct(_) => {
+                Ok(ArrowArray::of_batch(mask_batch(&self.0, &batch(&field, &array)?, &columns)?))
+            }
+            _ => self.lists(&array, doc_ids),
+        })?)
+    }
+
+    /// Masks of a stream of record batches: a table with its masks; or of a stream of arrays of lists: their masks.
+    #[pyo3(signature = (stream, *, ids_column, text_column, id_column, labels, doc_ids))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of one Python function")]
+    fn mask_stream<'py>(
+        &self,
+        py: Python<'py>,
+        stream: &Bound<'py, PyAny>,
+        ids_column: String,
+        text_column: Option<String>,
+        id_column: Option<String>,
+        labels: bool,
+        doc_ids: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (field, mut arrays) = import_stream(stream)?;
+        if arrays.is_empty() {
+            // What has no rows has a type too.
+            arrays.push(new_empty_array(field.data_type()));
+        }
+        if !matches!(field.data_type(), DataType::Struct(_)) {
+            let masks = py.detach(|| {
+                let mut rows = 0;
+                let mut doc_ids = doc_ids.unwrap_or_default().into_iter();
+                let mut masks = Vec::with_capacity(arrays.len());
+                for array in &arrays {
+                    let own: Vec<String> = doc_ids.by_ref().take(array.len()).collect();
+                    let own = Some(own).filter(|own| !own.is_empty());
+                    masks.push(self.lists(array, own).map_err(|fault| fault.behind(rows))?);
+                    rows += array.len();
+                }
+                Ok::<_, Fault>(masks)
+            })?;
+            return masks.into_pyobject(py);
+        }
+        let columns = Columns { ids: ids_column, text: text_column, doc_id: id_column, labels };
+        let table = py.detach(|| {
+            let mut rows = 0;
+            let mut batches = Vec::with_capacity(arrays.len());
+            for array in &arrays {
+                let batch = batch(&field, array)?;
+                batches.push(mask_batch(&self.0, &batch, &columns).map_err(|fault| fault.behind(rows))?);
+                rows += array.len();
+            }
+            Ok::<_, Fault>(ArrowTable::new(batches[0].schema(), batches))
+        })?;
+        Ok(Bound::new(py, table)?.into_any())
+    }
+}
+
+impl NativeMasker {
+    /// One key a document, if the rule looks at it.
+    fn keys(&self, doc_ids: Option<&[String]>, rows: usize) -> Result<Option<Vec<u64>>, Fault> {
+        if !self.0.needs_doc_ids() {
+            return Ok(None);
+        }
+        match doc_ids {
+            Some(doc_ids) if doc_ids.len() == rows => {
+                Ok(Some(doc_ids.iter().map(|doc_id| document_key(doc_id)).collect()))
+            }
+            Some(doc_ids) => Err(Fault::data(format!("{} doc_ids for {rows} documents", doc_ids.len()))),
+            None => Err(Fault::data("the rule random draws by the documents' ids: give doc_ids")),
+        }
+    }
+
+    fn lists(&self, array: &ArrayRef, doc_ids: Option<Vec<String>>) -> Result<ArrowArray, Fault> {
+        let doc_ids = doc_ids.map(|ids| Arc::new(LargeStringArray::from(ids)) as ArrayRef);
+        Ok(ArrowArray::of_array("loss_mask", mask_lists(&self.0, array, doc_ids.as_ref())?))
+    }
+}
+
+/// A struct as a record batch.
+fn batch(field: &FieldRef, array: &ArrayRef) -> Result<RecordBatch, Fault> {
+    if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
+        return Err(Fault::data("the row is null").at_row(row));
+    }
+    let rows = array.len();
+    let (fields, columns, _) = array.as_struct().clone().into_parts();
+    let schema = Schema::new_with_metadata(fields, field.metadata().clone());
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)?)
+}

@@ -1,0 +1,52 @@
+"""Fixtures of the loops: the binary under test, and shards that it wrote."""
+
+import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow
+import pyarrow.ipc
+import pytest
+
+# Before anything of Hugging Face is imported: keep caches out of the home folder and off the network.
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="goldfish-hf-"))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import tiny  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    return tiny.write_documents(tmp_path_factory.mktemp("source") / "documents.jsonl", tiny.documents())
+
+
+@pytest.fixture(scope="session")
+def shards(source, tmp_path_factory):
+    """A folder of shards with labels, under the rule hash."""
+    folder = tmp_path_factory.mktemp("shards") / "masked"
+    columns = ["--columns", "labels,attention_mask,assistant_masks"]
+    tiny.goldfish("mask", source, "--ids-column", "input_ids", "--id-column", "id", "--context", "4", *columns, "--output", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def truth(shards):
+    """Rows, masks, the loss by hand, and the loss that nothing is dropped from."""
+    rows, masks = [], []
+    for path in sorted(shards.glob("*.arrow")):
+        table = pyarrow.ipc.open_stream(path).read_all()
+        rows += table["input_ids"].to_pylist()
+        masks += table["loss_mask"].to_pylist()
+    network = tiny.model()
+    loss = tiny.loss_by_hand(network, rows, masks)
+    assert 0.15 < 1 - sum(map(sum, masks)) / sum(map(len, masks)) < 0.35
+    whole = tiny.loss_by_hand(network, rows, [[1] * len(row) for row in rows])
+    assert abs(loss - whole) > 1e-3, "a loop that drops nothing must be told apart"
+    return SimpleNamespace(rows=rows, masks=masks, loss=loss, whole=whole)
+
+
+@pytest.fixture(scope="session")
+def fixtures_root():
+    return Path(__file__).resolve().parents[4] / "fixtures"

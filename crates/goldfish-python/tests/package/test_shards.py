@@ -1,0 +1,79 @@
+"""Shards mapped into memory hold what pyarrow reads from them."""
+
+import pickle
+import threading
+import time
+
+import goldfish
+import numpy
+import pyarrow
+import pytest
+
+
+@pytest.mark.parametrize("form", ["arrow-stream", "arrow-file"])
+def test_open(form, rows, program):
+    folder = program(rows * 3, "input_ids", "--output-format", form, "--shard-size", "64KiB", "--columns", "labels")
+    shards = goldfish.open(folder)
+    table = shards.table()
+    assert len(list(folder.glob("*.arrow"))) > 1
+    assert len(shards) == table.num_rows == 3 * len(rows) and shards.tokens == 3 * sum(map(len, rows))
+    assert shards.manifest["rule"]["name"] == "hash"
+    for copy in (shards, pickle.loads(pickle.dumps(shards))):
+        for index, document in enumerate(copy):
+            row = {name: table[name][index].as_py() for name in table.column_names}
+            assert document.doc_id == row["doc_id"] and document.input_ids.tolist() == row["input_ids"]
+            assert document.loss_mask.tolist() == row["loss_mask"] and document.labels.tolist() == row["labels"]
+            assert document.input_ids.dtype == numpy.int32 and not document.input_ids.flags.owndata
+    assert shards[-1].doc_id == "doc-50" and shards[numpy.int64(3)].doc_id == "doc-3"
+    for index in (len(shards), -len(shards) - 1):
+        with pytest.raises(IndexError):
+            shards[index]
+
+
+def test_parquet_is_refused(rows, program):
+    folder = program(rows, "input_ids", "--output-format", "parquet")
+    with pytest.raises(goldfish.GoldfishError, match="pyarrow.parquet"):
+        goldfish.open(folder)
+
+
+def test_no_documents(tmp_path, program):
+    assert list(goldfish.open(program([[]], "input_ids"))) != []
+
+
+def test_any_arrow_library(rows):
+    """An object that speaks the protocol and nothing else."""
+
+    class Foreign:
+        def __init__(self, inner):
+            self.__arrow_c_array__ = inner.__arrow_c_array__
+
+    masker = goldfish.Masker(rule="hash")
+    array = pyarrow.array(rows, pyarrow.list_(pyarrow.int32()))
+    made = masker.mask(Foreign(array))
+    assert isinstance(made, goldfish.ArrowArray) and len(made) == len(rows)
+    assert pyarrow.array(made).to_pylist() == masker.mask(rows)
+
+
+def test_other_threads_run_meanwhile():
+    """The GIL is released: a thread counts on while a batch is masked."""
+    masker = goldfish.Masker(rule="hash", context=2000)
+    ids = numpy.arange(1_500_000, dtype=numpy.int32)
+    array = pyarrow.array([ids])
+    counts, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counts[0] += 1
+            time.sleep(0)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        time.sleep(0.05)
+        before = counts[0]
+        masker.mask(array)
+        # With the GIL held it would count once or twice, between two instructions of this thread.
+        assert counts[0] > before + 20
+    finally:
+        stop.set()
+        counter.join()

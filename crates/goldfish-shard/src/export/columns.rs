@@ -1,0 +1,181 @@
+//! Tables with one row a document.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int8Array, Int32Array, ListArray, RecordBatch,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, UInt8Type};
+use arrow::error::ArrowError;
+use arrow::ipc::writer::StreamWriter;
+use goldfish_digest::FileDigest;
+
+use super::parquet_file::ParquetFile;
+use super::{Exporter, Layout};
+use crate::file_set::SetFile;
+use crate::folder::shard_name;
+use crate::manifest::ShardEntry;
+use crate::schema::{IGNORED_LABEL, OutputFormat};
+use crate::staged::{StagedFile, StagedFiles};
+use crate::{ShardBatch, ShardError, hf};
+
+pub(super) struct Columns<'f> {
+    files: &'f StagedFiles,
+    layout: Layout,
+    shards: usize,
+    schema: SchemaRef,
+    fingerprint: String,
+    open: Option<Open>,
+    done: Vec<SetFile>,
+    written: u64,
+}
+
+enum Open {
+    Arrow(Box<StreamWriter<StagedFile>>),
+    Parquet(Box<ParquetFile>),
+}
+
+impl<'f> Columns<'f> {
+    pub(super) fn new(files: &'f StagedFiles, layout: Layout, shards: usize, checksum: &str) -> Self {
+        let schema = schema(layout);
+        let hash = FileDigest::of(format!("{}:{checksum}", layout.name()).as_bytes()).hash;
+        let fingerprint = hash.trim_start_matches("xxh3_128:").chars().take(16).collect();
+        Self { files, layout, shards, schema, fingerprint, open: None, done: Vec::new(), written: 0 }
+    }
+
+    /// How the files of the layout are written.
+    fn format(&self) -> OutputFormat {
+        if self.layout == Layout::Hf { OutputFormat::ArrowStream } else { OutputFormat::Parquet }
+    }
+}
+
+/// The columns of a layout, each of one list a document; nullable, as readers expect of their own files.
+fn schema(layout: Layout) -> SchemaRef {
+    let list =
+        |(name, item): (&str, DataType)| Field::new_list(name, Field::new_list_field(item, true), true);
+    let columns = match layout {
+        Layout::Levanter => vec![("input_ids", DataType::Int32), ("loss_weights", DataType::Float32)],
+        Layout::Torchtune => vec![("tokens", DataType::Int32), ("mask", DataType::Boolean)],
+        _ => vec![
+            ("input_ids", DataType::Int32),
+            ("attention_mask", DataType::Int8),
+            ("labels", DataType::Int32),
+        ],
+    };
+    Arc::new(Schema::new(columns.into_iter().map(list).collect::<Vec<_>>()))
+}
+
+/// Whether each prediction counts: that of token `i + 1` at position `i`, and none at a document's last token.
+fn shifted_weights(offsets: &[i32], mask: &[u8]) -> Float32Array {
+    let mut weights = vec![0f32; mask.len()];
+    for ends in offsets.windows(2) {
+        let (start, end) = (ends[0] as usize, ends[1] as usize);
+        for i in start + 1..end {
+            weights[i - 1] = f32::from(mask[i]);
+        }
+    }
+    weights.into()
+}
+
+/// A batch of shards in the columns of a layout.
+fn convert(layout: Layout, schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (ids, masks) = (batch.column(1).as_list::<i32>(), batch.column(2).as_list::<i32>());
+    let (first, last) = (ids.value_offsets()[0], ids.value_offsets()[ids.len()]);
+    let offsets: Vec<i32> = ids.value_offsets().iter().map(|end| end - first).collect();
+    let tokens = (last - first) as usize;
+    let ids = ids.values().as_primitive::<Int32Type>().slice(first as usize, tokens);
+    let mask = masks.values().as_primitive::<UInt8Type>().slice(first as usize, tokens);
+    let mask = mask.values();
+    let columns: Vec<ArrayRef> = match layout {
+        Layout::Levanter => {
+            let weights = shifted_weights(&offsets, mask);
+            vec![Arc::new(ids), Arc::new(weights)]
+        }
+        Layout::Torchtune => {
+            let ignored = mask.iter().map(|&keep| Some(keep == 0)).collect::<BooleanArray>();
+            vec![Arc::new(ids), Arc::new(ignored)]
+        }
+        _ => {
+            let label = |(&id, &keep): (&i32, &u8)| if keep == 1 { id } else { IGNORED_LABEL };
+            let labels: Int32Array = ids.values().iter().zip(mask).map(label).collect();
+            let ones = Int8Array::from_iter_values(std::iter::repeat_n(1, tokens));
+            vec![Arc::new(ids), Arc::new(ones), Arc::new(labels)]
+        }
+    };
+    let offsets = OffsetBuffer::new(offsets.into());
+    let lists: Result<Vec<ArrayRef>, ArrowError> = columns
+        .into_iter()
+        .map(|values| {
+            let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+            Ok(Arc::new(ListArray::try_new(item, offsets.clone(), values, None)?) as ArrayRef)
+        })
+        .collect();
+    RecordBatch::try_new(schema.clone(), lists?)
+}
+
+impl Exporter for Columns<'_> {
+    fn begin(&mut self, index: usize, _shard: &ShardEntry) -> Result<(), ShardError> {
+        let file = self.files.create(&shard_name(index, self.shards, self.format().extension()))?;
+        let path = file.path().to_owned();
+        self.open = Some(match self.format() {
+            OutputFormat::Parquet => Open::Parquet(Box::new(ParquetFile::new(file, self.schema.clone())?)),
+            _ => Open::Arrow(Box::new(
+                StreamWriter::try_new(file, &self.schema).map_err(ShardError::arrow(&path))?,
+            )),
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &ShardBatch, _shard: &str, _row: u64) -> Result<(), ShardError> {
+        let failed = ShardError::arrow(self.files.root());
+        let converted = convert(self.layout, &self.schema, batch.record_batch()).map_err(failed)?;
+        self.written += converted.column(0).as_list::<i32>().values().len() as u64;
+        match &mut self.open {
+            Some(Open::Arrow(writer)) => {
+                writer.write(&converted).map_err(ShardError::arrow(self.files.root()))
+            }
+            Some(Open::Parquet(file)) => file.write(&converted),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), ShardError> {
+        let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let holds = names.join(", ");
+        let done = match self.open.take() {
+            Some(Open::Arrow(mut writer)) => {
+                let file = writer.finish().and_then(|()| writer.into_inner());
+                file.map_err(ShardError::arrow(self.files.root()))?.finish(&holds)?
+            }
+            Some(Open::Parquet(file)) => file.finish(&holds)?,
+            None => return Ok(()),
+        };
+        self.done.push(done);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(Vec<SetFile>, u64), ShardError> {
+        if self.layout == Layout::Hf {
+            let names: Vec<&str> = self.done.iter().map(|file| file.name.as_str()).collect();
+            let state = hf::state(&names, &self.fingerprint);
+            for (name, bytes) in [("state.json", state), ("dataset_info.json", hf::dataset_info())] {
+                let mut file = self.files.create(name)?;
+                file.put(&bytes)?;
+                self.done.push(file.finish("for datasets.load_from_disk")?);
+            }
+        }
+        Ok((self.done, self.written))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_about_the_next_token_of_the_same_document() {
+        let weights = shifted_weights(&[0, 3, 3, 4, 6], &[1, 0, 1, 1, 0, 1]);
+        assert_eq!(weights.values()[..], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    }
+}

@@ -1,0 +1,375 @@
+//! Shards to the layouts that training loops read.
+
+mod columns;
+mod memmaps;
+mod packed;
+mod parquet_file;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use goldfish_digest::{FileDigest, HashingReader};
+
+use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
+use crate::manifest::{Manifest, ShardEntry};
+use crate::staged::{Placement, StagedFiles};
+use crate::verify::check_columns;
+use crate::{ShardBatch, ShardError, ShardReader};
+
+/// Where shards can go.
+///
+/// "token" alignment: value `t` says whether token `t` may be a target. "shifted": value `i` is about the prediction
+/// of token `i + 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Megatron-LM: an indexed dataset of tokens, another of uint8 masks (token).
+    Megatron,
+    /// Megatron-LM: an indexed dataset of tokens, another of int32 labels, -100 where dropped (token).
+    MegatronLabels,
+    /// GPT-NeoX: the same, under the names of `train_data_paths` and `train_label_data_paths`.
+    Neox,
+    /// OLMo and OLMo-core: headerless memmaps of tokens and of bool masks (token).
+    Olmo,
+    /// datatrove: `.ds` with `.ds.index` and `.ds.loss` (token).
+    Datatrove,
+    /// Megatron-Bridge and `NeMo`: packed Parquet (shifted).
+    Bridge,
+    /// Levanter: Parquet with float32 loss weights (shifted).
+    Levanter,
+    /// torchtune: Parquet with a bool mask that is true where the loss ignores a token (token).
+    Torchtune,
+    /// Hugging Face Trainer, TRL, axolotl: Arrow with int32 labels, -100 where dropped (token).
+    Hf,
+}
+
+impl Layout {
+    /// The name in manifests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Megatron => "megatron",
+            Self::MegatronLabels => "megatron-labels",
+            Self::Neox => "neox",
+            Self::Olmo => "olmo",
+            Self::Datatrove => "datatrove",
+            Self::Bridge => "bridge",
+            Self::Levanter => "levanter",
+            Self::Torchtune => "torchtune",
+            Self::Hf => "hf",
+        }
+    }
+
+    /// The types that token ids may have in its files; the first one holds any id, the last one is the smallest. Empty
+    /// where there is no choice.
+    #[must_use]
+    pub fn token_types(self) -> &'static [TokenType] {
+        match self {
+            Self::Megatron | Self::MegatronLabels | Self::Neox => &[TokenType::Int32, TokenType::Uint16],
+            Self::Olmo | Self::Datatrove => &[TokenType::Uint32, TokenType::Uint16],
+            Self::Bridge | Self::Levanter | Self::Torchtune | Self::Hf => &[],
+        }
+    }
+}
+
+/// The type of token ids in a memmap, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum TokenType {
+    Uint16,
+    Uint32,
+    Int32,
+}
+
+impl TokenType {
+    /// The name in manifests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uint16 => "uint16",
+            Self::Uint32 => "uint32",
+            Self::Int32 => "int32",
+        }
+    }
+
+    /// Appends ids as they lie in a file. Stored ids are never below 0.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first one that doesn't fit.
+    fn encode(self, ids: &[i32], bytes: &mut Vec<u8>) -> Result<(), usize> {
+        if self != Self::Uint16 {
+            bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+            return Ok(());
+        }
+        match ids.iter().position(|&id| u16::try_from(id).is_err()) {
+            Some(position) => Err(position),
+            None => {
+                bytes.extend(ids.iter().flat_map(|&id| (id as u16).to_le_bytes()));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How to export.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportOptions {
+    /// Where to.
+    pub layout: Layout,
+    /// The type of token ids; `None` takes the smallest that holds the vocabulary.
+    pub token_type: Option<TokenType>,
+    /// Tokens in a packed sequence, for [`Layout::Bridge`] alone.
+    pub sequence_length: Option<u32>,
+    /// Whether to replace an earlier export.
+    pub overwrite: bool,
+}
+
+/// Writes a folder of shards in another layout. What is written depends on the shards and the options alone.
+///
+/// `observe` is told the bytes of the shards that are done. The export ends early when `stop` becomes true.
+///
+/// # Errors
+///
+/// If the folder is no sound folder of shards, an id doesn't fit its type, the options don't fit the layout, the output
+/// holds something else, or the disk refuses. After an error nothing new stands at a final name.
+pub fn export(
+    folder: &Path,
+    output: &Path,
+    options: &ExportOptions,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(u64),
+) -> Result<FileSet, ShardError> {
+    let manifest = Manifest::read(folder)?;
+    let job = Job::new(folder, &manifest, options)?;
+    if lies_in(output, folder) {
+        let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
+        return Err(ShardError::Export { path: output.to_owned(), reason });
+    }
+    let files = StagedFiles::open(output, Placement::OwnFolder, options.overwrite)?;
+    match job.write(&files, stop, observe) {
+        Ok(written) => files.publish(job.file_set(written)),
+        Err(error) => {
+            files.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Whether a path, which need not exist, leads into a folder.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let Ok(absolute) = std::path::absolute(path) else { return false };
+    let existing = absolute.ancestors().find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
+    let folder = std::fs::canonicalize(folder).ok();
+    existing.zip(folder).is_some_and(|(existing, folder)| existing.starts_with(folder))
+}
+
+/// What an exporter needs to know.
+struct Job<'a> {
+    folder: &'a Path,
+    manifest: &'a Manifest,
+    options: &'a ExportOptions,
+    token_type: TokenType,
+    sequence_length: u32,
+}
+
+/// A document with its place.
+struct Document<'a> {
+    id: &'a str,
+    /// The shard's name and the row in it.
+    place: (&'a str, u64),
+    ids: &'a [i32],
+    mask: &'a [u8],
+}
+
+/// Writes documents in a layout.
+trait Exporter {
+    /// A shard begins: number `index`, from 0.
+    fn begin(&mut self, index: usize, shard: &ShardEntry) -> Result<(), ShardError>;
+
+    /// Its next rows, `row` being the first one's.
+    fn write(&mut self, batch: &ShardBatch, shard: &str, row: u64) -> Result<(), ShardError>;
+
+    /// It ends.
+    fn end(&mut self) -> Result<(), ShardError>;
+
+    /// All shards ended. Returns the files, and the tokens in them.
+    fn finish(self: Box<Self>) -> Result<(Vec<SetFile>, u64), ShardError>;
+}
+
+impl<'a> Job<'a> {
+    fn new(folder: &'a Path, manifest: &'a Manifest, options: &'a ExportOptions) -> Result<Self, ShardError> {
+        let refuse = |reason: String| ShardError::Export { path: folder.to_owned(), reason };
+        let (layout, types) = (options.layout, options.layout.token_types());
+        if let Some(wanted) = options.token_type
+            && !types.contains(&wanted)
+        {
+            let may: Vec<_> = types.iter().map(|t| t.name()).collect();
+            let may =
+                if may.is_empty() { "int32 only; leave out --ids-dtype".into() } else { may.join(" or ") };
+            return Err(refuse(format!(
+                "ids in the layout {} are {may}, not {}",
+                layout.name(),
+                wanted.name()
+            )));
+        }
+        let sequence_length = match (layout, options.sequence_length) {
+            (Layout::Bridge, Some(length)) if length >= 2 => length,
+            (Layout::Bridge, _) => {
+                let reason =
+                    "the layout bridge packs sequences: give --sequence-length, the model's, of 2 at least";
+                return Err(refuse(reason.into()));
+            }
+            (_, None) => 0,
+            (_, Some(_)) => return Err(refuse("--sequence-length is for the layout bridge only".into())),
+        };
+        if manifest.totals.tokens == 0 {
+            return Err(refuse("the shards hold no tokens: there is nothing to export".into()));
+        }
+        let small = manifest.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.vocab_size <= 1 << 16)
+            || matches!(manifest.source.ids_dtype.as_deref(), Some("uint8" | "uint16"));
+        let default = if small { types.last() } else { types.first() };
+        let token_type = options.token_type.or(default.copied()).unwrap_or(TokenType::Int32);
+        Ok(Self { folder, manifest, options, token_type, sequence_length })
+    }
+
+    fn exporter<'f>(&self, files: &'f StagedFiles) -> Result<Box<dyn Exporter + 'f>, ShardError> {
+        let shards = self.manifest.shards.len();
+        Ok(match self.options.layout {
+            Layout::Megatron => Box::new(memmaps::Megatron::new(files, self.token_type, false)?),
+            Layout::MegatronLabels | Layout::Neox => {
+                Box::new(memmaps::Megatron::new(files, self.token_type, true)?)
+            }
+            Layout::Olmo => Box::new(memmaps::Olmo::new(files, self.token_type)),
+            Layout::Datatrove => Box::new(memmaps::Datatrove::new(files, self.token_type)),
+            Layout::Bridge => Box::new(packed::Packed::new(files, self.sequence_length)),
+            layout @ (Layout::Levanter | Layout::Torchtune | Layout::Hf) => {
+                Box::new(columns::Columns::new(files, layout, shards, &self.manifest.checksum))
+            }
+        })
+    }
+
+    fn write(
+        &self,
+        files: &StagedFiles,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(u64),
+    ) -> Result<Vec<SetFile>, ShardError> {
+        let mut exporter = self.exporter(files)?;
+        let mut done = 0;
+        for (index, shard) in self.manifest.shards.iter().enumerate() {
+            exporter.begin(index, shard)?;
+            self.write_shard(shard, exporter.as_mut(), stop)?;
+            exporter.end()?;
+            done += shard.size;
+            observe(done);
+        }
+        let (written, tokens) = exporter.finish()?;
+        if tokens != self.manifest.totals.tokens {
+            let reason = format!(
+                "{tokens} tokens were written, but the shards hold {}; this is a fault in goldfish, please report it",
+                self.manifest.totals.tokens
+            );
+            return Err(ShardError::Export { path: self.folder.to_owned(), reason });
+        }
+        Ok(written)
+    }
+
+    fn write_shard(
+        &self,
+        shard: &ShardEntry,
+        exporter: &mut dyn Exporter,
+        stop: &AtomicBool,
+    ) -> Result<(), ShardError> {
+        let path = self.folder.join(&shard.name);
+        let bad = |reason: String| ShardError::BadShard { path: path.clone(), reason };
+        // Ask before opening: opening a FIFO would wait for a writer.
+        if !std::fs::metadata(&path).map_err(ShardError::io(&path, "opening"))?.is_file() {
+            return Err(bad("not a regular file; run goldfish verify".into()));
+        }
+        let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+        let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+        if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
+            return Err(bad("not as it was written; see what goldfish verify says of the folder".into()));
+        }
+        let reader = ShardReader::open(&path, self.manifest.output.format)?;
+        let extra = &self.manifest.output.columns;
+        let (mut rows, mut tokens, mut dropped) = (0, 0, 0);
+        for batch in reader {
+            if stop.load(Ordering::Relaxed) {
+                return Err(ShardError::Interrupted);
+            }
+            let batch = batch?;
+            if batch.record_batch().num_columns() < 3 + extra.len() {
+                return Err(bad("it lacks columns; see what goldfish verify says of the folder".into()));
+            }
+            if let Some(fault) = check_columns(batch.record_batch(), extra) {
+                return Err(bad(format!("{fault}, in the {} rows behind row {rows}", batch.len())));
+            }
+            for row in 0..batch.len() {
+                if let Some(position) = batch.ids(row).iter().position(|&id| id < 0) {
+                    return Err(bad(format!(
+                        "row {}: the id at position {position} is negative",
+                        rows + row as u64
+                    )));
+                }
+                tokens += batch.ids(row).len() as u64;
+                dropped += batch.mask(row).iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
+            }
+            exporter.write(&batch, &shard.name, rows)?;
+            rows += batch.len() as u64;
+        }
+        if (rows, tokens, dropped) != (shard.documents, shard.tokens, shard.dropped) {
+            return Err(bad(format!(
+                "{rows} documents with {tokens} tokens, {dropped} of them dropped, but {}, {} and {} expected",
+                shard.documents, shard.tokens, shard.dropped
+            )));
+        }
+        Ok(())
+    }
+
+    fn file_set(&self, files: Vec<SetFile>) -> FileSet {
+        let manifest = self.manifest.clone();
+        FileSet {
+            file_set_version: FILE_SET_VERSION,
+            tool: manifest.tool,
+            layout: self.options.layout.name().into(),
+            rule: manifest.rule,
+            scope: manifest.scope,
+            exempt_ids: manifest.exempt_ids,
+            tokenizer: manifest.tokenizer,
+            source: manifest.source,
+            sequence_length: Some(self.sequence_length).filter(|&length| length > 0),
+            shards: Some(manifest.checksum),
+            beside_inputs: false,
+            inputs: Vec::new(),
+            files,
+            totals: manifest.totals,
+            checksum: String::new(),
+        }
+    }
+}
+
+/// The documents of a batch.
+fn documents<'a>(batch: &'a ShardBatch, shard: &'a str, row: u64) -> impl Iterator<Item = Document<'a>> {
+    (0..batch.len()).map(move |i| Document {
+        id: batch.doc_ids().value(i),
+        place: (shard, row + i as u64),
+        ids: batch.ids(i),
+        mask: batch.mask(i),
+    })
+}
+
+/// Why an id can't be written.
+fn does_not_fit(document: &Document<'_>, position: usize, token_type: TokenType) -> ShardError {
+    ShardError::Export {
+        path: document.place.0.into(),
+        reason: format!(
+            "row {} ({}): the id {} at position {position} doesn't fit {}; give another --ids-dtype",
+            document.place.1,
+            document.id,
+            document.ids[position],
+            token_type.name()
+        ),
+    }
+}

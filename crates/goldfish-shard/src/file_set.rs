@@ -1,0 +1,212 @@
+//! The manifest of files in another program's layout: `goldfish.json`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_mask::{RuleSpec, Scope};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals};
+use crate::{Fault, InputEntry, ShardError};
+
+/// Name of the manifest of a set of files.
+pub const FILE_SET_NAME: &str = "goldfish.json";
+
+/// Version of that manifest that this build writes and reads.
+pub const FILE_SET_VERSION: u32 = 1;
+
+/// Files with masks, or with tokens and masks, in the layout of a training loop.
+///
+/// Nothing in it depends on time, host or number of threads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSet {
+    /// Version of this manifest.
+    pub file_set_version: u32,
+    /// The program that wrote the files.
+    pub tool: ToolEntry,
+    /// Where `goldfish export` brought shards to; `masks` where `goldfish mask --masks-only` wrote masks of memmaps.
+    pub layout: String,
+    /// The mask rule with every parameter.
+    pub rule: RuleSpec,
+    /// Whether windows end at documents or at packed sequences.
+    pub scope: Scope,
+    /// Ids that the rule never drops, ascending.
+    pub exempt_ids: Vec<u32>,
+    /// The tokenizer, where one was given.
+    pub tokenizer: Option<TokenizerEntry>,
+    /// What was read from the inputs.
+    pub source: SourceEntry,
+    /// Tokens in a packed sequence, where the layout packs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence_length: Option<u32>,
+    /// Checksum of the manifest of the exported shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<String>,
+    /// Whether the files stand beside the inputs, whose names then start at this folder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside_inputs: bool,
+    /// The memmaps whose masks these are, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputEntry>,
+    /// The files, in the order in which they were written.
+    pub files: Vec<SetFile>,
+    /// Sums over everything.
+    pub totals: Totals,
+    /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
+    pub checksum: String,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetFile {
+    /// Its path below the folder, with `/`.
+    pub name: String,
+    /// What it holds, in words.
+    pub holds: String,
+    /// Bytes in the file.
+    pub size: u64,
+    /// `xxh3_128:` and 32 hex digits over the file.
+    pub hash: String,
+}
+
+impl FileSet {
+    /// Fills in the checksum and returns the file's bytes.
+    #[must_use]
+    pub fn seal(mut self) -> (Self, Vec<u8>) {
+        self.checksum = String::new();
+        self.checksum = FileDigest::of(&self.to_bytes()).hash;
+        let bytes = self.to_bytes();
+        (self, bytes)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether a folder has such a manifest.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(FILE_SET_NAME).is_file()
+    }
+
+    /// Reads the manifest of a folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, it isn't one, or a later version wrote it.
+    pub fn read(folder: &Path) -> Result<Self, ShardError> {
+        let path = folder.join(FILE_SET_NAME);
+        let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
+        let metadata = fs::metadata(&path).map_err(ShardError::io(&path, "opening"))?;
+        if !metadata.is_file() || metadata.len() > MAX_MANIFEST_BYTES {
+            return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
+        }
+        let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+        #[derive(Deserialize)]
+        struct Version {
+            file_set_version: u32,
+        }
+        let version: Version =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest of files: {e}")))?;
+        if version.file_set_version != FILE_SET_VERSION {
+            return Err(bad(format!(
+                "version {} is not known, only {FILE_SET_VERSION} is; use a newer goldfish",
+                version.file_set_version
+            )));
+        }
+        let set: Self =
+            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest of files: {e}")))?;
+        // Names are joined to the folder later on: none may lead out of it.
+        let names = set.files.iter().map(|file| &file.name).chain(set.inputs.iter().map(|input| &input.name));
+        match names.into_iter().find(|name| !is_inside(name)) {
+            Some(name) => Err(bad(format!("the name {name:?} leads out of the folder"))),
+            None => Ok(set),
+        }
+    }
+}
+
+/// Whether a path with `/` stays below the folder that it is joined to.
+pub(crate) fn is_inside(name: &str) -> bool {
+    let mut components = Path::new(name).components().peekable();
+    components.peek().is_some()
+        && components.all(|component| matches!(component, Component::Normal(_)))
+        && !name.contains('\\')
+}
+
+/// Compares the files of a set with its manifest, and the inputs that they stand beside.
+///
+/// # Errors
+///
+/// If the manifest can't be read, or the system refuses to read a file that is there. What is merely wrong is a
+/// [`Fault`].
+pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardError> {
+    let set = FileSet::read(folder)?;
+    let mut faults = Vec::new();
+    let path = folder.join(FILE_SET_NAME);
+    let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let (sealed, expected) = set.clone().seal();
+    if bytes != expected || sealed.checksum != set.checksum {
+        let fault = "edited: its checksum is not that of its contents";
+        faults.push(Fault { file: FILE_SET_NAME.into(), fault: fault.into() });
+    }
+    let mut names = BTreeSet::new();
+    for SetFile { name, size, hash, .. } in &set.files {
+        if !names.insert(name) {
+            faults.push(Fault { file: FILE_SET_NAME.into(), fault: format!("names {name:?} twice") });
+        }
+        compare(folder, name, (*size, hash), "write it again, or restore it from a copy", &mut faults)?;
+    }
+    if set.beside_inputs {
+        let help = "its mask is of what it held before; mask it again with --overwrite";
+        for input in &set.inputs {
+            compare(folder, &input.name, (input.size, &input.hash), help, &mut faults)?;
+            for companion in &input.companions {
+                let name = companion_name(&input.name, &companion.suffix);
+                let FileDigest { size, hash } = &companion.digest;
+                compare(folder, &name, (*size, hash), help, &mut faults)?;
+            }
+        }
+    }
+    Ok((set, faults))
+}
+
+/// The name of a file that belongs to an input: behind its whole name, or in place of its ending.
+fn companion_name(input: &str, suffix: &str) -> String {
+    if suffix == ".index" {
+        return format!("{input}{suffix}");
+    }
+    let stem = input.rsplit_once('.').map_or(input, |(stem, _)| stem);
+    format!("{stem}{suffix}")
+}
+
+fn compare(
+    folder: &Path,
+    name: &str,
+    (size, hash): (u64, &str),
+    help: &str,
+    faults: &mut Vec<Fault>,
+) -> Result<(), ShardError> {
+    let path = folder.join(name.split('/').collect::<PathBuf>());
+    let fault = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() != size => {
+            Some(format!("{} bytes, but {size} expected; {help}", metadata.len()))
+        }
+        Ok(metadata) if metadata.is_file() => {
+            let file = fs::File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+            let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+            (digest.hash != hash || digest.size != size)
+                .then(|| format!("hash {}, but {hash} expected; {help}", digest.hash))
+        }
+        _ => Some("missing".to_owned()),
+    };
+    faults.extend(fault.map(|fault| Fault { file: name.to_owned(), fault }));
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! Files that get their final names together, when all of them are complete.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use goldfish_digest::{FileDigest, HashingWriter};
+
+use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
+use crate::flush::FlushedFile;
+use crate::folder::{Moves, OLD_NAME, lock};
+use crate::{ShardError, disk};
+
+/// Hidden folder inside the output where everything is written first.
+const STAGING_NAME: &str = ".goldfish-partial";
+
+/// Where files go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// A folder of their own, which is empty, new, or holds what goldfish wrote.
+    OwnFolder,
+    /// Among files of others, none of which is touched.
+    Beside,
+}
+
+/// Files in the making. None appears at its final name before [`StagedFiles::publish`].
+#[derive(Debug)]
+pub struct StagedFiles {
+    root: PathBuf,
+    staging: PathBuf,
+    /// Whether the folder was not there before.
+    created: bool,
+    /// Names of files there that an earlier run of goldfish wrote, and that may be replaced.
+    ours: BTreeSet<String>,
+    _lock: File,
+}
+
+/// One file in the making.
+pub struct StagedFile {
+    name: String,
+    path: PathBuf,
+    sink: BufWriter<HashingWriter<FlushedFile>>,
+}
+
+impl StagedFiles {
+    /// Takes hold of a folder. With `overwrite`, files of an earlier run there may be replaced; they stay until the
+    /// new ones are complete.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be made, is in use, or holds something that may not be replaced.
+    pub fn open(root: &Path, placement: Placement, overwrite: bool) -> Result<Self, ShardError> {
+        let created = !root.exists();
+        fs::create_dir_all(root).map_err(ShardError::io(root, "making the folder"))?;
+        let staging = root.join(STAGING_NAME);
+        let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
+        let held = if staging.is_dir() { Some(lock(root, &staging)?) } else { None };
+        if held.is_some() && !overwrite {
+            let reason =
+                "holds an unfinished run; give --overwrite to start again, or choose another --output";
+            return Err(occupied(reason.into()));
+        }
+        let is_set = FileSet::is_in(root);
+        if is_set && !overwrite {
+            let reason = "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
+            return Err(occupied(reason.into()));
+        }
+        if placement == Placement::OwnFolder && is_set && FileSet::read(root)?.beside_inputs {
+            return Err(occupied("holds memmaps with their masks; choose another --output".into()));
+        }
+        if placement == Placement::OwnFolder && !is_set && held.is_none() {
+            let entries = fs::read_dir(root).map_err(ShardError::io(root, "listing the folder"))?;
+            if let Some(entry) = entries.flatten().next() {
+                return Err(occupied(format!(
+                    "holds {:?} and is no output folder of goldfish; choose an empty or new folder",
+                    entry.file_name().to_string_lossy()
+                )));
+            }
+        }
+        let held = match held {
+            Some(held) => held,
+            None => {
+                let made = disk::create_folder(&staging).and_then(|()| lock(root, &staging));
+                made.inspect_err(|_| {
+                    // Best effort: what is not empty stays.
+                    let _ = fs::remove_dir(&staging);
+                    if created {
+                        let _ = fs::remove_dir(root);
+                    }
+                })?
+            }
+        };
+        bring_back(root, &staging)?;
+        let mut ours = BTreeSet::new();
+        for folder in [root, &staging] {
+            if FileSet::is_in(folder) {
+                ours.extend(FileSet::read(folder)?.files.into_iter().map(|file| file.name));
+            }
+        }
+        if placement == Placement::Beside {
+            // Where tokens stand, nothing but masks is ever replaced, whatever a manifest says: that of an export
+            // names tokens too.
+            ours.retain(|name| [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end)));
+        }
+        for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
+        {
+            if entry.file_name() != crate::folder::LOCK_NAME && entry.file_name() != FILE_SET_NAME {
+                disk::remove(&entry.path())?;
+            }
+        }
+        Ok(Self { root: root.to_owned(), staging, created, ours, _lock: held })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Checks that a file may get this name.
+    ///
+    /// # Errors
+    ///
+    /// If another program's file has it.
+    pub fn check(&self, name: &str) -> Result<(), ShardError> {
+        let path = self.root.join(name);
+        if self.ours.contains(name) || fs::symlink_metadata(&path).is_err() {
+            return Ok(());
+        }
+        let reason =
+            "is there already and was not written by goldfish; move it away, or choose another --output";
+        Err(ShardError::Occupied { path, reason: reason.into() })
+    }
+
+    /// Starts a file; `name` is its path below the folder, with `/`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the disk refuses.
+    pub fn create(&self, name: &str) -> Result<StagedFile, ShardError> {
+        self.check(name)?;
+        debug_assert!(is_inside(name), "{name}");
+        let path = self.staging.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder"))?;
+        }
+        let sink =
+            BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
+        Ok(StagedFile { name: name.to_owned(), path, sink })
+    }
+
+    /// A file for intermediate results, which goes with the staging folder.
+    pub(crate) fn scratch(&self, name: &str) -> Result<(PathBuf, File), ShardError> {
+        let path = self.staging.join(format!(".{name}"));
+        let file = disk::create(&path)?;
+        Ok((path, file))
+    }
+
+    /// Gives all files of the set their final names, the manifest last, and takes away those of an earlier run. If
+    /// that fails on the way, all is as it was before.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn publish(self, set: FileSet) -> Result<FileSet, ShardError> {
+        let (set, bytes) = set.seal();
+        let aside = self.staging.join(OLD_NAME);
+        let mut moves = Moves::default();
+        let published = self
+            .stage_manifest(&bytes)
+            .and_then(|()| disk::create_folder(&aside))
+            .and_then(|()| self.move_all(&set, &aside, &mut moves));
+        if let Err(error) = published {
+            // What could not be put back is left for the next run to bring back.
+            if moves.undo() {
+                self.abandon();
+            }
+            return Err(error);
+        }
+        disk::remove(&self.staging)?;
+        Ok(set)
+    }
+
+    /// Past [`StagedFiles::check`]: the manifest of an earlier run is not among the files that it names.
+    fn stage_manifest(&self, bytes: &[u8]) -> Result<(), ShardError> {
+        let path = self.staging.join(FILE_SET_NAME);
+        let sink = BufWriter::new(HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
+        let mut manifest = StagedFile { name: FILE_SET_NAME.to_owned(), path, sink };
+        manifest.put(bytes)?;
+        manifest.finish("the manifest")?;
+        disk::sync_folder(&self.staging)
+    }
+
+    fn move_all(&self, set: &FileSet, aside: &Path, moves: &mut Moves) -> Result<(), ShardError> {
+        // The manifest goes first and comes back last: files with a manifest are complete.
+        for name in std::iter::once(FILE_SET_NAME).chain(self.ours.iter().map(String::as_str)) {
+            let old = self.root.join(name);
+            if old.is_file() {
+                make_parent(&aside.join(name))?;
+                moves.rename(old, aside.join(name))?;
+            }
+        }
+        let mut folders = BTreeSet::from([self.root.clone()]);
+        for name in set.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]) {
+            let to = self.root.join(name);
+            make_parent(&to)?;
+            folders.extend(to.parent().map(Path::to_owned));
+            moves.rename(self.staging.join(name), to)?;
+        }
+        folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+    }
+
+    /// Gives up: removes what was staged, and the folder itself if it was made for this run.
+    pub fn abandon(self) {
+        // Best effort: the error that led here is the one to report.
+        let _ = disk::remove(&self.staging);
+        if self.created {
+            let _ = fs::remove_dir(&self.root);
+        }
+    }
+}
+
+fn make_parent(path: &Path) -> Result<(), ShardError> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder")),
+        None => Ok(()),
+    }
+}
+
+/// Undoes a replacement that was interrupted while the old files were moved aside.
+fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
+    let aside = staging.join(OLD_NAME);
+    if !FileSet::is_in(&aside) || FileSet::is_in(root) {
+        return Ok(());
+    }
+    let old = FileSet::read(&aside)?;
+    for name in old.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]) {
+        if aside.join(name).is_file() {
+            disk::rename(&aside.join(name), &root.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+impl StagedFile {
+    /// Brings the file to disk; `holds` says what is in it.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn finish(self, holds: &str) -> Result<SetFile, ShardError> {
+        let Self { name, path, sink } = self;
+        let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
+        let (FileDigest { size, hash }, file) = hashing.finish();
+        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
+        disk::sync(&file, &path)?;
+        Ok(SetFile { name, holds: holds.to_owned(), size, hash })
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), ShardError> {
+        self.sink.write_all(bytes).map_err(ShardError::io(&self.path, "writing"))
+    }
+
+    /// Where it is staged, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}

@@ -1,0 +1,44 @@
+//! Training loops and distributed engines, run for real on what goldfish writes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::python::Environment;
+use crate::{cargo, packages, python, root, run, target};
+
+/// Tests that need heavy environments: the environment, and their folder below `crates`.
+const SUITES: [(Environment, &str); 2] = [
+    (Environment::Loops, "goldfish-python/tests/loops"),
+    (Environment::Engines, "goldfish-cli/tests/engines"),
+];
+
+/// Makes the environments, builds the program and the Python package, and runs every suite, or those whose folder's
+/// name contains `only`.
+pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release"]))?;
+    packages::JAVA.ensure()?;
+    let variables: [(&str, PathBuf); 2] =
+        [("GOLDFISH_BIN", target().join("release/goldfish")), ("GOLDFISH_ROOT", root())];
+    for (environment, folder) in SUITES {
+        if only.is_some_and(|only| !folder.contains(only)) {
+            continue;
+        }
+        let python = match environment {
+            Environment::Loops => python::with_package(environment)?,
+            _ => python::environment(environment)?.join("bin/python"),
+        };
+        run(Command::new(python)
+            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+            .arg(format!("crates/{folder}"))
+            .envs(variables.iter().map(|(name, value)| (name, value))))?;
+    }
+    Ok(())
+}
+
+/// Prints size and speed of the Python package.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release"]))?;
+    let python = python::with_package(Environment::Loops)?;
+    let goldfish = target().join("release/goldfish");
+    run(Command::new(python).arg("crates/goldfish-python/bench.py").env("GOLDFISH_BIN", goldfish))
+}
