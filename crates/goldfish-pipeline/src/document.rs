@@ -6,7 +6,7 @@ use goldfish_tokenize::{TextMap, TokenizeError};
 
 use crate::PipelineError;
 use crate::job::TokenizeOptions;
-use crate::text::{Scratch, TextSide, check_tokenizer, decide_ids, encode_and_decide, silent_ids};
+use crate::text::{Scratch, Silent, TextSide, check_tokenizer, decide_ids, encode_and_decide};
 
 /// Context of the rule `text-v1` unless another is given, in normalised characters.
 pub const TEXT_CONTEXT: u32 = 50;
@@ -79,7 +79,7 @@ impl DocumentMasker {
                 ));
             }
             (Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }), true) => {
-                let silent = silent_ids(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
+                let silent = Silent::new(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
                 let (map, lossy) = match tokenizer.text_map() {
                     Ok(map) if map.is_lossless() => (Some(map), None),
                     Ok(map) => (None, Some(map)),

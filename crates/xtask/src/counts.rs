@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use crate::{cargo, describe, packages, root, run, target};
 
@@ -57,7 +57,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let mut slower = Vec::new();
     for (name, &count) in &found {
         let Some(&before) = expected.get(name) else {
-            bail!("no count of {name:?} in the table: cargo xtask counts --update");
+            println!("{name:26} {count:>12} instructions, not in the table: cargo xtask counts --update");
+            continue;
         };
         let change = count as f64 / before as f64 - 1.0;
         println!("{name:26} {count:>12} instructions {:+6.1}%", 100.0 * change);

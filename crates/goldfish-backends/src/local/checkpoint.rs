@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
 use goldfish_audit::backend::{
@@ -47,9 +48,11 @@ impl Checkpoint {
         let own = std::iter::once(config_path.as_path()).chain(files.paths());
         let paths: Vec<&Path> = own.chain(adapter.iter().flat_map(Adapter::paths)).collect();
         // `Source` stays on this thread; what it reads is in the system's cache for the other.
+        let unwanted = AtomicBool::new(false);
         let (decoder, fingerprint) = std::thread::scope(|scope| {
-            let fingerprint = scope.spawn(|| fingerprint(paths.iter().copied()));
+            let fingerprint = scope.spawn(|| fingerprint(paths.iter().copied(), &unwanted));
             let decoder = Source::new(&files, adapter.as_ref()).decoder(config);
+            unwanted.store(decoder.is_err(), Ordering::Relaxed);
             (decoder, fingerprint.join())
         });
         let decoder = decoder?;

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use super::attention::{self, Attend, Piece, Span, blocks};
-use super::config::{DecoderConfig, LayerAttention, Positions, Wiring};
+use super::attention::{Attend, Span, blocks};
+use super::config::{DecoderConfig, LayerAttention, Positions};
+use super::layer::{BLOCK, Mix, few, normalised, product};
 use super::math::{tanh, vectorized};
-use super::ops::{Norm, Rows, activate, add, rotate};
-use super::product::Linear;
+use super::ops::{Rows, add, rotate};
 use super::rope::Rotary;
 use super::weights::{GetTensor, LayerWeights, Weights};
 
-/// Rows that a thread takes through a layer at a time: their hidden states stay in its cache.
-const BLOCK: usize = 60;
 /// Logits that a thread has in memory at a time, unless those of [`BLOCK`] rows are more.
 const LOGITS: usize = 1 << 22;
 
@@ -208,7 +206,8 @@ impl Decoder {
                 softcap: self.config.attention_softcap.map(|cap| cap as f32),
                 window: layer.window.unwrap_or(usize::MAX),
             };
-            x = self.mix(weights, &x, &attend, if index + 1 == count { &last } else { &all });
+            let mix = Mix { config: &self.config, weights, x: &x, attend: &attend };
+            x = mix.blocks(if index + 1 == count { &last } else { &all });
         }
         if let Some(cache) = cache {
             cache.rows += rows;
@@ -222,6 +221,10 @@ impl Decoder {
         let rows = pass.tokens.len();
         if let Some(token) = pass.tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
             bail!("token {token} is not in the vocabulary");
+        }
+        let context = self.config.context_length;
+        if let Some(position) = pass.positions.iter().find(|position| **position as usize >= context) {
+            bail!("position {position} is beyond the context of {context} tokens");
         }
         let before = cache.map_or(0, |cache| cache.rows);
         let (_, shared) = self.widths();
@@ -307,110 +310,6 @@ impl Decoder {
         });
         joined
     }
-
-    /// What a layer makes of hidden states once queries, keys and values are there; the rows of the blocks alone.
-    fn mix(&self, weights: &LayerWeights, x: &[f32], attend: &Attend<'_>, blocks: &[Vec<Piece>]) -> Vec<f32> {
-        let hidden = self.config.hidden_size;
-        let counts: Vec<usize> =
-            blocks.iter().map(|block| block.iter().map(|piece| piece.rows.len()).sum()).collect();
-        let rows = counts.iter().sum();
-        let mut mixed = vec![0f32; rows * hidden];
-        let mut left = mixed.as_mut_slice();
-        let mut tasks = Vec::with_capacity(blocks.len());
-        for (block, count) in blocks.iter().zip(counts) {
-            let (own, rest) = left.split_at_mut(count * hidden);
-            tasks.push((block, own));
-            left = rest;
-        }
-        let few = few(rows);
-        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (block, out)| {
-            self.mix_block(weights, x, attend, block, out, scratch, few);
-        });
-        mixed
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one place calls it")]
-    fn mix_block(
-        &self,
-        weights: &LayerWeights,
-        x: &[f32],
-        attend: &Attend<'_>,
-        block: &[Piece],
-        out: &mut [f32],
-        scratch: &mut Scratch,
-        few: bool,
-    ) {
-        let hidden = self.config.hidden_size;
-        let rows = out.len() / hidden;
-        let (own, _) = self.widths();
-        let Scratch { attention, seen, attended, normed, up, activated, mlp } = scratch;
-        seen.resize(rows * own, 0.0);
-        let mut done = 0;
-        for piece in block {
-            let count = piece.rows.len();
-            out[done * hidden..][..count * hidden]
-                .copy_from_slice(&x[piece.rows.start * hidden..][..count * hidden]);
-            attend.piece(piece, &mut seen[done * own..][..count * own], attention);
-            done += count;
-        }
-        attended.resize(rows * hidden, 0.0);
-        product(&weights.attention_out, seen, attended, few);
-        if let Some(norm) = &weights.after_attention {
-            norm.apply(attended);
-        }
-        let parallel = matches!(self.config.wiring, Wiring::Parallel | Wiring::ParallelOneNorm);
-        if !parallel {
-            add(out, attended);
-        }
-        // In the wiring with one norm for both, the MLP takes what attention took.
-        let before = match self.config.wiring {
-            Wiring::ParallelOneNorm => &weights.before_attention,
-            _ => &weights.before_mlp,
-        };
-        let input = before.as_ref().map_or(&*out, |norm| normalised(norm, out, normed));
-        let width = weights.up.outputs();
-        up.resize(rows * width, 0.0);
-        product(&weights.up, input, up, few);
-        activated.resize(rows * weights.down.inputs(), 0.0);
-        activate(self.config.activation, self.config.gated, width, up, activated);
-        mlp.resize(rows * hidden, 0.0);
-        product(&weights.down, activated, mlp, few);
-        if let Some(norm) = &weights.after_mlp {
-            norm.apply(mlp);
-        }
-        if parallel {
-            add(out, attended);
-        }
-        add(out, mlp);
-    }
-}
-
-/// What a thread needs for a block of rows.
-#[derive(Debug, Default)]
-struct Scratch {
-    attention: attention::Scratch,
-    seen: Vec<f32>,
-    attended: Vec<f32>,
-    normed: Vec<f32>,
-    up: Vec<f32>,
-    activated: Vec<f32>,
-    mlp: Vec<f32>,
-}
-
-/// Whether there are too few blocks for all threads, so that these share a block's products out among them.
-fn few(rows: usize) -> bool {
-    rows.div_ceil(BLOCK) < rayon::current_num_threads()
-}
-
-fn product(weights: &Linear, x: &[f32], out: &mut [f32], few: bool) {
-    if few { weights.multiply_shared(x, out) } else { weights.multiply(x, out) }
-}
-
-fn normalised<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
-    scratch.clear();
-    scratch.extend_from_slice(x);
-    norm.apply(scratch);
-    scratch
 }
 
 /// Ascending numbers as ranges.

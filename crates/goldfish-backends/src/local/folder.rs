@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
 use goldfish_digest::HashingReader;
@@ -247,12 +248,28 @@ fn shards(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Checkpoint
     Ok(shards)
 }
 
-/// A hash over files, by names and contents, read in pieces.
-pub(super) fn fingerprint<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<String, CheckpointError> {
+/// A file that ends once nobody wants the rest of it.
+struct Wanted<'a> {
+    file: File,
+    unwanted: &'a AtomicBool,
+}
+
+impl Read for Wanted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.unwanted.load(Ordering::Relaxed) { Ok(0) } else { self.file.read(buffer) }
+    }
+}
+
+/// A hash over files, by names and contents, read in pieces; of no use if it became `unwanted` meanwhile.
+pub(super) fn fingerprint<'a>(
+    paths: impl Iterator<Item = &'a Path>,
+    unwanted: &AtomicBool,
+) -> Result<String, CheckpointError> {
     let mut digests = Vec::new();
     for path in paths {
         let file = File::open(path).map_err(CheckpointError::io(path))?;
-        let (digest, _) = HashingReader::new(file).finish().map_err(CheckpointError::io(path))?;
+        let wanted = Wanted { file, unwanted };
+        let (digest, _) = HashingReader::new(wanted).finish().map_err(CheckpointError::io(path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         digests.push(format!("{name} {} {}\n", digest.size, digest.hash));
     }

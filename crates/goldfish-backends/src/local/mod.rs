@@ -17,6 +17,7 @@ mod decoder;
 mod draw;
 mod error;
 mod folder;
+mod layer;
 pub mod math;
 mod ops;
 mod pack;

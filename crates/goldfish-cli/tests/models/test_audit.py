@@ -12,6 +12,8 @@ import training
 from conftest import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
 
 PREFIX = SUFFIX = training.TOKENS // 2
+# Largest difference of log-probabilities that is none.
+ROUNDING = 2e-5
 NOT_COMPARED = (".lock", "self-test.json", "origin.json")
 
 
@@ -36,7 +38,7 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
     found = summary(*audit(corpus, checkpoints[name], tmp_path / "run"))
     results = {row["doc_id"]: row for row in rows(tmp_path / "run") if row["set"] == "audited"}
     assert len(results) == len(corpus.learnt)
-    exact, rouge, ranked = [], [], 0
+    exact, rouge, ranked, ties = [], [], 0, 0
     for number, document in enumerate(corpus.learnt):
         row = results[f"learnt{number}"]
         ids = torch.tensor([document])
@@ -54,10 +56,13 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
             log_probs = model(ids).logits[0, PREFIX - 1 : -1].log_softmax(-1)
         own = log_probs[torch.arange(SUFFIX), torch.tensor(truth)]
         assert max(abs(a - b) for a, b in zip(row["log_probs"], own.tolist())) < 1e-3
-        ranks = (log_probs > own[:, None]).sum(-1) + 1
-        assert row["ranks"] == ranks.tolist()
+        # Tokens as likely but for roundings may come in either order.
+        least = ((log_probs > own[:, None] + ROUNDING).sum(-1) + 1).tolist()
+        most = (log_probs >= own[:, None] - ROUNDING).sum(-1).tolist()
+        assert all(low <= rank <= high for low, rank, high in zip(least, row["ranks"], most))
+        ties += sum(low != high for low, high in zip(least, most))
         ranked += SUFFIX
-    assert ranked == len(corpus.learnt) * SUFFIX
+    assert ranked == len(corpus.learnt) * SUFFIX and ties <= 0.02 * ranked
     assert found["exact_match"]["positives"] == sum(exact)
     assert abs(found["rouge_l"]["mean"] - sum(rouge) / len(rouge)) < 1e-12
     assert found["control"]["exact_match"]["positives"] == 0

@@ -22,6 +22,8 @@ VOCAB = 128
 # More documents and longer ones take minutes to learn: GOLDFISH_MODELS_DOCUMENTS=96 GOLDFISH_MODELS_TOKENS=128.
 DOCUMENTS = int(os.environ.get("GOLDFISH_MODELS_DOCUMENTS", 24))
 TOKENS = int(os.environ.get("GOLDFISH_MODELS_TOKENS", 96))
+# Each document is seen about as often, however many there are.
+STEPS = 150 * max(1, DOCUMENTS // 24)
 
 
 def documents(seed):
@@ -50,7 +52,7 @@ def model(family):
     return GPT2LMHeadModel(config)
 
 
-def train(model, documents, masks=None, steps=150):
+def train(model, documents, masks=None, steps=STEPS):
     """Learns the documents by heart, but for the tokens that the masks drop from the loss."""
     ids = torch.tensor(documents)
     labels = ids.clone()

@@ -211,15 +211,22 @@ struct Tokens<'a> {
     next: usize,
 }
 
+impl Tokens<'_> {
+    /// The next token, in the order of their starts, and its index.
+    #[inline(always)]
+    fn next(&self) -> Option<(usize, (usize, usize))> {
+        let index = if self.order.is_empty() { self.next } else { *self.order.get(self.next)? };
+        Some((index, *self.spans.get(index)?))
+    }
+}
+
 impl Sink for Tokens<'_> {
     fn char(&mut self, _class: Class, start: usize, end: usize, first: bool, stream: &mut Stream) {
         if !first {
             return;
         }
         let mut drops = None;
-        while self.next < self.spans.len() {
-            let index = if self.order.is_empty() { self.next } else { self.order[self.next] };
-            let span = self.spans[index];
+        while let Some((index, span)) = self.next() {
             if span.0 >= end {
                 break;
             }
@@ -229,6 +236,21 @@ impl Sink for Tokens<'_> {
                 self.mask[index] = u8::from(!drops);
             }
             self.next += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
+        let mut at = start;
+        while at < end {
+            self.char(Class::Letter, at, at + 1, true, stream);
+            // Up to the start of another token there is nothing to decide.
+            let next = self.next().map_or(end, |(_, span)| span.0.min(end));
+            while at < next {
+                let taken = (next - at).min(WORD);
+                stream.push_ascii(&text[at..], taken);
+                at += taken;
+            }
         }
     }
 }
@@ -246,5 +268,8 @@ fn by_token(
         order.extend(0..spans.len());
         order.sort_by_key(|&index| spans[index].0);
     }
-    scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 });
+    compiled_for_this(
+        #[inline(always)]
+        || scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 }),
+    );
 }

@@ -37,6 +37,8 @@ def test_page(page, workplace):
     blocks.insert(0, "import torch\ntorch.cuda.is_current_stream_capturing = lambda: False\n")
     guarded = "".join(f"    {line}\n" for line in "\n".join(blocks).splitlines())
     (workplace / "page.py").write_text(f"if __name__ == '__main__':\n{guarded}")
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    # A cluster of its own, even if another runs on this machine.
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     done = subprocess.run([sys.executable, "page.py"], cwd=workplace, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,0 +1,117 @@
+//! What a layer makes of its rows, some at a time.
+
+use rayon::prelude::*;
+
+use super::attention::{self, Attend, Piece};
+use super::config::{DecoderConfig, Wiring};
+use super::ops::{Norm, activate, add};
+use super::product::Linear;
+use super::weights::LayerWeights;
+
+/// Rows that a thread takes through a layer at a time: their hidden states stay in its cache.
+pub(super) const BLOCK: usize = 60;
+
+/// Attention and MLP of a layer over hidden states `x`, once queries, keys and values are there.
+pub(super) struct Mix<'a> {
+    pub(super) config: &'a DecoderConfig,
+    pub(super) weights: &'a LayerWeights,
+    pub(super) x: &'a [f32],
+    pub(super) attend: &'a Attend<'a>,
+}
+
+impl Mix<'_> {
+    /// The hidden states behind the layer, of the blocks' rows alone.
+    pub(super) fn blocks(&self, blocks: &[Vec<Piece>]) -> Vec<f32> {
+        let hidden = self.config.hidden_size;
+        let count = |block: &Vec<Piece>| block.iter().map(|piece| piece.rows.len()).sum::<usize>();
+        let rows = blocks.iter().map(count).sum();
+        let mut mixed = vec![0f32; rows * hidden];
+        let mut left = mixed.as_mut_slice();
+        let mut tasks = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let (own, rest) = left.split_at_mut(count(block) * hidden);
+            tasks.push((block, own));
+            left = rest;
+        }
+        let few = few(rows);
+        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (block, out)| {
+            self.block(block, few, out, scratch);
+        });
+        mixed
+    }
+
+    fn block(&self, block: &[Piece], few: bool, out: &mut [f32], scratch: &mut Scratch) {
+        let Self { config, weights, x, attend } = self;
+        let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);
+        let rows = out.len() / hidden;
+        let Scratch { attention, seen, attended, normed, up, activated, mlp } = scratch;
+        seen.resize(rows * own, 0.0);
+        let mut done = 0;
+        for piece in block {
+            let count = piece.rows.len();
+            out[done * hidden..][..count * hidden]
+                .copy_from_slice(&x[piece.rows.start * hidden..][..count * hidden]);
+            attend.piece(piece, &mut seen[done * own..][..count * own], attention);
+            done += count;
+        }
+        attended.resize(rows * hidden, 0.0);
+        product(&weights.attention_out, seen, attended, few);
+        if let Some(norm) = &weights.after_attention {
+            norm.apply(attended);
+        }
+        let parallel = matches!(config.wiring, Wiring::Parallel | Wiring::ParallelOneNorm);
+        if !parallel {
+            add(out, attended);
+        }
+        // In the wiring with one norm for both, the MLP takes what attention took.
+        let before = match config.wiring {
+            Wiring::ParallelOneNorm => &weights.before_attention,
+            _ => &weights.before_mlp,
+        };
+        let input = before.as_ref().map_or(&*out, |norm| normalised(norm, out, normed));
+        let width = weights.up.outputs();
+        up.resize(rows * width, 0.0);
+        product(&weights.up, input, up, few);
+        activated.resize(rows * weights.down.inputs(), 0.0);
+        activate(config.activation, config.gated, width, up, activated);
+        mlp.resize(rows * hidden, 0.0);
+        product(&weights.down, activated, mlp, few);
+        if let Some(norm) = &weights.after_mlp {
+            norm.apply(mlp);
+        }
+        if parallel {
+            add(out, attended);
+        }
+        add(out, mlp);
+    }
+}
+
+/// What a thread needs for a block of rows.
+#[derive(Debug, Default)]
+struct Scratch {
+    attention: attention::Scratch,
+    seen: Vec<f32>,
+    attended: Vec<f32>,
+    normed: Vec<f32>,
+    up: Vec<f32>,
+    activated: Vec<f32>,
+    mlp: Vec<f32>,
+}
+
+/// Whether there are too few blocks for all threads, so that these share a block's products out among them.
+pub(super) fn few(rows: usize) -> bool {
+    rows.div_ceil(BLOCK) < rayon::current_num_threads()
+}
+
+/// The product of a block of rows with a layer's weights.
+pub(super) fn product(weights: &Linear, x: &[f32], out: &mut [f32], few: bool) {
+    if few { weights.multiply_shared(x, out) } else { weights.multiply(x, out) }
+}
+
+/// Normalised rows, in `scratch`.
+pub(super) fn normalised<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    scratch.clear();
+    scratch.extend_from_slice(x);
+    norm.apply(scratch);
+    scratch
+}
