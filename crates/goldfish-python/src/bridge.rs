@@ -1,4 +1,4 @@
-//! Arrow data from and to Python, by the PyCapsule interface of the
+//! Arrow data from and to Python, by the `PyCapsule` interface of the
 //! [C data interface](https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html), without a copy.
 
 #![allow(unsafe_code, reason = "the interface hands over pointers; each use says why it is sound")]

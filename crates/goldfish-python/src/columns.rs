@@ -74,20 +74,20 @@ impl Lists {
         if let Some(index) = (0..values.len()).find(|&index| values.is_null(index)) {
             return Err(at(Fault::data("the id is null; ids are numbers"), index));
         }
-        fn narrow<T: ArrowPrimitiveType>(values: &dyn Array) -> Result<ScalarBuffer<i32>, (usize, Fault)>
+        fn narrow<T: ArrowPrimitiveType>(values: &dyn Array) -> Result<ScalarBuffer<i32>, (usize, String)>
         where
             T::Native: TryInto<i64> + std::fmt::Display,
         {
             let values = values.as_primitive::<T>().values();
             let ids =
-                values.iter().enumerate().map(|(index, &id)| token_id(id).map_err(|fault| (index, fault)));
+                values.iter().enumerate().map(|(index, &id)| token_id(id).map_err(|reason| (index, reason)));
             Ok(ids.collect::<Result<Vec<i32>, _>>()?.into())
         }
         let ids = match values.data_type() {
             DataType::Int32 => {
                 let ids = values.as_primitive::<Int32Type>().values().clone();
                 match ids.iter().position(|&id| id < 0) {
-                    Some(index) => token_id(ids[index]).map(|_| ids).map_err(|fault| (index, fault)),
+                    Some(index) => token_id(ids[index]).map(|_| ids).map_err(|reason| (index, reason)),
                     None => Ok(ids),
                 }
             }
@@ -103,7 +103,7 @@ impl Lists {
                 return Err(Fault::data(advice).in_column(column));
             }
         };
-        ids.map_err(|(index, fault)| at(fault, index))
+        ids.map_err(|(index, reason)| at(Fault::data(reason), index))
     }
 
     /// Document ends from 0 on, in tokens.

@@ -74,8 +74,8 @@ impl Core {
     }
 }
 
-/// A number as a token id.
-pub(crate) fn token_id<N: TryInto<i64> + std::fmt::Display + Copy>(number: N) -> Result<i32, Fault> {
+/// A number as a token id, or why it is none.
+pub(crate) fn token_id<N: TryInto<i64> + std::fmt::Display + Copy>(number: N) -> Result<i32, String> {
     let id = number.try_into().ok().and_then(|id| i32::try_from(id).ok()).filter(|&id| id >= 0);
-    id.ok_or_else(|| Fault::data(format!("{number} is no token id; ids lie in 0..={}", i32::MAX)))
+    id.ok_or_else(|| format!("{number} is no token id; ids lie in 0..={}", i32::MAX))
 }

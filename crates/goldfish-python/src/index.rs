@@ -13,8 +13,8 @@ use crate::error::Fault;
 /// What a file of the file format begins and ends with.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 
-/// Buffers of the fixed columns, in the order of the format: doc_id (validity, offsets, bytes), input_ids (validity,
-/// offsets, validity, values), loss_mask (the same).
+/// Buffers of the fixed columns, in the order of the format: `doc_id` (validity, offsets, bytes), `input_ids` (validity,
+/// offsets, validity, values), `loss_mask` (the same).
 const BUFFERS: usize = 11;
 
 /// One record batch: rows, tokens, and the places in the file, in bytes, of the offsets and bytes of `doc_id`, the

@@ -17,7 +17,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict};
 
 use crate::bridge::{ArrowArray, ArrowTable, import_array, import_stream};
 use crate::columns::{Columns, mask_batch, mask_lists};
-use crate::core::{Core, Encoded};
+use crate::core::{Core, Encoded, token_id};
 use crate::error::Fault;
 
 /// The options of a masker, as of `goldfish mask`; `python/goldfish/_masker.py` explains them.
@@ -256,10 +256,9 @@ impl NativeMasker {
                     ids.len()
                 )));
             }
-            let fault = |id: i32| Fault::data(format!("{id} is no token id; ids lie in 0..={}", i32::MAX));
-            if let Some(index) = ids.iter().position(|&id| id < 0) {
+            if let Some((index, Err(reason))) = ids.iter().map(|&id| token_id(id)).enumerate().find(|(_, id)| id.is_err()) {
                 let row = ends.partition_point(|&end| end <= index) - 1;
-                return Err(fault(ids[index]).at_row(row).at_position(index - ends[row]));
+                return Err(Fault::data(reason).at_row(row).at_position(index - ends[row]));
             }
             let keys = self.keys(doc_ids.as_deref(), ends.len() - 1)?;
             self.0.decide(bytemuck::cast_slice(&ids), &ends, keys.as_deref())

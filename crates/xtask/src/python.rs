@@ -65,14 +65,17 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
 
 /// Builds the wheel of the Python package, and installs it into an environment; gives the environment's interpreter.
 pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
-    let maturin = environment(Environment::Package)?.join("bin/maturin");
+    let package = environment(Environment::Package)?;
+    let (maturin, interpreter) = (package.join("bin/maturin"), package.join("bin/python"));
     let wheels = target().join("wheels");
     if wheels.exists() {
         fs::remove_dir_all(&wheels)?;
     }
     let build =
         ["build", "--release", "--quiet", "--manifest-path", "crates/goldfish-python/Cargo.toml", "--out"];
-    run(Command::new(maturin).args(build).arg(&wheels).env("CARGO_TARGET_DIR", target()))?;
+    let mut command = Command::new(maturin);
+    command.args(build).arg(&wheels).arg("--interpreter").arg(interpreter);
+    run(command.env("CARGO_TARGET_DIR", target()))?;
     let wheel = fs::read_dir(&wheels)?.next().context("maturin built no wheel")??.path();
     let python = environment(which)?.join("bin/python");
     let pip =

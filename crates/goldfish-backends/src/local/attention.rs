@@ -210,7 +210,7 @@ mod tests {
             blocks(&spans, ranges, limit).into_iter().map(plain).collect()
         };
         assert_eq!(
-            rows(&[0..20], 8),
+            rows(std::slice::from_ref(&(0..20)), 8),
             [vec![(0, 0..5), (2, 5..6), (3, 6..8)], vec![(3, 8..16)], vec![(3, 16..20)]]
         );
         assert_eq!(

@@ -175,7 +175,7 @@ impl Decoder {
         let rows = pass.tokens.len();
         self.check(pass, cache.as_deref(), wanted)?;
         let mut x = self.embed(pass)?;
-        let all = blocks(&pass.spans, &[0..rows], BLOCK);
+        let all = blocks(&pass.spans, std::slice::from_ref(&(0..rows)), BLOCK);
         // The last layer's mix is asked for in these rows alone.
         let last = blocks(&pass.spans, &ranges(wanted), BLOCK);
         let count = self.config.layers.len();

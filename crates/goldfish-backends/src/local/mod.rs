@@ -1,7 +1,7 @@
 //! Hugging Face checkpoint folders, run in this process.
 //!
 //! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder serves all families: Llama
-//! (SmolLM too), SmolLM3, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3. Weights are widened to `f32`, 4 bytes
+//! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3. Weights are widened to `f32`, 4 bytes
 //! a parameter, and everything is computed in it.
 //!
 //! LoRA adapters in PEFT's format are merged onto the weights when they are read.

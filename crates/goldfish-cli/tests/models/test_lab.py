@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -131,16 +132,18 @@ def test_killed_runs_end_alike(corpus, tmp_path):
             [GOLDFISH, *map(str, command), "--threads", threads], stdout=subprocess.DEVNULL, env=environment
         )
         try:
-            process.wait(timeout=moments.uniform(0.1, 0.4) * whole if kills < 6 else None)
+            process.wait(timeout=moments.uniform(0.1, 0.4) * whole if kills < 4 else None)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             kills += 1
             continue
         assert process.returncode == 0
-        break
-    assert kills >= 3
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+        assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+        if kills >= 4:
+            break
+        # Through before it was killed often enough: once more from the start.
+        shutil.rmtree(tmp_path / "killed")
     lines = metrics(tmp_path / "whole")
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 61))
     assert [line["step"] for line in lines if "validation_loss" in line] == [7, 14, 21, 28, 35, 42, 49, 56, 60]

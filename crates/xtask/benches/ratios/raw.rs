@@ -29,7 +29,7 @@ pub(crate) fn raw() {
         ),
         "MB/s",
     );
-    let mut mask = || {
+    let mask = || {
         let seconds = mask_text(&goldfish, &tokenizer, "hash", &input, &output).seconds;
         (seconds, (MEGABYTES << 20) as f64 / seconds / 1e6)
     };
