@@ -231,11 +231,7 @@ fn arm(
     let folder = bench.path("arms").join(&plan.name);
     let done = folder.join("arm.json");
     if done.is_file() {
-        let bytes = fs::read(&done).map_err(LabError::io(&done, "reading"))?;
-        let arm = serde_json::from_slice(&bytes);
-        return Ok(arm.map_err(|error| {
-            LabError::folder(&done, format!("{error}; remove it to make the arm again"))
-        })?);
+        return read_arm(&done);
     }
     make_folder(&folder)?;
     bench.begin(shown);
@@ -272,7 +268,14 @@ fn arm(
         goldfish: summary.goldfish.filter(|_| plan.use_mask && plan.repeats_mask),
     };
     write_json(&done, &arm)?;
-    Ok(arm)
+    // As a sweep that goes on reads it: numbers may lose their last bit on the way through text.
+    read_arm(&done)
+}
+
+fn read_arm(path: &Path) -> Result<SweepArm, ExperimentError> {
+    let bytes = fs::read(path).map_err(LabError::io(path, "reading"))?;
+    let again = |error| LabError::folder(path, format!("{error}; remove it to make the arm again"));
+    Ok(serde_json::from_slice(&bytes).map_err(again)?)
 }
 
 /// The losses on the validation documents, by supervised tokens, out of the model's metrics.
