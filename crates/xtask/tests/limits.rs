@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of ours that may have `unsafe` code: a memory map each, with its argument beside it.
-const MAPS: [&str; 0] = [];
+/// Files of ours that may have `unsafe` code, with its argument beside each use: Arrow's C data interface, which hands over pointers.
+const UNSAFE: [&str; 1] = ["goldfish-python/src/bridge.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -82,7 +82,7 @@ fn unsafe_code_is_kept_out() {
         let text = fs::read_to_string(&path).unwrap();
         // In two parts, or this file would find itself.
         let allows = text.contains(concat!("allow(unsafe", "_code"));
-        let listed = MAPS.iter().any(|map| path.ends_with(map));
-        assert!(!allows || listed, "{} allows what only memory maps may have", path.display());
+        let listed = UNSAFE.iter().any(|file| path.ends_with(file));
+        assert!(!allows || listed, "{} allows unsafe code and is not listed", path.display());
     }
 }
