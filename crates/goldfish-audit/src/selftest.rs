@@ -200,6 +200,11 @@ impl SelfTest {
     }
 }
 
+/// What is said of repetition where nothing was asked for again.
+fn not_again() -> String {
+    "not asked again: alone and together gave the same answers".into()
+}
+
 struct Tester<'a> {
     backend: &'a dyn Backend,
     result: SelfTest,
@@ -254,19 +259,22 @@ impl Tester<'_> {
             .map(|ids| Ok(self.score(&[ids])?.remove(0)))
             .collect::<Result<Vec<_>, AuditError>>()?;
         let batched = largest_difference(&together, &alone);
-        // Where being alone changes nothing, asking again changed nothing either.
+        // Where being alone changes nothing, asking again would change nothing either.
         let repeated = match batched {
-            0.0 => 0.0,
-            _ => largest_difference(&together, &self.score(&all)?),
+            0.0 => None,
+            _ => Some(largest_difference(&together, &self.score(&all)?)),
         };
-        let detail = format!("the same request twice: log-probabilities differ by up to {repeated:.1e} nats");
-        self.note(Repeatable, repeated == 0.0, Outcome::Flagged, detail, Some(repeated));
+        let detail = repeated.map_or_else(not_again, |repeated| {
+            format!("the same request twice: log-probabilities differ by up to {repeated:.1e} nats")
+        });
+        let noise = repeated.unwrap_or(0.0);
+        self.note(Repeatable, noise == 0.0, Outcome::Flagged, detail, repeated);
         let detail = format!("alone and in a batch: log-probabilities differ by up to {batched:.1e} nats");
         self.note(BatchInvariant, batched == 0.0, Outcome::Flagged, detail, Some(batched));
         let halves: Vec<&[u32]> = all.iter().map(|ids| &ids[..ids.len().div_ceil(2).max(2)]).collect();
         let halves = self.score(&halves)?;
         let split = largest_difference(&halves, &together);
-        let allowed = TOLERANCE + batched + repeated;
+        let allowed = TOLERANCE + batched + noise;
         let detail =
             format!("with and without what follows: log-probabilities differ by up to {split:.1e} nats");
         self.note(OnePassServesAllSplits, split <= allowed, Outcome::Failed, detail, Some(split));
@@ -384,11 +392,13 @@ impl Tester<'_> {
         let alone = all.iter().map(|prompt| Ok(self.generate(&[prompt], TOKENS)?.remove(0)));
         let batched = other(&together, &alone.collect::<Result<Vec<_>, AuditError>>()?);
         let repeated = match batched {
-            0 => 0,
-            _ => other(&together, &self.generate(&all, TOKENS)?),
+            0 => None,
+            _ => Some(other(&together, &self.generate(&all, TOKENS)?)),
         };
-        let detail = format!("of {} continuations, {repeated} differed when asked for again", all.len());
-        self.note(Repeatable, repeated == 0, Outcome::Flagged, detail, None);
+        let detail = repeated.map_or_else(not_again, |repeated| {
+            format!("of {} continuations, {repeated} differed when asked for again", all.len())
+        });
+        self.note(Repeatable, repeated.is_none_or(|repeated| repeated == 0), Outcome::Flagged, detail, None);
         let detail = format!("of {} continuations, {batched} differed when asked for alone", all.len());
         self.note(BatchInvariant, batched == 0, Outcome::Flagged, detail, None);
         if self.result.capabilities.score && whole {

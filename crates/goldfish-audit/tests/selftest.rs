@@ -87,6 +87,11 @@ fn noise_is_measured() {
     assert!((check.measured.unwrap() - 0.02).abs() < 1e-9);
     assert_eq!(found.verdict("fake").unwrap(), Decide::Score);
     assert_eq!(found.notes().len(), 1);
+    // Where nothing was asked again, nothing is said about a repetition.
+    let found = faulty(Faults::default());
+    let check = found.checks.iter().find(|check| check.name == CheckName::Repeatable).unwrap();
+    assert_eq!((check.outcome, check.measured), (Outcome::Passed, None));
+    assert!(check.detail.contains("not asked again"), "{}", check.detail);
 }
 
 #[test]

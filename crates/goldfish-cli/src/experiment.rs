@@ -1,6 +1,6 @@
 //! How an experiment's progress is shown on a terminal.
 
-use goldfish_lab::{Event, TrainEvent};
+use goldfish_lab::{Event, ExperimentError, TrainEvent};
 use indicatif::ProgressBar;
 
 use crate::print;
@@ -55,4 +55,12 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Says how an experiment goes on that was stopped: by itself, without `--resume`.
+pub(crate) fn explain(error: ExperimentError) -> anyhow::Error {
+    if error.stopped() {
+        return anyhow::anyhow!("stopped; what was done is kept: run the same command again to go on");
+    }
+    error.into()
 }

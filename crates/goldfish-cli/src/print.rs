@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+pub(crate) use goldfish_report::shell_line;
 use goldfish_shard::Manifest;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -96,18 +97,6 @@ pub(crate) fn fraction(share: f64) -> String {
 pub(crate) fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     shell_line(std::iter::once("goldfish".to_owned()).chain(arguments))
-}
-
-/// Arguments as a POSIX shell reads them.
-pub(crate) fn shell_line(arguments: impl Iterator<Item = String>) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
-    let quoted = |argument: String| {
-        if !argument.is_empty() && argument.chars().all(plain) {
-            return argument;
-        }
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    };
-    arguments.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The first line about a folder of shards.

@@ -12,7 +12,7 @@ use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::{Formatting, copies, passage, write};
-use crate::experiment::{Audited, Bench, ExperimentError, Observe, make_folder, text, write_whole};
+use crate::experiment::{Audited, Bench, ExperimentError, Observe, line, make_folder, text, write_whole};
 use crate::{Length, ModelOptions, OptimizerOptions, TrainOptions};
 
 /// How large a demo is.
@@ -44,7 +44,7 @@ pub struct Demo {
     pub control: Summary,
 }
 
-/// The layouts of each passage.
+/// The layouts of each passage in training. It is asked for in the first.
 const LAYOUTS: [Formatting; 3] = [Formatting::Line, Formatting::Indented(48), Formatting::Commented(56)];
 
 /// Where the numbers of the held-out passages start.
@@ -57,8 +57,8 @@ const K: u32 = 4;
 ///
 /// | in the folder | what | made as by |
 /// |---|---|---|
-/// | `corpus/` | `documents.jsonl`, `held-out.jsonl` | |
-/// | `masked/`, `held-out/` | shards | `goldfish mask` |
+/// | `corpus/` | `documents.jsonl` (three layouts), `audited.jsonl` (each passage once, on one line), `control.jsonl` (the same of others) | |
+/// | `masked/`, `audited/`, `control/` | shards | `goldfish mask` |
 /// | `models/standard`, `models/goldfish` | checkpoints | `goldfish lab train` |
 /// | `runs/standard`, `runs/goldfish`, `runs/control` | audits | `goldfish audit` |
 /// | `standard.html`, `goldfish.html` | pages of the audits | `goldfish report` |
@@ -80,13 +80,19 @@ pub fn demo(
     let rule = RuleParameters::Text { k: K, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
     make_folder(&bench.path("corpus"))?;
     let first = options.seed.wrapping_mul(1 << 20);
-    for (name, shards, first) in
-        [("documents", "masked", first), ("held-out", "held-out", first.wrapping_add(HELD_OUT))]
-    {
-        let passages: Vec<String> =
-            (0..options.passages).map(|number| passage(first.wrapping_add(number))).collect();
+    let passages = |first: u64| -> Vec<String> {
+        (0..options.passages).map(|number| passage(first.wrapping_add(number))).collect()
+    };
+    let (trained, held_out) = (passages(first), passages(first.wrapping_add(HELD_OUT)));
+    // Layouts of one passage are no documents of their own: one copy of each is asked for, so that intervals are over passages.
+    let plain = &LAYOUTS[..1];
+    for (name, shards, copies) in [
+        ("documents", "masked", copies("documents", &trained, &LAYOUTS, 1)),
+        ("audited", "audited", copies("documents", &trained, plain, 1)),
+        ("control", "control", copies("control", &held_out, plain, 1)),
+    ] {
         let corpus = bench.path("corpus").join(format!("{name}.jsonl"));
-        write(&corpus, &copies(name, &passages, &LAYOUTS, 1))?;
+        write(&corpus, &copies)?;
         bench.mask(&corpus, rule.clone(), &bench.path(shards))?;
     }
     for (name, use_mask) in [("standard", false), ("goldfish", true)] {
@@ -97,18 +103,19 @@ pub fn demo(
     let audit = |bench: &mut Bench<'_>, name: &str, model: &str, shards: &str, control: Option<&str>| {
         bench.begin(&format!("auditing: {name}"));
         let control = control.map(|control| bench.path(control));
-        bench.audit(&Audited {
+        let (summary, _) = bench.audit(&Audited {
             model: &bench.path("models").join(model),
             shards: &bench.path(shards),
             control: control.as_deref(),
             run: &bench.path("runs").join(name),
-            samples: 1000,
-        })
+            samples: options.passages.max(1000),
+        })?;
+        Ok::<_, ExperimentError>(summary)
     };
     let demo = Demo {
-        standard: audit(&mut bench, "standard", "standard", "masked", Some("held-out"))?,
-        goldfish: audit(&mut bench, "goldfish", "goldfish", "masked", Some("held-out"))?,
-        control: audit(&mut bench, "control", "standard", "held-out", None)?,
+        standard: audit(&mut bench, "standard", "standard", "audited", Some("control"))?,
+        goldfish: audit(&mut bench, "goldfish", "goldfish", "audited", Some("control"))?,
+        control: audit(&mut bench, "control", "standard", "control", None)?,
     };
     pages(&bench)?;
     Ok(demo)
@@ -143,6 +150,7 @@ fn training(options: &DemoOptions, shards: &Path, tokenizer: &Path, use_mask: bo
 /// Writes the pages of the two audits and of their comparison.
 fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
     let decode = |ids: &[u32]| Some(text(&bench.tokenizer, ids));
+    let path = |path: &Path| path.display().to_string();
     let mut runs = Vec::new();
     for name in ["standard", "goldfish"] {
         let folder = bench.path("runs").join(name);
@@ -152,11 +160,7 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
         let made = audit_page(&AuditPage {
             run: &run,
             folder: &shown,
-            command: &format!(
-                "goldfish report {shown} --tokenizer {} --output {}",
-                tokenizer.display(),
-                page.display()
-            ),
+            command: &line(&["report", &shown, "--tokenizer", &path(&tokenizer), "--output", &path(&page)]),
             gates: &[],
             failures: &[],
             redact: false,
@@ -170,12 +174,13 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
     let page = comparison(bench.folder);
     let made = compare_page(&ComparePage {
         compared: &compared,
-        command: &format!(
-            "goldfish compare {} {} --html {}",
-            bench.path("runs").join("standard").display(),
-            bench.path("runs").join("goldfish").display(),
-            page.display()
-        ),
+        command: &line(&[
+            "compare",
+            &path(&bench.path("runs").join("standard")),
+            &path(&bench.path("runs").join("goldfish")),
+            "--html",
+            &path(&page),
+        ]),
         gates: &[],
         failures: &[],
         seed: 0,

@@ -16,7 +16,7 @@ pub struct TrainOptions {
     /// The model.
     pub model: ModelOptions,
     /// Whether the shards' masks are followed: a token with mask 0 is no target of the loss. Without, every token but a
-    /// sequence's first is one: the standard loss on the same documents in the same order.
+    /// document's first is one: the standard loss on the same documents in the same order.
     pub use_mask: bool,
     /// Longest sequence in tokens. A document is cut into sequences of so many inputs, so that every token but its first is a target
     /// once; a sequence sees nothing of the others, and there is no padding.

@@ -11,6 +11,7 @@
 
 mod audit;
 mod chart;
+mod command;
 mod compare;
 mod error;
 mod inspect;
@@ -23,6 +24,7 @@ mod table;
 mod text;
 
 pub use audit::{AuditPage, Decode, audit_page};
+pub use command::shell_line;
 pub use compare::{
     Changed, ComparePage, Compared, ComparedRun, Comparisons, RunComparison, compare_page, compare_runs,
 };

@@ -35,14 +35,18 @@ pub struct SweepArm {
     pub match_length: Mean,
     /// What the mask tells, where the audited copy has that of training.
     pub goldfish: Option<GoldfishSummary>,
+    /// Share of the suffixes' tokens that are dropped or just behind a dropped one: what [`near_dropped`](Self::near_dropped) would be
+    /// by chance.
+    pub near_by_chance: Option<f64>,
 }
 
 impl SweepArm {
-    /// First divergences at a dropped token or next to one, and all.
+    /// First divergences at a dropped token or just behind one, and all.
     #[must_use]
     pub fn near_dropped(&self) -> Option<(u64, u64)> {
         let masks = self.goldfish.as_ref()?;
-        let near = masks.nearest.iter().filter(|found| found.distance.abs() <= 1).map(|found| found.count);
+        let near =
+            masks.nearest.iter().filter(|found| (0..=1).contains(&found.distance)).map(|found| found.count);
         Some((near.sum(), masks.at_dropped.n))
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct DemoArgs {
     #[arg(short, long, value_name = "DIR", default_value = "goldfish-demo")]
     pub(crate) output: PathBuf,
 
-    /// Passages to train on, each in three layouts; as many more are held out as a control.
+    /// Passages to train on, each in three layouts; one of them is audited. As many more are held out as a control.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1000))]
     pub(crate) passages: u64,
 
@@ -56,7 +56,7 @@ pub(crate) struct SweepArgs {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Values of k. [default: 3,4,8,32,128; with --quick 4,32]
+    /// Values of k. The arms beside the sweep over k use 4. [default: 3,4,8,32,128; with --quick 4,32]
     #[arg(long, value_name = "K", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) k: Option<Vec<u32>>,
 

@@ -6,7 +6,7 @@ use goldfish_lab::{Demo, DemoOptions, comparison, demo};
 use crate::Verdict;
 use crate::args::DemoArgs;
 use crate::commands::stop_on_signals;
-use crate::experiment::Display;
+use crate::experiment::{Display, explain};
 use crate::print::{self, BOLD, FAINT, count, share};
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Verdict> {
@@ -16,8 +16,9 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Verdict> {
     }
     let options = DemoOptions { passages: args.passages, epochs: args.epochs, seed: args.seed };
     let mut display = Display::default();
-    let made = demo(&options, &args.output, &stop, &mut |event| display.show(event))?;
+    let made = demo(&options, &args.output, &stop, &mut |event| display.show(event));
     display.end();
+    let made = made.map_err(explain)?;
     if args.json {
         print::json(&made)?;
     } else {
@@ -40,7 +41,7 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
     let Demo { standard, goldfish, control } = demo;
     let mut lines = vec![
         format!(
-            "{BOLD}{}{BOLD:#}  {} passages in 3 layouts; given 50 tokens of each copy, does a model go on with the next 50?",
+            "{BOLD}{}{BOLD:#}  {} passages, trained on in 3 layouts; given 50 tokens of the plain one, does a model go on with the next 50?",
             args.output.display(),
             count(args.passages)
         ),
@@ -50,7 +51,7 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
     ];
     if let Some(masks) = &goldfish.goldfish {
         lines.push(format!(
-            "The goldfish model leaves the text at a dropped token in {} of {} copies.",
+            "The goldfish model leaves the text at a dropped token in {} of {} passages.",
             count(masks.at_dropped.positives),
             count(masks.at_dropped.n)
         ));

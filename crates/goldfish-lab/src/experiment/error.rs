@@ -30,3 +30,20 @@ pub enum ExperimentError {
     #[error(transparent)]
     Report(#[from] ReportError),
 }
+
+impl ExperimentError {
+    /// Whether the caller stopped it. What was done is kept, and the same call goes on behind it.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        match self {
+            Self::Lab(LabError::Stopped { .. })
+            | Self::Pipeline(PipelineError::Interrupted)
+            | Self::Shards(ShardError::Interrupted)
+            | Self::Audit(AuditError::Interrupted) => true,
+            Self::Pipeline(PipelineError::Unfinished { error, .. }) => {
+                matches!(**error, PipelineError::Interrupted)
+            }
+            _ => false,
+        }
+    }
+}

@@ -22,6 +22,7 @@ use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, TokenizeOptions, mask_corpus};
+use goldfish_report::shell_line;
 use goldfish_shard::{Manifest, OutputFormat, Start, ToolEntry, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
@@ -161,8 +162,8 @@ impl<'a> Bench<'a> {
         })?)
     }
 
-    /// `goldfish audit`, which goes on where it was stopped.
-    pub(crate) fn audit(&mut self, audited: &Audited<'_>) -> Result<Summary, ExperimentError> {
+    /// `goldfish audit`, which goes on where it was stopped. Also returns [`near_dropped`] of what it asked for.
+    pub(crate) fn audit(&mut self, audited: &Audited<'_>) -> Result<(Summary, Option<f64>), ExperimentError> {
         let tokenizer = self.tokenizer.clone();
         let decode = |ids: &[u32]| text(&tokenizer, ids);
         let checkpoint = Checkpoint::open(audited.model, None)?;
@@ -224,19 +225,34 @@ impl<'a> Bench<'a> {
         })?;
         let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
         let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
-        Ok(summary)
+        Ok((summary, near_dropped(&table)))
     }
 }
 
-/// Tests a model with the shortest and the longest start.
+/// Share of the suffixes' tokens that are dropped or just behind a dropped one.
+fn near_dropped(table: &ProbeTable) -> Option<f64> {
+    let (mut near, mut all) = (0_u32, 0_u32);
+    for mask in table.starts.iter().filter_map(|start| start.mask.as_deref()) {
+        for neighbours in mask.windows(2).skip(PREFIX as usize - 1).take(SUFFIX as usize) {
+            near += u32::from(neighbours.contains(&0));
+            all += 1;
+        }
+    }
+    (all > 0).then(|| f64::from(near) / f64::from(all))
+}
+
+/// Tests a model with the shortest and the longest start, and the one with the largest id, which must be one of the model's.
 fn test(
     checkpoint: &Checkpoint,
     table: &ProbeTable,
     eos: Option<u32>,
 ) -> Result<goldfish_audit::selftest::SelfTest, ExperimentError> {
     let mut starts: Vec<&[u32]> = table.starts.iter().map(|start| start.ids.as_slice()).collect();
-    starts.sort_by_key(|ids| ids.iter().max());
-    let sequences: Vec<&[u32]> = starts.first().into_iter().chain(starts.last()).copied().collect();
+    starts.sort_by_key(|ids| ids.len());
+    let largest = starts.iter().max_by_key(|ids| ids.iter().max());
+    let mut sequences: Vec<&[u32]> =
+        starts.first().into_iter().chain(starts.last()).chain(largest).copied().collect();
+    sequences.dedup();
     Ok(self_test(
         checkpoint,
         &sequences,
@@ -254,20 +270,23 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
             rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
         })
     };
-    let control =
-        audited.control.map(|control| format!(" --control {}", control.display())).unwrap_or_default();
+    let path = |path: &Path| path.display().to_string();
+    let (shards, model, run) = (path(audited.shards), path(audited.model), path(audited.run));
+    let (control, samples) = (audited.control.map(path), audited.samples.to_string());
+    let mut arguments = vec!["audit", &shards, "--model", &model];
+    arguments.extend(control.iter().flat_map(|control| ["--control", control]));
+    arguments.extend(["--by", FORMATTING, "--samples", &samples, "--output", &run]);
     Ok(Origin {
-        command: format!(
-            "goldfish audit {} --model {}{control} --by {FORMATTING} --samples {} --output {}",
-            audited.shards.display(),
-            audited.model.display(),
-            audited.samples,
-            audited.run.display()
-        ),
+        command: line(&arguments),
         corpus: vec![documents(audited.shards)?],
         control: audited.control.map(documents).transpose()?.into_iter().collect(),
         tokenizer: Some(tokenizer.sha256().to_owned()),
     })
+}
+
+/// The command line of `goldfish` with these arguments.
+pub(crate) fn line(arguments: &[&str]) -> String {
+    shell_line(std::iter::once("goldfish").chain(arguments.iter().copied()).map(str::to_owned))
 }
 
 fn tool() -> ToolEntry {

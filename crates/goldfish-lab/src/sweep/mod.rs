@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use self::plan::{Corpus, Plan};
 use crate::corpus::{Formatting, copies, passage, write};
-use crate::experiment::{Audited, Bench, ExperimentError, Observe, make_folder, write_json, write_whole};
+use crate::experiment::{
+    Audited, Bench, ExperimentError, Observe, line, make_folder, write_json, write_whole,
+};
 use crate::{LabError, Length, ModelOptions, OptimizerOptions, TrainOptions, ValidationEvent};
 
 /// How large a sweep is.
@@ -138,7 +140,7 @@ pub fn sweep(
     let page = sweep_page(&SweepPage {
         arms: &results.arms,
         facts: &facts(options),
-        command: &format!("goldfish lab sweep --output {}", folder.display()),
+        command: &command(options, folder),
     })?;
     write_whole(&page_path(folder), page.as_bytes())?;
     Ok(results)
@@ -148,6 +150,29 @@ pub fn sweep(
 #[must_use]
 pub fn page_path(folder: &Path) -> PathBuf {
     folder.join("sweep.html")
+}
+
+/// The command line that makes the sweep again.
+fn command(options: &SweepOptions, folder: &Path) -> String {
+    let like = |size: &SweepOptions| {
+        SweepOptions { ks: options.ks.clone(), seed: options.seed, ..size.clone() } == *options
+    };
+    let (mut size, quick) = (SweepOptions::default(), like(&SweepOptions::quick()));
+    if quick {
+        size = SweepOptions::quick();
+    }
+    let folder = folder.display().to_string();
+    let ks = options.ks.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let seed = options.seed.to_string();
+    let mut arguments = vec!["lab", "sweep", "--output", &folder];
+    arguments.extend(quick.then_some("--quick"));
+    if options.ks != size.ks {
+        arguments.extend(["--k", &ks]);
+    }
+    if options.seed != size.seed {
+        arguments.extend(["--seed", &seed]);
+    }
+    line(&arguments)
 }
 
 /// What was trained and audited, for the reader of the page.
@@ -183,6 +208,11 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
         ),
         fact("Model", "Llama, 2 layers, width 128; the same first weights and order in every arm".into()),
         fact("Validation", format!("{validation} passages that no arm was trained on")),
+        fact(
+            "Intervals",
+            "over passages, of one model an arm: another seed may give other numbers. Arms share their passages; goldfish compare sets two of them against each other"
+                .into(),
+        ),
         fact("Seed", seed.to_string()),
     ]
 }
@@ -196,14 +226,14 @@ fn passages(options: &SweepOptions, purpose: u64, n: u64) -> Vec<String> {
 fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), ExperimentError> {
     let folder = bench.path("corpus");
     make_folder(&folder)?;
-    let line = [Formatting::Line];
+    let plain = [Formatting::Line];
     let targets = passages(options, 1, options.targets);
-    let background = copies("background", &passages(options, 2, options.background), &line, 1);
+    let background = copies("background", &passages(options, 2, options.background), &plain, 1);
     let others = passages(options, 3, options.targets);
     let layout_targets = passages(options, 4, options.layout_targets);
     let validation = passages(options, 5, options.validation);
     let among = |passages: &[String]| {
-        let mut all = copies("target", passages, &line, options.copies);
+        let mut all = copies("target", passages, &plain, options.copies);
         all.extend(background.iter().cloned());
         all
     };
@@ -211,9 +241,9 @@ fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), Experi
         (Corpus::Repeated.file(), among(&targets)),
         (Corpus::Control.file(), among(&others)),
         (Corpus::Layouts.file(), copies("target", &layout_targets, &LAYOUTS, 1)),
-        (Corpus::Repeated.audited_file(), copies("target", &targets, &line, 1)),
-        (Corpus::Layouts.audited_file(), copies("target", &layout_targets, &line, 1)),
-        ("validation.jsonl", copies("validation", &validation, &line, 1)),
+        (Corpus::Repeated.audited_file(), copies("target", &targets, &plain, 1)),
+        (Corpus::Layouts.audited_file(), copies("target", &layout_targets, &plain, 1)),
+        ("validation.jsonl", copies("validation", &validation, &plain, 1)),
     ] {
         write(&folder.join(name), &contents)?;
     }
@@ -221,7 +251,7 @@ fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), Experi
     Ok(())
 }
 
-/// Trains and audits one arm, unless that was done before.
+/// Trains and audits one arm. Training and audit return what they did before with the same options, and refuse what was made otherwise.
 fn arm(
     bench: &mut Bench<'_>,
     options: &SweepOptions,
@@ -229,10 +259,6 @@ fn arm(
     shown: &str,
 ) -> Result<SweepArm, ExperimentError> {
     let folder = bench.path("arms").join(&plan.name);
-    let done = folder.join("arm.json");
-    if done.is_file() {
-        return read_arm(&done);
-    }
     make_folder(&folder)?;
     bench.begin(shown);
     let corpora = bench.path("corpus");
@@ -247,13 +273,14 @@ fn arm(
         if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
     let training = training(bench, &shards, plan.use_mask, steps, options.seed);
     let trained = bench.train(&training, &model)?;
-    let summary = bench.audit(&Audited {
+    let (summary, near_dropped) = bench.audit(&Audited {
         model: &model,
         shards: &audited,
         control: None,
         run: &folder.join("run"),
-        samples: 1000,
+        samples: options.targets.max(options.layout_targets).max(1000),
     })?;
+    let told = plan.use_mask && plan.repeats_mask;
     let arm = SweepArm {
         name: plan.name.clone(),
         group: plan.group.to_owned(),
@@ -265,17 +292,11 @@ fn arm(
         exact_match: summary.scores.exact_match,
         rouge_l: summary.scores.rouge_l,
         match_length: summary.scores.match_length,
-        goldfish: summary.goldfish.filter(|_| plan.use_mask && plan.repeats_mask),
+        goldfish: summary.goldfish.filter(|_| told),
+        near_by_chance: near_dropped.filter(|_| told),
     };
-    write_json(&done, &arm)?;
-    // As a sweep that goes on reads it: numbers may lose their last bit on the way through text.
-    read_arm(&done)
-}
-
-fn read_arm(path: &Path) -> Result<SweepArm, ExperimentError> {
-    let bytes = fs::read(path).map_err(LabError::io(path, "reading"))?;
-    let again = |error| LabError::folder(path, format!("{error}; remove it to make the arm again"));
-    Ok(serde_json::from_slice(&bytes).map_err(again)?)
+    write_json(&folder.join("arm.json"), &arm)?;
+    Ok(arm)
 }
 
 /// The losses on the validation documents, by supervised tokens, out of the model's metrics.
@@ -312,5 +333,18 @@ fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: 
         seed,
         validate_every: steps.div_ceil(VALIDATIONS).max(1),
         ..TrainOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_hold_what_differs() {
+        let quick = SweepOptions { ks: vec![4], seed: 3, ..SweepOptions::quick() };
+        let found = command(&quick, Path::new("a folder"));
+        assert_eq!(found, "goldfish lab sweep --output 'a folder' --quick --k 4 --seed 3");
+        assert_eq!(command(&SweepOptions::default(), Path::new("s")), "goldfish lab sweep --output s");
     }
 }

@@ -5,7 +5,7 @@ use goldfish_lab::{SweepOptions, SweepResults, page_path, sweep};
 use crate::Verdict;
 use crate::args::SweepArgs;
 use crate::commands::stop_on_signals;
-use crate::experiment::Display;
+use crate::experiment::{Display, explain};
 use crate::print::{self, FAINT, count, share};
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
@@ -14,10 +14,14 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
     let size = if args.quick { SweepOptions::quick() } else { SweepOptions::default() };
-    let options = SweepOptions { ks: args.k.clone().unwrap_or(size.ks), seed: args.seed, ..size };
+    let mut ks = args.k.clone().unwrap_or(size.ks);
+    ks.sort_unstable();
+    ks.dedup();
+    let options = SweepOptions { ks, seed: args.seed, ..size };
     let mut display = Display::default();
-    let results = sweep(&options, &args.output, &stop, &mut |event| display.show(event))?;
+    let results = sweep(&options, &args.output, &stop, &mut |event| display.show(event));
     display.end();
+    let results = results.map_err(explain)?;
     if args.json {
         print::json(&results)?;
     } else {
