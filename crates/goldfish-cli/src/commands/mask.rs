@@ -34,7 +34,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     }
     for path in &resolved.written {
         print::note(&format!(
-            "note: {} is not read: goldfish wrote it; name tokens in it themselves to read them",
+            "note: {} is not read: goldfish wrote it; to read tokens in it, name their folder",
             path.display()
         ));
     }

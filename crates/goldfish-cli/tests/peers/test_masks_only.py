@@ -190,7 +190,8 @@ def test_masks_are_not_read_as_tokens(goldfish, data, tmp_path):
     shutil.copytree(tmp_path / "masks", data / "olmo/masks")
     for layout in ("olmo", "megatron", "megatron-labels"):
         goldfish.run("export", shards.folder, "--to", layout, "--output", tmp_path / layout)
-        again = goldfish.mask(tmp_path / layout, tmp_path / f"{layout}-again", *EOS)
+        width = ["--ids-dtype", "uint32"] if layout == "olmo" else []
+        again = goldfish.mask(tmp_path / layout, tmp_path / f"{layout}-again", *EOS, *width)
         assert sum(again.ids, []) == tokens, layout
         hidden = {"olmo": "label_mask", "megatron": "mask.bin", "megatron-labels": "labels.bin"}[layout]
         assert f"{hidden} is not read: goldfish wrote it" in again.process.stderr
