@@ -34,6 +34,12 @@ pub enum CorpusError {
         /// The argument as given.
         argument: String,
     },
+    /// A glob or folder holds nothing but what goldfish wrote: masks, or exports in folders below it.
+    #[error("{argument}: holds only masks and exports of goldfish; name the folder of the tokens itself")]
+    NothingButOutput {
+        /// The argument as given.
+        argument: String,
+    },
     /// A glob can't be parsed.
     #[error("{pattern}: not a glob: {reason}")]
     BadGlob {

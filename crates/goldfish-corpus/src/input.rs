@@ -9,6 +9,9 @@ use crate::CorpusError;
 use crate::batches::is_arrow_file;
 use crate::file::{is_compressed, open_regular};
 
+/// Name of the manifest of what goldfish wrote in the layout of a training loop.
+const SET_NAME: &str = "goldfish.json";
+
 /// How the documents lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -134,20 +137,23 @@ pub struct Resolved {
     pub inputs: Vec<Input>,
     /// Files in the given folders whose names tell no format: they are not read.
     pub ignored: Vec<PathBuf>,
+    /// Files and folders in the given folders that goldfish wrote, and whose masks are no tokens: they are not read.
+    pub written: Vec<PathBuf>,
 }
 
 /// Finds the files that the arguments name.
 ///
 /// An argument is a file, a folder (every file below it whose name tells a format) or a glob. Arguments
 /// are taken in the order given; the files of one folder or glob are sorted by the bytes of their paths,
-/// component by component. Hidden files and folders (a leading dot or underscore) are passed over.
+/// component by component. Hidden files and folders (a leading dot or underscore) are passed over, and so are masks
+/// and exports that goldfish wrote below a folder, unless they are named themselves.
 /// `format` overrides what the names tell; then every file of a folder is taken.
 ///
 /// # Errors
 ///
 /// If an argument names nothing, a file's format can't be told, or a file is named twice.
 pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
-    let mut found = Found { files: Vec::new(), ignored: Vec::new(), forced: format };
+    let mut found = Found { files: Vec::new(), ignored: Vec::new(), written: Vec::new(), forced: format };
     for argument in arguments {
         found.add_argument(argument)?;
     }
@@ -166,18 +172,19 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
         inputs.push(Input { name: String::new(), path, format });
     }
     name_inputs(&mut inputs)?;
-    Ok(Resolved { inputs, ignored: found.ignored })
+    Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
 }
 
 struct Found {
     files: Vec<(PathBuf, Format)>,
     ignored: Vec<PathBuf>,
+    written: Vec<PathBuf>,
     forced: Option<Format>,
 }
 
 impl Found {
     fn add_argument(&mut self, argument: &str) -> Result<(), CorpusError> {
-        let before = self.files.len();
+        let (before, written) = (self.files.len(), self.written.len());
         let path = Path::new(argument);
         if path.is_dir() {
             self.add_folder(path, &mut Vec::new())?;
@@ -202,6 +209,9 @@ impl Found {
         } else {
             return Err(CorpusError::NoSuchInput { argument: argument.to_owned() });
         }
+        if self.files.len() == before && self.written.len() > written {
+            return Err(CorpusError::NothingButOutput { argument: argument.to_owned() });
+        }
         if self.files.len() == before {
             return Err(CorpusError::NothingFound { argument: argument.to_owned() });
         }
@@ -221,6 +231,11 @@ impl Found {
         if above.contains(&real) {
             return Ok(());
         }
+        let output = Output::of(folder);
+        if output == Some(Output::Masks) || (output.is_some() && !above.is_empty()) {
+            self.written.push(folder.to_owned());
+            return Ok(());
+        }
         above.push(real);
         let read = |e| CorpusError::io(folder, "listing the folder")(e);
         let mut entries = Vec::new();
@@ -231,6 +246,8 @@ impl Found {
         for path in entries {
             if is_hidden(&path) {
                 continue;
+            } else if output == Some(Output::Export) && is_exported_mask(&path) {
+                self.written.push(path);
             } else if path.is_dir() {
                 self.add_folder(&path, above)?;
             } else if is_companion(&path) {
@@ -244,6 +261,41 @@ impl Found {
         above.pop();
         Ok(())
     }
+}
+
+/// What goldfish wrote into a folder, by the manifest `goldfish.json` there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// Masks alone, under the names of their tokens.
+    Masks,
+    /// Tokens with their masks.
+    Export,
+}
+
+impl Output {
+    /// `None` where there is no such manifest, or it is one of masks beside others' tokens, which the names of the masks
+    /// tell apart.
+    fn of(folder: &Path) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Set {
+            layout: String,
+            #[serde(default)]
+            beside_inputs: bool,
+        }
+        let (file, _) = open_regular(&folder.join(SET_NAME)).ok()?;
+        let set: Set = serde_json::from_reader(std::io::BufReader::new(file)).ok()?;
+        match set.layout.as_str() {
+            _ if set.beside_inputs => None,
+            "masks" => Some(Self::Masks),
+            _ => Some(Self::Export),
+        }
+    }
+}
+
+/// Whether a file or folder of an export holds masks or labels, under a name that would tell tokens.
+fn is_exported_mask(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["label_mask", "mask.bin", "mask.idx", "labels.bin", "labels.idx"].contains(&&*name)
 }
 
 /// The file that names the input, whichever of a pair was given.
@@ -266,10 +318,7 @@ fn is_companion(path: &Path) -> bool {
         name.strip_suffix(ending).is_some_and(|stem| path.with_file_name(format!("{stem}.bin")).exists())
     });
     let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
-    memmap_sidecar
-        || megatron_mask
-        || endings.iter().any(|ending| name.ends_with(ending))
-        || name == "goldfish.json"
+    memmap_sidecar || megatron_mask || endings.iter().any(|ending| name.ends_with(ending)) || name == SET_NAME
 }
 
 /// Names each input by its path below the deepest folder that holds them all.

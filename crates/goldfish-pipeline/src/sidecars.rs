@@ -114,7 +114,11 @@ pub fn mask_sidecars(
     }
     let plan = Plan::new(&mask.inputs, None)?;
     let files = StagedFiles::open(&mask.output, *placement, *overwrite)?;
-    let written = check_names(&mask.inputs, &names, &files).and_then(|()| {
+    let checked = check_names(&mask.inputs, &names, &files).and_then(|()| match placement {
+        Placement::Beside => check_earlier(&names, &files),
+        Placement::OwnFolder => Ok(()),
+    });
+    let written = checked.and_then(|()| {
         let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
         road.drive(&mask, (&plan, crate::resume::Place::default()), progress, observe, |shared, receiver| {
             Sidecars::new(shared, &files, &names).run(receiver, stop)
@@ -160,6 +164,21 @@ fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> 
         )));
     }
     Ok(())
+}
+
+/// Beside memmaps, no mask of one that isn't masked now may go: the manifest of the folder names all its masks.
+fn check_earlier(names: &[Vec<String>], files: &StagedFiles) -> Result<(), PipelineError> {
+    let written: std::collections::HashSet<&String> = names.iter().flatten().collect();
+    let mut lost =
+        files.earlier().iter().filter(|name| !written.contains(name)).map(|name| files.root().join(name));
+    match lost.find(|path| path.is_file()) {
+        None => Ok(()),
+        Some(lost) => Err(PipelineError::Options(format!(
+            "{} is the mask of a memmap that is not among the inputs and would be removed; give all memmaps of the \
+             folder at once, or choose an --output",
+            lost.display()
+        ))),
+    }
 }
 
 /// Writes the masks that the workers bring.

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "the interface hands over pointers; each use says why it is sound")]
 
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray, make_array};
@@ -14,18 +15,35 @@ use pyo3::types::{PyCapsule, PyCapsuleMethods};
 
 use crate::error::Fault;
 
+/// `ArrowSchema` as the interface lays it down, up to the field that is null in one that was released.
+#[repr(C)]
+struct SchemaLayout {
+    _strings: [*const c_char; 3],
+    _numbers: [i64; 2],
+    _children: [*const c_void; 2],
+    release: Option<unsafe extern "C" fn(*mut c_void)>,
+}
+
 /// An array with its field, from an object with `__arrow_c_array__`.
 pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, ArrayRef)> {
     let capsules = object.call_method0("__arrow_c_array__")?;
     let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = capsules.extract()?;
     let schema = schema.pointer_checked(Some(c"arrow_schema"))?.cast::<FFI_ArrowSchema>();
     let array = array.pointer_checked(Some(c"arrow_array"))?.cast::<FFI_ArrowArray>();
+    // SAFETY: `SchemaLayout` has the layout that the interface lays down for an `ArrowSchema`, and takes no pointer as
+    // valid. A schema whose `release` is null was taken by another consumer; its other pointers lead nowhere.
+    let is_released = unsafe { schema.cast::<SchemaLayout>().as_ref() }.release.is_none();
     // SAFETY: a capsule of this name holds an initialised `ArrowSchema`, which lives as long as the capsule does, until
     // the end of this function.
     let schema = unsafe { schema.as_ref() };
     // SAFETY: a capsule of this name holds an initialised `ArrowArray`. Moving it out leaves a released one behind, which
     // the capsule's destructor passes over, as the interface wants it.
     let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
+    if array.is_released() || is_released {
+        let advice =
+            "the Arrow data was taken already: __arrow_c_array__ must make new capsules at every call";
+        return Err(Fault::data(advice).into());
+    }
     let field = Field::try_from(schema).map_err(Fault::from)?;
     // SAFETY: the producer vouches that the array is one of this schema; both came in one answer.
     let data = unsafe { from_ffi(array, schema) }.map_err(Fault::from)?;

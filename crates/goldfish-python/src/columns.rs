@@ -148,12 +148,26 @@ pub(crate) fn keys(core: &Core, doc_ids: Option<&ArrayRef>, rows: usize) -> Resu
     if doc_ids.len() != rows {
         return Err(Fault::data(format!("{} doc_ids for {rows} documents", doc_ids.len())));
     }
-    if let Some(row) = (0..rows).find(|&row| doc_ids.is_null(row)) {
+    if !is_name(doc_ids.data_type()) {
+        let advice = format!("documents' ids are {}; give strings or integers", doc_ids.data_type());
+        return Err(Fault::data(advice));
+    }
+    // A null may stand in the values of a dictionary, and come out by the cast.
+    let names = cast(doc_ids, &DataType::LargeUtf8)?;
+    if let Some(row) = (0..rows).find(|&row| doc_ids.is_null(row) || names.is_null(row)) {
         return Err(Fault::data("the document's id is null").at_row(row));
     }
-    let doc_ids = cast(doc_ids, &DataType::LargeUtf8)?;
-    let doc_ids = doc_ids.as_string::<i64>();
+    let doc_ids = names.as_string::<i64>();
     Ok(Some((0..rows).map(|row| document_key(doc_ids.value(row))).collect()))
+}
+
+/// Whether documents can be named by values of a type, as in the program.
+fn is_name(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_name(values),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        other => other.is_integer(),
+    }
 }
 
 /// The masks of lists of ids, in lists of the same kind.

@@ -298,6 +298,7 @@ impl NativeMasker {
         let (field, array) = import_array(array)?;
         let columns = Columns { ids: ids_column, text: text_column, doc_id: id_column, labels };
         Ok(py.detach(|| match array.data_type() {
+            DataType::Struct(_) if doc_ids.is_some() => Err(ids_of_table()),
             DataType::Struct(_) => {
                 Ok(ArrowArray::of_batch(mask_batch(&self.0, &batch(&field, &array)?, &columns)?))
             }
@@ -325,18 +326,26 @@ impl NativeMasker {
         }
         if !matches!(field.data_type(), DataType::Struct(_)) {
             let masks = py.detach(|| {
+                let total: usize = arrays.iter().map(|array| array.len()).sum();
+                if let Some(given) = doc_ids.as_ref().map(Vec::len).filter(|&given| given != total)
+                    && self.0.needs_doc_ids()
+                {
+                    return Err(Fault::data(format!("{given} doc_ids for {total} documents")));
+                }
                 let mut rows = 0;
-                let mut doc_ids = doc_ids.unwrap_or_default().into_iter();
+                let mut doc_ids = doc_ids.map(Vec::into_iter);
                 let mut masks = Vec::with_capacity(arrays.len());
                 for array in &arrays {
-                    let own: Vec<String> = doc_ids.by_ref().take(array.len()).collect();
-                    let own = Some(own).filter(|own| !own.is_empty());
+                    let own = doc_ids.as_mut().map(|ids| ids.take(array.len()).collect());
                     masks.push(self.lists(array, own).map_err(|fault| fault.behind(rows))?);
                     rows += array.len();
                 }
                 Ok::<_, Fault>(masks)
             })?;
             return masks.into_pyobject(py);
+        }
+        if doc_ids.is_some() {
+            return Err(ids_of_table().into());
         }
         let columns = Columns { ids: ids_column, text: text_column, doc_id: id_column, labels };
         let table = py.detach(|| {
@@ -372,6 +381,11 @@ impl NativeMasker {
         let doc_ids = doc_ids.map(|ids| Arc::new(LargeStringArray::from(ids)) as ArrayRef);
         Ok(ArrowArray::of_array("loss_mask", mask_lists(&self.0, array, doc_ids.as_ref())?))
     }
+}
+
+/// Names beside a table, which has a column for them.
+fn ids_of_table() -> Fault {
+    Fault::data("doc_ids are for data that is no table: name the column, id_column")
 }
 
 /// A struct as a record batch.

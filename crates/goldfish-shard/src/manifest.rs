@@ -229,6 +229,11 @@ impl Manifest {
         (self, bytes)
     }
 
+    /// Whether its checksum is that of its contents; else it was edited.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.clone().seal().0.checksum == self.checksum
+    }
+
     /// Reads the manifest of a folder.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
             ShardError::NoManifest { .. } => bad("this part is not finished; run it again with --resume"),
             error => error,
         })?;
-        if manifest.clone().seal().0.checksum != manifest.checksum {
+        if !manifest.is_sealed() {
             return Err(bad("its manifest.json was edited: its checksum is not that of its contents"));
         }
         let part = manifest.part.clone();

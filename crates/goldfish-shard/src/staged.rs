@@ -103,6 +103,9 @@ impl StagedFiles {
             // names tokens too.
             ours.retain(|name| [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end)));
         }
+        if FileSet::is_in(&staging) {
+            take_back(root, &staging, &mut ours)?;
+        }
         for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
         {
             if entry.file_name() != crate::folder::LOCK_NAME && entry.file_name() != FILE_SET_NAME {
@@ -118,6 +121,12 @@ impl StagedFiles {
         &self.root
     }
 
+    /// Names of files of an earlier run, which the new ones replace: those that don't come again are removed.
+    #[must_use]
+    pub fn earlier(&self) -> &BTreeSet<String> {
+        &self.ours
+    }
+
     /// Checks that a file may get this name.
     ///
     /// # Errors
@@ -128,8 +137,8 @@ impl StagedFiles {
         if self.ours.contains(name) || fs::symlink_metadata(&path).is_err() {
             return Ok(());
         }
-        let reason =
-            "is there already and was not written by goldfish; move it away, or choose another --output";
+        let reason = "is there already and is not listed in this folder's goldfish.json; move it away, or choose \
+                      another --output";
         Err(ShardError::Occupied { path, reason: reason.into() })
     }
 
@@ -178,7 +187,13 @@ impl StagedFiles {
             }
             return Err(error);
         }
-        disk::remove(&self.staging)?;
+        // All is in place, so nothing can fail any more. Where the locked file keeps the folder from going, it goes
+        // without the lock.
+        let Self { staging, _lock: lock, .. } = self;
+        if disk::remove(&staging).is_err() {
+            drop(lock);
+            let _ = fs::remove_dir(&staging);
+        }
         Ok(set)
     }
 
@@ -241,6 +256,31 @@ fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
         }
     }
     Ok(())
+}
+
+/// Removes the files of a run that ended while they got their names, before its manifest did: no manifest in the
+/// folder names them. `ours` keeps what the manifest there names.
+fn take_back(root: &Path, staging: &Path, ours: &mut BTreeSet<String>) -> Result<(), ShardError> {
+    let mut listed = BTreeSet::new();
+    if FileSet::is_in(root) {
+        listed.extend(FileSet::read(root)?.files.into_iter().map(|file| file.name));
+    }
+    for name in ours.iter().filter(|name| !listed.contains(*name)) {
+        let path = root.join(name);
+        // What is still staged never got its name: a file that has it now is another's.
+        if staging.join(name).is_file() || !path.is_file() {
+            continue;
+        }
+        disk::remove(&path)?;
+        // Folders that were made for such files go with the last of them; others are not empty.
+        for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+    ours.retain(|name| listed.contains(name));
+    disk::remove(&staging.join(FILE_SET_NAME))
 }
 
 impl StagedFile {

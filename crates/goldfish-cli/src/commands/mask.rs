@@ -32,6 +32,12 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     for path in &resolved.ignored {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
+    for path in &resolved.written {
+        print::note(&format!(
+            "note: {} is not read: goldfish wrote it; to read tokens in it, name their folder",
+            path.display()
+        ));
+    }
     let (job, chosen) = job(args, resolved)?;
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());

@@ -1,6 +1,7 @@
 """Every layout of `goldfish export`, read by independent readers of the layout."""
 
 import json
+import shutil
 
 import datasets
 import layouts
@@ -190,6 +191,17 @@ def test_refusals(goldfish, shards, tmp_path):
     shard = next(large.glob("*.arrow"))
     shard.write_bytes(shard.read_bytes().replace((65_536).to_bytes(4, "little"), (65_537).to_bytes(4, "little")))
     assert "goldfish verify" in refused(large, "--to", "hf", "--output", out)
+
+
+def test_an_edited_manifest_is_no_source(goldfish, shards, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards.folder, copy)
+    manifest = copy / "manifest.json"
+    text = manifest.read_text()
+    assert '"k": 3' in text
+    manifest.write_text(text.replace('"k": 3', '"k": 4'))
+    message = goldfish.run("export", copy, "--to", "hf", "--output", tmp_path / "out", expect=2).stderr
+    assert "manifest.json" in message and "edited" in message and not (tmp_path / "out").exists()
 
 
 def test_overwriting(goldfish, shards, tmp_path):

@@ -137,8 +137,8 @@ def test_refusals_leave_everything_as_it_was(goldfish, fixtures, data, tmp_path)
     assert "cannot be used" in refused(memmap, "--on-error", "skip")
     assert "outside" in refused(memmap, "--output", data)
     memmap.with_name(memmap.name + ".loss").write_bytes(b"another's")
-    assert "was not written by goldfish" in refused(memmap)
-    assert "was not written by goldfish" in refused(memmap, "--overwrite")
+    assert "is not listed in" in refused(memmap)
+    assert "is not listed in" in refused(memmap, "--overwrite")
     # A document without a mask would misalign all others.
     tokenizer = ["--tokenizer", fixtures / "tokenizers/wordpiece.json", "--rule", "hash"]
     np.array([1, 2, 60_000, 3], "<u2").tofile(tmp_path / "wide.ds")
@@ -160,6 +160,51 @@ def test_overwriting_and_verifying(goldfish, data):
     ids[77] += 1
     ids.tofile(memmap)
     assert "of what it held before" in goldfish.run("verify", data / "olmo", expect=1).stdout
+
+
+def test_masks_of_other_memmaps_stay(goldfish, tmp_path):
+    """Beside memmaps, a run on one of them never takes the mask of another away."""
+    for name in ("a", "b"):
+        (np.arange(900) * 7919 % 5000).astype("<u2").tofile(tmp_path / f"{name}.npy")
+    goldfish.run("mask", tmp_path / "a.npy", "--masks-only", *EOS)
+    before = folder_bytes(tmp_path)
+    message = goldfish.run("mask", tmp_path / "b.npy", "--masks-only", "--overwrite", *EOS, expect=2).stderr
+    assert "a.npy.loss is the mask of a memmap that is not among the inputs" in message
+    assert folder_bytes(tmp_path) == before and not list(tmp_path.glob(".*"))
+    goldfish.run("mask", tmp_path / "a.npy", tmp_path / "b.npy", "--masks-only", "--overwrite", *EOS)
+    assert {"a.npy.loss", "b.npy.loss"} < set(folder_bytes(tmp_path))
+    # A mask that its owner removed is no hindrance.
+    (tmp_path / "a.npy.loss").unlink()
+    goldfish.run("mask", tmp_path / "b.npy", "--masks-only", "--overwrite", *EOS)
+    assert "sound" in goldfish.run("verify", tmp_path).stdout
+
+
+def test_masks_are_not_read_as_tokens(goldfish, data, tmp_path):
+    """Neither from a folder of their own nor from an export; masks beside tokens hide no tokens."""
+    goldfish.run("mask", data / "olmo", "--masks-only", *EOS)
+    goldfish.run("mask", data / "olmo", "--masks-only", "--output", tmp_path / "masks", *EOS)
+    message = goldfish.run("mask", tmp_path / "masks", "--output", tmp_path / "no", *EOS, expect=2).stderr
+    assert "only masks and exports of goldfish" in message
+    shards = goldfish.mask(data / "olmo", tmp_path / "shards", *EOS)
+    tokens = sum(shards.ids, [])
+    shutil.copytree(tmp_path / "masks", data / "olmo/masks")
+    for layout in ("olmo", "megatron", "megatron-labels"):
+        goldfish.run("export", shards.folder, "--to", layout, "--output", tmp_path / layout)
+        width = ["--ids-dtype", "uint32"] if layout == "olmo" else []
+        again = goldfish.mask(tmp_path / layout, tmp_path / f"{layout}-again", *EOS, *width)
+        assert sum(again.ids, []) == tokens, layout
+        hidden = {"olmo": "label_mask", "megatron": "mask.bin", "megatron-labels": "labels.bin"}[layout]
+        assert f"{hidden} is not read: goldfish wrote it" in again.process.stderr
+        shutil.copytree(tmp_path / layout, data / "olmo" / layout)
+    parent = goldfish.mask(data / "olmo", tmp_path / "parent", *EOS)
+    assert parent.ids == shards.ids and parent.process.stderr.count("goldfish wrote it") == 4
+    # The manifest beside the tokens hides none of them.
+    above = goldfish.mask([data / "olmo", data / "olmo-bare"], tmp_path / "above", *EOS)
+    goldfish.run("mask", data / "olmo-bare", "--masks-only", *EOS)
+    (tmp_path / "both").mkdir()
+    for name in ("olmo", "olmo-bare"):
+        shutil.copytree(data / name, tmp_path / "both" / name)
+    assert goldfish.mask(tmp_path / "both", tmp_path / "both-out", *EOS).ids == above.ids
 
 
 def test_tokens_are_never_replaced(goldfish, data, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import os
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,9 @@ class Masker:
         append_eos: bool = False,
         exempt_special: bool | None = None,
     ) -> None:
+        numbers = {"context": context, "start": start, "k": k, "seed": seed, "bos_id": bos_id, "eos_id": eos_id}
+        for name, value in numbers.items():
+            _check_number(name, value, 64 if name in ("start", "seed") else 32)
         options = {
             "rule": rule,
             "k": k,
@@ -90,7 +94,7 @@ class Masker:
             "head": head,
             "start": start,
             "table": _table_bytes(table),
-            "coefficients": None if coefficients is None else [int(factor) for factor in coefficients],
+            "coefficients": None if coefficients is None else _factors(coefficients),
             "bos_id": bos_id,
             "eos_id": eos_id,
             "prepend_bos": prepend_bos,
@@ -167,7 +171,7 @@ class Masker:
         GoldfishError
             If something is no document; ``row`` and ``position`` say where.
         """
-        names = None if doc_ids is None else [str(name) for name in doc_ids]
+        names = None if doc_ids is None else _strings([str(name) for name in doc_ids], "doc_ids")
         for method, call in (("__arrow_c_array__", self._native.mask_array), ("__arrow_c_stream__", self._native.mask_stream)):
             if hasattr(data, method):
                 made = call(
@@ -202,13 +206,11 @@ class Masker:
                 raise GoldfishError(f"ids from {least} to {most}; ids lie in 0..={limit.max}")
         ids = numpy.ascontiguousarray(data, dtype=numpy.int32).reshape(-1)
         if offsets is not None:
-            ends = [int(end) for end in offsets]
+            ends = _offsets(offsets, len(ids))
         elif data.ndim == 2:
             ends = [row * data.shape[1] for row in range(data.shape[0] + 1)]
         else:
             ends = [0, len(ids)]
-        if ends and ends[0] < 0:
-            raise GoldfishError("offsets start with 0")
         mask = self._native.mask_flat(ids, ends, doc_ids)
         return numpy.frombuffer(mask, numpy.uint8).reshape(data.shape)
 
@@ -229,7 +231,7 @@ class Masker:
     def _texts(self, texts: list[str], doc_ids: list[str] | None) -> dict[str, list[list[int]]]:
         from array import array
 
-        raw, mask, ends = self._native.mask_texts(texts, doc_ids)
+        raw, mask, ends = self._native.mask_texts(_strings(texts, "text"), doc_ids)
         ids = array("i", bytes(raw))
         spans = list(zip(ends, ends[1:]))
         return {
@@ -260,6 +262,63 @@ class Masker:
 def _restore(state: tuple[tuple[str, Any], ...]) -> Masker:
     """A masker in another process; one process makes it once."""
     return Masker._of(NativeMasker.restore(dict(state)))
+
+
+def _check_number(name: str, value: Any, bits: int) -> None:
+    if value is None and name not in ("k", "seed", "start"):
+        return
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = -1
+    if not 0 <= whole < 2**bits:
+        raise _rule_error(f"{name} is {value!r}; give a whole number in 0..={2**bits - 1}")
+
+
+def _offsets(offsets: Sequence[int], tokens: int) -> list[int]:
+    try:
+        ends = [operator.index(end) for end in offsets]
+    except TypeError as error:
+        raise GoldfishError(f"offsets: {error}; give whole numbers") from None
+    if not all(0 <= end <= tokens for end in ends):
+        raise GoldfishError(f"offsets must rise from 0 to the number of ids, {tokens}")
+    return ends
+
+
+def _factors(coefficients: Sequence[int]) -> list[int]:
+    try:
+        factors = [operator.index(factor) for factor in coefficients]
+    except TypeError as error:
+        raise _rule_error(f"coefficients: {error}; give whole numbers") from None
+    if not all(-(2**63) <= factor < 2**63 for factor in factors):
+        raise _rule_error("coefficients: one doesn't fit int64")
+    return factors
+
+
+def _rule_error(message: str) -> GoldfishError:
+    error = GoldfishError(message)
+    error.kind = "rule"
+    return error
+
+
+def _strings(values: list[Any], what: str) -> list[str]:
+    """The values, if each is a string that has a UTF-8 form."""
+    for row, value in enumerate(values):
+        if isinstance(value, str) and (value.isascii() or _is_encodable(value)):
+            continue
+        found = "lone surrogates" if isinstance(value, str) else type(value).__name__
+        error = GoldfishError(f"row {row}: {what} must be str that UTF-8 can encode, not {found}")
+        error.row = row
+        raise error
+    return values
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _table_bytes(table: Any) -> bytes | None:

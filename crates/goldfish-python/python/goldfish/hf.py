@@ -25,6 +25,9 @@ def mask_dataset(
     ``ids_column``, ``text_column``, ``id_column``, ``labels``. ``num_proc`` is for datasets that aren't streamed.
     """
     call = functools.partial(_mask, masker=masker, options=options)
+    if getattr(dataset, "num_rows", None) == 0:
+        # `map` calls nothing where there are no rows, and the columns would be missing.
+        return type(dataset)(call(dataset.with_format("arrow")[:]), split=dataset.split)
     workers = {} if num_proc is None else {"num_proc": num_proc}
     mapped = dataset.with_format("arrow").map(call, batched=True, batch_size=batch_size, **workers)
     return mapped.with_format(None)

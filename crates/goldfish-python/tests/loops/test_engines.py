@@ -53,6 +53,15 @@ def masks_of(rows):
 
 
 class TestDatasets:
+    def test_no_rows_have_the_columns_too(self, corpus):
+        from goldfish.hf import mask_dataset
+
+        rows = datasets.Dataset.from_parquet(str(corpus / "00.parquet")).select([])
+        made = mask_dataset(rows, goldfish.Masker(rule="hash"), labels=True)
+        assert made.column_names == ["name", "input_ids", "loss_mask", "labels"] and len(made) == 0
+        some = mask_dataset(datasets.Dataset.from_parquet(str(corpus / "00.parquet")), goldfish.Masker(rule="hash"), labels=True)
+        assert made.features == some.features
+
     def test_map(self, corpus, expected):
         from goldfish.hf import mask_dataset
 

@@ -31,7 +31,7 @@ def test_documents():
         fault(MASKER.mask, wrong)
     fault(MASKER.mask, numpy.array([1.5]))
     fault(MASKER.mask, numpy.array([-1]))
-    for offsets in ([0, 3], [1, 2], [0, 2, 1, 2], [], [-1, 2]):
+    for offsets in ([0, 3], [1, 2], [0, 2, 1, 2], [], [-1, 2], [0, -1, 2], [0, 1.5, 2], [0, 2**70]):
         fault(MASKER.mask, numpy.array([1, 2]), offsets=offsets)
     fault(MASKER.mask, 7)
 
@@ -44,6 +44,53 @@ def test_columns():
     assert fault(MASKER.mask, pyarrow.table({"n": [3]}), text_column="n").column == "n"
     assert "id_column" in str(fault(goldfish.Masker(rule="random").mask, table.drop(["loss_mask"])))
     assert "tokenizer" in str(fault(MASKER.mask, ["text"]))
+
+
+def test_names_of_documents():
+    masker = goldfish.Masker(rule="random")
+    table = pyarrow.table({"input_ids": [[1, 2], [3]]})
+    dictionary = pyarrow.DictionaryArray.from_arrays([0, 1], pyarrow.array(["a", None]))
+    for names in (
+        pyarrow.array([b"\xff\xfe", b"a"]),
+        pyarrow.array([1.5, 2.0]),
+        pyarrow.array([True, False]),
+        pyarrow.array(["a", None]),
+        dictionary,
+    ):
+        error = fault(masker.mask, table.append_column("id", names), id_column="id")
+        assert "give strings or integers" in str(error) or error.row == 1
+    numbers = masker.mask(table.append_column("id", pyarrow.array([7, 8])), id_column="id")
+    for names in (pyarrow.array(["7", "8"]), pyarrow.array(["7", "8"]).dictionary_encode()):
+        named = masker.mask(table.append_column("id", names), id_column="id")
+        assert named["loss_mask"] == numbers["loss_mask"]
+
+    assert "no table" in str(fault(masker.mask, table, doc_ids=["a", "b"]))
+    assert "no table" in str(fault(masker.mask, table.to_batches()[0], doc_ids=["a", "b"]))
+    chunks = pyarrow.chunked_array([[[1] * 40], [], [[2] * 40, [3]], []], pyarrow.list_(pyarrow.int32()))
+    whole = masker.mask(chunks.combine_chunks(), doc_ids=["a", "b", "c"])
+    assert masker.mask(chunks, doc_ids=["a", "b", "c"]).to_pylist() == whole.to_pylist()
+    for names in ([], ["a"], ["a", "b", "c", "d"]):
+        assert f"{len(names)} doc_ids for 3 documents" in str(fault(masker.mask, chunks, doc_ids=names))
+    empty = pyarrow.chunked_array([[], []], pyarrow.list_(pyarrow.int32()))
+    assert masker.mask(empty, doc_ids=[]).to_pylist() == []
+    assert fault(masker.mask, [[1], [2]], doc_ids=["a", "\ud800"]).row == 1
+
+
+def test_capsules_that_were_taken():
+    class Once:
+        def __init__(self, array):
+            self.capsules = array.__arrow_c_array__()
+
+        def __arrow_c_array__(self, requested_schema=None):
+            return self.capsules
+
+    once = Once(pyarrow.array([[1, 2]]))
+    assert pyarrow.array(MASKER.mask(once)).to_pylist() == [[1, 1]]
+    assert "taken already" in str(fault(MASKER.mask, once))
+    # pyarrow takes the schema too.
+    once = Once(pyarrow.array([[1, 2]]))
+    pyarrow.array(once)
+    assert "taken already" in str(fault(MASKER.mask, once))
 
 
 def test_options(fixtures, tmp_path):
@@ -59,12 +106,25 @@ def test_options(fixtures, tmp_path):
         {"rule": "hash-table", "table": numpy.zeros(3)},
         {"rule": "hash", "tokenizer": path, "eos_id": 10**6},
         {"rule": "hash", "exempt_special": True},
+        {"rule": "hash", "k": -1},
+        {"rule": "hash", "k": 2**32},
+        {"rule": "hash", "k": 4.0},
+        {"rule": "hash", "k": None},
+        {"rule": "hash", "seed": -1},
+        {"rule": "hash", "seed": 2**64},
+        {"rule": "hash", "context": -5},
+        {"rule": "hash", "eos_id": "x"},
+        {"rule": "coefficient-sum", "context": 1, "coefficients": [2**63]},
+        {"rule": "coefficient-sum", "context": 1, "coefficients": [1.5]},
     ):
         assert fault(goldfish.Masker, **options).kind == "rule"
     error = fault(goldfish.Masker, rule="hash", tokenizer=tmp_path / "none.json")
     assert error.kind == "tokenizer" and error.file.endswith("none.json")
     error = fault(goldfish.Masker(rule="hash", tokenizer=path).mask, [[1], [5, 10**6]])
     assert (error.row, error.position) == (1, 1)
+    masker = goldfish.Masker(rule="hash", tokenizer=path)
+    assert fault(masker.mask, ["a", 7]).row == 1
+    assert fault(masker.mask, ["a", "b", "\ud800"]).row == 2
 
 
 def test_shards(tmp_path, program):

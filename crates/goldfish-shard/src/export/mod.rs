@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use goldfish_digest::{FileDigest, HashingReader};
 
 use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
-use crate::manifest::{Manifest, ShardEntry};
+use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
 use crate::verify::check_columns;
 use crate::{ShardBatch, ShardError, ShardReader};
@@ -141,6 +141,10 @@ pub fn export(
     observe: &mut dyn FnMut(u64),
 ) -> Result<FileSet, ShardError> {
     let manifest = Manifest::read(folder)?;
+    if !manifest.is_sealed() {
+        let reason = "edited: its checksum is not that of its contents; restore it, or mask again".into();
+        return Err(ShardError::BadManifest { path: folder.join(MANIFEST_NAME), reason });
+    }
     let job = Job::new(folder, &manifest, options)?;
     if lies_in(output, folder) {
         let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
