@@ -51,8 +51,8 @@ def test_other_commands_read_what_it_wrote(goldfish, made, tmp_path):
     # One copy of each passage is audited, with the tokens and the mask that it had in training.
     audited = Output(folder / "audited")
     assert len(audited.table) == 6
-    columns = ["id", "input_ids", "loss_mask"]
-    trained = {row["id"]: row for row in masked.table.select(columns).to_pylist()}
+    columns = ["doc_id", "input_ids", "loss_mask"]
+    trained = {row["doc_id"]: row for row in masked.table.select(columns).to_pylist()}
     plain = audited.table.select(columns).to_pylist()
     assert all(row["id"].endswith("/line") and row == trained[row["id"]] for row in plain)
     assert masked.manifest["rule"]["name"] == "text-v1" and masked.manifest["rule"]["k"] == 4
