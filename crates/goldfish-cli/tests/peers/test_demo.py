@@ -54,7 +54,7 @@ def test_other_commands_read_what_it_wrote(goldfish, made, tmp_path):
     columns = ["doc_id", "input_ids", "loss_mask"]
     trained = {row["doc_id"]: row for row in masked.table.select(columns).to_pylist()}
     plain = audited.table.select(columns).to_pylist()
-    assert all(row["id"].endswith("/line") and row == trained[row["id"]] for row in plain)
+    assert all(row["doc_id"].endswith("/line") and row == trained[row["doc_id"]] for row in plain)
     assert masked.manifest["rule"]["name"] == "text-v1" and masked.manifest["rule"]["k"] == 4
     goldfish.run("verify", folder / "masked", "--recompute", "--tokenizer", folder / "tokenizer.json")
     runs = [folder / "runs" / name for name in ("standard", "goldfish")]
