@@ -30,7 +30,7 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
     from megatron.bridge.training.losses import masked_next_token_loss
 
     tokenizer = SimpleNamespace(eos_id=1)
-    dataset = create_sft_dataset(Path("bridge.npy"), tokenizer, seq_length=64, answer_only_loss=True, prompt_template=None)
+    dataset = create_sft_dataset(Path("bridge.npy"), tokenizer, seq_length=64, answer_only_loss=True)
     assert isinstance(dataset, GPTSFTPackedDataset)
     rows = [dataset[i] for i in range(len(dataset.indexed_dataset))]
     batch = dataset.collate_fn(rows)

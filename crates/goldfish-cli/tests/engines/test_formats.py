@@ -11,9 +11,8 @@ def test_gpt_neox(corpus):
     """Tokens and labels come from two indexed datasets, document by document in the same order; a sample has a token
     more than the model sees; labels move by one then, and those below 0 count for nothing."""
     length = 64
-    texts, labels = (
-        np.concatenate(list(IndexedDataset(str(corpus.folder / "neox" / name)))) for name in ("tokens", "labels")
-    )
+    readers = [IndexedDataset(str(corpus.folder / "neox" / name)) for name in ("tokens", "labels")]
+    texts, labels = (np.concatenate([reader[i] for i in range(len(reader))]) for reader in readers)
     assert len(texts) == len(labels) and labels.dtype == np.int32
     model, total, count, sequences = losses.Model(), 0.0, 0, []
     ids, mask = losses.joined(corpus)
