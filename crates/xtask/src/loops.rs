@@ -15,6 +15,9 @@ const SUITES: [(Environment, &str); 5] = [
     (Environment::Levanter, "goldfish-cli/tests/engines/in_levanter.py"),
 ];
 
+/// What is run in an environment that has the Python package alone, as a person installs it.
+const FROM_SOURCE: &str = "goldfish-python/tests/from_source.py";
+
 /// Makes the environments, builds the program and the Python package, and runs every suite, or those whose path
 /// contains `only`.
 pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
@@ -34,6 +37,10 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
             .arg(format!("crates/{path}"))
             .envs(variables.iter().map(|(name, value)| (name, value))))?;
+    }
+    if only.is_none_or(|only| FROM_SOURCE.contains(only)) {
+        let mut command = Command::new(python::from_source()?);
+        run(command.arg(format!("crates/{FROM_SOURCE}")).envs(variables))?;
     }
     Ok(())
 }

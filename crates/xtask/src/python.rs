@@ -120,6 +120,19 @@ pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
+/// Installs the Python package from its folder by pip, into an environment with nothing else; gives its interpreter.
+pub(crate) fn from_source() -> anyhow::Result<PathBuf> {
+    let folder = target().join("python-source");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    run(Command::new(interpreter()?).args(["-m", "venv"]).arg(&folder))?;
+    let python = folder.join("bin/python");
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "./crates/goldfish-python"];
+    run(Command::new(&python).args(pip).env("CARGO_TARGET_DIR", target()))?;
+    Ok(python)
+}
+
 /// A Python of version 3.11 or later.
 fn interpreter() -> anyhow::Result<&'static str> {
     const NEEDED: &str = "import sys, venv; sys.exit(sys.version_info < (3, 11))";
