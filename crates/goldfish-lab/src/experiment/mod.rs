@@ -45,7 +45,7 @@ pub(crate) const SUFFIX: u32 = 50;
 /// Sequences in one pass through a model.
 const BATCH: usize = 32;
 
-/// The model that experiments train on some shards, and how: 2 layers, 128 wide, AdamW without weight decay.
+/// The model that experiments train on some shards, and how: 2 layers, 128 wide, `AdamW` without weight decay.
 pub(crate) fn small_model(shards: &Path) -> TrainOptions {
     TrainOptions {
         shards: vec![shards.to_owned()],
