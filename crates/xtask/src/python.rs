@@ -52,7 +52,7 @@ impl Environment {
         match self {
             Self::Axolotl | Self::LlamaFactory => Some(Self::Loops),
             Self::Levanter => Some(Self::Engines),
-            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Package => None,
+            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Stores | Self::Package => None,
         }
     }
 }
