@@ -25,6 +25,8 @@ pub(crate) enum Environment {
     Engines,
     /// Levanter with JAX on the CPU, on top of `Engines`.
     Levanter,
+    /// Servers of object stores.
+    Stores,
     /// What the Python package is built and tested with.
     Package,
 }
@@ -40,6 +42,7 @@ impl Environment {
             Self::LlamaFactory => ("python-llama-factory", "fixtures/loops/llama_factory.txt"),
             Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
             Self::Levanter => ("python-levanter", "fixtures/engines/levanter.txt"),
+            Self::Stores => ("python-stores", "fixtures/stores/requirements.txt"),
             Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
         }
     }
@@ -49,7 +52,7 @@ impl Environment {
         match self {
             Self::Axolotl | Self::LlamaFactory => Some(Self::Loops),
             Self::Levanter => Some(Self::Engines),
-            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Package => None,
+            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Stores | Self::Package => None,
         }
     }
 }
@@ -74,7 +77,9 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
     match which {
-        Environment::Data | Environment::Package => run(Command::new(&python).args(pip))?,
+        Environment::Data | Environment::Package | Environment::Stores => {
+            run(Command::new(&python).args(pip))?
+        }
         // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
         Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;

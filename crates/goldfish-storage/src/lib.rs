@@ -1,0 +1,616 @@
+//! Files on a disk or in an object store, through one set of calls.
+//!
+//! A path that starts with one of [`SCHEMES`] names an object, any other a file. Paths of objects are the text of their
+//! URLs, so that joining, extensions and names work as on files, and every message names the URL. A folder of a store is
+//! what lies below a key and a slash: it is there as long as something is in it.
+//!
+//! Objects need the feature `object-stores`; without it every call on one is an error of the kind
+//! [`io::ErrorKind::Unsupported`], and this crate is the standard library's files and nothing else.
+//!
+//! Errors are the system's, without the path: who calls knows it, and what was to be done.
+
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+#[cfg(not(feature = "object-stores"))]
+#[path = "absent.rs"]
+mod remote;
+#[cfg(feature = "object-stores")]
+mod remote;
+
+mod pattern;
+
+pub use pattern::{components, glob, without_secrets};
+use remote::{Object, Upload};
+
+/// What the paths of objects start with.
+pub const SCHEMES: [&str; 5] = ["s3://", "gs://", "az://", "http://", "https://"];
+
+/// A store in this process, for tests.
+const MEMORY: &str = "memory://";
+
+/// Bytes of an object that one request brings, at most.
+pub const BLOCK_BYTES: u64 = 4 << 20;
+
+/// Blocks of an object that are fetched ahead of a reader that takes it in order.
+pub const AHEAD_BLOCKS: usize = 3;
+
+/// Places of an object that one handle reads from at the same time, with a block and those ahead for each.
+pub const READ_WINDOWS: usize = 4;
+
+/// Bytes of the parts in which an object is written. A store takes 10,000 parts, so that an object has 156 GiB at most.
+pub const PART_BYTES: usize = 16 << 20;
+
+/// Parts of an object that are on their way to the store at the same time, beside the one that is filled.
+pub const PARTS_AT_ONCE: usize = 2;
+
+/// Whether a path names an object rather than a file on a disk.
+#[must_use]
+pub fn is_remote(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let mut schemes = SCHEMES.iter().chain([&MEMORY]);
+    schemes.any(|scheme| bytes.starts_with(scheme.as_bytes()))
+}
+
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file, or an object.
+    File,
+    /// A folder, or a key below which objects lie.
+    Folder,
+    /// A pipe, a device or the like.
+    Other,
+}
+
+/// What changes when a file is written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stamp {
+    /// When a file was modified, if the system tells.
+    Time(Option<SystemTime>),
+    /// The tag of an object (`ETag`), or else when it was modified, if the store tells.
+    Tag(Option<String>),
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: Kind,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// What changes when it is written to.
+    pub stamp: Stamp,
+}
+
+impl Metadata {
+    fn of_file(metadata: &fs::Metadata) -> Self {
+        let kind = match metadata {
+            file if file.is_file() => Kind::File,
+            folder if folder.is_dir() => Kind::Folder,
+            _ => Kind::Other,
+        };
+        Self { kind, size: metadata.len(), stamp: Stamp::Time(metadata.modified().ok()) }
+    }
+
+    /// Whether it is a regular file or an object.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.kind == Kind::File
+    }
+
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.kind == Kind::Folder
+    }
+}
+
+/// Asks about a file; links are followed.
+///
+/// # Errors
+///
+/// If there is nothing, or the system or the store refuses.
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    if is_remote(path) { remote::metadata(path) } else { Ok(Metadata::of_file(&fs::metadata(path)?)) }
+}
+
+/// Asks about many files at once, which takes a store as long as a few; in their order.
+pub fn metadata_of_all(paths: &[&Path]) -> Vec<io::Result<Metadata>> {
+    if paths.iter().any(|path| is_remote(path)) {
+        remote::metadata_of_all(paths)
+    } else {
+        paths.iter().map(|path| metadata(path)).collect()
+    }
+}
+
+/// Whether a path leads to something that can be asked about. Where a store gives no answer it is taken to be there, so that
+/// the fault is told by what comes next, and nothing goes on without it.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    if !is_remote(path) {
+        return path.exists();
+    }
+    !remote::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether a path leads to a regular file or an object.
+#[must_use]
+pub fn is_file(path: &Path) -> bool {
+    metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether a path leads to a folder.
+#[must_use]
+pub fn is_folder(path: &Path) -> bool {
+    metadata(path).is_ok_and(|metadata| metadata.is_folder())
+}
+
+/// What lies in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The whole path.
+    pub path: PathBuf,
+    /// What a store's listing tells; `None` on a disk, where it has to be asked for.
+    metadata: Option<Metadata>,
+}
+
+impl Entry {
+    /// Whether it is a folder, or a link to one.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        match &self.metadata {
+            Some(metadata) => metadata.is_folder(),
+            None => self.path.is_dir(),
+        }
+    }
+}
+
+/// What lies in a folder, sorted by path.
+///
+/// # Errors
+///
+/// If there is no such folder, or it can't be listed: HTTP servers tell nothing of folders. In a store a folder that isn't
+/// there is one that holds nothing.
+pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    if is_remote(folder) {
+        entries = remote::entries(folder)?;
+    } else {
+        for entry in fs::read_dir(folder)? {
+            entries.push(Entry { path: entry?.path(), metadata: None });
+        }
+    }
+    entries.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(entries)
+}
+
+/// The paths of what lies in a folder, sorted.
+///
+/// # Errors
+///
+/// As [`entries`].
+pub fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(entries(folder)?.into_iter().map(|entry| entry.path).collect())
+}
+
+/// Reads a whole file; its size is for the caller to ask about first.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !is_remote(path) {
+        return fs::read(path);
+    }
+    let (mut file, metadata) = File::open_regular(path)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(metadata.size).unwrap_or(usize::MAX))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The path from the root, by name alone; a URL is one already.
+///
+/// # Errors
+///
+/// If the path is empty, or the current folder is gone.
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
+    if is_remote(path) { Ok(path.to_owned()) } else { std::path::absolute(path) }
+}
+
+/// The path without links; a URL is one already.
+///
+/// # Errors
+///
+/// If a file isn't there. An object is not asked for.
+pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
+    if is_remote(path) { Ok(path.to_owned()) } else { fs::canonicalize(path) }
+}
+
+/// A file that is open for reading.
+///
+/// An object is bound to what it was when it was opened: if another takes its place, reading is an error of the kind
+/// [`io::ErrorKind::InvalidData`] that says so. Reading an object in order fetches it ahead.
+#[derive(Debug)]
+pub struct File(Opened);
+
+#[derive(Debug)]
+enum Opened {
+    Disk(fs::File),
+    Store(Object),
+}
+
+impl File {
+    /// Opens a file. A pipe waits for its writer: see [`File::open_regular`].
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the system or the store refuses.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(if is_remote(path) {
+            Opened::Store(Object::open(path)?)
+        } else {
+            Opened::Disk(fs::File::open(path)?)
+        }))
+    }
+
+    /// Opens a file if it is a regular one, and tells what was known of it right before.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, the system or the store refuses, or it is a folder, a pipe or the like
+    /// ([`io::ErrorKind::InvalidInput`]).
+    pub fn open_regular(path: &Path) -> io::Result<(Self, Metadata)> {
+        if is_remote(path) {
+            let object = Object::open(path)?;
+            let metadata = object.metadata_at_open();
+            return Ok((Self(Opened::Store(object)), metadata));
+        }
+        // Ask before opening: opening a FIFO would wait for a writer.
+        let metadata = metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok((Self::open(path)?, metadata))
+    }
+
+    /// Asks anew about the file; on a disk about the one that was opened, in a store about what lies under its name now.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        match &self.0 {
+            Opened::Disk(file) => Ok(Metadata::of_file(&file.metadata()?)),
+            Opened::Store(object) => object.metadata(),
+        }
+    }
+
+    /// Another handle. Whether the two share a position is not said: on a disk they do, in a store they don't.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(match &self.0 {
+            Opened::Disk(file) => Opened::Disk(file.try_clone()?),
+            Opened::Store(object) => Opened::Store(object.try_clone()),
+        }))
+    }
+
+    /// Reads at a place, whatever the position is; 0 bytes at the end. On other systems than Unix the position moves.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses, or the object was replaced.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at_before(buffer, offset, u64::MAX)
+    }
+
+    /// As [`File::read_at`], and of an object nothing is fetched ahead from `end` on, where the reader will stop.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`].
+    pub fn read_at_before(&self, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
+        match &self.0 {
+            Opened::Disk(file) => disk_read_at(file, buffer, offset),
+            Opened::Store(object) => object.read_at(buffer, offset, end),
+        }
+    }
+
+    /// Fills a buffer from a place.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`]; and if the file ends before the buffer is full ([`io::ErrorKind::UnexpectedEof`]).
+    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => (buffer, offset) = (&mut buffer[read..], offset + read as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store is at fault, where a reader of what is in the file met an error: once an object couldn't be read,
+    /// all handles of it tell so whenever they are used.
+    ///
+    /// # Errors
+    ///
+    /// What the store said.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Opened::Disk(_) => Ok(()),
+            Opened::Store(object) => object.check(),
+        }
+    }
+
+    /// The file, where it lies on a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&fs::File> {
+        match &self.0 {
+            Opened::Disk(file) => Some(file),
+            Opened::Store(_) => None,
+        }
+    }
+}
+
+impl From<fs::File> for File {
+    fn from(file: fs::File) -> Self {
+        Self(Opened::Disk(file))
+    }
+}
+
+#[cfg(unix)]
+fn disk_read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(not(unix))]
+fn disk_read_at(mut file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.read(buffer)
+}
+
+impl Read for File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Opened::Disk(file) => file.read(buffer),
+            Opened::Store(object) => object.read(buffer),
+        }
+    }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        match &mut self.0 {
+            // The standard library asks for the size, and reads once more to see the end.
+            Opened::Disk(file) => file.read_to_end(bytes),
+            Opened::Store(object) => object.read_to_end(bytes),
+        }
+    }
+}
+
+impl Read for &File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Opened::Disk(file) => (&mut &*file).read(buffer),
+            Opened::Store(object) => object.read_on(buffer),
+        }
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        (&*self).seek(place)
+    }
+}
+
+impl Seek for &File {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        match &self.0 {
+            Opened::Disk(file) => (&mut &*file).seek(place),
+            Opened::Store(object) => object.seek(place),
+        }
+    }
+}
+
+/// A file that is being written.
+///
+/// On a disk it is there from the start. An object comes into being, or replaces another, when [`Output::sync`] returns;
+/// what was written before is dropped if that is never called.
+#[derive(Debug)]
+pub struct Output(Written);
+
+#[derive(Debug)]
+enum Written {
+    Disk(fs::File),
+    Store(Upload),
+}
+
+impl Output {
+    /// Makes an empty file, or empties it.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self(if is_remote(path) {
+            Written::Store(Upload::create(path)?)
+        } else {
+            Written::Disk(fs::File::create(path)?)
+        }))
+    }
+
+    /// Waits until all that was written lasts. An object is complete then, and writing on is an error.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn sync(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Written::Disk(file) => file.sync_all(),
+            Written::Store(upload) => upload.complete(),
+        }
+    }
+
+    /// The file, where it lies on a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&fs::File> {
+        match &self.0 {
+            Written::Disk(file) => Some(file),
+            Written::Store(_) => None,
+        }
+    }
+}
+
+impl From<fs::File> for Output {
+    fn from(file: fs::File) -> Self {
+        Self(Written::Disk(file))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Written::Disk(file) => file.write(bytes),
+            Written::Store(upload) => upload.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a small file, or replaces one; it lasts when this returns.
+///
+/// # Errors
+///
+/// If the system or the store refuses.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if is_remote(path) {
+        return remote::write(path, bytes, false);
+    }
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Writes a small file that must not be there yet; it lasts when this returns.
+///
+/// # Errors
+///
+/// If there is one already ([`io::ErrorKind::AlreadyExists`]), or the system or the store refuses.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if is_remote(path) {
+        return remote::write(path, bytes, true);
+    }
+    let mut file = fs::File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a folder that must not be there yet. A store has none to make.
+///
+/// # Errors
+///
+/// If the system refuses.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::check(path) } else { fs::create_dir(path) }
+}
+
+/// Makes a folder and those above it, where they are missing. A store has none to make.
+///
+/// # Errors
+///
+/// If the system refuses.
+pub fn create_folder_all(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::check(path) } else { fs::create_dir_all(path) }
+}
+
+/// Waits until a folder's names are on the disk. In a store they are there as soon as they are told.
+///
+/// # Errors
+///
+/// If the system refuses.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    if is_remote(path) {
+        return remote::check(path);
+    }
+    #[cfg(unix)]
+    fs::File::open(path)?.sync_all()?;
+    Ok(())
+}
+
+/// Gives a file another name, and replaces what has it. In a store, or between one and a disk, it is copied and removed.
+///
+/// # Errors
+///
+/// If the system or the store refuses.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    if is_remote(from) || is_remote(to) {
+        copy(from, to)?;
+        return remove_file(from);
+    }
+    fs::rename(from, to)
+}
+
+/// Copies a file, and replaces what is there; the copy lasts when this returns.
+///
+/// Within a store the store copies; other copies of objects go through this machine, in parts.
+///
+/// # Errors
+///
+/// If the system or the store refuses.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    match (is_remote(from), is_remote(to)) {
+        (false, false) => {
+            fs::copy(from, to)?;
+            fs::File::open(to)?.sync_all()
+        }
+        (true, true) if remote::copy_within(from, to)? => Ok(()),
+        _ => {
+            let (mut file, mut output) = (File::open(from)?, Output::create(to)?);
+            let mut block = vec![0; 1 << 20];
+            loop {
+                match file.read(&mut block)? {
+                    0 => return output.sync(),
+                    read => output.write_all(&block[..read])?,
+                }
+            }
+        }
+    }
+}
+
+/// Removes a file.
+///
+/// # Errors
+///
+/// If there is none (which some stores don't tell), or the system or the store refuses.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::remove(path) } else { fs::remove_file(path) }
+}
+
+/// Removes an empty folder. A store has none to remove.
+///
+/// # Errors
+///
+/// If it isn't empty, or the system refuses.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::check(path) } else { fs::remove_dir(path) }
+}
+
+/// Removes a folder with all that is in it.
+///
+/// # Errors
+///
+/// If there is none on a disk, or the system or the store refuses.
+pub fn remove_folder_all(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::remove_all(path) } else { fs::remove_dir_all(path) }
+}
