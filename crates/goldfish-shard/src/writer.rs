@@ -1,20 +1,21 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_storage::{Metadata, metadata_of_all};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
-use crate::folder::{OLD_NAME, PreparedFolder, publish, shard_name, stage, staged_name};
+use crate::folder::{OLD_NAME, PreparedFolder, StagedName, publish, shard_name, stage, staged_name};
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry};
+use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
+use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::{ShardError, disk, hf};
 
@@ -40,6 +41,13 @@ const SINK_BYTES: usize = 64 << 10;
 /// Parquet row groups are closed at about this size, in bytes.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
+/// Largest shard size that may be asked for where shards go to an object store, in bytes. A shard gets its final name by a
+/// copy in the store, which copies [`MAX_COPY_BYTES`] at once, and a file is a little larger than its columns.
+pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
+
+/// Largest object that stores copy, in bytes.
+pub(crate) const MAX_COPY_BYTES: u64 = 5 << 30;
+
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
 /// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to go on
@@ -55,12 +63,6 @@ pub struct ShardWriter {
     /// How many of them the journal knows.
     recorded: usize,
     rejects: Option<Rejects>,
-}
-
-/// The list of rejected rows and its lines.
-struct Rejects {
-    file: HashingWriter<BufWriter<File>>,
-    rows: u64,
 }
 
 /// What is left in the staging folder of a run that stopped.
@@ -86,32 +88,30 @@ impl ShardWriter {
         Self { folder, schema, options, journal, open, done, recorded, rejects }
     }
 
-    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed.
+    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed; in a store
+    /// that is done in the end.
     ///
     /// # Errors
     ///
-    /// If finished shards are gone, or the disk refuses.
+    /// If finished shards are gone, another run went on behind them, or the disk refuses.
     pub fn go_on(
-        folder: PreparedFolder,
+        mut folder: PreparedFolder,
         schema: ShardSchema,
         options: WriterOptions,
         job: Box<RawValue>,
         unfinished: Unfinished,
     ) -> Result<Self, ShardError> {
+        folder.lock.claim()?;
         unfinished.check_staged(&folder)?;
-        let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
-        folder
-            .clear(|name| names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name))?;
+        // In a store no name comes again, and what is there may be of a run that is just being recorded.
+        if !folder.is_remote() {
+            let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
+            folder.clear(|name| {
+                names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name)
+            })?;
+        }
         let journal = Journal::go_on(&folder, job, &unfinished)?;
-        let path = folder.staging.join(REJECTS_NAME);
-        let (bytes, rows) = unfinished.rejects;
-        let rejects = if rows > 0 {
-            let file = go_on_behind(&path, bytes).map_err(ShardError::io(&path, "opening"))?;
-            Some(Rejects { file, rows })
-        } else {
-            disk::remove(&path)?;
-            None
-        };
+        let rejects = Rejects::go_on(&folder, &unfinished)?;
         let recorded = unfinished.shards.len();
         Ok(Self { folder, schema, options, journal, open: None, done: unfinished.shards, recorded, rejects })
     }
@@ -119,7 +119,7 @@ impl ShardWriter {
     /// Lines of the list of rejected rows so far, and their bytes.
     #[must_use]
     pub fn rejects(&self) -> (u64, u64) {
-        self.rejects.as_ref().map_or((0, 0), |rejects| (rejects.file.written(), rejects.rows))
+        self.rejects.as_ref().map_or((0, 0), Rejects::written)
     }
 
     /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
@@ -171,12 +171,17 @@ impl ShardWriter {
 
     /// Tells the journal of the shards that were closed since it was told last.
     fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
-        if let Some(rejects) = &mut self.rejects {
-            rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
-        }
+        let rejected = match &mut self.rejects {
+            Some(list) => {
+                list.sync()?;
+                list.unrecorded(rejects.0)
+            }
+            None => String::new(),
+        };
         disk::sync_folder(&self.folder.staging)?;
         let shards = self.done[self.recorded..].to_vec();
-        self.journal.append(&Record::Shards(ClosedShards { shards, rows, rejects, state }))?;
+        let record = Record::Shards(ClosedShards { shards, rows, rejects, rejected, state });
+        self.journal.append(&self.folder, &record)?;
         self.recorded = self.done.len();
         Ok(())
     }
@@ -185,22 +190,13 @@ impl ShardWriter {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the disk refuses, or the list gets too long for a store.
     pub fn write_reject(&mut self, json: &str) -> Result<(), ShardError> {
-        let path = self.folder.staging.join(REJECTS_NAME);
         let rejects = match &mut self.rejects {
             Some(rejects) => rejects,
-            None => {
-                let file = HashingWriter::new(BufWriter::new(disk::create(&path)?));
-                self.rejects.insert(Rejects { file, rows: 0 })
-            }
+            None => self.rejects.insert(Rejects::new(&self.folder)?),
         };
-        let file = &mut rejects.file;
-        file.write_all(json.as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .map_err(ShardError::io(&path, "writing"))?;
-        rejects.rows += 1;
-        Ok(())
+        rejects.add(json)
     }
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
@@ -216,7 +212,7 @@ impl ShardWriter {
         state: Box<RawValue>,
     ) -> Result<Manifest, (ShardError, Option<Kept>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
-            self.journal.append(&Record::Finished { names: names.clone(), state })?;
+            self.journal.append(&self.folder, &Record::Finished { names: names.clone(), state })?;
             self.recorded = self.done.len();
             publish(&self.folder, &names)?;
             Ok(manifest)
@@ -226,7 +222,7 @@ impl ShardWriter {
 
     /// Brings every file to disk in the staging folder; returns the staged and the final names in the order in
     /// which the latter are to appear.
-    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, StagedNames), ShardError> {
+    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, Vec<StagedName>), ShardError> {
         if self.done.is_empty() && self.open.is_none() {
             // Readers want one shard at least, if only for its schema.
             self.open = Some(OpenShard::create(&self.folder, 0, &self.schema, &self.options)?);
@@ -243,20 +239,17 @@ impl ShardWriter {
             names.push((shard.name.clone(), name.clone()));
             manifest.shards.push(ShardEntry { name, ..shard.clone() });
         }
-        let mut small = Vec::new();
-        manifest.rejects = self.finish_rejects()?;
-        if manifest.rejects.is_some() {
-            small.push(REJECTS_NAME);
+        if let Some(rejects) = self.rejects.take() {
+            let (entry, name) = rejects.finish(&self.folder)?;
+            manifest.rejects = Some(entry);
+            names.push(name);
         }
         let (manifest, bytes) = manifest.seal();
         if self.options.format == OutputFormat::ArrowStream {
-            stage(&self.folder, "state.json", &hf::shard_state(&manifest))?;
-            stage(&self.folder, "dataset_info.json", &hf::dataset_info())?;
-            small.extend(["state.json", "dataset_info.json"]);
+            names.push(stage(&self.folder, "state.json", &hf::shard_state(&manifest))?);
+            names.push(stage(&self.folder, "dataset_info.json", &hf::dataset_info())?);
         }
-        stage(&self.folder, MANIFEST_NAME, &bytes)?;
-        small.push(MANIFEST_NAME);
-        names.extend(small.into_iter().map(|name| (name.to_owned(), name.to_owned())));
+        names.push(stage(&self.folder, MANIFEST_NAME, &bytes)?);
         disk::sync_folder(&self.folder.staging)?;
         Ok((manifest, names))
     }
@@ -272,7 +265,16 @@ impl ShardWriter {
             // Best effort, to make room where the disk is full.
             let _ = disk::remove(&path);
         }
-        if !journal.is_started() || recorded == 0 || !folder.staging.exists() {
+        if folder.is_remote() {
+            // Nobody else knows of them. Best effort, as above.
+            for shard in &done[recorded..] {
+                let _ = disk::remove(&folder.staging.join(&shard.name));
+            }
+            if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
+                return None;
+            }
+        }
+        if !journal.is_started() || recorded == 0 || !(folder.is_remote() || folder.staging.exists()) {
             folder.abandon();
             return None;
         }
@@ -286,41 +288,20 @@ impl ShardWriter {
         }
         Ok(())
     }
-
-    fn finish_rejects(&mut self) -> Result<Option<RejectsEntry>, ShardError> {
-        let Some(mut rejects) = self.rejects.take() else { return Ok(None) };
-        rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
-        let (FileDigest { size, hash }, _) = rejects.file.finish();
-        Ok(Some(RejectsEntry { rows: rejects.rows, size, hash }))
-    }
-}
-
-/// Staged and final name of files.
-type StagedNames = Vec<(String, String)>;
-
-impl Rejects {
-    /// Brings all lines to disk.
-    fn flush(&mut self, path: &Path) -> Result<(), ShardError> {
-        self.file.flush().map_err(ShardError::io(path, "writing"))?;
-        disk::sync(self.file.get_ref().get_ref(), path)
-    }
-}
-
-/// A writer behind the first bytes of a file; what stands behind them is cut off.
-fn go_on_behind(path: &Path, bytes: u64) -> io::Result<HashingWriter<BufWriter<File>>> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    file.set_len(bytes)?;
-    // Reading it to its end leaves the file there.
-    let before = file.try_clone()?;
-    HashingWriter::behind(BufWriter::new(file), before)
 }
 
 impl Unfinished {
     /// Checks that the finished shards are there, by their sizes: their hashes are for [`verify`](crate::verify).
     fn check_staged(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
-        for shard in &self.shards {
-            let path = folder.staging.join(&shard.name);
-            if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != shard.size {
+        let size = |path: &PathBuf, found: io::Result<Metadata>| match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => Ok(found.map_err(ShardError::io(path, "looking at the file"))?.size),
+        };
+        let paths: Vec<PathBuf> =
+            self.shards.iter().map(|shard| folder.staging.join(&shard.name)).collect();
+        let found = metadata_of_all(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        for ((shard, path), found) in self.shards.iter().zip(paths).zip(found) {
+            if size(&path, found)? != shard.size {
                 let reason = format!(
                     "a finished shard of {} bytes is missing or changed; start again with --overwrite",
                     shard.size
@@ -329,7 +310,8 @@ impl Unfinished {
             }
         }
         let path = folder.staging.join(REJECTS_NAME);
-        if self.rejects.0 > fs::metadata(&path).map_or(0, |metadata| metadata.len()) {
+        let kept = if folder.is_remote() { self.rejected.len() as u64 } else { size(&path, goldfish_storage::metadata(&path))? };
+        if self.rejects.0 > kept {
             let reason =
                 "the list of rejected rows is missing or shortened; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path, reason });
@@ -342,7 +324,8 @@ impl Unfinished {
     /// # Errors
     ///
     /// If a file is gone, or the disk refuses; then the folder is as it was.
-    pub fn publish(&self, folder: &PreparedFolder) -> Result<Manifest, ShardError> {
+    pub fn publish(&self, folder: &mut PreparedFolder) -> Result<Manifest, ShardError> {
+        folder.lock.claim()?;
         publish(folder, &self.names)?;
         Manifest::read(folder.path())
     }
@@ -408,7 +391,8 @@ impl OpenShard {
         schema: &ShardSchema,
         options: &WriterOptions,
     ) -> Result<Self, ShardError> {
-        let path = folder.staging.join(staged_name(index));
+        let name = folder.staged(&staged_name(index));
+        let path = folder.staging.join(&name);
         let file = disk::create(&path)?;
         let sink = BufWriter::with_capacity(SINK_BYTES, HashingWriter::new(FlushedFile::new(file)));
         let schema = schema.arrow();
@@ -428,7 +412,7 @@ impl OpenShard {
                 Encoder::Parquet(Box::new(writer.map_err(ShardError::parquet(&path))?))
             }
         };
-        Ok(Self { name: staged_name(index), path, encoder, bytes: 0, counts: Counts::default() })
+        Ok(Self { name, path, encoder, bytes: 0, counts: Counts::default() })
     }
 
     fn write(&mut self, batch: &RecordBatch, bytes: u64) -> Result<(), ShardError> {
@@ -468,8 +452,15 @@ impl OpenShard {
         };
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
-        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
-        disk::sync(&file, &path)?;
+        let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
+        disk::sync(&mut file, &path)?;
+        if file.disk().is_none() && size > MAX_COPY_BYTES {
+            let reason = format!(
+                "a document makes a shard of {size} bytes, but stores copy objects of {MAX_COPY_BYTES} at most; mask it to \
+                 a disk, or give a smaller --max-document"
+            );
+            return Err(ShardError::BadShard { path, reason });
+        }
         let Counts { documents, tokens, dropped } = self.counts;
         Ok(ShardEntry { name: self.name, size, hash, documents, tokens, dropped })
     }
