@@ -14,13 +14,31 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+#[cfg(not(feature = "object-stores"))]
 #[path = "absent.rs"]
+mod remote;
+#[cfg(feature = "object-stores")]
 mod remote;
 
 use remote::{Object, Upload};
 
 /// What the paths of objects start with.
 pub const SCHEMES: [&str; 5] = ["s3://", "gs://", "az://", "http://", "https://"];
+
+/// Bytes of an object that one request brings, at most.
+pub const BLOCK_BYTES: u64 = 4 << 20;
+
+/// Blocks of an object that are fetched ahead of a reader that takes it in order.
+pub const AHEAD_BLOCKS: usize = 3;
+
+/// Places of an object that one handle reads from at the same time, with a block and those ahead for each.
+pub const READ_WINDOWS: usize = 4;
+
+/// Bytes of the parts in which an object is written. A store takes 10,000 parts, so that an object has 156 GiB at most.
+pub const PART_BYTES: usize = 16 << 20;
+
+/// Parts of an object that are on their way to the store at the same time, beside the one that is filled.
+pub const PARTS_AT_ONCE: usize = 2;
 
 /// Whether a path names an object rather than a file on a disk.
 #[must_use]

@@ -1,0 +1,271 @@
+//! Objects that are read: in order ahead of the reader, or here and there.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::task::JoinHandle;
+
+use super::errors::{changed, told};
+use super::place::Place;
+use super::{metadata_of, runtime, tag, wait};
+use crate::{AHEAD_BLOCKS, BLOCK_BYTES, Metadata, READ_WINDOWS};
+
+/// Bytes of the first request at a new place; each one that goes on behind it brings twice as much, up to
+/// [`BLOCK_BYTES`].
+const FIRST_BYTES: u64 = 64 << 10;
+
+/// How often a transfer that breaks off is begun again, beyond what the client does by itself.
+const ATTEMPTS: u32 = 5;
+
+/// An object that is open for reading.
+#[derive(Debug)]
+pub(crate) struct Object {
+    shared: Arc<Shared>,
+    reading: Mutex<Reading>,
+}
+
+/// What all handles know of an object.
+#[derive(Debug)]
+struct Shared {
+    place: Place,
+    meta: ObjectMeta,
+    /// Why it can't be read any more. A reader that takes the error for a fault of the contents hears of it again.
+    failed: OnceLock<(ErrorKind, String)>,
+}
+
+/// Where a handle stands, and what it has in memory.
+#[derive(Debug, Default)]
+struct Reading {
+    position: u64,
+    /// The last one used is the last.
+    windows: Vec<Window>,
+}
+
+/// A block of an object, and those behind it that are on their way.
+#[derive(Debug)]
+struct Window {
+    start: u64,
+    block: Bytes,
+    ahead: VecDeque<(u64, Fetch)>,
+    /// Where the next request starts.
+    next: u64,
+    /// Bytes that it asks for.
+    step: u64,
+}
+
+/// A request that is given up when nobody wants its answer.
+#[derive(Debug)]
+struct Fetch(JoinHandle<io::Result<Bytes>>);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Object {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let place = Place::of(path)?;
+        if !place.names_an_object() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "not an object but a folder of a store"));
+        }
+        let meta = wait(async { place.store.head(&place.key).await.map_err(|error| told(&place, error)) })?;
+        let shared = Shared { place, meta, failed: OnceLock::new() };
+        Ok(Self { shared: Arc::new(shared), reading: Mutex::default() })
+    }
+
+    pub(crate) fn metadata_at_open(&self) -> Metadata {
+        metadata_of(&self.shared.meta)
+    }
+
+    /// Asks the store about what has this name now.
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        self.shared.check()?;
+        let Place { store, key, .. } = &self.shared.place;
+        wait(async { store.head(key).await.map_err(|error| told(&self.shared.place, error)) })
+            .map(|meta| metadata_of(&meta))
+    }
+
+    pub(crate) fn try_clone(&self) -> Self {
+        let position = self.reading().position;
+        let reading = Mutex::new(Reading { position, windows: Vec::new() });
+        Self { shared: self.shared.clone(), reading }
+    }
+
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reading().read_at(&self.shared, buffer, offset)
+    }
+
+    /// Reads at the position, and moves it.
+    pub(crate) fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut reading = self.reading();
+        let position = reading.position;
+        let read = reading.read_at(&self.shared, buffer, position)?;
+        reading.position += read as u64;
+        Ok(read)
+    }
+
+    pub(crate) fn seek(&self, place: SeekFrom) -> io::Result<u64> {
+        let mut reading = self.reading();
+        let position = match place {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.shared.meta.size.checked_add_signed(offset),
+            SeekFrom::Current(offset) => reading.position.checked_add_signed(offset),
+        };
+        let message = "a place before the start";
+        reading.position = position.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, message))?;
+        Ok(reading.position)
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for Object {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_on(buffer)
+    }
+}
+
+impl Reading {
+    fn read_at(&mut self, shared: &Arc<Shared>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if buffer.is_empty() || offset >= shared.meta.size {
+            return Ok(0);
+        }
+        shared.check()?;
+        let mut window = match self.windows.iter().position(|window| window.reaches(offset)) {
+            Some(index) => self.windows.remove(index),
+            None => {
+                if self.windows.len() >= READ_WINDOWS {
+                    self.windows.remove(0);
+                }
+                Window::new(offset, (buffer.len() as u64).clamp(FIRST_BYTES, BLOCK_BYTES))
+            }
+        };
+        let moved = window.move_to(shared, offset);
+        let block = &window.block;
+        let from = (offset.saturating_sub(window.start) as usize).min(block.len());
+        let read = buffer.len().min(block.len() - from);
+        buffer[..read].copy_from_slice(&block[from..from + read]);
+        self.windows.push(window);
+        moved.map_err(|error| shared.fail(error))?;
+        Ok(read)
+    }
+}
+
+impl Window {
+    /// Nothing yet, from some place on.
+    fn new(start: u64, step: u64) -> Self {
+        Self { start, block: Bytes::new(), ahead: VecDeque::new(), next: start, step }
+    }
+
+    /// Whether a place is in what is here or on its way, or right behind it.
+    fn reaches(&self, offset: u64) -> bool {
+        (self.start..=self.next).contains(&offset)
+    }
+
+    /// Makes the block that holds a place the current one.
+    fn move_to(&mut self, shared: &Arc<Shared>, offset: u64) -> io::Result<()> {
+        while offset >= self.start + self.block.len() as u64 {
+            let is_first = self.next == self.start;
+            if self.ahead.is_empty() {
+                self.request(shared)?;
+            }
+            let Some((start, mut fetch)) = self.ahead.pop_front() else { return Ok(()) };
+            let fetched = runtime()?.block_on(&mut fetch.0);
+            let stopped = |_| Err(io::Error::other("the request was given up"));
+            // Whatever comes behind a request that failed is asked for anew.
+            match fetched.unwrap_or_else(stopped) {
+                Ok(block) => (self.start, self.block) = (start, block),
+                Err(error) => {
+                    *self = Self::new(start, FIRST_BYTES);
+                    return Err(error);
+                }
+            }
+            // Somebody who reads on will do so again.
+            let ahead = if self.step < BLOCK_BYTES { 1 } else { AHEAD_BLOCKS };
+            while !is_first && self.ahead.len() < ahead && self.next < shared.meta.size {
+                self.request(shared)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the next request on its way.
+    fn request(&mut self, shared: &Arc<Shared>) -> io::Result<()> {
+        let range = self.next..shared.meta.size.min(self.next + self.step);
+        self.next = range.end;
+        self.step = (self.step * 2).min(BLOCK_BYTES);
+        let start = range.start;
+        let fetch = Fetch(runtime()?.spawn(fetch(shared.clone(), range)));
+        self.ahead.push_back((start, fetch));
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn check(&self) -> io::Result<()> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some((kind, message)) => Err(io::Error::new(*kind, message.as_str())),
+        }
+    }
+
+    fn fail(&self, error: io::Error) -> io::Error {
+        let _ = self.failed.set((error.kind(), error.to_string()));
+        error
+    }
+}
+
+/// Brings a stretch of an object, whole.
+async fn fetch(shared: Arc<Shared>, range: Range<u64>) -> io::Result<Bytes> {
+    let mut attempt = 1;
+    loop {
+        match transfer(&shared, range.clone()).await {
+            Transfer::Whole(bytes) => return Ok(bytes),
+            Transfer::Refused(error) => return Err(error),
+            Transfer::Broken(error) if attempt == ATTEMPTS => return Err(error),
+            Transfer::Broken(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
+        attempt += 1;
+    }
+}
+
+enum Transfer {
+    Whole(Bytes),
+    /// The client made the request as often as it makes one.
+    Refused(io::Error),
+    /// The answer came but for its end.
+    Broken(io::Error),
+}
+
+async fn transfer(shared: &Shared, range: Range<u64>) -> Transfer {
+    let Place { store, key, .. } = &shared.place;
+    // A weak tag never matches; it is compared below.
+    let if_match = shared.meta.e_tag.clone().filter(|tag| !tag.starts_with("W/"));
+    let length = range.end - range.start;
+    let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
+    let answer = match store.get_opts(key, options).await {
+        Ok(answer) => answer,
+        Err(error) => return Transfer::Refused(told(&shared.place, error)),
+    };
+    if answer.meta.size != shared.meta.size || tag(&answer.meta) != tag(&shared.meta) {
+        return Transfer::Refused(changed());
+    }
+    match answer.bytes().await {
+        Ok(bytes) if bytes.len() as u64 == length => Transfer::Whole(bytes),
+        Ok(bytes) => {
+            let message = format!("the store sent {} of {length} bytes", bytes.len());
+            Transfer::Broken(io::Error::new(ErrorKind::UnexpectedEof, message))
+        }
+        Err(error) => Transfer::Broken(told(&shared.place, error)),
+    }
+}

@@ -1,0 +1,280 @@
+//! Which store a URL names, and which key in it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::http::HttpBuilder;
+use object_store::path::Path as Key;
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
+};
+
+use super::{errors, join, wait};
+
+/// A request that brings no byte for so long is given up and made again. `AWS_READ_TIMEOUT` and so on change it.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request that is not done after so long is given up and made again. `AWS_TIMEOUT` and so on change it.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long credentials may take to come from a service of the machine.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a URL names.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// The key, without slashes at its ends; empty for the whole store.
+    pub(super) key: Key,
+    /// The URL before the key, without the slash.
+    pub(super) root: String,
+    pub(super) scheme: Scheme,
+    /// The URL ended with a slash.
+    is_folder: bool,
+}
+
+/// The protocol of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    S3,
+    Google,
+    Azure,
+    Http,
+}
+
+impl Scheme {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "s3" => Self::S3,
+            "gs" => Self::Google,
+            "az" => Self::Azure,
+            "http" | "https" => Self::Http,
+            _ => return None,
+        })
+    }
+
+    /// The start of the environment variables with its settings.
+    pub(super) fn variables(self) -> &'static str {
+        match self {
+            Self::S3 => "AWS",
+            Self::Google => "GOOGLE",
+            Self::Azure => "AZURE",
+            Self::Http => "HTTP",
+        }
+    }
+}
+
+impl Place {
+    /// Takes a URL apart, and gets hold of its store.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let refuse = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
+        let text = path.to_str().ok_or_else(|| refuse("the URL is not UTF-8".into()))?;
+        let (name, rest) = text.split_once("://").unwrap_or_default();
+        let scheme = Scheme::of(name).ok_or_else(|| refuse("no URL of a known store".into()))?;
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(refuse("the URL names no bucket, container or host".into()));
+        }
+        if scheme == Scheme::Http {
+            check_web_address(text)?;
+        } else if bucket.contains('@') {
+            return Err(refuse("the bucket's name has an @; credentials come from the environment".into()));
+        }
+        let decoded = if scheme == Scheme::Http { decoded(key)? } else { key.to_owned() };
+        let key = Key::parse(&decoded).map_err(|_| {
+            refuse(
+                "no name in a URL may be empty, . or .., or hold a control character; write the key as it is"
+                    .into(),
+            )
+        })?;
+        let root = format!("{name}://{bucket}");
+        let store = store(scheme, &root, bucket)?;
+        Ok(Self { store, key, root, scheme, is_folder: decoded.is_empty() || decoded.ends_with('/') })
+    }
+
+    /// As [`Place::of`], for an object that will be written, copied over or removed.
+    pub(super) fn to_write(path: &Path) -> io::Result<Self> {
+        let place = Self::of(path)?;
+        if place.scheme == Scheme::Http {
+            let message = "HTTP servers are only read; write to s3://, gs://, az:// or a disk";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        Ok(place)
+    }
+
+    /// Whether there can be an object of this name.
+    pub(super) fn names_an_object(&self) -> bool {
+        !self.is_folder
+    }
+
+    /// Whether the store lists what lies below a key.
+    pub(super) fn has_folders(&self) -> bool {
+        self.scheme != Scheme::Http
+    }
+
+    /// The key as a folder's; `None` for the whole store.
+    pub(super) fn prefix(&self) -> Option<&Key> {
+        (!self.key.as_ref().is_empty()).then_some(&self.key)
+    }
+
+    /// The path of another key of the same store.
+    pub(super) fn path_of(&self, key: &Key) -> PathBuf {
+        join(&self.root, key.as_ref())
+    }
+}
+
+/// A query can be a signature, and a password can stand before the host: both would end in messages and manifests.
+fn check_web_address(text: &str) -> io::Result<()> {
+    let host = text.split('/').nth(2).unwrap_or_default();
+    let problem = if host.contains('@') {
+        "a URL with a user's name or password is not read, because it would stand in messages and manifests"
+    } else if text.contains('?') || text.contains('#') {
+        "a URL with a query or a fragment is not read, because a signature there would stand in messages and manifests; \
+         use the store's own scheme (s3://, gs://, az://) with credentials in the environment"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+/// The text behind the percent signs of a web address.
+fn decoded(text: &str) -> io::Result<String> {
+    let refuse = || io::Error::new(io::ErrorKind::InvalidInput, "the URL has a % that is no code of UTF-8");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (code, behind) = rest.split_at_checked(2).ok_or_else(refuse)?;
+        let code = std::str::from_utf8(code).map_err(|_| refuse())?;
+        bytes.push(u8::from_str_radix(code, 16).map_err(|_| refuse())?);
+        rest = behind;
+    }
+    String::from_utf8(bytes).map_err(|_| refuse())
+}
+
+/// The store at a root, made at its first use.
+fn store(scheme: Scheme, root: &str, bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
+    static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> = LazyLock::new(Mutex::default);
+    // The runtime installs what makes connections safe.
+    super::runtime()?;
+    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = stores.get(root) {
+        return Ok(store.clone());
+    }
+    let fault = |error| errors::settings(scheme, error);
+    let store: Arc<dyn ObjectStore> = match scheme {
+        Scheme::S3 => {
+            let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retries());
+            for (key, value) in missing_timeouts(scheme) {
+                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+            }
+            let store = builder.build().map_err(fault)?;
+            check_credentials(scheme, store.credentials())?;
+            Arc::new(store)
+        }
+        Scheme::Google => {
+            let mut builder =
+                GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retries());
+            for (key, value) in missing_timeouts(scheme) {
+                builder = builder.with_config(GoogleConfigKey::Client(key), value);
+            }
+            let store = builder.build().map_err(fault)?;
+            check_credentials(scheme, store.credentials())?;
+            Arc::new(store)
+        }
+        Scheme::Azure => {
+            let mut builder =
+                MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retries());
+            for (key, value) in missing_timeouts(scheme) {
+                builder = builder.with_config(AzureConfigKey::Client(key), value);
+            }
+            let store = builder.build().map_err(fault)?;
+            check_credentials(scheme, store.credentials())?;
+            Arc::new(store)
+        }
+        Scheme::Http => {
+            let options = ClientOptions::new()
+                .with_allow_http(root.starts_with("http://"))
+                .with_timeout(TIMEOUT)
+                .with_read_timeout(READ_TIMEOUT);
+            let builder =
+                HttpBuilder::new().with_url(root).with_client_options(options).with_retry(retries());
+            Arc::new(builder.build().map_err(fault)?)
+        }
+    };
+    stores.insert(root.to_owned(), store.clone());
+    Ok(store)
+}
+
+/// Half a dozen attempts within a minute or two.
+fn retries() -> RetryConfig {
+    let backoff = BackoffConfig {
+        init_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(15),
+        base: 2.0,
+    };
+    RetryConfig { backoff, max_retries: 8, retry_timeout: Duration::from_secs(180) }
+}
+
+/// The limits of time that the environment doesn't set.
+fn missing_timeouts(scheme: Scheme) -> impl Iterator<Item = (ClientConfigKey, String)> {
+    let limits = [
+        (ClientConfigKey::Timeout, "TIMEOUT", TIMEOUT),
+        (ClientConfigKey::ReadTimeout, "READ_TIMEOUT", READ_TIMEOUT),
+    ];
+    let missing = move |name: &str| std::env::var_os(format!("{}_{name}", scheme.variables())).is_none();
+    let limits = limits.into_iter().filter(move |(_, name, _)| missing(name));
+    limits.map(|(key, _, limit)| (key, format!("{} seconds", limit.as_secs())))
+}
+
+/// Credentials that are not there would otherwise be looked for, minutes long, at the first request.
+fn check_credentials<C>(
+    scheme: Scheme,
+    provider: &Arc<dyn CredentialProvider<Credential = C>>,
+) -> io::Result<()>
+where
+    C: std::fmt::Debug + Send + Sync + 'static,
+{
+    let skipped = std::env::var(format!("{}_SKIP_SIGNATURE", scheme.variables()));
+    if skipped.is_ok_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false")) {
+        return Ok(());
+    }
+    wait(async {
+        match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.get_credential()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(errors::no_credentials(scheme)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let place = |text: &str| Place::of(Path::new(text));
+        let told = |text: &str| place(text).unwrap_err().to_string();
+        let page = place("http://localhost:1/a%20b/c.parquet").unwrap();
+        assert_eq!((page.key.as_ref(), page.root.as_str()), ("a b/c.parquet", "http://localhost:1"));
+        assert!(page.names_an_object() && !page.has_folders());
+        assert!(!place("http://localhost:1/a/").unwrap().names_an_object());
+        assert!(told("http://me:secret@host/a").contains("password"));
+        assert!(!told("http://me:secret@host/a").contains("secret"));
+        assert!(told("https://host/a?X-Amz-Signature=abc").contains("query"));
+        assert!(told("https://host/a/../b").contains(".."));
+        assert!(told("https://host/a%2E%2e/%2e%2e").contains(".."));
+        assert!(told("https://host/%zz").contains('%'));
+        assert!(told("https://").contains("host"));
+    }
+}
