@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_storage::is_remote;
@@ -217,9 +217,12 @@ fn bring_back(folder: &PreparedFolder) -> Result<(), ShardError> {
     Ok(())
 }
 
-/// The names in a folder, sorted.
-fn names(folder: &Path) -> Result<Vec<String>, ShardError> {
-    let paths = goldfish_storage::list(folder).map_err(ShardError::io(folder, "listing the folder"))?;
+/// The names in a folder, sorted. What a store has nothing in, there is not.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, ShardError> {
+    let paths = match goldfish_storage::list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_remote(folder) => Vec::new(),
+        paths => paths.map_err(ShardError::io(folder, "listing the folder"))?,
+    };
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(paths.iter().filter_map(name).collect())
 }
@@ -298,6 +301,7 @@ pub(crate) fn publish(folder: &PreparedFolder, files: &[StagedName]) -> Result<(
     let moved = old
         .iter()
         .try_for_each(|name| moves.rename(folder.path.join(name), aside.join(name)))
+        .and_then(|()| if old.is_empty() { Ok(()) } else { disk::sync_folder(&folder.path) })
         .and_then(|()| {
             staged.iter().try_for_each(|(from, to)| {
                 // A manifest that outlives a power cut must not stand without its files.

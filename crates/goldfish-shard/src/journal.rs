@@ -8,7 +8,7 @@ use goldfish_storage::is_remote;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::folder::{PreparedFolder, StagedName, is_ours, is_staged_name, plain_name, staged_name};
+use crate::folder::{PreparedFolder, StagedName, is_ours, is_staged_name, names, plain_name, staged_name};
 use crate::manifest::ShardEntry;
 use crate::{Kept, ShardError, disk};
 
@@ -259,15 +259,12 @@ struct Objects {
 
 impl Objects {
     fn read(staging: &Path) -> Result<Self, ShardError> {
-        let listed = goldfish_storage::list(staging).map_err(ShardError::io(staging, "listing the folder"))?;
-        let ours = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.strip_prefix(JOURNAL_NAME).is_some_and(|number| number.starts_with('-'))
-        };
-        let mut paths: Vec<PathBuf> = listed.into_iter().filter(ours).collect();
+        let mut names = names(staging)?;
+        names.retain(|name| name.strip_prefix(JOURNAL_NAME).is_some_and(|number| number.starts_with('-')));
         // Beyond 99,999 the numbers get longer.
-        paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-        let whole = paths.iter().enumerate().take_while(|(n, path)| path.ends_with(object_name(*n))).count();
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        let whole = names.iter().enumerate().take_while(|(n, name)| **name == object_name(*n)).count();
+        let paths: Vec<PathBuf> = names.iter().map(|name| staging.join(name)).collect();
         let parts = Mutex::new(vec![Vec::new(); whole]);
         let numbers: Vec<usize> = (0..whole).collect();
         disk::for_each(staging, &numbers, |&number| {

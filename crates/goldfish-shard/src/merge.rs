@@ -12,7 +12,6 @@ use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
 };
 use crate::schema::OutputFormat;
-use crate::writer::MAX_COPY_BYTES;
 use crate::{ShardError, disk, hf};
 
 /// One part of a divided run, as it lies in its folder.
@@ -242,15 +241,9 @@ fn write(
     let found = metadata_of_all(&from.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     for ((path, found), shard) in from.iter().zip(found).zip(&manifest.shards) {
         let size = found.map_err(ShardError::io(path, "looking at the file"))?.size;
-        let bad = |reason: String| Err(ShardError::BadPart { path: path.clone(), reason });
         if size != shard.size {
-            return bad(format!("has {size} bytes, but {} were written; verify this part", shard.size));
-        }
-        if folder.is_remote() && size > MAX_COPY_BYTES {
-            return bad(format!(
-                "has {size} bytes, but stores copy objects of {MAX_COPY_BYTES} at most: mask again with a smaller \
-                 --shard-size"
-            ));
+            let reason = format!("has {size} bytes, but {} were written; verify this part", shard.size);
+            return Err(ShardError::BadPart { path: path.clone(), reason });
         }
     }
     let staged = (0..from.len()).map(|index| folder.staged(&staged_name(index)));

@@ -1,12 +1,12 @@
-use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, SchemaRef, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, check_ipc, check_parquet, guarded};
+use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, ParquetFile, check_ipc, check_parquet, guarded};
+use goldfish_storage::File;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::ShardError;
@@ -36,13 +36,13 @@ impl ShardReader {
     }
 
     fn open_unguarded(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
-        // Ask before opening: opening a FIFO would wait for a writer.
-        let metadata = std::fs::metadata(path).map_err(ShardError::io(path, "opening"))?;
-        if !metadata.is_file() {
-            let reason = "not a regular file; run goldfish verify".into();
-            return Err(ShardError::BadShard { path: path.to_owned(), reason });
-        }
-        let mut file = File::open(path).map_err(ShardError::io(path, "opening"))?;
+        let (mut file, metadata) = match File::open_regular(path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                let reason = "not a regular file; run goldfish verify".into();
+                return Err(ShardError::BadShard { path: path.to_owned(), reason });
+            }
+            opened => opened.map_err(ShardError::io(path, "opening"))?,
+        };
         if format != OutputFormat::Parquet {
             check_ipc(&mut file).map_err(|error| claimed(path, error))?;
         }
@@ -58,6 +58,7 @@ impl ShardReader {
                 (reader.schema(), Box::new(reader))
             }
             OutputFormat::Parquet => {
+                let file = ParquetFile::new(file, metadata.size);
                 let pages = file.try_clone().map_err(ShardError::io(path, "opening"))?;
                 let builder =
                     ParquetRecordBatchReaderBuilder::try_new(file).map_err(ShardError::parquet(path))?;

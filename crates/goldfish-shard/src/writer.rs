@@ -41,12 +41,9 @@ const SINK_BYTES: usize = 64 << 10;
 /// Parquet row groups are closed at about this size, in bytes.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-/// Largest shard size that may be asked for where shards go to an object store, in bytes. A shard gets its final name by a
-/// copy in the store, which copies [`MAX_COPY_BYTES`] at once, and a file is a little larger than its columns.
+/// Largest shard size that may be asked for where shards go to an object store, in bytes: a shard gets its final name by a
+/// copy in the store, stores copy 5 GiB at once, and a file is a little larger than its columns.
 pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
-
-/// Largest object that stores copy, in bytes.
-pub(crate) const MAX_COPY_BYTES: u64 = 5 << 30;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
@@ -454,13 +451,6 @@ impl OpenShard {
         let (FileDigest { size, hash }, file) = hashing.finish();
         let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
         disk::sync(&mut file, &path)?;
-        if file.disk().is_none() && size > MAX_COPY_BYTES {
-            let reason = format!(
-                "a document makes a shard of {size} bytes, but stores copy objects of {MAX_COPY_BYTES} at most; mask it to \
-                 a disk, or give a smaller --max-document"
-            );
-            return Err(ShardError::BadShard { path, reason });
-        }
         let Counts { documents, tokens, dropped } = self.counts;
         Ok(ShardEntry { name: self.name, size, hash, documents, tokens, dropped })
     }
