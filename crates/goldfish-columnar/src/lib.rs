@@ -10,10 +10,12 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 mod expand;
+mod file;
 mod ipc;
 mod pages;
 
 pub use expand::expanded_bytes;
+pub use file::{ParquetFile, PartReader};
 pub use ipc::{FILE_MAGIC, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_METADATA_BYTES, check_ipc};
 pub use pages::{MAX_LEVELS, MAX_LEVELS_A_BYTE, PagesClaim, check_parquet};
 

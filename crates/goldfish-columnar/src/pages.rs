@@ -1,6 +1,5 @@
 //! The page headers of a Parquet file.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use parquet::basic::Type;
@@ -8,7 +7,7 @@ use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use crate::ColumnarError;
+use crate::{ColumnarError, ParquetFile};
 
 /// Values (nulls and the ends of lists included) that the column of any row group may have.
 pub const MAX_LEVELS: u64 = 1 << 26;
@@ -33,11 +32,11 @@ pub struct PagesClaim {
 /// If the pages of a row group's column announce more than [`MAX_LEVELS`] values and [`MAX_LEVELS_A_BYTE`] more for each
 /// byte of the file, or a dictionary more values than fit its bytes.
 pub fn check_parquet(
-    file: &File,
+    file: &ParquetFile,
     metadata: &ParquetMetaData,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<PagesClaim, ColumnarError> {
-    let size = file.metadata()?.len();
+    let size = file.size();
     let file = Arc::new(file.try_clone()?);
     let most = MAX_LEVELS.saturating_add(size.saturating_mul(MAX_LEVELS_A_BYTE));
     let mut claim = PagesClaim::default();
@@ -82,7 +81,7 @@ enum Walk {
 }
 
 fn walk(
-    file: &Arc<File>,
+    file: &Arc<ParquetFile>,
     chunk: &ColumnChunkMetaData,
     rows: usize,
     most: u64,

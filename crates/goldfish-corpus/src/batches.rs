@@ -1,13 +1,13 @@
 //! The record batches of Parquet and Arrow files, in units that can be read on their own: row groups, batches.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use goldfish_columnar::FILE_MAGIC;
+use goldfish_columnar::{FILE_MAGIC, ParquetFile};
+use goldfish_storage::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -82,7 +82,7 @@ fn choose(weights: impl Iterator<Item = u64> + Clone, size: u64, part: Part) -> 
 
 /// Row groups of a Parquet file. No batch crosses from one into another, so that each can be read on its own.
 pub(crate) struct RowGroups {
-    file: File,
+    file: ParquetFile,
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
     batch_size: usize,
@@ -93,7 +93,7 @@ pub(crate) struct RowGroups {
 impl RowGroups {
     /// The row groups of a part of a file of some size, and the row where they start.
     pub(crate) fn new(
-        file: File,
+        file: ParquetFile,
         metadata: ArrowReaderMetadata,
         projection: ProjectionMask,
         batch_size: usize,

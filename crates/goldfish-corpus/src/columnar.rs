@@ -1,6 +1,6 @@
 //! Parquet and Arrow IPC: both are streams of record batches.
 
-use std::io::BufReader;
+use std::io::{BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, check_ipc, check_parquet, expanded_bytes};
+use goldfish_columnar::{
+    ColumnarError, MAX_BATCH_BYTES, ParquetFile, check_ipc, check_parquet, expanded_bytes,
+};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
@@ -42,7 +44,8 @@ impl ColumnarSource {
     ) -> Result<Self, CorpusError> {
         let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
         let file = OpenedFile::open(&input.path)?;
-        let metadata = ArrowReaderMetadata::load(&file.handle()?, ArrowReaderOptions::default());
+        let parquet = ParquetFile::new(file.handle()?, file.size());
+        let metadata = ArrowReaderMetadata::load(&parquet, ArrowReaderOptions::default());
         let metadata = metadata.map_err(|e| fault(&e))?;
         let columns = Columns::find(&input.path, metadata.schema(), options)?;
         let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.projection.iter().copied());
@@ -58,8 +61,7 @@ impl ColumnarSource {
             .map(|column| column.uncompressed_size().max(0))
             .fold(0, i64::saturating_add);
         let wanted = |root: &str| columns.names.iter().any(|name| name == root);
-        let claim =
-            check_parquet(&file.handle()?, metadata.metadata(), wanted).map_err(|e| claimed(input, e))?;
+        let claim = check_parquet(&parquet, metadata.metadata(), wanted).map_err(|e| claimed(input, e))?;
         // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
         let most = i64::try_from(MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
         let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
@@ -67,7 +69,7 @@ impl ColumnarSource {
         let batch_size = batch_size.clamp(1, 1 << 16) as usize;
         let place = (file.size(), part);
         let file = file.hash()?;
-        let (groups, row) = RowGroups::new(file.handle()?, metadata, projection, batch_size, place);
+        let (groups, row) = RowGroups::new(parquet, metadata, projection, batch_size, place);
         Ok(Self { bytes_a_row, row, ..Self::new(input, file, Batches::RowGroups(groups), columns) })
     }
 
@@ -95,6 +97,7 @@ impl ColumnarSource {
         let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
         let columns = Columns::find(path, &schema, options)?;
         let hashed = opened.hash()?;
+        file.rewind().map_err(CorpusError::io(path, "reading"))?;
         let buffered = BufReader::with_capacity(1 << 20, file);
         let reader =
             StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 
 use crate::file::{HashingFile, open_regular};
-use crate::packed::{
-    Cuts, Indexed, PackedChunk, Planner, checked_length, read_at, read_ids, read_to, whole_ids,
-};
+use crate::packed::{Cuts, Indexed, PackedChunk, Planner, checked_length, read_ids, read_to, whole_ids};
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
 
@@ -41,7 +39,7 @@ impl DatatroveSource {
         let mut index_name = path.clone().into_os_string();
         index_name.push(".index");
         let index_path = PathBuf::from(index_name);
-        if !index_path.exists() {
+        if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
                 path: path.clone(),
                 companion: index_path,
@@ -50,14 +48,16 @@ impl DatatroveSource {
         }
         let mut ids = HashingFile::open(path)?;
         let (index_file, metadata) = open_regular(&index_path)?;
-        let bytes = metadata.len();
+        let bytes = metadata.size;
         let fault = |reason| CorpusError::malformed(&index_path, Format::Datatrove, reason);
         if !bytes.is_multiple_of(8) {
             return Err(fault(format!("{bytes} bytes are no whole number of 8-byte document ends")));
         }
         let mut last = [0; 8];
         if bytes > 0 {
-            read_at(&index_file, bytes - 8, &mut last).map_err(CorpusError::io(&index_path, "reading"))?;
+            index_file
+                .read_exact_at(&mut last, bytes - 8)
+                .map_err(CorpusError::io(&index_path, "reading"))?;
         }
         let tokens = u64::from_le_bytes(last);
         let told = match (ids.size().checked_div(tokens), ids.size().checked_rem(tokens)) {

@@ -1,9 +1,8 @@
-use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_storage::{File, Metadata, Stamp};
 
 use crate::{CorpusError, Format};
 
@@ -12,15 +11,14 @@ pub(crate) struct HashingFile {
     path: PathBuf,
     file: HashingReader<File>,
     size: u64,
-    modified: Option<SystemTime>,
+    stamp: Stamp,
 }
 
 impl HashingFile {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
-        let (file, metadata) = open_regular(path)?;
-        let (size, modified) = (metadata.len(), metadata.modified().ok());
-        Ok(Self { path: path.to_owned(), file: HashingReader::new(file), size, modified })
+        let (file, Metadata { size, stamp, .. }) = open_regular(path)?;
+        Ok(Self { path: path.to_owned(), file: HashingReader::new(file), size, stamp })
     }
 
     /// Size when it was opened, in bytes.
@@ -40,11 +38,11 @@ impl HashingFile {
 
     /// Hashes what was not read, and checks that the file is still the one that was opened.
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
-        let Self { path, file, size, modified } = self;
+        let Self { path, file, size, stamp } = self;
         let (digest, file) = file.finish().map_err(CorpusError::io(&path, "reading"))?;
         let now = file.metadata().map_err(CorpusError::io(&path, "looking at the file"))?;
-        if digest.size != size || now.len() != size || now.modified().ok() != modified {
-            return Err(CorpusError::Changed { path, before: size, after: now.len() });
+        if digest.size != size || now.size != size || now.stamp != stamp {
+            return Err(CorpusError::Changed { path, before: size, after: now.size });
         }
         Ok(digest)
     }
@@ -56,17 +54,17 @@ pub(crate) struct OpenedFile {
     path: PathBuf,
     file: File,
     size: u64,
-    modified: Option<SystemTime>,
+    stamp: Stamp,
 }
 
 impl OpenedFile {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
-        let (file, metadata) = open_regular(path)?;
-        Ok(Self { path: path.to_owned(), file, size: metadata.len(), modified: metadata.modified().ok() })
+        let (file, Metadata { size, stamp, .. }) = open_regular(path)?;
+        Ok(Self { path: path.to_owned(), file, size, stamp })
     }
 
-    /// The file; all handles share one position, which hashing puts back to the start.
+    /// The file. On a disk all handles share one position, which hashing puts back to the start.
     pub(crate) fn handle(&self) -> Result<File, CorpusError> {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
     }
@@ -78,7 +76,7 @@ impl OpenedFile {
 
     /// Hashes it whole.
     pub(crate) fn hash(self) -> Result<HashedFile, CorpusError> {
-        let Self { path, mut file, size, modified } = self;
+        let Self { path, mut file, size, stamp } = self;
         let hash = || {
             file.rewind()?;
             let (digest, mut file) = HashingReader::new(file).finish()?;
@@ -89,7 +87,7 @@ impl OpenedFile {
         if digest.size != size {
             return Err(CorpusError::Changed { path, before: size, after: digest.size });
         }
-        Ok(HashedFile { path, file, digest, modified })
+        Ok(HashedFile { path, file, digest, stamp })
     }
 }
 
@@ -98,7 +96,7 @@ pub(crate) struct HashedFile {
     path: PathBuf,
     file: File,
     digest: FileDigest,
-    modified: Option<SystemTime>,
+    stamp: Stamp,
 }
 
 impl HashedFile {
@@ -113,10 +111,10 @@ impl HashedFile {
 
     /// Checks that the file is still the one that was hashed.
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
-        let Self { path, file, digest, modified } = self;
+        let Self { path, file, digest, stamp } = self;
         let now = file.metadata().map_err(CorpusError::io(&path, "looking at the file"))?;
-        if now.len() != digest.size || now.modified().ok() != modified {
-            return Err(CorpusError::Changed { path, before: digest.size, after: now.len() });
+        if now.size != digest.size || now.stamp != stamp {
+            return Err(CorpusError::Changed { path, before: digest.size, after: now.size });
         }
         Ok(digest)
     }
@@ -130,14 +128,7 @@ impl Read for HashingFile {
 
 /// Opens a regular file; a folder or a pipe is refused with a clear error.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), CorpusError> {
-    // Ask before opening: opening a FIFO would wait for a writer.
-    let metadata = std::fs::metadata(path).map_err(CorpusError::io(path, "opening"))?;
-    if !metadata.is_file() {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(CorpusError::Io { path: path.to_owned(), action: "opening", source });
-    }
-    let file = File::open(path).map_err(CorpusError::io(path, "opening"))?;
-    Ok((file, metadata))
+    File::open_regular(path).map_err(CorpusError::io(path, "opening"))
 }
 
 /// Reads and hashes a whole file.

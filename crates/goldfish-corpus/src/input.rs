@@ -1,13 +1,18 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
+use goldfish_storage::is_remote;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::CorpusError;
 use crate::batches::is_arrow_file;
 use crate::file::{is_compressed, open_regular};
+
+/// What makes an argument that names nothing a glob.
+const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
 
 /// Name of the manifest of what goldfish wrote in the layout of a training loop.
 const SET_NAME: &str = "goldfish.json";
@@ -126,7 +131,7 @@ impl Input {
             }
             Format::Jsonl | Format::Text | Format::Parquet | Format::Arrow => return Vec::new(),
         };
-        if path.exists() { vec![(ending, path)] } else { Vec::new() }
+        if goldfish_storage::exists(&path) { vec![(ending, path)] } else { Vec::new() }
     }
 }
 
@@ -143,7 +148,8 @@ pub struct Resolved {
 
 /// Finds the files that the arguments name.
 ///
-/// An argument is a file, a folder (every file below it whose name tells a format) or a glob. Arguments
+/// An argument is a file, a folder (every file below it whose name tells a format) or a glob, on a disk or, as a URL, in
+/// an object store; HTTP servers have files only. Arguments
 /// are taken in the order given; the files of one folder or glob are sorted by the bytes of their paths,
 /// component by component. Hidden files and folders (a leading dot or underscore) are passed over, and so are masks
 /// and exports that goldfish wrote below a folder, unless they are named themselves.
@@ -161,7 +167,7 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     let mut inputs = Vec::with_capacity(found.files.len());
     for (given, format) in found.files {
         let path = main_file(given.clone(), format);
-        let same = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let same = goldfish_storage::canonicalize(&path).unwrap_or_else(|_| path.clone());
         if let Some(before) = seen.insert(same, given.clone()) {
             // A `.bin/.idx` pair that is listed by both names is one input.
             if format == Format::Megatron && before.extension() != given.extension() {
@@ -186,11 +192,13 @@ impl Found {
     fn add_argument(&mut self, argument: &str) -> Result<(), CorpusError> {
         let (before, written) = (self.files.len(), self.written.len());
         let path = Path::new(argument);
-        if path.is_dir() {
+        if is_remote(path) {
+            self.add_remote(argument)?;
+        } else if path.is_dir() {
             self.add_folder(path, &mut Vec::new())?;
         } else if path.exists() || std::fs::symlink_metadata(path).is_ok() {
             self.add_file(path.to_owned())?;
-        } else if argument.contains(['*', '?', '[']) {
+        } else if argument.contains(GLOB_SIGNS) {
             let bad = |reason: String| CorpusError::BadGlob { pattern: argument.to_owned(), reason };
             let mut matches = Vec::new();
             for entry in glob::glob(argument).map_err(|e| bad(e.to_string()))? {
@@ -218,6 +226,31 @@ impl Found {
         Ok(())
     }
 
+    fn add_remote(&mut self, argument: &str) -> Result<(), CorpusError> {
+        let path = Path::new(argument);
+        match goldfish_storage::metadata(path) {
+            Ok(metadata) if metadata.is_folder() => self.add_folder(path, &mut Vec::new()),
+            Ok(_) => self.add_file(path.to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound && argument.contains(GLOB_SIGNS) => {
+                let matches = goldfish_storage::glob(argument);
+                for entry in matches.map_err(CorpusError::io(path, "looking for matches"))? {
+                    if is_hidden(&entry.path) || is_companion(&entry.path) {
+                        continue;
+                    } else if entry.is_folder() {
+                        self.add_folder(&entry.path, &mut Vec::new())?;
+                    } else {
+                        self.add_file(entry.path)?;
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => Err(CorpusError::io(
+                Path::new(&goldfish_storage::without_secrets(argument)),
+                "looking for it",
+            )(error)),
+        }
+    }
+
     fn add_file(&mut self, path: PathBuf) -> Result<(), CorpusError> {
         let format = self.forced.or_else(|| Format::of_name(&path));
         let format = format.ok_or_else(|| CorpusError::UnknownFormat { path: path.clone() })?;
@@ -227,7 +260,8 @@ impl Found {
 
     /// `above` holds the folders that led here, so that a link to one of them ends there.
     fn add_folder(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<(), CorpusError> {
-        let real = std::fs::canonicalize(folder).map_err(CorpusError::io(folder, "resolving the path"))?;
+        let real =
+            goldfish_storage::canonicalize(folder).map_err(CorpusError::io(folder, "resolving the path"))?;
         if above.contains(&real) {
             return Ok(());
         }
@@ -237,25 +271,20 @@ impl Found {
             return Ok(());
         }
         above.push(real);
-        let read = |e| CorpusError::io(folder, "listing the folder")(e);
-        let mut entries = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(read)? {
-            entries.push(entry.map_err(read)?.path());
-        }
-        entries.sort();
-        for path in entries {
-            if is_hidden(&path) {
+        let entries = goldfish_storage::entries(folder);
+        for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
+            if is_hidden(&entry.path) {
                 continue;
-            } else if output == Some(Output::Export) && is_exported_mask(&path) {
-                self.written.push(path);
-            } else if path.is_dir() {
-                self.add_folder(&path, above)?;
-            } else if is_companion(&path) {
+            } else if output == Some(Output::Export) && is_exported_mask(&entry.path) {
+                self.written.push(entry.path);
+            } else if entry.is_folder() {
+                self.add_folder(&entry.path, above)?;
+            } else if is_companion(&entry.path) {
                 continue;
-            } else if let Some(format) = self.forced.or_else(|| Format::of_name(&path)) {
-                self.files.push((path, format));
+            } else if let Some(format) = self.forced.or_else(|| Format::of_name(&entry.path)) {
+                self.files.push((entry.path, format));
             } else {
-                self.ignored.push(path);
+                self.ignored.push(entry.path);
             }
         }
         above.pop();
@@ -311,11 +340,13 @@ fn is_hidden(path: &Path) -> bool {
 /// Whether the file belongs to another input and is read with it.
 fn is_companion(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let memmap_sidecar =
-        name.strip_suffix(".csv.gz").is_some_and(|stem| path.with_file_name(format!("{stem}.npy")).exists());
+    let memmap_sidecar = name
+        .strip_suffix(".csv.gz")
+        .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.npy"))));
     // Masks of `goldfish mask --masks-only`, whose names end like those of tokens.
     let megatron_mask = [".loss.bin", ".loss.idx"].iter().any(|ending| {
-        name.strip_suffix(ending).is_some_and(|stem| path.with_file_name(format!("{stem}.bin")).exists())
+        name.strip_suffix(ending)
+            .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.bin"))))
     });
     let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
     memmap_sidecar || megatron_mask || endings.iter().any(|ending| name.ends_with(ending)) || name == SET_NAME
@@ -338,8 +369,12 @@ fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
     Ok(())
 }
 
-/// The components of the absolute path, with `.` and `..` resolved by name (links are not followed).
+/// The components of the absolute path, with `.` and `..` resolved by name (links are not followed). The first one of a
+/// URL is all that stands before the key.
 fn normal_components(path: &Path) -> Result<Vec<String>, CorpusError> {
+    if is_remote(path) {
+        return Ok(goldfish_storage::components(&path.to_string_lossy()));
+    }
     let absolute = std::path::absolute(path).map_err(CorpusError::io(path, "resolving the path"))?;
     let mut components = Vec::new();
     for component in absolute.components() {

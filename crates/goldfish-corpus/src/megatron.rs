@@ -4,7 +4,6 @@
 //! version 1, u8 id type, u64 sequences `n`, u64 document marks `m`, i32 lengths `[n]` in tokens, i64 places
 //! `[n]` in bytes of the `.bin`, i64 marks `[m]`: document `d` is made of sequences `marks[d]..marks[d + 1]`.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +11,11 @@ use std::sync::Arc;
 use arrow::buffer::MutableBuffer;
 use arrow::datatypes::FieldRef;
 
+use goldfish_storage::File;
+
 use crate::datatrove::refuse_columns;
 use crate::file::{HashedFile, OpenedFile};
-use crate::packed::{Cuts, FromPlace, Indexed, PackedChunk, Planner, checked_length, read_at, whole_ids};
+use crate::packed::{Cuts, FromPlace, Indexed, PackedChunk, Planner, checked_length, whole_ids};
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
 
@@ -45,14 +46,14 @@ impl MegatronSource {
     pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         refuse_columns(input, options, &[])?;
         let index_path = input.path.with_extension("idx");
-        if !input.path.exists() {
+        if !goldfish_storage::exists(&input.path) {
             return Err(CorpusError::MissingCompanion {
                 path: index_path,
                 companion: input.path.clone(),
                 help: "it holds the token ids; put the .bin beside the .idx",
             });
         }
-        if !index_path.exists() {
+        if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
                 path: input.path.clone(),
                 companion: index_path,
@@ -82,7 +83,9 @@ impl MegatronSource {
         let mut rest = bytes.as_slice_mut();
         for extent in extents {
             let (part, others) = rest.split_at_mut(extent.bytes as usize);
-            read_at(&self.bin, extent.start, part).map_err(CorpusError::io(&self.input.path, "reading"))?;
+            self.bin
+                .read_exact_at(part, extent.start)
+                .map_err(CorpusError::io(&self.input.path, "reading"))?;
             rest = others;
         }
         Ok(bytes)
@@ -175,7 +178,7 @@ impl Index {
         if file.size() < HEADER {
             return Err(fault(format!("{} bytes are too few for an index", file.size())));
         }
-        read_at(&file.handle()?, 0, &mut header).map_err(CorpusError::io(&path, "reading"))?;
+        file.handle()?.read_exact_at(&mut header, 0).map_err(CorpusError::io(&path, "reading"))?;
         let number = |at: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&header[at..at + 8]);

@@ -31,8 +31,8 @@ pub const MAX_ARRAY_BYTES: u64 = 64 << 20;
 pub fn read_npy<T: NpyNumber>(path: &Path) -> Result<Vec<T>, CorpusError> {
     let fault = |reason: String| CorpusError::NotAnArray { path: path.to_owned(), reason };
     let (file, metadata) = open_regular(path)?;
-    if metadata.len() > MAX_ARRAY_BYTES {
-        return Err(fault(format!("{} bytes are more than an array of this kind has", metadata.len())));
+    if metadata.size > MAX_ARRAY_BYTES {
+        return Err(fault(format!("{} bytes are more than an array of this kind has", metadata.size)));
     }
     let mut bytes = Vec::new();
     file.take(MAX_ARRAY_BYTES).read_to_end(&mut bytes).map_err(CorpusError::io(path, "reading"))?;

@@ -55,7 +55,7 @@ impl OlmoSource {
         let id_type = options.id_type.unwrap_or(IdType::Uint16);
         let tokens = whole_ids(path, Format::Olmo, ids.size(), id_type)?;
         let sidecar = path.with_extension("csv.gz");
-        let documents = if sidecar.exists() {
+        let documents = if goldfish_storage::exists(&sidecar) {
             refuse_columns(input, options, &Sidecar::COLUMNS)?;
             let mut sidecar = Box::new(Sidecar::open(sidecar, options, tokens, id_type)?);
             let planner = Planner::new(part, id_type, |row| sidecar.next_document(row))?;

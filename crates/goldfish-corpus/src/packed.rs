@@ -1,6 +1,5 @@
 //! Documents that lie one after another in a headerless file of token ids.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, Int64Array};
 use arrow::array::{StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array};
 use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
+use goldfish_storage::File;
 
 use crate::batch::{Lists, RowContent, Rows};
 use crate::file::HashingFile;
@@ -296,28 +296,8 @@ impl FromPlace {
 
 impl Read for FromPlace {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.place)?;
-        #[cfg(not(unix))]
-        let read = {
-            use std::io::{Seek, SeekFrom};
-            self.file.seek(SeekFrom::Start(self.place))?;
-            self.file.read(buffer)?
-        };
+        let read = self.file.read_at(buffer, self.place)?;
         self.place += read as u64;
         Ok(read)
-    }
-}
-
-/// Reads `len` bytes at `offset`.
-pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
-    #[cfg(not(unix))]
-    {
-        use std::io::{Seek, SeekFrom};
-        let mut file = file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(buffer)
     }
 }

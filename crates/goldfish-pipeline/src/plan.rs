@@ -1,6 +1,7 @@
 //! What a run reads: every input, or the share of one of many machines.
 
-use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use goldfish_corpus::{CorpusError, FileDigest, Input, Part};
 use goldfish_shard::PartEntry;
@@ -47,11 +48,10 @@ pub(crate) struct InputIdentity {
 impl Plan {
     /// Lays the inputs behind each other and cuts them at equal numbers of bytes.
     pub(crate) fn new(inputs: &[Input], share: Option<Share>) -> Result<Self, PipelineError> {
-        // An input that is gone is reported when its turn comes.
-        let size = |input: &Input| fs::metadata(&input.path).map_or(0, |metadata| metadata.len());
-        let whole =
-            inputs.iter().map(|input| Step { input: input.clone(), part: Part::WHOLE, size: size(input) });
-        let whole: Vec<Step> = whole.collect();
+        let mut whole = Vec::with_capacity(inputs.len());
+        for (input, size) in inputs.iter().zip(sizes(inputs)?) {
+            whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
+        }
         let Some(Share { rank, world }) = share else {
             return Ok(Self { steps: whole, part: None, model: None });
         };
@@ -86,6 +86,21 @@ impl Plan {
     pub(crate) fn bytes(&self) -> u64 {
         self.steps.iter().map(|step| step.size).sum()
     }
+}
+
+/// The sizes of the inputs' main files, in bytes; 0 for an input that is gone, which is reported when its turn comes.
+fn sizes(inputs: &[Input]) -> Result<Vec<u64>, CorpusError> {
+    let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+    let answers = goldfish_storage::metadata_of_all(&paths).into_iter().zip(&paths);
+    let size = |(answer, path): (std::io::Result<goldfish_storage::Metadata>, &&Path)| match answer {
+        Ok(metadata) => Ok(metadata.size),
+        // A store that doesn't answer would have the ranks of a divided run disagree.
+        Err(source) if goldfish_storage::is_remote(path) && source.kind() != ErrorKind::NotFound => {
+            Err(CorpusError::Io { path: path.to_path_buf(), action: "looking at it", source })
+        }
+        Err(_) => Ok(0),
+    };
+    answers.map(size).collect()
 }
 
 /// Which part of an input at bytes `start..end` of all inputs belongs to a range of them, if any does.

@@ -141,8 +141,10 @@ pub fn mask_sidecars(
 fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> Result<(), PipelineError> {
     let mut read = std::collections::HashSet::new();
     for input in inputs {
-        read.extend(std::fs::canonicalize(&input.path));
-        read.extend(input.companions().into_iter().filter_map(|(_, path)| std::fs::canonicalize(path).ok()));
+        read.extend(goldfish_storage::canonicalize(&input.path));
+        read.extend(
+            input.companions().into_iter().filter_map(|(_, path)| goldfish_storage::canonicalize(&path).ok()),
+        );
     }
     let mut seen = std::collections::HashSet::new();
     for (input, name) in
@@ -152,7 +154,7 @@ fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> 
         let path = files.root().join(name);
         let clash = if !seen.insert(name) {
             "another input's mask has this name"
-        } else if std::fs::canonicalize(&path).is_ok_and(|path| read.contains(&path)) {
+        } else if goldfish_storage::canonicalize(&path).is_ok_and(|path| read.contains(&path)) {
             "an input has this name"
         } else {
             continue;
@@ -171,7 +173,7 @@ fn check_earlier(names: &[Vec<String>], files: &StagedFiles) -> Result<(), Pipel
     let written: std::collections::HashSet<&String> = names.iter().flatten().collect();
     let mut lost =
         files.earlier().iter().filter(|name| !written.contains(name)).map(|name| files.root().join(name));
-    match lost.find(|path| path.is_file()) {
+    match lost.find(|path| goldfish_storage::is_file(path)) {
         None => Ok(()),
         Some(lost) => Err(PipelineError::Options(format!(
             "{} is the mask of a memmap that is not among the inputs and would be removed; give all memmaps of the \

@@ -36,13 +36,13 @@ impl ShardReader {
     }
 
     fn open_unguarded(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
-        let (mut file, metadata) = match File::open_regular(path) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let reason = "not a regular file; run goldfish verify".into();
-                return Err(ShardError::BadShard { path: path.to_owned(), reason });
+        let (mut file, metadata) = File::open_regular(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                let reason = format!("{error}; run goldfish verify");
+                ShardError::BadShard { path: path.to_owned(), reason }
             }
-            opened => opened.map_err(ShardError::io(path, "opening"))?,
-        };
+            _ => ShardError::io(path, "opening")(error),
+        })?;
         if format != OutputFormat::Parquet {
             check_ipc(&mut file).map_err(|error| claimed(path, error))?;
         }

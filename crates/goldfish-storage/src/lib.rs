@@ -20,10 +20,16 @@ mod remote;
 #[cfg(feature = "object-stores")]
 mod remote;
 
+mod pattern;
+
+pub use pattern::{components, glob, without_secrets};
 use remote::{Object, Upload};
 
 /// What the paths of objects start with.
 pub const SCHEMES: [&str; 5] = ["s3://", "gs://", "az://", "http://", "https://"];
+
+/// A store in this process, for tests.
+const MEMORY: &str = "memory://";
 
 /// Bytes of an object that one request brings, at most.
 pub const BLOCK_BYTES: u64 = 4 << 20;
@@ -44,7 +50,8 @@ pub const PARTS_AT_ONCE: usize = 2;
 #[must_use]
 pub fn is_remote(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
-    SCHEMES.iter().any(|scheme| bytes.starts_with(scheme.as_bytes()))
+    let mut schemes = SCHEMES.iter().chain([&MEMORY]);
+    schemes.any(|scheme| bytes.starts_with(scheme.as_bytes()))
 }
 
 /// What a path leads to.
@@ -119,10 +126,14 @@ pub fn metadata_of_all(paths: &[&Path]) -> Vec<io::Result<Metadata>> {
     }
 }
 
-/// Whether a path leads to something that can be asked about.
+/// Whether a path leads to something that can be asked about. Where a store gives no answer it is taken to be there, so that
+/// the fault is told by what comes next, and nothing goes on without it.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
-    if is_remote(path) { remote::metadata(path).is_ok() } else { path.exists() }
+    if !is_remote(path) {
+        return path.exists();
+    }
+    !remote::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether a path leads to a regular file or an object.
@@ -161,7 +172,8 @@ impl Entry {
 ///
 /// # Errors
 ///
-/// If there is no such folder, or it can't be listed: HTTP servers tell nothing of folders.
+/// If there is no such folder, or it can't be listed: HTTP servers tell nothing of folders. In a store a folder that isn't
+/// there is one that holds nothing.
 pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     if is_remote(folder) {
@@ -558,7 +570,7 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If there is none, or the system or the store refuses.
+/// If there is none (which some stores don't tell), or the system or the store refuses.
 pub fn remove_file(path: &Path) -> io::Result<()> {
     if is_remote(path) { remote::remove(path) } else { fs::remove_file(path) }
 }
@@ -576,7 +588,7 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If there is none, or the system or the store refuses.
+/// If there is none on a disk, or the system or the store refuses.
 pub fn remove_folder_all(path: &Path) -> io::Result<()> {
     if is_remote(path) { remote::remove_all(path) } else { fs::remove_dir_all(path) }
 }

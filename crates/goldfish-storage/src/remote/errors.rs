@@ -40,7 +40,7 @@ pub(super) fn no_credentials(scheme: Scheme) -> io::Error {
             "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for a public \
              container"
         }
-        Scheme::Http => "the server wants some, and goldfish has none for HTTP servers",
+        Scheme::Http | Scheme::Memory => "the server wants some, and goldfish has none for HTTP servers",
     };
     io::Error::new(ErrorKind::PermissionDenied, format!("no credentials were found: {advice}"))
 }

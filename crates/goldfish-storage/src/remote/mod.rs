@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use futures_util::StreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use object::Object;
@@ -118,26 +118,30 @@ pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
     let objects = listed.objects.iter().filter(|meta| meta.location != place.key);
     let objects =
         objects.map(|meta| Entry { path: place.path_of(&meta.location), metadata: Some(metadata_of(meta)) });
-    let entries: Vec<Entry> = folders.chain(objects).collect();
-    if entries.is_empty() && listed.objects.is_empty() && place.prefix().is_some() {
-        return Err(errors::nothing_there());
-    }
-    Ok(entries)
+    Ok(folders.chain(objects).collect())
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8], new: bool) -> io::Result<()> {
     let place = Place::to_write(path)?;
     let options =
         PutOptions { mode: if new { PutMode::Create } else { PutMode::Overwrite }, ..PutOptions::default() };
-    let payload = bytes.to_vec().into();
-    wait(async {
-        let put = place.store.put_opts(&place.key, payload, options).await;
-        put.map(|_| ()).map_err(|error| match told(&place, error) {
-            // Stores say that the condition is not met.
-            error if new && errors::is_changed(&error) => io::ErrorKind::AlreadyExists.into(),
-            error => error,
-        })
-    })
+    let payload: PutPayload = bytes.to_vec().into();
+    let put = async {
+        let put = place.store.put_opts(&place.key, payload.clone(), options.clone()).await;
+        put.map(|_| ()).map_err(|error| told(&place, error))
+    };
+    let Err(error) = wait(put) else { return Ok(()) };
+    // Stores say that the condition is not met. Where an answer was lost, it may be our own object that is there.
+    let is_there = error.kind() == io::ErrorKind::AlreadyExists || errors::is_changed(&error);
+    if !new || error.kind() == io::ErrorKind::PermissionDenied {
+        return Err(error);
+    }
+    match crate::read(path) {
+        Ok(found) if found == bytes => Ok(()),
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) if is_there => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => Err(error),
+    }
 }
 
 /// Lets the store copy, if both objects lie in one that can; whether it did.

@@ -10,6 +10,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
@@ -46,6 +47,8 @@ pub(super) enum Scheme {
     Google,
     Azure,
     Http,
+    /// In this process, for tests.
+    Memory,
 }
 
 impl Scheme {
@@ -55,6 +58,7 @@ impl Scheme {
             "gs" => Self::Google,
             "az" => Self::Azure,
             "http" | "https" => Self::Http,
+            "memory" => Self::Memory,
             _ => return None,
         })
     }
@@ -66,6 +70,7 @@ impl Scheme {
             Self::Google => "GOOGLE",
             Self::Azure => "AZURE",
             Self::Http => "HTTP",
+            Self::Memory => "MEMORY",
         }
     }
 }
@@ -211,6 +216,7 @@ fn store(scheme: Scheme, root: &str, bucket: &str) -> io::Result<Arc<dyn ObjectS
                 HttpBuilder::new().with_url(root).with_client_options(options).with_retry(retries());
             Arc::new(builder.build().map_err(fault)?)
         }
+        Scheme::Memory => Arc::new(InMemory::new()),
     };
     stores.insert(root.to_owned(), store.clone());
     Ok(store)
