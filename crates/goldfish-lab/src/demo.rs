@@ -12,8 +12,10 @@ use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::{Formatting, copies, passage, write};
-use crate::experiment::{Audited, Bench, ExperimentError, Observe, line, make_folder, text, write_whole};
-use crate::{Length, ModelOptions, OptimizerOptions, TrainOptions};
+use crate::experiment::{
+    Audited, Bench, ExperimentError, Observe, line, make_folder, small_model, text, write_whole,
+};
+use crate::{Length, TrainOptions};
 
 /// How large a demo is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,27 +125,12 @@ pub fn demo(
 
 fn training(options: &DemoOptions, shards: &Path, tokenizer: &Path, use_mask: bool) -> TrainOptions {
     TrainOptions {
-        shards: vec![shards.to_owned()],
         tokenizer: Some(tokenizer.to_owned()),
-        model: ModelOptions {
-            layers: 2,
-            width: 128,
-            heads: 4,
-            mlp_width: Some(384),
-            tied: true,
-            ..ModelOptions::default()
-        },
         use_mask,
         batch_size: 4,
         length: Length::Epochs(options.epochs),
-        optimizer: OptimizerOptions {
-            learning_rate: 2e-3,
-            final_share: 0.05,
-            weight_decay: 0.0,
-            ..OptimizerOptions::default()
-        },
         seed: options.seed,
-        ..TrainOptions::default()
+        ..small_model(shards)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::math::{exp, sum, tanh, vectorized};
+use super::math::{dot, exp, mix, sum, tanh, vectorized};
 use super::ops::Rows;
 
 /// Neighbouring rows of one sequence.
@@ -120,7 +120,7 @@ impl Attend<'_> {
                 let scores = &mut scratch.scores;
                 scores.clear();
                 scores.resize(visible.len(), 0.0);
-                dot(query, &scratch.keys, length, visible.start, scores);
+                dot(query, &scratch.keys, visible.start, scores);
                 self.soften(scores);
                 out.fill(0.0);
                 mix(scores, &scratch.values[visible.start * dim..visible.end * dim], out);
@@ -146,53 +146,6 @@ impl Attend<'_> {
         let total = sum(scores, |weight| weight);
         for score in scores.iter_mut() {
             *score /= total;
-        }
-    }
-}
-
-/// Adds the products of a query with keys from `start` on to the scores.
-#[inline(always)]
-fn dot(query: &[f32], keys: &[f32], length: usize, start: usize, scores: &mut [f32]) {
-    let count = scores.len();
-    let lane = |d: usize| &keys[d * length + start..][..count];
-    let mut d = 0;
-    while d + 4 <= query.len() {
-        let (a, b, c, e) = (lane(d), lane(d + 1), lane(d + 2), lane(d + 3));
-        for j in 0..count {
-            let s = query[d].mul_add(a[j], scores[j]);
-            let s = query[d + 1].mul_add(b[j], s);
-            let s = query[d + 2].mul_add(c[j], s);
-            scores[j] = query[d + 3].mul_add(e[j], s);
-        }
-        d += 4;
-    }
-    for (d, query) in query.iter().enumerate().skip(d) {
-        for (score, key) in scores.iter_mut().zip(lane(d)) {
-            *score = query.mul_add(*key, *score);
-        }
-    }
-}
-
-/// Sums values by their weights.
-#[inline(always)]
-fn mix(weights: &[f32], values: &[f32], out: &mut [f32]) {
-    let dim = out.len();
-    let four = weights.chunks_exact(4);
-    let done = weights.len() - four.remainder().len();
-    for (w, rows) in four.zip(values.chunks_exact(4 * dim)) {
-        let (a, rows) = rows.split_at(dim);
-        let (b, rows) = rows.split_at(dim);
-        let (c, e) = rows.split_at(dim);
-        for d in 0..dim {
-            let s = w[0].mul_add(a[d], out[d]);
-            let s = w[1].mul_add(b[d], s);
-            let s = w[2].mul_add(c[d], s);
-            out[d] = w[3].mul_add(e[d], s);
-        }
-    }
-    for (weight, row) in weights[done..].iter().zip(values[done * dim..].chunks_exact(dim)) {
-        for (out, value) in out.iter_mut().zip(row) {
-            *out = weight.mul_add(*value, *out);
         }
     }
 }

@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::error::ExperimentError;
-use crate::{LabError, TrainEvent, TrainOptions, Trained, train};
+use crate::{LabError, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions, Trained, train};
 
 /// The tokenizer of all experiments: byte-level BPE with 2,457 ids, of this project's own making.
 const TOKENIZER: &[u8] = include_bytes!("../../../../fixtures/tokenizers/gpt2.json");
@@ -44,6 +44,28 @@ pub(crate) const SUFFIX: u32 = 50;
 
 /// Sequences in one pass through a model.
 const BATCH: usize = 32;
+
+/// The model that experiments train on some shards, and how: 2 layers, 128 wide, AdamW without weight decay.
+pub(crate) fn small_model(shards: &Path) -> TrainOptions {
+    TrainOptions {
+        shards: vec![shards.to_owned()],
+        model: ModelOptions {
+            layers: 2,
+            width: 128,
+            heads: 4,
+            mlp_width: Some(384),
+            tied: true,
+            ..ModelOptions::default()
+        },
+        optimizer: OptimizerOptions {
+            learning_rate: 2e-3,
+            final_share: 0.05,
+            weight_decay: 0.0,
+            ..OptimizerOptions::default()
+        },
+        ..TrainOptions::default()
+    }
+}
 
 /// What an experiment tells while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use goldfish_backends::local::math::{exp, sum, vectorized};
+use goldfish_backends::local::math::{dot, exp, mix, sum, vectorized};
 use rayon::prelude::*;
 
 use super::{Rows, matrix, sum_products, with_rows};
@@ -270,53 +270,6 @@ fn turn(values: &[f32], dim: usize, out: &mut Vec<f32>) {
     for (place, row) in values.chunks_exact(dim).enumerate() {
         for (d, value) in row.iter().enumerate() {
             out[d * length + place] = *value;
-        }
-    }
-}
-
-/// Adds the products of a query with turned keys from `start` on to the scores.
-#[inline(always)]
-fn dot(query: &[f32], keys: &[f32], start: usize, scores: &mut [f32]) {
-    let (length, count) = (keys.len() / query.len(), scores.len());
-    let lane = |d: usize| &keys[d * length + start..][..count];
-    let mut d = 0;
-    while d + 4 <= query.len() {
-        let (a, b, c, e) = (lane(d), lane(d + 1), lane(d + 2), lane(d + 3));
-        for j in 0..count {
-            let s = query[d].mul_add(a[j], scores[j]);
-            let s = query[d + 1].mul_add(b[j], s);
-            let s = query[d + 2].mul_add(c[j], s);
-            scores[j] = query[d + 3].mul_add(e[j], s);
-        }
-        d += 4;
-    }
-    for (d, query) in query.iter().enumerate().skip(d) {
-        for (score, key) in scores.iter_mut().zip(lane(d)) {
-            *score = query.mul_add(*key, *score);
-        }
-    }
-}
-
-/// Adds rows times their weights to `out`.
-#[inline(always)]
-fn mix(weights: &[f32], rows: &[f32], out: &mut [f32]) {
-    let dim = out.len();
-    let four = weights.chunks_exact(4);
-    let done = weights.len() - four.remainder().len();
-    for (w, rows) in four.zip(rows.chunks_exact(4 * dim)) {
-        let (a, rows) = rows.split_at(dim);
-        let (b, rows) = rows.split_at(dim);
-        let (c, e) = rows.split_at(dim);
-        for d in 0..dim {
-            let s = w[0].mul_add(a[d], out[d]);
-            let s = w[1].mul_add(b[d], s);
-            let s = w[2].mul_add(c[d], s);
-            out[d] = w[3].mul_add(e[d], s);
-        }
-    }
-    for (weight, row) in weights[done..].iter().zip(rows[done * dim..].chunks_exact(dim)) {
-        for (out, value) in out.iter_mut().zip(row) {
-            *out = weight.mul_add(*value, *out);
         }
     }
 }

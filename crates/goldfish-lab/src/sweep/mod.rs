@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use self::plan::{Corpus, Plan};
 use crate::corpus::{Formatting, copies, passage, write};
 use crate::experiment::{
-    Audited, Bench, ExperimentError, Observe, line, make_folder, write_json, write_whole,
+    Audited, Bench, ExperimentError, Observe, line, make_folder, small_model, write_json, write_whole,
 };
-use crate::{LabError, Length, ModelOptions, OptimizerOptions, TrainOptions, ValidationEvent};
+use crate::{LabError, Length, TrainOptions, ValidationEvent};
 
 /// How large a sweep is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,30 +309,15 @@ fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
 
 fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: u64) -> TrainOptions {
     TrainOptions {
-        shards: vec![shards.to_owned()],
         validation: vec![bench.path("validation")],
         tokenizer: Some(bench.path("tokenizer.json")),
-        model: ModelOptions {
-            layers: 2,
-            width: 128,
-            heads: 4,
-            mlp_width: Some(384),
-            tied: true,
-            ..ModelOptions::default()
-        },
         use_mask,
         sequence_length: 512,
         batch_size: BATCH as usize,
         length: Length::Steps(steps),
-        optimizer: OptimizerOptions {
-            learning_rate: 2e-3,
-            final_share: 0.05,
-            weight_decay: 0.0,
-            ..OptimizerOptions::default()
-        },
         seed,
         validate_every: steps.div_ceil(VALIDATIONS).max(1),
-        ..TrainOptions::default()
+        ..small_model(shards)
     }
 }
 

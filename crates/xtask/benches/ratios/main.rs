@@ -9,7 +9,7 @@
 //! - `mask`: `goldfish mask` on tokenized input beside `cp` of its output, with peak memory.
 //! - `masks-only`: `goldfish mask --masks-only` on tokenized input beside `cp` of that input.
 //! - `export`: `goldfish export` to each layout beside `cp` of what it writes.
-//! - `memory`: peak memory from 100 MB to 4 GB of input, and for one document of 1 GB.
+//! - `memory`: peak memory from 100 MB to 4 GB of input, for one document of 1 GB, and by option.
 //! - `verify`: `goldfish verify` beside hashing the same files.
 //! - `raw`: compressed raw text to shards beside `zstd -d` and beside `datasets.map`.
 //! - `start`: time to print the help, and the size of the program.

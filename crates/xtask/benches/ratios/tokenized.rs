@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::inputs::{DOCUMENT, write_memmap};
+use crate::inputs::{DOCUMENT, documents, write_documents, write_memmap};
 use crate::measure::{RUNS, Usage, goldfish, measure, python, remove, row, title};
+use crate::text::{fixture, mask_text};
 
 /// `goldfish mask` on a memmap of 32-bit ids.
-fn mask_memmap(goldfish: &Path, rule: &str, input: &Path, output: &Path) -> Usage {
+fn mask_memmap(goldfish: &Path, rule: &str, input: &Path, output: &Path, options: &[&str]) -> Usage {
     remove(output);
     let mut command = Command::new(goldfish);
     command.arg("mask").arg(input).args(["--ids-dtype", "uint32", "--eos-id", "0", "--rule", rule]);
-    measure(command.arg("--output").arg(output))
+    measure(command.args(options).arg("--output").arg(output))
 }
 
 /// `cp` of a folder, followed by `sync` of the files.
@@ -32,12 +33,12 @@ pub(crate) fn mask() {
         ),
         "MB/s in",
     );
-    for (megabytes, runs) in [(100u64, RUNS), (1000, 5)] {
+    for (megabytes, runs) in [(100u64, RUNS), (4000, 5)] {
         write_memmap(&input, megabytes * 1_000_000, DOCUMENT);
         for rule in ["hash", "hash-table"] {
             let mut peak = 0;
             let pairs = (0..runs).map(|_| {
-                let masked = mask_memmap(&goldfish, rule, &input, &output);
+                let masked = mask_memmap(&goldfish, rule, &input, &output, &[]);
                 peak = peak.max(masked.peak_bytes);
                 (masked.seconds / copy(&output, &copied).seconds, megabytes as f64 / masked.seconds)
             });
@@ -48,20 +49,45 @@ pub(crate) fn mask() {
     remove(&scratch);
 }
 
+/// Options of `goldfish mask` that could change what is held in memory.
+const OPTIONS: [&[&str]; 8] = [
+    &["--threads", "1"],
+    &["--threads", "16"],
+    &["--output-format", "arrow-file"],
+    &["--output-format", "parquet"],
+    &["--columns", "labels,attention_mask,assistant_masks"],
+    &["--shard-size", "8GiB"],
+    &["--scope", "sequence", "--sequence-length", "2048"],
+    &["--masks-only"],
+];
+
 pub(crate) fn memory() {
     let (goldfish, scratch) = goldfish();
     let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
     println!("\nPeak memory of `goldfish mask --rule hash` on a memmap of 32-bit ids\n");
     println!("| input | peak MiB | MB/s in |\n|---|---|---|");
-    let sizes = [(100u64, DOCUMENT), (1000, DOCUMENT), (4000, DOCUMENT), (1000, 250_000_000)];
-    for (megabytes, tokens) in sizes {
+    let row = |name: &str, megabytes: u64, usage: &Usage| {
+        let speed = megabytes as f64 / usage.seconds;
+        println!("| {name} | {} | {speed:.0} |", usage.peak_bytes >> 20);
+    };
+    for (megabytes, tokens) in [(100u64, DOCUMENT), (1000, 250_000_000), (4000, DOCUMENT), (1000, DOCUMENT)] {
         write_memmap(&input, megabytes * 1_000_000, tokens);
-        let usage = mask_memmap(&goldfish, "hash", &input, &output);
-        println!(
-            "| {megabytes} MB in documents of {tokens} tokens | {} | {:.0} |",
-            usage.peak_bytes >> 20,
-            megabytes as f64 / usage.seconds
-        );
+        let usage = mask_memmap(&goldfish, "hash", &input, &output, &["--max-document", "1GiB"]);
+        row(&format!("{megabytes} MB in documents of {tokens} tokens"), megabytes, &usage);
+    }
+    for options in OPTIONS {
+        let usage = mask_memmap(&goldfish, "hash", &input, &output, options);
+        row(&format!("1000 MB, `{}`", options.join(" ")), 1000, &usage);
+    }
+    println!("\nThe same on JSONL of raw text, in documents of 4 KiB\n");
+    println!("| input | peak MiB | MB/s in |\n|---|---|---|");
+    let (input, tokenizer) = (scratch.join("input.jsonl"), fixture("neox"));
+    for megabytes in [10, 100, 1000] {
+        write_documents(&input, &documents(megabytes * 1_000_000));
+        for rule in ["hash", "text"] {
+            let usage = mask_text(&goldfish, &tokenizer, rule, &input, &output);
+            row(&format!("{megabytes} MB, `--rule {rule}`"), megabytes as u64, &usage);
+        }
     }
     remove(&scratch);
 }
@@ -84,7 +110,7 @@ pub(crate) fn verify() {
     let (goldfish, scratch) = goldfish();
     let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
     write_memmap(&input, 1_000_000_000, DOCUMENT);
-    mask_memmap(&goldfish, "hash", &input, &output);
+    mask_memmap(&goldfish, "hash", &input, &output, &[]);
     let files = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<PathBuf> = files.collect();
     let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
