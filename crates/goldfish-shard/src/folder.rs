@@ -332,7 +332,10 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
     let staged = names(&folder.staging)?;
     let (manifest, files): (Vec<_>, Vec<_>) = files.iter().partition(|(_, to)| to == MANIFEST_NAME);
     let all_staged = files.iter().chain(&manifest).all(|(from, _)| staged.contains(from));
-    let put = |(from, to): &&StagedName| disk::copy(&folder.staging.join(from), &folder.path.join(to));
+    let put = |(from, to): &&StagedName| {
+        folder.lock.check()?;
+        disk::copy(&folder.staging.join(from), &folder.path.join(to))
+    };
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
     let (staged_manifest, final_manifest) = (folder.staging.join(&manifest.0), folder.path.join(MANIFEST_NAME));
     if disk::exists(&final_manifest)? {
@@ -346,7 +349,6 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
     let published = disk::remove(&final_manifest)
         .and_then(|()| disk::for_each(&folder.path, &files, put))
         .and_then(|()| remove_ours(folder, |name| files.iter().any(|(_, to)| to == name)))
-        .and_then(|()| folder.lock.check())
         .and_then(|()| put(manifest));
     if let Err(error) = published {
         // Best effort, as above. What another run took over is not this one's to undo.

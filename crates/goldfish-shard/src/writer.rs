@@ -60,6 +60,8 @@ pub struct ShardWriter {
     /// How many of them the journal knows.
     recorded: usize,
     rejects: Option<Rejects>,
+    /// Whether the journal can't know the others, because another run took over.
+    lost: bool,
 }
 
 /// What is left in the staging folder of a run that stopped.
@@ -81,8 +83,8 @@ impl ShardWriter {
         job: Box<RawValue>,
     ) -> Self {
         let journal = Journal::new(&folder, job);
-        let (open, done, recorded, rejects) = (None, Vec::new(), 0, None);
-        Self { folder, schema, options, journal, open, done, recorded, rejects }
+        let (open, done, recorded, rejects, lost) = (None, Vec::new(), 0, None, false);
+        Self { folder, schema, options, journal, open, done, recorded, rejects, lost }
     }
 
     /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed; in a store
@@ -110,7 +112,8 @@ impl ShardWriter {
         let journal = Journal::go_on(&folder, job, &unfinished)?;
         let rejects = Rejects::go_on(&folder, &unfinished)?;
         let recorded = unfinished.shards.len();
-        Ok(Self { folder, schema, options, journal, open: None, done: unfinished.shards, recorded, rejects })
+        let (open, done, lost) = (None, unfinished.shards, false);
+        Ok(Self { folder, schema, options, journal, open, done, recorded, rejects, lost })
     }
 
     /// Lines of the list of rejected rows so far, and their bytes.
@@ -177,10 +180,14 @@ impl ShardWriter {
         };
         disk::sync_folder(&self.folder.staging)?;
         let shards = self.done[self.recorded..].to_vec();
-        let record = Record::Shards(ClosedShards { shards, rows, rejects, rejected, state });
-        self.journal.append(&self.folder, &record)?;
-        self.recorded = self.done.len();
-        Ok(())
+        self.append(&Record::Shards(ClosedShards { shards, rows, rejects, rejected, state }))
+    }
+
+    /// Tells the journal, which then knows all closed shards.
+    fn append(&mut self, record: &Record) -> Result<(), ShardError> {
+        let told = self.journal.append(&self.folder, record);
+        self.lost = matches!(told, Err(ShardError::Occupied { .. }));
+        told.map(|()| self.recorded = self.done.len())
     }
 
     /// Appends lines to the list of rejected rows.
@@ -209,8 +216,7 @@ impl ShardWriter {
         state: Box<RawValue>,
     ) -> Result<Manifest, (ShardError, Option<Kept>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
-            self.journal.append(&self.folder, &Record::Finished { names: names.clone(), state })?;
-            self.recorded = self.done.len();
+            self.append(&Record::Finished { names: names.clone(), state })?;
             publish(&self.folder, &names)?;
             Ok(manifest)
         });
@@ -254,7 +260,7 @@ impl ShardWriter {
     /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
     /// nothing, see [`PreparedFolder::abandon`].
     pub fn stop(self) -> Option<Kept> {
-        let Self { folder, journal, open, mut done, recorded, rejects, .. } = self;
+        let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
         drop(rejects);
         if let Some(open) = open {
             let path = open.path.clone();
@@ -262,14 +268,12 @@ impl ShardWriter {
             // Best effort, to make room where the disk is full.
             let _ = disk::remove(&path);
         }
-        if folder.is_remote() {
+        if lost {
             // Nobody else knows of them. Best effort, as above.
-            for shard in &done[recorded..] {
-                let _ = disk::remove(&folder.staging.join(&shard.name));
-            }
-            if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
-                return None;
-            }
+            done[recorded..].iter().for_each(|shard| drop(disk::remove(&folder.staging.join(&shard.name))));
+        }
+        if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
+            return None;
         }
         if !journal.is_started() || recorded == 0 || !(folder.is_remote() || folder.staging.exists()) {
             folder.abandon();
