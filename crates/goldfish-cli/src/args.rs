@@ -63,11 +63,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct MaskArgs {
-    /// Files, folders or globs.
+    /// Files, folders or globs; also URLs.
     ///
     /// Read in the order given; the files of a folder or glob sorted by path. Formats by name: .jsonl .ndjson
     /// .json.gz .txt .md (also .gz and .zst), .parquet, .arrow .ipc .feather, .bin/.idx (Megatron), .npy
-    /// (OLMo, headerless), .ds (datatrove).
+    /// (OLMo, headerless), .ds (datatrove). URLs: s3://, gs://, az:// (folders and globs too), http://, https://
+    /// (single files), where goldfish was built with --features object-stores; credentials come from the
+    /// environment (docs/stores.md).
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
 

@@ -33,7 +33,8 @@ enum Chore {
         #[arg(long)]
         no_lint: bool,
     },
-    /// Run training loops and distributed engines on what goldfish writes. Their environments take some gigabytes.
+    /// Run training loops and distributed engines on what goldfish writes, and goldfish on servers of object stores. Their
+    /// environments take some gigabytes.
     Loops {
         /// Run only the suites with this in the name of their folder.
         only: Option<String>,

@@ -16,6 +16,9 @@ pub(crate) const BROWSER: Programs =
 /// What Spark runs on.
 pub(crate) const JAVA: Programs = Programs("Spark", &[("default-jre-headless", "java")]);
 
+/// What runs and installs the emulator of Azure.
+pub(crate) const NODE: Programs = Programs("the emulator of Azure", &[("nodejs", "node"), ("npm", "npm")]);
+
 /// What counts instructions.
 pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);
 

@@ -19,6 +19,8 @@ pub(crate) enum Environment {
     Loops,
     /// The data side of pretraining engines, with PyTorch on the CPU.
     Engines,
+    /// Servers of object stores.
+    Stores,
     /// What the Python package is built and tested with.
     Package,
 }
@@ -31,6 +33,7 @@ impl Environment {
             Self::Models => ("python-models", "fixtures/models/requirements.txt"),
             Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
             Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
+            Self::Stores => ("python-stores", "fixtures/stores/requirements.txt"),
             Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
         }
     }
@@ -52,7 +55,9 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
     match which {
-        Environment::Data | Environment::Package => run(Command::new(&python).args(pip))?,
+        Environment::Data | Environment::Package | Environment::Stores => {
+            run(Command::new(&python).args(pip))?
+        }
         // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
         Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;

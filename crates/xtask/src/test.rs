@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::{cargo, counts, deny, fuzz, generate, packages, python, root, run, target};
 
-/// Lets tests make operations on the disk fail.
-const FAILPOINTS: &str = "goldfish-pipeline/failpoints";
+/// Lets tests make operations on the disk fail, and builds object stores, one of which lies in the tests' own process.
+const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
 
 /// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
 type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
@@ -14,11 +14,11 @@ type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
         run(cargo().args(["fmt", "--all", "--check"]))?;
-        let clippy = ["clippy", "--workspace", "--all-targets", "--features", FAILPOINTS];
+        let clippy = ["clippy", "--workspace", "--all-targets", "--features", FEATURES];
         run(cargo().args(clippy).args(["--", "--deny", "warnings"]))?;
     }
     deny::check()?;
-    run(cargo().args(["test", "--workspace", "--features", FAILPOINTS]))?;
+    run(cargo().args(["test", "--workspace", "--features", FEATURES]))?;
     generate::run(true)?;
 
     counts::build()?;

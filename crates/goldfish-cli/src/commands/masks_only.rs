@@ -13,6 +13,14 @@ use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
 pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyhow::Result<Verdict> {
     let placement = if args.output.is_some() { Placement::OwnFolder } else { Placement::Beside };
+    if placement == Placement::Beside
+        && let Some(input) = mask.inputs.iter().find(|input| goldfish_storage::is_remote(&input.path))
+    {
+        anyhow::bail!(
+            "{} lies in an object store, and masks are not written beside objects; give an --output folder",
+            input.path.display()
+        );
+    }
     let job = SidecarJob { mask, placement, overwrite: args.overwrite };
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();

@@ -1,0 +1,237 @@
+"""Stores to test against: real servers, each in a process of its own, and an HTTP server that serves parts of files."""
+
+import base64
+import email.utils
+import functools
+import hashlib
+import hmac
+import http.server
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+import boto3
+import botocore.config
+import pytest
+import requests
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(command, folder, name, port, **variables):
+    """Starts a server, and waits until it takes connections."""
+    log = open(folder / f"{name}.log", "wb")
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=folder, stdout=log, stderr=log, env={**os.environ, **variables}
+    )
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.1)
+    process.kill()
+    raise RuntimeError(f"{name} didn't start: {(folder / f'{name}.log').read_text()[-2000:]}")
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def missing(what):
+    """A server that is not on this machine: where tests must run, its absence is a failure."""
+    if os.environ.get("GOLDFISH_STORES_REQUIRED"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing: cargo xtask loops stores installs it")
+
+
+class Amazon:
+    """An S3 server, `moto`, with one bucket."""
+
+    root = "s3://corpus"
+
+    def __init__(self, folder, **variables):
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", self.port]
+        self.process = start(command, folder, "moto", self.port, **variables)
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="id",
+            aws_secret_access_key="secret",
+            config=botocore.config.Config(retries={"max_attempts": 1}),
+        )
+
+    def make(self):
+        self.client.create_bucket(Bucket="corpus")
+        return self
+
+    def put(self, key, data):
+        self.client.put_object(Bucket="corpus", Key=key, Body=data)
+
+    def keys(self, prefix=""):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="corpus", Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def variables(self, endpoint=None):
+        return {
+            "AWS_ENDPOINT": endpoint or self.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
+
+
+class Azure:
+    """Microsoft's own emulator, Azurite, with one container. The requests that fill it are signed here, so that no
+    library of Azure is needed."""
+
+    root = "az://corpus"
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+    def __init__(self, folder, program):
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}/{self.account}"
+        options = ["--blobHost", "127.0.0.1", "--blobPort", self.port, "--location", folder / "azurite"]
+        checks = ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+        self.process = start(["node", program, *options, *checks], folder, "azurite", self.port)
+
+    def make(self):
+        self.ask("PUT", "corpus?restype=container")
+        return self
+
+    def put(self, key, data):
+        self.ask("PUT", f"corpus/{urllib.parse.quote(key)}", data, {"x-ms-blob-type": "BlockBlob"})
+
+    def ask(self, method, path, data=b"", headers=None):
+        headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02", **(headers or {})}
+        length = str(len(data)) if data else ""
+        own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        place, _, query = path.partition("?")
+        # The emulator's account stands in the path, and once more in what is signed.
+        resource = f"/{self.account}/{self.account}/{place}"
+        resource += "".join(f"\n{part.replace('=', ':')}" for part in sorted(query.split("&")) if part)
+        content_type = "application/octet-stream" if data else ""
+        text = f"{method}\n\n\n{length}\n\n{content_type}\n\n\n\n\n\n\n{own}{resource}"
+        signature = hmac.new(base64.b64decode(self.key), text.encode(), hashlib.sha256).digest()
+        headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(signature).decode()}"
+        if data:
+            headers["Content-Type"] = content_type
+        answer = requests.request(method, f"{self.endpoint}/{path}", data=data, headers=headers)
+        answer.raise_for_status()
+
+    def variables(self, endpoint=None):
+        return {
+            "AZURE_STORAGE_ACCOUNT_NAME": self.account,
+            "AZURE_STORAGE_ACCOUNT_KEY": self.key,
+            "AZURE_STORAGE_ENDPOINT": endpoint or self.endpoint,
+            "AZURE_ALLOW_HTTP": "true",
+        }
+
+
+class Google:
+    """`fake-gcs-server`, the emulator that the client library itself is tested with, with one bucket."""
+
+    root = "gs://corpus"
+
+    def __init__(self, folder, program):
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", self.port, "-backend", "memory"]
+        self.process = start([program, *options, "-public-host", f"127.0.0.1:{self.port}"], folder, "gcs", self.port)
+        self.folder = folder
+
+    def make(self):
+        requests.post(f"{self.endpoint}/storage/v1/b", json={"name": "corpus"}).raise_for_status()
+        return self
+
+    def put(self, key, data):
+        address = f"{self.endpoint}/upload/storage/v1/b/corpus/o"
+        parameters = {"uploadType": "media", "name": key}
+        requests.post(address, params=parameters, data=data).raise_for_status()
+
+    def variables(self, endpoint=None):
+        return {
+            "GOOGLE_BASE_URL": endpoint or self.endpoint,
+            "GOOGLE_SKIP_SIGNATURE": "true",
+            "GOOGLE_ALLOW_HTTP": "true",
+        }
+
+
+class Pages(http.server.SimpleHTTPRequestHandler):
+    """Files by HTTP/1.1, with ranges and tags, as nginx and Caddy serve them."""
+
+    protocol_version = "HTTP/1.1"
+    ranges = True
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(False)
+
+    def do_GET(self):
+        self.answer(True)
+
+    def answer(self, with_body):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, status = path.read_bytes(), 200
+        tag = f'"{path.stat().st_mtime_ns:x}-{len(data):x}"'
+        if self.headers.get("If-Match", tag) != tag:
+            self.send_error(412)
+            return
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if self.ranges else None
+        total = len(data)
+        if wanted:
+            first, last = int(wanted[1]), min(int(wanted[2]), total - 1)
+            data, status = data[first : last + 1], 206
+        self.send_response(status)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", tag)
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data)
+
+
+class Web:
+    """An HTTP server over a folder."""
+
+    def __init__(self, folder, ranges=True):
+        handler = type("Handler", (Pages,), {"ranges": ranges})
+        self.folder = folder
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
+        self.root = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def put(self, key, data):
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def variables(self):
+        return {}
