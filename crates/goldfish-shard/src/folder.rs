@@ -71,10 +71,6 @@ impl PreparedFolder {
 
     /// Gives up: removes what was staged, and the folder itself if it was made for this run.
     pub fn abandon(self) {
-        // What another run holds by now is not this one's to remove.
-        if self.lock.check().is_err() {
-            return;
-        }
         // Best effort: the error that led here is the one to report.
         let _ = self.dissolve();
         if self.created {
@@ -100,8 +96,9 @@ impl PreparedFolder {
         disk::for_each(&self.path, &names, |name| disk::remove(&self.staging.join(name)))
     }
 
-    /// Removes the staging folder.
+    /// Removes the staging folder, unless another run holds it by now.
     fn dissolve(&self) -> Result<(), ShardError> {
+        self.lock.check()?;
         self.forget_journal()?;
         disk::remove(&self.staging)
     }
@@ -328,7 +325,6 @@ fn files_are_gone(folder: &PreparedFolder) -> ShardError {
 /// [`publish`] in a store, which can't rename: the staged files are copied, several at once, and stay until the manifest
 /// is in place. So it can be done again from the start, even while a run that lost the output is still at it.
 fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), ShardError> {
-    folder.lock.check()?;
     let staged = names(&folder.staging)?;
     let (manifest, files): (Vec<_>, Vec<_>) = files.iter().partition(|(_, to)| to == MANIFEST_NAME);
     let all_staged = files.iter().chain(&manifest).all(|(from, _)| staged.contains(from));
@@ -337,16 +333,11 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         disk::copy(&folder.staging.join(from), &folder.path.join(to))
     };
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
-    let (staged_manifest, final_manifest) = (folder.staging.join(&manifest.0), folder.path.join(MANIFEST_NAME));
-    if disk::exists(&final_manifest)? {
-        let read = |path| goldfish_storage::read(path).map_err(ShardError::io(path, "reading"));
-        if read(&staged_manifest)? == read(&final_manifest)? {
-            // Only what is staged was left.
-            return folder.dissolve();
-        }
+    if disk::exists(&folder.path.join(MANIFEST_NAME))? {
         set_aside(folder)?;
     }
-    let published = disk::remove(&final_manifest)
+    folder.lock.check()?;
+    let published = disk::remove(&folder.path.join(MANIFEST_NAME))
         .and_then(|()| disk::for_each(&folder.path, &files, put))
         .and_then(|()| remove_ours(folder, |name| files.iter().any(|(_, to)| to == name)))
         .and_then(|()| put(manifest));
@@ -363,6 +354,7 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
 /// Copies a complete set of an earlier run to where [`restore`] finds it; its manifest comes last.
 fn set_aside(folder: &PreparedFolder) -> Result<(), ShardError> {
     let aside = folder.staging.join(OLD_NAME);
+    disk::remove(&aside)?;
     let mut old = names(&folder.path)?;
     old.retain(|name| is_ours(name) && name != MANIFEST_NAME);
     let copy = |name: &str| disk::copy(&folder.path.join(name), &aside.join(name));

@@ -116,6 +116,14 @@ impl Unfinished {
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
     }
 
+    /// Checks that the run that was thought to have ended neither came to its end nor went on since the journal was read.
+    /// On a disk it can't.
+    pub(crate) fn check_held(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
+        let End::Object { count, .. } = self.end else { return Ok(()) };
+        let is_there = |number| disk::exists(&folder.staging.join(object_name(number)));
+        if is_there(0)? && !is_there(count)? { Ok(()) } else { Err(folder.lock.busy()) }
+    }
+
     /// Its finished shards.
     #[must_use]
     pub fn kept(&self) -> Kept {
@@ -157,10 +165,7 @@ impl Journal {
             }
             End::Object { count, rest } => {
                 disk::for_each(&staging, rest, |path| disk::remove(path))?;
-                // The run that was thought to have ended went on behind what was read.
-                if disk::exists(&staging.join(object_name(*count)))? {
-                    return Err(folder.lock.busy());
-                }
+                unfinished.check_held(folder)?;
                 Lines::Objects(*count)
             }
         };

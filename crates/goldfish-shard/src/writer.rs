@@ -324,9 +324,10 @@ impl Unfinished {
     ///
     /// # Errors
     ///
-    /// If a file is gone, or the disk refuses; then the folder is as it was.
+    /// If a file is gone, another run did it, or the disk refuses; then the folder is as it was.
     pub fn publish(&self, folder: &mut PreparedFolder) -> Result<Manifest, ShardError> {
         folder.lock.claim()?;
+        self.check_held(folder)?;
         publish(folder, &self.names)?;
         Manifest::read(folder.path())
     }
