@@ -531,7 +531,11 @@ pub(crate) enum ScopeArg {
 /// The path of what is written to a disk only.
 pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
-        if is_remote(&path) { Err("this is written to a disk only; copy it to a store from there") } else { Ok(path) }
+        if is_remote(&path) {
+            Err("this is written to a disk only; copy it to a store from there")
+        } else {
+            Ok(path)
+        }
     })
 }
 

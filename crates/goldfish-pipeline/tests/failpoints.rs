@@ -147,7 +147,9 @@ fn no_failing_operation_loses_or_mixes_anything() {
             for over_old in [false, true] {
                 let operations = fail_everywhere(then, over_old, in_store);
                 assert!(operations > 30, "only {operations} operations");
-                println!("{then:?}, over an old run: {over_old}, in a store: {in_store}: {operations} operations");
+                println!(
+                    "{then:?}, over an old run: {over_old}, in a store: {in_store}: {operations} operations"
+                );
             }
         }
         merge_fails_everywhere(in_store);
@@ -157,7 +159,8 @@ fn no_failing_operation_loses_or_mixes_anything() {
 fn merge_fails_everywhere(in_store: bool) {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());
-    let parts: Vec<PathBuf> = (0..3).map(|rank| outputs(folder.path(), in_store).join(part_folder(rank, 3))).collect();
+    let parts: Vec<PathBuf> =
+        (0..3).map(|rank| outputs(folder.path(), in_store).join(part_folder(rank, 3))).collect();
     for (rank, part) in (0..3).zip(&parts) {
         let share = Some(Share { rank, world: 3 });
         run(&MaskJob { share, ..job(&corpus, part, Start::New, 4) }).unwrap();

@@ -92,7 +92,13 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), ShardError> {
 /// Gives a file a second name; copies it where the file system has no second names, the folders lie on two, or in a
 /// store.
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), ShardError> {
-    let link = || if is_remote(from) || is_remote(to) { Err(io::ErrorKind::Unsupported.into()) } else { fs::hard_link(from, to) };
+    let link = || {
+        if is_remote(from) || is_remote(to) {
+            Err(io::ErrorKind::Unsupported.into())
+        } else {
+            fs::hard_link(from, to)
+        }
+    };
     let linked = point("link").and_then(|()| link().or_else(|_| goldfish_storage::copy(from, to)));
     linked.map_err(ShardError::io(to, "linking or copying"))
 }

@@ -88,7 +88,9 @@ impl Lock {
     /// Checks that no other run took over.
     pub(crate) fn check(&self) -> Result<(), ShardError> {
         match &self.kind {
-            Kind::Marker { path, run, held } if !held || holder(path)?.as_ref() != Some(run) => Err(self.busy()),
+            Kind::Marker { path, run, held } if !held || holder(path)?.as_ref() != Some(run) => {
+                Err(self.busy())
+            }
             _ => Ok(()),
         }
     }
@@ -133,7 +135,8 @@ fn holder(marker: &Path) -> Result<Option<Run>, ShardError> {
 
 fn busy(output: &Path, who: Option<&Run>) -> ShardError {
     let who = who.map(|run| format!(" ({})", run.describe())).unwrap_or_default();
-    let reason = format!("another goldfish is writing to it{who}; wait for its end, or choose another --output");
+    let reason =
+        format!("another goldfish is writing to it{who}; wait for its end, or choose another --output");
     ShardError::Occupied { path: output.to_owned(), reason }
 }
 
@@ -142,7 +145,8 @@ impl Run {
         // The keys of a fresh hash state come from the system's source of random numbers.
         let mut random = RandomState::new().build_hasher();
         random.write_u32(std::process::id());
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+        let host =
+            fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
         Self {
             id: format!("{:016x}", random.finish()),
             host: host.map_or_else(|| "an unknown machine".into(), |name| name.trim().to_owned()),

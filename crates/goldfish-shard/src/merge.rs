@@ -6,7 +6,8 @@ use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::{File, canonicalize, is_remote, metadata_of_all};
 
 use crate::folder::{
-    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, stage, staged_name,
+    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, stage,
+    staged_name,
 };
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,

@@ -43,7 +43,10 @@ impl Rejects {
     }
 
     /// The list of an unfinished run, if there was one; what came to it behind the last record is cut off.
-    pub(crate) fn go_on(folder: &PreparedFolder, unfinished: &Unfinished) -> Result<Option<Self>, ShardError> {
+    pub(crate) fn go_on(
+        folder: &PreparedFolder,
+        unfinished: &Unfinished,
+    ) -> Result<Option<Self>, ShardError> {
         let path = folder.staging.join(REJECTS_NAME);
         let (bytes, rows) = unfinished.rejects;
         if rows == 0 {
@@ -102,7 +105,10 @@ impl Rejects {
     }
 
     /// Brings the list to the staging folder.
-    pub(crate) fn finish(mut self, folder: &PreparedFolder) -> Result<(RejectsEntry, StagedName), ShardError> {
+    pub(crate) fn finish(
+        mut self,
+        folder: &PreparedFolder,
+    ) -> Result<(RejectsEntry, StagedName), ShardError> {
         self.sync()?;
         let (FileDigest { size, hash }, lines) = self.lines.finish();
         let name = match lines {

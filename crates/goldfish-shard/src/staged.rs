@@ -55,7 +55,8 @@ impl StagedFiles {
     pub fn open(root: &Path, placement: Placement, overwrite: bool) -> Result<Self, ShardError> {
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         if is_remote(root) {
-            let reason = "these files are written to a disk only: give an --output on a disk, and copy it from there";
+            let reason =
+                "these files are written to a disk only: give an --output on a disk, and copy it from there";
             return Err(occupied(reason.into()));
         }
         let created = !root.exists();

@@ -298,8 +298,7 @@ impl Unfinished {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             found => Ok(found.map_err(ShardError::io(path, "looking at the file"))?.size),
         };
-        let paths: Vec<PathBuf> =
-            self.shards.iter().map(|shard| folder.staging.join(&shard.name)).collect();
+        let paths: Vec<PathBuf> = self.shards.iter().map(|shard| folder.staging.join(&shard.name)).collect();
         let found = metadata_of_all(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
         for ((shard, path), found) in self.shards.iter().zip(paths).zip(found) {
             if size(&path, found)? != shard.size {
@@ -311,7 +310,11 @@ impl Unfinished {
             }
         }
         let path = folder.staging.join(REJECTS_NAME);
-        let kept = if folder.is_remote() { self.rejected.len() as u64 } else { size(&path, goldfish_storage::metadata(&path))? };
+        let kept = if folder.is_remote() {
+            self.rejected.len() as u64
+        } else {
+            size(&path, goldfish_storage::metadata(&path))?
+        };
         if self.rejects.0 > kept {
             let reason =
                 "the list of rejected rows is missing or shortened; start again with --overwrite".into();

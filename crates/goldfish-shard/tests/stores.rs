@@ -175,7 +175,9 @@ fn a_run_goes_on_behind_every_batch() {
 fn files_without_staging(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = goldfish_storage::entries(path).unwrap();
     let files = entries.into_iter().filter(|entry| !entry.is_folder());
-    files.map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path).unwrap())).collect()
+    files
+        .map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path).unwrap()))
+        .collect()
 }
 
 #[test]
