@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
-use goldfish_shard::failpoints::{Then, arm, disarm};
+use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, ShardError, Start, WriterOptions, merge, part_folder, verify};
 use goldfish_storage::exists;
 
@@ -94,6 +94,13 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
         let Some(failed) = disarm() else {
             outcome.unwrap();
             assert_eq!(visible(&output), expected);
+            if !in_store {
+                // No power cut leaves a manifest without its files.
+                let operations = operations();
+                let manifest = operations.iter().rposition(|operation| operation == "rename").unwrap();
+                let around = [&operations[manifest - 1], &operations[manifest + 1]];
+                assert_eq!(around, ["sync-folder"; 2], "{operations:?}");
+            }
             return number;
         };
         let now = visible(&output);
