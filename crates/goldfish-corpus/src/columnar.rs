@@ -42,8 +42,8 @@ impl ColumnarSource {
         options: &ReadOptions,
         part: Part,
     ) -> Result<Self, CorpusError> {
-        let fault = |e: &dyn ToString| CorpusError::malformed(&input.path, Format::Parquet, e.to_string());
         let file = OpenedFile::open(&input.path)?;
+        let fault = |e: &dyn ToString| file.fault(Format::Parquet, e.to_string());
         let parquet = ParquetFile::new(file.handle()?, file.size());
         let metadata = ArrowReaderMetadata::load(&parquet, ArrowReaderOptions::default());
         let metadata = metadata.map_err(|e| fault(&e))?;
@@ -75,8 +75,8 @@ impl ColumnarSource {
 
     pub(crate) fn open_arrow(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
-        let fault = |reason: &dyn ToString| CorpusError::malformed(path, Format::Arrow, reason.to_string());
         let opened = OpenedFile::open(path)?;
+        let fault = |reason: &dyn ToString| opened.fault(Format::Arrow, reason.to_string());
         let size = opened.size();
         let mut file = opened.handle()?;
         check_ipc(&mut file).map_err(|e| claimed(input, e))?;
@@ -85,6 +85,7 @@ impl ColumnarSource {
             let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
             let columns = Columns::find(path, &schema, options)?;
             let hashed = opened.hash()?;
+            let fault = |reason: &dyn ToString| hashed.fault(Format::Arrow, reason.to_string());
             let reader = FileReader::try_new(BufReader::new(file), Some(columns.projection.clone()));
             let reader = reader.map_err(|e| fault(&e))?;
             let (batches, row) =
@@ -97,6 +98,7 @@ impl ColumnarSource {
         let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
         let columns = Columns::find(path, &schema, options)?;
         let hashed = opened.hash()?;
+        let fault = |reason: &dyn ToString| hashed.fault(Format::Arrow, reason.to_string());
         file.rewind().map_err(CorpusError::io(path, "reading"))?;
         let buffered = BufReader::with_capacity(1 << 20, file);
         let reader =
@@ -117,7 +119,7 @@ impl ColumnarSource {
             let reason = format!("{reason}; write it again with zstd, lz4, snappy or gzip");
             return CorpusError::Options { path: self.input.path.clone(), reason };
         }
-        CorpusError::malformed(&self.input.path, self.input.format, reason)
+        self.file.fault(self.input.format, reason)
     }
 }
 

@@ -31,6 +31,11 @@ impl HashingFile {
         self.file.position()
     }
 
+    /// A fault of what is in the file, met at some reading; the store's, where it lies in one that didn't bring it.
+    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
+        fault(&self.path, self.file.get_ref(), format, reason)
+    }
+
     /// Size and hash of what was read so far.
     pub(crate) fn read_so_far(&self) -> FileDigest {
         self.file.digest()
@@ -69,6 +74,11 @@ impl OpenedFile {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
     }
 
+    /// As [`HashingFile::fault`].
+    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
+        fault(&self.path, &self.file, format, reason)
+    }
+
     /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -105,6 +115,11 @@ impl HashedFile {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
     }
 
+    /// As [`HashingFile::fault`].
+    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
+        fault(&self.path, &self.file, format, reason)
+    }
+
     pub(crate) fn digest(&self) -> &FileDigest {
         &self.digest
     }
@@ -123,6 +138,13 @@ impl HashedFile {
 impl Read for HashingFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer)
+    }
+}
+
+fn fault(path: &Path, file: &File, format: Format, reason: impl ToString) -> CorpusError {
+    match file.check() {
+        Ok(()) => CorpusError::malformed(path, format, reason),
+        Err(source) => CorpusError::Io { path: path.to_owned(), action: "reading", source },
     }
 }
 

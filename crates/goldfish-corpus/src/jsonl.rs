@@ -119,7 +119,7 @@ impl JsonlSource {
                     let place = self.offset + filled as u64;
                     let line = self.line + memchr_iter(b'\n', &bytes[..filled]).count() as u64 + 1;
                     let reason = format!("{error}, behind byte {place} of the text, in line {line}");
-                    self.failed = Some(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+                    self.failed = Some(self.file.file().fault(Format::Jsonl, reason));
                     break;
                 }
             }

@@ -195,7 +195,7 @@ impl Sidecar {
     }
 
     fn fault(&self, reason: impl ToString) -> CorpusError {
-        CorpusError::malformed(&self.path, Format::Olmo, reason)
+        self.reader.get_ref().get_ref().get_ref().fault(Format::Olmo, reason)
     }
 
     fn new_columns(&self) -> Vec<Vec<String>> {

@@ -54,10 +54,9 @@ impl Source for TextSource {
         self.row = 1;
         let fault = |reason: String| CorpusError::malformed(&self.input.path, Format::Text, reason);
         let mut bytes = Vec::new();
-        (&mut self.file)
-            .take(self.longest as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| fault(format!("{e}, after {} bytes of text", bytes.len())))?;
+        (&mut self.file).take(self.longest as u64 + 1).read_to_end(&mut bytes).map_err(|e| {
+            self.file.file().fault(Format::Text, format!("{e}, after {} bytes of text", bytes.len()))
+        })?;
         let longest = self.longest;
         if bytes.len() > longest {
             return Err(fault(format!(

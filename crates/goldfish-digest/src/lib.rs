@@ -60,6 +60,11 @@ impl<R: Read> HashingReader<R> {
         Self { inner, hasher: Hasher::new() }
     }
 
+    /// The wrapped reader.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
     /// Bytes read so far.
     pub fn position(&self) -> u64 {
         self.hasher.size

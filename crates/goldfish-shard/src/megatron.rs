@@ -4,11 +4,11 @@
 //! sequences `n`, u64 document marks `m`, i32 lengths `[n]` in tokens, i64 places `[n]` in bytes of the `.bin`, i64
 //! marks `[m]`: document `d` is made of sequences `marks[d]..marks[d + 1]`. GPT-NeoX writes the same for the types here.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_storage::File;
 
 use crate::{ShardError, StagedFile};
 

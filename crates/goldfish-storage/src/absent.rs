@@ -56,6 +56,10 @@ impl Object {
         match self.0 {}
     }
 
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.0 {}
+    }
+
     pub(crate) fn metadata(&self) -> io::Result<Metadata> {
         match self.0 {}
     }

@@ -330,6 +330,19 @@ impl File {
         Ok(())
     }
 
+    /// Whether the store is at fault, where a reader of what is in the file met an error: once an object couldn't be read,
+    /// all handles of it tell so whenever they are used.
+    ///
+    /// # Errors
+    ///
+    /// What the store said.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Opened::Disk(_) => Ok(()),
+            Opened::Store(object) => object.check(),
+        }
+    }
+
     /// The file, where it lies on a disk.
     #[must_use]
     pub fn disk(&self) -> Option<&fs::File> {

@@ -8,7 +8,7 @@ import threading
 import time
 
 # Headers that belong to one connection.
-OWN = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "proxy-connection"}
+OWN = {"host", "connection", "keep-alive", "transfer-encoding", "te", "upgrade", "proxy-connection"}
 
 
 class Faults:
@@ -22,7 +22,8 @@ class Faults:
     def next(self, method, path, headers):
         if not self.only(method, path):
             return None
-        request = (method, path, headers.get("Range"))
+        # What is left of a transfer that broke off is part of the same request.
+        request = (method, path, headers.get("Range", "").rpartition("-")[2])
         with self.lock:
             self.seen[request] = self.seen.get(request, 0) + 1
             if self.seen[request] > self.times:
@@ -68,6 +69,7 @@ class Proxy:
                     return
                 server = http.client.HTTPConnection("127.0.0.1", port)
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN}
+                headers["Host"] = f"127.0.0.1:{port}"
                 server.request(self.command, self.path, body or None, headers)
                 answer = server.getresponse()
                 # Not read where there is none: an answer to HEAD has a length all the same.

@@ -64,10 +64,11 @@ def test_credentials_that_are_missing(refused, amazon):
 
 
 def test_a_public_bucket_needs_no_credentials(goldfish, amazon, tmp_path):
-    amazon.put("public/a.jsonl", ROW)
+    amazon.client.create_bucket(Bucket="public", ACL="public-read")
+    amazon.client.put_object(Bucket="public", Key="a.jsonl", Body=ROW, ACL="public-read")
     variables = {**amazon.variables(), "AWS_SKIP_SIGNATURE": "true"}
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
-    goldfish.mask("s3://corpus/public/a.jsonl", tmp_path / "out", *IDS, variables=variables)
+    goldfish.mask("s3://public/a.jsonl", tmp_path / "out", *IDS, variables=variables)
 
 
 def test_settings_that_are_wrong(refused, amazon):

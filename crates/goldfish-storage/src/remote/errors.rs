@@ -56,8 +56,10 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
     let text = innermost(&error);
     let (variables, root) = (place.scheme.variables(), place.root.as_str());
     let code = code(&text);
+    // Some requests of the library tell nothing but the status of the answer.
+    let status = |wanted: &str| text.contains(&format!("status code: {wanted}"));
     let (kind, message) = match &error {
-        Error::NotFound { .. } if matches!(code.as_deref(), Some("NoSuchBucket" | "ContainerNotFound")) => {
+        _ if matches!(code.as_deref(), Some("NoSuchBucket" | "ContainerNotFound")) => {
             let message =
                 format!("there is no {root}; check its name, and {variables}_ENDPOINT if that is set");
             (ErrorKind::NotFound, message)
@@ -65,10 +67,16 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
         Error::NotFound { .. } => {
             (ErrorKind::NotFound, format!("there is no such object in {root}; check the name"))
         }
+        _ if status("404") => {
+            (ErrorKind::NotFound, format!("there is no {root}, or nothing of this name in it; check both"))
+        }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if place.scheme == Scheme::Http => {
             (ErrorKind::PermissionDenied, "the server refuses to give it to everybody".to_owned())
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+        _ if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+            || status("401")
+            || status("403") =>
+        {
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
             let message = format!(
                 "the store refused{code}; check the credentials in {variables}_... and what they allow, and the bucket's name"
@@ -81,10 +89,15 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
         Error::Precondition { .. } | Error::NotModified { .. } => return changed(),
         // A range behind the end: the object is shorter than it was.
         _ if text.contains("416 Range Not Satisfiable") => return changed(),
-        _ if text.contains("non-partial response") => {
+        _ if text.contains("non-partial response") || text.contains("Range request not supported") => {
             let message =
                 "the server doesn't serve parts of files (HTTP ranges); copy the file to a disk first";
             (ErrorKind::Unsupported, message.to_owned())
+        }
+        _ if text.contains("URL scheme is not allowed") => {
+            let message =
+                format!("the endpoint has no TLS; if that is meant, set {variables}_ALLOW_HTTP=true");
+            (ErrorKind::InvalidInput, message)
         }
         _ if text.contains("configured region") || code.as_deref() == Some("PermanentRedirect") => {
             (ErrorKind::InvalidInput, format!("{root} lies in another region; set {variables}_REGION"))
@@ -98,6 +111,12 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
         }
     };
     io::Error::new(kind, message)
+}
+
+/// Whether an answer broke off, so that it is worth asking again.
+pub(super) fn is_broken(error: &Error) -> bool {
+    let text = innermost(error);
+    ["body error", "error decoding", "error reading a body"].iter().any(|sign| text.contains(sign))
 }
 
 /// What the last of a chain of errors says: those before it name the request, and the URL once more.

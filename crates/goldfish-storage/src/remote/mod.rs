@@ -9,8 +9,9 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 
@@ -20,6 +21,9 @@ pub(crate) use upload::Upload;
 use crate::{Entry, Kind, Metadata, Stamp, is_remote};
 use errors::told;
 use place::Place;
+
+/// How often an answer that breaks off is asked for, in all.
+const ATTEMPTS: u32 = 5;
 
 /// Objects that are asked about at the same time.
 const QUESTIONS: usize = 32;
@@ -45,6 +49,25 @@ fn wait<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     runtime()?.block_on(future)
 }
 
+/// Asks a store, and asks again where its answer broke off: the client repeats requests, but not for their answers' sake.
+async fn ask<T, A>(place: &Place, question: impl Fn() -> A) -> io::Result<T>
+where
+    A: Future<Output = object_store::Result<T>>,
+{
+    for attempt in 1..ATTEMPTS {
+        match question().await {
+            Err(error) if errors::is_broken(&error) => tokio::time::sleep(pause(attempt)).await,
+            answer => return answer.map_err(|error| told(place, error)),
+        }
+    }
+    question().await.map_err(|error| told(place, error))
+}
+
+/// How long to wait before another attempt.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(200) * 2u32.pow(attempt)
+}
+
 /// Looks whether a URL names a place in a store that can be reached from here.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
     Place::of(path).map(|_| ())
@@ -68,9 +91,9 @@ async fn metadata_at(place: &Place) -> io::Result<Metadata> {
     if missing.kind() != io::ErrorKind::NotFound || !place.has_folders() {
         return Err(missing);
     }
-    match place.store.list(place.prefix()).next().await {
-        Some(Ok(_)) => Ok(Metadata { kind: Kind::Folder, size: 0, stamp: Stamp::Tag(None) }),
-        Some(Err(error)) => Err(told(place, error)),
+    let first = || async { place.store.list(place.prefix()).next().await.transpose() };
+    match ask(place, first).await? {
+        Some(_) => Ok(Metadata { kind: Kind::Folder, size: 0, stamp: Stamp::Tag(None) }),
         None => Err(errors::nothing_there()),
     }
 }
@@ -107,9 +130,7 @@ pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
         let message = "HTTP servers tell nothing of folders; name each file";
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
-    let listed = wait(async {
-        place.store.list_with_delimiter(place.prefix()).await.map_err(|error| told(&place, error))
-    })?;
+    let listed = wait(ask(&place, || place.store.list_with_delimiter(place.prefix())))?;
     let folders = listed.common_prefixes.iter().map(|key| Entry {
         path: place.path_of(key),
         metadata: Some(Metadata { kind: Kind::Folder, size: 0, stamp: Stamp::Tag(None) }),
@@ -172,7 +193,9 @@ pub(crate) fn remove_all(folder: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     wait(async {
-        let keys = place.store.list(place.prefix()).map(|meta| meta.map(|meta| meta.location)).boxed();
+        let all = || place.store.list(place.prefix()).map_ok(|meta| meta.location).try_collect();
+        let keys: Vec<_> = ask(&place, all).await?;
+        let keys = futures_util::stream::iter(keys).map(Ok).boxed();
         let mut removed = place.store.delete_stream(keys);
         while let Some(one) = removed.next().await {
             match one.map_err(|error| told(&place, error)) {

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Read, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -13,15 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::errors::{changed, told};
 use super::place::Place;
-use super::{metadata_of, runtime, tag, wait};
+use super::{ATTEMPTS, metadata_of, pause, runtime, tag, wait};
 use crate::{AHEAD_BLOCKS, BLOCK_BYTES, Metadata, READ_WINDOWS};
 
 /// Bytes of the first request at a new place; each one that goes on behind it brings twice as much, up to
 /// [`BLOCK_BYTES`].
 const FIRST_BYTES: u64 = 64 << 10;
-
-/// How often a transfer that breaks off is begun again, beyond what the client does by itself.
-const ATTEMPTS: u32 = 5;
 
 /// An object that is open for reading.
 #[derive(Debug)]
@@ -210,6 +206,13 @@ impl Window {
     }
 }
 
+impl Object {
+    /// The fault that ended reading, if one did.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.shared.check()
+    }
+}
+
 impl Shared {
     fn check(&self) -> io::Result<()> {
         match self.failed.get() {
@@ -234,7 +237,7 @@ async fn fetch(shared: Arc<Shared>, range: Range<u64>) -> io::Result<Bytes> {
             Transfer::Broken(error) if attempt == ATTEMPTS => return Err(error),
             Transfer::Broken(_) => {}
         }
-        tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
+        tokio::time::sleep(pause(attempt)).await;
         attempt += 1;
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::errors::told;
 use super::place::Place;
-use super::{runtime, wait};
+use super::{ask, runtime, wait};
 use crate::{PART_BYTES, PARTS_AT_ONCE};
 
 /// An object that is being written.
@@ -101,9 +101,7 @@ impl Upload {
         }
         let place = &self.place;
         if self.parts.is_none() {
-            let upload = wait(async {
-                place.store.put_multipart(&place.key).await.map_err(|error| told(place, error))
-            })?;
+            let upload = wait(ask(place, || place.store.put_multipart(&place.key)))?;
             self.parts = Some(Parts { upload, sent: VecDeque::new() });
         }
         while self.parts.as_ref().is_some_and(|parts| parts.sent.len() >= PARTS_AT_ONCE) {
