@@ -12,7 +12,7 @@ import pytest
 from conftest import files
 from proxy import Faults, Proxy
 
-STORES = ["amazon", "azure", "google"]
+STORES = ["amazon", "azure"]
 IDS = ["--rule", "hash", "--on-error", "skip"]
 SMALL_SHARDS = [*IDS, "--shard-size", "60KiB"]
 
