@@ -1,11 +1,13 @@
 //! Parquet files on a disk or in an object store.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use goldfish_storage::File;
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 /// A file for the readers of the `parquet` crate.
@@ -15,13 +17,40 @@ use parquet::file::reader::{ChunkReader, Length};
 pub struct ParquetFile {
     file: Arc<File>,
     size: u64,
+    /// Where the column chunks of an object lie, so that nothing is fetched that a reader of one doesn't take.
+    chunks: Arc<[Range<u64>]>,
 }
 
 impl ParquetFile {
     /// A file of `size` bytes.
     #[must_use]
     pub fn new(file: File, size: u64) -> Self {
-        Self { file: Arc::new(file), size }
+        Self { file: Arc::new(file), size, chunks: Arc::new([]) }
+    }
+
+    /// The same file, whose metadata is known now: of an object nothing is fetched behind the end of a column chunk.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: &ParquetMetaData) -> Self {
+        if self.file.disk().is_none() {
+            let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+            let place = |chunk: &ColumnChunkMetaData| {
+                let first = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+                let (start, bytes) =
+                    (u64::try_from(first).ok()?, u64::try_from(chunk.compressed_size()).ok()?);
+                Some(start..start.checked_add(bytes)?)
+            };
+            let mut chunks: Vec<_> = chunks.filter_map(place).collect();
+            chunks.sort_by_key(|chunk| chunk.start);
+            self.chunks = chunks.into();
+        }
+        self
+    }
+
+    /// Where a reader from some place on will stop, as far as is known.
+    fn end_of(&self, place: u64) -> u64 {
+        let before = self.chunks.partition_point(|chunk| chunk.start <= place);
+        let chunk = before.checked_sub(1).map(|last| &self.chunks[last]);
+        chunk.filter(|chunk| chunk.contains(&place)).map_or(self.size, |chunk| chunk.end)
     }
 
     /// Its size when it was opened, in bytes.
@@ -36,7 +65,7 @@ impl ParquetFile {
     ///
     /// If the system refuses.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::new(self.file.try_clone()?, self.size))
+        Ok(Self { file: Arc::new(self.file.try_clone()?), size: self.size, chunks: self.chunks.clone() })
     }
 }
 
@@ -51,11 +80,12 @@ impl ChunkReader for ParquetFile {
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         Ok(match self.file.disk() {
-            Some(file) => {
-                let (file, buffered) = (file.get_read(start)?.into_inner(), PartReader::Disk);
-                BufReader::new(buffered(file))
-            }
-            None => BufReader::new(PartReader::Store { file: self.file.clone(), place: start }),
+            Some(file) => BufReader::new(PartReader::Disk(file.get_read(start)?.into_inner())),
+            None => BufReader::new(PartReader::Store {
+                file: self.file.clone(),
+                place: start,
+                end: self.end_of(start),
+            }),
         })
     }
 
@@ -70,7 +100,9 @@ impl ChunkReader for ParquetFile {
             )));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        let mut reader =
+            PartReader::Store { file: self.file.clone(), place: start, end: start + length as u64 };
+        reader.read_exact(&mut bytes)?;
         Ok(bytes.into())
     }
 }
@@ -86,6 +118,8 @@ pub enum PartReader {
         file: Arc<File>,
         /// The place, in bytes.
         place: u64,
+        /// Where its readers stop.
+        end: u64,
     },
 }
 
@@ -93,8 +127,8 @@ impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Disk(file) => file.read(buffer),
-            Self::Store { file, place } => {
-                let read = file.read_at(buffer, *place)?;
+            Self::Store { file, place, end } => {
+                let read = file.read_at_before(buffer, *place, *end)?;
                 *place += read as u64;
                 Ok(read)
             }

@@ -47,6 +47,7 @@ impl ColumnarSource {
         let parquet = ParquetFile::new(file.handle()?, file.size());
         let metadata = ArrowReaderMetadata::load(&parquet, ArrowReaderOptions::default());
         let metadata = metadata.map_err(|e| fault(&e))?;
+        let parquet = parquet.with_metadata(metadata.metadata());
         let columns = Columns::find(&input.path, metadata.schema(), options)?;
         let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.projection.iter().copied());
         let groups = metadata.metadata().row_groups();

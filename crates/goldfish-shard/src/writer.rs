@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
-use crate::folder::{OLD_NAME, PreparedFolder, StagedName, publish, shard_name, stage, staged_name};
+use crate::folder::{OLD_NAME, PreparedFolder, StagedName, names, publish, shard_name, stage, staged_name};
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
 use crate::rejects::Rejects;
@@ -269,8 +269,11 @@ impl ShardWriter {
             let _ = disk::remove(&path);
         }
         if lost {
-            // Nobody else knows of them. Best effort, as above.
-            done[recorded..].iter().for_each(|shard| drop(disk::remove(&folder.staging.join(&shard.name))));
+            // Nobody else knows of what is staged under this run's names and in no record. Best effort, as above.
+            let known = |name: &String| done[..recorded].iter().any(|shard| shard.name == *name);
+            let staged = names(&folder.staging).unwrap_or_default();
+            let own = staged.iter().filter(|name| name.ends_with(&folder.lock.suffix()) && !known(name));
+            own.for_each(|name| drop(disk::remove(&folder.staging.join(name))));
         }
         if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
             return None;

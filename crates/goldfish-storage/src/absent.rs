@@ -68,7 +68,7 @@ impl Object {
         match self.0 {}
     }
 
-    pub(crate) fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(&self, _buffer: &mut [u8], _offset: u64, _end: u64) -> io::Result<usize> {
         match self.0 {}
     }
 

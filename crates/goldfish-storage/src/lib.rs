@@ -307,9 +307,18 @@ impl File {
     ///
     /// If the system or the store refuses, or the object was replaced.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at_before(buffer, offset, u64::MAX)
+    }
+
+    /// As [`File::read_at`], and of an object nothing is fetched ahead from `end` on, where the reader will stop.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`].
+    pub fn read_at_before(&self, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
         match &self.0 {
             Opened::Disk(file) => disk_read_at(file, buffer, offset),
-            Opened::Store(object) => object.read_at(buffer, offset),
+            Opened::Store(object) => object.read_at(buffer, offset, end),
         }
     }
 

@@ -1,14 +1,17 @@
 """Stores to test against: real servers, each in a process of its own, and an HTTP server that serves parts of files."""
 
 import base64
+import datetime
 import email.utils
 import functools
 import hashlib
 import hmac
 import http.server
+import ipaddress
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,6 +24,9 @@ import boto3
 import botocore.config
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def free_port():
@@ -216,6 +222,12 @@ class Pages(http.server.SimpleHTTPRequestHandler):
         self.answer(True)
 
     def answer(self, with_body):
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}{self.path[6:]}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)
@@ -241,14 +253,48 @@ class Pages(http.server.SimpleHTTPRequestHandler):
             self.wfile.write(data)
 
 
+def certificates(folder):
+    """An authority, and a server's certificate with its key signed by it, for this machine: two files."""
+    names, now = [], datetime.datetime.now(datetime.timezone.utc)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    for number, common_name in enumerate(["authority", "server"]):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        names.append(name)
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(names[0])
+            .public_key(keys[number].public_key())
+            .serial_number(number + 1)
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
+        )
+        if number == 1:
+            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            built = built.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        text = built.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        if number == 1:
+            text += keys[1].private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        (folder / f"{common_name}.pem").write_bytes(text)
+    return folder / "authority.pem", folder / "server.pem"
+
+
 class Web:
     """An HTTP server over a folder."""
 
-    def __init__(self, folder, ranges=True):
+    def __init__(self, folder, ranges=True, certificate=None):
         handler = type("Handler", (Pages,), {"ranges": ranges})
         self.folder = folder
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
         self.root = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.root = self.root.replace("http:", "https:")
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def put(self, key, data):

@@ -32,9 +32,8 @@ def test_a_key_that_is_not_there(refused, amazon):
     refused("s3://corpus/no/*.jsonl", amazon.variables(), "s3://corpus/no/*.jsonl", "no corpus file")
 
 
-def test_a_bucket_that_is_not_there(refused, amazon, google):
+def test_a_bucket_that_is_not_there(refused, amazon):
     refused("s3://elsewhere/a.jsonl", amazon.variables(), "there is no s3://elsewhere", "check its name")
-    refused("gs://elsewhere/a.jsonl", google.variables(), "gs://elsewhere", "check")
 
 
 def test_a_container_that_is_not_there(refused, azure):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from conftest import files, upload
+from servers import Web, certificates
 
 IDS = ["--ids-column", "input_ids"]
 WITH_ID = [*IDS, "--id-column", "id"]
@@ -111,6 +112,25 @@ def test_several_stores_and_a_disk_in_one_run(goldfish, amazon, web, fixtures, t
     assert names[:2] == inputs[:2]
     hashes = {entry["hash"] for entry in json.loads(found["manifest.json"])["inputs"]}
     assert len(hashes) == 1
+
+
+def test_a_web_server_that_leads_elsewhere(goldfish, web, fixtures, tmp_path):
+    web.put("ids.jsonl", (fixtures / "formats/ids.jsonl").read_bytes())
+    expected = goldfish.mask(fixtures / "formats/ids.jsonl", tmp_path / "disk", *IDS)
+    assert goldfish.mask(f"{web.root}/moved/ids.jsonl", tmp_path / "store", *IDS) == expected
+
+
+def test_a_web_server_with_a_certificate(goldfish, large, tmp_path):
+    authority, certificate = certificates(tmp_path)
+    web = Web(large, certificate=certificate)
+    expected = goldfish.mask(large / "a.jsonl", tmp_path / "disk", *WITH_ID)
+    url = f"{web.root}/a.jsonl"
+    assert url.startswith("https://")
+    variables = {"SSL_CERT_FILE": str(authority)}
+    assert goldfish.mask(url, tmp_path / "store", *WITH_ID, variables=variables) == expected
+    # Nobody vouches for this server otherwise.
+    told = goldfish.run("mask", url, "--output", tmp_path / "refused", *WITH_ID, expect=2)
+    assert "certificate" in told.stderr and not (tmp_path / "refused").exists()
 
 
 def test_objects_of_many_requests(goldfish, amazon, large, large_url, tmp_path):

@@ -94,15 +94,15 @@ impl Object {
         Self { shared: self.shared.clone(), reading }
     }
 
-    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.reading().read_at(&self.shared, buffer, offset)
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
+        self.reading().read_at(&self.shared, buffer, (offset, end))
     }
 
     /// Reads at the position, and moves it.
     pub(crate) fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut reading = self.reading();
         let position = reading.position;
-        let read = reading.read_at(&self.shared, buffer, position)?;
+        let read = reading.read_at(&self.shared, buffer, (position, u64::MAX))?;
         reading.position += read as u64;
         Ok(read)
     }
@@ -131,7 +131,13 @@ impl Read for Object {
 }
 
 impl Reading {
-    fn read_at(&mut self, shared: &Arc<Shared>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    /// Reads at a place, and fetches ahead up to an end.
+    fn read_at(
+        &mut self,
+        shared: &Arc<Shared>,
+        buffer: &mut [u8],
+        (offset, end): (u64, u64),
+    ) -> io::Result<usize> {
         if buffer.is_empty() || offset >= shared.meta.size {
             return Ok(0);
         }
@@ -145,7 +151,8 @@ impl Reading {
                 Window::new(offset, (buffer.len() as u64).clamp(FIRST_BYTES, BLOCK_BYTES))
             }
         };
-        let moved = window.move_to(shared, offset);
+        let asked = offset.saturating_add(buffer.len() as u64);
+        let moved = window.move_to(shared, offset, end.max(asked).min(shared.meta.size));
         let block = &window.block;
         let from = (offset.saturating_sub(window.start) as usize).min(block.len());
         let read = buffer.len().min(block.len() - from);
@@ -167,12 +174,12 @@ impl Window {
         (self.start..=self.next).contains(&offset)
     }
 
-    /// Makes the block that holds a place the current one.
-    fn move_to(&mut self, shared: &Arc<Shared>, offset: u64) -> io::Result<()> {
+    /// Makes the block that holds a place the current one, and fetches ahead up to an end behind that.
+    fn move_to(&mut self, shared: &Arc<Shared>, offset: u64, end: u64) -> io::Result<()> {
         while offset >= self.start + self.block.len() as u64 {
             let is_first = self.next == self.start;
             if self.ahead.is_empty() {
-                self.request(shared)?;
+                self.request(shared, end)?;
             }
             let Some((start, mut fetch)) = self.ahead.pop_front() else { return Ok(()) };
             let fetched = runtime()?.block_on(&mut fetch.0);
@@ -187,16 +194,16 @@ impl Window {
             }
             // Somebody who reads on will do so again.
             let ahead = if self.step < BLOCK_BYTES { 1 } else { AHEAD_BLOCKS };
-            while !is_first && self.ahead.len() < ahead && self.next < shared.meta.size {
-                self.request(shared)?;
+            while !is_first && self.ahead.len() < ahead && self.next < end {
+                self.request(shared, end)?;
             }
         }
         Ok(())
     }
 
     /// Sends the next request on its way.
-    fn request(&mut self, shared: &Arc<Shared>) -> io::Result<()> {
-        let range = self.next..shared.meta.size.min(self.next + self.step);
+    fn request(&mut self, shared: &Arc<Shared>, end: u64) -> io::Result<()> {
+        let range = self.next..end.min(self.next + self.step);
         self.next = range.end;
         self.step = (self.step * 2).min(BLOCK_BYTES);
         let start = range.start;
