@@ -127,11 +127,21 @@ pub(crate) fn left_by(staging: &Path) -> String {
 
 /// The run that a marker names.
 fn holder(marker: &Path) -> Result<Option<Run>, ShardError> {
-    match goldfish_storage::read(marker) {
+    let mut read = goldfish_storage::read(marker);
+    for _ in 0..READS {
+        // Another run took hold of the output while it was read.
+        if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            read = goldfish_storage::read(marker);
+        }
+    }
+    match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         bytes => Ok(serde_json::from_slice(&bytes.map_err(ShardError::io(marker, "reading"))?).ok()),
     }
 }
+
+/// How often a marker is read again that is replaced while it is read.
+const READS: usize = 8;
 
 fn busy(output: &Path, who: Option<&Run>) -> ShardError {
     let who = who.map(|run| format!(" ({})", run.describe())).unwrap_or_default();
