@@ -2,14 +2,18 @@
 
 import itertools
 import json
+import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
+import yaml
 
-from conftest import files
+from conftest import REPOSITORY, files, upload
 from proxy import Faults, Proxy
 
 STORES = ["amazon", "azure"]
@@ -414,3 +418,42 @@ def test_other_options_do_not_take_a_run_over(goldfish, amazon, corpus, expected
     run.process.send_signal(signal.SIGCONT)
     assert run.end()[0] == 1
     check(amazon, prefix, expected)
+
+
+@pytest.fixture
+def shell(goldfish, amazon, fixtures, prefix, tmp_path):
+    """Runs shell text with `bucket` as a place of its own in a store, with a corpus there."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/goldfish").symlink_to(goldfish.binary)
+    shutil.copytree(fixtures / "corpus", tmp_path / "corpus")
+    shutil.copy(fixtures / "tokenizers/gpt2.json", tmp_path / "tokenizer.json")
+    upload(tmp_path / "corpus", amazon, f"{prefix}/corpus")
+
+    def run(text):
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        text = text.replace("s3://bucket", f"{amazon.root}/{prefix}").replace("/etc/goldfish", str(tmp_path))
+        environment = {**os.environ, **amazon.variables(), "PATH": path}
+        process = subprocess.run(["sh", "-eu", "-c", text], cwd=tmp_path, env=environment, capture_output=True)
+        assert process.returncode == 0, f"{text}\n{process.stderr.decode()}"
+
+    return run
+
+
+def test_what_the_documentation_shows(goldfish, amazon, shell, prefix, tmp_path):
+    blocks = re.findall(r"```(sh|yaml)\n(.*?)```", (REPOSITORY / "docs/clusters.md").read_text(), re.DOTALL)
+    spot, merge = [text for kind, text in blocks if kind == "sh" and "s3://" in text]
+    (job,) = [yaml.safe_load(text) for kind, text in blocks if kind == "yaml" and "s3://" in text]
+    shell(spot)
+    command = ["mask", tmp_path / "corpus", "--tokenizer", tmp_path / "tokenizer.json", "--append-eos"]
+    expected = goldfish.mask(*command[1:2], tmp_path / "whole", *command[2:], "--shard-size", "64MiB")
+    assert objects(amazon, f"{prefix}/masked") == expected
+    shell(spot)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for rank in range(job["spec"]["completions"]):
+        shell(" ".join(container["command"]).replace("$(JOB_COMPLETION_INDEX)", str(rank)))
+    shell(merge.replace("bucket/masked", "bucket/merged"))
+    totals = json.loads(amazon.get(f"{prefix}/merged/manifest.json"))["totals"]
+    assert totals == json.loads(expected["manifest.json"])["totals"]
+    section = (REPOSITORY / "docs/stores.md").read_text().split("## Outputs")[1]
+    shell(re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].replace("bucket/masked", "bucket/once-more"))
+    assert objects(amazon, f"{prefix}/once-more").keys() == expected.keys()
