@@ -40,6 +40,12 @@ def test_a_container_that_is_not_there(refused, azure):
     refused("az://elsewhere/a.jsonl", azure.variables(), "there is no az://elsewhere", "check its name")
 
 
+def test_a_key_that_has_an_empty_name(refused, amazon):
+    amazon.put("odd//a.jsonl", ROW)
+    refused("s3://corpus/odd", amazon.variables(), "s3://corpus/odd", "empty name", "rename")
+    refused("s3://corpus/odd//a.jsonl", amazon.variables(), "no name in a URL may be empty")
+
+
 def test_credentials_that_are_wrong(refused, tmp_path_factory):
     # This server checks signatures, and knows nobody.
     strict = Amazon(tmp_path_factory.mktemp("strict"), INITIAL_NO_AUTH_ACTION_COUNT="0")

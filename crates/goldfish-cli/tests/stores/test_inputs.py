@@ -85,6 +85,10 @@ def test_folders_and_globs(goldfish, bucket, tree, tmp_path):
         expected = goldfish.mask(f"{tree}{pattern}", tmp_path / f"disk-{number}", *IDS)
         found = goldfish.mask(f"{url}{pattern}", tmp_path / f"store-{number}", *IDS, variables=bucket.variables())
         assert found == expected, pattern
+    if bucket.root.startswith("s3:"):
+        # Some tools make empty objects that stand for folders.
+        for key in ["trees/corpus/", "trees/corpus/one/"]:
+            bucket.put(key, b"")
     slash = goldfish.mask(f"{url}/", tmp_path / "slash", *IDS, variables=bucket.variables())
     assert slash == files(tmp_path / "disk-0")
     told = goldfish.run("mask", url, "--output", tmp_path / "told", *IDS, variables=bucket.variables())

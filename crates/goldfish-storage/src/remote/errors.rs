@@ -83,6 +83,10 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
             );
             (ErrorKind::PermissionDenied, message)
         }
+        Error::InvalidPath { .. } => {
+            let message = "a key there has an empty name, . or .., or a control character, and can't be read; rename it";
+            (ErrorKind::InvalidInput, message.to_owned())
+        }
         Error::AlreadyExists { .. } => {
             (ErrorKind::AlreadyExists, "there is an object of this name".to_owned())
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::task::JoinHandle;
 
@@ -270,12 +271,21 @@ async fn transfer(shared: &Shared, range: Range<u64>) -> Transfer {
     if answer.meta.size != shared.meta.size || tag(&answer.meta) != tag(&shared.meta) {
         return Transfer::Refused(changed());
     }
-    match answer.bytes().await {
-        Ok(bytes) if bytes.len() as u64 == length => Transfer::Whole(bytes),
-        Ok(bytes) => {
-            let message = format!("the store sent {} of {length} bytes", bytes.len());
-            Transfer::Broken(io::Error::new(ErrorKind::UnexpectedEof, message))
+    // No more is taken than was asked for, whatever a server sends.
+    let (mut pieces, mut bytes) = (answer.into_stream(), Vec::with_capacity(length as usize));
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) if (bytes.len() + piece.len()) as u64 <= length => bytes.extend_from_slice(&piece),
+            Ok(_) => {
+                let message = format!("the store sent more than the {length} bytes that were asked for");
+                return Transfer::Refused(io::Error::new(ErrorKind::InvalidData, message));
+            }
+            Err(error) => return Transfer::Broken(told(&shared.place, error)),
         }
-        Err(error) => Transfer::Broken(told(&shared.place, error)),
     }
+    if bytes.len() as u64 == length {
+        return Transfer::Whole(bytes.into());
+    }
+    let message = format!("the store sent {} of {length} bytes", bytes.len());
+    Transfer::Broken(io::Error::new(ErrorKind::UnexpectedEof, message))
 }
