@@ -457,3 +457,19 @@ def test_what_the_documentation_shows(goldfish, amazon, shell, prefix, tmp_path)
     section = (REPOSITORY / "docs/stores.md").read_text().split("## Outputs")[1]
     shell(re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].replace("bucket/masked", "bucket/once-more"))
     assert objects(amazon, f"{prefix}/once-more").keys() == expected.keys()
+
+
+def test_models_are_trained_and_audited_on_shards_of_a_store(goldfish, amazon, corpus, prefix, tmp_path):
+    url, variables = f"{amazon.root}/{prefix}", amazon.variables()
+    goldfish.mask(corpus, tmp_path / "out", *SMALL_SHARDS, expect=1)
+    goldfish.run("mask", corpus, "--output", url, *SMALL_SHARDS, variables=variables, expect=1)
+    size = ["--layers", 1, "--width", 32, "--heads", 2, "--vocab-size", 5000, "--steps", 2]
+    probes = ["--prefix", 16, "--suffix", 16, "--samples", 5, "--metrics", "continuations"]
+    for name, where in (("store", url), ("disk", tmp_path / "out")):
+        model = tmp_path / f"{name}-model"
+        goldfish.run("lab", "train", where, "--output", model, *size, variables=variables)
+        goldfish.run("audit", where, "--model", model, "--output", tmp_path / name, *probes, variables=variables)
+    weights = [(tmp_path / f"{name}-model/model.safetensors").read_bytes() for name in ("store", "disk")]
+    assert weights[0] == weights[1]
+    store, disk = files(tmp_path / "store"), files(tmp_path / "disk")
+    assert store.keys() == disk.keys() and store["probes.parquet"] == disk["probes.parquet"]
