@@ -116,12 +116,21 @@ impl Unfinished {
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
     }
 
-    /// Checks that the run that was thought to have ended neither came to its end nor went on since the journal was read.
-    /// On a disk it can't.
-    pub(crate) fn check_held(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
-        let End::Object { count, .. } = self.end else { return Ok(()) };
-        let is_there = |number| disk::exists(&folder.staging.join(object_name(number)));
-        if is_there(0)? && !is_there(count)? { Ok(()) } else { Err(folder.lock.busy()) }
+    /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was
+    /// read. On a disk it can't.
+    pub(crate) fn take_over(&self, folder: &mut PreparedFolder) -> Result<(), ShardError> {
+        self.check_ended(folder)?;
+        folder.lock.claim()?;
+        // It may have looked at the lock right before.
+        self.check_ended(folder)
+    }
+
+    fn check_ended(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
+        let End::Object { count, rest } = &self.end else { return Ok(()) };
+        let next = folder.staging.join(object_name(*count));
+        let goes_on = !rest.contains(&next) && disk::exists(&next)?;
+        let is_over = !disk::exists(&folder.staging.join(object_name(0)))?;
+        if goes_on || is_over { Err(folder.lock.busy()) } else { Ok(()) }
     }
 
     /// Its finished shards.
@@ -165,7 +174,6 @@ impl Journal {
             }
             End::Object { count, rest } => {
                 disk::for_each(&staging, rest, |path| disk::remove(path))?;
-                unfinished.check_held(folder)?;
                 Lines::Objects(*count)
             }
         };

@@ -100,7 +100,7 @@ impl ShardWriter {
         job: Box<RawValue>,
         unfinished: Unfinished,
     ) -> Result<Self, ShardError> {
-        folder.lock.claim()?;
+        unfinished.take_over(&mut folder)?;
         unfinished.check_staged(&folder)?;
         // In a store no name comes again, and what is there may be of a run that is just being recorded.
         if !folder.is_remote() {
@@ -332,8 +332,7 @@ impl Unfinished {
     ///
     /// If a file is gone, another run did it, or the disk refuses; then the folder is as it was.
     pub fn publish(&self, folder: &mut PreparedFolder) -> Result<Manifest, ShardError> {
-        folder.lock.claim()?;
-        self.check_held(folder)?;
+        self.take_over(folder)?;
         publish(folder, &self.names)?;
         Manifest::read(folder.path())
     }

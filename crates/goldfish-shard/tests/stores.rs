@@ -217,10 +217,10 @@ fn a_run_that_lives_is_not_taken_over_from_behind() {
     let seen = prepare_folder(&path, Start::Resume).unwrap();
     feed(&mut first, 1, 0, 0).unwrap();
     assert!(take_up(seen).is_err_and(|error| is_busy(&error)));
-    // Both have stopped, and a third goes on behind all that was recorded.
-    assert!(is_busy(&feed(&mut first, 2, 0, 0).unwrap_err()));
-    drop(first);
-    resume(&path);
+    (2..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
+    let ended = prepare_folder(&path, Start::Resume).unwrap();
+    first.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    assert!(take_up(ended).is_err_and(|error| is_busy(&error)));
     assert_eq!(files(&path), expected());
 }
 
