@@ -332,6 +332,8 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         folder.lock.check()?;
         disk::copy(&folder.staging.join(from), &folder.path.join(to))
     };
+    // Looked at behind the listing: what another run put in place is gone from here.
+    folder.lock.check()?;
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
     if disk::exists(&folder.path.join(MANIFEST_NAME))? {
         set_aside(folder)?;
