@@ -335,11 +335,14 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
     // Looked at behind the listing: what another run put in place is gone from here.
     folder.lock.check()?;
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
-    if disk::exists(&folder.path.join(MANIFEST_NAME))? {
+    let manifest_path = folder.path.join(MANIFEST_NAME);
+    let replaces = disk::exists(&manifest_path)?;
+    if replaces {
         set_aside(folder)?;
+        folder.lock.check()?;
     }
-    folder.lock.check()?;
-    let published = disk::remove(&folder.path.join(MANIFEST_NAME))
+    let removed = if replaces { disk::remove(&manifest_path) } else { Ok(()) };
+    let published = removed
         .and_then(|()| disk::for_each(&folder.path, &files, put))
         .and_then(|()| remove_ours(folder, |name| files.iter().any(|(_, to)| to == name)))
         .and_then(|()| put(manifest));
