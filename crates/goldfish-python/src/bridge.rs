@@ -6,7 +6,8 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchIterator, StructArray, make_array};
+use arrow::compute::concat;
 use arrow::datatypes::{Field, FieldRef, SchemaRef};
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use arrow::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
@@ -109,6 +110,24 @@ impl ArrowArray {
 
     fn __len__(&self) -> usize {
         self.array.len()
+    }
+
+    /// Arrays of one type, one behind the other.
+    #[staticmethod]
+    fn joined(py: Python<'_>, parts: Vec<Bound<'_, Self>>) -> PyResult<Self> {
+        let parts: Vec<&Self> = parts.iter().map(Bound::get).collect();
+        let joined = py.detach(|| {
+            let arrays: Vec<&dyn Array> = parts.iter().map(|part| part.array.as_ref()).collect();
+            let values =
+                arrays.iter().filter_map(|array| array.as_list_opt::<i32>()).map(|list| list.values().len());
+            if values.sum::<usize>() > i32::MAX as usize {
+                return Err(Fault::data(
+                    "the chunks hold more tokens than one array of lists; give large lists, or chunk by chunk",
+                ));
+            }
+            Ok(concat(&arrays)?)
+        })?;
+        Ok(Self::of_array("loss_mask", joined))
     }
 }
 

@@ -7,55 +7,60 @@ use std::process::Command;
 use crate::python::Environment;
 use crate::{cargo, packages, python, root, run, target};
 
-/// Tests that need heavy environments or servers: the environment, and their folder below `crates`.
-const SUITES: [(Environment, &str); 3] = [
+/// Tests that need heavy environments or servers: the environment, and their folder or file below `crates`.
+const SUITES: [(Environment, &str); 6] = [
     (Environment::Loops, "goldfish-python/tests/loops"),
+    (Environment::Axolotl, "goldfish-python/tests/loops/in_axolotl.py"),
+    (Environment::LlamaFactory, "goldfish-python/tests/loops/in_llama_factory.py"),
     (Environment::Engines, "goldfish-cli/tests/engines"),
+    (Environment::Levanter, "goldfish-cli/tests/engines/in_levanter.py"),
     (Environment::Stores, "goldfish-cli/tests/stores"),
 ];
 
 /// Microsoft's emulator of Azure's store, as npm installs it.
 const AZURITE: &str = "azurite@3.35.0";
 
-/// Makes the environments, builds the program and the Python package, and runs every suite, or those whose folder's
-/// name contains `only`.
+/// What is run in an environment that has the Python package alone, as a person installs it.
+const FROM_SOURCE: &str = "goldfish-python/tests/from_source.py";
+
+/// Makes the environments, builds the program and the Python package, and runs every suite, or those whose path
+/// contains `only`.
 pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
-    for (environment, folder) in SUITES {
-        if only.is_some_and(|only| !folder.contains(only)) {
-            continue;
-        }
-        let mut variables = vec![("GOLDFISH_ROOT", root())];
-        if environment == Environment::Stores {
-            variables.push(("GOLDFISH_BIN", with_stores()?));
-            variables.push(("GOLDFISH_AZURITE", azurite()?));
-            variables.push(("GOLDFISH_STORES_REQUIRED", "1".into()));
-        } else {
-            run(cargo().args(["build", "--release"]))?;
-            variables.push(("GOLDFISH_BIN", target().join("release/goldfish")));
-        }
+    let wanted = |path: &str| only.is_none_or(|only| path.contains(only));
+    let is_store = |environment: Environment| environment == Environment::Stores;
+    if wanted(FROM_SOURCE) || SUITES.iter().any(|&(which, path)| wanted(path) && !is_store(which)) {
+        run(cargo().args(["build", "--release"]))?;
+        packages::JAVA.ensure()?;
+    }
+    let built = [("GOLDFISH_BIN", target().join("release/goldfish")), ("GOLDFISH_ROOT", root())];
+    for (environment, path) in SUITES.into_iter().filter(|(_, path)| wanted(path)) {
+        let variables = if is_store(environment) { with_stores()? } else { built.to_vec() };
         let python = match environment {
-            Environment::Loops => {
-                packages::JAVA.ensure()?;
-                python::with_package(environment)?
-            }
+            Environment::Loops => python::with_package(environment)?,
             _ => python::environment(environment)?.join("bin/python"),
         };
         run(Command::new(python)
             .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
-            .arg(format!("crates/{folder}"))
+            .arg(format!("crates/{path}"))
             .envs(variables))?;
+    }
+    if wanted(FROM_SOURCE) {
+        let mut command = Command::new(python::from_source()?);
+        run(command.arg(format!("crates/{FROM_SOURCE}")).envs(built))?;
     }
     Ok(())
 }
 
-/// Builds the program with object stores, and puts it where no other build replaces it.
-fn with_stores() -> anyhow::Result<PathBuf> {
+/// Builds the program with object stores, puts it where no other build replaces it, and installs what is no Python
+/// package; gives the variables of the tests.
+fn with_stores() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     run(cargo().args(["build", "--release", "--features", "object-stores"]))?;
     let folder = target().join("stores");
     fs::create_dir_all(&folder)?;
     let program = folder.join("goldfish");
     fs::copy(target().join("release/goldfish"), &program)?;
-    Ok(program)
+    let required = ("GOLDFISH_STORES_REQUIRED", PathBuf::from("1"));
+    Ok(vec![("GOLDFISH_BIN", program), ("GOLDFISH_ROOT", root()), ("GOLDFISH_AZURITE", azurite()?), required])
 }
 
 /// Installs the emulator below the target folder if it isn't there; gives its folder.

@@ -1,7 +1,7 @@
 //! The Python environments of the tests against peers.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -17,8 +17,14 @@ pub(crate) enum Environment {
     Models,
     /// Training loops and distributed engines, with PyTorch on the CPU.
     Loops,
+    /// axolotl, on top of `Loops`.
+    Axolotl,
+    /// LLaMA-Factory, on top of `Loops`.
+    LlamaFactory,
     /// The data side of pretraining engines, with PyTorch on the CPU.
     Engines,
+    /// Levanter with JAX on the CPU, on top of `Engines`.
+    Levanter,
     /// Servers of object stores.
     Stores,
     /// What the Python package is built and tested with.
@@ -32,9 +38,21 @@ impl Environment {
             Self::Data => ("python", "fixtures/requirements.txt"),
             Self::Models => ("python-models", "fixtures/models/requirements.txt"),
             Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
+            Self::Axolotl => ("python-axolotl", "fixtures/loops/axolotl.txt"),
+            Self::LlamaFactory => ("python-llama-factory", "fixtures/loops/llama_factory.txt"),
             Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
+            Self::Levanter => ("python-levanter", "fixtures/engines/levanter.txt"),
             Self::Stores => ("python-stores", "fixtures/stores/requirements.txt"),
             Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
+        }
+    }
+
+    /// The environment below it, whose packages it sees where it has none of its own.
+    fn base(self) -> Option<Self> {
+        match self {
+            Self::Axolotl | Self::LlamaFactory => Some(Self::Loops),
+            Self::Levanter => Some(Self::Engines),
+            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Stores | Self::Package => None,
         }
     }
 }
@@ -43,7 +61,11 @@ impl Environment {
 pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let (name, list) = which.place();
     let folder = target().join(name);
-    let requirements = fs::read_to_string(root().join(list)).context(list)?;
+    let base = which.base().map(environment).transpose()?;
+    let mut requirements = fs::read_to_string(root().join(list)).context(list)?;
+    if let Some(base) = &base {
+        requirements.push_str(&fs::read_to_string(base.join("installed.txt"))?);
+    }
     let marker = folder.join("installed.txt");
     if fs::read_to_string(&marker).is_ok_and(|installed| installed == requirements) {
         return Ok(folder);
@@ -63,9 +85,23 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
             run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
         }
+        Environment::Axolotl | Environment::LlamaFactory | Environment::Levanter => {
+            run(Command::new(&python).args(pip).arg("--no-deps"))?;
+        }
+    }
+    if let Some(base) = base {
+        // Of the folders on Python's path this is the last one.
+        fs::write(packages(&folder)?.join("base.pth"), packages(&base)?.display().to_string())?;
     }
     fs::write(marker, requirements)?;
     Ok(folder)
+}
+
+/// The folder of an environment's packages.
+fn packages(folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut versions = fs::read_dir(folder.join("lib"))?;
+    let version = versions.next().context("an environment without a lib folder")??;
+    Ok(version.path().join("site-packages"))
 }
 
 /// Builds the wheel of the Python package, and installs it into an environment; gives the environment's interpreter.
@@ -86,6 +122,19 @@ pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
     let pip =
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
     run(Command::new(&python).args(pip).arg(wheel))?;
+    Ok(python)
+}
+
+/// Installs the Python package from its folder by pip, into an environment with nothing else; gives its interpreter.
+pub(crate) fn from_source() -> anyhow::Result<PathBuf> {
+    let folder = target().join("python-source");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    run(Command::new(interpreter()?).args(["-m", "venv"]).arg(&folder))?;
+    let python = folder.join("bin/python");
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "./crates/goldfish-python"];
+    run(Command::new(&python).args(pip).env("CARGO_TARGET_DIR", target()))?;
     Ok(python)
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) ids_dtype: Option<TokenTypeArg>,
 
-    /// With bridge: tokens in a packed sequence, the model's sequence length. Longer documents go on in the next one.
+    /// With bridge and levanter: tokens in a packed sequence, the model's sequence length. Longer documents go on in the
+    /// next one.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) sequence_length: Option<u32>,
 
@@ -60,7 +61,7 @@ pub(crate) enum LayoutArg {
     Datatrove,
     /// Megatron-Bridge and NeMo: packed Parquet, masks shifted; needs --sequence-length.
     Bridge,
-    /// Levanter: Parquet with float32 loss_weights, shifted.
+    /// Levanter: packed Parquet with float32 loss_weights, shifted; needs --sequence-length.
     Levanter,
     /// torchtune: Parquet with tokens and mask, which is true where the loss ignores a token.
     Torchtune,

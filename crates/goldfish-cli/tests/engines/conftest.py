@@ -59,7 +59,7 @@ def corpus(tmp_path_factory):
 
 
 def read_sections():
-    """The commands and the Python of each section of the page."""
+    """The commands, the Python and the settings of each section of the page."""
     sections = {}
     for part in PAGE.read_text().split("\n## ")[1:]:
         title, _, text = part.partition("\n")
@@ -67,6 +67,7 @@ def read_sections():
         sections[title] = SimpleNamespace(
             shell=[code.strip() for language, code in blocks if language == "sh"],
             python=[code for language, code in blocks if language == "python"],
+            yaml=[code for language, code in blocks if language == "yaml"],
         )
     return sections
 

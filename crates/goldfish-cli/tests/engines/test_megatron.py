@@ -53,7 +53,7 @@ def positions(corpus, tmp_path):
     return [[*sample["tokens"].tolist(), int(sample["labels"][-1])] for sample in found]
 
 
-@pytest.mark.parametrize("layout, second", [("megatron", "mask"), ("neox", "labels")])
+@pytest.mark.parametrize("layout, second", [("megatron", "mask"), ("megatron-labels", "labels"), ("neox", "labels")])
 def test_indexed_datasets(corpus, layout, second):
     folder = corpus.folder / layout
     tokens, others = IndexedDataset(str(folder / "tokens")), IndexedDataset(str(folder / second))
@@ -64,10 +64,12 @@ def test_indexed_datasets(corpus, layout, second):
     assert others[0].dtype == (np.uint8 if second == "mask" else np.int32)
 
 
-@pytest.mark.parametrize("way", ["exported", "masks-only"])
+@pytest.mark.parametrize("way", ["exported", "masks-only", "labels"])
 def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet, positions, way):
-    dataset_class = snippet("Megatron-LM").MaskedGPTDataset
-    path = "megatron/tokens"
+    names = snippet("Megatron-LM")
+    dataset_class, path = names.MaskedGPTDataset, "megatron/tokens"
+    if way == "labels":
+        dataset_class, path = names.LabelledGPTDataset, "megatron-labels/tokens"
     if way == "masks-only":
         corpus.run("mkdir copy && cp megatron/tokens.* copy && goldfish mask copy/tokens.bin --masks-only --rule hash")
         path, dataset_class.mask_path = "copy/tokens", "copy/tokens.loss"

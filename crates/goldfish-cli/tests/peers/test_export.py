@@ -117,11 +117,21 @@ def test_bridge(goldfish, shards, tmp_path):
 
 
 def test_levanter(goldfish, shards, tmp_path):
-    export(goldfish, shards, "levanter", tmp_path / "out")
+    export(goldfish, shards, "levanter", tmp_path / "out", "--sequence-length", LENGTH)
     table = layouts.parquet(tmp_path / "out")
-    assert table.schema.field("loss_weights").type.value_type == pa.float32()
-    assert_same_rows(table["input_ids"].to_pylist(), shards.ids)
-    assert_same_rows(table["loss_weights"].to_pylist(), [layouts.shifted(mask) for mask in shards.masks])
+    assert [(field.name, field.type.value_type) for field in table.schema] == [("input_ids", pa.int32()), ("loss_weights", pa.float32())]
+    rows, weights = table["input_ids"].to_pylist(), table["loss_weights"].to_pylist()
+    assert all(len(row) == len(weight) == LENGTH for row, weight in zip(rows, weights))
+    # The documents joined, each token's place at which it is predicted, and padding without weight.
+    stream, expected = [], []
+    for ids, mask in zip(shards.ids, shards.masks):
+        stream += ids
+        expected += layouts.shifted(mask)
+    padding = len(rows) * LENGTH - len(stream)
+    assert 0 <= padding < LENGTH
+    expected = [0 if (i + 1) % LENGTH == 0 else weight for i, weight in enumerate([*expected, *[0] * padding])]
+    assert [token for row in rows for token in row] == [*stream, *[0] * padding]
+    assert [weight for row in weights for weight in row] == expected and 1 in expected
 
 
 def test_torchtune(goldfish, shards, tmp_path):
@@ -146,7 +156,7 @@ def test_the_same_bytes_twice_from_every_format_of_shards(goldfish, rows, tmp_pa
     source = write_ids(tmp_path / "ids.jsonl", rows)
     for form in ("arrow-stream", "arrow-file", "parquet"):
         goldfish.mask(source, tmp_path / form, "--output-format", form)
-    for layout, options in [("megatron", []), ("olmo", []), ("datatrove", []), ("bridge", ["--sequence-length", 32])]:
+    for layout, options in [("megatron", []), ("olmo", []), ("datatrove", []), ("bridge", ["--sequence-length", 32]), ("levanter", ["--sequence-length", 32])]:
         data = []
         for number, form in enumerate(["arrow-stream", "arrow-stream", "arrow-file", "parquet"]):
             output = tmp_path / f"{layout}-{number}"
@@ -173,8 +183,10 @@ def test_refusals(goldfish, shards, tmp_path):
         return message
 
     out = tmp_path / "out"
-    assert "--sequence-length" in refused(shards.folder, "--to", "bridge", "--output", out)
-    assert "bridge only" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
+    for layout in ("bridge", "levanter"):
+        assert "--sequence-length" in refused(shards.folder, "--to", layout, "--output", out)
+        assert "of 2 at least" in refused(shards.folder, "--to", layout, "--sequence-length", 1, "--output", out)
+    assert "bridge and levanter only" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
     assert "uint32 or uint16" in refused(shards.folder, "--to", "olmo", "--ids-dtype", "int32", "--output", out)
     assert "no manifest.json" in refused(tmp_path, "--to", "olmo", "--output", out)
     assert "outside" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ._goldfish import GoldfishError, NativeMasker
+from ._goldfish import ArrowArray, GoldfishError, NativeMasker
 
 Rule = Literal["text", "hash", "random", "static", "hash-table", "hash-avalanche", "coefficient-sum"]
 
@@ -347,6 +347,4 @@ def _like(data: Any, made: Any) -> Any:
         if isinstance(made, list):
             return polars.concat([polars.Series("loss_mask", chunk) for chunk in made])
         return polars.DataFrame(made)
-    if isinstance(made, list) and len(made) == 1:
-        return made[0]
-    return made
+    return ArrowArray.joined(made) if isinstance(made, list) else made

@@ -1,12 +1,14 @@
 """Fixtures of the loops: the binary under test, and shards that it wrote."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow
 import pyarrow.ipc
+import pyarrow.parquet
 import pytest
 
 # Before anything of Hugging Face is imported: keep caches out of the home folder and off the network.
@@ -50,3 +52,30 @@ def truth(shards):
 @pytest.fixture(scope="session")
 def fixtures_root():
     return Path(__file__).resolve().parents[4] / "fixtures"
+
+
+@pytest.fixture
+def workplace(shards, fixtures_root, tmp_path):
+    """What docs/python.md and docs/loops.md speak of: shards, a checkpoint, a corpus, a tokenizer."""
+    shutil.copytree(shards, tmp_path / "masked")
+    tiny.model().float().save_pretrained(tmp_path / "checkpoint")
+    tiny.tokenizer().save_pretrained(tmp_path / "checkpoint")
+    (tmp_path / "corpus").mkdir()
+    table = pyarrow.table({"input_ids": pyarrow.array(tiny.documents(), pyarrow.list_(pyarrow.int32()))})
+    pyarrow.parquet.write_table(table, tmp_path / "corpus/part.parquet")
+    shutil.copy(fixtures_root / "tokenizers/gpt2.json", tmp_path / "tokenizer.json")
+    return tmp_path
+
+
+@pytest.fixture
+def settings(workplace, monkeypatch):
+    """Runs the commands of a section of docs/loops.md in the workplace; returns its settings."""
+    monkeypatch.chdir(workplace)
+
+    def run(title):
+        commands, yaml = tiny.section(title)
+        for command in commands:
+            tiny.goldfish(*command.split()[1:])
+        return yaml
+
+    return run

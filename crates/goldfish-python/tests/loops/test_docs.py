@@ -2,31 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 import pytest
-import tiny
+from tiny import DOCS
 
-DOCS = Path(__file__).resolve().parents[4] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture
-def workplace(shards, fixtures_root, tmp_path):
-    """What the pages speak of: shards, a checkpoint, a corpus, a tokenizer."""
-    shutil.copytree(shards, tmp_path / "masked")
-    tiny.model().float().save_pretrained(tmp_path / "checkpoint")
-    tiny.tokenizer().save_pretrained(tmp_path / "checkpoint")
-    (tmp_path / "corpus").mkdir()
-    table = pyarrow.table({"input_ids": pyarrow.array(tiny.documents(), pyarrow.list_(pyarrow.int32()))})
-    pyarrow.parquet.write_table(table, tmp_path / "corpus/part.parquet")
-    shutil.copy(fixtures_root / "tokenizers/gpt2.json", tmp_path / "tokenizer.json")
-    return tmp_path
 
 
 @pytest.mark.parametrize("page", ["python", "loops"])

@@ -1,4 +1,4 @@
-"""Masks of datasets, Ray Data and Spark are those of the program on one machine, to the bit."""
+"""Masks of datasets, Ray Data, Spark and Daft are those of the program on one machine, to the bit."""
 
 import os
 import sys
@@ -157,6 +157,38 @@ class TestRay:
         killer.join()
         assert killed.is_set() and found == masks
         cluster.workers.append(cluster.add_node(num_cpus=2, object_store_memory=100 << 20))
+
+
+class TestDaft:
+    def test_frame(self, corpus, expected):
+        import daft
+
+        masker, masks = expected
+        made = masker.mask(daft.read_parquet(f"{corpus}/*.parquet"), id_column="name")
+        assert isinstance(made, goldfish.ArrowTable)
+        frame = daft.from_arrow(pyarrow.table(made))
+        assert frame.column_names == ["name", "input_ids", "loss_mask"]
+        assert masks_of(frame.to_pylist()) == masks
+
+    def test_function(self, corpus, expected):
+        import daft
+
+        masker, masks = expected
+
+        @daft.func.batch(return_dtype=daft.DataType.list(daft.DataType.uint8()))
+        def loss_mask(ids: daft.Series, names: daft.Series):
+            return pyarrow.array(masker.mask(ids, doc_ids=names.to_pylist()))
+
+        frame = daft.read_parquet(f"{corpus}/*.parquet").into_batches(7)
+        made = frame.with_column("loss_mask", loss_mask(daft.col("input_ids"), daft.col("name")))
+        assert masks_of(made.to_pylist()) == masks
+
+    def test_text(self, written):
+        import daft
+
+        source, masker, documents = written
+        made = pyarrow.table(masker.mask(daft.read_json(str(source)).select("text"), text_column="text"))
+        assert list(zip(made["input_ids"].to_pylist(), made["loss_mask"].to_pylist(), strict=True)) == documents
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ torch.cuda.is_current_stream_capturing = lambda: False
 
 VOCABULARY = 128
 PAD = 0
+DOCS = Path(__file__).resolve().parents[4] / "docs"
 
 
 def goldfish(*arguments):
@@ -54,6 +56,28 @@ def tokenizer():
 
     words = Tokenizer(models.WordLevel({"<pad>": PAD, "<end>": 1}, unk_token="<end>"))
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
+
+
+def section(title):
+    """Commands of `goldfish` in a section of docs/loops.md, and its YAML."""
+    text = (DOCS / "loops.md").read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    commands = [line for language, code in blocks if language == "sh" for line in code.splitlines()]
+    (yaml,) = [code for language, code in blocks if language == "yaml"]
+    return commands, yaml
+
+
+def note_losses(monkeypatch, trainer_class):
+    """A list that gets the loss of each training step of any trainer of a class."""
+    losses, step = [], trainer_class.training_step
+
+    def training_step(*arguments, **keywords):
+        loss = step(*arguments, **keywords)
+        losses.append(float(loss))
+        return loss
+
+    monkeypatch.setattr(trainer_class, "training_step", training_step)
+    return losses
 
 
 def losses_of(trainer):

@@ -8,6 +8,7 @@ import goldfish
 import numpy
 import pyarrow
 import pytest
+from arro3.core import Array, ChunkedArray, RecordBatch, RecordBatchReader, Table
 
 
 @pytest.mark.parametrize("form", ["arrow-stream", "arrow-file"])
@@ -52,6 +53,33 @@ def test_any_arrow_library(rows):
     made = masker.mask(Foreign(array))
     assert isinstance(made, goldfish.ArrowArray) and len(made) == len(rows)
     assert pyarrow.array(made).to_pylist() == masker.mask(rows)
+
+
+def test_arro3(rows, program):
+    """Another library than pyarrow on both sides."""
+    folder = program(rows, "input_ids", "--rule", "random", "--columns", "labels")
+    stored = goldfish.open(folder).table()
+    names, expected = stored["doc_id"].to_pylist(), stored["loss_mask"].to_pylist()
+    masker = goldfish.Masker(rule="random")
+    ids = pyarrow.array(rows, pyarrow.list_(pyarrow.int32()))
+    batch = pyarrow.record_batch({"id": names, "input_ids": ids})
+
+    given = Array.from_arrow(ids)
+    made = masker.mask(given, doc_ids=names)
+    assert isinstance(made, goldfish.ArrowArray) and Array.from_arrow(made).to_pylist() == expected
+    made = masker.mask(given.slice(3, 9), doc_ids=names[3:12])
+    assert Array.from_arrow(made).to_pylist() == expected[3:12]
+    chunks = ChunkedArray.from_arrow(pyarrow.chunked_array([ids[:4], ids[4:]]))
+    made = masker.mask(chunks, doc_ids=names)
+    assert isinstance(made, goldfish.ArrowArray) and Array.from_arrow(made).to_pylist() == expected
+
+    table = Table.from_batches([RecordBatch.from_arrow(part) for part in (batch[:5], batch[5:])])
+    reader = RecordBatchReader.from_batches(table.schema, table.to_batches())
+    for data in (RecordBatch.from_arrow(batch), table, reader):
+        made = Table.from_arrow(masker.mask(data, id_column="id", labels=True))
+        assert made.column_names == ["id", "input_ids", "loss_mask", "labels"]
+        for name, column in (("input_ids", rows), ("loss_mask", expected), ("labels", stored["labels"].to_pylist())):
+            assert [row.as_py() for row in made[name]] == column
 
 
 def test_other_threads_run_meanwhile():

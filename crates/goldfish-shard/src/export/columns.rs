@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Int8Array, Int32Array, ListArray, RecordBatch,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int32Array, ListArray, RecordBatch};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, UInt8Type};
 use arrow::error::ArrowError;
@@ -55,7 +53,6 @@ fn schema(layout: Layout) -> SchemaRef {
     let list =
         |(name, item): (&str, DataType)| Field::new_list(name, Field::new_list_field(item, true), true);
     let columns = match layout {
-        Layout::Levanter => vec![("input_ids", DataType::Int32), ("loss_weights", DataType::Float32)],
         Layout::Torchtune => vec![("tokens", DataType::Int32), ("mask", DataType::Boolean)],
         _ => vec![
             ("input_ids", DataType::Int32),
@@ -64,18 +61,6 @@ fn schema(layout: Layout) -> SchemaRef {
         ],
     };
     Arc::new(Schema::new(columns.into_iter().map(list).collect::<Vec<_>>()))
-}
-
-/// Whether each prediction counts: that of token `i + 1` at position `i`, and none at a document's last token.
-fn shifted_weights(offsets: &[i32], mask: &[u8]) -> Float32Array {
-    let mut weights = vec![0f32; mask.len()];
-    for ends in offsets.windows(2) {
-        let (start, end) = (ends[0] as usize, ends[1] as usize);
-        for i in start + 1..end {
-            weights[i - 1] = f32::from(mask[i]);
-        }
-    }
-    weights.into()
 }
 
 /// A batch of shards in the columns of a layout.
@@ -88,10 +73,6 @@ fn convert(layout: Layout, schema: &SchemaRef, batch: &RecordBatch) -> Result<Re
     let mask = masks.values().as_primitive::<UInt8Type>().slice(first as usize, tokens);
     let mask = mask.values();
     let columns: Vec<ArrayRef> = match layout {
-        Layout::Levanter => {
-            let weights = shifted_weights(&offsets, mask);
-            vec![Arc::new(ids), Arc::new(weights)]
-        }
         Layout::Torchtune => {
             let ignored = mask.iter().map(|&keep| Some(keep == 0)).collect::<BooleanArray>();
             vec![Arc::new(ids), Arc::new(ignored)]
@@ -166,16 +147,5 @@ impl Exporter for Columns<'_> {
             }
         }
         Ok((self.done, self.written))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_are_about_the_next_token_of_the_same_document() {
-        let weights = shifted_weights(&[0, 3, 3, 4, 6], &[1, 0, 1, 1, 0, 1]);
-        assert_eq!(weights.values()[..], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
     }
 }

@@ -36,7 +36,7 @@ pub enum Layout {
     Datatrove,
     /// Megatron-Bridge and `NeMo`: packed Parquet (shifted).
     Bridge,
-    /// Levanter: Parquet with float32 loss weights (shifted).
+    /// Levanter: Parquet rows of one length, with float32 loss weights (shifted).
     Levanter,
     /// torchtune: Parquet with a bool mask that is true where the loss ignores a token (token).
     Torchtune,
@@ -120,7 +120,7 @@ pub struct ExportOptions {
     pub layout: Layout,
     /// The type of token ids; `None` takes the smallest that holds the vocabulary.
     pub token_type: Option<TokenType>,
-    /// Tokens in a packed sequence, for [`Layout::Bridge`] alone.
+    /// Tokens in a packed sequence, for [`Layout::Bridge`] and [`Layout::Levanter`] alone.
     pub sequence_length: Option<u32>,
     /// Whether to replace an earlier export.
     pub overwrite: bool,
@@ -219,14 +219,17 @@ impl<'a> Job<'a> {
             )));
         }
         let sequence_length = match (layout, options.sequence_length) {
-            (Layout::Bridge, Some(length)) if length >= 2 => length,
-            (Layout::Bridge, _) => {
-                let reason =
-                    "the layout bridge packs sequences: give --sequence-length, the model's, of 2 at least";
-                return Err(refuse(reason.into()));
+            (Layout::Bridge | Layout::Levanter, Some(length)) if length >= 2 => length,
+            (Layout::Bridge | Layout::Levanter, _) => {
+                return Err(refuse(format!(
+                    "the layout {} packs sequences: give --sequence-length, the model's, of 2 at least",
+                    layout.name()
+                )));
             }
             (_, None) => 0,
-            (_, Some(_)) => return Err(refuse("--sequence-length is for the layout bridge only".into())),
+            (_, Some(_)) => {
+                return Err(refuse("--sequence-length is for the layouts bridge and levanter only".into()));
+            }
         };
         if manifest.totals.tokens == 0 {
             return Err(refuse("the shards hold no tokens: there is nothing to export".into()));
@@ -247,8 +250,10 @@ impl<'a> Job<'a> {
             }
             Layout::Olmo => Box::new(memmaps::Olmo::new(files, self.token_type)),
             Layout::Datatrove => Box::new(memmaps::Datatrove::new(files, self.token_type)),
-            Layout::Bridge => Box::new(packed::Packed::new(files, self.sequence_length)),
-            layout @ (Layout::Levanter | Layout::Torchtune | Layout::Hf) => {
+            layout @ (Layout::Bridge | Layout::Levanter) => {
+                Box::new(packed::Packed::new(files, layout, self.sequence_length))
+            }
+            layout @ (Layout::Torchtune | Layout::Hf) => {
                 Box::new(columns::Columns::new(files, layout, shards, &self.manifest.checksum))
             }
         })

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int8Builder, Int32Builder, ListBuilder, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, ListBuilder, PrimitiveBuilder, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float32Type, Int8Type, Int32Type, Schema, SchemaRef,
+};
 
 use super::parquet_file::ParquetFile;
-use super::{Exporter, documents};
+use super::{Exporter, Layout, documents};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::staged::StagedFiles;
@@ -16,8 +18,12 @@ use crate::{ShardBatch, ShardError};
 const BATCH_TOKENS: usize = 1 << 20;
 
 /// Fills rows with documents in order; a document that doesn't fit goes on in the next row as a sequence of its own.
+///
+/// Rows for Megatron-Bridge have at most the length, and say where sequences start. Those for Levanter have exactly the
+/// length: the last one is filled up with ids of 0 that don't count.
 pub(super) struct Packed<'f> {
     files: &'f StagedFiles,
+    layout: Layout,
     length: usize,
     schema: SchemaRef,
     open: Option<ParquetFile>,
@@ -56,21 +62,36 @@ fn share(tokens: usize, room: usize, length: usize) -> usize {
     }
 }
 
+/// A column of lists.
+fn lists<T: ArrowPrimitiveType>(rows: impl Iterator<Item = impl Iterator<Item = T::Native>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
+    for row in rows {
+        row.for_each(|value| lists.values().append_value(value));
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
+}
+
 impl<'f> Packed<'f> {
-    pub(super) fn new(files: &'f StagedFiles, length: u32) -> Self {
+    pub(super) fn new(files: &'f StagedFiles, layout: Layout, length: u32) -> Self {
         let list = |name, item| Field::new_list(name, Field::new_list_field(item, true), true);
-        let schema = Arc::new(Schema::new(vec![
-            list("input_ids", DataType::Int32),
-            list("loss_mask", DataType::Int8),
-            list("seq_start_id", DataType::Int32),
-        ]));
+        let ids = list("input_ids", DataType::Int32);
+        let columns = match layout {
+            Layout::Levanter => vec![ids, list("loss_weights", DataType::Float32)],
+            _ => vec![ids, list("loss_mask", DataType::Int8), list("seq_start_id", DataType::Int32)],
+        };
+        let schema = Arc::new(Schema::new(columns));
         let (row, rows, done) = (Row::default(), Vec::new(), Vec::new());
-        Self { files, length: length as usize, schema, open: None, row, rows, done, written: 0 }
+        Self { files, layout, length: length as usize, schema, open: None, row, rows, done, written: 0 }
     }
 
     fn push(&mut self, mut ids: &[i32], mut mask: &[u8]) -> Result<(), ShardError> {
         while !ids.is_empty() {
-            let taken = share(ids.len(), self.length - self.row.ids.len(), self.length);
+            let room = self.length - self.row.ids.len();
+            let taken = match self.layout {
+                Layout::Levanter => ids.len().min(room),
+                _ => share(ids.len(), room, self.length),
+            };
             if taken > 0 {
                 self.row.push(&ids[..taken], &mask[..taken]);
             }
@@ -83,8 +104,12 @@ impl<'f> Packed<'f> {
     }
 
     fn end_row(&mut self) -> Result<(), ShardError> {
-        let row = std::mem::take(&mut self.row);
+        let mut row = std::mem::take(&mut self.row);
         self.written += row.ids.len() as u64;
+        if self.layout == Layout::Levanter {
+            row.ids.resize(self.length, 0);
+            row.mask.resize(self.length, 0);
+        }
         self.rows.push(row);
         if self.rows.len() * self.length >= BATCH_TOKENS { self.write_rows() } else { Ok(()) }
     }
@@ -93,25 +118,25 @@ impl<'f> Packed<'f> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let mut ids = ListBuilder::new(Int32Builder::new());
-        let mut masks = ListBuilder::new(Int8Builder::new());
-        let mut starts = ListBuilder::new(Int32Builder::new());
-        for row in self.rows.drain(..) {
-            ids.values().append_slice(&row.ids);
-            ids.append(true);
-            masks.values().append_slice(&row.mask);
-            masks.append(true);
-            starts.values().append_slice(&row.starts);
-            starts.append(true);
-        }
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(ids.finish()), Arc::new(masks.finish()), Arc::new(starts.finish())];
+        let rows = std::mem::take(&mut self.rows);
+        let ids = lists::<Int32Type>(rows.iter().map(|row| row.ids.iter().copied()));
+        let mask = rows.iter().map(|row| row.mask.iter());
+        let columns = match self.layout {
+            Layout::Levanter => {
+                vec![ids, lists::<Float32Type>(mask.map(|mask| mask.map(|&keep| keep.into())))]
+            }
+            _ => {
+                let starts = lists::<Int32Type>(rows.iter().map(|row| row.starts.iter().copied()));
+                vec![ids, lists::<Int8Type>(mask.map(Iterator::copied)), starts]
+            }
+        };
         let batch = RecordBatch::try_new(self.schema.clone(), columns);
         let batch = batch.map_err(ShardError::arrow(self.files.root()))?;
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let file = self.files.create(&format!("packed-{:05}.idx.parquet", self.done.len()))?;
+                let extension = if self.layout == Layout::Levanter { "parquet" } else { "idx.parquet" };
+                let file = self.files.create(&format!("packed-{:05}.{extension}", self.done.len()))?;
                 none.insert(ParquetFile::new(file, self.schema.clone())?)
             }
         };
@@ -121,7 +146,10 @@ impl<'f> Packed<'f> {
     fn end_file(&mut self) -> Result<(), ShardError> {
         self.write_rows()?;
         if let Some(open) = self.open.take() {
-            self.done.push(open.finish("packed input_ids, loss_mask (shifted), seq_start_id")?);
+            self.done.push(open.finish(match self.layout {
+                Layout::Levanter => "packed input_ids, loss_weights (shifted)",
+                _ => "packed input_ids, loss_mask (shifted), seq_start_id",
+            })?);
         }
         Ok(())
     }

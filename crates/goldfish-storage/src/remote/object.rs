@@ -89,6 +89,11 @@ impl Object {
             .map(|meta| metadata_of(&meta))
     }
 
+    /// The fault that ended reading, if one did.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.shared.check()
+    }
+
     pub(crate) fn try_clone(&self) -> Self {
         let position = self.reading().position;
         let reading = Mutex::new(Reading { position, windows: Vec::new() });
@@ -211,13 +216,6 @@ impl Window {
         let fetch = Fetch(runtime()?.spawn(fetch(shared.clone(), range)));
         self.ahead.push_back((start, fetch));
         Ok(())
-    }
-}
-
-impl Object {
-    /// The fault that ended reading, if one did.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        self.shared.check()
     }
 }
 

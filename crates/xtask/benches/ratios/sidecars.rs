@@ -59,7 +59,7 @@ pub(crate) fn export() {
             remove(&exported);
             let mut command = Command::new(&goldfish);
             command.arg("export").arg(&shards).args(["--to", layout]).arg("--output").arg(&exported);
-            command.args((layout == "bridge").then_some("--sequence-length=4096"));
+            command.args(matches!(layout, "bridge" | "levanter").then_some("--sequence-length=4096"));
             let usage = measure(&mut command);
             peak = peak.max(usage.peak_bytes);
             (usage.seconds / copy(&exported, &copied).seconds, 100.0 / usage.seconds)
