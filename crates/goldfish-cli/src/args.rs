@@ -10,6 +10,7 @@ mod lab;
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
@@ -17,6 +18,7 @@ use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+use goldfish_storage::is_remote;
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
 
 /// Keeps language models from reciting their training data.
@@ -71,8 +73,8 @@ pub(crate) struct MaskArgs {
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
 
-    /// Folder to write the shards to. With --masks-only: where the masks go, under the memmaps' own names; without it
-    /// they go beside the memmaps.
+    /// Folder to write the shards to, on a disk or in an object store (s3://BUCKET/NAME, gs://, az://). With --masks-only:
+    /// where the masks go, under the memmaps' own names; without it they go beside the memmaps.
     #[arg(short, long, value_name = "DIR", required_unless_present = "masks_only")]
     pub(crate) output: Option<PathBuf>,
 
@@ -206,7 +208,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) carry: Vec<String>,
 
-    /// Close a shard before it exceeds this.
+    /// Close a shard before it exceeds this. In an object store 4GiB at most.
     #[arg(long, default_value = "256MiB", value_parser = parse_size, value_name = "SIZE", help_heading = "Output")]
     pub(crate) shard_size: u64,
 
@@ -249,12 +251,12 @@ pub(crate) struct MaskArgs {
 /// shards; `goldfish verify` does.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// The parts' folders, in any order.
+    /// The parts' folders, in any order. In an object store a glob names many: 's3://BUCKET/parts/rank-*'.
     #[arg(required = true, value_name = "DIR")]
     pub(crate) parts: Vec<PathBuf>,
 
     /// Folder to put the joined shards into: as second names of the same files where the file system allows it,
-    /// else as copies.
+    /// else as copies; an object store copies by itself.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
 
@@ -322,7 +324,7 @@ pub(crate) struct InspectArgs {
     pub(crate) documents: usize,
 
     /// Also write one page with plots, which needs nothing but a browser.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = on_disk())]
     pub(crate) html: Option<PathBuf>,
 
     /// Print one JSON object instead of tables.
@@ -462,7 +464,7 @@ pub(crate) struct ReportArgs {
     pub(crate) run: PathBuf,
 
     /// The page to write: one HTML file that needs nothing else.
-    #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+    #[arg(short, long, default_value = "report.html", value_name = "FILE", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
     /// The tokenizer.json of the audited token ids: to show text instead of ids.
@@ -502,7 +504,7 @@ pub(crate) struct CompareArgs {
     pub(crate) runs: Vec<PathBuf>,
 
     /// Write a page with plots: one HTML file that needs nothing else.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = on_disk())]
     pub(crate) html: Option<PathBuf>,
 
     /// Print everything as JSON, with all probes whose verdict changed.
@@ -524,6 +526,17 @@ pub(crate) struct CompareArgs {
 pub(crate) enum ScopeArg {
     Document,
     Sequence,
+}
+
+/// The path of what is written to a disk only.
+pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if is_remote(&path) {
+            Err("this is written to a disk only; copy it to a store from there")
+        } else {
+            Ok(path)
+        }
+    })
 }
 
 /// Reads a size such as `256MiB`, `1GB` or `65536`.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use goldfish_corpus::{Content, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
-    ExtraColumn, Manifest, OutputEntry, SourceEntry, Start, TokenizerEntry, ToolEntry, Totals, WriterOptions,
+    ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry, SourceEntry, Start, TokenizerEntry, ToolEntry,
+    Totals, WriterOptions,
 };
+use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
@@ -133,11 +135,19 @@ pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Resu
     Ok(())
 }
 
-/// No input may lie in the output folder, where it would be read again or replaced.
+/// No input may lie in the output folder, where it would be read again or replaced; and shards must be of a size that
+/// the output takes.
 pub(crate) fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
-    let Ok(output) = std::fs::canonicalize(&job.output) else { return Ok(()) };
-    let inside =
-        |input: &&Input| std::fs::canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
+    if is_remote(&job.output) && job.writer.shard_size > MAX_STORE_SHARD_BYTES {
+        return Err(PipelineError::Options(format!(
+            "{}: shards in an object store may have {} GiB at most, because a store copies no more at once; give a smaller \
+             --shard-size",
+            job.output.display(),
+            MAX_STORE_SHARD_BYTES >> 30
+        )));
+    }
+    let Ok(output) = canonicalize(&job.output) else { return Ok(()) };
+    let inside = |input: &&Input| canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
     match job.inputs.iter().find(inside) {
         None => Ok(()),
         Some(input) => Err(PipelineError::Options(format!(

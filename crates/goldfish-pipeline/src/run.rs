@@ -208,13 +208,13 @@ fn begin(
         Prepared::Fresh(folder) => {
             Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished: None })))
         }
-        Prepared::Unfinished(folder, unfinished) => {
+        Prepared::Unfinished(mut folder, unfinished) => {
             let checkpoint = Checkpoint::last(&unfinished, folder.path())?;
             identity.check(&unfinished.job, checkpoint.documents_rejected, &job.output)?;
             observe(Progress { kept: Some(unfinished.kept()), ..progress });
             check_inputs(plan, &checkpoint.inputs, Some(&checkpoint.place), pool)?;
             if unfinished.staged {
-                let published = unfinished.publish(&folder).map_err(|error| {
+                let published = unfinished.publish(&mut folder).map_err(|error| {
                     PipelineError::from(error).with_kept(Some(unfinished.kept()), &job.output)
                 });
                 return done(published?, checkpoint);

@@ -39,7 +39,7 @@ pub(crate) struct Writing<'a> {
 
 /// The output folder before and after the columns are known.
 enum Output {
-    Folder(PreparedFolder, Option<Unfinished>),
+    Folder(PreparedFolder, Option<Box<Unfinished>>),
     Shards(Box<ShardWriter>),
     Gone,
 }
@@ -94,7 +94,7 @@ impl<'a> Writing<'a> {
             job,
             kept: unfinished.as_ref().map(Unfinished::kept),
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
-            output: Output::Folder(folder, unfinished),
+            output: Output::Folder(folder, unfinished.map(Box::new)),
             sequences: sequencer(&shared.masker, state),
             reach: sequencer(&shared.reach, reach_state),
             recorded_inputs: inputs.len(),
@@ -233,7 +233,7 @@ impl<'a> Writing<'a> {
             let (options, job) = (self.shared.job.writer.clone(), self.job.clone());
             let writer = match unfinished {
                 None => ShardWriter::new(folder, schema.clone(), options, job),
-                Some(unfinished) => ShardWriter::go_on(folder, schema.clone(), options, job, unfinished)?,
+                Some(unfinished) => ShardWriter::go_on(folder, schema.clone(), options, job, *unfinished)?,
             };
             self.output = Output::Shards(Box::new(writer));
         }

@@ -1,6 +1,7 @@
 //! Every operation on the disk fails once: as an error, and as if the process had ended there.
 //!
-//! Run with `cargo test -p goldfish-pipeline --features failpoints`.
+//! Run with `cargo test -p goldfish-pipeline --features failpoints`; with the feature `object-stores` as well, the same
+//! happens in a store.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
@@ -12,8 +13,9 @@ use std::sync::atomic::AtomicBool;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
-use goldfish_shard::failpoints::{Then, arm, disarm};
+use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, ShardError, Start, WriterOptions, merge, part_folder, verify};
+use goldfish_storage::exists;
 
 fn job(corpus: &Path, output: &Path, start: Start, k: u32) -> MaskJob {
     let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
@@ -41,11 +43,15 @@ fn run(job: &MaskJob) -> Result<Outcome, PipelineError> {
 
 /// What stands at final names.
 fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
-    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-    files
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
-        .collect()
+    let Ok(entries) = goldfish_storage::entries(folder) else { return BTreeMap::new() };
+    let files = entries.into_iter().filter(|entry| !entry.is_folder()).map(|entry| entry.path);
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.map(|path| (name(&path), goldfish_storage::read(&path).unwrap())).collect()
+}
+
+/// Where outputs go: a folder on a disk, or a store in this process.
+fn outputs(folder: &Path, in_store: bool) -> PathBuf {
+    if in_store { PathBuf::from(format!("memory://outputs{}", folder.display())) } else { folder.to_owned() }
 }
 
 fn make_corpus(folder: &Path) -> PathBuf {
@@ -66,7 +72,7 @@ fn make_corpus(folder: &Path) -> PathBuf {
 }
 
 /// Runs with operation 0, 1, 2 ... failing until none fails any more, and takes each run up.
-fn fail_everywhere(then: Then, over_old: bool) -> u64 {
+fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());
     let whole = folder.path().join("whole");
@@ -77,10 +83,10 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
     run(&job(&corpus, &old, Start::New, 3)).unwrap();
     let old = visible(&old);
     for number in 0.. {
-        let output = folder.path().join(format!("out-{number}"));
+        let output = outputs(folder.path(), in_store).join(format!("out-{number}"));
         if over_old {
-            fs::create_dir(&output).unwrap();
-            old.iter().for_each(|(name, bytes)| fs::write(output.join(name), bytes).unwrap());
+            goldfish_storage::create_folder_all(&output).unwrap();
+            old.iter().for_each(|(name, bytes)| goldfish_storage::write(&output.join(name), bytes).unwrap());
         }
         let start = if over_old { Start::Overwrite } else { Start::New };
         arm(number, then);
@@ -88,6 +94,13 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
         let Some(failed) = disarm() else {
             outcome.unwrap();
             assert_eq!(visible(&output), expected);
+            if !in_store {
+                // No power cut leaves a manifest without its files.
+                let operations = operations();
+                let manifest = operations.iter().rposition(|operation| operation == "rename").unwrap();
+                let around = [&operations[manifest - 1], &operations[manifest + 1]];
+                assert_eq!(around, ["sync-folder"; 2], "{operations:?}");
+            }
             return number;
         };
         let now = visible(&output);
@@ -101,9 +114,10 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
             if then == Then::Recovers && failed != "remove" {
                 assert_eq!(now, if over_old { old.clone() } else { BTreeMap::new() }, "{failed} {number}");
                 let partial = output.join(".partial");
-                assert!(!partial.exists() || partial.join("journal").exists(), "{failed} {number}: rubbish");
+                let journal = partial.join(if in_store { "journal-00000" } else { "journal" });
+                assert!(!exists(&partial) || exists(&journal), "{failed} {number}: rubbish");
                 assert!(
-                    over_old || partial.exists() || !output.exists(),
+                    over_old || exists(&partial) || !exists(&output),
                     "{failed} {number}: an empty folder"
                 );
             }
@@ -120,11 +134,11 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
             }
         }
         assert_eq!(visible(&output), expected, "{failed} {number}");
-        assert!(!output.join(".partial").exists());
+        assert!(!exists(&output.join(".partial")));
         let (manifest, faults) = verify(&output, &mut |_, _| None).unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(manifest.totals.documents_in, manifest.totals.documents_out + 6);
-        fs::remove_dir_all(&output).unwrap();
+        goldfish_storage::remove_folder_all(&output).unwrap();
     }
     unreachable!("a run has an end")
 }
@@ -132,27 +146,35 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
 // One test, because the failing operation is chosen for the whole process.
 #[test]
 fn no_failing_operation_loses_or_mixes_anything() {
-    for then in [Then::Recovers, Then::Ends] {
-        for over_old in [false, true] {
-            let operations = fail_everywhere(then, over_old);
-            assert!(operations > 30, "only {operations} operations");
-            println!("{then:?}, over an old run: {over_old}: {operations} operations");
+    for in_store in [false, true] {
+        if in_store && !cfg!(feature = "object-stores") {
+            break;
         }
+        for then in [Then::Recovers, Then::Ends] {
+            for over_old in [false, true] {
+                let operations = fail_everywhere(then, over_old, in_store);
+                assert!(operations > 30, "only {operations} operations");
+                println!(
+                    "{then:?}, over an old run: {over_old}, in a store: {in_store}: {operations} operations"
+                );
+            }
+        }
+        merge_fails_everywhere(in_store);
     }
-    merge_fails_everywhere();
 }
 
-fn merge_fails_everywhere() {
+fn merge_fails_everywhere(in_store: bool) {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());
-    let parts: Vec<PathBuf> = (0..3).map(|rank| folder.path().join(part_folder(rank, 3))).collect();
+    let parts: Vec<PathBuf> =
+        (0..3).map(|rank| outputs(folder.path(), in_store).join(part_folder(rank, 3))).collect();
     for (rank, part) in (0..3).zip(&parts) {
         let share = Some(Share { rank, world: 3 });
         run(&MaskJob { share, ..job(&corpus, part, Start::New, 4) }).unwrap();
     }
     let before: Vec<_> = parts.iter().map(|part| visible(part)).collect();
     for number in 0.. {
-        let output = folder.path().join("merged");
+        let output = outputs(folder.path(), in_store).join("merged");
         for then in [Then::Recovers, Then::Ends] {
             arm(number, then);
             let merged = merge(&parts, &output, false, false);
@@ -169,7 +191,7 @@ fn merge_fails_everywhere() {
                 }
             }
             assert!(verify(&output, &mut |_, _| None).unwrap().1.is_empty(), "{failed:?} {number}");
-            fs::remove_dir_all(&output).unwrap();
+            goldfish_storage::remove_folder_all(&output).unwrap();
             if failed.is_none() {
                 assert!(number > 10, "only {number} operations");
                 return;

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
 use goldfish_pipeline::{MaskJob, OnError, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
-use goldfish_shard::failpoints::{Then, arm, disarm};
+use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, Placement, Start, WriterOptions, verify_file_set};
 
 const MANIFEST: &str = "goldfish.json";
@@ -108,6 +108,7 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
         let Some(failed) = disarm() else {
             outcome.unwrap();
             assert_eq!(visible(&place), expected);
+            names_last_before_the_manifest(&operations());
             return number;
         };
         let now = visible(&place);
@@ -135,6 +136,16 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
         fs::remove_dir_all(&place).unwrap();
     }
     unreachable!("a run has an end")
+}
+
+/// A power cut may keep any operation that was not flushed from the disk: the manifest gets its name when those of its files,
+/// in two folders, last.
+fn names_last_before_the_manifest(operations: &[String]) {
+    let manifest = operations.iter().rposition(|operation| operation == "rename").unwrap();
+    let flushed =
+        operations[..manifest].iter().rev().take_while(|operation| *operation == "sync-folder").count();
+    assert!(flushed >= 2, "{operations:?}");
+    assert_eq!(operations[manifest + 1], "sync-folder", "{operations:?}");
 }
 
 // One test, because the failing operation is chosen for the whole process.

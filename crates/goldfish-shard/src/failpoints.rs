@@ -14,11 +14,12 @@ pub enum Then {
 
 struct State {
     armed: Option<(u64, Then)>,
-    seen: u64,
+    /// What was done since then.
+    seen: Vec<String>,
     failed: Option<String>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { armed: None, seen: 0, failed: None });
+static STATE: Mutex<State> = Mutex::new(State { armed: None, seen: Vec::new(), failed: None });
 
 fn state() -> std::sync::MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -26,7 +27,7 @@ fn state() -> std::sync::MutexGuard<'static, State> {
 
 /// Makes operation `number` (from 0) from now on fail.
 pub fn arm(number: u64, then: Then) {
-    *state() = State { armed: Some((number, then)), seen: 0, failed: None };
+    *state() = State { armed: Some((number, then)), seen: Vec::new(), failed: None };
 }
 
 /// Lets every operation succeed again; returns the name of the one that failed, if it came so far.
@@ -36,11 +37,16 @@ pub fn disarm() -> Option<String> {
     state.failed.take()
 }
 
+/// The names of the operations since [`arm`], in order, up to [`disarm`].
+pub fn operations() -> Vec<String> {
+    state().seen.clone()
+}
+
 pub(crate) fn hit(operation: &str) -> io::Result<()> {
     let mut state = state();
     let Some((number, then)) = state.armed else { return Ok(()) };
-    let seen = state.seen;
-    state.seen += 1;
+    let seen = state.seen.len() as u64;
+    state.seen.push(operation.to_owned());
     if seen == number {
         state.failed = Some(operation.to_owned());
     }

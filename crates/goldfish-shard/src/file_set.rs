@@ -1,7 +1,6 @@
 //! The manifest of files in another program's layout: `goldfish.json`.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingReader};
@@ -94,7 +93,7 @@ impl FileSet {
     /// Whether a folder has such a manifest.
     #[must_use]
     pub fn is_in(folder: &Path) -> bool {
-        folder.join(FILE_SET_NAME).is_file()
+        goldfish_storage::is_file(&folder.join(FILE_SET_NAME))
     }
 
     /// Reads the manifest of a folder.
@@ -105,11 +104,11 @@ impl FileSet {
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(FILE_SET_NAME);
         let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
-        let metadata = fs::metadata(&path).map_err(ShardError::io(&path, "opening"))?;
-        if !metadata.is_file() || metadata.len() > MAX_MANIFEST_BYTES {
+        let metadata = goldfish_storage::metadata(&path).map_err(ShardError::io(&path, "opening"))?;
+        if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
             return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
         }
-        let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+        let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
         #[derive(Deserialize)]
         struct Version {
             file_set_version: u32,
@@ -151,7 +150,7 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
     let set = FileSet::read(folder)?;
     let mut faults = Vec::new();
     let path = folder.join(FILE_SET_NAME);
-    let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
     let (sealed, expected) = set.clone().seal();
     if bytes != expected || sealed.checksum != set.checksum {
         let fault = "edited: its checksum is not that of its contents";
@@ -195,12 +194,12 @@ fn compare(
     faults: &mut Vec<Fault>,
 ) -> Result<(), ShardError> {
     let path = folder.join(name.split('/').collect::<PathBuf>());
-    let fault = match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() && metadata.len() != size => {
-            Some(format!("{} bytes, but {size} expected; {help}", metadata.len()))
+    let fault = match goldfish_storage::metadata(&path) {
+        Ok(metadata) if metadata.is_file() && metadata.size != size => {
+            Some(format!("{} bytes, but {size} expected; {help}", metadata.size))
         }
         Ok(metadata) if metadata.is_file() => {
-            let file = fs::File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+            let file = goldfish_storage::File::open(&path).map_err(ShardError::io(&path, "opening"))?;
             let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
             (digest.hash != hash || digest.size != size)
                 .then(|| format!("hash {}, but {hash} expected; {help}", digest.hash))

@@ -3,13 +3,15 @@ use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use goldfish_storage::Output;
+
 /// Bytes after which what was written so far is sent on its way to the disk.
 const STRIDE: u64 = 32 << 20;
 
 /// A file that is brought to disk from a thread of its own while more is written, so that little is left to wait for
-/// at its end.
+/// at its end. An object is uploaded in parts by itself.
 pub(crate) struct FlushedFile {
-    file: File,
+    file: Output,
     /// Bytes since the last order to flush.
     waiting: u64,
     flusher: Option<Flusher>,
@@ -21,15 +23,16 @@ struct Flusher {
 }
 
 impl FlushedFile {
-    pub(crate) fn new(file: File) -> Self {
+    pub(crate) fn new(file: Output) -> Self {
         Self { file, waiting: 0, flusher: None }
     }
 
     /// Orders a flush of all that was written. One that is still busy will do it at its next turn.
     fn flush_soon(&mut self) -> io::Result<()> {
-        let flusher = match &self.flusher {
-            Some(flusher) => flusher,
-            None => self.flusher.insert(Flusher::start(self.file.try_clone()?)?),
+        let flusher = match (&self.flusher, self.file.disk()) {
+            (Some(flusher), _) => flusher,
+            (None, Some(file)) => self.flusher.insert(Flusher::start(file.try_clone()?)?),
+            (None, None) => return Ok(()),
         };
         // A thread that has ended has an error to tell in the end.
         let _ = flusher.orders.try_send(());
@@ -41,7 +44,7 @@ impl FlushedFile {
     /// # Errors
     ///
     /// If a flush on the way failed: the system tells that once only.
-    pub(crate) fn finish(self) -> io::Result<File> {
+    pub(crate) fn finish(self) -> io::Result<Output> {
         if let Some(Flusher { orders, thread }) = self.flusher {
             drop(orders);
             thread.join().map_err(|_| io::Error::other("the thread that flushes stopped"))??;
@@ -83,20 +86,20 @@ mod tests {
     fn all_that_was_written_is_there_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let mut file = FlushedFile::new(File::create(&path).unwrap());
+        let mut file = FlushedFile::new(Output::create(&path).unwrap());
         let block: Vec<u8> = (0..=250).cycle().take(3 << 20).collect();
         for _ in 0..24 {
             file.write_all(&block).unwrap();
         }
         assert!(file.flusher.is_some(), "72 MiB are more than one stride");
-        file.finish().unwrap().sync_all().unwrap();
+        file.finish().unwrap().sync().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), block.repeat(24));
     }
 
     #[test]
     fn a_flush_that_failed_is_told_in_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = FlushedFile::new(File::create(folder.path().join("file")).unwrap());
+        let mut file = FlushedFile::new(Output::create(&folder.path().join("file")).unwrap());
         let (orders, receiver) = sync_channel(1);
         let fail = move || receiver.into_iter().try_for_each(|()| Err(io::Error::other("full")));
         file.flusher = Some(Flusher { orders, thread: std::thread::spawn(fail) });

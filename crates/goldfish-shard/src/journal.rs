@@ -1,12 +1,14 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use goldfish_digest::FileDigest;
+use goldfish_storage::is_remote;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::folder::{PreparedFolder, is_ours, is_staged_name, staged_name};
+use crate::folder::{PreparedFolder, StagedName, is_ours, is_staged_name, names, plain_name, staged_name};
 use crate::manifest::ShardEntry;
 use crate::{Kept, ShardError, disk};
 
@@ -21,12 +23,38 @@ pub const JOURNAL_VERSION: u32 = 1;
 /// Each record is a line: the XXH3 of its JSON in hex, a space, the JSON. It is on the disk before the run goes
 /// on, and whatever it speaks of was there before it. A line that was torn when the machine went down has another
 /// checksum; it and what stands behind it is passed over. The first line tells which job it is.
+///
+/// On a disk that is a file. Objects of a store don't grow, so that there each record is an object of its own, the first
+/// one with the head before it; laid behind each other they are that file. An object is only written where there is none:
+/// of two runs that both go on behind record 7, one writes record 8, and the other stops.
 #[derive(Debug)]
 pub(crate) struct Journal {
     staging: PathBuf,
-    path: PathBuf,
     job: Box<RawValue>,
-    file: Option<File>,
+    lines: Lines,
+}
+
+/// Where the lines of a journal go.
+#[derive(Debug)]
+enum Lines {
+    /// The file, if there is one yet.
+    File(Option<File>),
+    /// The number of the next object.
+    Objects(usize),
+}
+
+/// Where the sound part of a journal ends.
+#[derive(Debug)]
+enum End {
+    /// Bytes of the file.
+    Byte(u64),
+    /// Objects, and those behind them that nobody can use.
+    Object { count: usize, rest: Vec<PathBuf> },
+}
+
+/// Name of an object with a part of a journal, from 0.
+pub(crate) fn object_name(number: usize) -> String {
+    format!("{JOURNAL_NAME}-{number:05}")
 }
 
 /// A line of the journal behind the first.
@@ -38,7 +66,7 @@ pub(crate) enum Record {
     /// All is staged; only the names are left to be given.
     Finished {
         /// Staged name and final name of every file, in the order in which they are to appear.
-        names: Vec<(String, String)>,
+        names: Vec<StagedName>,
         /// What the caller wants to know then.
         state: Box<RawValue>,
     },
@@ -53,6 +81,9 @@ pub(crate) struct ClosedShards {
     pub(crate) rows: u64,
     /// Bytes and lines of the list of rejected rows before the batch.
     pub(crate) rejects: (u64, u64),
+    /// In a store, where nothing grows: the lines of that list since the record before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) rejected: String,
     /// Where the caller stood before the batch.
     pub(crate) state: Box<RawValue>,
 }
@@ -70,17 +101,36 @@ pub struct Unfinished {
     pub staged: bool,
     pub(crate) shards: Vec<ShardEntry>,
     pub(crate) rejects: (u64, u64),
-    pub(crate) names: Vec<(String, String)>,
-    /// Length of the sound part of the journal, in bytes.
-    length: u64,
+    /// In a store, the list of rejected rows.
+    pub(crate) rejected: String,
+    pub(crate) names: Vec<StagedName>,
+    end: End,
 }
 
 impl Unfinished {
     /// Whether every name is one that a run gives, so that no path made of it leads out of its folder.
     fn names_are_ours(&self) -> bool {
-        let staged = |name: &String| is_ours(name) || is_staged_name(name);
-        self.shards.iter().enumerate().all(|(index, shard)| shard.name == staged_name(index))
+        let staged = |name: &String| is_ours(plain_name(name)) || is_staged_name(plain_name(name));
+        let mut shards = self.shards.iter().enumerate();
+        shards.all(|(index, shard)| plain_name(&shard.name) == staged_name(index))
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
+    }
+
+    /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was
+    /// read. On a disk it can't.
+    pub(crate) fn take_over(&self, folder: &mut PreparedFolder) -> Result<(), ShardError> {
+        self.check_ended(folder)?;
+        folder.lock.claim()?;
+        // It may have looked at the lock right before.
+        self.check_ended(folder)
+    }
+
+    fn check_ended(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
+        let End::Object { count, rest } = &self.end else { return Ok(()) };
+        let next = folder.staging.join(object_name(*count));
+        let goes_on = !rest.contains(&next) && disk::exists(&next)?;
+        let is_over = !disk::exists(&folder.staging.join(object_name(0)))?;
+        if goes_on || is_over { Err(folder.lock.busy()) } else { Ok(()) }
     }
 
     /// Its finished shards.
@@ -100,46 +150,65 @@ struct Head {
 impl Journal {
     /// A journal that comes into being with its first record.
     pub(crate) fn new(folder: &PreparedFolder, job: Box<RawValue>) -> Self {
-        let staging = folder.staging.clone();
-        Self { path: staging.join(JOURNAL_NAME), staging, job, file: None }
+        let lines = if folder.is_remote() { Lines::Objects(0) } else { Lines::File(None) };
+        Self { staging: folder.staging.clone(), job, lines }
     }
 
-    /// Goes on behind the sound part of a journal.
+    /// Goes on behind the sound part of a journal. In a store, `folder` holds the output by now.
     pub(crate) fn go_on(
         folder: &PreparedFolder,
         job: Box<RawValue>,
         unfinished: &Unfinished,
     ) -> Result<Self, ShardError> {
-        let mut journal = Self::new(folder, job);
-        let open = || {
-            let mut file = OpenOptions::new().write(true).open(&journal.path)?;
-            file.set_len(unfinished.length)?;
-            file.seek(std::io::SeekFrom::End(0))?;
-            Ok(file)
+        let staging = folder.staging.clone();
+        let lines = match &unfinished.end {
+            End::Byte(length) => {
+                let path = staging.join(JOURNAL_NAME);
+                let open = || {
+                    let mut file = OpenOptions::new().write(true).open(&path)?;
+                    file.set_len(*length)?;
+                    file.seek(std::io::SeekFrom::End(0))?;
+                    Ok(file)
+                };
+                Lines::File(Some(open().map_err(ShardError::io(&path, "opening"))?))
+            }
+            End::Object { count, rest } => {
+                disk::for_each(&staging, rest, |path| disk::remove(path))?;
+                Lines::Objects(*count)
+            }
         };
-        journal.file = Some(open().map_err(ShardError::io(&journal.path, "opening"))?);
-        Ok(journal)
+        Ok(Self { staging, job, lines })
     }
 
     /// Whether there is a record.
     pub(crate) fn is_started(&self) -> bool {
-        self.file.is_some()
+        !matches!(self.lines, Lines::File(None) | Lines::Objects(0))
     }
 
     /// Adds a record, down to the disk.
-    pub(crate) fn append(&mut self, record: &Record) -> Result<(), ShardError> {
-        let is_new = self.file.is_none();
-        let (file, mut lines) = match &self.file {
-            Some(file) => (file, Vec::new()),
-            None => {
-                let head = Head { journal_version: JOURNAL_VERSION, job: self.job.clone() };
-                (&*self.file.insert(disk::create(&self.path)?), line(&head))
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses; in a store also if another run took over.
+    pub(crate) fn append(&mut self, folder: &PreparedFolder, record: &Record) -> Result<(), ShardError> {
+        let is_new = !self.is_started();
+        let head = is_new.then(|| line(&Head { journal_version: JOURNAL_VERSION, job: self.job.clone() }));
+        let lines = [head.unwrap_or_default(), line(record)].concat();
+        let path = self.staging.join(JOURNAL_NAME);
+        let file = match &mut self.lines {
+            Lines::Objects(next) => {
+                folder.lock.check()?;
+                if !disk::write_new(&self.staging.join(object_name(*next)), &lines)? {
+                    return Err(folder.lock.busy());
+                }
+                *next += 1;
+                return Ok(());
             }
+            Lines::File(Some(file)) => file,
+            Lines::File(file) => file.insert(disk::create_file(&path)?),
         };
-        lines.extend(line(record));
-        let mut writer = file;
-        writer.write_all(&lines).map_err(ShardError::io(&self.path, "writing"))?;
-        disk::sync(file, &self.path)?;
+        file.write_all(&lines).map_err(ShardError::io(&path, "writing"))?;
+        disk::sync_file(file, &path)?;
         // Its own name has to last too.
         if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
     }
@@ -147,12 +216,17 @@ impl Journal {
     /// Reads the journal of a staging folder; `None` if there is none with a sound record.
     pub(crate) fn read(staging: &Path) -> Result<Option<Unfinished>, ShardError> {
         let path = staging.join(JOURNAL_NAME);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(ShardError::io(&path, "reading"))?,
+        let (bytes, objects) = if is_remote(staging) {
+            let objects = Objects::read(staging)?;
+            (objects.parts.concat(), Some(objects))
+        } else {
+            match std::fs::read(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                bytes => (bytes.map_err(ShardError::io(&path, "reading"))?, None),
+            }
         };
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-        let Some((head, length)) = lines.next().and_then(sound::<Head>) else { return Ok(None) };
+        let Some((head, mut length)) = lines.next().and_then(sound::<Head>) else { return Ok(None) };
         if head.journal_version != JOURNAL_VERSION {
             let reason = format!(
                 "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): go on with that \
@@ -163,14 +237,15 @@ impl Journal {
         }
         let job = serde_json::from_str(head.job.get()).unwrap_or_default();
         let (shards, states, names) = (Vec::new(), Vec::new(), Vec::new());
-        let (rows, rejects, staged) = (0, (0, 0), false);
-        let mut unfinished = Unfinished { job, states, rows, staged, shards, rejects, names, length };
-        for (record, length) in lines.map_while(sound::<Record>) {
-            unfinished.length += length;
+        let (rows, rejects, rejected, staged, end) = (0, (0, 0), String::new(), false, End::Byte(0));
+        let mut unfinished = Unfinished { job, states, rows, staged, shards, rejects, rejected, names, end };
+        for (record, bytes) in lines.map_while(sound::<Record>) {
+            length += bytes;
             match record {
                 Record::Shards(closed) => {
                     unfinished.shards.extend(closed.shards);
                     unfinished.states.push(closed.state);
+                    unfinished.rejected += &closed.rejected;
                     (unfinished.rows, unfinished.rejects) = (closed.rows, closed.rejects);
                 }
                 Record::Finished { names, state } => {
@@ -179,11 +254,51 @@ impl Journal {
                 }
             }
         }
+        unfinished.end = objects.map_or(End::Byte(length), |objects| objects.end(length));
         if !unfinished.names_are_ours() {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path, reason });
         }
         Ok((!unfinished.states.is_empty()).then_some(unfinished))
+    }
+}
+
+/// The journal of a store.
+struct Objects {
+    paths: Vec<PathBuf>,
+    /// What is in those that follow each other without a gap.
+    parts: Vec<Vec<u8>>,
+}
+
+impl Objects {
+    fn read(staging: &Path) -> Result<Self, ShardError> {
+        let mut names = names(staging)?;
+        names.retain(|name| name.strip_prefix(JOURNAL_NAME).is_some_and(|number| number.starts_with('-')));
+        // Beyond 99,999 the numbers get longer.
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        let whole = names.iter().enumerate().take_while(|(n, name)| **name == object_name(*n)).count();
+        let paths: Vec<PathBuf> = names.iter().map(|name| staging.join(name)).collect();
+        let parts = Mutex::new(vec![Vec::new(); whole]);
+        let numbers: Vec<usize> = (0..whole).collect();
+        disk::for_each(staging, &numbers, |&number| {
+            let path = &paths[number];
+            let bytes = goldfish_storage::read(path).map_err(ShardError::io(path, "reading"))?;
+            parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = bytes;
+            Ok(())
+        })?;
+        let parts = parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(Self { paths, parts })
+    }
+
+    /// The end behind so many bytes.
+    fn end(mut self, length: u64) -> End {
+        let mut bytes = 0;
+        let sound = self.parts.iter().take_while(|part| {
+            bytes += part.len() as u64;
+            bytes <= length
+        });
+        let count = sound.count();
+        End::Object { count, rest: self.paths.split_off(count) }
     }
 }
 
@@ -203,6 +318,8 @@ fn sound<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<(T, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{Start, prepare_folder};
 
@@ -216,7 +333,8 @@ mod tests {
             dropped: 1,
         };
         let state = RawValue::from_string(format!("{{\"at\":{name:?}}}")).unwrap();
-        Record::Shards(ClosedShards { shards: vec![shard], rows: 7, rejects: (0, 0), state })
+        let rejected = String::new();
+        Record::Shards(ClosedShards { shards: vec![shard], rows: 7, rejects: (0, 0), rejected, state })
     }
 
     #[test]
@@ -225,14 +343,15 @@ mod tests {
         let folder = prepare_folder(&output.path().join("out"), Start::New).unwrap().folder().unwrap();
         let mut journal = Journal::new(&folder, RawValue::from_string("{\"k\":4}".into()).unwrap());
         for name in ["shard-00000", "shard-00001", "shard-00002"] {
-            journal.append(&record(name)).unwrap();
+            journal.append(&folder, &record(name)).unwrap();
         }
-        let whole = fs::read(&journal.path).unwrap();
+        let path = folder.staging.join(JOURNAL_NAME);
+        let whole = fs::read(&path).unwrap();
         let ends: Vec<usize> =
             whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1).collect();
         assert_eq!(ends.len(), 4);
         let shards = |bytes: &[u8]| {
-            fs::write(&journal.path, bytes).unwrap();
+            fs::write(&path, bytes).unwrap();
             Journal::read(&folder.staging).unwrap().map_or(0, |unfinished| unfinished.kept().shards)
         };
         for length in 0..=whole.len() {
@@ -245,13 +364,13 @@ mod tests {
             let line = ends.iter().filter(|&&end| end <= at).count();
             assert_eq!(shards(&flipped), line.saturating_sub(1), "flipped at {at}");
         }
-        fs::write(&journal.path, &whole[..ends[2] + 5]).unwrap();
+        fs::write(&path, &whole[..ends[2] + 5]).unwrap();
         let unfinished = Journal::read(&folder.staging).unwrap().unwrap();
         assert_eq!((unfinished.kept().documents, unfinished.rows), (4, 7));
         let mut again = Journal::go_on(&folder, journal.job.clone(), &unfinished).unwrap();
-        again.append(&record("shard-00002")).unwrap();
-        assert_eq!(fs::read(&again.path).unwrap(), whole);
-        again.append(&record("../../shard-00003")).unwrap();
+        again.append(&folder, &record("shard-00002")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        again.append(&folder, &record("../../shard-00003")).unwrap();
         assert!(Journal::read(&folder.staging).is_err());
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Everything is written under a hidden staging folder first and moved to its final name when the whole set
 //! is complete; the manifest comes last, so that a folder with a manifest is a complete one. A journal there says
-//! which shards are finished, so that a run can be taken up after any interruption.
+//! which shards are finished, so that a run can be taken up after any interruption. A folder may lie in an object store,
+//! where copies take the place of new names and a marker that of the lock (feature `object-stores`).
 
 mod disk;
 mod error;
@@ -19,10 +20,12 @@ mod flush;
 mod folder;
 mod hf;
 mod journal;
+mod lock;
 mod manifest;
 pub mod megatron;
 mod merge;
 mod reader;
+mod rejects;
 mod schema;
 mod staged;
 mod verify;
@@ -39,7 +42,8 @@ pub use manifest::{
 };
 pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
+pub use rejects::MAX_STORE_REJECTS_BYTES;
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Placement, StagedFile, StagedFiles};
 pub use verify::{Fault, RowCheck, verify};
-pub use writer::{Kept, ShardWriter, WriterOptions};
+pub use writer::{Kept, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

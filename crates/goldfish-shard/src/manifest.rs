@@ -243,16 +243,16 @@ impl Manifest {
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(MANIFEST_NAME);
         let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
-        let metadata = match std::fs::metadata(&path) {
+        let metadata = match goldfish_storage::metadata(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(ShardError::NoManifest { path: folder.to_owned() });
             }
             metadata => metadata.map_err(ShardError::io(&path, "opening"))?,
         };
-        if !metadata.is_file() || metadata.len() > MAX_MANIFEST_BYTES {
+        if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
             return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
         }
-        let bytes = std::fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+        let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
         #[derive(Deserialize)]
         struct Version {
             format_version: u32,

@@ -1,12 +1,13 @@
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_storage::{File, canonicalize, is_remote, metadata_of_all};
 
 use crate::folder::{
-    Prepared, PreparedFolder, Start, is_ours, prepare_folder, publish, shard_name, stage, staged_name,
+    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, stage,
+    staged_name,
 };
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
@@ -25,7 +26,7 @@ struct PartFolder {
 /// shards end where parts end.
 ///
 /// The parts may be given in any order. Shards get a second name where the file system allows it, and are copied
-/// where not; with `remove_parts` the parts are removed when the joined folder is complete. Shards are not read:
+/// where not, by the store where they are in one; with `remove_parts` the parts are removed when the joined folder is complete. Shards are not read:
 /// that is for [`verify`](crate::verify).
 ///
 /// # Errors
@@ -41,8 +42,8 @@ pub fn merge(
 ) -> Result<Manifest, ShardError> {
     let parts = read_parts(folders)?;
     let (manifest, sources) = join(&parts)?;
-    let lies_there = |folder: &PathBuf| fs::canonicalize(folder).ok() == fs::canonicalize(output).ok();
-    if output.exists() && folders.iter().any(lies_there) {
+    let lies_there = |folder: &PathBuf| canonicalize(folder).ok() == canonicalize(output).ok();
+    if (is_remote(output) || output.exists()) && folders.iter().any(lies_there) {
         let reason = "is one of the parts; choose another --output".into();
         return Err(ShardError::Occupied { path: output.to_owned(), reason });
     }
@@ -237,42 +238,47 @@ fn write(
     mut manifest: Manifest,
     sources: &[(usize, String)],
 ) -> Result<Manifest, ShardError> {
-    let mut names = Vec::new();
-    for (index, ((part, source), shard)) in sources.iter().zip(&manifest.shards).enumerate() {
-        let from = parts[*part].path.join(source);
-        let size = fs::metadata(&from).map_err(ShardError::io(&from, "looking at the file"))?.len();
+    let from: Vec<PathBuf> = sources.iter().map(|(part, source)| parts[*part].path.join(source)).collect();
+    let found = metadata_of_all(&from.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    for ((path, found), shard) in from.iter().zip(found).zip(&manifest.shards) {
+        let size = found.map_err(ShardError::io(path, "looking at the file"))?.size;
         if size != shard.size {
             let reason = format!("has {size} bytes, but {} were written; verify this part", shard.size);
-            return Err(ShardError::BadPart { path: from, reason });
+            return Err(ShardError::BadPart { path: path.clone(), reason });
         }
-        disk::link_or_copy(&from, &folder.staging.join(staged_name(index)))?;
-        names.push((staged_name(index), shard.name.clone()));
     }
-    let mut small = Vec::new();
-    manifest.rejects = join_rejects(folder, parts)?;
-    if manifest.rejects.is_some() {
-        small.push(REJECTS_NAME);
+    let staged = (0..from.len()).map(|index| folder.staged(&staged_name(index)));
+    let mut names: Vec<StagedName> =
+        staged.zip(manifest.shards.iter().map(|shard| shard.name.clone())).collect();
+    let pairs: Vec<_> = from.iter().zip(&names).collect();
+    disk::for_each(&folder.path, &pairs, |(from, (staged, _))| {
+        disk::link_or_copy(from, &folder.staging.join(staged))
+    })?;
+    if let Some((rejects, name)) = join_rejects(folder, parts)? {
+        manifest.rejects = Some(rejects);
+        names.push(name);
     }
     let (manifest, bytes) = manifest.seal();
     if manifest.output.format == OutputFormat::ArrowStream {
-        stage(folder, "state.json", &hf::shard_state(&manifest))?;
-        stage(folder, "dataset_info.json", &hf::dataset_info())?;
-        small.extend(["state.json", "dataset_info.json"]);
+        names.push(stage(folder, "state.json", &hf::shard_state(&manifest))?);
+        names.push(stage(folder, "dataset_info.json", &hf::dataset_info())?);
     }
-    stage(folder, MANIFEST_NAME, &bytes)?;
-    small.push(MANIFEST_NAME);
-    names.extend(small.into_iter().map(|name| (name.to_owned(), name.to_owned())));
+    names.push(stage(folder, MANIFEST_NAME, &bytes)?);
     disk::sync_folder(&folder.staging)?;
     publish(folder, &names)?;
     Ok(manifest)
 }
 
 /// Writes the lists of rejected rows behind each other.
-fn join_rejects(folder: &PreparedFolder, parts: &[PartFolder]) -> Result<Option<RejectsEntry>, ShardError> {
+fn join_rejects(
+    folder: &PreparedFolder,
+    parts: &[PartFolder],
+) -> Result<Option<(RejectsEntry, StagedName)>, ShardError> {
     if parts.iter().all(|part| part.manifest.rejects.is_none()) {
         return Ok(None);
     }
-    let staged = folder.staging.join(REJECTS_NAME);
+    let name = folder.staged(REJECTS_NAME);
+    let staged = folder.staging.join(&name);
     let mut joined = HashingWriter::new(BufWriter::new(disk::create(&staged)?));
     let mut rows = 0;
     for part in parts {
@@ -286,22 +292,20 @@ fn join_rejects(folder: &PreparedFolder, parts: &[PartFolder]) -> Result<Option<
         }
         rows += rejects.rows;
     }
-    joined.flush().map_err(ShardError::io(&staged, "writing"))?;
-    disk::sync(joined.get_ref().get_ref(), &staged)?;
-    let (FileDigest { size, hash }, _) = joined.finish();
-    Ok(Some(RejectsEntry { rows, size, hash }))
+    let (FileDigest { size, hash }, joined) = joined.finish();
+    let mut file = joined.into_inner().map_err(|e| ShardError::io(&staged, "writing")(e.into_error()))?;
+    disk::sync(&mut file, &staged)?;
+    Ok(Some((RejectsEntry { rows, size, hash }, (name, REJECTS_NAME.to_owned()))))
 }
 
 /// Removes a part's files, the manifest first, and its folder if that is all there was in it.
 fn remove_part(part: &PartFolder) -> Result<(), ShardError> {
     disk::remove(&part.path.join(MANIFEST_NAME))?;
-    for entry in fs::read_dir(&part.path).map_err(ShardError::io(&part.path, "listing the folder"))? {
-        let entry = entry.map_err(ShardError::io(&part.path, "listing the folder"))?;
-        if is_ours(&entry.file_name().to_string_lossy()) {
-            disk::remove(&entry.path())?;
-        }
-    }
+    let listed = goldfish_storage::list(&part.path);
+    let mut files = listed.map_err(ShardError::io(&part.path, "listing the folder"))?;
+    files.retain(|path| path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())));
+    disk::for_each(&part.path, &files, |path| disk::remove(path))?;
     // What else is in it is not ours to remove.
-    let _ = fs::remove_dir(&part.path);
+    let _ = goldfish_storage::remove_folder(&part.path);
     Ok(())
 }

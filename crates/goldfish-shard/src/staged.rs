@@ -6,10 +6,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_storage::is_remote;
 
 use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
 use crate::flush::FlushedFile;
-use crate::folder::{Moves, OLD_NAME, lock};
+use crate::folder::{Moves, OLD_NAME};
+use crate::lock::{LOCK_NAME, lock};
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.
@@ -24,7 +26,7 @@ pub enum Placement {
     Beside,
 }
 
-/// Files in the making. None appears at its final name before [`StagedFiles::publish`].
+/// Files in the making, on a disk. None appears at its final name before [`StagedFiles::publish`].
 #[derive(Debug)]
 pub struct StagedFiles {
     root: PathBuf,
@@ -49,12 +51,21 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// If it can't be made, is in use, or holds something that may not be replaced.
+    /// If it can't be made, is in use, lies in an object store, or holds something that may not be replaced.
     pub fn open(root: &Path, placement: Placement, overwrite: bool) -> Result<Self, ShardError> {
-        let created = !root.exists();
-        fs::create_dir_all(root).map_err(ShardError::io(root, "making the folder"))?;
-        let staging = root.join(STAGING_NAME);
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
+        if is_remote(root) {
+            let reason =
+                "these files are written to a disk only: give an --output on a disk, and copy it from there";
+            return Err(occupied(reason.into()));
+        }
+        let created = !root.exists();
+        disk::create_folder_all(root).inspect_err(|_| {
+            if created {
+                let _ = fs::remove_dir(root);
+            }
+        })?;
+        let staging = root.join(STAGING_NAME);
         let held = if staging.is_dir() { Some(lock(root, &staging)?) } else { None };
         if held.is_some() && !overwrite {
             let reason =
@@ -108,7 +119,7 @@ impl StagedFiles {
         }
         for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
         {
-            if entry.file_name() != crate::folder::LOCK_NAME && entry.file_name() != FILE_SET_NAME {
+            if entry.file_name() != LOCK_NAME && entry.file_name() != FILE_SET_NAME {
                 disk::remove(&entry.path())?;
             }
         }
@@ -162,7 +173,7 @@ impl StagedFiles {
     /// A file for intermediate results, which goes with the staging folder.
     pub(crate) fn scratch(&self, name: &str) -> Result<(PathBuf, File), ShardError> {
         let path = self.staging.join(format!(".{name}"));
-        let file = disk::create(&path)?;
+        let file = disk::create_file(&path)?;
         Ok((path, file))
     }
 
@@ -208,7 +219,8 @@ impl StagedFiles {
     }
 
     fn move_all(&self, set: &FileSet, aside: &Path, moves: &mut Moves) -> Result<(), ShardError> {
-        // The manifest goes first and comes back last: files with a manifest are complete.
+        // The manifest goes first and comes back last: files with a manifest are complete. It must not outlive a power cut
+        // that they don't, so that all names last before it gets its own.
         for name in std::iter::once(FILE_SET_NAME).chain(self.ours.iter().map(String::as_str)) {
             let old = self.root.join(name);
             if old.is_file() {
@@ -216,14 +228,17 @@ impl StagedFiles {
                 moves.rename(old, aside.join(name))?;
             }
         }
+        disk::sync_folder(&self.root)?;
         let mut folders = BTreeSet::from([self.root.clone()]);
-        for name in set.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]) {
+        for name in set.files.iter().map(|file| file.name.as_str()) {
             let to = self.root.join(name);
             make_parent(&to)?;
             folders.extend(to.parent().map(Path::to_owned));
             moves.rename(self.staging.join(name), to)?;
         }
-        folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+        folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
+        moves.rename(self.staging.join(FILE_SET_NAME), self.root.join(FILE_SET_NAME))?;
+        disk::sync_folder(&self.root)
     }
 
     /// Gives up: removes what was staged, and the folder itself if it was made for this run.
@@ -237,10 +252,7 @@ impl StagedFiles {
 }
 
 fn make_parent(path: &Path) -> Result<(), ShardError> {
-    match path.parent() {
-        Some(parent) => fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder")),
-        None => Ok(()),
-    }
+    path.parent().map_or(Ok(()), disk::create_folder_all)
 }
 
 /// Undoes a replacement that was interrupted while the old files were moved aside.
@@ -293,8 +305,8 @@ impl StagedFile {
         let Self { name, path, sink } = self;
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
-        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
-        disk::sync(&file, &path)?;
+        let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
+        disk::sync(&mut file, &path)?;
         Ok(SetFile { name, holds: holds.to_owned(), size, hash })
     }
 

@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
@@ -7,6 +7,7 @@ use std::thread::Scope;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, UInt8Type};
 use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_storage::{File, Metadata, is_remote};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,7 @@ impl Faults {
 
 fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
     let path = folder.join(MANIFEST_NAME);
-    let bytes = fs::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
     // Beside a right checksum, layout and order of the file must be ours too.
     if !manifest.is_sealed() || bytes != manifest.clone().seal().1 {
         faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
@@ -113,8 +114,13 @@ fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Re
 /// The digest of a file, if it is there.
 fn digest(folder: &Path, name: &str) -> Result<Option<FileDigest>, ShardError> {
     let path = folder.join(name);
-    if !fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-        return Ok(None);
+    match goldfish_storage::metadata(&path) {
+        // A store that gave no answer doesn't say that nothing is there.
+        Err(error) if error.kind() != io::ErrorKind::NotFound && is_remote(&path) => {
+            return Err(ShardError::io(&path, "opening")(error));
+        }
+        found if !found.as_ref().is_ok_and(Metadata::is_file) => return Ok(None),
+        _ => {}
     }
     let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
     let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
@@ -296,7 +302,7 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
         }
         None => {
             faults.check_equal(MANIFEST_NAME, "rejected rows", manifest.totals.documents_rejected, 0);
-            if folder.join(REJECTS_NAME).exists() {
+            if goldfish_storage::exists(&folder.join(REJECTS_NAME)) {
                 faults.add(REJECTS_NAME, "not in the manifest");
             }
         }
@@ -305,9 +311,8 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
     if known.len() != manifest.shards.len() {
         faults.add(MANIFEST_NAME, "names a shard twice");
     }
-    for entry in fs::read_dir(folder).map_err(ShardError::io(folder, "listing the folder"))? {
-        let name = entry.map_err(ShardError::io(folder, "listing the folder"))?.file_name();
-        let name = name.to_string_lossy();
+    for path in goldfish_storage::list(folder).map_err(ShardError::io(folder, "listing the folder"))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if is_shard_name(&name) && !known.contains(&*name) {
             faults.add(&name, "not in the manifest");
         }

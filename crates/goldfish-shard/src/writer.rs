@@ -1,20 +1,21 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_storage::{Metadata, metadata_of_all};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
-use crate::folder::{OLD_NAME, PreparedFolder, publish, shard_name, stage, staged_name};
+use crate::folder::{OLD_NAME, PreparedFolder, StagedName, names, publish, shard_name, stage, staged_name};
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry};
+use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
+use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::{ShardError, disk, hf};
 
@@ -40,6 +41,10 @@ const SINK_BYTES: usize = 64 << 10;
 /// Parquet row groups are closed at about this size, in bytes.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
+/// Largest shard size that may be asked for where shards go to an object store, in bytes: a shard gets its final name by a
+/// copy in the store, stores copy 5 GiB at once, and a file is a little larger than its columns.
+pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
+
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
 /// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to go on
@@ -55,12 +60,8 @@ pub struct ShardWriter {
     /// How many of them the journal knows.
     recorded: usize,
     rejects: Option<Rejects>,
-}
-
-/// The list of rejected rows and its lines.
-struct Rejects {
-    file: HashingWriter<BufWriter<File>>,
-    rows: u64,
+    /// Whether the journal can't know the others, because another run took over.
+    lost: bool,
 }
 
 /// What is left in the staging folder of a run that stopped.
@@ -82,44 +83,43 @@ impl ShardWriter {
         job: Box<RawValue>,
     ) -> Self {
         let journal = Journal::new(&folder, job);
-        let (open, done, recorded, rejects) = (None, Vec::new(), 0, None);
-        Self { folder, schema, options, journal, open, done, recorded, rejects }
+        let (open, done, recorded, rejects, lost) = (None, Vec::new(), 0, None, false);
+        Self { folder, schema, options, journal, open, done, recorded, rejects, lost }
     }
 
-    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed.
+    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed; in a store
+    /// that is done in the end.
     ///
     /// # Errors
     ///
-    /// If finished shards are gone, or the disk refuses.
+    /// If finished shards are gone, another run went on behind them, or the disk refuses.
     pub fn go_on(
-        folder: PreparedFolder,
+        mut folder: PreparedFolder,
         schema: ShardSchema,
         options: WriterOptions,
         job: Box<RawValue>,
         unfinished: Unfinished,
     ) -> Result<Self, ShardError> {
+        unfinished.take_over(&mut folder)?;
         unfinished.check_staged(&folder)?;
-        let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
-        folder
-            .clear(|name| names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name))?;
+        // In a store no name comes again, and what is there may be of a run that is just being recorded.
+        if !folder.is_remote() {
+            let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
+            folder.clear(|name| {
+                names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name)
+            })?;
+        }
         let journal = Journal::go_on(&folder, job, &unfinished)?;
-        let path = folder.staging.join(REJECTS_NAME);
-        let (bytes, rows) = unfinished.rejects;
-        let rejects = if rows > 0 {
-            let file = go_on_behind(&path, bytes).map_err(ShardError::io(&path, "opening"))?;
-            Some(Rejects { file, rows })
-        } else {
-            disk::remove(&path)?;
-            None
-        };
+        let rejects = Rejects::go_on(&folder, &unfinished)?;
         let recorded = unfinished.shards.len();
-        Ok(Self { folder, schema, options, journal, open: None, done: unfinished.shards, recorded, rejects })
+        let (open, done, lost) = (None, unfinished.shards, false);
+        Ok(Self { folder, schema, options, journal, open, done, recorded, rejects, lost })
     }
 
     /// Lines of the list of rejected rows so far, and their bytes.
     #[must_use]
     pub fn rejects(&self) -> (u64, u64) {
-        self.rejects.as_ref().map_or((0, 0), |rejects| (rejects.file.written(), rejects.rows))
+        self.rejects.as_ref().map_or((0, 0), Rejects::written)
     }
 
     /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
@@ -171,36 +171,36 @@ impl ShardWriter {
 
     /// Tells the journal of the shards that were closed since it was told last.
     fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
-        if let Some(rejects) = &mut self.rejects {
-            rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
-        }
+        let rejected = match &mut self.rejects {
+            Some(list) => {
+                list.sync()?;
+                list.unrecorded(rejects.0)
+            }
+            None => String::new(),
+        };
         disk::sync_folder(&self.folder.staging)?;
         let shards = self.done[self.recorded..].to_vec();
-        self.journal.append(&Record::Shards(ClosedShards { shards, rows, rejects, state }))?;
-        self.recorded = self.done.len();
-        Ok(())
+        self.append(&Record::Shards(ClosedShards { shards, rows, rejects, rejected, state }))
+    }
+
+    /// Tells the journal, which then knows all closed shards.
+    fn append(&mut self, record: &Record) -> Result<(), ShardError> {
+        let told = self.journal.append(&self.folder, record);
+        self.lost = matches!(told, Err(ShardError::Occupied { .. }));
+        told.map(|()| self.recorded = self.done.len())
     }
 
     /// Appends lines to the list of rejected rows.
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the disk refuses, or the list gets too long for a store.
     pub fn write_reject(&mut self, json: &str) -> Result<(), ShardError> {
-        let path = self.folder.staging.join(REJECTS_NAME);
         let rejects = match &mut self.rejects {
             Some(rejects) => rejects,
-            None => {
-                let file = HashingWriter::new(BufWriter::new(disk::create(&path)?));
-                self.rejects.insert(Rejects { file, rows: 0 })
-            }
+            None => self.rejects.insert(Rejects::new(&self.folder)?),
         };
-        let file = &mut rejects.file;
-        file.write_all(json.as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .map_err(ShardError::io(&path, "writing"))?;
-        rejects.rows += 1;
-        Ok(())
+        rejects.add(json)
     }
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
@@ -216,8 +216,7 @@ impl ShardWriter {
         state: Box<RawValue>,
     ) -> Result<Manifest, (ShardError, Option<Kept>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
-            self.journal.append(&Record::Finished { names: names.clone(), state })?;
-            self.recorded = self.done.len();
+            self.append(&Record::Finished { names: names.clone(), state })?;
             publish(&self.folder, &names)?;
             Ok(manifest)
         });
@@ -226,7 +225,7 @@ impl ShardWriter {
 
     /// Brings every file to disk in the staging folder; returns the staged and the final names in the order in
     /// which the latter are to appear.
-    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, StagedNames), ShardError> {
+    fn stage_all(&mut self, mut manifest: Manifest) -> Result<(Manifest, Vec<StagedName>), ShardError> {
         if self.done.is_empty() && self.open.is_none() {
             // Readers want one shard at least, if only for its schema.
             self.open = Some(OpenShard::create(&self.folder, 0, &self.schema, &self.options)?);
@@ -243,20 +242,17 @@ impl ShardWriter {
             names.push((shard.name.clone(), name.clone()));
             manifest.shards.push(ShardEntry { name, ..shard.clone() });
         }
-        let mut small = Vec::new();
-        manifest.rejects = self.finish_rejects()?;
-        if manifest.rejects.is_some() {
-            small.push(REJECTS_NAME);
+        if let Some(rejects) = self.rejects.take() {
+            let (entry, name) = rejects.finish(&self.folder)?;
+            manifest.rejects = Some(entry);
+            names.push(name);
         }
         let (manifest, bytes) = manifest.seal();
         if self.options.format == OutputFormat::ArrowStream {
-            stage(&self.folder, "state.json", &hf::shard_state(&manifest))?;
-            stage(&self.folder, "dataset_info.json", &hf::dataset_info())?;
-            small.extend(["state.json", "dataset_info.json"]);
+            names.push(stage(&self.folder, "state.json", &hf::shard_state(&manifest))?);
+            names.push(stage(&self.folder, "dataset_info.json", &hf::dataset_info())?);
         }
-        stage(&self.folder, MANIFEST_NAME, &bytes)?;
-        small.push(MANIFEST_NAME);
-        names.extend(small.into_iter().map(|name| (name.to_owned(), name.to_owned())));
+        names.push(stage(&self.folder, MANIFEST_NAME, &bytes)?);
         disk::sync_folder(&self.folder.staging)?;
         Ok((manifest, names))
     }
@@ -264,7 +260,7 @@ impl ShardWriter {
     /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
     /// nothing, see [`PreparedFolder::abandon`].
     pub fn stop(self) -> Option<Kept> {
-        let Self { folder, journal, open, mut done, recorded, rejects, .. } = self;
+        let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
         drop(rejects);
         if let Some(open) = open {
             let path = open.path.clone();
@@ -272,7 +268,17 @@ impl ShardWriter {
             // Best effort, to make room where the disk is full.
             let _ = disk::remove(&path);
         }
-        if !journal.is_started() || recorded == 0 || !folder.staging.exists() {
+        if lost {
+            // Nobody else knows of what is staged under this run's names and in no record. Best effort, as above.
+            let known = |name: &String| done[..recorded].iter().any(|shard| shard.name == *name);
+            let staged = names(&folder.staging).unwrap_or_default();
+            let own = staged.iter().filter(|name| name.ends_with(&folder.lock.suffix()) && !known(name));
+            own.for_each(|name| drop(disk::remove(&folder.staging.join(name))));
+        }
+        if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
+            return None;
+        }
+        if !journal.is_started() || recorded == 0 || !(folder.is_remote() || folder.staging.exists()) {
             folder.abandon();
             return None;
         }
@@ -286,41 +292,19 @@ impl ShardWriter {
         }
         Ok(())
     }
-
-    fn finish_rejects(&mut self) -> Result<Option<RejectsEntry>, ShardError> {
-        let Some(mut rejects) = self.rejects.take() else { return Ok(None) };
-        rejects.flush(&self.folder.staging.join(REJECTS_NAME))?;
-        let (FileDigest { size, hash }, _) = rejects.file.finish();
-        Ok(Some(RejectsEntry { rows: rejects.rows, size, hash }))
-    }
-}
-
-/// Staged and final name of files.
-type StagedNames = Vec<(String, String)>;
-
-impl Rejects {
-    /// Brings all lines to disk.
-    fn flush(&mut self, path: &Path) -> Result<(), ShardError> {
-        self.file.flush().map_err(ShardError::io(path, "writing"))?;
-        disk::sync(self.file.get_ref().get_ref(), path)
-    }
-}
-
-/// A writer behind the first bytes of a file; what stands behind them is cut off.
-fn go_on_behind(path: &Path, bytes: u64) -> io::Result<HashingWriter<BufWriter<File>>> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    file.set_len(bytes)?;
-    // Reading it to its end leaves the file there.
-    let before = file.try_clone()?;
-    HashingWriter::behind(BufWriter::new(file), before)
 }
 
 impl Unfinished {
     /// Checks that the finished shards are there, by their sizes: their hashes are for [`verify`](crate::verify).
     fn check_staged(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
-        for shard in &self.shards {
-            let path = folder.staging.join(&shard.name);
-            if fs::metadata(&path).map_or(0, |metadata| metadata.len()) != shard.size {
+        let size = |path: &PathBuf, found: io::Result<Metadata>| match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => Ok(found.map_err(ShardError::io(path, "looking at the file"))?.size),
+        };
+        let paths: Vec<PathBuf> = self.shards.iter().map(|shard| folder.staging.join(&shard.name)).collect();
+        let found = metadata_of_all(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        for ((shard, path), found) in self.shards.iter().zip(paths).zip(found) {
+            if size(&path, found)? != shard.size {
                 let reason = format!(
                     "a finished shard of {} bytes is missing or changed; start again with --overwrite",
                     shard.size
@@ -329,7 +313,12 @@ impl Unfinished {
             }
         }
         let path = folder.staging.join(REJECTS_NAME);
-        if self.rejects.0 > fs::metadata(&path).map_or(0, |metadata| metadata.len()) {
+        let kept = if folder.is_remote() {
+            self.rejected.len() as u64
+        } else {
+            size(&path, goldfish_storage::metadata(&path))?
+        };
+        if self.rejects.0 > kept {
             let reason =
                 "the list of rejected rows is missing or shortened; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path, reason });
@@ -341,8 +330,9 @@ impl Unfinished {
     ///
     /// # Errors
     ///
-    /// If a file is gone, or the disk refuses; then the folder is as it was.
-    pub fn publish(&self, folder: &PreparedFolder) -> Result<Manifest, ShardError> {
+    /// If a file is gone, another run did it, or the disk refuses; then the folder is as it was.
+    pub fn publish(&self, folder: &mut PreparedFolder) -> Result<Manifest, ShardError> {
+        self.take_over(folder)?;
         publish(folder, &self.names)?;
         Manifest::read(folder.path())
     }
@@ -408,7 +398,8 @@ impl OpenShard {
         schema: &ShardSchema,
         options: &WriterOptions,
     ) -> Result<Self, ShardError> {
-        let path = folder.staging.join(staged_name(index));
+        let name = folder.staged(&staged_name(index));
+        let path = folder.staging.join(&name);
         let file = disk::create(&path)?;
         let sink = BufWriter::with_capacity(SINK_BYTES, HashingWriter::new(FlushedFile::new(file)));
         let schema = schema.arrow();
@@ -428,7 +419,7 @@ impl OpenShard {
                 Encoder::Parquet(Box::new(writer.map_err(ShardError::parquet(&path))?))
             }
         };
-        Ok(Self { name: staged_name(index), path, encoder, bytes: 0, counts: Counts::default() })
+        Ok(Self { name, path, encoder, bytes: 0, counts: Counts::default() })
     }
 
     fn write(&mut self, batch: &RecordBatch, bytes: u64) -> Result<(), ShardError> {
@@ -468,8 +459,8 @@ impl OpenShard {
         };
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
-        let file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
-        disk::sync(&file, &path)?;
+        let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
+        disk::sync(&mut file, &path)?;
         let Counts { documents, tokens, dropped } = self.counts;
         Ok(ShardEntry { name: self.name, size, hash, documents, tokens, dropped })
     }

@@ -6,19 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
-    ("goldfish-columnar", &[]),
+    ("goldfish-storage", &[]),
+    ("goldfish-columnar", &["goldfish-storage"]),
     ("goldfish-tokenize", &[]),
-    ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest"]),
-    ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask"]),
+    ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest", "goldfish-storage"]),
+    ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask", "goldfish-storage"]),
     (
         "goldfish-pipeline",
-        &["goldfish-columnar", "goldfish-corpus", "goldfish-mask", "goldfish-shard", "goldfish-tokenize"],
+        &[
+            "goldfish-columnar",
+            "goldfish-corpus",
+            "goldfish-mask",
+            "goldfish-shard",
+            "goldfish-storage",
+            "goldfish-tokenize",
+        ],
     ),
     ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
-    ("goldfish-audit", &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard"]),
+    (
+        "goldfish-audit",
+        &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard", "goldfish-storage"],
+    ),
     ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
@@ -48,6 +59,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
             "goldfish-pipeline",
             "goldfish-report",
             "goldfish-shard",
+            "goldfish-storage",
             "goldfish-tokenize",
         ],
     ),

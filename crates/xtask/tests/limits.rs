@@ -28,6 +28,8 @@ fn the_table_of_caps_holds_the_constants() {
         ("MAX_TOKENIZER_BYTES", goldfish_tokenize::MAX_TOKENIZER_BYTES),
         ("MAX_VOCABULARY", goldfish_tokenize::MAX_VOCABULARY.into()),
         ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
+        ("MAX_STORE_SHARD_BYTES", goldfish_shard::MAX_STORE_SHARD_BYTES),
+        ("MAX_STORE_REJECTS_BYTES", goldfish_shard::MAX_STORE_REJECTS_BYTES),
         ("MAX_CONTEXT", goldfish_mask::MAX_CONTEXT.into()),
         ("MAX_SETTINGS_BYTES", goldfish_backends::local::MAX_SETTINGS_BYTES),
         ("MAX_HEADER_BYTES", goldfish_backends::local::MAX_HEADER_BYTES),

@@ -7,6 +7,8 @@ use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::Summary;
 use goldfish_backends::http::Protocol;
 
+use crate::args::on_disk;
+
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
 ///
 /// A Hugging Face checkpoint folder, run in this process:
@@ -31,7 +33,7 @@ pub(crate) struct AuditArgs {
     pub(crate) shards: Vec<String>,
 
     /// Folder for the run: configuration, probes, results, evidence, summary.json.
-    #[arg(short, long, required = true, value_name = "RUN")]
+    #[arg(short, long, required = true, value_name = "RUN", value_parser = on_disk())]
     pub(crate) output: Option<PathBuf>,
 
     /// Hugging Face checkpoint folder: config.json and safetensors.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::args::on_disk;
+
 /// See what a mask does: train two small models on the same made-up documents, one with the standard loss and one
 /// with the goldfish loss, and audit what they recite.
 ///
@@ -17,7 +19,7 @@ use clap::Args;
 #[command(verbatim_doc_comment)]
 pub(crate) struct DemoArgs {
     /// Folder for the corpus, shards, checkpoints, audits and pages.
-    #[arg(short, long, value_name = "DIR", default_value = "goldfish-demo")]
+    #[arg(short, long, value_name = "DIR", default_value = "goldfish-demo", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
     /// Passages to train on, each in three layouts; one of them is audited. As many more are held out as a control.
@@ -49,7 +51,7 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// Folder for everything.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
     /// The smallest sweep that has every kind of arm: it shows that all works, and nothing about masks.

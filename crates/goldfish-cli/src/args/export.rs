@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use goldfish_shard::{Layout, TokenType};
 
+use crate::args::on_disk;
+
 /// Write shards in the layout that a training loop reads: tokens with their masks, aligned as the loop wants them.
 ///
 ///   goldfish export masked/ --to olmo --output olmo/
@@ -22,7 +24,7 @@ pub(crate) struct ExportArgs {
     pub(crate) to: LayoutArg,
 
     /// Folder to write to.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
     /// Type of token ids in megatron, megatron-labels, neox (int32, uint16), olmo and datatrove (uint32, uint16).

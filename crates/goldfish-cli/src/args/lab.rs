@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use goldfish_lab::ArchitectureKind;
 
-use crate::args::SweepArgs;
+use crate::args::{SweepArgs, on_disk};
 
 /// Train small models on this machine, to see what a mask does.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) struct TrainArgs {
     pub(crate) shards: Vec<PathBuf>,
 
     /// Folder for the checkpoint.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
     /// The tokenizer.json that the shards were made with: it is put beside the weights and tells the size of the vocabulary.

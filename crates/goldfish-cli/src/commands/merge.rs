@@ -1,6 +1,10 @@
 //! `goldfish merge`.
 
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
 use goldfish_shard::merge;
+use goldfish_storage::{glob, is_remote};
 use serde_json::json;
 
 use crate::Verdict;
@@ -8,12 +12,13 @@ use crate::args::MergeArgs;
 use crate::print::{self, plural};
 
 pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
-    let manifest = merge(&args.parts, &args.output, args.overwrite, args.remove_parts)?;
+    let parts = parts(args)?;
+    let manifest = merge(&parts, &args.output, args.overwrite, args.remove_parts)?;
     let (totals, shards) = (&manifest.totals, &manifest.shards);
     if args.json {
         print::json(&json!({
             "output": args.output,
-            "parts": args.parts.len(),
+            "parts": parts.len(),
             "inputs": manifest.inputs.len(),
             "documents": totals.documents_out,
             "rejected": totals.documents_rejected,
@@ -23,9 +28,27 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
             "bytes": manifest.shard_bytes(),
         }))?;
     } else {
-        let parts = plural(args.parts.len() as u64, "part");
+        let parts = plural(parts.len() as u64, "part");
         print::out(&format!("{}, from {parts}\n", print::headline(&args.output, &manifest)))?;
     }
     let clean = totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
+}
+
+/// The folders that were named. A shell looks up globs on a disk, but not in a store.
+fn parts(args: &MergeArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let mut parts = Vec::new();
+    for part in &args.parts {
+        let text = part.to_string_lossy();
+        if !is_remote(part) || !text.contains(['*', '?', '[']) {
+            parts.push(part.clone());
+            continue;
+        }
+        let found = glob(&text).with_context(|| format!("{text}: looking for parts"))?;
+        let folders = found.into_iter().filter(goldfish_storage::Entry::is_folder).map(|entry| entry.path);
+        let before = parts.len();
+        parts.extend(folders);
+        ensure!(parts.len() > before, "{text}: no folder has such a name; check it with your store's tools");
+    }
+    Ok(parts)
 }

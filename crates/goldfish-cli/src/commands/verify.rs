@@ -12,7 +12,7 @@ use crate::commands::read_table;
 use crate::print::{self, BOLD, bytes, plural};
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
-    if FileSet::is_in(&args.folder) && !args.folder.join(MANIFEST_NAME).exists() {
+    if FileSet::is_in(&args.folder) && !goldfish_storage::exists(&args.folder.join(MANIFEST_NAME)) {
         return run_file_set(args);
     }
     let table = read_table(args.table.as_deref())?;

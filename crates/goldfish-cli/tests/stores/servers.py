@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import xml.etree.ElementTree
 from pathlib import Path
 
 import boto3
@@ -92,6 +93,9 @@ class Amazon:
     def put(self, key, data):
         self.client.put_object(Bucket="corpus", Key=key, Body=data)
 
+    def get(self, key):
+        return self.client.get_object(Bucket="corpus", Key=key)["Body"].read()
+
     def keys(self, prefix=""):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="corpus", Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -128,6 +132,13 @@ class Azure:
     def put(self, key, data):
         self.ask("PUT", f"corpus/{urllib.parse.quote(key)}", data, {"x-ms-blob-type": "BlockBlob"})
 
+    def get(self, key):
+        return self.ask("GET", f"corpus/{urllib.parse.quote(key)}")
+
+    def keys(self, prefix=""):
+        listed = self.ask("GET", f"corpus?restype=container&comp=list&prefix={prefix}")
+        return [name.text for name in xml.etree.ElementTree.fromstring(listed).iter("Name")]
+
     def ask(self, method, path, data=b"", headers=None):
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02", **(headers or {})}
         length = str(len(data)) if data else ""
@@ -144,6 +155,7 @@ class Azure:
             headers["Content-Type"] = content_type
         answer = requests.request(method, f"{self.endpoint}/{path}", data=data, headers=headers)
         answer.raise_for_status()
+        return answer.content
 
     def variables(self, endpoint=None):
         return {
@@ -174,6 +186,17 @@ class Google:
         address = f"{self.endpoint}/upload/storage/v1/b/corpus/o"
         parameters = {"uploadType": "media", "name": key}
         requests.post(address, params=parameters, data=data).raise_for_status()
+
+    def get(self, key):
+        name = urllib.parse.quote(key, safe="")
+        answer = requests.get(f"{self.endpoint}/storage/v1/b/corpus/o/{name}", params={"alt": "media"})
+        answer.raise_for_status()
+        return answer.content
+
+    def keys(self, prefix=""):
+        answer = requests.get(f"{self.endpoint}/storage/v1/b/corpus/o", params={"prefix": prefix})
+        answer.raise_for_status()
+        return [entry["name"] for entry in answer.json().get("items", [])]
 
     def variables(self, endpoint=None):
         return {

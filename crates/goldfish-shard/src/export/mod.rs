@@ -5,11 +5,12 @@ mod memmaps;
 mod packed;
 mod parquet_file;
 
-use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_storage::{File, canonicalize};
 
 use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
@@ -162,9 +163,9 @@ pub fn export(
 
 /// Whether a path, which need not exist, leads into a folder.
 fn lies_in(path: &Path, folder: &Path) -> bool {
-    let Ok(absolute) = std::path::absolute(path) else { return false };
-    let existing = absolute.ancestors().find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
-    let folder = std::fs::canonicalize(folder).ok();
+    let Ok(absolute) = goldfish_storage::absolute(path) else { return false };
+    let existing = absolute.ancestors().find_map(|ancestor| canonicalize(ancestor).ok());
+    let folder = canonicalize(folder).ok();
     existing.zip(folder).is_some_and(|(existing, folder)| existing.starts_with(folder))
 }
 
@@ -292,11 +293,12 @@ impl<'a> Job<'a> {
     ) -> Result<(), ShardError> {
         let path = self.folder.join(&shard.name);
         let bad = |reason: String| ShardError::BadShard { path: path.clone(), reason };
-        // Ask before opening: opening a FIFO would wait for a writer.
-        if !std::fs::metadata(&path).map_err(ShardError::io(&path, "opening"))?.is_file() {
-            return Err(bad("not a regular file; run goldfish verify".into()));
-        }
-        let file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+        let file = match File::open_regular(&path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(bad("not a regular file; run goldfish verify".into()));
+            }
+            opened => opened.map_err(ShardError::io(&path, "opening"))?.0,
+        };
         let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
         if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
             return Err(bad("not as it was written; see what goldfish verify says of the folder".into()));

@@ -147,11 +147,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8], new: bool) -> io::Result<()> {
     let options =
         PutOptions { mode: if new { PutMode::Create } else { PutMode::Overwrite }, ..PutOptions::default() };
     let payload: PutPayload = bytes.to_vec().into();
-    let put = async {
-        let put = place.store.put_opts(&place.key, payload.clone(), options.clone()).await;
-        put.map(|_| ()).map_err(|error| told(&place, error))
-    };
-    let Err(error) = wait(put) else { return Ok(()) };
+    let put = || place.store.put_opts(&place.key, payload.clone(), options.clone());
+    let Err(error) = wait(ask(&place, put)) else { return Ok(()) };
     // Stores say that the condition is not met. Where an answer was lost, it may be our own object that is there.
     let is_there = error.kind() == io::ErrorKind::AlreadyExists || errors::is_changed(&error);
     if !new || error.kind() == io::ErrorKind::PermissionDenied {
@@ -172,18 +169,17 @@ pub(crate) fn copy_within(from: &Path, to: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     wait(async {
-        let size = from.store.head(&from.key).await.map_err(|error| told(&from, error))?.size;
-        if size > COPY_BYTES {
+        if ask(&from, || from.store.head(&from.key)).await?.size > COPY_BYTES {
             return Ok(false);
         }
-        from.store.copy(&from.key, &to.key).await.map_err(|error| told(&from, error))?;
+        ask(&from, || from.store.copy(&from.key, &to.key)).await?;
         Ok(true)
     })
 }
 
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let place = Place::to_write(path)?;
-    wait(async { place.store.delete(&place.key).await.map_err(|error| told(&place, error)) })
+    wait(ask(&place, || place.store.delete(&place.key)))
 }
 
 pub(crate) fn remove_all(folder: &Path) -> io::Result<()> {
@@ -195,17 +191,21 @@ pub(crate) fn remove_all(folder: &Path) -> io::Result<()> {
     wait(async {
         let all = || place.store.list(place.prefix()).map_ok(|meta| meta.location).try_collect();
         let keys: Vec<_> = ask(&place, all).await?;
-        let keys = futures_util::stream::iter(keys).map(Ok).boxed();
-        let mut removed = place.store.delete_stream(keys);
-        while let Some(one) = removed.next().await {
-            match one.map_err(|error| told(&place, error)) {
-                // Another program was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                one => drop(one?),
-            }
-        }
-        Ok(())
+        // What is gone is removed once more where an answer broke off.
+        ask(&place, || remove_keys(&place, keys.clone())).await
     })
+}
+
+async fn remove_keys(place: &Place, keys: Vec<object_store::path::Path>) -> object_store::Result<()> {
+    let mut removed = place.store.delete_stream(futures_util::stream::iter(keys).map(Ok).boxed());
+    while let Some(one) = removed.next().await {
+        match one {
+            // Another program was faster.
+            Err(object_store::Error::NotFound { .. }) => {}
+            one => drop(one?),
+        }
+    }
+    Ok(())
 }
 
 /// The path of a key below a root such as `s3://bucket`.

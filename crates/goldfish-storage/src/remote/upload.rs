@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use object_store::{MultipartUpload, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::task::JoinHandle;
 
 use super::errors::told;
@@ -16,6 +16,8 @@ use crate::{PART_BYTES, PARTS_AT_ONCE};
 /// An object that is being written.
 pub(crate) struct Upload {
     place: Place,
+    /// Bytes so far.
+    written: u64,
     /// What is not on its way yet.
     part: Vec<u8>,
     parts: Option<Parts>,
@@ -48,7 +50,7 @@ impl Upload {
         if !place.names_an_object() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not the name of an object but of a folder"));
         }
-        Ok(Self { place, part: Vec::new(), parts: None, state: State::Open })
+        Ok(Self { place, written: 0, part: Vec::new(), parts: None, state: State::Open })
     }
 
     /// Sends what is left, and lets the object come into being.
@@ -70,11 +72,18 @@ impl Upload {
         let place = &self.place;
         match &mut self.parts {
             None => {
-                let whole = std::mem::take(&mut self.part).into();
-                wait(async { place.store.put(&place.key, whole).await.map_err(|error| told(place, error)) })?;
+                let whole: PutPayload = std::mem::take(&mut self.part).into();
+                wait(ask(place, || place.store.put(&place.key, whole.clone())))?;
             }
             Some(parts) => {
-                wait(async { parts.upload.complete().await.map_err(|error| told(place, error)) })?;
+                let completed =
+                    wait(async { parts.upload.complete().await.map_err(|error| told(place, error)) });
+                // Where the answer was lost, the object is there; asked again, the store knows no such upload.
+                let is_there = || {
+                    wait(ask(place, || place.store.head(&place.key)))
+                        .is_ok_and(|meta| meta.size == self.written)
+                };
+                completed.map(drop).or_else(|error| if is_there() { Ok(()) } else { Err(error) })?;
             }
         }
         Ok(())
@@ -130,6 +139,7 @@ impl Write for Upload {
         self.check()?;
         let written = bytes.len().min(PART_BYTES - self.part.len());
         self.part.extend_from_slice(&bytes[..written]);
+        self.written += written as u64;
         if self.part.len() == PART_BYTES {
             self.guarded(Self::send_part)?;
         }

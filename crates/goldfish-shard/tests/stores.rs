@@ -1,0 +1,300 @@
+//! Folders in a store: the same bytes as on a disk, and of two runs into one folder one stops.
+//!
+//! Run with `cargo test -p goldfish-shard --features object-stores`.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::StringArray;
+use arrow::buffer::OffsetBuffer;
+use arrow::record_batch::RecordBatch;
+use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_shard::{
+    ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, Prepared, ShardError,
+    ShardSchema, ShardWriter, SourceEntry, Start, ToolEntry, Totals, WriterOptions, prepare_folder, verify,
+};
+use serde_json::value::RawValue;
+
+/// Batches of a whole run, each with a rejected row and documents for three shards.
+const BATCHES: u64 = 4;
+const DOCUMENTS: u64 = 9;
+
+fn manifest(options: &WriterOptions) -> Manifest {
+    let input = InputEntry {
+        name: "a.jsonl".into(),
+        format: "jsonl".into(),
+        size: 1,
+        hash: "xxh3_128:0".into(),
+        companions: Vec::new(),
+        documents: BATCHES * DOCUMENTS,
+        rejected: BATCHES,
+        rows: None,
+        broken: false,
+    };
+    Manifest {
+        format_version: FORMAT_VERSION,
+        tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
+        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        tokenizer: None,
+        source: SourceEntry {
+            content: "ids".into(),
+            column: "input_ids".into(),
+            id_column: None,
+            ids_dtype: None,
+            eos_id: None,
+            max_document: 1 << 20,
+        },
+        output: OutputEntry {
+            format: options.format,
+            columns: vec![ExtraColumn::Labels],
+            carry: Vec::new(),
+            shard_size: options.shard_size,
+        },
+        part: None,
+        inputs: vec![input],
+        shards: Vec::new(),
+        rejects: None,
+        totals: Totals {
+            documents_in: BATCHES * (DOCUMENTS + 1),
+            documents_rejected: BATCHES,
+            ..Totals::default()
+        },
+        checksum: String::new(),
+    }
+}
+
+fn options() -> WriterOptions {
+    WriterOptions { format: OutputFormat::ArrowStream, shard_size: 400 }
+}
+
+fn schema() -> ShardSchema {
+    ShardSchema::new(&[ExtraColumn::Labels], &[])
+}
+
+fn json(value: impl std::fmt::Display) -> Box<RawValue> {
+    RawValue::from_string(value.to_string()).unwrap()
+}
+
+fn batch(number: u64, first_id: i32) -> RecordBatch {
+    let names: StringArray = (0..DOCUMENTS).map(|row| Some(format!("a:{number}:{row}"))).collect();
+    let ids: Vec<i32> = (0..DOCUMENTS as i32 * 8).map(|id| first_id + id).collect();
+    let mask: Vec<u8> = (0..ids.len()).map(|place| u8::from(place % 8 % 4 != 0)).collect();
+    let offsets = OffsetBuffer::from_lengths(vec![8; DOCUMENTS as usize]);
+    schema().batch(names, offsets, ids.into(), mask.into(), Vec::new()).unwrap()
+}
+
+/// Writes a batch behind its rejected row, as the pipeline does.
+fn feed(writer: &mut ShardWriter, number: u64, skip: u64, first_id: i32) -> Result<(), ShardError> {
+    let before = writer.rejects();
+    writer.write_reject(&format!("{{\"row\":{number},\"reason\":\"is \\\"bad\\\"\"}}"))?;
+    writer.write(&batch(number, first_id), skip, before, || json(number))
+}
+
+fn new(path: &Path, start: Start) -> ShardWriter {
+    match prepare_folder(path, start).unwrap() {
+        Prepared::Fresh(folder) => ShardWriter::new(folder, schema(), options(), json("{}")),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Goes on behind what is there, to the end.
+fn resume(path: &Path) {
+    let (mut writer, number, rows) = take_up(prepare_folder(path, Start::Resume).unwrap()).unwrap();
+    feed(&mut writer, number, rows, 0).unwrap();
+    (number + 1..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
+    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+}
+
+fn take_up(prepared: Prepared) -> Result<(ShardWriter, u64, u64), ShardError> {
+    let Prepared::Unfinished(folder, unfinished) = prepared else { panic!("{prepared:?}") };
+    let number = unfinished.states.last().unwrap().get().parse().unwrap();
+    let rows = unfinished.rows;
+    Ok((ShardWriter::go_on(folder, schema(), options(), json("{}"), *unfinished)?, number, rows))
+}
+
+fn whole(path: &Path) {
+    let mut writer = new(path, Start::New);
+    (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
+    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let paths = goldfish_storage::list(folder).unwrap();
+    paths.iter().map(|path| (name(path), goldfish_storage::read(path).unwrap())).collect()
+}
+
+/// What a run that nothing disturbed writes to a disk.
+fn expected() -> BTreeMap<String, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    whole(&folder.path().join("out"));
+    files(&folder.path().join("out"))
+}
+
+/// A folder of its own in a store of this process.
+fn place(name: &str) -> PathBuf {
+    PathBuf::from(format!("memory://shards/{name}"))
+}
+
+fn is_busy(error: &ShardError) -> bool {
+    matches!(error, ShardError::Occupied { reason, .. } if reason.starts_with("another goldfish is writing"))
+}
+
+#[test]
+fn the_bytes_are_those_of_a_disk() {
+    let path = place("bytes");
+    whole(&path);
+    assert_eq!(files(&path), expected());
+    let (_, faults) = verify(&path, &mut |_, _| None).unwrap();
+    assert_eq!(faults, []);
+    assert!(matches!(prepare_folder(&path, Start::Resume).unwrap(), Prepared::Finished(_)));
+    assert!(prepare_folder(&path, Start::New).is_err());
+}
+
+#[test]
+fn a_run_goes_on_behind_every_batch() {
+    let expected = expected();
+    for batches in 1..=BATCHES {
+        let path = place(&format!("on-{batches}"));
+        let mut writer = new(&path, Start::New);
+        (0..batches).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
+        // The machine dies: what is in memory goes, and nothing is tidied.
+        std::mem::forget(writer);
+        assert!(!files_without_staging(&path).contains_key("manifest.json"));
+        let refused = prepare_folder(&path, Start::New).unwrap_err().to_string();
+        assert!(refused.contains("unfinished run (process"), "{refused}");
+        resume(&path);
+        assert_eq!(files(&path), expected);
+    }
+}
+
+fn files_without_staging(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = goldfish_storage::entries(path).unwrap();
+    let files = entries.into_iter().filter(|entry| !entry.is_folder());
+    files
+        .map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn of_two_that_begin_one_is_refused() {
+    let path = place("begin");
+    let first = prepare_folder(&path, Start::Resume).unwrap();
+    assert!(prepare_folder(&path, Start::New).is_err());
+    // The second one takes over, since the first may be dead; the first then neither writes nor tidies.
+    let mut second = new(&path, Start::Resume);
+    let mut first = ShardWriter::new(first.folder().unwrap(), schema(), options(), json("{}"));
+    assert!(is_busy(&feed(&mut first, 0, 0, 0).unwrap_err()));
+    assert!(first.stop().is_none());
+    (0..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
+    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    assert_eq!(files(&path), expected());
+}
+
+#[test]
+fn a_run_that_was_taken_over_stops_at_its_next_record() {
+    let path = place("taken");
+    let mut first = new(&path, Start::New);
+    feed(&mut first, 0, 0, 0).unwrap();
+    let (mut second, number, rows) = take_up(prepare_folder(&path, Start::Resume).unwrap()).unwrap();
+    assert!(is_busy(&feed(&mut first, 1, 0, 0).unwrap_err()));
+    assert!(first.stop().is_none());
+    feed(&mut second, number, rows, 0).unwrap();
+    (number + 1..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
+    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    assert_eq!(files(&path), expected());
+}
+
+#[test]
+fn a_run_that_lives_is_not_taken_over_from_behind() {
+    let path = place("lives");
+    let mut first = new(&path, Start::New);
+    feed(&mut first, 0, 0, 0).unwrap();
+    let seen = prepare_folder(&path, Start::Resume).unwrap();
+    feed(&mut first, 1, 0, 0).unwrap();
+    assert!(take_up(seen).is_err_and(|error| is_busy(&error)));
+    (2..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
+    let ended = prepare_folder(&path, Start::Resume).unwrap();
+    first.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    assert!(take_up(ended).is_err_and(|error| is_busy(&error)));
+    assert_eq!(files(&path), expected());
+}
+
+#[test]
+fn another_job_may_replace_one_that_still_runs() {
+    let path = place("replaced");
+    let mut first = new(&path, Start::New);
+    (0..2).for_each(|number| feed(&mut first, number, 0, 5000).unwrap());
+    let mut second = new(&path, Start::Overwrite);
+    (0..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
+    assert!(is_busy(&feed(&mut first, 2, 0, 5000).unwrap_err()));
+    assert!(first.stop().is_none());
+    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    assert_eq!(files(&path), expected());
+}
+
+#[test]
+fn two_that_end_at_once_end_well() {
+    let path = place("ends");
+    let mut first = new(&path, Start::New);
+    (0..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
+    let (mut second, number, rows) = take_up(prepare_folder(&path, Start::Resume).unwrap()).unwrap();
+    feed(&mut second, number, rows, 0).unwrap();
+    (number + 1..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
+    let ends = [first, second].map(|writer| {
+        std::thread::spawn(move || {
+            writer.finish(manifest(&options()), json(9)).map_err(|(error, kept)| (error, kept.is_some()))
+        })
+    });
+    let [first, second] = ends.map(|thread| thread.join().unwrap());
+    assert!(first.is_err_and(|(error, kept)| is_busy(&error) && !kept));
+    second.unwrap();
+    assert_eq!(files(&path), expected());
+}
+
+#[test]
+fn an_old_set_stays_until_the_new_one_is_complete() {
+    let path = place("old");
+    whole(&path);
+    let old = files(&path);
+    let mut other = new(&path, Start::Overwrite);
+    (0..BATCHES).for_each(|number| feed(&mut other, number, 0, 5000).unwrap());
+    assert_eq!(files_without_staging(&path).len(), old.len());
+    assert!(other.stop().unwrap().documents > 0);
+    // Given up and started again.
+    whole_over(&path);
+    assert_eq!(files(&path), old);
+}
+
+fn whole_over(path: &Path) {
+    let mut writer = new(path, Start::Overwrite);
+    (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
+    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+}
+
+#[test]
+fn faults_are_found() {
+    let path = place("faults");
+    whole(&path);
+    let faults = || verify(&path, &mut |_, _| None).unwrap().1;
+    let shards: Vec<String> = files(&path).into_keys().filter(|name| name.starts_with("data-")).collect();
+    assert!(shards.len() > 5, "{shards:?}");
+    let shard = path.join(&shards[3]);
+    let bytes = goldfish_storage::read(&shard).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    goldfish_storage::write(&shard, &flipped).unwrap();
+    assert!(faults()[0].fault.contains("with hash"), "{:?}", faults());
+    goldfish_storage::remove_file(&shard).unwrap();
+    assert_eq!(faults()[0].fault, "missing");
+    goldfish_storage::write(&shard, &bytes).unwrap();
+    let extra = path.join("data-00099-of-00100.arrow");
+    goldfish_storage::write(&extra, &bytes).unwrap();
+    assert_eq!(faults()[0].fault, "not in the manifest");
+    goldfish_storage::remove_file(&extra).unwrap();
+    assert_eq!(faults(), []);
+}
