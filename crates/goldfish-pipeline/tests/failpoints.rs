@@ -159,11 +159,12 @@ fn no_failing_operation_loses_or_mixes_anything() {
                 );
             }
         }
-        merge_fails_everywhere(in_store);
+        merge_fails_everywhere(in_store, false);
+        merge_fails_everywhere(in_store, true);
     }
 }
 
-fn merge_fails_everywhere(in_store: bool) {
+fn merge_fails_everywhere(in_store: bool, overwrite: bool) {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());
     let parts: Vec<PathBuf> =
@@ -176,8 +177,11 @@ fn merge_fails_everywhere(in_store: bool) {
     for number in 0.. {
         let output = outputs(folder.path(), in_store).join("merged");
         for then in [Then::Recovers, Then::Ends] {
+            if overwrite {
+                merge(&parts, &output, false, false).unwrap();
+            }
             arm(number, then);
-            let merged = merge(&parts, &output, false, false);
+            let merged = merge(&parts, &output, overwrite, false);
             let failed = disarm();
             let now = visible(&output);
             if merged.is_err() && now.contains_key("manifest.json") {
@@ -187,6 +191,10 @@ fn merge_fails_everywhere(in_store: bool) {
             match merge(&parts, &output, false, false) {
                 Err(ShardError::Occupied { .. }) => assert!(visible(&output).contains_key("manifest.json")),
                 merged => {
+                    assert!(
+                        !overwrite,
+                        "{failed:?} {number} {then:?}: neither the old set nor the new one is there"
+                    );
                     merged.unwrap();
                 }
             }

@@ -104,12 +104,11 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<(), ShardError> {
 }
 
 pub(crate) fn remove(path: &Path) -> Result<(), ShardError> {
-    let removed = point("remove").and_then(|()| {
-        if goldfish_storage::is_folder(path) {
-            goldfish_storage::remove_folder_all(path)
-        } else {
-            goldfish_storage::remove_file(path)
-        }
+    let removed = point("remove").and_then(|()| match goldfish_storage::metadata(path) {
+        Ok(found) if found.is_folder() => goldfish_storage::remove_folder_all(path),
+        // On a disk, what can't be asked about may be a link that leads nowhere.
+        Err(error) if is_remote(path) && error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => goldfish_storage::remove_file(path),
     });
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

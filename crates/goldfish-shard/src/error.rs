@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
+use goldfish_storage::{is_remote, without_secrets};
 use parquet::errors::ParquetError;
 
 /// Why shards could not be written or read.
@@ -98,7 +99,10 @@ pub enum ShardError {
 
 impl ShardError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
+        let path = match path.to_str() {
+            Some(url) if is_remote(path) => without_secrets(url).into(),
+            _ => path.to_owned(),
+        };
         move |source| Self::Io { path, action, source }
     }
 

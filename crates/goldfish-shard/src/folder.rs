@@ -69,13 +69,23 @@ impl PreparedFolder {
         &self.path
     }
 
-    /// Gives up: removes what was staged, and the folder itself if it was made for this run.
+    /// Gives up: removes what was staged, and the folder itself if it was made for this run. A set of an earlier run that
+    /// could not be put back is kept in the staging folder, for the next run to do it.
     pub fn abandon(self) {
+        if self.holds_the_old_set() {
+            return;
+        }
         // Best effort: the error that led here is the one to report.
         let _ = self.dissolve();
         if self.created {
             let _ = goldfish_storage::remove_folder(&self.path);
         }
+    }
+
+    /// Whether the set of an earlier run is complete in the staging folder alone; a store that can't tell may hold one.
+    fn holds_the_old_set(&self) -> bool {
+        goldfish_storage::exists(&self.staging.join(OLD_NAME).join(MANIFEST_NAME))
+            && !disk::exists(&self.path.join(MANIFEST_NAME)).unwrap_or(false)
     }
 
     /// Whether it is in a store.
@@ -153,14 +163,17 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
         return Ok(Prepared::Unfinished(folder, Box::new(unfinished)));
     }
     folder.lock.claim()?;
-    match old {
-        None => bring_back(&folder)?,
-        // Nothing of a new run was kept.
-        Some(old) if start == Start::Resume => {
-            folder.dissolve()?;
-            return Ok(Prepared::Finished(Box::new(old)));
+    let old = match old {
+        None => {
+            bring_back(&folder)?;
+            old_manifest(path)?
         }
-        Some(_) => {}
+        old => old,
+    };
+    // Nothing of a new run was kept.
+    if let (Some(old), Start::Resume) = (old, start) {
+        folder.dissolve()?;
+        return Ok(Prepared::Finished(Box::new(old)));
     }
     folder.clear(|_| false)?;
     Ok(Prepared::Fresh(folder))

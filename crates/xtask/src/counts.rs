@@ -45,7 +45,7 @@ fn table() -> PathBuf {
     root().join("crates/xtask/counts.json")
 }
 
-/// Builds what is counted: the program and the example, as they are released.
+/// Builds the program as it is released, and the example that is counted.
 pub(crate) fn build() -> anyhow::Result<()> {
     run(cargo().args(["build", "--release", "--bins", "--example", "counted"]))
 }

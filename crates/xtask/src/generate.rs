@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use goldfish_audit::store::{Evidence, Origin, RunConfig};
@@ -13,8 +14,9 @@ use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
-use crate::{cargo, describe, root};
+use crate::{describe, root, target};
 
+/// Writes the files, or only checks them; asks the program in its release build, which has to be there.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
@@ -68,6 +70,7 @@ fn schema(title: &str, mut schema: Schema) -> anyhow::Result<String> {
 
 /// The long help of every command.
 fn cli_reference() -> anyhow::Result<String> {
+    let program = target().join("release/goldfish");
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
@@ -84,8 +87,7 @@ fn cli_reference() -> anyhow::Result<String> {
         "lab train",
         "lab sweep",
     ] {
-        let mut help = cargo();
-        help.args(["run", "--quiet", "--package", "goldfish", "--"]);
+        let mut help = Command::new(&program);
         help.args(command.split_whitespace()).arg("--help").current_dir(root());
         let output = help.output().with_context(|| describe(&help))?;
         if !output.status.success() {

@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { no_lint } => test::run_all(no_lint),
         Chore::Loops { bench: true, .. } => loops::bench(),
         Chore::Loops { only, .. } => loops::run_all(only.as_deref()),
-        Chore::Generate { check } => generate::run(check),
+        Chore::Generate { check } => counts::build().and_then(|()| generate::run(check)),
         Chore::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }

@@ -19,9 +19,9 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     }
     deny::check()?;
     run(cargo().args(["test", "--workspace", "--features", FEATURES]))?;
-    generate::run(true)?;
 
     counts::build()?;
+    generate::run(true)?;
     let python = python::environment(python::Environment::Data)?.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     let package = python::with_package(python::Environment::Package)?;

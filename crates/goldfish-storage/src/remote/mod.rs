@@ -112,13 +112,12 @@ pub(crate) fn metadata_of_all(paths: &[&Path]) -> Vec<io::Result<Metadata>> {
         Ok(runtime) => runtime,
         Err(error) => return paths.iter().map(|_| Err(io::Error::other(error.to_string()))).collect(),
     };
-    let questions = paths.iter().map(|path| {
-        let place = is_remote(path).then(|| Place::of(path));
-        async move {
-            match place {
-                Some(place) => metadata_at(&place?).await,
-                None => crate::metadata(path),
-            }
+    // Getting hold of a store may ask it for something, which is not to happen within the questions.
+    let places: Vec<_> = paths.iter().map(|path| (path, is_remote(path).then(|| Place::of(path)))).collect();
+    let questions = places.into_iter().map(|(path, place)| async move {
+        match place {
+            Some(place) => metadata_at(&place?).await,
+            None => crate::metadata(path),
         }
     });
     runtime.block_on(futures_util::stream::iter(questions).buffered(QUESTIONS).collect())
@@ -157,7 +156,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8], new: bool) -> io::Result<()> {
     match crate::read(path) {
         Ok(found) if found == bytes => Ok(()),
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) if is_there => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(gone) if is_there && gone.kind() == io::ErrorKind::NotFound => {
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
+        // Whose object it is can't be told.
+        Err(unread) if is_there => Err(unread),
         Err(_) => Err(error),
     }
 }
