@@ -8,7 +8,7 @@ use goldfish_mask::{RuleSpec, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals};
+use crate::manifest::{SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
 use crate::{Fault, InputEntry, ShardError};
 
 /// Name of the manifest of a set of files.
@@ -103,30 +103,14 @@ impl FileSet {
     /// If there is none, it isn't one, or a later version wrote it.
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(FILE_SET_NAME);
-        let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
-        let metadata = goldfish_storage::metadata(&path).map_err(ShardError::io(&path, "opening"))?;
-        if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
-            return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
-        }
-        let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
-        #[derive(Deserialize)]
-        struct Version {
-            file_set_version: u32,
-        }
-        let version: Version =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest of files: {e}")))?;
-        if version.file_set_version != FILE_SET_VERSION {
-            return Err(bad(format!(
-                "version {} is not known, only {FILE_SET_VERSION} is; use a newer goldfish",
-                version.file_set_version
-            )));
-        }
-        let set: Self =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest of files: {e}")))?;
+        let set: Self = read_known(&path, FILE_SET_VERSION)?;
         // Names are joined to the folder later on: none may lead out of it.
         let names = set.files.iter().map(|file| &file.name).chain(set.inputs.iter().map(|input| &input.name));
         match names.into_iter().find(|name| !is_inside(name)) {
-            Some(name) => Err(bad(format!("the name {name:?} leads out of the folder"))),
+            Some(name) => {
+                let reason = format!("the name {name:?} leads out of the folder");
+                Err(ShardError::BadManifest { path, reason })
+            }
             None => Ok(set),
         }
     }

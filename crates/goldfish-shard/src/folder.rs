@@ -15,6 +15,9 @@ pub(crate) const STAGING_NAME: &str = ".partial";
 /// Folder inside the staging folder where the files of an earlier run wait until the new ones are in place.
 pub(crate) const OLD_NAME: &str = "old";
 
+/// Ends the name of the object in the staging folder that says that all files have their final names.
+const PLACED_ENDING: &str = ".placed";
+
 /// The files beside shards and manifest that this crate may write.
 pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", REJECTS_NAME];
 
@@ -348,6 +351,12 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
     // Looked at behind the listing: what another run put in place is gone from here.
     folder.lock.check()?;
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
+    // An interrupted run had come so far already; its set may be read by now, and stays. The staged name is of that run
+    // alone.
+    let placed = manifest.0.clone() + PLACED_ENDING;
+    if staged.contains(&placed) {
+        return folder.dissolve();
+    }
     let manifest_path = folder.path.join(MANIFEST_NAME);
     let replaces = disk::exists(&manifest_path)?;
     if replaces {
@@ -366,6 +375,7 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         }
         return Err(error);
     }
+    disk::write(&folder.staging.join(placed), b"")?;
     folder.dissolve()
 }
 

@@ -16,13 +16,14 @@ use crate::{Kept, ShardError, disk};
 pub(crate) const JOURNAL_NAME: &str = "journal";
 
 /// Version of the journal that this build writes and reads.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// What a run has finished, record by record, so that it can be taken up after any interruption.
 ///
-/// Each record is a line: the XXH3 of its JSON in hex, a space, the JSON. It is on the disk before the run goes
-/// on, and whatever it speaks of was there before it. A line that was torn when the machine went down has another
-/// checksum; it and what stands behind it is passed over. The first line tells which job it is.
+/// Each record is a line: the XXH3 of the checksum before it and of its JSON, a space, the JSON. It is on the disk before
+/// the run goes on, and whatever it speaks of was there before it. A line that was torn when the machine went down has
+/// another checksum, and so has one that another run wrote late behind other lines; it and what stands behind it is passed
+/// over. The first line tells which job it is.
 ///
 /// On a disk that is a file. Objects of a store don't grow, so that there each record is an object of its own, the first
 /// one with the head before it; laid behind each other they are that file. An object is only written where there is none:
@@ -32,6 +33,8 @@ pub(crate) struct Journal {
     staging: PathBuf,
     job: Box<RawValue>,
     lines: Lines,
+    /// Checksum of the last line; empty where there is none.
+    last: String,
 }
 
 /// Where the lines of a journal go.
@@ -105,6 +108,8 @@ pub struct Unfinished {
     pub(crate) rejected: String,
     pub(crate) names: Vec<StagedName>,
     end: End,
+    /// Checksum of the last sound line.
+    last: String,
 }
 
 impl Unfinished {
@@ -151,7 +156,7 @@ impl Journal {
     /// A journal that comes into being with its first record.
     pub(crate) fn new(folder: &PreparedFolder, job: Box<RawValue>) -> Self {
         let lines = if folder.is_remote() { Lines::Objects(0) } else { Lines::File(None) };
-        Self { staging: folder.staging.clone(), job, lines }
+        Self { staging: folder.staging.clone(), job, lines, last: String::new() }
     }
 
     /// Goes on behind the sound part of a journal. In a store, `folder` holds the output by now.
@@ -177,7 +182,7 @@ impl Journal {
                 Lines::Objects(*count)
             }
         };
-        Ok(Self { staging, job, lines })
+        Ok(Self { staging, job, lines, last: unfinished.last.clone() })
     }
 
     /// Whether there is a record.
@@ -192,13 +197,20 @@ impl Journal {
     /// If the disk refuses; in a store also if another run took over.
     pub(crate) fn append(&mut self, folder: &PreparedFolder, record: &Record) -> Result<(), ShardError> {
         let is_new = !self.is_started();
-        let head = is_new.then(|| line(&Head { journal_version: JOURNAL_VERSION, job: self.job.clone() }));
-        let lines = [head.unwrap_or_default(), line(record)].concat();
+        let mut lines = String::new();
+        if is_new {
+            put_line(
+                &mut lines,
+                &mut self.last,
+                &Head { journal_version: JOURNAL_VERSION, job: self.job.clone() },
+            );
+        }
+        put_line(&mut lines, &mut self.last, record);
         let path = self.staging.join(JOURNAL_NAME);
         let file = match &mut self.lines {
             Lines::Objects(next) => {
                 folder.lock.check()?;
-                if !disk::write_new(&self.staging.join(object_name(*next)), &lines)? {
+                if !disk::write_new(&self.staging.join(object_name(*next)), lines.as_bytes())? {
                     return Err(folder.lock.busy());
                 }
                 *next += 1;
@@ -207,7 +219,7 @@ impl Journal {
             Lines::File(Some(file)) => file,
             Lines::File(file) => file.insert(disk::create_file(&path)?),
         };
-        file.write_all(&lines).map_err(ShardError::io(&path, "writing"))?;
+        file.write_all(lines.as_bytes()).map_err(ShardError::io(&path, "writing"))?;
         disk::sync_file(file, &path)?;
         // Its own name has to last too.
         if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
@@ -226,7 +238,11 @@ impl Journal {
             }
         };
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-        let Some((head, mut length)) = lines.next().and_then(sound::<Head>) else { return Ok(None) };
+        let mut last = String::new();
+        let mut length = 0;
+        let Some(head) = lines.next().and_then(|line| sound::<Head>(line, &mut last, &mut length)) else {
+            return Ok(None);
+        };
         if head.journal_version != JOURNAL_VERSION {
             let reason = format!(
                 "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): go on with that \
@@ -238,9 +254,19 @@ impl Journal {
         let job = serde_json::from_str(head.job.get()).unwrap_or_default();
         let (shards, states, names) = (Vec::new(), Vec::new(), Vec::new());
         let (rows, rejects, rejected, staged, end) = (0, (0, 0), String::new(), false, End::Byte(0));
-        let mut unfinished = Unfinished { job, states, rows, staged, shards, rejects, rejected, names, end };
-        for (record, bytes) in lines.map_while(sound::<Record>) {
-            length += bytes;
+        let mut unfinished = Unfinished {
+            job,
+            states,
+            rows,
+            staged,
+            shards,
+            rejects,
+            rejected,
+            names,
+            end,
+            last: String::new(),
+        };
+        for record in lines.map_while(|line| sound::<Record>(line, &mut last, &mut length)) {
             match record {
                 Record::Shards(closed) => {
                     unfinished.shards.extend(closed.shards);
@@ -254,6 +280,7 @@ impl Journal {
                 }
             }
         }
+        unfinished.last = last;
         unfinished.end = objects.map_or(End::Byte(length), |objects| objects.end(length));
         if !unfinished.names_are_ours() {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
@@ -302,18 +329,28 @@ impl Objects {
     }
 }
 
-fn line(record: &impl Serialize) -> Vec<u8> {
+/// Puts a record behind others, the last of which has the checksum `last`.
+fn put_line(lines: &mut String, last: &mut String, record: &impl Serialize) {
     // Strings, numbers and lists only: serialisation has nothing to fail at.
     let json = serde_json::to_string(record).unwrap_or_default();
-    format!("{} {json}\n", FileDigest::of(json.as_bytes()).hash).into_bytes()
+    *last = checksum(last, &json);
+    lines.extend([last.as_str(), " ", &json, "\n"]);
 }
 
-/// The record of a line and the line's length, if it is as it was written.
-fn sound<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Option<(T, u64)> {
+fn checksum(last: &str, json: &str) -> String {
+    FileDigest::of([last, json].concat().as_bytes()).hash
+}
+
+/// The record of a line, if it is as it was written, behind the line with the checksum `last`. Its own checksum takes that
+/// one's place, and its bytes are added to `length`.
+fn sound<T: for<'de> Deserialize<'de>>(line: &[u8], last: &mut String, length: &mut u64) -> Option<T> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (checksum, json) = text.split_once(' ')?;
-    let sound = checksum == FileDigest::of(json.as_bytes()).hash;
-    Some((serde_json::from_str(json).ok().filter(|_| sound)?, line.len() as u64))
+    let (written, json) = text.split_once(' ')?;
+    let sound = written == checksum(last, json);
+    let record = serde_json::from_str(json).ok().filter(|_| sound)?;
+    *last = written.to_owned();
+    *length += line.len() as u64;
+    Some(record)
 }
 
 #[cfg(test)]
@@ -364,6 +401,10 @@ mod tests {
             let line = ends.iter().filter(|&&end| end <= at).count();
             assert_eq!(shards(&flipped), line.saturating_sub(1), "flipped at {at}");
         }
+        // A line is sound behind the one that it was written behind, and nowhere else.
+        assert_eq!(shards(&[&whole[..ends[0]], &whole[ends[1]..]].concat()), 0);
+        assert_eq!(shards(&[&whole[..ends[1]], &whole[ends[2]..]].concat()), 1);
+        assert_eq!(shards(&[&whole[..ends[2]], &whole[ends[1]..]].concat()), 2);
         fs::write(&path, &whole[..ends[2] + 5]).unwrap();
         let unfinished = Journal::read(&folder.staging).unwrap().unwrap();
         assert_eq!((unfinished.kept().documents, unfinished.rows), (4, 7));

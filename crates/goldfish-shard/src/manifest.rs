@@ -1,8 +1,10 @@
+use std::io::ErrorKind;
 use std::path::Path;
 
 use goldfish_digest::FileDigest;
 use goldfish_mask::{RuleSpec, Scope};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
@@ -242,34 +244,18 @@ impl Manifest {
     /// [`verify`](crate::verify) to say.
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(MANIFEST_NAME);
-        let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
-        let metadata = match goldfish_storage::metadata(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ShardError::NoManifest { path: folder.to_owned() });
+        let manifest: Self = read_known(&path, FORMAT_VERSION).map_err(|error| match error {
+            ShardError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                ShardError::NoManifest { path: folder.to_owned() }
             }
-            metadata => metadata.map_err(ShardError::io(&path, "opening"))?,
-        };
-        if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
-            return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
-        }
-        let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
-        let version: Version =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest: {e}")))?;
-        if version.format_version != FORMAT_VERSION {
-            return Err(bad(format!(
-                "shard format {} is not known, only {FORMAT_VERSION} is; use a newer goldfish",
-                version.format_version
-            )));
-        }
-        let manifest: Self =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a manifest: {e}")))?;
+            error => error,
+        })?;
         // A name is joined to the folder later on: it must not lead out of it.
         match manifest.shards.iter().find(|shard| !is_plain_name(&shard.name)) {
-            Some(shard) => Err(bad(format!("the shard name {:?} is not a plain file name", shard.name))),
+            Some(shard) => {
+                let reason = format!("the shard name {:?} is not a plain file name", shard.name);
+                Err(ShardError::BadManifest { path, reason })
+            }
             None => Ok(manifest),
         }
     }
@@ -294,6 +280,27 @@ impl Manifest {
     pub fn drop_rate(&self) -> f64 {
         if self.totals.tokens == 0 { 0.0 } else { self.totals.dropped as f64 / self.totals.tokens as f64 }
     }
+}
+
+/// Reads a manifest whose version this build knows, and which is no larger than one may be.
+pub(crate) fn read_known<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T, ShardError> {
+    #[derive(Deserialize)]
+    struct Version {
+        #[serde(alias = "file_set_version")]
+        format_version: u32,
+    }
+    let bad = |reason: String| ShardError::BadManifest { path: path.to_owned(), reason };
+    let metadata = goldfish_storage::metadata(path).map_err(ShardError::io(path, "opening"))?;
+    if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
+        return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
+    }
+    let bytes = goldfish_storage::read(path).map_err(ShardError::io(path, "reading"))?;
+    let not_one = |error: serde_json::Error| bad(format!("not a manifest: {error}"));
+    let Version { format_version: version } = serde_json::from_slice(&bytes).map_err(not_one)?;
+    if version != known {
+        return Err(bad(format!("version {version} is not known, only {known} is; use a newer goldfish")));
+    }
+    serde_json::from_slice(&bytes).map_err(not_one)
 }
 
 fn is_plain_name(name: &str) -> bool {

@@ -2,68 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
-use goldfish_shard::{
-    ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, ShardSchema, ShardWriter,
-    SourceEntry, Start, ToolEntry, Totals, WriterOptions, prepare_folder, verify,
-};
+use goldfish_shard::{Manifest, OutputFormat, ShardWriter, Start, WriterOptions, prepare_folder, verify};
 use serde_json::value::RawValue;
+
+use common::{manifest, schema};
 
 const DOCUMENTS: u64 = 9;
 
-fn manifest(options: &WriterOptions) -> Manifest {
-    let input = InputEntry {
-        name: "a.jsonl".into(),
-        format: "jsonl".into(),
-        size: 1,
-        hash: "xxh3_128:0".into(),
-        companions: Vec::new(),
-        documents: DOCUMENTS,
-        rejected: 1,
-        rows: None,
-        broken: false,
-    };
-    Manifest {
-        format_version: FORMAT_VERSION,
-        tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        tokenizer: None,
-        source: SourceEntry {
-            content: "ids".into(),
-            column: "input_ids".into(),
-            id_column: None,
-            ids_dtype: None,
-            eos_id: None,
-            max_document: 1 << 20,
-        },
-        output: OutputEntry {
-            format: options.format,
-            columns: vec![ExtraColumn::Labels],
-            carry: Vec::new(),
-            shard_size: options.shard_size,
-        },
-        part: None,
-        inputs: vec![input],
-        shards: Vec::new(),
-        rejects: None,
-        totals: Totals { documents_in: DOCUMENTS + 1, documents_rejected: 1, ..Totals::default() },
-        checksum: String::new(),
-    }
-}
-
 /// Writes three shards of three documents.
 fn write(path: &Path, format: OutputFormat) {
-    let schema = ShardSchema::new(&[ExtraColumn::Labels], &[]);
+    let schema = schema();
     let options = WriterOptions { format, shard_size: 400 };
     let folder = prepare_folder(path, Start::New).unwrap().folder().unwrap();
-    let manifest = manifest(&options);
+    let manifest = manifest(&options, DOCUMENTS, 1);
     let job = || RawValue::from_string("{}".into()).unwrap();
     let mut writer = ShardWriter::new(folder, schema.clone(), options, job());
     let names: StringArray = (0..DOCUMENTS).map(|row| Some(format!("a:{row}"))).collect();

@@ -4,75 +4,31 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use arrow::record_batch::RecordBatch;
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_shard::{
-    ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, Prepared, ShardError,
-    ShardSchema, ShardWriter, SourceEntry, Start, ToolEntry, Totals, WriterOptions, prepare_folder, verify,
+    Manifest, OutputFormat, Prepared, ShardError, ShardWriter, Start, WriterOptions, prepare_folder, verify,
 };
 use serde_json::value::RawValue;
+
+use common::schema;
 
 /// Batches of a whole run, each with a rejected row and documents for three shards.
 const BATCHES: u64 = 4;
 const DOCUMENTS: u64 = 9;
 
-fn manifest(options: &WriterOptions) -> Manifest {
-    let input = InputEntry {
-        name: "a.jsonl".into(),
-        format: "jsonl".into(),
-        size: 1,
-        hash: "xxh3_128:0".into(),
-        companions: Vec::new(),
-        documents: BATCHES * DOCUMENTS,
-        rejected: BATCHES,
-        rows: None,
-        broken: false,
-    };
-    Manifest {
-        format_version: FORMAT_VERSION,
-        tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        tokenizer: None,
-        source: SourceEntry {
-            content: "ids".into(),
-            column: "input_ids".into(),
-            id_column: None,
-            ids_dtype: None,
-            eos_id: None,
-            max_document: 1 << 20,
-        },
-        output: OutputEntry {
-            format: options.format,
-            columns: vec![ExtraColumn::Labels],
-            carry: Vec::new(),
-            shard_size: options.shard_size,
-        },
-        part: None,
-        inputs: vec![input],
-        shards: Vec::new(),
-        rejects: None,
-        totals: Totals {
-            documents_in: BATCHES * (DOCUMENTS + 1),
-            documents_rejected: BATCHES,
-            ..Totals::default()
-        },
-        checksum: String::new(),
-    }
+fn manifest() -> Manifest {
+    common::manifest(&options(), BATCHES * DOCUMENTS, BATCHES)
 }
 
 fn options() -> WriterOptions {
     WriterOptions { format: OutputFormat::ArrowStream, shard_size: 400 }
-}
-
-fn schema() -> ShardSchema {
-    ShardSchema::new(&[ExtraColumn::Labels], &[])
 }
 
 fn json(value: impl std::fmt::Display) -> Box<RawValue> {
@@ -106,7 +62,7 @@ fn resume(path: &Path) {
     let (mut writer, number, rows) = take_up(prepare_folder(path, Start::Resume).unwrap()).unwrap();
     feed(&mut writer, number, rows, 0).unwrap();
     (number + 1..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
-    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
 }
 
 fn take_up(prepared: Prepared) -> Result<(ShardWriter, u64, u64), ShardError> {
@@ -119,7 +75,7 @@ fn take_up(prepared: Prepared) -> Result<(ShardWriter, u64, u64), ShardError> {
 fn whole(path: &Path) {
     let mut writer = new(path, Start::New);
     (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
-    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -191,7 +147,7 @@ fn of_two_that_begin_one_is_refused() {
     assert!(is_busy(&feed(&mut first, 0, 0, 0).unwrap_err()));
     assert!(first.stop().is_none());
     (0..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
-    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    second.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
     assert_eq!(files(&path), expected());
 }
 
@@ -205,7 +161,7 @@ fn a_run_that_was_taken_over_stops_at_its_next_record() {
     assert!(first.stop().is_none());
     feed(&mut second, number, rows, 0).unwrap();
     (number + 1..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
-    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    second.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
     assert_eq!(files(&path), expected());
 }
 
@@ -219,7 +175,7 @@ fn a_run_that_lives_is_not_taken_over_from_behind() {
     assert!(take_up(seen).is_err_and(|error| is_busy(&error)));
     (2..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
     let ended = prepare_folder(&path, Start::Resume).unwrap();
-    first.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    first.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
     assert!(take_up(ended).is_err_and(|error| is_busy(&error)));
     assert_eq!(files(&path), expected());
 }
@@ -233,7 +189,7 @@ fn another_job_may_replace_one_that_still_runs() {
     (0..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
     assert!(is_busy(&feed(&mut first, 2, 0, 5000).unwrap_err()));
     assert!(first.stop().is_none());
-    second.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    second.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
     assert_eq!(files(&path), expected());
 }
 
@@ -247,7 +203,7 @@ fn two_that_end_at_once_end_well() {
     (number + 1..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
     let ends = [first, second].map(|writer| {
         std::thread::spawn(move || {
-            writer.finish(manifest(&options()), json(9)).map_err(|(error, kept)| (error, kept.is_some()))
+            writer.finish(manifest(), json(9)).map_err(|(error, kept)| (error, kept.is_some()))
         })
     });
     let [first, second] = ends.map(|thread| thread.join().unwrap());
@@ -273,7 +229,7 @@ fn an_old_set_stays_until_the_new_one_is_complete() {
 fn whole_over(path: &Path) {
     let mut writer = new(path, Start::Overwrite);
     (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
-    writer.finish(manifest(&options()), json(9)).map_err(|(error, _)| error).unwrap();
+    writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! Errors are the system's, without the path: who calls knows it, and what was to be done.
 
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,10 +20,13 @@ mod remote;
 #[cfg(feature = "object-stores")]
 mod remote;
 
+mod file;
+mod output;
 mod pattern;
 
+pub use file::File;
+pub use output::Output;
 pub use pattern::{components, glob, without_secrets};
-use remote::{Object, Upload};
 
 /// What the paths of objects start with.
 pub const SCHEMES: [&str; 5] = ["s3://", "gs://", "az://", "http://", "https://"];
@@ -228,264 +231,6 @@ pub fn absolute(path: &Path) -> io::Result<PathBuf> {
 /// If a file isn't there. An object is not asked for.
 pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
     if is_remote(path) { Ok(path.to_owned()) } else { fs::canonicalize(path) }
-}
-
-/// A file that is open for reading.
-///
-/// An object is bound to what it was when it was opened: if another takes its place, reading is an error of the kind
-/// [`io::ErrorKind::InvalidData`] that says so. Reading an object in order fetches it ahead.
-#[derive(Debug)]
-pub struct File(Opened);
-
-#[derive(Debug)]
-enum Opened {
-    Disk(fs::File),
-    Store(Object),
-}
-
-impl File {
-    /// Opens a file. A pipe waits for its writer: see [`File::open_regular`].
-    ///
-    /// # Errors
-    ///
-    /// If there is none, or the system or the store refuses.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(if is_remote(path) {
-            Opened::Store(Object::open(path)?)
-        } else {
-            Opened::Disk(fs::File::open(path)?)
-        }))
-    }
-
-    /// Opens a file if it is a regular one, and tells what was known of it right before.
-    ///
-    /// # Errors
-    ///
-    /// If there is none, the system or the store refuses, or it is a folder, a pipe or the like
-    /// ([`io::ErrorKind::InvalidInput`]).
-    pub fn open_regular(path: &Path) -> io::Result<(Self, Metadata)> {
-        if is_remote(path) {
-            let object = Object::open(path)?;
-            let metadata = object.metadata_at_open();
-            return Ok((Self(Opened::Store(object)), metadata));
-        }
-        // Ask before opening: opening a FIFO would wait for a writer.
-        let metadata = metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok((Self::open(path)?, metadata))
-    }
-
-    /// Asks anew about the file; on a disk about the one that was opened, in a store about what lies under its name now.
-    ///
-    /// # Errors
-    ///
-    /// If the system or the store refuses.
-    pub fn metadata(&self) -> io::Result<Metadata> {
-        match &self.0 {
-            Opened::Disk(file) => Ok(Metadata::of_file(&file.metadata()?)),
-            Opened::Store(object) => object.metadata(),
-        }
-    }
-
-    /// Another handle. Whether the two share a position is not said: on a disk they do, in a store they don't.
-    ///
-    /// # Errors
-    ///
-    /// If the system refuses.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(match &self.0 {
-            Opened::Disk(file) => Opened::Disk(file.try_clone()?),
-            Opened::Store(object) => Opened::Store(object.try_clone()),
-        }))
-    }
-
-    /// Reads at a place, whatever the position is; 0 bytes at the end. On other systems than Unix the position moves.
-    ///
-    /// # Errors
-    ///
-    /// If the system or the store refuses, or the object was replaced.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_at_before(buffer, offset, u64::MAX)
-    }
-
-    /// As [`File::read_at`], and of an object nothing is fetched ahead from `end` on, where the reader will stop.
-    ///
-    /// # Errors
-    ///
-    /// As [`File::read_at`].
-    pub fn read_at_before(&self, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
-        match &self.0 {
-            Opened::Disk(file) => disk_read_at(file, buffer, offset),
-            Opened::Store(object) => object.read_at(buffer, offset, end),
-        }
-    }
-
-    /// Fills a buffer from a place.
-    ///
-    /// # Errors
-    ///
-    /// As [`File::read_at`]; and if the file ends before the buffer is full ([`io::ErrorKind::UnexpectedEof`]).
-    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match self.read_at(buffer, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => (buffer, offset) = (&mut buffer[read..], offset + read as u64),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the store is at fault, where a reader of what is in the file met an error: once an object couldn't be read,
-    /// all handles of it tell so whenever they are used.
-    ///
-    /// # Errors
-    ///
-    /// What the store said.
-    pub fn check(&self) -> io::Result<()> {
-        match &self.0 {
-            Opened::Disk(_) => Ok(()),
-            Opened::Store(object) => object.check(),
-        }
-    }
-
-    /// The file, where it lies on a disk.
-    #[must_use]
-    pub fn disk(&self) -> Option<&fs::File> {
-        match &self.0 {
-            Opened::Disk(file) => Some(file),
-            Opened::Store(_) => None,
-        }
-    }
-}
-
-impl From<fs::File> for File {
-    fn from(file: fs::File) -> Self {
-        Self(Opened::Disk(file))
-    }
-}
-
-#[cfg(unix)]
-fn disk_read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
-}
-
-#[cfg(not(unix))]
-fn disk_read_at(mut file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    file.seek(SeekFrom::Start(offset))?;
-    file.read(buffer)
-}
-
-impl Read for File {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Opened::Disk(file) => file.read(buffer),
-            Opened::Store(object) => object.read(buffer),
-        }
-    }
-
-    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        match &mut self.0 {
-            // The standard library asks for the size, and reads once more to see the end.
-            Opened::Disk(file) => file.read_to_end(bytes),
-            Opened::Store(object) => object.read_to_end(bytes),
-        }
-    }
-}
-
-impl Read for &File {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &self.0 {
-            Opened::Disk(file) => (&mut &*file).read(buffer),
-            Opened::Store(object) => object.read_on(buffer),
-        }
-    }
-}
-
-impl Seek for File {
-    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
-        (&*self).seek(place)
-    }
-}
-
-impl Seek for &File {
-    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
-        match &self.0 {
-            Opened::Disk(file) => (&mut &*file).seek(place),
-            Opened::Store(object) => object.seek(place),
-        }
-    }
-}
-
-/// A file that is being written.
-///
-/// On a disk it is there from the start. An object comes into being, or replaces another, when [`Output::sync`] returns;
-/// what was written before is dropped if that is never called.
-#[derive(Debug)]
-pub struct Output(Written);
-
-#[derive(Debug)]
-enum Written {
-    Disk(fs::File),
-    Store(Upload),
-}
-
-impl Output {
-    /// Makes an empty file, or empties it.
-    ///
-    /// # Errors
-    ///
-    /// If the system or the store refuses.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self(if is_remote(path) {
-            Written::Store(Upload::create(path)?)
-        } else {
-            Written::Disk(fs::File::create(path)?)
-        }))
-    }
-
-    /// Waits until all that was written lasts. An object is complete then, and writing on is an error.
-    ///
-    /// # Errors
-    ///
-    /// If the system or the store refuses.
-    pub fn sync(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            Written::Disk(file) => file.sync_all(),
-            Written::Store(upload) => upload.complete(),
-        }
-    }
-
-    /// The file, where it lies on a disk.
-    #[must_use]
-    pub fn disk(&self) -> Option<&fs::File> {
-        match &self.0 {
-            Written::Disk(file) => Some(file),
-            Written::Store(_) => None,
-        }
-    }
-}
-
-impl From<fs::File> for Output {
-    fn from(file: fs::File) -> Self {
-        Self(Written::Disk(file))
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Written::Disk(file) => file.write(bytes),
-            Written::Store(upload) => upload.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Writes a small file, or replaces one; it lasts when this returns.

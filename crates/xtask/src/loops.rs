@@ -1,14 +1,17 @@
-//! Training loops, distributed engines and object stores, run for real on what goldfish writes and reads.
+//! What has heavy environments: training loops, distributed engines, checkpoints and object stores, run for real on what
+//! goldfish writes and reads.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Environment;
-use crate::{cargo, packages, python, root, run, target};
+use crate::{cargo, packages, python, root, run, target, test};
 
 /// Tests that need heavy environments or servers: the environment, and their folder or file below `crates`.
-const SUITES: [(Environment, &str); 6] = [
+const SUITES: [(Environment, &str); 9] = [
+    (Environment::Package, "goldfish-python/tests/package"),
+    (Environment::Models, "goldfish-backends/tests/models"),
+    (Environment::Models, "goldfish-cli/tests/models"),
     (Environment::Loops, "goldfish-python/tests/loops"),
     (Environment::Axolotl, "goldfish-python/tests/loops/in_axolotl.py"),
     (Environment::LlamaFactory, "goldfish-python/tests/loops/in_llama_factory.py"),
@@ -27,16 +30,27 @@ const FROM_SOURCE: &str = "goldfish-python/tests/from_source.py";
 /// contains `only`.
 pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     let wanted = |path: &str| only.is_none_or(|only| path.contains(only));
-    let is_store = |environment: Environment| environment == Environment::Stores;
-    if wanted(FROM_SOURCE) || SUITES.iter().any(|&(which, path)| wanted(path) && !is_store(which)) {
+    let is_wanted =
+        |environment: Environment| SUITES.iter().any(|&(e, path)| e == environment && wanted(path));
+    if wanted(FROM_SOURCE) || SUITES.iter().any(|&(which, path)| wanted(path) && which != Environment::Stores)
+    {
         run(cargo().args(["build", "--release"]))?;
+    }
+    if is_wanted(Environment::Loops) {
         packages::JAVA.ensure()?;
     }
-    let built = [("GOLDFISH_BIN", target().join("release/goldfish")), ("GOLDFISH_ROOT", root())];
+    if is_wanted(Environment::Models) {
+        test::build_examples()?;
+    }
+    let built = [
+        ("GOLDFISH_BIN", target().join("release/goldfish")),
+        ("GOLDFISH_ROOT", root()),
+        ("GOLDFISH_SCORE_CHECKPOINT", test::example("score_checkpoint")),
+    ];
     for (environment, path) in SUITES.into_iter().filter(|(_, path)| wanted(path)) {
-        let variables = if is_store(environment) { with_stores()? } else { built.to_vec() };
+        let variables = if environment == Environment::Stores { with_stores()? } else { built.to_vec() };
         let python = match environment {
-            Environment::Loops => python::with_package(environment)?,
+            Environment::Loops | Environment::Package => python::with_package(environment)?,
             _ => python::environment(environment)?.join("bin/python"),
         };
         run(Command::new(python)
@@ -51,14 +65,9 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the program with object stores, puts it where no other build replaces it, and installs what is no Python
-/// package; gives the variables of the tests.
+/// Builds the program with object stores, and installs what is no Python package; gives the variables of the tests.
 fn with_stores() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
-    run(cargo().args(["build", "--release", "--features", "object-stores"]))?;
-    let folder = target().join("stores");
-    fs::create_dir_all(&folder)?;
-    let program = folder.join("goldfish");
-    fs::copy(target().join("release/goldfish"), &program)?;
+    let program = test::debug_program()?;
     let required = ("GOLDFISH_STORES_REQUIRED", PathBuf::from("1"));
     Ok(vec![("GOLDFISH_BIN", program), ("GOLDFISH_ROOT", root()), ("GOLDFISH_AZURITE", azurite()?), required])
 }
@@ -68,11 +77,11 @@ fn azurite() -> anyhow::Result<PathBuf> {
     packages::NODE.ensure()?;
     let folder = target().join("azurite");
     let marker = folder.join("installed.txt");
-    if !fs::read_to_string(&marker).is_ok_and(|installed| installed == AZURITE) {
-        fs::create_dir_all(&folder)?;
+    if !std::fs::read_to_string(&marker).is_ok_and(|installed| installed == AZURITE) {
+        std::fs::create_dir_all(&folder)?;
         let install = ["install", "--no-audit", "--no-fund", "--silent", "--prefix"];
         run(Command::new("npm").args(install).arg(&folder).arg(AZURITE))?;
-        fs::write(marker, AZURITE)?;
+        std::fs::write(marker, AZURITE)?;
     }
     Ok(folder)
 }

@@ -27,14 +27,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Run every check and test: format, lints, generated files, Rust tests, tests against Python peers.
+    /// Run what takes minutes: format, lints, generated files, Rust tests, counts of instructions, tests against Python peers.
     Test {
         /// Leave out format and lints.
         #[arg(long)]
         no_lint: bool,
     },
-    /// Run training loops and distributed engines on what goldfish writes, and goldfish on servers of object stores. Their
-    /// environments take some gigabytes.
+    /// Run training loops and distributed engines on what goldfish writes, goldfish on checkpoints and on servers of object
+    /// stores, and the tests of the Python package. Their environments take some gigabytes.
     Loops {
         /// Run only the suites with this in the name of their folder.
         only: Option<String>,

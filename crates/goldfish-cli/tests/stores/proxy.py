@@ -31,6 +31,10 @@ class Faults:
             self.made += 1
         return self.kind
 
+    def seen_requests(self):
+        """Method and path of each request that went wrong."""
+        return {(method, path) for method, path, _ in self.seen}
+
 
 class Proxy:
     """Forwards to a port of this machine. `requests` lists what was asked: method, path, range."""
@@ -74,6 +78,10 @@ class Proxy:
                 answer = server.getresponse()
                 # Not read where there is none: an answer to HEAD has a length all the same.
                 data = b"" if self.command == "HEAD" else answer.read()
+                if fault == "hang":
+                    time.sleep(stall)
+                    self.cut()
+                    return
                 self.send_response_only(answer.status, answer.reason)
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
                 for name, value in answer.getheaders():

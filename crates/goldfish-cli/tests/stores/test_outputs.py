@@ -228,19 +228,22 @@ def test_two_at_once(goldfish, amazon, corpus, expected, prefix):
         check(amazon, f"{prefix}-{number}", expected)
 
 
-@pytest.mark.parametrize("kind", [503, 500, "reset", "break"])
+@pytest.mark.parametrize("kind", [503, 500, "reset", "break", "hang"])
 def test_requests_that_fail_are_made_again(goldfish, amazon, corpus, expected, prefix, kind):
-    """`break` cuts the answer off when all is done: the request is made again, and finds what it did."""
+    """`break` and `hang` lose the answer when all is done: the request is made again, and finds what it did."""
     dice = random.Random(1)
-    faults = Faults(kind, only=lambda method, path: prefix in path and dice.random() < 0.4)
+    is_removal = lambda method, path: method == "DELETE" or (method == "POST" and "delete" in path)
+    mine = lambda method, path: is_removal(method, path) or (prefix in path and dice.random() < 0.4)
+    faults = Faults(kind, only=mine)
     url = f"{amazon.root}/{prefix}"
     with Proxy(amazon.port, faults) as proxy:
-        variables = amazon.variables(proxy.endpoint)
+        variables = {"AWS_READ_TIMEOUT": "2 seconds", **amazon.variables(proxy.endpoint)}
         goldfish.run("mask", corpus, "--output", url, *SMALL_SHARDS, variables=variables, expect=1)
         check(amazon, prefix, expected)
         goldfish.run("verify", url, variables=variables)
     assert faults.made > 20
-    assert {method for method, _, _ in proxy.requests} >= {"GET", "HEAD", "PUT"}
+    assert {method for method, _ in faults.seen_requests()} >= {"GET", "HEAD", "PUT"}
+    assert any(is_removal(*request) for request in faults.seen_requests())
 
 
 @pytest.mark.parametrize("behind", [0, 3, 12, 40, 75, 90])

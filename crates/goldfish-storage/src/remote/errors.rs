@@ -117,10 +117,11 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
     io::Error::new(kind, message)
 }
 
-/// Whether an answer broke off, so that it is worth asking again.
+/// Whether an answer broke off or never came, so that it is worth asking again.
 pub(super) fn is_broken(error: &Error) -> bool {
     let text = innermost(error);
-    ["body error", "error decoding", "error reading a body"].iter().any(|sign| text.contains(sign))
+    let signs = ["body error", "error decoding", "error reading a body", "timed out", "connection closed"];
+    signs.iter().any(|sign| text.contains(sign))
 }
 
 /// What the last of a chain of errors says: those before it name the request, and the URL once more.

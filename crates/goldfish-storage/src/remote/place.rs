@@ -177,35 +177,25 @@ fn store(scheme: Scheme, root: &str, bucket: &str) -> io::Result<Arc<dyn ObjectS
         return Ok(store.clone());
     }
     let fault = |error| errors::settings(scheme, error);
+    // Three types with the same methods and no trait of them.
+    macro_rules! cloud {
+        ($builder:expr, $key:ident) => {{
+            let mut builder = $builder.with_retry(retries());
+            for (key, value) in missing_timeouts(scheme) {
+                builder = builder.with_config($key::Client(key), value);
+            }
+            let store = builder.build().map_err(fault)?;
+            check_credentials(scheme, store.credentials())?;
+            Arc::new(store)
+        }};
+    }
     let store: Arc<dyn ObjectStore> = match scheme {
-        Scheme::S3 => {
-            let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retries());
-            for (key, value) in missing_timeouts(scheme) {
-                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-            }
-            let store = builder.build().map_err(fault)?;
-            check_credentials(scheme, store.credentials())?;
-            Arc::new(store)
-        }
+        Scheme::S3 => cloud!(AmazonS3Builder::from_env().with_bucket_name(bucket), AmazonS3ConfigKey),
         Scheme::Google => {
-            let mut builder =
-                GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retries());
-            for (key, value) in missing_timeouts(scheme) {
-                builder = builder.with_config(GoogleConfigKey::Client(key), value);
-            }
-            let store = builder.build().map_err(fault)?;
-            check_credentials(scheme, store.credentials())?;
-            Arc::new(store)
+            cloud!(GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket), GoogleConfigKey)
         }
         Scheme::Azure => {
-            let mut builder =
-                MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retries());
-            for (key, value) in missing_timeouts(scheme) {
-                builder = builder.with_config(AzureConfigKey::Client(key), value);
-            }
-            let store = builder.build().map_err(fault)?;
-            check_credentials(scheme, store.credentials())?;
-            Arc::new(store)
+            cloud!(MicrosoftAzureBuilder::from_env().with_container_name(bucket), AzureConfigKey)
         }
         Scheme::Http => {
             let options = ClientOptions::new()

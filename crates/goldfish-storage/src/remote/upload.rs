@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::errors::told;
 use super::place::Place;
-use super::{ask, runtime, wait};
+use super::{ask, runtime, tag, wait};
 use crate::{PART_BYTES, PARTS_AT_ONCE};
 
 /// An object that is being written.
@@ -34,6 +34,8 @@ enum State {
 
 /// Parts that the store has or gets.
 struct Parts {
+    /// The tag of the object that had the name before, if one had.
+    replaced: Option<String>,
     upload: Box<dyn MultipartUpload>,
     sent: VecDeque<JoinHandle<object_store::Result<()>>>,
 }
@@ -80,8 +82,8 @@ impl Upload {
                     wait(async { parts.upload.complete().await.map_err(|error| told(place, error)) });
                 // Where the answer was lost, the object is there; asked again, the store knows no such upload.
                 let is_there = || {
-                    wait(ask(place, || place.store.head(&place.key)))
-                        .is_ok_and(|meta| meta.size == self.written)
+                    let found = wait(ask(place, || place.store.head(&place.key)));
+                    found.is_ok_and(|meta| meta.size == self.written && Some(tag(&meta)) != parts.replaced)
                 };
                 completed.map(drop).or_else(|error| if is_there() { Ok(()) } else { Err(error) })?;
             }
@@ -110,8 +112,13 @@ impl Upload {
         }
         let place = &self.place;
         if self.parts.is_none() {
+            let replaced = match wait(ask(place, || place.store.head(&place.key))) {
+                Ok(meta) => Some(tag(&meta)),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
             let upload = wait(ask(place, || place.store.put_multipart(&place.key)))?;
-            self.parts = Some(Parts { upload, sent: VecDeque::new() });
+            self.parts = Some(Parts { replaced, upload, sent: VecDeque::new() });
         }
         while self.parts.as_ref().is_some_and(|parts| parts.sent.len() >= PARTS_AT_ONCE) {
             self.settle_one()?;

@@ -1,0 +1,59 @@
+//! What the tests of folders write.
+
+use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_shard::{
+    ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, ShardSchema, SourceEntry, ToolEntry,
+    Totals, WriterOptions,
+};
+
+/// The schema of documents with labels.
+pub(crate) fn schema() -> ShardSchema {
+    ShardSchema::new(&[ExtraColumn::Labels], &[])
+}
+
+/// The manifest of a run over one input of so many good and bad rows, before its shards are known.
+pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -> Manifest {
+    let input = InputEntry {
+        name: "a.jsonl".into(),
+        format: "jsonl".into(),
+        size: 1,
+        hash: "xxh3_128:0".into(),
+        companions: Vec::new(),
+        documents,
+        rejected,
+        rows: None,
+        broken: false,
+    };
+    Manifest {
+        format_version: FORMAT_VERSION,
+        tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
+        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        tokenizer: None,
+        source: SourceEntry {
+            content: "ids".into(),
+            column: "input_ids".into(),
+            id_column: None,
+            ids_dtype: None,
+            eos_id: None,
+            max_document: 1 << 20,
+        },
+        output: OutputEntry {
+            format: options.format,
+            columns: vec![ExtraColumn::Labels],
+            carry: Vec::new(),
+            shard_size: options.shard_size,
+        },
+        part: None,
+        inputs: vec![input],
+        shards: Vec::new(),
+        rejects: None,
+        totals: Totals {
+            documents_in: documents + rejected,
+            documents_rejected: rejected,
+            ..Totals::default()
+        },
+        checksum: String::new(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Files and objects that are read.
+
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::remote::Object;
+use crate::{Metadata, is_remote, metadata};
+
+/// A file that is open for reading.
+///
+/// An object is bound to what it was when it was opened: if another takes its place, reading is an error of the kind
+/// [`io::ErrorKind::InvalidData`] that says so. Reading an object in order fetches it ahead.
+#[derive(Debug)]
+pub struct File(Opened);
+
+#[derive(Debug)]
+enum Opened {
+    Disk(fs::File),
+    Store(Object),
+}
+
+impl File {
+    /// Opens a file. A pipe waits for its writer: see [`File::open_regular`].
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the system or the store refuses.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(if is_remote(path) {
+            Opened::Store(Object::open(path)?)
+        } else {
+            Opened::Disk(fs::File::open(path)?)
+        }))
+    }
+
+    /// Opens a file if it is a regular one, and tells what was known of it right before.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, the system or the store refuses, or it is a folder, a pipe or the like
+    /// ([`io::ErrorKind::InvalidInput`]).
+    pub fn open_regular(path: &Path) -> io::Result<(Self, Metadata)> {
+        if is_remote(path) {
+            let object = Object::open(path)?;
+            let metadata = object.metadata_at_open();
+            return Ok((Self(Opened::Store(object)), metadata));
+        }
+        // Ask before opening: opening a FIFO would wait for a writer.
+        let metadata = metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok((Self::open(path)?, metadata))
+    }
+
+    /// Asks anew about the file; on a disk about the one that was opened, in a store about what lies under its name now.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        match &self.0 {
+            Opened::Disk(file) => Ok(Metadata::of_file(&file.metadata()?)),
+            Opened::Store(object) => object.metadata(),
+        }
+    }
+
+    /// Another handle. Whether the two share a position is not said: on a disk they do, in a store they don't.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(match &self.0 {
+            Opened::Disk(file) => Opened::Disk(file.try_clone()?),
+            Opened::Store(object) => Opened::Store(object.try_clone()),
+        }))
+    }
+
+    /// Reads at a place, whatever the position is; 0 bytes at the end. On other systems than Unix the position moves.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses, or the object was replaced.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at_before(buffer, offset, u64::MAX)
+    }
+
+    /// As [`File::read_at`], and of an object nothing is fetched ahead from `end` on, where the reader will stop.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`].
+    pub fn read_at_before(&self, buffer: &mut [u8], offset: u64, end: u64) -> io::Result<usize> {
+        match &self.0 {
+            Opened::Disk(file) => disk_read_at(file, buffer, offset),
+            Opened::Store(object) => object.read_at(buffer, offset, end),
+        }
+    }
+
+    /// Fills a buffer from a place.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::read_at`]; and if the file ends before the buffer is full ([`io::ErrorKind::UnexpectedEof`]).
+    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => (buffer, offset) = (&mut buffer[read..], offset + read as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store is at fault, where a reader of what is in the file met an error: once an object couldn't be read,
+    /// all handles of it tell so whenever they are used.
+    ///
+    /// # Errors
+    ///
+    /// What the store said.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Opened::Disk(_) => Ok(()),
+            Opened::Store(object) => object.check(),
+        }
+    }
+
+    /// The file, where it lies on a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&fs::File> {
+        match &self.0 {
+            Opened::Disk(file) => Some(file),
+            Opened::Store(_) => None,
+        }
+    }
+}
+
+impl From<fs::File> for File {
+    fn from(file: fs::File) -> Self {
+        Self(Opened::Disk(file))
+    }
+}
+
+#[cfg(unix)]
+fn disk_read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(not(unix))]
+fn disk_read_at(mut file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.read(buffer)
+}
+
+impl Read for File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Opened::Disk(file) => file.read(buffer),
+            Opened::Store(object) => object.read(buffer),
+        }
+    }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        match &mut self.0 {
+            // The standard library asks for the size, and reads once more to see the end.
+            Opened::Disk(file) => file.read_to_end(bytes),
+            Opened::Store(object) => object.read_to_end(bytes),
+        }
+    }
+}
+
+impl Read for &File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Opened::Disk(file) => (&mut &*file).read(buffer),
+            Opened::Store(object) => object.read_on(buffer),
+        }
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        (&*self).seek(place)
+    }
+}
+
+impl Seek for &File {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        match &self.0 {
+            Opened::Disk(file) => (&mut &*file).seek(place),
+            Opened::Store(object) => object.seek(place),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Files and objects that are written.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::is_remote;
+use crate::remote::Upload;
+
+/// A file that is being written.
+///
+/// On a disk it is there from the start. An object comes into being, or replaces another, when [`Output::sync`] returns;
+/// what was written before is dropped if that is never called.
+#[derive(Debug)]
+pub struct Output(Written);
+
+#[derive(Debug)]
+enum Written {
+    Disk(fs::File),
+    Store(Upload),
+}
+
+impl Output {
+    /// Makes an empty file, or empties it.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self(if is_remote(path) {
+            Written::Store(Upload::create(path)?)
+        } else {
+            Written::Disk(fs::File::create(path)?)
+        }))
+    }
+
+    /// Waits until all that was written lasts. An object is complete then, and writing on is an error.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses.
+    pub fn sync(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Written::Disk(file) => file.sync_all(),
+            Written::Store(upload) => upload.complete(),
+        }
+    }
+
+    /// The file, where it lies on a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&fs::File> {
+        match &self.0 {
+            Written::Disk(file) => Some(file),
+            Written::Store(_) => None,
+        }
+    }
+}
+
+impl From<fs::File> for Output {
+    fn from(file: fs::File) -> Self {
+        Self(Written::Disk(file))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Written::Disk(file) => file.write(bytes),
+            Written::Store(upload) => upload.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
