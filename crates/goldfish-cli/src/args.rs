@@ -194,7 +194,7 @@ pub(crate) struct MaskArgs {
     /// NAME.ds.loss.
     #[arg(
         long,
-        conflicts_with_all = ["columns", "carry", "shard_size", "output_format", "resume", "rank", "on_error"],
+        conflicts_with_all = ["columns", "carry", "shard_size", "output_format", "rank", "on_error"],
         help_heading = "Output"
     )]
     pub(crate) masks_only: bool,
@@ -221,8 +221,9 @@ pub(crate) struct MaskArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 
-    /// Go on behind the last finished shard of an unfinished run, with the same inputs and options; start at the
-    /// beginning if there is none. What was read before is read once more, to compare its hash.
+    /// Go on behind the last finished shard of an unfinished run (with --masks-only behind the last memmap), with the same
+    /// inputs and options; start at the beginning if there is none. What was read before is read once more, to compare its
+    /// hash.
     #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
     pub(crate) resume: bool,
 

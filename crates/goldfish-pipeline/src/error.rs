@@ -80,6 +80,16 @@ pub enum PipelineError {
         /// The output folder.
         output: PathBuf,
     },
+    /// The run stopped, and the masks that it finished are kept.
+    #[error("{error}\nThe masks of {} are kept in {}: go on behind them with --resume", count(*memmaps as u64, "memmap"), output.display())]
+    UnfinishedMasks {
+        /// Why it stopped.
+        error: Box<PipelineError>,
+        /// How many memmaps have their masks.
+        memmaps: usize,
+        /// The output folder.
+        output: PathBuf,
+    },
     /// The output folder holds another job.
     #[error(
         "{}: can't go on with what is there, which was made otherwise: {differences}\nGive the same inputs and options and use the same goldfish, or start again with --overwrite",

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) part: Option<PartEntry>,
     /// Where this share is empty: the input that tells the columns of the others.
     pub(crate) model: Option<Input>,
+    /// Whether no work item holds documents of two inputs.
+    pub(crate) apart: bool,
 }
 
 /// What tells an input before it is read.
@@ -53,7 +55,7 @@ impl Plan {
             whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
         }
         let Some(Share { rank, world }) = share else {
-            return Ok(Self { steps: whole, part: None, model: None });
+            return Ok(Self { steps: whole, part: None, model: None, apart: false });
         };
         if rank >= world {
             return Err(PipelineError::Options(format!(
@@ -79,7 +81,7 @@ impl Plan {
             }
             before = end;
         }
-        Ok(Self { model: model.filter(|_| steps.is_empty()), steps, part: Some(part) })
+        Ok(Self { model: model.filter(|_| steps.is_empty()), steps, part: Some(part), apart: false })
     }
 
     /// Bytes of all files that are read.

@@ -141,6 +141,9 @@ impl<'a> Reading<'a> {
             Err(error) => return Ok(Err(error.into())),
         };
         self.end(input, digests, rows, false);
+        if self.plan.apart {
+            self.send_work()?;
+        }
         Ok(Ok(()))
     }
 

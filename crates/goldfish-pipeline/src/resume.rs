@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
 use goldfish_mask::{SequenceState, Tally};
-use goldfish_shard::{InputEntry, Manifest, Unfinished};
+use goldfish_shard::{FileSet, InputEntry, Manifest, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,14 @@ impl Identity {
         Self { options: manifest, inputs, skips_rejects }
     }
 
+    /// What a finished run that wrote masks alone was about; `now` is this job's manifest, for what such a run doesn't say.
+    pub(crate) fn of_file_set(set: FileSet, now: Manifest) -> Self {
+        let FileSet { tool, rule, scope, exempt_ids, tokenizer, source, inputs, .. } = set;
+        let then =
+            Manifest { tool, rule, scope, exempt_ids, tokenizer, source, inputs, rejects: None, ..now };
+        Self::of_manifest(then)
+    }
+
     pub(crate) fn to_json(&self) -> Box<RawValue> {
         to_json(self)
     }
@@ -186,7 +194,7 @@ fn add_files(input: &Input, digests: Vec<FileDigest>, wanted: &mut Vec<(PathBuf,
     wanted.extend(paths.zip(digests));
 }
 
-fn to_json(value: &impl Serialize) -> Box<RawValue> {
+pub(crate) fn to_json(value: &impl Serialize) -> Box<RawValue> {
     // Strings, numbers and lists only: serialisation has nothing to fail at.
     serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

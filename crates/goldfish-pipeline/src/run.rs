@@ -27,7 +27,7 @@ pub struct Progress {
     pub documents: u64,
     /// Their tokens.
     pub tokens: u64,
-    /// What an earlier run finished, whose work is not counted here.
+    /// What an earlier run finished, whose work is not counted here: shards, or masks of memmaps.
     pub kept: Option<Kept>,
 }
 
@@ -144,6 +144,11 @@ impl Road {
                 ))
             })?;
         Ok(Self { masker, reach, text, pool, threads })
+    }
+
+    /// The threads that work.
+    pub(crate) fn pool(&self) -> &rayon::ThreadPool {
+        &self.pool
     }
 
     /// Reads the plan from a place on and masks it; `write` takes the results in order.

@@ -7,14 +7,17 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
-    FILE_SET_VERSION, FileSet, InputEntry, Manifest, Placement, SetFile, StagedFile, StagedFiles, Totals,
-    megatron,
+    FILE_SET_VERSION, FileSet, InputEntry, Kept, Left, Manifest, Placement, SetFile, StagedFile, StagedFiles,
+    Start, Totals, UnfinishedFiles, megatron,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError, check_columns, check_places};
 use crate::plan::Plan;
 use crate::read::Message;
+use crate::resume::{Identity, Place, check_inputs, to_json};
 use crate::run::{Passage, Progress, Road};
 use crate::work::{Event, Shared, WorkResult};
 use crate::write::{decide_documents, find_passage, for_each_result};
@@ -25,8 +28,6 @@ pub struct SidecarJob {
     pub mask: MaskJob,
     /// Whether that folder is the inputs' own.
     pub placement: Placement,
-    /// Whether masks of an earlier run may be replaced.
-    pub overwrite: bool,
 }
 
 /// What such a run did.
@@ -88,13 +89,14 @@ pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>>
 /// # Errors
 ///
 /// If an input is no memmap or can't be read, a document can't be masked, the rule or the options are not sound, or
-/// the disk refuses. After an error nothing new stands at a final name.
+/// the disk refuses. After an error nothing new stands at a final name. If the mask of a memmap was finished, the error is
+/// [`PipelineError::UnfinishedMasks`], and a run with [`Start::Resume`] goes on behind it.
 pub fn mask_sidecars(
     job: &SidecarJob,
     stop: &AtomicBool,
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<SidecarOutcome, PipelineError> {
-    let SidecarJob { mask, placement, overwrite } = job;
+    let SidecarJob { mask, placement } = job;
     let mask = MaskJob { on_error: OnError::Fail, share: None, ..mask.clone() };
     let road = Road::new(&mask)?;
     check_columns(&mask.read, &mask.columns)?;
@@ -112,29 +114,106 @@ pub fn mask_sidecars(
             ))
         })?);
     }
-    let plan = Plan::new(&mask.inputs, None)?;
-    let files = StagedFiles::open(&mask.output, *placement, *overwrite)?;
-    let checked = check_names(&mask.inputs, &names, &files).and_then(|()| match placement {
-        Placement::Beside => check_earlier(&names, &files),
-        Placement::OwnFolder => Ok(()),
+    let plan = Plan { apart: true, ..Plan::new(&mask.inputs, None)? };
+    let identity = Identity::of_job(&mask, &plan);
+    let (mut files, left) = StagedFiles::open(&mask.output, *placement, mask.start)?;
+    let mut memmaps = 0;
+    let written = begin(&mask, (&plan, &identity), left, &road).and_then(|begun| {
+        let written = match begun {
+            Begun::Done(set) => return Ok(Err(set)),
+            Begun::Run(written) => written,
+        };
+        check_names(&mask.inputs, &names, &files)?;
+        if *placement == Placement::Beside {
+            check_earlier(&names, &files)?;
+        }
+        memmaps = written.inputs.len();
+        let kept = Kept { shards: memmaps, documents: written.totals.documents_out };
+        let kept = (memmaps > 0).then_some(kept);
+        let progress = Progress { bytes_total: plan.bytes(), kept, ..Progress::default() };
+        let place = Place { step: memmaps, ..Place::default() };
+        let written = road.drive(&mask, (&plan, place), progress, observe, |shared, receiver| {
+            Sidecars::new(shared, &mut files, (&names, identity.to_json()), written).run(
+                receiver,
+                stop,
+                &mut memmaps,
+            )
+        })?;
+        Ok(Ok(written))
     });
-    let written = checked.and_then(|()| {
-        let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
-        road.drive(&mask, (&plan, crate::resume::Place::default()), progress, observe, |shared, receiver| {
-            Sidecars::new(shared, &files, &names).run(receiver, stop)
-        })
-    });
-    match written {
-        Ok(written) => {
+    let failed = match written {
+        Ok(Ok(written)) => {
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
-            let files = files.publish(set)?;
-            Ok(SidecarOutcome { files, tally: written.tally, passage: written.passage })
+            match files.publish(set) {
+                Ok(files) => {
+                    return Ok(SidecarOutcome { files, tally: written.tally, passage: written.passage });
+                }
+                Err((error, kept)) => (error.into(), kept),
+            }
         }
-        Err(error) => {
+        Ok(Err(set)) => {
             files.abandon();
-            Err(error)
+            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
         }
+        Err(error) => (error, files.abandon()),
+    };
+    Err(match failed {
+        (error, false) => error,
+        (error, true) => {
+            PipelineError::UnfinishedMasks { error: Box::new(error), memmaps, output: mask.output.clone() }
+        }
+    })
+}
+
+/// How a run starts.
+enum Begun {
+    Run(Written),
+    /// There is nothing left to do.
+    Done(Box<FileSet>),
+}
+
+/// Looks whether what an earlier run left fits the job and its inputs.
+fn begin(
+    mask: &MaskJob,
+    (plan, identity): (&Plan, &Identity),
+    left: Left,
+    road: &Road,
+) -> Result<Begun, PipelineError> {
+    let UnfinishedFiles { job, states, files } = match left {
+        Left::Nothing => return Ok(Begun::Run(Written::default())),
+        Left::Finished(set) => {
+            let then = Identity::of_file_set((*set).clone(), mask.manifest(plan));
+            identity.check(&serde_json::to_value(then).unwrap_or_default(), 0, &mask.output)?;
+            check_inputs(plan, &set.inputs, None, road.pool())?;
+            return Ok(Begun::Done(set));
+        }
+        Left::Unfinished(unfinished) => unfinished,
+    };
+    identity.check(&job, 0, &mask.output)?;
+    let mut written = Written { files, ..Written::default() };
+    for state in states {
+        let state: State = serde_json::from_str(state.get()).map_err(|error| {
+            PipelineError::Options(format!(
+                "{}: the journal of the unfinished run can't be used: {error}; start again with --overwrite",
+                mask.output.display()
+            ))
+        })?;
+        written.inputs.push(state.input);
+        (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
     }
+    check_inputs(plan, &written.inputs, None, road.pool())?;
+    Ok(Begun::Run(written))
+}
+
+/// What the journal says behind the mask of a memmap.
+#[derive(Serialize, Deserialize)]
+struct State {
+    input: InputEntry,
+    /// Of all memmaps so far.
+    totals: Totals,
+    tally: Tally,
+    /// Of packed sequences, and of what counts beside them.
+    sequences: Option<(SequenceState, SequenceState)>,
 }
 
 /// No mask may take the name of an input, of a file of others, or of another mask.
@@ -186,9 +265,11 @@ fn check_earlier(names: &[Vec<String>], files: &StagedFiles) -> Result<(), Pipel
 /// Writes the masks that the workers bring.
 struct Sidecars<'a> {
     shared: &'a Shared,
-    files: &'a StagedFiles,
+    files: &'a mut StagedFiles,
     /// Names of the mask files of each input.
     names: &'a [Vec<String>],
+    /// What the run is about, for the journal.
+    job: Box<RawValue>,
     sequences: Option<SequenceMasker<'a>>,
     reach: Option<SequenceMasker<'a>>,
     open: Option<Open>,
@@ -210,6 +291,8 @@ struct Written {
     totals: Totals,
     tally: Tally,
     passage: Option<Passage>,
+    /// Where packed sequences stood behind the last finished mask of an earlier run.
+    sequences: Option<(SequenceState, SequenceState)>,
 }
 
 impl Written {
@@ -235,17 +318,33 @@ impl Written {
 }
 
 impl<'a> Sidecars<'a> {
-    fn new(shared: &'a Shared, files: &'a StagedFiles, names: &'a [Vec<String>]) -> Self {
-        let sequencer = |masker| match shared.job.scope {
+    fn new(
+        shared: &'a Shared,
+        files: &'a mut StagedFiles,
+        (names, job): (&'a [Vec<String>], Box<RawValue>),
+        mut written: Written,
+    ) -> Self {
+        let sequencer = |masker, state| match shared.job.scope {
             Scope::Document => None,
-            Scope::Sequence { length } => SequenceMasker::new(masker, length, SequenceState::default()).ok(),
+            Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
         };
-        let (sequences, reach) = (sequencer(&shared.masker), sequencer(&shared.reach));
-        Self { shared, files, names, sequences, reach, open: None, written: Written::default() }
+        let (state, reach_state) = written.sequences.take().unwrap_or_default();
+        let (sequences, reach) = (sequencer(&shared.masker, state), sequencer(&shared.reach, reach_state));
+        Self { shared, files, names, job, sequences, reach, open: None, written }
     }
 
-    fn run(mut self, receiver: Receiver<Message>, stop: &AtomicBool) -> Result<Written, PipelineError> {
-        for_each_result(receiver, stop, |result| self.write(result))?;
+    /// Writes all masks; `memmaps` counts those that the journal knows.
+    fn run(
+        mut self,
+        receiver: Receiver<Message>,
+        stop: &AtomicBool,
+        memmaps: &mut usize,
+    ) -> Result<Written, PipelineError> {
+        for_each_result(receiver, stop, |result| {
+            self.write(result)?;
+            *memmaps = self.written.inputs.len();
+            Ok(())
+        })?;
         Ok(self.written)
     }
 
@@ -301,7 +400,7 @@ impl<'a> Sidecars<'a> {
     fn end(&mut self, mut entry: InputEntry) -> Result<(), PipelineError> {
         self.current()?;
         let Some(Open { file, documents, tokens }) = self.open.take() else { return Ok(()) };
-        let index = self.written.inputs.len();
+        let (index, files) = (self.written.inputs.len(), self.written.files.len());
         let width = match tokens {
             0 => 1,
             tokens => entry.size / tokens,
@@ -329,6 +428,14 @@ impl<'a> Sidecars<'a> {
             }
             self.written.files.push(file.finish("Megatron index of the loss mask, uint8")?);
         }
+        let state = |sequences: &Option<SequenceMasker<'_>>| sequences.as_ref().map(|s| s.state().clone());
+        let state = to_json(&State {
+            input: entry.clone(),
+            totals: self.written.totals.clone(),
+            tally: self.written.tally,
+            sequences: state(&self.sequences).zip(state(&self.reach)),
+        });
+        self.files.record(&self.job, &self.written.files[files..], state)?;
         self.written.inputs.push(entry);
         Ok(())
     }

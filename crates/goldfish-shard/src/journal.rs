@@ -5,7 +5,9 @@ use std::sync::Mutex;
 
 use goldfish_digest::FileDigest;
 use goldfish_storage::is_remote;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::folder::{PreparedFolder, StagedName, is_ours, is_staged_name, names, plain_name, staged_name};
@@ -33,8 +35,7 @@ pub(crate) struct Journal {
     staging: PathBuf,
     job: Box<RawValue>,
     lines: Lines,
-    /// Checksum of the last line; empty where there is none.
-    last: String,
+    chain: Chain,
 }
 
 /// Where the lines of a journal go.
@@ -95,7 +96,7 @@ pub(crate) struct ClosedShards {
 #[derive(Debug)]
 pub struct Unfinished {
     /// What the caller wrote about its job.
-    pub job: serde_json::Value,
+    pub job: Value,
     /// What the caller wrote with each record, in order.
     pub states: Vec<Box<RawValue>>,
     /// Rows of the batch behind the last state that are in finished shards.
@@ -108,8 +109,8 @@ pub struct Unfinished {
     pub(crate) rejected: String,
     pub(crate) names: Vec<StagedName>,
     end: End,
-    /// Checksum of the last sound line.
-    last: String,
+    /// The sound lines.
+    chain: Chain,
 }
 
 impl Unfinished {
@@ -156,7 +157,7 @@ impl Journal {
     /// A journal that comes into being with its first record.
     pub(crate) fn new(folder: &PreparedFolder, job: Box<RawValue>) -> Self {
         let lines = if folder.is_remote() { Lines::Objects(0) } else { Lines::File(None) };
-        Self { staging: folder.staging.clone(), job, lines, last: String::new() }
+        Self { staging: folder.staging.clone(), job, lines, chain: Chain::default() }
     }
 
     /// Goes on behind the sound part of a journal. In a store, `folder` holds the output by now.
@@ -182,7 +183,7 @@ impl Journal {
                 Lines::Objects(*count)
             }
         };
-        Ok(Self { staging, job, lines, last: unfinished.last.clone() })
+        Ok(Self { staging, job, lines, chain: unfinished.chain.clone() })
     }
 
     /// Whether there is a record.
@@ -199,13 +200,9 @@ impl Journal {
         let is_new = !self.is_started();
         let mut lines = String::new();
         if is_new {
-            put_line(
-                &mut lines,
-                &mut self.last,
-                &Head { journal_version: JOURNAL_VERSION, job: self.job.clone() },
-            );
+            lines += &self.chain.head(&self.job);
         }
-        put_line(&mut lines, &mut self.last, record);
+        lines += &self.chain.line(record);
         let path = self.staging.join(JOURNAL_NAME);
         let file = match &mut self.lines {
             Lines::Objects(next) => {
@@ -237,36 +234,20 @@ impl Journal {
                 bytes => (bytes.map_err(ShardError::io(&path, "reading"))?, None),
             }
         };
-        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-        let mut last = String::new();
-        let mut length = 0;
-        let Some(head) = lines.next().and_then(|line| sound::<Head>(line, &mut last, &mut length)) else {
-            return Ok(None);
-        };
-        if head.journal_version != JOURNAL_VERSION {
-            let reason = format!(
-                "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): go on with that \
-                 one, or start again with --overwrite",
-                head.journal_version
-            );
-            return Err(ShardError::BadJournal { path, reason });
-        }
-        let job = serde_json::from_str(head.job.get()).unwrap_or_default();
-        let (shards, states, names) = (Vec::new(), Vec::new(), Vec::new());
-        let (rows, rejects, rejected, staged, end) = (0, (0, 0), String::new(), false, End::Byte(0));
+        let Some((job, records, chain)) = parse::<Record>(&path, &bytes)? else { return Ok(None) };
         let mut unfinished = Unfinished {
             job,
-            states,
-            rows,
-            staged,
-            shards,
-            rejects,
-            rejected,
-            names,
-            end,
-            last: String::new(),
+            states: Vec::new(),
+            rows: 0,
+            staged: false,
+            shards: Vec::new(),
+            rejects: (0, 0),
+            rejected: String::new(),
+            names: Vec::new(),
+            end: objects.map_or(End::Byte(chain.length), |objects| objects.end(chain.length)),
+            chain,
         };
-        for record in lines.map_while(|line| sound::<Record>(line, &mut last, &mut length)) {
+        for record in records {
             match record {
                 Record::Shards(closed) => {
                     unfinished.shards.extend(closed.shards);
@@ -280,8 +261,6 @@ impl Journal {
                 }
             }
         }
-        unfinished.last = last;
-        unfinished.end = objects.map_or(End::Byte(length), |objects| objects.end(length));
         if !unfinished.names_are_ours() {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path, reason });
@@ -329,28 +308,66 @@ impl Objects {
     }
 }
 
-/// Puts a record behind others, the last of which has the checksum `last`.
-fn put_line(lines: &mut String, last: &mut String, record: &impl Serialize) {
-    // Strings, numbers and lists only: serialisation has nothing to fail at.
-    let json = serde_json::to_string(record).unwrap_or_default();
-    *last = checksum(last, &json);
-    lines.extend([last.as_str(), " ", &json, "\n"]);
+/// What a journal holds: the job in its head, the sound records, and their chain. `None` where there is no head.
+pub(crate) fn parse<R: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Option<(Value, Vec<R>, Chain)>, ShardError> {
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    let mut chain = Chain::default();
+    let Some(head) = lines.next().and_then(|line| chain.sound::<Head>(line)) else { return Ok(None) };
+    if head.journal_version != JOURNAL_VERSION {
+        let reason = format!(
+            "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): go on with that one, or \
+             start again with --overwrite",
+            head.journal_version
+        );
+        return Err(ShardError::BadJournal { path: path.to_owned(), reason });
+    }
+    let job = serde_json::from_str(head.job.get()).unwrap_or_default();
+    let records = lines.map_while(|line| chain.sound::<R>(line)).collect();
+    Ok(Some((job, records, chain)))
 }
 
-fn checksum(last: &str, json: &str) -> String {
-    FileDigest::of([last, json].concat().as_bytes()).hash
+/// Lines, each of which has a checksum over itself and the checksum of the line before it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chain {
+    /// Checksum of the last line; empty where there is none.
+    last: String,
+    /// Bytes of all lines.
+    pub(crate) length: u64,
 }
 
-/// The record of a line, if it is as it was written, behind the line with the checksum `last`. Its own checksum takes that
-/// one's place, and its bytes are added to `length`.
-fn sound<T: for<'de> Deserialize<'de>>(line: &[u8], last: &mut String, length: &mut u64) -> Option<T> {
-    let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (written, json) = text.split_once(' ')?;
-    let sound = written == checksum(last, json);
-    let record = serde_json::from_str(json).ok().filter(|_| sound)?;
-    *last = written.to_owned();
-    *length += line.len() as u64;
-    Some(record)
+impl Chain {
+    /// The first line.
+    pub(crate) fn head(&mut self, job: &RawValue) -> String {
+        self.line(&Head { journal_version: JOURNAL_VERSION, job: job.to_owned() })
+    }
+
+    /// The line of a further record.
+    pub(crate) fn line(&mut self, record: &impl Serialize) -> String {
+        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        let json = serde_json::to_string(record).unwrap_or_default();
+        self.last = self.checksum(&json);
+        let line = format!("{} {json}\n", self.last);
+        self.length += line.len() as u64;
+        line
+    }
+
+    /// The record of a further line, if the line is as it was written, and behind the same ones.
+    pub(crate) fn sound<T: DeserializeOwned>(&mut self, line: &[u8]) -> Option<T> {
+        let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+        let (written, json) = text.split_once(' ')?;
+        let sound = written == self.checksum(json);
+        let record = serde_json::from_str(json).ok().filter(|_| sound)?;
+        self.last = written.to_owned();
+        self.length += line.len() as u64;
+        Some(record)
+    }
+
+    fn checksum(&self, json: &str) -> String {
+        FileDigest::of([&self.last, json].concat().as_bytes()).hash
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,6 @@ pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
 pub use rejects::MAX_STORE_REJECTS_BYTES;
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
-pub use staged::{Placement, StagedFile, StagedFiles};
+pub use staged::{Left, Placement, StagedFile, StagedFiles, UnfinishedFiles};
 pub use verify::{Fault, RowCheck, verify};
 pub use writer::{Kept, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

@@ -1,16 +1,20 @@
 //! Files that get their final names together, when all of them are complete.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::is_remote;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
 use crate::flush::FlushedFile;
-use crate::folder::{Moves, OLD_NAME};
+use crate::folder::{Moves, OLD_NAME, Start};
+use crate::journal::{Chain, JOURNAL_NAME, parse};
 use crate::lock::{LOCK_NAME, lock};
 use crate::{ShardError, disk};
 
@@ -35,7 +39,35 @@ pub struct StagedFiles {
     created: bool,
     /// Names of files there that an earlier run of goldfish wrote, and that may be replaced.
     ours: BTreeSet<String>,
+    journal: Option<(File, Chain)>,
     _lock: File,
+}
+
+/// What a run finds in the folder that it takes hold of.
+pub enum Left {
+    /// Nothing to go on with.
+    Nothing,
+    /// The files that an interrupted run finished.
+    Unfinished(UnfinishedFiles),
+    /// The whole of a run.
+    Finished(Box<FileSet>),
+}
+
+/// What an interrupted run finished, as its journal tells.
+pub struct UnfinishedFiles {
+    /// What the caller wrote about its job.
+    pub job: Value,
+    /// What the caller wrote with each record, in order.
+    pub states: Vec<Box<RawValue>>,
+    /// The finished files, which are staged.
+    pub files: Vec<SetFile>,
+}
+
+/// A line of the journal behind the first.
+#[derive(Serialize, Deserialize)]
+struct FinishedFiles {
+    files: Vec<SetFile>,
+    state: Box<RawValue>,
 }
 
 /// One file in the making.
@@ -46,13 +78,13 @@ pub struct StagedFile {
 }
 
 impl StagedFiles {
-    /// Takes hold of a folder. With `overwrite`, files of an earlier run there may be replaced; they stay until the
-    /// new ones are complete.
+    /// Takes hold of a folder. With [`Start::Overwrite`], files of an earlier run there may be replaced; they stay until
+    /// the new ones are complete. With [`Start::Resume`] what an interrupted run recorded is kept.
     ///
     /// # Errors
     ///
     /// If it can't be made, is in use, lies in an object store, or holds something that may not be replaced.
-    pub fn open(root: &Path, placement: Placement, overwrite: bool) -> Result<Self, ShardError> {
+    pub fn open(root: &Path, placement: Placement, start: Start) -> Result<(Self, Left), ShardError> {
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         if is_remote(root) {
             let reason =
@@ -67,13 +99,17 @@ impl StagedFiles {
         })?;
         let staging = root.join(STAGING_NAME);
         let held = if staging.is_dir() { Some(lock(root, &staging)?) } else { None };
-        if held.is_some() && !overwrite {
-            let reason =
-                "holds an unfinished run; give --overwrite to start again, or choose another --output";
-            return Err(occupied(reason.into()));
+        if held.is_some() && start == Start::New {
+            let resume = match staging.join(JOURNAL_NAME).exists() {
+                true => "--resume to go on behind its last finished mask, ",
+                false => "",
+            };
+            return Err(occupied(format!(
+                "holds an unfinished run; give {resume}--overwrite to start again, or choose another --output"
+            )));
         }
         let is_set = FileSet::is_in(root);
-        if is_set && !overwrite {
+        if is_set && start == Start::New {
             let reason = "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
             return Err(occupied(reason.into()));
         }
@@ -102,6 +138,9 @@ impl StagedFiles {
                 })?
             }
         };
+        if start == Start::Resume && FileSet::is_in(&staging) {
+            unplace(root, &staging, placement)?;
+        }
         bring_back(root, &staging)?;
         let mut ours = BTreeSet::new();
         for folder in [root, &staging] {
@@ -110,20 +149,99 @@ impl StagedFiles {
             }
         }
         if placement == Placement::Beside {
-            // Where tokens stand, nothing but masks is ever replaced, whatever a manifest says: that of an export
-            // names tokens too.
-            ours.retain(|name| [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end)));
+            ours.retain(|name| names_a_mask(name));
         }
         if FileSet::is_in(&staging) {
             take_back(root, &staging, &mut ours)?;
         }
-        for entry in fs::read_dir(&staging).map_err(ShardError::io(&staging, "listing the folder"))?.flatten()
-        {
-            if entry.file_name() != LOCK_NAME && entry.file_name() != FILE_SET_NAME {
-                disk::remove(&entry.path())?;
+        let mut files = Self { root: root.to_owned(), staging, created, ours, journal: None, _lock: held };
+        let left = match start {
+            Start::Resume => files.go_on()?,
+            Start::New | Start::Overwrite => Left::Nothing,
+        };
+        if let Left::Nothing | Left::Finished(_) = left {
+            files.clear()?;
+        }
+        Ok((files, left))
+    }
+
+    /// Empties the staging folder but for the lock.
+    fn clear(&self) -> Result<(), ShardError> {
+        let entries =
+            fs::read_dir(&self.staging).map_err(ShardError::io(&self.staging, "listing the folder"))?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| !path.ends_with(LOCK_NAME));
+        // Without the journal the other files are of no run.
+        paths.sort_by_key(|path| !path.ends_with(JOURNAL_NAME));
+        paths.iter().try_for_each(|path| disk::remove(path))
+    }
+
+    /// Looks what the journal of an interrupted run tells, and goes on with it.
+    fn go_on(&mut self) -> Result<Left, ShardError> {
+        let path = self.staging.join(JOURNAL_NAME);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            bytes => bytes.map_err(ShardError::io(&path, "reading"))?,
+        };
+        let Some((job, records, chain)) =
+            parse::<FinishedFiles>(&path, &bytes)?.filter(|(_, records, _)| !records.is_empty())
+        else {
+            let finished = FileSet::is_in(&self.root).then(|| FileSet::read(&self.root)).transpose()?;
+            return Ok(finished.map_or(Left::Nothing, |set| Left::Finished(Box::new(set))));
+        };
+        let (mut states, mut files) = (Vec::new(), Vec::new());
+        for record in records {
+            states.push(record.state);
+            files.extend(record.files);
+        }
+        for SetFile { name, size, .. } in &files {
+            let is_there = |path: PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == *size);
+            if !is_inside(name) || !is_there(self.staging.join(name)) {
+                let reason = format!(
+                    "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
+                );
+                return Err(ShardError::BadJournal { path, reason });
             }
         }
-        Ok(Self { root: root.to_owned(), staging, created, ours, _lock: held })
+        let open = || {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(chain.length)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        self.journal = Some((open().map_err(ShardError::io(&path, "opening"))?, chain));
+        Ok(Left::Unfinished(UnfinishedFiles { job, states, files }))
+    }
+
+    /// Notes in the journal, down to the disk, that files are finished: a run with [`Start::Resume`] gets them and the states
+    /// that stand with them. `job` is for the first record.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn record(
+        &mut self,
+        job: &RawValue,
+        files: &[SetFile],
+        state: Box<RawValue>,
+    ) -> Result<(), ShardError> {
+        let path = self.staging.join(JOURNAL_NAME);
+        let folders: BTreeSet<PathBuf> = files
+            .iter()
+            .filter_map(|file| Some(self.staging.join(&file.name).parent()?.to_owned()))
+            .collect();
+        folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
+        let is_new = self.journal.is_none();
+        let (file, chain) = match &mut self.journal {
+            Some(journal) => journal,
+            none => none.insert((disk::create_file(&path)?, Chain::default())),
+        };
+        let mut lines = if is_new { chain.head(job) } else { String::new() };
+        lines += &chain.line(&FinishedFiles { files: files.to_vec(), state });
+        file.write_all(lines.as_bytes()).map_err(ShardError::io(&path, "writing"))?;
+        disk::sync_file(file, &path)?;
+        // Its own name has to last too.
+        if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
     }
 
     /// The folder.
@@ -162,9 +280,7 @@ impl StagedFiles {
         self.check(name)?;
         debug_assert!(is_inside(name), "{name}");
         let path = self.staging.join(name);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(ShardError::io(parent, "making the folder"))?;
-        }
+        make_parent(&path)?;
         let sink =
             BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
         Ok(StagedFile { name: name.to_owned(), path, sink })
@@ -182,8 +298,8 @@ impl StagedFiles {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
-    pub fn publish(self, set: FileSet) -> Result<FileSet, ShardError> {
+    /// If the disk refuses; with it comes whether recorded files stay for another run.
+    pub fn publish(self, set: FileSet) -> Result<FileSet, (ShardError, bool)> {
         let (set, bytes) = set.seal();
         let aside = self.staging.join(OLD_NAME);
         let mut moves = Moves::default();
@@ -193,10 +309,13 @@ impl StagedFiles {
             .and_then(|()| self.move_all(&set, &aside, &mut moves));
         if let Err(error) = published {
             // What could not be put back is left for the next run to bring back.
-            if moves.undo() {
-                self.abandon();
-            }
-            return Err(error);
+            let kept = if moves.undo() {
+                let _ = disk::remove(&self.staging.join(FILE_SET_NAME));
+                self.abandon()
+            } else {
+                self.journal.is_some()
+            };
+            return Err((error, kept));
         }
         // All is in place, so nothing can fail any more. Where the locked file keeps the folder from going, it goes
         // without the lock.
@@ -241,13 +360,18 @@ impl StagedFiles {
         disk::sync_folder(&self.root)
     }
 
-    /// Gives up: removes what was staged, and the folder itself if it was made for this run.
-    pub fn abandon(self) {
+    /// Gives up: removes what was staged, and the folder itself if it was made for this run. Where files were recorded,
+    /// they stay for another run to go on behind them; returns whether they do.
+    pub fn abandon(self) -> bool {
+        if self.journal.is_some() {
+            return true;
+        }
         // Best effort: the error that led here is the one to report.
         let _ = disk::remove(&self.staging);
         if self.created {
             let _ = fs::remove_dir(&self.root);
         }
+        false
     }
 }
 
@@ -268,6 +392,25 @@ fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
         }
     }
     Ok(())
+}
+
+/// Whether a file beside memmaps has the name of a mask. Where tokens stand, nothing else is ever replaced or moved, whatever
+/// a manifest says: that of an export names tokens too.
+fn names_a_mask(name: &str) -> bool {
+    [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end))
+}
+
+/// Brings the files of a run that ended while they got their names back to where they were staged, so that a run can go on
+/// with them. What is still staged never got its name.
+fn unplace(root: &Path, staging: &Path, placement: Placement) -> Result<(), ShardError> {
+    for name in FileSet::read(staging)?.files.into_iter().map(|file| file.name) {
+        let (staged, placed) = (staging.join(&name), root.join(&name));
+        let may_move = placement == Placement::OwnFolder || names_a_mask(&name);
+        if may_move && !FileSet::is_in(root) && !staged.is_file() && placed.is_file() {
+            disk::rename(&placed, &staged)?;
+        }
+    }
+    disk::remove(&staging.join(FILE_SET_NAME))
 }
 
 /// Removes the files of a run that ended while they got their names, before its manifest did: no manifest in the

@@ -1,13 +1,15 @@
 //! `goldfish mask --masks-only`.
 
+use std::sync::Once;
+
 use goldfish_pipeline::{MaskJob, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
-use goldfish_shard::{FILE_SET_NAME, Placement};
+use goldfish_shard::{FILE_SET_NAME, Kept, Placement};
 use serde_json::json;
 
 use crate::Verdict;
 use crate::args::MaskArgs;
 use crate::commands::mask::{PROGRESS, describe, describe_tally, show, tally};
-use crate::commands::stop_on_signals;
+use crate::commands::{resume_command, stop_on_signals};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
 
@@ -21,18 +23,17 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
             input.path.display()
         );
     }
-    let job = SidecarJob { mask, placement, overwrite: args.overwrite };
+    let job = SidecarJob { mask, placement };
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
-    let outcome = mask_sidecars(&job, &stop, &|progress| show(&bar, progress, started));
+    let said = Once::new();
+    let outcome = mask_sidecars(&job, &stop, &|progress| {
+        progress.kept.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        show(&bar, progress, started);
+    });
     bar.finish_and_clear();
-    let outcome = outcome.map_err(|error| match error {
-        PipelineError::Interrupted => {
-            anyhow::Error::from(error).context("no mask was written; run the same command again")
-        }
-        error => error.into(),
-    })?;
+    let outcome = outcome.map_err(explain)?;
     if args.json {
         print::json(&summary_json(&job, chosen, &outcome))?;
     } else {
@@ -40,6 +41,30 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     }
     outcome.tally.judge(&outcome.files.rule).iter().for_each(|warning| print::warn(&warning.to_string()));
     Ok(Verdict::Clean)
+}
+
+fn resuming(kept: &Kept) -> String {
+    format!(
+        "going on behind the masks of {} with {}; what was read for them was compared with its hash first",
+        plural(kept.shards as u64, "memmap"),
+        plural(kept.documents, "document"),
+    )
+}
+
+/// An error with the command that goes on behind what was finished.
+fn explain(error: PipelineError) -> anyhow::Error {
+    match error {
+        PipelineError::UnfinishedMasks { error, memmaps, output } => anyhow::anyhow!(
+            "{error}\nthe masks of {} are kept in {}; go on behind them with\n  {}",
+            plural(memmaps as u64, "memmap"),
+            output.display(),
+            resume_command(std::env::args_os()),
+        ),
+        PipelineError::Interrupted => {
+            anyhow::Error::from(error).context("no mask was written; run the same command again")
+        }
+        error => error.into(),
+    }
 }
 
 fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> serde_json::Value {

@@ -16,7 +16,7 @@ use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
 use crate::verify::check_columns;
-use crate::{ShardBatch, ShardError, ShardReader};
+use crate::{ShardBatch, ShardError, ShardReader, Start};
 
 /// Where shards can go.
 ///
@@ -151,9 +151,10 @@ pub fn export(
         let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
         return Err(ShardError::Export { path: output.to_owned(), reason });
     }
-    let files = StagedFiles::open(output, Placement::OwnFolder, options.overwrite)?;
+    let start = if options.overwrite { Start::Overwrite } else { Start::New };
+    let (files, _) = StagedFiles::open(output, Placement::OwnFolder, start)?;
     match job.write(&files, stop, observe) {
-        Ok(written) => files.publish(job.file_set(written)),
+        Ok(written) => files.publish(job.file_set(written)).map_err(|(error, _)| error),
         Err(error) => {
             files.abandon();
             Err(error)
