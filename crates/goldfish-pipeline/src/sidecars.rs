@@ -8,7 +8,7 @@ use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
     FILE_SET_VERSION, FileSet, InputEntry, Kept, Left, Manifest, Placement, SetFile, StagedFile, StagedFiles,
-    Start, Totals, UnfinishedFiles, megatron,
+    Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -90,7 +90,7 @@ pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>>
 ///
 /// If an input is no memmap or can't be read, a document can't be masked, the rule or the options are not sound, or
 /// the disk refuses. After an error nothing new stands at a final name. If the mask of a memmap was finished, the error is
-/// [`PipelineError::UnfinishedMasks`], and a run with [`Start::Resume`] goes on behind it.
+/// [`PipelineError::UnfinishedMasks`], and a run with [`Start::Resume`](goldfish_shard::Start::Resume) goes on behind it.
 pub fn mask_sidecars(
     job: &SidecarJob,
     stop: &AtomicBool,
@@ -117,32 +117,34 @@ pub fn mask_sidecars(
     let plan = Plan { apart: true, ..Plan::new(&mask.inputs, None)? };
     let identity = Identity::of_job(&mask, &plan);
     let (mut files, left) = StagedFiles::open(&mask.output, *placement, mask.start)?;
-    let mut memmaps = 0;
-    let written = begin(&mask, (&plan, &identity), left, &road).and_then(|begun| {
-        let written = match begun {
-            Begun::Done(set) => return Ok(Err(set)),
-            Begun::Run(written) => written,
-        };
+    let unfinished = match left {
+        Left::Nothing => None,
+        Left::Unfinished(unfinished) => Some(unfinished),
+        Left::Finished(set) => {
+            files.abandon();
+            let then = Identity::of_file_set((*set).clone(), mask.manifest(&plan));
+            identity.check(&serde_json::to_value(then).unwrap_or_default(), 0, &mask.output)?;
+            check_inputs(&plan, &set.inputs, None, road.pool())?;
+            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
+        }
+    };
+    let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
+    let written = begin(&mask, (&plan, &identity), unfinished, &road).and_then(|written| {
         check_names(&mask.inputs, &names, &files)?;
         if *placement == Placement::Beside {
             check_earlier(&names, &files)?;
         }
-        memmaps = written.inputs.len();
         let kept = Kept { shards: memmaps, documents: written.totals.documents_out };
         let kept = (memmaps > 0).then_some(kept);
         let progress = Progress { bytes_total: plan.bytes(), kept, ..Progress::default() };
         let place = Place { step: memmaps, ..Place::default() };
-        let written = road.drive(&mask, (&plan, place), progress, observe, |shared, receiver| {
-            Sidecars::new(shared, &mut files, (&names, identity.to_json()), written).run(
-                receiver,
-                stop,
-                &mut memmaps,
-            )
-        })?;
-        Ok(Ok(written))
+        road.drive(&mask, (&plan, place), progress, observe, |shared, receiver| {
+            let sidecars = Sidecars::new(shared, &mut files, (&names, identity.to_json()), written);
+            sidecars.run(receiver, stop, &mut memmaps)
+        })
     });
-    let failed = match written {
-        Ok(Ok(written)) => {
+    let (error, kept) = match written {
+        Ok(written) => {
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
             match files.publish(set) {
                 Ok(files) => {
@@ -151,44 +153,22 @@ pub fn mask_sidecars(
                 Err((error, kept)) => (error.into(), kept),
             }
         }
-        Ok(Err(set)) => {
-            files.abandon();
-            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
-        }
         Err(error) => (error, files.abandon()),
     };
-    Err(match failed {
-        (error, false) => error,
-        (error, true) => {
-            PipelineError::UnfinishedMasks { error: Box::new(error), memmaps, output: mask.output.clone() }
-        }
-    })
+    if !kept {
+        return Err(error);
+    }
+    Err(PipelineError::UnfinishedMasks { error: Box::new(error), memmaps, output: mask.output.clone() })
 }
 
-/// How a run starts.
-enum Begun {
-    Run(Written),
-    /// There is nothing left to do.
-    Done(Box<FileSet>),
-}
-
-/// Looks whether what an earlier run left fits the job and its inputs.
+/// What was written before; checks that it fits the job, and that its inputs are what they were.
 fn begin(
     mask: &MaskJob,
     (plan, identity): (&Plan, &Identity),
-    left: Left,
+    unfinished: Option<UnfinishedFiles>,
     road: &Road,
-) -> Result<Begun, PipelineError> {
-    let UnfinishedFiles { job, states, files } = match left {
-        Left::Nothing => return Ok(Begun::Run(Written::default())),
-        Left::Finished(set) => {
-            let then = Identity::of_file_set((*set).clone(), mask.manifest(plan));
-            identity.check(&serde_json::to_value(then).unwrap_or_default(), 0, &mask.output)?;
-            check_inputs(plan, &set.inputs, None, road.pool())?;
-            return Ok(Begun::Done(set));
-        }
-        Left::Unfinished(unfinished) => unfinished,
-    };
+) -> Result<Written, PipelineError> {
+    let Some(UnfinishedFiles { job, states, files }) = unfinished else { return Ok(Written::default()) };
     identity.check(&job, 0, &mask.output)?;
     let mut written = Written { files, ..Written::default() };
     for state in states {
@@ -202,7 +182,7 @@ fn begin(
         (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
     }
     check_inputs(plan, &written.inputs, None, road.pool())?;
-    Ok(Begun::Run(written))
+    Ok(written)
 }
 
 /// What the journal says behind the mask of a memmap.
