@@ -129,11 +129,18 @@ pub fn mask_sidecars(
         }
     };
     let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
-    let written = begin(&mask, (&plan, &identity), unfinished, &road).and_then(|written| {
-        check_names(&mask.inputs, &names, &files)?;
-        if *placement == Placement::Beside {
-            check_earlier(&names, &files)?;
+    let written = match begin(&mask, (&plan, &identity), unfinished, &road) {
+        Ok(written) => written,
+        Err(error) => {
+            files.abandon();
+            return Err(error);
         }
+    };
+    let checked = check_names(&mask.inputs, &names, &files).and_then(|()| match placement {
+        Placement::Beside => check_earlier(&names, &files),
+        Placement::OwnFolder => Ok(()),
+    });
+    let written = checked.and_then(|()| {
         let kept = Kept { shards: memmaps, documents: written.totals.documents_out };
         let kept = (memmaps > 0).then_some(kept);
         let progress = Progress { bytes_total: plan.bytes(), kept, ..Progress::default() };

@@ -1,9 +1,11 @@
 """Masks of memmaps alone: equal to those of shards, in the layout of the loop, and nothing else touched."""
 
 import json
+import random
 import shutil
+import signal
 import time
-from subprocess import Popen
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
 import layouts
 import numpy as np
@@ -247,3 +249,89 @@ def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} - before == whole
     masks = [(tmp_path / f"{name}.ds.loss").read_bytes() for name in ("a", "b")]
     assert masks[0] == masks[1] and len(masks[0]) == len(ids)
+
+
+RESUMED = ["--context", 5, "--k", 3]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Eight memmaps of the three layouts, packed sequences of which cross from one to the next."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(8):
+        ids = (np.arange(1_500_000 + number * 77_777) * (2_654_435_761 + number) % 50_000).astype("<u2")
+        place = folder / f"part-{number % 2}" / f"{number}.ds"
+        place.parent.mkdir(exist_ok=True)
+        ids.tofile(place)
+        ends = np.append(np.arange(1000, len(ids), 1000, dtype="<u8"), np.uint64(len(ids)))
+        ends.tofile(f"{place}.index")
+    return folder
+
+
+@pytest.mark.parametrize("scope", [[], ["--scope", "sequence", "--sequence-length", 777, "--rule", "hash"]])
+@pytest.mark.parametrize("beside", [True, False])
+def test_killed_runs_are_taken_up(goldfish, many, tmp_path, scope, beside):
+    """Killed at many moments and taken up each time, a run writes the bytes of one that nobody killed."""
+    data, own = tmp_path / "data", tmp_path / "own"
+    shutil.copytree(many, data)
+    goldfish.run("mask", many, "--masks-only", "--output", tmp_path / "expected", *RESUMED, *scope)
+    expected = folder_bytes(tmp_path / "expected")
+    command = ["mask", data, "--masks-only", *RESUMED, *scope, *([] if beside else ["--output", own])]
+    dice = random.Random(5)
+    kills = went_on = 0
+    for _ in range(40):
+        process = Popen([goldfish.binary, *map(str, command), "--resume"], stdout=DEVNULL, stderr=PIPE, text=True)
+        try:
+            process.wait(dice.uniform(0.01, 0.12))
+        except TimeoutExpired:
+            kills += 1
+        process.kill()
+        told = process.communicate()[1]
+        went_on += "going on behind the masks of" in told
+        if process.returncode == 0:
+            break
+        root = data if beside else own
+        if root.exists():
+            assert not [p for p in root.rglob("*.loss") if ".goldfish-partial" not in p.parts], "visible before the end"
+    goldfish.run(*command, "--resume")
+    assert kills and went_on, f"{kills} kills, {went_on} runs went on"
+    found = folder_bytes(data if beside else own)
+    masks = {name: bytes for name, bytes in expected.items() if name.endswith(".loss")}
+    assert {name: found[name] for name in masks} == masks
+    if not beside:
+        assert found == expected
+    assert "sound" in goldfish.run("verify", data if beside else own).stdout
+    # Once more there is nothing to do, and another job is refused.
+    goldfish.run(*command, "--resume")
+    refused = goldfish.run(*command, "--seed", 9, "--resume", expect=2)
+    assert "seed" in refused.stderr and folder_bytes(data if beside else own) == found
+
+
+def test_what_changed_is_not_taken_up(goldfish, many, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(many, data)
+    stopped = Popen([goldfish.binary, "mask", str(data), "--masks-only"], stdout=DEVNULL, stderr=PIPE, text=True)
+    journal = data / ".goldfish-partial/journal"
+    while not journal.exists() and stopped.poll() is None:
+        time.sleep(0.001)
+    stopped.send_signal(signal.SIGINT)
+    told = stopped.communicate()[1]
+    assert stopped.returncode == 2 and "--resume" in told, told
+    refused = goldfish.run("mask", data, "--masks-only", expect=2).stderr
+    assert "unfinished run" in refused and "--resume" in refused
+    refused = goldfish.run("mask", data, "--masks-only", "--seed", 3, "--resume", expect=2).stderr
+    assert "rule.seed" in refused
+    first = data / "part-0/0.ds"
+    before = first.read_bytes()
+    first.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+    refused = goldfish.run("mask", data, "--masks-only", "--resume", expect=2).stderr
+    assert "0.ds" in refused and "not those that were read before" in refused
+    first.write_bytes(before)
+    staged = next((data / ".goldfish-partial").rglob("*.loss"))
+    kept = staged.read_bytes()
+    staged.write_bytes(kept[:-1])
+    refused = goldfish.run("mask", data, "--masks-only", "--resume", expect=2).stderr
+    assert "another size" in refused
+    staged.write_bytes(kept)
+    goldfish.run("mask", data, "--masks-only", "--resume")
+    assert "sound" in goldfish.run("verify", data).stdout
