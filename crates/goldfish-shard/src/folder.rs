@@ -375,7 +375,8 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         }
         return Err(error);
     }
-    disk::write(&folder.staging.join(placed), b"")?;
+    // Best effort: without it a run that is interrupted here puts the same set in place once more.
+    let _ = disk::write(&folder.staging.join(placed), b"");
     folder.dissolve()
 }
 
