@@ -183,11 +183,10 @@ impl StagedFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             bytes => bytes.map_err(ShardError::io(&path, "reading"))?,
         };
-        let Some((job, records, chain)) =
-            parse::<FinishedFiles>(&path, &bytes)?.filter(|(_, records, _)| !records.is_empty())
-        else {
-            let finished = FileSet::is_in(&self.root).then(|| FileSet::read(&self.root)).transpose()?;
-            return Ok(finished.map_or(Left::Nothing, |set| Left::Finished(Box::new(set))));
+        let journal = parse::<FinishedFiles>(&path, &bytes)?.filter(|(_, records, _)| !records.is_empty());
+        let mut finished = FileSet::is_in(&self.root).then(|| FileSet::read(&self.root));
+        let Some((job, records, chain)) = journal else {
+            return Ok(finished.transpose()?.map_or(Left::Nothing, |set| Left::Finished(Box::new(set))));
         };
         let (mut states, mut files) = (Vec::new(), Vec::new());
         for record in records {
@@ -196,12 +195,17 @@ impl StagedFiles {
         }
         for SetFile { name, size, .. } in &files {
             let is_there = |path: PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == *size);
-            if !is_inside(name) || !is_there(self.staging.join(name)) {
-                let reason = format!(
-                    "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
-                );
-                return Err(ShardError::BadJournal { path, reason });
+            if is_inside(name) && is_there(self.staging.join(name)) {
+                continue;
             }
+            // A run that ended right behind its last step left nothing to do.
+            if let Some(set) = finished.take() {
+                return Ok(Left::Finished(Box::new(set?)));
+            }
+            let reason = format!(
+                "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
+            );
+            return Err(ShardError::BadJournal { path, reason });
         }
         let open = || {
             let mut file = OpenOptions::new().write(true).open(&path)?;
