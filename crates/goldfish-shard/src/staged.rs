@@ -235,17 +235,16 @@ impl StagedFiles {
             .filter_map(|file| Some(self.staging.join(&file.name).parent()?.to_owned()))
             .collect();
         folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
-        let is_new = self.journal.is_none();
-        let (file, chain) = match &mut self.journal {
-            Some(journal) => journal,
-            none => none.insert((disk::create_file(&path)?, Chain::default())),
-        };
-        let mut lines = if is_new { chain.head(job) } else { String::new() };
-        lines += &chain.line(&FinishedFiles { files: files.to_vec(), state });
-        file.write_all(lines.as_bytes()).map_err(ShardError::io(&path, "writing"))?;
-        disk::sync_file(file, &path)?;
+        let record = FinishedFiles { files: files.to_vec(), state };
+        if let Some((file, chain)) = &mut self.journal {
+            return append(file, &path, &chain.line(&record));
+        }
+        let (mut file, mut chain) = (disk::create_file(&path)?, Chain::default());
+        append(&mut file, &path, &(chain.head(job) + &chain.line(&record)))?;
         // Its own name has to last too.
-        if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
+        disk::sync_folder(&self.staging)?;
+        self.journal = Some((file, chain));
+        Ok(())
     }
 
     /// The folder.
@@ -377,6 +376,12 @@ impl StagedFiles {
         }
         false
     }
+}
+
+/// Adds lines to a journal, down to the disk.
+fn append(file: &mut File, path: &Path, lines: &str) -> Result<(), ShardError> {
+    file.write_all(lines.as_bytes()).map_err(ShardError::io(path, "writing"))?;
+    disk::sync_file(file, path)
 }
 
 fn make_parent(path: &Path) -> Result<(), ShardError> {
