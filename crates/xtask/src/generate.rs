@@ -1,7 +1,7 @@
 //! Files that are derived from the code: the JSON schemas and the command line reference.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -14,10 +14,10 @@ use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
-use crate::{describe, root, target};
+use crate::{describe, root};
 
-/// Writes the files, or only checks them; asks the program in its release build, which has to be there.
-pub(crate) fn run(check: bool) -> anyhow::Result<()> {
+/// Writes the files, or only checks them; `program` is asked for its help.
+pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
         ("schemas/file-set.schema.json", schema("goldfish.json", schemars::schema_for!(FileSet))?),
@@ -44,7 +44,7 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
             schema("comparisons, in goldfish compare --json", schemars::schema_for!(Comparisons))?,
         ),
         ("schemas/audit-tables.md", tables_reference()),
-        ("docs/cli.md", cli_reference()?),
+        ("docs/cli.md", cli_reference(program)?),
     ];
     let mut stale = Vec::new();
     for (name, contents) in files {
@@ -69,8 +69,7 @@ fn schema(title: &str, mut schema: Schema) -> anyhow::Result<String> {
 }
 
 /// The long help of every command.
-fn cli_reference() -> anyhow::Result<String> {
-    let program = target().join("release/goldfish");
+fn cli_reference(program: &Path) -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
@@ -87,7 +86,7 @@ fn cli_reference() -> anyhow::Result<String> {
         "lab train",
         "lab sweep",
     ] {
-        let mut help = Command::new(&program);
+        let mut help = Command::new(program);
         help.args(command.split_whitespace()).arg("--help").current_dir(root());
         let output = help.output().with_context(|| describe(&help))?;
         if !output.status.success() {

@@ -8,7 +8,8 @@ use crate::python::Environment;
 use crate::{cargo, packages, python, root, run, target, test};
 
 /// Tests that need heavy environments or servers: the environment, and their folder or file below `crates`.
-const SUITES: [(Environment, &str); 9] = [
+const SUITES: [(Environment, &str); 10] = [
+    (Environment::Data, "goldfish-cli/tests/peers/test_readme.py"),
     (Environment::Package, "goldfish-python/tests/package"),
     (Environment::Models, "goldfish-backends/tests/models"),
     (Environment::Models, "goldfish-cli/tests/models"),
@@ -53,10 +54,7 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
             Environment::Loops | Environment::Package => python::with_package(environment)?,
             _ => python::environment(environment)?.join("bin/python"),
         };
-        run(Command::new(python)
-            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
-            .arg(format!("crates/{path}"))
-            .envs(variables))?;
+        run(test::pytest(&python, path).envs(variables))?;
     }
     if wanted(FROM_SOURCE) {
         let mut command = Command::new(python::from_source()?);
@@ -67,7 +65,7 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
 
 /// Builds the program with object stores, and installs what is no Python package; gives the variables of the tests.
 fn with_stores() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
-    let program = test::debug_program()?;
+    let program = test::build_program()?;
     let required = ("GOLDFISH_STORES_REQUIRED", PathBuf::from("1"));
     Ok(vec![("GOLDFISH_BIN", program), ("GOLDFISH_ROOT", root()), ("GOLDFISH_AZURITE", azurite()?), required])
 }

@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Run what takes minutes: format, lints, generated files, Rust tests, counts of instructions, tests against Python peers.
+    /// Run what takes minutes: format, lints, licences, generated files, Rust tests, tests against Python peers.
     Test {
         /// Leave out format and lints.
         #[arg(long)]
@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { no_lint } => test::run_all(no_lint),
         Chore::Loops { bench: true, .. } => loops::bench(),
         Chore::Loops { only, .. } => loops::run_all(only.as_deref()),
-        Chore::Generate { check } => counts::build().and_then(|()| generate::run(check)),
+        Chore::Generate { check } => generate::run(&test::build_program()?, check),
         Chore::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))
         }

@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, counts, deny, generate, packages, python, root, run, target};
+use crate::{cargo, deny, generate, packages, python, root, run, target};
 
 /// Lets tests make operations on the disk fail, and builds object stores, one of which lies in the tests' own process.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
 
-/// Tests against peers: their Python, their folder below `crates`, and the variables that name the programs under test.
-type Peers<'a> = (&'a Path, &'a str, &'a [(&'a str, PathBuf)]);
+/// Tests against peers that are installed within a minute or two: their folders below `crates`.
+const PEERS: [&str; 4] = [
+    "goldfish-audit/tests/peers",
+    "goldfish-backends/tests/peers",
+    "goldfish-report/tests/peers",
+    "goldfish-cli/tests/peers",
+];
 
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
@@ -20,34 +25,36 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     deny::check()?;
     run(cargo().args(["test", "--workspace", "--features", FEATURES]))?;
 
-    counts::build()?;
-    generate::run(true)?;
+    let program = build_program()?;
+    generate::run(&program, true)?;
     let python = python::environment(python::Environment::Data)?.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
-    let goldfish = ("GOLDFISH_BIN", target().join("release/goldfish"));
-    counts::check()?;
     packages::BROWSER.ensure()?;
-    let peers: [Peers<'_>; 4] = [
-        (&python, "goldfish-audit/tests/peers", &[("GOLDFISH_AUDIT_VECTORS", example("audit_vectors"))]),
-        (&python, "goldfish-backends/tests/peers", &[goldfish.clone(), ("GOLDFISH_ASK", example("ask"))]),
-        (
-            &python,
-            "goldfish-report/tests/peers",
-            &[goldfish.clone(), ("GOLDFISH_FAKE_RUN", example("fake_run"))],
-        ),
-        (&python, "goldfish-cli/tests/peers", &[goldfish.clone(), ("GOLDFISH_ROOT", root())]),
+    let variables = [
+        ("GOLDFISH_BIN", program),
+        ("GOLDFISH_ROOT", root()),
+        ("GOLDFISH_AUDIT_VECTORS", example("audit_vectors")),
+        ("GOLDFISH_ASK", example("ask")),
+        ("GOLDFISH_FAKE_RUN", example("fake_run")),
     ];
-    for (python, folder, variables) in peers {
-        let folder = format!("crates/{folder}");
-        run(Command::new(python)
-            .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider", &folder])
-            .envs(variables.iter().map(|(name, value)| (name, value))))?;
+    for folder in PEERS {
+        run(pytest(&python, folder)
+            .args(["--numprocesses", "auto", "--dist", "loadfile"])
+            .envs(variables.clone()))?;
     }
     Ok(())
 }
 
-/// The program in its debug build, with all features of the tests, beside which it costs little.
-pub(crate) fn debug_program() -> anyhow::Result<PathBuf> {
+/// The tests in a folder or a file below `crates`.
+pub(crate) fn pytest(python: &Path, tests: &str) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).arg(format!("crates/{tests}"));
+    command
+}
+
+/// Builds the program in its debug build with all features, beside the tests' own builds a matter of seconds; gives its
+/// path.
+pub(crate) fn build_program() -> anyhow::Result<PathBuf> {
     run(cargo().args(["build", "--workspace", "--bins", "--features", FEATURES]))?;
     Ok(target().join("debug/goldfish"))
 }
