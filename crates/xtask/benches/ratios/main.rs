@@ -9,6 +9,7 @@
 //! - `mask`: `goldfish mask` on tokenized input beside `cp` of its output, with peak memory.
 //! - `masks-only`: `goldfish mask --masks-only` on tokenized input beside `cp` of that input.
 //! - `export`: `goldfish export` to each layout beside `cp` of what it writes.
+//! - `threads`: `goldfish mask` with one thread beside two.
 //! - `memory`: peak memory from 100 MB to 4 GB of input, for one document of 1 GB, and by option.
 //! - `verify`: `goldfish verify` beside hashing the same files.
 //! - `raw`: compressed raw text to shards beside `zstd -d` and beside `datasets.map`.
@@ -29,7 +30,7 @@ mod text;
 mod tokenized;
 
 /// Name, whether it runs without being named, and what it does.
-const BENCHES: [(&str, bool, fn()); 12] = [
+const BENCHES: [(&str, bool, fn()); 13] = [
     ("kernels", true, kernels::kernels),
     ("words", true, kernels::words),
     ("torch", true, peers::torch),
@@ -38,6 +39,7 @@ const BENCHES: [(&str, bool, fn()); 12] = [
     ("mask", true, tokenized::mask),
     ("masks-only", true, sidecars::masks_only),
     ("export", true, sidecars::export),
+    ("threads", true, tokenized::threads),
     ("memory", false, tokenized::memory),
     ("verify", true, tokenized::verify),
     ("raw", true, raw::raw),

@@ -14,11 +14,18 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// `goldfish mask` on one document a line.
-pub(crate) fn mask_text(goldfish: &Path, tokenizer: &Path, rule: &str, input: &Path, output: &Path) -> Usage {
+pub(crate) fn mask_text(
+    goldfish: &Path,
+    tokenizer: &Path,
+    rule: &str,
+    input: &Path,
+    output: &Path,
+    options: &[&str],
+) -> Usage {
     remove(output);
     let mut command = Command::new(goldfish);
     command.arg("mask").arg(input).arg("--output").arg(output).arg("--tokenizer").arg(tokenizer);
-    measure(command.args(["--rule", rule]))
+    measure(command.args(["--rule", rule]).args(options))
 }
 
 pub(crate) fn rules() {
@@ -41,8 +48,8 @@ pub(crate) fn rules() {
         write_documents(&input, &documents);
         for (name, tokenizer) in tokenizers.iter().chain(&own) {
             let pairs = (0..RUNS).map(|_| {
-                let hash = mask_text(&goldfish, tokenizer, "hash", &input, &output);
-                let text = mask_text(&goldfish, tokenizer, "text", &input, &output);
+                let hash = mask_text(&goldfish, tokenizer, "hash", &input, &output, &[]);
+                let text = mask_text(&goldfish, tokenizer, "text", &input, &output, &[]);
                 (hash.seconds / text.seconds, 50.0 / text.seconds)
             });
             row(&format!("{kind}, {name}"), pairs);
@@ -69,7 +76,7 @@ pub(crate) fn shapes() {
     for (name, shape) in shapes {
         let usage = |bytes: usize| {
             write_documents(&input, &[shape(bytes)]);
-            mask_text(&goldfish, &fixture("gpt2"), "text", &input, &output)
+            mask_text(&goldfish, &fixture("gpt2"), "text", &input, &output, &[])
         };
         let (small, large) = (usage(5_000_000), usage(50_000_000));
         let growth = large.seconds / small.seconds;

@@ -61,6 +61,31 @@ const OPTIONS: [&[&str]; 8] = [
     &["--masks-only"],
 ];
 
+pub(crate) fn threads() {
+    let (goldfish, scratch) = goldfish();
+    let [ids, text, output] = ["ids.npy", "text.jsonl", "output"].map(|name| scratch.join(name));
+    title(
+        "`goldfish mask` with one thread beside two; ratio = time with one / time with two",
+        "MB/s with two",
+    );
+    let twice = |megabytes: f64, run: &dyn Fn(&'static str) -> Usage| {
+        let (one, two) = (run("1"), run("2"));
+        (one.seconds / two.seconds, megabytes / two.seconds)
+    };
+    write_memmap(&ids, 1_000_000_000, DOCUMENT);
+    for rule in ["hash", "hash-table"] {
+        let run = |threads| mask_memmap(&goldfish, rule, &ids, &output, &["--threads", threads]);
+        row(&format!("1000 MB of 32-bit ids, `{rule}`"), (0..RUNS).map(|_| twice(1000.0, &run)));
+    }
+    write_documents(&text, &documents(200_000_000));
+    for rule in ["hash", "text"] {
+        let run =
+            |threads| mask_text(&goldfish, &fixture("neox"), rule, &text, &output, &["--threads", threads]);
+        row(&format!("200 MB of raw text, `{rule}`"), (0..RUNS).map(|_| twice(200.0, &run)));
+    }
+    remove(&scratch);
+}
+
 pub(crate) fn memory() {
     let (goldfish, scratch) = goldfish();
     let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
@@ -85,7 +110,7 @@ pub(crate) fn memory() {
     for megabytes in [10, 100, 1000] {
         write_documents(&input, &documents(megabytes * 1_000_000));
         for rule in ["hash", "text"] {
-            let usage = mask_text(&goldfish, &tokenizer, rule, &input, &output);
+            let usage = mask_text(&goldfish, &tokenizer, rule, &input, &output, &[]);
             row(&format!("{megabytes} MB, `--rule {rule}`"), megabytes as u64, &usage);
         }
     }
