@@ -30,7 +30,7 @@ pub(crate) fn raw() {
         "MB/s",
     );
     let mask = || {
-        let seconds = mask_text(&goldfish, &tokenizer, "hash", &input, &output).seconds;
+        let seconds = mask_text(&goldfish, &tokenizer, "hash", &input, &output, &[]).seconds;
         (seconds, (MEGABYTES << 20) as f64 / seconds / 1e6)
     };
     let pairs = (0..RUNS).map(|_| {
