@@ -3,6 +3,8 @@
 pub(crate) struct Marks {
     /// One word more than the text has, so that a range always has a next word.
     words: Vec<u64>,
+    /// The bytes around the last long range that are known to be marked.
+    long: (usize, usize),
 }
 
 /// Longest range, in bytes, that is marked in two words, and that is looked at in one.
@@ -20,6 +22,7 @@ impl Marks {
     pub(crate) fn clear(&mut self, bytes: usize) {
         self.words.clear();
         self.words.resize(bytes / 64 + 2, 0);
+        self.long = (0, 0);
     }
 
     /// Marks the bytes `start..end`, at least one, if `marked`, without asking: answers that nobody can guess cost more.
@@ -35,11 +38,19 @@ impl Marks {
         two[1] |= bits >> 1 >> (63 - start % 64);
     }
 
+    /// All words of a segment stand for its bytes, and of a megabyte of combining marks there are many: what is marked already
+    /// is not marked again.
     #[cold]
     fn mark_long(&mut self, start: usize, end: usize, marked: bool) {
-        for at in (start..end).step_by(MARKED) {
-            self.mark(at, end.min(at + MARKED), marked);
+        if !marked {
+            return;
         }
+        let (from, to) = self.long;
+        let new = if (from..=to).contains(&start) { to } else { start };
+        for at in (new..end).step_by(MARKED) {
+            self.mark(at, end.min(at + MARKED), true);
+        }
+        self.long = if new == start { (start, end) } else { (from, to.max(end)) };
     }
 
     /// Whether any of the bytes `start..end` is marked.
@@ -87,6 +98,33 @@ mod tests {
                     assert_eq!(marks.any(from, to), meets, "{start}..{end} and {from}..{to}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn long_ranges_may_overlap() {
+        const BYTES: usize = 1000;
+        let mut marks = Marks::default();
+        let mut state = 7u32;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for _ in 0..500 {
+            marks.clear(BYTES);
+            let mut expected = [false; BYTES];
+            // Starts go up, as those of words do.
+            let mut start = 0;
+            while start < BYTES {
+                let (end, marked) = (BYTES.min(start + 1 + draw(400)), draw(3) > 0);
+                marks.mark(start, end, marked);
+                expected[start..end].iter_mut().for_each(|byte| *byte |= marked);
+                start += draw(3) * draw(100);
+                if draw(20) == 0 {
+                    break;
+                }
+            }
+            (0..BYTES).for_each(|at| assert_eq!(marks.any(at, at + 1), expected[at]));
         }
     }
 }
