@@ -17,7 +17,7 @@ use crate::{cargo, describe, packages, root, run, target};
 const TOLERANCE: f64 = 0.05;
 
 /// What the example `counted` knows.
-const KERNELS: [&str; 12] = [
+const KERNELS: [&str; 13] = [
     "hash h=4",
     "hash h=13",
     "hash h=50",
@@ -28,6 +28,7 @@ const KERNELS: [&str; 12] = [
     "text English",
     "text German",
     "text Chinese",
+    "text marks",
     "tokenize gpt2",
     "tokenize gpt2 with spans",
 ];
