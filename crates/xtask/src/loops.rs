@@ -9,7 +9,7 @@ use crate::{cargo, packages, python, root, run, target, test};
 
 /// Tests that need heavy environments or servers: the environment, and their folder or file below `crates`.
 const SUITES: [(Environment, &str); 10] = [
-    (Environment::Data, "goldfish-cli/tests/peers/test_readme.py"),
+    (Environment::Data, test::README),
     (Environment::Package, "goldfish-python/tests/package"),
     (Environment::Models, "goldfish-backends/tests/models"),
     (Environment::Models, "goldfish-cli/tests/models"),
