@@ -168,16 +168,7 @@ impl Journal {
     ) -> Result<Self, ShardError> {
         let staging = folder.staging.clone();
         let lines = match &unfinished.end {
-            End::Byte(length) => {
-                let path = staging.join(JOURNAL_NAME);
-                let open = || {
-                    let mut file = OpenOptions::new().write(true).open(&path)?;
-                    file.set_len(*length)?;
-                    file.seek(std::io::SeekFrom::End(0))?;
-                    Ok(file)
-                };
-                Lines::File(Some(open().map_err(ShardError::io(&path, "opening"))?))
-            }
+            End::Byte(length) => Lines::File(Some(open_behind(&staging.join(JOURNAL_NAME), *length)?)),
             End::Object { count, rest } => {
                 disk::for_each(&staging, rest, |path| disk::remove(path))?;
                 Lines::Objects(*count)
@@ -216,8 +207,7 @@ impl Journal {
             Lines::File(Some(file)) => file,
             Lines::File(file) => file.insert(disk::create_file(&path)?),
         };
-        file.write_all(lines.as_bytes()).map_err(ShardError::io(&path, "writing"))?;
-        disk::sync_file(file, &path)?;
+        append(file, &path, &lines)?;
         // Its own name has to last too.
         if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
     }
@@ -306,6 +296,23 @@ impl Objects {
         let count = sound.count();
         End::Object { count, rest: self.paths.split_off(count) }
     }
+}
+
+/// Opens a journal on a disk behind its sound part; the rest goes.
+pub(crate) fn open_behind(path: &Path, length: u64) -> Result<File, ShardError> {
+    let open = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(length)?;
+        file.seek(std::io::SeekFrom::End(0))?;
+        Ok(file)
+    };
+    open().map_err(ShardError::io(path, "opening"))
+}
+
+/// Adds lines to a journal on a disk, so that they last.
+pub(crate) fn append(file: &mut File, path: &Path, lines: &str) -> Result<(), ShardError> {
+    file.write_all(lines.as_bytes()).map_err(ShardError::io(path, "writing"))?;
+    disk::sync_file(file, path)
 }
 
 /// What a journal holds: the job in its head, the sound records, and their chain. `None` where there is no head.

@@ -1,8 +1,8 @@
 //! Files that get their final names together, when all of them are complete.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
 use crate::flush::FlushedFile;
 use crate::folder::{Moves, OLD_NAME, Start};
-use crate::journal::{Chain, JOURNAL_NAME, parse};
+use crate::journal::{Chain, JOURNAL_NAME, append, open_behind, parse};
 use crate::lock::{LOCK_NAME, lock};
 use crate::{ShardError, disk};
 
@@ -207,13 +207,7 @@ impl StagedFiles {
             );
             return Err(ShardError::BadJournal { path, reason });
         }
-        let open = || {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(chain.length)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        self.journal = Some((open().map_err(ShardError::io(&path, "opening"))?, chain));
+        self.journal = Some((open_behind(&path, chain.length)?, chain));
         Ok(Left::Unfinished(UnfinishedFiles { job, states, files }))
     }
 
@@ -378,12 +372,6 @@ impl StagedFiles {
     }
 }
 
-/// Adds lines to a journal, down to the disk.
-fn append(file: &mut File, path: &Path, lines: &str) -> Result<(), ShardError> {
-    file.write_all(lines.as_bytes()).map_err(ShardError::io(path, "writing"))?;
-    disk::sync_file(file, path)
-}
-
 fn make_parent(path: &Path) -> Result<(), ShardError> {
     path.parent().map_or(Ok(()), disk::create_folder_all)
 }
@@ -412,10 +400,11 @@ fn names_a_mask(name: &str) -> bool {
 /// Brings the files of a run that ended while they got their names back to where they were staged, so that a run can go on
 /// with them. What is still staged never got its name.
 fn unplace(root: &Path, staging: &Path, placement: Placement) -> Result<(), ShardError> {
+    let is_complete = FileSet::is_in(root);
     for name in FileSet::read(staging)?.files.into_iter().map(|file| file.name) {
         let (staged, placed) = (staging.join(&name), root.join(&name));
         let may_move = placement == Placement::OwnFolder || names_a_mask(&name);
-        if may_move && !FileSet::is_in(root) && !staged.is_file() && placed.is_file() {
+        if may_move && !is_complete && !staged.is_file() && placed.is_file() {
             disk::rename(&placed, &staged)?;
         }
     }
