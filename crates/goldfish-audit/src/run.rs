@@ -1,11 +1,10 @@
 //! A complete run, read back.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::store::{
-    CONFIG, EVIDENCE, Evidence, ORIGIN, Origin, PROBES, RESULTS, RUN_VERSION, RunConfig, SUMMARY, read_json,
+    CONFIG, EVIDENCE, Evidence, ORIGIN, Origin, PROBES, RESULTS, RUN_VERSION, RunConfig, SUMMARY, evidence_lines,
+    read_json,
 };
 use crate::summary::Summary;
 use crate::table::stream_rows;
@@ -85,9 +84,8 @@ impl Run {
     /// If the file can't be read or holds something else.
     pub fn evidence(&self) -> Result<impl Iterator<Item = Result<Evidence, AuditError>> + use<>, AuditError> {
         let path = self.folder.join(EVIDENCE);
-        let file = File::open(&path).map_err(AuditError::io(&path, "opening"))?;
-        Ok(BufReader::new(file).lines().map(move |line| {
-            let line = line.map_err(AuditError::io(&path, "reading"))?;
+        Ok(evidence_lines(&path)?.map(move |line| {
+            let line = line?;
             serde_json::from_str(&line)
                 .map_err(|error| AuditError::bad_run(&path, format!("a line is no evidence: {error}")))
         }))

@@ -16,12 +16,13 @@
 //! `self-test.json` and `origin.json`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::FileDigest;
 use goldfish_shard::ToolEntry;
+use goldfish_storage::{Folder, Kind, Lock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -190,13 +191,13 @@ pub struct DocumentsOrigin {
 /// A run's folder, open for one process at a time.
 #[derive(Debug)]
 pub struct RunStore {
-    folder: PathBuf,
+    folder: Folder,
     /// Probes in order.
     order: Vec<String>,
     done: HashSet<String>,
     segments: usize,
     /// Held while the store is open; the system frees it with the process.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl RunStore {
@@ -212,38 +213,43 @@ impl RunStore {
         tables: &[&ProbeTable],
         resume: bool,
     ) -> Result<Self, AuditError> {
-        let segments = folder.join(SEGMENTS);
-        let config_path = folder.join(CONFIG);
-        let existing = config_path.is_file();
-        if !existing && fs::read_dir(folder).is_ok_and(has_foreign) {
+        let path = folder;
+        let is_new = !path.exists();
+        fs::create_dir_all(path).map_err(AuditError::io(path, "creating the folder"))?;
+        let folder = Folder::open(path).map_err(AuditError::io(path, "opening the folder"))?;
+        let existing = match folder.kind(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
+            Some(Kind::File) => true,
+            None => false,
+            Some(_) => return Err(AuditError::bad_run(path, format!("{CONFIG} there is no regular file; choose another --output"))),
+        };
+        if !existing && !is_new && has_foreign(&folder)? {
             let reason = "the folder is not empty and holds no audit run; choose another --output";
-            return Err(AuditError::bad_run(folder, reason));
+            return Err(AuditError::bad_run(path, reason));
         }
-        fs::create_dir_all(folder).map_err(AuditError::io(folder, "creating the folder"))?;
-        let lock = lock(folder)?;
+        let lock = lock(&folder)?;
         if existing {
-            let found: RunConfig = read_json(&config_path)?;
+            let found: RunConfig = read_json(&folder.join(CONFIG))?;
             if !resume {
                 let reason = "a run is there; go on with it with --resume, or choose another --output";
-                return Err(AuditError::bad_run(folder, reason));
+                return Err(AuditError::bad_run(path, reason));
             }
             if found != *config {
                 let reason = format!(
                     "the run there differs in {}; choose another --output, or the options of that run",
                     differences(&found, config)
                 );
-                return Err(AuditError::bad_run(folder, reason));
+                return Err(AuditError::bad_run(path, reason));
             }
         } else {
             let rows: Vec<ProbeRow> =
                 tables.iter().flat_map(|table| table.rows(config.options.redact)).collect();
-            write_rows(&folder.join(PROBES), &rows)?;
-            write_json(&config_path, config)?;
+            write_rows(&folder, PROBES, &rows)?;
+            write_json(&folder, CONFIG, config)?;
         }
-        fs::create_dir_all(&segments).map_err(AuditError::io(&segments, "creating the folder"))?;
+        folder.create_subfolder(SEGMENTS).map_err(AuditError::io(&folder.join(SEGMENTS), "creating the folder"))?;
         let order = tables.iter().flat_map(|table| &table.probes).map(|probe| probe.id.to_string()).collect();
         let mut store =
-            Self { folder: folder.to_owned(), order, done: HashSet::new(), segments: 0, _lock: lock };
+            Self { folder, order, done: HashSet::new(), segments: 0, _lock: lock };
         store.segments = store.segment_names()?.last().map_or(0, |last| last + 1);
         store.done = store.names()?;
         Ok(store)
@@ -267,11 +273,10 @@ impl RunStore {
     ///
     /// If the disk refuses.
     pub fn self_test(&self, make: SelfTest) -> Result<SelfTest, AuditError> {
-        let path = self.folder.join(SELF_TEST);
-        if path.is_file() {
-            return read_json(&path);
+        if self.has_file(SELF_TEST)? {
+            return read_json(&self.folder.join(SELF_TEST));
         }
-        write_json(&path, &make)?;
+        write_json(&self.folder, SELF_TEST, &make)?;
         Ok(make)
     }
 
@@ -281,8 +286,17 @@ impl RunStore {
     ///
     /// If the disk refuses.
     pub fn origin(&self, origin: &Origin) -> Result<(), AuditError> {
-        let path = self.folder.join(ORIGIN);
-        if path.is_file() { Ok(()) } else { write_json(&path, origin) }
+        if self.has_file(ORIGIN)? { Ok(()) } else { write_json(&self.folder, ORIGIN, origin) }
+    }
+
+    fn has_file(&self, name: &str) -> Result<bool, AuditError> {
+        self.folder.has_file(name).map_err(AuditError::io(&self.folder.join(name), "looking at the file"))
+    }
+
+    /// The folder of the segments, which is not reached through a link.
+    fn segment_folder(&self) -> Result<Option<Folder>, AuditError> {
+        let found = self.folder.subfolder(SEGMENTS);
+        found.map_err(AuditError::io(&self.folder.join(SEGMENTS), "opening the folder"))
     }
 
     /// Adds results for good: when this returns, they survive a crash.
@@ -297,15 +311,17 @@ impl RunStore {
         let mut new = HashSet::new();
         if let Some(twice) = rows.iter().find(|row| self.has(&row.probe_id) || !new.insert(&row.probe_id)) {
             let reason = format!("probe {} has two results", twice.probe_id);
-            return Err(AuditError::bad_run(&self.folder, reason));
+            return Err(AuditError::bad_run(self.folder.path(), reason));
         }
         // The evidence first: without its rows it is overwritten, while rows without it would stay so.
         let mut lines = Vec::new();
         for one in evidence {
-            lines.extend(to_json(&self.folder, one, false)?);
+            lines.extend(to_json(self.folder.path(), one, false)?);
         }
-        write_file(&self.segment(self.segments, "jsonl"), &lines)?;
-        write_rows(&self.segment(self.segments, "parquet"), rows)?;
+        let made = self.folder.create_subfolder(SEGMENTS);
+        let segments = made.map_err(AuditError::io(&self.folder.join(SEGMENTS), "creating the folder"))?;
+        write_file(&segments, &segment(self.segments, "jsonl"), &lines)?;
+        write_rows(&segments, &segment(self.segments, "parquet"), rows)?;
         self.segments += 1;
         self.done.extend(rows.iter().map(|row| row.probe_id.clone()));
         Ok(())
@@ -325,39 +341,41 @@ impl RunStore {
         let mut rows = Vec::with_capacity(self.order.len());
         for id in &self.order {
             let missing = || format!("probe {id} has no result yet; go on with --resume");
-            rows.push(found.remove(id).ok_or_else(|| AuditError::bad_run(&self.folder, missing()))?);
+            rows.push(found.remove(id).ok_or_else(|| AuditError::bad_run(self.folder.path(), missing()))?);
         }
         if let Some(id) = found.keys().next() {
             let reason = format!("there is a result of {id}, which is no probe of this run");
-            return Err(AuditError::bad_run(&self.folder, reason));
+            return Err(AuditError::bad_run(self.folder.path(), reason));
         }
         let mut proofs = self.evidence()?;
         let lines: Vec<String> = self.order.iter().filter_map(|id| proofs.remove(id)).collect();
         let summary = summarise(&rows);
-        write_file(&self.folder.join(EVIDENCE), lines.concat().as_bytes())?;
-        write_rows(&self.folder.join(RESULTS), &rows)?;
-        write_json(&self.folder.join(SUMMARY), &summary)?;
-        let segments = self.folder.join(SEGMENTS);
-        fs::remove_dir_all(&segments).map_err(AuditError::io(&segments, "removing the folder"))?;
+        write_file(&self.folder, EVIDENCE, lines.concat().as_bytes())?;
+        write_rows(&self.folder, RESULTS, &rows)?;
+        write_json(&self.folder, SUMMARY, &summary)?;
+        self.clear()?;
         Ok((rows, summary))
     }
 
-    fn segment(&self, number: usize, extension: &str) -> PathBuf {
-        self.folder.join(SEGMENTS).join(format!("{number:06}.{extension}"))
+    /// Removes what a finished run no longer needs, the lock last.
+    fn clear(&self) -> Result<(), AuditError> {
+        if let Some(segments) = self.segment_folder()? {
+            let names = segments.names().map_err(AuditError::io(segments.path(), "listing the folder"))?;
+            for name in names.iter().filter_map(|name| name.to_str()).filter(|name| is_segment(name)) {
+                segments.remove_file(name).map_err(AuditError::io(&segments.join(name), "removing"))?;
+            }
+            let removed = self.folder.remove_subfolder(SEGMENTS);
+            removed.map_err(AuditError::io(segments.path(), "removing the folder"))?;
+        }
+        self.folder.remove_file(LOCK).map_err(AuditError::io(&self.folder.join(LOCK), "removing"))
     }
 
     /// Numbers of the segments with rows, ascending.
     fn segment_names(&self) -> Result<Vec<usize>, AuditError> {
-        let folder = self.folder.join(SEGMENTS);
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(AuditError::io(&folder, "listing the folder"))? {
-            let path = entry.map_err(AuditError::io(&folder, "listing the folder"))?.path();
-            if path.extension().is_some_and(|extension| extension == "parquet") {
-                let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-                // A hidden name is a file that was not finished.
-                numbers.extend(number.filter(|_: &usize| !is_hidden(&path)));
-            }
-        }
+        let Some(folder) = self.segment_folder()? else { return Ok(Vec::new()) };
+        let names = folder.names().map_err(AuditError::io(folder.path(), "listing the folder"))?;
+        let number = |name: &std::ffi::OsString| name.to_str()?.strip_suffix(".parquet")?.parse().ok();
+        let mut numbers: Vec<usize> = names.iter().filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -365,10 +383,11 @@ impl RunStore {
     /// The segments' files of one kind; behind the end of a run the file that was made of them, since a kill may have left
     /// some of the segments.
     fn files(&self, extension: &str, whole: &str) -> Result<Vec<PathBuf>, AuditError> {
-        if self.folder.join(SUMMARY).is_file() {
+        if self.has_file(SUMMARY)? {
             return Ok(vec![self.folder.join(whole)]);
         }
-        Ok(self.segment_names()?.iter().map(|number| self.segment(*number, extension)).collect())
+        let folder = self.folder.join(SEGMENTS);
+        Ok(self.segment_names()?.iter().map(|number| folder.join(segment(*number, extension))).collect())
     }
 
     /// The probes with a result.
@@ -402,9 +421,8 @@ impl RunStore {
     fn evidence(&self) -> Result<BTreeMap<String, String>, AuditError> {
         let mut lines = BTreeMap::new();
         for path in self.files("jsonl", EVIDENCE)? {
-            let file = File::open(&path).map_err(AuditError::io(&path, "opening"))?;
-            for line in BufReader::new(file).lines() {
-                let line = line.map_err(AuditError::io(&path, "reading"))?;
+            for line in evidence_lines(&path)? {
+                let line = line?;
                 let one: Evidence = serde_json::from_str(&line)
                     .map_err(|e| AuditError::bad_run(&path, format!("a line is no evidence: {e}")))?;
                 lines.insert(one.probe_id, line + "\n");
@@ -414,25 +432,61 @@ impl RunStore {
     }
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+/// Name of a segment's file.
+fn segment(number: usize, extension: &str) -> String {
+    format!("{number:06}.{extension}")
+}
+
+/// Whether a file in the folder of segments is one of ours, whole or not.
+fn is_segment(name: &str) -> bool {
+    let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name);
+    let number = whole.strip_suffix(".jsonl").or_else(|| whole.strip_suffix(".parquet"));
+    number.is_some_and(|number| number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether anything is there but what an interrupted start of a run leaves.
-fn has_foreign(entries: fs::ReadDir) -> bool {
-    entries.flatten().any(|entry| entry.file_name() != PROBES && !is_hidden(&entry.path()))
+fn has_foreign(folder: &Folder) -> Result<bool, AuditError> {
+    let names = folder.names().map_err(AuditError::io(folder.path(), "listing the folder"))?;
+    Ok(names.iter().any(|name| name != PROBES && !name.to_string_lossy().starts_with('.')))
 }
 
-fn lock(folder: &Path) -> Result<File, AuditError> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(AuditError::io(&path, "creating"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(AuditError::bad_run(folder, "another process is working on this run; wait for it to end"))
-        }
-        Err(TryLockError::Error(source)) => Err(AuditError::io(&path, "locking")(source)),
+fn lock(folder: &Folder) -> Result<Lock, AuditError> {
+    match folder.lock(LOCK).map_err(AuditError::io(&folder.join(LOCK), "locking"))? {
+        Some(lock) => Ok(lock),
+        None => Err(AuditError::bad_run(
+            folder.path(),
+            "another process is working on this run; wait for it to end",
+        )),
     }
+}
+
+/// Longest line of evidence that is read, in bytes.
+const MAX_EVIDENCE_LINE: u64 = 1 << 28;
+
+/// The lines of a file of evidence.
+pub(crate) fn evidence_lines(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<String, AuditError>> + use<>, AuditError> {
+    let mut file = BufReader::new(open_file(path)?);
+    let path = path.to_owned();
+    Ok(std::iter::from_fn(move || {
+        let mut line = String::new();
+        match file.by_ref().take(MAX_EVIDENCE_LINE).read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) if line.ends_with('\n') => {
+                line.pop();
+                Some(Ok(line))
+            }
+            Ok(_) => Some(Err(AuditError::bad_run(&path, "its last line is cut off, or is no evidence"))),
+            Err(error) => Some(Err(AuditError::io(&path, "reading")(error))),
+        }
+    }))
+}
+
+/// Opens a file of a run, if it is a regular one.
+pub(crate) fn open_file(path: &Path) -> Result<File, AuditError> {
+    let file = goldfish_storage::File::open(path).and_then(|file| file.into_disk().ok_or(io::ErrorKind::Unsupported.into()));
+    file.map_err(AuditError::io(path, "opening"))
 }
 
 /// Names of the top-level values in which two configurations differ.
@@ -451,33 +505,21 @@ fn to_json(path: &Path, value: &impl Serialize, pretty: bool) -> Result<Vec<u8>,
     Ok(json)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), AuditError> {
-    write_file(path, &to_json(path, value, true)?)
+fn write_json(folder: &Folder, name: &str, value: &impl Serialize) -> Result<(), AuditError> {
+    write_file(folder, name, &to_json(&folder.join(name), value, true)?)
 }
 
+/// Largest file of settings or sums that is read, in bytes.
+const MAX_JSON_BYTES: u64 = 1 << 28;
+
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
-    let bytes = fs::read(path).map_err(AuditError::io(path, "reading"))?;
+    let bytes = goldfish_storage::read(path, MAX_JSON_BYTES).map_err(AuditError::io(path, "reading"))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         AuditError::bad_run(path, format!("not what this version of goldfish writes: {e}; start a new run"))
     })
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), AuditError> {
-    publish(path, |file| file.write_all(bytes).map_err(AuditError::io(path, "writing")))
-}
-
-/// Writes a file under a hidden name, flushes it to disk and renames it.
-pub(crate) fn publish(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> Result<(), AuditError>,
-) -> Result<(), AuditError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let hidden = path.with_file_name(format!(".{name}.part"));
-    let mut file = File::create(&hidden).map_err(AuditError::io(&hidden, "creating"))?;
-    write(&mut file)?;
-    file.sync_all().map_err(AuditError::io(&hidden, "flushing to disk"))?;
-    fs::rename(&hidden, path).map_err(AuditError::io(path, "renaming into place"))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(AuditError::io(folder, "flushing to disk"))
+fn write_file(folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), AuditError> {
+    let written = folder.replace(name, |file| file.write_all(bytes));
+    written.map_err(AuditError::io(&folder.join(name), "writing"))
 }

@@ -1,9 +1,11 @@
 //! Rows in Parquet files.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use goldfish_storage::Folder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -11,28 +13,27 @@ use parquet::file::properties::WriterProperties;
 
 use crate::AuditError;
 use crate::columns::{Row, Value};
-use crate::store::publish;
+use crate::store::open_file;
 
 /// Rows that become columns at once.
 const BATCH: usize = 4096;
 
 /// Writes a whole table, crash-safe.
-pub(crate) fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<(), AuditError> {
-    publish(path, |file| {
+pub(crate) fn write_rows<R: Row>(folder: &Folder, name: &str, rows: &[R]) -> Result<(), AuditError> {
+    let written = folder.replace(name, |file| {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by("goldfish".into())
             .build();
         let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
-        let mut writer = writer.map_err(AuditError::parquet(path))?;
+        let mut writer = writer.map_err(io::Error::other)?;
         for rows in rows.chunks(BATCH) {
-            let batch =
-                RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(AuditError::arrow(path))?;
-            writer.write(&batch).map_err(AuditError::parquet(path))?;
+            let batch = RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(io::Error::other)?;
+            writer.write(&batch).map_err(io::Error::other)?;
         }
-        writer.close().map_err(AuditError::parquet(path))?;
-        Ok(())
-    })
+        writer.close().map(drop).map_err(io::Error::other)
+    });
+    written.map_err(AuditError::io(&folder.join(name), "writing"))
 }
 
 /// Reads a whole table.
@@ -55,7 +56,7 @@ pub(crate) fn read_texts<R: Row>(path: &Path, column: &str) -> Result<Vec<String
 
 /// Opens a table, if it has the right columns.
 fn open<R: Row>(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, AuditError> {
-    let file = File::open(path).map_err(AuditError::io(path, "opening"))?;
+    let file = open_file(path)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(AuditError::parquet(path))?;
     if builder.schema().fields() != R::schema().fields() {
         return Err(AuditError::bad_run(path, "the columns are not those of this version; start a new run"));

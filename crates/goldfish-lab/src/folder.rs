@@ -1,12 +1,13 @@
 //! The folder of a run: what is kept of it on the way, and the checkpoint at its end.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 
+use goldfish_storage::{Kind, Lock};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize_to_file};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,9 +100,11 @@ struct Description {
 
 /// The folder of a run that is this process's alone.
 pub(crate) struct Folder {
-    path: PathBuf,
+    root: goldfish_storage::Folder,
+    /// What is kept on the way.
+    state: goldfish_storage::Folder,
     metrics: File,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What a folder holds.
@@ -128,36 +131,47 @@ impl Folder {
         parameters: usize,
     ) -> Result<Opened, LabError> {
         fs::create_dir_all(path).map_err(LabError::io(path, "making the folder"))?;
-        let (trained, state) = (path.join(TRAINED), path.join(STATE));
-        if trained.exists() {
+        let root = goldfish_storage::Folder::open(path).map_err(LabError::io(path, "opening the folder"))?;
+        let state = root.subfolder(STATE).map_err(LabError::io(&root.join(STATE), "opening the folder"))?;
+        if has_file(&root, TRAINED)? {
             if !resume {
                 return Err(LabError::folder(path, "holds a finished run; choose another --output"));
             }
-            let text = fs::read(&trained).map_err(LabError::io(&trained, "reading"))?;
-            let finished: Finished = serde_json::from_slice(&text)
+            let trained = root.join(TRAINED);
+            let finished: Finished = serde_json::from_slice(&read(&root, TRAINED)?)
                 .map_err(|error| LabError::folder(&trained, format!("is damaged: {error}; train again")))?;
             same(identity, &finished.identity, path)?;
-            remove(&state)?;
+            if let Some(state) = state {
+                let lock = lock(&state, path)?;
+                remove_state(&root, &state, lock)?;
+            }
             return Ok(Opened::Finished(Box::new(finished.trained)));
         }
-        let saved = state.join(STATE_FILE);
-        if !state.exists() {
-            let mut entries = fs::read_dir(path).map_err(LabError::io(path, "listing the folder"))?;
-            if let Some(entry) = entries.next() {
-                let name = entry.map_err(LabError::io(path, "listing the folder"))?.file_name();
-                let reason = format!("holds {name:?} and no run of goldfish; choose an empty or new folder");
-                return Err(LabError::folder(path, reason));
+        let state = match state {
+            None => {
+                let names = root.names().map_err(LabError::io(path, "listing the folder"))?;
+                if let Some(name) = names.first() {
+                    let reason = format!("holds {name:?} and no run of goldfish; choose an empty or new folder");
+                    return Err(LabError::folder(path, reason));
+                }
+                let made = root.create_subfolder(STATE);
+                made.map_err(LabError::io(&root.join(STATE), "making the folder"))?
             }
-        } else if !resume {
-            let reason = "holds an unfinished run; go on with --resume, or choose another --output";
-            return Err(LabError::folder(path, reason));
-        }
-        fs::create_dir_all(&state).map_err(LabError::io(&state, "making the folder"))?;
+            Some(state) => {
+                if !resume && has_file(&state, STATE_FILE)? {
+                    let reason = "holds an unfinished run; resume it with --resume, or choose another --output";
+                    return Err(LabError::folder(path, reason));
+                }
+                state
+            }
+        };
         let lock = lock(&state, path)?;
-        let taken_up =
-            if saved.exists() { Some(read_state(&saved, identity, path, parameters)?) } else { None };
-        let metrics = open_metrics(&path.join(METRICS), taken_up.as_ref().map_or(0, |(_, p)| p.step))?;
-        Ok(Opened::Running(Self { path: path.to_owned(), metrics, _lock: lock }, taken_up))
+        let saved = match has_file(&state, STATE_FILE)? {
+            true => Some(read_state(&state, identity, path, parameters)?),
+            false => None,
+        };
+        let metrics = open_metrics(&root, saved.as_ref().map_or(0, |(_, progress)| progress.step))?;
+        Ok(Opened::Running(Self { root, state, metrics, _lock: lock }, saved))
     }
 
     /// Adds a line to the metrics.
@@ -166,7 +180,7 @@ impl Folder {
         if let Ok(text) = &mut text {
             text.push(b'\n');
         }
-        let path = self.path.join(METRICS);
+        let path = self.root.join(METRICS);
         text.and_then(|text| self.metrics.write_all(&text)).map_err(LabError::io(&path, "writing"))
     }
 
@@ -177,16 +191,15 @@ impl Folder {
         progress: &Progress,
         weights: &Weights,
     ) -> Result<(), LabError> {
-        let path = self.path.join(METRICS);
+        let path = self.root.join(METRICS);
         self.metrics.sync_all().map_err(LabError::io(&path, "flushing to disk"))?;
         let description = Description { identity: identity.clone(), progress: progress.clone() };
         let description = serde_json::to_string(&description)
-            .map_err(|error| LabError::io(&self.path, "describing the run")(error.into()))?;
+            .map_err(|error| LabError::io(self.root.path(), "describing the run")(error.into()))?;
         let parts = [("values", &weights.values), ("means", &weights.means), ("squares", &weights.squares)];
         let bytes = parts.map(|(name, values)| (name, little_endian(values)));
         let tensors = bytes.iter().map(|(name, bytes)| (*name, vec![bytes.len() / 4], bytes.as_slice()));
-        let path = self.path.join(STATE).join(STATE_FILE);
-        write_tensors(&path, tensors, (DESCRIPTION, description))
+        write_tensors(&self.state, STATE_FILE, tensors, (DESCRIPTION, description))
     }
 
     /// Writes the checkpoint, and ends the run.
@@ -198,7 +211,7 @@ impl Folder {
         identity: Identity,
         trained: &Trained,
     ) -> Result<(), LabError> {
-        let metrics = self.path.join(METRICS);
+        let metrics = self.root.join(METRICS);
         self.metrics.sync_all().map_err(LabError::io(&metrics, "flushing to disk"))?;
         let bytes = little_endian(&weights.values);
         let mut rest = bytes.as_slice();
@@ -208,20 +221,20 @@ impl Folder {
             (parameter.name.as_str(), parameter.shape.clone(), own)
         });
         let format = ("format", "pt".to_owned());
-        write_tensors(&self.path.join("model.safetensors"), tensors, format)?;
-        write_json(&self.path.join("config.json"), &architecture.config())?;
+        write_tensors(&self.root, "model.safetensors", tensors, format)?;
+        write_json(&self.root, "config.json", &architecture.config())?;
         if let Some(tokenizer) = tokenizer {
-            write(&self.path.join("tokenizer.json"), tokenizer)?;
+            write(&self.root, "tokenizer.json", tokenizer)?;
         }
         let finished = Finished { trained: trained.clone(), identity };
-        write_json(&self.path.join(TRAINED), &finished)?;
-        remove(&self.path.join(STATE))
+        write_json(&self.root, TRAINED, &finished)?;
+        remove_state(&self.root, &self.state, self._lock)
     }
 
     /// Every line of the metrics so far.
     pub(crate) fn metrics(&self) -> Result<Vec<Value>, LabError> {
-        let path = self.path.join(METRICS);
-        let text = fs::read(&path).map_err(LabError::io(&path, "reading"))?;
+        let path = self.root.join(METRICS);
+        let text = read(&self.root, METRICS)?;
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines
             .map(serde_json::from_slice)
@@ -241,31 +254,56 @@ fn same(own: &Identity, kept: &Identity, path: &Path) -> Result<(), LabError> {
     }
 }
 
-fn lock(state: &Path, path: &Path) -> Result<File, LabError> {
-    let lock_path = state.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-    let file = file.map_err(LabError::io(&lock_path, "opening"))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            let reason = "another goldfish trains there; wait for its end, or choose another --output";
-            Err(LabError::folder(path, reason))
+fn has_file(folder: &goldfish_storage::Folder, name: &str) -> Result<bool, LabError> {
+    let path = folder.join(name);
+    match folder.kind(name).map_err(LabError::io(&path, "looking at the file"))? {
+        None => Ok(false),
+        Some(Kind::File) => Ok(true),
+        Some(_) => Err(LabError::folder(&path, "is a link or no file; move it away, or choose another --output")),
+    }
+}
+
+/// Largest file of a run that is read, in bytes.
+const MAX_STATE_BYTES: u64 = 1 << 36;
+
+fn read(folder: &goldfish_storage::Folder, name: &str) -> Result<Vec<u8>, LabError> {
+    folder.read(name, MAX_STATE_BYTES).map_err(LabError::io(&folder.join(name), "reading"))
+}
+
+fn lock(state: &goldfish_storage::Folder, path: &Path) -> Result<Lock, LabError> {
+    let taken = state.lock(LOCK).map_err(LabError::io(&state.join(LOCK), "locking"))?;
+    taken.ok_or_else(|| {
+        LabError::folder(path, "another goldfish trains there; wait for its end, or choose another --output")
+    })
+}
+
+/// Removes what is kept on the way, the lock last. What else somebody put there stays, and the folder with it.
+fn remove_state(
+    root: &goldfish_storage::Folder,
+    state: &goldfish_storage::Folder,
+    lock: Lock,
+) -> Result<(), LabError> {
+    for name in [STATE_FILE, &goldfish_storage::partial_name(STATE_FILE), LOCK] {
+        match state.remove_file(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(LabError::io(&state.join(name), "removing"))?,
         }
-        // Some network file systems have no locks; then the user has to take care.
-        Err(TryLockError::Error(error)) if error.kind() != std::io::ErrorKind::Unsupported => {
-            Err(LabError::io(&lock_path, "locking")(error))
-        }
-        _ => Ok(file),
+    }
+    drop(lock);
+    match root.remove_subfolder(STATE) {
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Ok(()),
+        removed => removed.map_err(LabError::io(state.path(), "removing")),
     }
 }
 
 fn read_state(
-    saved: &Path,
+    state: &goldfish_storage::Folder,
     identity: &Identity,
     path: &Path,
     parameters: usize,
 ) -> Result<(Weights, Progress), LabError> {
-    let damaged = || LabError::folder(saved, "is damaged; remove the folder, and train again");
-    let bytes = fs::read(saved).map_err(LabError::io(saved, "reading"))?;
+    let damaged = || LabError::folder(&state.join(STATE_FILE), "is damaged; remove the folder, and train again");
+    let bytes = read(state, STATE_FILE)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
     let description = header.metadata().as_ref().and_then(|metadata| metadata.get(DESCRIPTION));
     let description: Description =
@@ -284,12 +322,16 @@ fn read_state(
     Ok((weights, description.progress))
 }
 
-/// The metrics up to a step, to be gone on with.
-fn open_metrics(path: &Path, step: u64) -> Result<File, LabError> {
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-    let file = file.map_err(LabError::io(path, "opening"))?;
+/// The metrics up to a step, to be appended to.
+fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabError> {
+    let path = &root.join(METRICS);
+    if !has_file(root, METRICS)? {
+        let made = root.create(METRICS).map_err(LabError::io(path, "creating"))?;
+        return made.into_disk().ok_or_else(|| LabError::folder(path, "is in a store; choose an --output on a disk"));
+    }
+    let file = goldfish_storage::File::open(path).map_err(LabError::io(path, "opening"))?;
     let mut kept = 0u64;
-    let mut lines = BufReader::new(&file);
+    let mut lines = BufReader::new(file);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -300,8 +342,7 @@ fn open_metrics(path: &Path, step: u64) -> Result<File, LabError> {
             _ => break,
         }
     }
-    file.set_len(kept).map_err(LabError::io(path, "shortening"))?;
-    OpenOptions::new().append(true).open(path).map_err(LabError::io(path, "opening"))
+    root.open_to_append(METRICS, kept).map_err(LabError::io(path, "opening"))
 }
 
 fn little_endian(values: &[f32]) -> Vec<u8> {
@@ -309,47 +350,26 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
 }
 
 fn write_tensors<'a>(
-    path: &Path,
+    folder: &goldfish_storage::Folder,
+    name: &str,
     tensors: impl Iterator<Item = (&'a str, Vec<usize>, &'a [u8])>,
     (key, value): (&str, String),
 ) -> Result<(), LabError> {
-    let failed =
-        |error: safetensors::SafeTensorError| LabError::io(path, "writing")(std::io::Error::other(error));
     let views = tensors.map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape, bytes)?)));
-    let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let metadata = HashMap::from([(key.to_owned(), value)]);
-    in_place(path, |partial| serialize_to_file(views, Some(metadata), partial).map_err(failed))
+    let bytes = views
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .map_err(|error| LabError::io(&folder.join(name), "writing")(io::Error::other(error)))?;
+    write(folder, name, &bytes)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| LabError::io(path, "writing")(error.into()))?;
-    write(path, (text + "\n").as_bytes())
+fn write_json(folder: &goldfish_storage::Folder, name: &str, value: &impl Serialize) -> Result<(), LabError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| LabError::io(&folder.join(name), "writing")(error.into()))?;
+    write(folder, name, (text + "\n").as_bytes())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), LabError> {
-    in_place(path, |partial| fs::write(partial, bytes).map_err(LabError::io(path, "writing")))
-}
-
-/// Writes a file whole or not at all, down to the disk.
-fn in_place(path: &Path, fill: impl FnOnce(&Path) -> Result<(), LabError>) -> Result<(), LabError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    fill(&partial)?;
-    let flushed = File::open(&partial).and_then(|file| file.sync_all());
-    let renamed = flushed.and_then(|()| fs::rename(&partial, path));
-    #[cfg(unix)]
-    let renamed = renamed.and_then(|()| match path.parent() {
-        Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()),
-        None => Ok(()),
-    });
-    renamed.map_err(LabError::io(path, "writing"))
-}
-
-fn remove(folder: &Path) -> Result<(), LabError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(LabError::io(folder, "removing")),
-    }
+fn write(folder: &goldfish_storage::Folder, name: &str, bytes: &[u8]) -> Result<(), LabError> {
+    folder.replace(name, |file| file.write_all(bytes)).map_err(LabError::io(&folder.join(name), "writing"))
 }

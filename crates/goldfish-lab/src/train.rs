@@ -133,7 +133,8 @@ pub fn train_architecture(
         return Err(LabError::option("sequence_length", format!("the model's context is {longest} tokens")));
     }
     let tokenizer = options.tokenizer.as_deref().map(|path| {
-        let bytes = std::fs::read(path).map_err(LabError::io(path, "reading"))?;
+        let read = goldfish_storage::read(path, goldfish_tokenize::MAX_TOKENIZER_BYTES);
+        let bytes = read.map_err(LabError::io(path, "reading"))?;
         let hash = FileDigest::of(&bytes).hash;
         Ok::<_, LabError>((bytes, hash))
     });

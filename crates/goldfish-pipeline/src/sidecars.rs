@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
-    FILE_SET_VERSION, FileSet, InputEntry, Kept, Left, Manifest, Placement, SetFile, StagedFile, StagedFiles,
+    FILE_SET_VERSION, FileSet, InputEntry, Found, Kept, Manifest, Placement, SetFile, StagedFile, StagedFiles,
     Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
@@ -116,11 +116,11 @@ pub fn mask_sidecars(
     }
     let plan = Plan { apart: true, ..Plan::new(&mask.inputs, None)? };
     let identity = Identity::of_job(&mask, &plan);
-    let (mut files, left) = StagedFiles::open(&mask.output, *placement, mask.start)?;
-    let unfinished = match left {
-        Left::Nothing => None,
-        Left::Unfinished(unfinished) => Some(unfinished),
-        Left::Finished(set) => {
+    let (mut files, found) = StagedFiles::open(&mask.output, *placement, mask.start)?;
+    let unfinished = match found {
+        Found::Nothing => None,
+        Found::Unfinished(unfinished) => Some(unfinished),
+        Found::Finished(set) => {
             files.abandon();
             let then = Identity::of_file_set((*set).clone(), mask.manifest(&plan));
             identity.check(&serde_json::to_value(then).unwrap_or_default(), 0, &mask.output)?;

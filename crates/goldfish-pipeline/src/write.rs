@@ -233,7 +233,7 @@ impl<'a> Writing<'a> {
             let (options, job) = (self.shared.job.writer.clone(), self.job.clone());
             let writer = match unfinished {
                 None => ShardWriter::new(folder, schema.clone(), options, job),
-                Some(unfinished) => ShardWriter::go_on(folder, schema.clone(), options, job, *unfinished)?,
+                Some(unfinished) => ShardWriter::resume(folder, schema.clone(), options, *unfinished)?,
             };
             self.output = Output::Shards(Box::new(writer));
         }

@@ -15,7 +15,7 @@ use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, ShardError, Start, WriterOptions, merge, part_folder, verify};
-use goldfish_storage::exists;
+use goldfish_storage::{exists, is_remote};
 
 fn job(corpus: &Path, output: &Path, start: Start, k: u32) -> MaskJob {
     let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
@@ -46,12 +46,26 @@ fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = goldfish_storage::entries(folder) else { return BTreeMap::new() };
     let files = entries.into_iter().filter(|entry| !entry.is_folder()).map(|entry| entry.path);
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    files.map(|path| (name(&path), goldfish_storage::read(&path).unwrap())).collect()
+    files.map(|path| (name(&path), goldfish_storage::read(&path, u64::MAX).unwrap())).collect()
 }
 
 /// Where outputs go: a folder on a disk, or a store in this process.
 fn outputs(folder: &Path, in_store: bool) -> PathBuf {
     if in_store { PathBuf::from(format!("memory://outputs{}", folder.display())) } else { folder.to_owned() }
+}
+
+fn make_folder(path: &Path) {
+    if !is_remote(path) {
+        fs::create_dir_all(path).unwrap();
+    }
+}
+
+fn remove_folder(path: &Path) {
+    if is_remote(path) {
+        goldfish_storage::remove_objects(path).unwrap();
+    } else {
+        fs::remove_dir_all(path).unwrap();
+    }
 }
 
 fn make_corpus(folder: &Path) -> PathBuf {
@@ -85,7 +99,7 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
     for number in 0.. {
         let output = outputs(folder.path(), in_store).join(format!("out-{number}"));
         if over_old {
-            goldfish_storage::create_folder_all(&output).unwrap();
+            make_folder(&output);
             old.iter().for_each(|(name, bytes)| goldfish_storage::write(&output.join(name), bytes).unwrap());
         }
         let start = if over_old { Start::Overwrite } else { Start::New };
@@ -138,7 +152,7 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
         let (manifest, faults) = verify(&output, &mut |_, _| None).unwrap();
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(manifest.totals.documents_in, manifest.totals.documents_out + 6);
-        goldfish_storage::remove_folder_all(&output).unwrap();
+        remove_folder(&output);
     }
     unreachable!("a run has an end")
 }
@@ -190,16 +204,11 @@ fn merge_fails_everywhere(in_store: bool, overwrite: bool) {
             assert!(parts.iter().map(|part| visible(part)).eq(before.iter().cloned()), "{failed:?} {number}");
             match merge(&parts, &output, false, false) {
                 Err(ShardError::Occupied { .. }) => assert!(visible(&output).contains_key("manifest.json")),
-                merged => {
-                    assert!(
-                        !overwrite,
-                        "{failed:?} {number} {then:?}: neither the old set nor the new one is there"
-                    );
-                    merged.unwrap();
-                }
+                // Nothing was there, or the same merge was interrupted while files got their names, and is complete now.
+                merged => drop(merged.unwrap()),
             }
             assert!(verify(&output, &mut |_, _| None).unwrap().1.is_empty(), "{failed:?} {number}");
-            goldfish_storage::remove_folder_all(&output).unwrap();
+            remove_folder(&output);
             if failed.is_none() {
                 assert!(number > 10, "only {number} operations");
                 return;

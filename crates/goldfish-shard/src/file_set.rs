@@ -8,7 +8,7 @@ use goldfish_mask::{RuleSpec, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
+use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
 use crate::{Fault, InputEntry, ShardError};
 
 /// Name of the manifest of a set of files.
@@ -134,7 +134,7 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
     let set = FileSet::read(folder)?;
     let mut faults = Vec::new();
     let path = folder.join(FILE_SET_NAME);
-    let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let bytes = goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     let (sealed, expected) = set.clone().seal();
     if bytes != expected || sealed.checksum != set.checksum {
         let fault = "edited: its checksum is not that of its contents";

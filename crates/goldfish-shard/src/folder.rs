@@ -1,19 +1,22 @@
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use goldfish_storage::is_remote;
+use goldfish_storage::{Folder, Kind, is_id, is_remote};
 
-use crate::journal::{self, Journal, Unfinished};
-use crate::lock::{LOCK_NAME, Lock, is_run_id, left_by};
+use crate::journal::{self, JOURNAL_NAME, Journal, Record, Unfinished};
+use crate::lock::{LOCK_NAME, Lock, foreign, left_by};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME};
+use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name};
+use crate::schema::OutputFormat;
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.
 pub(crate) const STAGING_NAME: &str = ".partial";
 
-/// Folder inside the staging folder where the files of an earlier run wait until the new ones are in place.
-pub(crate) const OLD_NAME: &str = "old";
+/// Prefix in the staging folder of a store to which the files of an earlier run are copied until the new ones are in place.
+const OLD_NAME: &str = "old";
 
 /// Ends the name of the object in the staging folder that says that all files have their final names.
 const PLACED_ENDING: &str = ".placed";
@@ -25,10 +28,13 @@ pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", RE
 /// another may take it over, and then this one stops.
 #[derive(Debug)]
 pub struct PreparedFolder {
-    pub(crate) path: PathBuf,
-    pub(crate) staging: PathBuf,
+    path: PathBuf,
+    pub(crate) root: Folder,
+    pub(crate) staging: Folder,
     /// Whether the folder was not there before.
     created: bool,
+    /// Whether files are on their way to their final names, which the next run has to complete.
+    is_placing: bool,
     pub(crate) lock: Lock,
 }
 
@@ -72,28 +78,29 @@ impl PreparedFolder {
         &self.path
     }
 
-    /// Gives up: removes what was staged, and the folder itself if it was made for this run. A set of an earlier run that
-    /// could not be put back is kept in the staging folder, for the next run to do it.
+    /// Gives up: removes what was staged, and the folder itself if it was made for this run. Files that are on their way to
+    /// their final names stay, for the next run to complete.
     pub fn abandon(self) {
-        if self.holds_the_old_set() {
+        if self.is_placing || (self.is_remote() && self.holds_the_old_set()) {
             return;
         }
         // Best effort: the error that led here is the one to report.
         let _ = self.dissolve();
         if self.created {
-            let _ = goldfish_storage::remove_folder(&self.path);
+            let _ = fs::remove_dir(&self.path);
         }
     }
 
-    /// Whether the set of an earlier run is complete in the staging folder alone; a store that can't tell may hold one.
+    /// Whether the set of an earlier run is complete in the staging folder of a store alone; a store that can't tell may hold
+    /// one.
     fn holds_the_old_set(&self) -> bool {
         goldfish_storage::exists(&self.staging.join(OLD_NAME).join(MANIFEST_NAME))
-            && !disk::exists(&self.path.join(MANIFEST_NAME)).unwrap_or(false)
+            && !disk::exists(&self.root, MANIFEST_NAME).unwrap_or(false)
     }
 
     /// Whether it is in a store.
     pub(crate) fn is_remote(&self) -> bool {
-        is_remote(&self.path)
+        self.root.is_remote()
     }
 
     /// What a file is called while it is staged.
@@ -101,75 +108,171 @@ impl PreparedFolder {
         name.to_owned() + &self.lock.suffix()
     }
 
-    /// Empties the staging folder, but for the lock and what `keep` names.
+    /// Empties the staging folder, but for the lock and what `keep` names. Without the journal the other files are of no
+    /// run, so that it goes first.
     pub(crate) fn clear(&self, keep: impl Fn(&str) -> bool) -> Result<(), ShardError> {
-        self.forget_journal()?;
-        let mut names = names(&self.staging)?;
-        names.retain(|name| name != LOCK_NAME && !keep(name));
-        disk::for_each(&self.path, &names, |name| disk::remove(&self.staging.join(name)))
+        if self.is_remote() {
+            disk::remove(&self.staging, &journal::object_name(0))?;
+        }
+        clear(&self.staging, keep)
     }
 
-    /// Removes the staging folder, unless another run holds it by now.
-    fn dissolve(&self) -> Result<(), ShardError> {
+    /// Removes the staging folder, unless another run holds it by now. The lock goes last: what another run puts there as
+    /// soon as it is free is not touched.
+    pub(crate) fn dissolve(&self) -> Result<(), ShardError> {
         self.lock.check()?;
-        self.forget_journal()?;
-        disk::remove(&self.staging)
+        if !self.is_remote() {
+            return dissolve(&self.root, &self.staging, STAGING_NAME);
+        }
+        // A store removes one thing after another: before any other goes the head of the journal, without which it speaks of
+        // nothing that may be gone.
+        disk::remove(&self.staging, &journal::object_name(0))?;
+        disk::remove_all(self.staging.path())
     }
+}
 
-    /// A store removes one thing after another: before any other goes the head of the journal, without which it speaks
-    /// of nothing that may be gone.
-    fn forget_journal(&self) -> Result<(), ShardError> {
-        if self.is_remote() { disk::remove(&self.staging.join(journal::object_name(0))) } else { Ok(()) }
+/// Empties a staging folder, but for the lock and what `keep` names; the journal goes first.
+pub(crate) fn clear(staging: &Folder, keep: impl Fn(&str) -> bool) -> Result<(), ShardError> {
+    let mut names = disk::names(staging)?;
+    names.retain(|name| name != LOCK_NAME && !keep(name));
+    names.sort_by_key(|name| name != JOURNAL_NAME);
+    disk::for_each(staging.is_remote(), &names, |name| disk::remove(staging, name))
+}
+
+/// Removes a staging folder on a disk, all of whose entries are ours; its lock goes last.
+pub(crate) fn dissolve(root: &Folder, staging: &Folder, name: &str) -> Result<(), ShardError> {
+    clear(staging, |_| false)?;
+    disk::remove(staging, LOCK_NAME)?;
+    disk::remove_folder(root, name)
+}
+
+/// Opens the staging folder of an output on a disk, if there is one, and checks that all its entries are regular files with
+/// names that goldfish gives. So nothing in it leads elsewhere, and all of it may be removed.
+pub(crate) fn open_staging(
+    root: &Folder,
+    name: &str,
+    is_staged: impl Fn(&str) -> bool,
+) -> Result<Option<Folder>, ShardError> {
+    let staging = match root.subfolder(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Err(foreign(root.path(), root, name));
+        }
+        staging => staging.map_err(ShardError::io(&root.join(name), "opening the folder"))?,
+    };
+    let Some(staging) = staging else { return Ok(None) };
+    for entry in disk::names(&staging)? {
+        let kind = staging.kind(&entry).map_err(ShardError::io(&staging.join(&entry), "looking at the file"))?;
+        let is_ours = [LOCK_NAME, JOURNAL_NAME].contains(&entry.as_str()) || is_staged(&entry);
+        // What another run removes at this moment is gone.
+        if !(is_ours && kind == Some(Kind::File)) && kind.is_some() {
+            return Err(foreign(root.path(), &staging, &entry));
+        }
     }
+    Ok(Some(staging))
 }
 
 /// Makes the output folder, or checks that an existing one may be written to, and takes hold of it.
 ///
 /// An empty folder may. A folder of shards may with [`Start::Overwrite`], and its files stay until the new ones
-/// are complete. An unfinished run is taken up with [`Start::Resume`] and thrown away with [`Start::Overwrite`].
+/// are complete. An unfinished run is resumed with [`Start::Resume`] and discarded with [`Start::Overwrite`]; one whose files
+/// were on their way to their final names is completed first. A run that finished nothing is discarded.
 /// Any other folder is never touched.
 ///
 /// # Errors
 ///
 /// If the folder is in use, or can't be made.
 pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError> {
-    let created = !is_remote(path) && !path.exists();
-    let unmake = || {
+    if is_remote(path) {
+        return prepare_store(path, start);
+    }
+    let created = !path.exists();
+    let unmake = |_: &ShardError| {
         // Best effort: what is not empty stays.
         if created {
             let _ = fs::remove_dir(path);
         }
     };
-    disk::create_folder_all(path).inspect_err(|_| unmake())?;
-    let staging = path.join(STAGING_NAME);
-    // On a disk, a run in progress is told apart from one that was interrupted by its lock.
-    let lock = Lock::of_left(path, &staging)?;
+    disk::create_folder_all(path).inspect_err(unmake)?;
+    let root = disk::open_folder(path).inspect_err(unmake)?;
+    let Some(staging) = open_staging(&root, STAGING_NAME, is_staged)? else {
+        let old = old_manifest(path)?;
+        if let (Some(old), Start::Resume) = (&old, start) {
+            return Ok(Prepared::Finished(Box::new(old.clone())));
+        }
+        check_occupied(&root, start, old.as_ref())?;
+        let taken = disk::create_folder(&root, STAGING_NAME)
+            .and_then(|staging| {
+                disk::sync_folder(&root)?;
+                Lock::of_folder(path, &staging).map(|lock| (staging, lock))
+            })
+            .inspect_err(|_| drop(root.remove_subfolder(STAGING_NAME)))
+            .inspect_err(unmake);
+        let (staging, lock) = taken?;
+        let path = path.to_owned();
+        return Ok(Prepared::Fresh(PreparedFolder { path, root, staging, created, is_placing: false, lock }));
+    };
+    // A run in progress is told apart from one that was interrupted by its lock.
+    let lock = Lock::of_folder(path, &staging)?;
+    let mut folder = PreparedFolder { path: path.to_owned(), root, staging, created, is_placing: false, lock };
+    let unfinished = match Journal::read(&folder) {
+        // It can't be used, but may be discarded.
+        Err(ShardError::BadJournal { .. }) if start == Start::Overwrite => None,
+        unfinished => unfinished?,
+    };
+    match (unfinished, start) {
+        (Some(unfinished), Start::Resume) => {
+            folder.is_placing = unfinished.placing.is_some();
+            return Ok(Prepared::Unfinished(folder, Box::new(unfinished)));
+        }
+        (Some(_), Start::New) => {
+            let reason = "holds an unfinished run; give --resume to resume it after its last finished shard, --overwrite to \
+                          start again, or choose another --output";
+            return Err(ShardError::Occupied { path: folder.path, reason: reason.into() });
+        }
+        (Some(Unfinished { placing: Some(placing), .. }), Start::Overwrite) => {
+            placing.settle(&folder.root, &folder.staging)?;
+        }
+        _ => {}
+    }
     let old = old_manifest(path)?;
-    if let (Some(old), Start::Resume, None) = (&old, start, &lock) {
+    // Nothing of a new run was kept.
+    if let (Some(old), Start::Resume) = (&old, start) {
+        folder.dissolve()?;
         return Ok(Prepared::Finished(Box::new(old.clone())));
     }
-    check_occupied(path, start, old.as_ref())?;
-    let lock = match lock {
-        Some(lock) => lock,
-        None => Lock::of_new(path, &staging).inspect_err(|_| {
-            if !is_remote(path) {
-                let _ = fs::remove_dir(&staging);
-            }
-            unmake();
-        })?,
+    check_occupied(&folder.root, start, old.as_ref())?;
+    folder.clear(|_| false)?;
+    Ok(Prepared::Fresh(folder))
+}
+
+/// [`prepare_folder`] in a store.
+fn prepare_store(path: &Path, start: Start) -> Result<Prepared, ShardError> {
+    let root = disk::open_folder(path)?;
+    let staging = disk::create_folder(&root, STAGING_NAME)?;
+    let is_left = goldfish_storage::metadata(staging.path());
+    let is_left = match is_left {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        found => found.map(|_| true).map_err(ShardError::io(staging.path(), "looking at the file"))?,
     };
-    let mut folder = PreparedFolder { path: path.to_owned(), staging, created, lock };
+    let old = old_manifest(path)?;
+    if let (Some(old), Start::Resume, false) = (&old, start, is_left) {
+        return Ok(Prepared::Finished(Box::new(old.clone())));
+    }
+    check_store_occupied(&root, start, old.as_ref())?;
+    let lock = Lock::of_store(path, staging.path(), !is_left)?;
+    let path = path.to_owned();
+    let mut folder = PreparedFolder { path, root, staging, created: false, is_placing: false, lock };
     if start == Start::Resume
-        && let Some(unfinished) = Journal::read(&folder.staging)?
+        && let Some(unfinished) = Journal::read(&folder)?
     {
-        // In a store it is taken over when it is gone on with: until then it may turn out to be another job's.
+        // It is taken over when it is resumed: until then it may turn out to be another job's.
         return Ok(Prepared::Unfinished(folder, Box::new(unfinished)));
     }
     folder.lock.claim()?;
     let old = match old {
         None => {
-            bring_back(&folder)?;
-            old_manifest(path)?
+            restore(&folder)?;
+            old_manifest(&folder.path)?
         }
         old => old,
     };
@@ -191,9 +294,37 @@ fn old_manifest(path: &Path) -> Result<Option<Manifest>, ShardError> {
     }
 }
 
-/// Whether what is in the folder allows a run to start there.
-fn check_occupied(path: &Path, start: Start, old: Option<&Manifest>) -> Result<(), ShardError> {
-    let entries = names(path)?;
+/// Whether what is in a folder on a disk allows a run to start there.
+fn check_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result<(), ShardError> {
+    let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
+    let mut entries = disk::names(root)?;
+    entries.retain(|name| name != STAGING_NAME);
+    let Some(first) = entries.first() else { return Ok(()) };
+    let Some(old) = old else {
+        return occupied(format!(
+            "holds {first:?} and is no output folder of goldfish; choose an empty or new folder"
+        ));
+    };
+    if start != Start::Overwrite {
+        return occupied(
+            "holds shards already; choose another --output, or give --overwrite to replace them".into(),
+        );
+    }
+    let listed = files_of(old);
+    for name in entries.iter().filter(|name| is_ours(name)) {
+        let kind = root.kind(name).map_err(ShardError::io(&root.join(name), "looking at the file"))?;
+        if kind != Some(Kind::File) || !listed.contains(name) {
+            return occupied(format!(
+                "holds {name:?}, which is no file of the set in its manifest.json; move it away, or choose another --output"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what is in a folder of a store allows a run to start there.
+fn check_store_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result<(), ShardError> {
+    let entries = disk::names(root)?;
     let Some(first) = entries.first() else { return Ok(()) };
     let interrupted = entries.iter().any(|name| name == STAGING_NAME);
     let ours = interrupted && entries.iter().all(|name| name == STAGING_NAME || is_ours(name));
@@ -205,39 +336,40 @@ fn check_occupied(path: &Path, start: Start, old: Option<&Manifest>) -> Result<(
             format!("holds {first:?} and is no output folder of goldfish; choose an empty or new folder")
         }
         _ if interrupted => format!(
-            "holds an unfinished run{}; give --resume to go on behind its last finished shard, --overwrite to start \
+            "holds an unfinished run{}; give --resume to resume it after its last finished shard, --overwrite to start \
              again, or choose another --output",
-            left_by(&path.join(STAGING_NAME))
+            left_by(&root.join(STAGING_NAME))
         ),
         _ => "holds shards already; choose another --output, or give --overwrite to replace them".into(),
     };
-    Err(ShardError::Occupied { path: path.to_owned(), reason })
+    Err(ShardError::Occupied { path: root.path().to_owned(), reason })
 }
 
-/// Undoes a replacement that was interrupted while the old files were moved aside.
-fn bring_back(folder: &PreparedFolder) -> Result<(), ShardError> {
-    if folder.is_remote() {
-        return restore(folder);
-    }
-    let aside = folder.staging.join(OLD_NAME);
-    if aside.join(MANIFEST_NAME).exists() {
-        let mut old = names(&aside)?;
-        old.sort_by_key(|name| name == MANIFEST_NAME);
-        for name in old {
-            disk::rename(&aside.join(&name), &folder.path.join(&name))?;
-        }
-    }
-    Ok(())
+/// The names of the files of a complete set, as far as goldfish gives such names.
+pub(crate) fn files_of(manifest: &Manifest) -> BTreeSet<String> {
+    let shards = manifest.shards.iter().map(|shard| shard.name.as_str()).filter(|name| is_shard_name(name));
+    let rejects = manifest.rejects.iter().map(|_| REJECTS_NAME);
+    let maps = ["state.json", "dataset_info.json"].into_iter();
+    let maps = maps.filter(|_| manifest.output.format == OutputFormat::ArrowStream);
+    shards.chain(rejects).chain(maps).chain([MANIFEST_NAME]).map(str::to_owned).collect()
 }
 
-/// The names in a folder, sorted. What a store has nothing in, there is not.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, ShardError> {
-    let paths = match goldfish_storage::list(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_remote(folder) => Vec::new(),
-        paths => paths.map_err(ShardError::io(folder, "listing the folder"))?,
-    };
-    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(paths.iter().filter_map(name).collect())
+impl PreparedFolder {
+    /// Gives the staged files their final names, in the order given, in place of those of an earlier run, all or none: an
+    /// error leaves everything as it was, an interruption is completed by the next run.
+    pub(crate) fn place(&mut self, journal: &mut Journal, files: &[StagedName]) -> Result<(), ShardError> {
+        let old = old_manifest(&self.path)?;
+        let mut replaced: Vec<String> = old.iter().flat_map(files_of).collect();
+        replaced.sort_by_key(|name| name != MANIFEST_NAME);
+        let placing = Placing::new(files.to_vec(), replaced);
+        let before = journal.chain().clone();
+        journal.append(self, &Record::Placing(placing.clone()))?;
+        self.is_placing = true;
+        let Err(error) = placing.carry_out(&self.root, &self.staging) else { return Ok(()) };
+        let undone = placing.undo(&self.root, &self.staging).and_then(|()| journal.take_back(self, before));
+        self.is_placing = undone.is_err();
+        Err(error)
+    }
 }
 
 /// Whether a file has a name that this crate gives.
@@ -270,78 +402,69 @@ pub(crate) fn staged_name(index: usize) -> String {
 
 /// Whether a name is that of a staged shard.
 pub(crate) fn is_staged_name(name: &str) -> bool {
-    name.strip_prefix("shard-").is_some_and(|index| index.bytes().all(|b| b.is_ascii_digit()))
+    is_numbered(name, "shard-")
+}
+
+/// Whether a file in the staging folder of a disk has a name that this crate gives.
+fn is_staged(name: &str) -> bool {
+    is_staged_name(name) || is_replaced_name(name) || name == MANIFEST_NAME || SMALL_FILES.contains(&name)
 }
 
 /// A staged name without what [`PreparedFolder::staged`] put behind it.
 pub(crate) fn plain_name(staged: &str) -> &str {
-    staged.rsplit_once('.').filter(|(_, id)| is_run_id(id)).map_or(staged, |(name, _)| name)
+    staged.rsplit_once('.').filter(|(_, id)| is_id(id)).map_or(staged, |(name, _)| name)
 }
 
 /// Writes a small file into the staging folder, down to the disk; returns its staged and its final name.
 pub(crate) fn stage(folder: &PreparedFolder, name: &str, bytes: &[u8]) -> Result<StagedName, ShardError> {
     let staged_name = folder.staged(name);
     let staged = folder.staging.join(&staged_name);
-    let mut file = disk::create(&staged)?;
+    let mut file = disk::create(&folder.staging, &staged_name)?;
     file.write_all(bytes).map_err(ShardError::io(&staged, "writing"))?;
     disk::sync(&mut file, &staged)?;
     Ok((staged_name, name.to_owned()))
 }
 
-/// Staged and final name of a file.
-pub(crate) type StagedName = (String, String);
-
-/// Gives the staged files their final names, in the order given, and takes the old ones of ours away. If
-/// that fails on the way, all is as it was before. After an interruption it can be done again: what has its final
+/// Gives the staged files their final names, in the order given, in place of those of an earlier run, and removes the staging
+/// folder. If that fails on the way, all is as it was before. After an interruption it can be done again: what has its final
 /// name already keeps it.
-pub(crate) fn publish(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), ShardError> {
+pub(crate) fn publish(
+    folder: &mut PreparedFolder,
+    journal: &mut Journal,
+    files: &[StagedName],
+) -> Result<(), ShardError> {
     if folder.is_remote() {
         return publish_copies(folder, files);
     }
-    let aside = folder.staging.join(OLD_NAME);
-    disk::create_folder(&aside)?;
-    let staged: Vec<_> = files.iter().filter(|(from, _)| folder.staging.join(from).exists()).collect();
-    let in_place =
-        |name: &String| files.iter().any(|(_, to)| to == name) && !staged.iter().any(|(_, to)| to == name);
-    let mut old = names(&folder.path)?;
-    old.retain(|name| is_ours(name) && folder.path.join(name).is_file() && !in_place(name));
-    // The manifest goes first and comes back last: a folder with a manifest is a complete one.
-    old.sort_by_key(|name| name != MANIFEST_NAME);
-    if staged.len() + names(&folder.path)?.iter().filter(|name| in_place(name)).count() < files.len() {
-        return Err(files_are_gone(folder));
+    folder.place(journal, files)?;
+    folder.dissolve()
+}
+
+/// [`publish`], for a run that was interrupted. On a disk the staging folder stays, for [`PreparedFolder::dissolve`].
+pub(crate) fn complete(folder: &mut PreparedFolder, unfinished: &Unfinished) -> Result<(), ShardError> {
+    if folder.is_remote() {
+        return publish_copies(folder, &unfinished.names);
     }
-    let mut moves = Moves::default();
-    let moved = old
-        .iter()
-        .try_for_each(|name| moves.rename(folder.path.join(name), aside.join(name)))
-        .and_then(|()| if old.is_empty() { Ok(()) } else { disk::sync_folder(&folder.path) })
-        .and_then(|()| {
-            staged.iter().try_for_each(|(from, to)| {
-                // A manifest that outlives a power cut must not stand without its files.
-                if to == MANIFEST_NAME {
-                    disk::sync_folder(&folder.path)?;
-                }
-                moves.rename(folder.staging.join(from), folder.path.join(to))
-            })
-        })
-        .and_then(|()| disk::sync_folder(&folder.path));
-    if let Err(error) = moved {
-        moves.undo();
-        return Err(error);
+    match &unfinished.placing {
+        None => {
+            let mut journal = Journal::resume(folder, unfinished)?;
+            folder.place(&mut journal, &unfinished.names)?;
+        }
+        Some(placing) if placing.is_complete(&folder.root, &folder.staging)? => {}
+        Some(placing) => placing.carry_out(&folder.root, &folder.staging)?,
     }
-    // All is in place; what is left of the old files is only in the way.
-    disk::remove(&folder.staging)
+    Ok(())
 }
 
 fn files_are_gone(folder: &PreparedFolder) -> ShardError {
     let reason = "files of the unfinished run are gone; start again with --overwrite".into();
-    ShardError::BadJournal { path: folder.staging.clone(), reason }
+    ShardError::BadJournal { path: folder.staging.path().to_owned(), reason }
 }
 
 /// [`publish`] in a store, which can't rename: the staged files are copied, several at once, and stay until the manifest
 /// is in place. So it can be done again from the start, even while a run that lost the output is still at it.
 fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), ShardError> {
-    let staged = names(&folder.staging)?;
+    let staged = disk::names(&folder.staging)?;
     let (manifest, files): (Vec<_>, Vec<_>) = files.iter().partition(|(_, to)| to == MANIFEST_NAME);
     let all_staged = files.iter().chain(&manifest).all(|(from, _)| staged.contains(from));
     let put = |(from, to): &&StagedName| {
@@ -357,15 +480,14 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
     if staged.contains(&placed) {
         return folder.dissolve();
     }
-    let manifest_path = folder.path.join(MANIFEST_NAME);
-    let replaces = disk::exists(&manifest_path)?;
+    let replaces = disk::exists(&folder.root, MANIFEST_NAME)?;
     if replaces {
         set_aside(folder)?;
         folder.lock.check()?;
     }
-    let removed = if replaces { disk::remove(&manifest_path) } else { Ok(()) };
+    let removed = if replaces { disk::remove(&folder.root, MANIFEST_NAME) } else { Ok(()) };
     let published = removed
-        .and_then(|()| disk::for_each(&folder.path, &files, put))
+        .and_then(|()| disk::for_each(true, &files, put))
         .and_then(|()| remove_ours(folder, |name| files.iter().any(|(_, to)| to == name)))
         .and_then(|()| put(manifest));
     if let Err(error) = published {
@@ -376,57 +498,44 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         return Err(error);
     }
     // Best effort: without it a run that is interrupted here puts the same set in place once more.
-    let _ = disk::write(&folder.staging.join(placed), b"");
+    let _ = disk::write(&folder.staging.join(&placed), b"");
     folder.dissolve()
 }
 
 /// Copies a complete set of an earlier run to where [`restore`] finds it; its manifest comes last.
 fn set_aside(folder: &PreparedFolder) -> Result<(), ShardError> {
     let aside = folder.staging.join(OLD_NAME);
-    disk::remove(&aside)?;
-    let mut old = names(&folder.path)?;
+    disk::remove_all(&aside)?;
+    let mut old = disk::names(&folder.root)?;
     old.retain(|name| is_ours(name) && name != MANIFEST_NAME);
     let copy = |name: &str| disk::copy(&folder.path.join(name), &aside.join(name));
-    disk::for_each(&folder.path, &old, |name| copy(name))?;
+    disk::for_each(true, &old, |name| copy(name))?;
     copy(MANIFEST_NAME)
 }
 
 /// Brings back what [`set_aside`] copied, and removes what else got a final name, unless a complete set is there.
 fn restore(folder: &PreparedFolder) -> Result<(), ShardError> {
-    if disk::exists(&folder.path.join(MANIFEST_NAME))? {
+    if disk::exists(&folder.root, MANIFEST_NAME)? {
         return Ok(());
     }
     let aside = folder.staging.join(OLD_NAME);
-    let mut old = names(&aside)?;
+    let mut old = names_below(&aside)?;
     let complete = old.iter().any(|name| name == MANIFEST_NAME);
     old.retain(|name| complete && name != MANIFEST_NAME);
     remove_ours(folder, |name| old.iter().any(|old| old == name))?;
     let copy = |name: &str| disk::copy(&aside.join(name), &folder.path.join(name));
-    disk::for_each(&folder.path, &old, |name| copy(name))?;
+    disk::for_each(true, &old, |name| copy(name))?;
     if complete { copy(MANIFEST_NAME) } else { Ok(()) }
 }
 
 /// Removes the files of ours at final names but those to keep.
 fn remove_ours(folder: &PreparedFolder, keep: impl Fn(&str) -> bool) -> Result<(), ShardError> {
-    let mut ours = names(&folder.path)?;
+    let mut ours = disk::names(&folder.root)?;
     ours.retain(|name| is_ours(name) && !keep(name));
-    disk::for_each(&folder.path, &ours, |name| disk::remove(&folder.path.join(name)))
+    disk::for_each(true, &ours, |name| disk::remove(&folder.root, name))
 }
 
-/// Renames that can be taken back.
-#[derive(Default)]
-pub(crate) struct Moves(Vec<(PathBuf, PathBuf)>);
-
-impl Moves {
-    pub(crate) fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), ShardError> {
-        disk::rename(&from, &to)?;
-        self.0.push((from, to));
-        Ok(())
-    }
-
-    /// Takes them back, the last one first; returns whether all could be. Best effort: the error that led here is the
-    /// one to report.
-    pub(crate) fn undo(self) -> bool {
-        self.0.into_iter().rev().fold(true, |all, (from, to)| disk::rename(&to, &from).is_ok() && all)
-    }
+/// The names below a prefix of a store.
+fn names_below(prefix: &Path) -> Result<Vec<String>, ShardError> {
+    disk::names(&disk::open_folder(prefix)?)
 }

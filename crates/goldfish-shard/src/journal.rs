@@ -1,24 +1,28 @@
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::Mutex;
 
 use goldfish_digest::FileDigest;
-use goldfish_storage::is_remote;
+use goldfish_storage::Folder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::folder::{PreparedFolder, StagedName, is_ours, is_staged_name, names, plain_name, staged_name};
+use crate::folder::{PreparedFolder, is_ours, is_staged_name, plain_name, staged_name};
 use crate::manifest::ShardEntry;
+use crate::placing::{Placing, StagedName};
 use crate::{Kept, ShardError, disk};
 
 /// Name of the journal in the staging folder.
 pub(crate) const JOURNAL_NAME: &str = "journal";
 
 /// Version of the journal that this build writes and reads.
-pub const JOURNAL_VERSION: u32 = 2;
+pub const JOURNAL_VERSION: u32 = 3;
+
+/// Longest line of a journal that is read, in bytes.
+const MAX_LINE_BYTES: u64 = 1 << 28;
 
 /// What a run has finished, record by record, so that it can be taken up after any interruption.
 ///
@@ -32,7 +36,6 @@ pub const JOURNAL_VERSION: u32 = 2;
 /// of two runs that both go on behind record 7, one writes record 8, and the other stops.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    staging: PathBuf,
     job: Box<RawValue>,
     lines: Lines,
     chain: Chain,
@@ -53,7 +56,7 @@ enum End {
     /// Bytes of the file.
     Byte(u64),
     /// Objects, and those behind them that nobody can use.
-    Object { count: usize, rest: Vec<PathBuf> },
+    Object { count: usize, rest: Vec<String> },
 }
 
 /// Name of an object with a part of a journal, from 0.
@@ -74,6 +77,8 @@ pub(crate) enum Record {
         /// What the caller wants to know then.
         state: Box<RawValue>,
     },
+    /// On a disk: the names are being given.
+    Placing(Placing),
 }
 
 /// Shards that were closed while a batch was written.
@@ -108,6 +113,7 @@ pub struct Unfinished {
     /// In a store, the list of rejected rows.
     pub(crate) rejected: String,
     pub(crate) names: Vec<StagedName>,
+    pub(crate) placing: Option<Placing>,
     end: End,
     /// The sound lines.
     chain: Chain,
@@ -120,6 +126,9 @@ impl Unfinished {
         let mut shards = self.shards.iter().enumerate();
         shards.all(|(index, shard)| plain_name(&shard.name) == staged_name(index))
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
+            && self.placing.iter().all(|placing| {
+                placing.names_are_ours(|name| staged(&name.to_owned()), is_ours)
+            })
     }
 
     /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was
@@ -133,9 +142,9 @@ impl Unfinished {
 
     fn check_ended(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
         let End::Object { count, rest } = &self.end else { return Ok(()) };
-        let next = folder.staging.join(object_name(*count));
-        let goes_on = !rest.contains(&next) && disk::exists(&next)?;
-        let is_over = !disk::exists(&folder.staging.join(object_name(0)))?;
+        let next = object_name(*count);
+        let goes_on = !rest.contains(&next) && disk::exists(&folder.staging, &next)?;
+        let is_over = !disk::exists(&folder.staging, &object_name(0))?;
         if goes_on || is_over { Err(folder.lock.busy()) } else { Ok(()) }
     }
 
@@ -150,6 +159,8 @@ impl Unfinished {
 #[derive(Serialize, Deserialize)]
 struct Head {
     journal_version: u32,
+    /// The id of the staging folder that it is in; of one in a store, that of its first run.
+    folder: String,
     job: Box<RawValue>,
 }
 
@@ -157,24 +168,20 @@ impl Journal {
     /// A journal that comes into being with its first record.
     pub(crate) fn new(folder: &PreparedFolder, job: Box<RawValue>) -> Self {
         let lines = if folder.is_remote() { Lines::Objects(0) } else { Lines::File(None) };
-        Self { staging: folder.staging.clone(), job, lines, chain: Chain::default() }
+        Self { job, lines, chain: Chain::default() }
     }
 
-    /// Goes on behind the sound part of a journal. In a store, `folder` holds the output by now.
-    pub(crate) fn go_on(
-        folder: &PreparedFolder,
-        job: Box<RawValue>,
-        unfinished: &Unfinished,
-    ) -> Result<Self, ShardError> {
-        let staging = folder.staging.clone();
+    /// Resumes a journal after its sound part. In a store, `folder` holds the output by now.
+    pub(crate) fn resume(folder: &PreparedFolder, unfinished: &Unfinished) -> Result<Self, ShardError> {
         let lines = match &unfinished.end {
-            End::Byte(length) => Lines::File(Some(open_behind(&staging.join(JOURNAL_NAME), *length)?)),
+            End::Byte(length) => Lines::File(Some(open_to_append(&folder.staging, *length)?)),
             End::Object { count, rest } => {
-                disk::for_each(&staging, rest, |path| disk::remove(path))?;
+                disk::for_each(folder.is_remote(), rest, |name| disk::remove(&folder.staging, name))?;
                 Lines::Objects(*count)
             }
         };
-        Ok(Self { staging, job, lines, chain: unfinished.chain.clone() })
+        // A head is there.
+        Ok(Self { job: RawValue::NULL.to_owned(), lines, chain: unfinished.chain.clone() })
     }
 
     /// Whether there is a record.
@@ -191,40 +198,50 @@ impl Journal {
         let is_new = !self.is_started();
         let mut lines = String::new();
         if is_new {
-            lines += &self.chain.head(&self.job);
+            lines += &self.chain.head(folder.lock.id(), &self.job);
         }
         lines += &self.chain.line(record);
-        let path = self.staging.join(JOURNAL_NAME);
+        let path = folder.staging.join(JOURNAL_NAME);
         let file = match &mut self.lines {
             Lines::Objects(next) => {
                 folder.lock.check()?;
-                if !disk::write_new(&self.staging.join(object_name(*next)), lines.as_bytes())? {
+                if !disk::write_new(&folder.staging.join(&object_name(*next)), lines.as_bytes())? {
                     return Err(folder.lock.busy());
                 }
                 *next += 1;
                 return Ok(());
             }
             Lines::File(Some(file)) => file,
-            Lines::File(file) => file.insert(disk::create_file(&path)?),
+            Lines::File(file) => file.insert(disk::create_file(&folder.staging, JOURNAL_NAME)?),
         };
         append(file, &path, &lines)?;
         // Its own name has to last too.
-        if is_new { disk::sync_folder(&self.staging) } else { Ok(()) }
+        if is_new { disk::sync_folder(&folder.staging) } else { Ok(()) }
+    }
+
+    /// Takes the last record of a journal on a disk back, which spoke of `length` bytes less.
+    pub(crate) fn take_back(&mut self, folder: &PreparedFolder, before: Chain) -> Result<(), ShardError> {
+        self.lines = Lines::File(Some(open_to_append(&folder.staging, before.length)?));
+        self.chain = before;
+        Ok(())
+    }
+
+    /// The lines so far.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Reads the journal of a staging folder; `None` if there is none with a sound record.
-    pub(crate) fn read(staging: &Path) -> Result<Option<Unfinished>, ShardError> {
+    pub(crate) fn read(folder: &PreparedFolder) -> Result<Option<Unfinished>, ShardError> {
+        let staging = &folder.staging;
         let path = staging.join(JOURNAL_NAME);
-        let (bytes, objects) = if is_remote(staging) {
+        let (parsed, objects) = if folder.is_remote() {
             let objects = Objects::read(staging)?;
-            (objects.parts.concat(), Some(objects))
+            (parse::<Record>(&path, &mut objects.parts.concat().as_slice(), None)?, Some(objects))
         } else {
-            match std::fs::read(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                bytes => (bytes.map_err(ShardError::io(&path, "reading"))?, None),
-            }
+            (read_file::<Record>(staging, folder.lock.id())?, None)
         };
-        let Some((job, records, chain)) = parse::<Record>(&path, &bytes)? else { return Ok(None) };
+        let Some((job, records, chain)) = parsed else { return Ok(None) };
         let mut unfinished = Unfinished {
             job,
             states: Vec::new(),
@@ -234,6 +251,7 @@ impl Journal {
             rejects: (0, 0),
             rejected: String::new(),
             names: Vec::new(),
+            placing: None,
             end: objects.map_or(End::Byte(chain.length), |objects| objects.end(chain.length)),
             chain,
         };
@@ -249,41 +267,44 @@ impl Journal {
                     unfinished.states.push(state);
                     (unfinished.names, unfinished.staged) = (names, true);
                 }
+                Record::Placing(placing) => {
+                    (unfinished.placing, unfinished.staged) = (Some(placing), true);
+                }
             }
         }
         if !unfinished.names_are_ours() {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path, reason });
         }
-        Ok((!unfinished.states.is_empty()).then_some(unfinished))
+        let is_empty = unfinished.states.is_empty() && unfinished.placing.is_none();
+        Ok((!is_empty).then_some(unfinished))
     }
 }
 
 /// The journal of a store.
 struct Objects {
-    paths: Vec<PathBuf>,
+    names: Vec<String>,
     /// What is in those that follow each other without a gap.
     parts: Vec<Vec<u8>>,
 }
 
 impl Objects {
-    fn read(staging: &Path) -> Result<Self, ShardError> {
-        let mut names = names(staging)?;
+    fn read(staging: &Folder) -> Result<Self, ShardError> {
+        let mut names = disk::names(staging)?;
         names.retain(|name| name.strip_prefix(JOURNAL_NAME).is_some_and(|number| number.starts_with('-')));
         // Beyond 99,999 the numbers get longer.
         names.sort_by_key(|name| (name.len(), name.clone()));
         let whole = names.iter().enumerate().take_while(|(n, name)| **name == object_name(*n)).count();
-        let paths: Vec<PathBuf> = names.iter().map(|name| staging.join(name)).collect();
         let parts = Mutex::new(vec![Vec::new(); whole]);
         let numbers: Vec<usize> = (0..whole).collect();
-        disk::for_each(staging, &numbers, |&number| {
-            let path = &paths[number];
-            let bytes = goldfish_storage::read(path).map_err(ShardError::io(path, "reading"))?;
+        disk::for_each(true, &numbers, |&number| {
+            let name = &names[number];
+            let bytes = staging.read(name, MAX_LINE_BYTES).map_err(ShardError::io(&staging.join(name), "reading"))?;
             parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = bytes;
             Ok(())
         })?;
         let parts = parts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Self { paths, parts })
+        Ok(Self { names, parts })
     }
 
     /// The end behind so many bytes.
@@ -294,19 +315,26 @@ impl Objects {
             bytes <= length
         });
         let count = sound.count();
-        End::Object { count, rest: self.paths.split_off(count) }
+        End::Object { count, rest: self.names.split_off(count) }
     }
 }
 
-/// Opens a journal on a disk behind its sound part; the rest goes.
-pub(crate) fn open_behind(path: &Path, length: u64) -> Result<File, ShardError> {
-    let open = || {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(length)?;
-        file.seek(std::io::SeekFrom::End(0))?;
-        Ok(file)
-    };
-    open().map_err(ShardError::io(path, "opening"))
+/// Opens a journal on a disk after its sound part; the rest goes.
+pub(crate) fn open_to_append(staging: &Folder, length: u64) -> Result<File, ShardError> {
+    let opened = staging.open_to_append(JOURNAL_NAME, length);
+    opened.map_err(ShardError::io(&staging.join(JOURNAL_NAME), "opening"))
+}
+
+/// What [`parse`] finds in the journal of a folder on a disk, with the id of that folder.
+pub(crate) fn read_file<R: DeserializeOwned>(
+    staging: &Folder,
+    id: &str,
+) -> Result<Option<(Value, Vec<R>, Chain)>, ShardError> {
+    let path = staging.join(JOURNAL_NAME);
+    match staging.open_file(JOURNAL_NAME) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => parse(&path, &mut BufReader::new(file.map_err(ShardError::io(&path, "opening"))?), Some(id)),
+    }
 }
 
 /// Adds lines to a journal on a disk, so that they last.
@@ -318,21 +346,34 @@ pub(crate) fn append(file: &mut File, path: &Path, lines: &str) -> Result<(), Sh
 /// What a journal holds: the job in its head, the sound records, and their chain. `None` where there is no head.
 pub(crate) fn parse<R: DeserializeOwned>(
     path: &Path,
-    bytes: &[u8],
+    lines: &mut impl BufRead,
+    id: Option<&str>,
 ) -> Result<Option<(Value, Vec<R>, Chain)>, ShardError> {
-    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    let bad = |reason: String| ShardError::BadJournal { path: path.to_owned(), reason };
     let mut chain = Chain::default();
-    let Some(head) = lines.next().and_then(|line| chain.sound::<Head>(line)) else { return Ok(None) };
+    let mut line = Vec::new();
+    let mut next = |line: &mut Vec<u8>| {
+        line.clear();
+        lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', line).map_err(ShardError::io(path, "reading"))
+    };
+    next(&mut line)?;
+    let Some(head) = chain.sound::<Head>(&line) else { return Ok(None) };
     if head.journal_version != JOURNAL_VERSION {
-        let reason = format!(
-            "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): go on with that one, or \
+        return Err(bad(format!(
+            "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): resume with that one, or \
              start again with --overwrite",
             head.journal_version
-        );
-        return Err(ShardError::BadJournal { path: path.to_owned(), reason });
+        )));
+    }
+    if id.is_some_and(|id| id != head.folder) {
+        return Err(bad("belongs to another unfinished run; start again with --overwrite".into()));
     }
     let job = serde_json::from_str(head.job.get()).unwrap_or_default();
-    let records = lines.map_while(|line| chain.sound::<R>(line)).collect();
+    let mut records = Vec::new();
+    while next(&mut line)? > 0 {
+        let Some(record) = chain.sound::<R>(&line) else { break };
+        records.push(record);
+    }
     Ok(Some((job, records, chain)))
 }
 
@@ -347,8 +388,8 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// The first line.
-    pub(crate) fn head(&mut self, job: &RawValue) -> String {
-        self.line(&Head { journal_version: JOURNAL_VERSION, job: job.to_owned() })
+    pub(crate) fn head(&mut self, folder: &str, job: &RawValue) -> String {
+        self.line(&Head { journal_version: JOURNAL_VERSION, folder: folder.to_owned(), job: job.to_owned() })
     }
 
     /// The line of a further record.
@@ -413,7 +454,7 @@ mod tests {
         assert_eq!(ends.len(), 4);
         let shards = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            Journal::read(&folder.staging).unwrap().map_or(0, |unfinished| unfinished.kept().shards)
+            Journal::read(&folder).unwrap().map_or(0, |unfinished| unfinished.kept().shards)
         };
         for length in 0..=whole.len() {
             let expected = ends.iter().filter(|&&end| end <= length).count().saturating_sub(1);
@@ -430,12 +471,12 @@ mod tests {
         assert_eq!(shards(&[&whole[..ends[1]], &whole[ends[2]..]].concat()), 1);
         assert_eq!(shards(&[&whole[..ends[2]], &whole[ends[1]..]].concat()), 2);
         fs::write(&path, &whole[..ends[2] + 5]).unwrap();
-        let unfinished = Journal::read(&folder.staging).unwrap().unwrap();
+        let unfinished = Journal::read(&folder).unwrap().unwrap();
         assert_eq!((unfinished.kept().documents, unfinished.rows), (4, 7));
-        let mut again = Journal::go_on(&folder, journal.job.clone(), &unfinished).unwrap();
+        let mut again = Journal::resume(&folder, &unfinished).unwrap();
         again.append(&folder, &record("shard-00002")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), whole);
         again.append(&folder, &record("../../shard-00003")).unwrap();
-        assert!(Journal::read(&folder.staging).is_err());
+        assert!(Journal::read(&folder).is_err());
     }
 }

@@ -1,12 +1,10 @@
 //! Who writes to an output.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use goldfish_storage::is_remote;
+use goldfish_storage::{Folder, is_remote};
 use serde::{Deserialize, Serialize};
 
 use crate::{ShardError, disk};
@@ -28,7 +26,7 @@ pub(crate) struct Lock {
 #[derive(Debug)]
 enum Kind {
     /// Locked as long as it is open, where the file system has locks.
-    File { _file: File },
+    File(goldfish_storage::Lock),
     /// An object, and what it says while this run holds the output.
     Marker { path: PathBuf, run: Run, held: bool },
 }
@@ -45,35 +43,32 @@ struct Run {
 }
 
 impl Lock {
-    /// The lock of a staging folder that is there; one on a disk is taken.
-    pub(crate) fn of_left(output: &Path, staging: &Path) -> Result<Option<Self>, ShardError> {
-        if is_remote(output) {
-            return Ok(disk::exists(staging)?.then(|| Self::marker(output, staging)));
+    /// Takes the lock of a staging folder on a disk.
+    pub(crate) fn of_folder(output: &Path, staging: &Folder) -> Result<Self, ShardError> {
+        match staging.lock(LOCK_NAME) {
+            Ok(Some(lock)) => Ok(Self { output: output.to_owned(), kind: Kind::File(lock) }),
+            Ok(None) => Err(busy(output, None)),
+            Err(error) if [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData].contains(&error.kind()) => {
+                Err(foreign(output, staging, LOCK_NAME))
+            }
+            Err(error) => Err(ShardError::io(&staging.join(LOCK_NAME), "locking")(error)),
         }
-        if staging.is_dir() { Self::file(output, staging).map(Some) } else { Ok(None) }
     }
 
-    /// Makes a staging folder and takes its lock.
-    pub(crate) fn of_new(output: &Path, staging: &Path) -> Result<Self, ShardError> {
-        disk::create_folder(staging)?;
-        disk::sync_folder(output)?;
-        if !is_remote(output) {
-            return Self::file(output, staging);
-        }
-        let mut lock = Self::marker(output, staging);
-        if let Kind::Marker { path, run, held } = &mut lock.kind {
-            *held = disk::write_new(path, &run.to_json())?;
-        }
-        lock.check().map(|()| lock)
+    /// The marker of a prefix of a store; with `new`, it is written if there is none.
+    pub(crate) fn of_store(output: &Path, staging: &Path, new: bool) -> Result<Self, ShardError> {
+        let (path, run) = (staging.join(LOCK_NAME), Run::this());
+        let held = new && disk::write_new(&path, &run.to_json())?;
+        let lock = Self { output: output.to_owned(), kind: Kind::Marker { path, run, held } };
+        if new { lock.check().map(|()| lock) } else { Ok(lock) }
     }
 
-    fn file(output: &Path, staging: &Path) -> Result<Self, ShardError> {
-        Ok(Self { output: output.to_owned(), kind: Kind::File { _file: lock(output, staging)? } })
-    }
-
-    fn marker(output: &Path, staging: &Path) -> Self {
-        let kind = Kind::Marker { path: staging.join(LOCK_NAME), run: Run::this(), held: false };
-        Self { output: output.to_owned(), kind }
+    /// The id of the staging folder on a disk; that of the run in a store.
+    pub(crate) fn id(&self) -> &str {
+        match &self.kind {
+            Kind::File(lock) => lock.id(),
+            Kind::Marker { run, .. } => &run.id,
+        }
     }
 
     /// Takes over what an earlier run left. On a disk that is done already.
@@ -99,7 +94,7 @@ impl Lock {
     /// one can.
     pub(crate) fn suffix(&self) -> String {
         match &self.kind {
-            Kind::File { .. } => String::new(),
+            Kind::File(_) => String::new(),
             Kind::Marker { run, .. } => format!(".{}", run.id),
         }
     }
@@ -107,16 +102,20 @@ impl Lock {
     /// That another program writes.
     pub(crate) fn busy(&self) -> ShardError {
         let who = match &self.kind {
-            Kind::File { .. } => None,
+            Kind::File(_) => None,
             Kind::Marker { path, run, .. } => holder(path).ok().flatten().filter(|holder| holder != run),
         };
         busy(&self.output, who.as_ref())
     }
 }
 
-/// Whether a text is one that [`Lock::suffix`] puts behind its point.
-pub(crate) fn is_run_id(id: &str) -> bool {
-    id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// That something in a staging folder was not made by goldfish.
+pub(crate) fn foreign(output: &Path, staging: &Folder, name: &str) -> ShardError {
+    let reason = format!(
+        "{} holds {name:?}, which goldfish did not write; look at it, and move it away, or choose another --output",
+        staging.path().display()
+    );
+    ShardError::Occupied { path: output.to_owned(), reason }
 }
 
 /// Says which run left its marker in a staging folder, if one did, in brackets.
@@ -127,11 +126,12 @@ pub(crate) fn left_by(staging: &Path) -> String {
 
 /// The run that a marker names.
 fn holder(marker: &Path) -> Result<Option<Run>, ShardError> {
-    let mut read = goldfish_storage::read(marker);
+    let read_once = || goldfish_storage::read(marker, MAX_MARKER_BYTES);
+    let mut read = read_once();
     for _ in 0..READS {
         // Another run took hold of the output while it was read.
         if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            read = goldfish_storage::read(marker);
+            read = read_once();
         }
     }
     match read {
@@ -139,6 +139,9 @@ fn holder(marker: &Path) -> Result<Option<Run>, ShardError> {
         bytes => Ok(serde_json::from_slice(&bytes.map_err(ShardError::io(marker, "reading"))?).ok()),
     }
 }
+
+/// Largest marker that is read, in bytes.
+const MAX_MARKER_BYTES: u64 = 1 << 16;
 
 /// How often a marker is read again that is replaced while it is read.
 const READS: usize = 8;
@@ -152,13 +155,10 @@ fn busy(output: &Path, who: Option<&Run>) -> ShardError {
 
 impl Run {
     fn this() -> Self {
-        // The keys of a fresh hash state come from the system's source of random numbers.
-        let mut random = RandomState::new().build_hasher();
-        random.write_u32(std::process::id());
         let host =
-            fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+            std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
         Self {
-            id: format!("{:016x}", random.finish()),
+            id: goldfish_storage::random_id(),
             host: host.map_or_else(|| "an unknown machine".into(), |name| name.trim().to_owned()),
             process: std::process::id(),
             since: seconds(),
@@ -180,35 +180,4 @@ impl Run {
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Takes the lock of a staging folder on a disk.
-pub(crate) fn lock(path: &Path, staging: &Path) -> Result<File, ShardError> {
-    let lock_path = staging.join(LOCK_NAME);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-    let file = file.map_err(ShardError::io(&lock_path, "opening"))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => return Err(busy(path, None)),
-        // Some network file systems have no locks; then the user has to take care.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-        locked => locked.map_err(|e| ShardError::io(&lock_path, "locking")(e.into()))?,
-    }
-    // Another program may have finished and removed the file in between.
-    if is_same(&file, &lock_path) { Ok(file) } else { Err(busy(path, None)) }
-}
-
-/// Whether a path leads to an open file.
-fn is_same(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let (opened, found) = (file.metadata().map(identity), fs::metadata(path).map(identity));
-        matches!((opened, found), (Ok(opened), Ok(found)) if opened == found)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
-    }
 }

@@ -290,11 +290,12 @@ pub(crate) fn read_known<T: DeserializeOwned>(path: &Path, known: u32) -> Result
         format_version: u32,
     }
     let bad = |reason: String| ShardError::BadManifest { path: path.to_owned(), reason };
-    let metadata = goldfish_storage::metadata(path).map_err(ShardError::io(path, "opening"))?;
-    if !metadata.is_file() || metadata.size > MAX_MANIFEST_BYTES {
-        return Err(bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes")));
-    }
-    let bytes = goldfish_storage::read(path).map_err(ShardError::io(path, "reading"))?;
+    let bytes = goldfish_storage::read(path, MAX_MANIFEST_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+            bad(format!("not a file of at most {MAX_MANIFEST_BYTES} bytes"))
+        }
+        _ => ShardError::io(path, "opening")(error),
+    })?;
     let not_one = |error: serde_json::Error| bad(format!("not a manifest: {error}"));
     let Version { format_version: version } = serde_json::from_slice(&bytes).map_err(not_one)?;
     if version != known {

@@ -1,17 +1,20 @@
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
-use goldfish_storage::{File, canonicalize, is_remote, metadata_of_all};
+use goldfish_storage::{File, Folder, canonicalize, is_remote, metadata_of_all};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::folder::{
-    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, stage,
-    staged_name,
+    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish, shard_name, stage, staged_name,
 };
+use crate::journal::Journal;
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
 };
+use crate::placing::StagedName;
 use crate::schema::OutputFormat;
 use crate::{ShardError, disk, hf};
 
@@ -40,27 +43,93 @@ pub fn merge(
     overwrite: bool,
     remove_parts: bool,
 ) -> Result<Manifest, ShardError> {
-    let parts = read_parts(folders)?;
-    let (manifest, sources) = join(&parts)?;
-    let lies_there = |folder: &PathBuf| canonicalize(folder).ok() == canonicalize(output).ok();
-    if (is_remote(output) || output.exists()) && folders.iter().any(lies_there) {
+    let is_output = |folder: &PathBuf| canonicalize(folder).ok() == canonicalize(output).ok();
+    if (is_remote(output) || output.exists()) && folders.iter().any(is_output) {
         let reason = "is one of the parts; choose another --output".into();
         return Err(ShardError::Occupied { path: output.to_owned(), reason });
     }
-    let folder = take(output, overwrite)?;
-    let written = write(&folder, &parts, manifest, &sources);
-    match written {
-        Ok(manifest) => {
-            if remove_parts {
-                parts.iter().try_for_each(remove_part)?;
-            }
-            Ok(manifest)
-        }
-        Err(error) => {
-            folder.abandon();
-            Err(error)
-        }
+    if let Some(manifest) = complete_interrupted(folders, output)? {
+        return Ok(manifest);
     }
+    let parts = read_parts(folders)?;
+    let (manifest, sources) = join(&parts)?;
+    let job = MergeJob {
+        merge: parts.iter().map(MergedPart::new).collect::<Result<_, _>>()?,
+        remove: remove_parts,
+    };
+    let mut folder = take(output, overwrite)?;
+    write(&mut folder, &parts, manifest, &sources, &job).inspect_err(|_| folder.abandon())
+}
+
+/// What the journal of a merge says of its parts, so that one that was interrupted while it removed them can be completed.
+#[derive(Serialize, Deserialize)]
+struct MergeJob {
+    merge: Vec<MergedPart>,
+    /// Whether the parts are removed in the end.
+    remove: bool,
+}
+
+/// A part, and its files, the manifest first.
+#[derive(Serialize, Deserialize)]
+struct MergedPart {
+    path: PathBuf,
+    files: Vec<String>,
+}
+
+impl MergedPart {
+    fn new(part: &PartFolder) -> Result<Self, ShardError> {
+        let mut files: Vec<String> = files_of(&part.manifest).into_iter().collect();
+        files.sort_by_key(|name| name != MANIFEST_NAME);
+        Ok(Self { path: absolute(&part.path)?, files })
+    }
+
+    /// Removes the part's files, the manifest first, and its folder if that is all there was in it.
+    fn remove(&self) -> Result<(), ShardError> {
+        let folder = match Folder::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            folder => folder.map_err(ShardError::io(&self.path, "opening the folder"))?,
+        };
+        let (manifest, files) = self.files.split_at(1.min(self.files.len()));
+        for files in [manifest, files] {
+            disk::for_each(folder.is_remote(), files, |name| match disk::has_file(&folder, name)? {
+                true if is_ours(name) => disk::remove(&folder, name),
+                _ => Ok(()),
+            })?;
+        }
+        // What else is in it is not ours to remove.
+        let _ = goldfish_storage::remove_folder(&self.path);
+        Ok(())
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ShardError> {
+    goldfish_storage::absolute(path).map_err(ShardError::io(path, "resolving the path"))
+}
+
+/// Completes a merge of the same parts that was interrupted while files got their final names or parts were removed.
+fn complete_interrupted(folders: &[PathBuf], output: &Path) -> Result<Option<Manifest>, ShardError> {
+    if is_remote(output) || !output.join(STAGING_NAME).exists() {
+        return Ok(None);
+    }
+    let Prepared::Unfinished(mut folder, unfinished) = prepare_folder(output, Start::Resume)? else {
+        return Ok(None);
+    };
+    let Ok(job) = serde_json::from_value::<MergeJob>(unfinished.job.clone()) else { return Ok(None) };
+    let given: BTreeSet<PathBuf> = folders.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+    if given != job.merge.iter().map(|part| part.path.clone()).collect() {
+        return Ok(None);
+    }
+    complete(&mut folder, &unfinished)?;
+    finish(&folder, &job)?;
+    Manifest::read(output).map(Some)
+}
+
+/// The last steps of a merge on a disk, whose files have their final names.
+fn finish(folder: &PreparedFolder, job: &MergeJob) -> Result<(), ShardError> {
+    if job.remove {
+        job.merge.iter().try_for_each(MergedPart::remove)?;
+    }
+    folder.dissolve()
 }
 
 /// The output folder; what an interrupted merge left there is cleared away.
@@ -69,7 +138,7 @@ fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
     match prepare_folder(output, if overwrite { Start::Overwrite } else { Start::Resume })? {
         Prepared::Fresh(folder) => Ok(folder),
         Prepared::Unfinished(..) => Err(occupied(
-            "holds an unfinished run of goldfish mask; choose another --output, or give --overwrite",
+            "holds an unfinished run; choose another --output, or give --overwrite",
         )),
         Prepared::Finished(_) => Err(occupied(
             "holds shards already; choose another --output, or give --overwrite to replace them",
@@ -233,10 +302,11 @@ impl JoinedInputs {
 
 /// Brings everything to its place.
 fn write(
-    folder: &PreparedFolder,
+    folder: &mut PreparedFolder,
     parts: &[PartFolder],
     mut manifest: Manifest,
     sources: &[(usize, String)],
+    job: &MergeJob,
 ) -> Result<Manifest, ShardError> {
     let from: Vec<PathBuf> = sources.iter().map(|(part, source)| parts[*part].path.join(source)).collect();
     let found = metadata_of_all(&from.iter().map(PathBuf::as_path).collect::<Vec<_>>());
@@ -250,9 +320,11 @@ fn write(
     let staged = (0..from.len()).map(|index| folder.staged(&staged_name(index)));
     let mut names: Vec<StagedName> =
         staged.zip(manifest.shards.iter().map(|shard| shard.name.clone())).collect();
-    let pairs: Vec<_> = from.iter().zip(&names).collect();
-    disk::for_each(&folder.path, &pairs, |(from, (staged, _))| {
-        disk::link_or_copy(from, &folder.staging.join(staged))
+    let roots: Vec<Folder> =
+        parts.iter().map(|part| disk::open_folder(&part.path)).collect::<Result<_, _>>()?;
+    let pairs: Vec<_> = sources.iter().zip(&names).collect();
+    disk::for_each(folder.is_remote(), &pairs, |((part, source), (staged, _))| {
+        disk::link_or_copy(&roots[*part], source, &folder.staging, staged)
     })?;
     if let Some((rejects, name)) = join_rejects(folder, parts)? {
         manifest.rejects = Some(rejects);
@@ -265,7 +337,16 @@ fn write(
     }
     names.push(stage(folder, MANIFEST_NAME, &bytes)?);
     disk::sync_folder(&folder.staging)?;
-    publish(folder, &names)?;
+    let mut journal = Journal::new(folder, to_raw_value(job).unwrap_or_else(|_| RawValue::NULL.to_owned()));
+    if folder.is_remote() {
+        publish(folder, &mut journal, &names)?;
+        if job.remove {
+            job.merge.iter().try_for_each(MergedPart::remove)?;
+        }
+    } else {
+        folder.place(&mut journal, &names)?;
+        finish(folder, job)?;
+    }
     Ok(manifest)
 }
 
@@ -279,7 +360,7 @@ fn join_rejects(
     }
     let name = folder.staged(REJECTS_NAME);
     let staged = folder.staging.join(&name);
-    let mut joined = HashingWriter::new(BufWriter::new(disk::create(&staged)?));
+    let mut joined = HashingWriter::new(BufWriter::new(disk::create(&folder.staging, &name)?));
     let mut rows = 0;
     for part in parts {
         let Some(rejects) = &part.manifest.rejects else { continue };
@@ -296,16 +377,4 @@ fn join_rejects(
     let mut file = joined.into_inner().map_err(|e| ShardError::io(&staged, "writing")(e.into_error()))?;
     disk::sync(&mut file, &staged)?;
     Ok(Some((RejectsEntry { rows, size, hash }, (name, REJECTS_NAME.to_owned()))))
-}
-
-/// Removes a part's files, the manifest first, and its folder if that is all there was in it.
-fn remove_part(part: &PartFolder) -> Result<(), ShardError> {
-    disk::remove(&part.path.join(MANIFEST_NAME))?;
-    let listed = goldfish_storage::list(&part.path);
-    let mut files = listed.map_err(ShardError::io(&part.path, "listing the folder"))?;
-    files.retain(|path| path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())));
-    disk::for_each(&part.path, &files, |path| disk::remove(path))?;
-    // What else is in it is not ours to remove.
-    let _ = goldfish_storage::remove_folder(&part.path);
-    Ok(())
 }

@@ -1,14 +1,15 @@
 //! The list of rejected rows in the making.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::PathBuf;
 
 use goldfish_digest::{FileDigest, HashingWriter};
 
-use crate::folder::{PreparedFolder, StagedName, stage};
+use crate::folder::{PreparedFolder, stage};
 use crate::journal::Unfinished;
 use crate::manifest::{REJECTS_NAME, RejectsEntry};
+use crate::placing::StagedName;
 use crate::{ShardError, disk};
 
 /// Longest list of rejected rows in an object store, in bytes. Nothing grows in a store: the list is kept in memory, and
@@ -37,20 +38,20 @@ impl Rejects {
         let lines = if folder.is_remote() {
             Lines::Memory(Vec::new())
         } else {
-            Lines::Disk(BufWriter::new(disk::create_file(&path)?))
+            Lines::Disk(BufWriter::new(disk::create_file(&folder.staging, REJECTS_NAME)?))
         };
         Ok(Self { path, lines: HashingWriter::new(lines), rows: 0, recorded: 0 })
     }
 
-    /// The list of an unfinished run, if there was one; what came to it behind the last record is cut off.
-    pub(crate) fn go_on(
+    /// The list of an unfinished run, if there was one; what came to it after the last record is cut off.
+    pub(crate) fn resume(
         folder: &PreparedFolder,
         unfinished: &Unfinished,
     ) -> Result<Option<Self>, ShardError> {
         let path = folder.staging.join(REJECTS_NAME);
         let (bytes, rows) = unfinished.rejects;
         if rows == 0 {
-            return if folder.is_remote() { Ok(None) } else { disk::remove(&path).map(|()| None) };
+            return if folder.is_remote() { Ok(None) } else { disk::remove(&folder.staging, REJECTS_NAME).map(|()| None) };
         }
         let (lines, recorded) = if folder.is_remote() {
             let kept = unfinished.rejected.as_bytes();
@@ -58,10 +59,10 @@ impl Rejects {
             (lines, kept.len())
         } else {
             let open = || {
-                let file = OpenOptions::new().read(true).write(true).open(&path)?;
-                file.set_len(bytes)?;
+                let file = folder.staging.open_to_append(REJECTS_NAME, bytes)?;
                 // Reading it to its end leaves the file there.
-                let before = file.try_clone()?;
+                let mut before = file.try_clone()?;
+                before.rewind()?;
                 HashingWriter::behind(Lines::Disk(BufWriter::new(file)), before)
             };
             (open(), 0)

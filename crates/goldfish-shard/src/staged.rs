@@ -1,21 +1,23 @@
 //! Files that get their final names together, when all of them are complete.
 
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
-use goldfish_storage::is_remote;
+use goldfish_storage::{Folder, Kind, is_remote};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
 use crate::flush::FlushedFile;
-use crate::folder::{Moves, OLD_NAME, Start};
-use crate::journal::{Chain, JOURNAL_NAME, append, open_behind, parse};
-use crate::lock::{LOCK_NAME, lock};
+use crate::folder::{Start, clear, dissolve, open_staging};
+use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
+use crate::lock::Lock;
+use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name, parent_of};
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.
@@ -30,22 +32,37 @@ pub enum Placement {
     Beside,
 }
 
+impl Placement {
+    /// Whether goldfish may give this name to a file, or take it away. Beside tokens nothing but masks is ever replaced or
+    /// moved, whatever a manifest or a journal says: that of an export names tokens too.
+    fn allows(self, name: &str) -> bool {
+        let is_mask = [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end));
+        is_inside(name)
+            && !name.starts_with(STAGING_NAME)
+            && (self == Self::OwnFolder || is_mask || name == FILE_SET_NAME)
+    }
+}
+
 /// Files in the making, on a disk. None appears at its final name before [`StagedFiles::publish`].
 #[derive(Debug)]
 pub struct StagedFiles {
-    root: PathBuf,
-    staging: PathBuf,
+    root: Folder,
+    staging: Folder,
     /// Whether the folder was not there before.
     created: bool,
     /// Names of files there that an earlier run of goldfish wrote, and that may be replaced.
-    ours: BTreeSet<String>,
+    earlier: BTreeSet<String>,
+    /// Staged names of the finished files and of those in the making, by their final names.
+    staged: RefCell<BTreeMap<String, String>>,
+    /// Number of the next staged file.
+    next: Cell<usize>,
     journal: Option<(File, Chain)>,
-    _lock: File,
+    lock: Lock,
 }
 
 /// What a run finds in the folder that it takes hold of.
-pub enum Left {
-    /// Nothing to go on with.
+pub enum Found {
+    /// Nothing to resume.
     Nothing,
     /// The files that an interrupted run finished.
     Unfinished(UnfinishedFiles),
@@ -53,7 +70,7 @@ pub enum Left {
     Finished(Box<FileSet>),
 }
 
-/// What an interrupted run finished, as its journal tells.
+/// What an interrupted run finished, as its journal says.
 pub struct UnfinishedFiles {
     /// What the caller wrote about its job.
     pub job: Value,
@@ -63,11 +80,55 @@ pub struct UnfinishedFiles {
     pub files: Vec<SetFile>,
 }
 
-/// A line of the journal behind the first.
+/// A line of the journal after the first.
 #[derive(Serialize, Deserialize)]
-struct FinishedFiles {
-    files: Vec<SetFile>,
-    state: Box<RawValue>,
+#[serde(rename_all = "kebab-case")]
+enum Record {
+    /// Files that are finished.
+    Files {
+        /// Their staged names, each with what the manifest will say of the file.
+        files: Vec<(String, SetFile)>,
+        /// What the caller wants to know then.
+        state: Box<RawValue>,
+    },
+    /// All are finished, and get their final names.
+    Placing(Placing),
+}
+
+/// What the journal of an interrupted run says.
+struct Interrupted {
+    job: Value,
+    states: Vec<Box<RawValue>>,
+    files: Vec<(String, SetFile)>,
+    placing: Option<Placing>,
+    chain: Chain,
+}
+
+impl Interrupted {
+    /// `None` where nothing was finished.
+    fn read(staging: &Folder, lock: &Lock, placement: Placement) -> Result<Option<Self>, ShardError> {
+        let Some((job, records, chain)) = read_file::<Record>(staging, lock.id())? else { return Ok(None) };
+        let mut found = Self { job, states: Vec::new(), files: Vec::new(), placing: None, chain };
+        for record in records {
+            match record {
+                Record::Files { files, state } => {
+                    found.states.push(state);
+                    found.files.extend(files);
+                }
+                Record::Placing(placing) => found.placing = Some(placing),
+            }
+        }
+        let ours = found.files.iter().all(|(staged, file)| is_staged(staged) && placement.allows(&file.name))
+            && found.placing.iter().all(|placing| {
+                placing.names_are_ours(is_staged, |name| placement.allows(name))
+            });
+        if !ours {
+            let reason = "names files that goldfish would not; start again with --overwrite".into();
+            return Err(ShardError::BadJournal { path: staging.join(JOURNAL_NAME), reason });
+        }
+        let is_empty = found.states.is_empty() && found.placing.is_none();
+        Ok((!is_empty).then_some(found))
+    }
 }
 
 /// One file in the making.
@@ -79,12 +140,13 @@ pub struct StagedFile {
 
 impl StagedFiles {
     /// Takes hold of a folder. With [`Start::Overwrite`], files of an earlier run there may be replaced; they stay until
-    /// the new ones are complete. With [`Start::Resume`] what an interrupted run recorded is kept.
+    /// the new ones are complete. With [`Start::Resume`] what an interrupted run recorded is kept. Files that were on their
+    /// way to their final names are brought there first.
     ///
     /// # Errors
     ///
-    /// If it can't be made, is in use, lies in an object store, or holds something that may not be replaced.
-    pub fn open(root: &Path, placement: Placement, start: Start) -> Result<(Self, Left), ShardError> {
+    /// If it can't be made, is in use, is in an object store, or holds something that may not be replaced.
+    pub fn open(root: &Path, placement: Placement, start: Start) -> Result<(Self, Found), ShardError> {
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         if is_remote(root) {
             let reason =
@@ -92,127 +154,93 @@ impl StagedFiles {
             return Err(occupied(reason.into()));
         }
         let created = !root.exists();
-        disk::create_folder_all(root).inspect_err(|_| {
+        let unmake = |_: &ShardError| {
+            // Best effort: what is not empty stays.
             if created {
                 let _ = fs::remove_dir(root);
             }
-        })?;
-        let staging = root.join(STAGING_NAME);
-        let held = if staging.is_dir() { Some(lock(root, &staging)?) } else { None };
-        if held.is_some() && start == Start::New {
-            let resume = match staging.join(JOURNAL_NAME).exists() {
-                true => "--resume to go on behind its last finished mask, ",
-                false => "",
-            };
+        };
+        disk::create_folder_all(root).inspect_err(unmake)?;
+        let folder = disk::open_folder(root).inspect_err(unmake)?;
+        let left = match open_staging(&folder, STAGING_NAME, is_staged)? {
+            None => None,
+            Some(staging) => {
+                let lock = Lock::of_folder(root, &staging)?;
+                let interrupted = match Interrupted::read(&staging, &lock, placement) {
+                    // It can't be used, but may be discarded.
+                    Err(ShardError::BadJournal { .. }) if start == Start::Overwrite => None,
+                    interrupted => interrupted?,
+                };
+                Some((staging, lock, interrupted))
+            }
+        };
+        let interrupted = left.as_ref().and_then(|(_, _, interrupted)| interrupted.as_ref());
+        if let (Some(interrupted), Start::New) = (interrupted, start) {
+            let resume = if interrupted.states.is_empty() { "" } else { "--resume to resume it after its last finished mask, " };
             return Err(occupied(format!(
                 "holds an unfinished run; give {resume}--overwrite to start again, or choose another --output"
             )));
         }
-        let is_set = FileSet::is_in(root);
-        if is_set && start == Start::New {
-            let reason = "holds files of goldfish already; choose another --output, or give --overwrite to replace them";
-            return Err(occupied(reason.into()));
+        if let (Some((staging, ..)), Some(placing)) = (&left, interrupted.and_then(|left| left.placing.as_ref())) {
+            placing.settle(&folder, staging)?;
         }
-        if placement == Placement::OwnFolder && is_set && FileSet::read(root)?.beside_inputs {
-            return Err(occupied("holds memmaps with their masks; choose another --output".into()));
-        }
-        if placement == Placement::OwnFolder && !is_set && held.is_none() {
-            let entries = fs::read_dir(root).map_err(ShardError::io(root, "listing the folder"))?;
-            if let Some(entry) = entries.flatten().next() {
-                return Err(occupied(format!(
-                    "holds {:?} and is no output folder of goldfish; choose an empty or new folder",
-                    entry.file_name().to_string_lossy()
-                )));
-            }
-        }
-        let held = match held {
-            Some(held) => held,
+        let earlier = earlier_set(&folder, placement, start)?;
+        let (staging, lock, interrupted) = match left {
+            Some(left) => left,
             None => {
-                let made = disk::create_folder(&staging).and_then(|()| lock(root, &staging));
-                made.inspect_err(|_| {
-                    // Best effort: what is not empty stays.
-                    let _ = fs::remove_dir(&staging);
-                    if created {
-                        let _ = fs::remove_dir(root);
-                    }
-                })?
+                let made = disk::create_folder(&folder, STAGING_NAME)
+                    .and_then(|staging| Lock::of_folder(root, &staging).map(|lock| (staging, lock)))
+                    .inspect_err(|_| drop(folder.remove_subfolder(STAGING_NAME)))
+                    .inspect_err(unmake);
+                let (staging, lock) = made?;
+                (staging, lock, None)
             }
         };
-        if start == Start::Resume && FileSet::is_in(&staging) {
-            unplace(root, &staging, placement)?;
-        }
-        bring_back(root, &staging)?;
-        let mut ours = BTreeSet::new();
-        for folder in [root, &staging] {
-            if FileSet::is_in(folder) {
-                ours.extend(FileSet::read(folder)?.files.into_iter().map(|file| file.name));
-            }
-        }
-        if placement == Placement::Beside {
-            ours.retain(|name| names_a_mask(name));
-        }
-        if FileSet::is_in(&staging) {
-            take_back(root, &staging, &mut ours)?;
-        }
-        let mut files = Self { root: root.to_owned(), staging, created, ours, journal: None, _lock: held };
-        let left = match start {
-            Start::Resume => files.go_on()?,
-            Start::New | Start::Overwrite => Left::Nothing,
+        let names = earlier.iter().flat_map(|set| set.files.iter().map(|file| file.name.clone()));
+        let mut files = Self {
+            root: folder,
+            staging,
+            created,
+            earlier: names.filter(|name| placement.allows(name)).collect(),
+            staged: RefCell::default(),
+            next: Cell::new(0),
+            journal: None,
+            lock,
         };
-        if let Left::Nothing | Left::Finished(_) = left {
-            files.clear()?;
+        let found = match (start, interrupted.filter(|left| left.placing.is_none())) {
+            (Start::Resume, Some(interrupted)) => Found::Unfinished(files.resume(interrupted)?),
+            (Start::Resume, None) => earlier.map_or(Found::Nothing, |set| Found::Finished(Box::new(set))),
+            _ => Found::Nothing,
+        };
+        if let Found::Nothing | Found::Finished(_) = found {
+            clear(&files.staging, |_| false)?;
         }
-        Ok((files, left))
+        Ok((files, found))
     }
 
-    /// Empties the staging folder but for the lock.
-    fn clear(&self) -> Result<(), ShardError> {
-        let entries =
-            fs::read_dir(&self.staging).map_err(ShardError::io(&self.staging, "listing the folder"))?;
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| !path.ends_with(LOCK_NAME));
-        // Without the journal the other files are of no run.
-        paths.sort_by_key(|path| !path.ends_with(JOURNAL_NAME));
-        paths.iter().try_for_each(|path| disk::remove(path))
-    }
-
-    /// Looks what the journal of an interrupted run tells, and goes on with it.
-    fn go_on(&mut self) -> Result<Left, ShardError> {
-        let path = self.staging.join(JOURNAL_NAME);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            bytes => bytes.map_err(ShardError::io(&path, "reading"))?,
-        };
-        let journal = parse::<FinishedFiles>(&path, &bytes)?.filter(|(_, records, _)| !records.is_empty());
-        let mut finished = FileSet::is_in(&self.root).then(|| FileSet::read(&self.root));
-        let Some((job, records, chain)) = journal else {
-            return Ok(finished.transpose()?.map_or(Left::Nothing, |set| Left::Finished(Box::new(set))));
-        };
-        let (mut states, mut files) = (Vec::new(), Vec::new());
-        for record in records {
-            states.push(record.state);
-            files.extend(record.files);
-        }
-        for SetFile { name, size, .. } in &files {
-            let is_there = |path: PathBuf| fs::metadata(path).is_ok_and(|found| found.len() == *size);
-            if is_inside(name) && is_there(self.staging.join(name)) {
-                continue;
+    /// Takes over what an interrupted run finished.
+    fn resume(&mut self, interrupted: Interrupted) -> Result<UnfinishedFiles, ShardError> {
+        let Interrupted { job, states, files, chain, .. } = interrupted;
+        for (staged, SetFile { name, size, .. }) in &files {
+            let found = self.staging.size(staged).map_err(ShardError::io(&self.staging.join(staged), "looking at the file"))?;
+            if found != Some(*size) {
+                let path = self.staging.join(JOURNAL_NAME);
+                let reason = format!(
+                    "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
+                );
+                return Err(ShardError::BadJournal { path, reason });
             }
-            // A run that ended right behind its last step left nothing to do.
-            if let Some(set) = finished.take() {
-                return Ok(Left::Finished(Box::new(set?)));
-            }
-            let reason = format!(
-                "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
-            );
-            return Err(ShardError::BadJournal { path, reason });
         }
-        self.journal = Some((open_behind(&path, chain.length)?, chain));
-        Ok(Left::Unfinished(UnfinishedFiles { job, states, files }))
+        self.staged.get_mut().extend(files.iter().map(|(staged, file)| (file.name.clone(), staged.clone())));
+        self.next.set(files.len());
+        let kept: BTreeSet<&str> = files.iter().map(|(staged, _)| staged.as_str()).collect();
+        clear(&self.staging, |name| name == JOURNAL_NAME || kept.contains(name))?;
+        self.journal = Some((open_to_append(&self.staging, chain.length)?, chain));
+        Ok(UnfinishedFiles { job, states, files: files.into_iter().map(|(_, file)| file).collect() })
     }
 
     /// Notes in the journal, down to the disk, that files are finished: a run with [`Start::Resume`] gets them and the states
-    /// that stand with them. `job` is for the first record.
+    /// that belong to them. `job` is for the first record.
     ///
     /// # Errors
     ///
@@ -223,18 +251,22 @@ impl StagedFiles {
         files: &[SetFile],
         state: Box<RawValue>,
     ) -> Result<(), ShardError> {
+        disk::sync_folder(&self.staging)?;
+        let staged = self.staged.borrow();
+        let files = files.iter().map(|file| (staged.get(&file.name).cloned().unwrap_or_default(), file.clone()));
+        let record = Record::Files { files: files.collect(), state };
+        drop(staged);
+        self.append(job, &record)
+    }
+
+    /// Adds a record to the journal, which comes into being with the first one.
+    fn append(&mut self, job: &RawValue, record: &Record) -> Result<(), ShardError> {
         let path = self.staging.join(JOURNAL_NAME);
-        let folders: BTreeSet<PathBuf> = files
-            .iter()
-            .filter_map(|file| Some(self.staging.join(&file.name).parent()?.to_owned()))
-            .collect();
-        folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
-        let record = FinishedFiles { files: files.to_vec(), state };
         if let Some((file, chain)) = &mut self.journal {
-            return append(file, &path, &chain.line(&record));
+            return append(file, &path, &chain.line(record));
         }
-        let (mut file, mut chain) = (disk::create_file(&path)?, Chain::default());
-        append(&mut file, &path, &(chain.head(job) + &chain.line(&record)))?;
+        let (mut file, mut chain) = (disk::create_file(&self.staging, JOURNAL_NAME)?, Chain::default());
+        append(&mut file, &path, &(chain.head(self.lock.id(), job) + &chain.line(record)))?;
         // Its own name has to last too.
         disk::sync_folder(&self.staging)?;
         self.journal = Some((file, chain));
@@ -244,27 +276,34 @@ impl StagedFiles {
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     /// Names of files of an earlier run, which the new ones replace: those that don't come again are removed.
     #[must_use]
     pub fn earlier(&self) -> &BTreeSet<String> {
-        &self.ours
+        &self.earlier
     }
 
     /// Checks that a file may get this name.
     ///
     /// # Errors
     ///
-    /// If another program's file has it.
+    /// If another program's file has it, or it is reached through a link.
     pub fn check(&self, name: &str) -> Result<(), ShardError> {
         let path = self.root.join(name);
-        if self.ours.contains(name) || fs::symlink_metadata(&path).is_err() {
-            return Ok(());
-        }
-        let reason = "is there already and is not listed in this folder's goldfish.json; move it away, or choose \
-                      another --output";
+        let Some((folder, last)) = parent_of(&self.root, name, false)? else { return Ok(()) };
+        let reason = match folder.kind(last).map_err(ShardError::io(&path, "looking at the file"))? {
+            None => return Ok(()),
+            Some(Kind::File) if self.earlier.contains(name) => return Ok(()),
+            Some(_) if self.earlier.contains(name) => {
+                "is a link or a folder where a file of goldfish was; move it away, or choose another --output"
+            }
+            Some(_) => {
+                "is there already and is not listed in this folder's goldfish.json; move it away, or choose another \
+                 --output"
+            }
+        };
         Err(ShardError::Occupied { path, reason: reason.into() })
     }
 
@@ -275,165 +314,145 @@ impl StagedFiles {
     /// If the name is taken, or the disk refuses.
     pub fn create(&self, name: &str) -> Result<StagedFile, ShardError> {
         self.check(name)?;
+        self.stage(name)
+    }
+
+    fn stage(&self, name: &str) -> Result<StagedFile, ShardError> {
         debug_assert!(is_inside(name), "{name}");
-        let path = self.staging.join(name);
-        make_parent(&path)?;
-        let sink =
-            BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
+        let number = self.next.replace(self.next.get() + 1);
+        let staged = format!("file-{number:05}");
+        let file = disk::create(&self.staging, &staged)?;
+        let path = self.staging.join(&staged);
+        self.staged.borrow_mut().insert(name.to_owned(), staged);
+        let sink = BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(file)));
         Ok(StagedFile { name: name.to_owned(), path, sink })
     }
 
-    /// A file for intermediate results, which goes with the staging folder.
-    pub(crate) fn scratch(&self, name: &str) -> Result<(PathBuf, File), ShardError> {
-        let path = self.staging.join(format!(".{name}"));
-        let file = disk::create_file(&path)?;
-        Ok((path, file))
+    /// A file for intermediate results, which goes with the staging folder, and its name there.
+    pub(crate) fn scratch(&self) -> Result<(String, File), ShardError> {
+        let number = self.next.replace(self.next.get() + 1);
+        let name = format!("scratch-{number:05}");
+        let file = disk::create_file(&self.staging, &name)?;
+        Ok((name, file))
+    }
+
+    /// The folder of [`StagedFiles::scratch`].
+    pub(crate) fn staging(&self) -> &Folder {
+        &self.staging
     }
 
     /// Gives all files of the set their final names, the manifest last, and takes away those of an earlier run. If
-    /// that fails on the way, all is as it was before.
+    /// that fails on the way, all is as it was before; an interruption is completed by the next run.
     ///
     /// # Errors
     ///
-    /// If the disk refuses; with it comes whether recorded files stay for another run.
-    pub fn publish(self, set: FileSet) -> Result<FileSet, (ShardError, bool)> {
+    /// If the disk refuses; with it comes whether files stay for another run.
+    pub fn publish(mut self, set: FileSet) -> Result<FileSet, (ShardError, bool)> {
         let (set, bytes) = set.seal();
-        let aside = self.staging.join(OLD_NAME);
-        let mut moves = Moves::default();
-        let published = self
-            .stage_manifest(&bytes)
-            .and_then(|()| disk::create_folder(&aside))
-            .and_then(|()| self.move_all(&set, &aside, &mut moves));
-        if let Err(error) = published {
-            // What could not be put back is left for the next run to bring back.
-            let kept = if moves.undo() {
-                let _ = disk::remove(&self.staging.join(FILE_SET_NAME));
-                self.abandon()
-            } else {
-                self.journal.is_some()
-            };
-            return Err((error, kept));
+        let placing = match self.stage_manifest(&bytes).and_then(|()| self.placing(&set)) {
+            Ok(placing) => placing,
+            Err(error) => return Err((error, self.abandon())),
+        };
+        let before = self.journal.as_ref().map(|(_, chain)| chain.clone());
+        let placed = self
+            .append(RawValue::NULL, &Record::Placing(placing.clone()))
+            .and_then(|()| placing.carry_out(&self.root, &self.staging));
+        if let Err(error) = placed {
+            let undone = placing.undo(&self.root, &self.staging).and_then(|()| self.forget_placing(before));
+            // What could not be undone is completed by the next run.
+            return Err((error, undone.is_err() || self.abandon()));
         }
-        // All is in place, so nothing can fail any more. Where the locked file keeps the folder from going, it goes
-        // without the lock.
-        let Self { staging, _lock: lock, .. } = self;
-        if disk::remove(&staging).is_err() {
-            drop(lock);
-            let _ = fs::remove_dir(&staging);
+        match dissolve(&self.root, &self.staging, STAGING_NAME) {
+            Ok(()) => Ok(set),
+            Err(error) => Err((error, true)),
         }
-        Ok(set)
+    }
+
+    /// Takes the last record of the journal back, of which `before` knows nothing.
+    fn forget_placing(&mut self, before: Option<Chain>) -> Result<(), ShardError> {
+        self.journal = match before {
+            None => {
+                disk::remove(&self.staging, JOURNAL_NAME)?;
+                None
+            }
+            Some(chain) => Some((open_to_append(&self.staging, chain.length)?, chain)),
+        };
+        Ok(())
+    }
+
+    /// What gets which name: the manifest of an earlier run goes first, and the new one comes last.
+    fn placing(&self, set: &FileSet) -> Result<Placing, ShardError> {
+        let staged = self.staged.borrow();
+        let names = set.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]);
+        let files = names.map(|name| Some((staged.get(name)?.clone(), name.to_owned())));
+        let files: Option<Vec<StagedName>> = files.collect();
+        let reason = "a file of the manifest was not written; this is a fault in goldfish, please report it";
+        let files = files.ok_or_else(|| ShardError::BadManifest { path: self.root.join(FILE_SET_NAME), reason: reason.into() })?;
+        let mut replaced = Vec::new();
+        if disk::has_file(&self.root, FILE_SET_NAME)? {
+            replaced.push(FILE_SET_NAME.to_owned());
+        }
+        replaced.extend(self.earlier.iter().cloned());
+        Ok(Placing::new(files, replaced))
     }
 
     /// Past [`StagedFiles::check`]: the manifest of an earlier run is not among the files that it names.
     fn stage_manifest(&self, bytes: &[u8]) -> Result<(), ShardError> {
-        let path = self.staging.join(FILE_SET_NAME);
-        let sink = BufWriter::new(HashingWriter::new(FlushedFile::new(disk::create(&path)?)));
-        let mut manifest = StagedFile { name: FILE_SET_NAME.to_owned(), path, sink };
+        let mut manifest = self.stage(FILE_SET_NAME)?;
         manifest.put(bytes)?;
         manifest.finish("the manifest")?;
         disk::sync_folder(&self.staging)
     }
 
-    fn move_all(&self, set: &FileSet, aside: &Path, moves: &mut Moves) -> Result<(), ShardError> {
-        // The manifest goes first and comes back last: files with a manifest are complete. It must not outlive a power cut
-        // that they don't, so that all names last before it gets its own.
-        for name in std::iter::once(FILE_SET_NAME).chain(self.ours.iter().map(String::as_str)) {
-            let old = self.root.join(name);
-            if old.is_file() {
-                make_parent(&aside.join(name))?;
-                moves.rename(old, aside.join(name))?;
-            }
-        }
-        disk::sync_folder(&self.root)?;
-        let mut folders = BTreeSet::from([self.root.clone()]);
-        for name in set.files.iter().map(|file| file.name.as_str()) {
-            let to = self.root.join(name);
-            make_parent(&to)?;
-            folders.extend(to.parent().map(Path::to_owned));
-            moves.rename(self.staging.join(name), to)?;
-        }
-        folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
-        moves.rename(self.staging.join(FILE_SET_NAME), self.root.join(FILE_SET_NAME))?;
-        disk::sync_folder(&self.root)
-    }
-
     /// Gives up: removes what was staged, and the folder itself if it was made for this run. Where files were recorded,
-    /// they stay for another run to go on behind them; returns whether they do.
+    /// they stay for another run to resume after them; returns whether they do.
     pub fn abandon(self) -> bool {
         if self.journal.is_some() {
             return true;
         }
         // Best effort: the error that led here is the one to report.
-        let _ = disk::remove(&self.staging);
+        let _ = dissolve(&self.root, &self.staging, STAGING_NAME);
         if self.created {
-            let _ = fs::remove_dir(&self.root);
+            let _ = fs::remove_dir(self.root.path());
         }
         false
     }
 }
 
-fn make_parent(path: &Path) -> Result<(), ShardError> {
-    path.parent().map_or(Ok(()), disk::create_folder_all)
+/// Whether a file in the staging folder has a name that goldfish gives.
+fn is_staged(name: &str) -> bool {
+    is_numbered(name, "file-") || is_numbered(name, "scratch-") || is_replaced_name(name)
 }
 
-/// Undoes a replacement that was interrupted while the old files were moved aside.
-fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
-    let aside = staging.join(OLD_NAME);
-    if !FileSet::is_in(&aside) || FileSet::is_in(root) {
-        return Ok(());
-    }
-    let old = FileSet::read(&aside)?;
-    for name in old.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]) {
-        if aside.join(name).is_file() {
-            disk::rename(&aside.join(name), &root.join(name))?;
+/// The set of an earlier run, if it may be replaced or resumed.
+fn earlier_set(root: &Folder, placement: Placement, start: Start) -> Result<Option<FileSet>, ShardError> {
+    let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
+    let kind = root.kind(FILE_SET_NAME);
+    match kind.map_err(ShardError::io(&root.join(FILE_SET_NAME), "looking at the file"))? {
+        Some(Kind::File) => {
+            if start == Start::New {
+                return occupied(
+                    "holds files of goldfish already; choose another --output, or give --overwrite to replace them".into(),
+                );
+            }
+            let set = FileSet::read(root.path())?;
+            if placement == Placement::OwnFolder && set.beside_inputs {
+                return occupied("holds memmaps with their masks; choose another --output".into());
+            }
+            Ok(Some(set))
         }
-    }
-    Ok(())
-}
-
-/// Whether a file beside memmaps has the name of a mask. Where tokens stand, nothing else is ever replaced or moved, whatever
-/// a manifest says: that of an export names tokens too.
-fn names_a_mask(name: &str) -> bool {
-    [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end))
-}
-
-/// Brings the files of a run that ended while they got their names back to where they were staged, so that a run can go on
-/// with them. What is still staged never got its name.
-fn unplace(root: &Path, staging: &Path, placement: Placement) -> Result<(), ShardError> {
-    let is_complete = FileSet::is_in(root);
-    for name in FileSet::read(staging)?.files.into_iter().map(|file| file.name) {
-        let (staged, placed) = (staging.join(&name), root.join(&name));
-        let may_move = placement == Placement::OwnFolder || names_a_mask(&name);
-        if may_move && !is_complete && !staged.is_file() && placed.is_file() {
-            disk::rename(&placed, &staged)?;
-        }
-    }
-    disk::remove(&staging.join(FILE_SET_NAME))
-}
-
-/// Removes the files of a run that ended while they got their names, before its manifest did: no manifest in the
-/// folder names them. `ours` keeps what the manifest there names.
-fn take_back(root: &Path, staging: &Path, ours: &mut BTreeSet<String>) -> Result<(), ShardError> {
-    let mut listed = BTreeSet::new();
-    if FileSet::is_in(root) {
-        listed.extend(FileSet::read(root)?.files.into_iter().map(|file| file.name));
-    }
-    for name in ours.iter().filter(|name| !listed.contains(*name)) {
-        let path = root.join(name);
-        // What is still staged never got its name: a file that has it now is another's.
-        if staging.join(name).is_file() || !path.is_file() {
-            continue;
-        }
-        disk::remove(&path)?;
-        // Folders that were made for such files go with the last of them; others are not empty.
-        for folder in path.ancestors().skip(1).take_while(|folder| *folder != root) {
-            if fs::remove_dir(folder).is_err() {
-                break;
+        Some(_) => occupied(format!("holds a {FILE_SET_NAME} that is no regular file; move it away")),
+        None => {
+            let mut entries = disk::names(root)?;
+            entries.retain(|name| name != STAGING_NAME);
+            match entries.first() {
+                Some(entry) if placement == Placement::OwnFolder => occupied(format!(
+                    "holds {entry:?} and is no output folder of goldfish; choose an empty or new folder"
+                )),
+                _ => Ok(None),
             }
         }
     }
-    ours.retain(|name| listed.contains(name));
-    disk::remove(&staging.join(FILE_SET_NAME))
 }
 
 impl StagedFile {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::{is_shard_name, shard_name};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
+use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, REJECTS_NAME, ShardEntry};
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
 use crate::{ShardError, hf};
@@ -72,7 +72,7 @@ impl Faults {
 
 fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
     let path = folder.join(MANIFEST_NAME);
-    let bytes = goldfish_storage::read(&path).map_err(ShardError::io(&path, "reading"))?;
+    let bytes = goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     // Beside a right checksum, layout and order of the file must be ours too.
     if !manifest.is_sealed() || bytes != manifest.clone().seal().1 {
         faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");

@@ -12,9 +12,10 @@ use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
-use crate::folder::{OLD_NAME, PreparedFolder, StagedName, names, publish, shard_name, stage, staged_name};
+use crate::folder::{PreparedFolder, complete, publish, shard_name, stage, staged_name};
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
+use crate::placing::StagedName;
 use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::{ShardError, disk, hf};
@@ -87,17 +88,16 @@ impl ShardWriter {
         Self { folder, schema, options, journal, open, done, recorded, rejects, lost }
     }
 
-    /// A writer that goes on behind the finished shards of an unfinished run. What else is staged is removed; in a store
+    /// A writer that resumes after the finished shards of an unfinished run. What else is staged is removed; in a store
     /// that is done in the end.
     ///
     /// # Errors
     ///
-    /// If finished shards are gone, another run went on behind them, or the disk refuses.
-    pub fn go_on(
+    /// If finished shards are gone, another run resumed after them, or the disk refuses.
+    pub fn resume(
         mut folder: PreparedFolder,
         schema: ShardSchema,
         options: WriterOptions,
-        job: Box<RawValue>,
         unfinished: Unfinished,
     ) -> Result<Self, ShardError> {
         unfinished.take_over(&mut folder)?;
@@ -105,12 +105,10 @@ impl ShardWriter {
         // In a store no name comes again, and what is there may be of a run that is just being recorded.
         if !folder.is_remote() {
             let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
-            folder.clear(|name| {
-                names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME, OLD_NAME].contains(&name)
-            })?;
+            folder.clear(|name| names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME].contains(&name))?;
         }
-        let journal = Journal::go_on(&folder, job, &unfinished)?;
-        let rejects = Rejects::go_on(&folder, &unfinished)?;
+        let journal = Journal::resume(&folder, &unfinished)?;
+        let rejects = Rejects::resume(&folder, &unfinished)?;
         let recorded = unfinished.shards.len();
         let (open, done, lost) = (None, unfinished.shards, false);
         Ok(Self { folder, schema, options, journal, open, done, recorded, rejects, lost })
@@ -217,7 +215,7 @@ impl ShardWriter {
     ) -> Result<Manifest, (ShardError, Option<Kept>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
             self.append(&Record::Finished { names: names.clone(), state })?;
-            publish(&self.folder, &names)?;
+            publish(&mut self.folder, &mut self.journal, &names)?;
             Ok(manifest)
         });
         finished.map_err(|error| (error, self.stop()))
@@ -263,22 +261,22 @@ impl ShardWriter {
         let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
         drop(rejects);
         if let Some(open) = open {
-            let path = open.path.clone();
+            let name = open.name.clone();
             drop(open);
             // Best effort, to make room where the disk is full.
-            let _ = disk::remove(&path);
+            let _ = disk::remove(&folder.staging, &name);
         }
         if lost {
             // Nobody else knows of what is staged under this run's names and in no record. Best effort, as above.
             let known = |name: &String| done[..recorded].iter().any(|shard| shard.name == *name);
-            let staged = names(&folder.staging).unwrap_or_default();
+            let staged = disk::names(&folder.staging).unwrap_or_default();
             let own = staged.iter().filter(|name| name.ends_with(&folder.lock.suffix()) && !known(name));
-            own.for_each(|name| drop(disk::remove(&folder.staging.join(name))));
+            own.for_each(|name| drop(disk::remove(&folder.staging, name)));
         }
         if matches!(folder.lock.check(), Err(ShardError::Occupied { .. })) {
             return None;
         }
-        if !journal.is_started() || recorded == 0 || !(folder.is_remote() || folder.staging.exists()) {
+        if !journal.is_started() || recorded == 0 || !(folder.is_remote() || folder.staging.path().exists()) {
             folder.abandon();
             return None;
         }
@@ -333,7 +331,10 @@ impl Unfinished {
     /// If a file is gone, another run did it, or the disk refuses; then the folder is as it was.
     pub fn publish(&self, folder: &mut PreparedFolder) -> Result<Manifest, ShardError> {
         self.take_over(folder)?;
-        publish(folder, &self.names)?;
+        complete(folder, self)?;
+        if !folder.is_remote() {
+            folder.dissolve()?;
+        }
         Manifest::read(folder.path())
     }
 }
@@ -400,7 +401,7 @@ impl OpenShard {
     ) -> Result<Self, ShardError> {
         let name = folder.staged(&staged_name(index));
         let path = folder.staging.join(&name);
-        let file = disk::create(&path)?;
+        let file = disk::create(&folder.staging, &name)?;
         let sink = BufWriter::with_capacity(SINK_BYTES, HashingWriter::new(FlushedFile::new(file)));
         let schema = schema.arrow();
         let encoder = match options.format {

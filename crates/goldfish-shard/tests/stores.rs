@@ -69,7 +69,7 @@ fn take_up(prepared: Prepared) -> Result<(ShardWriter, u64, u64), ShardError> {
     let Prepared::Unfinished(folder, unfinished) = prepared else { panic!("{prepared:?}") };
     let number = unfinished.states.last().unwrap().get().parse().unwrap();
     let rows = unfinished.rows;
-    Ok((ShardWriter::go_on(folder, schema(), options(), json("{}"), *unfinished)?, number, rows))
+    Ok((ShardWriter::resume(folder, schema(), options(), *unfinished)?, number, rows))
 }
 
 fn whole(path: &Path) {
@@ -81,7 +81,7 @@ fn whole(path: &Path) {
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let paths = goldfish_storage::list(folder).unwrap();
-    paths.iter().map(|path| (name(path), goldfish_storage::read(path).unwrap())).collect()
+    paths.iter().map(|path| (name(path), goldfish_storage::read(path, u64::MAX).unwrap())).collect()
 }
 
 /// What a run that nothing disturbed writes to a disk.
@@ -132,7 +132,7 @@ fn files_without_staging(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = goldfish_storage::entries(path).unwrap();
     let files = entries.into_iter().filter(|entry| !entry.is_folder());
     files
-        .map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path).unwrap()))
+        .map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path, u64::MAX).unwrap()))
         .collect()
 }
 
@@ -240,7 +240,7 @@ fn faults_are_found() {
     let shards: Vec<String> = files(&path).into_keys().filter(|name| name.starts_with("data-")).collect();
     assert!(shards.len() > 5, "{shards:?}");
     let shard = path.join(&shards[3]);
-    let bytes = goldfish_storage::read(&shard).unwrap();
+    let bytes = goldfish_storage::read(&shard, u64::MAX).unwrap();
     let mut flipped = bytes.clone();
     flipped[bytes.len() / 2] ^= 1;
     goldfish_storage::write(&shard, &flipped).unwrap();

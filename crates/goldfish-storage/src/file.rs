@@ -4,8 +4,13 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use cap_fs_ext::OpenOptionsSyncExt;
+use cap_std::ambient_authority;
+use cap_std::fs::OpenOptions;
+
+use crate::folder::read_whole;
 use crate::remote::Object;
-use crate::{Metadata, is_remote, metadata};
+use crate::{Metadata, is_remote};
 
 /// A file that is open for reading.
 ///
@@ -21,37 +26,49 @@ enum Opened {
 }
 
 impl File {
-    /// Opens a file. A pipe waits for its writer: see [`File::open_regular`].
-    ///
-    /// # Errors
-    ///
-    /// If there is none, or the system or the store refuses.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(if is_remote(path) {
-            Opened::Store(Object::open(path)?)
-        } else {
-            Opened::Disk(fs::File::open(path)?)
-        }))
-    }
-
-    /// Opens a file if it is a regular one, and tells what was known of it right before.
+    /// Opens a regular file, or an object. Links are followed.
     ///
     /// # Errors
     ///
     /// If there is none, the system or the store refuses, or it is a folder, a pipe or the like
     /// ([`io::ErrorKind::InvalidInput`]).
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self::open_regular(path)?.0)
+    }
+
+    /// Opens a file as [`File::open`] does, and tells what is known of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`File::open`].
     pub fn open_regular(path: &Path) -> io::Result<(Self, Metadata)> {
         if is_remote(path) {
             let object = Object::open(path)?;
             let metadata = object.metadata_at_open();
             return Ok((Self(Opened::Store(object)), metadata));
         }
-        // Ask before opening: opening a FIFO would wait for a writer.
-        let metadata = metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok((Self::open(path)?, metadata))
+        // Opened without waiting for the writer of a pipe, and asked afterwards, so that no other can take its name in between.
+        let mut options = OpenOptions::new();
+        let opened = fs_open(path, options.read(true).nonblock(true));
+        let file = opened.map_err(|error| match fs::metadata(path) {
+            Ok(found) if !found.is_file() => not_regular(),
+            _ => error,
+        })?;
+        let metadata = Metadata::of_file(&file.metadata()?);
+        if metadata.is_file() { Ok((Self(Opened::Disk(file)), metadata)) } else { Err(not_regular()) }
+    }
+
+    /// Reads the whole file, of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read, or is larger ([`io::ErrorKind::FileTooLarge`]).
+    pub fn read_whole(self, most: u64) -> io::Result<Vec<u8>> {
+        let size = match &self.0 {
+            Opened::Disk(file) => file.metadata()?.len(),
+            Opened::Store(object) => object.metadata_at_open().size,
+        };
+        read_whole(self, size, most)
     }
 
     /// Asks anew about the file; on a disk about the one that was opened, in a store about what lies under its name now.
@@ -129,7 +146,16 @@ impl File {
         }
     }
 
-    /// The file, where it lies on a disk.
+    /// The file, where it is on a disk.
+    #[must_use]
+    pub fn into_disk(self) -> Option<fs::File> {
+        match self.0 {
+            Opened::Disk(file) => Some(file),
+            Opened::Store(_) => None,
+        }
+    }
+
+    /// The file, where it is on a disk.
     #[must_use]
     pub fn disk(&self) -> Option<&fs::File> {
         match &self.0 {
@@ -143,6 +169,14 @@ impl From<fs::File> for File {
     fn from(file: fs::File) -> Self {
         Self(Opened::Disk(file))
     }
+}
+
+fn fs_open(path: &Path, options: &OpenOptions) -> io::Result<fs::File> {
+    Ok(cap_std::fs::File::open_ambient_with(path, options, ambient_authority())?.into_std())
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 #[cfg(unix)]

@@ -21,10 +21,14 @@ mod remote;
 mod remote;
 
 mod file;
+mod folder;
+mod lock;
 mod output;
 mod pattern;
 
 pub use file::File;
+pub use folder::{Folder, partial_name, replace_file};
+pub use lock::{Lock, is_id, random_id};
 pub use output::Output;
 pub use pattern::{components, glob, without_secrets};
 
@@ -199,20 +203,13 @@ pub fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries(folder)?.into_iter().map(|entry| entry.path).collect())
 }
 
-/// Reads a whole file; its size is for the caller to ask about first.
+/// Reads a whole file of at most so many bytes. Links are followed.
 ///
 /// # Errors
 ///
-/// If it can't be read.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !is_remote(path) {
-        return fs::read(path);
-    }
-    let (mut file, metadata) = File::open_regular(path)?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(usize::try_from(metadata.size).unwrap_or(usize::MAX))?;
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// If it can't be read, is no regular file, or is larger ([`io::ErrorKind::FileTooLarge`]).
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    File::open(path)?.read_whole(most)
 }
 
 /// The path from the root, by name alone; a URL is one already.
@@ -239,12 +236,7 @@ pub fn canonicalize(path: &Path) -> io::Result<PathBuf> {
 ///
 /// If the system or the store refuses.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if is_remote(path) {
-        return remote::write(path, bytes, false);
-    }
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    if is_remote(path) { remote::write(path, bytes, false) } else { replace_file(path, bytes) }
 }
 
 /// Writes a small file that must not be there yet; it lasts when this returns.
@@ -259,51 +251,6 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Makes a folder that must not be there yet. A store has none to make.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn create_folder(path: &Path) -> io::Result<()> {
-    if is_remote(path) { remote::check(path) } else { fs::create_dir(path) }
-}
-
-/// Makes a folder and those above it, where they are missing. A store has none to make.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn create_folder_all(path: &Path) -> io::Result<()> {
-    if is_remote(path) { remote::check(path) } else { fs::create_dir_all(path) }
-}
-
-/// Waits until a folder's names are on the disk. In a store they are there as soon as they are told.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn sync_folder(path: &Path) -> io::Result<()> {
-    if is_remote(path) {
-        return remote::check(path);
-    }
-    #[cfg(unix)]
-    fs::File::open(path)?.sync_all()?;
-    Ok(())
-}
-
-/// Gives a file another name, and replaces what has it. In a store, or between one and a disk, it is copied and removed.
-///
-/// # Errors
-///
-/// If the system or the store refuses.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    if is_remote(from) || is_remote(to) {
-        copy(from, to)?;
-        return remove_file(from);
-    }
-    fs::rename(from, to)
 }
 
 /// Copies a file, and replaces what is there; the copy lasts when this returns.
@@ -351,11 +298,12 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     if is_remote(path) { remote::check(path) } else { fs::remove_dir(path) }
 }
 
-/// Removes a folder with all that is in it.
+/// Removes all objects below a key and a slash. There is no such call for folders on a disk: what is in them may not be
+/// ours.
 ///
 /// # Errors
 ///
-/// If there is none on a disk, or the system or the store refuses.
-pub fn remove_folder_all(path: &Path) -> io::Result<()> {
-    if is_remote(path) { remote::remove_all(path) } else { fs::remove_dir_all(path) }
+/// If the path is none of a store ([`io::ErrorKind::Unsupported`]), or the store refuses.
+pub fn remove_objects(path: &Path) -> io::Result<()> {
+    if is_remote(path) { remote::remove_all(path) } else { Err(io::ErrorKind::Unsupported.into()) }
 }

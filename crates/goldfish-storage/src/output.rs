@@ -46,6 +46,15 @@ impl Output {
         }
     }
 
+    /// The file, where it is on a disk.
+    #[must_use]
+    pub fn into_disk(self) -> Option<fs::File> {
+        match self.0 {
+            Written::Disk(file) => Some(file),
+            Written::Store(_) => None,
+        }
+    }
+
     /// The file, where it lies on a disk.
     #[must_use]
     pub fn disk(&self) -> Option<&fs::File> {

@@ -43,6 +43,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "goldfish-pipeline",
             "goldfish-report",
             "goldfish-shard",
+            "goldfish-storage",
             "goldfish-tokenize",
         ],
     ),

@@ -13,7 +13,7 @@ pub(crate) mod report;
 pub(crate) mod verify;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -49,14 +49,11 @@ fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
 
 /// Writes a page, whole or not at all. `option` is what names its path.
 fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".partial");
-    let unfinished = PathBuf::from(unfinished);
-    let written = std::fs::write(&unfinished, page).and_then(|()| std::fs::rename(&unfinished, path));
-    if written.is_err() {
-        // Best effort: the error that led here is the one to report.
-        let _ = std::fs::remove_file(&unfinished);
+    // A link or a folder of the name is not replaced: its target may be what the user wants to keep.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        anyhow::bail!("{} is a link, a folder or a device; choose another {option}", path.display());
     }
+    let written = goldfish_storage::replace_file(path, page.as_bytes());
     written.with_context(|| format!("{} can't be written; choose another {option}", path.display()))?;
     print::note(&format!("wrote {}; open it in a browser", path.display()));
     Ok(())

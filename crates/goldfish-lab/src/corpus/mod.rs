@@ -216,7 +216,7 @@ pub fn write(path: &Path, copies: &[Copy]) -> Result<(), LabError> {
         lines += &serde_json::to_string(copy).unwrap_or_default();
         lines += "\n";
     }
-    std::fs::write(path, lines).map_err(LabError::io(path, "writing"))
+    goldfish_storage::replace_file(path, lines.as_bytes()).map_err(LabError::io(path, "writing"))
 }
 
 #[cfg(test)]

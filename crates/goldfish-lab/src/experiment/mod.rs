@@ -115,20 +115,24 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, ExperimentError> {
         let path = folder.join(record);
         if path.is_file() {
-            let found: Option<O> =
-                serde_json::from_slice(&fs::read(&path).map_err(LabError::io(&path, "reading"))?).ok();
+            let read = goldfish_storage::read(&path, MAX_RECORD_BYTES);
+            let found: Option<O> = serde_json::from_slice(&read.map_err(LabError::io(&path, "reading"))?).ok();
             if found.as_ref() != Some(options) {
                 let reason = "the folder holds an experiment with other options; choose another --output";
                 return Err(LabError::folder(folder, reason).into());
             }
-        } else if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        } else if fs::read_dir(folder).is_ok_and(|mut entries| {
+            // What an interrupted start leaves.
+            let partial = goldfish_storage::partial_name(record);
+            entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != *partial))
+        }) {
             let reason = "the folder is not empty and holds no such experiment; choose another --output";
             return Err(LabError::folder(folder, reason).into());
         }
         make_folder(folder)?;
         write_json(&path, options)?;
         let tokenizer = folder.join("tokenizer.json");
-        fs::write(&tokenizer, TOKENIZER).map_err(LabError::io(&tokenizer, "writing"))?;
+        write_whole(&tokenizer, TOKENIZER)?;
         Ok(Self { folder, tokenizer: Arc::new(Tokenizer::from_bytes(TOKENIZER)?), stop, observe })
     }
 
@@ -321,17 +325,16 @@ pub(crate) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
 }
 
+/// Largest file with the options of an experiment that is read, in bytes.
+const MAX_RECORD_BYTES: u64 = 1 << 24;
+
 pub(crate) fn make_folder(folder: &Path) -> Result<(), LabError> {
     fs::create_dir_all(folder).map_err(LabError::io(folder, "creating the folder"))
 }
 
 /// Writes a file, whole or not at all.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), LabError> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".partial");
-    let unfinished = PathBuf::from(unfinished);
-    fs::write(&unfinished, contents).map_err(LabError::io(path, "writing"))?;
-    fs::rename(&unfinished, path).map_err(LabError::io(path, "writing"))
+    goldfish_storage::replace_file(path, contents).map_err(LabError::io(path, "writing"))
 }
 
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::PathBuf;
 
 use flate2::write::GzEncoder;
 
@@ -26,7 +25,8 @@ pub(super) struct Megatron<'f> {
     labels: bool,
     /// The documents' lengths, which stand before and behind other numbers in an index.
     lengths: BufWriter<File>,
-    lengths_path: PathBuf,
+    /// Its name in the staging folder.
+    lengths_name: String,
     documents: u64,
     written: u64,
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ impl<'f> Megatron<'f> {
     ) -> Result<Self, ShardError> {
         let (tokens, second) =
             (files.create("tokens.bin")?, files.create(if labels { "labels.bin" } else { "mask.bin" })?);
-        let (lengths_path, lengths) = files.scratch("lengths")?;
+        let (lengths_name, lengths) = files.scratch()?;
         let lengths = BufWriter::new(lengths);
         let (documents, written, bytes) = (0, 0, Vec::new());
         Ok(Self {
@@ -50,7 +50,7 @@ impl<'f> Megatron<'f> {
             second,
             labels,
             lengths,
-            lengths_path,
+            lengths_name,
             documents,
             written,
             bytes,
@@ -73,7 +73,7 @@ impl<'f> Megatron<'f> {
             self.second.put(mask)?;
         }
         let length = (ids.len() as u32).to_le_bytes();
-        self.lengths.write_all(&length).map_err(ShardError::io(&self.lengths_path, "writing"))?;
+        self.lengths.write_all(&length).map_err(ShardError::io(&self.files.staging().join(&self.lengths_name), "writing"))?;
         self.documents += 1;
         self.written += ids.len() as u64;
         Ok(())
@@ -101,13 +101,13 @@ impl Exporter for Megatron<'_> {
             second,
             labels,
             mut lengths,
-            lengths_path,
+            lengths_name,
             documents,
             written,
             ..
         } = *self;
-        lengths.flush().map_err(ShardError::io(&lengths_path, "writing"))?;
-        let read = || Ok(BufReader::with_capacity(1 << 18, File::open(&lengths_path)?));
+        lengths.flush().map_err(ShardError::io(&files.staging().join(&lengths_name), "writing"))?;
+        let read = || Ok(BufReader::with_capacity(1 << 18, files.staging().open_file(&lengths_name)?));
         let element = if token_type == TokenType::Uint16 { ElementType::Uint16 } else { ElementType::Int32 };
         let mut written_files = vec![tokens.finish(&format!("token ids, {}", token_type.name()))?];
         let mut index = files.create("tokens.idx")?;
@@ -123,7 +123,7 @@ impl Exporter for Megatron<'_> {
         write_index(&mut index, element, documents, read)?;
         let of = if labels { "Megatron index of the labels" } else { "Megatron index of the loss mask" };
         written_files.push(index.finish(of)?);
-        crate::disk::remove(&lengths_path)?;
+        crate::disk::remove(files.staging(), &lengths_name)?;
         Ok((written_files, written))
     }
 }

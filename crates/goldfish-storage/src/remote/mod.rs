@@ -153,7 +153,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], new: bool) -> io::Result<()> {
     if !new || error.kind() == io::ErrorKind::PermissionDenied {
         return Err(error);
     }
-    match crate::read(path) {
+    match crate::read(path, u64::MAX) {
         Ok(found) if found == bytes => Ok(()),
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
         Err(gone) if is_there && gone.kind() == io::ErrorKind::NotFound => {
