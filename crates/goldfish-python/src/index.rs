@@ -34,7 +34,8 @@ pub(crate) fn shard_index(py: Python<'_>, path: PathBuf, file_format: bool) -> P
 
 fn index(path: &Path) -> Result<Vec<Place>, Fault> {
     let failed = |error: std::io::Error| Fault::shards(path, format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(failed)?;
+    let file = goldfish_storage::File::open(path).map_err(failed)?;
+    let file = file.into_disk().ok_or_else(|| failed(std::io::ErrorKind::Unsupported.into()))?;
     let size = file.metadata().map_err(failed)?.len();
     let mut messages = Messages { path, file, size };
     let mut places = Vec::new();

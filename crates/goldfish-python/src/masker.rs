@@ -145,7 +145,7 @@ fn read_table(bytes: &[u8]) -> Result<UniformTable, Fault> {
 
 fn read_tokenizer(path: &PathBuf) -> Result<(Arc<Tokenizer>, Arc<[u8]>), Fault> {
     let tokenizer = Tokenizer::from_file(path)?;
-    let bytes = std::fs::read(path)
+    let bytes = goldfish_storage::read(path, goldfish_tokenize::MAX_TOKENIZER_BYTES)
         .map_err(|source| goldfish_tokenize::TokenizeError::Read { path: path.clone(), source })?;
     Ok((Arc::new(tokenizer), bytes.into()))
 }

@@ -130,16 +130,11 @@ impl<'de> Deserialize<'de> for Vocab {
 /// Reads a file that is not larger than any tokenizer is.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
     let read_error = |source| TokenizeError::Read { path: path.to_owned(), source };
-    // Ask before opening: opening a FIFO would wait for a writer, and a device may have no end.
-    let metadata = std::fs::metadata(path).map_err(read_error)?;
-    if !metadata.is_file() {
-        return Err(read_error(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
-    }
+    let (file, metadata) = goldfish_storage::File::open_regular(path).map_err(read_error)?;
     let mut json = Vec::new();
-    let file = std::fs::File::open(path).map_err(read_error)?;
     file.take(MAX_TOKENIZER_BYTES + 1).read_to_end(&mut json).map_err(read_error)?;
-    if metadata.len().max(json.len() as u64) > MAX_TOKENIZER_BYTES {
-        let (origin, bytes) = (path.display().to_string(), metadata.len().max(json.len() as u64));
+    if metadata.size.max(json.len() as u64) > MAX_TOKENIZER_BYTES {
+        let (origin, bytes) = (path.display().to_string(), metadata.size.max(json.len() as u64));
         return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
     }
     Ok(json)

@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("goldfish-digest", &[]),
     ("goldfish-storage", &[]),
     ("goldfish-columnar", &["goldfish-storage"]),
-    ("goldfish-tokenize", &[]),
+    ("goldfish-tokenize", &["goldfish-storage"]),
     ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest", "goldfish-storage"]),
     ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask", "goldfish-storage"]),
     (
@@ -30,7 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
         "goldfish-audit",
         &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard", "goldfish-storage"],
     ),
-    ("goldfish-backends", &["goldfish-audit", "goldfish-digest"]),
+    ("goldfish-backends", &["goldfish-audit", "goldfish-digest", "goldfish-storage"]),
     ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish-lab",
@@ -64,7 +64,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "goldfish-tokenize",
         ],
     ),
-    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-tokenize"]),
+    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-storage", "goldfish-tokenize"]),
     (
         "xtask",
         &[

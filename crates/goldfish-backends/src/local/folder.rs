@@ -145,7 +145,7 @@ impl TensorFiles {
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0u8; (end - start).min(READ_BYTES)];
         let mut values: Vec<f32> = Vec::with_capacity((end - start) / width);
-        let mut source = File::open(&file.path).map_err(CheckpointError::io(&file.path))?;
+        let mut source = open_file(&file.path)?;
         source.seek(SeekFrom::Start(file.data + start as u64)).map_err(CheckpointError::io(&file.path))?;
         let mut left = end - start;
         while left > 0 {
@@ -267,7 +267,7 @@ pub(super) fn fingerprint<'a>(
 ) -> Result<String, CheckpointError> {
     let mut digests = Vec::new();
     for path in paths {
-        let file = File::open(path).map_err(CheckpointError::io(path))?;
+        let file = open_file(path)?;
         let wanted = Wanted { file, unwanted };
         let (digest, _) = HashingReader::new(wanted).finish().map_err(CheckpointError::io(path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -13,10 +13,13 @@ pub const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
 /// Opens a file, and nothing that would wait for a writer.
 pub(super) fn open_file(path: &Path) -> Result<File, CheckpointError> {
-    if !std::fs::metadata(path).map_err(CheckpointError::io(path))?.is_file() {
-        return Err(CheckpointError::file(path, "is no file"));
+    match goldfish_storage::File::open(path) {
+        Ok(file) => file.into_disk().ok_or_else(|| CheckpointError::file(path, "is in a store")),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            Err(CheckpointError::file(path, "is no file"))
+        }
+        Err(error) => Err(CheckpointError::io(path)(error)),
     }
-    File::open(path).map_err(CheckpointError::io(path))
 }
 
 /// An object of a JSON file.

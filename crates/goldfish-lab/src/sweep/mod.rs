@@ -2,7 +2,6 @@
 
 mod plan;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -299,11 +298,15 @@ fn arm(
     Ok(arm)
 }
 
+/// Largest file of metrics that is read, in bytes.
+const MAX_METRICS_BYTES: u64 = 1 << 30;
+
 /// The losses on the validation documents, by supervised tokens, out of the model's metrics.
 fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
     let path = model.join("metrics.jsonl");
-    let text = fs::read_to_string(&path).map_err(LabError::io(&path, "reading"))?;
-    let events = text.lines().filter_map(|line| serde_json::from_str::<ValidationEvent>(line).ok());
+    let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
+    let lines = text.split(|byte| *byte == b'\n');
+    let events = lines.filter_map(|line| serde_json::from_slice::<ValidationEvent>(line).ok());
     Ok(events.map(|event| (event.supervised_total, event.validation_loss)).collect())
 }
 

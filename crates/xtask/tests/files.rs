@@ -1,0 +1,66 @@
+//! Files are reached through `goldfish-storage`, which follows no link where it writes and waits for no pipe.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crate that may call the system, and those that no stranger's files reach.
+const MAY: [&str; 3] = ["goldfish-storage", "xtask", "fuzz"];
+
+/// Calls that open, change or remove a file by its path.
+const CALLS: [&str; 13] = [
+    "fs::write(",
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::rename(",
+    "fs::copy(",
+    "fs::hard_link(",
+    "fs::remove_file(",
+    "fs::remove_dir_all(",
+    "fs::File::open(",
+    "fs::File::create(",
+    "File::create(",
+    "File::create_new(",
+    "OpenOptions",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn only_one_crate_opens_and_changes_files_by_path() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&crates).unwrap() {
+        let entry = entry.unwrap();
+        if !MAY.contains(&entry.file_name().to_str().unwrap()) && entry.path().join("src").is_dir() {
+            sources(&entry.path().join("src"), &mut files);
+        }
+    }
+    assert!(files.len() > 200, "{} files", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests make files as they like.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let imports_file =
+            code.lines().any(|line| line.starts_with("use std::fs") && line.contains("File")) && !code.contains("goldfish_storage::File");
+        for (number, line) in code.lines().enumerate() {
+            let opens = imports_file && line.contains(" File::open(");
+            // What the kernel says of itself is no file of strangers.
+            if (opens || CALLS.iter().any(|call| line.contains(call))) && !line.contains("\"/proc/") {
+                wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "call goldfish_storage instead:\n{}", wrong.join("\n"));
+}
