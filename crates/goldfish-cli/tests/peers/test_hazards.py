@@ -96,7 +96,7 @@ def test_the_output_is_never_an_input(goldfish, tmp_path):
     assert "lies in the output folder" in process.stderr
 
 
-def test_a_failed_overwrite_brings_the_old_output_back(goldfish, tmp_path):
+def test_a_stray_file_with_a_name_of_ours_is_refused_before_any_work(goldfish, tmp_path):
     output = tmp_path / "out"
     goldfish.run("mask", IDS, "--output", output)
     (output / "rejects.jsonl").mkdir()
@@ -105,10 +105,10 @@ def test_a_failed_overwrite_brings_the_old_output_back(goldfish, tmp_path):
     bad.write_text('{"input_ids": [1, 2]}\n{"input_ids": [-1]}\n')
     mask = ["mask", bad, "--output", output, "--on-error", "skip"]
     process = goldfish.run(*mask, "--overwrite", expect=2)
-    assert "rejects.jsonl" in process.stderr and "--resume" in process.stderr
+    assert "rejects.jsonl" in process.stderr and "move it away" in process.stderr
     assert listing(output) == before
     (output / "rejects.jsonl").rmdir()
-    goldfish.run(*mask, "--resume", expect=1)
+    goldfish.run(*mask, "--overwrite", expect=1)
     goldfish.run("verify", output)
     assert not (output / ".partial").exists()
     goldfish.run(*mask[:2], "--output", tmp_path / "fresh", *mask[4:], expect=1)
