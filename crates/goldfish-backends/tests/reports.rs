@@ -118,8 +118,7 @@ fn every_protocol_has_pages_and_gates() {
         let text = !matches!(kind, Kind::Vllm | Kind::LlamaCpp) && continues;
         let codec: Option<Box<dyn TextCodec>> = text.then(|| Box::new(Codec) as _);
         let protocol = (kind == Kind::OpenAiText).then_some(Protocol::Text);
-        let backend =
-            Server::connect(&server.url, ServerOptions { codec, protocol, ..options() }).unwrap();
+        let backend = Server::connect(&server.url, ServerOptions { codec, protocol, ..options() }).unwrap();
         let can = backend.capabilities();
         assert_eq!((can.score, can.generate), (scores, continues), "{kind:?}");
         let name = format!("{kind:?}-{number}");

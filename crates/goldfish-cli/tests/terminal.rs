@@ -73,7 +73,8 @@ fn names_and_ids_steer_no_terminal() {
     tame(folder, &["verify", &out, "--json"], 1);
     // Errors of every kind: a row, a path, an argument.
     fs::write(folder.join(format!("{EVIL}.jsonl")), "{\"input_ids\": 3}\n").unwrap();
-    let said = tame(folder, &["mask", &format!("{EVIL}.jsonl"), "--ids-column", "input_ids", "--output", "o"], 2);
+    let said =
+        tame(folder, &["mask", &format!("{EVIL}.jsonl"), "--ids-column", "input_ids", "--output", "o"], 2);
     assert!(said.contains("\nMend the row"), "what the program says has lines of its own: {said:?}");
     for command in ["verify", "inspect", "report"] {
         tame(folder, &[command, &format!("{EVIL} nowhere")], 2);
@@ -90,7 +91,8 @@ fn a_long_id_is_cut_with_its_length() {
     write(&folder.join("corpus.jsonl"), &["x".repeat(10_000_000)]);
     let mask = ["mask", "corpus.jsonl", "--ids-column", "input_ids", "--id-column", "id", "--output", "out"];
     for arguments in [&mask[..], &["inspect", "out", "--by", "doc_id"], &["inspect", "out"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_goldfish")).args(arguments).current_dir(folder).output();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_goldfish")).args(arguments).current_dir(folder).output();
         let output = output.unwrap();
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         assert!(said.len() < 10_000, "{arguments:?}: {} bytes", said.len());

@@ -120,12 +120,14 @@ mod tests {
     #[test]
     fn a_terminal_gets_one_line_of_visible_characters() {
         // New lines, controls of both sets, bidi marks, separators, zero-width characters, tags.
-        let marks = ["\r", "\n", "\u{7}", "\u{1b}", "\u{7f}", "\u{85}", "\u{9b}", "\u{61c}", "\u{feff}", "\u{e0041}"];
+        let marks =
+            ["\r", "\n", "\u{7}", "\u{1b}", "\u{7f}", "\u{85}", "\u{9b}", "\u{61c}", "\u{feff}", "\u{e0041}"];
         let ranges = ["\u{200b}\u{200f}", "\u{2028}\u{202e}", "\u{2060}\u{2069}"].map(|ends| {
             let mut ends = ends.chars();
             ends.next().unwrap()..=ends.next().unwrap()
         });
-        let marks = marks.map(str::to_owned).into_iter().chain(ranges.into_iter().flatten().map(String::from));
+        let marks =
+            marks.map(str::to_owned).into_iter().chain(ranges.into_iter().flatten().map(String::from));
         for mark in marks {
             let escape: String = mark.chars().flat_map(char::escape_default).collect();
             for found in [escaped(&format!("a{mark}b"), 9), plain(&format!("a{mark}b"), 9)] {

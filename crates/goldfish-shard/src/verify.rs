@@ -335,7 +335,9 @@ pub(crate) fn unlisted(
     let mut found = Vec::new();
     let mut folders: Vec<(PathBuf, String)> = vec![(folder.to_owned(), String::new())];
     while let Some((folder, prefix)) = folders.pop() {
-        for entry in goldfish_storage::entries(&folder).map_err(ShardError::io(&folder, "listing the folder"))? {
+        for entry in
+            goldfish_storage::entries(&folder).map_err(ShardError::io(&folder, "listing the folder"))?
+        {
             let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("{prefix}{name}");
             if name[prefix.len()..].starts_with('.') || known.contains(name.as_str()) {

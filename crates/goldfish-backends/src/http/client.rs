@@ -391,13 +391,18 @@ mod tests {
             Client::new("http://a", key, Timeouts::default(), Retry::default(), 1).unwrap()
         };
         // So often that a cut of the body leaves a part of it among what is shown.
-        for body in [key.repeat(100), format!("{{\"error\": \"{}\"}}", key.repeat(100).replace('\\', "\\\\"))] {
+        for body in [key.repeat(100), format!("{{\"error\": \"{}\"}}", key.repeat(100).replace('\\', "\\\\"))]
+        {
             let words = client(&key).words(body.as_bytes());
             assert!(words.contains("[key]") && words.chars().count() <= MAX_WORDS, "{words}");
-            assert!(!key.as_bytes().windows(8).any(|part| words.as_bytes().windows(8).any(|w| w == part)), "{words}");
+            assert!(
+                !key.as_bytes().windows(8).any(|part| words.as_bytes().windows(8).any(|w| w == part)),
+                "{words}"
+            );
         }
         // Nor where a library repeats what a server said in its own words.
-        let read = |_: &[u8]| -> Result<(), Fault> { Err(Fault::lasting(format!("{}{key}", "x".repeat(250)))) };
+        let read =
+            |_: &[u8]| -> Result<(), Fault> { Err(Fault::lasting(format!("{}{key}", "x".repeat(250)))) };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answering = std::thread::spawn(move || {

@@ -107,7 +107,8 @@ type Read = fn(&[u8], usize) -> (u8, usize);
 /// A character that may be escaped as in JSON or in a URL.
 fn unescaped(text: &[u8], at: usize) -> (u8, usize) {
     let hex = |digits: usize, from: usize| {
-        let digits = text.get(from..from + digits).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        let digits =
+            text.get(from..from + digits).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
         u8::try_from(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?).ok()
     };
     let found = match (text[at], text.get(at + 1)) {
@@ -163,13 +164,15 @@ mod tests {
 
     #[test]
     fn no_part_of_eight_characters_is_shown() {
-        let long = "sk-proj-".to_owned() + &"Ab9_/+=\"\\%".repeat(3) + "0123456789abcdefghijKLMNOPQRSTUVwxyz-_~";
+        let long =
+            "sk-proj-".to_owned() + &"Ab9_/+=\"\\%".repeat(3) + "0123456789abcdefghijKLMNOPQRSTUVwxyz-_~";
         for key in [long.as_str(), "secret", "exactly8", "aaaaaaaaaaaa", "%2B%2B%2B%2B"] {
             let api_key = ApiKey::new(key).unwrap().unwrap();
             let json = serde_json::Value::from(key).to_string();
             let points: String = key.bytes().map(|byte| format!("\\u{byte:04X}")).collect();
             let percent = |kept: fn(&u8) -> bool| -> String {
-                let of = |byte: u8| if kept(&byte) { char::from(byte).into() } else { format!("%{byte:02x}") };
+                let of =
+                    |byte: u8| if kept(&byte) { char::from(byte).into() } else { format!("%{byte:02x}") };
                 key.bytes().map(of).collect()
             };
             let forms = [
@@ -180,7 +183,8 @@ mod tests {
                 percent(|_| false),
             ];
             for form in &forms {
-                for (from, to) in [(0, form.len()), (0, form.len() - 1), (1, form.len()), (3, form.len() - 1)] {
+                for (from, to) in [(0, form.len()), (0, form.len() - 1), (1, form.len()), (3, form.len() - 1)]
+                {
                     // Twice, in what an error says, and in its middle.
                     let part = &form[from..to];
                     let text = format!("é Bearer {part}{part}: {{\"got\": \"{part}\"}} é");

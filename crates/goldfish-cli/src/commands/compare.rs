@@ -19,7 +19,10 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Verdict> {
     let mut runs = Vec::new();
     for folder in &args.runs {
         let named = folder.display().to_string();
-        ensure!(!runs.iter().any(|(known, _)| *known == named), "{named} is named twice; name different runs");
+        ensure!(
+            !runs.iter().any(|(known, _)| *known == named),
+            "{named} is named twice; name different runs"
+        );
         runs.push((named, Run::open(folder)?));
     }
     let compared = compare_runs(&runs, &Bootstrap::new(args.seed))?;

@@ -67,7 +67,12 @@ fn summary(args: &ExportArgs, set: &FileSet) -> String {
     ];
     let named = set.files.iter().take(LISTED).enumerate();
     lines.extend(named.map(|(index, file)| {
-        format!("{}{}  ({})", if index == 0 { "files      " } else { "           " }, print::text(&file.name), print::text(&file.holds))
+        format!(
+            "{}{}  ({})",
+            if index == 0 { "files      " } else { "           " },
+            print::text(&file.name),
+            print::text(&file.holds)
+        )
     }));
     if set.files.len() > LISTED {
         lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));

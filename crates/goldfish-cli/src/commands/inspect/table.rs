@@ -217,7 +217,13 @@ fn show_id(id: u32, tokenizer: Option<&Tokenizer>) -> String {
 fn groups(groups: &Groups) -> Vec<String> {
     let mut lines = vec![format!(
         "\n{FAINT}{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}{FAINT:#}",
-        name(&groups.column), "documents", "tokens", "dropped", "of decided", "kept run", "drop run"
+        name(&groups.column),
+        "documents",
+        "tokens",
+        "dropped",
+        "of decided",
+        "kept run",
+        "drop run"
     )];
     for row in groups.rows.iter().take(SHOWN_ROWS) {
         lines.push(format!(
@@ -297,11 +303,7 @@ fn side_by_side(pair: &LeakingPair) -> String {
         count(pair.leak.dropped)
     )];
     for copy in &pair.copies {
-        lines.push(format!(
-            "{FAINT}{}, token {}:{FAINT:#}",
-            name(&copy.doc_id),
-            count(copy.token)
-        ));
+        lines.push(format!("{FAINT}{}, token {}:{FAINT:#}", name(&copy.doc_id), count(copy.token)));
         let marked = copy.tokens.iter().map(|token| {
             let mark = match (token.dropped, token.leaked) {
                 (_, true) => Marked::Leaked,
