@@ -34,7 +34,12 @@ fn quiet_caught_panics() {
 
 fn main() -> ExitCode {
     quiet_caught_panics();
-    let verdict = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // The message repeats arguments, and a glob makes file names arguments: once more, with what may be shown of them.
+        let shown = std::env::args_os().map(|argument| print::text(&argument.to_string_lossy()));
+        Cli::try_parse_from(shown).err().unwrap_or(error).exit()
+    });
+    let verdict = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),
         Command::Merge(args) => commands::merge::run(&args),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_report::is_hidden;
 use goldfish_tokenize::Tokenizer;
 
 const DROPPED: Style = AnsiColor::Red.on_default().underline();
@@ -55,15 +56,10 @@ pub(crate) fn printable(text: &str) -> String {
         .map(|c| match c {
             '\n' => '⏎',
             '\t' => '→',
-            c if c.is_control() || is_invisible(c) => '·',
+            c if is_hidden(c) => '·',
             c => c,
         })
         .collect()
-}
-
-/// Characters that change how a terminal orders the ones around them.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// Breaks the text into indented lines.

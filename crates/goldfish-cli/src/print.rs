@@ -1,10 +1,16 @@
 //! Everything that reaches the terminal.
+//!
+//! Names of files, ids of documents, and what servers and libraries say of them are anybody's. [`note`], [`warn`], [`gate_failed`],
+//! [`error`] and [`json`] escape what they are given; a text for [`out`] is made with [`path`], [`name`] and [`text`].
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_pipeline::PipelineError;
 pub(crate) use goldfish_report::shell_line;
+use goldfish_report::{escaped, is_hidden};
 use goldfish_shard::Manifest;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,6 +18,27 @@ pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Characters that are shown of a name or an id.
+const LONGEST_NAME: usize = 200;
+
+/// Characters that are shown of a path or a sentence.
+const LONGEST_TEXT: usize = 4096;
+
+/// A name or an id on one line, without what could steer a terminal; a long one is cut.
+pub(crate) fn name(name: &str) -> String {
+    escaped(name, LONGEST_NAME)
+}
+
+/// The same for what a library, a server or a manifest says.
+pub(crate) fn text(text: &str) -> String {
+    escaped(text, LONGEST_TEXT)
+}
+
+/// The same for a path.
+pub(crate) fn path(path: &Path) -> String {
+    text(&path.to_string_lossy())
+}
 
 /// Writes to standard output; colours only where it is a terminal. A reader that closed the pipe is no error.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
@@ -24,41 +51,90 @@ pub(crate) fn out(text: &str) -> anyhow::Result<()> {
 
 /// Writes one JSON object to standard output.
 pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    out(&(serde_json::to_string_pretty(value)? + "\n"))
+    let mut text = String::new();
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        // Inside a string, since outside of one there are new lines alone.
+        if c != '\n' && is_hidden(c) {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    out(&(text + "\n"))
 }
 
-/// Writes to standard error.
-pub(crate) fn note(text: &str) {
+/// Writes lines to standard error.
+fn lines(text: &str) {
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Writes to standard error.
+pub(crate) fn note(said: &str) {
+    lines(&text(said));
+}
+
 /// Writes a warning to standard error.
-pub(crate) fn warn(text: &str) {
-    note(&format!("{WARNING}warning:{WARNING:#} {text}"));
+pub(crate) fn warn(said: &str) {
+    lines(&format!("{WARNING}warning:{WARNING:#} {}", text(said)));
 }
 
 /// Writes that a gate failed, and why.
 pub(crate) fn gate_failed(why: &str) {
-    note(&format!("{ERROR}gate failed:{ERROR:#} {}", harmless(why)));
+    lines(&format!("{ERROR}gate failed:{ERROR:#} {}", text(why)));
+}
+
+/// An error with lines below its message, which itself has one line: a new line in a name must not look like one of ours.
+#[derive(Debug)]
+struct Advised {
+    error: anyhow::Error,
+    lines: Vec<String>,
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Advised {}
+
+/// An error with what is kept and what to do, in lines below its message.
+pub(crate) fn advised(error: impl Into<anyhow::Error>, lines: Vec<String>) -> anyhow::Error {
+    Advised { error: error.into(), lines }.into()
+}
+
+/// What a library puts into lines of its own below its message.
+fn advice(cause: &(dyn std::error::Error + 'static)) -> (String, Option<String>) {
+    let text = cause.to_string();
+    let has_advice = matches!(
+        cause.downcast_ref(),
+        Some(PipelineError::Rejected(_) | PipelineError::Unmasked(_) | PipelineError::OtherJob { .. })
+    );
+    match text.rsplit_once('\n').filter(|_| has_advice) {
+        Some((message, advice)) => (message.to_owned(), Some(advice.to_owned())),
+        None => (text, None),
+    }
 }
 
 /// Writes an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
+    let (error, below) = match error.downcast_ref() {
+        Some(Advised { error, lines }) => (error, lines.as_slice()),
+        None => (error, [].as_slice()),
+    };
     // Library errors carry their cause in their own words: it is printed once.
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text += if text.is_empty() { "" } else { ": " };
-            text += &cause;
+    let (mut message, mut advised) = (String::new(), Vec::new());
+    for (cause, advice) in error.chain().map(advice) {
+        if !message.contains(&cause) {
+            message += if message.is_empty() { "" } else { ": " };
+            message += &cause;
         }
+        advised.extend(advice);
     }
-    note(&format!("{ERROR}error:{ERROR:#} {}", harmless(&text)));
-}
-
-/// The text without what could steer a terminal: names and ids of documents are anybody's.
-pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect()
+    lines(&format!("{ERROR}error:{ERROR:#} {}", text(&message)));
+    // The command for a shell is whole, or it is of no use.
+    advised.iter().chain(below).for_each(|line| lines(&escaped(line, usize::MAX)));
 }
 
 /// `1234567` as `1,234,567`.
@@ -104,7 +180,7 @@ pub(crate) fn headline(folder: &Path, manifest: &Manifest) -> String {
     let Manifest { totals, shards, .. } = manifest;
     format!(
         "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
-        folder.display(),
+        path(folder),
         plural(totals.documents_out, "document"),
         plural(totals.tokens, "token"),
         bytes(manifest.shard_bytes()),
@@ -124,4 +200,24 @@ pub(crate) fn spinner(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
     bar.enable_steady_tick(std::time::Duration::from_millis(120));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_of_the_program_are_lines() {
+        let reject = goldfish_corpus::Reject {
+            file: "a\nb".into(),
+            row: 3,
+            offset: None,
+            reason: "bad\nworse".into(),
+        };
+        let (message, advice) = advice(&PipelineError::Rejected(reject));
+        assert_eq!(message, "a\nb: row 3: bad\nworse");
+        assert!(advice.unwrap().starts_with("Mend the row"));
+        let (message, advice) = super::advice(&PipelineError::Options("a\nb".into()));
+        assert_eq!((message.as_str(), advice), ("a\nb", None));
+    }
 }

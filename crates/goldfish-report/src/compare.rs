@@ -264,7 +264,7 @@ struct Context<'a> {
 pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
     let &ComparePage { compared: Compared { comparisons, spreads }, command, gates, failures, seed } = input;
     let series: Vec<Series<'_>> = (comparisons.runs.iter().zip(spreads))
-        .map(|(run, spread)| Series { name: crate::text::shown(&run.name, 40).plain(), spread })
+        .map(|(run, spread)| Series { name: crate::text::plain(&run.name, 40), spread })
         .collect();
     let changed = comparisons.comparisons.iter().map(|one| one.changed.len() as u64).sum();
     let mut table = changed_table();

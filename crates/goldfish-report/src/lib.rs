@@ -31,3 +31,4 @@ pub use compare::{
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};
+pub use text::{escaped, is_hidden};

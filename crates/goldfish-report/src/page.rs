@@ -40,7 +40,7 @@ pub(crate) fn render(template: &str, context: &impl Serialize) -> Result<String,
     environment.add_filter("shown", |text: &str, limit: Option<usize>| {
         Value::from_serialize(text::shown(text, limit.unwrap_or(LIMIT)))
     });
-    environment.add_filter("plain", |text: &str| text::shown(text, LIMIT).plain());
+    environment.add_filter("plain", |text: &str| text::plain(text, LIMIT));
     for (name, source) in TEMPLATES {
         environment.add_template(name, source)?;
     }

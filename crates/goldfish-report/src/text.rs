@@ -1,7 +1,9 @@
-//! Text of a corpus, made safe to look at.
+//! Text of a corpus, made safe to look at: on pages, and on a terminal.
 
 use serde::Serialize;
 use unicode_general_category::{GeneralCategory, get_general_category};
+
+use crate::number::count;
 
 /// A text with its invisible characters told apart from the others.
 #[derive(Debug, PartialEq, Serialize)]
@@ -23,12 +25,33 @@ struct Part {
     line_end: bool,
 }
 
-impl Shown {
-    /// The same without marks, for places that hold no elements.
-    pub(crate) fn plain(&self) -> String {
-        let parts: String = self.parts.iter().map(|part| part.text.as_str()).collect();
-        if self.cut > 0 { parts + "…" } else { parts }
+/// `text` on one line, for a terminal: each [hidden](is_hidden) character as `\n`, `\u{1b}` or `\u{202e}`. Of a longer one the first
+/// `limit` characters, and how many there are.
+///
+/// ```
+/// assert_eq!(goldfish_report::escaped("a\nb\u{202e}", 100), "a\\nb\\u{202e}");
+/// assert_eq!(goldfish_report::escaped(&"a".repeat(2000), 3), "aaa… (2,000 characters)");
+/// ```
+#[must_use]
+pub fn escaped(text: &str, limit: usize) -> String {
+    let (shown, cut) = visible(text, limit);
+    if cut == 0 { shown } else { format!("{shown}… ({} characters)", count((limit + cut) as u64)) }
+}
+
+/// The same for places of a page that hold no elements.
+pub(crate) fn plain(text: &str, limit: usize) -> String {
+    let (shown, cut) = visible(text, limit);
+    if cut == 0 { shown } else { shown + "…" }
+}
+
+/// The first characters with the hidden ones escaped, and how many are left.
+fn visible(text: &str, limit: usize) -> (String, usize) {
+    let mut characters = text.chars();
+    let mut shown = String::new();
+    for c in characters.by_ref().take(limit) {
+        if is_hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
+    (shown, characters.count())
 }
 
 /// Takes the first `limit` characters of `text`.
@@ -48,19 +71,28 @@ pub(crate) fn shown(text: &str, limit: usize) -> Shown {
     Shown { parts, cut: text[end..].chars().count() as u64 }
 }
 
-/// What to show instead of a character that can't be seen or that orders the ones around it; `None` for all others.
+/// What to show instead of a hidden character; `None` for all others.
 fn sign(c: char) -> Option<String> {
+    match c {
+        '\n' => Some("↵".into()),
+        '\t' => Some("⇥".into()),
+        c => is_hidden(c).then(|| format!("{:04X}", u32::from(c))),
+    }
+}
+
+/// Whether a character can't be seen, ends a line, steers a terminal, or turns the order of the ones around it.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
     };
-    match (c, get_general_category(c)) {
-        ('\n', _) => Some("↵".into()),
-        ('\t', _) => Some("⇥".into()),
-        (_, Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned) => {
-            Some(format!("{:04X}", u32::from(c)))
-        }
-        _ => None,
+    if c.is_ascii() {
+        return c.is_ascii_control();
     }
+    matches!(
+        get_general_category(c),
+        Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned
+    )
 }
 
 #[cfg(test)]
@@ -83,6 +115,31 @@ mod tests {
             "a[↵=U+000A]b[⇥=U+0009]c[0000=U+0000][001B=U+001B][31m[202E=U+202E]d[200D=U+200D][FEFF=U+FEFF]\
              [2028=U+2028][E000=U+E000][FFFE=U+FFFE]é ß"
         );
+    }
+
+    #[test]
+    fn a_terminal_gets_one_line_of_visible_characters() {
+        // New lines, controls of both sets, bidi marks, separators, zero-width characters, tags.
+        let marks =
+            ["\r", "\n", "\u{7}", "\u{1b}", "\u{7f}", "\u{85}", "\u{9b}", "\u{61c}", "\u{feff}", "\u{e0041}"];
+        let ranges = ["\u{200b}\u{200f}", "\u{2028}\u{202e}", "\u{2060}\u{2069}"].map(|ends| {
+            let mut ends = ends.chars();
+            ends.next().unwrap()..=ends.next().unwrap()
+        });
+        let marks =
+            marks.map(str::to_owned).into_iter().chain(ranges.into_iter().flatten().map(String::from));
+        for mark in marks {
+            let escape: String = mark.chars().flat_map(char::escape_default).collect();
+            for found in [escaped(&format!("a{mark}b"), 9), plain(&format!("a{mark}b"), 9)] {
+                assert_eq!(found, format!("a{escape}b"));
+                assert!(found.is_ascii() && !found.bytes().any(|byte| byte.is_ascii_control()), "{found:?}");
+            }
+        }
+        for seen in ["é ß", "\u{2019}", "雪", "\u{1f420}", "a\u{300}", "\\n"] {
+            assert_eq!(escaped(seen, 9), seen);
+        }
+        assert_eq!(escaped(&"é".repeat(10_000_000), 3), "ééé… (10,000,000 characters)");
+        assert_eq!(plain("abc", 2), "ab…");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use common::dom::Page;
+use common::optional::without_each;
 use goldfish_audit::backend::{Backend, SamplingScheme};
 use goldfish_audit::control::{Contamination, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
@@ -19,8 +20,8 @@ use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::run::Run;
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{Origin, RunConfig, RunStore};
-use goldfish_audit::summary::Summary;
+use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::summary::{DistanceCount, GoldfishSummary, Summary};
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
 use goldfish_shard::ToolEntry;
@@ -225,4 +226,95 @@ fn a_comparison_pairs_probes() {
     assert_eq!(data["rows"], 80);
     let error = compare_runs(&runs[..1], &bootstrap).unwrap_err().to_string();
     assert!(error.contains("two runs at least"), "{error}");
+}
+
+/// Whatever a run may leave out, a page says so or passes over it.
+#[test]
+fn no_value_that_may_be_missing_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = run(folder.path(), 2, true, false);
+    let of = DocumentsOrigin { path: "p".into(), manifest: Some("m".into()), rule: Some("r".into()) };
+    run.origin.as_mut().unwrap().corpus.push(of);
+    run.origin.as_mut().unwrap().tokenizer = Some("t".into());
+    (run.config.grid.stride, run.config.sample.starts, run.config.options.bos) = (Some(5), Some(9), Some(1));
+    (run.summary.model.vocab_size, run.summary.model.context_length) = (Some(4001), Some(64));
+    let (scores, excess) = (&run.summary.scores, run.summary.excess.as_ref().unwrap());
+    let distances = vec![DistanceCount { distance: 0, count: 2 }];
+    run.summary.goldfish = Some(GoldfishSummary {
+        probes: 4,
+        drop_rate: 0.25,
+        loss_dropped: scores.loss,
+        loss_kept: scores.loss,
+        loss_difference: excess.loss,
+        at_dropped: scores.exact_match,
+        nearest: distances.clone(),
+        since_dropped: distances,
+        without_dropped: 1,
+    });
+    let (summary, config, origin) = (run.summary.clone(), run.config.clone(), run.origin.clone());
+    let mut tried = 0;
+    let mut try_page = |run: &Run, place: &str| {
+        let (folder, command, gates, failures) = ("f", "c", &[], &[]);
+        let input = AuditPage { run, folder, command, gates, failures, redact: false, decode: None, seed: 0 };
+        let page = audit_page(&input);
+        assert!(page.is_ok(), "without {place}: {}", page.unwrap_err());
+        tried += 1;
+        page.unwrap()
+    };
+    assert!(try_page(&run, "nothing").contains("4,001 token ids, context of 64 tokens"));
+    // Means are written by one function, so that some of them stand for all.
+    let alike = ["positional", "rouge_l_words", "longest_run", "edit_similarity", "ttr_"];
+    let summaries = without_each(&summary);
+    for (place, less) in summaries.into_iter().filter(|(place, _)| !alike.iter().any(|it| place.contains(it)))
+    {
+        run.summary = less;
+        let page = try_page(&run, &place);
+        let vocabulary = page.contains("size of the vocabulary not told");
+        assert_eq!(vocabulary, place == "/model/vocab_size", "{place}");
+        assert_eq!(page.contains("length of the context not told"), place == "/model/context_length");
+    }
+    run.summary = summary;
+    for (place, less) in without_each(&config) {
+        run.config = less;
+        try_page(&run, &place);
+    }
+    run.config = config;
+    for (place, less) in without_each(&origin) {
+        run.origin = less;
+        try_page(&run, &place);
+    }
+    assert!(tried > 50, "{tried}");
+}
+
+#[test]
+fn no_value_that_may_be_missing_is_needed_for_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs: Vec<(String, Run)> =
+        [3, 5].map(|known| (format!("knows {known}"), run(folder.path(), known, true, false))).into();
+    let mut compared = compare_runs(&runs, &Bootstrap { seed: 0, resamples: 50 }).unwrap();
+    let all = without_each(&compared.comparisons);
+    assert!(all.len() > 10);
+    for (place, less) in all {
+        compared.comparisons = less;
+        let page = compare_page(&ComparePage {
+            compared: &compared,
+            command: "c",
+            gates: &[],
+            failures: &[],
+            seed: 0,
+        });
+        assert!(page.is_ok(), "without {place}: {}", page.unwrap_err());
+    }
+}
+
+/// A name can turn nothing round, also where a page has no place for marks.
+#[test]
+fn hidden_characters_of_names_are_visible_escapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(&run(folder.path(), 3, true, false), &[], false);
+    assert_eq!(page.named("title")[0].line(), "goldfish report: a<script>alert(1)</script>\\u{202e}");
+    let data: serde_json::Value =
+        serde_json::from_str(&page.by_id("all-probes-data").unwrap().text()).unwrap();
+    let document = data["columns"][0]["values"][0].as_str().unwrap();
+    assert!(document.ends_with("a<script>alert(1)</script>\\u{202e}"), "{document}");
 }

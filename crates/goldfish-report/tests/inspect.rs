@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::dom::{Element, Page};
+use common::optional::without_each;
 use goldfish_inspect::Inspection;
 use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::Manifest;
@@ -444,4 +445,35 @@ proptest! {
         prop_assert_eq!(Page::parse(&html).errors, Vec::<String>::new());
         prop_assert_eq!(html, page_of(&sample), "the same inspection makes the same bytes");
     }
+}
+
+/// Whatever an inspection or a manifest may leave out, the page says so or passes over it.
+#[test]
+fn no_value_that_may_be_missing_is_needed() {
+    let mut tried = 0;
+    for (inspection, manifest) in samples() {
+        for (place, less) in without_each(&inspection) {
+            let page = inspect_page(&InspectPage {
+                inspection: &less,
+                manifest: &manifest,
+                folder: "f",
+                command: "c",
+                token_text: None,
+            });
+            assert!(page.is_ok(), "without {place}: {}", page.unwrap_err());
+            tried += 1;
+        }
+        for (place, less) in without_each(&manifest) {
+            let page = inspect_page(&InspectPage {
+                inspection: &inspection,
+                manifest: &less,
+                folder: "f",
+                command: "c",
+                token_text: None,
+            });
+            assert!(page.is_ok(), "without {place}: {}", page.unwrap_err());
+            tried += 1;
+        }
+    }
+    assert!(tried > 15, "{tried}");
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
+use crate::verify::{NOT_LISTED, unlisted};
 use crate::{Fault, InputEntry, ShardError};
 
 /// Name of the manifest of a set of files.
@@ -158,8 +159,18 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
             }
         }
     }
+    // Beside inputs there are other files, and no loop takes masks there by a glob.
+    if !set.beside_inputs {
+        let known = set.files.iter().map(|file| file.name.as_str()).collect();
+        let unlisted = unlisted(folder, &LAYOUT_ENDINGS, true, &known)?;
+        faults.extend(unlisted.into_iter().map(|file| Fault { file, fault: NOT_LISTED.into() }));
+    }
     Ok((set, faults))
 }
+
+/// How names of files in a layout end.
+const LAYOUT_ENDINGS: [&str; 9] =
+    [".arrow", ".parquet", ".bin", ".idx", ".npy", ".csv.gz", ".ds", ".ds.index", ".ds.loss"];
 
 /// The name of a file that belongs to an input: behind its whole name, or in place of its ending.
 fn companion_name(input: &str, suffix: &str) -> String {

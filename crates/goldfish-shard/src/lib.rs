@@ -33,7 +33,7 @@ mod verify;
 mod writer;
 
 pub use error::ShardError;
-pub use export::{ExportOptions, Layout, TokenType, export};
+pub use export::{ExportOptions, Layout, MAX_SEQUENCE_LENGTH, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{Prepared, PreparedFolder, Start, part_folder, prepare_folder};
 pub use journal::{JOURNAL_VERSION, Unfinished};

@@ -1,6 +1,7 @@
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
@@ -11,7 +12,7 @@ use goldfish_storage::{File, Metadata, is_remote};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{is_shard_name, shard_name};
+use crate::folder::shard_name;
 use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, REJECTS_NAME, ShardEntry};
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
@@ -216,7 +217,7 @@ fn check_contents(
                 if faulty > LISTED_ROWS {
                     continue;
                 }
-                let id = batch.doc_ids().value(row);
+                let id = short_id(batch.doc_ids().value(row));
                 faults.add(&shard.name, format!("row {} ({id}): {fault}", documents + row as u64));
             }
         }
@@ -311,11 +312,55 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
     if known.len() != manifest.shards.len() {
         faults.add(MANIFEST_NAME, "names a shard twice");
     }
-    for path in goldfish_storage::list(folder).map_err(ShardError::io(folder, "listing the folder"))? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_shard_name(&name) && !known.contains(&*name) {
-            faults.add(&name, "not in the manifest");
-        }
+    for name in unlisted(folder, &SHARD_ENDINGS, false, &known)? {
+        faults.add(&name, NOT_LISTED);
     }
     Ok(())
+}
+
+/// What is wrong with a file that [`unlisted`] found.
+pub(crate) const NOT_LISTED: &str = "not in the manifest";
+
+/// How names of shards end.
+const SHARD_ENDINGS: [&str; 2] = [".arrow", ".parquet"];
+
+/// The names of files that a glob over the files of a manifest would take for some of them, by their endings, and which are not among
+/// those. `deep` looks into folders of the folder too, but through no links. Globs pass over hidden files.
+pub(crate) fn unlisted(
+    folder: &Path,
+    endings: &[&str],
+    deep: bool,
+    known: &BTreeSet<&str>,
+) -> Result<Vec<String>, ShardError> {
+    let mut found = Vec::new();
+    let mut folders: Vec<(PathBuf, String)> = vec![(folder.to_owned(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        for entry in
+            goldfish_storage::entries(&folder).map_err(ShardError::io(&folder, "listing the folder"))?
+        {
+            let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{prefix}{name}");
+            if name[prefix.len()..].starts_with('.') || known.contains(name.as_str()) {
+                continue;
+            }
+            if endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(name);
+            } else if deep && entry.is_folder() && !entry.path.is_symlink() {
+                folders.push((entry.path, format!("{name}/")));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Characters that a message shows of a document's id.
+const LONGEST_ID: usize = 100;
+
+/// A document's id, cut with its length where it is long: ids are anybody's.
+pub(crate) fn short_id(id: &str) -> Cow<'_, str> {
+    match id.char_indices().nth(LONGEST_ID) {
+        Some((end, _)) => format!("{}… ({} characters)", &id[..end], id.chars().count()).into(),
+        None => id.into(),
+    }
 }

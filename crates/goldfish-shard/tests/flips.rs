@@ -6,10 +6,14 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
-use goldfish_shard::{Manifest, OutputFormat, ShardWriter, Start, WriterOptions, prepare_folder, verify};
+use goldfish_shard::{
+    ExportOptions, Layout, MAX_SEQUENCE_LENGTH, Manifest, OutputFormat, ShardWriter, Start, WriterOptions,
+    export, prepare_folder, verify, verify_file_set,
+};
 use serde_json::value::RawValue;
 
 use common::{manifest, schema};
@@ -18,13 +22,17 @@ const DOCUMENTS: u64 = 9;
 
 /// Writes three shards of three documents.
 fn write(path: &Path, format: OutputFormat) {
+    write_named(path, format, |row| format!("a:{row}"));
+}
+
+fn write_named(path: &Path, format: OutputFormat, name: impl Fn(u64) -> String) {
     let schema = schema();
     let options = WriterOptions { format, shard_size: 400 };
     let folder = prepare_folder(path, Start::New).unwrap().folder().unwrap();
     let manifest = manifest(&options, DOCUMENTS, 1);
     let job = || RawValue::from_string("{}".into()).unwrap();
     let mut writer = ShardWriter::new(folder, schema.clone(), options, job());
-    let names: StringArray = (0..DOCUMENTS).map(|row| Some(format!("a:{row}"))).collect();
+    let names: StringArray = (0..DOCUMENTS).map(|row| Some(name(row))).collect();
     let ids: Vec<i32> = (0..DOCUMENTS as i32 * 8).collect();
     let mask: Vec<u8> = ids.iter().map(|id| u8::from(id % 8 % 4 != 0)).collect();
     let offsets = OffsetBuffer::from_lengths(vec![8; DOCUMENTS as usize]);
@@ -104,4 +112,96 @@ fn shards_in_another_order_are_found_under_a_right_checksum() {
     assert!(!sealed(|manifest| manifest.shards.swap(0, 1)));
     assert!(sealed(|manifest| manifest.shards.swap(0, 1)));
     assert!(!sealed(|manifest| manifest.totals.documents_in += 1));
+}
+
+/// An export of three shards.
+fn export_to(layout: Layout, sequence_length: Option<u32>, folder: &Path) -> Result<(), String> {
+    let shards = folder.join("shards");
+    if !shards.exists() {
+        write(&shards, OutputFormat::ArrowStream);
+    }
+    let options = ExportOptions { layout, token_type: None, sequence_length, overwrite: false };
+    let output = folder.join(layout.name());
+    let done = export(&shards, &output, &options, &AtomicBool::new(false), &mut |_| ());
+    done.map(drop).map_err(|error| error.to_string())
+}
+
+fn touch(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "").unwrap();
+}
+
+#[test]
+fn files_that_a_glob_would_take_for_shards_are_faults() {
+    for format in [OutputFormat::ArrowStream, OutputFormat::ArrowFile, OutputFormat::Parquet] {
+        let output = tempfile::tempdir().unwrap();
+        let folder = output.path().join("out");
+        write(&folder, format);
+        for passed in ["notes.txt", ".hidden.arrow", "deeper/other.arrow"] {
+            touch(&folder.join(passed));
+        }
+        assert!(is_sound(&folder));
+        let extra = ["cache-1.arrow", "data-00000-of-00001.arrow", "more.parquet"];
+        extra.iter().for_each(|name| touch(&folder.join(name)));
+        let (_, faults) = verify(&folder, &mut |_, _| None).unwrap();
+        let found: Vec<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+        assert_eq!(found, extra);
+        assert!(faults.iter().all(|fault| fault.fault == "not in the manifest"));
+    }
+}
+
+#[test]
+fn files_that_a_layout_would_read_are_faults() {
+    let folder = tempfile::tempdir().unwrap();
+    // As the globs and readers of docs/export.md find them.
+    let cases: [(Layout, Option<u32>, &[&str]); 9] = [
+        (Layout::Hf, None, &["data-00003-of-00004.arrow"]),
+        (Layout::Olmo, None, &["label_mask/more.npy", "tokens/more.csv.gz", "tokens/more.npy"]),
+        (Layout::Megatron, None, &["more.bin", "more.idx"]),
+        (Layout::MegatronLabels, None, &["more.bin"]),
+        (Layout::Neox, None, &["more.idx"]),
+        (Layout::Datatrove, None, &["deep/er.ds", "more.ds", "more.ds.index", "more.ds.loss"]),
+        (Layout::Torchtune, None, &["more.parquet"]),
+        (Layout::Bridge, Some(6), &["more.idx.parquet"]),
+        (Layout::Levanter, Some(6), &["more.parquet"]),
+    ];
+    for (layout, length, extra) in cases {
+        export_to(layout, length, folder.path()).unwrap();
+        let output = folder.path().join(layout.name());
+        for passed in ["README.md", ".hidden.parquet", ".cache/more.npy"] {
+            touch(&output.join(passed));
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(".", output.join("loop")).unwrap();
+        assert_eq!(verify_file_set(&output).unwrap().1, []);
+        extra.iter().for_each(|name| touch(&output.join(name)));
+        let (_, faults) = verify_file_set(&output).unwrap();
+        let found: Vec<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+        assert_eq!(found, extra, "{}", layout.name());
+        assert!(faults.iter().all(|fault| fault.fault == "not in the manifest"));
+    }
+}
+
+#[test]
+fn a_packed_sequence_has_a_longest_length() {
+    let folder = tempfile::tempdir().unwrap();
+    for layout in [Layout::Bridge, Layout::Levanter] {
+        for length in [MAX_SEQUENCE_LENGTH + 1, u32::MAX] {
+            let error = export_to(layout, Some(length), folder.path()).unwrap_err();
+            let says = format!("--sequence-length {length} is more than the 16777216 tokens");
+            assert!(error.contains(&says), "{error}");
+            assert!(!folder.path().join(layout.name()).exists());
+        }
+    }
+}
+
+#[test]
+fn a_long_id_is_cut_in_what_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    write_named(&shards, OutputFormat::ArrowStream, |row| format!("{row}{}", "é".repeat(1_000_000)));
+    let (_, faults) = verify(&shards, &mut |_, _| Some("bad".into())).unwrap();
+    assert_eq!(faults.len(), DOCUMENTS as usize);
+    let expected = format!("row 0 (0{}… (1000001 characters)): bad", "é".repeat(99));
+    assert_eq!(faults[0].fault, expected);
 }

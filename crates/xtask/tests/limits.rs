@@ -30,6 +30,7 @@ fn the_table_of_caps_holds_the_constants() {
         ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
         ("MAX_STORE_SHARD_BYTES", goldfish_shard::MAX_STORE_SHARD_BYTES),
         ("MAX_STORE_REJECTS_BYTES", goldfish_shard::MAX_STORE_REJECTS_BYTES),
+        ("MAX_SEQUENCE_LENGTH", goldfish_shard::MAX_SEQUENCE_LENGTH.into()),
         ("MAX_CONTEXT", goldfish_mask::MAX_CONTEXT.into()),
         ("MAX_SETTINGS_BYTES", goldfish_backends::local::MAX_SETTINGS_BYTES),
         ("MAX_HEADER_BYTES", goldfish_backends::local::MAX_HEADER_BYTES),

@@ -170,8 +170,8 @@ impl Client {
                 Attempt::Passing(failure) => failure,
                 Attempt::Answer(bytes) => match parse(&bytes) {
                     Ok(answer) => return Ok(answer),
-                    Err(Fault::Lasting(reason)) => return Err(Failure::unusable(reason)),
-                    Err(Fault::Passing(reason)) => Failure::unusable(reason),
+                    Err(Fault::Lasting(reason)) => return Err(Failure::unusable(self.tame(&reason))),
+                    Err(Fault::Passing(reason)) => Failure::unusable(self.tame(&reason)),
                 },
             };
             let asked = failure.retry_after.unwrap_or_default();
@@ -279,7 +279,7 @@ impl Client {
                 "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
             ))),
             _ if status.is_redirection() => {
-                let target = target.map_or("elsewhere".into(), |target| tidy(&self.scrub(target)));
+                let target = target.map_or("elsewhere".into(), |target| self.tame(&target));
                 Attempt::Lasting(failure(format!(
                     "it redirects to {target}, which is not followed; give that address"
                 )))
@@ -295,11 +295,12 @@ impl Client {
             let error = value.get("error").unwrap_or(value);
             error.get("message").or(value.get("detail")).unwrap_or(error).as_str()
         });
-        let text = inner.map_or_else(
-            || String::from_utf8_lossy(&body[..body.len().min(8 * MAX_WORDS)]).into_owned(),
-            str::to_owned,
-        );
-        tidy(&self.scrub(text))
+        self.tame(&inner.map_or_else(|| String::from_utf8_lossy(body), Into::into))
+    }
+
+    /// What a server said, without the key, and then cut: what a cut leaves of a key would not be known as one.
+    fn tame(&self, words: &str) -> String {
+        tidy(&self.scrub(words.to_owned()))
     }
 
     /// A failure as the callers' error.
@@ -380,6 +381,41 @@ mod tests {
             let error = base_url(url).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_before_the_cut() {
+        let key: String = (0..158u8).map(|at| char::from(b'0' + at * 7 % 75)).collect();
+        let client = |key: &str| {
+            let key = ApiKey::new(key).unwrap();
+            Client::new("http://a", key, Timeouts::default(), Retry::default(), 1).unwrap()
+        };
+        // So often that a cut of the body leaves a part of it among what is shown.
+        for body in [key.repeat(100), format!("{{\"error\": \"{}\"}}", key.repeat(100).replace('\\', "\\\\"))]
+        {
+            let words = client(&key).words(body.as_bytes());
+            assert!(words.contains("[key]") && words.chars().count() <= MAX_WORDS, "{words}");
+            assert!(
+                !key.as_bytes().windows(8).any(|part| words.as_bytes().windows(8).any(|w| w == part)),
+                "{words}"
+            );
+        }
+        // Nor where a library repeats what a server said in its own words.
+        let read =
+            |_: &[u8]| -> Result<(), Fault> { Err(Fault::lasting(format!("{}{key}", "x".repeat(250)))) };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            std::io::Write::write_all(&mut stream, answer).unwrap();
+        });
+        let client = Client::new(&url, ApiKey::new(&key).unwrap(), Timeouts::default(), Retry::default(), 1);
+        let failure = client.unwrap().ask("/", None, &AtomicBool::new(false), read).unwrap_err();
+        answering.join().unwrap();
+        assert_eq!(failure.reason, format!("{}[key]", "x".repeat(250)));
     }
 
     #[test]

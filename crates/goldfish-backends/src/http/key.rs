@@ -1,5 +1,6 @@
 //! The secret of a server.
 
+use std::collections::HashSet;
 use std::fmt;
 
 /// The environment variable that holds the key.
@@ -7,6 +8,9 @@ pub const KEY_VARIABLE: &str = "GOLDFISH_API_KEY";
 
 /// What stands where a key stood.
 const REDACTED: &str = "[key]";
+
+/// Shortest part of a key that is taken out of a text, in characters. A key that is shorter is taken out whole.
+const SHORTEST_PART: usize = 8;
 
 /// A server's API key. It can't be printed: both formats give `[key]`.
 #[derive(Clone)]
@@ -46,16 +50,74 @@ impl ApiKey {
         format!("Bearer {}", self.0)
     }
 
-    /// A server's words without the key: some repeat it when they refuse it.
+    /// A server's words without the key: some repeat it when they refuse it, whole or in part. Every stretch of it is taken out that
+    /// has [`SHORTEST_PART`] characters, as it is or as it stands in a JSON string or a URL.
     pub(super) fn scrub(&self, text: String) -> String {
-        // As it is, and as it stands in a JSON string.
-        let escaped = serde_json::Value::from(self.0.as_str()).to_string();
-        let escaped = &escaped[1..escaped.len() - 1];
-        [self.0.as_str(), escaped].into_iter().fold(text, |text, key| match text.contains(key) {
-            true => text.replace(key, REDACTED),
-            false => text,
-        })
+        let plain: Read = |text, at| (text[at], 1);
+        self.scrub_as(self.scrub_as(text, plain), unescaped)
     }
+
+    fn scrub_as(&self, text: String, read: Read) -> String {
+        let (key, bytes) = (self.0.as_bytes(), text.as_bytes());
+        let shortest = key.len().min(SHORTEST_PART);
+        let parts: HashSet<&[u8]> = key.windows(shortest).collect();
+        // Where `wanted` ends in the text that is behind `from`; an error where the text stops being it.
+        let follow = |from: usize, wanted: &[u8]| {
+            wanted.iter().try_fold(from, |at, byte| match bytes.get(at).map(|_| read(bytes, at)) {
+                Some((found, width)) if found == *byte => Ok(at + width),
+                _ => Err(at),
+            })
+        };
+        let (mut scrubbed, mut kept, mut at) = (String::new(), 0, 0);
+        let mut start = Vec::with_capacity(shortest);
+        while at < bytes.len() {
+            start.clear();
+            let mut end = at;
+            while start.len() < shortest && end < bytes.len() {
+                let (byte, width) = read(bytes, end);
+                start.push(byte);
+                end += width;
+                if !key.contains(&byte) {
+                    break;
+                }
+            }
+            if !parts.contains(start.as_slice()) {
+                at += read(bytes, at).1;
+                continue;
+            }
+            // As far as any place of the key with this start goes.
+            let places = key.windows(shortest).enumerate().filter(|(_, part)| **part == *start);
+            let ends = places.map(|(place, _)| follow(end, &key[place + shortest..]).unwrap_or_else(|at| at));
+            scrubbed.push_str(&text[kept..at]);
+            scrubbed.push_str(REDACTED);
+            at = ends.max().unwrap_or(end);
+            kept = at;
+        }
+        if kept == 0 {
+            return text;
+        }
+        scrubbed.push_str(&text[kept..]);
+        scrubbed
+    }
+}
+
+/// Reads the character at a place of a text: the byte that it is or stands for, and how many bytes it takes.
+type Read = fn(&[u8], usize) -> (u8, usize);
+
+/// A character that may be escaped as in JSON or in a URL.
+fn unescaped(text: &[u8], at: usize) -> (u8, usize) {
+    let hex = |digits: usize, from: usize| {
+        let digits =
+            text.get(from..from + digits).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u8::try_from(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?).ok()
+    };
+    let found = match (text[at], text.get(at + 1)) {
+        (b'%', _) => hex(2, at + 1).map(|byte| (byte, 3)),
+        (b'\\', Some(b'u')) => hex(4, at + 2).map(|byte| (byte, 6)),
+        (b'\\', Some(&byte @ (b'"' | b'\\' | b'/'))) => Some((byte, 2)),
+        _ => None,
+    };
+    found.unwrap_or((text[at], 1))
 }
 
 impl fmt::Debug for ApiKey {
@@ -85,5 +147,58 @@ mod tests {
         );
         assert!(ApiKey::new(" ").unwrap().is_none());
         assert!(!ApiKey::new("a\u{7f}b").unwrap_err().contains("a\u{7f}b"));
+    }
+
+    /// Whether a text shows `most` characters of a key in a row, read as plainly and as kindly as can be.
+    fn shows(text: &str, key: &str, most: usize) -> bool {
+        let (mut read, mut at) = (Vec::new(), 0);
+        while at < text.len() {
+            let (byte, width) = unescaped(text.as_bytes(), at);
+            read.push(byte);
+            at += width;
+        }
+        key.as_bytes().windows(most).any(|part| {
+            [text.as_bytes(), &read].into_iter().any(|text| text.windows(most).any(|found| found == part))
+        })
+    }
+
+    #[test]
+    fn no_part_of_eight_characters_is_shown() {
+        let long =
+            "sk-proj-".to_owned() + &"Ab9_/+=\"\\%".repeat(3) + "0123456789abcdefghijKLMNOPQRSTUVwxyz-_~";
+        for key in [long.as_str(), "secret", "exactly8", "aaaaaaaaaaaa", "%2B%2B%2B%2B"] {
+            let api_key = ApiKey::new(key).unwrap().unwrap();
+            let json = serde_json::Value::from(key).to_string();
+            let points: String = key.bytes().map(|byte| format!("\\u{byte:04X}")).collect();
+            let percent = |kept: fn(&u8) -> bool| -> String {
+                let of =
+                    |byte: u8| if kept(&byte) { char::from(byte).into() } else { format!("%{byte:02x}") };
+                key.bytes().map(of).collect()
+            };
+            let forms = [
+                key.to_owned(),
+                json.trim_matches('"').replace('/', "\\/"),
+                points,
+                percent(u8::is_ascii_alphanumeric),
+                percent(|_| false),
+            ];
+            for form in &forms {
+                for (from, to) in [(0, form.len()), (0, form.len() - 1), (1, form.len()), (3, form.len() - 1)]
+                {
+                    // Twice, in what an error says, and in its middle.
+                    let part = &form[from..to];
+                    let text = format!("é Bearer {part}{part}: {{\"got\": \"{part}\"}} é");
+                    let scrubbed = api_key.scrub(text);
+                    let most = key.len().min(SHORTEST_PART);
+                    assert!(!shows(&scrubbed, key, most), "{key} as {part}: {scrubbed}");
+                    assert!(scrubbed.starts_with("é Bearer ") && scrubbed.ends_with(" é"), "{scrubbed}");
+                }
+            }
+        }
+        // What has no more than a few characters in common stays, to the byte.
+        let key = ApiKey::new("secret-key-0123456789").unwrap().unwrap();
+        for text in ["secret", "{\"a\": \"\\u00e9 %zz %\"}", "-0.1234567", "\\", "ends in \\u00"] {
+            assert_eq!(key.scrub(text.into()), text);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
+#[cfg(feature = "local")]
+pub(crate) mod checkpoint;
 pub(crate) mod faults;
 pub(crate) mod protocols;
 pub(crate) mod server;
@@ -82,10 +84,14 @@ pub(crate) fn grid() -> Grid {
 }
 
 pub(crate) fn table(folder: &Path) -> ProbeTable {
+    table_of(folder, documents())
+}
+
+pub(crate) fn table_of(folder: &Path, documents: Vec<Vec<u32>>) -> ProbeTable {
     let path = folder.join("documents.jsonl");
     let line =
         |(number, ids): (usize, Vec<u32>)| format!("{{\"id\": \"d{number}\", \"input_ids\": {ids:?}}}\n");
-    std::fs::write(&path, documents().into_iter().enumerate().map(line).collect::<String>()).unwrap();
+    std::fs::write(&path, documents.into_iter().enumerate().map(line).collect::<String>()).unwrap();
     let options = DocumentOptions { id_column: Some("id".into()), ..DocumentOptions::default() };
     let documents = Documents::find(&[path.to_str().unwrap().to_owned()], options).unwrap();
     ProbeTable::sample(&documents, &grid(), &sample()).unwrap()

@@ -130,6 +130,7 @@ pub(crate) fn answer(kind: Kind, model: &FakeModel, faults: &Faults, path: &str,
             }
             server.vllm(body)
         }
+        (Kind::OpenAi, "/v1/completions") if body["prompt"].is_string() => server.text(body),
         (Kind::OpenAi, "/v1/completions") => server.echo(body),
         (Kind::LlamaCpp, "/completion") => server.llama_cpp(body),
         (Kind::Ollama, "/api/generate") => server.ollama(body),

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::Verdict;
 use crate::args::CompareArgs;
 use crate::commands::write_page;
-use crate::print::{self, FAINT, count, harmless, plural};
+use crate::print::{self, FAINT, count, name, plural, text};
 
 /// Changed probes that the table names.
 const SHOWN: usize = 10;
@@ -18,9 +18,12 @@ const SHOWN: usize = 10;
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Verdict> {
     let mut runs = Vec::new();
     for folder in &args.runs {
-        let name = folder.display().to_string();
-        ensure!(!runs.iter().any(|(known, _)| *known == name), "{name} is named twice; name different runs");
-        runs.push((name, Run::open(folder)?));
+        let named = folder.display().to_string();
+        ensure!(
+            !runs.iter().any(|(known, _)| *known == named),
+            "{named} is named twice; name different runs"
+        );
+        runs.push((named, Run::open(folder)?));
     }
     let compared = compare_runs(&runs, &Bootstrap::new(args.seed))?;
     let comparisons = &compared.comparisons.comparisons;
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Verdict> {
 }
 
 fn table(one: &RunComparison) -> String {
-    let mut lines = vec![format!("{}.", harmless(&one.verdict()))];
+    let mut lines = vec![format!("{}.", text(&one.verdict()))];
     lines.push(format!("\n{FAINT}{:20} {:>16}   95% interval{FAINT:#}", "score", "difference"));
     let line =
         |(name, value, interval): (&str, String, String)| format!("{name:20} {value:>16}   {interval}");
@@ -71,14 +74,14 @@ fn table(one: &RunComparison) -> String {
         "\n{} changed: {} recited in {} only, {} in {} only",
         plural(one.changed.len() as u64, "verdict"),
         count(test.first_only),
-        harmless(&one.run),
+        text(&one.run),
         count(test.second_only),
-        harmless(&one.baseline)
+        text(&one.baseline)
     ));
     for probe in one.changed.iter().take(SHOWN) {
         lines.push(format!(
             "  {} token {}, prefix {}: match of {} before, {} now",
-            harmless(&probe.doc_id.chars().take(60).collect::<String>()),
+            name(&probe.doc_id),
             count(probe.offset),
             probe.prefix_tokens,
             count(probe.baseline_match_length.into()),

@@ -42,7 +42,7 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {} passages, trained on in 3 layouts; given 50 tokens of the plain one, does a model go on with the next 50?",
-            args.output.display(),
+            print::path(&args.output),
             count(args.passages)
         ),
         line("standard loss", &standard.scores.exact_match),
@@ -56,6 +56,6 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
             count(masks.at_dropped.n)
         ));
     }
-    lines.push(format!("Look at {}; more pages lie beside it.", comparison(&args.output).display()));
+    lines.push(format!("Look at {}; more pages lie beside it.", print::path(&comparison(&args.output))));
     lines.join("\n") + "\n"
 }

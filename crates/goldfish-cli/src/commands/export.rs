@@ -52,13 +52,13 @@ fn summary(args: &ExportArgs, set: &FileSet) -> String {
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {}, {}, {} in {}",
-            args.output.display(),
+            print::path(&args.output),
             plural(totals.documents_out, "document"),
             plural(totals.tokens, "token"),
             bytes(set.files.iter().map(|file| file.size).sum()),
             plural(set.files.len() as u64, "file"),
         ),
-        format!("layout     {}", set.layout),
+        format!("layout     {}", print::name(&set.layout)),
         format!(
             "dropped    {} tokens, {} of all",
             count(totals.dropped),
@@ -67,7 +67,12 @@ fn summary(args: &ExportArgs, set: &FileSet) -> String {
     ];
     let named = set.files.iter().take(LISTED).enumerate();
     lines.extend(named.map(|(index, file)| {
-        format!("{}{}  ({})", if index == 0 { "files      " } else { "           " }, file.name, file.holds)
+        format!(
+            "{}{}  ({})",
+            if index == 0 { "files      " } else { "           " },
+            print::text(&file.name),
+            print::text(&file.holds)
+        )
     }));
     if set.files.len() > LISTED {
         lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));

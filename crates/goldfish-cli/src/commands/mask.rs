@@ -262,13 +262,13 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
             error
         };
     };
-    anyhow::anyhow!(
-        "{error}\n{} with {} are kept in {}; go on behind them with\n  {}",
+    let kept = format!(
+        "{} with {} are kept in {}; resume after them with",
         plural(kept.shards as u64, "finished shard"),
         plural(kept.documents, "document"),
         output.display(),
-        resume_command(std::env::args_os()),
-    )
+    );
+    print::advised(*error, vec![kept, format!("  {}", resume_command(std::env::args_os()))])
 }
 
 /// What the progress bar shows.
@@ -355,14 +355,14 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
             "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
             plural(totals.documents_rejected, "row"),
             count(totals.documents_in),
-            list.display()
+            print::path(&list)
         ));
     }
     if let Some(passage) = &outcome.passage {
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(format!(
             "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            print::harmless(&passage.doc_id),
+            print::name(&passage.doc_id),
             passage.ids.len(),
             passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
         ));

@@ -54,12 +54,14 @@ fn resuming(kept: &Kept) -> String {
 /// An error with the command that goes on behind what was finished.
 fn explain(error: PipelineError) -> anyhow::Error {
     match error {
-        PipelineError::UnfinishedMasks { error, memmaps, output } => anyhow::anyhow!(
-            "{error}\nthe masks of {} are kept in {}; go on behind them with\n  {}",
-            plural(memmaps as u64, "memmap"),
-            output.display(),
-            resume_command(std::env::args_os()),
-        ),
+        PipelineError::UnfinishedMasks { error, memmaps, output } => {
+            let kept = format!(
+                "the masks of {} are kept in {}; resume after them with",
+                plural(memmaps as u64, "memmap"),
+                output.display(),
+            );
+            print::advised(*error, vec![kept, format!("  {}", resume_command(std::env::args_os()))])
+        }
         PipelineError::Interrupted => {
             anyhow::Error::from(error).context("no mask was written; run the same command again")
         }
@@ -92,7 +94,7 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  the masks of {} with {}, {} in {}",
-            job.mask.output.display(),
+            print::path(&job.mask.output),
             plural(totals.documents_out, "document"),
             plural(totals.tokens, "token"),
             bytes(set.files.iter().map(|file| file.size).sum()),
@@ -112,7 +114,7 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
     ];
     let named = set.files.iter().take(LISTED).enumerate();
     lines.extend(named.map(|(index, file)| {
-        format!("{}{}", if index == 0 { "files      " } else { "           " }, print::harmless(&file.name))
+        format!("{}{}", if index == 0 { "files      " } else { "           " }, print::text(&file.name))
     }));
     if set.files.len() > LISTED {
         lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
@@ -121,7 +123,7 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
         let tokenizer = job.mask.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(format!(
             "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            print::harmless(&passage.doc_id),
+            print::name(&passage.doc_id),
             passage.ids.len(),
             passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
         ));

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::Verdict;
 use crate::args::ReportArgs;
 use crate::commands::write_page;
-use crate::print::{self, BOLD, FAINT, count, harmless, plural, share};
+use crate::print::{self, BOLD, FAINT, count, name, path, plural, share, text};
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let run = Run::open(&args.run)?;
@@ -45,8 +45,8 @@ fn table(args: &ReportArgs, summary: &Summary) -> String {
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {}, {} of {}",
-            args.run.display(),
-            harmless(&summary.model.name),
+            path(&args.run),
+            name(&summary.model.name),
             plural(exact.n, "probe"),
             plural(exact.documents, "document")
         ),
@@ -59,7 +59,7 @@ fn table(args: &ReportArgs, summary: &Summary) -> String {
         lines.push(format!("excess       {}", points(&excess.exact_match)));
         lines.push(format!("Rouge-L      {} over the control", points(&excess.rouge_l)));
     }
-    lines.extend(summary.notes.iter().map(|note| format!("{FAINT}{}{FAINT:#}", harmless(note))));
+    lines.extend(summary.notes.iter().map(|note| format!("{FAINT}{}{FAINT:#}", text(note))));
     lines.join("\n") + "\n"
 }
 

@@ -35,10 +35,11 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
         print::json(&json)?;
         return Ok(verdict);
     }
-    let folder = args.folder.display();
+    let folder = print::path(&args.folder);
     let mut text = String::new();
     for fault in &faults {
-        text += &format!("{BOLD}{}{BOLD:#}: {}\n", args.folder.join(&fault.file).display(), fault.fault);
+        let file = print::path(&args.folder.join(&fault.file));
+        text += &format!("{BOLD}{file}{BOLD:#}: {}\n", print::text(&fault.fault));
     }
     text += &match faults.len() as u64 {
         0 => format!("{folder}: sound{sound}\n"),
@@ -89,7 +90,7 @@ fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let sound = format!(
         ": {} ({}), {}, {}, {}",
         plural(set.files.len() as u64, "file"),
-        set.layout,
+        print::name(&set.layout),
         bytes(set.files.iter().map(|file| file.size).fold(0, u64::saturating_add)),
         plural(set.totals.documents_out, "document"),
         plural(set.totals.tokens, "token"),

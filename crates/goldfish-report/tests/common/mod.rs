@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; not every test uses all of it")]
 
 pub(crate) mod dom;
+pub(crate) mod optional;
 
 use goldfish_inspect::*;
 use goldfish_report::{InspectPage, inspect_page};

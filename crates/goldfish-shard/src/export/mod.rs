@@ -15,7 +15,7 @@ use goldfish_storage::{File, canonicalize};
 use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
-use crate::verify::check_columns;
+use crate::verify::{check_columns, short_id};
 use crate::{ShardBatch, ShardError, ShardReader, Start};
 
 /// Where shards can go.
@@ -113,6 +113,9 @@ impl TokenType {
     }
 }
 
+/// Longest packed sequence, in tokens.
+pub const MAX_SEQUENCE_LENGTH: u32 = 1 << 24;
+
 /// How to export.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportOptions {
@@ -120,7 +123,7 @@ pub struct ExportOptions {
     pub layout: Layout,
     /// The type of token ids; `None` takes the smallest that holds the vocabulary.
     pub token_type: Option<TokenType>,
-    /// Tokens in a packed sequence, for [`Layout::Bridge`] and [`Layout::Levanter`] alone.
+    /// Tokens in a packed sequence, for [`Layout::Bridge`] and [`Layout::Levanter`] alone; at most [`MAX_SEQUENCE_LENGTH`].
     pub sequence_length: Option<u32>,
     /// Whether to replace an earlier export.
     pub overwrite: bool,
@@ -220,6 +223,11 @@ impl<'a> Job<'a> {
             )));
         }
         let sequence_length = match (layout, options.sequence_length) {
+            (Layout::Bridge | Layout::Levanter, Some(length)) if length > MAX_SEQUENCE_LENGTH => {
+                return Err(refuse(format!(
+                    "--sequence-length {length} is more than the {MAX_SEQUENCE_LENGTH} tokens that a packed sequence may have: give the model's"
+                )));
+            }
             (Layout::Bridge | Layout::Levanter, Some(length)) if length >= 2 => length,
             (Layout::Bridge | Layout::Levanter, _) => {
                 return Err(refuse(format!(
@@ -379,7 +387,7 @@ fn does_not_fit(document: &Document<'_>, position: usize, token_type: TokenType)
         reason: format!(
             "row {} ({}): the id {} at position {position} doesn't fit {}; give another --ids-dtype",
             document.place.1,
-            document.id,
+            short_id(document.id),
             document.ids[position],
             token_type.name()
         ),

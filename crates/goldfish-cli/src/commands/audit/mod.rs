@@ -144,12 +144,12 @@ impl Audit<'_> {
 /// An error with the command that goes on behind what is done.
 fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> anyhow::Error {
     let probes: usize = tables.iter().map(|table| table.probes.len()).sum();
-    anyhow::anyhow!(
-        "{error}\n{} of {} probes are done; go on behind them with\n  {}",
+    let done = format!(
+        "{} of {} probes are done; resume after them with",
         print::count(store.done() as u64),
         print::count(probes as u64),
-        resume_command(std::env::args_os()),
-    )
+    );
+    print::advised(error, vec![done, format!("  {}", resume_command(std::env::args_os()))])
 }
 
 /// What the model is asked.

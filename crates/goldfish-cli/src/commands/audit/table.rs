@@ -6,7 +6,7 @@ use std::path::Path;
 use goldfish_audit::stat::{Difference, Mean, Rate};
 use goldfish_audit::summary::{Scores, Summary};
 
-use crate::print::{BOLD, FAINT, count, plural, share};
+use crate::print::{BOLD, FAINT, count, name, path, plural, share};
 
 /// A score as a cell: its value and its interval.
 struct Cell {
@@ -55,9 +55,9 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
     let Summary { scores, control, model, probes, .. } = summary;
     let mut text = format!(
         "{BOLD}{}{BOLD:#}  {} ({}), {} of {}\n\n",
-        folder.display(),
-        model.name,
-        model.backend,
+        path(folder),
+        name(&model.name),
+        name(&model.backend),
         plural(scores.exact_match.n, "probe"),
         plural(scores.exact_match.documents, "document"),
     );
@@ -91,7 +91,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
         count(cost.naive_forward_tokens),
         count(cost.naive_decoded_tokens),
     );
-    let _ = writeln!(text, "  {FAINT}goldfish report {} makes a page of it.{FAINT:#}", folder.display());
+    let _ = writeln!(text, "  {FAINT}goldfish report {} makes a page of it.{FAINT:#}", path(folder));
     text
 }
 

@@ -9,7 +9,7 @@ use super::Sample;
 use crate::args::InspectArgs;
 use crate::commands::mask::{describe_rule, describe_tally};
 use crate::passage::{self, Marked};
-use crate::print::{BOLD, FAINT, bytes, count, harmless, percent, plural, share};
+use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 
 /// Rows of a table that are shown.
 const SHOWN_ROWS: usize = 20;
@@ -40,7 +40,7 @@ pub(super) fn report(
         };
         lines.push(format!(
             "\n{FAINT}{}: {} dropped of {}{shown}:{FAINT:#}\n{}",
-            harmless(&sample.doc_id),
+            name(&sample.doc_id),
             count(sample.dropped as u64),
             plural(sample.tokens as u64, "token"),
             passage::render(&sample.input_ids, &sample.loss_mask, tokenizer).trim_end_matches('\n'),
@@ -54,7 +54,7 @@ fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {}, {}",
-            args.folder.display(),
+            path(&args.folder),
             plural(totals.documents_out, "document"),
             plural(totals.tokens, "token")
         ),
@@ -68,7 +68,7 @@ fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec
     if let Some(entry) = &manifest.tokenizer {
         lines.push(format!(
             "tokenizer  SHA-256 {}…, vocabulary {}",
-            entry.sha256.get(..16).unwrap_or(&entry.sha256),
+            name(entry.sha256.get(..16).unwrap_or(&entry.sha256)),
             count(entry.vocab_size.into())
         ));
     }
@@ -217,12 +217,18 @@ fn show_id(id: u32, tokenizer: Option<&Tokenizer>) -> String {
 fn groups(groups: &Groups) -> Vec<String> {
     let mut lines = vec![format!(
         "\n{FAINT}{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}{FAINT:#}",
-        groups.column, "documents", "tokens", "dropped", "of decided", "kept run", "drop run"
+        name(&groups.column),
+        "documents",
+        "tokens",
+        "dropped",
+        "of decided",
+        "kept run",
+        "drop run"
     )];
     for row in groups.rows.iter().take(SHOWN_ROWS) {
         lines.push(format!(
             "{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}",
-            passage::printable(row.value.as_deref().unwrap_or("(none)")),
+            name(row.value.as_deref().unwrap_or("(none)")),
             count(row.rates.documents),
             count(row.rates.tokens),
             percent(row.rates.dropped, row.rates.tokens),
@@ -261,10 +267,10 @@ fn duplicates(found: &Duplicates) -> Vec<String> {
         "leak by rule", "dropped", "leaked", "share"
     ));
     for rule in &found.rules {
-        let name = if rule.own { format!("{} (these shards)", rule.rule) } else { rule.rule.clone() };
+        let rule_name = if rule.own { format!("{} (these shards)", rule.rule) } else { rule.rule.clone() };
         let leak = rule.leak;
         lines.push(format!(
-            "{name:40} {:>10} {:>10} {:>9}   {} of {}, {}",
+            "{rule_name:40} {:>10} {:>10} {:>9}   {} of {}, {}",
             count(leak.dropped),
             count(leak.leaked),
             share(leak.share),
@@ -297,11 +303,7 @@ fn side_by_side(pair: &LeakingPair) -> String {
         count(pair.leak.dropped)
     )];
     for copy in &pair.copies {
-        lines.push(format!(
-            "{FAINT}{}, token {}:{FAINT:#}",
-            passage::printable(&copy.doc_id),
-            count(copy.token)
-        ));
+        lines.push(format!("{FAINT}{}, token {}:{FAINT:#}", name(&copy.doc_id), count(copy.token)));
         let marked = copy.tokens.iter().map(|token| {
             let mark = match (token.dropped, token.leaked) {
                 (_, true) => Marked::Leaked,
@@ -323,7 +325,7 @@ fn shards(manifest: &Manifest) -> Vec<String> {
     for shard in manifest.shards.iter().take(SHOWN_ROWS) {
         lines.push(format!(
             "{:32} {:>12} {:>16} {:>9}",
-            shard.name,
+            name(&shard.name),
             count(shard.documents),
             count(shard.tokens),
             percent(shard.dropped, shard.tokens)

@@ -48,6 +48,6 @@ fn table(args: &SweepArgs, results: &SweepResults) -> String {
             number(arm.validation.last().map(|(_, loss)| *loss)),
         ));
     }
-    lines.push(format!("Look at {}.", page_path(&args.output).display()));
+    lines.push(format!("Look at {}.", print::path(&page_path(&args.output))));
     lines.join("\n") + "\n"
 }

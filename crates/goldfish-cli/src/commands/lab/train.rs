@@ -25,9 +25,10 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
     let done = train(&options(args), &args.output, args.resume, &mut |event| progress.show(event, &stop));
     progress.bar.finish_and_clear();
     let trained = done.map_err(|error| match error {
-        LabError::Stopped { .. } => {
-            anyhow::anyhow!("{error}:\n  {}", resume_command(std::env::args_os()))
-        }
+        LabError::Stopped { .. } => print::advised(
+            anyhow::anyhow!("{error}:"),
+            vec![format!("  {}", resume_command(std::env::args_os()))],
+        ),
         error => error.into(),
     })?;
     if args.json {
@@ -110,7 +111,7 @@ impl Progress {
 fn summary(args: &TrainArgs, trained: &Trained, progress: &Progress) -> String {
     let mut lines = vec![format!(
         "{BOLD}{}{BOLD:#}  {}, {}, {} of them supervised",
-        args.output.display(),
+        print::path(&args.output),
         plural(trained.parameters, "parameter"),
         plural(trained.tokens, "token"),
         print::percent(trained.supervised_tokens, trained.tokens),
