@@ -141,7 +141,7 @@ pub enum CorpusError {
         reason: String,
     },
     /// The file changed while it was read, or another took its place.
-    #[error("{}: changed or was replaced while it was read ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
+    #[error("{}: changed while it was read, or another took its place ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
