@@ -295,6 +295,7 @@ fn summary_json(
     doubts: &[String],
 ) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
+    let warnings = [doubts, &warnings(outcome)[..]].concat();
     json!({
         "output": job.output,
         "rule": rule,
@@ -307,7 +308,7 @@ fn summary_json(
         "shards": shards.len(),
         "bytes": outcome.manifest.shard_bytes(),
         "tally": tally(&outcome.tally),
-        "warnings": [doubts, &warnings(outcome)].concat(),
+        "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
 }
