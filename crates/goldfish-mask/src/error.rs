@@ -72,7 +72,7 @@ pub enum MaskError {
     },
     /// The description was written by a later version of the rule.
     #[error(
-        "the rule has version {version}, but this build knows version {known} only; use a newer goldfish"
+        "the rule has version {version}, but this build knows version {known} only; use the goldfish that wrote it, or mask again"
     )]
     Version {
         /// The version in the description.

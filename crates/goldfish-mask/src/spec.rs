@@ -10,9 +10,6 @@ use crate::{MaskError, MaskRule, UniformTable};
 /// Largest context width, in tokens (characters for the rule `text-v1`).
 pub const MAX_CONTEXT: u32 = 1 << 16;
 
-/// Version of the rules' definitions in this build.
-const RULE_VERSION: u32 = 1;
-
 /// The tokens that a windowed hash sees when it decides position `i` with context `h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -125,7 +122,7 @@ pub enum RuleParameters {
     ///   All tables are those of [`UNICODE_VERSION`](crate::UNICODE_VERSION), 16.0.0.
     /// - *Where they come from*: a character and those behind it that normalization may compose with it or
     ///   reorder (its combining marks, the jamo of a syllable) count as one, a segment: what it contributes comes
-    ///   from all of its bytes, and if that is nothing it ends the word.
+    ///   from all of its bytes. If its first character contributes nothing by itself, it ends the word before it.
     /// - *Words*: what contributes without a gap; an ideograph or kana with its marks is a word by itself;
     ///   a word ends after 24 normalised characters. A segment that contributes to several words overlaps each.
     #[serde(rename = "text-v1")]
@@ -186,11 +183,22 @@ pub struct RuleSpec {
     pub parameters: RuleParameters,
 }
 
+impl RuleParameters {
+    /// Version of the rule's definition in this build.
+    fn version(&self) -> u32 {
+        match self {
+            // 2: a character that contributes nothing ends a word, whatever combines with it.
+            Self::Text { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
 impl RuleSpec {
     /// Describes a rule at the version that this build implements.
     #[must_use]
     pub fn new(parameters: RuleParameters) -> Self {
-        Self { version: RULE_VERSION, parameters }
+        Self { version: parameters.version(), parameters }
     }
 
     /// Builds the rule. `table` is needed only where the description names a table from a file.
@@ -256,8 +264,9 @@ impl RuleSpec {
 
     /// Checks version, `k` and context; gives the context, 0 where there is none.
     fn check(&self) -> Result<usize, MaskError> {
-        if self.version != RULE_VERSION {
-            return Err(MaskError::Version { version: self.version, known: RULE_VERSION });
+        let known = self.parameters.version();
+        if self.version != known {
+            return Err(MaskError::Version { version: self.version, known });
         }
         let k = self.k();
         if k < 2 {

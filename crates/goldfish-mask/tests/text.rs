@@ -231,8 +231,44 @@ fn words_are_what_the_documentation_says() {
     assert_eq!(together("xyz 1,234"), ["xyz ", "1", ",", "234"]);
     assert_eq!(together("z snake_case42"), ["z ", "snake", "_", "case42"]);
     assert_eq!(together("x a\u{20E3}b"), ["x ", "a", "\u{20E3}", "b"]);
+    // A space and U+0345 normalise together, and are two words' end and start all the same; so are a space and a vowel jamo.
+    assert_eq!(together("x ab \u{345}c"), ["x ", "ab", " \u{345}c"]);
+    assert_eq!(together("x ab \u{1161}c"), ["x ", "ab", " \u{1161}c"]);
     let long = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
     assert_eq!(together(&format!("q {long}")), ["q ", &long[..24], &long[24..48], &long[48..]]);
+}
+
+/// What may be between a letter and a character that joins what is before it. A special token is one
+/// space in the text of ids, and as many as it has bytes in raw text.
+const GAPS: [&str; 7] = [" ", "\n", "\u{A0}", ".", "“", "\u{200B}", "\u{AD}"];
+
+#[test]
+fn every_gap_ends_a_word_whatever_is_after_it() {
+    let rules: Vec<Rule> = (0..6).map(|seed| Rule { seed, ..words(2, 2, Head::Short) }).collect();
+    let built: Vec<_> = rules.iter().map(build).collect();
+    let of = |text: &str, kept: &dyn Fn(usize) -> bool| -> Vec<u8> {
+        let mut spans = by_char(text);
+        spans.retain(|&(at, _)| kept(at));
+        built.iter().flat_map(|rule| whole(&**rule, text, &spans)).collect()
+    };
+    let joining = naive::joining();
+    assert!(
+        joining.len() > 4000 && "\u{301}\u{345}\u{1161}\u{16D67}⑴ͺ".chars().all(|c| joining.contains(&c))
+    );
+    for (i, &c) in joining.iter().enumerate() {
+        for gap in GAPS {
+            // The decisions of all but the gap.
+            let masks = [1, 2].map(|count| {
+                let gap = gap.repeat(count);
+                of(&format!("ab t{gap}{c}u v"), &|at| !(4..4 + gap.len()).contains(&at))
+            });
+            assert_eq!(masks[0], masks[1], "one gap {gap:?} and two before {c:?} (U+{:04X})", c as u32);
+        }
+        let gap = GAPS[i % GAPS.len()];
+        for text in [format!("ab t{gap}{c}u v"), format!("ab t{c}u v"), format!("{c}u{gap}{c}{c} v{c}")] {
+            shown(&rules[i % rules.len()], &text);
+        }
+    }
 }
 
 #[test]
@@ -329,7 +365,7 @@ fn a_description_names_the_version() {
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(
         json,
-        r#"{"version":1,"name":"text-v1","k":4,"context":50,"unit":"word","head":"keep","seed":0}"#
+        r#"{"version":2,"name":"text-v1","k":4,"context":50,"unit":"word","head":"keep","seed":0}"#
     );
     assert_eq!(serde_json::from_str::<RuleSpec>(&json).unwrap(), spec);
     assert_eq!(shown(&rule, &PROSE[..40]), &PROSE[..40], "the head is kept");

@@ -295,7 +295,7 @@ fn every_rule_is_shown_with_its_parameters() {
             "coefficients = [5, -7]",
         ),
         (
-            r#"{"version": 1, "name": "text-v1", "k": 3, "context": 9, "unit": "token", "head": "short", "seed": 0}"#,
+            r#"{"version": 2, "name": "text-v1", "k": 3, "context": 9, "unit": "token", "head": "short", "seed": 0}"#,
             "context = 9 characters",
         ),
     ];

@@ -40,6 +40,21 @@ def test_ids_give_the_mask_of_their_text(goldfish, tokenizer, texts, tmp_path, u
         goldfish.run("verify", output.folder, "--recompute", "--tokenizer", tokenizer)
 
 
+def test_what_joins_the_special_token_before_it(goldfish, fixtures, tmp_path):
+    """In the text of ids a special token is one space, which U+0345 and a vowel jamo normalise together with."""
+    special = {"gpt2": "<|endoftext|>", "sentencepiece": "</s>"}
+    for family, token in special.items():
+        tokenizer = fixtures / f"tokenizers/{family}.json"
+        texts = [f"ab {a}{token}{b}c" for a in "abcdefgh" for b in "\u0345\u1161ㅠ\u0301\U00016d67"]
+        source = write_texts(tmp_path / f"{family}.jsonl", texts)
+        arguments = ["--tokenizer", tokenizer, "--rule", "text", "--head", "short", "--context", 1, "--k", 2]
+        raw = goldfish.mask(source, tmp_path / family, *arguments)
+        ids = write_ids(tmp_path / f"{family}.ids.jsonl", raw.ids)
+        again = goldfish.mask(ids, tmp_path / f"{family}-ids", *arguments, "--ids-column", "input_ids")
+        assert again.masks == raw.masks
+        goldfish.run("verify", raw.folder, "--recompute", "--tokenizer", tokenizer)
+
+
 def test_the_words_before_decide(goldfish, fixtures, tmp_path):
     words = [f"w{i * i}" for i in range(400)]
     source = write_texts(tmp_path / "t.jsonl", [" ".join(words), "\n# ".join(words).upper() + "!"])

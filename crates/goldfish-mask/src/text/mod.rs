@@ -62,7 +62,7 @@ mod tests {
         let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             (contributing, hex.as_str()),
-            (143_840, "b495630c9f414d900ff6d1972490f21e0de3feb47f8f64a44b8759d357cca37c")
+            (143_840, "804139913035d364e0f160400c277e8ff288b8665cdbfec5ba682893c98c7122")
         );
     }
 }

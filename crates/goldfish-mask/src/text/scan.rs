@@ -143,7 +143,7 @@ fn segments(
         }
         match way.single() {
             Single::Char(c, class) if alone => single((c, class), (start, end), attached, stream, sink),
-            _ => several(text, (start, end), attached, stream, sink),
+            way => several(text, (start, end), (c, way), attached, stream, sink),
         }
         start = end;
     }
@@ -184,14 +184,19 @@ fn single(
     }
 }
 
-/// Any other segment.
+/// Any other segment, which starts with character `c`.
 fn several(
     text: &str,
     (start, end): (usize, usize),
+    (c, way): (char, Single),
     attached: &mut bool,
     stream: &mut Stream,
     sink: &mut impl Sink,
 ) {
+    // A space ends the word before it, also where what combines with the space is a letter (U+0345 folds to one).
+    if !contributes_alone(c, way, *attached) {
+        sink.gap();
+    }
     let mut first = true;
     for c in text[start..end].nfkc().default_case_fold() {
         let class = classify(c);
@@ -201,7 +206,14 @@ fn several(
             first = false;
         }
     }
-    if first {
-        sink.gap();
+}
+
+/// Whether the first character of a segment would contribute to the stream if nothing combined with it.
+fn contributes_alone(c: char, way: Single, mut attached: bool) -> bool {
+    match way {
+        Single::Char(_, class) => contributes(class, &mut attached),
+        Single::Complex => {
+            std::iter::once(c).nfkc().default_case_fold().any(|c| contributes(classify(c), &mut attached))
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The rule `text-v1` again, from its definition, over vectors of characters: the oracle of its tests.
 
+#![allow(dead_code, reason = "shared by several test crates")]
+
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -20,10 +22,16 @@ pub(crate) struct Rule {
     pub(crate) seed: u64,
 }
 
+/// Where characters are that combine or that normalization changes: the first two planes, compatibility ideographs, tags
+/// and variation selectors.
+fn changing() -> impl Iterator<Item = char> {
+    ('\0'..='\u{1FFFF}').chain('\u{2F800}'..='\u{2FA1F}').chain('\u{E0000}'..='\u{E01FF}')
+}
+
 /// The characters that a composition may end with.
 static SECONDS: LazyLock<HashSet<char>> = LazyLock::new(|| {
     let mut seconds = HashSet::new();
-    for c in '\0'..=char::MAX {
+    for c in changing() {
         let mut parts = Vec::new();
         decompose_canonical(c, |part| parts.push(part));
         if parts.len() > 1 && parts.iter().copied().nfc().eq([c]) {
@@ -74,36 +82,48 @@ fn segments(text: &str) -> Vec<(usize, usize)> {
     segments
 }
 
+/// Of normalised characters those that contribute to the stream, with whether they are marks.
+fn contributing(normalised: &str, attached: &mut bool) -> Vec<(char, bool)> {
+    let mut found = Vec::new();
+    for c in normalised.chars() {
+        let category = get_general_category(c);
+        let mark = matches!(category, G::NonspacingMark | G::SpacingMark);
+        let letter = matches!(
+            category,
+            G::UppercaseLetter
+                | G::LowercaseLetter
+                | G::TitlecaseLetter
+                | G::ModifierLetter
+                | G::OtherLetter
+                | G::DecimalNumber
+                | G::LetterNumber
+                | G::OtherNumber
+        );
+        if ignorable(c) || (mark && !*attached) {
+            continue;
+        }
+        *attached = letter || mark;
+        if *attached {
+            found.push((c, mark));
+        }
+    }
+    found
+}
+
 /// The stream, with words counted from 0.
 fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
     let mut stream: Vec<Normal> = Vec::new();
     let mut attached = false;
     let mut joined = String::new();
+    // Segments whose first character contributes nothing by itself.
+    let mut gaps = Vec::new();
     for (segment, &(start, end)) in segments.iter().enumerate() {
+        let first: String = text[start..end].chars().take(1).nfkc().default_case_fold().collect();
+        gaps.push(contributing(&first, &mut attached.clone()).is_empty());
         let folded: String = text[start..end].nfkc().default_case_fold().collect();
         joined.push_str(&folded);
-        for c in folded.chars() {
-            let category = get_general_category(c);
-            let mark = matches!(category, G::NonspacingMark | G::SpacingMark);
-            let letter = matches!(
-                category,
-                G::UppercaseLetter
-                    | G::LowercaseLetter
-                    | G::TitlecaseLetter
-                    | G::ModifierLetter
-                    | G::OtherLetter
-                    | G::DecimalNumber
-                    | G::LetterNumber
-                    | G::OtherNumber
-            );
-            if ignorable(c) || (mark && !attached) {
-                continue;
-            }
-            attached = letter || mark;
-            if attached {
-                stream.push(Normal { c, mark, segment, word: 0 });
-            }
-        }
+        let characters = contributing(&folded, &mut attached).into_iter();
+        stream.extend(characters.map(|(c, mark)| Normal { c, mark, segment, word: 0 }));
     }
     let whole: String = text.nfkc().default_case_fold().collect();
     assert_eq!(joined, whole, "normalising by segments differs from normalising {text:?} whole");
@@ -111,7 +131,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
     let (mut word, mut length) = (0, 0);
     for i in 1..stream.len() {
         length += 1;
-        let gap = stream[i].segment > stream[i - 1].segment + 1;
+        let gap = (stream[i - 1].segment + 1..=stream[i].segment).any(|segment| gaps[segment]);
         let base = stream[..i].iter().rev().find(|n| !n.mark).is_some_and(|n| ideograph(n.c));
         let alone = !stream[i].mark && (ideograph(stream[i].c) || base);
         if gap || alone || length == 24 {
@@ -130,6 +150,23 @@ fn drops(rule: &Rule, stream: &[Normal], before: usize) -> bool {
     let window: String = stream[before.saturating_sub(context)..before].iter().map(|n| n.c).collect();
     let hash = xxh3_64_with_seed(window.as_bytes(), rule.seed);
     (u128::from(hash) * u128::from(rule.k)) >> 64 == 0
+}
+
+/// Characters that may join what is before them, that normalise to nothing or to several, or that change between
+/// letter, mark and neither when they do.
+pub(crate) fn joining() -> Vec<char> {
+    let kind = |c: char| contributing(c.encode_utf8(&mut [0; 4]), &mut true);
+    let odd = |c: &char| {
+        let folded: String = std::iter::once(*c).nfkc().default_case_fold().collect();
+        let kinds = |marks: Vec<(char, bool)>| marks.into_iter().map(|(_, mark)| mark).collect::<Vec<_>>();
+        let mark = kinds(kind(*c)) == [true];
+        let several = folded.chars().count() > 1;
+        mark || several
+            || ignorable(*c)
+            || !starts_segment(*c)
+            || kinds(kind(*c)) != kinds(contributing(&folded, &mut true))
+    };
+    changing().filter(odd).collect()
 }
 
 /// The mask of tokens with these byte spans.

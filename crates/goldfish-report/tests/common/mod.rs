@@ -207,7 +207,7 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
 /// What `text-v1` does on a mixed corpus: all is well.
 pub(crate) fn healthy() -> (Inspection, Manifest) {
     let manifest = manifest(
-        json!({"version": 1, "name": "text-v1", "k": 4, "context": 50, "unit": "word", "head": "keep", "seed": 0}),
+        json!({"version": 2, "name": "text-v1", "k": 4, "context": 50, "unit": "word", "head": "keep", "seed": 0}),
         4_627_229,
     );
     let inspection = Inspection {
