@@ -9,7 +9,7 @@ use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncEx
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use crate::{Entry, File, Kind, Lock, Metadata, Output, entries, is_remote, read, remote};
+use crate::{Entry, File, Kind, Lock, Output, entries, is_remote, read, remote};
 
 /// A folder that is written to, on a disk or in an object store.
 ///
@@ -120,7 +120,7 @@ impl Folder {
     ///
     /// If the system or the store can't tell.
     pub fn kind(&self, name: &str) -> io::Result<Option<Kind>> {
-        Ok(self.metadata(name)?.map(|metadata| metadata.kind))
+        Ok(self.entry(name)?.map(|(kind, _)| kind))
     }
 
     /// The size of an entry that is a regular file, in bytes; `None` where it is none.
@@ -129,7 +129,7 @@ impl Folder {
     ///
     /// If the system or the store can't tell.
     pub fn size(&self, name: &str) -> io::Result<Option<u64>> {
-        Ok(self.metadata(name)?.filter(Metadata::is_file).map(|metadata| metadata.size))
+        Ok(self.entry(name)?.filter(|(kind, _)| *kind == Kind::File).map(|(_, size)| size))
     }
 
     /// Whether an entry is a regular file, or an object.
@@ -146,17 +146,17 @@ impl Folder {
         self.dir.as_ref().map_or(Err(io::ErrorKind::Unsupported.into()), |dir| dir.symlink_metadata(name))
     }
 
-    fn metadata(&self, name: &str) -> io::Result<Option<Metadata>> {
+    /// What an entry is, and its size in bytes.
+    fn entry(&self, name: &str) -> io::Result<Option<(Kind, u64)>> {
         let found = match &self.dir {
-            None => remote::metadata(&self.path.join(name)),
+            None => remote::metadata(&self.path.join(name)).map(|found| (found.kind, found.size)),
             Some(_) => self.entry_metadata(name).map(|found| {
                 let kind = match &found {
                     file if file.is_file() => Kind::File,
                     folder if folder.is_dir() => Kind::Folder,
                     _ => Kind::Other,
                 };
-                let modified = found.modified().ok().map(cap_std::time::SystemTime::into_std);
-                Metadata { kind, size: found.len(), stamp: crate::Stamp::Time(modified) }
+                (kind, found.len())
             }),
         };
         match found {
