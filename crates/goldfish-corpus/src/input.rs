@@ -1,7 +1,10 @@
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use goldfish_storage::is_remote;
 use schemars::JsonSchema;
@@ -16,6 +19,9 @@ const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
 
 /// Name of the manifest of what goldfish wrote in the layout of a training loop.
 const SET_NAME: &str = "goldfish.json";
+
+/// That manifest and the tables beside it.
+const SET_NAMES: [&str; 3] = [SET_NAME, "goldfish.inputs.parquet", "goldfish.files.parquet"];
 
 /// How the documents lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,10 +97,10 @@ impl fmt::Display for Format {
 /// One file to read (with its companions, where the format has some).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Where it lies.
-    pub path: PathBuf,
+    /// Where it lies. Runs have inputs by the hundred thousand, so that copies of an input share its names.
+    pub path: Arc<Path>,
     /// What documents and manifests call it: the path below the folder that all inputs share, with `/`.
-    pub name: String,
+    pub name: Arc<str>,
     /// How it is read.
     pub format: Format,
 }
@@ -125,7 +131,7 @@ impl Input {
             Format::Megatron => (".idx", self.path.with_extension("idx")),
             Format::Olmo => (".csv.gz", self.path.with_extension("csv.gz")),
             Format::Datatrove => {
-                let mut name = self.path.clone().into_os_string();
+                let mut name = self.path.as_os_str().to_owned();
                 name.push(".index");
                 (".index", PathBuf::from(name))
             }
@@ -163,22 +169,45 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     for argument in arguments {
         found.add_argument(argument)?;
     }
-    let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut seen = Seen::default();
     let mut inputs = Vec::with_capacity(found.files.len());
     for (given, format) in found.files {
-        let path = main_file(given.clone(), format);
-        let same = goldfish_storage::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        if let Some(before) = seen.insert(same, given.clone()) {
+        let ending = given.extension().map(ToOwned::to_owned);
+        let path: Arc<Path> = main_file(given, format).into();
+        if let Some(before) = seen.insert(&path, ending.clone()) {
             // A `.bin/.idx` pair that is listed by both names is one input.
-            if format == Format::Megatron && before.extension() != given.extension() {
+            if format == Format::Megatron && before != ending {
                 continue;
             }
-            return Err(CorpusError::GivenTwice { path });
+            return Err(CorpusError::GivenTwice { path: path.to_path_buf() });
         }
-        inputs.push(Input { name: String::new(), path, format });
+        inputs.push(Input { name: "".into(), path, format });
     }
     name_inputs(&mut inputs)?;
     Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
+}
+
+/// The files that were named so far, with the endings of the names that were given. Of their resolved paths only hashes are
+/// kept; where those are the same, the paths are compared.
+#[derive(Default)]
+struct Seen {
+    files: HashMap<u64, Vec<(Arc<Path>, Option<OsString>)>>,
+    hasher: RandomState,
+}
+
+impl Seen {
+    /// Adds a file; returns the ending of the name by which it was given before.
+    fn insert(&mut self, path: &Arc<Path>, ending: Option<OsString>) -> Option<Option<OsString>> {
+        let resolved = |path: &Path| goldfish_storage::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let same = resolved(path);
+        let alike = self.files.entry(self.hasher.hash_one(&same)).or_default();
+        let before = alike.iter_mut().find(|(path, _)| resolved(path) == same);
+        if let Some((_, before)) = before {
+            return Some(std::mem::replace(before, ending));
+        }
+        alike.push((path.clone(), ending));
+        None
+    }
 }
 
 struct Found {
@@ -349,22 +378,24 @@ fn is_companion(path: &Path) -> bool {
             .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.bin"))))
     });
     let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
-    memmap_sidecar || megatron_mask || endings.iter().any(|ending| name.ends_with(ending)) || name == SET_NAME
+    memmap_sidecar
+        || megatron_mask
+        || endings.iter().any(|ending| name.ends_with(ending))
+        || SET_NAMES.contains(&&*name)
 }
 
 /// Names each input by its path below the deepest folder that holds them all.
 fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
-    let mut absolute = Vec::with_capacity(inputs.len());
+    let Some(first) = inputs.first() else { return Ok(()) };
+    let first = normal_components(&first.path)?;
+    let mut shared = first.len() - 1;
     for input in inputs.iter() {
-        absolute.push(normal_components(&input.path)?);
-    }
-    let Some(first) = absolute.first() else { return Ok(()) };
-    let shared = absolute.iter().fold(first.len() - 1, |shared, path| {
+        let path = normal_components(&input.path)?;
         let same = first.iter().zip(&path[..path.len() - 1]).take_while(|(a, b)| a == b).count();
-        shared.min(same)
-    });
-    for (input, components) in inputs.iter_mut().zip(&absolute) {
-        input.name = components[shared..].join("/");
+        shared = shared.min(same);
+    }
+    for input in inputs {
+        input.name = normal_components(&input.path)?[shared..].join("/").into();
     }
     Ok(())
 }

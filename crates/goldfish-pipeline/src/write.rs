@@ -211,7 +211,7 @@ impl<'a> Writing<'a> {
         if documents.len() == 0 {
             return Ok(());
         }
-        let file = || self.shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+        let file = || self.shared.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default();
         let batch = documents.into_record_batch(schema);
         let batch = batch.map_err(|source| PipelineError::Batch { file: file(), source })?;
         let (inputs, recorded) = (&self.manifest.inputs, &mut self.recorded_inputs);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use goldfish_storage::is_remote;
 
+use crate::inputs::INPUTS_NAME;
 use crate::journal::{self, Journal, Unfinished};
 use crate::lock::{LOCK_NAME, Lock, is_run_id, left_by};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME};
@@ -19,7 +20,7 @@ pub(crate) const OLD_NAME: &str = "old";
 const PLACED_ENDING: &str = ".placed";
 
 /// The files beside shards and manifest that this crate may write.
-pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", REJECTS_NAME];
+pub(crate) const SMALL_FILES: [&str; 4] = ["state.json", "dataset_info.json", REJECTS_NAME, INPUTS_NAME];
 
 /// An output folder that is ready to be written to. No other program writes to it as long as this lives; in a store
 /// another may take it over, and then this one stops.

@@ -6,14 +6,13 @@ use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::{File, canonicalize, is_remote, metadata_of_all};
 
 use crate::folder::{
-    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, stage,
-    staged_name,
+    Prepared, PreparedFolder, StagedName, Start, is_ours, prepare_folder, publish, shard_name, staged_name,
 };
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
 };
-use crate::schema::OutputFormat;
-use crate::{ShardError, disk, hf};
+use crate::writer::{check_count, stage_manifest};
+use crate::{ShardError, disk};
 
 /// One part of a divided run, as it lies in its folder.
 struct PartFolder {
@@ -160,8 +159,8 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let (mut totals, mut rows) = (Totals::default(), 0);
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
-        for entry in &manifest.inputs {
-            inputs.add(entry).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
+        for entry in manifest.read_inputs(path)? {
+            inputs.add(entry?).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
         }
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
@@ -170,6 +169,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     // A part without documents has a shard for its columns only.
     let documents: Vec<_> = shards.iter().copied().filter(|(_, shard)| shard.documents > 0).collect();
     let shards = if documents.is_empty() { shards.into_iter().take(1).collect() } else { documents };
+    check_count(&parts[0].path, shards.len())?;
     let counted = shards.iter().map(|(_, shard)| shard.documents).sum::<u64>();
     let mut inputs = inputs.entries;
     let read = inputs.iter().map(|input| input.documents).sum::<u64>();
@@ -183,7 +183,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let mut manifest = parts[0].manifest.clone();
     manifest.part = None;
     inputs.iter_mut().for_each(|input| input.rows = None);
-    manifest.inputs = inputs;
+    (manifest.inputs, manifest.input_table) = (inputs, None);
     manifest.shards = renamed.collect();
     manifest.totals = totals;
     Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
@@ -198,7 +198,7 @@ struct JoinedInputs {
 
 impl JoinedInputs {
     /// Adds what the next part read of an input.
-    fn add(&mut self, entry: &InputEntry) -> Result<(), String> {
+    fn add(&mut self, entry: InputEntry) -> Result<(), String> {
         let (start, end) = entry.rows.ok_or("its manifest doesn't say which rows it holds")?;
         let name = &entry.name;
         if let Some(last) = self.entries.last_mut().filter(|last| last.name == *name) {
@@ -226,7 +226,7 @@ impl JoinedInputs {
         if !self.names.insert(name.clone()) {
             return Err(format!("{name} is there twice"));
         }
-        self.entries.push(entry.clone());
+        self.entries.push(entry);
         Ok(())
     }
 }
@@ -258,13 +258,7 @@ fn write(
         manifest.rejects = Some(rejects);
         names.push(name);
     }
-    let (manifest, bytes) = manifest.seal();
-    if manifest.output.format == OutputFormat::ArrowStream {
-        names.push(stage(folder, "state.json", &hf::shard_state(&manifest))?);
-        names.push(stage(folder, "dataset_info.json", &hf::dataset_info())?);
-    }
-    names.push(stage(folder, MANIFEST_NAME, &bytes)?);
-    disk::sync_folder(&folder.staging)?;
+    let manifest = stage_manifest(folder, manifest, &mut names)?;
     publish(folder, &names)?;
     Ok(manifest)
 }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
+use crate::file_set::{FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, SetFile, is_inside};
 use crate::flush::FlushedFile;
 use crate::folder::{Moves, OLD_NAME, Start};
 use crate::journal::{Chain, JOURNAL_NAME, append, open_behind, parse};
 use crate::lock::{LOCK_NAME, lock};
+use crate::manifest::check_size;
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.
@@ -145,7 +146,7 @@ impl StagedFiles {
         let mut ours = BTreeSet::new();
         for folder in [root, &staging] {
             if FileSet::is_in(folder) {
-                ours.extend(FileSet::read(folder)?.files.into_iter().map(|file| file.name));
+                ours.extend(FileSet::read_moved(folder, root)?.files.into_iter().map(|file| file.name));
             }
         }
         if placement == Placement::Beside {
@@ -297,7 +298,10 @@ impl StagedFiles {
     ///
     /// If the disk refuses; with it comes whether recorded files stay for another run.
     pub fn publish(self, set: FileSet) -> Result<FileSet, (ShardError, bool)> {
-        let (set, bytes) = set.seal();
+        let (set, bytes) = match self.seal(set) {
+            Ok(sealed) => sealed,
+            Err(error) => return Err((error, self.abandon())),
+        };
         let aside = self.staging.join(OLD_NAME);
         let mut moves = Moves::default();
         let published = self
@@ -322,6 +326,18 @@ impl StagedFiles {
             let _ = fs::remove_dir(&staging);
         }
         Ok(set)
+    }
+
+    /// The set with its tables, which are staged as files of it, and the manifest's bytes.
+    fn seal(&self, mut set: FileSet) -> Result<(FileSet, Vec<u8>), ShardError> {
+        for (name, bytes) in set.divide()? {
+            let mut table = self.create(name)?;
+            table.put(&bytes)?;
+            set.files.push(table.finish(HOLDS_A_LIST)?);
+        }
+        let (set, bytes) = set.seal();
+        check_size(&self.root.join(FILE_SET_NAME), bytes.len() as u64)?;
+        Ok((set, bytes))
     }
 
     /// Past [`StagedFiles::check`]: the manifest of an earlier run is not among the files that it names.
@@ -382,7 +398,7 @@ fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
     if !FileSet::is_in(&aside) || FileSet::is_in(root) {
         return Ok(());
     }
-    let old = FileSet::read(&aside)?;
+    let old = FileSet::read_moved(&aside, root)?;
     for name in old.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]) {
         if aside.join(name).is_file() {
             disk::rename(&aside.join(name), &root.join(name))?;
@@ -391,17 +407,18 @@ fn bring_back(root: &Path, staging: &Path) -> Result<(), ShardError> {
     Ok(())
 }
 
-/// Whether a file beside memmaps has the name of a mask. Where tokens stand, nothing else is ever replaced or moved, whatever
+/// Whether a file beside memmaps has the name of a mask, or of a list of masks. Where tokens stand, nothing else is ever replaced or moved, whatever
 /// a manifest says: that of an export names tokens too.
 fn names_a_mask(name: &str) -> bool {
     [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end))
+        || FILE_SET_TABLES.contains(&name)
 }
 
 /// Brings the files of a run that ended while they got their names back to where they were staged, so that a run can go on
 /// with them. What is still staged never got its name.
 fn unplace(root: &Path, staging: &Path, placement: Placement) -> Result<(), ShardError> {
     let is_complete = FileSet::is_in(root);
-    for name in FileSet::read(staging)?.files.into_iter().map(|file| file.name) {
+    for name in FileSet::read_moved(staging, root)?.files.into_iter().map(|file| file.name) {
         let (staged, placed) = (staging.join(&name), root.join(&name));
         let may_move = placement == Placement::OwnFolder || names_a_mask(&name);
         if may_move && !is_complete && !staged.is_file() && placed.is_file() {
