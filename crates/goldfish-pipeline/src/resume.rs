@@ -1,5 +1,6 @@
 //! Taking up a run where it was interrupted: what the journal holds, and whether it still fits.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
@@ -37,10 +38,10 @@ pub(crate) struct CurrentInput {
 
 /// How far the writer is before a work item: all that is needed to bring the item again and go on behind it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
+pub(crate) struct Checkpoint<'a> {
     pub(crate) place: Place,
     /// Inputs that ended since the last checkpoint in the journal.
-    pub(crate) inputs: Vec<InputEntry>,
+    pub(crate) inputs: Cow<'a, [InputEntry]>,
     pub(crate) current: CurrentInput,
     pub(crate) documents_in: u64,
     pub(crate) documents_rejected: u64,
@@ -50,22 +51,21 @@ pub(crate) struct Checkpoint {
     pub(crate) sequences: Option<(SequenceState, SequenceState)>,
 }
 
-impl Checkpoint {
+impl Checkpoint<'_> {
     /// The last state of an unfinished run, with all inputs that ended before.
     pub(crate) fn last(unfinished: &mut Unfinished, staging: &Path) -> Result<Self, PipelineError> {
         let mut last = Self::default();
+        let mut inputs = Vec::new();
         for state in std::mem::take(&mut unfinished.states) {
-            let mut next: Self = serde_json::from_str(state.get()).map_err(|e| {
+            last = serde_json::from_str(state.get()).map_err(|e| {
                 PipelineError::Options(format!(
                     "{}: the journal of the unfinished run can't be used: {e}; start again with --overwrite",
                     staging.display()
                 ))
             })?;
-            let mut inputs = std::mem::take(&mut last.inputs);
-            inputs.append(&mut next.inputs);
-            last = Self { inputs, ..next };
+            inputs.extend(std::mem::take(&mut last.inputs).into_owned());
         }
-        Ok(last)
+        Ok(Self { inputs: inputs.into(), ..last })
     }
 
     pub(crate) fn to_json(&self) -> Box<RawValue> {

@@ -205,7 +205,7 @@ fn begin(
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<Began, PipelineError> {
     let identity = Identity::of_job(job, plan);
-    let done = |manifest: Manifest, state: Checkpoint| {
+    let done = |manifest: Manifest, state: Checkpoint<'_>| {
         let Checkpoint { tokenized, tally, .. } = state;
         Ok(Began::Done(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
     };

@@ -232,10 +232,11 @@ impl StagedFiles {
         folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
         let record = FinishedFiles { files: files.to_vec(), state };
         if let Some((file, chain)) = &mut self.journal {
-            return append(file, &path, &chain.line(&record));
+            return append(file, &path, &chain.line(String::new(), &record));
         }
         let (mut file, mut chain) = (disk::create_file(&path)?, Chain::default());
-        append(&mut file, &path, &(chain.head(job) + &chain.line(&record)))?;
+        let head = chain.head(job);
+        append(&mut file, &path, &chain.line(head, &record))?;
         // Its own name has to last too.
         disk::sync_folder(&self.staging)?;
         self.journal = Some((file, chain));
