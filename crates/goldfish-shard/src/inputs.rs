@@ -184,3 +184,85 @@ impl Row for SetFile {
         Some((0..batch.num_rows()).map(file).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::table::{TableEntry, encode};
+
+    fn entries() -> Vec<InputEntry> {
+        let companion = |n: u64| CompanionEntry {
+            suffix: ".idx".into(),
+            digest: FileDigest { size: n, hash: format!("xxh3_128:{n:032x}") },
+        };
+        let entry = |n: u64| InputEntry {
+            name: format!("folder/é{n}.bin"),
+            format: "megatron".into(),
+            size: u64::MAX - n,
+            hash: format!("xxh3_128:{n:032x}"),
+            companions: (0..n % 3).map(companion).collect(),
+            documents: n,
+            rejected: n / 2,
+            rows: (n % 5 == 1).then_some((n, n + 4)),
+            broken: n % 7 == 0,
+        };
+        (0..3000).map(entry).collect()
+    }
+
+    fn files() -> Vec<SetFile> {
+        let file =
+            |n: u64| SetFile { name: format!("{n}.loss"), holds: "masks".into(), size: n, hash: "h".into() };
+        (0..3000).map(file).collect()
+    }
+
+    fn read<R: Row>(folder: &Path, entry: &TableEntry) -> Result<Vec<R>, ShardError> {
+        TableReader::open(folder, entry, INPUTS_NAME)?.collect()
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let (entry, bytes) = encode(INPUTS_NAME, &entries()).unwrap();
+        assert_eq!((entry.rows, entry.size), (3000, bytes.len() as u64));
+        fs::write(folder.path().join(INPUTS_NAME), &bytes).unwrap();
+        assert_eq!(read::<InputEntry>(folder.path(), &entry).unwrap(), entries());
+        let (entry, bytes) = encode(INPUTS_NAME, &files()).unwrap();
+        fs::write(folder.path().join(INPUTS_NAME), &bytes).unwrap();
+        assert_eq!(read::<SetFile>(folder.path(), &entry).unwrap(), files());
+    }
+
+    #[test]
+    fn only_the_table_that_the_manifest_tells_of_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(INPUTS_NAME);
+        let (entry, bytes) = encode(INPUTS_NAME, &entries()).unwrap();
+        let refusal = |entry: &TableEntry, words: &str| {
+            let error = read::<InputEntry>(folder.path(), entry).unwrap_err();
+            assert!(matches!(error, ShardError::BadManifest { .. }), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        };
+        refusal(&entry, "missing");
+        fs::create_dir(&path).unwrap();
+        refusal(&entry, "not a regular file");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, &bytes[1..]).unwrap();
+        refusal(&entry, "size or hash differ");
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        fs::write(&path, &flipped).unwrap();
+        refusal(&entry, "size or hash differ");
+        // A manifest that tells of a hostile table has its right hash.
+        let FileDigest { hash, .. } = FileDigest::of(&flipped);
+        let told = read::<InputEntry>(folder.path(), &TableEntry { hash, ..entry.clone() });
+        assert!(told.is_err() || told.unwrap() != entries());
+        fs::write(&path, &bytes).unwrap();
+        refusal(&TableEntry { rows: 2999, ..entry.clone() }, "3000 rows");
+        refusal(&TableEntry { rows: u64::MAX, ..entry.clone() }, "the manifest tells of");
+        refusal(&TableEntry { name: "../inputs.parquet".into(), ..entry.clone() }, "the manifest tells of");
+        let (entry, bytes) = encode(INPUTS_NAME, &files()).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        refusal(&entry, "the columns are not name, format");
+    }
+}

@@ -336,3 +336,34 @@ fn is_plain_name(name: &str) -> bool {
     matches!((components.next(), components.next()), (Some(std::path::Component::Normal(_)), None))
         && !name.contains(['/', '\\'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let path = Path::new("manifest.json");
+        assert!(check_size(path, MAX_MANIFEST_BYTES).is_ok());
+        let error = check_size(path, MAX_MANIFEST_BYTES + 1).unwrap_err();
+        assert!(error.to_string().contains("could not be read again"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_of_the_most_shards_can_be_read() {
+        let most = u64::MAX;
+        let shard = ShardEntry {
+            name: crate::folder::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
+            size: most,
+            hash: FileDigest::of(&[]).hash,
+            documents: most,
+            tokens: most,
+            dropped: most,
+        };
+        let lines = |count: usize| serde_json::to_vec_pretty(&[vec![&shard; count]]).unwrap().len();
+        let each = (lines(2) - lines(1)) as u64;
+        assert!(each * (crate::MAX_FOLDER_SHARDS as u64) < MAX_MANIFEST_BYTES, "{each}");
+        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
+        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
+    }
+}

@@ -142,18 +142,16 @@ impl StagedFiles {
         if start == Start::Resume && FileSet::is_in(&staging) {
             unplace(root, &staging, placement)?;
         }
+        if FileSet::is_in(&staging) {
+            take_back(root, &staging, placement)?;
+        }
         bring_back(root, &staging)?;
         let mut ours = BTreeSet::new();
-        for folder in [root, &staging] {
-            if FileSet::is_in(folder) {
-                ours.extend(FileSet::read_moved(folder, root)?.files.into_iter().map(|file| file.name));
-            }
+        if FileSet::is_in(root) {
+            ours.extend(FileSet::read(root)?.files.into_iter().map(|file| file.name));
         }
         if placement == Placement::Beside {
             ours.retain(|name| names_a_mask(name));
-        }
-        if FileSet::is_in(&staging) {
-            take_back(root, &staging, &mut ours)?;
         }
         let mut files = Self { root: root.to_owned(), staging, created, ours, journal: None, _lock: held };
         let left = match start {
@@ -430,16 +428,19 @@ fn unplace(root: &Path, staging: &Path, placement: Placement) -> Result<(), Shar
 }
 
 /// Removes the files of a run that ended while they got their names, before its manifest did: no manifest in the
-/// folder names them. `ours` keeps what the manifest there names.
-fn take_back(root: &Path, staging: &Path, ours: &mut BTreeSet<String>) -> Result<(), ShardError> {
+/// folder names them. What the set before names stays, or comes back: that is done later, since it takes the names of the
+/// run's tables.
+fn take_back(root: &Path, staging: &Path, placement: Placement) -> Result<(), ShardError> {
     let mut listed = BTreeSet::new();
-    if FileSet::is_in(root) {
-        listed.extend(FileSet::read(root)?.files.into_iter().map(|file| file.name));
+    let aside = staging.join(OLD_NAME);
+    if let Some(folder) = [root, &aside].into_iter().find(|folder| FileSet::is_in(folder)) {
+        listed.extend(FileSet::read_moved(folder, root)?.files.into_iter().map(|file| file.name));
     }
-    for name in ours.iter().filter(|name| !listed.contains(*name)) {
-        let path = root.join(name);
+    for name in FileSet::read_moved(staging, root)?.files.into_iter().map(|file| file.name) {
+        let path = root.join(&name);
+        let may_go = placement == Placement::OwnFolder || names_a_mask(&name);
         // What is still staged never got its name: a file that has it now is another's.
-        if staging.join(name).is_file() || !path.is_file() {
+        if !may_go || listed.contains(&name) || staging.join(&name).is_file() || !path.is_file() {
             continue;
         }
         disk::remove(&path)?;
@@ -450,7 +451,6 @@ fn take_back(root: &Path, staging: &Path, ours: &mut BTreeSet<String>) -> Result
             }
         }
     }
-    ours.retain(|name| listed.contains(name));
     disk::remove(&staging.join(FILE_SET_NAME))
 }
 
