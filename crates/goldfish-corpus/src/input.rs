@@ -304,7 +304,9 @@ impl Found {
         for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
             if is_hidden(&entry.path) {
                 continue;
-            } else if output == Some(Output::Export) && is_exported_mask(&entry.path) {
+            } else if (output == Some(Output::Export) && is_exported_mask(&entry.path))
+                || is_input_table(&entry.path)
+            {
                 self.written.push(entry.path);
             } else if entry.is_folder() {
                 self.add_folder(&entry.path, above)?;
@@ -354,6 +356,24 @@ impl Output {
 fn is_exported_mask(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ["label_mask", "mask.bin", "mask.idx", "labels.bin", "labels.idx"].contains(&&*name)
+}
+
+/// Whether a file is the list of inputs of shards, by the manifest beside it.
+fn is_input_table(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Manifest {
+        input_table: Table,
+    }
+    #[derive(Deserialize)]
+    struct Table {
+        name: String,
+    }
+    let told = || -> Option<Manifest> {
+        let (file, _) = open_regular(&path.with_file_name("manifest.json")).ok()?;
+        serde_json::from_reader(std::io::BufReader::new(file)).ok()
+    };
+    let name = path.file_name().unwrap_or_default();
+    name == "inputs.parquet" && told().is_some_and(|manifest| *manifest.input_table.name == *name)
 }
 
 /// The file that names the input, whichever of a pair was given.

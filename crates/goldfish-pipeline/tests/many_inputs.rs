@@ -101,6 +101,11 @@ fn many_inputs_are_in_a_table() {
     assert_eq!(found.iter().map(|entry| entry.documents).sum::<u64>(), MANY as u64);
     assert_eq!(faults(&whole), [""; 0]);
 
+    // The table is no corpus, where the shards are one.
+    let resolved = resolve(&[whole.to_str().unwrap().to_owned()], None).unwrap();
+    assert_eq!(resolved.written, [whole.join(INPUTS_NAME)]);
+    assert_eq!(resolved.inputs.len(), manifest.shards.len());
+
     // A finished run is compared with the job.
     run(&corpus, &whole, Start::Resume, None).unwrap();
     assert_eq!(
@@ -145,7 +150,6 @@ fn parts_of_many_inputs_make_the_same_table() {
     let at = |name: &str| folder.path().join(name);
     let corpus = make_corpus(&at("corpus"));
     run(&corpus, &at("whole"), Start::New, None).unwrap();
-    // The first part alone has more than a manifest lists, since the bytes of the last one are many.
     let mut parts = Vec::new();
     for rank in 0..2 {
         let part = at(&format!("part-{rank}"));
