@@ -160,7 +160,7 @@ impl Walk<'_, '_> {
                 let mask = masks.as_ref().map(|column| column.as_list::<i32>().value(i));
                 let mask = mask.as_ref().map(|values| &**values.as_primitive::<UInt8Type>().values());
                 let stratum = strata.as_ref().map_or("", |column| value(column, i));
-                let file = || input.name.clone();
+                let file = || input.name.to_string();
                 self.document(&file, *row, batch.doc_ids.value(i), &ids[range], mask, stratum)?;
             }
         }

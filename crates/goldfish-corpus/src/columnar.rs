@@ -109,7 +109,7 @@ impl ColumnarSource {
     }
 
     fn new(input: &Input, file: HashedFile, batches: Batches, columns: Columns) -> Self {
-        let name = input.name.as_str().into();
+        let name = input.name.clone();
         Self { input: input.clone(), name, file, batches, columns, current: None, row: 0, bytes_a_row: 0 }
     }
 
@@ -118,7 +118,7 @@ impl ColumnarSource {
         if reason.contains("Disabled feature") {
             // The file is sound; this build can't read its compression.
             let reason = format!("{reason}; write it again with zstd, lz4, snappy or gzip");
-            return CorpusError::Options { path: self.input.path.clone(), reason };
+            return CorpusError::Options { path: self.input.path.to_path_buf(), reason };
         }
         self.file.fault(self.input.format, reason)
     }

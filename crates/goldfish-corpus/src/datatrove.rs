@@ -36,12 +36,12 @@ impl DatatroveSource {
     pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         refuse_columns(input, options, &[])?;
-        let mut index_name = path.clone().into_os_string();
+        let mut index_name = path.as_os_str().to_owned();
         index_name.push(".index");
         let index_path = PathBuf::from(index_name);
         if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
-                path: path.clone(),
+                path: path.to_path_buf(),
                 companion: index_path,
                 help: "it holds the documents' ends; without it read the file with --format olmo --eos-id N",
             });
@@ -86,7 +86,7 @@ impl DatatroveSource {
         if let Some(place) = planner.first_place() {
             read_to(&mut ids, place).map_err(CorpusError::io(path, "reading"))?;
         }
-        let name = input.name.as_str().into();
+        let name = input.name.clone();
         Ok(Self { input: input.clone(), name, ids, id_type, index, planner })
     }
 }
@@ -162,7 +162,7 @@ pub(crate) fn refuse_columns(
     match wanted.into_iter().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => Err(CorpusError::Options {
-            path: input.path.clone(),
+            path: input.path.to_path_buf(),
             reason: format!(
                 "a {} memmap has {}, so there is no {name:?}; leave out --id-column and --carry",
                 input.format,

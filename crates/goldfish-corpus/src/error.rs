@@ -177,8 +177,8 @@ impl CorpusError {
     #[must_use]
     pub fn by_name(&self, input: &Input) -> String {
         let Self::Malformed { path, format, reason } = self else { return self.to_string() };
-        let mut name = PathBuf::from(&input.name);
-        if *path != input.path
+        let mut name = PathBuf::from(&*input.name);
+        if **path != *input.path
             && let Some(companion) = path.file_name()
         {
             name.set_file_name(companion);

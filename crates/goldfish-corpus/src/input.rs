@@ -1,8 +1,10 @@
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use goldfish_storage::is_remote;
 use schemars::JsonSchema;
@@ -17,6 +19,9 @@ const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
 
 /// Name of the manifest of what goldfish wrote in the layout of a training loop.
 const SET_NAME: &str = "goldfish.json";
+
+/// That manifest and the tables beside it.
+const SET_NAMES: [&str; 3] = [SET_NAME, "goldfish.inputs.parquet", "goldfish.files.parquet"];
 
 /// Most bytes of such a manifest that are looked at; a longer one hides nothing.
 const MAX_SET_BYTES: u64 = 256 << 20;
@@ -98,11 +103,11 @@ impl fmt::Display for Format {
 /// One file to read (with its companions, where the format has some).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Where it lies.
-    pub path: PathBuf,
+    /// Where it is. Runs have inputs by the hundred thousand, so that copies of an input share its names.
+    pub path: Arc<Path>,
     /// What documents and manifests call it: the path below the folder that all inputs share, with `/`, and `%FF` for a byte
     /// that is not part of UTF-8.
-    pub name: String,
+    pub name: Arc<str>,
     /// How it is read.
     pub format: Format,
 }
@@ -133,7 +138,7 @@ impl Input {
             Format::Megatron => (".idx", self.path.with_extension("idx")),
             Format::Olmo => (".csv.gz", self.path.with_extension("csv.gz")),
             Format::Datatrove => {
-                let mut name = self.path.clone().into_os_string();
+                let mut name = self.path.as_os_str().to_owned();
                 name.push(".index");
                 (".index", PathBuf::from(name))
             }
@@ -173,22 +178,45 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     for argument in arguments {
         found.add_argument(argument)?;
     }
-    let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut seen = Seen::default();
     let mut inputs = Vec::with_capacity(found.files.len());
     for (given, format) in found.files {
-        let path = main_file(given.clone(), format);
-        let same = goldfish_storage::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        if let Some(before) = seen.insert(same, given.clone()) {
+        let ending = given.extension().map(ToOwned::to_owned);
+        let path: Arc<Path> = main_file(given, format).into();
+        if let Some(before) = seen.insert(&path, ending.clone()) {
             // A `.bin/.idx` pair that is listed by both names is one input.
-            if format == Format::Megatron && before.extension() != given.extension() {
+            if format == Format::Megatron && before != ending {
                 continue;
             }
-            return Err(CorpusError::GivenTwice { path });
+            return Err(CorpusError::GivenTwice { path: path.to_path_buf() });
         }
-        inputs.push(Input { name: String::new(), path, format });
+        inputs.push(Input { name: "".into(), path, format });
     }
     name_inputs(&mut inputs)?;
     Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
+}
+
+/// The files that were named so far, with the endings of the names that were given. Of their resolved paths only hashes are
+/// kept; where those are the same, the paths are compared.
+#[derive(Default)]
+struct Seen {
+    files: HashMap<u64, Vec<(Arc<Path>, Option<OsString>)>>,
+    hasher: RandomState,
+}
+
+impl Seen {
+    /// Adds a file; returns the ending of the name by which it was given before.
+    fn insert(&mut self, path: &Arc<Path>, ending: Option<OsString>) -> Option<Option<OsString>> {
+        let resolved = |path: &Path| goldfish_storage::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let same = resolved(path);
+        let alike = self.files.entry(self.hasher.hash_one(&same)).or_default();
+        let before = alike.iter_mut().find(|(path, _)| resolved(path) == same);
+        if let Some((_, before)) = before {
+            return Some(std::mem::replace(before, ending));
+        }
+        alike.push((path.clone(), ending));
+        None
+    }
 }
 
 #[derive(Default)]
@@ -288,6 +316,8 @@ impl Found {
         for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
             if is_hidden(&entry.path) {
                 continue;
+            } else if is_input_table(&entry.path) {
+                self.written.push(entry.path);
             } else if entry.is_folder() {
                 self.add_folder(&entry.path, above)?;
             } else if is_companion(&entry.path) {
@@ -357,6 +387,24 @@ impl WrittenSet {
     }
 }
 
+/// Whether a file is the list of inputs of shards, by the manifest beside it.
+fn is_input_table(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Manifest {
+        input_table: Table,
+    }
+    #[derive(Deserialize)]
+    struct Table {
+        name: String,
+    }
+    let told = || -> Option<Manifest> {
+        let (file, _) = open_regular(&path.with_file_name("manifest.json")).ok()?;
+        serde_json::from_reader(std::io::BufReader::new(file)).ok()
+    };
+    let name = path.file_name().unwrap_or_default();
+    name == "inputs.parquet" && told().is_some_and(|manifest| *manifest.input_table.name == *name)
+}
+
 /// The file that names the input, whichever of a pair was given.
 fn main_file(path: PathBuf, format: Format) -> PathBuf {
     if format == Format::Megatron { path.with_extension("bin") } else { path }
@@ -379,28 +427,30 @@ fn is_companion(path: &Path) -> bool {
             .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.bin"))))
     });
     let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
-    memmap_sidecar || megatron_mask || endings.iter().any(|ending| name.ends_with(ending)) || name == SET_NAME
+    memmap_sidecar
+        || megatron_mask
+        || endings.iter().any(|ending| name.ends_with(ending))
+        || SET_NAMES.contains(&&*name)
 }
 
 /// Names each input by its path below the deepest folder that holds them all.
 fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
-    let mut absolute = Vec::with_capacity(inputs.len());
+    let Some(first) = inputs.first() else { return Ok(()) };
+    let first = normal_components(&first.path)?;
+    let mut shared = first.len() - 1;
     for input in inputs.iter() {
-        absolute.push(normal_components(&input.path)?);
-    }
-    let Some(first) = absolute.first() else { return Ok(()) };
-    let shared = absolute.iter().fold(first.len() - 1, |shared, path| {
+        let path = normal_components(&input.path)?;
         let same = first.iter().zip(&path[..path.len() - 1]).take_while(|(a, b)| a == b).count();
-        shared.min(same)
-    });
-    for (input, components) in inputs.iter_mut().zip(&absolute) {
-        input.name = components[shared..].join("/");
+        shared = shared.min(same);
+    }
+    for input in inputs.iter_mut() {
+        input.name = normal_components(&input.path)?[shared..].join("/").into();
     }
     let mut seen: HashMap<&str, &Path> = HashMap::with_capacity(inputs.len());
     for Input { name, path, .. } in inputs.iter() {
         if let Some(first) = seen.insert(name, path) {
-            let (name, first) = (name.clone(), first.to_owned());
-            return Err(CorpusError::SameName { name, first, second: path.clone() });
+            let (name, first) = (name.to_string(), first.to_owned());
+            return Err(CorpusError::SameName { name, first, second: path.to_path_buf() });
         }
     }
     Ok(())

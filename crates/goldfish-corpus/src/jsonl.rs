@@ -52,7 +52,7 @@ impl JsonlSource {
         };
         let mut source = Self {
             input: input.clone(),
-            name: input.name.as_str().into(),
+            name: input.name.clone(),
             file,
             part,
             carried: options.carry.iter().map(field).collect(),

@@ -49,13 +49,13 @@ impl MegatronSource {
         if !goldfish_storage::exists(&input.path) {
             return Err(CorpusError::MissingCompanion {
                 path: index_path,
-                companion: input.path.clone(),
+                companion: input.path.to_path_buf(),
                 help: "it holds the token ids; put the .bin beside the .idx",
             });
         }
         if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
-                path: input.path.clone(),
+                path: input.path.to_path_buf(),
                 companion: index_path,
                 help: "it says where the documents lie; put the .idx beside the .bin",
             });
@@ -66,12 +66,12 @@ impl MegatronSource {
             && wanted != id_type
         {
             let reason = format!("the index says that ids are {}; leave out --ids-dtype", id_type.name());
-            return Err(CorpusError::Options { path: input.path.clone(), reason });
+            return Err(CorpusError::Options { path: input.path.to_path_buf(), reason });
         }
         let bin = files[0].handle()?;
         whole_ids(&input.path, Format::Megatron, files[0].size(), id_type)?;
         let planner = Planner::new(part, id_type, |row| index.next_document(row))?;
-        let name = input.name.as_str().into();
+        let name = input.name.clone();
         let [bin_file, index_file] = files;
         let files = [bin_file.hash()?, index_file.hash()?];
         Ok(Self { input: input.clone(), name, bin, index, id_type, files, planner })

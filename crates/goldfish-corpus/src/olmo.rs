@@ -65,7 +65,7 @@ impl OlmoSource {
             Documents::Sidecar(sidecar, planner)
         } else {
             refuse_columns(input, options, &[])?;
-            let refuse = |reason| CorpusError::Options { path: path.clone(), reason };
+            let refuse = |reason| CorpusError::Options { path: path.to_path_buf(), reason };
             let id = options.eos_id.ok_or_else(|| {
                 refuse(
                     "nothing says where documents end; give --eos-id, or put the .csv.gz sidecar beside it"
@@ -82,7 +82,7 @@ impl OlmoSource {
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
         Ok(Self {
             input: input.clone(),
-            name: input.name.as_str().into(),
+            name: input.name.clone(),
             ids,
             id_type,
             carried: options.carry.iter().map(field).collect(),

@@ -25,7 +25,8 @@ pub(crate) struct TextSource {
 
 impl TextSource {
     pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
-        let refuse = |reason: &str| CorpusError::Options { path: input.path.clone(), reason: reason.into() };
+        let refuse =
+            |reason: &str| CorpusError::Options { path: input.path.to_path_buf(), reason: reason.into() };
         if matches!(options.content, Content::Ids { .. }) {
             return Err(refuse("a text file holds no token ids; give a --tokenizer and no --ids-column"));
         }
@@ -63,7 +64,7 @@ impl Source for TextSource {
                 "the document is longer than {longest} bytes; split it, or give --max-document"
             )));
         }
-        let name = self.input.name.as_str().into();
+        let name = self.input.name.clone();
         Ok(Some(Chunk(ChunkKind::Text(TextChunk { name, bytes }))))
     }
 

@@ -8,7 +8,7 @@ use goldfish_mask::{
     Masker, Reach, Scope, SequenceMasker, SequenceState, Span, Tallier, Tally, WindowKeys, document_key,
 };
 use goldfish_pipeline::ShardText;
-use goldfish_shard::{Manifest, ShardBatch, ShardReader};
+use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, ShardReader};
 use rayon::prelude::*;
 
 use crate::InspectError;
@@ -68,10 +68,14 @@ pub fn inspect(
     let k = manifest.rule.k();
     let reach = Masker::new(manifest.rule.build_reach(Reach::Decided)?, &manifest.exempt_ids);
     let mut reading = Reading::new(manifest, text, options, &reach)?;
+    let mut inputs = match options.by.as_deref() {
+        Some(INPUT) => Some(Inputs { entries: Box::new(manifest.read_inputs(folder)?), end: 0, name: None }),
+        _ => None,
+    };
     let mut seen = 0;
     for batch in batches(folder, manifest) {
         let (path, first_row, batch) = batch?;
-        reading.batch(&path, first_row, &batch, search.as_mut())?;
+        reading.batch((&path, first_row), &batch, search.as_mut(), inputs.as_mut())?;
         seen += batch.len() as u64;
         observe(seen);
     }
@@ -164,6 +168,27 @@ struct Reading<'a> {
     ids: IdCounts,
 }
 
+/// Where documents are counted by input: the inputs, on the way through their documents.
+struct Inputs<'a> {
+    entries: Box<dyn Iterator<Item = Result<InputEntry, ShardError>> + 'a>,
+    /// Documents of the inputs so far.
+    end: u64,
+    /// The last of them.
+    name: Option<String>,
+}
+
+impl Inputs<'_> {
+    /// The input of a document; documents must come in order.
+    fn of(&mut self, document: u64) -> Result<Option<String>, ShardError> {
+        while self.end <= document {
+            let entry = self.entries.next().transpose()?;
+            self.end = entry.as_ref().map_or(u64::MAX, |entry| self.end.saturating_add(entry.documents));
+            self.name = entry.map(|entry| entry.name);
+        }
+        Ok(self.name.clone())
+    }
+}
+
 /// What a closer look at a document shows.
 struct Looked {
     tally: Tally,
@@ -205,10 +230,10 @@ impl<'a> Reading<'a> {
 
     fn batch(
         &mut self,
-        path: &Path,
-        first_row: u64,
+        (path, first_row): (&Path, u64),
         batch: &ShardBatch,
         search: Option<&mut Search<'_>>,
+        inputs: Option<&mut Inputs<'_>>,
     ) -> Result<(), InspectError> {
         let rows: Vec<_> =
             (0..batch.len()).map(|index| row(path, first_row, batch, index)).collect::<Result<_, _>>()?;
@@ -223,7 +248,9 @@ impl<'a> Reading<'a> {
         let looked = self.look(path, first_row, batch, &rows, reached, search.is_some())?;
         let values = match &self.groups {
             None => Vec::new(),
-            Some(groups) => self.values(path, batch, groups.column())?,
+            Some(groups) => {
+                values(path, batch, groups.column(), inputs.map(|inputs| (inputs, self.totals.0)))?
+            }
         };
         let first_document = self.totals.0;
         for (index, (ids, mask)) in rows.iter().enumerate() {
@@ -313,39 +340,29 @@ impl<'a> Reading<'a> {
         };
         (0..rows.len()).into_par_iter().map(look).collect()
     }
+}
 
-    /// The values of a column, one a row, as text.
-    fn values(
-        &self,
-        path: &Path,
-        batch: &ShardBatch,
-        column: &str,
-    ) -> Result<Vec<Option<String>>, InspectError> {
-        let batch = batch.record_batch();
-        if let Some(values) = batch.column_by_name(column) {
-            let cell =
-                |source| InspectError::Cell { path: path.to_owned(), column: column.to_owned(), source };
-            return texts(values).map_err(cell);
-        }
-        if column != INPUT {
-            let schema = batch.schema();
-            let found =
-                schema.fields().iter().map(|field| field.name().clone()).chain([INPUT.to_owned()]).collect();
-            return Err(InspectError::Column { column: column.to_owned(), found });
-        }
-        let mut ends = self.manifest.inputs.iter().scan(0, |end, input| {
-            *end += input.documents;
-            Some((*end, &input.name))
-        });
-        let mut current = ends.next();
-        let name = |document: u64| {
-            while current.is_some_and(|(end, _)| end <= document) {
-                current = ends.next();
-            }
-            current.map(|(_, name)| name.clone())
-        };
-        Ok((self.totals.0..self.totals.0 + batch.num_rows() as u64).map(name).collect())
+/// The values of a column, one a row, as text; or the inputs, where the batch starts at a document of them all.
+fn values(
+    path: &Path,
+    batch: &ShardBatch,
+    column: &str,
+    inputs: Option<(&mut Inputs<'_>, u64)>,
+) -> Result<Vec<Option<String>>, InspectError> {
+    let batch = batch.record_batch();
+    if let Some(values) = batch.column_by_name(column) {
+        let cell = |source| InspectError::Cell { path: path.to_owned(), column: column.to_owned(), source };
+        return texts(values).map_err(cell);
     }
+    let Some((inputs, first)) = inputs else {
+        let schema = batch.schema();
+        let found =
+            schema.fields().iter().map(|field| field.name().clone()).chain([INPUT.to_owned()]).collect();
+        return Err(InspectError::Column { column: column.to_owned(), found });
+    };
+    Ok((first..first + batch.num_rows() as u64)
+        .map(|document| inputs.of(document))
+        .collect::<Result<_, _>>()?)
 }
 
 fn texts(values: &ArrayRef) -> Result<Vec<Option<String>>, arrow::error::ArrowError> {

@@ -105,6 +105,7 @@ impl MaskJob {
             },
             part: plan.part.clone(),
             inputs: Vec::new(),
+            input_table: None,
             shards: Vec::new(),
             rejects: None,
             totals: Totals::default(),

@@ -1,10 +1,11 @@
 //! What a run reads: every input, or the share of one of many machines.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use goldfish_corpus::{CorpusError, FileDigest, Input, Part};
-use goldfish_shard::PartEntry;
+use goldfish_corpus::{CorpusError, Input, Part};
+use goldfish_digest::HashingWriter;
+use goldfish_shard::{InputEntry, MAX_INPUTS, PartEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -50,6 +51,12 @@ pub(crate) struct InputIdentity {
 impl Plan {
     /// Lays the inputs behind each other and cuts them at equal numbers of bytes.
     pub(crate) fn new(inputs: &[Input], share: Option<Share>) -> Result<Self, PipelineError> {
+        if inputs.len() as u64 > MAX_INPUTS {
+            return Err(PipelineError::Options(format!(
+                "{} inputs, and {MAX_INPUTS} are the most that one run takes; join small files, or mask them in several runs",
+                inputs.len()
+            )));
+        }
         let mut whole = Vec::with_capacity(inputs.len());
         for (input, size) in inputs.iter().zip(sizes(inputs)?) {
             whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
@@ -67,10 +74,7 @@ impl Plan {
         let border = |rank: u32| (u128::from(total) * u128::from(rank) / u128::from(world)) as u64;
         let range =
             Part { start: border(rank), end: if rank + 1 == world { u64::MAX } else { border(rank + 1) } };
-        let identities: Vec<_> = whole.iter().map(Step::identity).collect();
-        // Strings and numbers only: serialisation has nothing to fail at.
-        let plan = FileDigest::of(&serde_json::to_vec(&identities).unwrap_or_default()).hash;
-        let part = PartEntry { rank, world, plan };
+        let part = PartEntry { rank, world, plan: digest_of(whole.iter().map(Step::identity)) };
         let model = inputs.first().cloned();
         let mut steps = Vec::new();
         let mut before = 0;
@@ -90,9 +94,23 @@ impl Plan {
     }
 }
 
+/// The hash of what tells the inputs: of a JSON list.
+pub(crate) fn digest_of(inputs: impl Iterator<Item = InputIdentity>) -> String {
+    let mut json = HashingWriter::new(io::sink());
+    let mut before = "[";
+    for input in inputs {
+        // Neither strings and numbers nor a sink have anything to fail at.
+        let _ = json.write_all(before.as_bytes());
+        let _ = json.write_all(&serde_json::to_vec(&input).unwrap_or_default());
+        before = ",";
+    }
+    let _ = json.write_all(if before == "[" { b"[]" } else { b"]" });
+    json.finish().0.hash
+}
+
 /// The sizes of the inputs' main files, in bytes; 0 for an input that is gone, which is reported when its turn comes.
 fn sizes(inputs: &[Input]) -> Result<Vec<u64>, CorpusError> {
-    let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+    let paths: Vec<&Path> = inputs.iter().map(|input| &*input.path).collect();
     let answers = goldfish_storage::metadata_of_all(&paths).into_iter().zip(&paths);
     let size = |(answer, path): (std::io::Result<goldfish_storage::Metadata>, &&Path)| match answer {
         Ok(metadata) => Ok(metadata.size),
@@ -122,9 +140,16 @@ fn local_part(input: &Input, range: Part, start: u64, end: u64) -> Result<Option
     Ok(Some(Part { start: range.start.saturating_sub(start), end: part_end }))
 }
 
+impl InputIdentity {
+    /// What told an input that was read.
+    pub(crate) fn of_entry(entry: &InputEntry) -> Self {
+        Self { name: entry.name.clone(), format: entry.format.clone(), size: entry.size }
+    }
+}
+
 impl Step {
     pub(crate) fn identity(&self) -> InputIdentity {
         let Input { name, format, .. } = &self.input;
-        InputIdentity { name: name.clone(), format: format.name().to_owned(), size: self.size }
+        InputIdentity { name: name.to_string(), format: format.name().to_owned(), size: self.size }
     }
 }

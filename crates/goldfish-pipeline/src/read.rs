@@ -19,6 +19,9 @@ use crate::work::{Work, WorkResult, process};
 /// Work items are filled up to about this many bytes of input.
 const WORK_BYTES: usize = 256 << 10;
 
+/// Parts of a work item, so that empty files by the hundred thousand make more than one.
+const WORK_PARTS: usize = 8192;
+
 /// What the writer receives for each work item, in order.
 pub(crate) enum Message {
     /// The result of a work item, once its worker is done.
@@ -99,7 +102,7 @@ impl<'a> Reading<'a> {
 
     fn read_input(&mut self, index: usize, step: &Step) -> Result<Result<(), PipelineError>, HungUp> {
         let (job, Step { input, part, .. }) = (self.job, step);
-        let name: Arc<str> = input.name.as_str().into();
+        let name = input.name.clone();
         if self.parts.is_empty() {
             self.start = Place { step: index, row: 0, read: Vec::new() };
         }
@@ -141,7 +144,7 @@ impl<'a> Reading<'a> {
             Err(error) => return Ok(Err(error.into())),
         };
         self.end(input, digests, rows, false);
-        if self.plan.apart {
+        if self.plan.apart || self.parts.len() >= WORK_PARTS {
             self.send_work()?;
         }
         Ok(Ok(()))
@@ -163,12 +166,13 @@ impl<'a> Reading<'a> {
             Some(source) => guarded(input, || source.finish())?,
             None => {
                 let companions = input.companions();
-                let paths = std::iter::once(&input.path).chain(companions.iter().map(|(_, path)| path));
+                let companions = companions.iter().map(|(_, path)| path.as_path());
+                let paths = std::iter::once(&*input.path).chain(companions);
                 paths.map(|path| digest_file(path)).collect::<Result<_, _>>()?
             }
         };
         let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
-        let (file, row) = (input.name.clone(), BROKEN_ROW);
+        let (file, row) = (input.name.to_string(), BROKEN_ROW);
         let reject =
             Reject { file, row, offset: None, reason: format!("{} ({place})", error.by_name(input)) };
         self.parts.push(Part::Broken(reject));
@@ -184,7 +188,7 @@ impl<'a> Reading<'a> {
             companions.map(|((suffix, _), digest)| CompanionEntry { suffix: suffix.into(), digest });
         self.position += main.size;
         self.parts.push(Part::End(InputEntry {
-            name: input.name.clone(),
+            name: input.name.to_string(),
             format: input.format.name().to_owned(),
             size: main.size,
             hash: main.hash,
@@ -210,7 +214,7 @@ impl<'a> Reading<'a> {
                     names.join(", ")
                 };
                 return Err(PipelineError::CarriedDiffer {
-                    file: input.name.clone(),
+                    file: input.name.to_string(),
                     found: describe(&schema),
                     expected: describe(first),
                 });
@@ -260,7 +264,7 @@ impl<'a> Reading<'a> {
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
     goldfish_columnar::guarded(read).unwrap_or_else(|message| {
         let reason = format!("its reader failed: {message}");
-        Err(CorpusError::Malformed { path: input.path.clone(), format: input.format, reason })
+        Err(CorpusError::Malformed { path: input.path.to_path_buf(), format: input.format, reason })
     })
 }
 

@@ -205,7 +205,7 @@ fn begin(
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<Began, PipelineError> {
     let identity = Identity::of_job(job, plan);
-    let done = |manifest: Manifest, state: Checkpoint| {
+    let done = |manifest: Manifest, state: Checkpoint<'_>| {
         let Checkpoint { tokenized, tally, .. } = state;
         Ok(Began::Done(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
     };
@@ -213,9 +213,10 @@ fn begin(
         Prepared::Fresh(folder) => {
             Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished: None })))
         }
-        Prepared::Unfinished(mut folder, unfinished) => {
-            let checkpoint = Checkpoint::last(&unfinished, folder.path())?;
-            identity.check(&unfinished.job, checkpoint.documents_rejected, &job.output)?;
+        Prepared::Unfinished(mut folder, mut unfinished) => {
+            let checkpoint = Checkpoint::last(&mut unfinished, folder.path())?;
+            let Checkpoint { inputs, documents_rejected, .. } = &checkpoint;
+            identity.check(&unfinished.job, (plan, inputs), *documents_rejected, &job.output)?;
             observe(Progress { kept: Some(unfinished.kept()), ..progress });
             check_inputs(plan, &checkpoint.inputs, Some(&checkpoint.place), pool)?;
             if unfinished.staged {
@@ -229,9 +230,11 @@ fn begin(
         }
         Prepared::Finished(manifest) => {
             let rejected = manifest.totals.documents_rejected;
-            let then = serde_json::to_value(Identity::of_manifest((*manifest).clone())).unwrap_or_default();
-            identity.check(&then, rejected, &job.output)?;
-            check_inputs(plan, &manifest.inputs, None, pool)?;
+            let inputs = manifest.read_inputs(&job.output)?.collect::<Result<Vec<_>, _>>()?;
+            let then = Identity::of_manifest((*manifest).clone(), &inputs);
+            let then = serde_json::to_value(then).unwrap_or_default();
+            identity.check(&then, (plan, &inputs), rejected, &job.output)?;
+            check_inputs(plan, &inputs, None, pool)?;
             done(*manifest, Checkpoint::default())
         }
     }

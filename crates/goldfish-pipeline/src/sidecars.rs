@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
-    FILE_SET_VERSION, FileSet, InputEntry, Found, Kept, Manifest, Placement, SetFile, StagedFile, StagedFiles,
-    Totals, UnfinishedFiles, megatron,
+    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, Found, InputEntry, Kept, Manifest, Placement, SetFile, StagedFile,
+    StagedFiles, Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -45,7 +45,7 @@ pub struct SidecarOutcome {
 #[must_use]
 pub fn shared_folder(inputs: &[Input]) -> Option<PathBuf> {
     let first = inputs.first()?;
-    let mut path = first.path.clone();
+    let mut path = first.path.to_path_buf();
     if path.components().any(|component| component == Component::ParentDir) {
         // Names are those of the path without `..`, links not followed.
         path = PathBuf::new();
@@ -77,7 +77,7 @@ pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>>
             let between = if placement == Placement::Beside { ".loss" } else { "" };
             vec![format!("{stem}{between}.bin"), format!("{stem}{between}.idx")]
         }
-        (Format::Olmo, Placement::OwnFolder) => vec![name.clone()],
+        (Format::Olmo, Placement::OwnFolder) => vec![name.to_string()],
         (Format::Olmo, Placement::Beside) | (Format::Datatrove, _) => vec![format!("{name}.loss")],
         _ => return None,
     })
@@ -128,8 +128,9 @@ pub fn mask_sidecars(
         Found::Unfinished(unfinished) => Some(unfinished),
         Found::Finished(set) => {
             files.abandon();
-            let then = Identity::of_file_set((*set).clone(), mask.manifest(&plan));
-            identity.check(&serde_json::to_value(then).unwrap_or_default(), 0, &mask.output)?;
+            let then = Identity::of_file_set(&set, mask.manifest(&plan));
+            let then = serde_json::to_value(then).unwrap_or_default();
+            identity.check(&then, (&plan, &set.inputs), 0, &mask.output)?;
             check_inputs(&plan, &set.inputs, None, road.pool())?;
             return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
         }
@@ -157,12 +158,11 @@ pub fn mask_sidecars(
         })
     });
     let (error, kept) = match written {
-        Ok(written) => {
+        Ok(mut written) => {
+            let (tally, passage) = (written.tally, written.passage.take());
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
             match files.publish(set) {
-                Ok(files) => {
-                    return Ok(SidecarOutcome { files, tally: written.tally, passage: written.passage });
-                }
+                Ok(files) => return Ok(SidecarOutcome { files, tally, passage }),
                 Err((error, kept)) => (error.into(), kept),
             }
         }
@@ -182,7 +182,6 @@ fn begin(
     road: &Road,
 ) -> Result<Written, PipelineError> {
     let Some(UnfinishedFiles { job, states, files }) = unfinished else { return Ok(Written::default()) };
-    identity.check(&job, 0, &mask.output)?;
     let mut written = Written { files, ..Written::default() };
     for state in states {
         let state: State = serde_json::from_str(state.get()).map_err(|error| {
@@ -194,6 +193,7 @@ fn begin(
         written.inputs.push(state.input);
         (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
     }
+    identity.check(&job, (plan, &written.inputs), 0, &mask.output)?;
     check_inputs(plan, &written.inputs, None, road.pool())?;
     Ok(written)
 }
@@ -243,8 +243,9 @@ fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> 
 /// Beside memmaps, no mask of one that isn't masked now may go: the manifest of the folder names all its masks.
 fn check_earlier(names: &[Vec<String>], files: &StagedFiles) -> Result<(), PipelineError> {
     let written: std::collections::HashSet<&String> = names.iter().flatten().collect();
-    let mut lost =
-        files.earlier().iter().filter(|name| !written.contains(name)).map(|name| files.root().join(name));
+    let lost =
+        files.earlier().iter().filter(|name| !written.contains(name) && !FILE_SET_TABLES.contains(&&***name));
+    let mut lost = lost.map(|name| files.root().join(name));
     match lost.find(|path| goldfish_storage::is_file(path)) {
         None => Ok(()),
         Some(lost) => Err(PipelineError::Options(format!(
@@ -289,7 +290,7 @@ struct Written {
 }
 
 impl Written {
-    fn file_set(&self, manifest: Manifest, beside_inputs: bool) -> FileSet {
+    fn file_set(self, manifest: Manifest, beside_inputs: bool) -> FileSet {
         FileSet {
             file_set_version: FILE_SET_VERSION,
             tool: manifest.tool,
@@ -302,9 +303,11 @@ impl Written {
             sequence_length: None,
             shards: None,
             beside_inputs,
-            inputs: self.inputs.clone(),
-            files: self.files.clone(),
-            totals: self.totals.clone(),
+            inputs: self.inputs,
+            input_table: None,
+            files: self.files,
+            file_table: None,
+            totals: self.totals,
             checksum: String::new(),
         }
     }
@@ -439,7 +442,7 @@ mod tests {
     use super::*;
 
     fn input(path: &str, name: &str) -> Input {
-        Input { path: path.into(), name: name.into(), format: Format::Datatrove }
+        Input { path: std::path::Path::new(path).into(), name: name.into(), format: Format::Datatrove }
     }
 
     #[test]

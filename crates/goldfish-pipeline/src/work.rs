@@ -162,7 +162,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
             Part::End(entry) => events.push(Event::End(entry)),
         }
     }
-    let file = || shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+    let file = || shared.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default();
     let mut documents = join(pieces).map_err(|source| PipelineError::Batch { file: file(), source })?;
     if shared.job.scope == Scope::Document && shared.text.is_none() {
         documents.mask = mask_documents(&mut deciding, &documents);

@@ -50,12 +50,12 @@ pub(crate) struct Beginning {
     /// The job in JSON.
     pub(crate) job: Box<RawValue>,
     /// What an earlier run left, and the state behind it.
-    pub(crate) unfinished: Option<(Unfinished, Checkpoint)>,
+    pub(crate) unfinished: Option<(Unfinished, Checkpoint<'static>)>,
 }
 
 /// How far the writer is before a work item.
 struct Before {
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint<'static>,
     /// Inputs that ended.
     inputs: usize,
     /// Bytes and lines of the list of rejected rows.
@@ -98,7 +98,7 @@ impl<'a> Writing<'a> {
             sequences: sequencer(&shared.masker, state),
             reach: sequencer(&shared.reach, reach_state),
             recorded_inputs: inputs.len(),
-            manifest: Manifest { inputs, ..manifest },
+            manifest: Manifest { inputs: inputs.into_owned(), ..manifest },
             tokenized,
             tally,
             passage: None,
@@ -118,13 +118,14 @@ impl<'a> Writing<'a> {
                 let Self { tokenized, tally, passage, .. } = self;
                 let summary = Checkpoint {
                     place: Place { step: usize::MAX, ..Place::default() },
-                    inputs: self.manifest.inputs[self.recorded_inputs..].to_vec(),
+                    inputs: (&self.manifest.inputs[self.recorded_inputs..]).into(),
                     documents_rejected: self.manifest.totals.documents_rejected,
                     tokenized,
                     tally,
                     ..Checkpoint::default()
                 };
-                match writer.finish(self.manifest, summary.to_json()) {
+                let summary = summary.to_json();
+                match writer.finish(self.manifest, summary) {
                     Ok(manifest) => return Ok(Outcome { manifest, tokenized, tally, passage }),
                     Err((error, kept)) => (error.into(), kept),
                 }
@@ -211,13 +212,13 @@ impl<'a> Writing<'a> {
         if documents.len() == 0 {
             return Ok(());
         }
-        let file = || self.shared.job.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+        let file = || self.shared.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default();
         let batch = documents.into_record_batch(schema);
         let batch = batch.map_err(|source| PipelineError::Batch { file: file(), source })?;
         let (inputs, recorded) = (&self.manifest.inputs, &mut self.recorded_inputs);
         let Before { checkpoint, inputs: ended, rejects } = before;
         writer.write(&batch, skip, rejects, || {
-            let new = inputs[*recorded..ended].to_vec();
+            let new = (&inputs[*recorded..ended]).into();
             *recorded = ended;
             Checkpoint { place, inputs: new, ..checkpoint }.to_json()
         })?;

@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let page = InspectPage {
             inspection: &inspection,
             manifest: &manifest,
+            input_bytes: common::input_bytes(&manifest),
             folder: "corpus/masked",
             command: common::COMMAND,
             token_text: Some(&common::token_text),

@@ -18,6 +18,8 @@ pub struct InspectPage<'a> {
     pub inspection: &'a Inspection,
     /// The folder's manifest.
     pub manifest: &'a Manifest,
+    /// Bytes of all inputs.
+    pub input_bytes: u64,
     /// What to call the folder.
     pub folder: &'a str,
     /// The command line that makes this page.
@@ -36,6 +38,7 @@ struct Context<'a> {
     k: u32,
     /// What windows and contexts count.
     context_unit: &'static str,
+    inputs: u64,
     input_bytes: u64,
     shard_bytes: u64,
     expected: f64,
@@ -66,7 +69,7 @@ const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, kinds: 30, pairs:
 ///
 /// If a chart or the page can't be made, which is a fault in goldfish.
 pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
-    let &InspectPage { inspection, manifest, folder, command, token_text } = input;
+    let &InspectPage { inspection, manifest, input_bytes, folder, command, token_text } = input;
     let k = manifest.rule.k();
     let context = Context {
         i: inspection,
@@ -75,7 +78,8 @@ pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
         command,
         k,
         context_unit: if manifest.rule.name().starts_with("text") { "characters" } else { "tokens" },
-        input_bytes: manifest.inputs.iter().map(|input| input.size).sum(),
+        inputs: manifest.input_count(),
+        input_bytes,
         shard_bytes: manifest.shard_bytes(),
         expected: 1.0 / f64::from(k),
         has_texts: token_text.is_some(),

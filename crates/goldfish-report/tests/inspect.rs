@@ -18,6 +18,7 @@ fn page_of((inspection, manifest): &(Inspection, Manifest)) -> String {
     let input = InspectPage {
         inspection,
         manifest,
+        input_bytes: common::input_bytes(manifest),
         folder: "corpus/masked",
         command: common::COMMAND,
         token_text: Some(token_text),
@@ -315,6 +316,7 @@ fn hostile(text: &str) -> String {
     let input = InspectPage {
         inspection: &inspection,
         manifest: &manifest,
+        input_bytes: common::input_bytes(&manifest),
         folder: text,
         command: text,
         token_text: Some(&|_| Some(text.to_owned())),

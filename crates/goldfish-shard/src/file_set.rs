@@ -1,6 +1,7 @@
 //! The manifest of files in another program's layout: `goldfish.json`.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::path::{Component, Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingReader};
@@ -9,11 +10,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
+use crate::table::{self, MAX_LISTED_INPUTS, TableEntry, TableReader};
 use crate::verify::{NOT_LISTED, unlisted};
 use crate::{Fault, InputEntry, ShardError};
 
 /// Name of the manifest of a set of files.
 pub const FILE_SET_NAME: &str = "goldfish.json";
+
+/// Names of the tables beside it, of inputs and of files.
+pub const FILE_SET_TABLES: [&str; 2] = ["goldfish.inputs.parquet", "goldfish.files.parquet"];
+
+/// What such a table holds, in words.
+pub(crate) const HOLDS_A_LIST: &str = "a list that is too long for goldfish.json";
 
 /// Version of that manifest that this build writes and reads.
 pub const FILE_SET_VERSION: u32 = 1;
@@ -49,11 +57,18 @@ pub struct FileSet {
     /// Whether the files stand beside the inputs, whose names then start at this folder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside_inputs: bool,
-    /// The memmaps whose masks these are, in order.
+    /// The memmaps whose masks these are, in order. In the file, this list and the next are empty where they are in
+    /// tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputEntry>,
+    /// The table of the inputs, `goldfish.inputs.parquet`, where there are more than 4,096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_table: Option<TableEntry>,
     /// The files, in the order in which they were written.
     pub files: Vec<SetFile>,
+    /// The table of the files, `goldfish.files.parquet`, where there is one of the inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_table: Option<TableEntry>,
     /// Sums over everything.
     pub totals: Totals,
     /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
@@ -75,13 +90,58 @@ pub struct SetFile {
 }
 
 impl FileSet {
-    /// Fills in the checksum and returns the file's bytes.
+    /// Fills in the checksum and returns the file's bytes, without the lists that are in tables.
     #[must_use]
     pub fn seal(mut self) -> (Self, Vec<u8>) {
+        let in_tables = self.input_table.is_some().then(|| (take(&mut self.inputs), take(&mut self.files)));
         self.checksum = String::new();
         self.checksum = FileDigest::of(&self.to_bytes()).hash;
         let bytes = self.to_bytes();
+        if let Some((inputs, files)) = in_tables {
+            (self.inputs, self.files) = (inputs, files);
+        }
         (self, bytes)
+    }
+
+    /// Puts long lists into tables; returns their names and contents.
+    pub(crate) fn divide(&mut self) -> Result<Vec<(&'static str, Vec<u8>)>, ShardError> {
+        if self.inputs.len() <= MAX_LISTED_INPUTS {
+            return Ok(Vec::new());
+        }
+        let [inputs, files] = FILE_SET_TABLES;
+        let (input_table, input_bytes) = table::encode(inputs, &self.inputs)?;
+        let (file_table, file_bytes) = table::encode(files, &self.files)?;
+        (self.input_table, self.file_table) = (Some(input_table), Some(file_table));
+        Ok(vec![(inputs, input_bytes), (files, file_bytes)])
+    }
+
+    /// Reads the lists that are in tables; these are files of the set themselves.
+    fn join(&mut self, folder: &Path) -> Result<(), ShardError> {
+        let [inputs, files] = FILE_SET_TABLES;
+        if let Some(table) = &self.input_table {
+            self.inputs = TableReader::open(folder, table, inputs)?.collect::<Result<_, _>>()?;
+        }
+        if let Some(table) = &self.file_table {
+            self.files = TableReader::open(folder, table, files)?.collect::<Result<_, _>>()?;
+        }
+        for TableEntry { name, size, hash, .. } in self.input_table.iter().chain(&self.file_table) {
+            let (name, hash) = (name.clone(), hash.clone());
+            self.files.push(SetFile { name, holds: HOLDS_A_LIST.into(), size: *size, hash });
+        }
+        Ok(())
+    }
+
+    /// Refuses names that lead out of the folder, to which they are joined later on.
+    fn check_names(&self, path: &Path) -> Result<(), ShardError> {
+        let names = self.files.iter().map(|file| &file.name);
+        let mut names = names.chain(self.inputs.iter().map(|input| &input.name));
+        match names.find(|name| !is_inside(name)) {
+            Some(name) => {
+                let reason = format!("the name {name:?} leads out of the folder");
+                Err(ShardError::BadManifest { path: path.to_owned(), reason })
+            }
+            None => Ok(()),
+        }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -97,23 +157,17 @@ impl FileSet {
         goldfish_storage::is_file(&folder.join(FILE_SET_NAME))
     }
 
-    /// Reads the manifest of a folder.
+    /// Reads the manifest of a folder, with what is in tables beside it.
     ///
     /// # Errors
     ///
-    /// If there is none, it isn't one, or a later version wrote it.
+    /// If there is none, it isn't one, a later version wrote it, or a table is missing or changed.
     pub fn read(folder: &Path) -> Result<Self, ShardError> {
         let path = folder.join(FILE_SET_NAME);
-        let set: Self = read_known(&path, FILE_SET_VERSION)?;
-        // Names are joined to the folder later on: none may lead out of it.
-        let names = set.files.iter().map(|file| &file.name).chain(set.inputs.iter().map(|input| &input.name));
-        match names.into_iter().find(|name| !is_inside(name)) {
-            Some(name) => {
-                let reason = format!("the name {name:?} leads out of the folder");
-                Err(ShardError::BadManifest { path, reason })
-            }
-            None => Ok(set),
-        }
+        let mut set: Self = read_known(&path, FILE_SET_VERSION)?;
+        set.join(folder)?;
+        set.check_names(&path)?;
+        Ok(set)
     }
 }
 
@@ -132,15 +186,23 @@ pub(crate) fn is_inside(name: &str) -> bool {
 /// If the manifest can't be read, or the system refuses to read a file that is there. What is merely wrong is a
 /// [`Fault`].
 pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardError> {
-    let set = FileSet::read(folder)?;
-    let mut faults = Vec::new();
     let path = folder.join(FILE_SET_NAME);
+    let mut set: FileSet = read_known(&path, FILE_SET_VERSION)?;
+    let mut faults = Vec::new();
     let bytes = goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     let (sealed, expected) = set.clone().seal();
     if bytes != expected || sealed.checksum != set.checksum {
         let fault = "edited: its checksum is not that of its contents";
         faults.push(Fault { file: FILE_SET_NAME.into(), fault: fault.into() });
     }
+    match set.join(folder) {
+        Err(ShardError::BadManifest { path, reason }) => {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            faults.push(Fault { file, fault: reason });
+        }
+        joined => joined?,
+    }
+    set.check_names(&path)?;
     let mut names = BTreeSet::new();
     for SetFile { name, size, hash, .. } in &set.files {
         if !names.insert(name) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use goldfish_storage::{Folder, Kind, is_id, is_remote};
 
+use crate::inputs::INPUTS_NAME;
 use crate::journal::{self, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::lock::{LOCK_NAME, Lock, foreign, left_by};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME};
@@ -22,7 +23,7 @@ const OLD_NAME: &str = "old";
 const PLACED_ENDING: &str = ".placed";
 
 /// The files beside shards and manifest that this crate may write.
-pub(crate) const SMALL_FILES: [&str; 3] = ["state.json", "dataset_info.json", REJECTS_NAME];
+pub(crate) const SMALL_FILES: [&str; 4] = ["state.json", "dataset_info.json", REJECTS_NAME, INPUTS_NAME];
 
 /// An output folder that is ready to be written to. No other program writes to it as long as this lives; in a store
 /// another may take it over, and then this one stops.
@@ -351,7 +352,8 @@ pub(crate) fn files_of(manifest: &Manifest) -> BTreeSet<String> {
     let rejects = manifest.rejects.iter().map(|_| REJECTS_NAME);
     let maps = ["state.json", "dataset_info.json"].into_iter();
     let maps = maps.filter(|_| manifest.output.format == OutputFormat::ArrowStream);
-    shards.chain(rejects).chain(maps).chain([MANIFEST_NAME]).map(str::to_owned).collect()
+    let inputs = manifest.input_table.iter().map(|_| INPUTS_NAME);
+    shards.chain(rejects).chain(inputs).chain(maps).chain([MANIFEST_NAME]).map(str::to_owned).collect()
 }
 
 impl PreparedFolder {

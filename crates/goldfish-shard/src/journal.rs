@@ -3,7 +3,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use goldfish_digest::FileDigest;
+use goldfish_digest::HashingWriter;
 use goldfish_storage::Folder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,9 @@ use crate::{Kept, ShardError, disk};
 
 /// Name of the journal in the staging folder.
 pub(crate) const JOURNAL_NAME: &str = "journal";
+
+/// Length of a line's checksum: `xxh3_128:` and 32 hex digits.
+const CHECKSUM_BYTES: usize = 41;
 
 /// Version of the journal that this build writes and reads.
 pub const JOURNAL_VERSION: u32 = 3;
@@ -196,11 +199,8 @@ impl Journal {
     /// If the disk refuses; in a store also if another run took over.
     pub(crate) fn append(&mut self, folder: &PreparedFolder, record: &Record) -> Result<(), ShardError> {
         let is_new = !self.is_started();
-        let mut lines = String::new();
-        if is_new {
-            lines += &self.chain.head(folder.lock.id(), &self.job);
-        }
-        lines += &self.chain.line(record);
+        let head = if is_new { self.chain.head(folder.lock.id(), &self.job) } else { String::new() };
+        let lines = self.chain.line(head, record);
         let path = folder.staging.join(JOURNAL_NAME);
         let file = match &mut self.lines {
             Lines::Objects(next) => {
@@ -389,32 +389,41 @@ pub(crate) struct Chain {
 impl Chain {
     /// The first line.
     pub(crate) fn head(&mut self, folder: &str, job: &RawValue) -> String {
-        self.line(&Head { journal_version: JOURNAL_VERSION, folder: folder.to_owned(), job: job.to_owned() })
+        let head = Head { journal_version: JOURNAL_VERSION, folder: folder.to_owned(), job: job.to_owned() };
+        self.line(String::new(), &head)
     }
 
-    /// The line of a further record.
-    pub(crate) fn line(&mut self, record: &impl Serialize) -> String {
+    /// The lines so far with that of a further record, which may be long: it is put together in place.
+    pub(crate) fn line(&mut self, before: String, record: &impl Serialize) -> String {
+        let mut lines = before.into_bytes();
+        let start = lines.len();
+        let json = start + CHECKSUM_BYTES + 1;
+        lines.resize(json, b' ');
         // Strings, numbers and lists only: serialisation has nothing to fail at.
-        let json = serde_json::to_string(record).unwrap_or_default();
-        self.last = self.checksum(&json);
-        let line = format!("{} {json}\n", self.last);
-        self.length += line.len() as u64;
-        line
+        let _ = serde_json::to_writer(&mut lines, record);
+        self.last = self.checksum(&lines[json..]);
+        lines[start..json - 1].copy_from_slice(self.last.as_bytes());
+        lines.push(b'\n');
+        self.length += (lines.len() - start) as u64;
+        String::from_utf8(lines).unwrap_or_default()
     }
 
     /// The record of a further line, if the line is as it was written, and behind the same ones.
     pub(crate) fn sound<T: DeserializeOwned>(&mut self, line: &[u8]) -> Option<T> {
         let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
         let (written, json) = text.split_once(' ')?;
-        let sound = written == self.checksum(json);
+        let sound = written == self.checksum(json.as_bytes());
         let record = serde_json::from_str(json).ok().filter(|_| sound)?;
         self.last = written.to_owned();
         self.length += line.len() as u64;
         Some(record)
     }
 
-    fn checksum(&self, json: &str) -> String {
-        FileDigest::of([&self.last, json].concat().as_bytes()).hash
+    fn checksum(&self, json: &[u8]) -> String {
+        let mut hashed = HashingWriter::new(std::io::sink());
+        // A sink has nothing to fail at.
+        let _ = hashed.write_all(self.last.as_bytes()).and_then(|()| hashed.write_all(json));
+        hashed.finish().0.hash
     }
 }
 

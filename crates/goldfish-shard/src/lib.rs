@@ -19,6 +19,7 @@ mod file_set;
 mod flush;
 mod folder;
 mod hf;
+mod inputs;
 mod journal;
 mod lock;
 mod manifest;
@@ -29,13 +30,15 @@ mod reader;
 mod rejects;
 mod schema;
 mod staged;
+mod table;
 mod verify;
 mod writer;
 
 pub use error::ShardError;
 pub use export::{ExportOptions, Layout, MAX_SEQUENCE_LENGTH, TokenType, export};
-pub use file_set::{FILE_SET_NAME, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
+pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{Prepared, PreparedFolder, Start, part_folder, prepare_folder};
+pub use inputs::INPUTS_NAME;
 pub use journal::{JOURNAL_VERSION, Unfinished};
 pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
@@ -46,5 +49,6 @@ pub use reader::{ShardBatch, ShardReader};
 pub use rejects::MAX_STORE_REJECTS_BYTES;
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Found, Placement, StagedFile, StagedFiles, UnfinishedFiles};
+pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
 pub use verify::{Fault, RowCheck, verify};
-pub use writer::{Kept, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};
+pub use writer::{Kept, MAX_FOLDER_SHARDS, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
 use crate::schema::{ExtraColumn, OutputFormat};
+use crate::table::TableEntry;
 
 /// Name of the manifest in its folder.
 pub const MANIFEST_NAME: &str = "manifest.json";
@@ -19,7 +20,7 @@ pub const REJECTS_NAME: &str = "rejects.jsonl";
 /// Version of the shard format that this build writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Largest manifest that is read, in bytes: a million inputs and shards stay below it.
+/// Largest manifest that is read or written, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 28;
 
 /// What a folder of shards holds and how it was made.
@@ -47,8 +48,12 @@ pub struct Manifest {
     /// Which part of the inputs this is, where the work was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartEntry>,
-    /// The inputs in the order in which they were read.
+    /// The inputs in the order in which they were read; empty where they are in a table, which
+    /// [`Manifest::read_inputs`] reads.
     pub inputs: Vec<InputEntry>,
+    /// The table `inputs.parquet`, where there are more than 4,096 inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_table: Option<TableEntry>,
     /// The shards in order.
     pub shards: Vec<ShardEntry>,
     /// Rows that became no documents, where there are any.
@@ -231,6 +236,17 @@ impl Manifest {
         (self, bytes)
     }
 
+    /// Fills in the checksum and returns the file's bytes, if they can be read again.
+    ///
+    /// # Errors
+    ///
+    /// If they are too many.
+    pub(crate) fn seal_for(self, folder: &Path) -> Result<(Self, Vec<u8>), ShardError> {
+        let (manifest, bytes) = self.seal();
+        check_size(&folder.join(MANIFEST_NAME), bytes.len() as u64)?;
+        Ok((manifest, bytes))
+    }
+
     /// Whether its checksum is that of its contents; else it was edited.
     pub(crate) fn is_sealed(&self) -> bool {
         self.clone().seal().0.checksum == self.checksum
@@ -282,6 +298,18 @@ impl Manifest {
     }
 }
 
+/// Refuses to write what [`read_known`] would refuse to read.
+pub(crate) fn check_size(path: &Path, size: u64) -> Result<(), ShardError> {
+    if size <= MAX_MANIFEST_BYTES {
+        return Ok(());
+    }
+    let reason = format!(
+        "would have {size} bytes, and with more than {MAX_MANIFEST_BYTES} it could not be read again; write larger shards, or \
+         mask the inputs in several runs"
+    );
+    Err(ShardError::BadManifest { path: path.to_owned(), reason })
+}
+
 /// Reads a manifest whose version this build knows, and which is no larger than one may be.
 pub(crate) fn read_known<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T, ShardError> {
     #[derive(Deserialize)]
@@ -308,4 +336,35 @@ fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!((components.next(), components.next()), (Some(std::path::Component::Normal(_)), None))
         && !name.contains(['/', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let path = Path::new("manifest.json");
+        assert!(check_size(path, MAX_MANIFEST_BYTES).is_ok());
+        let error = check_size(path, MAX_MANIFEST_BYTES + 1).unwrap_err();
+        assert!(error.to_string().contains("could not be read again"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_of_the_most_shards_can_be_read() {
+        let most = u64::MAX;
+        let shard = ShardEntry {
+            name: crate::folder::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
+            size: most,
+            hash: FileDigest::of(&[]).hash,
+            documents: most,
+            tokens: most,
+            dropped: most,
+        };
+        let lines = |count: usize| serde_json::to_vec_pretty(&[vec![&shard; count]]).unwrap().len();
+        let each = (lines(2) - lines(1)) as u64;
+        assert!(each * (crate::MAX_FOLDER_SHARDS as u64) < MAX_MANIFEST_BYTES, "{each}");
+        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
+        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
+    }
 }

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::folder::{
-    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish, shard_name, stage, staged_name,
+    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish, shard_name,
+    staged_name,
 };
 use crate::journal::Journal;
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
 };
 use crate::placing::StagedName;
-use crate::schema::OutputFormat;
-use crate::{ShardError, disk, hf};
+use crate::writer::{check_count, stage_manifest};
+use crate::{ShardError, disk};
 
 /// One part of a divided run, as it lies in its folder.
 struct PartFolder {
@@ -229,8 +230,8 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let (mut totals, mut rows) = (Totals::default(), 0);
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
-        for entry in &manifest.inputs {
-            inputs.add(entry).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
+        for entry in manifest.read_inputs(path)? {
+            inputs.add(entry?).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
         }
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
@@ -239,6 +240,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     // A part without documents has a shard for its columns only.
     let documents: Vec<_> = shards.iter().copied().filter(|(_, shard)| shard.documents > 0).collect();
     let shards = if documents.is_empty() { shards.into_iter().take(1).collect() } else { documents };
+    check_count(&parts[0].path, shards.len())?;
     let counted = shards.iter().map(|(_, shard)| shard.documents).sum::<u64>();
     let mut inputs = inputs.entries;
     let read = inputs.iter().map(|input| input.documents).sum::<u64>();
@@ -252,7 +254,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let mut manifest = parts[0].manifest.clone();
     manifest.part = None;
     inputs.iter_mut().for_each(|input| input.rows = None);
-    manifest.inputs = inputs;
+    (manifest.inputs, manifest.input_table) = (inputs, None);
     manifest.shards = renamed.collect();
     manifest.totals = totals;
     Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
@@ -267,7 +269,7 @@ struct JoinedInputs {
 
 impl JoinedInputs {
     /// Adds what the next part read of an input.
-    fn add(&mut self, entry: &InputEntry) -> Result<(), String> {
+    fn add(&mut self, entry: InputEntry) -> Result<(), String> {
         let (start, end) = entry.rows.ok_or("its manifest doesn't say which rows it holds")?;
         let name = &entry.name;
         if let Some(last) = self.entries.last_mut().filter(|last| last.name == *name) {
@@ -295,7 +297,7 @@ impl JoinedInputs {
         if !self.names.insert(name.clone()) {
             return Err(format!("{name} is there twice"));
         }
-        self.entries.push(entry.clone());
+        self.entries.push(entry);
         Ok(())
     }
 }
@@ -330,13 +332,7 @@ fn write(
         manifest.rejects = Some(rejects);
         names.push(name);
     }
-    let (manifest, bytes) = manifest.seal();
-    if manifest.output.format == OutputFormat::ArrowStream {
-        names.push(stage(folder, "state.json", &hf::shard_state(&manifest))?);
-        names.push(stage(folder, "dataset_info.json", &hf::dataset_info())?);
-    }
-    names.push(stage(folder, MANIFEST_NAME, &bytes)?);
-    disk::sync_folder(&folder.staging)?;
+    let manifest = stage_manifest(folder, manifest, &mut names)?;
     let mut journal = Journal::new(folder, to_raw_value(job).unwrap_or_else(|_| RawValue::NULL.to_owned()));
     if folder.is_remote() {
         publish(folder, &mut journal, &names)?;

@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::file_set::{FILE_SET_NAME, FileSet, SetFile, is_inside};
+use crate::file_set::{FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, SetFile, is_inside};
 use crate::flush::FlushedFile;
 use crate::folder::{Start, clear, dissolve, open_staging};
 use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
 use crate::lock::Lock;
+use crate::manifest::check_size;
 use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name, parent_of};
 use crate::{ShardError, disk};
 
@@ -36,10 +37,11 @@ impl Placement {
     /// Whether goldfish may give this name to a file, or take it away. Beside tokens nothing but masks is ever replaced or
     /// moved, whatever a manifest or a journal says: that of an export names tokens too.
     fn allows(self, name: &str) -> bool {
-        let is_mask = [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end));
+        let is_mask = || [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end));
+        let is_list = || name == FILE_SET_NAME || FILE_SET_TABLES.contains(&name);
         is_inside(name)
             && !name.starts_with(STAGING_NAME)
-            && (self == Self::OwnFolder || is_mask || name == FILE_SET_NAME)
+            && (self == Self::OwnFolder || is_mask() || is_list())
     }
 }
 
@@ -263,10 +265,11 @@ impl StagedFiles {
     fn append(&mut self, job: &RawValue, record: &Record) -> Result<(), ShardError> {
         let path = self.staging.join(JOURNAL_NAME);
         if let Some((file, chain)) = &mut self.journal {
-            return append(file, &path, &chain.line(record));
+            return append(file, &path, &chain.line(String::new(), record));
         }
         let (mut file, mut chain) = (disk::create_file(&self.staging, JOURNAL_NAME)?, Chain::default());
-        append(&mut file, &path, &(chain.head(self.lock.id(), job) + &chain.line(record)))?;
+        let head = chain.head(self.lock.id(), job);
+        append(&mut file, &path, &chain.line(head, record))?;
         // Its own name has to last too.
         disk::sync_folder(&self.staging)?;
         self.journal = Some((file, chain));
@@ -348,9 +351,13 @@ impl StagedFiles {
     ///
     /// If the disk refuses; with it comes whether files stay for another run.
     pub fn publish(mut self, set: FileSet) -> Result<FileSet, (ShardError, bool)> {
-        let (set, bytes) = set.seal();
-        let placing = match self.stage_manifest(&bytes).and_then(|()| self.placing(&set)) {
-            Ok(placing) => placing,
+        let staged = self.seal(set).and_then(|(set, bytes)| {
+            self.stage_manifest(&bytes)?;
+            let placing = self.placing(&set)?;
+            Ok((set, placing))
+        });
+        let (set, placing) = match staged {
+            Ok(staged) => staged,
             Err(error) => return Err((error, self.abandon())),
         };
         let before = self.journal.as_ref().map(|(_, chain)| chain.clone());
@@ -394,6 +401,18 @@ impl StagedFiles {
         }
         replaced.extend(self.earlier.iter().cloned());
         Ok(Placing::new(files, replaced))
+    }
+
+    /// The set with its tables, which are staged as files of it, and the manifest's bytes.
+    fn seal(&self, mut set: FileSet) -> Result<(FileSet, Vec<u8>), ShardError> {
+        for (name, bytes) in set.divide()? {
+            let mut table = self.create(name)?;
+            table.put(&bytes)?;
+            set.files.push(table.finish(HOLDS_A_LIST)?);
+        }
+        let (set, bytes) = set.seal();
+        check_size(&self.root.join(FILE_SET_NAME), bytes.len() as u64)?;
+        Ok((set, bytes))
     }
 
     /// Past [`StagedFiles::check`]: the manifest of an earlier run is not among the files that it names.

@@ -1,5 +1,5 @@
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
@@ -13,11 +13,13 @@ use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
 use crate::folder::{PreparedFolder, complete, publish, shard_name, stage, staged_name};
+use crate::inputs::INPUTS_NAME;
 use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
 use crate::placing::StagedName;
 use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
+use crate::table::{self, MAX_LISTED_INPUTS};
 use crate::{ShardError, disk, hf};
 
 #[derive(Clone, Copy, Default)]
@@ -45,6 +47,10 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Largest shard size that may be asked for where shards go to an object store, in bytes: a shard gets its final name by a
 /// copy in the store, stores copy 5 GiB at once, and a file is a little larger than its columns.
 pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
+
+/// Shards that a folder may hold: a manifest that lists them stays below
+/// [`MAX_MANIFEST_BYTES`](crate::MAX_MANIFEST_BYTES).
+pub const MAX_FOLDER_SHARDS: usize = 1 << 19;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
@@ -245,13 +251,7 @@ impl ShardWriter {
             manifest.rejects = Some(entry);
             names.push(name);
         }
-        let (manifest, bytes) = manifest.seal();
-        if self.options.format == OutputFormat::ArrowStream {
-            names.push(stage(&self.folder, "state.json", &hf::shard_state(&manifest))?);
-            names.push(stage(&self.folder, "dataset_info.json", &hf::dataset_info())?);
-        }
-        names.push(stage(&self.folder, MANIFEST_NAME, &bytes)?);
-        disk::sync_folder(&self.folder.staging)?;
+        let manifest = stage_manifest(&self.folder, manifest, &mut names)?;
         Ok((manifest, names))
     }
 
@@ -288,8 +288,42 @@ impl ShardWriter {
         if let Some(open) = self.open.take() {
             self.done.push(open.close()?);
         }
-        Ok(())
+        check_count(self.folder.path(), self.done.len())
     }
+}
+
+/// Ends a run as soon as it is known that its manifest could not be read again.
+pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError> {
+    if shards <= MAX_FOLDER_SHARDS {
+        return Ok(());
+    }
+    let reason = format!(
+        "more than {MAX_FOLDER_SHARDS} shards would make its manifest.json too large to be read again; write larger shards \
+         with --shard-size, or mask the inputs in several runs"
+    );
+    Err(ShardError::BadManifest { path: folder.to_owned(), reason })
+}
+
+/// Brings the manifest and what goes with it to disk in the staging folder, adds their names, and flushes the folder. A
+/// long list of inputs goes into a table.
+pub(crate) fn stage_manifest(
+    folder: &PreparedFolder,
+    mut manifest: Manifest,
+    names: &mut Vec<StagedName>,
+) -> Result<Manifest, ShardError> {
+    if manifest.inputs.len() > MAX_LISTED_INPUTS {
+        let (entry, bytes) = table::encode(INPUTS_NAME, &std::mem::take(&mut manifest.inputs))?;
+        manifest.input_table = Some(entry);
+        names.push(stage(folder, INPUTS_NAME, &bytes)?);
+    }
+    let (manifest, bytes) = manifest.seal_for(folder.path())?;
+    if manifest.output.format == OutputFormat::ArrowStream {
+        names.push(stage(folder, "state.json", &hf::shard_state(&manifest))?);
+        names.push(stage(folder, "dataset_info.json", &hf::dataset_info())?);
+    }
+    names.push(stage(folder, MANIFEST_NAME, &bytes)?);
+    disk::sync_folder(&folder.staging)?;
+    Ok(manifest)
 }
 
 impl Unfinished {

@@ -19,6 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
         &[
             "goldfish-columnar",
             "goldfish-corpus",
+            "goldfish-digest",
             "goldfish-mask",
             "goldfish-shard",
             "goldfish-storage",

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
         print::json(&json!({
             "output": args.output,
             "parts": parts.len(),
-            "inputs": manifest.inputs.len(),
+            "inputs": manifest.input_count(),
             "documents": totals.documents_out,
             "rejected": totals.documents_rejected,
             "tokens": totals.tokens,

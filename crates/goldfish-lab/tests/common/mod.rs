@@ -80,6 +80,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         },
         part: None,
         inputs: vec![input],
+        input_table: None,
         shards: Vec::new(),
         rejects: None,
         totals: Totals { documents_in: documents, ..Totals::default() },

@@ -352,5 +352,11 @@ pub(crate) fn token_text(id: u32) -> Option<String> {
 /// The page of an inspection for which no tokenizer was given.
 pub(crate) fn plain_page(inspection: &Inspection, manifest: &Manifest) -> String {
     let (folder, command, token_text) = ("f", "c", None);
-    inspect_page(&InspectPage { inspection, manifest, folder, command, token_text }).unwrap()
+    let input_bytes = input_bytes(manifest);
+    inspect_page(&InspectPage { inspection, manifest, input_bytes, folder, command, token_text }).unwrap()
+}
+
+/// Bytes of the inputs that a manifest lists.
+pub(crate) fn input_bytes(manifest: &Manifest) -> u64 {
+    manifest.inputs.iter().map(|input| input.size).sum()
 }

@@ -363,7 +363,9 @@ impl<'a> Job<'a> {
             shards: Some(manifest.checksum),
             beside_inputs: false,
             inputs: Vec::new(),
+            input_table: None,
             files,
+            file_table: None,
             totals: manifest.totals,
             checksum: String::new(),
         }

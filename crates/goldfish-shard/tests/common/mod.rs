@@ -47,6 +47,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
         },
         part: None,
         inputs: vec![input],
+        input_table: None,
         shards: Vec::new(),
         rejects: None,
         totals: Totals {

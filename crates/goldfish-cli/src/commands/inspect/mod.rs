@@ -51,14 +51,24 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let inspection = inspection?;
+    let mut input_bytes = 0u64;
+    for input in manifest.read_inputs(&args.folder)? {
+        input_bytes = input_bytes.saturating_add(input?.size);
+    }
     let samples = samples(args, &manifest)?;
     if let Some(path) = &args.html {
-        write_page(path, args, &manifest, &inspection, tokenizer.as_ref())?;
+        write_page(path, args, (&manifest, input_bytes), &inspection, tokenizer.as_ref())?;
     }
     if args.json {
         print::json(&summary(&manifest, &inspection, &samples))?;
     } else {
-        print::out(&table::report(args, &manifest, &inspection, &samples, tokenizer.as_ref()))?;
+        print::out(&table::report(
+            args,
+            (&manifest, input_bytes),
+            &inspection,
+            &samples,
+            tokenizer.as_ref(),
+        ))?;
     }
     inspection.warnings.iter().for_each(|warning| print::warn(warning));
     Ok(Verdict::Clean)
@@ -85,7 +95,7 @@ fn shard_text(
 fn write_page(
     path: &Path,
     args: &InspectArgs,
-    manifest: &Manifest,
+    (manifest, input_bytes): (&Manifest, u64),
     inspection: &Inspection,
     tokenizer: Option<&Tokenizer>,
 ) -> anyhow::Result<()> {
@@ -93,6 +103,7 @@ fn write_page(
     let page = inspect_page(&InspectPage {
         inspection,
         manifest,
+        input_bytes,
         folder: &args.folder.display().to_string(),
         command: &print::command_line(),
         token_text: tokenizer.is_some().then_some(&decode),

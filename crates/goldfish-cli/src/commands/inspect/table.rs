@@ -19,12 +19,12 @@ const SHOWN_IDS: usize = 8;
 
 pub(super) fn report(
     args: &InspectArgs,
-    manifest: &Manifest,
+    (manifest, input_bytes): (&Manifest, u64),
     inspection: &Inspection,
     samples: &[Sample],
     tokenizer: Option<&Tokenizer>,
 ) -> String {
-    let mut lines = head(args, manifest, inspection);
+    let mut lines = head(args, (manifest, input_bytes), inspection);
     lines.extend(gaps(&inspection.gaps));
     lines.extend(undropped(inspection));
     lines.extend(inspection.windows.as_ref().map(windows).unwrap_or_default());
@@ -49,7 +49,11 @@ pub(super) fn report(
     lines.join("\n") + "\n"
 }
 
-fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec<String> {
+fn head(
+    args: &InspectArgs,
+    (manifest, input_bytes): (&Manifest, u64),
+    inspection: &Inspection,
+) -> Vec<String> {
     let totals = &manifest.totals;
     let mut lines = vec![
         format!(
@@ -59,11 +63,7 @@ fn head(args: &InspectArgs, manifest: &Manifest, inspection: &Inspection) -> Vec
             plural(totals.tokens, "token")
         ),
         format!("rule       {}", describe_rule(manifest)),
-        format!(
-            "inputs     {}, {}",
-            plural(manifest.inputs.len() as u64, "file"),
-            bytes(manifest.inputs.iter().map(|input| input.size).fold(0, u64::saturating_add))
-        ),
+        format!("inputs     {}, {}", plural(manifest.input_count(), "file"), bytes(input_bytes)),
     ];
     if let Some(entry) = &manifest.tokenizer {
         lines.push(format!(

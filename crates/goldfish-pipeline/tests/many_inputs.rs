@@ -1,0 +1,210 @@
+//! More inputs than a manifest lists: they are in a table beside it, and the journal has their digest.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use goldfish_corpus::{Content, Input, ReadOptions, resolve};
+use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
+use goldfish_shard::{
+    INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, ShardError, Start,
+    WriterOptions, merge, verify,
+};
+
+const MANY: usize = MAX_LISTED_INPUTS + 4;
+
+/// Files with a document each; the last one is empty.
+fn make_corpus(folder: &Path) -> Vec<Input> {
+    for i in 0..MANY {
+        let path = folder.join(format!("{}/{i:05}.jsonl", i % 3));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = format!("{{\"input_ids\": [{i}, 7, {}]}}\n", "8, ".repeat(i % 50) + "9");
+        fs::write(path, text).unwrap();
+    }
+    fs::write(folder.join("z.jsonl"), "").unwrap();
+    inputs(folder)
+}
+
+fn inputs(folder: &Path) -> Vec<Input> {
+    resolve(&[folder.to_str().unwrap().to_owned()], None).unwrap().inputs
+}
+
+fn run(
+    inputs: &[Input],
+    output: &Path,
+    start: Start,
+    share: Option<Share>,
+) -> Result<Outcome, PipelineError> {
+    let rule =
+        RuleParameters::Hash { k: 4, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let job = MaskJob {
+        inputs: inputs.to_vec(),
+        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
+        tokenize: None,
+        rule: RuleSpec::new(rule),
+        table: None,
+        scope: Scope::Document,
+        exempt_ids: Vec::new(),
+        output: output.to_owned(),
+        writer: WriterOptions { format: OutputFormat::Parquet, shard_size: 300 << 10 },
+        columns: Vec::new(),
+        start,
+        share,
+        on_error: OnError::Fail,
+        threads: 2,
+    };
+    mask_corpus(&job, &AtomicBool::new(false), &|_| ())
+}
+
+fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+}
+
+fn entries(folder: &Path) -> Vec<InputEntry> {
+    Manifest::read(folder).unwrap().read_inputs(folder).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn faults(folder: &Path) -> Vec<String> {
+    let faults = verify(folder, &mut |_, _| None).unwrap().1;
+    faults.into_iter().map(|fault| format!("{}: {}", fault.file, fault.fault)).collect()
+}
+
+/// What a job says to an output of another.
+fn refusal(inputs: &[Input], output: &Path) -> String {
+    match run(inputs, output, Start::Resume, None) {
+        Err(PipelineError::OtherJob { differences, .. }) => differences,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn many_inputs_are_in_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let corpus = make_corpus(&at("corpus"));
+    let whole = at("whole");
+    let outcome = run(&corpus, &whole, Start::New, None).unwrap();
+
+    // The manifest is small and right, and the table has all inputs in order.
+    let manifest = Manifest::read(&whole).unwrap();
+    assert_eq!(manifest, outcome.manifest);
+    assert_eq!((manifest.inputs.len(), manifest.input_count()), (0, MANY as u64 + 1));
+    assert!(fs::read(whole.join(MANIFEST_NAME)).unwrap().len() < 8192);
+    let found = entries(&whole);
+    assert!(found.iter().map(|entry| &*entry.name).eq(corpus.iter().map(|input| &*input.name)));
+    assert_eq!(found.iter().map(|entry| entry.documents).sum::<u64>(), MANY as u64);
+    assert_eq!(faults(&whole), [""; 0]);
+
+    // The table is no corpus, where the shards are one.
+    let resolved = resolve(&[whole.to_str().unwrap().to_owned()], None).unwrap();
+    assert_eq!(resolved.written, [whole.join(INPUTS_NAME)]);
+    assert_eq!(resolved.inputs.len(), manifest.shards.len());
+
+    // A finished run is compared with the job.
+    run(&corpus, &whole, Start::Resume, None).unwrap();
+    assert_eq!(
+        refusal(&corpus[1..], &whole),
+        format!(
+            "inputs: {} entries then, {MANY} now; inputs.0: \"0/00000.jsonl\" (jsonl, {} bytes) then, \
+             \"0/00003.jsonl\" (jsonl, {} bytes) now",
+            MANY + 1,
+            found[0].size,
+            found[1].size
+        )
+    );
+    let few = refusal(&corpus[..MAX_LISTED_INPUTS], &whole);
+    assert!(few.contains(&format!("{} entries then, {MAX_LISTED_INPUTS} now", MANY + 1)), "{few}");
+
+    // A table that is changed, missing, or too much.
+    let table = whole.join(INPUTS_NAME);
+    let bytes = fs::read(&table).unwrap();
+    fs::write(&table, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(faults(&whole).iter().any(|fault| fault.starts_with("inputs.parquet: not as it was written")));
+    fs::remove_file(&table).unwrap();
+    assert!(faults(&whole).iter().any(|fault| fault.starts_with("inputs.parquet: missing")));
+    assert!(matches!(
+        run(&corpus, &whole, Start::Resume, None),
+        Err(PipelineError::Shard(ShardError::BadManifest { .. }))
+    ));
+    fs::write(&table, &bytes).unwrap();
+
+    // As many as a manifest lists, in place of the others: the table goes.
+    run(&corpus[..MAX_LISTED_INPUTS], &whole, Start::Overwrite, None).unwrap();
+    let manifest = Manifest::read(&whole).unwrap();
+    assert_eq!((manifest.inputs.len(), manifest.input_table), (MAX_LISTED_INPUTS, None));
+    assert!(!table.exists());
+    assert_eq!(faults(&whole), [""; 0]);
+    fs::write(&table, &bytes).unwrap();
+    assert_eq!(faults(&whole), ["inputs.parquet: not in the manifest"]);
+}
+
+#[test]
+fn parts_of_many_inputs_make_the_same_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let corpus = make_corpus(&at("corpus"));
+    run(&corpus, &at("whole"), Start::New, None).unwrap();
+    let mut parts = Vec::new();
+    for rank in 0..2 {
+        let part = at(&format!("part-{rank}"));
+        run(&corpus, &part, Start::New, Some(Share { rank, world: 2 })).unwrap();
+        assert_eq!(faults(&part), [""; 0]);
+        parts.push(part);
+    }
+    let merged = merge(&parts, &at("merged"), false, false).unwrap();
+    assert_eq!(merged.input_count(), MANY as u64 + 1);
+    assert_eq!(faults(&at("merged")), [""; 0]);
+    let table = |name: &str| fs::read(at(name).join(INPUTS_NAME)).unwrap();
+    assert!(table("merged") == table("whole"));
+    // Parts with tables of their own.
+    run(&corpus, &at("single"), Start::New, Some(Share { rank: 0, world: 1 })).unwrap();
+    assert!(at("single").join(INPUTS_NAME).exists());
+    merge(&[at("single")], &at("again"), false, false).unwrap();
+    assert!(table("again") == table("whole"));
+    let mut bytes = table("single");
+    bytes[9] ^= 1;
+    fs::write(at("single").join(INPUTS_NAME), bytes).unwrap();
+    assert!(matches!(
+        merge(&[at("single")], &at("broken"), false, false),
+        Err(ShardError::BadManifest { .. })
+    ));
+}
+
+#[test]
+fn a_run_over_many_inputs_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let corpus = make_corpus(&at("corpus"));
+    run(&corpus, &at("whole"), Start::New, None).unwrap();
+    // An input that is gone stops the run when its turn comes.
+    let last = at("corpus/z.jsonl");
+    fs::remove_file(&last).unwrap();
+    let output = at("output");
+    let stopped = run(&corpus, &output, Start::New, None);
+    assert!(matches!(stopped, Err(PipelineError::Unfinished { .. })), "{stopped:?}");
+    let journal = fs::read(output.join(".partial/journal")).unwrap();
+    assert!(journal.iter().position(|&byte| byte == b'\n').unwrap() < 4096);
+    fs::write(&last, "").unwrap();
+
+    let mut other = corpus.clone();
+    other.swap(0, 1);
+    assert!(refusal(&other, &output).starts_with("inputs.0: \"0/00000.jsonl\""));
+    // The last ones were not read, so that nothing tells which of them differs.
+    let mut other = corpus.clone();
+    other.swap(MANY - 1, MANY);
+    let told = refusal(&other, &output);
+    assert!(told.starts_with("inputs: names, formats or sizes differ behind the first "), "{told}");
+    let first = fs::read(&*corpus[0].path).unwrap();
+    fs::write(&*corpus[0].path, [b" ", &first[1..]].concat()).unwrap();
+    assert!(matches!(run(&corpus, &output, Start::Resume, None), Err(PipelineError::InputChanged { .. })));
+    fs::write(&*corpus[0].path, first).unwrap();
+
+    run(&corpus, &output, Start::Resume, None).unwrap();
+    assert!(visible(&output) == visible(&at("whole")));
+}
