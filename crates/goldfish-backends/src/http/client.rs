@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_key_is_taken_out_before_the_cut() {
-        let key: String = (0..158u8).map(|at| char::from(b'0' + at * 7 % 75)).collect();
+        let key: String = (0..158).map(|at| char::from(b'0' + (at * 7 % 75) as u8)).collect();
         let client = |key: &str| {
             let key = ApiKey::new(key).unwrap();
             Client::new("http://a", key, Timeouts::default(), Retry::default(), 1).unwrap()
