@@ -68,8 +68,7 @@ impl DatatroveSource {
         let id_type = options.id_type.or(told).unwrap_or(IdType::Uint16);
         if whole_ids(path, Format::Datatrove, ids.size(), id_type)? != tokens {
             return Err(fault(format!(
-                "the last document ends at token {tokens}, but {} holds {} bytes; with 2-byte ids that would be {}, with 4-byte ids {}",
-                path.display(),
+                "the last document ends at token {tokens}, but the .ds holds {} bytes; with 2-byte ids that would be {}, with 4-byte ids {}",
                 ids.size(),
                 tokens.saturating_mul(2),
                 tokens.saturating_mul(4),

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Format;
+use crate::{Format, Input};
 
 /// Why a corpus could not be read. Messages name the file and the place, and say what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,20 @@ pub enum CorpusError {
     GivenTwice {
         /// The file.
         path: PathBuf,
+    },
+    /// Two inputs would have the same name.
+    #[error(
+        "{} and {} would both be called {name} in the output, and so would their documents; rename one of them",
+        first.display(),
+        second.display()
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// The input that comes first.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
     },
     /// The format can't be told from the name.
     #[error(
@@ -126,8 +140,8 @@ pub enum CorpusError {
         /// What doesn't fit and what to do.
         reason: String,
     },
-    /// The file changed while it was read.
-    #[error("{}: changed while it was read ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
+    /// The file changed while it was read, or another took its place.
+    #[error("{}: changed while it was read, or another took its place ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -157,6 +171,19 @@ impl CorpusError {
 
     pub(crate) fn malformed(path: &Path, format: Format, reason: impl ToString) -> Self {
         Self::Malformed { path: path.to_owned(), format, reason: reason.to_string() }
+    }
+
+    /// The message with the input's name in place of its path, for what must not depend on where a corpus is.
+    #[must_use]
+    pub fn by_name(&self, input: &Input) -> String {
+        let Self::Malformed { path, format, reason } = self else { return self.to_string() };
+        let mut name = PathBuf::from(&input.name);
+        if *path != input.path
+            && let Some(companion) = path.file_name()
+        {
+            name.set_file_name(companion);
+        }
+        Self::malformed(&name, *format, reason).to_string()
     }
 
     /// Whether the contents of one file are at fault, so that a run may leave the file's rest out and go

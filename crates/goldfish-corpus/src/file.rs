@@ -45,10 +45,10 @@ impl HashingFile {
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
         let Self { path, file, size, stamp } = self;
         let (digest, file) = file.finish().map_err(CorpusError::io(&path, "reading"))?;
-        let now = file.metadata().map_err(CorpusError::io(&path, "looking at the file"))?;
-        if digest.size != size || now.size != size || now.stamp != stamp {
-            return Err(CorpusError::Changed { path, before: size, after: now.size });
+        if digest.size != size {
+            return Err(CorpusError::Changed { path, before: size, after: digest.size });
         }
+        check_unchanged(path, &file, size, &stamp)?;
         Ok(digest)
     }
 }
@@ -127,12 +127,20 @@ impl HashedFile {
     /// Checks that the file is still the one that was hashed.
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
         let Self { path, file, digest, stamp } = self;
-        let now = file.metadata().map_err(CorpusError::io(&path, "looking at the file"))?;
-        if now.size != digest.size || now.stamp != stamp {
-            return Err(CorpusError::Changed { path, before: digest.size, after: now.size });
-        }
+        check_unchanged(path, &file, digest.size, &stamp)?;
         Ok(digest)
     }
+}
+
+/// Checks that what is under the path is the file that was opened, and as it was then.
+fn check_unchanged(path: PathBuf, file: &File, size: u64, stamp: &Stamp) -> Result<(), CorpusError> {
+    // On a disk the open file stays when another takes its name.
+    let now = if file.disk().is_some() { goldfish_storage::metadata(&path) } else { file.metadata() };
+    let now = now.map_err(CorpusError::io(&path, "looking at it after reading"))?;
+    if now.size != size || now.stamp != *stamp {
+        return Err(CorpusError::Changed { path, before: size, after: now.size });
+    }
+    Ok(())
 }
 
 impl Read for HashingFile {

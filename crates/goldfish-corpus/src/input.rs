@@ -1,6 +1,7 @@
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use goldfish_storage::is_remote;
@@ -16,6 +17,12 @@ const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
 
 /// Name of the manifest of what goldfish wrote in the layout of a training loop.
 const SET_NAME: &str = "goldfish.json";
+
+/// Most bytes of such a manifest that are looked at; a longer one hides nothing.
+const MAX_SET_BYTES: u64 = 256 << 20;
+
+/// Files and folders of exports that hold masks or labels, under names that would tell tokens.
+const MASKS_OF_EXPORTS: [&str; 5] = ["label_mask", "mask.bin", "mask.idx", "labels.bin", "labels.idx"];
 
 /// How the documents lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +100,8 @@ impl fmt::Display for Format {
 pub struct Input {
     /// Where it lies.
     pub path: PathBuf,
-    /// What documents and manifests call it: the path below the folder that all inputs share, with `/`.
+    /// What documents and manifests call it: the path below the folder that all inputs share, with `/`, and `%FF` for a byte
+    /// that is not part of UTF-8.
     pub name: String,
     /// How it is read.
     pub format: Format,
@@ -152,14 +160,16 @@ pub struct Resolved {
 /// an object store; HTTP servers have files only. Arguments
 /// are taken in the order given; the files of one folder or glob are sorted by the bytes of their paths,
 /// component by component. Hidden files and folders (a leading dot or underscore) are passed over, and so are masks
-/// and exports that goldfish wrote below a folder, unless they are named themselves.
+/// and exports that goldfish wrote below a folder, as the manifest `goldfish.json` there lists them, unless they are named
+/// themselves.
 /// `format` overrides what the names tell; then every file of a folder is taken.
 ///
 /// # Errors
 ///
-/// If an argument names nothing, a file's format can't be told, or a file is named twice.
+/// If an argument names nothing, a file's format can't be told, a file is named twice, or two files would have the same name in
+/// the output.
 pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
-    let mut found = Found { files: Vec::new(), ignored: Vec::new(), written: Vec::new(), forced: format };
+    let mut found = Found { forced: format, ..Found::default() };
     for argument in arguments {
         found.add_argument(argument)?;
     }
@@ -181,11 +191,14 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
 }
 
+#[derive(Default)]
 struct Found {
     files: Vec<(PathBuf, Format)>,
     ignored: Vec<PathBuf>,
     written: Vec<PathBuf>,
     forced: Option<Format>,
+    /// What goldfish wrote in the folder at hand and in those above it.
+    sets: Vec<WrittenSet>,
 }
 
 impl Found {
@@ -265,22 +278,22 @@ impl Found {
         if above.contains(&real) {
             return Ok(());
         }
-        let output = Output::of(folder);
-        if output == Some(Output::Masks) || (output.is_some() && !above.is_empty()) {
-            self.written.push(folder.to_owned());
-            return Ok(());
-        }
+        let set = WrittenSet::of(folder, above.is_empty());
+        let sets = self.sets.len();
+        self.sets.extend(set);
+        let read = self.files.len() + self.ignored.len();
+        let written = self.written.len();
         above.push(real);
         let entries = goldfish_storage::entries(folder);
         for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
             if is_hidden(&entry.path) {
                 continue;
-            } else if output == Some(Output::Export) && is_exported_mask(&entry.path) {
-                self.written.push(entry.path);
             } else if entry.is_folder() {
                 self.add_folder(&entry.path, above)?;
             } else if is_companion(&entry.path) {
                 continue;
+            } else if self.sets.iter().any(|set| set.hides(&entry.path)) {
+                self.written.push(entry.path);
             } else if let Some(format) = self.forced.or_else(|| Format::of_name(&entry.path)) {
                 self.files.push((entry.path, format));
             } else {
@@ -288,43 +301,60 @@ impl Found {
             }
         }
         above.pop();
+        self.sets.truncate(sets);
+        // One note for a folder of which nothing is read.
+        if self.written.len() > written && self.files.len() + self.ignored.len() == read {
+            self.written.truncate(written);
+            self.written.push(folder.to_owned());
+        }
         Ok(())
     }
 }
 
-/// What goldfish wrote into a folder, by the manifest `goldfish.json` there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Output {
-    /// Masks alone, under the names of their tokens.
-    Masks,
-    /// Tokens with their masks.
-    Export,
+/// What goldfish wrote into a folder, by the manifest `goldfish.json` there. The manifest may be anybody's: it hides only files that it
+/// lists, of the size that it says, in formats that goldfish writes.
+struct WrittenSet {
+    folder: PathBuf,
+    /// The size of each file, in bytes, by its path below the folder, with `/`.
+    sizes: HashMap<String, u64>,
+    /// Whether tokens beside the masks are read: those of an export that is named itself.
+    tokens_are_read: bool,
 }
 
-impl Output {
+impl WrittenSet {
     /// `None` where there is no such manifest, or it is one of masks beside others' tokens, which the names of the masks
     /// tell apart.
-    fn of(folder: &Path) -> Option<Self> {
+    fn of(folder: &Path, is_argument: bool) -> Option<Self> {
         #[derive(Deserialize)]
         struct Set {
             layout: String,
             #[serde(default)]
             beside_inputs: bool,
+            files: Vec<SetFile>,
+        }
+        #[derive(Deserialize)]
+        struct SetFile {
+            name: String,
+            size: u64,
         }
         let (file, _) = open_regular(&folder.join(SET_NAME)).ok()?;
-        let set: Set = serde_json::from_reader(std::io::BufReader::new(file)).ok()?;
-        match set.layout.as_str() {
-            _ if set.beside_inputs => None,
-            "masks" => Some(Self::Masks),
-            _ => Some(Self::Export),
-        }
+        let file = std::io::BufReader::new(file.take(MAX_SET_BYTES));
+        let set: Set = serde_json::from_reader(file).ok().filter(|set: &Set| !set.beside_inputs)?;
+        let tokens_are_read = is_argument && set.layout != "masks";
+        let sizes = set.files.into_iter().map(|file| (file.name, file.size)).collect();
+        Some(Self { folder: folder.to_owned(), sizes, tokens_are_read })
     }
-}
 
-/// Whether a file or folder of an export holds masks or labels, under a name that would tell tokens.
-fn is_exported_mask(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["label_mask", "mask.bin", "mask.idx", "labels.bin", "labels.idx"].contains(&&*name)
+    /// Whether this file of the folder is not read.
+    fn hides(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&self.folder) else { return false };
+        let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
+        let Some(size) = self.sizes.get(&names.join("/")) else { return false };
+        // No layout has documents in lines or texts.
+        !matches!(Format::of_name(path), Some(Format::Jsonl | Format::Text))
+            && (!self.tokens_are_read || names.iter().any(|name| MASKS_OF_EXPORTS.contains(&&**name)))
+            && goldfish_storage::metadata(path).is_ok_and(|found| found.is_file() && found.size == *size)
+    }
 }
 
 /// The file that names the input, whichever of a pair was given.
@@ -366,7 +396,24 @@ fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
     for (input, components) in inputs.iter_mut().zip(&absolute) {
         input.name = components[shared..].join("/");
     }
+    let mut seen: HashMap<&str, &Path> = HashMap::with_capacity(inputs.len());
+    for Input { name, path, .. } in inputs.iter() {
+        if let Some(first) = seen.insert(name, path) {
+            let (name, first) = (name.clone(), first.to_owned());
+            return Err(CorpusError::SameName { name, first, second: path.clone() });
+        }
+    }
     Ok(())
+}
+
+/// A file's name with `%FF` for each byte that is not part of UTF-8, so that two names stay two.
+fn escaped(name: &OsStr) -> String {
+    let mut escaped = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        escaped.push_str(chunk.valid());
+        escaped.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
+    }
+    escaped
 }
 
 /// The components of the absolute path, with `.` and `..` resolved by name (links are not followed). The first one of a
@@ -382,7 +429,7 @@ fn normal_components(path: &Path) -> Result<Vec<String>, CorpusError> {
             Component::ParentDir => {
                 components.pop();
             }
-            Component::Normal(name) => components.push(name.to_string_lossy().into_owned()),
+            Component::Normal(name) => components.push(escaped(name)),
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
     }

@@ -14,6 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use crate::file::Decompressed;
+use crate::non_finite;
 use crate::options::CHUNK_BYTES;
 use crate::source::{Chunk, ChunkKind, Part, Source};
 use crate::{
@@ -265,11 +266,25 @@ impl<'a> BatchBuilder<'a> {
         let text = std::str::from_utf8(line)
             .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
         let first_id = self.ids.len();
-        let result = self.add_text(row, text);
+        let mut result = self.add_text(row, text);
+        if result.is_err()
+            && let Some(finite) = non_finite::zeroed(text, |column| self.reads(column)).transpose()
+        {
+            self.ids.truncate(first_id);
+            result = finite.and_then(|text| self.add_text(row, &text));
+        }
         if result.is_err() {
             self.ids.truncate(first_id);
         }
         result
+    }
+
+    /// Whether the document, its id or a carried column comes from this column.
+    fn reads(&self, column: &str) -> bool {
+        let ReadOptions { content, id_column, carry, .. } = self.options;
+        column == content.column()
+            || id_column.as_deref() == Some(column)
+            || carry.iter().any(|name| name == column)
     }
 
     fn add_text(&mut self, row: u64, line: &str) -> Result<(), String> {

@@ -61,7 +61,7 @@ impl MegatronSource {
             });
         }
         let files = [OpenedFile::open(&input.path)?, OpenedFile::open(&index_path)?];
-        let (mut index, id_type) = Index::open(index_path, &files[1], (input.path.clone(), files[0].size()))?;
+        let (mut index, id_type) = Index::open(index_path, &files[1], files[0].size())?;
         if let Some(wanted) = options.id_type
             && wanted != id_type
         {
@@ -161,18 +161,13 @@ struct Index {
     /// The last mark read: sequences handed out when the current document ends.
     mark: u64,
     id_width: u64,
-    bin_path: PathBuf,
     bin_size: u64,
     /// Bytes of the `.bin` in the documents read so far.
     covered: u64,
 }
 
 impl Index {
-    fn open(
-        path: PathBuf,
-        file: &OpenedFile,
-        (bin_path, bin_size): (PathBuf, u64),
-    ) -> Result<(Self, IdType), CorpusError> {
+    fn open(path: PathBuf, file: &OpenedFile, bin_size: u64) -> Result<(Self, IdType), CorpusError> {
         let fault = |reason: String| CorpusError::malformed(&path, Format::Megatron, reason);
         let mut header = [0; HEADER as usize];
         if file.size() < HEADER {
@@ -216,7 +211,6 @@ impl Index {
             documents: marks - 1,
             mark: 0,
             id_width: id_type.width() as u64,
-            bin_path,
             bin_size,
             covered: 0,
             path: path.clone(),
@@ -250,9 +244,8 @@ impl Index {
             let bytes = tokens * self.id_width;
             if start.checked_add(bytes).is_none_or(|end| end > size) {
                 return Err(self.fault(format!(
-                    "document {row} lies at bytes {start}..{} of {}, which holds {size}",
+                    "document {row} lies at bytes {start}..{} of the .bin, which holds {size}",
                     start.saturating_add(bytes),
-                    self.bin_path.display()
                 )));
             }
             let expected = self.covered + document.tokens as u64 * self.id_width;

@@ -68,11 +68,17 @@ pub enum Kind {
     Other,
 }
 
-/// What changes when a file is written to.
+/// What changes when a file is written to, or another takes its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stamp {
-    /// When a file was modified, if the system tells.
-    Time(Option<SystemTime>),
+    /// Of a file on a disk.
+    File {
+        /// When it was modified, if the system tells.
+        modified: Option<SystemTime>,
+        /// Which file it is and when anything of it was changed, on Unix: device, inode, and the seconds and nanoseconds of
+        /// `ctime`, which nobody can set back.
+        inode: Option<[i128; 4]>,
+    },
     /// The tag of an object (`ETag`), or else when it was modified, if the store tells.
     Tag(Option<String>),
 }
@@ -95,7 +101,8 @@ impl Metadata {
             folder if folder.is_dir() => Kind::Folder,
             _ => Kind::Other,
         };
-        Self { kind, size: metadata.len(), stamp: Stamp::Time(metadata.modified().ok()) }
+        let stamp = Stamp::File { modified: metadata.modified().ok(), inode: inode(metadata) };
+        Self { kind, size: metadata.len(), stamp }
     }
 
     /// Whether it is a regular file or an object.
@@ -109,6 +116,22 @@ impl Metadata {
     pub fn is_folder(&self) -> bool {
         self.kind == Kind::Folder
     }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> Option<[i128; 4]> {
+    use std::os::unix::fs::MetadataExt;
+    Some([
+        metadata.dev().into(),
+        metadata.ino().into(),
+        metadata.ctime().into(),
+        metadata.ctime_nsec().into(),
+    ])
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> Option<[i128; 4]> {
+    None
 }
 
 /// Asks about a file; links are followed.

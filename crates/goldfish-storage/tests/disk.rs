@@ -36,7 +36,7 @@ fn places_are_read_whatever_the_position() {
     storage::write_new(&path, b"goldfish").unwrap();
     let (mut file, metadata) = File::open_regular(&path).unwrap();
     assert_eq!((metadata.kind, metadata.size), (Kind::File, 8));
-    assert!(matches!(metadata.stamp, Stamp::Time(Some(_))));
+    assert!(matches!(metadata.stamp, Stamp::File { modified: Some(_), .. }));
     let mut four = [0; 4];
     file.read_exact(&mut four).unwrap();
     assert_eq!(&four, b"gold");
