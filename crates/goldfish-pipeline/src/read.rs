@@ -169,7 +169,8 @@ impl<'a> Reading<'a> {
         };
         let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
         let (file, row) = (input.name.clone(), BROKEN_ROW);
-        let reject = Reject { file, row, offset: None, reason: format!("{error} ({place})") };
+        let reject =
+            Reject { file, row, offset: None, reason: format!("{} ({place})", error.by_name(input)) };
         self.parts.push(Part::Broken(reject));
         self.end(input, digests, rows, true);
         Ok(())

@@ -105,6 +105,12 @@ pub fn mask_sidecars(
     }
     let mut names = Vec::new();
     for input in &mask.inputs {
+        if input.path.to_str().is_none() {
+            return Err(PipelineError::Options(format!(
+                "{}: its name is not UTF-8, and its mask would have another one; rename it",
+                input.path.display()
+            )));
+        }
         names.push(sidecar_names(input, *placement).ok_or_else(|| {
             PipelineError::Options(format!(
                 "{} is {}, and masks alone are written for memmaps only (.bin/.idx, .npy, .ds); leave out --masks-only \
