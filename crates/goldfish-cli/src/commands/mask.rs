@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
-use goldfish_corpus::{Content, MAX_DOCUMENT_BYTES, ReadOptions, Resolved, read_npy, resolve};
+use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
@@ -39,6 +39,8 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         ));
     }
     let (job, chosen) = job(args, resolved)?;
+    let doubts = doubts(&job.inputs, &job.read);
+    doubts.iter().for_each(|doubt| print::warn(doubt));
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
     }
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
     if args.json {
-        print::json(&summary_json(&job, chosen.as_deref(), &outcome))?;
+        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &doubts))?;
     } else {
         print::out(&summary(&job, chosen.as_deref(), &outcome))?;
     }
@@ -112,7 +114,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
-    read.max_document = usize::try_from(args.max_document).unwrap_or(usize::MAX).min(MAX_DOCUMENT_BYTES);
+    read.max_document = args.max_document;
     read.id_type = args.ids_dtype.map(Into::into);
     read.eos_id = eos.filter(|_| headerless);
     read.vocab_size = vocab_size;
@@ -286,8 +288,14 @@ pub(crate) fn show(bar: &ProgressBar, progress: Progress, started: std::time::In
     ));
 }
 
-fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde_json::Value {
+fn summary_json(
+    job: &MaskJob,
+    chosen: Option<&str>,
+    outcome: &Outcome,
+    doubts: &[String],
+) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
+    let warnings = [doubts, &warnings(outcome)[..]].concat();
     json!({
         "output": job.output,
         "rule": rule,
@@ -300,7 +308,7 @@ fn summary_json(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> serde
         "shards": shards.len(),
         "bytes": outcome.manifest.shard_bytes(),
         "tally": tally(&outcome.tally),
-        "warnings": warnings(outcome),
+        "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
 }

@@ -1,5 +1,7 @@
 //! The rule `text-v1` again, from its definition, over vectors of characters: the oracle of its tests.
 
+#![allow(dead_code, reason = "shared by several test crates")]
+
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
