@@ -183,3 +183,37 @@ def test_wide_carried_columns_stay_in_small_batches(goldfish, tmp_path):
     shard = next(output.folder.glob("data-*.arrow"))
     rows = [batch.num_rows for batch in pa.ipc.open_stream(pa.memory_map(str(shard)))]
     assert sum(rows) <= 300 and max(rows) <= 2
+
+
+def test_ids_of_four_bytes_that_nothing_tells(goldfish, tmp_path):
+    ids = np.arange(5000, dtype="<u4") * 7919 % 50_000 + 1
+    ids[::20] = 0
+    ids.tofile(tmp_path / "wide.npy")
+    said = "wide.npy: nothing tells the type of its ids"
+    eos = ["--eos-id", "0", "--json"]
+    output = goldfish.mask(tmp_path / "wide.npy", tmp_path / "unsaid", *eos)
+    assert said in output.process.stderr
+    assert any(said in warning for warning in json.loads(output.process.stdout)["warnings"])
+    for dtype in ("uint16", "uint32"):
+        output = goldfish.mask(tmp_path / "wide.npy", tmp_path / dtype, *eos, "--ids-dtype", dtype)
+        assert said not in output.process.stderr
+
+
+def test_names_that_are_not_utf8(goldfish, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for byte in b"\xfe\xff":
+        path = os.fsencode(tmp_path / "corpus") + b"/a" + bytes([byte]) + b".npy"
+        with open(path, "wb") as file:
+            file.write(np.array([5, byte, 0], "<u2").tobytes())
+    output = goldfish.mask(tmp_path / "corpus", tmp_path / "out", "--eos-id", "0")
+    assert [entry["name"] for entry in output.manifest["inputs"]] == ["a%FE.npy", "a%FF.npy"]
+    assert output.ids == [[5, 0xFE, 0], [5, 0xFF, 0]]
+    process = goldfish.run("mask", tmp_path / "corpus", "--masks-only", "--eos-id", "0", expect=2)
+    assert "its name is not UTF-8" in process.stderr and "rename it" in process.stderr
+    assert len(os.listdir(tmp_path / "corpus")) == 2
+
+
+def test_no_document_is_larger_than_the_cap(goldfish, tmp_path):
+    for size, expect in [("2147483647", 0), ("2GiB", 2), ("3GiB", 2)]:
+        process = goldfish.run("mask", IDS, "--output", tmp_path / size, "--max-document", size, expect=expect)
+        assert ("no document may have more than 2147483647 bytes" in process.stderr) == (expect == 2)
