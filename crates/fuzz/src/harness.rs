@@ -71,7 +71,7 @@ pub(crate) struct Reading {
 
 /// Reads an input as the pipeline does, and checks what must hold for every source.
 pub(crate) fn read(path: PathBuf, format: Format, options: &ReadOptions) -> Reading {
-    let input = Input { path, name: "in".into(), format };
+    let input = Input { path: path.into(), name: "in".into(), format };
     let mut reading = Reading { documents: Vec::new(), rejects: Vec::new(), whole: false };
     let Some(Ok(mut source)) = guarded(|| open(&input, options, Part::WHOLE)) else { return reading };
     let fields = source.carried().len();
@@ -107,7 +107,7 @@ pub(crate) fn read(path: PathBuf, format: Format, options: &ReadOptions) -> Read
     }
     reading.whole = true;
     let files =
-        std::iter::once(input.path.clone()).chain(input.companions().into_iter().map(|(_, path)| path));
+        std::iter::once(input.path.to_path_buf()).chain(input.companions().into_iter().map(|(_, path)| path));
     let expected: Vec<FileDigest> = files.map(|path| FileDigest::of(&fs::read(path).unwrap())).collect();
     assert_eq!(source.finish().expect("a file that was read to its end"), expected);
     reading

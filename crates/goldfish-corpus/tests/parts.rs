@@ -70,7 +70,7 @@ fn fixtures() -> Vec<(PathBuf, bool)> {
     let mut found = Vec::new();
     for argument in ["", "megatron", "olmo", "olmo-bare", "datatrove"] {
         let resolved = resolve(&[formats.join(argument).to_str().unwrap().to_owned()], None).unwrap();
-        found.extend(resolved.inputs.into_iter().map(|input| input.path));
+        found.extend(resolved.inputs.into_iter().map(|input| input.path.to_path_buf()));
     }
     found.sort();
     found.dedup();

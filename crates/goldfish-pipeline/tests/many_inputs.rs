@@ -17,14 +17,15 @@ use goldfish_shard::{
 
 const MANY: usize = MAX_LISTED_INPUTS + 4;
 
-/// Files with a document each; the last one is empty.
+/// Files with a document each, one with as many bytes as all of them, and an empty one.
 fn make_corpus(folder: &Path) -> Vec<Input> {
+    let line = |i: usize| format!("{{\"input_ids\": [{i}, 7, {}]}}\n", "8, ".repeat(i % 50) + "9");
     for i in 0..MANY {
         let path = folder.join(format!("{}/{i:05}.jsonl", i % 3));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = format!("{{\"input_ids\": [{i}, 7, {}]}}\n", "8, ".repeat(i % 50) + "9");
-        fs::write(path, text).unwrap();
+        fs::write(path, line(i)).unwrap();
     }
+    fs::write(folder.join("y.jsonl"), (0..MANY + 50).map(line).collect::<String>()).unwrap();
     fs::write(folder.join("z.jsonl"), "").unwrap();
     inputs(folder)
 }
@@ -83,6 +84,7 @@ fn refusal(inputs: &[Input], output: &Path) -> String {
     }
 }
 
+// One test, since a run over so many files takes its time.
 #[test]
 fn many_inputs_are_in_a_table() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,117 +96,109 @@ fn many_inputs_are_in_a_table() {
     // The manifest is small and right, and the table has all inputs in order.
     let manifest = Manifest::read(&whole).unwrap();
     assert_eq!(manifest, outcome.manifest);
-    assert_eq!((manifest.inputs.len(), manifest.input_count()), (0, MANY as u64 + 1));
+    assert_eq!((manifest.inputs.len(), manifest.input_count()), (0, MANY as u64 + 2));
     assert!(fs::read(whole.join(MANIFEST_NAME)).unwrap().len() < 8192);
     let found = entries(&whole);
     assert!(found.iter().map(|entry| &*entry.name).eq(corpus.iter().map(|input| &*input.name)));
-    assert_eq!(found.iter().map(|entry| entry.documents).sum::<u64>(), MANY as u64);
+    assert_eq!(found.iter().map(|entry| entry.documents).sum::<u64>(), 2 * MANY as u64 + 50);
     assert_eq!(faults(&whole), [""; 0]);
 
-    // The table is no corpus, where the shards are one.
+    // It is no corpus, where the shards are one.
     let resolved = resolve(&[whole.to_str().unwrap().to_owned()], None).unwrap();
     assert_eq!(resolved.written, [whole.join(INPUTS_NAME)]);
     assert_eq!(resolved.inputs.len(), manifest.shards.len());
 
-    // A finished run is compared with the job.
-    run(&corpus, &whole, Start::Resume, None).unwrap();
+    finished_runs_are_compared(&corpus, &whole, &found);
+    interrupted_runs_go_on(&corpus, folder.path());
+    parts_are_merged(&corpus, folder.path());
+    changed_tables_are_found(&corpus, &whole);
+}
+
+fn finished_runs_are_compared(corpus: &[Input], whole: &Path, found: &[InputEntry]) {
+    let before = visible(whole);
+    run(corpus, whole, Start::Resume, None).unwrap();
     assert_eq!(
-        refusal(&corpus[1..], &whole),
+        refusal(&corpus[1..], whole),
         format!(
-            "inputs: {} entries then, {MANY} now; inputs.0: \"0/00000.jsonl\" (jsonl, {} bytes) then, \
+            "inputs: {} entries then, {} now; inputs.0: \"0/00000.jsonl\" (jsonl, {} bytes) then, \
              \"0/00003.jsonl\" (jsonl, {} bytes) now",
+            MANY + 2,
             MANY + 1,
             found[0].size,
             found[1].size
         )
     );
-    let few = refusal(&corpus[..MAX_LISTED_INPUTS], &whole);
-    assert!(few.contains(&format!("{} entries then, {MAX_LISTED_INPUTS} now", MANY + 1)), "{few}");
-
-    // A table that is changed, missing, or too much.
-    let table = whole.join(INPUTS_NAME);
-    let bytes = fs::read(&table).unwrap();
-    fs::write(&table, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(faults(&whole).iter().any(|fault| fault.starts_with("inputs.parquet: not as it was written")));
-    fs::remove_file(&table).unwrap();
-    assert!(faults(&whole).iter().any(|fault| fault.starts_with("inputs.parquet: missing")));
-    assert!(matches!(
-        run(&corpus, &whole, Start::Resume, None),
-        Err(PipelineError::Shard(ShardError::BadManifest { .. }))
-    ));
-    fs::write(&table, &bytes).unwrap();
-
-    // As many as a manifest lists, in place of the others: the table goes.
-    run(&corpus[..MAX_LISTED_INPUTS], &whole, Start::Overwrite, None).unwrap();
-    let manifest = Manifest::read(&whole).unwrap();
-    assert_eq!((manifest.inputs.len(), manifest.input_table), (MAX_LISTED_INPUTS, None));
-    assert!(!table.exists());
-    assert_eq!(faults(&whole), [""; 0]);
-    fs::write(&table, &bytes).unwrap();
-    assert_eq!(faults(&whole), ["inputs.parquet: not in the manifest"]);
+    let few = refusal(&corpus[..MAX_LISTED_INPUTS], whole);
+    assert_eq!(few, format!("inputs: {} entries then, {MAX_LISTED_INPUTS} now", MANY + 2));
+    assert!(visible(whole) == before);
 }
 
-#[test]
-fn parts_of_many_inputs_make_the_same_table() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let corpus = make_corpus(&at("corpus"));
-    run(&corpus, &at("whole"), Start::New, None).unwrap();
-    let mut parts = Vec::new();
-    for rank in 0..2 {
-        let part = at(&format!("part-{rank}"));
-        run(&corpus, &part, Start::New, Some(Share { rank, world: 2 })).unwrap();
-        assert_eq!(faults(&part), [""; 0]);
-        parts.push(part);
-    }
-    let merged = merge(&parts, &at("merged"), false, false).unwrap();
-    assert_eq!(merged.input_count(), MANY as u64 + 1);
-    assert_eq!(faults(&at("merged")), [""; 0]);
-    let table = |name: &str| fs::read(at(name).join(INPUTS_NAME)).unwrap();
-    assert!(table("merged") == table("whole"));
-    // Parts with tables of their own.
-    run(&corpus, &at("single"), Start::New, Some(Share { rank: 0, world: 1 })).unwrap();
-    assert!(at("single").join(INPUTS_NAME).exists());
-    merge(&[at("single")], &at("again"), false, false).unwrap();
-    assert!(table("again") == table("whole"));
-    let mut bytes = table("single");
-    bytes[9] ^= 1;
-    fs::write(at("single").join(INPUTS_NAME), bytes).unwrap();
-    assert!(matches!(
-        merge(&[at("single")], &at("broken"), false, false),
-        Err(ShardError::BadManifest { .. })
-    ));
-}
-
-#[test]
-fn a_run_over_many_inputs_is_taken_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let corpus = make_corpus(&at("corpus"));
-    run(&corpus, &at("whole"), Start::New, None).unwrap();
+fn interrupted_runs_go_on(corpus: &[Input], folder: &Path) {
     // An input that is gone stops the run when its turn comes.
-    let last = at("corpus/z.jsonl");
+    let last = folder.join("corpus/z.jsonl");
     fs::remove_file(&last).unwrap();
-    let output = at("output");
-    let stopped = run(&corpus, &output, Start::New, None);
+    let output = folder.join("stopped");
+    let stopped = run(corpus, &output, Start::New, None);
     assert!(matches!(stopped, Err(PipelineError::Unfinished { .. })), "{stopped:?}");
     let journal = fs::read(output.join(".partial/journal")).unwrap();
     assert!(journal.iter().position(|&byte| byte == b'\n').unwrap() < 4096);
     fs::write(&last, "").unwrap();
 
-    let mut other = corpus.clone();
+    let mut other = corpus.to_vec();
     other.swap(0, 1);
     assert!(refusal(&other, &output).starts_with("inputs.0: \"0/00000.jsonl\""));
     // The last ones were not read, so that nothing tells which of them differs.
-    let mut other = corpus.clone();
-    other.swap(MANY - 1, MANY);
+    let mut other = corpus.to_vec();
+    other.swap(MANY, MANY + 1);
     let told = refusal(&other, &output);
     assert!(told.starts_with("inputs: names, formats or sizes differ behind the first "), "{told}");
     let first = fs::read(&*corpus[0].path).unwrap();
-    fs::write(&*corpus[0].path, [b" ", &first[1..]].concat()).unwrap();
-    assert!(matches!(run(&corpus, &output, Start::Resume, None), Err(PipelineError::InputChanged { .. })));
+    fs::write(&*corpus[0].path, first.to_ascii_uppercase()).unwrap();
+    assert!(matches!(run(corpus, &output, Start::Resume, None), Err(PipelineError::InputChanged { .. })));
     fs::write(&*corpus[0].path, first).unwrap();
 
-    run(&corpus, &output, Start::Resume, None).unwrap();
-    assert!(visible(&output) == visible(&at("whole")));
+    run(corpus, &output, Start::Resume, None).unwrap();
+    assert!(visible(&output) == visible(&folder.join("whole")));
+}
+
+fn parts_are_merged(corpus: &[Input], folder: &Path) {
+    // All small files are in the first part, which has a table, and the second one starts within the large one.
+    let parts = [0, 1].map(|rank| folder.join(format!("part-{rank}")));
+    for (rank, part) in (0..).zip(&parts) {
+        run(corpus, part, Start::New, Some(Share { rank, world: 2 })).unwrap();
+        assert_eq!(faults(part), [""; 0]);
+    }
+    let counts = parts.each_ref().map(|part| Manifest::read(part).unwrap().input_count());
+    assert_eq!(counts, [MANY as u64 + 1, 2]);
+    let merged = merge(&parts, &folder.join("merged"), false, false).unwrap();
+    assert_eq!(merged.input_count(), MANY as u64 + 2);
+    assert_eq!(faults(&folder.join("merged")), [""; 0]);
+    let table = |name: &str| fs::read(folder.join(name).join(INPUTS_NAME)).unwrap();
+    assert!(table("merged") == table("whole"));
+    let mut bytes = table("part-0");
+    bytes[9] ^= 1;
+    fs::write(parts[0].join(INPUTS_NAME), bytes).unwrap();
+    let refused = merge(&parts, &folder.join("broken"), false, false);
+    assert!(matches!(refused, Err(ShardError::BadManifest { .. })));
+}
+
+fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
+    let table = whole.join(INPUTS_NAME);
+    let bytes = fs::read(&table).unwrap();
+    fs::write(&table, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.parquet: not as it was written")));
+    fs::remove_file(&table).unwrap();
+    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.parquet: missing")));
+    let refused = run(corpus, whole, Start::Resume, None);
+    assert!(matches!(refused, Err(PipelineError::Shard(ShardError::BadManifest { .. }))));
+
+    // As many as a manifest lists, in place of the others: the table goes, and another one is too much.
+    fs::write(&table, &bytes).unwrap();
+    run(&corpus[..MAX_LISTED_INPUTS], whole, Start::Overwrite, None).unwrap();
+    let manifest = Manifest::read(whole).unwrap();
+    assert_eq!((manifest.inputs.len(), manifest.input_table), (MAX_LISTED_INPUTS, None));
+    assert!(!table.exists());
+    assert_eq!(faults(whole), [""; 0]);
+    fs::write(&table, &bytes).unwrap();
+    assert_eq!(faults(whole), ["inputs.parquet: not in the manifest"]);
 }
