@@ -43,9 +43,9 @@ pub(crate) fn documents(folder: &Path, seed: u64) {
     fs::write(folder.join("mine.dat"), "the user's own\n").unwrap();
 }
 
-/// Memmaps of each format with their companions; the last one's mask is the largest.
+/// Memmaps of each format with their companions, one of them in a subfolder; the last one's mask is the largest.
 pub(crate) fn memmaps(folder: &Path, seed: u64) {
-    fs::create_dir_all(folder).unwrap();
+    fs::create_dir_all(folder.join("sub")).unwrap();
     let olmo = fixtures().join("formats/olmo");
     let ids = fs::read(olmo.join("part-0-00000.npy")).unwrap();
     let turned: Vec<u8> = ids.chunks_exact(2).rev().flatten().copied().collect();
@@ -57,8 +57,8 @@ pub(crate) fn memmaps(folder: &Path, seed: u64) {
         let mut token = |at: usize| if at % 50 == 49 { END } else { numbers.below(2000) as u16 };
         (0..count).flat_map(|at| token(at).to_le_bytes()).collect()
     };
-    fs::write(folder.join("b.bin"), tokens(1000)).unwrap();
-    fs::write(folder.join("b.idx"), megatron_index(20, 50)).unwrap();
+    fs::write(folder.join("sub/b.bin"), tokens(1000)).unwrap();
+    fs::write(folder.join("sub/b.idx"), megatron_index(20, 50)).unwrap();
     fs::write(folder.join("z.ds"), tokens(100_000)).unwrap();
     let ends: Vec<u8> = (1..=1000u64).flat_map(|end| (end * 100).to_le_bytes()).collect();
     fs::write(folder.join("z.ds.index"), ends).unwrap();

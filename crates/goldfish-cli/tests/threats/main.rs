@@ -12,6 +12,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod attacks;
 mod case;
 mod data;
 mod program;

@@ -15,13 +15,13 @@ const WRITTEN: [&str; 6] = [
     "corpus-in/.goldfish",
     "corpus-in/goldfish.json",
     "corpus-in/a.npy.loss",
-    "corpus-in/b.loss.bin",
-    "corpus-in/b.loss.idx",
+    "corpus-in/sub/b.loss.bin",
+    "corpus-in/sub/b.loss.idx",
     "corpus-in/z.ds.loss",
 ];
 
 /// Names that a planted staging folder may have, whatever this version writes there.
-const STAGED: [&str; 9] = [
+const STAGED: [&str; 11] = [
     ".goldfish-partial/lock",
     ".goldfish-partial/journal",
     ".goldfish-partial/goldfish.json",
@@ -29,7 +29,9 @@ const STAGED: [&str; 9] = [
     ".goldfish-partial/old/goldfish.json",
     ".goldfish-partial/old/a.npy.loss",
     ".goldfish-partial/a.npy.loss",
-    ".goldfish-partial/b.loss.bin",
+    ".goldfish-partial/sub/b.loss.bin",
+    ".goldfish-partial/sub",
+    ".goldfish-partial/old/sub",
     ".goldfish-partial/z.ds.loss",
 ];
 
