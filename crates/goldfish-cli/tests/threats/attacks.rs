@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
-
-use crate::replacement::make_home;
+use crate::replacement::{make_fifo, make_home};
 use crate::{data, program, tree};
 
 /// The options that decide what becomes of what is there.
@@ -101,7 +99,10 @@ fn a_planted_set_of_old_files_is_not_brought_back_through_a_link() {
         let trap = Trap::new();
         trap.link("corpus-in/link", &trap.home.join("keys"));
         trap.write("corpus-in/.goldfish-partial/old/link/authorized_keys", "ssh-ed25519 AAAA attacker\n");
-        trap.write("corpus-in/.goldfish-partial/old/goldfish.json", trap.manifest_with("link/authorized_keys"));
+        trap.write(
+            "corpus-in/.goldfish-partial/old/goldfish.json",
+            trap.manifest_with("link/authorized_keys"),
+        );
         trap.spring(&format!("{BESIDE} {mode}"));
     });
 }
@@ -135,7 +136,7 @@ fn a_fifo_for_a_lock_and_an_endless_journal_hang_nothing() {
             let trap = Trap::new();
             trap.write(&format!("{staging}/anything"), "");
             let lock = trap.here.join(staging).join("lock");
-            mknodat(CWD, &lock, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+            make_fifo(&lock);
             trap.spring(&format!("{line} {mode}"));
             tree::remove(&lock);
             trap.link(&format!("{staging}/journal"), Path::new("/dev/zero"));

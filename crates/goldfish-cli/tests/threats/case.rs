@@ -1,6 +1,5 @@
 //! One combination: a scene, a name in it, what replaces that, and a command.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,9 @@ pub(crate) struct Case<'a> {
     replaced: Option<(&'a Place, Replacement)>,
 }
 
+/// Of a slow scene one in so many replacements is taken for each place.
+const SLOW: usize = 4;
+
 /// The cases of all scenes. Each command also runs with nothing replaced, which shows that the scene is sound.
 ///
 /// With `part`, all combinations whose names contain it; without it one command for each place and replacement: over the
@@ -26,10 +28,17 @@ pub(crate) fn select<'a>(scenes: &'a [Scene], part: Option<&str>) -> Vec<Case<'a
         cases.extend(scene.commands.iter().map(|call| Case { scene, call, replaced: None }));
         for (row, place) in scene.places.iter().enumerate() {
             for (column, replacement) in Replacement::ALL.into_iter().enumerate() {
+                if part.is_none() && scene.is_slow && row % SLOW != column % SLOW {
+                    continue;
+                }
                 let turn = (row + column) % scene.commands.len();
                 let calls = scene.commands.iter().enumerate();
                 let calls = calls.filter(|(number, _)| part.is_some() || *number == turn);
-                cases.extend(calls.map(|(_, call)| Case { scene, call, replaced: Some((place, replacement)) }));
+                cases.extend(calls.map(|(_, call)| Case {
+                    scene,
+                    call,
+                    replaced: Some((place, replacement)),
+                }));
             }
         }
     }
@@ -74,9 +83,7 @@ impl Case<'_> {
         make_home(&home);
         if let Some((place, replacement)) = self.replaced {
             let (original, other) = self.sound(place);
-            if !replacement.plant(&here.join(&place.path), &home, &original, &other) {
-                return (Vec::new(), Duration::ZERO);
-            }
+            replacement.plant(&here.join(&place.path), &home, &original, &other);
         }
         let (here_before, home_before) = (tree::read(&here), tree::read(&home));
         let ended = program::run(&here, &self.call.arguments);
@@ -88,6 +95,12 @@ impl Case<'_> {
         let inside = tree::differences(&here_before, &here_after, inside);
         let mut faults: Vec<String> = outside.iter().map(|line| format!("OUTSIDE: {line}")).collect();
         faults.extend(inside.iter().map(|line| format!("inside: {line}")));
+        if ended.code().is_ok_and(|code| code < 2) {
+            let planted =
+                here_after.iter().filter(|(path, entry)| entry.is_odd() && !here_before.contains_key(*path));
+            faults
+                .extend(planted.map(|(path, _)| format!("inside: {} was planted elsewhere", path.display())));
+        }
         faults.extend(self.fault_of_end(&ended));
         if !faults.is_empty() {
             faults.push(format!("stderr: {}", ended.stderr.trim()));
@@ -128,10 +141,14 @@ impl Case<'_> {
         (code == 2 && !named).then(|| format!("exit code {code}, and {} is not named", place.path))
     }
 
-    /// How a message may name a place: by its path, or by that of a folder above.
-    fn names(&self, place: &Place) -> BTreeSet<String> {
-        let above = Path::new(&place.path).ancestors();
-        above.filter(|path| !path.as_os_str().is_empty()).map(|path| path.to_string_lossy().into_owned()).collect()
+    /// How a message may name a place: by its path, by that of a folder above, or by its path below the inputs' folder, as
+    /// manifests do.
+    fn names(&self, place: &Place) -> Vec<String> {
+        let path = Path::new(&place.path);
+        let above = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+        let below = path.components().skip(1).collect::<PathBuf>();
+        let names = above.map(Path::to_path_buf).chain((below.as_os_str().len() > 0).then_some(below));
+        names.map(|path| path.to_string_lossy().into_owned()).collect()
     }
 }
 

@@ -82,7 +82,8 @@ fn megatron_index(documents: u64, length: u64) -> Vec<u8> {
 pub(crate) fn tables(folder: &Path, seed: u64) {
     fs::create_dir_all(folder).unwrap();
     let mut numbers = Numbers(seed);
-    let table = (0..1_000_003).flat_map(|_| (numbers.below(1 << 20) as f32 / (1u32 << 20) as f32).to_le_bytes());
+    let table =
+        (0..1_000_003).flat_map(|_| (numbers.below(1 << 20) as f32 / (1u32 << 20) as f32).to_le_bytes());
     fs::write(folder.join("table.npy"), npy("<f4", 1_000_003, table.collect())).unwrap();
     let coefficients = (0..13u64).flat_map(|place| (seed + place * 7 + 3).to_le_bytes());
     fs::write(folder.join("coefficients.npy"), npy("<i8", 13, coefficients.collect())).unwrap();

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
@@ -55,19 +56,18 @@ impl Replacement {
         match self {
             Self::LinkToCopy => original.exists() || other.exists(),
             Self::OtherRun => other.exists(),
+            Self::Device => *CAN_MAKE_DEVICES,
             _ => true,
         }
     }
 
     /// Puts it at a path. `home` is the folder of the user outside, `original` what is at the path in a sound run and `other`
-    /// what is there in another run. Returns whether the system
-    /// allows it.
-    pub(crate) fn plant(self, path: &Path, home: &Path, original: &Path, other: &Path) -> bool {
+    /// what is there in another run.
+    pub(crate) fn plant(self, path: &Path, home: &Path, original: &Path, other: &Path) {
         let sound = if original.exists() { original } else { other };
         tree::remove(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let link = |target: PathBuf| symlink(target, path).unwrap();
-        let node = |kind, device| mknodat(CWD, path, kind, Mode::from_raw_mode(0o666), device).is_ok();
         match self {
             Self::LinkToFile => link(home.join("authorized_keys")),
             Self::LinkToFolder => link(home.join("docs")),
@@ -77,9 +77,9 @@ impl Replacement {
             }
             Self::DanglingLink => link(home.join("missing")),
             Self::LinkToItself => link(path.file_name().unwrap().into()),
-            Self::Fifo => return node(FileType::Fifo, 0),
+            Self::Fifo => make_fifo(path),
             Self::LinkToDevice => link("/dev/zero".into()),
-            Self::Device => return node(FileType::CharacterDevice, makedev(1, 5)),
+            Self::Device => make_device(path).unwrap(),
             Self::Folder => {
                 fs::create_dir(path).unwrap();
                 fs::write(path.join("mine.txt"), "years of work\n").unwrap();
@@ -88,8 +88,22 @@ impl Replacement {
             Self::HugeFile => File::create(path).unwrap().set_len((5 << 30) + 1).unwrap(),
             Self::OtherRun => tree::copy(other, path),
         }
-        true
     }
+}
+
+/// Whether this process may make devices: in a container even root may not.
+static CAN_MAKE_DEVICES: LazyLock<bool> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    make_device(&folder.path().join("zero")).is_ok()
+});
+
+/// Makes another `/dev/zero`.
+fn make_device(path: &Path) -> rustix::io::Result<()> {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 5))
+}
+
+pub(crate) fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
 }
 
 /// Names that goldfish gives to files: in a folder of the user they are the user's.

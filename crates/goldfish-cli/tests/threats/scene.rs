@@ -13,6 +13,8 @@ pub(crate) struct Scene {
     pub(crate) other: PathBuf,
     pub(crate) commands: Vec<Call>,
     pub(crate) places: Vec<Place>,
+    /// Whether its commands take long, so that fewer cases are taken.
+    pub(crate) is_slow: bool,
 }
 
 /// A command line.

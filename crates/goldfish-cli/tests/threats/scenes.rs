@@ -1,6 +1,7 @@
 //! All scenes. The program makes them itself, so that they have whatever files this version writes.
 
 mod audits;
+mod demo;
 mod inputs;
 mod memmaps;
 mod shards;
@@ -17,6 +18,7 @@ pub(crate) fn all(root: &Path) -> Vec<Scene> {
     scenes.extend(shards::scenes(&maker));
     scenes.extend(audits::scenes(&maker));
     scenes.extend(inputs::scenes(&maker));
+    scenes.extend(demo::scenes(&maker));
     scenes
 }
 
@@ -34,7 +36,7 @@ impl Maker {
             make(&folder, seed);
         }
         let (template, other) = (self.folder(name, 0), self.folder(name, 1));
-        Scene { name, template, other, commands: Vec::new(), places: Vec::new() }
+        Scene { name, template, other, commands: Vec::new(), places: Vec::new(), is_slow: false }
     }
 
     fn folder(&self, name: &str, seed: u64) -> PathBuf {
@@ -65,8 +67,7 @@ fn is_first(path: &Path) -> bool {
 
 /// Names in a folder that no sound run has left, but that the program may look for.
 fn absent(folder: &str, names: &[&str]) -> Vec<Place> {
-    let place = |name: &&str| Place { like: None, ..Place::new(format!("{folder}/{name}")) };
-    names.iter().map(place).collect()
+    names.iter().map(|name| Place::new(format!("{folder}/{name}"))).collect()
 }
 
 /// Adds places, each path once: the first one counts.

@@ -12,7 +12,10 @@ pub(crate) type Tree = BTreeMap<PathBuf, Entry>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     Folder,
-    File { bytes: Vec<u8>, mode: u32 },
+    File {
+        bytes: Vec<u8>,
+        mode: u32,
+    },
     /// A file that is too large to be compared by its bytes.
     Huge(u64),
     Link(PathBuf),
@@ -38,6 +41,11 @@ impl Entry {
         } else {
             Self::File { bytes: fs::read(path).unwrap(), mode: found.permissions().mode() }
         }
+    }
+
+    /// Whether it is a link or a special file.
+    pub(crate) fn is_odd(&self) -> bool {
+        matches!(self, Self::Link(_) | Self::Special)
     }
 
     /// In a few words, for a message.

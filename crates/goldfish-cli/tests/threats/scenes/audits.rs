@@ -8,8 +8,7 @@ use crate::{data, program, tree};
 
 const TRAIN: &str = "lab train shards-in --layers 1 --width 16 --heads 1 --mlp-width 32 --sequence-length 64 --steps 30 \
                      --batch 2 --checkpoint-every 1 --threads 1 --output model-out";
-const AUDIT: &str =
-    "audit shards-in --model model-in --prefix 8 --suffix 8 --metrics exact-match --threads 1 --output run-out";
+const AUDIT: &str = "audit shards-in --model model-in --prefix 8 --suffix 8 --metrics exact-match --threads 1 --output run-out";
 
 pub(super) fn scenes(maker: &Maker) -> Vec<Scene> {
     let mut scenes = trained(maker);
@@ -54,7 +53,6 @@ fn trained(maker: &Maker) -> Vec<Scene> {
     let output = |like: &str| Place { like: Some(like.into()), ..Place::argument("model-out") };
     fresh.commands = calls(0);
     fresh.places = vec![output("train-finished/model-out")];
-    fresh.places.extend(maker.found_elsewhere("train-finished", "model-out"));
     fresh.places.extend(maker.found_elsewhere("train-unfinished", "model-out"));
     fresh.places.extend(maker.found("train", "shards-in"));
     fresh.places.extend(absent("model-out", &partial));
@@ -123,7 +121,8 @@ fn audited(maker: &Maker) -> Vec<Scene> {
     fresh.places = vec![output("audit-finished/run-out"), Place::argument("model-in")];
     fresh.places.extend(maker.found("audit", "model-in"));
     fresh.places.extend(maker.found("audit", "shards-in"));
-    fresh.places.extend(run());
+    fresh.places.extend(absent("run-out", &["segments", ".lock", "config.json", "summary.json"]));
+    fresh.places.extend(absent("run-out", &partial));
     let unread = [
         "tokenizer.json",
         "tokenizer_config.json",

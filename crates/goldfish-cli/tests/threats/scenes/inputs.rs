@@ -15,12 +15,14 @@ fn formats(maker: &Maker) -> Scene {
     let mut scene = maker.make("formats", |folder, seed| {
         let corpus = folder.join("docs-in");
         fs::create_dir_all(&corpus).unwrap();
-        for (number, name) in ["ids-list-i32.parquet", "ids-stream.arrow", "ids-file.arrow", "ids.jsonl"].iter().enumerate()
+        for (number, name) in
+            ["ids-list-i32.parquet", "ids-stream.arrow", "ids-file.arrow", "ids.jsonl"].iter().enumerate()
         {
             // The other run has no such file, but another one of the same format where there is one.
             let from = if seed == 1 && *name == "ids-stream.arrow" { "ids-file.arrow" } else { name };
             let ending = name.rsplit_once('.').unwrap().1;
-            fs::copy(data::fixtures().join("formats").join(from), corpus.join(format!("{number}.{ending}"))).unwrap();
+            fs::copy(data::fixtures().join("formats").join(from), corpus.join(format!("{number}.{ending}")))
+                .unwrap();
         }
     });
     let line = "mask docs-in --rule hash --threads 1 --output shards-out";
@@ -47,7 +49,8 @@ fn texts(maker: &Maker) -> Scene {
         fs::write(folder.join("tokenizer-in/tokenizer_config.json"), config).unwrap();
         fs::write(folder.join("tokenizer-in/special_tokens_map.json"), config).unwrap();
     });
-    let line = "mask docs-in --tokenizer tokenizer-in/tokenizer.json --append-eos --threads 1 --output shards-out";
+    let line =
+        "mask docs-in --tokenizer tokenizer-in/tokenizer.json --append-eos --threads 1 --output shards-out";
     scene.commands = vec![Call::new("mask", 0, line, &["shards-out"])];
     scene.places = maker.found("texts", "docs-in");
     scene.places.push(Place::argument("tokenizer-in/tokenizer.json"));

@@ -77,7 +77,8 @@ fn beside(maker: &Maker) -> Vec<Scene> {
     fresh.commands = calls(0);
     fresh.places = vec![Place::argument("corpus-in")];
     fresh.places.extend(maker.found("memmaps", "corpus-in"));
-    let absent_staging = Place::absent("corpus-in/.goldfish-partial", "memmaps-unfinished/corpus-in/.goldfish-partial");
+    let absent_staging =
+        Place::absent("corpus-in/.goldfish-partial", "memmaps-unfinished/corpus-in/.goldfish-partial");
     fresh.places.push(absent_staging.clone());
     fresh.places.extend(maker.found_elsewhere("memmaps-unfinished", "corpus-in/.goldfish-partial"));
     fresh.places.extend(maker.found_elsewhere("memmaps-finished", "corpus-in"));
@@ -121,7 +122,9 @@ fn apart(maker: &Maker) -> Vec<Scene> {
     finished.commands.push(Call::new("verify", 0, "verify masks-out", &[]));
     finished.places = vec![Place::argument("masks-out")];
     finished.places.extend(maker.found("masks-finished", "masks-out"));
-    finished.places.push(Place::absent("masks-out/.goldfish-partial", "masks-unfinished/masks-out/.goldfish-partial"));
+    finished
+        .places
+        .push(Place::absent("masks-out/.goldfish-partial", "masks-unfinished/masks-out/.goldfish-partial"));
     finished.places.extend(absent("masks-out", &STAGED[..5]));
     finished.places = unique(finished.places);
 

@@ -63,7 +63,9 @@ fn masked(maker: &Maker) -> Vec<Scene> {
     let staging = Place::absent("shards-out/.partial", "shards-unfinished/shards-out/.partial");
     fresh.commands = calls(1, 1);
     fresh.places = vec![Place::argument("docs-in")];
-    fresh.places.push(Place { like: Some("shards-finished/shards-out".into()), ..Place::argument("shards-out") });
+    fresh
+        .places
+        .push(Place { like: Some("shards-finished/shards-out".into()), ..Place::argument("shards-out") });
     fresh.places.extend(maker.found("shards", "docs-in"));
     fresh.places.push(staging.clone());
     fresh.places.extend(maker.found_elsewhere("shards-unfinished", "shards-out/.partial"));
@@ -111,10 +113,13 @@ fn merged(maker: &Maker) -> Vec<Scene> {
         call
     };
     let staging = Place::absent("joined-out/.partial", "shards-unfinished/shards-out/.partial");
-    fresh.commands = vec![merge.clone(), merge.with("overwrite", 1, "--overwrite"), moving("move", 1, "--move")];
+    fresh.commands =
+        vec![merge.clone(), merge.with("overwrite", 1, "--overwrite"), moving("move", 1, "--move")];
     fresh.places =
         vec![Place { like: Some("parts-joined/joined-out".into()), ..Place::argument("joined-out") }];
-    fresh.places.extend(["parts-in/rank-00000-of-00002", "parts-in/rank-00001-of-00002"].map(Place::argument));
+    fresh
+        .places
+        .extend(["parts-in/rank-00000-of-00002", "parts-in/rank-00001-of-00002"].map(Place::argument));
     fresh.places.extend(maker.found("parts", "parts-in/rank-00000-of-00002"));
     fresh.places.push(Place::absent(
         "parts-in/rank-00000-of-00002/.partial",
@@ -156,7 +161,8 @@ fn exported(maker: &Maker) -> Vec<Scene> {
         ".goldfish-partial/old",
         ".goldfish-partial/old/goldfish.json",
     ];
-    let staging = Place::absent("export-out/.goldfish-partial", "masks-unfinished/masks-out/.goldfish-partial");
+    let staging =
+        Place::absent("export-out/.goldfish-partial", "masks-unfinished/masks-out/.goldfish-partial");
     fresh.commands = vec![export.clone(), export.with("overwrite", 0, "--overwrite")];
     for layout in ["megatron", "datatrove", "torchtune", "hf"] {
         let line = format!("export shards-in --to {layout} --output export-out");
