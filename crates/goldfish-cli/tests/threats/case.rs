@@ -131,24 +131,26 @@ impl Case<'_> {
         if ended.stderr.contains("panicked") || ended.stderr.contains("fault in goldfish") {
             return Some("a fault of the program".into());
         }
-        let Some((place, _)) = self.replaced else {
+        let Some((place, replacement)) = self.replaced else {
             return (code != self.call.code).then(|| format!("exit code {code}, and not {}", self.call.code));
         };
         if !(0..=2).contains(&code) {
             return Some(format!("exit code {code}"));
         }
-        let named = self.names(place).iter().any(|name| ended.stderr.contains(name.as_str()));
-        (code == 2 && !named).then(|| format!("exit code {code}, and {} is not named", place.path))
+        let is_named = self.names(place, replacement).iter().any(|name| ended.stderr.contains(name.as_str()));
+        (code == 2 && !is_named).then(|| format!("exit code {code}, and {} is not named", place.path))
     }
 
-    /// How a message may name a place: by its path, by that of a folder above, or by its path below the inputs' folder, as
-    /// manifests do.
-    fn names(&self, place: &Place) -> Vec<String> {
+    /// How a message may name a place: by its path, by its path below the inputs' folder, as manifests do, or by that of a
+    /// folder above, which may be refused as a whole. A huge input has to be named itself.
+    fn names(&self, place: &Place, replacement: Replacement) -> Vec<String> {
         let path = Path::new(&place.path);
-        let above = path.ancestors().filter(|path| !path.as_os_str().is_empty());
-        let below = path.components().skip(1).collect::<PathBuf>();
-        let names = above.map(Path::to_path_buf).chain((below.as_os_str().len() > 0).then_some(below));
-        names.map(|path| path.to_string_lossy().into_owned()).collect()
+        let is_own = replacement == Replacement::HugeFile && !self.may_write(path);
+        let above =
+            path.ancestors().filter(|above| !above.as_os_str().is_empty() && (!is_own || *above == path));
+        let below: PathBuf = path.components().skip(1).collect();
+        let below = Some(below).filter(|below| !below.as_os_str().is_empty());
+        above.map(Path::to_path_buf).chain(below).map(|path| path.to_string_lossy().into_owned()).collect()
     }
 }
 
