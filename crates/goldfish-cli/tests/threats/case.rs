@@ -28,6 +28,9 @@ pub(crate) fn select<'a>(scenes: &'a [Scene], part: Option<&str>) -> Vec<Case<'a
         cases.extend(scene.commands.iter().map(|call| Case { scene, call, replaced: None }));
         for (row, place) in scene.places.iter().enumerate() {
             for (column, replacement) in Replacement::ALL.into_iter().enumerate() {
+                if place.never == Some(replacement) {
+                    continue;
+                }
                 if part.is_none() && scene.is_slow && row % SLOW != column % SLOW {
                     continue;
                 }
@@ -142,10 +145,11 @@ impl Case<'_> {
     }
 
     /// How a message may name a place: by its path, by its path below the inputs' folder, as manifests do, or by that of a
-    /// folder above, which may be refused as a whole. A huge input has to be named itself.
+    /// folder above, which may be refused as a whole. A huge input that is read from its start has to be named itself.
     fn names(&self, place: &Place, replacement: Replacement) -> Vec<String> {
         let path = Path::new(&place.path);
-        let is_own = replacement == Replacement::HugeFile && !self.may_write(path);
+        let reads = self.call.code != 2 && !self.call.arguments.iter().any(|argument| argument == "--resume");
+        let is_own = reads && replacement == Replacement::HugeFile && !self.may_write(path);
         let above =
             path.ancestors().filter(|above| !above.as_os_str().is_empty() && (!is_own || *above == path));
         let below: PathBuf = path.components().skip(1).collect();

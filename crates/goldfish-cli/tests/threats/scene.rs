@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::program;
+use crate::replacement::Replacement;
 
 /// A folder as it is before the attack, with what is done in it.
 pub(crate) struct Scene {
@@ -38,11 +39,13 @@ pub(crate) struct Place {
     pub(crate) like: Option<String>,
     /// Whether the command line names it: then what it links to is what the user means.
     pub(crate) is_argument: bool,
+    /// What it is not replaced by.
+    pub(crate) never: Option<Replacement>,
 }
 
 impl Place {
     pub(crate) fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), like: None, is_argument: false }
+        Self { path: path.into(), like: None, is_argument: false, never: None }
     }
 
     /// A name that isn't there yet; `like` is where a sound one is, as the scene's name and the path below it.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Maker, absent, unique};
+use crate::replacement::Replacement;
 use crate::scene::{Call, Place, Scene};
 use crate::{data, program};
 
@@ -38,6 +39,12 @@ fn mask(folder: &Path, seed: u64, output: &str) {
     Call::new("mask", 1, &format!("{MASK} --seed {seed} --output {output}"), &[]).make(folder);
 }
 
+/// The inputs as places, but for huge ones: with `--on-error skip` such a line is read to its end, which takes its time.
+fn documents(maker: &Maker, scene: &str) -> impl Iterator<Item = Place> {
+    let never = Some(Replacement::HugeFile);
+    maker.found(scene, "docs-in").into_iter().map(move |place| Place { never, ..place })
+}
+
 fn masked(maker: &Maker) -> Vec<Scene> {
     let call = Call::new("plain", 1, &format!("{MASK} --output shards-out"), &["shards-out"]);
     let mut fresh = maker.make("shards", |folder, seed| data::documents(&folder.join("docs-in"), seed));
@@ -66,7 +73,7 @@ fn masked(maker: &Maker) -> Vec<Scene> {
     fresh
         .places
         .push(Place { like: Some("shards-finished/shards-out".into()), ..Place::argument("shards-out") });
-    fresh.places.extend(maker.found("shards", "docs-in"));
+    fresh.places.extend(documents(maker, "shards"));
     fresh.places.push(staging.clone());
     fresh.places.extend(maker.found_elsewhere("shards-unfinished", "shards-out/.partial"));
     fresh.places.extend(maker.found_elsewhere("shards-finished", "shards-out"));
@@ -85,7 +92,7 @@ fn masked(maker: &Maker) -> Vec<Scene> {
     unfinished.commands = calls(2, 1);
     unfinished.places = vec![Place::argument("shards-out")];
     unfinished.places.extend(maker.found("shards-unfinished", "shards-out"));
-    unfinished.places.extend(maker.found("shards-unfinished", "docs-in"));
+    unfinished.places.extend(documents(maker, "shards-unfinished"));
     unfinished.places.extend(maker.found_elsewhere("shards-finished", "shards-out"));
     unfinished.places.extend(absent("shards-out", &STAGED));
     unfinished.places = unique(unfinished.places);
