@@ -41,7 +41,7 @@ impl Trap {
     fn spring(&self, line: &str) -> String {
         let before = tree::read(&self.home);
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let ended = program::run(&self.here, &arguments);
+        let ended = program::run(&self.here, &arguments, program::TIME_LIMIT);
         let code = ended.code().unwrap_or_else(|fault| panic!("{line}: {fault}: {}", ended.stderr));
         assert!((0..=2).contains(&code), "{line}: exit code {code}: {}", ended.stderr);
         let changes = tree::differences(&before, &tree::read(&self.home), |_| true);
@@ -67,7 +67,7 @@ impl Trap {
         tree::copy(&self.here.join("corpus-in/t.npy"), &folder.path().join("t.npy"));
         let line = BESIDE.replace("corpus-in", ".");
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let ended = program::run(folder.path(), &arguments);
+        let ended = program::run(folder.path(), &arguments, program::LONG_TIME_LIMIT);
         assert_eq!(ended.code(), Ok(0), "{}", ended.stderr);
         let manifest = fs::read_to_string(folder.path().join("goldfish.json")).unwrap();
         assert!(manifest.contains("\"name\": \"t.npy.loss\""), "{manifest}");

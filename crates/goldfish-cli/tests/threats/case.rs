@@ -88,8 +88,9 @@ impl Case<'_> {
             let (original, other) = self.sound(place);
             replacement.plant(&here.join(&place.path), &home, &original, &other);
         }
+        let limit = if self.scene.is_slow { program::LONG_TIME_LIMIT } else { program::TIME_LIMIT };
         let (here_before, home_before) = (tree::read(&here), tree::read(&home));
-        let ended = program::run(&here, &self.call.arguments);
+        let ended = program::run(&here, &self.call.arguments, limit);
         let (here_after, home_after) = (tree::read(&here), tree::read(&home));
 
         let outside = |path: &Path| !self.is_meant(path) || is_mine(path);

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Documents in the files of [`documents`]: enough for several shards and for a control.
 const DOCUMENTS: usize = 24;
 
+/// Documents that take more than the 256 KiB that are read at once, so that a journal has a record before their end.
+const MANY: usize = 1200;
+
 /// Ids are below this.
 pub(crate) const VOCABULARY: &str = "64";
 
@@ -27,7 +30,8 @@ impl Numbers {
     }
 }
 
-/// `a.jsonl` with a row that is rejected, and `z.jsonl` with a document that makes a shard larger than all others.
+/// `a.jsonl` with a row that is rejected, `b.jsonl` with more than is read at once, and `z.jsonl` with a document that makes a
+/// shard larger than all others.
 pub(crate) fn documents(folder: &Path, seed: u64) {
     let mut numbers = Numbers(seed);
     // Of two digits each, so that the size is the same whatever the seed.
@@ -39,7 +43,9 @@ pub(crate) fn documents(folder: &Path, seed: u64) {
     lines.insert(3, "{\"input_ids\":\"no list\"}\n".into());
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("a.jsonl"), lines.concat()).unwrap();
-    fs::write(folder.join("z.jsonl"), row(30_000)).unwrap();
+    let many: Vec<String> = (0..MANY).map(|_| row(80)).collect();
+    fs::write(folder.join("b.jsonl"), many.concat()).unwrap();
+    fs::write(folder.join("z.jsonl"), row(40_000)).unwrap();
     fs::write(folder.join("mine.dat"), "the user's own\n").unwrap();
 }
 

@@ -73,7 +73,7 @@ impl Call {
 
     /// Runs it to make a template.
     pub(crate) fn make(&self, folder: &Path) {
-        let ended = program::run(folder, &self.arguments);
+        let ended = program::run(folder, &self.arguments, program::LONG_TIME_LIMIT);
         assert_eq!(ended.code(), Ok(self.code), "{:?}: {}", self.arguments, ended.stderr);
     }
 }
