@@ -71,7 +71,7 @@ impl Documents {
         let mut files = Vec::new();
         for argument in arguments {
             let folder = PathBuf::from(argument);
-            if goldfish_storage::is_file(&folder.join(MANIFEST_NAME)) {
+            if goldfish_storage::is_taken(&folder.join(MANIFEST_NAME)) {
                 let manifest = Manifest::read(&folder)?;
                 let format = manifest.output.format;
                 files.extend(

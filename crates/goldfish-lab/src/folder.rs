@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use goldfish_storage::{Kind, Lock};
@@ -322,6 +322,9 @@ fn read_state(
     Ok((weights, description.progress))
 }
 
+/// Longest line of metrics that is read, in bytes.
+const MAX_METRICS_LINE: u64 = 1 << 20;
+
 /// The metrics up to a step, to be appended to.
 fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabError> {
     let path = &root.join(METRICS);
@@ -335,7 +338,8 @@ fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabE
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = lines.read_until(b'\n', &mut line).map_err(LabError::io(path, "reading"))?;
+        let piece = lines.by_ref().take(MAX_METRICS_LINE).read_until(b'\n', &mut line);
+        let read = piece.map_err(LabError::io(path, "reading"))?;
         let found: Option<u64> = serde_json::from_slice::<Value>(&line).ok().and_then(|l| l["step"].as_u64());
         match found {
             Some(found) if found <= step && line.ends_with(b"\n") => kept += read as u64,

@@ -361,11 +361,17 @@ fn join_rejects(
     for part in parts {
         let Some(rejects) = &part.manifest.rejects else { continue };
         let path = part.path.join(REJECTS_NAME);
-        let mut file = File::open(&path).map_err(ShardError::io(&path, "opening"))?;
+        let (mut file, metadata) = File::open_regular(&path).map_err(ShardError::io(&path, "opening"))?;
+        let size_differs = |found: u64| {
+            let reason = format!("has {found} bytes, but {} were written; verify this part", rejects.size);
+            Err(ShardError::BadPart { path: path.clone(), reason })
+        };
+        if metadata.size != rejects.size {
+            return size_differs(metadata.size);
+        }
         let copied = io::copy(&mut file, &mut joined).map_err(ShardError::io(&path, "copying"))?;
         if copied != rejects.size {
-            let reason = format!("has {copied} bytes, but {} were written; verify this part", rejects.size);
-            return Err(ShardError::BadPart { path, reason });
+            return size_differs(copied);
         }
         rows += rejects.rows;
     }

@@ -139,13 +139,16 @@ fn check_inputs(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Resu
     Ok(())
 }
 
-/// The digest of a file, if it is there.
-fn digest(folder: &Path, name: &str) -> Result<Option<FileDigest>, ShardError> {
+/// The digest of a file, if it is there. One that has another size than expected is not read: its hash is empty.
+fn digest(folder: &Path, name: &str, expected: u64) -> Result<Option<FileDigest>, ShardError> {
     let path = folder.join(name);
     match goldfish_storage::metadata(&path) {
         // A store that gave no answer doesn't say that nothing is there.
         Err(error) if error.kind() != io::ErrorKind::NotFound && is_remote(&path) => {
             return Err(ShardError::io(&path, "opening")(error));
+        }
+        Ok(found) if found.is_file() && found.size != expected => {
+            return Ok(Some(FileDigest { size: found.size, hash: String::new() }));
         }
         found if !found.as_ref().is_ok_and(Metadata::is_file) => return Ok(None),
         _ => {}
@@ -155,13 +158,19 @@ fn digest(folder: &Path, name: &str) -> Result<Option<FileDigest>, ShardError> {
     Ok(Some(digest))
 }
 
-/// The digest of a small file; a missing one is a fault.
-fn small_digest(folder: &Path, name: &str, faults: &mut Faults) -> Result<Option<FileDigest>, ShardError> {
-    let digest = digest(folder, name)?;
-    if digest.is_none() {
-        faults.add(name, "missing");
+/// Compares a small file with what was written.
+fn check_small_file(
+    folder: &Path,
+    name: &str,
+    expected: &FileDigest,
+    faults: &mut Faults,
+) -> Result<(), ShardError> {
+    match digest(folder, name, expected.size)? {
+        None => faults.add(name, "missing"),
+        Some(digest) if digest != *expected => faults.add(name, "not as it was written"),
+        Some(_) => {}
     }
-    Ok(digest)
+    Ok(())
 }
 
 /// Hashes shards from a thread of its own, one ahead of what the caller takes.
@@ -172,7 +181,7 @@ fn hash_ahead<'scope, 'env>(
 ) -> Result<Receiver<Result<Option<FileDigest>, ShardError>>, ShardError> {
     let (sender, digests) = sync_channel(0);
     let hash = move || {
-        let digests = shards.iter().map(|shard| digest(folder, &shard.name));
+        let digests = shards.iter().map(|shard| digest(folder, &shard.name, shard.size));
         // A caller that hung up has an error of its own.
         digests.map(|digest| sender.send(digest)).take_while(Result::is_ok).for_each(drop);
     };
@@ -192,13 +201,14 @@ fn check_shard(
         faults.add(&shard.name, "missing");
         return Ok(());
     };
+    if digest.size != shard.size {
+        faults.add(&shard.name, format!("{} bytes, but {} expected", digest.size, shard.size));
+        return Ok(());
+    }
     if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
         faults.add(
             &shard.name,
-            format!(
-                "{} bytes with hash {}, but {} with {} expected",
-                digest.size, digest.hash, shard.size, shard.hash
-            ),
+            format!("hash {}, but {} expected", digest.hash, shard.hash),
         );
         return Ok(());
     }
@@ -310,17 +320,13 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
     if manifest.output.format == OutputFormat::ArrowStream {
         let expected = [("state.json", hf::shard_state(manifest)), ("dataset_info.json", hf::dataset_info())];
         for (name, bytes) in expected {
-            if small_digest(folder, name, faults)?.is_some_and(|digest| digest != FileDigest::of(&bytes)) {
-                faults.add(name, "not as it was written");
-            }
+            check_small_file(folder, name, &FileDigest::of(&bytes), faults)?;
         }
     }
     match &manifest.rejects {
         Some(rejects) => {
             let expected = FileDigest { size: rejects.size, hash: rejects.hash.clone() };
-            if small_digest(folder, REJECTS_NAME, faults)?.is_some_and(|digest| digest != expected) {
-                faults.add(REJECTS_NAME, "not as it was written");
-            }
+            check_small_file(folder, REJECTS_NAME, &expected, faults)?;
             faults.check_equal(
                 MANIFEST_NAME,
                 "rejected rows",

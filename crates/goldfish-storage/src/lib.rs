@@ -166,6 +166,12 @@ pub fn exists(path: &Path) -> bool {
     !remote::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// Whether anything has a name, be it a link that leads nowhere.
+#[must_use]
+pub fn is_taken(path: &Path) -> bool {
+    if is_remote(path) { exists(path) } else { fs::symlink_metadata(path).is_ok() }
+}
+
 /// Whether a path leads to a regular file or an object.
 #[must_use]
 pub fn is_file(path: &Path) -> bool {

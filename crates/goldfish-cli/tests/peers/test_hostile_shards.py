@@ -63,7 +63,7 @@ MANIFESTS = {
     "counts-overflow": (set_at("totals", value=dict.fromkeys(
         ("documents_in", "documents_out", "documents_rejected", "tokens", "dropped"), MOST)), 1, "expected"),
     "shard-counts-huge": (set_at("shards", 0, "documents", value=MOST), 1, "documents"),
-    "shard-size-huge": (set_at("shards", 0, "size", value=MOST), 1, "bytes with hash"),
+    "shard-size-huge": (set_at("shards", 0, "size", value=MOST), 1, "bytes, but"),
     "shards-none": (set_at("shards", value=[]), 1, "not in the manifest"),
     "shards-missing": (lambda manifest: manifest.pop("shards"), 2, "not a manifest"),
     "key-unknown": (set_at("surprise", value=1), 2, "surprise"),

@@ -306,8 +306,12 @@ impl<'a> Job<'a> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(bad("not a regular file; run goldfish verify".into()));
             }
-            opened => opened.map_err(ShardError::io(&path, "opening"))?.0,
+            opened => opened.map_err(ShardError::io(&path, "opening"))?,
         };
+        let (file, metadata) = file;
+        if metadata.size != shard.size {
+            return Err(bad(format!("has {} bytes, but {} were written; run goldfish verify", metadata.size, shard.size)));
+        }
         let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
         if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
             return Err(bad("not as it was written; see what goldfish verify says of the folder".into()));

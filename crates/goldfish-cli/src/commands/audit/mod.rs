@@ -269,7 +269,7 @@ impl Sources {
                 .iter()
                 .map(|argument| {
                     let folder = Path::new(argument);
-                    let shards = goldfish_storage::is_file(&folder.join(MANIFEST_NAME));
+                    let shards = goldfish_storage::is_taken(&folder.join(MANIFEST_NAME));
                     Ok((argument.clone(), shards.then(|| Manifest::read(folder)).transpose()?))
                 })
                 .collect::<anyhow::Result<Vec<_>>>()
