@@ -1,0 +1,205 @@
+//! What must hold after a disturbed run, and after the runs that follow it.
+
+use std::path::{Path, PathBuf};
+
+use crate::kills::cases::Case;
+use crate::kills::process::{Ended, Start, What};
+use crate::kills::tree::{self, Tree};
+
+/// The files that say that a set is complete: of shards, of exports and masks, of trainings, of audits.
+const MANIFESTS: [&str; 4] = ["manifest.json", "goldfish.json", "training.json", "summary.json"];
+
+/// The manifests that `goldfish verify` reads.
+const VERIFIED: [&str; 2] = ["manifest.json", "goldfish.json"];
+
+/// Folders of unfinished work that have no hidden name.
+pub(crate) const WORKING: [&str; 2] = ["training", "segments"];
+
+/// The states of a case's folder that everything is compared with.
+pub(crate) struct States {
+    /// Before the command.
+    pub(crate) start: Tree,
+    /// After a run that was not disturbed.
+    pub(crate) end: Tree,
+}
+
+impl States {
+    /// Whether everything that a reader sees of the output is that of the end.
+    fn is_complete(&self, case: &Case, found: &Tree) -> bool {
+        let folder = case.place.folder();
+        visible(found, folder) == visible(&self.end, folder)
+    }
+
+    /// What is wrong with the folder as a disturbed run left it.
+    pub(crate) fn left(&self, case: &Case, found: &Tree) -> Vec<String> {
+        let mut faults = Vec::new();
+        let differ = self.start.differences(found);
+        let is_source = |path: &str| {
+            case.sources.iter().any(|source| path == *source || path.starts_with(&format!("{source}/")))
+        };
+        let (sources, others): (Vec<_>, Vec<_>) =
+            differ.into_iter().filter(|path| !case.place.holds(path)).partition(|path| is_source(path));
+        if !others.is_empty() {
+            faults.push(format!("changed outside of the output: {}", list(&others)));
+        }
+        let removed_too_early = sources.iter().any(|path| found.has(path)) || !self.is_complete(case, found);
+        if !sources.is_empty() && removed_too_early {
+            faults.push(format!("changed before the output was complete: {}", list(&sources)));
+        }
+        for (folder, manifest) in found.folders_with(&MANIFESTS) {
+            let seen = visible(found, &folder);
+            let states = [&self.start, &self.end].map(|state| visible(state, &folder));
+            if !states.contains(&seen) {
+                let [start, end] = states.map(|state| state.differences(&seen));
+                let nearest = if start.len() < end.len() { start } else { end };
+                faults.push(format!(
+                    "{folder}/{manifest} is there, and these are not as it says: {}",
+                    list(&nearest)
+                ));
+            }
+        }
+        faults
+    }
+
+    /// What is wrong with how a disturbed run ended.
+    pub(crate) fn ended(&self, what: What, ended: &Ended, found: &Tree, reached: bool) -> Vec<String> {
+        let mut faults = Vec::new();
+        if ended.timed_out {
+            faults.push("took too long".into());
+        } else if !(what == What::Kill && reached) && ended.code.is_none_or(|code| code > 2) {
+            faults.push(format!("{}: {}", ended.describe(), last_line(&ended.stderr)));
+        }
+        if ended.code == Some(0) && *found != self.end {
+            faults.push(format!("exit code 0, but these differ: {}", list(&self.end.differences(found))));
+        }
+        faults
+    }
+}
+
+/// A run after a disturbed one.
+struct Rerun {
+    option: &'static str,
+    ended: Ended,
+    found: Tree,
+}
+
+impl Rerun {
+    fn name(&self) -> &'static str {
+        if self.option.is_empty() { "the plain run" } else { self.option }
+    }
+
+    fn succeeds(&self, states: &States) -> bool {
+        self.ended.code == Some(0) && self.found == states.end
+    }
+}
+
+/// Runs a case's command again.
+pub(crate) struct Again<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) case: &'a Case,
+    pub(crate) states: &'a States,
+    /// The folder as it was before the command.
+    pub(crate) start: &'a Path,
+    /// A folder for copies.
+    pub(crate) scratch: &'a Path,
+}
+
+impl Again<'_> {
+    /// Runs the command on copies of a folder, plainly and with each of its options; says what is wrong.
+    pub(crate) fn check(&self, left: &Path) -> anyhow::Result<Vec<String>> {
+        let found = Tree::read(left)?;
+        let mut faults = self.verify(left, &found)?;
+        let options = std::iter::once("").chain(self.case.options.iter().copied());
+        let reruns = options.map(|option| self.rerun(left, option)).collect::<anyhow::Result<Vec<_>>>()?;
+        for rerun in &reruns {
+            let fault = match rerun.ended.code {
+                Some(0) if rerun.found == self.states.end => None,
+                Some(0) => {
+                    let differ = list(&self.states.end.differences(&rerun.found));
+                    Some(format!("exit code 0, but these differ: {differ}"))
+                }
+                Some(1 | 2) if !rerun.ended.timed_out => self.refused(rerun, &reruns, &found)?,
+                _ => Some(format!("{}: {}", rerun.ended.describe(), last_line(&rerun.ended.stderr))),
+            };
+            faults.extend(fault.map(|fault| format!("{}: {fault}", rerun.name())));
+        }
+        Ok(faults)
+    }
+
+    /// What is wrong with a run that refused, given the others from the same state.
+    fn refused(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
+        let message = rerun.ended.stderr.trim();
+        let named: Vec<&Rerun> = reruns
+            .iter()
+            .filter(|other| !other.option.is_empty() && other.option != rerun.option)
+            .filter(|other| message.contains(other.option))
+            .collect();
+        // Where all is in place there is nothing left to do.
+        let is_done = self.states.is_complete(self.case, before) && message.contains("choose another --output");
+        if named.is_empty() && !is_done {
+            return Ok(Some(format!("refuses, and names no option to continue with: {}", last_line(message))));
+        }
+        // It may have put back what was there at the start, and nothing else.
+        let unchanged = rerun.found == *before || rerun.found == self.states.start;
+        if !unchanged {
+            let differ = list(&before.differences(&rerun.found));
+            return Ok(Some(format!("refuses, and changed {differ}: {}", last_line(message))));
+        }
+        if is_done {
+            return Ok(None);
+        }
+        for other in &named {
+            let continued = rerun.found == *before;
+            if other.succeeds(self.states)
+                && (continued || self.rerun(self.start, other.option)?.succeeds(self.states))
+            {
+                return Ok(None);
+            }
+        }
+        Ok(Some(format!("refuses, and what it names does not work: {}", last_line(message))))
+    }
+
+    fn rerun(&self, left: &Path, option: &'static str) -> anyhow::Result<Rerun> {
+        let folder = self.scratch.join("rerun");
+        tree::remove(&folder)?;
+        tree::copy(left, &folder)?;
+        let ended = self.run(&folder, &self.case.with(option))?;
+        Ok(Rerun { option, ended, found: Tree::read(&folder)? })
+    }
+
+    /// `goldfish verify` must pass where there is a manifest.
+    fn verify(&self, left: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
+        let mut faults = Vec::new();
+        for (folder, _) in found.folders_with(&VERIFIED) {
+            if folder.starts_with("outside") {
+                continue;
+            }
+            let ended = self.run(left, &["verify".to_owned(), folder.clone()])?;
+            if ended.code != Some(0) {
+                faults.push(format!("verify {folder}: {}: {}", ended.describe(), last_line(&ended.stderr)));
+            }
+        }
+        Ok(faults)
+    }
+
+    fn run(&self, folder: &Path, arguments: &[String]) -> anyhow::Result<Ended> {
+        let folder: PathBuf = folder.canonicalize()?;
+        let (program, prints) = (self.program, self.scratch);
+        Start { program, arguments, folder: &folder, prints, limit: self.case.limit() }.run()
+    }
+}
+
+fn visible(tree: &Tree, folder: &str) -> Tree {
+    tree.visible(folder, &WORKING)
+}
+
+fn list(paths: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let more = paths.len().saturating_sub(SHOWN);
+    let shown = paths.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+fn last_line(text: &str) -> &str {
+    text.trim().lines().last().unwrap_or("no message")
+}
