@@ -80,8 +80,10 @@ fn words(command: &str) -> Vec<String> {
 const MASK: &str = "mask corpus --rule hash --shard-size 24KiB --threads 1 --output out";
 const BESIDE: &str = "mask tokens --masks-only --rule hash --threads 1";
 const MASKS: &str = "mask tokens --masks-only --rule hash --threads 1 --output out";
-const PART_0: &str = "mask corpus --rule hash --shard-size 32KiB --threads 1 --rank 0 --world 2 --output parts";
-const PART_1: &str = "mask corpus --rule hash --shard-size 32KiB --threads 1 --rank 1 --world 2 --output parts";
+const PART_0: &str =
+    "mask corpus --rule hash --shard-size 32KiB --threads 1 --rank 0 --world 2 --output parts";
+const PART_1: &str =
+    "mask corpus --rule hash --shard-size 32KiB --threads 1 --rank 1 --world 2 --output parts";
 const MERGE: &str = "merge parts/rank-00000-of-00002 parts/rank-00001-of-00002 --output out";
 const MERGE_MOVE: &str = "merge parts/rank-00000-of-00002 parts/rank-00001-of-00002 --move --output out";
 /// A set made with other options, with more files, which no new one has.
@@ -122,13 +124,7 @@ pub(crate) const CASES: [Case; 17] = [
         options: BOTH,
         ..NEW
     },
-    Case {
-        name: "masks-beside",
-        command: BESIDE,
-        options: BOTH,
-        place: Place::Beside("tokens"),
-        ..NEW
-    },
+    Case { name: "masks-beside", command: BESIDE, options: BOTH, place: Place::Beside("tokens"), ..NEW },
     Case {
         name: "masks-beside-over",
         before: &["mask tokens --masks-only --rule hash --k 3 --threads 1"],
@@ -199,11 +195,13 @@ pub(crate) const CASES: [Case; 17] = [
 /// Writes the inputs of every case, and what no command may touch.
 pub(crate) fn write_inputs(folder: &Path) -> anyhow::Result<()> {
     let mut numbers = Numbers(7);
-    for folder in ["corpus", "tokens/more", "outside/folder", "outside/.hidden"].map(|name| folder.join(name)) {
+    for folder in ["corpus", "tokens/more", "outside/folder", "outside/.hidden"].map(|name| folder.join(name))
+    {
         fs::create_dir_all(folder)?;
     }
     for name in ["a", "b", "c"] {
-        let line = |row: usize| format!("{{\"id\": \"{name}{row}\", \"input_ids\": {:?}}}\n", numbers.document());
+        let line =
+            |row: usize| format!("{{\"id\": \"{name}{row}\", \"input_ids\": {:?}}}\n", numbers.document());
         fs::write(folder.join(format!("corpus/{name}.jsonl")), (0..24).map(line).collect::<String>())?;
     }
     // Memmaps of uint16, and where their documents end.

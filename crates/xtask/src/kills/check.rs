@@ -79,6 +79,8 @@ impl States {
 /// A run after a disturbed one.
 struct Rerun {
     option: &'static str,
+    /// Its folder.
+    folder: PathBuf,
     ended: Ended,
     found: Tree,
 }
@@ -98,8 +100,6 @@ pub(crate) struct Again<'a> {
     pub(crate) program: &'a Path,
     pub(crate) case: &'a Case,
     pub(crate) states: &'a States,
-    /// The folder as it was before the command.
-    pub(crate) start: &'a Path,
     /// A folder for copies.
     pub(crate) scratch: &'a Path,
 }
@@ -110,7 +110,9 @@ impl Again<'_> {
         let found = Tree::read(left)?;
         let mut faults = self.verify(left, &found)?;
         let options = std::iter::once("").chain(self.case.options.iter().copied());
-        let reruns = options.map(|option| self.rerun(left, option)).collect::<anyhow::Result<Vec<_>>>()?;
+        let reruns = options
+            .map(|option| self.rerun(left, option, &format!("again{option}")))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         for rerun in &reruns {
             let fault = match rerun.ended.code {
                 Some(0) if rerun.found == self.states.end => None,
@@ -118,7 +120,7 @@ impl Again<'_> {
                     let differ = list(&self.states.end.differences(&rerun.found));
                     Some(format!("exit code 0, but these differ: {differ}"))
                 }
-                Some(1 | 2) if !rerun.ended.timed_out => self.refused(rerun, &reruns, &found)?,
+                Some(1 | 2) => self.refused(rerun, &reruns, &found)?,
                 _ => Some(format!("{}: {}", rerun.ended.describe(), last_line(&rerun.ended.stderr))),
             };
             faults.extend(fault.map(|fault| format!("{}: {fault}", rerun.name())));
@@ -126,45 +128,46 @@ impl Again<'_> {
         Ok(faults)
     }
 
-    /// What is wrong with a run that refused, given the others from the same state.
+    /// What is wrong with a run that refused, given all the runs from the same state.
     fn refused(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
         let message = rerun.ended.stderr.trim();
-        let named: Vec<&Rerun> = reruns
-            .iter()
-            .filter(|other| !other.option.is_empty() && other.option != rerun.option)
-            .filter(|other| message.contains(other.option))
-            .collect();
-        // Where all is in place there is nothing left to do.
-        let is_done = self.states.is_complete(self.case, before) && message.contains("choose another --output");
-        if named.is_empty() && !is_done {
-            return Ok(Some(format!("refuses, and names no option to continue with: {}", last_line(message))));
-        }
-        // It may have put back what was there at the start, and nothing else.
-        let unchanged = rerun.found == *before || rerun.found == self.states.start;
-        if !unchanged {
-            let differ = list(&before.differences(&rerun.found));
+        // It may tidy up hidden files, and put back the set that was there at the start.
+        let seen = |tree: &Tree| visible(tree, "");
+        if seen(&rerun.found) != seen(before) && rerun.found != self.states.start {
+            let differ = list(&seen(before).differences(&seen(&rerun.found)));
             return Ok(Some(format!("refuses, and changed {differ}: {}", last_line(message))));
         }
-        if is_done {
+        // Where all is in place there is nothing left to do.
+        if self.states.is_complete(self.case, before) && message.contains("choose another --output") {
             return Ok(None);
         }
-        for other in &named {
-            let continued = rerun.found == *before;
-            if other.succeeds(self.states)
-                && (continued || self.rerun(self.start, other.option)?.succeeds(self.states))
-            {
+        let named = reruns.iter().filter(|other| {
+            !other.option.is_empty() && other.option != rerun.option && message.contains(other.option)
+        });
+        let mut names_any = false;
+        for other in named {
+            names_any = true;
+            let works = if rerun.found == *before {
+                other.succeeds(self.states)
+            } else {
+                self.rerun(&rerun.folder, other.option, "followed")?.succeeds(self.states)
+            };
+            if works {
                 return Ok(None);
             }
         }
-        Ok(Some(format!("refuses, and what it names does not work: {}", last_line(message))))
+        let why =
+            if names_any { "what it names does not work" } else { "it names no option to continue with" };
+        Ok(Some(format!("refuses, and {why}: {}", last_line(message))))
     }
 
-    fn rerun(&self, left: &Path, option: &'static str) -> anyhow::Result<Rerun> {
-        let folder = self.scratch.join("rerun");
+    fn rerun(&self, left: &Path, option: &'static str, name: &str) -> anyhow::Result<Rerun> {
+        let folder = self.scratch.join(name);
         tree::remove(&folder)?;
         tree::copy(left, &folder)?;
         let ended = self.run(&folder, &self.case.with(option))?;
-        Ok(Rerun { option, ended, found: Tree::read(&folder)? })
+        let found = Tree::read(&folder)?;
+        Ok(Rerun { option, folder, ended, found })
     }
 
     /// `goldfish verify` must pass where there is a manifest.

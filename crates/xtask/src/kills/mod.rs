@@ -127,7 +127,8 @@ impl<'a> Bench<'a> {
         if !all {
             // The last of some equal stretches each, so that the last call is always among them.
             let spread = |count: usize| (1..=count.min(points)).map(move |i| i * points / count.min(points));
-            let counts = SHORT.map(|(what, count)| (what, if self.case.sample.is_some() { 1 } else { count }));
+            let counts =
+                SHORT.map(|(what, count)| (what, if self.case.sample.is_some() { 1 } else { count }));
             return counts.iter().flat_map(|(what, count)| spread(*count).map(|at| (at, *what))).collect();
         }
         let mut every: Vec<Disturbance> =
@@ -155,7 +156,9 @@ impl<'a> Bench<'a> {
                     faulty.fetch_add(1, Ordering::Relaxed);
                 }
                 let mut found = lock(&found);
-                faults.into_iter().for_each(|f| found.entry(f).or_default().push((disturbance, call.clone())));
+                faults
+                    .into_iter()
+                    .for_each(|f| found.entry(f).or_default().push((disturbance, call.clone())));
             }
             Ok(())
         };
@@ -183,8 +186,11 @@ impl<'a> Bench<'a> {
             places.sort_by_key(|((point, what), _)| (*what != What::Kill, *point));
             let ((point, what), call) = &places[0];
             let (case, what) = (self.case.name, what.name());
-            let more = if places.len() > 1 { format!(", and {} more", places.len() - 1) } else { String::new() };
-            println!("  {fault}\n    after {what} at {call}{more}: cargo xtask kills {case} --point {point} --what {what}");
+            let more =
+                if places.len() > 1 { format!(", and {} more", places.len() - 1) } else { String::new() };
+            println!(
+                "  {fault}\n    after {what} at {call}{more}: cargo xtask kills {case} --point {point} --what {what}"
+            );
         }
         Ok(faulty)
     }
@@ -214,7 +220,7 @@ impl<'a> Bench<'a> {
         let after = match known {
             Some(after) => after,
             None => {
-                let after = Again { program, case, states, start: &start, scratch }.check(&left)?;
+                let after = Again { program, case, states, scratch }.check(&left)?;
                 lock(&self.known).insert(state, after.clone());
                 after
             }

@@ -110,9 +110,8 @@ impl Start<'_> {
         let timed_out = AtomicBool::new(false);
         let (over, waits) = channel::<()>();
         let (code, calls) = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // Not received by value: the channel closes when the tracer returns.
-                let waits = waits;
+            let timed_out = &timed_out;
+            scope.spawn(move || {
                 if waits.recv_timeout(self.limit) == Err(RecvTimeoutError::Timeout) {
                     timed_out.store(true, Ordering::Relaxed);
                     let _ = kill(main, Signal::SIGKILL);
@@ -223,4 +222,3 @@ fn gone(done: nix::Result<()>) -> nix::Result<()> {
         done => done,
     }
 }
-
