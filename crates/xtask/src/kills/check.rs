@@ -100,37 +100,89 @@ pub(crate) struct Again<'a> {
     pub(crate) program: &'a Path,
     pub(crate) case: &'a Case,
     pub(crate) states: &'a States,
+    /// How many calls a run has that is not disturbed.
+    pub(crate) points: usize,
     /// A folder for copies.
     pub(crate) scratch: &'a Path,
 }
 
 impl Again<'_> {
     /// Runs the command on copies of a folder, plainly and with each of its options; says what is wrong.
-    pub(crate) fn check(&self, left: &Path) -> anyhow::Result<Vec<String>> {
-        let found = Tree::read(left)?;
-        let mut faults = self.verify(left, &found)?;
+    pub(crate) fn check(&self, left: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
+        let mut faults = self.verify(left, found)?;
         let options = std::iter::once("").chain(self.case.options.iter().copied());
         let reruns = options
             .map(|option| self.rerun(left, option, &format!("again{option}")))
             .collect::<anyhow::Result<Vec<_>>>()?;
         for rerun in &reruns {
-            let fault = match rerun.ended.code {
-                Some(0) if rerun.found == self.states.end => None,
-                Some(0) => {
-                    let differ = list(&self.states.end.differences(&rerun.found));
-                    Some(format!("exit code 0, but these differ: {differ}"))
-                }
-                Some(1 | 2) => self.refused(rerun, &reruns, &found)?,
-                _ => Some(format!("{}: {}", rerun.ended.describe(), last_line(&rerun.ended.stderr))),
-            };
+            let fault = self.fault(rerun, &reruns, found)?;
             faults.extend(fault.map(|fault| format!("{}: {fault}", rerun.name())));
         }
+        // What a first disturbance left must not be worse for a second one: a kill of a run that resumes, where there is
+        // one, and a full disk for a run that replaces.
+        if let ([.., last], Some(first)) = (reruns.as_slice(), reruns.get(1).or(reruns.first())) {
+            for (rerun, what) in [(first, What::Kill), (last, What::Enospc)] {
+                if rerun.succeeds(self.states) {
+                    faults.extend(self.disturb_again(left, found, rerun, what)?);
+                }
+            }
+        }
         Ok(faults)
+    }
+
+    /// What is wrong with a run, given all the runs from the same state.
+    fn fault(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
+        Ok(match rerun.ended.code {
+            Some(0) if rerun.found == self.states.end => None,
+            Some(0) => {
+                let differ = list(&self.states.end.differences(&rerun.found));
+                Some(format!("exit code 0, but these differ: {differ}"))
+            }
+            Some(1 | 2) => self.refused(rerun, reruns, before)?,
+            _ => Some(format!("{}: {}", rerun.ended.describe(), last_line(&rerun.ended.stderr))),
+        })
+    }
+
+    /// Disturbs a run that would succeed, at a call that depends on the state alone, and repeats it.
+    fn disturb_again(
+        &self,
+        left: &Path,
+        found: &Tree,
+        rerun: &Rerun,
+        what: What,
+    ) -> anyhow::Result<Vec<String>> {
+        let folder = self.scratch.join("disturbed-again");
+        tree::remove(&folder)?;
+        tree::copy(left, &folder)?;
+        let point = 1 + (found.hash() % self.points as u64) as usize;
+        let ended = self.start(&folder, &self.case.with(rerun.option)).trace(Some((point, what)))?;
+        let Some(call) = ended.calls.get(point - 1) else { return Ok(Vec::new()) };
+        let mut faults = self.states.left(self.case, &Tree::read(&folder)?);
+        let repeated = self.rerun(&folder, rerun.option, "repeated")?;
+        if !repeated.succeeds(self.states) {
+            let message = last_line(&repeated.ended.stderr);
+            let named = self.case.options.iter().find(|option| message.contains(**option));
+            let followed = named.map(|option| self.rerun(&folder, option, "followed")).transpose()?;
+            if !followed.is_some_and(|followed| followed.succeeds(self.states)) {
+                let fault = match repeated.ended.code {
+                    Some(0) => {
+                        format!("these differ: {}", list(&self.states.end.differences(&repeated.found)))
+                    }
+                    _ => format!("{}: {message}", repeated.ended.describe()),
+                };
+                faults.push(format!("then once more {}, {fault}", rerun.name()));
+            }
+        }
+        let (name, what) = (rerun.name(), what.name());
+        Ok(faults.into_iter().map(|fault| format!("{name}, with {what} at {call}: {fault}")).collect())
     }
 
     /// What is wrong with a run that refused, given all the runs from the same state.
     fn refused(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
         let message = rerun.ended.stderr.trim();
+        if let Some(fault) = self.states.left(self.case, &rerun.found).first() {
+            return Ok(Some(format!("refuses ({}), and {fault}", last_line(message))));
+        }
         // It may tidy up hidden files, and put back the set that was there at the start.
         let seen = |tree: &Tree| visible(tree, "");
         if seen(&rerun.found) != seen(before) && rerun.found != self.states.start {
@@ -186,9 +238,12 @@ impl Again<'_> {
     }
 
     fn run(&self, folder: &Path, arguments: &[String]) -> anyhow::Result<Ended> {
-        let folder: PathBuf = folder.canonicalize()?;
+        self.start(folder, arguments).run()
+    }
+
+    fn start<'b>(&'b self, folder: &'b Path, arguments: &'b [String]) -> Start<'b> {
         let (program, prints) = (self.program, self.scratch);
-        Start { program, arguments, folder: &folder, prints, limit: self.case.limit() }.run()
+        Start { program, arguments, folder, prints, limit: self.case.limit() }
     }
 }
 

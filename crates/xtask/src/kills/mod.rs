@@ -27,16 +27,19 @@ use tree::Tree;
 const SEED: u64 = 1;
 
 /// How many kills, and errors of each kind, the short form tries in a case.
-const SHORT: [(What, usize); 3] = [(What::Kill, 8), (What::Eio, 3), (What::Enospc, 2)];
+const SHORT: [(What, usize); 3] = [(What::Kill, 6), (What::Eio, 2), (What::Enospc, 2)];
+
+/// A folder in memory, where flushing costs no time.
+const MEMORY: &str = "/dev/shm";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Only this case.
     case: Option<String>,
-    /// Every call, instead of a few of each case that are always the same.
+    /// Every call, and a sample of those of the demo, instead of a few of each case that are always the same.
     #[arg(long)]
     all: bool,
-    /// Only the call with this number, from 1; says what happens, and keeps the folders.
+    /// Only the call with this number, from 1; says what happens, and keeps the folder.
     #[arg(long, requires = "case")]
     point: Option<usize>,
     /// What happens at that call.
@@ -51,8 +54,12 @@ pub(crate) struct Options {
 type Disturbance = (usize, What);
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let named = |case: &&Case| options.case.as_ref().is_none_or(|name| *name == case.name);
-    let cases: Vec<&Case> = CASES.iter().filter(named).collect();
+    let chosen = |case: &&Case| match &options.case {
+        Some(name) => *name == case.name,
+        // What needs a sample takes too long for the short form.
+        None => options.all || case.sample.is_none(),
+    };
+    let cases: Vec<&Case> = CASES.iter().filter(chosen).collect();
     if cases.is_empty() {
         bail!("there is no such case; they are {}", CASES.each_ref().map(|case| case.name).join(", "));
     }
@@ -61,10 +68,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         None => test::build_program()?,
     };
     let program = program.canonicalize().with_context(|| program.display().to_string())?;
+    let scratch = Scratch::new()?;
     let mut faults = 0;
     for case in cases {
-        let bench = Bench::new(case, &program)?;
+        let bench = Bench::new(case, &program, scratch.0.join(case.name))?;
         if let Some(point) = options.point {
+            std::mem::forget(scratch);
             return bench.show((point, options.what));
         }
         faults += bench.disturb_all(&bench.choose(options.all))?;
@@ -72,6 +81,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     ensure!(faults == 0, "{faults} disturbed runs with faults");
     Ok(())
+}
+
+/// A folder of this process, which goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let above = Some(PathBuf::from(MEMORY)).filter(|folder| folder.is_dir()).unwrap_or_else(target);
+        let folder = above.join(format!("goldfish-kills-{}", std::process::id()));
+        tree::remove(&folder)?;
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        // Calls are told by paths without links.
+        Ok(Self(folder.canonicalize()?))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: the fault that ended the process is the one to report.
+        let _ = tree::remove(&self.0);
+    }
 }
 
 /// A case with all that its runs need.
@@ -88,11 +118,8 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(case: &'a Case, program: &'a Path) -> anyhow::Result<Self> {
-        let folder = target().join("kills").join(case.name);
-        tree::remove(&folder)?;
+    fn new(case: &'a Case, program: &'a Path, folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let folder = folder.canonicalize()?;
         let start = folder.join("start");
         write_inputs(&start)?;
         let of = |arguments: &[String], at: &Path, traced: bool| -> anyhow::Result<Ended> {
@@ -156,9 +183,9 @@ impl<'a> Bench<'a> {
                     faulty.fetch_add(1, Ordering::Relaxed);
                 }
                 let mut found = lock(&found);
-                faults
-                    .into_iter()
-                    .for_each(|f| found.entry(f).or_default().push((disturbance, call.clone())));
+                for fault in faults {
+                    found.entry(without_random(&fault)).or_default().push((disturbance, call.clone()));
+                }
             }
             Ok(())
         };
@@ -216,11 +243,12 @@ impl<'a> Bench<'a> {
         let mut faults = states.ended(what, &ended, &found, call.is_some());
         faults.extend(states.left(case, &found));
         let state = found.hash();
+        let again = Again { program, case, states, points: self.calls.len(), scratch };
         let known = lock(&self.known).get(&state).cloned();
         let after = match known {
             Some(after) => after,
             None => {
-                let after = Again { program, case, states, scratch }.check(&left)?;
+                let after = again.check(&left, &found)?;
                 lock(&self.known).insert(state, after.clone());
                 after
             }
@@ -253,4 +281,17 @@ impl<'a> Bench<'a> {
 /// What other threads left behind a panic is as good as before: it is added to only.
 fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A text with one name for all files with random names, so that equal faults are told once.
+fn without_random(text: &str) -> String {
+    const START: &str = ".tmp";
+    const RANDOM: usize = 6;
+    let mut parts = text.split(START);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let is_random =
+            part.len() >= RANDOM && part.bytes().take(RANDOM).all(|byte| byte.is_ascii_alphanumeric());
+        text + START + if is_random { "*" } else { "" } + if is_random { &part[RANDOM..] } else { part }
+    })
 }

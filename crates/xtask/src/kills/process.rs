@@ -222,3 +222,67 @@ fn gone(done: nix::Result<()>) -> nix::Result<()> {
         done => done,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kills::tree::{self, Tree};
+
+    /// Runs a script in a new folder; gives how it ended and what it left.
+    fn script(name: &str, text: &str, limit: Duration, disturb: Option<(usize, What)>) -> (Ended, Tree) {
+        let above = std::env::temp_dir().canonicalize().unwrap();
+        let scratch = above.join(format!("goldfish-kills-test-{}-{name}", std::process::id()));
+        tree::remove(&scratch).unwrap();
+        let folder = scratch.join("folder");
+        fs::create_dir_all(&folder).unwrap();
+        let arguments = ["-c", text].map(str::to_owned);
+        let program = Path::new("/bin/sh");
+        let start = Start { program, arguments: &arguments, folder: &folder, prints: &scratch, limit };
+        let ended = start.trace(disturb).unwrap();
+        let left = Tree::read(&folder).unwrap();
+        tree::remove(&scratch).unwrap();
+        (ended, left)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+    /// Four calls: a folder, a file that is opened and written, and its new name.
+    const MOVE: &str = "mkdir a; echo text > a/x && mv a/x a/y";
+
+    #[test]
+    fn calls_are_counted_over_all_processes_and_below_the_folder_alone() {
+        let (ended, left) = script("counted", &format!("{MOVE}; : > /dev/null; cat a/y"), LONG, None);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let calls: Vec<&str> = ended.calls.iter().filter_map(|call| call.split(' ').next()).collect();
+        assert_eq!(calls.len(), 4, "{ended:?}");
+        assert!(calls[0].starts_with("mkdir") && calls[1] == "openat" && calls[2] == "write", "{calls:?}");
+        assert!(ended.calls[3].starts_with("rename") && ended.calls[3].ends_with("a/x a/y"), "{ended:?}");
+        assert!(left.has("a/y"));
+    }
+
+    #[test]
+    fn a_kill_comes_before_the_call() {
+        let (ended, left) = script(
+            "killed",
+            &format!("exec sh -c 'echo > x; echo > y; {MOVE}'"),
+            LONG,
+            Some((3, What::Kill)),
+        );
+        assert_eq!((ended.code, ended.timed_out, ended.calls.len()), (None, false, 3), "{ended:?}");
+        assert!(left.has("x") && !left.has("y"));
+    }
+
+    #[test]
+    fn a_call_that_fails_does_nothing_and_tells_its_error() {
+        for (what, error) in [(What::Eio, "Input/output error"), (What::Enospc, "No space left on device")] {
+            let (ended, left) = script(what.name(), MOVE, LONG, Some((4, what)));
+            assert!(ended.code.is_some_and(|code| code != 0) && ended.stderr.contains(error), "{ended:?}");
+            assert!(left.has("a/x") && !left.has("a/y"));
+        }
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        let (ended, _) = script("long", "while :; do :; done", Duration::from_millis(300), None);
+        assert!(ended.timed_out && ended.code.is_none(), "{ended:?}");
+    }
+}
