@@ -8,12 +8,12 @@ use std::time::Duration;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Commands that are run before, in this order.
-    before: &'static [&'static str],
-    /// The command; with a note of which options repeat it.
-    command: &'static str,
+    pub(crate) before: &'static [&'static str],
+    /// The command, without the options by which it says how to continue.
+    pub(crate) command: &'static str,
     /// What is added when it is disturbed.
-    disturbed_with: &'static str,
-    /// What may be added when it is run again: the options by which it says how to continue.
+    pub(crate) disturbed_with: &'static str,
+    /// What may be added when it is run again.
     pub(crate) options: &'static [&'static str],
     pub(crate) place: Place,
     /// Folders of sets that the command removes when its own is complete.
@@ -53,7 +53,7 @@ impl Place {
 
 impl Case {
     /// The commands that make what the case starts from.
-    pub(crate) fn before(&self) -> impl Iterator<Item = Vec<String>> {
+    pub(crate) fn preparation(&self) -> impl Iterator<Item = Vec<String>> {
         self.before.iter().map(|command| words(command))
     }
 
@@ -103,7 +103,7 @@ const BOTH: &[&str] = &["--resume", "--overwrite"];
 const PARTS: &[&str] = &["parts/rank-00000-of-00002", "parts/rank-00001-of-00002"];
 
 /// A command that writes a folder of its own where nothing was before.
-const NEW: Case = Case {
+pub(crate) const NEW: Case = Case {
     name: "",
     before: &[],
     command: "",

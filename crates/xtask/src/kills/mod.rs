@@ -27,7 +27,7 @@ use tree::Tree;
 const SEED: u64 = 1;
 
 /// How many kills, and errors of each kind, the short form tries in a case.
-const SHORT: [(What, usize); 3] = [(What::Kill, 6), (What::Eio, 2), (What::Enospc, 2)];
+const SHORT: [(What, usize); 3] = [(What::Kill, 10), (What::Eio, 3), (What::Enospc, 2)];
 
 /// A folder in memory, where flushing costs no time.
 const MEMORY: &str = "/dev/shm";
@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
             );
             Ok(ended)
         };
-        for command in case.before() {
+        for command in case.preparation() {
             of(&command, &start, false)?;
         }
         let [end, again] = ["end", "again"].map(|name| folder.join(name));
@@ -294,4 +294,71 @@ fn without_random(text: &str) -> String {
             part.len() >= RANDOM && part.bytes().take(RANDOM).all(|byte| byte.is_ascii_alphanumeric());
         text + START + if is_random { "*" } else { "" } + if is_random { &part[RANDOM..] } else { part }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// The first fault of a program that is a script, of those with a text in them, when it is disturbed at every call.
+    fn fault(name: &'static str, body: &str, with: &str) -> Option<String> {
+        let scratch =
+            Scratch(std::env::temp_dir().join(format!("goldfish-kills-{name}-{}", std::process::id())));
+        tree::remove(&scratch.0).unwrap();
+        fs::create_dir_all(&scratch.0).unwrap();
+        let above = scratch.0.canonicalize().unwrap();
+        let program = above.join("program");
+        fs::write(&program, format!("#!/bin/sh\n[ $1 = verify ] && exit 0\n{body}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let case = Case { name, command: "make", options: &["--overwrite"], ..cases::NEW };
+        let bench = Bench::new(&case, &program, above.join("case")).unwrap();
+        let chosen = bench.choose(true);
+        assert!(chosen.len() >= 3 * 5, "{:?}", bench.calls);
+        let work = above.join("work");
+        let mut found = chosen.iter().flat_map(|one| bench.disturb(*one, &work, |_| {}).unwrap().0);
+        found.find(|fault| fault.contains(with))
+    }
+
+    /// Refuses to replace a set without the option.
+    const REFUSE: &str =
+        "[ -e out/manifest.json ] && [ -z $2 ] && echo holds a set, give --overwrite >&2 && exit 2";
+
+    #[test]
+    fn a_careful_program_has_no_faults() {
+        let body = "mkdir -p out/.new && echo data > out/.new/data && echo all > out/.new/manifest.json &&
+            mv out/.new/data out/data && mv out/.new/manifest.json out/manifest.json && rmdir out/.new";
+        assert_eq!(fault("careful", &format!("{REFUSE}\n{body}"), ""), None);
+    }
+
+    #[test]
+    fn faulty_programs_are_found() {
+        let careless =
+            "mkdir -p out && echo all > out/manifest.json && echo data > out/data && touch out/more";
+        let brick =
+            "mkdir out && echo data > out/data && echo more > out/more && echo all > out/manifest.json";
+        let orphans = "mkdir -p out && echo $$ > out/.new$$ && mv out/.new$$ out/.old && echo data > out/data && rm out/.old &&
+            echo all > out/manifest.json";
+        let outside =
+            "mkdir -p out && echo data > out/data && echo all > out/manifest.json && echo x > outside/x &&
+            rm outside/x";
+        let deaf =
+            "mkdir -p out && echo data > out/data && echo all > out/manifest.json; touch out/more; exit 0";
+        for (name, body, expected) in [
+            ("careless", careless, "out/manifest.json is there, and these are not as it says: data"),
+            ("brick", brick, "refuses, and it names no option to continue with"),
+            ("orphans", orphans, "the plain run: exit code 0, but these differ: out/.new"),
+            ("outside", outside, "changed outside of the output: outside/x"),
+            ("deaf", deaf, "exit code 0, but these differ: out"),
+        ] {
+            let body = if name == "brick" { body.to_owned() } else { format!("{REFUSE}\n{body}") };
+            assert!(fault(name, &body, expected).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn random_names_are_one_name() {
+        assert_eq!(without_random("a/.tmpAb12Cd: b/.tmp and .tmpabcdef"), "a/.tmp*: b/.tmp and .tmp*");
+    }
 }

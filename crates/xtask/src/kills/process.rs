@@ -167,13 +167,19 @@ impl Tracer<'_> {
             | Options::PTRACE_O_EXITKILL;
         ptrace::seize(self.main, options).context("tracing the program (is ptrace allowed here?)")?;
         kill(self.main, Signal::SIGCONT)?;
-        let mut calls = Vec::new();
+        let (mut calls, mut code) = (Vec::new(), None);
         loop {
-            // Threads of this process trace programs of their own.
-            let status = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD))?;
+            // Other threads of this process trace programs of their own.
+            let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
+                // All have ended.
+                Err(Errno::ECHILD) => return Ok((code, calls)),
+                status => status?,
+            };
             let (thread, signal) = match status {
-                WaitStatus::Exited(thread, code) if thread == self.main => return Ok((Some(code), calls)),
-                WaitStatus::Signaled(thread, ..) if thread == self.main => return Ok((None, calls)),
+                WaitStatus::Exited(thread, of_main) if thread == self.main => {
+                    code = Some(of_main);
+                    continue;
+                }
                 WaitStatus::PtraceSyscall(thread) => {
                     gone(self.at_call(thread, &mut calls))?;
                     (thread, None)
@@ -207,7 +213,10 @@ impl Tracer<'_> {
         registers.orig_rax = u64::MAX;
         ptrace::setregs(thread, registers)?;
         match what {
-            What::Kill => kill(self.main, Signal::SIGKILL)?,
+            // The thread may be another process's: a shell has some.
+            What::Kill => {
+                [self.main, thread].into_iter().try_for_each(|it| gone(kill(it, Signal::SIGKILL)))?
+            }
             What::Eio => self.failed = Some((thread, Errno::EIO)),
             What::Enospc => self.failed = Some((thread, Errno::ENOSPC)),
         }
