@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize_to_file};
+use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -318,7 +318,8 @@ fn write_tensors<'a>(
     let views = tensors.map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape, bytes)?)));
     let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let metadata = HashMap::from([(key.to_owned(), value)]);
-    in_place(path, |partial| serialize_to_file(views, Some(metadata), partial).map_err(failed))
+    // Not written by safetensors, which leaves a file of a random name when it is killed.
+    write(path, &serialize(views, Some(metadata)).map_err(failed)?)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {
@@ -327,16 +328,12 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {
     write(path, (text + "\n").as_bytes())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), LabError> {
-    in_place(path, |partial| fs::write(partial, bytes).map_err(LabError::io(path, "writing")))
-}
-
 /// Writes a file whole or not at all, down to the disk.
-fn in_place(path: &Path, fill: impl FnOnce(&Path) -> Result<(), LabError>) -> Result<(), LabError> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), LabError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    fill(&partial)?;
+    fs::write(&partial, bytes).map_err(LabError::io(path, "writing"))?;
     let flushed = File::open(&partial).and_then(|file| file.sync_all());
     let renamed = flushed.and_then(|()| fs::rename(&partial, path));
     #[cfg(unix)]
