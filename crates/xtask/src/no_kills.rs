@@ -4,7 +4,7 @@
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[arg(hide = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    _arguments: Vec<String>,
 }
 
 pub(crate) fn run(_options: &Options) -> anyhow::Result<()> {

@@ -242,7 +242,7 @@ impl<'a> Bench<'a> {
         let call = ended.calls.get(point - 1);
         let mut faults = states.ended(what, &ended, &found, call.is_some());
         faults.extend(states.left(case, &found));
-        let state = found.hash();
+        let state = found.shape();
         let again = Again { program, case, states, points: self.calls.len(), scratch };
         let known = lock(&self.known).get(&state).cloned();
         let after = match known {

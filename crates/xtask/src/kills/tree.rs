@@ -18,7 +18,7 @@ enum Entry {
 }
 
 /// Everything below a folder, by its path with `/`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree(BTreeMap<String, Entry>);
 
 impl Tree {
@@ -50,9 +50,14 @@ impl Tree {
         Ok(())
     }
 
-    /// The same for the same contents, in this process.
-    pub(crate) fn hash(&self) -> u64 {
-        hash(self)
+    /// The same for the same contents. Hidden files count by name and size: a staging folder has an identity that is random.
+    pub(crate) fn shape(&self) -> u64 {
+        let of_size = |size: &u64| Entry::File { size: *size, hash: 0 };
+        let shapes = self.0.iter().map(|(name, entry)| match entry {
+            Entry::File { size, .. } if is_hidden(name) => (name, of_size(size)),
+            entry => (name, entry.clone()),
+        });
+        hash(&shapes.collect::<Vec<_>>())
     }
 
     /// The paths at which two trees differ.
