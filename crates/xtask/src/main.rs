@@ -68,7 +68,7 @@ enum Chore {
         update: bool,
     },
     /// Kill goldfish at system calls that change the file system, let these calls fail, run it again, and compare what it
-    /// ends with. Linux on x86_64 only.
+    /// ends with. Only on Linux, with an x86-64 processor.
     Kills(kills::Options),
     /// Check licences and sources of all dependencies with cargo-deny.
     Deny,

@@ -27,7 +27,7 @@ use tree::Tree;
 const SEED: u64 = 1;
 
 /// How many kills, and errors of each kind, the short form tries in a case.
-const SHORT: [(What, usize); 3] = [(What::Kill, 7), (What::Eio, 2), (What::Enospc, 2)];
+const SHORT: [(What, usize); 3] = [(What::Kill, 5), (What::Eio, 2), (What::Enospc, 1)];
 
 /// A folder in memory, where flushing costs no time.
 const MEMORY: &str = "/dev/shm";
