@@ -169,9 +169,11 @@ pub(crate) fn fraction(share: f64) -> String {
     format!("{percent}%")
 }
 
-/// The command line that the program was called with, for a shell.
+/// The command line that the program was called with, for a shell; without `--resume`, since a result is the same however
+/// often its run was interrupted.
 pub(crate) fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = arguments.filter(|argument| argument != "--resume");
     shell_line(std::iter::once("goldfish".to_owned()).chain(arguments))
 }
 

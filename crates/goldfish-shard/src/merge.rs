@@ -97,9 +97,11 @@ impl MergedPart {
                 _ => Ok(()),
             })?;
         }
-        // What else is in it is not ours to remove.
-        let _ = goldfish_storage::remove_folder(&self.path);
-        Ok(())
+        match goldfish_storage::remove_folder(&self.path) {
+            // What else is in it is not ours to remove.
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Ok(()),
+            removed => removed.map_err(ShardError::io(&self.path, "removing the folder")),
+        }
     }
 }
 
@@ -117,7 +119,10 @@ fn complete_interrupted(folders: &[PathBuf], output: &Path) -> Result<Option<Man
     };
     let Ok(job) = serde_json::from_value::<MergeJob>(unfinished.job.clone()) else { return Ok(None) };
     let given: BTreeSet<PathBuf> = folders.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-    if given != job.merge.iter().map(|part| part.path.clone()).collect() {
+    let parts: BTreeSet<PathBuf> = job.merge.iter().map(|part| part.path.clone()).collect();
+    // Parts that were removed before the interruption can't be given again.
+    let is_same = given.is_subset(&parts) && parts.difference(&given).all(|part| job.remove && !part.exists());
+    if !is_same {
         return Ok(None);
     }
     complete(&mut folder, &unfinished)?;

@@ -101,7 +101,7 @@ impl Placing {
                 }
                 _ => Ok(()),
             };
-            undone = undone.and(back());
+            undone = undone.and(back()).and(remove_empty_parents(root, name));
         }
         // A name that is still taken can't be given back.
         undone?;
@@ -114,6 +114,20 @@ impl Placing {
         }
         disk::sync_folder(root)
     }
+}
+
+/// Removes the folders on the way to a final name that are empty: they were made for it.
+fn remove_empty_parents(root: &Folder, name: &str) -> Result<(), ShardError> {
+    let mut path = name;
+    while let Some((parent, _)) = path.rsplit_once('/') {
+        if let Some((folder, last)) = parent_of(root, parent, false)?
+            && folder.kind(last).map_err(ShardError::io(&folder.join(last), "looking at the folder"))?.is_some()
+        {
+            disk::remove_folder(&folder, last)?;
+        }
+        path = parent;
+    }
+    Ok(())
 }
 
 /// Gives a file its final name, unless it has it; returns the folder that it is in.

@@ -1,5 +1,5 @@
 //! Project chores: `cargo xtask test`, `cargo xtask loops`, `cargo xtask generate`, `cargo xtask fuzz`,
-//! `cargo xtask counts`, `cargo xtask deny`.
+//! `cargo xtask counts`, `cargo xtask kills`, `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
@@ -7,6 +7,11 @@ mod counts;
 mod deny;
 mod fuzz;
 mod generate;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kills;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[path = "no_kills.rs"]
+mod kills;
 mod loops;
 mod packages;
 mod python;
@@ -62,6 +67,9 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Kill goldfish at system calls that change the file system, let these calls fail, run it again, and compare what it
+    /// ends with. Only on Linux, with an x86-64 processor.
+    Kills(kills::Options),
     /// Check licences and sources of all dependencies with cargo-deny.
     Deny,
     /// Make a Python environment of the peer tests and print where it is.
@@ -85,6 +93,7 @@ fn main() -> anyhow::Result<()> {
             counts::build()?;
             if update { counts::update() } else { counts::check() }
         }
+        Chore::Kills(options) => kills::run(&options),
         Chore::Deny => deny::check(),
         Chore::Python { models } => {
             let which = if models { python::Environment::Models } else { python::Environment::Data };
