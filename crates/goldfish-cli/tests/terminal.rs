@@ -12,10 +12,11 @@ use goldfish_report::is_hidden;
 /// A new line, a colour, marks of both directions, a line separator, a zero-width space, a control of the upper set.
 const EVIL: &str = "e\nv\u{1b}[31mi\u{202e}l\u{2066}\u{200f}\u{61c}\u{2028}\u{200b}\u{9b}";
 
-/// The same as it may be shown, in messages and in a command for a shell.
-const SHOWN: [&str; 2] = [
+/// The same as it may be shown: in messages, in a command for a shell, in JSON.
+const SHOWN: [&str; 3] = [
     "e\\nv\\u{1b}[31mi\\u{202e}l\\u{2066}\\u{200f}\\u{61c}\\u{2028}\\u{200b}\\u{9b}",
     "e\\012v\\033[31mi\\u202el\\u2066\\u200f\\u061c\\u2028\\u200b\\u009b",
+    "e\\nv\\u001b[31mi\\u202el\\u2066\\u200f\\u061c\\u2028\\u200b\\u009b",
 ];
 
 /// Runs a command and returns all that it says.
