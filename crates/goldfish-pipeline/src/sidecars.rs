@@ -436,7 +436,7 @@ mod tests {
     use super::*;
 
     fn input(path: &str, name: &str) -> Input {
-        Input { path: path.into(), name: name.into(), format: Format::Datatrove }
+        Input { path: PathBuf::from(path).into(), name: name.into(), format: Format::Datatrove }
     }
 
     #[test]
