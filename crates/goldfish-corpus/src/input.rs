@@ -183,9 +183,9 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     for (given, format) in found.files {
         let ending = given.extension().map(ToOwned::to_owned);
         let path: Arc<Path> = main_file(given, format).into();
-        if let Some(before) = seen.insert(&path, ending.clone()) {
+        if let Some(before) = seen.insert(Given { path: path.clone(), ending: ending.clone() }) {
             // A `.bin/.idx` pair that is listed by both names is one input.
-            if format == Format::Megatron && before != ending {
+            if format == Format::Megatron && before.ending != ending {
                 continue;
             }
             return Err(CorpusError::GivenTwice { path: path.to_path_buf() });
@@ -196,26 +196,33 @@ pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved,
     Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
 }
 
-/// The files that were named so far, with the endings of the names that were given. Of their resolved paths only hashes are
-/// kept; where those are the same, the paths are compared.
+/// A file, and the ending of the name by which it was given.
+struct Given {
+    path: Arc<Path>,
+    ending: Option<OsString>,
+}
+
+/// The files that were given so far. Of their resolved paths only hashes are kept; where those are the same, the paths are
+/// compared.
 #[derive(Default)]
 struct Seen {
-    files: HashMap<u64, Vec<(Arc<Path>, Option<OsString>)>>,
+    files: HashMap<u64, Vec<Given>>,
     hasher: RandomState,
 }
 
 impl Seen {
-    /// Adds a file; returns the ending of the name by which it was given before.
-    fn insert(&mut self, path: &Arc<Path>, ending: Option<OsString>) -> Option<Option<OsString>> {
+    /// Adds a file; returns how it was given before.
+    fn insert(&mut self, given: Given) -> Option<Given> {
         let resolved = |path: &Path| goldfish_storage::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let same = resolved(path);
+        let same = resolved(&given.path);
         let alike = self.files.entry(self.hasher.hash_one(&same)).or_default();
-        let before = alike.iter_mut().find(|(path, _)| resolved(path) == same);
-        if let Some((_, before)) = before {
-            return Some(std::mem::replace(before, ending));
+        match alike.iter_mut().find(|before| resolved(&before.path) == same) {
+            Some(before) => Some(std::mem::replace(before, given)),
+            None => {
+                alike.push(given);
+                None
+            }
         }
-        alike.push((path.clone(), ending));
-        None
     }
 }
 

@@ -168,7 +168,7 @@ impl<'a> Reading<'a> {
                 let companions = input.companions();
                 let companions = companions.iter().map(|(_, path)| path.as_path());
                 let paths = std::iter::once(&*input.path).chain(companions);
-                paths.map(|path| digest_file(path)).collect::<Result<_, _>>()?
+                paths.map(digest_file).collect::<Result<_, _>>()?
             }
         };
         let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };

@@ -442,7 +442,7 @@ mod tests {
     use super::*;
 
     fn input(path: &str, name: &str) -> Input {
-        Input { path: std::path::Path::new(path).into(), name: name.into(), format: Format::Datatrove }
+        Input { path: PathBuf::from(path).into(), name: name.into(), format: Format::Datatrove }
     }
 
     #[test]

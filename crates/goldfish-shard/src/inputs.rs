@@ -206,7 +206,7 @@ mod tests {
             documents: n,
             rejected: n / 2,
             rows: (n % 5 == 1).then_some((n, n + 4)),
-            broken: n % 7 == 0,
+            broken: n.is_multiple_of(7),
         };
         (0..3000).map(entry).collect()
     }

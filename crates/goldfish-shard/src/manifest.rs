@@ -48,8 +48,7 @@ pub struct Manifest {
     /// Which part of the inputs this is, where the work was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<PartEntry>,
-    /// The inputs in the order in which they were read; empty where they are in a table, which
-    /// [`Manifest::read_inputs`] reads.
+    /// The inputs in the order in which they were read; empty where they are in a table.
     pub inputs: Vec<InputEntry>,
     /// The table `inputs.parquet`, where there are more than 4,096 inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
