@@ -123,7 +123,7 @@ impl PreparedFolder {
     pub(crate) fn dissolve(&self) -> Result<(), ShardError> {
         self.lock.check()?;
         if !self.is_remote() {
-            return dissolve(&self.root, &self.staging, STAGING_NAME);
+            return dissolve(&self.root, &self.staging, STAGING_NAME, self.is_placing);
         }
         // A store removes one thing after another: before any other goes the head of the journal, without which it speaks of
         // nothing that may be gone.
@@ -132,7 +132,8 @@ impl PreparedFolder {
     }
 }
 
-/// Empties a staging folder, but for the lock and what `keep` names; the journal goes first.
+/// Empties a staging folder, but for the lock and what `keep` names; the journal goes first, so that it speaks of nothing
+/// that may be gone.
 pub(crate) fn clear(staging: &Folder, keep: impl Fn(&str) -> bool) -> Result<(), ShardError> {
     let mut names = disk::names(staging)?;
     names.retain(|name| name != LOCK_NAME && !keep(name));
@@ -140,9 +141,11 @@ pub(crate) fn clear(staging: &Folder, keep: impl Fn(&str) -> bool) -> Result<(),
     disk::for_each(staging.is_remote(), &names, |name| disk::remove(staging, name))
 }
 
-/// Removes a staging folder on a disk, all of whose entries are ours; its lock goes last.
-pub(crate) fn dissolve(root: &Folder, staging: &Folder, name: &str) -> Result<(), ShardError> {
-    clear(staging, |_| false)?;
+/// Removes a staging folder on a disk, all of whose entries are ours; its lock goes last. The journal of a run that is
+/// complete goes right before it: it says that nothing else is left to do.
+pub(crate) fn dissolve(root: &Folder, staging: &Folder, name: &str, is_complete: bool) -> Result<(), ShardError> {
+    clear(staging, |name| is_complete && name == JOURNAL_NAME)?;
+    disk::remove(staging, JOURNAL_NAME)?;
     disk::remove(staging, LOCK_NAME)?;
     disk::remove_folder(root, name)
 }

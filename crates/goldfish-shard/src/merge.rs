@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,17 @@ pub fn merge(
     if let Some(manifest) = complete_interrupted(folders, output)? {
         return Ok(manifest);
     }
-    let parts = read_parts(folders)?;
+    let parts = read_parts(folders).map_err(|error| match error {
+        ShardError::BadPart { path, .. } if !is_remote(&path) && !path.exists() && Manifest::read(output).is_ok() => {
+            let reason = format!(
+                "holds shards already, and {} is gone: an earlier merge may have joined and removed it; look at the output \
+                 with goldfish verify, or choose another --output",
+                path.display()
+            );
+            ShardError::Occupied { path: output.to_owned(), reason }
+        }
+        error => error,
+    })?;
     let (manifest, sources) = join(&parts)?;
     let job = MergeJob {
         merge: parts.iter().map(MergedPart::new).collect::<Result<_, _>>()?,
@@ -73,7 +83,10 @@ struct MergeJob {
 /// A part, and its files, the manifest first.
 #[derive(Serialize, Deserialize)]
 struct MergedPart {
+    /// As it was given, ...
     path: PathBuf,
+    /// ... and from the root.
+    absolute: PathBuf,
     files: Vec<String>,
 }
 
@@ -81,14 +94,14 @@ impl MergedPart {
     fn new(part: &PartFolder) -> Result<Self, ShardError> {
         let mut files: Vec<String> = files_of(&part.manifest).into_iter().collect();
         files.sort_by_key(|name| name != MANIFEST_NAME);
-        Ok(Self { path: absolute(&part.path)?, files })
+        Ok(Self { path: part.path.clone(), absolute: absolute(&part.path)?, files })
     }
 
-    /// Removes the part's files, the manifest first, and its folder if that is all there was in it.
-    fn remove(&self) -> Result<(), ShardError> {
-        let folder = match Folder::open(&self.path) {
+    /// Removes the part's files from its folder, the manifest first, and the folder if that is all there was in it.
+    fn remove(&self, path: &Path) -> Result<(), ShardError> {
+        let folder = match Folder::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            folder => folder.map_err(ShardError::io(&self.path, "opening the folder"))?,
+            folder => folder.map_err(ShardError::io(path, "opening the folder"))?,
         };
         let (manifest, files) = self.files.split_at(1.min(self.files.len()));
         for files in [manifest, files] {
@@ -97,10 +110,10 @@ impl MergedPart {
                 _ => Ok(()),
             })?;
         }
-        match goldfish_storage::remove_folder(&self.path) {
+        match goldfish_storage::remove_folder(path) {
             // What else is in it is not ours to remove.
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Ok(()),
-            removed => removed.map_err(ShardError::io(&self.path, "removing the folder")),
+            removed => removed.map_err(ShardError::io(path, "removing the folder")),
         }
     }
 }
@@ -117,23 +130,28 @@ fn complete_interrupted(folders: &[PathBuf], output: &Path) -> Result<Option<Man
     let Prepared::Unfinished(mut folder, unfinished) = prepare_folder(output, Start::Resume)? else {
         return Ok(None);
     };
-    let Ok(job) = serde_json::from_value::<MergeJob>(unfinished.job.clone()) else { return Ok(None) };
-    let given: BTreeSet<PathBuf> = folders.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
-    let parts: BTreeSet<PathBuf> = job.merge.iter().map(|part| part.path.clone()).collect();
+    let Ok(mut job) = serde_json::from_value::<MergeJob>(unfinished.job.clone()) else { return Ok(None) };
+    let mut given = Vec::new();
+    for path in folders {
+        let absolute = absolute(path)?;
+        let part = job.merge.iter().position(|part| part.path == *path || part.absolute == absolute);
+        let Some(part) = part else { return Ok(None) };
+        // Nothing is removed but from the folders that were given now.
+        given.push(MergedPart { path: path.clone(), ..job.merge.swap_remove(part) });
+    }
     // Parts that were removed before the interruption can't be given again.
-    let is_same = given.is_subset(&parts) && parts.difference(&given).all(|part| job.remove && !part.exists());
-    if !is_same {
+    if !job.merge.iter().all(|part| job.remove && !part.path.exists() && !part.absolute.exists()) {
         return Ok(None);
     }
     complete(&mut folder, &unfinished)?;
-    finish(&folder, &job)?;
+    finish(&folder, &MergeJob { merge: given, ..job })?;
     Manifest::read(output).map(Some)
 }
 
 /// The last steps of a merge on a disk, whose files have their final names.
 fn finish(folder: &PreparedFolder, job: &MergeJob) -> Result<(), ShardError> {
     if job.remove {
-        job.merge.iter().try_for_each(MergedPart::remove)?;
+        job.merge.iter().try_for_each(|part| part.remove(&part.path))?;
     }
     folder.dissolve()
 }
@@ -342,7 +360,7 @@ fn write(
     if folder.is_remote() {
         publish(folder, &mut journal, &names)?;
         if job.remove {
-            job.merge.iter().try_for_each(MergedPart::remove)?;
+            job.merge.iter().try_for_each(|part| part.remove(&part.path))?;
         }
     } else {
         folder.place(&mut journal, &names)?;

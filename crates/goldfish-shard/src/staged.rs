@@ -369,7 +369,7 @@ impl StagedFiles {
             // What could not be undone is completed by the next run.
             return Err((error, undone.is_err() || self.abandon()));
         }
-        match dissolve(&self.root, &self.staging, STAGING_NAME) {
+        match dissolve(&self.root, &self.staging, STAGING_NAME, true) {
             Ok(()) => Ok(set),
             Err(error) => Err((error, true)),
         }
@@ -430,7 +430,7 @@ impl StagedFiles {
             return true;
         }
         // Best effort: the error that led here is the one to report.
-        let _ = dissolve(&self.root, &self.staging, STAGING_NAME);
+        let _ = dissolve(&self.root, &self.staging, STAGING_NAME, false);
         if self.created {
             let _ = fs::remove_dir(self.root.path());
         }
