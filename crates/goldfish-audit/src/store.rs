@@ -226,11 +226,11 @@ impl RunStore {
             let reason = "the folder is not empty and holds no audit run; choose another --output";
             return Err(AuditError::bad_run(path, reason));
         }
-        let lock = lock(&folder)?;
+        // Checked before the lock, whose file must not come into being in a folder that is refused.
         if existing {
             let found: RunConfig = read_json(&folder.join(CONFIG))?;
             if !resume {
-                let reason = "a run is there; go on with it with --resume, or choose another --output";
+                let reason = "a run is there; resume it with --resume, or choose another --output";
                 return Err(AuditError::bad_run(path, reason));
             }
             if found != *config {
@@ -240,7 +240,13 @@ impl RunStore {
                 );
                 return Err(AuditError::bad_run(path, reason));
             }
-        } else {
+        }
+        let lock = lock(&folder)?;
+        if !existing {
+            if folder.has_file(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
+                let reason = "another process has just made a run there; choose another --output";
+                return Err(AuditError::bad_run(path, reason));
+            }
             let rows: Vec<ProbeRow> =
                 tables.iter().flat_map(|table| table.rows(config.options.redact)).collect();
             write_rows(&folder, PROBES, &rows)?;

@@ -158,6 +158,11 @@ impl Folder {
                 made.map_err(LabError::io(&root.join(STATE), "making the folder"))?
             }
             Some(state) => {
+                let names = state.names().map_err(LabError::io(state.path(), "listing the folder"))?;
+                if !names.is_empty() && !has_file(&state, LOCK)? {
+                    let reason = "holds no run of goldfish; choose an empty or new folder";
+                    return Err(LabError::folder(state.path(), reason));
+                }
                 if !resume && has_file(&state, STATE_FILE)? {
                     let reason = "holds an unfinished run; resume it with --resume, or choose another --output";
                     return Err(LabError::folder(path, reason));
