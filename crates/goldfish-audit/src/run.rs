@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::store::{
-    CONFIG, EVIDENCE, Evidence, ORIGIN, Origin, PROBES, RESULTS, RUN_VERSION, RunConfig, SUMMARY, evidence_lines,
-    read_json,
+    CONFIG, EVIDENCE, Evidence, ORIGIN, Origin, PROBES, RESULTS, RUN_VERSION, RunConfig, SUMMARY,
+    evidence_lines, read_json,
 };
 use crate::summary::Summary;
 use crate::table::stream_rows;

@@ -220,7 +220,12 @@ impl RunStore {
         let existing = match folder.kind(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
             Some(Kind::File) => true,
             None => false,
-            Some(_) => return Err(AuditError::bad_run(path, format!("{CONFIG} there is no regular file; choose another --output"))),
+            Some(_) => {
+                return Err(AuditError::bad_run(
+                    path,
+                    format!("{CONFIG} there is no regular file; choose another --output"),
+                ));
+            }
         };
         if !existing && !is_new && has_foreign(&folder)? {
             let reason = "the folder is not empty and holds no audit run; choose another --output";
@@ -252,10 +257,11 @@ impl RunStore {
             write_rows(&folder, PROBES, &rows)?;
             write_json(&folder, CONFIG, config)?;
         }
-        folder.create_subfolder(SEGMENTS).map_err(AuditError::io(&folder.join(SEGMENTS), "creating the folder"))?;
+        folder
+            .create_subfolder(SEGMENTS)
+            .map_err(AuditError::io(&folder.join(SEGMENTS), "creating the folder"))?;
         let order = tables.iter().flat_map(|table| &table.probes).map(|probe| probe.id.to_string()).collect();
-        let mut store =
-            Self { folder, order, done: HashSet::new(), segments: 0, _lock: lock };
+        let mut store = Self { folder, order, done: HashSet::new(), segments: 0, _lock: lock };
         store.segments = store.segment_names()?.last().map_or(0, |last| last + 1);
         store.done = store.names()?;
         Ok(store)
@@ -491,7 +497,8 @@ pub(crate) fn evidence_lines(
 
 /// Opens a file of a run, if it is a regular one.
 pub(crate) fn open_file(path: &Path) -> Result<File, AuditError> {
-    let file = goldfish_storage::File::open(path).and_then(|file| file.into_disk().ok_or(io::ErrorKind::Unsupported.into()));
+    let file = goldfish_storage::File::open(path)
+        .and_then(|file| file.into_disk().ok_or(io::ErrorKind::Unsupported.into()));
     file.map_err(AuditError::io(path, "opening"))
 }
 

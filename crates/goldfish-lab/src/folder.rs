@@ -151,7 +151,8 @@ impl Folder {
             None => {
                 let names = root.names().map_err(LabError::io(path, "listing the folder"))?;
                 if let Some(name) = names.first() {
-                    let reason = format!("holds {name:?} and no run of goldfish; choose an empty or new folder");
+                    let reason =
+                        format!("holds {name:?} and no run of goldfish; choose an empty or new folder");
                     return Err(LabError::folder(path, reason));
                 }
                 let made = root.create_subfolder(STATE);
@@ -164,7 +165,8 @@ impl Folder {
                     return Err(LabError::folder(state.path(), reason));
                 }
                 if !resume && has_file(&state, STATE_FILE)? {
-                    let reason = "holds an unfinished run; resume it with --resume, or choose another --output";
+                    let reason =
+                        "holds an unfinished run; resume it with --resume, or choose another --output";
                     return Err(LabError::folder(path, reason));
                 }
                 state
@@ -264,7 +266,9 @@ fn has_file(folder: &goldfish_storage::Folder, name: &str) -> Result<bool, LabEr
     match folder.kind(name).map_err(LabError::io(&path, "looking at the file"))? {
         None => Ok(false),
         Some(Kind::File) => Ok(true),
-        Some(_) => Err(LabError::folder(&path, "is a link or no file; move it away, or choose another --output")),
+        Some(_) => {
+            Err(LabError::folder(&path, "is a link or no file; move it away, or choose another --output"))
+        }
     }
 }
 
@@ -296,7 +300,9 @@ fn remove_state(
     }
     drop(lock);
     match root.remove_subfolder(STATE) {
-        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Ok(()),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+            Ok(())
+        }
         removed => removed.map_err(LabError::io(state.path(), "removing")),
     }
 }
@@ -307,7 +313,8 @@ fn read_state(
     path: &Path,
     parameters: usize,
 ) -> Result<(Weights, Progress), LabError> {
-    let damaged = || LabError::folder(&state.join(STATE_FILE), "is damaged; remove the folder, and train again");
+    let damaged =
+        || LabError::folder(&state.join(STATE_FILE), "is damaged; remove the folder, and train again");
     let bytes = read(state, STATE_FILE)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|_| damaged())?;
     let description = header.metadata().as_ref().and_then(|metadata| metadata.get(DESCRIPTION));
@@ -335,7 +342,9 @@ fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabE
     let path = &root.join(METRICS);
     if !has_file(root, METRICS)? {
         let made = root.create(METRICS).map_err(LabError::io(path, "creating"))?;
-        return made.into_disk().ok_or_else(|| LabError::folder(path, "is in a store; choose an --output on a disk"));
+        return made
+            .into_disk()
+            .ok_or_else(|| LabError::folder(path, "is in a store; choose an --output on a disk"));
     }
     let file = goldfish_storage::File::open(path).map_err(LabError::io(path, "opening"))?;
     let mut kept = 0u64;

@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
-    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, Found, InputEntry, Kept, Manifest, Placement, SetFile, StagedFile,
-    StagedFiles, Totals, UnfinishedFiles, megatron,
+    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, Found, InputEntry, Kept, Manifest, Placement, SetFile,
+    StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

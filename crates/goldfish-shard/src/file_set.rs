@@ -189,7 +189,8 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
     let path = folder.join(FILE_SET_NAME);
     let mut set: FileSet = read_known(&path, FILE_SET_VERSION)?;
     let mut faults = Vec::new();
-    let bytes = goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
+    let bytes =
+        goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     let (sealed, expected) = set.clone().seal();
     if bytes != expected || sealed.checksum != set.checksum {
         let fault = "edited: its checksum is not that of its contents";

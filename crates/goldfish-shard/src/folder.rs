@@ -143,7 +143,12 @@ pub(crate) fn clear(staging: &Folder, keep: impl Fn(&str) -> bool) -> Result<(),
 
 /// Removes a staging folder on a disk, all of whose entries are ours; its lock goes last. The journal of a run that is
 /// complete goes right before it: it says that nothing else is left to do.
-pub(crate) fn dissolve(root: &Folder, staging: &Folder, name: &str, is_complete: bool) -> Result<(), ShardError> {
+pub(crate) fn dissolve(
+    root: &Folder,
+    staging: &Folder,
+    name: &str,
+    is_complete: bool,
+) -> Result<(), ShardError> {
     clear(staging, |name| is_complete && name == JOURNAL_NAME)?;
     disk::remove(staging, JOURNAL_NAME)?;
     disk::remove(staging, LOCK_NAME)?;
@@ -165,7 +170,8 @@ pub(crate) fn open_staging(
     };
     let Some(staging) = staging else { return Ok(None) };
     for entry in disk::names(&staging)? {
-        let kind = staging.kind(&entry).map_err(ShardError::io(&staging.join(&entry), "looking at the file"))?;
+        let kind =
+            staging.kind(&entry).map_err(ShardError::io(&staging.join(&entry), "looking at the file"))?;
         let is_ours = [LOCK_NAME, JOURNAL_NAME].contains(&entry.as_str()) || is_staged(&entry);
         // What another run removes at this moment is gone.
         if !(is_ours && kind == Some(Kind::File)) && kind.is_some() {
@@ -217,7 +223,8 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
     };
     // A run in progress is told apart from one that was interrupted by its lock.
     let lock = Lock::of_folder(path, &staging)?;
-    let mut folder = PreparedFolder { path: path.to_owned(), root, staging, created, is_placing: false, lock };
+    let mut folder =
+        PreparedFolder { path: path.to_owned(), root, staging, created, is_placing: false, lock };
     let unfinished = match Journal::read(&folder) {
         // It can't be used, but may be discarded.
         Err(ShardError::BadJournal { .. }) if start == Start::Overwrite => None,

@@ -129,9 +129,10 @@ impl Unfinished {
         let mut shards = self.shards.iter().enumerate();
         shards.all(|(index, shard)| plain_name(&shard.name) == staged_name(index))
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
-            && self.placing.iter().all(|placing| {
-                placing.names_are_ours(|name| staged(&name.to_owned()), is_ours)
-            })
+            && self
+                .placing
+                .iter()
+                .all(|placing| placing.names_are_ours(|name| staged(&name.to_owned()), is_ours))
     }
 
     /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was
@@ -299,7 +300,8 @@ impl Objects {
         let numbers: Vec<usize> = (0..whole).collect();
         disk::for_each(true, &numbers, |&number| {
             let name = &names[number];
-            let bytes = staging.read(name, MAX_LINE_BYTES).map_err(ShardError::io(&staging.join(name), "reading"))?;
+            let bytes =
+                staging.read(name, MAX_LINE_BYTES).map_err(ShardError::io(&staging.join(name), "reading"))?;
             parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[number] = bytes;
             Ok(())
         })?;

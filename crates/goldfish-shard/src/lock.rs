@@ -48,7 +48,9 @@ impl Lock {
         match staging.lock(LOCK_NAME) {
             Ok(Some(lock)) => Ok(Self { output: output.to_owned(), kind: Kind::File(lock) }),
             Ok(None) => Err(busy(output, None)),
-            Err(error) if [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData].contains(&error.kind()) => {
+            Err(error)
+                if [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData].contains(&error.kind()) =>
+            {
                 Err(foreign(output, staging, LOCK_NAME))
             }
             Err(error) => Err(ShardError::io(&staging.join(LOCK_NAME), "locking")(error)),
@@ -155,8 +157,9 @@ fn busy(output: &Path, who: Option<&Run>) -> ShardError {
 
 impl Run {
     fn this() -> Self {
-        let host =
-            std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .or_else(|| std::env::var("HOSTNAME").ok());
         Self {
             id: goldfish_storage::random_id(),
             host: host.map_or_else(|| "an unknown machine".into(), |name| name.trim().to_owned()),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::folder::{
-    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish, shard_name,
-    staged_name,
+    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish,
+    shard_name, staged_name,
 };
 use crate::journal::Journal;
 use crate::manifest::{
@@ -112,7 +112,11 @@ impl MergedPart {
         }
         match goldfish_storage::remove_folder(path) {
             // What else is in it is not ours to remove.
-            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => Ok(()),
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) =>
+            {
+                Ok(())
+            }
             removed => removed.map_err(ShardError::io(path, "removing the folder")),
         }
     }
@@ -161,9 +165,9 @@ fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
     let occupied = |reason: &str| ShardError::Occupied { path: output.to_owned(), reason: reason.into() };
     match prepare_folder(output, if overwrite { Start::Overwrite } else { Start::Resume })? {
         Prepared::Fresh(folder) => Ok(folder),
-        Prepared::Unfinished(..) => Err(occupied(
-            "holds an unfinished run; choose another --output, or give --overwrite",
-        )),
+        Prepared::Unfinished(..) => {
+            Err(occupied("holds an unfinished run; choose another --output, or give --overwrite"))
+        }
         Prepared::Finished(_) => Err(occupied(
             "holds shards already; choose another --output, or give --overwrite to replace them",
         )),

@@ -96,7 +96,9 @@ impl Placing {
         let mut undone = Ok(());
         for (staged, name) in self.files.iter().rev() {
             let back = || match parent_of(root, name, false)? {
-                Some((folder, last)) if !disk::has_file(staging, staged)? && disk::has_file(&folder, last)? => {
+                Some((folder, last))
+                    if !disk::has_file(staging, staged)? && disk::has_file(&folder, last)? =>
+                {
                     disk::rename(&folder, last, staging, staged)
                 }
                 _ => Ok(()),
@@ -121,7 +123,10 @@ fn remove_empty_parents(root: &Folder, name: &str) -> Result<(), ShardError> {
     let mut path = name;
     while let Some((parent, _)) = path.rsplit_once('/') {
         if let Some((folder, last)) = parent_of(root, parent, false)?
-            && folder.kind(last).map_err(ShardError::io(&folder.join(last), "looking at the folder"))?.is_some()
+            && folder
+                .kind(last)
+                .map_err(ShardError::io(&folder.join(last), "looking at the folder"))?
+                .is_some()
         {
             disk::remove_folder(&folder, last)?;
         }
@@ -179,5 +184,6 @@ pub(crate) fn is_replaced_name(name: &str) -> bool {
 
 /// Whether a name is a prefix and at least five digits.
 pub(crate) fn is_numbered(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix).is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
+    name.strip_prefix(prefix)
+        .is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -51,7 +51,11 @@ impl Rejects {
         let path = folder.staging.join(REJECTS_NAME);
         let (bytes, rows) = unfinished.rejects;
         if rows == 0 {
-            return if folder.is_remote() { Ok(None) } else { disk::remove(&folder.staging, REJECTS_NAME).map(|()| None) };
+            return if folder.is_remote() {
+                Ok(None)
+            } else {
+                disk::remove(&folder.staging, REJECTS_NAME).map(|()| None)
+            };
         }
         let (lines, recorded) = if folder.is_remote() {
             let kept = unfinished.rejected.as_bytes();

@@ -121,9 +121,10 @@ impl Interrupted {
             }
         }
         let ours = found.files.iter().all(|(staged, file)| is_staged(staged) && placement.allows(&file.name))
-            && found.placing.iter().all(|placing| {
-                placing.names_are_ours(is_staged, |name| placement.allows(name))
-            });
+            && found
+                .placing
+                .iter()
+                .all(|placing| placing.names_are_ours(is_staged, |name| placement.allows(name)));
         if !ours {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path: staging.join(JOURNAL_NAME), reason });
@@ -178,12 +179,18 @@ impl StagedFiles {
         };
         let interrupted = left.as_ref().and_then(|(_, _, interrupted)| interrupted.as_ref());
         if let (Some(interrupted), Start::New) = (interrupted, start) {
-            let resume = if interrupted.states.is_empty() { "" } else { "--resume to resume it after its last finished mask, " };
+            let resume = if interrupted.states.is_empty() {
+                ""
+            } else {
+                "--resume to resume it after its last finished mask, "
+            };
             return Err(occupied(format!(
                 "holds an unfinished run; give {resume}--overwrite to start again, or choose another --output"
             )));
         }
-        if let (Some((staging, ..)), Some(placing)) = (&left, interrupted.and_then(|left| left.placing.as_ref())) {
+        if let (Some((staging, ..)), Some(placing)) =
+            (&left, interrupted.and_then(|left| left.placing.as_ref()))
+        {
             placing.settle(&folder, staging)?;
         }
         let earlier = earlier_set(&folder, placement, start)?;
@@ -224,7 +231,10 @@ impl StagedFiles {
     fn resume(&mut self, interrupted: Interrupted) -> Result<UnfinishedFiles, ShardError> {
         let Interrupted { job, states, files, chain, .. } = interrupted;
         for (staged, SetFile { name, size, .. }) in &files {
-            let found = self.staging.size(staged).map_err(ShardError::io(&self.staging.join(staged), "looking at the file"))?;
+            let found = self
+                .staging
+                .size(staged)
+                .map_err(ShardError::io(&self.staging.join(staged), "looking at the file"))?;
             if found != Some(*size) {
                 let path = self.staging.join(JOURNAL_NAME);
                 let reason = format!(
@@ -255,7 +265,8 @@ impl StagedFiles {
     ) -> Result<(), ShardError> {
         disk::sync_folder(&self.staging)?;
         let staged = self.staged.borrow();
-        let files = files.iter().map(|file| (staged.get(&file.name).cloned().unwrap_or_default(), file.clone()));
+        let files =
+            files.iter().map(|file| (staged.get(&file.name).cloned().unwrap_or_default(), file.clone()));
         let record = Record::Files { files: files.collect(), state };
         drop(staged);
         self.append(job, &record)
@@ -394,7 +405,10 @@ impl StagedFiles {
         let files = names.map(|name| Some((staged.get(name)?.clone(), name.to_owned())));
         let files: Option<Vec<StagedName>> = files.collect();
         let reason = "a file of the manifest was not written; this is a fault in goldfish, please report it";
-        let files = files.ok_or_else(|| ShardError::BadManifest { path: self.root.join(FILE_SET_NAME), reason: reason.into() })?;
+        let files = files.ok_or_else(|| ShardError::BadManifest {
+            path: self.root.join(FILE_SET_NAME),
+            reason: reason.into(),
+        })?;
         let mut replaced = Vec::new();
         if disk::has_file(&self.root, FILE_SET_NAME)? {
             replaced.push(FILE_SET_NAME.to_owned());

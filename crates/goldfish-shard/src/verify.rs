@@ -74,7 +74,8 @@ impl Faults {
 
 fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
     let path = folder.join(MANIFEST_NAME);
-    let bytes = goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
+    let bytes =
+        goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     // Beside a right checksum, layout and order of the file must be ours too.
     if !manifest.is_sealed() || bytes != manifest.clone().seal().1 {
         faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
@@ -206,10 +207,7 @@ fn check_shard(
         return Ok(());
     }
     if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
-        faults.add(
-            &shard.name,
-            format!("hash {}, but {} expected", digest.hash, shard.hash),
-        );
+        faults.add(&shard.name, format!("hash {}, but {} expected", digest.hash, shard.hash));
         return Ok(());
     }
     // The bytes are those that were written; what is wrong from here on was written wrong.

@@ -132,7 +132,9 @@ fn files_without_staging(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = goldfish_storage::entries(path).unwrap();
     let files = entries.into_iter().filter(|entry| !entry.is_folder());
     files
-        .map(|entry| (entry.path.display().to_string(), goldfish_storage::read(&entry.path, u64::MAX).unwrap()))
+        .map(|entry| {
+            (entry.path.display().to_string(), goldfish_storage::read(&entry.path, u64::MAX).unwrap())
+        })
         .collect()
 }
 

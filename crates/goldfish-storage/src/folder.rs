@@ -341,12 +341,14 @@ impl Folder {
     /// refuses.
     pub fn parent_of<'n>(&self, path: &'n str, create: bool) -> io::Result<Option<(Self, &'n str)>> {
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut folder = Self { path: self.path.clone(), dir: self.dir.as_ref().map(Dir::try_clone).transpose()? };
+        let mut folder =
+            Self { path: self.path.clone(), dir: self.dir.as_ref().map(Dir::try_clone).transpose()? };
         for parent in parents.split('/').filter(|_| !parents.is_empty()) {
             if ["", ".", ".."].contains(&parent) {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path leads out of the folder"));
             }
-            let next = if create { Some(folder.create_subfolder(parent)?) } else { folder.subfolder(parent)? };
+            let next =
+                if create { Some(folder.create_subfolder(parent)?) } else { folder.subfolder(parent)? };
             let Some(next) = next else { return Ok(None) };
             folder = next;
         }

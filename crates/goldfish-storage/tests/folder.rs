@@ -20,7 +20,12 @@ fn prepared() -> (tempfile::TempDir, Folder) {
     symlink(outside.join("thesis"), inside.join("to-file")).unwrap();
     symlink(&outside, inside.join("to-folder")).unwrap();
     symlink("nowhere", inside.join("dangling")).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, inside.join("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        inside.join("pipe"),
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .unwrap();
     let folder = Folder::open(&inside).unwrap();
     (home, folder)
 }

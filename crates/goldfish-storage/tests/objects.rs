@@ -137,10 +137,7 @@ fn folders_are_what_lies_below_a_key() {
 
     storage::remove_objects(Path::new("memory://folders/a")).unwrap();
     assert_eq!(told("memory://folders"), [entry("ab", false), entry("z.jsonl", false)]);
-    assert!(
-        storage::remove_objects(Path::new("memory://folders")).is_err(),
-        "a whole store is not removed"
-    );
+    assert!(storage::remove_objects(Path::new("memory://folders")).is_err(), "a whole store is not removed");
 }
 
 #[test]

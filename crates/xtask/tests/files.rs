@@ -52,8 +52,8 @@ fn only_one_crate_opens_and_changes_files_by_path() {
         let text = fs::read_to_string(&path).unwrap();
         // Tests make files as they like.
         let code = text.split("#[cfg(test)]").next().unwrap();
-        let imports_file =
-            code.lines().any(|line| line.starts_with("use std::fs") && line.contains("File")) && !code.contains("goldfish_storage::File");
+        let imports_file = code.lines().any(|line| line.starts_with("use std::fs") && line.contains("File"))
+            && !code.contains("goldfish_storage::File");
         for (number, line) in code.lines().enumerate() {
             let opens = imports_file && line.contains(" File::open(");
             // What the kernel says of itself is no file of strangers.

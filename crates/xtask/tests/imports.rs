@@ -65,7 +65,10 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "goldfish-tokenize",
         ],
     ),
-    ("goldfish-python", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-storage", "goldfish-tokenize"]),
+    (
+        "goldfish-python",
+        &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-storage", "goldfish-tokenize"],
+    ),
     (
         "xtask",
         &[

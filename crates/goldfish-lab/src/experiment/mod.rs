@@ -116,7 +116,8 @@ impl<'a> Bench<'a> {
         let path = folder.join(record);
         if path.is_file() {
             let read = goldfish_storage::read(&path, MAX_RECORD_BYTES);
-            let found: Option<O> = serde_json::from_slice(&read.map_err(LabError::io(&path, "reading"))?).ok();
+            let found: Option<O> =
+                serde_json::from_slice(&read.map_err(LabError::io(&path, "reading"))?).ok();
             if found.as_ref() != Some(options) {
                 let reason = "the folder holds an experiment with other options; choose another --output";
                 return Err(LabError::folder(folder, reason).into());

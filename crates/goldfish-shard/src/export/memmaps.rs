@@ -73,7 +73,9 @@ impl<'f> Megatron<'f> {
             self.second.put(mask)?;
         }
         let length = (ids.len() as u32).to_le_bytes();
-        self.lengths.write_all(&length).map_err(ShardError::io(&self.files.staging().join(&self.lengths_name), "writing"))?;
+        self.lengths
+            .write_all(&length)
+            .map_err(ShardError::io(&self.files.staging().join(&self.lengths_name), "writing"))?;
         self.documents += 1;
         self.written += ids.len() as u64;
         Ok(())

@@ -310,7 +310,10 @@ impl<'a> Job<'a> {
         };
         let (file, metadata) = file;
         if metadata.size != shard.size {
-            return Err(bad(format!("has {} bytes, but {} were written; run goldfish verify", metadata.size, shard.size)));
+            return Err(bad(format!(
+                "has {} bytes, but {} were written; run goldfish verify",
+                metadata.size, shard.size
+            )));
         }
         let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
         if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
