@@ -409,7 +409,7 @@ fn is_input_table(path: &Path) -> bool {
         serde_json::from_reader(std::io::BufReader::new(file)).ok()
     };
     let name = path.file_name().unwrap_or_default();
-    name == "inputs.parquet" && told().is_some_and(|manifest| *manifest.input_table.name == *name)
+    name == "inputs.pq" && told().is_some_and(|manifest| *manifest.input_table.name == *name)
 }
 
 /// The file that names the input, whichever of a pair was given.

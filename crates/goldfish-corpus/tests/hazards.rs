@@ -20,7 +20,7 @@ fn find(path: &Path) -> Result<Resolved, CorpusError> {
 }
 
 fn names(found: &Resolved) -> Vec<&str> {
-    found.inputs.iter().map(|input| input.name.as_str()).collect()
+    found.inputs.iter().map(|input| &*input.name).collect()
 }
 
 /// Writes the files, of four bytes each.
@@ -197,7 +197,7 @@ fn changed(happens: impl FnOnce(&Path)) -> Result<(), CorpusError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, "{\"text\": \"one\"}\n").unwrap();
-    let input = Input { path: path.clone(), name: "a.jsonl".into(), format: Format::Jsonl };
+    let input = Input { path: path.clone().into(), name: "a.jsonl".into(), format: Format::Jsonl };
     let mut source: Box<dyn Source> = open(&input, &text_options(), Part::WHOLE).unwrap();
     assert!(source.next_chunk().unwrap().is_some());
     // The clock of a file system moves in steps.

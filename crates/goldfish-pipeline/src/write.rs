@@ -39,7 +39,7 @@ pub(crate) struct Writing<'a> {
 
 /// The output folder before and after the columns are known.
 enum Output {
-    Folder(PreparedFolder, Option<Box<Unfinished>>),
+    Folder(Box<PreparedFolder>, Option<Box<Unfinished>>),
     Shards(Box<ShardWriter>),
     Gone,
 }
@@ -94,7 +94,7 @@ impl<'a> Writing<'a> {
             job,
             kept: unfinished.as_ref().map(Unfinished::kept),
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
-            output: Output::Folder(folder, unfinished.map(Box::new)),
+            output: Output::Folder(Box::new(folder), unfinished.map(Box::new)),
             sequences: sequencer(&shared.masker, state),
             reach: sequencer(&shared.reach, reach_state),
             recorded_inputs: inputs.len(),
@@ -233,8 +233,8 @@ impl<'a> Writing<'a> {
         if let Output::Folder(folder, unfinished) = std::mem::replace(&mut self.output, Output::Gone) {
             let (options, job) = (self.shared.job.writer.clone(), self.job.clone());
             let writer = match unfinished {
-                None => ShardWriter::new(folder, schema.clone(), options, job),
-                Some(unfinished) => ShardWriter::resume(folder, schema.clone(), options, *unfinished)?,
+                None => ShardWriter::new(*folder, schema.clone(), options, job),
+                Some(unfinished) => ShardWriter::resume(*folder, schema.clone(), options, *unfinished)?,
             };
             self.output = Output::Shards(Box::new(writer));
         }

@@ -186,9 +186,9 @@ fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
     let table = whole.join(INPUTS_NAME);
     let bytes = fs::read(&table).unwrap();
     fs::write(&table, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.parquet: not as it was written")));
+    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: not as it was written")));
     fs::remove_file(&table).unwrap();
-    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.parquet: missing")));
+    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: missing")));
     let refused = run(corpus, whole, Start::Resume, None);
     assert!(matches!(refused, Err(PipelineError::Shard(ShardError::BadManifest { .. }))));
 
@@ -200,5 +200,5 @@ fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
     assert!(!table.exists());
     assert_eq!(faults(whole), [""; 0]);
     fs::write(&table, &bytes).unwrap();
-    assert_eq!(faults(whole), ["inputs.parquet: not in the manifest"]);
+    assert_eq!(faults(whole), ["inputs.pq: not in the manifest"]);
 }

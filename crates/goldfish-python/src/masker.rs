@@ -1,6 +1,6 @@
 //! The masker as Python sees it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
@@ -99,7 +99,7 @@ impl Options {
     fn core(self) -> Result<Core, Fault> {
         let table = self.table.as_deref().map(read_table).transpose()?;
         let rule = self.rule(table.as_ref())?;
-        let (tokenizer, bytes) = self.tokenizer.as_ref().map(read_tokenizer).transpose()?.unzip();
+        let (tokenizer, bytes) = self.tokenizer.as_deref().map(read_tokenizer).transpose()?.unzip();
         let given = [("bos_id", self.bos_id), ("eos_id", self.eos_id)];
         if let Some(size) = tokenizer.as_ref().map(|tokenizer: &Arc<Tokenizer>| tokenizer.vocab_size())
             && let Some((name, Some(id))) = given.iter().find(|(_, id)| id.is_some_and(|id| id >= size))
@@ -143,10 +143,10 @@ fn read_table(bytes: &[u8]) -> Result<UniformTable, Fault> {
     Ok(UniformTable::from_values(bytemuck::pod_collect_to_vec(bytes))?)
 }
 
-fn read_tokenizer(path: &PathBuf) -> Result<(Arc<Tokenizer>, Arc<[u8]>), Fault> {
+fn read_tokenizer(path: &Path) -> Result<(Arc<Tokenizer>, Arc<[u8]>), Fault> {
     let tokenizer = Tokenizer::from_file(path)?;
     let bytes = goldfish_storage::read(path, goldfish_tokenize::MAX_TOKENIZER_BYTES)
-        .map_err(|source| goldfish_tokenize::TokenizeError::Read { path: path.clone(), source })?;
+        .map_err(|source| goldfish_tokenize::TokenizeError::Read { path: path.to_owned(), source })?;
     Ok((Arc::new(tokenizer), bytes.into()))
 }
 
@@ -174,7 +174,7 @@ impl NativeMasker {
         let make = || -> Result<Core, Fault> {
             let manifest = Manifest::read(&folder)?;
             let table = table.as_deref().map(read_table).transpose()?;
-            let (tokenizer, bytes) = tokenizer.as_ref().map(read_tokenizer).transpose()?.unzip();
+            let (tokenizer, bytes) = tokenizer.as_deref().map(read_tokenizer).transpose()?.unzip();
             let masker = DocumentMasker::of_manifest(&manifest, table.as_ref(), tokenizer)?;
             let table = table.map(|table| table.values().to_vec());
             Ok(Core { rule: manifest.rule, exempt_ids: manifest.exempt_ids, masker, tokenizer: bytes, table })

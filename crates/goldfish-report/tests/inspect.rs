@@ -458,6 +458,7 @@ fn no_value_that_may_be_missing_is_needed() {
             let page = inspect_page(&InspectPage {
                 inspection: &less,
                 manifest: &manifest,
+                input_bytes: common::input_bytes(&manifest),
                 folder: "f",
                 command: "c",
                 token_text: None,
@@ -469,6 +470,7 @@ fn no_value_that_may_be_missing_is_needed() {
             let page = inspect_page(&InspectPage {
                 inspection: &inspection,
                 manifest: &less,
+                input_bytes: common::input_bytes(&less),
                 folder: "f",
                 command: "c",
                 token_text: None,

@@ -16,7 +16,7 @@ use crate::table::{Row, TableReader};
 use crate::{SetFile, ShardError};
 
 /// Name of the table of inputs beside a manifest.
-pub const INPUTS_NAME: &str = "inputs.parquet";
+pub const INPUTS_NAME: &str = "inputs.pq";
 
 impl Manifest {
     /// How many inputs there are, wherever they are listed.
@@ -260,7 +260,7 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         refusal(&TableEntry { rows: 2999, ..entry.clone() }, "3000 rows");
         refusal(&TableEntry { rows: u64::MAX, ..entry.clone() }, "the manifest tells of");
-        refusal(&TableEntry { name: "../inputs.parquet".into(), ..entry.clone() }, "the manifest tells of");
+        refusal(&TableEntry { name: "../inputs.pq".into(), ..entry.clone() }, "the manifest tells of");
         let (entry, bytes) = encode(INPUTS_NAME, &files()).unwrap();
         fs::write(&path, &bytes).unwrap();
         refusal(&entry, "the columns are not name, format");

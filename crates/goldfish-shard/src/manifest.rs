@@ -50,7 +50,7 @@ pub struct Manifest {
     pub part: Option<PartEntry>,
     /// The inputs in the order in which they were read; empty where they are in a table.
     pub inputs: Vec<InputEntry>,
-    /// The table `inputs.parquet`, where there are more than 4,096 inputs.
+    /// The table `inputs.pq`, where there are more than 4,096 inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_table: Option<TableEntry>,
     /// The shards in order.

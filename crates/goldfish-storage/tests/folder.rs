@@ -1,5 +1,6 @@
 //! Folders that strangers may have prepared: nothing is reached through links, nothing that is there is written to.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
