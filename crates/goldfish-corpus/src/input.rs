@@ -20,8 +20,8 @@ const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
 /// Name of the manifest of what goldfish wrote in the layout of a training loop.
 const SET_NAME: &str = "goldfish.json";
 
-/// That manifest and the tables beside it.
-const SET_NAMES: [&str; 3] = [SET_NAME, "goldfish.inputs.parquet", "goldfish.files.parquet"];
+/// The tables beside that manifest.
+const SET_TABLES: [&str; 2] = ["goldfish.inputs.pq", "goldfish.files.pq"];
 
 /// Most bytes of such a manifest that are looked at; a longer one hides nothing.
 const MAX_SET_BYTES: u64 = 256 << 20;
@@ -437,7 +437,8 @@ fn is_companion(path: &Path) -> bool {
     memmap_sidecar
         || megatron_mask
         || endings.iter().any(|ending| name.ends_with(ending))
-        || SET_NAMES.contains(&&*name)
+        || name == SET_NAME
+        || (SET_TABLES.contains(&&*name) && goldfish_storage::is_file(&path.with_file_name(SET_NAME)))
 }
 
 /// Names each input by its path below the deepest folder that holds them all.

@@ -18,7 +18,7 @@ use crate::{Fault, InputEntry, ShardError};
 pub const FILE_SET_NAME: &str = "goldfish.json";
 
 /// Names of the tables beside it, of inputs and of files.
-pub const FILE_SET_TABLES: [&str; 2] = ["goldfish.inputs.parquet", "goldfish.files.parquet"];
+pub const FILE_SET_TABLES: [&str; 2] = ["goldfish.inputs.pq", "goldfish.files.pq"];
 
 /// What such a table holds, in words.
 pub(crate) const HOLDS_A_LIST: &str = "a list that is too long for goldfish.json";
@@ -61,12 +61,12 @@ pub struct FileSet {
     /// tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputEntry>,
-    /// The table of the inputs, `goldfish.inputs.parquet`, where there are more than 4,096.
+    /// The table of the inputs, `goldfish.inputs.pq`, where there are more than 4,096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_table: Option<TableEntry>,
     /// The files, in the order in which they were written.
     pub files: Vec<SetFile>,
-    /// The table of the files, `goldfish.files.parquet`, where there is one of the inputs.
+    /// The table of the files, `goldfish.files.pq`, where there is one of the inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_table: Option<TableEntry>,
     /// Sums over everything.
