@@ -376,8 +376,11 @@ impl RunStore {
             for name in names.iter().filter_map(|name| name.to_str()).filter(|name| is_segment(name)) {
                 segments.remove_file(name).map_err(AuditError::io(&segments.join(name), "removing"))?;
             }
-            let removed = self.folder.remove_subfolder(SEGMENTS);
-            removed.map_err(AuditError::io(segments.path(), "removing the folder"))?;
+            match self.folder.remove_subfolder(SEGMENTS) {
+                // What else is in it is not ours to remove.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => removed.map_err(AuditError::io(segments.path(), "removing the folder"))?,
+            }
         }
         self.folder.remove_file(LOCK).map_err(AuditError::io(&self.folder.join(LOCK), "removing"))
     }

@@ -254,7 +254,7 @@ fn a_resumed_run_has_the_same_bytes() {
         let failing = recite().with_faults(Faults { fails_at: Some(fails_at), ..Faults::default() });
         assert!(audit(&broken, &failing, &grid, &table, &options, 2).is_err());
         // What a killed process leaves: an unfinished file, and evidence without its rows.
-        std::fs::write(broken.join("segments/.000099.parquet.part"), b"half").unwrap();
+        std::fs::write(broken.join("segments/.000099.parquet.partial"), b"half").unwrap();
         std::fs::write(broken.join("segments/000098.jsonl"), b"{\"half").unwrap();
         // Another batch size must not matter either.
         audit(&broken, &recite(), &grid, &table, &options, 5).unwrap();

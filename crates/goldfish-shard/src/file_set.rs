@@ -1,6 +1,6 @@
 //! The manifest of files in another program's layout: `goldfish.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::path::{Component, Path, PathBuf};
 
@@ -113,6 +113,20 @@ impl FileSet {
         let (file_table, file_bytes) = table::encode(files, &self.files)?;
         (self.input_table, self.file_table) = (Some(input_table), Some(file_table));
         Ok(vec![(inputs, input_bytes), (files, file_bytes)])
+    }
+
+    /// The files that a manifest lists, wherever it and its table are now: `find` tells where a file of the set is.
+    pub(crate) fn listed(find: &dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> {
+        let mut set: Self = read_known(&find(FILE_SET_NAME), FILE_SET_VERSION)?;
+        let [_, files] = FILE_SET_TABLES;
+        if let Some(table) = &set.file_table {
+            set.files = TableReader::open_at(find(files), table, files)?.collect::<Result<_, _>>()?;
+        }
+        let tables = set.input_table.into_iter().chain(set.file_table);
+        let tables = tables.map(|TableEntry { name, size, hash, .. }| (name, FileDigest { size, hash }));
+        let files =
+            set.files.into_iter().map(|SetFile { name, size, hash, .. }| (name, FileDigest { size, hash }));
+        Ok(files.chain(tables).collect())
     }
 
     /// Reads the lists that are in tables; these are files of the set themselves.
@@ -232,7 +246,7 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
 }
 
 /// How names of files in a layout end.
-const LAYOUT_ENDINGS: [&str; 9] =
+pub(crate) const LAYOUT_ENDINGS: [&str; 9] =
     [".arrow", ".parquet", ".bin", ".idx", ".npy", ".csv.gz", ".ds", ".ds.index", ".ds.loss"];
 
 /// The name of a file that belongs to an input: behind its whole name, or in place of its ending.

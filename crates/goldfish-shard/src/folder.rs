@@ -1,17 +1,21 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use goldfish_digest::FileDigest;
 use goldfish_storage::{Folder, Kind, is_id, is_remote};
 
 use crate::inputs::INPUTS_NAME;
 use crate::journal::{self, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::lock::{LOCK_NAME, Lock, foreign, left_by};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME};
+use crate::manifest::{
+    FORMAT_VERSION, MANIFEST_NAME, Manifest, REJECTS_NAME, RejectsEntry, ShardEntry, read_known,
+};
 use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name};
 use crate::schema::OutputFormat;
-use crate::{ShardError, disk};
+use crate::table::TableEntry;
+use crate::{ShardError, disk, hf};
 
 /// Hidden folder inside the output where everything is written first.
 pub(crate) const STAGING_NAME: &str = ".partial";
@@ -241,7 +245,7 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
             return Err(ShardError::Occupied { path: folder.path, reason: reason.into() });
         }
         (Some(Unfinished { placing: Some(placing), .. }), Start::Overwrite) => {
-            placing.settle(&folder.root, &folder.staging)?;
+            placing.settle(&folder.root, &folder.staging, &listed)?;
         }
         _ => {}
     }
@@ -366,6 +370,25 @@ pub(crate) fn files_of(manifest: &Manifest) -> BTreeSet<String> {
     shards.chain(rejects).chain(inputs).chain(maps).chain([MANIFEST_NAME]).map(str::to_owned).collect()
 }
 
+/// The files that a manifest of shards lists, wherever it is now.
+fn listed(find: &dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> {
+    let manifest: Manifest = read_known(&find(MANIFEST_NAME), FORMAT_VERSION)?;
+    let mut files = BTreeMap::new();
+    if manifest.output.format == OutputFormat::ArrowStream {
+        files.insert("state.json".to_owned(), FileDigest::of(&hf::shard_state(&manifest)));
+        files.insert("dataset_info.json".to_owned(), FileDigest::of(&hf::dataset_info()));
+    }
+    if let Some(RejectsEntry { size, hash, .. }) = manifest.rejects {
+        files.insert(REJECTS_NAME.to_owned(), FileDigest { size, hash });
+    }
+    if let Some(TableEntry { name, size, hash, .. }) = manifest.input_table {
+        files.insert(name, FileDigest { size, hash });
+    }
+    let shards = manifest.shards.into_iter();
+    files.extend(shards.map(|ShardEntry { name, size, hash, .. }| (name, FileDigest { size, hash })));
+    Ok(files)
+}
+
 impl PreparedFolder {
     /// Gives the staged files their final names, in the order given, in place of those of an earlier run, all or none: an
     /// error leaves everything as it was, an interruption is completed by the next run.
@@ -462,8 +485,7 @@ pub(crate) fn complete(folder: &mut PreparedFolder, unfinished: &Unfinished) -> 
             let mut journal = Journal::resume(folder, unfinished)?;
             folder.place(&mut journal, &unfinished.names)?;
         }
-        Some(placing) if placing.is_complete(&folder.root, &folder.staging)? => {}
-        Some(placing) => placing.carry_out(&folder.root, &folder.staging)?,
+        Some(placing) => placing.resume(&folder.root, &folder.staging, &listed)?,
     }
     Ok(())
 }

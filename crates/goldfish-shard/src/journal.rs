@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::folder::{PreparedFolder, is_ours, is_staged_name, plain_name, staged_name};
-use crate::manifest::ShardEntry;
+use crate::manifest::{MANIFEST_NAME, ShardEntry};
 use crate::placing::{Placing, StagedName};
 use crate::{Kept, ShardError, disk};
 
@@ -129,10 +129,9 @@ impl Unfinished {
         let mut shards = self.shards.iter().enumerate();
         shards.all(|(index, shard)| plain_name(&shard.name) == staged_name(index))
             && self.names.iter().all(|(from, to)| staged(from) && is_ours(to))
-            && self
-                .placing
-                .iter()
-                .all(|placing| placing.names_are_ours(|name| staged(&name.to_owned()), is_ours))
+            && self.placing.iter().all(|placing| {
+                placing.names_are_ours(MANIFEST_NAME, |name| staged(&name.to_owned()), is_ours)
+            })
     }
 
     /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::Folder;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,10 @@ use crate::{ShardError, disk};
 
 /// Staged name and final name of a file.
 pub(crate) type StagedName = (String, String);
+
+/// Reads the manifest of a set, and gives the files that it lists; the argument tells where a file of the set is now.
+pub(crate) type List<'a> =
+    dyn Fn(&dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> + 'a;
 
 /// The last record of a journal on a disk: from here on the run can only be completed. It is carried out, and after an
 /// interruption carried out again from the start: what is done already is seen by where the files are.
@@ -28,13 +33,16 @@ impl Placing {
         Self { files, replaced: replaced.map(|(index, name)| (name, replaced_name(index))).collect() }
     }
 
-    /// Whether every name is one that a run gives. `is_staged` and `is_final` tell that of staged and final names.
+    /// Whether every name is one that a run gives, and the manifest's is where it belongs. `is_staged` and `is_final` tell that of staged and final names.
     pub(crate) fn names_are_ours(
         &self,
+        manifest: &str,
         is_staged: impl Fn(&str) -> bool,
         is_final: impl Fn(&str) -> bool,
     ) -> bool {
-        self.files.iter().all(|(staged, name)| is_staged(staged) && is_final(name))
+        self.files.last().is_some_and(|(_, name)| name == manifest)
+            && self.replaced.first().is_none_or(|(name, _)| name == manifest)
+            && self.files.iter().all(|(staged, name)| is_staged(staged) && is_final(name))
             && self.replaced.iter().all(|(name, old)| is_final(name) && is_replaced_name(old))
     }
 
@@ -74,11 +82,76 @@ impl Placing {
         disk::sync_folder(root)
     }
 
-    /// Completes what an interrupted run was about to place; if files of it are gone, takes back what it did.
-    pub(crate) fn settle(&self, root: &Folder, staging: &Folder) -> Result<(), ShardError> {
+    /// Refuses to move a file from its final name that is not, bit for bit, what a manifest of the two sets lists: a journal
+    /// and a staging folder may come from a stranger, and name files of the user. `list` reads the manifest of a set and gives
+    /// its files; it is told where each of them is now.
+    fn check_listed(&self, root: &Folder, staging: &Folder, list: &List<'_>) -> Result<(), ShardError> {
+        let path_of = |names: &BTreeMap<&str, &str>, name: &str| match names.get(name) {
+            Some(staged) if staging.has_file(staged).unwrap_or(false) => staging.join(staged),
+            _ => root.join(name),
+        };
+        let new: BTreeMap<&str, &str> =
+            self.files.iter().map(|(staged, name)| (name.as_str(), staged.as_str())).collect();
+        let old: BTreeMap<&str, &str> =
+            self.replaced.iter().map(|(name, old)| (name.as_str(), old.as_str())).collect();
+        let is_placed = |name: &str| match new.get(name) {
+            Some(staged) => disk::has_file(staging, staged).map(|staged| !staged),
+            None => Ok(false),
+        };
+        let (mut moves, mut returns) = (Vec::new(), Vec::new());
+        for (name, old) in self.replaced.iter().skip(1) {
+            if !is_placed(name)? && !disk::has_file(staging, old)? {
+                moves.push(name.as_str());
+            }
+        }
+        for (_, name) in self.files.split_last().map_or(&[][..], |(_, files)| files) {
+            if is_placed(name)? {
+                returns.push(name.as_str());
+            }
+        }
+        for (names, set) in [(moves, &old), (returns, &new)] {
+            let mut listed = None;
+            for name in names {
+                let Some((folder, last)) = parent_of(root, name, false)? else { continue };
+                if !disk::has_file(&folder, last)? {
+                    continue;
+                }
+                let listed = match &mut listed {
+                    Some(listed) => listed,
+                    none => none.insert(list(&|name| path_of(set, name))?),
+                };
+                let path = folder.join(last);
+                let file = folder.open_file(last).map_err(ShardError::io(&path, "opening"))?;
+                let (found, _) =
+                    HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+                if listed.get(name) != Some(&found) {
+                    let reason = format!(
+                        "would be moved by the unfinished run in {}, but is not a file that goldfish wrote: move one of \
+                         them away",
+                        staging.path().display()
+                    );
+                    return Err(ShardError::Occupied { path, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Placing::carry_out`] for a run that was interrupted.
+    pub(crate) fn resume(&self, root: &Folder, staging: &Folder, list: &List<'_>) -> Result<(), ShardError> {
         if self.is_complete(root, staging)? {
             return Ok(());
         }
+        self.check_listed(root, staging, list)?;
+        self.carry_out(root, staging)
+    }
+
+    /// Completes what an interrupted run was about to place; if files of it are gone, takes back what it did.
+    pub(crate) fn settle(&self, root: &Folder, staging: &Folder, list: &List<'_>) -> Result<(), ShardError> {
+        if self.is_complete(root, staging)? {
+            return Ok(());
+        }
+        self.check_listed(root, staging, list)?;
         match self.carry_out(root, staging) {
             Err(ShardError::BadJournal { .. }) => self.undo(root, staging),
             settled => settled,
@@ -186,4 +259,92 @@ pub(crate) fn is_replaced_name(name: &str) -> bool {
 pub(crate) fn is_numbered(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix)
         .is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A folder in which a run was interrupted that was about to place `new` and the manifest `m` in place of `old` and its
+    /// manifest, with a file of the user beside them.
+    fn interrupted() -> (tempfile::TempDir, Folder, Folder, Placing) {
+        let output = tempfile::tempdir().unwrap();
+        let root = Folder::open(output.path()).unwrap();
+        let staging = root.create_subfolder(".partial").unwrap();
+        for (folder, name) in
+            [(&root, "m"), (&root, "old"), (&root, "thesis"), (&staging, "file-00000"), (&staging, "file-00001")]
+        {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        let files = [("file-00000", "new"), ("file-00001", "m")];
+        let files = files.map(|(staged, name)| (staged.to_owned(), name.to_owned())).to_vec();
+        let placing = Placing::new(files, ["m", "old"].map(str::to_owned));
+        (output, root, staging, placing)
+    }
+
+    fn list(find: &dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> {
+        assert!(find("m").exists(), "the manifest is where it is said to be");
+        Ok(["old", "new"].map(|name| (name.to_owned(), FileDigest::of(name.as_bytes()))).into())
+    }
+
+    fn names(folder: &Folder) -> Vec<String> {
+        disk::names(folder).unwrap()
+    }
+
+    #[test]
+    fn an_interrupted_run_is_completed() {
+        let (_output, root, staging, placing) = interrupted();
+        placing.settle(&root, &staging, &list).unwrap();
+        assert_eq!(names(&root), [".partial", "m", "new", "thesis"]);
+        assert_eq!(names(&staging), ["old-00000", "old-00001"]);
+        assert_eq!(fs::read(root.join("m")).unwrap(), b"file-00001");
+        assert!(placing.is_complete(&root, &staging).unwrap());
+    }
+
+    #[test]
+    fn no_file_moves_that_a_forged_journal_names() {
+        for (index, name) in ["thesis", "old"].into_iter().enumerate() {
+            let (_output, root, staging, mut placing) = interrupted();
+            if index == 0 {
+                // To the staging folder, which is removed in the end ...
+                placing.replaced.push((name.to_owned(), "old-00077".to_owned()));
+            } else {
+                // ... or another file under a listed name.
+                fs::write(root.join(name), "changed").unwrap();
+            }
+            let error = placing.settle(&root, &staging, &list).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(names(&root), [".partial", "m", "old", "thesis"]);
+        }
+        // Back from a final name that no staged file ever got, since another file is gone.
+        let (_output, root, staging, mut placing) = interrupted();
+        placing.files.insert(0, ("file-00007".to_owned(), "thesis".to_owned()));
+        staging.remove_file("file-00000").unwrap();
+        assert!(matches!(placing.settle(&root, &staging, &list), Err(ShardError::Occupied { .. })));
+        assert_eq!(names(&root), [".partial", "m", "old", "thesis"]);
+    }
+
+    #[test]
+    fn a_run_whose_files_are_gone_is_undone() {
+        let (_output, root, staging, placing) = interrupted();
+        root.rename("old", &staging, "old-00001").unwrap();
+        root.rename("m", &staging, "old-00000").unwrap();
+        staging.remove_file("file-00000").unwrap();
+        placing.settle(&root, &staging, &list).unwrap();
+        assert_eq!(names(&root), [".partial", "m", "old", "thesis"]);
+        assert_eq!(fs::read(root.join("m")).unwrap(), b"m");
+    }
+
+    #[test]
+    fn a_manifest_has_its_place() {
+        let (.., placing) = interrupted();
+        assert!(placing.names_are_ours("m", |_| true, |_| true));
+        assert!(!placing.names_are_ours("thesis", |_| true, |_| true));
+        assert!(!placing.names_are_ours("m", |name| name != "file-00000", |_| true));
+        assert!(!placing.names_are_ours("m", |_| true, |name| name != "old"));
+        let late = Placing { replaced: placing.replaced.iter().rev().cloned().collect(), ..placing };
+        assert!(!late.names_are_ours("m", |_| true, |_| true));
+    }
 }

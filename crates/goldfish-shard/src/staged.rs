@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::file_set::{FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, SetFile, is_inside};
+use crate::file_set::{
+    FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
+};
 use crate::flush::FlushedFile;
 use crate::folder::{Start, clear, dissolve, open_staging};
 use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
@@ -34,14 +36,14 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// Whether goldfish may give this name to a file, or take it away. Beside tokens nothing but masks is ever replaced or
+    /// Whether goldfish may give this name to a file, or take it away: only such as its layouts have. Beside tokens nothing but masks is ever replaced or
     /// moved, whatever a manifest or a journal says: that of an export names tokens too.
     fn allows(self, name: &str) -> bool {
         let is_mask = || [".loss", ".loss.bin", ".loss.idx"].iter().any(|end| name.ends_with(end));
         let is_list = || name == FILE_SET_NAME || FILE_SET_TABLES.contains(&name);
         is_inside(name)
             && !name.starts_with(STAGING_NAME)
-            && (self == Self::OwnFolder || is_mask() || is_list())
+            && (is_mask() || is_list() || (self == Self::OwnFolder && is_of_layout(name)))
     }
 }
 
@@ -121,10 +123,9 @@ impl Interrupted {
             }
         }
         let ours = found.files.iter().all(|(staged, file)| is_staged(staged) && placement.allows(&file.name))
-            && found
-                .placing
-                .iter()
-                .all(|placing| placing.names_are_ours(is_staged, |name| placement.allows(name)));
+            && found.placing.iter().all(|placing| {
+                placing.names_are_ours(FILE_SET_NAME, is_staged, |name| placement.allows(name))
+            });
         if !ours {
             let reason = "names files that goldfish would not; start again with --overwrite".into();
             return Err(ShardError::BadJournal { path: staging.join(JOURNAL_NAME), reason });
@@ -191,7 +192,7 @@ impl StagedFiles {
         if let (Some((staging, ..)), Some(placing)) =
             (&left, interrupted.and_then(|left| left.placing.as_ref()))
         {
-            placing.settle(&folder, staging)?;
+            placing.settle(&folder, staging, &FileSet::listed)?;
         }
         let earlier = earlier_set(&folder, placement, start)?;
         let (staging, lock, interrupted) = match left {
@@ -450,6 +451,12 @@ impl StagedFiles {
         }
         false
     }
+}
+
+/// Whether a file has a name like those in the layouts.
+fn is_of_layout(name: &str) -> bool {
+    LAYOUT_ENDINGS.iter().any(|end| name.ends_with(end))
+        || ["state.json", "dataset_info.json"].contains(&name)
 }
 
 /// Whether a file in the staging folder has a name that goldfish gives.

@@ -91,7 +91,11 @@ impl<R: Row> TableReader<R> {
     ///
     /// If there is none, it is another one, or it can't be read.
     pub(crate) fn open(folder: &Path, entry: &TableEntry, name: &str) -> Result<Self, ShardError> {
-        let path = folder.join(name);
+        Self::open_at(folder.join(name), entry, name)
+    }
+
+    /// Opens a table as [`TableReader::open`] does, wherever it is now.
+    pub(crate) fn open_at(path: PathBuf, entry: &TableEntry, name: &str) -> Result<Self, ShardError> {
         let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
         if entry.name != name || entry.rows > MAX_INPUTS {
             return Err(bad(format!("the manifest tells of {} rows in {:?} here", entry.rows, entry.name)));
