@@ -2,14 +2,14 @@ use std::collections::HashSet;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_digest::{FileDigest, HashingReader, HashingWriter};
 use goldfish_storage::{File, Folder, canonicalize, is_remote, metadata_of_all};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::folder::{
-    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, prepare_folder, publish,
-    shard_name, staged_name,
+    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, is_shard_name,
+    prepare_folder, publish, shard_name, staged_name,
 };
 use crate::journal::Journal;
 use crate::manifest::{
@@ -49,7 +49,7 @@ pub fn merge(
         let reason = "is one of the parts; choose another --output".into();
         return Err(ShardError::Occupied { path: output.to_owned(), reason });
     }
-    if let Some(manifest) = complete_interrupted(folders, output)? {
+    if let Some(manifest) = complete_interrupted(folders, output, remove_parts)? {
         return Ok(manifest);
     }
     let parts = read_parts(folders).map_err(|error| match error {
@@ -87,6 +87,8 @@ struct MergedPart {
     path: PathBuf,
     /// ... and from the root.
     absolute: PathBuf,
+    /// Checksum of its manifest.
+    checksum: String,
     files: Vec<String>,
 }
 
@@ -94,7 +96,8 @@ impl MergedPart {
     fn new(part: &PartFolder) -> Result<Self, ShardError> {
         let mut files: Vec<String> = files_of(&part.manifest).into_iter().collect();
         files.sort_by_key(|name| name != MANIFEST_NAME);
-        Ok(Self { path: part.path.clone(), absolute: absolute(&part.path)?, files })
+        let checksum = part.manifest.checksum.clone();
+        Ok(Self { path: part.path.clone(), absolute: absolute(&part.path)?, checksum, files })
     }
 
     /// Removes the part's files from its folder, the manifest first, and the folder if that is all there was in it.
@@ -127,7 +130,14 @@ fn absolute(path: &Path) -> Result<PathBuf, ShardError> {
 }
 
 /// Completes a merge of the same parts that was interrupted while files got their final names or parts were removed.
-fn complete_interrupted(folders: &[PathBuf], output: &Path) -> Result<Option<Manifest>, ShardError> {
+///
+/// The journal may be a stranger's, and other parts may have taken the names of those that were merged. So a part that has a
+/// manifest must be the one that was merged, and with `remove` nothing is removed that the joined folder does not hold.
+fn complete_interrupted(
+    folders: &[PathBuf],
+    output: &Path,
+    remove: bool,
+) -> Result<Option<Manifest>, ShardError> {
     if is_remote(output) || !output.join(STAGING_NAME).exists() {
         return Ok(None);
     }
@@ -147,9 +157,51 @@ fn complete_interrupted(folders: &[PathBuf], output: &Path) -> Result<Option<Man
     if !job.merge.iter().all(|part| job.remove && !part.path.exists() && !part.absolute.exists()) {
         return Ok(None);
     }
+    for part in &given {
+        match Manifest::read(&part.path) {
+            Ok(manifest) if manifest.checksum != part.checksum || !manifest.is_sealed() => return Ok(None),
+            Ok(_) => {}
+            // Its manifest is what goes first.
+            Err(ShardError::NoManifest { .. }) if job.remove => {}
+            Err(_) => return Ok(None),
+        }
+    }
     complete(&mut folder, &unfinished)?;
-    finish(&folder, &MergeJob { merge: given, ..job })?;
-    Manifest::read(output).map(Some)
+    let manifest = Manifest::read(output)?;
+    let job = MergeJob { merge: given, remove: job.remove && remove };
+    if job.remove {
+        check_joined(&folder, &manifest, &job)?;
+    }
+    finish(&folder, &job)?;
+    Ok(Some(manifest))
+}
+
+/// Whether the joined folder holds every shard that is about to be removed with the parts.
+fn check_joined(folder: &PreparedFolder, manifest: &Manifest, job: &MergeJob) -> Result<(), ShardError> {
+    let digest = |folder: &Folder, name: &str| {
+        let path = folder.join(name);
+        let file = folder.open_file(name).map_err(ShardError::io(&path, "opening"))?;
+        let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+        Ok::<_, ShardError>(digest)
+    };
+    let mut joined = HashSet::new();
+    for shard in &manifest.shards {
+        joined.insert(digest(&folder.root, &shard.name)?.hash);
+    }
+    for part in job.merge.iter().filter(|part| part.path.exists()) {
+        let parts = disk::open_folder(&part.path)?;
+        for name in part.files.iter().filter(|name| is_shard_name(name)) {
+            if disk::has_file(&parts, name)? && !joined.contains(&digest(&parts, name)?.hash) {
+                let reason = format!(
+                    "{name} is not in {}, which an interrupted merge of this part was to complete; choose another --output, \
+                     or leave out --move",
+                    folder.path().display()
+                );
+                return Err(ShardError::BadPart { path: part.path.clone(), reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The last steps of a merge on a disk, whose files have their final names.

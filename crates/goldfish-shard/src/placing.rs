@@ -273,9 +273,13 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         let root = Folder::open(output.path()).unwrap();
         let staging = root.create_subfolder(".partial").unwrap();
-        for (folder, name) in
-            [(&root, "m"), (&root, "old"), (&root, "thesis"), (&staging, "file-00000"), (&staging, "file-00001")]
-        {
+        for (folder, name) in [
+            (&root, "m"),
+            (&root, "old"),
+            (&root, "thesis"),
+            (&staging, "file-00000"),
+            (&staging, "file-00001"),
+        ] {
             fs::write(folder.join(name), name).unwrap();
         }
         let files = [("file-00000", "new"), ("file-00001", "m")];

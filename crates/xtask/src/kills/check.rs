@@ -170,7 +170,10 @@ impl Again<'_> {
         }
         let mut faults = self.states.left(self.case, &left);
         let repeated = self.rerun(&folder, rerun.option, "repeated")?;
-        if !repeated.succeeds(self.states) {
+        // Where all is in place there is nothing left to do.
+        let is_done = self.states.is_complete(self.case, &repeated.found)
+            && last_line(&repeated.ended.stderr).contains("choose another --output");
+        if !is_done && !repeated.succeeds(self.states) {
             let message = last_line(&repeated.ended.stderr);
             let named = self.case.options.iter().find(|option| message.contains(**option));
             let followed = named.map(|option| self.rerun(&folder, option, "followed")).transpose()?;
