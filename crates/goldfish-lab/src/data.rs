@@ -75,6 +75,8 @@ impl Corpus {
             match u32::try_from(*id) {
                 Ok(id) if (id as usize) < vocab_size => self.tokens.push(id),
                 _ => {
+                    // The rows after this one are still looked at.
+                    self.tokens.truncate(start);
                     return Some(format!(
                         "token id {id} at position {position} is none of a vocabulary of {vocab_size}; name the tokenizer of these shards, or a larger vocabulary"
                     ));
@@ -154,3 +156,25 @@ impl Order {
 
 /// Tells the random numbers of the order from those of the first weights.
 const ORDER_STREAM: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_after_one_with_a_bad_id_are_still_looked_at() {
+        let mut corpus = Corpus {
+            tokens: Vec::new(),
+            mask: Vec::new(),
+            sequences: Vec::new(),
+            supervised: 0,
+            manifests: Vec::new(),
+        };
+        let mut add = |ids: &[i32]| corpus.add(ids, &vec![1; ids.len()], [100, 4], true);
+        assert_eq!(add(&[1, 2, 3, 4, 5]), None);
+        assert!(add(&[6, 7, 8, 9, -1]).is_some_and(|reason| reason.contains("-1 at position 4")));
+        assert!(add(&[1, 100]).is_some());
+        assert_eq!(add(&[6, 7, 8]), None);
+        assert_eq!((corpus.tokens.len(), corpus.mask.len()), (8, 8));
+    }
+}

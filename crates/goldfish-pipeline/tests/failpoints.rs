@@ -176,6 +176,54 @@ fn no_failing_operation_loses_or_mixes_anything() {
         merge_fails_everywhere(in_store, false);
         merge_fails_everywhere(in_store, true);
     }
+    an_interrupted_merge_removes_no_other_parts();
+}
+
+/// A merge that removes its parts is interrupted while it does so, and then other parts have their names.
+fn an_interrupted_merge_removes_no_other_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = make_corpus(folder.path());
+    let make = |k: u32, name: &str| -> Vec<PathBuf> {
+        let parts = (0..2).map(|rank| {
+            let part = folder.path().join(name).join(part_folder(rank, 2));
+            run(&MaskJob { share: Some(Share { rank, world: 2 }), ..job(&corpus, &part, Start::New, k) })
+                .unwrap();
+            part
+        });
+        parts.collect()
+    };
+    let others = make(3, "others");
+    let expected: Vec<_> = others.iter().map(|part| visible(part)).collect();
+    let mut tried = 0;
+    for number in 0.. {
+        let (name, output) = (format!("parts-{number}"), folder.path().join(format!("out-{number}")));
+        let parts = make(4, &name);
+        arm(number, Then::Ends);
+        let merged = merge(&parts, &output, false, true);
+        let failed = disarm();
+        if failed.is_none() {
+            merged.unwrap();
+            assert!(tried > 3, "{tried}");
+            return;
+        }
+        if visible(&parts[0]).contains_key("manifest.json") {
+            continue;
+        }
+        tried += 1;
+        // The parts that are left are removed.
+        let joined = visible(&output);
+        assert!(joined.contains_key("manifest.json"));
+        fs::remove_dir_all(folder.path().join(&name)).unwrap();
+        for (other, part) in others.iter().zip(&parts) {
+            fs::create_dir_all(part).unwrap();
+            visible(other).iter().for_each(|(name, bytes)| fs::write(part.join(name), bytes).unwrap());
+        }
+        for remove in [false, true] {
+            assert!(matches!(merge(&parts, &output, false, remove), Err(ShardError::Occupied { .. })));
+            assert!(parts.iter().map(|part| visible(part)).eq(expected.iter().cloned()));
+            assert_eq!(visible(&output), joined);
+        }
+    }
 }
 
 fn merge_fails_everywhere(in_store: bool, overwrite: bool) {

@@ -489,4 +489,23 @@ mod tests {
         again.append(&folder, &record("../../shard-00003")).unwrap();
         assert!(Journal::read(&folder).is_err());
     }
+
+    /// As after an abort, where memory or a limit on it is exhausted.
+    #[test]
+    fn a_run_that_ended_before_it_finished_anything_is_no_obstacle() {
+        let output = tempfile::tempdir().unwrap();
+        let path = output.path().join("out");
+        for start in [Start::New, Start::Resume, Start::Overwrite, Start::New] {
+            let folder = prepare_folder(&path, start).unwrap().folder().unwrap();
+            disk::create(&folder.staging, "shard-00000").unwrap();
+        }
+        let folder = prepare_folder(&path, Start::New).unwrap().folder().unwrap();
+        assert_eq!(disk::names(&folder.staging).unwrap(), ["lock"]);
+        let mut journal = Journal::new(&folder, RawValue::from_string("{}".into()).unwrap());
+        journal.append(&folder, &record("shard-00000")).unwrap();
+        drop(folder);
+        let refused = prepare_folder(&path, Start::New).unwrap_err().to_string();
+        assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
+        assert!(matches!(prepare_folder(&path, Start::Resume).unwrap(), crate::Prepared::Unfinished(..)));
+    }
 }

@@ -247,7 +247,11 @@ fn check_contents(
             let mask = batch.mask(row);
             tokens += mask.len() as u64;
             dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
-            if let Some(fault) = check_row(&batch, row) {
+            let negative = batch.ids(row).iter().position(|&id| id < 0);
+            let negative = negative.map(|position| {
+                format!("the id {} at position {position} is negative", batch.ids(row)[position])
+            });
+            if let Some(fault) = check_row(&batch, row).or(negative) {
                 faulty += 1;
                 if faulty > LISTED_ROWS {
                     continue;
