@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_digest::{FileDigest, HashingReader, HashingWriter};
 use goldfish_storage::{Folder, Kind, is_remote};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -195,6 +195,9 @@ impl StagedFiles {
             placing.settle(&folder, staging, &FileSet::listed)?;
         }
         let earlier = earlier_set(&folder, placement, start)?;
+        if let (Some(set), Start::Overwrite) = (&earlier, start) {
+            check_as_written(&folder, placement, set)?;
+        }
         let (staging, lock, interrupted) = match left {
             Some(left) => left,
             None => {
@@ -493,6 +496,32 @@ fn earlier_set(root: &Folder, placement: Placement, start: Start) -> Result<Opti
             }
         }
     }
+}
+
+/// Checks that what is about to be replaced is, bit for bit, what the manifest lists: that may be a stranger's, and name files of
+/// the user.
+fn check_as_written(root: &Folder, placement: Placement, set: &FileSet) -> Result<(), ShardError> {
+    for SetFile { name, size, hash, .. } in set.files.iter().filter(|file| placement.allows(&file.name)) {
+        let Some((folder, last)) = parent_of(root, name, false)? else { continue };
+        let path = folder.join(last);
+        let found = folder.size(last).map_err(ShardError::io(&path, "looking at the file"))?;
+        let is_same = match found {
+            None => continue,
+            Some(found) if found != *size => false,
+            Some(_) => {
+                let file = folder.open_file(last).map_err(ShardError::io(&path, "opening"))?;
+                let (digest, _) =
+                    HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+                digest.hash == *hash
+            }
+        };
+        if !is_same {
+            let reason = "would be replaced, but is not as goldfish wrote it: size or hash differ from those in goldfish.json; \
+                          move it away, and run the same command again";
+            return Err(ShardError::Occupied { path, reason: reason.into() });
+        }
+    }
+    Ok(())
 }
 
 impl StagedFile {
