@@ -194,7 +194,8 @@ fn several(
     sink: &mut impl Sink,
 ) {
     // A space ends the word before it, also where what combines with the space is a letter (U+0345 folds to one).
-    if !contributes_alone(c, way, *attached) {
+    let is_one = end - start == c.len_utf8();
+    if !is_one && !contributes_alone(c, way, *attached) {
         sink.gap();
     }
     let mut first = true;
@@ -205,6 +206,10 @@ fn several(
             stream.push(c);
             first = false;
         }
+    }
+    // Of a single character that is known now.
+    if is_one && first {
+        sink.gap();
     }
 }
 
