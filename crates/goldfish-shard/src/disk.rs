@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::{Folder, Output, is_remote};
 
 use crate::ShardError;
@@ -138,6 +139,14 @@ pub(crate) fn remove_all(path: &Path) -> Result<(), ShardError> {
 /// Whether there is a regular file of a name; unlike [`goldfish_storage::exists`] a store that can't tell is an error.
 pub(crate) fn has_file(folder: &Folder, name: &str) -> Result<bool, ShardError> {
     folder.has_file(name).map_err(ShardError::io(&folder.join(name), "looking at the file"))
+}
+
+/// Size and hash of a regular file.
+pub(crate) fn digest(folder: &Folder, name: &str) -> Result<FileDigest, ShardError> {
+    let path = folder.join(name);
+    let file = folder.open_file(name).map_err(ShardError::io(&path, "opening"))?;
+    let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+    Ok(digest)
 }
 
 /// Whether anything has a name.

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::{FileDigest, HashingReader, HashingWriter};
+use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::{File, Folder, canonicalize, is_remote, metadata_of_all};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -178,20 +178,14 @@ fn complete_interrupted(
 
 /// Whether the joined folder holds every shard that is about to be removed with the parts.
 fn check_joined(folder: &PreparedFolder, manifest: &Manifest, job: &MergeJob) -> Result<(), ShardError> {
-    let digest = |folder: &Folder, name: &str| {
-        let path = folder.join(name);
-        let file = folder.open_file(name).map_err(ShardError::io(&path, "opening"))?;
-        let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
-        Ok::<_, ShardError>(digest)
-    };
     let mut joined = HashSet::new();
     for shard in &manifest.shards {
-        joined.insert(digest(&folder.root, &shard.name)?.hash);
+        joined.insert(disk::digest(&folder.root, &shard.name)?.hash);
     }
     for part in job.merge.iter().filter(|part| part.path.exists()) {
         let parts = disk::open_folder(&part.path)?;
         for name in part.files.iter().filter(|name| is_shard_name(name)) {
-            if disk::has_file(&parts, name)? && !joined.contains(&digest(&parts, name)?.hash) {
+            if disk::has_file(&parts, name)? && !joined.contains(&disk::digest(&parts, name)?.hash) {
                 let reason = format!(
                     "{name} is not in {}, which an interrupted merge of this part was to complete; choose another --output, \
                      or leave out --move",

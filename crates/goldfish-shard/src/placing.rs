@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use goldfish_digest::{FileDigest, HashingReader};
+use goldfish_digest::FileDigest;
 use goldfish_storage::Folder;
 use serde::{Deserialize, Serialize};
 
@@ -121,9 +121,7 @@ impl Placing {
                     none => none.insert(list(&|name| path_of(set, name))?),
                 };
                 let path = folder.join(last);
-                let file = folder.open_file(last).map_err(ShardError::io(&path, "opening"))?;
-                let (found, _) =
-                    HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
+                let found = disk::digest(&folder, last)?;
                 if listed.get(name) != Some(&found) {
                     let reason = format!(
                         "would be moved by the unfinished run in {}, but is not a file that goldfish wrote: move one of \

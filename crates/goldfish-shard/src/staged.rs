@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::{FileDigest, HashingReader, HashingWriter};
+use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::{Folder, Kind, is_remote};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -508,12 +508,7 @@ fn check_as_written(root: &Folder, placement: Placement, set: &FileSet) -> Resul
         let is_same = match found {
             None => continue,
             Some(found) if found != *size => false,
-            Some(_) => {
-                let file = folder.open_file(last).map_err(ShardError::io(&path, "opening"))?;
-                let (digest, _) =
-                    HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
-                digest.hash == *hash
-            }
+            Some(_) => disk::digest(&folder, last)?.hash == *hash,
         };
         if !is_same {
             let reason = "would be replaced, but is not as goldfish wrote it: size or hash differ from those in goldfish.json; \
