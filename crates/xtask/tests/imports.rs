@@ -6,17 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate with the crates of ours that it may import, in the order of the road.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
-    ("goldfish-storage", &[]),
+    ("goldfish-remedy", &[]),
+    ("goldfish-storage", &["goldfish-remedy"]),
     ("goldfish-columnar", &["goldfish-storage"]),
-    ("goldfish-tokenize", &["goldfish-storage"]),
-    ("goldfish-corpus", &["goldfish-columnar", "goldfish-digest", "goldfish-storage"]),
-    ("goldfish-shard", &["goldfish-columnar", "goldfish-digest", "goldfish-mask", "goldfish-storage"]),
+    ("goldfish-tokenize", &["goldfish-remedy", "goldfish-storage"]),
+    ("goldfish-corpus", &["goldfish-remedy", "goldfish-columnar", "goldfish-digest", "goldfish-storage"]),
+    (
+        "goldfish-shard",
+        &["goldfish-remedy", "goldfish-columnar", "goldfish-digest", "goldfish-mask", "goldfish-storage"],
+    ),
     (
         "goldfish-pipeline",
         &[
+            "goldfish-remedy",
             "goldfish-columnar",
             "goldfish-corpus",
             "goldfish-digest",
@@ -26,16 +31,24 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "goldfish-tokenize",
         ],
     ),
-    ("goldfish-inspect", &["goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
+    ("goldfish-inspect", &["goldfish-remedy", "goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
     (
         "goldfish-audit",
-        &["goldfish-corpus", "goldfish-digest", "goldfish-mask", "goldfish-shard", "goldfish-storage"],
+        &[
+            "goldfish-remedy",
+            "goldfish-corpus",
+            "goldfish-digest",
+            "goldfish-mask",
+            "goldfish-shard",
+            "goldfish-storage",
+        ],
     ),
-    ("goldfish-backends", &["goldfish-audit", "goldfish-digest", "goldfish-storage"]),
-    ("goldfish-report", &["goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
+    ("goldfish-backends", &["goldfish-remedy", "goldfish-audit", "goldfish-digest", "goldfish-storage"]),
+    ("goldfish-report", &["goldfish-remedy", "goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
     (
         "goldfish-lab",
         &[
+            "goldfish-remedy",
             "goldfish-audit",
             "goldfish-backends",
             "goldfish-corpus",
@@ -51,6 +64,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     (
         "goldfish",
         &[
+            "goldfish-remedy",
             "goldfish-audit",
             "goldfish-backends",
             "goldfish-columnar",
@@ -67,7 +81,14 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ),
     (
         "goldfish-python",
-        &["goldfish-mask", "goldfish-pipeline", "goldfish-shard", "goldfish-storage", "goldfish-tokenize"],
+        &[
+            "goldfish-remedy",
+            "goldfish-mask",
+            "goldfish-pipeline",
+            "goldfish-shard",
+            "goldfish-storage",
+            "goldfish-tokenize",
+        ],
     ),
     (
         "xtask",
