@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
     exempt_ids, mask_corpus, shared_folder,
@@ -210,9 +210,13 @@ fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<Unif
     let (k, seed, head) = (args.k, args.seed, args.head.into());
     let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
     let parameters = match name {
-        RuleArg::Text => {
-            RuleParameters::Text { k, context, unit: args.unit.map_or(Unit::Word, Into::into), head, seed }
-        }
+        RuleArg::Text => RuleParameters::Text {
+            k,
+            context,
+            unit: args.unit.map_or(Granularity::Word, Into::into),
+            head,
+            seed,
+        },
         RuleArg::Static => RuleParameters::Static { k, start: args.start },
         RuleArg::Random => RuleParameters::Random { k, seed },
         RuleArg::Hash => {
@@ -328,7 +332,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
 
 /// What speaks against the rule on this corpus.
 fn warnings(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
