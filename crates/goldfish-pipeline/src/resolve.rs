@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Input};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, TableSource, UniformTable, Unit, Window};
+use goldfish_mask::{
+    Granularity, RuleParameters, RuleSpec, Scope, ShortContext, TableSource, UniformTable, Window,
+};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use serde::Deserialize;
@@ -95,9 +97,9 @@ pub struct MaskOptions {
     pub rule: Option<RuleName>,
     pub k: u32,
     pub context: Option<u32>,
-    pub unit: Option<Unit>,
+    pub granularity: Option<Granularity>,
     pub window: Option<Window>,
-    pub head: Head,
+    pub short_context: ShortContext,
     pub seed: u64,
     pub start: u64,
     pub table: Option<UniformTable>,
@@ -121,9 +123,9 @@ impl Default for MaskOptions {
             rule: None,
             k: 4,
             context: None,
-            unit: None,
+            granularity: None,
             window: None,
-            head: Head::Keep,
+            short_context: ShortContext::Keep,
             seed: 0,
             start: 0,
             table: None,
@@ -415,7 +417,7 @@ impl MaskOptions {
     fn check_placement(&self, rule: RuleName) -> Result<(), ResolveError> {
         use RuleName::{CoefficientSum, Hash, HashTable, Text};
         let options: [(Setting, bool, &'static [RuleName]); 4] = [
-            (Setting::Unit, self.unit.is_some(), &[Text]),
+            (Setting::Unit, self.granularity.is_some(), &[Text]),
             (Setting::Window, self.window.is_some(), &[Hash]),
             (Setting::Table, self.table.is_some(), &[HashTable, CoefficientSum]),
             (Setting::Coefficients, self.coefficients.is_some(), &[CoefficientSum]),
@@ -438,14 +440,18 @@ impl MaskOptions {
     }
 
     fn rule(self, name: RuleName) -> Result<(RuleSpec, Option<UniformTable>), ResolveError> {
-        let Self { k, head, seed, start, table, .. } = self;
+        let Self { k, short_context: head, seed, start, table, .. } = self;
         let source = table.as_ref().map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
         let context =
             self.context.unwrap_or(if name == RuleName::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
         let parameters = match name {
-            RuleName::Text => {
-                RuleParameters::Text { k, context, unit: self.unit.unwrap_or(Unit::Word), head, seed }
-            }
+            RuleName::Text => RuleParameters::Text {
+                k,
+                context,
+                unit: self.granularity.unwrap_or(Granularity::Word),
+                head,
+                seed,
+            },
             RuleName::Hash => {
                 let window = self.window.unwrap_or(Window::Preceding);
                 RuleParameters::Hash { k, context, window, head, seed }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Format, Input};
-use goldfish_mask::{Head, RuleParameters, Scope, TableSource, UniformTable, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, Scope, ShortContext, TableSource, UniformTable, Window};
 use goldfish_pipeline::{
     DocumentKind, MaskOptions, ResolveError, RuleName, RuleReason, ScopeName, SequenceToken, resolve_content,
 };
@@ -29,10 +29,10 @@ fn of_rule(rule: RuleName) -> MaskOptions {
 #[test]
 fn rules_have_the_documented_defaults() {
     let cpu = TableSource::Cpu;
-    let (k, seed, head) = (4, 0, Head::Keep);
+    let (k, seed, head) = (4, 0, ShortContext::Keep);
     let coefficients = vec![3, 5];
     let cases = [
-        (RuleName::Text, RuleParameters::Text { k, context: 50, unit: Unit::Word, head, seed }),
+        (RuleName::Text, RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed }),
         (RuleName::Hash, RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed }),
         (RuleName::Static, RuleParameters::Static { k, start: 0 }),
         (RuleName::Random, RuleParameters::Random { k, seed }),
@@ -55,14 +55,30 @@ fn rules_have_the_documented_defaults() {
 
 #[test]
 fn options_reach_the_rule() {
-    let text =
-        MaskOptions { k: 3, context: Some(7), unit: Some(Unit::Token), seed: 9, ..of_rule(RuleName::Text) };
-    let expected = RuleParameters::Text { k: 3, context: 7, unit: Unit::Token, head: Head::Keep, seed: 9 };
+    let text = MaskOptions {
+        k: 3,
+        context: Some(7),
+        granularity: Some(Granularity::Token),
+        seed: 9,
+        ..of_rule(RuleName::Text)
+    };
+    let expected = RuleParameters::Text {
+        k: 3,
+        context: 7,
+        unit: Granularity::Token,
+        head: ShortContext::Keep,
+        seed: 9,
+    };
     assert_eq!(text.resolve().unwrap().rule.parameters, expected);
     let window = Some(Window::Inclusive);
-    let hash = MaskOptions { window, head: Head::Short, ..of_rule(RuleName::Hash) };
-    let expected =
-        RuleParameters::Hash { k: 4, context: 13, window: Window::Inclusive, head: Head::Short, seed: 0 };
+    let hash = MaskOptions { window, short_context: ShortContext::Short, ..of_rule(RuleName::Hash) };
+    let expected = RuleParameters::Hash {
+        k: 4,
+        context: 13,
+        window: Window::Inclusive,
+        head: ShortContext::Short,
+        seed: 0,
+    };
     assert_eq!(hash.resolve().unwrap().rule.parameters, expected);
     let table = UniformTable::cpu();
     let source = TableSource::File(table.fingerprint());
@@ -162,7 +178,7 @@ fn contradictions() {
             "choose another bos_id",
         ),
         (
-            MaskOptions { unit: Some(Unit::Word), ..of_rule(Static) },
+            MaskOptions { granularity: Some(Granularity::Word), ..of_rule(Static) },
             misplaced(Setting::Unit, Static, &[RuleName::Text]),
             "leave out unit, or give rule text",
         ),

@@ -128,9 +128,9 @@ fn mask_options(
         rule: args.rule,
         k: args.k,
         context: args.context,
-        unit: args.unit.map(Into::into),
+        granularity: args.unit.map(Into::into),
         window: args.window.map(Into::into),
-        head: args.head.into(),
+        short_context: args.head.into(),
         seed: args.seed,
         start: args.start,
         table: read_table(args.table.as_deref())?,
@@ -198,7 +198,7 @@ fn summary_json(
 
 /// What speaks against the rule on this corpus.
 fn warnings(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::InspectArgs;
-use crate::files::write_page;
+use crate::files;
 use crate::print;
 use crate::verdict::Verdict;
 
@@ -109,7 +109,7 @@ fn write_page(
         command: &print::command_line(),
         token_text: tokenizer.is_some().then_some(&decode),
     })?;
-    write_page(path, &page, "--html")
+    files::write_page(path, &page, "--html")
 }
 
 /// What the progress bar shows.
