@@ -1,10 +1,8 @@
 """Documents, a model and the goldfish loss computed by hand, small enough for a test."""
 
 import json
-import os
 import random
 import re
-import subprocess
 from pathlib import Path
 
 import torch

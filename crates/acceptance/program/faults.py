@@ -5,7 +5,6 @@ As a program, in crates/acceptance: GOLDFISH_BIN=... python -m program.faults --
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
