@@ -215,6 +215,7 @@ mod tests {
             row: 3,
             offset: None,
             reason: "bad\nworse".into(),
+            remedies: Vec::new(),
         };
         let (message, advice) = advice(&PipelineError::Rejected(reject));
         assert_eq!(message, "a\nb: row 3: bad\nworse");

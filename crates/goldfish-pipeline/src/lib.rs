@@ -26,5 +26,5 @@ pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Share;
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
-pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
+pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
-use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
+use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
@@ -28,7 +28,7 @@ const TEXT_COLUMN: &str = "text";
 const IDS_COLUMN: &str = "input_ids";
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
-    let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
+    let resolved = resolve(&args.inputs, args.format)?;
     for path in &resolved.ignored {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
@@ -39,8 +39,9 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         ));
     }
     let (job, chosen) = job(args, resolved)?;
-    let doubts = doubts(&job.inputs, &job.read);
-    doubts.iter().for_each(|doubt| print::warn(doubt));
+    let suspicious = warnings(&job.inputs, &job.read);
+    let suspicious: Vec<String> = suspicious.iter().map(advised).collect();
+    suspicious.iter().for_each(|warning| print::warn(warning));
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
     }
@@ -55,11 +56,11 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
     if args.json {
-        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &doubts))?;
+        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &suspicious))?;
     } else {
         print::out(&summary(&job, chosen.as_deref(), &outcome))?;
     }
-    warnings(&outcome).iter().for_each(|warning| print::warn(warning));
+    warnings_of(&outcome).iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
@@ -110,7 +111,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         "--scope sequence can't be divided: where sequences start depends on all documents before them; mask on one \
          machine, or mask each file by itself"
     );
-    let headerless = resolved.inputs.iter().any(|input| input.format == goldfish_corpus::Format::Olmo);
+    let headerless = resolved.inputs.iter().any(|input| input.format.uses_eos_id());
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
@@ -292,10 +293,10 @@ fn summary_json(
     job: &MaskJob,
     chosen: Option<&str>,
     outcome: &Outcome,
-    doubts: &[String],
+    suspicious: &[String],
 ) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
-    let warnings = [doubts, &warnings(outcome)[..]].concat();
+    let warnings = [suspicious, &warnings_of(outcome)[..]].concat();
     json!({
         "output": job.output,
         "rule": rule,
@@ -327,7 +328,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
 }
 
 /// What speaks against the rule on this corpus.
-fn warnings(outcome: &Outcome) -> Vec<String> {
+fn warnings_of(outcome: &Outcome) -> Vec<String> {
     outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
