@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use goldfish_pipeline::{MaskJob, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
-use goldfish_shard::{FILE_SET_NAME, Kept, Placement};
+use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
 use crate::Verdict;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     let stop = stop_on_signals()?;
     let said = Once::new();
     let outcome = mask_sidecars(&job, &stop, &|progress| {
-        progress.kept.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        progress.finished.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
         show(&bar, progress, started);
     });
     bar.finish_and_clear();
@@ -43,10 +43,10 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     Ok(Verdict::Clean)
 }
 
-fn resuming(kept: &Kept) -> String {
+fn resuming(kept: &FinishedFiles) -> String {
     format!(
         "going on behind the masks of {} with {}; what was read for them was compared with its hash first",
-        plural(kept.shards as u64, "memmap"),
+        plural(kept.files as u64, "memmap"),
         plural(kept.documents, "document"),
     )
 }
