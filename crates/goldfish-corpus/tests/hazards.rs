@@ -196,7 +196,8 @@ fn changed(happens: impl FnOnce(&Path)) -> Result<(), CorpusError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, "{\"text\": \"one\"}\n").unwrap();
-    let input = Input { path: path.clone().into(), name: "a.jsonl".into(), format: Format::named("jsonl").unwrap() };
+    let input =
+        Input { path: path.clone().into(), name: "a.jsonl".into(), format: Format::named("jsonl").unwrap() };
     let mut source: Box<dyn Source> = input.open(&text_options(), Part::WHOLE).unwrap();
     assert!(source.next_chunk().unwrap().is_some());
     // The clock of a file system moves in steps.

@@ -422,7 +422,11 @@ mod tests {
     use super::*;
 
     fn input(path: &str, name: &str) -> Input {
-        Input { path: PathBuf::from(path).into(), name: name.into(), format: Format::named("datatrove").unwrap() }
+        Input {
+            path: PathBuf::from(path).into(),
+            name: name.into(),
+            format: Format::named("datatrove").unwrap(),
+        }
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
-use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve, warnings};
+use goldfish_corpus::{Content, ReadOptions, Resolved, Warning, read_npy, resolve, warnings};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, Partition, PipelineError, Progress, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
     exempt_ids, mask_corpus, shared_folder,
 };
+use goldfish_remedy::Setting;
 use goldfish_shard::{FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::ProgressBar;
@@ -325,6 +326,13 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
         "dropped": tally.dropped,
         "decided_drop_rate": tally.decided_rate(),
     })
+}
+
+/// A warning with the options that it is about.
+fn advised(warning: &Warning) -> String {
+    let flag = |setting: Setting| format!("--{}", setting.name().replace('_', "-"));
+    let advice = goldfish_remedy::advice(&warning.remedies, flag);
+    std::iter::once(warning.to_string()).chain(advice).collect::<Vec<_>>().join("; ")
 }
 
 /// What speaks against the rule on this corpus.
