@@ -21,7 +21,7 @@ mod work;
 mod write;
 
 pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
-pub use error::PipelineError;
+pub use error::{PipelineError, mask_remedies};
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Partition;
 pub use recompute::recompute;

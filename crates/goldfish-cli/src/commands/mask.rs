@@ -5,22 +5,21 @@ use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, ReadOptions, Resolved, Warning, read_npy, resolve, warnings};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, Partition, PipelineError, Progress, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
     exempt_ids, mask_corpus, shared_folder,
 };
-use goldfish_remedy::Setting;
 use goldfish_shard::{FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::{MaskArgs, RuleArg, ScopeArg};
 use crate::commands::{masks_only, read_table, resume_command, stop_on_signals};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+use crate::{Verdict, advice};
 
 /// Column of raw text unless another is named.
 const TEXT_COLUMN: &str = "text";
@@ -212,9 +211,13 @@ fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<Unif
     let (k, seed, head) = (args.k, args.seed, args.head.into());
     let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
     let parameters = match name {
-        RuleArg::Text => {
-            RuleParameters::Text { k, context, unit: args.unit.map_or(Unit::Word, Into::into), head, seed }
-        }
+        RuleArg::Text => RuleParameters::Text {
+            k,
+            context,
+            unit: args.unit.map_or(Granularity::Word, Into::into),
+            head,
+            seed,
+        },
         RuleArg::Static => RuleParameters::Static { k, start: args.start },
         RuleArg::Random => RuleParameters::Random { k, seed },
         RuleArg::Hash => {
@@ -330,14 +333,15 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
 
 /// A warning with the options that it is about.
 fn advised(warning: &Warning) -> String {
-    let flag = |setting: Setting| format!("--{}", setting.name().replace('_', "-"));
-    let advice = goldfish_remedy::advice(&warning.remedies, flag);
-    std::iter::once(warning.to_string()).chain(advice).collect::<Vec<_>>().join("; ")
+    std::iter::once(warning.to_string())
+        .chain(advice::render(&warning.remedies))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// What speaks against the rule on this corpus.
 fn warnings_of(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
