@@ -31,5 +31,5 @@ pub use resolve::{
     exempt_ids, resolve_content,
 };
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
-pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
+pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
