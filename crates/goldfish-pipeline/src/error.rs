@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use goldfish_corpus::{CorpusError, Reject};
 use goldfish_mask::MaskError;
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::{FinishedFiles, ShardError};
 use goldfish_tokenize::TokenizeError;
 
@@ -129,4 +130,25 @@ impl PipelineError {
 
 fn count(n: u64, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+impl Remedies for PipelineError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Corpus(error) => error.remedies(),
+            Self::Shard(error) => error.remedies(),
+            Self::Mask(error) => mask_remedies(error),
+            Self::Tokenize(error) => error.remedies(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What to do about an error of a rule, whose crate has no options to give.
+#[must_use]
+pub fn mask_remedies(error: &MaskError) -> Vec<Remedy> {
+    match error {
+        MaskError::TableMissing { .. } => vec![Remedy::give(Setting::Table)],
+        _ => Vec::new(),
+    }
 }

@@ -26,7 +26,7 @@ mod work;
 mod write;
 
 pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
-pub use error::PipelineError;
+pub use error::{PipelineError, mask_remedies};
 pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use passage::Passage;
