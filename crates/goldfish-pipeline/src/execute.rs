@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState};
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState};
 
 use crate::PipelineError;
 use crate::job::MaskJob;
@@ -41,7 +41,7 @@ impl Executor {
     pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
         let rule = job.rule.build(job.table.as_ref())?;
         let masker = Masker::new(rule, &job.exempt_ids);
-        let decided = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
+        let decided = Masker::new(job.rule.build_coverage(Coverage::Decided)?, &job.exempt_ids);
         if let Scope::Sequence { length } = job.scope {
             SequenceMasker::new(&masker, length, SequenceState::default())?;
         }

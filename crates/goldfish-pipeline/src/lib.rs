@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod read;
 mod recompute;
+mod resolve;
 mod results;
 mod resume;
 mod run;
@@ -25,7 +26,7 @@ mod text;
 mod work;
 mod write;
 
-pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
+pub use document::{DocumentMasker, DocumentScratch};
 pub use error::{PipelineError, mask_remedies};
 pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
@@ -33,6 +34,10 @@ pub use passage::Passage;
 pub use plan::Partition;
 pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;
+pub use resolve::{
+    DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleName, RuleReason, ScopeName, SequenceToken,
+    exempt_ids, resolve_content,
+};
 pub use run::mask_corpus;
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
 pub use text::{ShardText, check_tokenizer};
