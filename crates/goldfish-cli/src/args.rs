@@ -81,7 +81,7 @@ pub(crate) struct MaskArgs {
 
     /// Read every input as this format, whatever its name.
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    pub(crate) format: Option<FormatArg>,
+    pub(crate) format: Option<Format>,
 
     /// Hugging Face tokenizer.json. Needed for raw text; with token ids it names the special tokens and the
     /// vocabulary that ids are checked against.
@@ -378,16 +378,6 @@ macro_rules! values {
         }
     };
 }
-
-values!(FormatArg => Format {
-    Jsonl => Self::Jsonl,
-    Text => Self::Text,
-    Parquet => Self::Parquet,
-    Arrow => Self::Arrow,
-    Megatron => Self::Megatron,
-    Olmo => Self::Olmo,
-    Datatrove => Self::Datatrove,
-});
 
 values!(IdTypeArg => IdType {
     Uint8 => Self::Uint8,

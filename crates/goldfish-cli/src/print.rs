@@ -232,6 +232,7 @@ mod tests {
             row: 3,
             offset: None,
             reason: "bad\nworse".into(),
+            remedies: Vec::new(),
         };
         let (message, advice) = split(&PipelineError::Rejected(reject));
         assert_eq!(message, "a\nb: row 3: bad\nworse");

@@ -39,6 +39,6 @@ pub use resolve::{
     exempt_ids, resolve_content,
 };
 pub use run::mask_corpus;
-pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
+pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
 pub use write::Outcome;

@@ -26,7 +26,7 @@ pub(crate) enum Message {
 /// Part of a work item.
 pub(crate) enum Part {
     /// Documents of the input with this name.
-    Chunk(Arc<str>, Chunk),
+    Chunk(Arc<str>, Box<dyn Chunk>),
     /// The rest of the input can't be read.
     Broken(Reject),
     /// The input was read to its end (or as far as it goes).

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use goldfish_corpus::{CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file, open};
+use goldfish_corpus::{CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file};
+use goldfish_remedy::Remedies;
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
@@ -85,7 +86,7 @@ impl<'a> InputReader<'a> {
         if self.parts.is_empty() {
             self.start = Position { step: index, row: 0, read: Vec::new() };
         }
-        let mut source = match guarded(input, || open(input, &job.read, *part)) {
+        let mut source = match guarded(input, || input.open(&job.read, *part)) {
             Ok(source) => source,
             Err(error) => return Ok(self.broken(input, None, 0, error)),
         };
@@ -152,8 +153,8 @@ impl<'a> InputReader<'a> {
         };
         let extent = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
         let (file, row) = (input.name.to_string(), BROKEN_ROW);
-        let reject =
-            Reject { file, row, offset: None, reason: format!("{} ({extent})", error.by_name(input)) };
+        let reason = format!("{} ({extent})", input.message(&error));
+        let reject = Reject { file, row, offset: None, reason, remedies: error.remedies() };
         self.parts.push(Part::Broken(reject));
         self.end(input, digests, rows, true);
         Ok(())
@@ -206,7 +207,7 @@ impl<'a> InputReader<'a> {
     fn read_model(&mut self) -> Result<(), PipelineError> {
         let Some(input) = &self.plan.model else { return Ok(()) };
         let nothing = InputPart { start: 0, end: 0 };
-        let source = guarded(input, || open(input, &self.job.read, nothing))?;
+        let source = guarded(input, || input.open(&self.job.read, nothing))?;
         self.check_schema(input, source.as_ref())
     }
 
@@ -243,6 +244,6 @@ impl<'a> InputReader<'a> {
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
     goldfish_columnar::guarded(read).unwrap_or_else(|message| {
         let reason = format!("its reader failed: {message}");
-        Err(CorpusError::Malformed { path: input.path.to_path_buf(), format: input.format, reason })
+        Err(input.malformed(reason))
     })
 }

@@ -229,8 +229,11 @@ fn contradictions() {
 
 #[test]
 fn columns_of_the_inputs() {
-    let input = |format| Input { path: Path::new("a").into(), name: "a".into(), format };
-    let (jsonl, memmap) = (input(Format::Jsonl), input(Format::Olmo));
+    let input = |format| {
+        let format = Format::named(format).unwrap();
+        Input { path: Path::new("a").into(), name: "a".into(), format }
+    };
+    let (jsonl, memmap) = (input("jsonl"), input("olmo"));
     let text = |column: &str| Ok(Content::Text { column: column.into() });
     let ids = |column: &str| Ok(Content::Ids { column: column.into() });
     let resolve = |text: Option<&str>, ids: Option<&str>, inputs: &[&Input], has_tokenizer| {

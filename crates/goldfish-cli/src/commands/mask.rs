@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
-use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
+use goldfish_corpus::{Content, ReadOptions, Resolved, Warning, read_npy, resolve, warnings};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, ResolvedMask, mask_corpus,
     resolve_content, shared_folder,
@@ -13,6 +13,7 @@ use goldfish_shard::{FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
+use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::masks_only;
 use crate::describe::{describe_rule, describe_tally, tally};
@@ -24,7 +25,7 @@ use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
-    let resolved = resolve(&args.inputs, args.format.map(Into::into))?;
+    let resolved = resolve(&args.inputs, args.format)?;
     for path in &resolved.ignored {
         print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
     }
@@ -35,8 +36,9 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         ));
     }
     let (job, chosen) = job(args, resolved)?;
-    let doubts = doubts(&job.inputs, &job.read);
-    doubts.iter().for_each(|doubt| print::warn(doubt));
+    let suspicious = warnings(&job.inputs, &job.read);
+    let suspicious: Vec<String> = suspicious.iter().map(advised).collect();
+    suspicious.iter().for_each(|warning| print::warn(warning));
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
     }
@@ -51,11 +53,11 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
     if args.json {
-        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &doubts))?;
+        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &suspicious))?;
     } else {
         print::out(&summary(&job, chosen.as_deref(), &outcome))?;
     }
-    warnings(&outcome).iter().for_each(|warning| print::warn(warning));
+    warnings_of(&outcome).iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
@@ -70,7 +72,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
     let options = mask_options(args, documents, tokenizer, partition.is_some())?;
     let ResolvedMask { rule, reason, table, scope, exempt_ids, tokenize, eos_id } = options.resolve()?;
-    let headerless = resolved.inputs.iter().any(|input| input.format == goldfish_corpus::Format::Olmo);
+    let headerless = resolved.inputs.iter().any(|input| input.format.uses_eos_id());
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
@@ -175,10 +177,10 @@ fn summary_json(
     job: &MaskJob,
     chosen: Option<&str>,
     outcome: &Outcome,
-    doubts: &[String],
+    suspicious: &[String],
 ) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
-    let warnings = [doubts, &warnings(outcome)[..]].concat();
+    let warnings = [suspicious, &warnings_of(outcome)[..]].concat();
     json!({
         "output": job.output,
         "rule": rule,
@@ -196,8 +198,16 @@ fn summary_json(
     })
 }
 
+/// A warning with the options that it is about.
+fn advised(warning: &Warning) -> String {
+    std::iter::once(warning.to_string())
+        .chain(advice::render(&warning.remedies))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 /// What speaks against the rule on this corpus.
-fn warnings(outcome: &Outcome) -> Vec<String> {
+fn warnings_of(outcome: &Outcome) -> Vec<String> {
     outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
