@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState};
 use goldfish_shard::{FinishedFiles, Manifest, Prepared, prepare_folder};
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::{Format, Input};
-use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{Scope, SequenceMasker, SequenceState};
 use goldfish_shard::{
     FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
     SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use goldfish_corpus::Reject;
-use goldfish_mask::{Scope, SequenceMasker, Tally};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{Scope, SequenceMasker};
 use goldfish_shard::{FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
 use serde_json::value::RawValue;
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, Input, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
+use goldfish_mask::rules::Hash;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::{
     INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, OutputMode,
@@ -40,13 +41,7 @@ fn run(
     mode: OutputMode,
     partition: Option<Partition>,
 ) -> Result<Outcome, PipelineError> {
-    let rule = RuleParameters::Hash {
-        k: 4,
-        context: 5,
-        window: Window::Preceding,
-        head: ShortContext::Keep,
-        seed: 3,
-    };
+    let rule = Hash::new(4).context(5).seed(3);
     let job = MaskJob {
         inputs: inputs.to_vec(),
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
 use goldfish_shard::{MANIFEST_NAME, OutputFormat, OutputMode, REJECTS_NAME, WriterOptions};
 
@@ -30,7 +31,7 @@ fn masked(corpus: &Path) -> (Vec<u8>, String) {
             ..ReadOptions::new(Content::Ids { column: "input_ids".into() })
         },
         tokenize: None,
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        rule: RuleSpec::new(Static::new(4)),
         table: None,
         scope: Scope::Document,
         exempt_ids: Vec::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use goldfish_mask::{
     Granularity, RuleParameters, RuleSpec, ShortContext, TableSource, UniformTable, Window, document_key,
 };
@@ -73,22 +74,26 @@ impl Options {
                 let unit = self.unit.as_deref().unwrap_or("word");
                 let unit =
                     choose("unit", unit, [("word", Granularity::Word), ("token", Granularity::Token)])?;
-                RuleParameters::Text { k, context, unit, head, seed }
+                RuleParameters::from(
+                    Text::new(k).context(context).granularity(unit).short_context(head).seed(seed),
+                )
             }
-            "static" => RuleParameters::Static { k, start: self.start },
-            "random" => RuleParameters::Random { k, seed },
+            "static" => RuleParameters::from(Static::new(k).start(self.start)),
+            "random" => RuleParameters::from(Random::new(k).seed(seed)),
             "hash" => {
                 let windows = [("preceding", Window::Preceding), ("inclusive", Window::Inclusive)];
                 let window = choose("window", self.window.as_deref().unwrap_or("preceding"), windows)?;
-                RuleParameters::Hash { k, context, window, head, seed }
+                RuleParameters::from(
+                    Hash::new(k).context(context).window(window).short_context(head).seed(seed),
+                )
             }
-            "hash-table" => RuleParameters::HashTable { k, context, table: source },
-            "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
+            "hash-table" => RuleParameters::from(HashTable::new(k).context(context).table(source)),
+            "hash-avalanche" => RuleParameters::from(HashAvalanche::new(k).context(context)),
             "coefficient-sum" => {
                 let coefficients = self.coefficients.clone().ok_or_else(|| {
                     Fault::rule("the rule coefficient-sum needs coefficients: the training run's, int64")
                 })?;
-                RuleParameters::CoefficientSum { k, context, coefficients, table: source }
+                RuleParameters::from(CoefficientSum::new(k, coefficients).context(context).table(source))
             }
             other => {
                 return Err(Fault::rule(format!(

@@ -5,7 +5,9 @@ use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
-use goldfish_mask::{Granularity, RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Window};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, Scope, TableSource, UniformTable, Window};
 use goldfish_pipeline::{
     MaskJob, Outcome, Partition, PipelineError, Progress, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
     exempt_ids, mask_corpus, shared_folder,
@@ -210,26 +212,26 @@ fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<Unif
     let (k, seed, head) = (args.k, args.seed, args.head.into());
     let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
     let parameters = match name {
-        RuleArg::Text => RuleParameters::Text {
-            k,
-            context,
-            unit: args.unit.map_or(Granularity::Word, Into::into),
-            head,
-            seed,
-        },
-        RuleArg::Static => RuleParameters::Static { k, start: args.start },
-        RuleArg::Random => RuleParameters::Random { k, seed },
+        RuleArg::Text => RuleParameters::from(
+            Text::new(k)
+                .context(context)
+                .granularity(args.unit.map_or(Granularity::Word, Into::into))
+                .short_context(head)
+                .seed(seed),
+        ),
+        RuleArg::Static => RuleParameters::from(Static::new(k).start(args.start)),
+        RuleArg::Random => RuleParameters::from(Random::new(k).seed(seed)),
         RuleArg::Hash => {
             let window = args.window.map_or(Window::Preceding, Into::into);
-            RuleParameters::Hash { k, context, window, head, seed }
+            RuleParameters::from(Hash::new(k).context(context).window(window).short_context(head).seed(seed))
         }
-        RuleArg::HashTable => RuleParameters::HashTable { k, context, table: source },
-        RuleArg::HashAvalanche => RuleParameters::HashAvalanche { k, context },
+        RuleArg::HashTable => RuleParameters::from(HashTable::new(k).context(context).table(source)),
+        RuleArg::HashAvalanche => RuleParameters::from(HashAvalanche::new(k).context(context)),
         RuleArg::CoefficientSum => {
             let path = args.coefficients.as_deref().context(
                 "the rule coefficient-sum needs --coefficients FILE.npy: save the training run's coefficients (int64) with numpy.save",
             )?;
-            RuleParameters::CoefficientSum { k, context, coefficients: read_npy(path)?, table: source }
+            RuleParameters::from(CoefficientSum::new(k, read_npy(path)?).context(context).table(source))
         }
     };
     Ok((RuleSpec::new(parameters), table))
@@ -323,7 +325,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
         "tokens": tally.tokens,
         "special": tally.special,
         "blank": tally.blank(),
-        "head": tally.head(),
+        "head": tally.short_context(),
         "decided": tally.decided,
         "dropped": tally.dropped,
         "decided_drop_rate": tally.decided_rate(),
@@ -332,7 +334,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
 
 /// What speaks against the rule on this corpus.
 fn warnings(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(outcome.manifest.rule.definition()).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
@@ -393,7 +395,7 @@ pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
     );
     let kept = [
         (tally.blank(), "without letter or number"),
-        (tally.head(), "before the context is full"),
+        (tally.short_context(), "before the context is full"),
         (tally.special, "special"),
     ];
     let kept: Vec<String> = kept
@@ -417,24 +419,7 @@ pub(crate) fn describe_rule(manifest: &Manifest) -> String {
 
 /// A rule with its parameters in a line.
 pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> String {
-    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k())];
-    match &rule.parameters {
-        RuleParameters::Static { start, .. } => parts.push(format!("from position {start}")),
-        RuleParameters::Random { seed, .. } => parts.push(format!("seed {seed}")),
-        RuleParameters::Hash { context, window, head, seed, .. } => {
-            let window = format!("{window:?}").to_lowercase();
-            let head = format!("{head:?}").to_lowercase();
-            parts.push(format!("context {context} ({window}), head {head}, seed {seed}"));
-        }
-        RuleParameters::Text { context, unit, head, seed, .. } => {
-            let unit = format!("{unit:?}").to_lowercase();
-            let head = format!("{head:?}").to_lowercase();
-            parts.push(format!("by {unit}, context {context} characters, head {head}, seed {seed}"));
-        }
-        RuleParameters::HashTable { context, .. }
-        | RuleParameters::HashAvalanche { context, .. }
-        | RuleParameters::CoefficientSum { context, .. } => parts.push(format!("context {context}")),
-    }
+    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k()), rule.definition().to_string()];
     if let Scope::Sequence { length } = scope {
         parts.push(format!("in packed sequences of {length}"));
     }
