@@ -95,10 +95,7 @@ pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Readin
                 BatchContent::Ids { offsets, ids } => {
                     let ids = &ids[offsets[i] as usize..offsets[i + 1] as usize];
                     let vocab = options.vocab_size.unwrap_or(1 << 31);
-                    assert!(
-                        ids.iter().all(|&id| id >= 0 && (id as u32) < vocab),
-                        "an id is out of range"
-                    );
+                    assert!(ids.iter().all(|&id| id >= 0 && (id as u32) < vocab), "an id is out of range");
                     Document::Ids(ids.to_vec())
                 }
             };

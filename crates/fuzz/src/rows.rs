@@ -113,7 +113,11 @@ fn check_repeated(data: &[u8], once: &Reading, options: &ReadOptions) {
     let rows = many.rows();
     assert_eq!(rows.len(), once.rows().len() * times);
     for (i, (_, _, document)) in many.documents.iter().enumerate() {
-        assert_eq!(*document, once.documents[i % once.documents.len()].2, "a chunk boundary changed a document");
+        assert_eq!(
+            *document,
+            once.documents[i % once.documents.len()].2,
+            "a chunk boundary changed a document"
+        );
     }
 }
 
