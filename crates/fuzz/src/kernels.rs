@@ -25,13 +25,13 @@ fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
     };
     let context = if input.ratio(1, 8)? { input.int_in_range(1..=70)? } else { input.int_in_range(1..=6)? };
     let window = if bool::arbitrary(input)? { Window::Preceding } else { Window::Inclusive };
-    let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
+    let short_context = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
     let table = TableSource::Cpu;
     Ok(match input.int_in_range(0..=5)? {
         0 => RuleParameters::from(Static::new(k).start(input.int_in_range(0..=40)?)),
         1 => RuleParameters::from(Random::new(k).seed(u64::arbitrary(input)?)),
         2 => RuleParameters::from(
-            Hash::new(k).context(context).window(window).short_context(head).seed(u64::arbitrary(input)?),
+            Hash::new(k).context(context).window(window).short_context(short_context).seed(u64::arbitrary(input)?),
         ),
         3 => RuleParameters::from(HashTable::new(k).context(context).table(table)),
         4 => RuleParameters::from(HashAvalanche::new(k).context(context)),

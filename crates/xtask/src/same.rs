@@ -54,8 +54,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut differences = Vec::new();
     for (step, (before, after)) in steps.iter().zip(codes_before.iter().zip(codes_after?)) {
         if *before != after {
-            differences
-                .push(format!("exit code changed from {before} to {after}: goldfish {}", step.arguments.join(" ")));
+            differences.push(format!(
+                "exit code changed from {before} to {after}: goldfish {}",
+                step.arguments.join(" ")
+            ));
         }
     }
     let (before, after) = (files(&folder.join("before"))?, files(&folder.join("after"))?);
