@@ -31,7 +31,11 @@ fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
         0 => RuleParameters::from(Static::new(k).start(input.int_in_range(0..=40)?)),
         1 => RuleParameters::from(Random::new(k).seed(u64::arbitrary(input)?)),
         2 => RuleParameters::from(
-            Hash::new(k).context(context).window(window).short_context(short_context).seed(u64::arbitrary(input)?),
+            Hash::new(k)
+                .context(context)
+                .window(window)
+                .short_context(short_context)
+                .seed(u64::arbitrary(input)?),
         ),
         3 => RuleParameters::from(HashTable::new(k).context(context).table(table)),
         4 => RuleParameters::from(HashAvalanche::new(k).context(context)),
