@@ -18,21 +18,21 @@ pub(crate) struct Display {
 impl Display {
     pub(crate) fn show(&mut self, event: Event<'_>) {
         match event {
-            Event::Begins(what) => {
+            Event::Step(what) => {
                 self.end();
                 self.what = what.to_owned();
             }
-            Event::Trains(TrainEvent::Start { step, steps, .. }) => {
+            Event::Train(TrainEvent::Start { step, steps, .. }) => {
                 let bar = self.start(*steps, STEPS);
                 bar.set_position(*step);
             }
-            Event::Trains(TrainEvent::Step(step)) => {
+            Event::Train(TrainEvent::Step(step)) => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(step.step);
                     bar.set_message(format!("loss {:.3}", step.loss));
                 }
             }
-            Event::Audits(done, probes) => {
+            Event::Audit { done, probes } => {
                 if self.bar.is_none() {
                     self.start(probes, PROBES);
                 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use goldfish_shard::verify;
 use rand_mt::Mt64;
 
-use crate::{Batch, LabError, Targets};
+use crate::architecture::{Batch, Targets};
+use crate::error::LabError;
 
 /// The documents of some folders of shards, in memory: five bytes a token.
 pub(crate) struct Corpus {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, bail};
 use goldfish_backends::local::{Activation, Biases, BlockLayout, DecoderConfig, NormKind, Positions, QkNorm};
 
+use crate::architecture::{Batch, Targets};
 use crate::ops::{Add, Angles, Attend, CrossEntropy, Gate, Multiply, Normalize, Rotate, Select, Sequence};
-use crate::{Batch, Targets};
 
 /// What all graphs of a decoder share.
 #[derive(Debug)]

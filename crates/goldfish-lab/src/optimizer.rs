@@ -5,7 +5,8 @@ use goldfish_digest::FileDigest;
 use rand_mt::Mt64;
 use rayon::prelude::*;
 
-use crate::{Initial, OptimizerOptions, Parameter};
+use crate::architecture::{Initial, Parameter};
+use crate::options::OptimizerOptions;
 
 /// Weights with the means of their gradients, all parameters one after the other in flat buffers.
 #[derive(Debug, PartialEq)]

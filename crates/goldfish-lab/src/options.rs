@@ -65,23 +65,11 @@ pub enum Length {
     Epochs(u64),
 }
 
-/// The families of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum ArchitectureKind {
-    /// Llama: rotary positions, RMS norms, gated MLP. Saved as `llama`.
-    Llama,
-    /// The same without any positions ([Kazemnejad et al. 2023](https://arxiv.org/abs/2305.19466)). Saved as `smollm3` with no layer
-    /// that rotates.
-    NoPe,
-}
-
 /// Which model, and how large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelOptions {
-    /// The family.
-    pub architecture: ArchitectureKind,
+    /// The name of its [architecture](crate::ARCHITECTURES).
+    pub architecture: String,
     /// Layers.
     pub layers: usize,
     /// Width of the hidden states.
@@ -103,7 +91,7 @@ pub struct ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
-            architecture: ArchitectureKind::Llama,
+            architecture: "llama".to_owned(),
             layers: 4,
             width: 256,
             heads: 4,

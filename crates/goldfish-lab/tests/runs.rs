@@ -11,8 +11,7 @@ use std::path::Path;
 
 use common::{documents, write};
 use goldfish_lab::{
-    ArchitectureKind, LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions,
-    Trained, train,
+    LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions, Trained, train,
 };
 
 const VOCABULARY: usize = 61;
@@ -108,9 +107,8 @@ fn threads_and_interruptions_change_nothing() {
     let (shards, held_out) = (folder.path().join("shards"), folder.path().join("held-out"));
     write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
     write(&held_out, &documents(&[20, 33], VOCABULARY as i32));
-    for architecture in [ArchitectureKind::Llama, ArchitectureKind::NoPe] {
-        let name = format!("{architecture:?}");
-        let model = ModelOptions { architecture, kv_heads: Some(2), ..options(&shards).model };
+    for name in ["llama", "nope"] {
+        let model = ModelOptions { architecture: name.into(), kv_heads: Some(2), ..options(&shards).model };
         let options = TrainOptions { model, validation: vec![held_out.clone()], ..options(&shards) };
         let [one, cut] = ["one", "cut"].map(|end| folder.path().join(format!("{name}-{end}")));
         let trained = run(&options, &one, 1, None).unwrap();

@@ -10,6 +10,7 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 use super::key::{ApiKey, KEY_VARIABLE};
+use super::response::ResponseError;
 use super::retry::{Retry, retry_after};
 
 /// Largest answer that is read, in bytes.
@@ -17,25 +18,6 @@ pub const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
 /// Most of a server's own words in an error, in characters.
 const MAX_WORDS: usize = 300;
-
-/// Why an answer isn't one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It may come right when asked for again.
-    Passing(String),
-    /// It will not.
-    Lasting(String),
-}
-
-impl Fault {
-    pub(super) fn passing(reason: impl Into<String>) -> Self {
-        Self::Passing(reason.into())
-    }
-
-    pub(super) fn lasting(reason: impl Into<String>) -> Self {
-        Self::Lasting(reason.into())
-    }
-}
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +80,11 @@ impl Failure {
     }
 }
 
-/// What one attempt came to.
+/// The outcome of one attempt.
 enum Attempt {
     Answer(Vec<u8>),
-    Passing(Failure),
-    Lasting(Failure),
+    Transient(Failure),
+    Permanent(Failure),
 }
 
 impl Client {
@@ -159,19 +141,21 @@ impl Client {
         path: &str,
         body: Option<&Value>,
         stop: &AtomicBool,
-        parse: impl Fn(&[u8]) -> Result<T, Fault>,
+        parse: impl Fn(&[u8]) -> Result<T, ResponseError>,
     ) -> Result<T, Failure> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut attempt = 0;
         loop {
             attempt += 1;
             let mut failure = match self.attempt(path, body) {
-                Attempt::Lasting(failure) => return Err(failure),
-                Attempt::Passing(failure) => failure,
+                Attempt::Permanent(failure) => return Err(failure),
+                Attempt::Transient(failure) => failure,
                 Attempt::Answer(bytes) => match parse(&bytes) {
                     Ok(answer) => return Ok(answer),
-                    Err(Fault::Lasting(reason)) => return Err(Failure::unusable(self.tame(&reason))),
-                    Err(Fault::Passing(reason)) => Failure::unusable(self.tame(&reason)),
+                    Err(ResponseError::Permanent(reason)) => {
+                        return Err(Failure::unusable(self.tame(&reason)));
+                    }
+                    Err(ResponseError::Transient(reason)) => Failure::unusable(self.tame(&reason)),
                 },
             };
             let asked = failure.retry_after.unwrap_or_default();
@@ -191,7 +175,7 @@ impl Client {
             Ok(page) => Ok(Some(page)),
             // Broken JSON, and not the page for people that some servers have everywhere.
             Err(error) if bytes.trim_ascii_start().starts_with(b"{") => {
-                Err(Fault::passing(error.to_string()))
+                Err(ResponseError::transient(error.to_string()))
             }
             Err(_) => Ok(None),
         };
@@ -232,11 +216,11 @@ impl Client {
                 | ureq::Error::Http(_)
                 | ureq::Error::Tls(_)
                 | ureq::Error::Rustls(_)),
-            ) => Attempt::Lasting(Failure::new(error.to_string())),
+            ) => Attempt::Permanent(Failure::new(error.to_string())),
             // Before the first answer a wrong address is likelier than a server that is being restarted.
             Err(error) => match nobody(&error).filter(|_| !self.reached.load(Ordering::Relaxed)) {
-                Some(advice) => Attempt::Lasting(Failure::new(format!("no answer: {error}; {advice}"))),
-                None => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
+                Some(advice) => Attempt::Permanent(Failure::new(format!("no answer: {error}; {advice}"))),
+                None => Attempt::Transient(Failure::new(format!("no answer: {error}"))),
             },
         }
     }
@@ -258,33 +242,33 @@ impl Client {
         }
         if large {
             let advice = "ask for fewer sequences at once";
-            return Attempt::Lasting(failure(format!(
+            return Attempt::Permanent(failure(format!(
                 "the answer has more than {MAX_RESPONSE_BYTES} bytes; {advice}"
             )));
         }
         if status.is_success() {
             return match broken {
                 None => Attempt::Answer(bytes),
-                Some(error) => Attempt::Passing(failure(format!("the answer broke off: {error}"))),
+                Some(error) => Attempt::Transient(failure(format!("the answer broke off: {error}"))),
             };
         }
         let words = self.words(&bytes);
         let said =
             if words.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {words}") };
         match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Attempt::Passing(failure(said)),
-            StatusCode::NOT_IMPLEMENTED => Attempt::Lasting(failure(said)),
-            _ if status.is_server_error() => Attempt::Passing(failure(said)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Lasting(failure(format!(
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Attempt::Transient(failure(said)),
+            StatusCode::NOT_IMPLEMENTED => Attempt::Permanent(failure(said)),
+            _ if status.is_server_error() => Attempt::Transient(failure(said)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Permanent(failure(format!(
                 "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
             ))),
             _ if status.is_redirection() => {
                 let target = target.map_or("elsewhere".into(), |target| self.tame(&target));
-                Attempt::Lasting(failure(format!(
+                Attempt::Permanent(failure(format!(
                     "it redirects to {target}, which is not followed; give that address"
                 )))
             }
-            _ => Attempt::Lasting(failure(said)),
+            _ => Attempt::Permanent(failure(said)),
         }
     }
 
@@ -401,8 +385,9 @@ mod tests {
             );
         }
         // Nor where a library repeats what a server said in its own words.
-        let read =
-            |_: &[u8]| -> Result<(), Fault> { Err(Fault::lasting(format!("{}{key}", "x".repeat(250)))) };
+        let read = |_: &[u8]| -> Result<(), ResponseError> {
+            Err(ResponseError::permanent(format!("{}{key}", "x".repeat(250))))
+        };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answering = std::thread::spawn(move || {

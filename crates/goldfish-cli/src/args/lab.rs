@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use goldfish_lab::ArchitectureKind;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Subcommand};
+use goldfish_lab::ARCHITECTURES;
 
 use crate::args::{SweepArgs, on_disk};
 
@@ -60,9 +61,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 256, value_name = "TOKENS", help_heading = "Data")]
     pub(crate) sequence_length: usize,
 
-    /// The family: llama has rotary positions, nope has none (saved as smollm3).
-    #[arg(long, value_enum, default_value_t = ArchArg::Llama, help_heading = "Model")]
-    pub(crate) arch: ArchArg,
+    /// The architecture.
+    #[arg(long, value_parser = architectures(), default_value = "llama", help_heading = "Model")]
+    pub(crate) arch: String,
 
     /// Layers.
     #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Model")]
@@ -150,18 +151,6 @@ pub(crate) struct TrainArgs {
     pub(crate) json: bool,
 }
 
-/// The families by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ArchArg {
-    Llama,
-    Nope,
-}
-
-impl From<ArchArg> for ArchitectureKind {
-    fn from(value: ArchArg) -> Self {
-        match value {
-            ArchArg::Llama => Self::Llama,
-            ArchArg::Nope => Self::NoPe,
-        }
-    }
+fn architectures() -> PossibleValuesParser {
+    ARCHITECTURES.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)).into()
 }

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use rand_mt::Mt64;
 use serde::Serialize;
 
-use crate::LabError;
+use crate::error::LabError;
 
 /// The rules, as text.
 const GRAMMAR: &str = include_str!("grammar.txt");
@@ -46,6 +46,12 @@ pub fn passage(number: u64) -> String {
         passage = passage + " " + &writer.sentence();
     }
     passage
+}
+
+/// Passages with consecutive numbers.
+#[must_use]
+pub fn passages(first: u64, count: u64) -> Vec<String> {
+    (0..count).map(|number| passage(first.wrapping_add(number))).collect()
 }
 
 /// Draws the alternatives of a rule without putting them back until all were drawn, so that neighbours differ.

@@ -7,7 +7,7 @@ use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
 
-use crate::LabError;
+use crate::error::LabError;
 
 /// Why an experiment could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum ExperimentError {
 }
 
 impl ExperimentError {
-    /// Whether the caller stopped it. What was done is kept, and the same call goes on behind it.
+    /// Whether the caller stopped it. What was done is kept, and the same call resumes after it.
     #[must_use]
     pub fn stopped(&self) -> bool {
         match self {

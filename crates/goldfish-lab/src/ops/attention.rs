@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use goldfish_backends::local::math::{dot, exp, mix, sum, vectorized};
 use rayon::prelude::*;
 
-use super::{Rows, matrix, sum_products, with_rows};
+use super::rows::{Rows, matrix, sum_products, with_rows};
 
 /// The rows of a sequence.
 pub(crate) type Sequence = Range<usize>;

@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use goldfish_backends::local::math::{exp, silu};
 
-use super::{Rows, fill_rows, matrix, with_rows};
+use super::rows::{Rows, fill_rows, matrix, with_rows};
 
 /// `silu` of the first half of a row, times the second.
 pub(crate) struct Gate;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{Rows, fill_rows, with_rows};
+use super::rows::{Rows, fill_rows, with_rows};
 use goldfish_backends::local::math::{exp, sum, vectorized};
 
 /// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar.

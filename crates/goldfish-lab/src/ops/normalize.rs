@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use goldfish_backends::local::math::{sum, vectorized};
 use rayon::prelude::*;
 
-use super::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
+use super::rows::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
 
 /// RMS norm of rows, times a weight.
 pub(crate) struct Normalize {

@@ -1,6 +1,6 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{Rows, fill_rows, matrix, with_rows};
+use super::rows::{Rows, fill_rows, matrix, with_rows};
 
 /// Some rows of a matrix; a row can be taken several times.
 pub(crate) struct Select(pub(crate) std::sync::Arc<[u32]>);

@@ -2,14 +2,14 @@
 
 use goldfish_mask::{Head, RuleParameters, Unit, Window};
 
-use super::SweepOptions;
+use crate::sweep::options::SweepOptions;
 
 /// Which documents an arm is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Corpus {
-    /// Equal copies of the targets among passages that stand once.
+    /// Equal copies of the targets among passages that occur once.
     Repeated,
-    /// The same with other passages in place of the targets.
+    /// The same with other passages instead of the targets.
     Control,
     /// The targets in twelve layouts.
     Layouts,
@@ -37,9 +37,9 @@ impl Corpus {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) name: String,
-    /// What the page shows it with.
+    /// The group of arms that the page shows it in.
     pub(super) group: &'static str,
-    /// The rule, or what stands in its place.
+    /// The name of the rule, or of what is done instead.
     pub(super) series: &'static str,
     pub(super) k: Option<u32>,
     pub(super) corpus: Corpus,
@@ -57,7 +57,7 @@ const RULES: [&str; 4] = ["text", "hash", "static", "random"];
 /// k of the arms beside the sweep over it: the paper's.
 const K: u32 = 4;
 
-/// The rule of documents whose mask nobody follows.
+/// The rule of documents whose mask is ignored.
 pub(super) fn unmasked() -> RuleParameters {
     rule("text", K)
 }

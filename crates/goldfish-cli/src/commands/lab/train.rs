@@ -46,7 +46,7 @@ fn options(args: &TrainArgs) -> TrainOptions {
         tokenizer: args.tokenizer.clone(),
         vocab_size: args.vocab_size,
         model: ModelOptions {
-            architecture: args.arch.into(),
+            architecture: args.arch.clone(),
             layers: args.layers,
             width: args.width,
             heads: args.heads,
