@@ -6,22 +6,21 @@ mod audit;
 mod demo;
 mod export;
 mod lab;
-mod size;
+mod values;
 
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
+use goldfish_pipeline::{RuleName, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
-use goldfish_storage::is_remote;
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
-use size::{parse_document_size, parse_size};
+use values::{on_disk, parse_document_size, parse_size};
 
 /// Keeps language models from reciting their training data.
 ///
@@ -82,7 +81,7 @@ pub(crate) struct MaskArgs {
 
     /// Read every input as this format, whatever its name.
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    pub(crate) format: Option<FormatArg>,
+    pub(crate) format: Option<Format>,
 
     /// Hugging Face tokenizer.json. Needed for raw text; with token ids it names the special tokens and the
     /// vocabulary that ids are checked against.
@@ -135,7 +134,7 @@ pub(crate) struct MaskArgs {
     /// How dropped tokens are chosen. [default: text where the text is at hand (raw text, or token ids whose
     /// --tokenizer tells their text exactly), else hash]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) rule: Option<RuleArg>,
+    pub(crate) rule: Option<RuleName>,
 
     /// Drop one token in k. The paper recites nothing at 4; larger values cost less training signal and leak
     /// earlier (Apertus used 50).
@@ -180,8 +179,8 @@ pub(crate) struct MaskArgs {
 
     /// What a window may cross: nothing (document), or documents within packed training sequences (sequence), which
     /// reproduces the masks of the reference training loop.
-    #[arg(long, value_enum, default_value_t = ScopeArg::Document, help_heading = "Mask")]
-    pub(crate) scope: ScopeArg,
+    #[arg(long, value_enum, default_value_t = ScopeName::Document, help_heading = "Mask")]
+    pub(crate) scope: ScopeName,
 
     /// Targets in one packed training sequence, with --scope sequence.
     #[arg(long, value_name = "TOKENS", help_heading = "Mask")]
@@ -380,16 +379,6 @@ macro_rules! values {
     };
 }
 
-values!(FormatArg => Format {
-    Jsonl => Self::Jsonl,
-    Text => Self::Text,
-    Parquet => Self::Parquet,
-    Arrow => Self::Arrow,
-    Megatron => Self::Megatron,
-    Olmo => Self::Olmo,
-    Datatrove => Self::Datatrove,
-});
-
 values!(IdTypeArg => IdType {
     Uint8 => Self::Uint8,
     Int8 => Self::Int8,
@@ -411,12 +400,12 @@ values!(WindowArg => goldfish_mask::Window {
     Inclusive => Self::Inclusive,
 });
 
-values!(HeadArg => goldfish_mask::Head {
+values!(HeadArg => goldfish_mask::ShortContext {
     Keep => Self::Keep,
     Short => Self::Short,
 });
 
-values!(UnitArg => goldfish_mask::Unit {
+values!(UnitArg => goldfish_mask::Granularity {
     Word => Self::Word,
     Token => Self::Token,
 });
@@ -432,27 +421,6 @@ values!(OutputFormatArg => OutputFormat {
     ArrowFile => Self::ArrowFile,
     Parquet => Self::Parquet,
 });
-
-/// The rules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuleArg {
-    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
-    /// tokenized. For new runs.
-    #[value(alias = "text-v1")]
-    Text,
-    /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
-    Hash,
-    /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
-    Static,
-    /// A coin a token, different in every document: copies differ on purpose. A baseline of the paper.
-    Random,
-    /// The reference implementation's default, to the bit. For matching an existing run.
-    HashTable,
-    /// The reference implementation's other hash, to the bit.
-    HashAvalanche,
-    /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs --coefficients.
-    CoefficientSum,
-}
 
 /// Show what an audit found: a page for people, and gates for pipelines.
 ///
@@ -523,24 +491,6 @@ pub(crate) struct CompareArgs {
     /// Seed of the bootstrap, and of the sample in the page's table where more than 100,000 probes changed.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
-}
-
-/// The scopes by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScopeArg {
-    Document,
-    Sequence,
-}
-
-/// The path of what is written to a disk only.
-pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        if is_remote(&path) {
-            Err("this is written to a disk only; copy it to a store from there")
-        } else {
-            Ok(path)
-        }
-    })
 }
 
 #[cfg(test)]

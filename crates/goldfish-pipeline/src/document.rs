@@ -1,42 +1,12 @@
 //! Documents in memory, decided as a run decides them.
 
-use goldfish_mask::{Masker, RuleSpec, Span, UniformTable};
+use goldfish_mask::{Masker, RuleSpec, TokenSpan, UniformTable};
 use goldfish_shard::{Manifest, TokenizerEntry};
 use goldfish_tokenize::{TextMap, TokenizeError};
 
 use crate::PipelineError;
 use crate::job::TokenizeOptions;
 use crate::text::{Scratch, Silent, TextSide, check_tokenizer, decide_ids, encode_and_decide};
-
-/// Context of the rule `text-v1` unless another is given, in normalised characters.
-pub const TEXT_CONTEXT: u32 = 50;
-
-/// Context of the other rules, in tokens: the paper's.
-pub const TOKEN_CONTEXT: u32 = 13;
-
-/// Which ids a rule never drops: with a tokenizer its special tokens and the ends of documents. `exempt_special` is what
-/// was asked for: `None` for yes unless the rule reproduces another implementation; asked for, it covers the `given`
-/// ends without a tokenizer too.
-#[must_use]
-pub fn exempt_ids(
-    rule: &RuleSpec,
-    tokenizer: Option<&goldfish_tokenize::Tokenizer>,
-    exempt_special: Option<bool>,
-    given: [Option<u32>; 2],
-) -> Vec<u32> {
-    let mut exempt = Vec::new();
-    if let (true, Some(tokenizer)) = (exempt_special.unwrap_or(!rule.is_reference()), tokenizer) {
-        exempt.extend_from_slice(tokenizer.special_ids());
-        let [bos, eos] = given;
-        exempt.extend(bos.or(tokenizer.bos_id()).into_iter().chain(eos.or(tokenizer.eos_id())));
-    }
-    if exempt_special == Some(true) {
-        exempt.extend(given.into_iter().flatten());
-    }
-    exempt.sort_unstable();
-    exempt.dedup();
-    exempt
-}
 
 /// Decides documents one by one: the masks of [`mask_corpus`](crate::mask_corpus) in scope `document`, without files.
 pub struct DocumentMasker {
@@ -57,7 +27,7 @@ struct TextDecider {
 pub struct DocumentScratch(Scratch);
 
 impl DocumentMasker {
-    /// A masker for this rule. `exempt` are the ids that are never dropped (see [`exempt_ids`]).
+    /// A masker for this rule. `exempt` are the ids that are never dropped (see [`exempt_ids`](crate::exempt_ids)).
     ///
     /// # Errors
     ///
@@ -140,9 +110,10 @@ impl DocumentMasker {
         mask: &mut [u8],
         scratch: &mut DocumentScratch,
     ) -> Result<(), TokenizeError> {
-        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let mut decide =
+            |span: &TokenSpan<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
         let Some(TextDecider { side, lossy }) = &self.text else {
-            decide(&Span::document(ids), mask);
+            decide(&TokenSpan::document(ids), mask);
             return Ok(());
         };
         match (side.map.as_ref().or(lossy.as_ref()), &self.tokenize) {
@@ -153,7 +124,7 @@ impl DocumentMasker {
                 decide_ids(&mut decide, &side.silent, &map, ids, mask, &mut scratch.0)
             }
             (None, None) => {
-                decide(&Span::document(ids), mask);
+                decide(&TokenSpan::document(ids), mask);
                 Ok(())
             }
         }
@@ -175,7 +146,8 @@ impl DocumentMasker {
             return Err(PipelineError::Options("text needs a tokenizer: give the tokenizer.json".into()));
         };
         let start = ids.len();
-        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let mut decide =
+            |span: &TokenSpan<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
         let done = match &self.text {
             Some(TextDecider { side, .. }) => {
                 encode_and_decide(&mut decide, side, options, text, (ids, mask), &mut scratch.0).map(drop)
@@ -185,7 +157,7 @@ impl DocumentMasker {
                 let encoded = options.tokenizer.encode_into(text, ids);
                 ids.extend(options.append_eos);
                 mask.resize(ids.len(), 0);
-                decide(&Span::document(&ids[start..]), &mut mask[start..]);
+                decide(&TokenSpan::document(&ids[start..]), &mut mask[start..]);
                 encoded.map(drop)
             }
         };

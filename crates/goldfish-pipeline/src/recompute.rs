@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Span, UniformTable, document_key};
+use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable, document_key};
 use goldfish_shard::{MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
@@ -53,11 +53,11 @@ pub fn recompute(
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be told from its ids: {error}"));
                 }
-                masker.decide(&Span::document(ids).with_text(&text, &spans), &mut expected);
+                masker.decide(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected);
             }
             (None, None) => {
                 let key = document_key(batch.doc_ids().value(row));
-                masker.decide(&Span::document(ids).with_key(key), &mut expected);
+                masker.decide(&TokenSpan::document(ids).with_key(key), &mut expected);
             }
         }
         let position = expected.iter().zip(batch.mask(row)).position(|(a, b)| a != b)?;

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{FinishedFiles, Manifest, Prepared, prepare_folder};
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ impl Road {
     pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
         let rule = job.rule.build(job.table.as_ref())?;
         let masker = Masker::new(rule, &job.exempt_ids);
-        let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
+        let reach = Masker::new(job.rule.build_coverage(Coverage::Decided)?, &job.exempt_ids);
         if let Scope::Sequence { length } = job.scope {
             SequenceMasker::new(&masker, length, SequenceState::default())?;
         }

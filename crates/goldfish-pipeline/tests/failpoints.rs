@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, OutputMode, ShardError, WriterOptions, merge, part_folder, verify};
 use goldfish_storage::{exists, is_remote};
 
 fn job(corpus: &Path, output: &Path, mode: OutputMode, k: u32) -> MaskJob {
-    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let rule =
+        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
     MaskJob {
         inputs: resolve(&[corpus.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, Input, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
 use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::{
     INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, OutputMode,
@@ -40,8 +40,13 @@ fn run(
     mode: OutputMode,
     partition: Option<Partition>,
 ) -> Result<Outcome, PipelineError> {
-    let rule =
-        RuleParameters::Hash { k: 4, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let rule = RuleParameters::Hash {
+        k: 4,
+        context: 5,
+        window: Window::Preceding,
+        head: ShortContext::Keep,
+        seed: 3,
+    };
     let job = MaskJob {
         inputs: inputs.to_vec(),
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),

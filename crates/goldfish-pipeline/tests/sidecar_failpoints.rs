@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
 use goldfish_pipeline::{MaskJob, OnError, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
 use goldfish_shard::{OutputFormat, OutputMode, Placement, WriterOptions, verify_file_set};
@@ -23,7 +23,8 @@ fn run(data: &Path, k: u32, mode: OutputMode) -> Result<SidecarOutcome, Pipeline
 }
 
 fn run_until(data: &Path, k: u32, mode: OutputMode, stop: bool) -> Result<SidecarOutcome, PipelineError> {
-    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let rule =
+        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
     let mask = MaskJob {
         inputs: resolve(&[data.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),

@@ -7,7 +7,7 @@ use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::Summary;
 use goldfish_backends::http::Protocol;
 
-use crate::args::on_disk;
+use crate::args::values::on_disk;
 
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
 ///

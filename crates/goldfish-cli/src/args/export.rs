@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use goldfish_shard::{Layout, TokenType};
 
-use crate::args::on_disk;
+use crate::args::values::on_disk;
 
 /// Write shards in the layout that a training loop reads: tokens with their masks, aligned as the loop wants them.
 ///

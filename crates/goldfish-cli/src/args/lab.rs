@@ -6,7 +6,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Subcommand};
 use goldfish_lab::ARCHITECTURES;
 
-use crate::args::{SweepArgs, on_disk};
+use crate::args::demo::SweepArgs;
+use crate::args::values::on_disk;
 
 /// Train small models on this machine, to see what a mask does.
 #[derive(Debug, Args)]

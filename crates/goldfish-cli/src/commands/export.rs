@@ -3,10 +3,10 @@
 use goldfish_shard::{ExportOptions, FILE_SET_NAME, FileSet, Manifest, ShardError, export};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::ExportArgs;
-use crate::commands::stop_on_signals;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 /// What the progress bar shows.
 const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";

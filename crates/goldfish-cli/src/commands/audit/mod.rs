@@ -24,11 +24,11 @@ use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
 
-use crate::Verdict;
 use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
-use crate::commands::mask::describe_rule;
-use crate::commands::{resume_command, stop_on_signals};
+use crate::describe::describe_rule;
 use crate::print;
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 use model::Model;
 
 /// Starts whose tokens a server is tested with.
@@ -149,7 +149,7 @@ fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> an
         print::count(store.done() as u64),
         print::count(probes as u64),
     );
-    print::advised(error, vec![done, format!("  {}", resume_command(std::env::args_os()))])
+    print::advised(error, vec![done, format!("  {}", print::resume_command(std::env::args_os()))])
 }
 
 /// What the model is asked.

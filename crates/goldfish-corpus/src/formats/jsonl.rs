@@ -13,18 +13,31 @@ use memchr::{memchr, memchr_iter, memrchr};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::file::Decompressed;
+use goldfish_digest::FileDigest;
+use goldfish_remedy::{Remedy, Setting};
+
+use crate::batch::{BatchContent, DocumentBatch, Reject, RowError};
+use crate::error::CorpusError;
+use crate::file::{Decompressed, is_compressed};
+use crate::input::{FormatTable, Input};
 use crate::non_finite;
-use crate::options::CHUNK_BYTES;
-use crate::source::{Chunk, ChunkKind, Part, Source};
-use crate::{
-    BatchContent, Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions, Reject,
+use crate::options::{CHUNK_BYTES, Content, ReadOptions};
+use crate::source::{Chunk, Part, Source};
+
+const NAME: &str = "jsonl";
+
+pub(super) static FORMAT: FormatTable = FormatTable {
+    compressed_endings: &[".jsonl", ".ndjson", ".json"],
+    is_divisible: |path| Ok(!is_compressed(path)),
+    ..FormatTable::new(NAME, "One JSON object a line", &[".jsonl", ".ndjson"], |input, options, part| {
+        Ok(Box::new(JsonlSource::open(input, options, part)?))
+    })
 };
 
 /// Bytes that are read at once where lines are only counted.
-const PASSED_BYTES: usize = 1 << 20;
+const SKIP_BYTES: usize = 1 << 20;
 
-pub(crate) struct JsonlSource {
+struct JsonlSource {
     input: Input,
     name: Arc<str>,
     file: Decompressed,
@@ -35,17 +48,17 @@ pub(crate) struct JsonlSource {
     /// The start of a line whose end was not read yet.
     rest: Vec<u8>,
     at_end: bool,
-    /// Why reading broke off; reported once the whole lines before the break were handed out.
+    /// Why reading stopped; reported after the whole lines before that were returned.
     failed: Option<CorpusError>,
     line: u64,
     offset: u64,
 }
 
 impl JsonlSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
+    fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
-        let file = Decompressed::open(&input.path, input.format)?;
-        let part = match (&file, part.holds(0)) {
+        let file = Decompressed::open(&input.path, NAME)?;
+        let part = match (&file, part.contains(0)) {
             (Decompressed::Plain(_), _) => part,
             (_, true) => Part::WHOLE,
             (_, false) => Part { start: 0, end: 0 },
@@ -63,33 +76,33 @@ impl JsonlSource {
             line: 0,
             offset: 0,
         };
-        source.pass_over(part.start)?;
+        source.skip_lines_before(part.start)?;
         Ok(source)
     }
 
-    /// Counts the lines that start before a byte of the file, and passes over them.
-    fn pass_over(&mut self, start: u64) -> Result<(), CorpusError> {
+    /// Counts and skips the lines that start before a byte of the file.
+    fn skip_lines_before(&mut self, start: u64) -> Result<(), CorpusError> {
         let Some(end_before) = start.checked_sub(1) else { return Ok(()) };
-        let mut block = Vec::with_capacity(PASSED_BYTES);
+        let mut block = Vec::with_capacity(SKIP_BYTES);
         let mut line_open = false;
         loop {
-            // Whole blocks, so that what is left of the last one depends on the file alone.
+            // Whole blocks, so that the rest of the last one depends on the file alone.
             block.clear();
-            let part = (&mut self.file).take(PASSED_BYTES as u64).read_to_end(&mut block);
+            let part = (&mut self.file).take(SKIP_BYTES as u64).read_to_end(&mut block);
             let read = part.map_err(CorpusError::io(&self.input.path, "reading"))?;
             if read == 0 {
                 self.at_end = true;
                 break;
             }
-            // A line starts at `start` or behind it if one ends at the byte before or behind that.
+            // A line starts at `start` or after it if one ends at the byte before or later.
             let before =
                 usize::try_from(end_before.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(read);
             let newline = memchr(b'\n', &block[before..read]);
-            let passed = newline.map_or(read, |newline| before + newline + 1);
-            self.line += memchr_iter(b'\n', &block[..passed]).count() as u64;
-            self.offset += passed as u64;
+            let skipped = newline.map_or(read, |newline| before + newline + 1);
+            self.line += memchr_iter(b'\n', &block[..skipped]).count() as u64;
+            self.offset += skipped as u64;
             if newline.is_some() {
-                self.rest = block[passed..read].to_vec();
+                self.rest = block[skipped..read].to_vec();
                 return Ok(());
             }
             line_open = block[read - 1] != b'\n';
@@ -98,13 +111,13 @@ impl JsonlSource {
         Ok(())
     }
 
-    /// Reads on until `bytes` holds `target` bytes or the file ends. Where chunks end then depends on the
-    /// file alone, not on how much a single read brings.
+    /// Reads until `bytes` holds `target` bytes or the file ends. Where chunks end then depends on the
+    /// file alone, not on how much a single read returns.
     fn fill(&mut self, bytes: &mut Vec<u8>, target: usize) {
         let mut filled = bytes.len();
         if bytes.try_reserve_exact(target.saturating_sub(filled)).is_err() {
             let reason = format!("no memory for line {}, of {target} bytes or more; split it", self.line + 1);
-            self.failed = Some(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+            self.failed = Some(self.input.malformed(reason));
             return;
         }
         bytes.resize(target.max(filled), 0);
@@ -117,10 +130,10 @@ impl JsonlSource {
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let place = self.offset + filled as u64;
+                    let offset = self.offset + filled as u64;
                     let line = self.line + memchr_iter(b'\n', &bytes[..filled]).count() as u64 + 1;
-                    let reason = format!("{error}, behind byte {place} of the text, in line {line}");
-                    self.failed = Some(self.file.file().fault(Format::Jsonl, reason));
+                    let reason = format!("{error}, after byte {offset} of the text, in line {line}");
+                    self.failed = Some(self.file.file().error(NAME, reason));
                     break;
                 }
             }
@@ -134,7 +147,7 @@ impl Source for JsonlSource {
         &self.carried
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, CorpusError> {
         let Some(left) = self.part.end.checked_sub(self.offset).filter(|&left| left > 0) else {
             return Ok(None);
         };
@@ -153,10 +166,8 @@ impl Source for JsonlSource {
             } else if let Some(error) = self.failed.take() {
                 return Err(error);
             } else if bytes.len() > self.longest {
-                let (line, longest) = (self.line + 1, self.longest);
-                let reason =
-                    format!("line {line} is longer than {longest} bytes; split it, or give --max-document");
-                return Err(CorpusError::malformed(&self.input.path, Format::Jsonl, reason));
+                let reason = format!("line {} is longer than {} bytes", self.line + 1, self.longest);
+                return Err(self.input.unreadable_document(RowError::too_long(&reason)));
             }
             searched = bytes.len();
         };
@@ -173,7 +184,7 @@ impl Source for JsonlSource {
         let lines = memchr_iter(b'\n', &chunk.bytes).count() as u64;
         self.line += lines + u64::from(chunk.bytes.last() != Some(&b'\n'));
         self.offset += end as u64;
-        Ok(Some(Chunk(ChunkKind::Lines(chunk))))
+        Ok(Some(Box::new(chunk)))
     }
 
     fn row(&self) -> u64 {
@@ -198,34 +209,34 @@ impl Source for JsonlSource {
 }
 
 #[derive(Debug)]
-pub(crate) struct LineChunk {
+struct LineChunk {
     name: Arc<str>,
     first_line: u64,
     offset: u64,
     bytes: Vec<u8>,
 }
 
-impl LineChunk {
-    pub(crate) fn bytes(&self) -> usize {
+impl Chunk for LineChunk {
+    fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(crate) fn documents(self, options: &ReadOptions) -> DocumentBatch {
+    fn documents(self: Box<Self>, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
         let mut batch = BatchBuilder::new(&self.name, options);
         let mut offset = self.offset;
         for (row, line) in (self.first_line..).zip(self.bytes.split_inclusive(|&b| b == b'\n')) {
             let text = if row == 0 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
             let text = text.trim_ascii_end();
             if !text.is_empty()
-                && let Err(reason) = batch.add(row, text)
+                && let Err(mut error) = batch.add(row, text)
             {
                 // Editors count lines from 1.
-                let reason = format!("line {}: {reason}", row + 1);
-                batch.rejects.push(Reject { file: self.name.to_string(), row, offset: Some(offset), reason });
+                error.reason.insert_str(0, &format!("line {}: ", row + 1));
+                batch.rejects.push(error.reject(&self.name, row, Some(offset)));
             }
             offset += line.len() as u64;
         }
-        batch.finish()
+        Ok(batch.finish())
     }
 }
 
@@ -256,12 +267,11 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// Appends one line's document, or says what is wrong with it and appends nothing.
-    fn add(&mut self, row: u64, line: &[u8]) -> Result<(), String> {
+    /// Appends one line's document, or returns what is wrong with it and appends nothing.
+    fn add(&mut self, row: u64, line: &[u8]) -> Result<(), RowError> {
         let longest = self.options.max_bytes();
         if line.len() > longest {
-            let bytes = line.len();
-            return Err(format!("{bytes} bytes, more than {longest}; split it, or give --max-document"));
+            return Err(RowError::too_long(&format!("{} bytes, more than {longest}", line.len())));
         }
         let text = std::str::from_utf8(line)
             .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
@@ -271,7 +281,7 @@ impl<'a> BatchBuilder<'a> {
             && let Some(finite) = non_finite::zeroed(text, |column| self.reads(column)).transpose()
         {
             self.ids.truncate(first_id);
-            result = finite.and_then(|text| self.add_text(row, &text));
+            result = finite.map_err(RowError::from).and_then(|text| self.add_text(row, &text));
         }
         if result.is_err() {
             self.ids.truncate(first_id);
@@ -287,7 +297,7 @@ impl<'a> BatchBuilder<'a> {
             || carry.iter().any(|name| name == column)
     }
 
-    fn add_text(&mut self, row: u64, line: &str) -> Result<(), String> {
+    fn add_text(&mut self, row: u64, line: &str) -> Result<(), RowError> {
         let first_id = self.ids.len();
         let seed = RowSeed { options: self.options, ids: &mut self.ids };
         let mut json = serde_json::Deserializer::from_str(line);
@@ -296,11 +306,15 @@ impl<'a> BatchBuilder<'a> {
 
         let column = self.options.content.column();
         let missing = || {
-            let hint = match self.options.content {
-                Content::Text { .. } => "name another column with --text-column",
-                Content::Ids { .. } => "raw text needs --tokenizer, ids under another name need --ids-column",
+            let remedies = match self.options.content {
+                Content::Text { .. } => vec![Remedy::change(Setting::TextColumn)],
+                Content::Ids { .. } => vec![
+                    Remedy::give(Setting::Tokenizer).to("read raw text"),
+                    Remedy::give(Setting::IdsColumn).to("read ids under another name"),
+                ],
             };
-            format!("no {column:?} in this line; its keys are {}; {hint}", parsed.keys(line))
+            let reason = format!("no {column:?} in this line; its keys are {}", parsed.keys(line));
+            RowError { reason, remedies }
         };
         let text = match (&self.options.content, &parsed.content) {
             (_, None) => return Err(missing()),
@@ -309,12 +323,14 @@ impl<'a> BatchBuilder<'a> {
         };
         let doc_id = match (&self.options.id_column, parsed.id) {
             (None, _) => None,
-            (Some(name), None) => return Err(format!("no {name:?} for the document's id in this line")),
+            (Some(name), None) => {
+                return Err(format!("no {name:?} for the document's id in this line").into());
+            }
             (Some(name), Some(raw)) => Some(scalar(raw).ok_or_else(|| {
                 format!("the document's id ({name:?}) is {}, not a string or an integer", shorten(raw.get()))
             })?),
         };
-        // Nothing fails from here on.
+        // Nothing fails after this.
         self.rows.push(row);
         match doc_id {
             Some(id) => self.doc_ids.append_value(id),
@@ -379,13 +395,13 @@ fn shorten(json: &str) -> String {
 fn explain(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    // serde_json's words for `\\ud83d` without its other half.
+    // serde_json's message for `\\ud83d` without its other half.
     let surrogate = message.contains("hex escape") || message.contains("surrogate");
-    let hint = if surrogate { " (half of a surrogate pair is no character)" } else { "" };
+    let hint = if surrogate { " (half of a surrogate pair is not a character)" } else { "" };
     format!("{message}{hint}, at byte {} of the line", error.column())
 }
 
-/// What was wanted of one line.
+/// The parts of one line that are read.
 struct Row<'de> {
     /// `Some(Some(text))` for text, `Some(None)` for ids (which went into the batch), `None` if missing.
     content: Option<Option<Cow<'de, str>>>,
@@ -430,7 +446,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             let key: &str = &key;
             if key == options.content.column() {
                 if row.content.is_some() {
-                    return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                    return Err(A::Error::custom(format!("the key {key:?} occurs twice")));
                 }
                 row.content = Some(match options.content {
                     Content::Text { .. } => Some(map.next_value_seed(TextSeed(key))?),
@@ -450,7 +466,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             let value = map.next_value::<&'de RawValue>()?;
             let twice = is_id && row.id.is_some() || carried.is_some_and(|i| row.carried[i].is_some());
             if twice {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format!("the key {key:?} occurs twice")));
             }
             if is_id {
                 row.id = Some(value);
@@ -519,13 +535,13 @@ impl<'de> Visitor<'de> for IdsSeed<'_> {
                 JsonId::Id(id) => {
                     return Err(A::Error::custom(format!(
                         "{}, at position {position}",
-                        self.options.id_fault(id)
+                        self.options.id_error(id)
                     )));
                 }
                 JsonId::Outside(id) => {
                     return Err(A::Error::custom(format!(
                         "{}, at position {position}",
-                        self.options.id_fault(id)
+                        self.options.id_error(id)
                     )));
                 }
             }

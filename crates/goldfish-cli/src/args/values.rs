@@ -1,6 +1,10 @@
-//! Sizes on the command line.
+//! Sizes and paths on the command line.
 
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use goldfish_corpus::MAX_DOCUMENT_BYTES;
+use goldfish_storage::is_remote;
 
 /// Reads a size such as `256MiB`, `1GB` or `65536`.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
@@ -29,6 +33,17 @@ pub(super) fn parse_document_size(text: &str) -> Result<usize, String> {
         format!(
             "no document may have more than {MAX_DOCUMENT_BYTES} bytes (2 GiB less one): split longer ones"
         )
+    })
+}
+
+/// The path of what is written to a disk only.
+pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if is_remote(&path) {
+            Err("this is written to a disk only; copy it to a store from there")
+        } else {
+            Ok(path)
+        }
     })
 }
 

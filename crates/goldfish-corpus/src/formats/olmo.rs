@@ -1,5 +1,5 @@
 //! OLMo and dolma: `NAME.npy` holds ids without any header; `NAME.csv.gz` beside it says where documents
-//! lie (`start,end,id,src,loc`), else an end-of-sequence id cuts them.
+//! are (`start,end,id,src,loc`), else an end-of-sequence id ends each.
 
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -10,20 +10,42 @@ use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use flate2::read::MultiGzDecoder;
 
-use crate::datatrove::refuse_columns;
-use crate::file::HashingFile;
-use crate::options::CHUNK_BYTES;
+use goldfish_digest::FileDigest;
+use goldfish_remedy::{Remedy, Setting};
+
+use crate::error::CorpusError;
+use crate::file::{HashingFile, open_regular};
+use crate::input::{FormatTable, Input, MaskNames, Naming};
+use crate::options::{CHUNK_BYTES, IdType, MAX_DOCUMENT_TOKENS, ReadOptions};
 use crate::packed::{
-    Cuts, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids, read_to,
-    whole_ids,
+    DocumentEnds, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids,
+    read_to, whole_ids,
 };
-use crate::source::{Chunk, ChunkKind, Part, Source};
-use crate::{CorpusError, FileDigest, Format, IdType, Input, MAX_DOCUMENT_TOKENS, ReadOptions};
+use crate::source::{Chunk, Part, Source};
+use crate::warning::Warning;
+
+const NAME: &str = "olmo";
+
+const SIDECAR: Naming = Naming::Replace(".csv.gz");
+
+pub(super) static FORMAT: FormatTable = FormatTable {
+    companions: &[SIDECAR],
+    masks: Some(MaskNames { own_folder: &[Naming::Append("")], beside: &[Naming::Append(".loss")] }),
+    uses_eos_id: true,
+    warning: Some(warning),
+    is_written: true,
+    ..FormatTable::new(
+        NAME,
+        "headerless memmap of OLMo and dolma: token ids in .npy, documents in .csv.gz or ended by an id",
+        &[".npy"],
+        |input, options, part| Ok(Box::new(OlmoSource::open(input, options, part)?)),
+    )
+};
 
 /// First bytes of a file that `numpy.save` wrote.
 const NUMPY_MAGIC: &[u8] = b"\x93NUMPY";
 
-pub(crate) struct OlmoSource {
+struct OlmoSource {
     input: Input,
     name: Arc<str>,
     ids: HashingFile,
@@ -34,11 +56,11 @@ pub(crate) struct OlmoSource {
 
 enum Documents {
     Sidecar(Box<Sidecar>, Planner<Vec<String>>),
-    Eos(EosCutter),
+    Eos(EosReader),
 }
 
 impl OlmoSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
+    fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
         let mut head = Vec::new();
         let mut probe = HashingFile::open(path)?;
@@ -47,36 +69,35 @@ impl OlmoSource {
             .read_to_end(&mut head)
             .map_err(CorpusError::io(path, "reading"))?;
         if head == NUMPY_MAGIC {
-            let reason = "the file has a NumPy header, but an OLMo memmap has none, and the header would be \
-                          read as tokens; write the array with .tofile()";
-            return Err(CorpusError::malformed(path, Format::Olmo, reason));
+            return Err(input.malformed(
+                "the file has a NumPy header, but an OLMo memmap has none, and the header would be read as tokens; \
+                 write the array with .tofile()",
+            ));
         }
         let mut ids = HashingFile::open(path)?;
         let id_type = options.id_type.unwrap_or(IdType::Uint16);
-        let tokens = whole_ids(path, Format::Olmo, ids.size(), id_type)?;
-        let sidecar = path.with_extension("csv.gz");
+        let tokens = whole_ids(path, NAME, ids.size(), id_type)?;
+        let sidecar = SIDECAR.of(path);
         let documents = if goldfish_storage::exists(&sidecar) {
-            refuse_columns(input, options, &Sidecar::COLUMNS)?;
+            input.check_columns(options, &Sidecar::COLUMNS)?;
             let mut sidecar = Box::new(Sidecar::open(sidecar, options, tokens, id_type)?);
             let planner = Planner::new(part, id_type, |row| sidecar.next_document(row))?;
-            if let Some(place) = planner.first_place() {
-                read_to(&mut ids, place).map_err(CorpusError::io(path, "reading"))?;
+            if let Some(offset) = planner.first_offset() {
+                read_to(&mut ids, offset).map_err(CorpusError::io(path, "reading"))?;
             }
             Documents::Sidecar(sidecar, planner)
         } else {
-            refuse_columns(input, options, &[])?;
-            let refuse = |reason| CorpusError::Options { path: path.to_path_buf(), reason };
-            let id = options.eos_id.ok_or_else(|| {
-                refuse(
-                    "nothing says where documents end; give --eos-id, or put the .csv.gz sidecar beside it"
-                        .into(),
-                )
-            })?;
-            let encoded = encode_id(id, id_type).ok_or_else(|| {
-                refuse(format!("--eos-id {id} doesn't fit the ids' type; is --ids-dtype right?"))
+            input.check_columns(options, &[])?;
+            let path = || path.to_path_buf();
+            let id = options.eos_id.ok_or_else(|| CorpusError::NoDocumentEnds { path: path(), sidecar })?;
+            let encoded = encode_id(id, id_type).ok_or_else(|| CorpusError::EosOutOfRange {
+                path: path(),
+                id,
+                id_type,
             })?;
             Documents::Eos(
-                EosCutter::new(&mut ids, id, encoded, part).map_err(CorpusError::io(path, "reading"))?,
+                EosReader::new(&mut ids, id, encoded, part)
+                    .map_err(CorpusError::io(&input.path, "reading"))?,
             )
         };
         let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
@@ -90,9 +111,9 @@ impl OlmoSource {
         })
     }
 
-    fn chunk(&self, first: u64, bytes: Buffer, cuts: Cuts) -> PackedChunk {
+    fn chunk(&self, first: u64, bytes: Buffer, ends: DocumentEnds) -> PackedChunk {
         let (name, id_type) = (self.name.clone(), self.id_type);
-        PackedChunk { name, first, id_type, bytes, cuts, doc_ids: None, carried: Vec::new() }
+        PackedChunk { name, first, id_type, bytes, ends, doc_ids: None, carried: Vec::new() }
     }
 
     fn next_by_sidecar(&mut self) -> Result<Option<PackedChunk>, CorpusError> {
@@ -107,15 +128,15 @@ impl OlmoSource {
         let carried = columns.map(|column| Arc::new(column) as ArrayRef).collect();
         let bytes = read_ids(&mut self.ids, plan.tokens, self.id_type);
         let bytes = bytes.map_err(CorpusError::io(&self.input.path, "reading"))?;
-        let cuts = Cuts::Lengths(plan.lengths);
-        Ok(Some(PackedChunk { doc_ids, carried, ..self.chunk(plan.first, bytes, cuts) }))
+        let ends = DocumentEnds::Lengths(plan.lengths);
+        Ok(Some(PackedChunk { doc_ids, carried, ..self.chunk(plan.first, bytes, ends) }))
     }
 
     fn next_by_eos(&mut self) -> Result<Option<PackedChunk>, CorpusError> {
-        let Documents::Eos(cutter) = &mut self.documents else { return Ok(None) };
-        let Some((first, bytes)) = cutter.next(&mut self.ids, &self.input.path)? else { return Ok(None) };
-        let cuts = Cuts::Eos(cutter.id);
-        Ok(Some(self.chunk(first, bytes, cuts)))
+        let Documents::Eos(reader) = &mut self.documents else { return Ok(None) };
+        let Some((first, bytes)) = reader.next(&mut self.ids, &self.input.path)? else { return Ok(None) };
+        let ends = DocumentEnds::Eos(reader.id);
+        Ok(Some(self.chunk(first, bytes, ends)))
     }
 }
 
@@ -124,18 +145,18 @@ impl Source for OlmoSource {
         &self.carried
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, CorpusError> {
         let chunk = match self.documents {
             Documents::Sidecar(..) => self.next_by_sidecar()?,
             Documents::Eos(_) => self.next_by_eos()?,
         };
-        Ok(chunk.map(|chunk| Chunk(ChunkKind::Packed(chunk))))
+        Ok(chunk.map(|chunk| Box::new(chunk) as Box<dyn Chunk>))
     }
 
     fn row(&self) -> u64 {
         match &self.documents {
             Documents::Sidecar(_, planner) => planner.row(),
-            Documents::Eos(cutter) => cutter.row,
+            Documents::Eos(reader) => reader.row,
         }
     }
 
@@ -179,7 +200,7 @@ struct Sidecar {
 }
 
 impl Sidecar {
-    /// The columns behind `start` and `end`.
+    /// The columns after `start` and `end`.
     const COLUMNS: [&'static str; 3] = ["id", "src", "loc"];
 
     fn open(path: PathBuf, options: &ReadOptions, tokens: u64, id_type: IdType) -> Result<Self, CorpusError> {
@@ -194,8 +215,8 @@ impl Sidecar {
         Ok(Self { path, reader, wanted, has_id, width, tokens, at: 0 })
     }
 
-    fn fault(&self, reason: impl ToString) -> CorpusError {
-        self.reader.get_ref().get_ref().get_ref().fault(Format::Olmo, reason)
+    fn malformed(&self, reason: impl ToString) -> CorpusError {
+        self.reader.get_ref().get_ref().get_ref().error(NAME, reason)
     }
 
     fn new_columns(&self) -> Vec<Vec<String>> {
@@ -206,17 +227,19 @@ impl Sidecar {
         let (at, tokens) = (self.at, self.tokens);
         let Some((start, end, more)) = self.next_line(row)? else {
             if at < tokens {
-                return Err(self.fault(format!("documents end at token {at}, but the file holds {tokens}")));
+                return Err(
+                    self.malformed(format!("documents end at token {at}, but the file holds {tokens}"))
+                );
             }
             return Ok(None);
         };
         if start != at || end > tokens {
-            return Err(self.fault(format!(
-                "document {row} lies at tokens {start}..{end}, but the file holds {tokens} and the one before ends at {at}; \
+            return Err(self.malformed(format!(
+                "document {row} is at tokens {start}..{end}, but the file holds {tokens} and the one before ends at {at}; \
                  documents must follow each other without gap or overlap",
             )));
         }
-        let length = checked_length(&self.path, Format::Olmo, row, start, end)?;
+        let length = checked_length(&self.path, NAME, row, start, end)?;
         self.at = end;
         Ok(Some(Indexed { start: start * self.width, tokens: length, more }))
     }
@@ -225,7 +248,7 @@ impl Sidecar {
     fn next_line(&mut self, row: u64) -> Result<Option<(u64, u64, Vec<String>)>, CorpusError> {
         let mut record = csv::StringRecord::new();
         loop {
-            if !self.reader.read_record(&mut record).map_err(|e| self.fault(e))? {
+            if !self.reader.read_record(&mut record).map_err(|e| self.malformed(e))? {
                 return Ok(None);
             }
             let is_header = row == 0 && record.get(0) == Some("start");
@@ -236,62 +259,61 @@ impl Sidecar {
         let number = |i: usize| record.get(i).and_then(|field| field.trim().parse::<u64>().ok());
         let (Some(start), Some(end)) = (number(0), number(1)) else {
             let line: Vec<_> = record.iter().take(2).collect();
-            return Err(
-                self.fault(format!("document {row}: start and end are {line:?}, not two token positions"))
-            );
+            return Err(self
+                .malformed(format!("document {row}: start and end are {line:?}, not two token positions")));
         };
         let value = |&i: &usize| record.get(i + 2).unwrap_or_default().to_owned();
         Ok(Some((start, end, self.wanted.iter().map(value).collect())))
     }
 }
 
-/// Cuts a part of a memmap behind each end-of-sequence id.
-struct EosCutter {
+/// Reads documents that end at an end-of-sequence id.
+struct EosReader {
     id: u32,
-    /// The id as it lies in the file.
+    /// The id as the file has it.
     encoded: Vec<u8>,
     part: Part,
     /// Row of the next document.
     row: u64,
     /// Where it starts, in bytes.
-    place: u64,
+    offset: u64,
     /// What was read from there on.
     rest: Vec<u8>,
-    /// Bytes of the file behind that.
+    /// Bytes of the file after that.
     unread: u64,
 }
 
-impl EosCutter {
-    /// Counts the documents that start before the part, and passes over them.
+impl EosReader {
+    /// Counts and skips the documents that start before the part.
     fn new(file: &mut HashingFile, id: u32, encoded: Vec<u8>, part: Part) -> io::Result<Self> {
         let (rest, unread) = (Vec::new(), file.size());
-        let mut cutter = Self { id, encoded, part, row: 0, place: 0, rest, unread };
+        let mut reader = Self { id, encoded, part, row: 0, offset: 0, rest, unread };
         let mut document_open = false;
-        while part.start > 0 && cutter.unread > 0 {
+        while part.start > 0 && reader.unread > 0 {
             let mut block = MutableBuffer::new(CHUNK_BYTES);
-            cutter.read_on(file, &mut block)?;
+            reader.read_more(file, &mut block)?;
             // The end of the last document that starts before the part, or of the last one in the block.
             let (mut end, mut documents) = (0, 0);
-            for_each_match(block.as_slice(), cutter.encoded.len(), id, |i| {
-                if documents == 0 || cutter.place + (end as u64) < part.start {
-                    (end, documents) = ((i + 1) * cutter.encoded.len(), documents + 1);
+            for_each_match(block.as_slice(), reader.encoded.len(), id, |i| {
+                if documents == 0 || reader.offset + (end as u64) < part.start {
+                    (end, documents) = ((i + 1) * reader.encoded.len(), documents + 1);
                 }
             });
-            cutter.row += documents;
-            if documents > 0 && cutter.place + end as u64 >= part.start {
-                cutter.place += end as u64;
-                cutter.rest = block.as_slice()[end..].to_vec();
-                return Ok(cutter);
+            reader.row += documents;
+            if documents > 0 && reader.offset + end as u64 >= part.start {
+                reader.offset += end as u64;
+                reader.rest = block.as_slice()[end..].to_vec();
+                return Ok(reader);
             }
-            cutter.place += block.len() as u64;
+            reader.offset += block.len() as u64;
             document_open = end != block.len();
         }
-        cutter.row += u64::from(document_open);
-        Ok(cutter)
+        reader.row += u64::from(document_open);
+        Ok(reader)
     }
 
     /// Appends the next bytes of the file.
-    fn read_on(&mut self, file: &mut HashingFile, bytes: &mut MutableBuffer) -> io::Result<()> {
+    fn read_more(&mut self, file: &mut HashingFile, bytes: &mut MutableBuffer) -> io::Result<()> {
         let step = usize::try_from(self.unread).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let start = bytes.len();
         bytes.resize(start + step, 0);
@@ -302,7 +324,7 @@ impl EosCutter {
 
     /// Whole documents and the row of the first one.
     fn next(&mut self, file: &mut HashingFile, path: &Path) -> Result<Option<(u64, Buffer)>, CorpusError> {
-        let left = self.part.end.saturating_sub(self.place);
+        let left = self.part.end.saturating_sub(self.offset);
         if left == 0 {
             return Ok(None);
         }
@@ -311,7 +333,7 @@ impl EosCutter {
         bytes.extend_from_slice(&std::mem::take(&mut self.rest));
         let mut searched = 0;
         let mut end = loop {
-            self.read_on(file, &mut bytes).map_err(CorpusError::io(path, "reading"))?;
+            self.read_more(file, &mut bytes).map_err(CorpusError::io(path, "reading"))?;
             let new = &bytes.as_slice()[searched..];
             if self.unread == 0 {
                 break bytes.len();
@@ -319,10 +341,11 @@ impl EosCutter {
                 break searched + (i + 1) * width;
             } else if bytes.len() / width > MAX_DOCUMENT_TOKENS {
                 let reason = format!(
-                    "no id {} within {MAX_DOCUMENT_TOKENS} tokens behind document {}; are --eos-id and --ids-dtype right?",
+                    "no end-of-sequence id {} within {MAX_DOCUMENT_TOKENS} tokens after document {}",
                     self.id, self.row
                 );
-                return Err(CorpusError::malformed(path, Format::Olmo, reason));
+                let remedies = [Remedy::change(Setting::EosId), Remedy::change(Setting::IdsDtype)];
+                return Err(CorpusError::malformed(path, NAME, reason).or_options(remedies));
             }
             searched = bytes.len();
         };
@@ -331,7 +354,7 @@ impl EosCutter {
         }
         let (mut documents, mut last_end) = (0, 0);
         for_each_match(&bytes.as_slice()[..end], width, self.id, |i| {
-            // A document that starts behind the part is not read.
+            // A document that starts after the part is not read.
             if (last_end as u64) < left {
                 (documents, last_end) = (documents + 1, (i + 1) * width);
             }
@@ -343,7 +366,39 @@ impl EosCutter {
         bytes.truncate(end);
         let first = self.row;
         self.row += documents + u64::from(last_end < end);
-        self.place += end as u64;
+        self.offset += end as u64;
         Ok(Some((first, bytes.into())))
     }
+}
+
+/// Bytes at the start of a file that the warning looks at.
+const WARNING_BYTES: u64 = 64 << 10;
+
+/// Fewest ids that the warning is about.
+const WARNING_IDS: usize = 16;
+
+/// Why the file may hold ids of another type than it is read in. Without [`ReadOptions::id_type`] a memmap that has no
+/// sidecar is read as `uint16`; ids of four bytes then become two, of which the second is 0 wherever the id is below 65536.
+fn warning(input: &Input, options: &ReadOptions) -> Option<Warning> {
+    if options.id_type.is_some() || !input.companions().is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    // An error in reading is left to the run.
+    open_regular(&input.path).ok()?.0.take(WARNING_BYTES).read_to_end(&mut bytes).ok()?;
+    let ids: Vec<bool> = bytes.chunks_exact(2).map(|id| id == [0, 0]).collect();
+    let zeros = |ids: &[bool]| ids.iter().filter(|&&zero| zero).count();
+    let second: Vec<bool> = ids.chunks_exact(2).map(|two| two[1]).collect();
+    let suspicious = 2 * zeros(&ids) >= ids.len() || 2 * zeros(&second) >= second.len();
+    (ids.len() >= WARNING_IDS && suspicious).then(|| Warning {
+        path: input.path.clone(),
+        message: format!(
+            "nothing says of which type its ids are, and read as uint16 {} of the first {} are 0, {} of them at every \
+             second position: ids of four bytes look like this",
+            zeros(&ids),
+            ids.len(),
+            zeros(&second),
+        ),
+        remedies: vec![Remedy::give(Setting::IdsDtype).value("uint32"), Remedy::give(Setting::IdsDtype).value("uint16")],
+    })
 }

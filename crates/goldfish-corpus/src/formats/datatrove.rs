@@ -6,12 +6,38 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 
-use crate::file::{HashingFile, open_regular};
-use crate::packed::{Cuts, Indexed, PackedChunk, Planner, checked_length, read_ids, read_to, whole_ids};
-use crate::source::{Chunk, ChunkKind, Part, Source};
-use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
+use goldfish_digest::FileDigest;
+use goldfish_remedy::{Remedy, Setting};
 
-pub(crate) struct DatatroveSource {
+use crate::error::CorpusError;
+use crate::file::{HashingFile, open_regular};
+use crate::input::{FormatTable, Input, MaskNames, Naming};
+use crate::options::{IdType, ReadOptions};
+use crate::packed::{
+    DocumentEnds, Indexed, PackedChunk, Planner, checked_length, read_ids, read_to, whole_ids,
+};
+use crate::source::{Chunk, Part, Source};
+
+const NAME: &str = "datatrove";
+
+const INDEX: Naming = Naming::Append(".index");
+
+const MASK: Naming = Naming::Append(".loss");
+
+pub(super) static FORMAT: FormatTable = FormatTable {
+    companions: &[INDEX],
+    unread: &[Naming::Append(".metadata")],
+    masks: Some(MaskNames { own_folder: &[MASK], beside: &[MASK] }),
+    is_written: true,
+    ..FormatTable::new(
+        NAME,
+        "datatrove memmap: token ids in .ds, documents in .ds.index",
+        &[".ds"],
+        |input, options, part| Ok(Box::new(DatatroveSource::open(input, options, part)?)),
+    )
+};
+
+struct DatatroveSource {
     input: Input,
     name: Arc<str>,
     ids: HashingFile,
@@ -33,25 +59,29 @@ struct Index {
 }
 
 impl DatatroveSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
+    fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
         let path = &input.path;
-        refuse_columns(input, options, &[])?;
-        let mut index_name = path.as_os_str().to_owned();
-        index_name.push(".index");
-        let index_path = PathBuf::from(index_name);
+        input.check_columns(options, &[])?;
+        let index_path = INDEX.of(path);
         if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
                 path: path.to_path_buf(),
                 companion: index_path,
-                help: "it holds the documents' ends; without it read the file with --format olmo --eos-id N",
+                help: "it says where the documents end",
+                remedies: vec![
+                    Remedy::give(Setting::EosId)
+                        .and(Setting::Format)
+                        .value("olmo")
+                        .to("end documents at an id instead"),
+                ],
             });
         }
         let mut ids = HashingFile::open(path)?;
         let (index_file, metadata) = open_regular(&index_path)?;
         let bytes = metadata.size;
-        let fault = |reason| CorpusError::malformed(&index_path, Format::Datatrove, reason);
+        let malformed = |reason| CorpusError::malformed(&index_path, NAME, reason);
         if !bytes.is_multiple_of(8) {
-            return Err(fault(format!("{bytes} bytes are no whole number of 8-byte document ends")));
+            return Err(malformed(format!("{bytes} bytes are not a whole number of 8-byte document ends")));
         }
         let mut last = [0; 8];
         if bytes > 0 {
@@ -60,14 +90,14 @@ impl DatatroveSource {
                 .map_err(CorpusError::io(&index_path, "reading"))?;
         }
         let tokens = u64::from_le_bytes(last);
-        let told = match (ids.size().checked_div(tokens), ids.size().checked_rem(tokens)) {
+        let implied = match (ids.size().checked_div(tokens), ids.size().checked_rem(tokens)) {
             (Some(2), Some(0)) => Some(IdType::Uint16),
             (Some(4), Some(0)) => Some(IdType::Uint32),
             _ => None,
         };
-        let id_type = options.id_type.or(told).unwrap_or(IdType::Uint16);
-        if whole_ids(path, Format::Datatrove, ids.size(), id_type)? != tokens {
-            return Err(fault(format!(
+        let id_type = options.id_type.or(implied).unwrap_or(IdType::Uint16);
+        if whole_ids(path, NAME, ids.size(), id_type)? != tokens {
+            return Err(malformed(format!(
                 "the last document ends at token {tokens}, but the .ds holds {} bytes; with 2-byte ids that would be {}, with 4-byte ids {}",
                 ids.size(),
                 tokens.saturating_mul(2),
@@ -83,8 +113,8 @@ impl DatatroveSource {
             at: 0,
         };
         let planner = Planner::new(part, id_type, |row| index.next(row))?;
-        if let Some(place) = planner.first_place() {
-            read_to(&mut ids, place).map_err(CorpusError::io(path, "reading"))?;
+        if let Some(offset) = planner.first_offset() {
+            read_to(&mut ids, offset).map_err(CorpusError::io(path, "reading"))?;
         }
         let name = input.name.clone();
         Ok(Self { input: input.clone(), name, ids, id_type, index, planner })
@@ -99,10 +129,10 @@ impl Index {
         let mut end = [0; 8];
         self.file.read_exact(&mut end).map_err(CorpusError::io(&self.path, "reading"))?;
         let end = u64::from_le_bytes(end);
-        let tokens = checked_length(&self.path, Format::Datatrove, row, self.at, end)?;
+        let tokens = checked_length(&self.path, NAME, row, self.at, end)?;
         if end > self.tokens {
-            let reason = format!("document {row} ends at token {end}, behind the last one, {}", self.tokens);
-            return Err(CorpusError::malformed(&self.path, Format::Datatrove, reason));
+            let reason = format!("document {row} ends at token {end}, after the last one, {}", self.tokens);
+            return Err(CorpusError::malformed(&self.path, NAME, reason));
         }
         let start = self.at * self.width;
         self.at = end;
@@ -115,20 +145,20 @@ impl Source for DatatroveSource {
         &[]
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, CorpusError> {
         let index = &mut self.index;
         let Some(plan) = self.planner.next(|row| index.next(row))? else { return Ok(None) };
         let bytes = read_ids(&mut self.ids, plan.tokens, self.id_type);
         let bytes = bytes.map_err(CorpusError::io(&self.input.path, "reading"))?;
-        Ok(Some(Chunk(ChunkKind::Packed(PackedChunk {
+        Ok(Some(Box::new(PackedChunk {
             name: self.name.clone(),
             first: plan.first,
             id_type: self.id_type,
             bytes,
-            cuts: Cuts::Lengths(plan.lengths),
+            ends: DocumentEnds::Lengths(plan.lengths),
             doc_ids: None,
             carried: Vec::new(),
-        }))))
+        })))
     }
 
     fn row(&self) -> u64 {
@@ -149,25 +179,5 @@ impl Source for DatatroveSource {
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
         Ok(vec![self.ids.finish()?, self.index.file.into_inner().finish()?])
-    }
-}
-
-/// Refuses columns that a memmap doesn't have; `known` are those it has.
-pub(crate) fn refuse_columns(
-    input: &Input,
-    options: &ReadOptions,
-    known: &[&str],
-) -> Result<(), CorpusError> {
-    let wanted = options.id_column.iter().chain(&options.carry);
-    match wanted.into_iter().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(name) => Err(CorpusError::Options {
-            path: input.path.to_path_buf(),
-            reason: format!(
-                "a {} memmap has {}, so there is no {name:?}; leave out --id-column and --carry",
-                input.format,
-                if known.is_empty() { "token ids only".into() } else { format!("only {}", known.join(", ")) },
-            ),
-        }),
     }
 }

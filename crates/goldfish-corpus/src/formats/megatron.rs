@@ -1,7 +1,7 @@
-//! Megatron-LM indexed datasets: `NAME.bin` holds ids, `NAME.idx` says where sequences and documents lie.
+//! Megatron-LM indexed datasets: `NAME.bin` holds ids, `NAME.idx` says where sequences and documents are.
 //!
 //! Layout of the index, little-endian (`megatron/core/datasets/indexed_dataset.py`): `MMIDIDX\0\0`, u64
-//! version 1, u8 id type, u64 sequences `n`, u64 document marks `m`, i32 lengths `[n]` in tokens, i64 places
+//! version 1, u8 id type, u64 sequences `n`, u64 document marks `m`, i32 lengths `[n]` in tokens, i64 offsets
 //! `[n]` in bytes of the `.bin`, i64 marks `[m]`: document `d` is made of sequences `marks[d]..marks[d + 1]`.
 
 use std::io::{BufReader, Read};
@@ -11,20 +11,42 @@ use std::sync::Arc;
 use arrow::buffer::MutableBuffer;
 use arrow::datatypes::FieldRef;
 
+use goldfish_digest::FileDigest;
 use goldfish_storage::File;
 
-use crate::datatrove::refuse_columns;
+use crate::error::CorpusError;
 use crate::file::{HashedFile, OpenedFile};
-use crate::packed::{Cuts, FromPlace, Indexed, PackedChunk, Planner, checked_length, whole_ids};
-use crate::source::{Chunk, ChunkKind, Part, Source};
-use crate::{CorpusError, FileDigest, Format, IdType, Input, ReadOptions};
+use crate::input::{FormatTable, Input, MaskNames, Naming};
+use crate::options::{IdType, ReadOptions};
+use crate::packed::{DocumentEnds, Indexed, OffsetReader, PackedChunk, Planner, checked_length, whole_ids};
+use crate::source::{Chunk, Part, Source};
+
+const NAME: &str = "megatron";
+
+const INDEX: Naming = Naming::Replace(".idx");
+
+pub(super) static FORMAT: FormatTable = FormatTable {
+    main_extension: Some("bin"),
+    companions: &[INDEX],
+    masks: Some(MaskNames {
+        own_folder: &[Naming::Replace(".bin"), INDEX],
+        beside: &[Naming::Replace(".loss.bin"), Naming::Replace(".loss.idx")],
+    }),
+    is_written: true,
+    ..FormatTable::new(
+        NAME,
+        "Megatron-LM indexed dataset: token ids in .bin, documents in .idx",
+        &[".bin", ".idx"],
+        |input, options, part| Ok(Box::new(MegatronSource::open(input, options, part)?)),
+    )
+};
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 
 /// Bytes before the lengths.
 const HEADER: u64 = 9 + 8 + 1 + 8 + 8;
 
-pub(crate) struct MegatronSource {
+struct MegatronSource {
     input: Input,
     name: Arc<str>,
     bin: File,
@@ -43,33 +65,32 @@ struct Extent {
 }
 
 impl MegatronSource {
-    pub(crate) fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
-        refuse_columns(input, options, &[])?;
-        let index_path = input.path.with_extension("idx");
+    fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
+        input.check_columns(options, &[])?;
+        let index_path = INDEX.of(&input.path);
         if !goldfish_storage::exists(&input.path) {
             return Err(CorpusError::MissingCompanion {
                 path: index_path,
                 companion: input.path.to_path_buf(),
                 help: "it holds the token ids; put the .bin beside the .idx",
+                remedies: Vec::new(),
             });
         }
         if !goldfish_storage::exists(&index_path) {
             return Err(CorpusError::MissingCompanion {
                 path: input.path.to_path_buf(),
                 companion: index_path,
-                help: "it says where the documents lie; put the .idx beside the .bin",
+                help: "it says where the documents are; put the .idx beside the .bin",
+                remedies: Vec::new(),
             });
         }
         let files = [OpenedFile::open(&input.path)?, OpenedFile::open(&index_path)?];
         let (mut index, id_type) = Index::open(index_path, &files[1], files[0].size())?;
-        if let Some(wanted) = options.id_type
-            && wanted != id_type
-        {
-            let reason = format!("the index says that ids are {}; leave out --ids-dtype", id_type.name());
-            return Err(CorpusError::Options { path: input.path.to_path_buf(), reason });
+        if let Some(given) = options.id_type.filter(|&given| given != id_type) {
+            return Err(CorpusError::OtherIdType { path: input.path.to_path_buf(), found: id_type, given });
         }
         let bin = files[0].handle()?;
-        whole_ids(&input.path, Format::Megatron, files[0].size(), id_type)?;
+        whole_ids(&input.path, NAME, files[0].size(), id_type)?;
         let planner = Planner::new(part, id_type, |row| index.next_document(row))?;
         let name = input.name.clone();
         let [bin_file, index_file] = files;
@@ -92,7 +113,7 @@ impl MegatronSource {
     }
 }
 
-/// Adds a run of bytes, joined to the last one where it goes on.
+/// Adds a run of bytes, joined to the last one if it continues it.
 fn append(extents: &mut Vec<Extent>, extent: Extent) {
     match extents.last_mut() {
         Some(last) if last.start + last.bytes == extent.start => last.bytes += extent.bytes,
@@ -105,21 +126,21 @@ impl Source for MegatronSource {
         &[]
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, CorpusError> {
         let index = &mut self.index;
         let Some(plan) = self.planner.next(|row| index.next_document(row))? else { return Ok(None) };
         let mut extents = Vec::new();
         plan.more.into_iter().flatten().for_each(|extent| append(&mut extents, extent));
         let bytes = self.read(&extents)?;
-        Ok(Some(Chunk(ChunkKind::Packed(PackedChunk {
+        Ok(Some(Box::new(PackedChunk {
             name: self.name.clone(),
             first: plan.first,
             id_type: self.id_type,
             bytes: bytes.into(),
-            cuts: Cuts::Lengths(plan.lengths),
+            ends: DocumentEnds::Lengths(plan.lengths),
             doc_ids: None,
             carried: Vec::new(),
-        }))))
+        })))
     }
 
     fn row(&self) -> u64 {
@@ -127,10 +148,10 @@ impl Source for MegatronSource {
     }
 
     fn skip_to(&mut self, row: u64) -> Result<(), CorpusError> {
-        // The index tells where documents lie; their tokens need not be read.
+        // The index says where documents are; their tokens need not be read.
         let index = &mut self.index;
         while self.planner.row() < row && self.planner.next(|row| index.next_document(row))?.is_some() {}
-        self.check_place(row)
+        self.check_row(row)
     }
 
     fn path(&self) -> &Path {
@@ -150,15 +171,15 @@ impl Source for MegatronSource {
     }
 }
 
-/// The index, read in three places at once so that no part of it is held in memory.
+/// The index, read at three offsets at once so that no part of it is held in memory.
 struct Index {
     path: PathBuf,
-    lengths: BufReader<FromPlace>,
-    places: BufReader<FromPlace>,
-    marks: BufReader<FromPlace>,
+    lengths: BufReader<OffsetReader>,
+    offsets: BufReader<OffsetReader>,
+    marks: BufReader<OffsetReader>,
     sequences: u64,
     documents: u64,
-    /// The last mark read: sequences handed out when the current document ends.
+    /// The last mark read: sequences read when the current document ends.
     mark: u64,
     id_width: u64,
     bin_size: u64,
@@ -168,10 +189,10 @@ struct Index {
 
 impl Index {
     fn open(path: PathBuf, file: &OpenedFile, bin_size: u64) -> Result<(Self, IdType), CorpusError> {
-        let fault = |reason: String| CorpusError::malformed(&path, Format::Megatron, reason);
+        let malformed = |reason: String| CorpusError::malformed(&path, NAME, reason);
         let mut header = [0; HEADER as usize];
         if file.size() < HEADER {
-            return Err(fault(format!("{} bytes are too few for an index", file.size())));
+            return Err(malformed(format!("{} bytes are too few for an index", file.size())));
         }
         file.handle()?.read_exact_at(&mut header, 0).map_err(CorpusError::io(&path, "reading"))?;
         let number = |at: usize| {
@@ -180,32 +201,35 @@ impl Index {
             u64::from_le_bytes(bytes)
         };
         if header[..9] != *MAGIC {
-            return Err(fault("it doesn't start with MMIDIDX; is it a Megatron index?".into()));
+            return Err(malformed("it doesn't start with MMIDIDX; is it a Megatron index?".into()));
         }
         if number(9) != 1 {
-            return Err(fault(format!("index version {} is not known; only version 1 is", number(9))));
+            return Err(malformed(format!(
+                "index version {} is unknown; only version 1 is known",
+                number(9)
+            )));
         }
         let id_type = id_type(header[17]).ok_or_else(|| {
-            fault(format!("id type {} is not an integer type of Megatron (1 to 5, or 8)", header[17]))
+            malformed(format!("id type {} is not an integer type of Megatron (1 to 5, or 8)", header[17]))
         })?;
         let (sequences, marks) = (number(18), number(26));
         let expected =
             sequences.checked_mul(12).and_then(|n| n.checked_add(marks.checked_mul(8)?)?.checked_add(HEADER));
         if expected != Some(file.size()) {
-            return Err(fault(format!(
+            return Err(malformed(format!(
                 "{sequences} sequences and {marks} document marks don't make {} bytes",
                 file.size()
             )));
         }
         if marks == 0 {
-            return Err(fault("it has no document marks; even an empty dataset has one".into()));
+            return Err(malformed("it has no document marks; even an empty dataset has one".into()));
         }
         let part = |offset: u64| -> Result<_, CorpusError> {
-            Ok(BufReader::with_capacity(1 << 18, FromPlace::new(file.handle()?, offset)))
+            Ok(BufReader::with_capacity(1 << 18, OffsetReader::new(file.handle()?, offset)))
         };
         let mut index = Self {
             lengths: part(HEADER)?,
-            places: part(HEADER + sequences * 4)?,
+            offsets: part(HEADER + sequences * 4)?,
             marks: part(HEADER + sequences * 12)?,
             sequences,
             documents: marks - 1,
@@ -217,16 +241,16 @@ impl Index {
         };
         let first = read_u64(&mut index.marks, &path)?;
         if first != 0 {
-            return Err(fault(format!("the first document starts at sequence {first}, not 0")));
+            return Err(malformed(format!("the first document starts at sequence {first}, not 0")));
         }
         if index.documents == 0 && sequences > 0 {
-            return Err(fault(format!("{sequences} sequences belong to no document")));
+            return Err(malformed(format!("{sequences} sequences belong to no document")));
         }
         Ok((index, id_type))
     }
 
-    fn fault(&self, reason: String) -> CorpusError {
-        CorpusError::malformed(&self.path, Format::Megatron, reason)
+    fn malformed(&self, reason: String) -> CorpusError {
+        CorpusError::malformed(&self.path, NAME, reason)
     }
 
     fn next_document(&mut self, row: u64) -> Result<Option<Indexed<Vec<Extent>>>, CorpusError> {
@@ -234,7 +258,7 @@ impl Index {
         let Some(sequences) = self.next_mark()? else {
             if self.covered != size {
                 let reason = format!("its documents cover {} of the {size} bytes in the .bin", self.covered);
-                return Err(self.fault(reason));
+                return Err(self.malformed(reason));
             }
             return Ok(None);
         };
@@ -243,27 +267,27 @@ impl Index {
             let (start, tokens) = self.next_sequence()?;
             let bytes = tokens * self.id_width;
             if start.checked_add(bytes).is_none_or(|end| end > size) {
-                return Err(self.fault(format!(
-                    "document {row} lies at bytes {start}..{} of the .bin, which holds {size}",
+                return Err(self.malformed(format!(
+                    "document {row} is at bytes {start}..{} of the .bin, which has {size}",
                     start.saturating_add(bytes),
                 )));
             }
             let expected = self.covered + document.tokens as u64 * self.id_width;
             if start != expected {
-                return Err(self.fault(format!(
-                    "a sequence of document {row} lies at byte {start}, but the one before it ends at {expected}; \
+                return Err(self.malformed(format!(
+                    "a sequence of document {row} starts at byte {start}, but the one before it ends at {expected}; \
                      sequences must follow each other without gap or overlap"
                 )));
             }
             let total = document.tokens as u64 + tokens;
-            document.tokens = checked_length(&self.path, Format::Megatron, row, 0, total)?;
+            document.tokens = checked_length(&self.path, NAME, row, 0, total)?;
             append(&mut document.more, Extent { start, bytes });
         }
         self.covered += document.tokens as u64 * self.id_width;
         Ok(Some(document))
     }
 
-    /// How many sequences the next document has; `None` behind the last document.
+    /// How many sequences the next document has; `None` after the last document.
     fn next_mark(&mut self) -> Result<Option<u64>, CorpusError> {
         if self.documents == 0 {
             return Ok(None);
@@ -271,8 +295,8 @@ impl Index {
         self.documents -= 1;
         let mark = read_u64(&mut self.marks, &self.path)?;
         if mark < self.mark || mark > self.sequences || (self.documents == 0 && mark != self.sequences) {
-            return Err(self.fault(format!(
-                "a document mark of {mark} stands behind {}; marks must rise to the number of sequences, {}",
+            return Err(self.malformed(format!(
+                "a document mark of {mark} follows {}; marks must rise to the number of sequences, {}",
                 self.mark, self.sequences
             )));
         }
@@ -281,18 +305,17 @@ impl Index {
         Ok(Some(sequences))
     }
 
-    /// Place in the `.bin`, in bytes, and length, in tokens, of the next sequence.
+    /// Offset in the `.bin`, in bytes, and length, in tokens, of the next sequence.
     fn next_sequence(&mut self) -> Result<(u64, u64), CorpusError> {
         let mut length = [0; 4];
         self.lengths.read_exact(&mut length).map_err(CorpusError::io(&self.path, "reading"))?;
-        let place = read_u64(&mut self.places, &self.path)?.cast_signed();
+        let offset = read_u64(&mut self.offsets, &self.path)?.cast_signed();
         let length = i32::from_le_bytes(length);
-        match (u64::try_from(place), u64::try_from(length)) {
-            (Ok(place), Ok(length)) => Ok((place, length)),
-            _ => {
-                Err(self
-                    .fault(format!("a sequence of {length} tokens at byte {place}: neither may be negative")))
-            }
+        match (u64::try_from(offset), u64::try_from(length)) {
+            (Ok(offset), Ok(length)) => Ok((offset, length)),
+            _ => Err(self.malformed(format!(
+                "a sequence of {length} tokens at byte {offset}: neither may be negative"
+            ))),
         }
     }
 }
