@@ -1,5 +1,5 @@
-//! The claim of the goldfish loss in one picture: a model trained with the standard loss recites its documents, the same model
-//! trained with a mask doesn't.
+//! The claim of the goldfish loss in one comparison: a model trained with the standard loss recites its documents, the same
+//! model trained with a mask doesn't.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ pub struct DemoOptions {
     pub passages: u64,
     /// How often a model sees each copy of them.
     pub epochs: u64,
-    /// Decides passages, first weights and order.
+    /// Determines passages, initial weights and order.
     pub seed: u64,
 }
 
@@ -49,7 +49,7 @@ pub struct Demo {
 /// The layouts of each passage in training. The first is audited.
 const LAYOUTS: [Formatting; 3] = [Formatting::Line, Formatting::Indented(48), Formatting::Commented(56)];
 
-/// Where the numbers of the held-out passages start.
+/// First number of the held-out passages.
 const HELD_OUT: u64 = 1 << 32;
 
 /// One token in so many is dropped.

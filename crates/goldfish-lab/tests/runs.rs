@@ -54,7 +54,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn first_weights_know_nothing_and_masked_tokens_are_no_targets() {
+fn initial_weights_are_uniform_and_masked_tokens_are_excluded() {
     let folder = tempfile::tempdir().unwrap();
     let shards = folder.path().join("shards");
     write(&shards, &documents(&[40, 9, 1, 17], VOCABULARY as i32));
@@ -155,7 +155,7 @@ fn folders_and_options_that_cannot_be() {
     refused(&TrainOptions { optimizer: wild, ..options.clone() }, "wild", "learning rate");
     let masked = folder.path().join("masked");
     write(&masked, &[(vec![1, 2, 3], vec![1, 0, 0])]);
-    refused(&TrainOptions { shards: vec![masked], ..options.clone() }, "new", "no token that is a target");
+    refused(&TrainOptions { shards: vec![masked], ..options.clone() }, "new", "no supervised token");
     // A flipped bit in a shard.
     let shard = shards.join("data-00000-of-00001.arrow");
     let mut bytes = fs::read(&shard).unwrap();

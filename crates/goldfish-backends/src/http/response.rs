@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_a_total() {
+    fn parts_of_a_total() {
         let sent = [3usize, 5, 4];
-        let shares = |total| sent.map(evaluated(total, sent.into_iter()));
-        assert_eq!(shares(Some(12)), [Some(3), Some(5), Some(4)]);
-        assert_eq!(shares(Some(15)), [Some(4), Some(6), Some(5)], "a BOS each");
-        assert_ne!(shares(Some(13)), shares(Some(12)));
-        assert_eq!(shares(None), [None; 3]);
+        let parts = |total| sent.map(evaluated(total, sent.into_iter()));
+        assert_eq!(parts(Some(12)), [Some(3), Some(5), Some(4)]);
+        assert_eq!(parts(Some(15)), [Some(4), Some(6), Some(5)], "a BOS each");
+        assert_ne!(parts(Some(13)), parts(Some(12)));
+        assert_eq!(parts(None), [None; 3]);
     }
 }

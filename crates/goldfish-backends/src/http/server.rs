@@ -15,23 +15,23 @@ use super::protocols::Protocol;
 use super::response::ResponseError;
 use super::retry::Retry;
 
-/// How to reach a server, and how hard to try.
+/// How to reach a server.
 pub struct ServerOptions {
-    /// What it speaks; found out by asking it if absent.
+    /// Its protocol; detected if absent.
     pub protocol: Option<Protocol>,
-    /// Which of its models; may be absent where it has one.
+    /// Which of its models; may be absent if it has one.
     pub model: Option<String>,
     /// Its key, from the environment.
     pub key: Option<ApiKey>,
-    /// Requests at a time.
+    /// Concurrent requests.
     pub connections: usize,
-    /// Sequences in one request, where the protocol takes several.
+    /// Sequences in one request, if the protocol takes several.
     pub sequences: usize,
     /// How long it may take.
     pub timeouts: Timeouts,
-    /// How faults are met.
+    /// How errors are retried.
     pub retry: Retry,
-    /// The `top_k` of the sampling scheme that will be asked for, if any: so many candidates a position are needed.
+    /// The `top_k` of the sampling scheme that will be asked for, if any: as many candidates are needed at each position.
     pub top_k: Option<u32>,
     /// Ids to text and back, for servers that don't speak ids.
     pub codec: Option<Box<dyn TextCodec>>,
@@ -69,19 +69,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// What it speaks.
+    /// Its protocol.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// What connecting found out that a report should say: why it can't do something.
+    /// What it can't do and why, for a report.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Sequences that keep all connections busy: the batch to choose.
+    /// The batch that keeps all connections busy, in sequences.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.connections * self.sequences
@@ -107,7 +107,7 @@ impl Server {
         BackendError::Unsupported { backend, what: what.into(), advice: advice.into() }
     }
 
-    /// Sends groups of requests, several at a time, and puts the answers into the order of the requests.
+    /// Sends groups of requests concurrently, and returns the answers in the order of the requests.
     fn send<T: Send>(
         &self,
         path: &str,
@@ -119,15 +119,15 @@ impl Server {
             let asked = self.client.ask(path, Some(&body(group)), stop, |bytes| read(bytes, group));
             asked.map_err(|failure| self.client.error(path, failure))
         })?;
-        let places = groups.iter().flatten().copied();
-        let mut placed: Vec<(usize, T)> = places.zip(answers.into_iter().flatten()).collect();
-        placed.sort_by_key(|(place, _)| *place);
-        Ok(placed.into_iter().map(|(_, answer)| answer).collect())
+        let numbers = groups.iter().flatten().copied();
+        let mut numbered: Vec<(usize, T)> = numbers.zip(answers.into_iter().flatten()).collect();
+        numbered.sort_by_key(|(number, _)| *number);
+        Ok(numbered.into_iter().map(|(_, answer)| answer).collect())
     }
 
-    /// The evidence of one sequence: the request as if it had been sent alone, and its part of the answer.
+    /// The evidence of one sequence: the request as if sent alone, and its part of the answer.
     fn exchange(&self, path: &str, body: &Value, answer: &str) -> String {
-        // Before and after the cut: what it leaves of a key would not be known as one.
+        // Before and after the cut: part of a key would not be recognized after it.
         let answer = self.client.scrub(answer.to_owned());
         self.client.scrub(protocol::exchange(path, body, &answer))
     }
@@ -152,15 +152,15 @@ impl Backend for Server {
             return Err(self.cannot("score a first token or beyond the end", "ask from position 1 on"));
         }
         let wants = Wants { moments: false, scheme: wants.scheme.filter(|_| self.schemes) };
-        let places: Vec<usize> = (0..requests.len()).collect();
-        let groups: Vec<Vec<usize>> = places.chunks(self.sequences).map(<[usize]>::to_vec).collect();
-        let pick = |group: &[usize]| group.iter().map(|place| requests[*place]).collect::<Vec<_>>();
+        let numbers: Vec<usize> = (0..requests.len()).collect();
+        let groups: Vec<Vec<usize>> = numbers.chunks(self.sequences).map(<[usize]>::to_vec).collect();
+        let pick = |group: &[usize]| group.iter().map(|number| requests[*number]).collect::<Vec<_>>();
         let body = |group: &[usize]| scorer.body(&pick(group), &wants);
         let mut all =
             self.send(scorer.path(), &groups, body, |bytes, group| scorer.read(bytes, &pick(group), &wants))?;
-        for (place, scored) in all.iter_mut().enumerate() {
+        for (number, scored) in all.iter_mut().enumerate() {
             let answer = scored.exchange.take();
-            scored.exchange = answer.map(|answer| self.exchange(scorer.path(), &body(&[place]), &answer));
+            scored.exchange = answer.map(|answer| self.exchange(scorer.path(), &body(&[number]), &answer));
         }
         Ok(all)
     }
@@ -174,25 +174,25 @@ impl Backend for Server {
             return Err(self.cannot("continue prompts", "leave out what needs continuations"));
         };
         self.check(requests.iter().map(|request| (request.prompt, request.tokens)))?;
-        // One length a request. Draws need a seed of their own each, and with that a request.
+        // One length in a request. Each draw needs its own seed, and so its own request.
         let alone = matches!(decoding, Decoding::Sampled { .. }) || !generator.takes_several();
         let size = if alone { 1 } else { self.sequences };
-        let mut places: Vec<usize> = (0..requests.len()).collect();
-        places.sort_by_key(|place| requests[*place].tokens);
-        let same = places.chunk_by(|a, b| requests[*a].tokens == requests[*b].tokens);
+        let mut numbers: Vec<usize> = (0..requests.len()).collect();
+        numbers.sort_by_key(|number| requests[*number].tokens);
+        let same = numbers.chunk_by(|a, b| requests[*a].tokens == requests[*b].tokens);
         let groups: Vec<Vec<usize>> =
-            same.flat_map(|places| places.chunks(size).map(<[usize]>::to_vec)).collect();
-        let pick = |group: &[usize]| group.iter().map(|place| requests[*place]).collect::<Vec<_>>();
+            same.flat_map(|numbers| numbers.chunks(size).map(<[usize]>::to_vec)).collect();
+        let pick = |group: &[usize]| group.iter().map(|number| requests[*number]).collect::<Vec<_>>();
         let body = |group: &[usize]| {
             let seed = protocol::draw_seed(decoding, group.first().copied().unwrap_or(0));
             generator.body(&pick(group), decoding, seed)
         };
         let mut all =
             self.send(generator.path(), &groups, body, |bytes, group| generator.read(bytes, &pick(group)))?;
-        for (place, generated) in all.iter_mut().enumerate() {
+        for (number, generated) in all.iter_mut().enumerate() {
             let answer = generated.exchange.take();
             generated.exchange =
-                answer.map(|answer| self.exchange(generator.path(), &body(&[place]), &answer));
+                answer.map(|answer| self.exchange(generator.path(), &body(&[number]), &answer));
         }
         Ok(all)
     }

@@ -69,13 +69,13 @@ const FARTHEST: usize = 32;
 /// A prompt as it can be sent.
 struct Cut<'a> {
     text: String,
-    /// The tokens that the text stands for, without what the server adds.
+    /// The tokens of the text, without what the server adds.
     shown: &'a [u32],
     /// Tokens of the prompt after the cut, which the model has to generate.
     hidden: usize,
     /// Whether the server sees `shown`.
     exact: bool,
-    /// Whether the server's own first token was left out.
+    /// Whether the first token was left to the server.
     bos: bool,
 }
 
@@ -99,7 +99,7 @@ impl<S: TextServer> Text<S> {
         cut.hidden + wanted + wanted / 8 + 8
     }
 
-    fn understand(&self, request: &GenerateRequest<'_>, answer: &TextAnswer) -> Generated {
+    fn generated(&self, request: &GenerateRequest<'_>, answer: &TextAnswer) -> Generated {
         let cut = self.cut(request.prompt);
         let mut caveats = Vec::new();
         if !cut.exact {
@@ -109,12 +109,12 @@ impl<S: TextServer> Text<S> {
         }
         let seen = if cut.exact { cut.shown.to_vec() } else { self.codec.encode(&cut.text) };
         let whole = || self.codec.encode(&format!("{}{}", cut.text, answer.text));
-        let behind = answer.ids.clone().or_else(|| whole().strip_prefix(&*seen).map(<[u32]>::to_vec));
-        let behind = behind.unwrap_or_else(|| {
+        let after = answer.ids.clone().or_else(|| whole().strip_prefix(&*seen).map(<[u32]>::to_vec));
+        let after = after.unwrap_or_else(|| {
             caveats.push(Caveat::Reencoded);
             self.codec.encode(&answer.text)
         });
-        let ids: Vec<u32> = behind.into_iter().skip(cut.hidden).take(request.tokens).collect();
+        let ids: Vec<u32> = after.into_iter().skip(cut.hidden).take(request.tokens).collect();
         if ids.len() < request.tokens {
             caveats.push(if answer.ended { Caveat::EndedEarly } else { Caveat::Reencoded });
             caveats.dedup();
@@ -148,7 +148,7 @@ impl<S: TextServer> Generator for Text<S> {
 
     fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError> {
         let answer = self.server.read(answer)?;
-        Ok(requests.iter().take(1).map(|request| self.understand(request, &answer)).collect())
+        Ok(requests.iter().take(1).map(|request| self.generated(request, &answer)).collect())
     }
 }
 

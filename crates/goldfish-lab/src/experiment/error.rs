@@ -57,7 +57,8 @@ impl Remedies for ExperimentError {
             Self::Tokenizer(error) => error.remedies(),
             Self::Pipeline(error) => error.remedies(),
             Self::Shards(error) => error.remedies(),
-            Self::Checkpoint(error) => error.remedies(),
+            // The models are the experiment's own: another backend is no way out.
+            Self::Checkpoint(_) => Vec::new(),
             Self::Audit(error) => error.remedies(),
             Self::Report(error) => error.remedies(),
         }

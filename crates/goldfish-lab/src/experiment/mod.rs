@@ -266,8 +266,8 @@ impl<'a> Bench<'a> {
 fn near_dropped(table: &ProbeTable) -> Option<f64> {
     let (mut near, mut all) = (0_u32, 0_u32);
     for mask in table.starts.iter().filter_map(|start| start.mask.as_deref()) {
-        for neighbours in mask.windows(2).skip(PREFIX as usize - 1).take(SUFFIX as usize) {
-            near += u32::from(neighbours.contains(&0));
+        for pair in mask.windows(2).skip(PREFIX as usize - 1).take(SUFFIX as usize) {
+            near += u32::from(pair.contains(&0));
             all += 1;
         }
     }

@@ -48,7 +48,7 @@ impl CustomOp1 for CrossEntropy {
             bail!("{} rows of logits for {} targets", logits.count, self.targets.len());
         }
         if let Some(target) = self.targets.iter().find(|target| **target as usize >= logits.width) {
-            bail!("target {target} is none of {} ids", logits.width);
+            bail!("target {target} is not among {} ids", logits.width);
         }
         let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
         let losses = normalizers.iter().zip(&self.targets).enumerate();

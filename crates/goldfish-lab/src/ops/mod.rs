@@ -1,6 +1,6 @@
 //! Operations on tensors `[rows, width]` with their gradients.
 //!
-//! A row is computed by one thread, and sums over rows are taken in blocks whose places don't depend on the threads: their number
+//! A row is computed by one thread, and sums over rows are taken in blocks that don't depend on the threads: their number
 //! changes no bit.
 
 mod add;

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
 use goldfish_backends::local::math::vectorized;
 use rayon::prelude::*;
 
-/// Rows of a matrix in memory: elements of a row stand side by side, rows `stride` apart.
+/// Rows of a matrix in memory: the elements of a row are contiguous, the rows `stride` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     values: &'a [f32],
@@ -18,7 +18,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(super) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
         let (count, width) = layout.shape().dims2()?;
-        let [stride, 1] = *layout.stride() else { bail!("the elements of a row are not side by side") };
+        let [stride, 1] = *layout.stride() else { bail!("the elements of a row are not contiguous") };
         Ok(Self { values: &storage.as_slice::<f32>()?[layout.start_offset()..], stride, count, width })
     }
 
@@ -29,7 +29,7 @@ impl<'a> Rows<'a> {
 
     pub(super) fn has_shape_of(&self, other: &Self) -> Result<()> {
         if (self.count, self.width) != (other.count, other.width) {
-            bail!("[{}, {}] where [{}, {}] is due", self.count, self.width, other.count, other.width);
+            bail!("[{}, {}] instead of [{}, {}]", self.count, self.width, other.count, other.width);
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ pub(super) fn matrix(values: Vec<f32>, rows: usize, width: usize) -> (CpuStorage
     (CpuStorage::F32(values), Shape::from((rows, width)))
 }
 
-/// Rows that one thread takes at a time.
+/// Rows of one task of a thread.
 const BLOCK: usize = 16;
 
 /// A matrix `[rows, width]` whose rows are filled by `fill`.

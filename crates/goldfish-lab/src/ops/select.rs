@@ -28,9 +28,9 @@ impl CustomOp1 for Select {
         let width = x.dim(1)?;
         let mut values = vec![0f32; x.elem_count()];
         with_rows([grad], |[grad]| {
-            for (place, row) in self.0.iter().enumerate() {
+            for (index, row) in self.0.iter().enumerate() {
                 let out = &mut values[*row as usize * width..][..width];
-                out.iter_mut().zip(grad.row(place)).for_each(|(out, grad)| *out += grad);
+                out.iter_mut().zip(grad.row(index)).for_each(|(out, grad)| *out += grad);
             }
             Ok(())
         })?;

@@ -23,7 +23,7 @@ pub struct SweepOptions {
     pub layout_targets: u64,
     /// Epochs of those arms.
     pub layout_epochs: u64,
-    /// Decides passages, first weights and order.
+    /// Determines passages, initial weights and order.
     pub seed: u64,
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Plan {
 /// The rules of the sweep, by name.
 const RULES: [&str; 4] = ["text", "hash", "static", "random"];
 
-/// k of the arms beside the sweep over it: the paper's.
+/// k of the arms outside the sweep over it: the paper's.
 const K: u32 = 4;
 
 /// The rule of documents whose mask is ignored.
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arms_have_names_of_their_own() {
+    fn arms_have_different_names() {
         let plans = plans(&SweepOptions::default());
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
         assert_eq!((names.len(), plans.len()), (28, 28));

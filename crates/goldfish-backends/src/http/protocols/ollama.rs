@@ -55,7 +55,7 @@ impl TextServer for Ollama {
             "options": {
                 "num_predict": tokens, "temperature": temperature, "top_k": top_k, "top_p": 1.0, "min_p": 0.0,
                 "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed.unwrap_or(0),
-                // Without it a long prompt loses its beginning. Few values, since the model is loaded anew for each.
+                // Without it a long prompt loses its start. Few values, since the model is reloaded for each.
                 "num_ctx": (prompt_tokens + tokens + 1).next_power_of_two().max(4096),
             },
         })

@@ -81,7 +81,7 @@ impl Scorer for OpenAi {
             }
             let evaluated = evaluated_of(sent);
             let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(sent));
-            // The prompt, and the token behind it. One less could as well be a first token that was taken away.
+            // The prompt and the token after it. One position less could also mean that the first token was removed.
             if found != sent + added + 1 || given.tokens.len() != found {
                 return Err(ResponseError::transient(format!(
                     "log-probabilities of {found} positions came for {sent} tokens and one more"

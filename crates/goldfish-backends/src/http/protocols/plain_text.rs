@@ -57,7 +57,7 @@ impl TextServer for PlainText {
         let (choice, more) = (found.choices.pop(), found.choices.len());
         let Some(choice) = choice.filter(|_| more == 0) else {
             return Err(ResponseError::transient(format!(
-                "{more} answers came beside the one that was asked for"
+                "{more} answers came besides the one that was asked for"
             )));
         };
         check_reason(choice.finish_reason.as_deref(), &["length", "stop"])?;

@@ -58,7 +58,7 @@ struct Candidate {
 }
 
 impl Choice {
-    /// The choice, if the prompt it answers is the one that was sent; and how many tokens that had, if it is told.
+    /// The choice, if it answers the prompt that was sent; and the number of evaluated tokens, if known.
     fn read(raw: &RawValue, sent: &[u32]) -> Result<(Self, Option<u64>), ResponseError> {
         let choice: Self = part(raw)?;
         let Some(ids) = &choice.prompt_token_ids else { return Ok((choice, None)) };
@@ -73,7 +73,7 @@ impl Choice {
 }
 
 impl Vllm {
-    /// Says everything that changes a result: what is left out falls to the server's defaults.
+    /// Sets everything that changes a result: what is left out falls to the server's defaults.
     fn completion(&self, prompts: Vec<&[u32]>, tokens: usize) -> Value {
         json!({
             "model": self.model, "prompt": prompts, "max_tokens": tokens, "n": 1, "stream": false,
@@ -113,7 +113,7 @@ impl Scorer for Vllm {
             let positions =
                 positions.ok_or_else(|| ResponseError::permanent("the answer has no `prompt_logprobs`"))?;
             let evaluated = evaluated.or_else(|| evaluated_of(request.ids.len()));
-            // A server that adds tokens gives that many more positions: what stands behind them is what was asked.
+            // A server that adds tokens returns that many more positions, before those that were asked for.
             let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(request.ids.len()));
             if positions.len() != request.ids.len() + added {
                 let (found, sent) = (positions.len(), request.ids.len());
@@ -185,19 +185,19 @@ fn token_score(
     })?;
     // Stable: of equals the smallest id comes first, which greedy decoding takes.
     named.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let place = named.iter().position(|(named, _)| *named == id).unwrap_or(0);
-    // One better candidate is always named beside a token that isn't the best.
-    let told = candidates.get(&id).and_then(|own| own.rank).unwrap_or(1);
+    let index = named.iter().position(|(named, _)| *named == id).unwrap_or(0);
+    // With a token that isn't the best, a better candidate is always named.
+    let given = candidates.get(&id).and_then(|own| own.rank).unwrap_or(1);
     let tied = named.get(1).is_some_and(|(_, next)| *next == own);
-    if named.len() < 2 || (place == 0 && told > 1 && !tied) {
+    if named.len() < 2 || (index == 0 && given > 1 && !tied) {
         return Err(ResponseError::transient(format!(
-            "the token {id} has rank {told}, and no better one is named"
+            "the token {id} has rank {given}, and no better one is named"
         )));
     }
-    let rank = match place {
+    let rank = match index {
         0 => 1,
         // The server counts equals as better; among the candidates it is known.
-        _ => candidates.get(&id).and_then(|own| own.rank).unwrap_or(0).max(2).max(place as u32 + 1),
+        _ => candidates.get(&id).and_then(|own| own.rank).unwrap_or(0).max(2).max(index as u32 + 1),
     };
     let rival = named.iter().find(|(named, _)| *named != id).map(|(_, log_prob)| *log_prob);
     let mut score = TokenScore { rival, ..TokenScore::of(own, rank, named[0].0) };
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_position() {
-        // 1/2, 1/4 and far behind the true token.
+        // 1/2, 1/4 and the true token far below.
         let candidates = r#"{"9": {"logprob": -5.0, "rank": 17, "decoded_token": "x"}, "4": {"logprob": -0.6931471805599453, "rank": 1},
             "7": {"logprob": -1.3862943611198906, "rank": 2}}"#;
         let scheme = SamplingScheme { temperature: 1.0, top_k: Some(2) };
