@@ -96,15 +96,15 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
             None => output,
             Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
-        writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
-        columns: args.columns.iter().map(|&column| column.into()).collect(),
+        writer: WriterOptions { format: args.output_format, shard_size: args.shard_size },
+        columns: args.columns.clone(),
         output_mode: match (args.overwrite, args.resume) {
             (true, _) => OutputMode::Overwrite,
             (_, true) => OutputMode::Resume,
             _ => OutputMode::New,
         },
         partition,
-        on_error: args.on_error.into(),
+        on_error: args.on_error,
         threads: match args.threads {
             Some(threads) => threads.into(),
             None => std::thread::available_parallelism().map_or(1, Into::into),
@@ -208,7 +208,7 @@ fn advised(warning: &Warning) -> String {
 
 /// What speaks against the rule on this corpus.
 fn warnings_of(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(outcome.manifest.rule.definition()).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
