@@ -142,16 +142,19 @@ pub struct Vocabulary {
     pub eos_id: Option<u32>,
 }
 
+/// Makes an architecture of the given size.
+pub(crate) type Build = fn(
+    options: &ModelOptions,
+    vocabulary: &Vocabulary,
+    context_length: usize,
+) -> std::result::Result<Box<dyn Architecture>, LabError>;
+
 /// A registered architecture.
 pub struct ArchitectureKind {
     /// Its name in [`ModelOptions::architecture`].
     pub name: &'static str,
     /// What it is, in a few words.
     pub summary: &'static str,
-    /// Makes one of the given size; `context_length` in tokens, if the options name none.
-    pub(crate) build: fn(
-        options: &ModelOptions,
-        vocabulary: &Vocabulary,
-        context_length: usize,
-    ) -> std::result::Result<Box<dyn Architecture>, LabError>,
+    /// Makes one; the context in tokens is that of the options, or else of the caller.
+    pub(crate) build: Build,
 }
