@@ -289,8 +289,8 @@ fn arm(
         supervised_tokens: trained.supervised_tokens,
         validation: validation(&model)?,
         exact_match: summary.scores.exact_match,
-        rouge_l: summary.scores.rouge_l,
-        match_length: summary.scores.match_length,
+        rouge_l: summary.scores.means["rouge_l"],
+        match_length: summary.scores.means["match_length"],
         goldfish: summary.goldfish.filter(|_| told),
         near_by_chance: near_dropped.filter(|_| told),
     };
