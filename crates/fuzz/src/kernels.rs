@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use goldfish_mask::{
-    Head, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState, Span,
-    TableSource, UniformTable, Unit, Window,
+    Granularity, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
+    ShortContext, TableSource, TokenSpan, UniformTable, Window,
 };
 
 static TABLE: LazyLock<UniformTable> = LazyLock::new(UniformTable::cpu);
@@ -24,7 +24,7 @@ fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
     };
     let context = if input.ratio(1, 8)? { input.int_in_range(1..=70)? } else { input.int_in_range(1..=6)? };
     let window = if bool::arbitrary(input)? { Window::Preceding } else { Window::Inclusive };
-    let head = if bool::arbitrary(input)? { Head::Keep } else { Head::Short };
+    let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
     let table = TableSource::Cpu;
     Ok(match input.int_in_range(0..=5)? {
         0 => RuleParameters::Static { k, start: input.int_in_range(0..=40)? },
@@ -68,13 +68,13 @@ fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
     let built = build(&rule);
     let expected = naive::document(&rule, &TABLE, &ids, key);
     let mut mask = vec![9; ids.len()];
-    built.decide(&Span::document(&ids).with_key(key), &mut mask);
+    built.decide(&TokenSpan::document(&ids).with_key(key), &mut mask);
     assert_eq!(mask, expected, "{rule:?}");
     mask.fill(9);
     for start in (0..ids.len()).step_by(step) {
         let end = ids.len().min(start + step);
         let history = start.min(built.lookback());
-        let span = Span::continued(&ids[start - history..end], history, start as u64).with_key(key);
+        let span = TokenSpan::continued(&ids[start - history..end], history, start as u64).with_key(key);
         built.decide(&span, &mut mask[start..end]);
     }
     assert_eq!(mask, expected, "in pieces of {step}: {rule:?}");
@@ -133,8 +133,8 @@ pub fn mask_text(data: &[u8]) {
 }
 
 fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
-    let unit = if bool::arbitrary(input)? { Unit::Word } else { Unit::Token };
-    let head = if bool::arbitrary(input)? { Head::Keep } else { Head::Short };
+    let unit = if bool::arbitrary(input)? { Granularity::Word } else { Granularity::Token };
+    let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
     let k = input.int_in_range(2..=5u32)?;
     let context = if input.ratio(1, 4)? { 50 } else { input.int_in_range(1..=6u32)? };
     let rule = naive_text::Rule { k, context, unit, head, seed: u16::arbitrary(input)?.into() };
@@ -154,7 +154,7 @@ fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
     let built = RuleSpec::new(parameters).build(None).expect("a sound rule");
     let ids = vec![0; spans.len()];
     let mut mask = vec![9; spans.len()];
-    built.decide(&Span::document(&ids).with_text(&text, &spans), &mut mask);
+    built.decide(&TokenSpan::document(&ids).with_text(&text, &spans), &mut mask);
     assert_eq!(mask, naive_text::mask(&rule, &text, &spans), "{rule:?} {text:?}");
     Ok(())
 }

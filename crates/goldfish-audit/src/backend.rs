@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use goldfish_remedy::{Remedies, Remedy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -339,6 +340,12 @@ pub enum BackendError {
         /// How long it asks to be left alone, where it said so.
         retry_after: Option<Duration>,
     },
+}
+
+impl Remedies for BackendError {
+    fn remedies(&self) -> Vec<Remedy> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

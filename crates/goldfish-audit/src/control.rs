@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use goldfish_mask::normalised_text;
+use goldfish_mask::normalize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub type Decode<'a> = dyn Fn(&[u32]) -> String + 'a;
 pub struct Contamination {
     /// A run of so many tokens that it shares with the audited corpus; never more than the shortest probe has.
     pub tokens: u32,
-    /// A run of so many characters of the [normalised stream](goldfish_mask::normalised_text), which finds the same
+    /// A run of so many characters of the [normalised stream](goldfish_mask::normalize), which finds the same
     /// text in other formatting. Four characters a token is usual.
     pub characters: u32,
 }
@@ -158,7 +158,7 @@ fn remove_contaminated(
     let run = u64::from(contamination.tokens).min(grid.shortest()) as usize;
     let mut tokens = RunIndex::new(documents.values().map(|ids| ids.to_vec()).collect(), run);
     let normalise = |decode: &Decode<'_>, ids: &[u32]| -> Vec<u32> {
-        normalised_text(&decode(ids)).chars().map(u32::from).collect()
+        normalize(&decode(ids)).chars().map(u32::from).collect()
     };
     let mut characters = decode.map(|decode| {
         let texts = documents.values().map(|ids| normalise(decode, ids)).collect();

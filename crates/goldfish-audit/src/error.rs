@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 use goldfish_corpus::CorpusError;
+use goldfish_remedy::{Remedies, Remedy};
 use goldfish_shard::ShardError;
 use parquet::errors::ParquetError;
 
@@ -129,5 +130,16 @@ impl AuditError {
 
     pub(crate) fn bad_run(path: &Path, reason: impl Into<String>) -> Self {
         Self::BadRun { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+impl Remedies for AuditError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Shard(error) => error.remedies(),
+            Self::Corpus(error) => error.remedies(),
+            Self::Backend(error) => error.remedies(),
+            _ => Vec::new(),
+        }
     }
 }

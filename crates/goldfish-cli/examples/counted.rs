@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use anyhow::bail;
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Span, TableSource, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window};
 use goldfish_tokenize::Tokenizer;
 
 /// Tokens in a document.
@@ -31,7 +31,9 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
     let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
     let rule = match name {
-        "hash" => RuleParameters::Hash { k, context, window: Window::Preceding, head: Head::Keep, seed: 0 },
+        "hash" => {
+            RuleParameters::Hash { k, context, window: Window::Preceding, head: ShortContext::Keep, seed: 0 }
+        }
         "hash-table" => RuleParameters::HashTable { k, context, table },
         "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
         "coefficient-sum" => {
@@ -46,7 +48,7 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     let mut mask = vec![0; ids.len()];
     for _ in 0..turns {
         for (ids, mask) in ids.chunks(DOCUMENT).zip(mask.chunks_mut(DOCUMENT)) {
-            rule.decide(&Span::document(black_box(ids)), mask);
+            rule.decide(&TokenSpan::document(black_box(ids)), mask);
         }
         black_box(&mut mask);
     }
@@ -67,10 +69,16 @@ fn by_text(language: &str, turns: u32) -> anyhow::Result<()> {
     let first = if language == "marks" { "e" } else { "" };
     let text = first.to_owned() + &sentence.repeat((1 << 17) / sentence.len());
     let spans: Vec<(usize, usize)> = (0..text.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
-    let rule = RuleParameters::Text { k: 4, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
+    let rule = RuleParameters::Text {
+        k: 4,
+        context: 50,
+        unit: Granularity::Word,
+        head: ShortContext::Keep,
+        seed: 0,
+    };
     let rule = RuleSpec::new(rule).build(None)?;
     let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
-    let span = Span::document(&ids).with_text(&text, &spans);
+    let span = TokenSpan::document(&ids).with_text(&text, &spans);
     for _ in 0..turns {
         rule.decide(black_box(&span), &mut mask);
         black_box(&mut mask);

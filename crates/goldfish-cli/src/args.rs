@@ -411,12 +411,12 @@ values!(WindowArg => goldfish_mask::Window {
     Inclusive => Self::Inclusive,
 });
 
-values!(HeadArg => goldfish_mask::Head {
+values!(HeadArg => goldfish_mask::ShortContext {
     Keep => Self::Keep,
     Short => Self::Short,
 });
 
-values!(UnitArg => goldfish_mask::Unit {
+values!(UnitArg => goldfish_mask::Granularity {
     Word => Self::Word,
     Token => Self::Token,
 });

@@ -1,5 +1,6 @@
 //! The command line of goldfish.
 
+mod advice;
 mod args;
 mod commands;
 mod experiment;

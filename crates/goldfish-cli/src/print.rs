@@ -14,6 +14,8 @@ use goldfish_report::{escaped, is_hidden};
 use goldfish_shard::Manifest;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::advice;
+
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -104,8 +106,8 @@ pub(crate) fn advised(error: impl Into<anyhow::Error>, lines: Vec<String>) -> an
     Advised { error: error.into(), lines }.into()
 }
 
-/// What a library puts into lines of its own below its message.
-fn advice(cause: &(dyn std::error::Error + 'static)) -> (String, Option<String>) {
+/// A message, and what a library puts into a line of its own below it.
+fn split(cause: &(dyn std::error::Error + 'static)) -> (String, Option<String>) {
     let text = cause.to_string();
     let has_advice = matches!(
         cause.downcast_ref(),
@@ -125,14 +127,21 @@ pub(crate) fn error(error: &anyhow::Error) {
     };
     // Library errors carry their cause in their own words: it is printed once.
     let (mut message, mut advised) = (String::new(), Vec::new());
-    for (cause, advice) in error.chain().map(advice) {
+    for (cause, advice) in error.chain().map(split) {
         if !message.contains(&cause) {
             message += if message.is_empty() { "" } else { ": " };
             message += &cause;
         }
         advised.extend(advice);
     }
-    lines(&format!("{ERROR}error:{ERROR:#} {}", text(&message)));
+    let mut message = text(&message);
+    if let Some(remedy) = advice::advice(error) {
+        match advised.last_mut() {
+            Some(line) => *line += &format!(", or {remedy}"),
+            None => message += &format!("; {}", text(&remedy)),
+        }
+    }
+    lines(&format!("{ERROR}error:{ERROR:#} {message}"));
     // The command for a shell is whole, or it is of no use.
     advised.iter().chain(below).for_each(|line| lines(&escaped(line, usize::MAX)));
 }
@@ -216,10 +225,10 @@ mod tests {
             offset: None,
             reason: "bad\nworse".into(),
         };
-        let (message, advice) = advice(&PipelineError::Rejected(reject));
+        let (message, advice) = split(&PipelineError::Rejected(reject));
         assert_eq!(message, "a\nb: row 3: bad\nworse");
         assert!(advice.unwrap().starts_with("Mend the row"));
-        let (message, advice) = super::advice(&PipelineError::Options("a\nb".into()));
+        let (message, advice) = split(&PipelineError::Options("a\nb".into()));
         assert_eq!((message.as_str(), advice), ("a\nb", None));
     }
 }

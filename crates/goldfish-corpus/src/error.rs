@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use goldfish_remedy::{Remedies, Remedy};
+
 use crate::{Format, Input};
 
 /// Why a corpus could not be read. Messages name the file and the place, and say what to do.
@@ -191,5 +193,11 @@ impl CorpusError {
     #[must_use]
     pub fn is_contents(&self) -> bool {
         matches!(self, Self::Malformed { .. })
+    }
+}
+
+impl Remedies for CorpusError {
+    fn remedies(&self) -> Vec<Remedy> {
+        Vec::new()
     }
 }

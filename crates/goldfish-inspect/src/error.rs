@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use goldfish_mask::MaskError;
-use goldfish_pipeline::PipelineError;
+use goldfish_pipeline::{PipelineError, mask_remedies};
+use goldfish_remedy::{Remedies, Remedy};
 use goldfish_shard::ShardError;
 
 /// Why a folder can't be inspected.
@@ -74,4 +75,15 @@ pub enum InspectError {
         "duplicates are found by the text, which token ids tell only with their tokenizer: give --tokenizer tokenizer.json"
     )]
     NoText,
+}
+
+impl Remedies for InspectError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Shard(error) => error.remedies(),
+            Self::Rule(error) => mask_remedies(error),
+            Self::Text(error) => error.remedies(),
+            _ => Vec::new(),
+        }
+    }
 }

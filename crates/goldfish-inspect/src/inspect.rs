@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use goldfish_mask::{
-    Masker, Reach, Scope, SequenceMasker, SequenceState, Span, Tallier, Tally, WindowKeys, document_key,
+    Coverage, Masker, Scope, SequenceMasker, SequenceState, Tally, TokenCounter, TokenSpan, WindowKeys,
+    document_key,
 };
 use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, ShardReader};
@@ -66,7 +67,7 @@ pub fn inspect(
         (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, text)),
     };
     let k = manifest.rule.k();
-    let reach = Masker::new(manifest.rule.build_reach(Reach::Decided)?, &manifest.exempt_ids);
+    let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
     let mut reading = Reading::new(manifest, text, options, &reach)?;
     let mut inputs = match options.by.as_deref() {
         Some(INPUT) => Some(Inputs { entries: Box::new(manifest.read_inputs(folder)?), end: 0, name: None }),
@@ -84,7 +85,7 @@ pub fn inspect(
         Some(search) => Some(search.compare(folder, manifest, &mut |compared| observe(seen + compared))?),
     };
     let Reading { totals, counted, tally, too_short, gaps, undropped, windows, groups, ids, .. } = reading;
-    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.judge(&manifest.rule));
+    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(&manifest.rule));
     let warnings = warnings.iter().map(ToString::to_string).collect();
     Ok(Inspection {
         totals: rates(totals.0, totals.1, totals.2),
@@ -327,9 +328,9 @@ impl<'a> Reading<'a> {
                     (Tally::of_tokens(self.reach, ids, decided, mask), decided.clone())
                 }
                 (None, true) => {
-                    let mut tallier = Tallier::new(&self.manifest.rule, &self.manifest.exempt_ids)?;
+                    let mut tallier = TokenCounter::new(&self.manifest.rule, &self.manifest.exempt_ids)?;
                     let key = document_key(batch.doc_ids().value(index));
-                    let span = Span::document(ids).with_key(key).with_text(&text, &spans);
+                    let span = TokenSpan::document(ids).with_key(key).with_text(&text, &spans);
                     let (tally, decided) = tallier.count(&span, mask);
                     (tally, decided.to_vec())
                 }

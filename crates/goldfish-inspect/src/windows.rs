@@ -115,7 +115,7 @@ fn threshold(windows: f64, space: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use goldfish_mask::{Head, RuleParameters, RuleSpec, TableSource, Window};
+    use goldfish_mask::{RuleParameters, RuleSpec, ShortContext, TableSource, Window};
 
     use super::*;
 
@@ -134,8 +134,13 @@ mod tests {
 
     #[test]
     fn a_fair_hash_has_no_degenerate_keys() {
-        let hash =
-            RuleParameters::Hash { k: 4, context: 13, window: Window::Preceding, head: Head::Keep, seed: 0 };
+        let hash = RuleParameters::Hash {
+            k: 4,
+            context: 13,
+            window: Window::Preceding,
+            head: ShortContext::Keep,
+            seed: 0,
+        };
         let found = report(hash, &text());
         assert_eq!((found.distinct, found.degenerate_keys, found.threshold), (60_000 - 13, 0, 2));
         assert!(found.complete);

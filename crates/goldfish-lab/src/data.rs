@@ -49,7 +49,7 @@ impl Corpus {
                 found.map(|reason| format!("document {:?}: {reason}", batch.doc_ids().value(row)))
             })?;
             if let Some(fault) = faults.first() {
-                return Err(LabError::folder(&folder.join(&fault.file), &fault.fault));
+                return Err(LabError::folder(&folder.join(&fault.file), &fault.description));
             }
             corpus.manifests.push(manifest.checksum);
         }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use goldfish_backends::local::CheckpointError;
+use goldfish_remedy::{Remedies, Remedy};
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
 
@@ -76,5 +77,16 @@ impl LabError {
 
     pub(crate) fn folder(path: &Path, reason: impl Into<String>) -> Self {
         Self::Folder { path: path.into(), reason: reason.into() }
+    }
+}
+
+impl Remedies for LabError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Shards(error) => error.remedies(),
+            Self::Tokenizer(error) => error.remedies(),
+            Self::Model(error) => error.remedies(),
+            _ => Vec::new(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, bail};
-use goldfish_backends::local::{Activation, Biases, DecoderConfig, HeadNorm, NormKind, Positions, Wiring};
+use goldfish_backends::local::{Activation, Biases, BlockLayout, DecoderConfig, NormKind, Positions, QkNorm};
 
 use crate::ops::{Add, Angles, Attend, CrossEntropy, Gate, Multiply, Normalize, Rotate, Select, Sequence};
 use crate::{Batch, Targets};
@@ -24,9 +24,9 @@ impl Plan {
     pub(crate) fn new(config: DecoderConfig) -> Option<Self> {
         let Positions::Rotary(speeds) = &config.positions else { return None };
         let none = Biases { query_key_value: false, attention_out: false, mlp: false, head: false };
-        let plain = config.wiring == Wiring::Before
+        let plain = config.layout == BlockLayout::PreNorm
             && config.norm == NormKind::Rms
-            && config.head_norm == HeadNorm::None
+            && config.qk_norm == QkNorm::None
             && config.activation == Activation::Silu
             && config.gated
             && config.biases == none

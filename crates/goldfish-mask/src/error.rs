@@ -45,9 +45,7 @@ pub enum MaskError {
         value: String,
     },
     /// The rule was described with a table from a file, and that table is not at hand.
-    #[error(
-        "the rule uses the hash table {expected}, which was not given; pass the file it was made with (--table)"
-    )]
+    #[error("the rule uses the hash table {expected}, which was not given")]
     TableMissing {
         /// The fingerprint in the description.
         expected: String,

@@ -5,20 +5,20 @@
 //! input or output, no global state, the same slice always gives the same mask.
 //!
 //! ```
-//! use goldfish_mask::{Head, Masker, RuleParameters, RuleSpec, Span, Window};
+//! use goldfish_mask::{ShortContext, Masker, RuleParameters, RuleSpec, TokenSpan, Window};
 //!
 //! let spec = RuleSpec::new(RuleParameters::Hash {
 //!     k: 4,
 //!     context: 13,
 //!     window: Window::Preceding,
-//!     head: Head::Keep,
+//!     head: ShortContext::Keep,
 //!     seed: 0,
 //! });
 //! let masker = Masker::new(spec.build(None)?, &[]);
 //!
 //! let ids: Vec<u32> = (0..1000).collect();
 //! let mut mask = vec![0u8; ids.len()];
-//! masker.decide(&Span::document(&ids), &mut mask);
+//! masker.decide(&TokenSpan::document(&ids), &mut mask);
 //!
 //! assert!(mask[..13].iter().all(|&m| m == 1), "the head of a document is kept");
 //! let dropped = mask.iter().filter(|&&m| m == 0).count();
@@ -51,12 +51,14 @@ mod text;
 pub use error::MaskError;
 pub use keys::WindowKeys;
 pub use masker::{Masker, document_key};
-pub use rule::{MaskRule, Span};
+pub use rule::{MaskRule, TokenSpan};
 pub use rules::table::{TABLE_LEN, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
-pub use spec::{Head, MAX_CONTEXT, Reach, RuleParameters, RuleSpec, Scope, TableSource, Unit, Window};
-pub use tally::{Tallier, Tally, Unsound};
-pub use text::{Normalized, UNICODE_VERSION, normalised_text};
+pub use spec::{
+    Coverage, Granularity, MAX_CONTEXT, RuleParameters, RuleSpec, Scope, ShortContext, TableSource, Window,
+};
+pub use tally::{Tally, TokenCounter, Warning};
+pub use text::{NormalizedText, UNICODE_VERSION, normalize};
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -1,6 +1,6 @@
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{MaskRule, Span};
+use crate::{MaskRule, TokenSpan};
 
 /// The key of a document for the rule `random`: `xxh3_64` of its id with seed 0.
 ///
@@ -47,7 +47,7 @@ impl Masker {
     /// # Panics
     ///
     /// As [`MaskRule::decide`].
-    pub fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    pub fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         self.rule.decide(span, mask);
         self.exempt.keep(span.decided(), mask);
     }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 /// in several spans; the decisions are the same either way, as long as each span brings enough of the
 /// tokens before it (see [`MaskRule::lookback`]).
 #[derive(Debug, Clone, Copy)]
-pub struct Span<'a> {
+pub struct TokenSpan<'a> {
     ids: &'a [u32],
     history: usize,
     position: u64,
@@ -14,7 +14,7 @@ pub struct Span<'a> {
     text: Option<(&'a str, &'a [(usize, usize)])>,
 }
 
-impl<'a> Span<'a> {
+impl<'a> TokenSpan<'a> {
     /// A whole document (or the start of one): nothing stands before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
@@ -109,7 +109,7 @@ pub trait MaskRule: Send + Sync + Debug {
     /// A span that starts at position `p` must bring at least `min(p, lookback())` tokens of history.
     fn lookback(&self) -> usize;
 
-    /// Whether it looks at the text, so that every span must bring it (see [`Span::with_text`]).
+    /// Whether it looks at the text, so that every span must bring it (see [`TokenSpan::with_text`]).
     fn needs_text(&self) -> bool {
         false
     }
@@ -121,11 +121,11 @@ pub trait MaskRule: Send + Sync + Debug {
     /// If `mask.len() != span.len()`, if the span's history is shorter than
     /// `min(span.position(), self.lookback())`, or if the rule [needs the text](Self::needs_text) and the
     /// span has none, or not a byte span for each token up to the last decided one.
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]);
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]);
 }
 
 /// Checks the contract of [`MaskRule::decide`]; called first by every implementation.
-pub(crate) fn check_span(span: &Span<'_>, lookback: usize, mask: &[u8]) {
+pub(crate) fn check_span(span: &TokenSpan<'_>, lookback: usize, mask: &[u8]) {
     assert_eq!(mask.len(), span.len(), "the mask must have one byte for each decided token");
     let needed = span.position().min(lookback as u64);
     assert!(
@@ -137,10 +137,10 @@ pub(crate) fn check_span(span: &Span<'_>, lookback: usize, mask: &[u8]) {
 }
 
 /// Checks the contract of a rule that needs the text; gives it with the byte spans of the decided tokens.
-pub(crate) fn check_text<'a>(span: &Span<'a>, mask: &[u8]) -> (&'a str, &'a [(usize, usize)]) {
+pub(crate) fn check_text<'a>(span: &TokenSpan<'a>, mask: &[u8]) -> (&'a str, &'a [(usize, usize)]) {
     check_span(span, 0, mask);
     let Some((text, spans)) = span.text() else {
-        panic!("the rule decides by the text: give the span one with Span::with_text");
+        panic!("the rule decides by the text: give the span one with TokenSpan::with_text");
     };
     let start = usize::try_from(span.position()).unwrap_or(usize::MAX);
     let end = start.saturating_add(span.len());

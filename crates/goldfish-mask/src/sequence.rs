@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{MaskError, Masker, Span};
+use crate::{MaskError, Masker, TokenSpan};
 
 /// How far a [`SequenceMasker`] has come: enough to go on in another process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,13 +99,13 @@ impl<'m> SequenceMasker<'m> {
             self.scratch.clear();
             self.scratch.extend_from_slice(&self.state.tail);
             self.scratch.extend_from_slice(&ids[..joined]);
-            let span = Span::continued(&self.scratch, tail, position).with_key(block);
+            let span = TokenSpan::continued(&self.scratch, tail, position).with_key(block);
             self.masker.decide(&span, &mut mask[..joined]);
         }
         if joined == ids.len() {
             return;
         }
-        let span = Span::continued(ids, joined, position + joined as u64).with_key(block);
+        let span = TokenSpan::continued(ids, joined, position + joined as u64).with_key(block);
         self.masker.decide(&span, &mut mask[joined..]);
     }
 

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{
-    coefficient::CoefficientSum, hash::Hash, product::Product, random::Random, reach::BehindHead,
+    coefficient::CoefficientSum, coverage::AfterPrefix, hash::Hash, product::Product, random::Random,
     stride::Static, text::Text,
 };
 use crate::{MaskError, MaskRule, UniformTable};
@@ -23,7 +23,7 @@ pub enum Window {
 /// What happens at the start of a document, where the window is not full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Head {
+pub enum ShortContext {
     /// Every token whose window is not full is kept.
     Keep,
     /// Decide on the shorter window that exists; a first token without a full window is kept. (With an
@@ -34,7 +34,7 @@ pub enum Head {
 /// What the rule `text-v1` decides about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unit {
+pub enum Granularity {
     /// Whole words: every token that overlaps a dropped word is dropped, whatever the tokenizer.
     #[default]
     Word,
@@ -60,7 +60,7 @@ pub enum Scope {
 
 /// Which tokens a rule could have dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Coverage {
     /// Those that the rule decides about: not the kept head of a unit, and for `text-v1` no token without
     /// normalised characters.
     Decided,
@@ -108,7 +108,7 @@ pub enum RuleParameters {
         /// Where the window stands.
         window: Window,
         /// What happens where it is not full.
-        head: Head,
+        head: ShortContext,
         /// Seed of the hash.
         seed: u64,
     },
@@ -132,10 +132,10 @@ pub enum RuleParameters {
         /// Normalised characters that the hash sees.
         context: u32,
         /// Whether words or tokens are decided.
-        unit: Unit,
+        unit: Granularity,
         /// What happens where fewer than `context` characters stand before. With nothing before it, a word
         /// is always kept.
-        head: Head,
+        head: ShortContext,
         /// Seed of the hash.
         seed: u64,
     },
@@ -232,25 +232,29 @@ impl RuleSpec {
     }
 
     /// Builds a rule that drops each token within this one's reach, to count them: of the tokens that it drops
-    /// with [`Reach::Decided`], the rule itself should drop one in `k`.
+    /// with [`Coverage::Decided`], the rule itself should drop one in `k`.
     ///
     /// # Errors
     ///
     /// If a parameter is out of its range, or the version is unknown.
-    pub fn build_reach(&self, reach: Reach) -> Result<Box<dyn MaskRule>, MaskError> {
+    pub fn build_coverage(&self, reach: Coverage) -> Result<Box<dyn MaskRule>, MaskError> {
         let context = self.check()?;
         let head = match (&self.parameters, reach) {
             (RuleParameters::Text { unit, head, seed, .. }, _) => {
                 let text = Text::new(self.k(), context, *unit, *head, *seed);
-                return Ok(Box::new(if reach == Reach::Decided { text.decided() } else { text.present() }));
+                return Ok(Box::new(if reach == Coverage::Decided {
+                    text.decided()
+                } else {
+                    text.present()
+                }));
             }
-            (_, Reach::Present) | (RuleParameters::Random { .. }, _) => 0,
+            (_, Coverage::Present) | (RuleParameters::Random { .. }, _) => 0,
             (RuleParameters::Static { start, .. }, _) => *start,
             (RuleParameters::Hash { window, head, .. }, _) => match (window, head) {
-                (Window::Preceding, Head::Keep) => context as u64,
-                (Window::Inclusive, Head::Keep) => context as u64 - 1,
-                (Window::Inclusive, Head::Short) if context == 1 => 0,
-                (_, Head::Short) => 1,
+                (Window::Preceding, ShortContext::Keep) => context as u64,
+                (Window::Inclusive, ShortContext::Keep) => context as u64 - 1,
+                (Window::Inclusive, ShortContext::Short) if context == 1 => 0,
+                (_, ShortContext::Short) => 1,
             },
             (
                 RuleParameters::HashTable { .. }
@@ -259,7 +263,7 @@ impl RuleSpec {
                 _,
             ) => context as u64 - 1,
         };
-        Ok(Box::new(BehindHead::new(head)))
+        Ok(Box::new(AfterPrefix::new(head)))
     }
 
     /// Checks version, `k` and context; gives the context, 0 where there is none.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MaskError, Masker, Reach, RuleSpec, Span};
+use crate::{Coverage, MaskError, Masker, RuleSpec, TokenSpan};
 
 /// Decided tokens below which nothing is said about a drop rate.
 const FEWEST_DECIDED: u64 = 4096;
@@ -36,7 +36,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts tokens of a rule that looks at tokens alone. `decided` and `mask` are what `reach`, built with
-    /// [`Reach::Decided`], and the rule wrote for `ids`.
+    /// [`Coverage::Decided`], and the rule wrote for `ids`.
     #[must_use]
     pub fn of_tokens(reach: &Masker, ids: &[u32], decided: &[u8], mask: &[u8]) -> Self {
         let special = ids.iter().filter(|&&id| reach.exempts(id)).count() as u64;
@@ -74,22 +74,22 @@ impl Tally {
 
     /// What speaks against the rule on the documents counted, if anything does.
     #[must_use]
-    pub fn judge(&self, spec: &RuleSpec) -> Vec<Unsound> {
+    pub fn warnings(&self, spec: &RuleSpec) -> Vec<Warning> {
         let mut found = Vec::new();
         let text = self.tokens - self.special;
         if text > 0 && self.present == 0 {
-            return vec![Unsound::Blank { share: 1.0 }];
+            return vec![Warning::Blank { share: 1.0 }];
         }
         if text < FEWEST_DECIDED {
             return found;
         }
         let present = share(self.present, text);
         if present < LEAST_PRESENT {
-            found.push(Unsound::Blank { share: 1.0 - present });
+            found.push(Warning::Blank { share: 1.0 - present });
         }
         let heads = share(self.head(), text);
         if let Some(context) = spec.context().filter(|_| heads > MOST_HEADS) {
-            found.push(Unsound::Heads { share: heads, context });
+            found.push(Warning::Heads { share: heads, context });
         }
         let expected = 1.0 / f64::from(spec.k());
         let rate = self.decided_rate();
@@ -97,7 +97,7 @@ impl Tally {
         let off = (rate - expected).abs();
         if self.decided >= FEWEST_DECIDED && off > RATE_TOLERANCE * expected && off > 5.0 * error {
             let reference = spec.is_reference();
-            found.push(Unsound::Rate { rule: spec.name(), rate, expected, reference });
+            found.push(Warning::Rate { rule: spec.name(), rate, expected, reference });
         }
         found
     }
@@ -114,7 +114,7 @@ fn share(part: u64, whole: u64) -> f64 {
 /// What speaks against a rule on a corpus. Its `Display` says what was measured and what to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub enum Unsound {
+pub enum Warning {
     /// The rule drops more or fewer tokens than one in `k`.
     Rate {
         /// The rule's name.
@@ -140,7 +140,7 @@ pub enum Unsound {
     },
 }
 
-impl fmt::Display for Unsound {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rate { rule, rate, expected, reference } => {
@@ -181,22 +181,22 @@ impl fmt::Display for Unsound {
 
 /// Counts what became of tokens, and why.
 #[derive(Debug)]
-pub struct Tallier {
+pub struct TokenCounter {
     present: Masker,
     decided: Masker,
     scratch: Vec<u8>,
 }
 
-impl Tallier {
+impl TokenCounter {
     /// Counts for a rule that exempts these special tokens.
     ///
     /// # Errors
     ///
-    /// As [`RuleSpec::build_reach`].
+    /// As [`RuleSpec::build_coverage`].
     pub fn new(spec: &RuleSpec, exempt: &[u32]) -> Result<Self, MaskError> {
         Ok(Self {
-            present: Masker::new(spec.build_reach(Reach::Present)?, exempt),
-            decided: Masker::new(spec.build_reach(Reach::Decided)?, exempt),
+            present: Masker::new(spec.build_coverage(Coverage::Present)?, exempt),
+            decided: Masker::new(spec.build_coverage(Coverage::Decided)?, exempt),
             scratch: Vec::new(),
         })
     }
@@ -207,7 +207,7 @@ impl Tallier {
     /// # Panics
     ///
     /// As [`MaskRule::decide`](crate::MaskRule::decide).
-    pub fn count(&mut self, span: &Span<'_>, mask: &[u8]) -> (Tally, &[u8]) {
+    pub fn count(&mut self, span: &TokenSpan<'_>, mask: &[u8]) -> (Tally, &[u8]) {
         self.scratch.resize(span.len(), 0);
         self.present.decide(span, &mut self.scratch);
         let present = dropped(&self.scratch);
@@ -221,7 +221,7 @@ impl Tallier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Head, RuleParameters, TableSource, Unit};
+    use crate::{Granularity, RuleParameters, ShortContext, TableSource};
 
     fn tally(present: u64, decided: u64, dropped: u64) -> Tally {
         Tally { tokens: 101_000, special: 1000, present, decided, dropped }
@@ -229,29 +229,41 @@ mod tests {
 
     #[test]
     fn a_sound_rule_is_not_blamed() {
-        let text = RuleParameters::Text { k: 4, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
+        let text = RuleParameters::Text {
+            k: 4,
+            context: 50,
+            unit: Granularity::Word,
+            head: ShortContext::Keep,
+            seed: 0,
+        };
         let spec = RuleSpec::new(text);
-        assert_eq!(tally(80_000, 78_000, 19_500).judge(&spec), []);
-        assert_eq!(tally(80_000, 78_000, 18_000).judge(&spec), []);
-        assert_eq!(Tally::default().judge(&spec), []);
+        assert_eq!(tally(80_000, 78_000, 19_500).warnings(&spec), []);
+        assert_eq!(tally(80_000, 78_000, 18_000).warnings(&spec), []);
+        assert_eq!(Tally::default().warnings(&spec), []);
         // Few decisions say nothing about the rate.
-        assert_eq!(tally(80_000, 70_000, 17_500).judge(&spec), []);
+        assert_eq!(tally(80_000, 70_000, 17_500).warnings(&spec), []);
     }
 
     #[test]
     fn each_fault_is_named_with_what_was_measured() {
         let table = RuleSpec::new(RuleParameters::HashTable { k: 50, context: 50, table: TableSource::Cpu });
-        let found = tally(100_000, 90_000, 1134).judge(&table);
-        let [Unsound::Rate { reference: true, .. }] = found[..] else { panic!("{found:?}") };
+        let found = tally(100_000, 90_000, 1134).warnings(&table);
+        let [Warning::Rate { reference: true, .. }] = found[..] else { panic!("{found:?}") };
         assert!(
             found[0].to_string().contains("1.26% of the tokens that it decides, 0.63 times the 1/k of 2.00%")
         );
 
-        let found = tally(100_000, 60_000, 1200).judge(&table);
-        assert_eq!(found, [Unsound::Heads { share: 0.4, context: 50 }]);
+        let found = tally(100_000, 60_000, 1200).warnings(&table);
+        assert_eq!(found, [Warning::Heads { share: 0.4, context: 50 }]);
 
-        let text = RuleParameters::Text { k: 4, context: 50, unit: Unit::Word, head: Head::Keep, seed: 0 };
-        let found = tally(1000, 900, 200).judge(&RuleSpec::new(text));
-        assert_eq!(found, [Unsound::Blank { share: 0.99 }]);
+        let text = RuleParameters::Text {
+            k: 4,
+            context: 50,
+            unit: Granularity::Word,
+            head: ShortContext::Keep,
+            seed: 0,
+        };
+        let found = tally(1000, 900, 200).warnings(&RuleSpec::new(text));
+        assert_eq!(found, [Warning::Blank { share: 0.99 }]);
     }
 }

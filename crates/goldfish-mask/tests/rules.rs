@@ -5,8 +5,8 @@
 mod naive;
 
 use goldfish_mask::{
-    Head, MaskError, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState, Span,
-    TableSource, UniformTable, Window, document_key,
+    MaskError, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
+    ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 static TABLE: LazyLock<UniformTable> = LazyLock::new(UniformTable::cpu);
 
-fn hash(k: u32, context: u32, window: Window, head: Head, seed: u64) -> RuleParameters {
+fn hash(k: u32, context: u32, window: Window, head: ShortContext, seed: u64) -> RuleParameters {
     RuleParameters::Hash { k, context, window, head, seed }
 }
 
@@ -30,7 +30,7 @@ fn coefficient_sum(k: u32, context: u32) -> RuleParameters {
 /// Masks of `naive::vector_ids()`, most significant bit first, computed in Python with `numpy` and
 /// `xxhash` from the published formulas.
 fn vectors() -> Vec<(RuleParameters, u64, u128)> {
-    use Head::{Keep, Short};
+    use ShortContext::{Keep, Short};
     use Window::{Inclusive, Preceding};
     let avalanche = |k, context| RuleParameters::HashAvalanche { k, context };
     let of = |rule, mask| (rule, 0, mask);
@@ -71,7 +71,7 @@ fn build(rule: &RuleParameters) -> Box<dyn MaskRule> {
 
 fn whole(rule: &dyn MaskRule, ids: &[u32], key: u64) -> Vec<u8> {
     let mut mask = vec![9; ids.len()];
-    rule.decide(&Span::document(ids).with_key(key), &mut mask);
+    rule.decide(&TokenSpan::document(ids).with_key(key), &mut mask);
     mask
 }
 
@@ -81,7 +81,7 @@ fn in_pieces(rule: &dyn MaskRule, ids: &[u32], key: u64, step: usize) -> Vec<u8>
     for start in (0..ids.len()).step_by(step) {
         let end = ids.len().min(start + step);
         let history = start.min(rule.lookback());
-        let span = Span::continued(&ids[start - history..end], history, start as u64).with_key(key);
+        let span = TokenSpan::continued(&ids[start - history..end], history, start as u64).with_key(key);
         rule.decide(&span, &mut mask[start..end]);
     }
     mask
@@ -122,7 +122,7 @@ fn a_product_rule_is_blind_behind_an_id_of_zero() {
 fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
     let ids: Vec<u32> = (0..2_000_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 8).collect();
     for k in [2, 4, 50] {
-        let mask = whole(&*build(&hash(k, 13, Window::Preceding, Head::Keep, 0)), &ids, 0);
+        let mask = whole(&*build(&hash(k, 13, Window::Preceding, ShortContext::Keep, 0)), &ids, 0);
         let rate = mask.iter().filter(|&&m| m == 0).count() as f64 / mask.len() as f64;
         let ratio = rate * f64::from(k);
         // Three standard deviations of a binomial share, or the half per cent, whichever is wider.
@@ -134,11 +134,11 @@ fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
 #[test]
 fn special_tokens_are_kept_and_stay_in_the_windows() {
     let ids: Vec<u32> = (0..4000).map(|i| if i % 10 == 0 { 7 } else { 100 + i * 31 % 977 }).collect();
-    let rule = hash(2, 3, Window::Preceding, Head::Keep, 0);
+    let rule = hash(2, 3, Window::Preceding, ShortContext::Keep, 0);
     let plain = whole(&*build(&rule), &ids, 0);
     let masker = Masker::new(build(&rule), &[7, 7, 100_000]);
     let mut mask = vec![9; ids.len()];
-    masker.decide(&Span::document(&ids), &mut mask);
+    masker.decide(&TokenSpan::document(&ids), &mut mask);
     for ((&id, &before), &after) in ids.iter().zip(&plain).zip(&mask) {
         assert_eq!(after, if id == 7 { 1 } else { before });
     }
@@ -197,7 +197,7 @@ fn any_rule() -> impl Strategy<Value = RuleParameters> {
     let k = prop_oneof![2u32..10, Just(50), Just(128), Just(u32::MAX)];
     let h = prop_oneof![1u32..6, Just(13), Just(50)];
     let window = prop_oneof![Just(Window::Preceding), Just(Window::Inclusive)];
-    let head = prop_oneof![Just(Head::Keep), Just(Head::Short)];
+    let head = prop_oneof![Just(ShortContext::Keep), Just(ShortContext::Short)];
     prop_oneof![
         (k.clone(), 0u64..40).prop_map(|(k, start)| RuleParameters::Static { k, start }),
         (k.clone(), any::<u64>()).prop_map(|(k, seed)| RuleParameters::Random { k, seed }),

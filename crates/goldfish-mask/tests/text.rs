@@ -8,7 +8,8 @@ mod naive;
 use std::time::Instant;
 
 use goldfish_mask::{
-    Head, MaskError, MaskRule, Masker, RuleParameters, RuleSpec, SequenceMasker, SequenceState, Span, Unit,
+    Granularity, MaskError, MaskRule, Masker, RuleParameters, RuleSpec, SequenceMasker, SequenceState,
+    ShortContext, TokenSpan,
 };
 use naive::Rule;
 use proptest::prelude::*;
@@ -18,14 +19,14 @@ fn build(rule: &Rule) -> Box<dyn MaskRule> {
     RuleSpec::new(RuleParameters::Text { k, context, unit, head, seed }).build(None).unwrap()
 }
 
-fn words(k: u32, context: u32, head: Head) -> Rule {
-    Rule { k, context, unit: Unit::Word, head, seed: 0 }
+fn words(k: u32, context: u32, head: ShortContext) -> Rule {
+    Rule { k, context, unit: Granularity::Word, head, seed: 0 }
 }
 
 fn whole(rule: &dyn MaskRule, text: &str, spans: &[(usize, usize)]) -> Vec<u8> {
     let ids = vec![0; spans.len()];
     let mut mask = vec![9; spans.len()];
-    rule.decide(&Span::document(&ids).with_text(text, spans), &mut mask);
+    rule.decide(&TokenSpan::document(&ids).with_text(text, spans), &mut mask);
     mask
 }
 
@@ -51,7 +52,7 @@ include!("text_vectors.in");
 #[test]
 fn vectors_from_python() {
     for (text, k, context, head, seed, expected) in VECTORS {
-        let rule = Rule { k, context, unit: Unit::Word, head, seed };
+        let rule = Rule { k, context, unit: Granularity::Word, head, seed };
         assert_eq!(shown(&rule, text), expected, "{rule:?}");
     }
 }
@@ -83,8 +84,8 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
-    let unit = prop_oneof![Just(Unit::Word), Just(Unit::Token)];
-    let head = prop_oneof![Just(Head::Keep), Just(Head::Short)];
+    let unit = prop_oneof![Just(Granularity::Word), Just(Granularity::Token)];
+    let head = prop_oneof![Just(ShortContext::Keep), Just(ShortContext::Short)];
     (prop_oneof![2u32..5, Just(50)], prop_oneof![1u32..6, Just(50)], unit, head, any::<u64>())
         .prop_map(|(k, context, unit, head, seed)| Rule { k, context, unit, head, seed })
 }
@@ -121,7 +122,7 @@ proptest! {
         for start in (0..spans.len()).step_by(step) {
             let end = spans.len().min(start + step);
             let history = start.min(step / 2);
-            let span = Span::continued(&ids[start - history..end], history, start as u64);
+            let span = TokenSpan::continued(&ids[start - history..end], history, start as u64);
             built.decide(&span.with_text(&text, &spans[..end]), &mut pieces[start..end]);
         }
         prop_assert_eq!(pieces, expected);
@@ -140,9 +141,9 @@ proptest! {
         separators in prop::collection::vec("[ \t\n]{1,5}|\n# |\n    // |, |\\. |: \"|—|\u{3000}|\u{200B}", 60),
         upper: bool,
         k in 2u32..5,
-        unit in prop_oneof![Just(Unit::Word), Just(Unit::Token)],
+        unit in prop_oneof![Just(Granularity::Word), Just(Granularity::Token)],
     ) {
-        let rule = Rule { k, context: 12, unit, head: Head::Short, seed: 1 };
+        let rule = Rule { k, context: 12, unit, head: ShortContext::Short, seed: 1 };
         let plain = words.join(" ");
         let mut formatted = String::from("\u{FEFF}/* ");
         for (word, separator) in words.iter().zip(&separators) {
@@ -161,7 +162,7 @@ proptest! {
 #[test]
 fn edge_cases() {
     // k = 2 and a context of one character: what is dropped shows where words begin.
-    let rule = |seed| Rule { k: 2, context: 1, unit: Unit::Word, head: Head::Keep, seed };
+    let rule = |seed| Rule { k: 2, context: 1, unit: Granularity::Word, head: ShortContext::Keep, seed };
     // Each text beside one that must lose the same tokens; spans are those of the bars, which are left out.
     let same = [
         ("ﬁ|sh and| chips", "fi|sh and| chips"),
@@ -201,7 +202,7 @@ fn words_are_what_the_documentation_says() {
     let together = |text: &str| -> Vec<String> {
         let mut cuts = vec![false; text.chars().count() + 1];
         for seed in 0..64 {
-            let rule = Rule { k: 2, context: 1, unit: Unit::Word, head: Head::Keep, seed };
+            let rule = Rule { k: 2, context: 1, unit: Granularity::Word, head: ShortContext::Keep, seed };
             let mask = whole(&*build(&rule), text, &by_char(text));
             for i in 1..mask.len() {
                 cuts[i] |= mask[i] != mask[i - 1];
@@ -244,7 +245,7 @@ const GAPS: [&str; 7] = [" ", "\n", "\u{A0}", ".", "“", "\u{200B}", "\u{AD}"];
 
 #[test]
 fn every_gap_ends_a_word_whatever_is_after_it() {
-    let rules: Vec<Rule> = (0..6).map(|seed| Rule { seed, ..words(2, 2, Head::Short) }).collect();
+    let rules: Vec<Rule> = (0..6).map(|seed| Rule { seed, ..words(2, 2, ShortContext::Short) }).collect();
     let built: Vec<_> = rules.iter().map(build).collect();
     let of = |text: &str, kept: &dyn Fn(usize) -> bool| -> Vec<u8> {
         let mut spans = by_char(text);
@@ -275,7 +276,7 @@ fn every_gap_ends_a_word_whatever_is_after_it() {
 fn text_without_letters_keeps_everything() {
     for text in ["", " \n\t", "--- *** ===", "😀🎉…", "\u{301}\u{302}", "\u{200B}\u{AD}", "'\u{301}´¨"]
     {
-        for head in [Head::Keep, Head::Short] {
+        for head in [ShortContext::Keep, ShortContext::Short] {
             assert_eq!(shown(&words(2, 1, head), text), text);
         }
     }
@@ -283,7 +284,7 @@ fn text_without_letters_keeps_everything() {
 
 #[test]
 fn a_token_is_dropped_with_any_byte_of_a_dropped_word() {
-    let rule = words(2, 1, Head::Keep);
+    let rule = words(2, 1, ShortContext::Keep);
     let text = "x é漢🄰 y";
     for seed in 0..20 {
         let rule = Rule { seed, ..rule };
@@ -304,8 +305,8 @@ fn one_token_in_k_is_dropped() {
         (0..200_000).map(|i: u64| format!("{:x} ", i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
     let spans = by_char(&text);
     for k in [2u32, 4, 50] {
-        for unit in [Unit::Word, Unit::Token] {
-            let rule = Rule { k, context: 50, unit, head: Head::Keep, seed: 3 };
+        for unit in [Granularity::Word, Granularity::Token] {
+            let rule = Rule { k, context: 50, unit, head: ShortContext::Keep, seed: 3 };
             let mask = whole(&*build(&rule), &text, &spans);
             let letters = text.bytes().zip(mask).filter(|(byte, _)| *byte != b' ');
             let (count, dropped) =
@@ -328,8 +329,12 @@ fn hostile_texts_take_linear_time() {
                 let text = unit.repeat(size / unit.len());
                 let spans: Vec<_> = (0..text.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
                 let start = Instant::now();
-                whole(&*build(&words(4, 50, Head::Keep)), &text, &spans);
-                whole(&*build(&Rule { unit: Unit::Token, ..words(4, 50, Head::Keep) }), &text, &spans);
+                whole(&*build(&words(4, 50, ShortContext::Keep)), &text, &spans);
+                whole(
+                    &*build(&Rule { unit: Granularity::Token, ..words(4, 50, ShortContext::Keep) }),
+                    &text,
+                    &spans,
+                );
                 (unit, start.elapsed().as_secs_f64())
             });
     // Quadratic work on a million characters takes hours.
@@ -340,13 +345,13 @@ fn hostile_texts_take_linear_time() {
 
 #[test]
 fn the_text_must_be_given() {
-    let rule = build(&words(4, 50, Head::Keep));
+    let rule = build(&words(4, 50, ShortContext::Keep));
     assert!(rule.needs_text() && rule.lookback() == 0);
     let panics = |f: &dyn Fn(&mut [u8])| {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(&mut [9, 9]))).is_err()
     };
-    assert!(panics(&|mask| rule.decide(&Span::document(&[1, 2]), mask)));
-    assert!(panics(&|mask| rule.decide(&Span::document(&[1, 2]).with_text("ab", &[(0, 1)]), mask)));
+    assert!(panics(&|mask| rule.decide(&TokenSpan::document(&[1, 2]), mask)));
+    assert!(panics(&|mask| rule.decide(&TokenSpan::document(&[1, 2]).with_text("ab", &[(0, 1)]), mask)));
     let masker = Masker::new(rule, &[]);
     let refused = SequenceMasker::new(&masker, 8, SequenceState::default());
     assert!(matches!(refused, Err(MaskError::TextInSequences)));
@@ -354,7 +359,7 @@ fn the_text_must_be_given() {
 
 #[test]
 fn a_description_names_the_version() {
-    let rule = words(4, 50, Head::Keep);
+    let rule = words(4, 50, ShortContext::Keep);
     let spec = RuleSpec::new(RuleParameters::Text {
         k: rule.k,
         context: rule.context,

@@ -1,6 +1,6 @@
 //! Documents in memory, decided as a run decides them.
 
-use goldfish_mask::{Masker, RuleSpec, Span, UniformTable};
+use goldfish_mask::{Masker, RuleSpec, TokenSpan, UniformTable};
 use goldfish_shard::{Manifest, TokenizerEntry};
 use goldfish_tokenize::{TextMap, TokenizeError};
 
@@ -140,9 +140,10 @@ impl DocumentMasker {
         mask: &mut [u8],
         scratch: &mut DocumentScratch,
     ) -> Result<(), TokenizeError> {
-        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let mut decide =
+            |span: &TokenSpan<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
         let Some(TextDecider { side, lossy }) = &self.text else {
-            decide(&Span::document(ids), mask);
+            decide(&TokenSpan::document(ids), mask);
             return Ok(());
         };
         match (side.map.as_ref().or(lossy.as_ref()), &self.tokenize) {
@@ -153,7 +154,7 @@ impl DocumentMasker {
                 decide_ids(&mut decide, &side.silent, &map, ids, mask, &mut scratch.0)
             }
             (None, None) => {
-                decide(&Span::document(ids), mask);
+                decide(&TokenSpan::document(ids), mask);
                 Ok(())
             }
         }
@@ -175,7 +176,8 @@ impl DocumentMasker {
             return Err(PipelineError::Options("text needs a tokenizer: give the tokenizer.json".into()));
         };
         let start = ids.len();
-        let mut decide = |span: &Span<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
+        let mut decide =
+            |span: &TokenSpan<'_>, mask: &mut [u8]| self.masker.decide(&span.with_key(key), mask);
         let done = match &self.text {
             Some(TextDecider { side, .. }) => {
                 encode_and_decide(&mut decide, side, options, text, (ids, mask), &mut scratch.0).map(drop)
@@ -185,7 +187,7 @@ impl DocumentMasker {
                 let encoded = options.tokenizer.encode_into(text, ids);
                 ids.extend(options.append_eos);
                 mask.resize(ids.len(), 0);
-                decide(&Span::document(&ids[start..]), &mut mask[start..]);
+                decide(&TokenSpan::document(&ids[start..]), &mut mask[start..]);
                 encoded.map(drop)
             }
         };

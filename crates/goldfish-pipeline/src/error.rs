@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use goldfish_corpus::{CorpusError, Reject};
 use goldfish_mask::MaskError;
-use goldfish_shard::{Kept, ShardError};
+use goldfish_remedy::{Remedies, Remedy, Setting};
+use goldfish_shard::{FinishedFiles, ShardError};
 use goldfish_tokenize::TokenizeError;
 
 /// Why a run stopped.
@@ -51,7 +52,7 @@ pub enum PipelineError {
         expected: String,
     },
     /// A batch doesn't fit its schema.
-    #[error("{file}: {source}; this is a fault in goldfish, please report it")]
+    #[error("{file}: {source}; this is a bug in goldfish, please report it")]
     Batch {
         /// The input.
         file: String,
@@ -59,7 +60,7 @@ pub enum PipelineError {
         source: arrow::error::ArrowError,
     },
     /// Code panicked on some input.
-    #[error("{file}: {message}; this is a fault in goldfish or a library, please report it")]
+    #[error("{file}: {message}; this is a bug in goldfish or a library, please report it")]
     Panicked {
         /// The input.
         file: String,
@@ -71,12 +72,12 @@ pub enum PipelineError {
     Interrupted,
     /// The run stopped, and what it finished is kept.
     #[error("{error}\n{} with {} are kept in {}: go on behind them with --resume",
-        count(kept.shards as u64, "finished shard"), count(kept.documents, "document"), output.display())]
+        count(finished.files as u64, "finished shard"), count(finished.documents, "document"), output.display())]
     Unfinished {
         /// Why it stopped.
         error: Box<PipelineError>,
         /// What is kept.
-        kept: Kept,
+        finished: FinishedFiles,
         /// The output folder.
         output: PathBuf,
     },
@@ -119,14 +120,35 @@ pub enum PipelineError {
 
 impl PipelineError {
     /// The same error with what is kept of the run, if anything is.
-    pub(crate) fn with_kept(self, kept: Option<Kept>, output: &Path) -> Self {
-        match kept {
+    pub(crate) fn with_finished(self, finished: Option<FinishedFiles>, output: &Path) -> Self {
+        match finished {
             None => self,
-            Some(kept) => Self::Unfinished { error: Box::new(self), kept, output: output.to_owned() },
+            Some(finished) => Self::Unfinished { error: Box::new(self), finished, output: output.to_owned() },
         }
     }
 }
 
 fn count(n: u64, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+impl Remedies for PipelineError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Corpus(error) => error.remedies(),
+            Self::Shard(error) => error.remedies(),
+            Self::Mask(error) => mask_remedies(error),
+            Self::Tokenize(error) => error.remedies(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What to do about an error of a rule, whose crate has no options to give.
+#[must_use]
+pub fn mask_remedies(error: &MaskError) -> Vec<Remedy> {
+    match error {
+        MaskError::TableMissing { .. } => vec![Remedy::give(Setting::Table)],
+        _ => Vec::new(),
+    }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use goldfish_corpus::{Content, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
-    ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry, SourceEntry, Start, TokenizerEntry, ToolEntry,
-    Totals, WriterOptions,
+    ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry, OutputMode, SourceEntry, TokenizerEntry,
+    ToolEntry, Totals, WriterOptions,
 };
 use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
-use crate::plan::{Plan, Share};
+use crate::plan::{Partition, Plan};
 
 /// What to do with a row that can't become a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,9 +59,9 @@ pub struct MaskJob {
     /// Columns on request.
     pub columns: Vec<ExtraColumn>,
     /// What to do with what an earlier run left in that folder.
-    pub start: Start,
+    pub output_mode: OutputMode,
     /// Which share of the inputs to read; `None` for all.
-    pub share: Option<Share>,
+    pub partition: Option<Partition>,
     /// What to do with bad rows.
     pub on_error: OnError,
     /// Worker threads, 1 at least.

@@ -21,9 +21,9 @@ mod work;
 mod write;
 
 pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
-pub use error::PipelineError;
+pub use error::{PipelineError, mask_remedies};
 pub use job::{MaskJob, OnError, TokenizeOptions};
-pub use plan::Share;
+pub use plan::Partition;
 pub use recompute::recompute;
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};

@@ -12,7 +12,7 @@ use crate::PipelineError;
 
 /// One of `world` disjoint parts of the inputs, which together are all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
+pub struct Partition {
     /// Which one, from 0.
     pub rank: u32,
     /// How many there are, 1 at least.
@@ -50,7 +50,7 @@ pub(crate) struct InputIdentity {
 
 impl Plan {
     /// Lays the inputs behind each other and cuts them at equal numbers of bytes.
-    pub(crate) fn new(inputs: &[Input], share: Option<Share>) -> Result<Self, PipelineError> {
+    pub(crate) fn new(inputs: &[Input], partition: Option<Partition>) -> Result<Self, PipelineError> {
         if inputs.len() as u64 > MAX_INPUTS {
             return Err(PipelineError::Options(format!(
                 "{} inputs, and {MAX_INPUTS} are the most that one run takes; join small files, or mask them in several runs",
@@ -61,7 +61,7 @@ impl Plan {
         for (input, size) in inputs.iter().zip(sizes(inputs)?) {
             whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
         }
-        let Some(Share { rank, world }) = share else {
+        let Some(Partition { rank, world }) = partition else {
             return Ok(Self { steps: whole, part: None, model: None, apart: false });
         };
         if rank >= world {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Span, UniformTable, document_key};
-use goldfish_shard::{Fault, MANIFEST_NAME, Manifest, ShardBatch, verify};
+use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable, document_key};
+use goldfish_shard::{MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
@@ -19,7 +19,7 @@ pub fn recompute(
     folder: &Path,
     table: Option<&UniformTable>,
     tokenizer: Option<&Tokenizer>,
-) -> Result<(Manifest, Vec<Fault>), PipelineError> {
+) -> Result<(Manifest, Vec<Problem>), PipelineError> {
     let manifest = Manifest::read(folder)?;
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
     let shard_text = if masker.needs_text() { Some(shard_text(&manifest, tokenizer)?) } else { None };
@@ -30,12 +30,12 @@ pub fn recompute(
     };
     if sequences.is_some() {
         // Windows cross documents, so that every shard before a row has a say in its mask.
-        let (manifest, mut faults) = verify(folder, &mut |_, _| None)?;
-        if !faults.is_empty() {
-            let fault =
-                "masks not recomputed: in packed sequences they depend on all shards, and some are faulty";
-            faults.push(Fault { file: MANIFEST_NAME.into(), fault: fault.into() });
-            return Ok((manifest, faults));
+        let (manifest, mut problems) = verify(folder, &mut |_, _| None)?;
+        if !problems.is_empty() {
+            let problem =
+                "masks not recomputed: in packed sequences they depend on all shards, and some have problems";
+            problems.push(Problem { file: MANIFEST_NAME.into(), description: problem.into() });
+            return Ok((manifest, problems));
         }
     }
     let mut expected = Vec::new();
@@ -53,11 +53,11 @@ pub fn recompute(
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be told from its ids: {error}"));
                 }
-                masker.decide(&Span::document(ids).with_text(&text, &spans), &mut expected);
+                masker.decide(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected);
             }
             (None, None) => {
                 let key = document_key(batch.doc_ids().value(row));
-                masker.decide(&Span::document(ids).with_key(key), &mut expected);
+                masker.decide(&TokenSpan::document(ids).with_key(key), &mut expected);
             }
         }
         let position = expected.iter().zip(batch.mask(row)).position(|(a, b)| a != b)?;

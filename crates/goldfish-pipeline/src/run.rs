@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use goldfish_mask::{Masker, Reach, Scope, SequenceMasker, SequenceState, Tally};
-use goldfish_shard::{Kept, Manifest, Prepared, prepare_folder};
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_shard::{FinishedFiles, Manifest, Prepared, prepare_folder};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -28,7 +28,7 @@ pub struct Progress {
     /// Their tokens.
     pub tokens: u64,
     /// What an earlier run finished, whose work is not counted here: shards, or masks of memmaps.
-    pub kept: Option<Kept>,
+    pub finished: Option<FinishedFiles>,
 }
 
 /// Bytes of text by the path of the tokenizer that they took.
@@ -93,7 +93,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 ///
 /// If an input can't be read, a row is bad and [`OnError::Fail`] is set, the rule or the options are not
 /// sound, or the disk refuses. After an error nothing stands at a final name. If a shard was finished, the error
-/// is [`PipelineError::Unfinished`], and a run with [`Start::Resume`](goldfish_shard::Start::Resume) goes on
+/// is [`PipelineError::Unfinished`], and a run with [`OutputMode::Resume`](goldfish_shard::OutputMode::Resume) goes on
 /// behind it; if not, the output folder is as it was.
 pub fn mask_corpus(
     job: &MaskJob,
@@ -103,13 +103,13 @@ pub fn mask_corpus(
     let road = Road::new(job)?;
     check_columns(&job.read, &job.columns)?;
     check_places(job)?;
-    let plan = Plan::new(&job.inputs, job.share)?;
+    let plan = Plan::new(&job.inputs, job.partition)?;
     let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
     let beginning = match begin(job, &plan, &road.pool, progress, observe)? {
         Began::Run(beginning) => *beginning,
         Began::Done(outcome) => return Ok(*outcome),
     };
-    let progress = Progress { kept: beginning.kept(), ..progress };
+    let progress = Progress { finished: beginning.finished(), ..progress };
     road.drive(job, (&plan, beginning.place()), progress, observe, |shared, receiver| {
         Writing::new(shared, &plan, beginning).run(receiver, stop)
     })
@@ -128,7 +128,7 @@ impl Road {
     pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
         let rule = job.rule.build(job.table.as_ref())?;
         let masker = Masker::new(rule, &job.exempt_ids);
-        let reach = Masker::new(job.rule.build_reach(Reach::Decided)?, &job.exempt_ids);
+        let reach = Masker::new(job.rule.build_coverage(Coverage::Decided)?, &job.exempt_ids);
         if let Scope::Sequence { length } = job.scope {
             SequenceMasker::new(&masker, length, SequenceState::default())?;
         }
@@ -209,7 +209,7 @@ fn begin(
         let Checkpoint { tokenized, tally, .. } = state;
         Ok(Began::Done(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
     };
-    match prepare_folder(&job.output, job.start)? {
+    match prepare_folder(&job.output, job.output_mode)? {
         Prepared::Fresh(folder) => {
             Ok(Began::Run(Box::new(Beginning { folder, job: identity.to_json(), unfinished: None })))
         }
@@ -217,11 +217,11 @@ fn begin(
             let checkpoint = Checkpoint::last(&mut unfinished, folder.path())?;
             let Checkpoint { inputs, documents_rejected, .. } = &checkpoint;
             identity.check(&unfinished.job, (plan, inputs), *documents_rejected, &job.output)?;
-            observe(Progress { kept: Some(unfinished.kept()), ..progress });
+            observe(Progress { finished: Some(unfinished.finished()), ..progress });
             check_inputs(plan, &checkpoint.inputs, Some(&checkpoint.place), pool)?;
             if unfinished.staged {
                 let published = unfinished.publish(&mut folder).map_err(|error| {
-                    PipelineError::from(error).with_kept(Some(unfinished.kept()), &job.output)
+                    PipelineError::from(error).with_finished(Some(unfinished.finished()), &job.output)
                 });
                 return done(published?, checkpoint);
             }

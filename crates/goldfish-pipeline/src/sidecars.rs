@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::{Format, Input};
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
-    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, Found, InputEntry, Kept, Manifest, Placement, SetFile,
-    StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
+    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
+    SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -90,14 +90,14 @@ pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>>
 ///
 /// If an input is no memmap or can't be read, a document can't be masked, the rule or the options are not sound, or
 /// the disk refuses. After an error nothing new stands at a final name. If the mask of a memmap was finished, the error is
-/// [`PipelineError::UnfinishedMasks`], and a run with [`Start::Resume`](goldfish_shard::Start::Resume) goes on behind it.
+/// [`PipelineError::UnfinishedMasks`], and a run with [`OutputMode::Resume`](goldfish_shard::OutputMode::Resume) goes on behind it.
 pub fn mask_sidecars(
     job: &SidecarJob,
     stop: &AtomicBool,
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<SidecarOutcome, PipelineError> {
     let SidecarJob { mask, placement } = job;
-    let mask = MaskJob { on_error: OnError::Fail, share: None, ..mask.clone() };
+    let mask = MaskJob { on_error: OnError::Fail, partition: None, ..mask.clone() };
     let road = Road::new(&mask)?;
     check_columns(&mask.read, &mask.columns)?;
     if *placement == Placement::OwnFolder {
@@ -122,11 +122,11 @@ pub fn mask_sidecars(
     }
     let plan = Plan { apart: true, ..Plan::new(&mask.inputs, None)? };
     let identity = Identity::of_job(&mask, &plan);
-    let (mut files, found) = StagedFiles::open(&mask.output, *placement, mask.start)?;
+    let (mut files, found) = StagedFiles::open(&mask.output, *placement, mask.output_mode)?;
     let unfinished = match found {
-        Found::Nothing => None,
-        Found::Unfinished(unfinished) => Some(unfinished),
-        Found::Finished(set) => {
+        PreviousRun::Nothing => None,
+        PreviousRun::Unfinished(unfinished) => Some(unfinished),
+        PreviousRun::Finished(set) => {
             files.abandon();
             let then = Identity::of_file_set(&set, mask.manifest(&plan));
             let then = serde_json::to_value(then).unwrap_or_default();
@@ -148,9 +148,9 @@ pub fn mask_sidecars(
         Placement::OwnFolder => Ok(()),
     });
     let written = checked.and_then(|()| {
-        let kept = Kept { shards: memmaps, documents: written.totals.documents_out };
-        let kept = (memmaps > 0).then_some(kept);
-        let progress = Progress { bytes_total: plan.bytes(), kept, ..Progress::default() };
+        let finished = FinishedFiles { files: memmaps, documents: written.totals.documents_out };
+        let finished = (memmaps > 0).then_some(finished);
+        let progress = Progress { bytes_total: plan.bytes(), finished, ..Progress::default() };
         let place = Place { step: memmaps, ..Place::default() };
         road.drive(&mask, (&plan, place), progress, observe, |shared, receiver| {
             let sidecars = Sidecars::new(shared, &mut files, (&names, identity.to_json()), written);
@@ -404,7 +404,7 @@ impl<'a> Sidecars<'a> {
         let covered = [1, 2, 4, 8].contains(&width) && width * tokens == entry.size;
         if !covered {
             return Err(PipelineError::Options(format!(
-                "{}: {tokens} tokens were masked, which don't make its {} bytes; this is a fault in goldfish, please \
+                "{}: {tokens} tokens were masked, which don't make its {} bytes; this is a bug in goldfish, please \
                  report it",
                 entry.name, entry.size
             )));

@@ -1,7 +1,7 @@
 //! Masks of the rules that decide by the text: from raw text, and from ids through their tokenizer.
 
 use goldfish_corpus::Content;
-use goldfish_mask::{Masker, Span};
+use goldfish_mask::{Masker, TokenSpan};
 use goldfish_shard::Manifest;
 use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
 
@@ -73,7 +73,7 @@ pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSid
 
 /// Appends the ids of `text` with its ends, and decides them.
 pub(crate) fn encode_and_decide(
-    decide: &mut dyn FnMut(&Span<'_>, &mut [u8]),
+    decide: &mut dyn FnMut(&TokenSpan<'_>, &mut [u8]),
     side: &TextSide,
     options: &TokenizeOptions,
     text: &str,
@@ -107,7 +107,7 @@ pub(crate) fn encode_and_decide(
     if blank(ids, &side.silent, text, spans, blanked) {
         text = blanked;
     }
-    decide(&Span::document(ids).with_text(text, spans), &mut mask[start..]);
+    decide(&TokenSpan::document(ids).with_text(text, spans), &mut mask[start..]);
     Ok(path)
 }
 
@@ -135,7 +135,7 @@ fn blank(ids: &[u32], silent: &Silent, text: &str, spans: &[(usize, usize)], bla
 
 /// Decides ids by the text that the map tells.
 pub(crate) fn decide_ids(
-    decide: &mut dyn FnMut(&Span<'_>, &mut [u8]),
+    decide: &mut dyn FnMut(&TokenSpan<'_>, &mut [u8]),
     silent: &Silent,
     map: &TextMap,
     ids: &[u32],
@@ -143,7 +143,7 @@ pub(crate) fn decide_ids(
     scratch: &mut Scratch,
 ) -> Result<(), TokenizeError> {
     map.decode_into(ids, &silent.sorted, &mut scratch.text, &mut scratch.spans)?;
-    decide(&Span::document(ids).with_text(&scratch.text, &scratch.spans), mask);
+    decide(&TokenSpan::document(ids).with_text(&scratch.text, &scratch.spans), mask);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
 use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
-use goldfish_mask::{Masker, RuleSpec, Scope, Span, Tallier, Tally, document_key};
+use goldfish_mask::{Masker, RuleSpec, Scope, Tally, TokenCounter, TokenSpan, document_key};
 use goldfish_shard::{InputEntry, ShardSchema};
 use goldfish_tokenize::EncodePath;
 
@@ -43,17 +43,21 @@ pub(crate) fn last_counted(bytes: u64) -> u64 {
 /// Decides documents, and counts some of them.
 struct Deciding<'a> {
     shared: &'a Shared,
-    tallier: Tallier,
+    tallier: TokenCounter,
     tally: Tally,
 }
 
 impl<'a> Deciding<'a> {
     fn new(shared: &'a Shared) -> Result<Self, PipelineError> {
         let rule: &RuleSpec = &shared.job.rule;
-        Ok(Self { shared, tallier: Tallier::new(rule, &shared.job.exempt_ids)?, tally: Tally::default() })
+        Ok(Self {
+            shared,
+            tallier: TokenCounter::new(rule, &shared.job.exempt_ids)?,
+            tally: Tally::default(),
+        })
     }
 
-    fn decide(&mut self, doc_id: &str, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&mut self, doc_id: &str, span: &TokenSpan<'_>, mask: &mut [u8]) {
         let key = document_key(doc_id);
         let span = span.with_key(key);
         self.shared.masker.decide(&span, mask);
@@ -265,7 +269,7 @@ fn encode(
             Some(side) => {
                 let out = (&mut ids, &mut mask);
                 let mut decide =
-                    |span: &Span<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
+                    |span: &TokenSpan<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
                 encode_and_decide(&mut decide, side, options, text, out, &mut scratch)
             }
             None => {
@@ -311,7 +315,8 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
     let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
     for (index, range) in ranges().enumerate() {
-        let mut decide = |span: &Span<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
+        let mut decide =
+            |span: &TokenSpan<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
         let decided =
             decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
         if let Err(error) = decided {
@@ -384,7 +389,7 @@ fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> Vec<u8> {
     for row in 0..documents.len() {
         let range = documents.range(row);
         let doc_id = documents.doc_ids.value(row);
-        deciding.decide(doc_id, &Span::document(&ids[range.clone()]), &mut mask[range]);
+        deciding.decide(doc_id, &TokenSpan::document(&ids[range.clone()]), &mut mask[range]);
     }
     mask
 }

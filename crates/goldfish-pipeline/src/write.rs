@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use goldfish_corpus::Reject;
 use goldfish_mask::{Scope, SequenceMasker, Tally};
-use goldfish_shard::{Kept, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
+use goldfish_shard::{FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
@@ -22,7 +22,7 @@ pub(crate) struct Writing<'a> {
     job: Box<RawValue>,
     output: Output,
     /// What an earlier run left.
-    kept: Option<Kept>,
+    finished: Option<FinishedFiles>,
     /// Documents of the first result that are in finished shards already.
     skip: u64,
     /// How many inputs the journal knows to have ended.
@@ -69,8 +69,8 @@ impl Beginning {
     }
 
     /// What an earlier run finished.
-    pub(crate) fn kept(&self) -> Option<Kept> {
-        self.unfinished.as_ref().map(|(unfinished, _)| unfinished.kept())
+    pub(crate) fn finished(&self) -> Option<FinishedFiles> {
+        self.unfinished.as_ref().map(|(unfinished, _)| unfinished.finished())
     }
 }
 
@@ -92,7 +92,7 @@ impl<'a> Writing<'a> {
         Self {
             shared,
             job,
-            kept: unfinished.as_ref().map(Unfinished::kept),
+            finished: unfinished.as_ref().map(Unfinished::finished),
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
             output: Output::Folder(Box::new(folder), unfinished.map(Box::new)),
             sequences: sequencer(&shared.masker, state),
@@ -113,7 +113,7 @@ impl<'a> Writing<'a> {
     ) -> Result<Outcome, PipelineError> {
         let written = for_each_result(receiver, stop, |result| self.write(result));
         let output = std::mem::replace(&mut self.output, Output::Gone);
-        let (error, kept) = match (written, output) {
+        let (error, finished) = match (written, output) {
             (Ok(()), Output::Shards(writer)) => {
                 let Self { tokenized, tally, passage, .. } = self;
                 let summary = Checkpoint {
@@ -127,7 +127,7 @@ impl<'a> Writing<'a> {
                 let summary = summary.to_json();
                 match writer.finish(self.manifest, summary) {
                     Ok(manifest) => return Ok(Outcome { manifest, tokenized, tally, passage }),
-                    Err((error, kept)) => (error.into(), kept),
+                    Err((error, finished)) => (error.into(), finished),
                 }
             }
             (written, Output::Folder(folder, unfinished)) => {
@@ -135,13 +135,13 @@ impl<'a> Writing<'a> {
                     folder.abandon();
                 }
                 let nothing = || PipelineError::Options("there is no input to mask".into());
-                (written.err().unwrap_or_else(nothing), self.kept)
+                (written.err().unwrap_or_else(nothing), self.finished)
             }
             (Err(error), Output::Shards(writer)) => (error, writer.stop()),
-            (Err(error), Output::Gone) => (error, self.kept),
+            (Err(error), Output::Gone) => (error, self.finished),
             (Ok(()), Output::Gone) => unreachable!("the output is taken here only"),
         };
-        Err(error.with_kept(kept, &self.shared.job.output))
+        Err(error.with_finished(finished, &self.shared.job.output))
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {

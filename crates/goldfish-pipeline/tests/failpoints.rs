@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
-use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
+use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
-use goldfish_shard::{OutputFormat, ShardError, Start, WriterOptions, merge, part_folder, verify};
+use goldfish_shard::{OutputFormat, OutputMode, ShardError, WriterOptions, merge, part_folder, verify};
 use goldfish_storage::{exists, is_remote};
 
-fn job(corpus: &Path, output: &Path, start: Start, k: u32) -> MaskJob {
-    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+fn job(corpus: &Path, output: &Path, mode: OutputMode, k: u32) -> MaskJob {
+    let rule =
+        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
     MaskJob {
         inputs: resolve(&[corpus.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
@@ -30,8 +31,8 @@ fn job(corpus: &Path, output: &Path, start: Start, k: u32) -> MaskJob {
         output: output.to_owned(),
         writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
         columns: Vec::new(),
-        start,
-        share: None,
+        output_mode: mode,
+        partition: None,
         on_error: OnError::Skip,
         threads: 2,
     }
@@ -90,11 +91,11 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());
     let whole = folder.path().join("whole");
-    run(&job(&corpus, &whole, Start::New, 4)).unwrap();
+    run(&job(&corpus, &whole, OutputMode::New, 4)).unwrap();
     let expected = visible(&whole);
     assert!(expected.len() > 6, "{} files", expected.len());
     let old = folder.path().join("old");
-    run(&job(&corpus, &old, Start::New, 3)).unwrap();
+    run(&job(&corpus, &old, OutputMode::New, 3)).unwrap();
     let old = visible(&old);
     for number in 0.. {
         let output = outputs(folder.path(), in_store).join(format!("out-{number}"));
@@ -102,9 +103,9 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
             make_folder(&output);
             old.iter().for_each(|(name, bytes)| goldfish_storage::write(&output.join(name), bytes).unwrap());
         }
-        let start = if over_old { Start::Overwrite } else { Start::New };
+        let mode = if over_old { OutputMode::Overwrite } else { OutputMode::New };
         arm(number, then);
-        let outcome = run(&job(&corpus, &output, start, 4));
+        let outcome = run(&job(&corpus, &output, mode, 4));
         let Some(failed) = disarm() else {
             outcome.unwrap();
             assert_eq!(visible(&output), expected);
@@ -136,12 +137,12 @@ fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
                 );
             }
         }
-        let resumed = run(&job(&corpus, &output, Start::Resume, 4));
+        let resumed = run(&job(&corpus, &output, OutputMode::Resume, 4));
         match resumed {
             // Nothing of the new run was kept, so that the old one stands.
             Err(PipelineError::OtherJob { .. }) => {
                 assert!(over_old && visible(&output) == old, "{failed} {number}");
-                run(&job(&corpus, &output, Start::Overwrite, 4)).unwrap();
+                run(&job(&corpus, &output, OutputMode::Overwrite, 4)).unwrap();
             }
             resumed => {
                 resumed.unwrap();
@@ -186,8 +187,11 @@ fn an_interrupted_merge_removes_no_other_parts() {
     let make = |k: u32, name: &str| -> Vec<PathBuf> {
         let parts = (0..2).map(|rank| {
             let part = folder.path().join(name).join(part_folder(rank, 2));
-            run(&MaskJob { share: Some(Share { rank, world: 2 }), ..job(&corpus, &part, Start::New, k) })
-                .unwrap();
+            run(&MaskJob {
+                partition: Some(Partition { rank, world: 2 }),
+                ..job(&corpus, &part, OutputMode::New, k)
+            })
+            .unwrap();
             part
         });
         parts.collect()
@@ -232,8 +236,8 @@ fn merge_fails_everywhere(in_store: bool, overwrite: bool) {
     let parts: Vec<PathBuf> =
         (0..3).map(|rank| outputs(folder.path(), in_store).join(part_folder(rank, 3))).collect();
     for (rank, part) in (0..3).zip(&parts) {
-        let share = Some(Share { rank, world: 3 });
-        run(&MaskJob { share, ..job(&corpus, part, Start::New, 4) }).unwrap();
+        let partition = Some(Partition { rank, world: 3 });
+        run(&MaskJob { partition, ..job(&corpus, part, OutputMode::New, 4) }).unwrap();
     }
     let before: Vec<_> = parts.iter().map(|part| visible(part)).collect();
     for number in 0.. {

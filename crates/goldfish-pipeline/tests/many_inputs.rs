@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, Input, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
-use goldfish_pipeline::{MaskJob, OnError, Outcome, PipelineError, Share, mask_corpus};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
+use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::{
-    INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, ShardError, Start,
-    WriterOptions, merge, verify,
+    INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, OutputMode,
+    ShardError, WriterOptions, merge, verify,
 };
 
 const MANY: usize = MAX_LISTED_INPUTS + 4;
@@ -37,11 +37,16 @@ fn inputs(folder: &Path) -> Vec<Input> {
 fn run(
     inputs: &[Input],
     output: &Path,
-    start: Start,
-    share: Option<Share>,
+    mode: OutputMode,
+    partition: Option<Partition>,
 ) -> Result<Outcome, PipelineError> {
-    let rule =
-        RuleParameters::Hash { k: 4, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+    let rule = RuleParameters::Hash {
+        k: 4,
+        context: 5,
+        window: Window::Preceding,
+        head: ShortContext::Keep,
+        seed: 3,
+    };
     let job = MaskJob {
         inputs: inputs.to_vec(),
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
@@ -53,8 +58,8 @@ fn run(
         output: output.to_owned(),
         writer: WriterOptions { format: OutputFormat::Parquet, shard_size: 300 << 10 },
         columns: Vec::new(),
-        start,
-        share,
+        output_mode: mode,
+        partition,
         on_error: OnError::Fail,
         threads: 2,
     };
@@ -73,12 +78,12 @@ fn entries(folder: &Path) -> Vec<InputEntry> {
 
 fn faults(folder: &Path) -> Vec<String> {
     let faults = verify(folder, &mut |_, _| None).unwrap().1;
-    faults.into_iter().map(|fault| format!("{}: {}", fault.file, fault.fault)).collect()
+    faults.into_iter().map(|fault| format!("{}: {}", fault.file, fault.description)).collect()
 }
 
 /// What a job says to an output of another.
 fn refusal(inputs: &[Input], output: &Path) -> String {
-    match run(inputs, output, Start::Resume, None) {
+    match run(inputs, output, OutputMode::Resume, None) {
         Err(PipelineError::OtherJob { differences, .. }) => differences,
         other => panic!("{other:?}"),
     }
@@ -91,7 +96,7 @@ fn many_inputs_are_in_a_table() {
     let at = |name: &str| folder.path().join(name);
     let corpus = make_corpus(&at("corpus"));
     let whole = at("whole");
-    let outcome = run(&corpus, &whole, Start::New, None).unwrap();
+    let outcome = run(&corpus, &whole, OutputMode::New, None).unwrap();
 
     // The manifest is small and right, and the table has all inputs in order.
     let manifest = Manifest::read(&whole).unwrap();
@@ -116,7 +121,7 @@ fn many_inputs_are_in_a_table() {
 
 fn finished_runs_are_compared(corpus: &[Input], whole: &Path, found: &[InputEntry]) {
     let before = visible(whole);
-    run(corpus, whole, Start::Resume, None).unwrap();
+    run(corpus, whole, OutputMode::Resume, None).unwrap();
     assert_eq!(
         refusal(&corpus[1..], whole),
         format!(
@@ -138,7 +143,7 @@ fn interrupted_runs_go_on(corpus: &[Input], folder: &Path) {
     let last = folder.join("corpus/z.jsonl");
     fs::remove_file(&last).unwrap();
     let output = folder.join("stopped");
-    let stopped = run(corpus, &output, Start::New, None);
+    let stopped = run(corpus, &output, OutputMode::New, None);
     assert!(matches!(stopped, Err(PipelineError::Unfinished { .. })), "{stopped:?}");
     let journal = fs::read(output.join(".partial/journal")).unwrap();
     assert!(journal.iter().position(|&byte| byte == b'\n').unwrap() < 4096);
@@ -154,10 +159,13 @@ fn interrupted_runs_go_on(corpus: &[Input], folder: &Path) {
     assert!(told.starts_with("inputs: names, formats or sizes differ behind the first "), "{told}");
     let first = fs::read(&*corpus[0].path).unwrap();
     fs::write(&*corpus[0].path, first.to_ascii_uppercase()).unwrap();
-    assert!(matches!(run(corpus, &output, Start::Resume, None), Err(PipelineError::InputChanged { .. })));
+    assert!(matches!(
+        run(corpus, &output, OutputMode::Resume, None),
+        Err(PipelineError::InputChanged { .. })
+    ));
     fs::write(&*corpus[0].path, first).unwrap();
 
-    run(corpus, &output, Start::Resume, None).unwrap();
+    run(corpus, &output, OutputMode::Resume, None).unwrap();
     assert!(visible(&output) == visible(&folder.join("whole")));
 }
 
@@ -165,7 +173,7 @@ fn parts_are_merged(corpus: &[Input], folder: &Path) {
     // All small files are in the first part, which has a table, and the second one starts within the large one.
     let parts = [0, 1].map(|rank| folder.join(format!("part-{rank}")));
     for (rank, part) in (0..).zip(&parts) {
-        run(corpus, part, Start::New, Some(Share { rank, world: 2 })).unwrap();
+        run(corpus, part, OutputMode::New, Some(Partition { rank, world: 2 })).unwrap();
         assert_eq!(faults(part), [""; 0]);
     }
     let counts = parts.each_ref().map(|part| Manifest::read(part).unwrap().input_count());
@@ -189,12 +197,12 @@ fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
     assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: not as it was written")));
     fs::remove_file(&table).unwrap();
     assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: missing")));
-    let refused = run(corpus, whole, Start::Resume, None);
+    let refused = run(corpus, whole, OutputMode::Resume, None);
     assert!(matches!(refused, Err(PipelineError::Shard(ShardError::BadManifest { .. }))));
 
     // A few inputs in place of the others: the table goes, and another one is too much.
     fs::write(&table, &bytes).unwrap();
-    run(&corpus[..9], whole, Start::Overwrite, None).unwrap();
+    run(&corpus[..9], whole, OutputMode::Overwrite, None).unwrap();
     let manifest = Manifest::read(whole).unwrap();
     assert_eq!((manifest.inputs.len(), manifest.input_table), (9, None));
     assert!(!table.exists());

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
-use goldfish_shard::{MANIFEST_NAME, OutputFormat, REJECTS_NAME, Start, WriterOptions};
+use goldfish_shard::{MANIFEST_NAME, OutputFormat, OutputMode, REJECTS_NAME, WriterOptions};
 
 /// Masks a corpus of broken files that is made in this folder; gives manifest and rejects.
 fn masked(corpus: &Path) -> (Vec<u8>, String) {
@@ -37,8 +37,8 @@ fn masked(corpus: &Path) -> (Vec<u8>, String) {
         output: output.clone(),
         writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 1 << 20 },
         columns: Vec::new(),
-        start: Start::New,
-        share: None,
+        output_mode: OutputMode::New,
+        partition: None,
         on_error: OnError::Skip,
         threads: 1,
     };

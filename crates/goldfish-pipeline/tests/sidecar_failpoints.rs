@@ -11,19 +11,20 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Scope, Window};
+use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
 use goldfish_pipeline::{MaskJob, OnError, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
-use goldfish_shard::{OutputFormat, Placement, Start, WriterOptions, verify_file_set};
+use goldfish_shard::{OutputFormat, OutputMode, Placement, WriterOptions, verify_file_set};
 
 const MANIFEST: &str = "goldfish.json";
 
-fn run(data: &Path, k: u32, start: Start) -> Result<SidecarOutcome, PipelineError> {
-    run_until(data, k, start, false)
+fn run(data: &Path, k: u32, mode: OutputMode) -> Result<SidecarOutcome, PipelineError> {
+    run_until(data, k, mode, false)
 }
 
-fn run_until(data: &Path, k: u32, start: Start, stop: bool) -> Result<SidecarOutcome, PipelineError> {
-    let rule = RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: Head::Keep, seed: 3 };
+fn run_until(data: &Path, k: u32, mode: OutputMode, stop: bool) -> Result<SidecarOutcome, PipelineError> {
+    let rule =
+        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
     let mask = MaskJob {
         inputs: resolve(&[data.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
@@ -35,8 +36,8 @@ fn run_until(data: &Path, k: u32, start: Start, stop: bool) -> Result<SidecarOut
         output: data.to_owned(),
         writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
         columns: Vec::new(),
-        start,
-        share: None,
+        output_mode: mode,
+        partition: None,
         on_error: OnError::Fail,
         threads: 2,
     };
@@ -94,10 +95,10 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
     for (name, bytes) in data.iter().filter(|(name, _)| name.starts_with("a.")) {
         fs::write(at("old").join(name), bytes).unwrap();
     }
-    run(&at("old"), 3, Start::New).unwrap();
+    run(&at("old"), 3, OutputMode::New).unwrap();
     copy(&data, &at("old"));
     let before = if over_old { visible(&at("old")) } else { data.clone() };
-    run(&at("data"), 4, Start::New).unwrap();
+    run(&at("data"), 4, OutputMode::New).unwrap();
     let expected = visible(&at("data"));
     assert_eq!(expected.len(), data.len() + 3);
     let mut went_on = 0;
@@ -105,7 +106,7 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
         let place = at(&format!("run-{number}"));
         copy(&before, &place);
         arm(number, then);
-        let outcome = run(&place, 4, if over_old { Start::Overwrite } else { Start::New });
+        let outcome = run(&place, 4, if over_old { OutputMode::Overwrite } else { OutputMode::New });
         let Some(failed) = disarm() else {
             outcome.unwrap();
             assert_eq!(visible(&place), expected);
@@ -129,11 +130,11 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
         }
         went_on += u64::from(goes_on(&place, &expected, &before));
         // A next run that fails leaves no file that no manifest names.
-        assert!(matches!(run_until(&place, 4, Start::Overwrite, true), Err(PipelineError::Interrupted)));
+        assert!(matches!(run_until(&place, 4, OutputMode::Overwrite, true), Err(PipelineError::Interrupted)));
         let now = visible(&place);
         assert!(now == expected || now == before, "{failed} {number}: strays {:?}", now.keys());
         assert!(!place.join(".goldfish-partial").exists(), "{failed} {number}: rubbish");
-        run(&place, 4, Start::Overwrite).unwrap();
+        run(&place, 4, OutputMode::Overwrite).unwrap();
         assert_eq!(visible(&place), expected, "{failed} {number}");
         assert!(!place.join(".goldfish-partial").exists());
         assert_eq!(verify_file_set(&place).unwrap().1, []);
@@ -147,7 +148,7 @@ fn goes_on(place: &Path, expected: &BTreeMap<String, Vec<u8>>, before: &BTreeMap
     let again = place.with_extension("again");
     copy_folder(place, &again);
     let started = again.join(".goldfish-partial/journal").exists();
-    match run(&again, 4, Start::Resume) {
+    match run(&again, 4, OutputMode::Resume) {
         Ok(_) => assert_eq!(visible(&again), *expected),
         Err(PipelineError::OtherJob { .. }) if !started => assert_eq!(visible(&again), *before),
         Err(error) => panic!("{error}"),

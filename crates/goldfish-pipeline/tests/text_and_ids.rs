@@ -8,7 +8,7 @@ mod naive;
 use std::path::Path;
 use std::sync::Arc;
 
-use goldfish_mask::{Head, RuleParameters, RuleSpec, Unit};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, ShortContext};
 use goldfish_pipeline::{DocumentMasker, DocumentScratch, TokenizeOptions, exempt_ids};
 use goldfish_tokenize::Tokenizer;
 use naive::Rule;
@@ -26,8 +26,8 @@ struct Both {
 }
 
 impl Both {
-    fn new(family: &str, special: &'static str, changes_text: bool, unit: Unit) -> Self {
-        let rule = Rule { k: 2, context: 2, unit, head: Head::Short, seed: 0 };
+    fn new(family: &str, special: &'static str, changes_text: bool, unit: Granularity) -> Self {
+        let rule = Rule { k: 2, context: 2, unit, head: ShortContext::Short, seed: 0 };
         let Rule { k, context, unit, head, seed } = rule;
         let spec = RuleSpec::new(RuleParameters::Text { k, context, unit, head, seed });
         let path = format!("../../fixtures/tokenizers/{family}.json");
@@ -66,13 +66,13 @@ fn text_ids_and_definition_agree_on_all_that_joins() {
         [("gpt2", "<|endoftext|>", false), ("qwen2", "<|im_end|>", true), ("sentencepiece", "</s>", true)];
     let joining = naive::joining();
     for (family, special, changes_text) in families {
-        for unit in [Unit::Word, Unit::Token] {
+        for unit in [Granularity::Word, Granularity::Token] {
             let both = Both::new(family, special, changes_text, unit);
             let twice = special.repeat(2);
             let gaps = ["", " ", "  ", "\n", "\u{A0}", ".", "\u{200B}", special, &twice];
             for (i, few) in joining.chunks(TOGETHER).enumerate() {
                 // All gaps for the words of one tokenizer, and one after the other for the rest.
-                let all = family == "gpt2" && unit == Unit::Word;
+                let all = family == "gpt2" && unit == Granularity::Word;
                 let some = if all { &gaps[..] } else { &gaps[i % gaps.len()..][..1] };
                 for gap in some {
                     let pieces: Vec<String> = few.iter().map(|c| format!("{gap}{c}u v, t")).collect();

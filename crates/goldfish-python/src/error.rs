@@ -2,7 +2,8 @@
 
 use arrow::error::ArrowError;
 use goldfish_mask::MaskError;
-use goldfish_pipeline::PipelineError;
+use goldfish_pipeline::{PipelineError, mask_remedies};
+use goldfish_remedy::{Remedies, Remedy, advice};
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
 use pyo3::exceptions::PyValueError;
@@ -76,17 +77,25 @@ impl Fault {
         self
     }
 
-    /// The message with its place in front.
+    /// The message after its location.
     fn text(&self) -> String {
-        let mut place = Vec::new();
-        place.extend(self.column.as_ref().map(|column| format!("column {column:?}")));
-        place.extend(self.row.map(|row| format!("row {row}")));
-        place.extend(self.position.map(|position| format!("position {position}")));
-        if place.is_empty() {
+        let mut location = Vec::new();
+        location.extend(self.column.as_ref().map(|column| format!("column {column:?}")));
+        location.extend(self.row.map(|row| format!("row {row}")));
+        location.extend(self.position.map(|position| format!("position {position}")));
+        if location.is_empty() {
             self.message.clone()
         } else {
-            format!("{}: {}", place.join(", "), self.message)
+            format!("{}: {}", location.join(", "), self.message)
         }
+    }
+}
+
+/// A message with its remedies as keywords.
+fn advised(error: &dyn std::error::Error, remedies: &[Remedy]) -> String {
+    match advice(remedies, |setting| setting.name().to_owned()) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
     }
 }
 
@@ -110,7 +119,7 @@ impl From<Fault> for PyErr {
 
 impl From<MaskError> for Fault {
     fn from(error: MaskError) -> Self {
-        Self::rule(error.to_string())
+        Self::rule(advised(&error, &mask_remedies(&error)))
     }
 }
 
@@ -122,7 +131,7 @@ impl From<TokenizeError> for Fault {
             }
             _ => None,
         };
-        Self { kind: "tokenizer", message: error.to_string(), file, ..Self::default() }
+        Self { kind: "tokenizer", message: advised(&error, &error.remedies()), file, ..Self::default() }
     }
 }
 
@@ -131,14 +140,14 @@ impl From<PipelineError> for Fault {
         match error {
             PipelineError::Mask(error) => error.into(),
             PipelineError::Tokenize(error) => error.into(),
-            other => Self::rule(other.to_string()),
+            other => Self::rule(advised(&other, &other.remedies())),
         }
     }
 }
 
 impl From<ShardError> for Fault {
     fn from(error: ShardError) -> Self {
-        Self { kind: "shards", message: error.to_string(), ..Self::default() }
+        Self { kind: "shards", message: advised(&error, &error.remedies()), ..Self::default() }
     }
 }
 

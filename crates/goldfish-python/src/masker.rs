@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use goldfish_mask::{Head, RuleParameters, RuleSpec, TableSource, UniformTable, Unit, Window, document_key};
+use goldfish_mask::{
+    Granularity, RuleParameters, RuleSpec, ShortContext, TableSource, UniformTable, Window, document_key,
+};
 use goldfish_pipeline::{
     DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions, exempt_ids,
 };
@@ -64,11 +66,13 @@ impl Options {
         let source = table.map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
         let (k, seed) = (self.k, self.seed);
         let context = self.context.unwrap_or(if is("text") { TEXT_CONTEXT } else { TOKEN_CONTEXT });
-        let head = choose("head", &self.head, [("keep", Head::Keep), ("short", Head::Short)])?;
+        let head =
+            choose("head", &self.head, [("keep", ShortContext::Keep), ("short", ShortContext::Short)])?;
         let parameters = match self.rule.as_str() {
             "text" => {
                 let unit = self.unit.as_deref().unwrap_or("word");
-                let unit = choose("unit", unit, [("word", Unit::Word), ("token", Unit::Token)])?;
+                let unit =
+                    choose("unit", unit, [("word", Granularity::Word), ("token", Granularity::Token)])?;
                 RuleParameters::Text { k, context, unit, head, seed }
             }
             "static" => RuleParameters::Static { k, start: self.start },

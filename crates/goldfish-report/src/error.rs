@@ -1,3 +1,5 @@
+use goldfish_remedy::{Remedies, Remedy};
+
 /// Why a page can't be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,4 +31,13 @@ pub enum ReportError {
         /// What the library said.
         reason: String,
     },
+}
+
+impl Remedies for ReportError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Audit(error) => error.remedies(),
+            _ => Vec::new(),
+        }
+    }
 }

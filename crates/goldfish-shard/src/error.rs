@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
+use goldfish_remedy::{Remedies, Remedy};
 use goldfish_storage::{is_remote, without_secrets};
 use parquet::errors::ParquetError;
 
@@ -114,5 +115,11 @@ impl ShardError {
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> Self {
         let path = path.to_owned();
         move |source| Self::Parquet { path, source }
+    }
+}
+
+impl Remedies for ShardError {
+    fn remedies(&self) -> Vec<Remedy> {
+        Vec::new()
     }
 }

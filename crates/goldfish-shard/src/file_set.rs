@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
 use crate::table::{self, MAX_LISTED_INPUTS, TableEntry, TableReader};
 use crate::verify::{NOT_LISTED, unlisted};
-use crate::{Fault, InputEntry, ShardError};
+use crate::{InputEntry, Problem, ShardError};
 
 /// Name of the manifest of a set of files.
 pub const FILE_SET_NAME: &str = "goldfish.json";
@@ -198,22 +198,22 @@ pub(crate) fn is_inside(name: &str) -> bool {
 /// # Errors
 ///
 /// If the manifest can't be read, or the system refuses to read a file that is there. What is merely wrong is a
-/// [`Fault`].
-pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardError> {
+/// [`Problem`].
+pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Problem>), ShardError> {
     let path = folder.join(FILE_SET_NAME);
     let mut set: FileSet = read_known(&path, FILE_SET_VERSION)?;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     let bytes =
         goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     let (sealed, expected) = set.clone().seal();
     if bytes != expected || sealed.checksum != set.checksum {
-        let fault = "edited: its checksum is not that of its contents";
-        faults.push(Fault { file: FILE_SET_NAME.into(), fault: fault.into() });
+        let problem = "edited: its checksum is not that of its contents";
+        problems.push(Problem { file: FILE_SET_NAME.into(), description: problem.into() });
     }
     match set.join(folder) {
         Err(ShardError::BadManifest { path, reason }) => {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            faults.push(Fault { file, fault: reason });
+            problems.push(Problem { file, description: reason });
         }
         joined => joined?,
     }
@@ -221,18 +221,19 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
     let mut names = BTreeSet::new();
     for SetFile { name, size, hash, .. } in &set.files {
         if !names.insert(name) {
-            faults.push(Fault { file: FILE_SET_NAME.into(), fault: format!("names {name:?} twice") });
+            problems
+                .push(Problem { file: FILE_SET_NAME.into(), description: format!("names {name:?} twice") });
         }
-        compare(folder, name, (*size, hash), "write it again, or restore it from a copy", &mut faults)?;
+        compare(folder, name, (*size, hash), "write it again, or restore it from a copy", &mut problems)?;
     }
     if set.beside_inputs {
         let help = "its mask is of what it held before; mask it again with --overwrite";
         for input in &set.inputs {
-            compare(folder, &input.name, (input.size, &input.hash), help, &mut faults)?;
+            compare(folder, &input.name, (input.size, &input.hash), help, &mut problems)?;
             for companion in &input.companions {
                 let name = companion_name(&input.name, &companion.suffix);
                 let FileDigest { size, hash } = &companion.digest;
-                compare(folder, &name, (*size, hash), help, &mut faults)?;
+                compare(folder, &name, (*size, hash), help, &mut problems)?;
             }
         }
     }
@@ -240,9 +241,9 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Fault>), ShardErro
     if !set.beside_inputs {
         let known = set.files.iter().map(|file| file.name.as_str()).collect();
         let unlisted = unlisted(folder, &LAYOUT_ENDINGS, true, &known)?;
-        faults.extend(unlisted.into_iter().map(|file| Fault { file, fault: NOT_LISTED.into() }));
+        problems.extend(unlisted.into_iter().map(|file| Problem { file, description: NOT_LISTED.into() }));
     }
-    Ok((set, faults))
+    Ok((set, problems))
 }
 
 /// How names of files in a layout end.
@@ -263,10 +264,10 @@ fn compare(
     name: &str,
     (size, hash): (u64, &str),
     help: &str,
-    faults: &mut Vec<Fault>,
+    problems: &mut Vec<Problem>,
 ) -> Result<(), ShardError> {
     let path = folder.join(name.split('/').collect::<PathBuf>());
-    let fault = match goldfish_storage::metadata(&path) {
+    let problem = match goldfish_storage::metadata(&path) {
         Ok(metadata) if metadata.is_file() && metadata.size != size => {
             Some(format!("{} bytes, but {size} expected; {help}", metadata.size))
         }
@@ -278,6 +279,6 @@ fn compare(
         }
         _ => Some("missing".to_owned()),
     };
-    faults.extend(fault.map(|fault| Fault { file: name.to_owned(), fault }));
+    problems.extend(problem.map(|description| Problem { file: name.to_owned(), description }));
     Ok(())
 }

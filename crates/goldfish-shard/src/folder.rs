@@ -45,7 +45,7 @@ pub struct PreparedFolder {
 
 /// What to do with what an earlier run left in the output folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum OutputMode {
     /// Refuse to touch it.
     New,
     /// Replace it when the new shards are complete.
@@ -187,17 +187,17 @@ pub(crate) fn open_staging(
 
 /// Makes the output folder, or checks that an existing one may be written to, and takes hold of it.
 ///
-/// An empty folder may. A folder of shards may with [`Start::Overwrite`], and its files stay until the new ones
-/// are complete. An unfinished run is resumed with [`Start::Resume`] and discarded with [`Start::Overwrite`]; one whose files
+/// An empty folder may. A folder of shards may with [`OutputMode::Overwrite`], and its files stay until the new ones
+/// are complete. An unfinished run is resumed with [`OutputMode::Resume`] and discarded with [`OutputMode::Overwrite`]; one whose files
 /// were on their way to their final names is completed first. A run that finished nothing is discarded.
 /// Any other folder is never touched.
 ///
 /// # Errors
 ///
 /// If the folder is in use, or can't be made.
-pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError> {
+pub fn prepare_folder(path: &Path, mode: OutputMode) -> Result<Prepared, ShardError> {
     if is_remote(path) {
-        return prepare_store(path, start);
+        return prepare_store(path, mode);
     }
     let created = !path.exists();
     let unmake = |_: &ShardError| {
@@ -210,10 +210,10 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
     let root = disk::open_folder(path).inspect_err(unmake)?;
     let Some(staging) = open_staging(&root, STAGING_NAME, is_staged)? else {
         let old = old_manifest(path)?;
-        if let (Some(old), Start::Resume) = (&old, start) {
+        if let (Some(old), OutputMode::Resume) = (&old, mode) {
             return Ok(Prepared::Finished(Box::new(old.clone())));
         }
-        check_occupied(&root, start, old.as_ref())?;
+        check_occupied(&root, mode, old.as_ref())?;
         let taken = disk::create_folder(&root, STAGING_NAME)
             .and_then(|staging| {
                 disk::sync_folder(&root)?;
@@ -231,37 +231,37 @@ pub fn prepare_folder(path: &Path, start: Start) -> Result<Prepared, ShardError>
         PreparedFolder { path: path.to_owned(), root, staging, created, is_placing: false, lock };
     let unfinished = match Journal::read(&folder) {
         // It can't be used, but may be discarded.
-        Err(ShardError::BadJournal { .. }) if start == Start::Overwrite => None,
+        Err(ShardError::BadJournal { .. }) if mode == OutputMode::Overwrite => None,
         unfinished => unfinished?,
     };
-    match (unfinished, start) {
-        (Some(unfinished), Start::Resume) => {
+    match (unfinished, mode) {
+        (Some(unfinished), OutputMode::Resume) => {
             folder.is_placing = unfinished.placing.is_some();
             return Ok(Prepared::Unfinished(folder, Box::new(unfinished)));
         }
-        (Some(_), Start::New) => {
+        (Some(_), OutputMode::New) => {
             let reason = "holds an unfinished run; give --resume to resume it after its last finished shard, --overwrite to \
                           start again, or choose another --output";
             return Err(ShardError::Occupied { path: folder.path, reason: reason.into() });
         }
-        (Some(Unfinished { placing: Some(placing), .. }), Start::Overwrite) => {
+        (Some(Unfinished { placing: Some(placing), .. }), OutputMode::Overwrite) => {
             placing.settle(&folder.root, &folder.staging, &listed)?;
         }
         _ => {}
     }
     let old = old_manifest(path)?;
     // Nothing of a new run was kept.
-    if let (Some(old), Start::Resume) = (&old, start) {
+    if let (Some(old), OutputMode::Resume) = (&old, mode) {
         folder.dissolve()?;
         return Ok(Prepared::Finished(Box::new(old.clone())));
     }
-    check_occupied(&folder.root, start, old.as_ref())?;
+    check_occupied(&folder.root, mode, old.as_ref())?;
     folder.clear(|_| false)?;
     Ok(Prepared::Fresh(folder))
 }
 
 /// [`prepare_folder`] in a store.
-fn prepare_store(path: &Path, start: Start) -> Result<Prepared, ShardError> {
+fn prepare_store(path: &Path, mode: OutputMode) -> Result<Prepared, ShardError> {
     let root = disk::open_folder(path)?;
     let staging = disk::create_folder(&root, STAGING_NAME)?;
     let is_left = goldfish_storage::metadata(staging.path());
@@ -270,14 +270,14 @@ fn prepare_store(path: &Path, start: Start) -> Result<Prepared, ShardError> {
         found => found.map(|_| true).map_err(ShardError::io(staging.path(), "looking at the file"))?,
     };
     let old = old_manifest(path)?;
-    if let (Some(old), Start::Resume, false) = (&old, start, is_left) {
+    if let (Some(old), OutputMode::Resume, false) = (&old, mode, is_left) {
         return Ok(Prepared::Finished(Box::new(old.clone())));
     }
-    check_store_occupied(&root, start, old.as_ref())?;
+    check_store_occupied(&root, mode, old.as_ref())?;
     let lock = Lock::of_store(path, staging.path(), !is_left)?;
     let path = path.to_owned();
     let mut folder = PreparedFolder { path, root, staging, created: false, is_placing: false, lock };
-    if start == Start::Resume
+    if mode == OutputMode::Resume
         && let Some(unfinished) = Journal::read(&folder)?
     {
         // It is taken over when it is resumed: until then it may turn out to be another job's.
@@ -292,7 +292,7 @@ fn prepare_store(path: &Path, start: Start) -> Result<Prepared, ShardError> {
         old => old,
     };
     // Nothing of a new run was kept.
-    if let (Some(old), Start::Resume) = (old, start) {
+    if let (Some(old), OutputMode::Resume) = (old, mode) {
         folder.dissolve()?;
         return Ok(Prepared::Finished(Box::new(old)));
     }
@@ -310,7 +310,7 @@ fn old_manifest(path: &Path) -> Result<Option<Manifest>, ShardError> {
 }
 
 /// Whether what is in a folder on a disk allows a run to start there.
-fn check_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result<(), ShardError> {
+fn check_occupied(root: &Folder, mode: OutputMode, old: Option<&Manifest>) -> Result<(), ShardError> {
     let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
     let mut entries = disk::names(root)?;
     entries.retain(|name| name != STAGING_NAME);
@@ -320,7 +320,7 @@ fn check_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result
             "holds {first:?} and is no output folder of goldfish; choose an empty or new folder"
         ));
     };
-    if start != Start::Overwrite {
+    if mode != OutputMode::Overwrite {
         return occupied(
             "holds shards already; choose another --output, or give --overwrite to replace them".into(),
         );
@@ -338,15 +338,15 @@ fn check_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result
 }
 
 /// Whether what is in a folder of a store allows a run to start there.
-fn check_store_occupied(root: &Folder, start: Start, old: Option<&Manifest>) -> Result<(), ShardError> {
+fn check_store_occupied(root: &Folder, mode: OutputMode, old: Option<&Manifest>) -> Result<(), ShardError> {
     let entries = disk::names(root)?;
     let Some(first) = entries.first() else { return Ok(()) };
     let interrupted = entries.iter().any(|name| name == STAGING_NAME);
     let ours = interrupted && entries.iter().all(|name| name == STAGING_NAME || is_ours(name));
-    let reason = match (old.is_some(), start) {
-        (_, Start::Resume) if ours || (old.is_some() && interrupted) => return Ok(()),
-        (true, Start::Overwrite) => return Ok(()),
-        (false, Start::Overwrite) if ours => return Ok(()),
+    let reason = match (old.is_some(), mode) {
+        (_, OutputMode::Resume) if ours || (old.is_some() && interrupted) => return Ok(()),
+        (true, OutputMode::Overwrite) => return Ok(()),
+        (false, OutputMode::Overwrite) if ours => return Ok(()),
         (false, _) if !ours => {
             format!("holds {first:?} and is no output folder of goldfish; choose an empty or new folder")
         }

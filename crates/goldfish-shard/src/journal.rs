@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::folder::{PreparedFolder, is_ours, is_staged_name, plain_name, staged_name};
 use crate::manifest::{MANIFEST_NAME, ShardEntry};
 use crate::placing::{Placing, StagedName};
-use crate::{Kept, ShardError, disk};
+use crate::{FinishedFiles, ShardError, disk};
 
 /// Name of the journal in the staging folder.
 pub(crate) const JOURNAL_NAME: &str = "journal";
@@ -153,9 +153,9 @@ impl Unfinished {
 
     /// Its finished shards.
     #[must_use]
-    pub fn kept(&self) -> Kept {
+    pub fn finished(&self) -> FinishedFiles {
         let documents = self.shards.iter().map(|shard| shard.documents).sum();
-        Kept { shards: self.shards.len(), documents }
+        FinishedFiles { files: self.shards.len(), documents }
     }
 }
 
@@ -433,7 +433,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{Start, prepare_folder};
+    use crate::{OutputMode, prepare_folder};
 
     fn record(name: &str) -> Record {
         let shard = ShardEntry {
@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn every_torn_or_flipped_journal_is_read_up_to_its_last_sound_record() {
         let output = tempfile::tempdir().unwrap();
-        let folder = prepare_folder(&output.path().join("out"), Start::New).unwrap().folder().unwrap();
+        let folder = prepare_folder(&output.path().join("out"), OutputMode::New).unwrap().folder().unwrap();
         let mut journal = Journal::new(&folder, RawValue::from_string("{\"k\":4}".into()).unwrap());
         for name in ["shard-00000", "shard-00001", "shard-00002"] {
             journal.append(&folder, &record(name)).unwrap();
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(ends.len(), 4);
         let shards = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
-            Journal::read(&folder).unwrap().map_or(0, |unfinished| unfinished.kept().shards)
+            Journal::read(&folder).unwrap().map_or(0, |unfinished| unfinished.finished().files)
         };
         for length in 0..=whole.len() {
             let expected = ends.iter().filter(|&&end| end <= length).count().saturating_sub(1);
@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(shards(&[&whole[..ends[2]], &whole[ends[1]..]].concat()), 2);
         fs::write(&path, &whole[..ends[2] + 5]).unwrap();
         let unfinished = Journal::read(&folder).unwrap().unwrap();
-        assert_eq!((unfinished.kept().documents, unfinished.rows), (4, 7));
+        assert_eq!((unfinished.finished().documents, unfinished.rows), (4, 7));
         let mut again = Journal::resume(&folder, &unfinished).unwrap();
         again.append(&folder, &record("shard-00002")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), whole);
@@ -495,17 +495,20 @@ mod tests {
     fn a_run_that_ended_before_it_finished_anything_is_no_obstacle() {
         let output = tempfile::tempdir().unwrap();
         let path = output.path().join("out");
-        for start in [Start::New, Start::Resume, Start::Overwrite, Start::New] {
+        for start in [OutputMode::New, OutputMode::Resume, OutputMode::Overwrite, OutputMode::New] {
             let folder = prepare_folder(&path, start).unwrap().folder().unwrap();
             disk::create(&folder.staging, "shard-00000").unwrap();
         }
-        let folder = prepare_folder(&path, Start::New).unwrap().folder().unwrap();
+        let folder = prepare_folder(&path, OutputMode::New).unwrap().folder().unwrap();
         assert_eq!(disk::names(&folder.staging).unwrap(), ["lock"]);
         let mut journal = Journal::new(&folder, RawValue::from_string("{}".into()).unwrap());
         journal.append(&folder, &record("shard-00000")).unwrap();
         drop(folder);
-        let refused = prepare_folder(&path, Start::New).unwrap_err().to_string();
+        let refused = prepare_folder(&path, OutputMode::New).unwrap_err().to_string();
         assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
-        assert!(matches!(prepare_folder(&path, Start::Resume).unwrap(), crate::Prepared::Unfinished(..)));
+        assert!(matches!(
+            prepare_folder(&path, OutputMode::Resume).unwrap(),
+            crate::Prepared::Unfinished(..)
+        ));
     }
 }

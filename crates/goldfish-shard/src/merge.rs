@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::folder::{
-    Prepared, PreparedFolder, STAGING_NAME, Start, complete, files_of, is_ours, is_shard_name,
+    OutputMode, Prepared, PreparedFolder, STAGING_NAME, complete, files_of, is_ours, is_shard_name,
     prepare_folder, publish, shard_name, staged_name,
 };
 use crate::journal::Journal;
@@ -141,7 +141,7 @@ fn complete_interrupted(
     if is_remote(output) || !output.join(STAGING_NAME).exists() {
         return Ok(None);
     }
-    let Prepared::Unfinished(mut folder, unfinished) = prepare_folder(output, Start::Resume)? else {
+    let Prepared::Unfinished(mut folder, unfinished) = prepare_folder(output, OutputMode::Resume)? else {
         return Ok(None);
     };
     let Ok(mut job) = serde_json::from_value::<MergeJob>(unfinished.job.clone()) else { return Ok(None) };
@@ -209,7 +209,7 @@ fn finish(folder: &PreparedFolder, job: &MergeJob) -> Result<(), ShardError> {
 /// The output folder; what an interrupted merge left there is cleared away.
 fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
     let occupied = |reason: &str| ShardError::Occupied { path: output.to_owned(), reason: reason.into() };
-    match prepare_folder(output, if overwrite { Start::Overwrite } else { Start::Resume })? {
+    match prepare_folder(output, if overwrite { OutputMode::Overwrite } else { OutputMode::Resume })? {
         Prepared::Fresh(folder) => Ok(folder),
         Prepared::Unfinished(..) => {
             Err(occupied("holds an unfinished run; choose another --output, or give --overwrite"))

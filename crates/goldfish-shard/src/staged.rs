@@ -16,7 +16,7 @@ use crate::file_set::{
     FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
 };
 use crate::flush::FlushedFile;
-use crate::folder::{Start, clear, dissolve, open_staging};
+use crate::folder::{OutputMode, clear, dissolve, open_staging};
 use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
 use crate::lock::Lock;
 use crate::manifest::check_size;
@@ -65,7 +65,7 @@ pub struct StagedFiles {
 }
 
 /// What a run finds in the folder that it takes hold of.
-pub enum Found {
+pub enum PreviousRun {
     /// Nothing to resume.
     Nothing,
     /// The files that an interrupted run finished.
@@ -143,14 +143,18 @@ pub struct StagedFile {
 }
 
 impl StagedFiles {
-    /// Takes hold of a folder. With [`Start::Overwrite`], files of an earlier run there may be replaced; they stay until
-    /// the new ones are complete. With [`Start::Resume`] what an interrupted run recorded is kept. Files that were on their
+    /// Takes hold of a folder. With [`OutputMode::Overwrite`], files of an earlier run there may be replaced; they stay until
+    /// the new ones are complete. With [`OutputMode::Resume`] what an interrupted run recorded is kept. Files that were on their
     /// way to their final names are brought there first.
     ///
     /// # Errors
     ///
     /// If it can't be made, is in use, is in an object store, or holds something that may not be replaced.
-    pub fn open(root: &Path, placement: Placement, start: Start) -> Result<(Self, Found), ShardError> {
+    pub fn open(
+        root: &Path,
+        placement: Placement,
+        mode: OutputMode,
+    ) -> Result<(Self, PreviousRun), ShardError> {
         let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         if is_remote(root) {
             let reason =
@@ -172,14 +176,14 @@ impl StagedFiles {
                 let lock = Lock::of_folder(root, &staging)?;
                 let interrupted = match Interrupted::read(&staging, &lock, placement) {
                     // It can't be used, but may be discarded.
-                    Err(ShardError::BadJournal { .. }) if start == Start::Overwrite => None,
+                    Err(ShardError::BadJournal { .. }) if mode == OutputMode::Overwrite => None,
                     interrupted => interrupted?,
                 };
                 Some((staging, lock, interrupted))
             }
         };
         let interrupted = left.as_ref().and_then(|(_, _, interrupted)| interrupted.as_ref());
-        if let (Some(interrupted), Start::New) = (interrupted, start) {
+        if let (Some(interrupted), OutputMode::New) = (interrupted, mode) {
             let resume = if interrupted.states.is_empty() {
                 ""
             } else {
@@ -194,8 +198,8 @@ impl StagedFiles {
         {
             placing.settle(&folder, staging, &FileSet::listed)?;
         }
-        let earlier = earlier_set(&folder, placement, start)?;
-        if let (Some(set), Start::Overwrite) = (&earlier, start) {
+        let earlier = earlier_set(&folder, placement, mode)?;
+        if let (Some(set), OutputMode::Overwrite) = (&earlier, mode) {
             check_as_written(&folder, placement, set)?;
         }
         let (staging, lock, interrupted) = match left {
@@ -220,12 +224,14 @@ impl StagedFiles {
             journal: None,
             lock,
         };
-        let found = match (start, interrupted.filter(|left| left.placing.is_none())) {
-            (Start::Resume, Some(interrupted)) => Found::Unfinished(files.resume(interrupted)?),
-            (Start::Resume, None) => earlier.map_or(Found::Nothing, |set| Found::Finished(Box::new(set))),
-            _ => Found::Nothing,
+        let found = match (mode, interrupted.filter(|left| left.placing.is_none())) {
+            (OutputMode::Resume, Some(interrupted)) => PreviousRun::Unfinished(files.resume(interrupted)?),
+            (OutputMode::Resume, None) => {
+                earlier.map_or(PreviousRun::Nothing, |set| PreviousRun::Finished(Box::new(set)))
+            }
+            _ => PreviousRun::Nothing,
         };
-        if let Found::Nothing | Found::Finished(_) = found {
+        if let PreviousRun::Nothing | PreviousRun::Finished(_) = found {
             clear(&files.staging, |_| false)?;
         }
         Ok((files, found))
@@ -255,7 +261,7 @@ impl StagedFiles {
         Ok(UnfinishedFiles { job, states, files: files.into_iter().map(|(_, file)| file).collect() })
     }
 
-    /// Notes in the journal, down to the disk, that files are finished: a run with [`Start::Resume`] gets them and the states
+    /// Notes in the journal, down to the disk, that files are finished: a run with [`OutputMode::Resume`] gets them and the states
     /// that belong to them. `job` is for the first record.
     ///
     /// # Errors
@@ -408,7 +414,7 @@ impl StagedFiles {
         let names = set.files.iter().map(|file| file.name.as_str()).chain([FILE_SET_NAME]);
         let files = names.map(|name| Some((staged.get(name)?.clone(), name.to_owned())));
         let files: Option<Vec<StagedName>> = files.collect();
-        let reason = "a file of the manifest was not written; this is a fault in goldfish, please report it";
+        let reason = "a file of the manifest was not written; this is a bug in goldfish, please report it";
         let files = files.ok_or_else(|| ShardError::BadManifest {
             path: self.root.join(FILE_SET_NAME),
             reason: reason.into(),
@@ -468,12 +474,12 @@ fn is_staged(name: &str) -> bool {
 }
 
 /// The set of an earlier run, if it may be replaced or resumed.
-fn earlier_set(root: &Folder, placement: Placement, start: Start) -> Result<Option<FileSet>, ShardError> {
+fn earlier_set(root: &Folder, placement: Placement, mode: OutputMode) -> Result<Option<FileSet>, ShardError> {
     let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
     let kind = root.kind(FILE_SET_NAME);
     match kind.map_err(ShardError::io(&root.join(FILE_SET_NAME), "looking at the file"))? {
         Some(Kind::File) => {
-            if start == Start::New {
+            if mode == OutputMode::New {
                 return occupied(
                     "holds files of goldfish already; choose another --output, or give --overwrite to replace them".into(),
                 );

@@ -21,11 +21,12 @@ use crate::{ShardError, hf};
 
 /// Something in a folder that is not as its manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Fault {
+pub struct Problem {
     /// File in the folder.
     pub file: String,
     /// What is wrong.
-    pub fault: String,
+    #[serde(rename = "fault")]
+    pub description: String,
 }
 
 /// Looks at each row of a batch; the text says what is wrong with the row, if anything.
@@ -39,30 +40,30 @@ pub type RowCheck<'a> = dyn FnMut(&ShardBatch, usize) -> Option<String> + 'a;
 /// # Errors
 ///
 /// If the manifest can't be read, or the system refuses to read a file that is there. What is merely wrong
-/// is a [`Fault`].
-pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, Vec<Fault>), ShardError> {
+/// is a [`Problem`].
+pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, Vec<Problem>), ShardError> {
     let manifest = Manifest::read(folder)?;
-    let mut faults = Faults(Vec::new());
-    check_manifest(folder, &manifest, &mut faults)?;
+    let mut problems = Problems(Vec::new());
+    check_manifest(folder, &manifest, &mut problems)?;
     std::thread::scope(|scope| {
         let digests = hash_ahead(scope, folder, &manifest.shards)?;
         for (shard, digest) in manifest.shards.iter().zip(digests) {
-            check_shard(folder, &manifest, (shard, digest?), check_row, &mut faults)?;
+            check_shard(folder, &manifest, (shard, digest?), check_row, &mut problems)?;
         }
         Ok(())
     })?;
-    check_small_files(folder, &manifest, &mut faults)?;
-    Ok((manifest, faults.0))
+    check_small_files(folder, &manifest, &mut problems)?;
+    Ok((manifest, problems.0))
 }
 
-/// Rows with a fault that are listed by themselves, for each shard.
+/// Rows with problems that are listed by themselves, for each shard.
 const LISTED_ROWS: u64 = 20;
 
-struct Faults(Vec<Fault>);
+struct Problems(Vec<Problem>);
 
-impl Faults {
-    fn add(&mut self, file: &str, fault: impl Into<String>) {
-        self.0.push(Fault { file: file.to_owned(), fault: fault.into() });
+impl Problems {
+    fn add(&mut self, file: &str, problem: impl Into<String>) {
+        self.0.push(Problem { file: file.to_owned(), description: problem.into() });
     }
 
     fn check_equal(&mut self, file: &str, what: &str, expected: u64, found: u64) {
@@ -72,13 +73,13 @@ impl Faults {
     }
 }
 
-fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
+fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> Result<(), ShardError> {
     let path = folder.join(MANIFEST_NAME);
     let bytes =
         goldfish_storage::read(&path, MAX_MANIFEST_BYTES).map_err(ShardError::io(&path, "reading"))?;
     // Beside a right checksum, layout and order of the file must be ours too.
     if !manifest.is_sealed() || bytes != manifest.clone().seal().1 {
-        faults.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
+        problems.add(MANIFEST_NAME, "edited: its checksum is not that of its contents");
     }
     let (shards, format) = (&manifest.shards, manifest.output.format);
     let misnamed = shards
@@ -86,31 +87,31 @@ fn check_manifest(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Re
         .enumerate()
         .find(|(index, shard)| shard.name != shard_name(*index, shards.len(), format.extension()));
     if let Some((index, shard)) = misnamed {
-        faults.add(MANIFEST_NAME, format!("{:?} stands as shard {index} of {}", shard.name, shards.len()));
+        problems.add(MANIFEST_NAME, format!("{:?} stands as shard {index} of {}", shard.name, shards.len()));
     }
     let totals = &manifest.totals;
     // An edited manifest may hold any numbers.
     let sum = |of: fn(&ShardEntry) -> u64| manifest.shards.iter().map(of).fold(0, u64::saturating_add);
     let name = MANIFEST_NAME;
-    faults.check_equal(
+    problems.check_equal(
         name,
         "documents in",
         totals.documents_out.saturating_add(totals.documents_rejected),
         totals.documents_in,
     );
-    faults.check_equal(
+    problems.check_equal(
         name,
         "documents out, over shards",
         totals.documents_out,
         sum(|shard| shard.documents),
     );
-    faults.check_equal(name, "tokens over shards", totals.tokens, sum(|shard| shard.tokens));
-    faults.check_equal(name, "dropped tokens over shards", totals.dropped, sum(|shard| shard.dropped));
-    check_inputs(folder, manifest, faults)
+    problems.check_equal(name, "tokens over shards", totals.tokens, sum(|shard| shard.tokens));
+    problems.check_equal(name, "dropped tokens over shards", totals.dropped, sum(|shard| shard.dropped));
+    check_inputs(folder, manifest, problems)
 }
 
-/// Compares the sums over the inputs with the totals; a table of inputs that is not as it was written is a fault.
-fn check_inputs(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
+/// Compares the sums over the inputs with the totals; a table of inputs that is not as it was written is a problem.
+fn check_inputs(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> Result<(), ShardError> {
     let sums = || {
         let (mut taken, mut rejected) = (0u64, 0u64);
         for input in manifest.read_inputs(folder)? {
@@ -123,19 +124,24 @@ fn check_inputs(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Resu
     match sums() {
         Ok((taken, rejected)) => {
             let (name, totals) = (MANIFEST_NAME, &manifest.totals);
-            faults.check_equal(name, "documents out, over inputs", totals.documents_out, taken);
-            faults.check_equal(name, "documents rejected, over inputs", totals.documents_rejected, rejected);
+            problems.check_equal(name, "documents out, over inputs", totals.documents_out, taken);
+            problems.check_equal(
+                name,
+                "documents rejected, over inputs",
+                totals.documents_rejected,
+                rejected,
+            );
         }
         Err(error @ ShardError::Io { .. }) => return Err(error),
-        Err(ShardError::BadManifest { reason, .. }) => faults.add(INPUTS_NAME, reason),
-        Err(error) => faults.add(INPUTS_NAME, error.to_string()),
+        Err(ShardError::BadManifest { reason, .. }) => problems.add(INPUTS_NAME, reason),
+        Err(error) => problems.add(INPUTS_NAME, error.to_string()),
     }
     if manifest.input_table.is_some() {
         if !manifest.inputs.is_empty() {
-            faults.add(MANIFEST_NAME, "lists inputs beside those in its table");
+            problems.add(MANIFEST_NAME, "lists inputs beside those in its table");
         }
     } else if goldfish_storage::exists(&folder.join(INPUTS_NAME)) {
-        faults.add(INPUTS_NAME, "not in the manifest");
+        problems.add(INPUTS_NAME, "not in the manifest");
     }
     Ok(())
 }
@@ -164,11 +170,11 @@ fn check_small_file(
     folder: &Path,
     name: &str,
     expected: &FileDigest,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) -> Result<(), ShardError> {
     match digest(folder, name, expected.size)? {
-        None => faults.add(name, "missing"),
-        Some(digest) if digest != *expected => faults.add(name, "not as it was written"),
+        None => problems.add(name, "missing"),
+        Some(digest) if digest != *expected => problems.add(name, "not as it was written"),
         Some(_) => {}
     }
     Ok(())
@@ -196,23 +202,23 @@ fn check_shard(
     manifest: &Manifest,
     (shard, digest): (&ShardEntry, Option<FileDigest>),
     check_row: &mut RowCheck<'_>,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) -> Result<(), ShardError> {
     let Some(digest) = digest else {
-        faults.add(&shard.name, "missing");
+        problems.add(&shard.name, "missing");
         return Ok(());
     };
     if digest.size != shard.size {
-        faults.add(&shard.name, format!("{} bytes, but {} expected", digest.size, shard.size));
+        problems.add(&shard.name, format!("{} bytes, but {} expected", digest.size, shard.size));
         return Ok(());
     }
     if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
-        faults.add(&shard.name, format!("hash {}, but {} expected", digest.hash, shard.hash));
+        problems.add(&shard.name, format!("hash {}, but {} expected", digest.hash, shard.hash));
         return Ok(());
     }
     // The bytes are those that were written; what is wrong from here on was written wrong.
-    if let Err(fault) = check_contents(folder, manifest, shard, check_row, faults) {
-        faults.add(&shard.name, fault.to_string());
+    if let Err(problem) = check_contents(folder, manifest, shard, check_row, problems) {
+        problems.add(&shard.name, problem.to_string());
     }
     Ok(())
 }
@@ -222,7 +228,7 @@ fn check_contents(
     manifest: &Manifest,
     shard: &ShardEntry,
     check_row: &mut RowCheck<'_>,
-    faults: &mut Faults,
+    problems: &mut Problems,
 ) -> Result<(), ShardError> {
     let reader = ShardReader::open(&folder.join(&shard.name), manifest.output.format)?;
     let extra = manifest.output.columns.iter().map(|column| column.name());
@@ -233,14 +239,15 @@ fn check_contents(
         .collect();
     let found: Vec<&str> = reader.schema().fields().iter().map(|field| field.name().as_str()).collect();
     if found != expected {
-        faults.add(&shard.name, format!("columns {found:?}, but {expected:?} expected"));
+        problems.add(&shard.name, format!("columns {found:?}, but {expected:?} expected"));
         return Ok(());
     }
-    let (mut documents, mut tokens, mut dropped, mut faulty) = (0u64, 0u64, 0u64, 0u64);
+    let (mut documents, mut tokens, mut dropped, mut bad_rows) = (0u64, 0u64, 0u64, 0u64);
     for batch in reader {
         let batch = batch?;
-        if let Some(fault) = check_columns(batch.record_batch(), &manifest.output.columns) {
-            faults.add(&shard.name, format!("{fault}, in the {} rows behind row {documents}", batch.len()));
+        if let Some(problem) = check_columns(batch.record_batch(), &manifest.output.columns) {
+            problems
+                .add(&shard.name, format!("{problem}, in the {} rows behind row {documents}", batch.len()));
             return Ok(());
         }
         for row in 0..batch.len() {
@@ -251,23 +258,23 @@ fn check_contents(
             let negative = negative.map(|position| {
                 format!("the id {} at position {position} is negative", batch.ids(row)[position])
             });
-            if let Some(fault) = check_row(&batch, row).or(negative) {
-                faulty += 1;
-                if faulty > LISTED_ROWS {
+            if let Some(problem) = check_row(&batch, row).or(negative) {
+                bad_rows += 1;
+                if bad_rows > LISTED_ROWS {
                     continue;
                 }
                 let id = short_id(batch.doc_ids().value(row));
-                faults.add(&shard.name, format!("row {} ({id}): {fault}", documents + row as u64));
+                problems.add(&shard.name, format!("row {} ({id}): {problem}", documents + row as u64));
             }
         }
         documents += batch.len() as u64;
     }
-    if faulty > LISTED_ROWS {
-        faults.add(&shard.name, format!("{} more rows with a fault", faulty - LISTED_ROWS));
+    if bad_rows > LISTED_ROWS {
+        problems.add(&shard.name, format!("{} more rows with problems", bad_rows - LISTED_ROWS));
     }
-    faults.check_equal(&shard.name, "documents", shard.documents, documents);
-    faults.check_equal(&shard.name, "tokens", shard.tokens, tokens);
-    faults.check_equal(&shard.name, "dropped tokens", shard.dropped, dropped);
+    problems.check_equal(&shard.name, "documents", shard.documents, documents);
+    problems.check_equal(&shard.name, "tokens", shard.tokens, tokens);
+    problems.check_equal(&shard.name, "dropped tokens", shard.dropped, dropped);
     Ok(())
 }
 
@@ -318,18 +325,18 @@ pub(crate) fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Optio
     None
 }
 
-fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) -> Result<(), ShardError> {
+fn check_small_files(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> Result<(), ShardError> {
     if manifest.output.format == OutputFormat::ArrowStream {
         let expected = [("state.json", hf::shard_state(manifest)), ("dataset_info.json", hf::dataset_info())];
         for (name, bytes) in expected {
-            check_small_file(folder, name, &FileDigest::of(&bytes), faults)?;
+            check_small_file(folder, name, &FileDigest::of(&bytes), problems)?;
         }
     }
     match &manifest.rejects {
         Some(rejects) => {
             let expected = FileDigest { size: rejects.size, hash: rejects.hash.clone() };
-            check_small_file(folder, REJECTS_NAME, &expected, faults)?;
-            faults.check_equal(
+            check_small_file(folder, REJECTS_NAME, &expected, problems)?;
+            problems.check_equal(
                 MANIFEST_NAME,
                 "rejected rows",
                 manifest.totals.documents_rejected,
@@ -337,18 +344,18 @@ fn check_small_files(folder: &Path, manifest: &Manifest, faults: &mut Faults) ->
             );
         }
         None => {
-            faults.check_equal(MANIFEST_NAME, "rejected rows", manifest.totals.documents_rejected, 0);
+            problems.check_equal(MANIFEST_NAME, "rejected rows", manifest.totals.documents_rejected, 0);
             if goldfish_storage::exists(&folder.join(REJECTS_NAME)) {
-                faults.add(REJECTS_NAME, "not in the manifest");
+                problems.add(REJECTS_NAME, "not in the manifest");
             }
         }
     }
     let known: BTreeSet<&str> = manifest.shards.iter().map(|shard| shard.name.as_str()).collect();
     if known.len() != manifest.shards.len() {
-        faults.add(MANIFEST_NAME, "names a shard twice");
+        problems.add(MANIFEST_NAME, "names a shard twice");
     }
     for name in unlisted(folder, &SHARD_ENDINGS, false, &known)? {
-        faults.add(&name, NOT_LISTED);
+        problems.add(&name, NOT_LISTED);
     }
     Ok(())
 }

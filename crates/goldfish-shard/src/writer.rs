@@ -73,9 +73,9 @@ pub struct ShardWriter {
 
 /// What is left in the staging folder of a run that stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// Finished shards.
-    pub shards: usize,
+pub struct FinishedFiles {
+    /// Finished shards, or masks of memmaps.
+    pub files: usize,
     /// Documents in them.
     pub documents: u64,
 }
@@ -218,7 +218,7 @@ impl ShardWriter {
         mut self,
         manifest: Manifest,
         state: Box<RawValue>,
-    ) -> Result<Manifest, (ShardError, Option<Kept>)> {
+    ) -> Result<Manifest, (ShardError, Option<FinishedFiles>)> {
         let finished = self.stage_all(manifest).and_then(|(manifest, names)| {
             self.append(&Record::Finished { names: names.clone(), state })?;
             publish(&mut self.folder, &mut self.journal, &names)?;
@@ -257,7 +257,7 @@ impl ShardWriter {
 
     /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
     /// nothing, see [`PreparedFolder::abandon`].
-    pub fn stop(self) -> Option<Kept> {
+    pub fn stop(self) -> Option<FinishedFiles> {
         let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
         drop(rejects);
         if let Some(open) = open {
@@ -281,7 +281,7 @@ impl ShardWriter {
             return None;
         }
         done.truncate(recorded);
-        Some(Kept { shards: done.len(), documents: done.iter().map(|shard| shard.documents).sum() })
+        Some(FinishedFiles { files: done.len(), documents: done.iter().map(|shard| shard.documents).sum() })
     }
 
     fn close_shard(&mut self) -> Result<(), ShardError> {

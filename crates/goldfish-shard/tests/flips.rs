@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use goldfish_shard::{
-    ExportOptions, Layout, MAX_SEQUENCE_LENGTH, Manifest, OutputFormat, ShardWriter, Start, WriterOptions,
-    export, prepare_folder, verify, verify_file_set,
+    ExportOptions, Layout, MAX_SEQUENCE_LENGTH, Manifest, OutputFormat, OutputMode, ShardWriter,
+    WriterOptions, export, prepare_folder, verify, verify_file_set,
 };
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ fn write(path: &Path, format: OutputFormat) {
 fn write_named(path: &Path, format: OutputFormat, name: impl Fn(u64) -> String) {
     let schema = schema();
     let options = WriterOptions { format, shard_size: 400 };
-    let folder = prepare_folder(path, Start::New).unwrap().folder().unwrap();
+    let folder = prepare_folder(path, OutputMode::New).unwrap().folder().unwrap();
     let manifest = manifest(&options, DOCUMENTS, 1);
     let job = || RawValue::from_string("{}".into()).unwrap();
     let mut writer = ShardWriter::new(folder, schema.clone(), options, job());
@@ -43,7 +43,7 @@ fn write_named(path: &Path, format: OutputFormat, name: impl Fn(u64) -> String) 
 }
 
 fn is_sound(folder: &Path) -> bool {
-    verify(folder, &mut |_, _| None).is_ok_and(|(_, faults)| faults.is_empty())
+    verify(folder, &mut |_, _| None).is_ok_and(|(_, problems)| problems.is_empty())
 }
 
 #[test]
@@ -143,10 +143,10 @@ fn files_that_a_glob_would_take_for_shards_are_faults() {
         assert!(is_sound(&folder));
         let extra = ["cache-1.arrow", "data-00000-of-00001.arrow", "more.parquet"];
         extra.iter().for_each(|name| touch(&folder.join(name)));
-        let (_, faults) = verify(&folder, &mut |_, _| None).unwrap();
-        let found: Vec<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+        let (_, problems) = verify(&folder, &mut |_, _| None).unwrap();
+        let found: Vec<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
         assert_eq!(found, extra);
-        assert!(faults.iter().all(|fault| fault.fault == "not in the manifest"));
+        assert!(problems.iter().all(|problem| problem.description == "not in the manifest"));
     }
 }
 
@@ -175,10 +175,10 @@ fn files_that_a_layout_would_read_are_faults() {
         std::os::unix::fs::symlink(".", output.join("loop")).unwrap();
         assert_eq!(verify_file_set(&output).unwrap().1, []);
         extra.iter().for_each(|name| touch(&output.join(name)));
-        let (_, faults) = verify_file_set(&output).unwrap();
-        let found: Vec<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+        let (_, problems) = verify_file_set(&output).unwrap();
+        let found: Vec<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
         assert_eq!(found, extra, "{}", layout.name());
-        assert!(faults.iter().all(|fault| fault.fault == "not in the manifest"));
+        assert!(problems.iter().all(|problem| problem.description == "not in the manifest"));
     }
 }
 
@@ -200,8 +200,8 @@ fn a_long_id_is_cut_in_what_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let shards = folder.path().join("shards");
     write_named(&shards, OutputFormat::ArrowStream, |row| format!("{row}{}", "é".repeat(1_000_000)));
-    let (_, faults) = verify(&shards, &mut |_, _| Some("bad".into())).unwrap();
-    assert_eq!(faults.len(), DOCUMENTS as usize);
+    let (_, problems) = verify(&shards, &mut |_, _| Some("bad".into())).unwrap();
+    assert_eq!(problems.len(), DOCUMENTS as usize);
     let expected = format!("row 0 (0{}… (1000001 characters)): bad", "é".repeat(99));
-    assert_eq!(faults[0].fault, expected);
+    assert_eq!(problems[0].description, expected);
 }

@@ -13,7 +13,8 @@ use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use arrow::record_batch::RecordBatch;
 use goldfish_shard::{
-    Manifest, OutputFormat, Prepared, ShardError, ShardWriter, Start, WriterOptions, prepare_folder, verify,
+    Manifest, OutputFormat, OutputMode, Prepared, ShardError, ShardWriter, WriterOptions, prepare_folder,
+    verify,
 };
 use serde_json::value::RawValue;
 
@@ -50,8 +51,8 @@ fn feed(writer: &mut ShardWriter, number: u64, skip: u64, first_id: i32) -> Resu
     writer.write(&batch(number, first_id), skip, before, || json(number))
 }
 
-fn new(path: &Path, start: Start) -> ShardWriter {
-    match prepare_folder(path, start).unwrap() {
+fn new(path: &Path, mode: OutputMode) -> ShardWriter {
+    match prepare_folder(path, mode).unwrap() {
         Prepared::Fresh(folder) => ShardWriter::new(folder, schema(), options(), json("{}")),
         other => panic!("{other:?}"),
     }
@@ -59,7 +60,7 @@ fn new(path: &Path, start: Start) -> ShardWriter {
 
 /// Goes on behind what is there, to the end.
 fn resume(path: &Path) {
-    let (mut writer, number, rows) = take_up(prepare_folder(path, Start::Resume).unwrap()).unwrap();
+    let (mut writer, number, rows) = take_up(prepare_folder(path, OutputMode::Resume).unwrap()).unwrap();
     feed(&mut writer, number, rows, 0).unwrap();
     (number + 1..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
     writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
@@ -73,7 +74,7 @@ fn take_up(prepared: Prepared) -> Result<(ShardWriter, u64, u64), ShardError> {
 }
 
 fn whole(path: &Path) {
-    let mut writer = new(path, Start::New);
+    let mut writer = new(path, OutputMode::New);
     (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
     writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
 }
@@ -105,10 +106,10 @@ fn the_bytes_are_those_of_a_disk() {
     let path = place("bytes");
     whole(&path);
     assert_eq!(files(&path), expected());
-    let (_, faults) = verify(&path, &mut |_, _| None).unwrap();
-    assert_eq!(faults, []);
-    assert!(matches!(prepare_folder(&path, Start::Resume).unwrap(), Prepared::Finished(_)));
-    assert!(prepare_folder(&path, Start::New).is_err());
+    let (_, problems) = verify(&path, &mut |_, _| None).unwrap();
+    assert_eq!(problems, []);
+    assert!(matches!(prepare_folder(&path, OutputMode::Resume).unwrap(), Prepared::Finished(_)));
+    assert!(prepare_folder(&path, OutputMode::New).is_err());
 }
 
 #[test]
@@ -116,12 +117,12 @@ fn a_run_goes_on_behind_every_batch() {
     let expected = expected();
     for batches in 1..=BATCHES {
         let path = place(&format!("on-{batches}"));
-        let mut writer = new(&path, Start::New);
+        let mut writer = new(&path, OutputMode::New);
         (0..batches).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
         // The machine dies: what is in memory goes, and nothing is tidied.
         std::mem::forget(writer);
         assert!(!files_without_staging(&path).contains_key("manifest.json"));
-        let refused = prepare_folder(&path, Start::New).unwrap_err().to_string();
+        let refused = prepare_folder(&path, OutputMode::New).unwrap_err().to_string();
         assert!(refused.contains("unfinished run (process"), "{refused}");
         resume(&path);
         assert_eq!(files(&path), expected);
@@ -141,10 +142,10 @@ fn files_without_staging(path: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn of_two_that_begin_one_is_refused() {
     let path = place("begin");
-    let first = prepare_folder(&path, Start::Resume).unwrap();
-    assert!(prepare_folder(&path, Start::New).is_err());
+    let first = prepare_folder(&path, OutputMode::Resume).unwrap();
+    assert!(prepare_folder(&path, OutputMode::New).is_err());
     // The second one takes over, since the first may be dead; the first then neither writes nor tidies.
-    let mut second = new(&path, Start::Resume);
+    let mut second = new(&path, OutputMode::Resume);
     let mut first = ShardWriter::new(first.folder().unwrap(), schema(), options(), json("{}"));
     assert!(is_busy(&feed(&mut first, 0, 0, 0).unwrap_err()));
     assert!(first.stop().is_none());
@@ -156,9 +157,9 @@ fn of_two_that_begin_one_is_refused() {
 #[test]
 fn a_run_that_was_taken_over_stops_at_its_next_record() {
     let path = place("taken");
-    let mut first = new(&path, Start::New);
+    let mut first = new(&path, OutputMode::New);
     feed(&mut first, 0, 0, 0).unwrap();
-    let (mut second, number, rows) = take_up(prepare_folder(&path, Start::Resume).unwrap()).unwrap();
+    let (mut second, number, rows) = take_up(prepare_folder(&path, OutputMode::Resume).unwrap()).unwrap();
     assert!(is_busy(&feed(&mut first, 1, 0, 0).unwrap_err()));
     assert!(first.stop().is_none());
     feed(&mut second, number, rows, 0).unwrap();
@@ -170,13 +171,13 @@ fn a_run_that_was_taken_over_stops_at_its_next_record() {
 #[test]
 fn a_run_that_lives_is_not_taken_over_from_behind() {
     let path = place("lives");
-    let mut first = new(&path, Start::New);
+    let mut first = new(&path, OutputMode::New);
     feed(&mut first, 0, 0, 0).unwrap();
-    let seen = prepare_folder(&path, Start::Resume).unwrap();
+    let seen = prepare_folder(&path, OutputMode::Resume).unwrap();
     feed(&mut first, 1, 0, 0).unwrap();
     assert!(take_up(seen).is_err_and(|error| is_busy(&error)));
     (2..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
-    let ended = prepare_folder(&path, Start::Resume).unwrap();
+    let ended = prepare_folder(&path, OutputMode::Resume).unwrap();
     first.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
     assert!(take_up(ended).is_err_and(|error| is_busy(&error)));
     assert_eq!(files(&path), expected());
@@ -185,9 +186,9 @@ fn a_run_that_lives_is_not_taken_over_from_behind() {
 #[test]
 fn another_job_may_replace_one_that_still_runs() {
     let path = place("replaced");
-    let mut first = new(&path, Start::New);
+    let mut first = new(&path, OutputMode::New);
     (0..2).for_each(|number| feed(&mut first, number, 0, 5000).unwrap());
-    let mut second = new(&path, Start::Overwrite);
+    let mut second = new(&path, OutputMode::Overwrite);
     (0..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
     assert!(is_busy(&feed(&mut first, 2, 0, 5000).unwrap_err()));
     assert!(first.stop().is_none());
@@ -198,9 +199,9 @@ fn another_job_may_replace_one_that_still_runs() {
 #[test]
 fn two_that_end_at_once_end_well() {
     let path = place("ends");
-    let mut first = new(&path, Start::New);
+    let mut first = new(&path, OutputMode::New);
     (0..BATCHES).for_each(|number| feed(&mut first, number, 0, 0).unwrap());
-    let (mut second, number, rows) = take_up(prepare_folder(&path, Start::Resume).unwrap()).unwrap();
+    let (mut second, number, rows) = take_up(prepare_folder(&path, OutputMode::Resume).unwrap()).unwrap();
     feed(&mut second, number, rows, 0).unwrap();
     (number + 1..BATCHES).for_each(|number| feed(&mut second, number, 0, 0).unwrap());
     let ends = [first, second].map(|writer| {
@@ -219,7 +220,7 @@ fn an_old_set_stays_until_the_new_one_is_complete() {
     let path = place("old");
     whole(&path);
     let old = files(&path);
-    let mut other = new(&path, Start::Overwrite);
+    let mut other = new(&path, OutputMode::Overwrite);
     (0..BATCHES).for_each(|number| feed(&mut other, number, 0, 5000).unwrap());
     assert_eq!(files_without_staging(&path).len(), old.len());
     assert!(other.stop().unwrap().documents > 0);
@@ -229,16 +230,16 @@ fn an_old_set_stays_until_the_new_one_is_complete() {
 }
 
 fn whole_over(path: &Path) {
-    let mut writer = new(path, Start::Overwrite);
+    let mut writer = new(path, OutputMode::Overwrite);
     (0..BATCHES).for_each(|number| feed(&mut writer, number, 0, 0).unwrap());
     writer.finish(manifest(), json(9)).map_err(|(error, _)| error).unwrap();
 }
 
 #[test]
 fn faults_are_found() {
-    let path = place("faults");
+    let path = place("problems");
     whole(&path);
-    let faults = || verify(&path, &mut |_, _| None).unwrap().1;
+    let problems = || verify(&path, &mut |_, _| None).unwrap().1;
     let shards: Vec<String> = files(&path).into_keys().filter(|name| name.starts_with("data-")).collect();
     assert!(shards.len() > 5, "{shards:?}");
     let shard = path.join(&shards[3]);
@@ -246,13 +247,13 @@ fn faults_are_found() {
     let mut flipped = bytes.clone();
     flipped[bytes.len() / 2] ^= 1;
     goldfish_storage::write(&shard, &flipped).unwrap();
-    assert!(faults()[0].fault.starts_with("hash "), "{:?}", faults());
+    assert!(problems()[0].description.starts_with("hash "), "{:?}", problems());
     goldfish_storage::remove_file(&shard).unwrap();
-    assert_eq!(faults()[0].fault, "missing");
+    assert_eq!(problems()[0].description, "missing");
     goldfish_storage::write(&shard, &bytes).unwrap();
     let extra = path.join("data-00099-of-00100.arrow");
     goldfish_storage::write(&extra, &bytes).unwrap();
-    assert_eq!(faults()[0].fault, "not in the manifest");
+    assert_eq!(problems()[0].description, "not in the manifest");
     goldfish_storage::remove_file(&extra).unwrap();
-    assert_eq!(faults(), []);
+    assert_eq!(problems(), []);
 }

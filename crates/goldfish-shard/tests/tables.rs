@@ -13,15 +13,15 @@ use std::path::Path;
 
 use goldfish_shard::{
     FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, InputEntry, MAX_LISTED_INPUTS, Manifest,
-    OutputFormat, Placement, ShardError, StagedFiles, Start, WriterOptions, verify_file_set,
+    OutputFormat, OutputMode, Placement, ShardError, StagedFiles, WriterOptions, verify_file_set,
 };
 
 /// A set of one mask, which is said to be of so many memmaps.
-fn write(root: &Path, inputs: usize, start: Start) -> Result<FileSet, ShardError> {
+fn write(root: &Path, inputs: usize, mode: OutputMode) -> Result<FileSet, ShardError> {
     let options = WriterOptions { format: OutputFormat::ArrowStream, shard_size: 1 };
     let manifest: Manifest = common::manifest(&options, 7, 0);
     let entry = |n: usize| InputEntry { name: format!("deep/{n}.ds"), ..manifest.inputs[0].clone() };
-    let (files, _) = StagedFiles::open(root, Placement::Beside, start)?;
+    let (files, _) = StagedFiles::open(root, Placement::Beside, mode)?;
     let written = (|| {
         let mut file = files.create("deep/0.ds.loss")?;
         file.put(format!("the mask of {inputs} memmaps").as_bytes())?;
@@ -74,16 +74,16 @@ const MANY: usize = MAX_LISTED_INPUTS + 1;
 fn long_lists_of_masks_are_in_tables() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("masks");
-    let set = write(&root, MANY, Start::New).unwrap();
+    let set = write(&root, MANY, OutputMode::New).unwrap();
     let [inputs, files] = FILE_SET_TABLES;
     let names: Vec<String> = visible(&root).into_keys().collect();
     assert_eq!(names, ["deep/0.ds.loss", files, inputs, FILE_SET_NAME].map(str::to_owned));
     assert!(fs::read(root.join(FILE_SET_NAME)).unwrap().len() < 4096);
-    let (found, faults) = verify_file_set(&root).unwrap();
-    assert_eq!(faults, []);
+    let (found, problems) = verify_file_set(&root).unwrap();
+    assert_eq!(problems, []);
     assert_eq!((found, set.inputs.len()), (set.clone(), MANY));
     assert_eq!(FileSet::read(&root).unwrap(), set);
-    assert!(matches!(write(&root, MANY, Start::New), Err(ShardError::Occupied { .. })));
+    assert!(matches!(write(&root, MANY, OutputMode::New), Err(ShardError::Occupied { .. })));
 
     for table in FILE_SET_TABLES {
         let whole = fs::read(root.join(table)).unwrap();
@@ -95,14 +95,14 @@ fn long_lists_of_masks_are_in_tables() {
                 None => fs::remove_file(root.join(table)).unwrap(),
             }
             assert!(matches!(FileSet::read(&root), Err(ShardError::BadManifest { .. })));
-            let faults = verify_file_set(&root).unwrap().1;
-            assert!(faults.iter().any(|fault| fault.file == table), "{faults:?}");
+            let problems = verify_file_set(&root).unwrap().1;
+            assert!(problems.iter().any(|problem| problem.file == table), "{problems:?}");
         }
         fs::write(root.join(table), whole).unwrap();
     }
 
     // A shorter list needs no tables, and none of the earlier set stays.
-    write(&root, MAX_LISTED_INPUTS, Start::Overwrite).unwrap();
+    write(&root, MAX_LISTED_INPUTS, OutputMode::Overwrite).unwrap();
     let names: Vec<String> = visible(&root).into_keys().collect();
     assert_eq!(names, ["deep/0.ds.loss", FILE_SET_NAME].map(str::to_owned));
     assert_eq!(verify_file_set(&root).unwrap().1, []);
@@ -110,7 +110,7 @@ fn long_lists_of_masks_are_in_tables() {
 
     // A file of somebody else that has the name of a table is not replaced.
     fs::write(root.join(inputs), "mine").unwrap();
-    assert!(matches!(write(&root, MANY, Start::Overwrite), Err(ShardError::Occupied { .. })));
+    assert!(matches!(write(&root, MANY, OutputMode::Overwrite), Err(ShardError::Occupied { .. })));
     assert_eq!(fs::read(root.join(inputs)).unwrap(), b"mine");
 
     #[cfg(feature = "failpoints")]
@@ -121,8 +121,8 @@ fn long_lists_of_masks_are_in_tables() {
 #[cfg(feature = "failpoints")]
 fn fail_everywhere(folder: &Path) {
     use goldfish_shard::failpoints::{Then, arm, disarm};
-    write(&folder.join("old"), MANY, Start::New).unwrap();
-    write(&folder.join("new"), MANY + 1, Start::New).unwrap();
+    write(&folder.join("old"), MANY, OutputMode::New).unwrap();
+    write(&folder.join("new"), MANY + 1, OutputMode::New).unwrap();
     let (old, new) = (visible(&folder.join("old")), visible(&folder.join("new")));
     for then in [Then::Recovers, Then::Ends] {
         for number in 0.. {
@@ -130,7 +130,7 @@ fn fail_everywhere(folder: &Path) {
             fs::create_dir_all(root.join("deep")).unwrap();
             old.iter().for_each(|(name, bytes)| fs::write(root.join(name), bytes).unwrap());
             arm(number, then);
-            let written = write(&root, MANY + 1, Start::Overwrite);
+            let written = write(&root, MANY + 1, OutputMode::Overwrite);
             let Some(failed) = disarm() else {
                 written.unwrap();
                 assert_eq!(visible(&root), new);
@@ -142,14 +142,14 @@ fn fail_everywhere(folder: &Path) {
             assert!(complete || !now.contains_key(FILE_SET_NAME), "{failed} {number}: a mixture is visible");
             assert!(then == Then::Ends || complete, "{failed} {number}: not as it was");
             // What an interrupted run left is cleared away, and the old set is back.
-            let (files, _) = StagedFiles::open(&root, Placement::Beside, Start::Overwrite).unwrap();
+            let (files, _) = StagedFiles::open(&root, Placement::Beside, OutputMode::Overwrite).unwrap();
             files.abandon();
             assert!(
                 visible(&root) == old || visible(&root) == new,
                 "{failed} {number}: {:?}",
                 visible(&root).keys()
             );
-            write(&root, MANY + 1, Start::Overwrite).unwrap();
+            write(&root, MANY + 1, OutputMode::Overwrite).unwrap();
             assert_eq!(visible(&root), new, "{failed} {number}");
             assert_eq!(verify_file_set(&root).unwrap().1, []);
             assert!(!root.join(".goldfish-partial").exists());

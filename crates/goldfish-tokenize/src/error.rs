@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use goldfish_remedy::{Remedies, Remedy};
+
 /// An error of this crate. Every message names the file, if there is one, and ends with what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -118,4 +120,10 @@ pub enum TokenizeError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl Remedies for TokenizeError {
+    fn remedies(&self) -> Vec<Remedy> {
+        Vec::new()
+    }
 }

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Context;
-use goldfish_mask::{RuleSpec, Span};
+use goldfish_mask::{RuleSpec, TokenSpan};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         line?;
         let start = Instant::now();
         for (ids, mask) in black_box(&ids).chunks(document).zip(mask.chunks_mut(document)) {
-            rule.decide(&Span::document(ids), mask);
+            rule.decide(&TokenSpan::document(ids), mask);
         }
         println!("{}", start.elapsed().as_secs_f64());
     }

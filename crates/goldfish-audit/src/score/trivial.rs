@@ -1,6 +1,6 @@
 //! Probes whose exact match shows nothing: what a model would get right without having seen the text.
 
-use goldfish_mask::normalised_text;
+use goldfish_mask::normalize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ fn contains(whole: &[u32], part: &[u32]) -> bool {
 /// Whether a text holds one of the known phrases, whatever its case, spacing and punctuation.
 #[must_use]
 pub fn is_boilerplate(text: &str) -> bool {
-    let text = normalised_text(text);
+    let text = normalize(text);
     BOILERPLATE.iter().any(|phrase| text.contains(phrase))
 }
 

@@ -21,7 +21,7 @@ use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
-use goldfish_shard::{OutputFormat, Start, ToolEntry, WriterOptions};
+use goldfish_shard::{OutputFormat, OutputMode, ToolEntry, WriterOptions};
 
 /// Writes documents as JSON lines; `source` is a column to stratify by.
 pub(crate) fn write_documents(path: &Path, documents: &[(String, String, Vec<u32>)]) -> PathBuf {
@@ -65,8 +65,8 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         output: output.to_owned(),
         writer: WriterOptions { format, shard_size: 4096 },
         columns: Vec::new(),
-        start: Start::New,
-        share: None,
+        output_mode: OutputMode::New,
+        partition: None,
         on_error: OnError::Fail,
         threads: 1,
     };

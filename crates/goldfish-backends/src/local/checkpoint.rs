@@ -13,7 +13,7 @@ use goldfish_audit::backend::{
 
 use super::adapter::Adapter;
 use super::attention::Span;
-use super::config::{DecoderConfig, Family};
+use super::config::{DecoderConfig, TensorNames};
 use super::decoder::{Cache, Decoder, Pass};
 use super::draw::choose;
 use super::error::CheckpointError;
@@ -320,10 +320,14 @@ impl<'a> Source<'a> {
             );
             return Err(CheckpointError::file(self.files.folder(), reason));
         }
-        let (tied, family) = (config.tied, config.family);
-        let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape, family))?;
+        let (tied, names) = (config.tied, config.tensors);
+        let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape, names))?;
         let used = self.used.borrow();
-        if let Some(name) = self.files.names().find(|name| !used.contains(*name) && !needless(name, tied)) {
+        let ignored = |name: &str| {
+            let tied_head = tied && name.strip_suffix(".weight") == Some(names.head);
+            tied_head || names.ignored.iter().any(|end| name.ends_with(end))
+        };
+        if let Some(name) = self.files.names().find(|name| !used.contains(*name) && !ignored(name)) {
             let reason = "is none of this family's; the checkpoint is of another model, quantized or has an adapter inside";
             return Err(CheckpointError::tensor(self.files.path_of(name), name, reason));
         }
@@ -334,16 +338,14 @@ impl<'a> Source<'a> {
     }
 
     /// A tensor under its full name, or as the bare decoder is saved, without the model's.
-    fn get(&self, name: &str, shape: &[usize], family: Family) -> Result<Tensor, CheckpointError> {
+    fn get(&self, name: &str, shape: &[usize], names: &TensorNames) -> Result<Tensor, CheckpointError> {
         let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
         let stored =
             if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
         self.used.borrow_mut().insert(stored.to_owned());
         let tensor = self.files.read(stored, shape)?;
         match self.adapter {
-            Some(adapter) => {
-                adapter.merge(name, tensor, family == Family::Gpt2 && !name.starts_with("lm_head"))
-            }
+            Some(adapter) => adapter.merge(name, tensor, names.is_transposed(name)),
             None => Ok(tensor),
         }
     }
@@ -357,17 +359,4 @@ fn memory() -> Option<u64> {
             .find_map(|line: &str| line.strip_prefix(key)?.trim().split(' ').next()?.parse::<u64>().ok())
     };
     Some((kib("MemTotal:")? + kib("SwapTotal:").unwrap_or(0)) * 1024)
-}
-
-/// Tensors that older versions saved and none needs: masks, angles, and the head of a model that has none of its own.
-fn needless(name: &str, tied: bool) -> bool {
-    let buffers = [
-        ".attn.bias",
-        ".attn.masked_bias",
-        ".attention.bias",
-        ".attention.masked_bias",
-        ".rotary_emb.inv_freq",
-    ];
-    buffers.iter().any(|buffer| name.ends_with(buffer))
-        || (tied && ["lm_head.weight", "embed_out.weight"].contains(&name))
 }

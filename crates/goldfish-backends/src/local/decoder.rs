@@ -298,7 +298,7 @@ impl Decoder {
             };
             product(&weights.query_key_value, x, joined, few);
             for (row, joined) in joined.chunks_exact_mut(width).enumerate() {
-                if let Some((query_norm, key_norm)) = &weights.head_norms {
+                if let Some((query_norm, key_norm)) = &weights.query_key_norms {
                     query_norm.apply(&mut joined[..own]);
                     key_norm.apply(&mut joined[own..own + shared]);
                 }

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use goldfish_remedy::{Remedies, Remedy};
+
 /// Why a checkpoint can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,5 +82,11 @@ impl CheckpointError {
 
     pub(crate) fn tensor(path: &Path, name: &str, reason: impl Into<String>) -> Self {
         Self::Tensor { path: path.into(), name: name.into(), reason: reason.into() }
+    }
+}
+
+impl Remedies for CheckpointError {
+    fn remedies(&self) -> Vec<Remedy> {
+        Vec::new()
     }
 }

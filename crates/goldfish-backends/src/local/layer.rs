@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::attention::{self, Attend, Piece};
-use super::config::{DecoderConfig, Wiring};
+use super::config::{BlockLayout, DecoderConfig};
 use super::ops::{Norm, activate, add};
 use super::product::Linear;
 use super::weights::LayerWeights;
@@ -59,13 +59,12 @@ impl Mix<'_> {
         if let Some(norm) = &weights.after_attention {
             norm.apply(attended);
         }
-        let parallel = matches!(config.wiring, Wiring::Parallel | Wiring::ParallelOneNorm);
+        let parallel = matches!(config.layout, BlockLayout::Parallel | BlockLayout::ParallelSharedNorm);
         if !parallel {
             add(out, attended);
         }
-        // In the wiring with one norm for both, the MLP takes what attention took.
-        let before = match config.wiring {
-            Wiring::ParallelOneNorm => &weights.before_attention,
+        let before = match config.layout {
+            BlockLayout::ParallelSharedNorm => &weights.before_attention,
             _ => &weights.before_mlp,
         };
         let input = before.as_ref().map_or(&*out, |norm| normalised(norm, out, normed));

@@ -16,6 +16,8 @@ mod config;
 mod decoder;
 mod draw;
 mod error;
+mod families;
+mod family;
 mod folder;
 mod layer;
 pub mod math;
@@ -31,8 +33,8 @@ pub use adapter::MAX_RANK;
 pub use attention::Span;
 pub use checkpoint::Checkpoint;
 pub use config::{
-    Activation, Biases, DecoderConfig, Family, HeadNorm, LayerAttention, MAX_CONTEXT_LENGTH, MAX_LAYERS,
-    MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, Wiring,
+    Activation, Biases, BlockLayout, DecoderConfig, LayerAttention, MAX_CONTEXT_LENGTH, MAX_LAYERS,
+    MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm,
 };
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;

@@ -1,4 +1,4 @@
-//! Rotary positions: how fast each pair of a head's elements turns.
+//! Rotary positions: how fast each pair of a head's elements rotates.
 
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::CheckpointError;
 use super::settings::Settings;
 
-/// Angular speeds of the pairs, and what cosine and sine are multiplied with.
+/// Angular speeds of the pairs, and the factor of cosine and sine.
 ///
-/// Pair `i` is elements `i` and `i + pairs` of a head; elements from `2 * pairs` on don't turn.
+/// Pair `i` is elements `i` and `i + pairs` of a head; elements from `2 * pairs` on don't rotate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RotarySpeeds {
     /// Radians a position.
@@ -32,7 +32,7 @@ impl Angles {
     }
 }
 
-/// Angles that are computed as far as they were needed.
+/// Angles, computed for as many positions as were needed so far.
 #[derive(Debug)]
 pub(super) struct Rotary {
     speeds: RotarySpeeds,
@@ -66,29 +66,69 @@ impl Rotary {
     }
 }
 
-/// What the speeds depend on beside the settings of the rotation itself.
+/// What a family rotates by, where the settings say nothing.
+#[derive(Clone, Copy)]
+pub(super) struct RotaryDefaults {
+    pub(super) base: f64,
+    /// The fraction of a head that rotates.
+    pub(super) fraction: f64,
+}
+
+/// What the speeds depend on beside the settings of the rotation.
+#[derive(Clone, Copy)]
 pub(super) struct RotaryContext {
     pub(super) head_dim: usize,
     pub(super) context_length: usize,
-    /// The base where the settings name none.
+    /// The base, unless the settings of the rotation give one.
     pub(super) base: f64,
-    /// The share of a head that turns, where the settings name none.
-    pub(super) share: f64,
+    /// The fraction of a head that rotates, likewise.
+    pub(super) fraction: f64,
 }
 
-/// Reads `rope_parameters`, or `rope_scaling` as it was called before; `None` for neither.
+impl RotaryDefaults {
+    /// The defaults, or what the model's settings give instead.
+    pub(super) fn context(
+        &self,
+        settings: &Settings,
+        head_dim: usize,
+        context_length: usize,
+    ) -> Result<RotaryContext, CheckpointError> {
+        let either = |key, old_key, default| -> Result<f64, CheckpointError> {
+            match settings.positive(key)? {
+                Some(value) => Ok(value),
+                None => Ok(settings.positive(old_key)?.unwrap_or(default)),
+            }
+        };
+        let base = either("rope_theta", "rotary_emb_base", self.base)?;
+        let fraction = either("partial_rotary_factor", "rotary_pct", self.fraction)?;
+        if fraction > 1.0 {
+            return Err(settings.wrong("partial_rotary_factor", "must be at most 1"));
+        }
+        Ok(RotaryContext { head_dim, context_length, base, fraction })
+    }
+}
+
+/// The settings of the rotation: `rope_parameters`, or `rope_scaling` as they were called before.
+pub(super) fn rotary_settings(settings: &Settings) -> Result<Option<Settings>, CheckpointError> {
+    match settings.object("rope_parameters")? {
+        Some(rotary) => Ok(Some(rotary)),
+        None => settings.object("rope_scaling"),
+    }
+}
+
+/// The speeds that the settings of a rotation give.
 pub(super) fn rotary_speeds(
     settings: Option<&Settings>,
     context: &RotaryContext,
 ) -> Result<RotarySpeeds, CheckpointError> {
-    let RotaryContext { head_dim, base, share, .. } = *context;
-    let Some(settings) = settings else { return Ok(plain(turning(head_dim, share), base)) };
+    let RotaryContext { head_dim, base, fraction, .. } = *context;
+    let Some(settings) = settings else { return Ok(plain(rotated(head_dim, fraction), base)) };
     let base = settings.positive("rope_theta")?.unwrap_or(base);
-    let share = settings.positive("partial_rotary_factor")?.unwrap_or(share);
-    if share > 1.0 {
+    let fraction = settings.positive("partial_rotary_factor")?.unwrap_or(fraction);
+    if fraction > 1.0 {
         return Err(settings.wrong("partial_rotary_factor", "must be at most 1"));
     }
-    let dims = turning(head_dim, share);
+    let dims = rotated(head_dim, fraction);
     let plain = plain(dims, base);
     let kind = match settings.text("rope_type")? {
         Some(kind) => kind,
@@ -96,7 +136,7 @@ pub(super) fn rotary_speeds(
     };
     let needed = |key| settings.positive(key)?.ok_or_else(|| settings.wrong(key, "is missing"));
     match kind {
-        // Dynamic scaling sets in behind the context length, where no sequence is taken.
+        // Dynamic scaling begins after the context length, and longer sequences are refused.
         "default" | "dynamic" => Ok(plain),
         "linear" => {
             let factor = needed("factor")?;
@@ -120,22 +160,19 @@ pub(super) fn rotary_speeds(
         "yarn" => yarn(settings, plain, base, dims),
         _ => {
             let key = if settings.get("rope_type").is_some() { "rope_type" } else { "type" };
-            Err(settings.unsupported(
-                key,
-                "known are default, linear, dynamic, llama3 and yarn; audit the model behind a server",
-            ))
+            Err(settings.unsupported(key, "known are default, linear, dynamic, llama3 and yarn"))
         }
     }
 }
 
-/// How many elements of a head turn.
-fn turning(head_dim: usize, share: f64) -> usize {
-    (head_dim as f64 * share) as usize
+/// How many elements of a head rotate.
+fn rotated(head_dim: usize, fraction: f64) -> usize {
+    (head_dim as f64 * fraction) as usize
 }
 
 fn plain(dims: usize, base: f64) -> RotarySpeeds {
     let speed = |i: usize| (1.0 / base.powf((2 * i) as f64 / dims as f64)) as f32;
-    // Of an odd number, the last has a partner all the same.
+    // Of an odd number, the last forms a pair with the next element.
     RotarySpeeds { speeds: (0..dims.div_ceil(2)).map(speed).collect(), factor: 1.0 }
 }
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail, ensure};
 use goldfish_corpus::{Content, ReadOptions, Resolved, doubts, read_npy, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, RuleSpec, Scope, TableSource, Tally, UniformTable, Window};
 use goldfish_pipeline::{
-    MaskJob, Outcome, PipelineError, Progress, Share, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
+    MaskJob, Outcome, Partition, PipelineError, Progress, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions,
     exempt_ids, mask_corpus, shared_folder,
 };
-use goldfish_shard::{Kept, Manifest, Start, WriterOptions};
+use goldfish_shard::{FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
     let said = Once::new();
     let outcome = mask_corpus(&job, &stop, &|progress| {
-        progress.kept.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        progress.finished.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
         show(&bar, progress, started);
     });
     bar.finish_and_clear();
@@ -104,9 +104,9 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         args.exempt_special != Some(true) || !exempt_ids.is_empty(),
         "--exempt-special: nothing says which tokens are special; give --tokenizer, or --eos-id and --bos-id"
     );
-    let share = args.rank.zip(args.world).map(|(rank, world)| Share { rank, world });
+    let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
     ensure!(
-        share.is_none() || args.scope == ScopeArg::Document,
+        partition.is_none() || args.scope == ScopeArg::Document,
         "--scope sequence can't be divided: where sequences start depends on all documents before them; mask on one \
          machine, or mask each file by itself"
     );
@@ -134,18 +134,18 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         table,
         scope: scope(args)?,
         exempt_ids,
-        output: match share {
+        output: match partition {
             None => output,
-            Some(Share { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
+            Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
         writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
         columns: args.columns.iter().map(|&column| column.into()).collect(),
-        start: match (args.overwrite, args.resume) {
-            (true, _) => Start::Overwrite,
-            (_, true) => Start::Resume,
-            _ => Start::New,
+        output_mode: match (args.overwrite, args.resume) {
+            (true, _) => OutputMode::Overwrite,
+            (_, true) => OutputMode::Resume,
+            _ => OutputMode::New,
         },
-        share,
+        partition,
         on_error: args.on_error.into(),
         threads: match args.threads {
             Some(threads) => threads.into(),
@@ -210,9 +210,13 @@ fn rule(args: &MaskArgs, name: RuleArg) -> anyhow::Result<(RuleSpec, Option<Unif
     let (k, seed, head) = (args.k, args.seed, args.head.into());
     let context = args.context.unwrap_or(if name == RuleArg::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
     let parameters = match name {
-        RuleArg::Text => {
-            RuleParameters::Text { k, context, unit: args.unit.map_or(Unit::Word, Into::into), head, seed }
-        }
+        RuleArg::Text => RuleParameters::Text {
+            k,
+            context,
+            unit: args.unit.map_or(Granularity::Word, Into::into),
+            head,
+            seed,
+        },
         RuleArg::Static => RuleParameters::Static { k, start: args.start },
         RuleArg::Random => RuleParameters::Random { k, seed },
         RuleArg::Hash => {
@@ -244,10 +248,10 @@ fn scope(args: &MaskArgs) -> anyhow::Result<Scope> {
     }
 }
 
-fn resuming(kept: &Kept) -> String {
+fn resuming(kept: &FinishedFiles) -> String {
     format!(
         "going on behind {} with {}; what was read for them is compared with its hash first",
-        plural(kept.shards as u64, "finished shard"),
+        plural(kept.files as u64, "finished shard"),
         plural(kept.documents, "document"),
     )
 }
@@ -255,7 +259,7 @@ fn resuming(kept: &Kept) -> String {
 /// An error with the command that goes on behind what was finished.
 fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
     let interrupted = matches!(error, PipelineError::Interrupted);
-    let PipelineError::Unfinished { error, kept, output } = error else {
+    let PipelineError::Unfinished { error, finished: kept, output } = error else {
         let nothing = interrupted && stop.load(std::sync::atomic::Ordering::Relaxed);
         let error = anyhow::Error::from(error);
         return if nothing {
@@ -266,7 +270,7 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
     };
     let kept = format!(
         "{} with {} are kept in {}; resume after them with",
-        plural(kept.shards as u64, "finished shard"),
+        plural(kept.files as u64, "finished shard"),
         plural(kept.documents, "document"),
         output.display(),
     );
@@ -328,7 +332,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
 
 /// What speaks against the rule on this corpus.
 fn warnings(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.judge(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {

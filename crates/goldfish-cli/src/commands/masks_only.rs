@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use goldfish_pipeline::{MaskJob, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
-use goldfish_shard::{FILE_SET_NAME, Kept, Placement};
+use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
 use crate::Verdict;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     let stop = stop_on_signals()?;
     let said = Once::new();
     let outcome = mask_sidecars(&job, &stop, &|progress| {
-        progress.kept.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        progress.finished.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
         show(&bar, progress, started);
     });
     bar.finish_and_clear();
@@ -39,14 +39,14 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     } else {
         print::out(&summary(&job, chosen, &outcome))?;
     }
-    outcome.tally.judge(&outcome.files.rule).iter().for_each(|warning| print::warn(&warning.to_string()));
+    outcome.tally.warnings(&outcome.files.rule).iter().for_each(|warning| print::warn(&warning.to_string()));
     Ok(Verdict::Clean)
 }
 
-fn resuming(kept: &Kept) -> String {
+fn resuming(kept: &FinishedFiles) -> String {
     format!(
         "going on behind the masks of {} with {}; what was read for them was compared with its hash first",
-        plural(kept.shards as u64, "memmap"),
+        plural(kept.files as u64, "memmap"),
         plural(kept.documents, "document"),
     )
 }
@@ -81,7 +81,7 @@ fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome
         "dropped": set.totals.dropped,
         "files": set.files,
         "tally": tally(counted),
-        "warnings": counted.judge(&set.rule).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": counted.warnings(&set.rule).iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use goldfish_pipeline::recompute;
-use goldfish_shard::{Fault, FileSet, MANIFEST_NAME, verify, verify_file_set};
+use goldfish_shard::{FileSet, MANIFEST_NAME, Problem, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::print::{self, BOLD, bytes, plural};
 
 /// What a folder turned out to be.
 struct Findings {
-    faults: Vec<Fault>,
+    faults: Vec<Problem>,
     /// What `--json` tells beside the faults.
     json: Value,
     /// What there is to say of a folder without a fault.
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     let mut text = String::new();
     for fault in &faults {
         let file = print::path(&args.folder.join(&fault.file));
-        text += &format!("{BOLD}{file}{BOLD:#}: {}\n", print::text(&fault.fault));
+        text += &format!("{BOLD}{file}{BOLD:#}: {}\n", print::text(&fault.description));
     }
     text += &match faults.len() as u64 {
         0 => format!("{folder}: sound{sound}\n"),

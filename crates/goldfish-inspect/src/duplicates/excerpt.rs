@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use goldfish_mask::{
-    Head, Masker, Normalized, RuleParameters, RuleSpec, Scope, Span, TableSource, Unit, Window, document_key,
+    Granularity, Masker, NormalizedText, RuleParameters, RuleSpec, Scope, ShortContext, TableSource,
+    TokenSpan, Window, document_key,
 };
 use goldfish_pipeline::ShardText;
 use goldfish_shard::Manifest;
@@ -61,11 +62,11 @@ pub(crate) struct Excerpts {
 /// The rules that a folder's masks are held against, with the same `k`.
 fn rules(manifest: &Manifest) -> Result<Vec<NamedRule>, InspectError> {
     let k = manifest.rule.k();
-    let (head, seed) = (Head::Keep, 0);
+    let (head, seed) = (ShortContext::Keep, 0);
     let rules = [
         ("hash, context 13", RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed }),
         ("hash-table, context 13", RuleParameters::HashTable { k, context: 13, table: TableSource::Cpu }),
-        ("text-v1, context 50", RuleParameters::Text { k, context: 50, unit: Unit::Word, head, seed }),
+        ("text-v1, context 50", RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed }),
     ];
     let other = |parameters: &RuleParameters| {
         *parameters != manifest.rule.parameters || manifest.scope != Scope::Document
@@ -147,7 +148,7 @@ impl<'a> Whole<'a> {
         let mut masks = vec![mask.to_vec()];
         for rule in rules {
             let mut mask = vec![0; ids.len()];
-            let span = Span::document(ids).with_key(document_key(doc_id)).with_text(&text, &spans);
+            let span = TokenSpan::document(ids).with_key(document_key(doc_id)).with_text(&text, &spans);
             rule.masker.decide(&span, &mut mask);
             masks.push(mask);
         }
@@ -156,7 +157,7 @@ impl<'a> Whole<'a> {
 
     fn excerpt(&self, position: usize) -> Option<Excerpt> {
         let first = position.saturating_sub(RADIUS);
-        let mut normalized = Normalized::default();
+        let mut normalized = NormalizedText::default();
         normalized.read(&self.text, first..position + RADIUS);
         let sources = normalized.sources();
         let chars: Vec<char> = normalized.text().chars().skip(first).take(sources.len()).collect();

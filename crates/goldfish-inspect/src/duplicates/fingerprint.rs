@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use goldfish_mask::normalised_text;
+use goldfish_mask::normalize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{GRAM, WINDOW};
@@ -13,7 +13,7 @@ const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The fingerprints of a text with the positions of their first characters in its normalised stream, and the
 /// stream's length in characters.
 pub(crate) fn fingerprint(text: &str) -> (Vec<(u64, usize)>, u64) {
-    winnow(&normalised_text(text))
+    winnow(&normalize(text))
 }
 
 fn winnow(stream: &str) -> (Vec<(u64, usize)>, u64) {

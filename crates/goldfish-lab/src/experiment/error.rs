@@ -2,6 +2,7 @@ use goldfish_audit::AuditError;
 use goldfish_backends::local::CheckpointError;
 use goldfish_corpus::CorpusError;
 use goldfish_pipeline::PipelineError;
+use goldfish_remedy::{Remedies, Remedy};
 use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
@@ -44,6 +45,21 @@ impl ExperimentError {
                 matches!(**error, PipelineError::Interrupted)
             }
             _ => false,
+        }
+    }
+}
+
+impl Remedies for ExperimentError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Lab(error) => error.remedies(),
+            Self::Corpus(error) => error.remedies(),
+            Self::Tokenizer(error) => error.remedies(),
+            Self::Pipeline(error) => error.remedies(),
+            Self::Shards(error) => error.remedies(),
+            Self::Checkpoint(error) => error.remedies(),
+            Self::Audit(error) => error.remedies(),
+            Self::Report(error) => error.remedies(),
         }
     }
 }

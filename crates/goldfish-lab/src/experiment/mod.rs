@@ -25,7 +25,7 @@ use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, TokenizeOptions, mask_corpus};
 use goldfish_report::shell_line;
-use goldfish_shard::{Manifest, OutputFormat, Start, ToolEntry, WriterOptions};
+use goldfish_shard::{Manifest, OutputFormat, OutputMode, ToolEntry, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -174,8 +174,8 @@ impl<'a> Bench<'a> {
             output: output.to_owned(),
             writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 256 << 20 },
             columns: Vec::new(),
-            start: Start::Overwrite,
-            share: None,
+            output_mode: OutputMode::Overwrite,
+            partition: None,
             on_error: OnError::Fail,
             threads: 1,
         };

@@ -1,6 +1,6 @@
 //! The arms of a sweep.
 
-use goldfish_mask::{Head, RuleParameters, Unit, Window};
+use goldfish_mask::{Granularity, RuleParameters, ShortContext, Window};
 
 use super::SweepOptions;
 
@@ -63,12 +63,12 @@ pub(super) fn unmasked() -> RuleParameters {
 }
 
 fn rule(name: &str, k: u32) -> RuleParameters {
-    let (head, seed) = (Head::Keep, 0);
+    let (head, seed) = (ShortContext::Keep, 0);
     match name {
         "hash" => RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed },
         "static" => RuleParameters::Static { k, start: 0 },
         "random" => RuleParameters::Random { k, seed },
-        _ => RuleParameters::Text { k, context: 50, unit: Unit::Word, head, seed },
+        _ => RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed },
     }
 }
 

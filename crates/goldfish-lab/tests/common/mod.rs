@@ -6,8 +6,8 @@ use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_shard::{
-    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, ShardSchema, ShardWriter, SourceEntry,
-    Start, ToolEntry, Totals, WriterOptions, prepare_folder,
+    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, OutputMode, ShardSchema, ShardWriter,
+    SourceEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
 };
 use serde_json::value::RawValue;
 
@@ -33,7 +33,7 @@ pub(crate) fn write(path: &Path, documents: &[Document]) {
     let schema = ShardSchema::new(&[], &[]);
     let options = WriterOptions { format: OutputFormat::ArrowStream, shard_size: 1 << 20 };
     let manifest = manifest(documents.len() as u64, &options);
-    let folder = prepare_folder(path, Start::New).unwrap().folder().unwrap();
+    let folder = prepare_folder(path, OutputMode::New).unwrap().folder().unwrap();
     let job = || RawValue::from_string("{}".into()).unwrap();
     let mut writer = ShardWriter::new(folder, schema.clone(), options, job());
     let names: StringArray = (0..documents.len()).map(|row| Some(format!("a:{row}"))).collect();

@@ -1,4 +1,4 @@
-use crate::rule::{MaskRule, Span};
+use crate::rule::{MaskRule, TokenSpan};
 use crate::rules::lanes::{ByLanes, TOGETHER, run};
 use crate::rules::product::{FullWindows, keep_head};
 use crate::rules::table::DroppedKeys;
@@ -21,7 +21,7 @@ impl MaskRule for CoefficientSum {
         self.coefficients.len() - 1
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         let full = keep_head(span, self.lookback(), mask);
         run(Sums { rule: self, full });
     }

@@ -1,7 +1,7 @@
-use crate::rule::{MaskRule, Span, check_span};
-use crate::rules::first_share;
+use crate::rule::{MaskRule, TokenSpan, check_span};
+use crate::rules::drop_threshold;
 use crate::rules::xxh3::WindowHash;
-use crate::spec::{Head, Window};
+use crate::spec::{ShortContext, Window};
 
 /// `xxh3_64` of the window's ids as little-endian `u32` bytes.
 #[derive(Debug)]
@@ -9,12 +9,12 @@ pub(crate) struct Hash {
     hash: WindowHash,
     context: usize,
     window: Window,
-    head: Head,
+    head: ShortContext,
 }
 
 impl Hash {
-    pub(crate) fn new(k: u32, context: usize, window: Window, head: Head, seed: u64) -> Self {
-        Self { hash: WindowHash::new(context, seed, first_share(k)), context, window, head }
+    pub(crate) fn new(k: u32, context: usize, window: Window, head: ShortContext, seed: u64) -> Self {
+        Self { hash: WindowHash::new(context, seed, drop_threshold(k)), context, window, head }
     }
 
     /// Tokens of the window that stand at or behind the decided one.
@@ -31,7 +31,7 @@ impl MaskRule for Hash {
         self.context - self.overhang()
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         check_span(span, self.lookback(), mask);
         let (ids, history) = (span.ids(), span.history());
         let before_full = (self.lookback() as u64).saturating_sub(span.position());
@@ -41,7 +41,7 @@ impl MaskRule for Hash {
         for (i, keep) in head_mask.iter_mut().enumerate() {
             // In the head the look-back reaches the start of the unit, so `ids` starts there too.
             let index = history + i;
-            let decided = index > 0 && self.head == Head::Short;
+            let decided = index > 0 && self.head == ShortContext::Short;
             *keep = if decided { self.hash.keeps(&ids[..index + self.overhang()]) } else { 1 };
         }
         if !full_mask.is_empty() {

@@ -27,7 +27,7 @@ impl<W: ByLanes> WithSimd for Choice<W> {
 
 /// Runs a closure compiled for this processor, with all that is inlined into it.
 #[inline(always)]
-pub(crate) fn compiled_for_this<F: FnOnce()>(work: F) {
+pub(crate) fn simd_dispatch<F: FnOnce()>(work: F) {
     struct Work<F>(F);
     impl<F: FnOnce()> pulp::NullaryFnOnce for Work<F> {
         type Output = ();

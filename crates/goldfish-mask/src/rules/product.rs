@@ -1,4 +1,4 @@
-use crate::rule::{MaskRule, Span, check_span};
+use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::lanes::{ByLanes, TOGETHER, run};
 use crate::rules::table::DroppedKeys;
 
@@ -75,7 +75,7 @@ impl MaskRule for Product {
         self.context - 1
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         let full = keep_head(span, self.lookback(), mask);
         run(Products { rule: self, full });
     }
@@ -90,7 +90,11 @@ pub(crate) struct FullWindows<'a, 'm> {
 }
 
 /// Keeps the tokens whose window is not full, and returns the rest.
-pub(crate) fn keep_head<'a, 'm>(span: &Span<'a>, lookback: usize, mask: &'m mut [u8]) -> FullWindows<'a, 'm> {
+pub(crate) fn keep_head<'a, 'm>(
+    span: &TokenSpan<'a>,
+    lookback: usize,
+    mask: &'m mut [u8],
+) -> FullWindows<'a, 'm> {
     check_span(span, lookback, mask);
     let before_full = (lookback as u64).saturating_sub(span.position());
     let head = usize::try_from(before_full).map_or(mask.len(), |n| n.min(mask.len()));

@@ -1,7 +1,7 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rule::{MaskRule, Span, check_span};
-use crate::rules::first_share;
+use crate::rule::{MaskRule, TokenSpan, check_span};
+use crate::rules::drop_threshold;
 
 /// A counter-based hash of seed, document and position: repeatable, but different in every copy.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct Random {
 
 impl Random {
     pub(crate) fn new(k: u32, seed: u64) -> Self {
-        Self { last_dropped: first_share(k), seed }
+        Self { last_dropped: drop_threshold(k), seed }
     }
 }
 
@@ -21,7 +21,7 @@ impl MaskRule for Random {
         0
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         check_span(span, 0, mask);
         let mut counter = [0u8; 16];
         counter[..8].copy_from_slice(&span.key().to_le_bytes());

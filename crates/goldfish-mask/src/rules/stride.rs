@@ -1,4 +1,4 @@
-use crate::rule::{MaskRule, Span, check_span};
+use crate::rule::{MaskRule, TokenSpan, check_span};
 
 /// Every `k`-th token from `start` on.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl MaskRule for Static {
         0
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         check_span(span, 0, mask);
         mask.fill(1);
         let first = match span.position().checked_sub(self.start) {

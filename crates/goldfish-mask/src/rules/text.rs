@@ -4,10 +4,10 @@ use std::cell::RefCell;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rule::{MaskRule, Span};
-use crate::rules::first_share;
-use crate::rules::lanes::compiled_for_this;
-use crate::spec::{Head, Unit};
+use crate::rule::{MaskRule, TokenSpan};
+use crate::rules::drop_threshold;
+use crate::rules::lanes::simd_dispatch;
+use crate::spec::{Granularity, ShortContext};
 use crate::text::{Class, Marks, Place, Sink, Stream, scan};
 
 /// Longest word, in normalised characters; longer runs are cut.
@@ -34,7 +34,7 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Text {
     decision: Decision,
-    unit: Unit,
+    unit: Granularity,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +56,14 @@ impl Decision {
 }
 
 impl Text {
-    pub(crate) fn new(k: u32, context: usize, unit: Unit, head: Head, seed: u64) -> Self {
-        let needed = if head == Head::Keep { context } else { 1 };
-        Self { decision: Decision { last_dropped: first_share(k), context, needed, seed }, unit }
+    pub(crate) fn new(k: u32, context: usize, unit: Granularity, head: ShortContext, seed: u64) -> Self {
+        let needed = if head == ShortContext::Keep { context } else { 1 };
+        Self { decision: Decision { last_dropped: drop_threshold(k), context, needed, seed }, unit }
     }
 
     /// Drops all that the rule decides about: every hash falls in the first 1/1 of its range.
     pub(crate) fn decided(self) -> Self {
-        Self { decision: Decision { last_dropped: first_share(1), ..self.decision }, ..self }
+        Self { decision: Decision { last_dropped: drop_threshold(1), ..self.decision }, ..self }
     }
 
     /// Drops all that contributes to the stream, the head included.
@@ -83,13 +83,13 @@ impl MaskRule for Text {
         true
     }
 
-    fn decide(&self, span: &Span<'_>, mask: &mut [u8]) {
+    fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
         let (text, spans) = crate::rule::check_text(span, mask);
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.stream.clear();
             match self.unit {
-                Unit::Word => by_word(self.decision, text, spans, mask, scratch),
-                Unit::Token => by_token(self.decision, text, spans, mask, scratch),
+                Granularity::Word => by_word(self.decision, text, spans, mask, scratch),
+                Granularity::Token => by_token(self.decision, text, spans, mask, scratch),
             }
             scratch.stream.shrink(KEPT_BYTES);
             scratch.dropped.shrink(KEPT_BYTES);
@@ -188,7 +188,7 @@ impl Sink for Words<'_> {
 fn by_word(decision: Decision, text: &str, spans: &[(usize, usize)], mask: &mut [u8], scratch: &mut Scratch) {
     let Scratch { stream, dropped, .. } = scratch;
     dropped.clear(text.len());
-    compiled_for_this(
+    simd_dispatch(
         #[inline(always)]
         || {
             let mut words = Words::new(decision, dropped);
@@ -268,7 +268,7 @@ fn by_token(
         order.extend(0..spans.len());
         order.sort_by_key(|&index| spans[index].0);
     }
-    compiled_for_this(
+    simd_dispatch(
         #[inline(always)]
         || scan(text, stream, &mut Tokens { decision, spans, order, mask, next: 0 }),
     );

@@ -2,14 +2,14 @@
 
 mod classes;
 mod marks;
-mod normalized;
+mod normalize;
 mod scan;
 mod stream;
 
 pub(crate) use classes::Class;
 pub use classes::UNICODE_VERSION;
 pub(crate) use marks::Marks;
-pub use normalized::{Normalized, normalised_text};
+pub use normalize::{NormalizedText, normalize};
 pub(crate) use scan::{Sink, scan};
 pub(crate) use stream::{Place, Stream};
 

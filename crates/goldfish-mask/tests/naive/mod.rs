@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several test crates")]
 
-use goldfish_mask::{Head, RuleParameters, Scope, TABLE_LEN, UniformTable, Window};
+use goldfish_mask::{RuleParameters, Scope, ShortContext, TABLE_LEN, UniformTable, Window};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The factors that the tests use for a context of `h` tokens.
@@ -18,7 +18,7 @@ pub(crate) fn vector_ids() -> Vec<u32> {
     ids
 }
 
-fn first_share(x: u64, k: u32) -> bool {
+fn drop_threshold(x: u64, k: u32) -> bool {
     (u128::from(x) * u128::from(k)) >> 64 == 0
 }
 
@@ -41,13 +41,15 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], k
         }
         RuleParameters::Random { k, seed } => {
             let bytes = [key.to_le_bytes(), (i as u64).to_le_bytes()].concat();
-            first_share(xxh3_64_with_seed(&bytes, *seed), *k)
+            drop_threshold(xxh3_64_with_seed(&bytes, *seed), *k)
         }
         RuleParameters::Hash { k, context, window, head, seed } => {
             let end = if *window == Window::Preceding { i } else { i + 1 };
             match end.checked_sub(*context as usize) {
-                Some(start) => first_share(xxh3(&unit[start..end], *seed), *k),
-                None => *head == Head::Short && i > 0 && first_share(xxh3(&unit[..end], *seed), *k),
+                Some(start) => drop_threshold(xxh3(&unit[start..end], *seed), *k),
+                None => {
+                    *head == ShortContext::Short && i > 0 && drop_threshold(xxh3(&unit[..end], *seed), *k)
+                }
             }
         }
         RuleParameters::HashTable { k, context, .. } => {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use caseless::Caseless;
-use goldfish_mask::{Head, Unit};
+use goldfish_mask::{Granularity, ShortContext};
 use unicode_general_category::{GeneralCategory as G, get_general_category};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical, decompose_compatible};
@@ -17,8 +17,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) struct Rule {
     pub(crate) k: u32,
     pub(crate) context: u32,
-    pub(crate) unit: Unit,
-    pub(crate) head: Head,
+    pub(crate) unit: Granularity,
+    pub(crate) head: ShortContext,
     pub(crate) seed: u64,
 }
 
@@ -144,7 +144,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
 
 fn drops(rule: &Rule, stream: &[Normal], before: usize) -> bool {
     let context = rule.context as usize;
-    if before == 0 || (before < context && rule.head == Head::Keep) {
+    if before == 0 || (before < context && rule.head == ShortContext::Keep) {
         return false;
     }
     let window: String = stream[before.saturating_sub(context)..before].iter().map(|n| n.c).collect();
@@ -182,8 +182,10 @@ pub(crate) fn mask(rule: &Rule, text: &str, spans: &[(usize, usize)]) -> Vec<u8>
             start < end && from < end && start < to
         };
         match rule.unit {
-            Unit::Word => stream.iter().any(|n| word_drops[n.word] && overlaps(n)),
-            Unit::Token => stream.iter().position(overlaps).is_some_and(|first| drops(rule, &stream, first)),
+            Granularity::Word => stream.iter().any(|n| word_drops[n.word] && overlaps(n)),
+            Granularity::Token => {
+                stream.iter().position(overlaps).is_some_and(|first| drops(rule, &stream, first))
+            }
         }
     };
     spans.iter().map(|span| u8::from(!dropped(span))).collect()

@@ -16,7 +16,7 @@ use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
 use crate::verify::{check_columns, short_id};
-use crate::{ShardBatch, ShardError, ShardReader, Start};
+use crate::{OutputMode, ShardBatch, ShardError, ShardReader};
 
 /// Where shards can go.
 ///
@@ -154,7 +154,7 @@ pub fn export(
         let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
         return Err(ShardError::Export { path: output.to_owned(), reason });
     }
-    let start = if options.overwrite { Start::Overwrite } else { Start::New };
+    let start = if options.overwrite { OutputMode::Overwrite } else { OutputMode::New };
     let (files, _) = StagedFiles::open(output, Placement::OwnFolder, start)?;
     match job.write(&files, stop, observe) {
         Ok(written) => files.publish(job.file_set(written)).map_err(|(error, _)| error),
@@ -286,7 +286,7 @@ impl<'a> Job<'a> {
         let (written, tokens) = exporter.finish()?;
         if tokens != self.manifest.totals.tokens {
             let reason = format!(
-                "{tokens} tokens were written, but the shards hold {}; this is a fault in goldfish, please report it",
+                "{tokens} tokens were written, but the shards hold {}; this is a bug in goldfish, please report it",
                 self.manifest.totals.tokens
             );
             return Err(ShardError::Export { path: self.folder.to_owned(), reason });

@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use goldfish_mask::{Head, MaskRule, RuleParameters, RuleSpec, Span, TableSource, Unit, Window};
+use goldfish_mask::{
+    Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window,
+};
 
 use crate::inputs::{DOCUMENT, SENTENCES, ids};
 use crate::measure::{RUNS, row, time, title};
@@ -16,7 +18,7 @@ fn rules() -> Vec<(String, RuleParameters)> {
         ("random".to_owned(), RuleParameters::Random { k: 4, seed: 0 }),
     ];
     for context in [4, 13, 50] {
-        let (k, window, head) = (4, Window::Preceding, Head::Keep);
+        let (k, window, head) = (4, Window::Preceding, ShortContext::Keep);
         let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
         let table = TableSource::Cpu;
         for (name, rule) in [
@@ -54,7 +56,7 @@ pub(crate) fn kernels() {
 
 fn decide(rule: &dyn MaskRule, ids: &[u32], mask: &mut [u8]) {
     for (document, mask) in ids.chunks(DOCUMENT).zip(mask.chunks_mut(DOCUMENT)) {
-        rule.decide(&Span::document(document), mask);
+        rule.decide(&TokenSpan::document(document), mask);
     }
 }
 
@@ -70,8 +72,9 @@ pub(crate) fn words() {
         let bytes: usize = documents.iter().map(String::len).sum();
         let spans: Vec<(usize, usize)> = (0..document.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
         let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
-        for unit in [Unit::Word, Unit::Token] {
-            let parameters = RuleParameters::Text { k: 4, context: 50, unit, head: Head::Keep, seed: 0 };
+        for unit in [Granularity::Word, Granularity::Token] {
+            let parameters =
+                RuleParameters::Text { k: 4, context: 50, unit, head: ShortContext::Keep, seed: 0 };
             let rule = RuleSpec::new(parameters).build(None).unwrap();
             let pairs = (0..RUNS).map(|_| {
                 let validation = time(|| {
@@ -81,7 +84,7 @@ pub(crate) fn words() {
                 });
                 let kernel = time(|| {
                     for text in black_box(&documents) {
-                        rule.decide(&Span::document(&ids).with_text(text, &spans), black_box(&mut mask));
+                        rule.decide(&TokenSpan::document(&ids).with_text(text, &spans), black_box(&mut mask));
                     }
                 });
                 (validation / kernel, bytes as f64 / kernel / 1e6)

@@ -6,9 +6,9 @@ use super::{Class, Sink, Stream, scan};
 /// folding, and where in the text they come from.
 ///
 /// ```
-/// use goldfish_mask::Normalized;
+/// use goldfish_mask::NormalizedText;
 ///
-/// let mut stream = Normalized::default();
+/// let mut stream = NormalizedText::default();
 /// stream.read("ﬁve, \n#  SIX", 0..usize::MAX);
 /// assert_eq!(stream.text(), "fivesix");
 /// // The first two letters come from the ligature, bytes 0..3.
@@ -16,7 +16,7 @@ use super::{Class, Sink, Stream, scan};
 /// assert_eq!(stream.sources()[4], (11, 12));
 /// ```
 #[derive(Debug, Default)]
-pub struct Normalized {
+pub struct NormalizedText {
     stream: Stream,
     text: String,
     sources: Vec<(usize, usize)>,
@@ -47,7 +47,7 @@ impl Sink for Sources<'_> {
     }
 }
 
-impl Normalized {
+impl NormalizedText {
     /// Normalises a text, and notes where characters `kept` of its stream come from.
     pub fn read(&mut self, text: &str, kept: Range<usize>) {
         self.stream.clear();
@@ -75,26 +75,26 @@ impl Normalized {
 /// The normalised stream of a text: two texts that differ in layout, case and punctuation alone have the same one.
 ///
 /// ```
-/// assert_eq!(goldfish_mask::normalised_text("“Gold-FISH”, №\u{a0}7!"), "goldfishno7");
+/// assert_eq!(goldfish_mask::normalize("“Gold-FISH”, №\u{a0}7!"), "goldfishno7");
 /// ```
 #[must_use]
-pub fn normalised_text(text: &str) -> String {
-    let mut normalized = Normalized::default();
+pub fn normalize(text: &str) -> String {
+    let mut normalized = NormalizedText::default();
     normalized.read(text, 0..0);
     normalized.text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Normalized;
+    use super::NormalizedText;
 
     #[test]
     fn a_part_of_the_sources_is_that_part_of_all() {
         let text = "Twelve 12 ｆｕｌｌ Å e\u{301}\u{327} and a very long run ofletterswithoutanyseparatorbetweenthem 漢字 가각 ½";
-        let mut whole = Normalized::default();
+        let mut whole = NormalizedText::default();
         whole.read(text, 0..usize::MAX);
         assert_eq!(whole.sources().len(), whole.text().chars().count());
-        let mut part = Normalized::default();
+        let mut part = NormalizedText::default();
         for from in 0..whole.sources().len() {
             for to in from..whole.sources().len() {
                 part.read(text, from..to);

@@ -1,7 +1,8 @@
 //! What a rule could drop, and the keys that it decides windows by.
 
 use goldfish_mask::{
-    Head, MaskRule, Reach, RuleParameters, RuleSpec, Span, TableSource, Unit, Window, WindowKeys,
+    Coverage, Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window,
+    WindowKeys,
 };
 
 const TEXT: &str = "-- A masked word, décidé by 50 LETTERS before it: naïve, ok?  漢字かな ... then (more) words\u{301} follow.";
@@ -21,7 +22,7 @@ fn spans() -> Vec<(usize, usize)> {
 
 fn decide(rule: &dyn MaskRule, ids: &[u32], spans: &[(usize, usize)]) -> Vec<u8> {
     let mut mask = vec![7; ids.len()];
-    rule.decide(&Span::document(ids).with_text(TEXT, spans), &mut mask);
+    rule.decide(&TokenSpan::document(ids).with_text(TEXT, spans), &mut mask);
     mask
 }
 
@@ -31,19 +32,19 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
     let ids: Vec<u32> = (0..spans.len() as u32).collect();
     let mut specs: Vec<Box<dyn Fn(u64) -> RuleParameters>> =
         vec![Box::new(|seed| RuleParameters::Random { k: 2, seed })];
-    for head in [Head::Keep, Head::Short] {
+    for head in [ShortContext::Keep, ShortContext::Short] {
         for context in [1, 5] {
             for window in [Window::Preceding, Window::Inclusive] {
                 specs.push(Box::new(move |seed| RuleParameters::Hash { k: 2, context, window, head, seed }));
             }
-            for unit in [Unit::Word, Unit::Token] {
+            for unit in [Granularity::Word, Granularity::Token] {
                 specs.push(Box::new(move |seed| RuleParameters::Text { k: 2, context, unit, head, seed }));
             }
         }
     }
     for parameters in specs {
         let spec = |seed| RuleSpec::new(parameters(seed));
-        let reach = decide(&*spec(0).build_reach(Reach::Decided).unwrap(), &ids, &spans);
+        let reach = decide(&*spec(0).build_coverage(Coverage::Decided).unwrap(), &ids, &spans);
         let mut kept = vec![1; ids.len()];
         for seed in 0..64 {
             let mask = decide(&*spec(seed).build(None).unwrap(), &ids, &spans);
@@ -58,18 +59,19 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
 fn what_is_present_is_the_head_and_what_is_decided() {
     let spans = spans();
     let ids: Vec<u32> = (0..spans.len() as u32).collect();
-    let text = RuleParameters::Text { k: 4, context: 9, unit: Unit::Word, head: Head::Keep, seed: 0 };
-    let mask = decide(&*RuleSpec::new(text).build_reach(Reach::Present).unwrap(), &ids, &spans);
+    let text =
+        RuleParameters::Text { k: 4, context: 9, unit: Granularity::Word, head: ShortContext::Keep, seed: 0 };
+    let mask = decide(&*RuleSpec::new(text).build_coverage(Coverage::Present).unwrap(), &ids, &spans);
     for (&(start, end), &keep) in spans.iter().zip(&mask) {
         let letters = TEXT[start..end].chars().any(|c| c.is_alphanumeric() || c == '\u{301}');
         assert_eq!(keep == 0, letters, "{:?}", &TEXT[start..end]);
     }
     let hash = RuleParameters::HashAvalanche { k: 4, context: 9 };
     assert_eq!(
-        decide(&*RuleSpec::new(hash.clone()).build_reach(Reach::Present).unwrap(), &ids, &spans),
+        decide(&*RuleSpec::new(hash.clone()).build_coverage(Coverage::Present).unwrap(), &ids, &spans),
         vec![0; ids.len()]
     );
-    let decided = decide(&*RuleSpec::new(hash).build_reach(Reach::Decided).unwrap(), &ids, &spans);
+    let decided = decide(&*RuleSpec::new(hash).build_coverage(Coverage::Decided).unwrap(), &ids, &spans);
     assert_eq!(decided.iter().position(|&keep| keep == 0), Some(8));
 }
 
@@ -78,15 +80,27 @@ fn windows_with_the_same_key_have_the_same_decision() {
     let ids: Vec<u32> = (0..4000u32).map(|i| i * i % 7).collect();
     let coefficients = vec![3, -5, 1 << 40, 17];
     for parameters in [
-        RuleParameters::Hash { k: 3, context: 4, window: Window::Preceding, head: Head::Keep, seed: 9 },
-        RuleParameters::Hash { k: 3, context: 4, window: Window::Inclusive, head: Head::Short, seed: 9 },
+        RuleParameters::Hash {
+            k: 3,
+            context: 4,
+            window: Window::Preceding,
+            head: ShortContext::Keep,
+            seed: 9,
+        },
+        RuleParameters::Hash {
+            k: 3,
+            context: 4,
+            window: Window::Inclusive,
+            head: ShortContext::Short,
+            seed: 9,
+        },
         RuleParameters::HashTable { k: 3, context: 4, table: TableSource::Cpu },
         RuleParameters::HashAvalanche { k: 3, context: 4 },
         RuleParameters::CoefficientSum { k: 3, context: 4, coefficients, table: TableSource::Cpu },
     ] {
         let spec = RuleSpec::new(parameters);
         let mut mask = vec![0; ids.len()];
-        spec.build(None).unwrap().decide(&Span::document(&ids), &mut mask);
+        spec.build(None).unwrap().decide(&TokenSpan::document(&ids), &mut mask);
         let keys = WindowKeys::of(&spec).unwrap();
         let mut decisions = std::collections::HashMap::new();
         let mut positions = Vec::new();

@@ -1,0 +1,46 @@
+//! Gemma 3, text alone.
+
+use super::gemma2::{self, GEMMA2, alternating};
+use crate::local::config::{DecoderConfig, Positions, QkNorm};
+use crate::local::error::CheckpointError;
+use crate::local::family::{Family, LayerKind};
+use crate::local::rope::{RotaryContext, RotaryDefaults, rotary_settings, rotary_speeds};
+use crate::local::settings::Settings;
+
+const ROTARY: RotaryDefaults = RotaryDefaults { base: 1e6, fraction: 1.0 };
+
+pub(super) static FAMILY: Family = Family {
+    model_type: "gemma3_text",
+    qk_norm: QkNorm::PerHead,
+    rotary: Some(ROTARY),
+    layer_kinds,
+    adjust,
+    ..GEMMA2
+};
+
+fn layer_kinds(settings: &Settings, count: usize) -> Result<Vec<LayerKind>, CheckpointError> {
+    alternating(settings, count, 6)
+}
+
+fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), CheckpointError> {
+    gemma2::adjust(settings, config)?;
+    // Layers with the window rotate at speeds of their own.
+    let context = ROTARY.context(settings, config.head_dim, config.context_length)?;
+    let local_base = settings.positive("rope_local_base_freq")?.unwrap_or(1e4);
+    let local_context = RotaryContext { base: local_base, ..context };
+    let rotary = rotary_settings(settings)?;
+    let of_kind = |key| rotary.as_ref().map_or(Ok(None), |rotary| rotary.object(key));
+    let (global, local) = match (of_kind("full_attention")?, of_kind("sliding_attention")?) {
+        (None, None) => (rotary, None),
+        kinds => kinds,
+    };
+    config.positions = Positions::Rotary(vec![
+        rotary_speeds(global.as_ref(), &context)?,
+        rotary_speeds(local.as_ref(), &local_context)?,
+    ]);
+    let kinds = layer_kinds(settings, config.layers.len())?;
+    for (layer, kind) in config.layers.iter_mut().zip(kinds) {
+        layer.rotary = Some(usize::from(kind.slides));
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! OLMo 2.
+
+use crate::local::config::{BlockLayout, QkNorm, TensorNames};
+use crate::local::family::{BASE, Family};
+
+pub(super) static FAMILY: Family = Family {
+    model_type: "olmo2",
+    layout: BlockLayout::PostNorm,
+    norm_epsilon: 1e-5,
+    qk_norm: QkNorm::AllHeads,
+    tensors: TensorNames {
+        norms: ["", "post_attention_layernorm", "", "post_feedforward_layernorm"],
+        ..BASE.tensors
+    },
+    ..BASE
+};
