@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use goldfish_corpus::{BatchContent, Format, Input, Part, ReadOptions, Reject, open};
+use goldfish_corpus::{BatchContent, Format, Input, Part, ReadOptions, Reject};
 use goldfish_digest::FileDigest;
 
 /// Sets the panic hook: a panic ends the process, unless it comes from a library in a guarded place.
@@ -70,10 +70,11 @@ pub(crate) struct Reading {
 }
 
 /// Reads an input as the pipeline does, and checks what must hold for every source.
-pub(crate) fn read(path: PathBuf, format: Format, options: &ReadOptions) -> Reading {
+pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Reading {
+    let format = Format::named(format).unwrap();
     let input = Input { path: path.into(), name: "in".into(), format };
     let mut reading = Reading { documents: Vec::new(), rejects: Vec::new(), whole: false };
-    let Some(Ok(mut source)) = guarded(|| open(&input, options, Part::WHOLE)) else { return reading };
+    let Some(Ok(mut source)) = guarded(|| input.open(options, Part::WHOLE)) else { return reading };
     let fields = source.carried().len();
     assert_eq!(fields, options.carry.len());
     loop {

@@ -1,6 +1,6 @@
 //! The headerless token files and their indexes, against naive readings.
 
-use goldfish_corpus::{Content, Format, IdType, ReadOptions, read_npy};
+use goldfish_corpus::{Content, IdType, ReadOptions, read_npy};
 
 use crate::harness::{Document, Reading, file, folder, read, two};
 
@@ -30,7 +30,7 @@ fn assert_documents(reading: &Reading, expected: &[Vec<u64>]) {
 pub fn megatron(data: &[u8]) {
     let (index, tokens) = two(data);
     file("in.idx", index);
-    let reading = read(file("in.bin", tokens), Format::Megatron, &options());
+    let reading = read(file("in.bin", tokens), "megatron", &options());
     reading.assert_gapless();
     if let Some(expected) = megatron_naive(index, tokens) {
         assert_documents(&reading, &expected);
@@ -84,7 +84,7 @@ pub fn olmo(data: &[u8]) {
     if sidecar.is_empty() {
         let _ = std::fs::remove_file(&sidecar_path);
         let options = ReadOptions { eos_id: Some(0), ..options() };
-        let reading = read(file("in.npy", tokens), Format::Olmo, &options);
+        let reading = read(file("in.npy", tokens), "olmo", &options);
         reading.assert_gapless();
         if !reading.whole {
             assert!(tokens.len() % 2 == 1 || tokens.starts_with(b"\x93NUMPY"), "a sound file was refused");
@@ -96,7 +96,7 @@ pub fn olmo(data: &[u8]) {
     }
     file("in.csv.gz", sidecar);
     let path = file("in.npy", tokens);
-    let packed = read(path.clone(), Format::Olmo, &options());
+    let packed = read(path.clone(), "olmo", &options());
     packed.assert_gapless();
     // The sidecar's text, packed here, so that what is mutated is not only the archive.
     use std::io::Write;
@@ -106,7 +106,7 @@ pub fn olmo(data: &[u8]) {
     for options in
         [options(), ReadOptions { id_column: Some("id".into()), carry: vec!["loc".into()], ..options() }]
     {
-        let reading = read(path.clone(), Format::Olmo, &options);
+        let reading = read(path.clone(), "olmo", &options);
         reading.assert_gapless();
         let joined: Vec<u64> = reading
             .documents
@@ -134,7 +134,7 @@ pub fn datatrove(data: &[u8]) {
     for (id_type, width) in
         [(None, 0), (Some(IdType::Uint16), 2), (Some(IdType::Uint32), 4), (Some(IdType::Int8), 1)]
     {
-        let reading = read(path.clone(), Format::Datatrove, &ReadOptions { id_type, ..options() });
+        let reading = read(path.clone(), "datatrove", &ReadOptions { id_type, ..options() });
         reading.assert_gapless();
         if width == 0 {
             continue;

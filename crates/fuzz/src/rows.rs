@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use goldfish_corpus::{Content, Format, ReadOptions};
+use goldfish_corpus::{Content, ReadOptions};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -32,17 +32,17 @@ pub fn jsonl(data: &[u8]) {
     if choice & 4 != 0 {
         options.vocab_size = Some(5000);
         // As an archive the bytes are almost never sound; as its contents they always are.
-        read(file("in.jsonl.gz", data), Format::Jsonl, &options);
-        read(file("in.jsonl.zst", data), Format::Jsonl, &options);
+        read(file("in.jsonl.gz", data), "jsonl", &options);
+        read(file("in.jsonl.zst", data), "jsonl", &options);
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(data).unwrap();
-        let packed = read(file("in.jsonl.gz", &packed.finish().unwrap()), Format::Jsonl, &options);
-        let plain = read(file("in.jsonl", data), Format::Jsonl, &options);
+        let packed = read(file("in.jsonl.gz", &packed.finish().unwrap()), "jsonl", &options);
+        let plain = read(file("in.jsonl", data), "jsonl", &options);
         assert_eq!(packed.documents, plain.documents);
         assert_eq!(packed.rejects, plain.rejects);
         return;
     }
-    let reading = read(file("in.jsonl", data), Format::Jsonl, &options);
+    let reading = read(file("in.jsonl", data), "jsonl", &options);
     check_lines(data, &reading, &options, is_text);
     if data.len() > 2000 && data.ends_with(b"\n") && !data.starts_with(b"\xEF\xBB\xBF") {
         check_repeated(data, &reading, &options);
@@ -106,7 +106,7 @@ fn check_lines(data: &[u8], reading: &Reading, options: &ReadOptions, is_text: b
 /// The same lines often enough to be read in several chunks: the same documents as often.
 fn check_repeated(data: &[u8], once: &Reading, options: &ReadOptions) {
     let times = (600 << 10) / data.len() + 1;
-    let many = read(file("in.jsonl", &data.repeat(times)), Format::Jsonl, options);
+    let many = read(file("in.jsonl", &data.repeat(times)), "jsonl", options);
     assert!(many.whole);
     assert_eq!(many.documents.len(), once.documents.len() * times);
     assert_eq!(many.rejects.len(), once.rejects.len() * times);
@@ -120,7 +120,7 @@ fn check_repeated(data: &[u8], once: &Reading, options: &ReadOptions) {
 /// A text file: one document, or one reject.
 pub fn text(data: &[u8]) {
     let options = ReadOptions::new(Content::Text { column: "text".into() });
-    let reading = read(file("in.txt", data), Format::Text, &options);
+    let reading = read(file("in.txt", data), "text", &options);
     assert!(reading.whole);
     reading.assert_gapless();
     match std::str::from_utf8(without_mark(data)) {
@@ -134,10 +134,10 @@ pub fn text(data: &[u8]) {
         }
     }
     for name in ["in.txt.gz", "in.txt.zst"] {
-        let reading = read(file(name, data), Format::Text, &options);
+        let reading = read(file(name, data), "text", &options);
         assert!(!reading.whole || reading.rows().len() == 1);
     }
     let packed = zstd::bulk::compress(data, 1).unwrap();
-    let unpacked = read(file("in.txt.zst", &packed), Format::Text, &options);
+    let unpacked = read(file("in.txt.zst", &packed), "text", &options);
     assert_eq!((unpacked.documents, unpacked.rejects), (reading.documents, reading.rejects));
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, UInt8Type};
-use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions, open, resolve};
+use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions, resolve};
 use goldfish_shard::{MANIFEST_NAME, Manifest, OutputFormat, ShardReader};
 
 use crate::error::AuditError;
@@ -139,7 +139,7 @@ impl Walk<'_, '_> {
         let mut options = ReadOptions::new(Content::Ids { column: self.options.ids_column.clone() });
         options.id_column.clone_from(&self.options.id_column);
         options.carry = self.options.mask_column.iter().chain(&self.options.by).cloned().collect();
-        let mut source = open(input, &options, Part::WHOLE)?;
+        let mut source = input.open(&options, Part::WHOLE)?;
         while let Some(chunk) = source.next_chunk()? {
             let batch = chunk.documents(&options)?;
             if let Some(reject) = batch.rejects.into_iter().next() {

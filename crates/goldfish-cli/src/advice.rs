@@ -9,7 +9,7 @@ use goldfish_corpus::CorpusError;
 use goldfish_inspect::InspectError;
 use goldfish_lab::{ExperimentError, LabError};
 use goldfish_mask::MaskError;
-use goldfish_pipeline::{PipelineError, mask_remedies};
+use goldfish_pipeline::{PipelineError, ResolveError, mask_remedies};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
@@ -36,6 +36,7 @@ fn remedies(error: &(dyn Error + 'static)) -> Vec<Remedy> {
         error.downcast_ref::<E>().map(Remedies::remedies)
     }
     let known = [
+        of::<ResolveError>,
         of::<PipelineError>,
         of::<CorpusError>,
         of::<ShardError>,

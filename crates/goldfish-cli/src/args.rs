@@ -6,22 +6,21 @@ mod audit;
 mod demo;
 mod export;
 mod lab;
-mod size;
+mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
-use clap::builder::{PathBufValueParser, TypedValueParser};
+pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
+use goldfish_pipeline::{OnError, RuleName, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
-use goldfish_storage::is_remote;
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
-use size::{parse_document_size, parse_size};
+use values::{on_disk, parse_document_size, parse_size};
 
 /// Keeps language models from reciting their training data.
 ///
@@ -82,7 +81,7 @@ pub(crate) struct MaskArgs {
 
     /// Read every input as this format, whatever its name.
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    pub(crate) format: Option<FormatArg>,
+    pub(crate) format: Option<Format>,
 
     /// Hugging Face tokenizer.json. Needed for raw text; with token ids it names the special tokens and the
     /// vocabulary that ids are checked against.
@@ -129,13 +128,13 @@ pub(crate) struct MaskArgs {
     pub(crate) max_document: usize,
 
     /// What to do with a row that can't become a document: stop, or leave it out and list it in rejects.jsonl.
-    #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
-    pub(crate) on_error: OnErrorArg,
+    #[arg(long, value_enum, default_value_t = OnError::Fail, help_heading = "Input")]
+    pub(crate) on_error: OnError,
 
     /// How dropped tokens are chosen. [default: text where the text is at hand (raw text, or token ids whose
     /// --tokenizer tells their text exactly), else hash]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) rule: Option<RuleArg>,
+    pub(crate) rule: Option<RuleName>,
 
     /// Drop one token in k. The paper recites nothing at 4; larger values cost less training signal and leak
     /// earlier (Apertus used 50).
@@ -180,8 +179,8 @@ pub(crate) struct MaskArgs {
 
     /// What a window may cross: nothing (document), or documents within packed training sequences (sequence), which
     /// reproduces the masks of the reference training loop.
-    #[arg(long, value_enum, default_value_t = ScopeArg::Document, help_heading = "Mask")]
-    pub(crate) scope: ScopeArg,
+    #[arg(long, value_enum, default_value_t = ScopeName::Document, help_heading = "Mask")]
+    pub(crate) scope: ScopeName,
 
     /// Targets in one packed training sequence, with --scope sequence.
     #[arg(long, value_name = "TOKENS", help_heading = "Mask")]
@@ -205,7 +204,7 @@ pub(crate) struct MaskArgs {
     /// Further columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
     /// under the name TRL reads).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
-    pub(crate) columns: Vec<ColumnArg>,
+    pub(crate) columns: Vec<ExtraColumn>,
 
     /// Columns of the source to bring along.
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
@@ -216,8 +215,8 @@ pub(crate) struct MaskArgs {
     pub(crate) shard_size: u64,
 
     /// File format of the shards; only arrow-stream opens with datasets.load_from_disk.
-    #[arg(long, value_enum, default_value_t = OutputFormatArg::ArrowStream, help_heading = "Output")]
-    pub(crate) output_format: OutputFormatArg,
+    #[arg(long, value_enum, default_value_t = OutputFormat::ArrowStream, help_heading = "Output")]
+    pub(crate) output_format: OutputFormat,
 
     /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or start an
     /// unfinished run again.
@@ -380,16 +379,6 @@ macro_rules! values {
     };
 }
 
-values!(FormatArg => Format {
-    Jsonl => Self::Jsonl,
-    Text => Self::Text,
-    Parquet => Self::Parquet,
-    Arrow => Self::Arrow,
-    Megatron => Self::Megatron,
-    Olmo => Self::Olmo,
-    Datatrove => Self::Datatrove,
-});
-
 values!(IdTypeArg => IdType {
     Uint8 => Self::Uint8,
     Int8 => Self::Int8,
@@ -399,11 +388,6 @@ values!(IdTypeArg => IdType {
     Int32 => Self::Int32,
     Uint64 => Self::Uint64,
     Int64 => Self::Int64,
-});
-
-values!(OnErrorArg => goldfish_pipeline::OnError {
-    Fail => Self::Fail,
-    Skip => Self::Skip,
 });
 
 values!(WindowArg => goldfish_mask::Window {
@@ -420,39 +404,6 @@ values!(UnitArg => goldfish_mask::Granularity {
     Word => Self::Word,
     Token => Self::Token,
 });
-
-values!(ColumnArg => ExtraColumn {
-    Labels => Self::Labels,
-    AttentionMask = "attention_mask" => Self::AttentionMask,
-    AssistantMasks = "assistant_masks" => Self::AssistantMasks,
-});
-
-values!(OutputFormatArg => OutputFormat {
-    ArrowStream => Self::ArrowStream,
-    ArrowFile => Self::ArrowFile,
-    Parquet => Self::Parquet,
-});
-
-/// The rules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuleArg {
-    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
-    /// tokenized. For new runs.
-    #[value(alias = "text-v1")]
-    Text,
-    /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
-    Hash,
-    /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
-    Static,
-    /// A coin a token, different in every document: copies differ on purpose. A baseline of the paper.
-    Random,
-    /// The reference implementation's default, to the bit. For matching an existing run.
-    HashTable,
-    /// The reference implementation's other hash, to the bit.
-    HashAvalanche,
-    /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs --coefficients.
-    CoefficientSum,
-}
 
 /// Show what an audit found: a page for people, and gates for pipelines.
 ///
@@ -523,24 +474,6 @@ pub(crate) struct CompareArgs {
     /// Seed of the bootstrap, and of the sample in the page's table where more than 100,000 probes changed.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
-}
-
-/// The scopes by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScopeArg {
-    Document,
-    Sequence,
-}
-
-/// The path of what is written to a disk only.
-pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        if is_remote(&path) {
-            Err("this is written to a disk only; copy it to a store from there")
-        } else {
-            Ok(path)
-        }
-    })
 }
 
 #[cfg(test)]

@@ -3,24 +3,21 @@
 mod advice;
 mod args;
 mod commands;
+mod describe;
 mod experiment;
+mod files;
 mod passage;
 mod print;
+mod progress;
+mod signals;
+mod verdict;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-
-/// How a command ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Everything as asked: exit code 0.
-    Clean,
-    /// Done, but rows were rejected, a check found a fault or a gate failed: exit code 1.
-    Findings,
-}
+use crate::verdict::Verdict;
 
 /// Panics that a run turns into errors are not reported a second time.
 fn quiet_caught_panics() {

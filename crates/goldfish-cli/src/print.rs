@@ -3,6 +3,7 @@
 //! Names of files, ids of documents, and what servers and libraries say of them are anybody's. [`note`], [`warn`], [`gate_failed`],
 //! [`error`] and [`json`] escape what they are given; a text for [`out`] is made with [`path`], [`name`] and [`text`].
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -186,6 +187,13 @@ pub(crate) fn command_line() -> String {
     shell_line(std::iter::once("goldfish".to_owned()).chain(arguments))
 }
 
+/// The command line with --resume.
+pub(crate) fn resume_command(arguments: impl Iterator<Item = OsString>) -> String {
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = arguments.filter(|argument| !["--overwrite", "--resume"].contains(&argument.as_str()));
+    shell_line(arguments.chain(["--resume".to_owned()]))
+}
+
 /// The first line about a folder of shards.
 pub(crate) fn headline(folder: &Path, manifest: &Manifest) -> String {
     let Manifest { totals, shards, .. } = manifest;
@@ -224,6 +232,7 @@ mod tests {
             row: 3,
             offset: None,
             reason: "bad\nworse".into(),
+            remedies: Vec::new(),
         };
         let (message, advice) = split(&PipelineError::Rejected(reject));
         assert_eq!(message, "a\nb: row 3: bad\nworse");

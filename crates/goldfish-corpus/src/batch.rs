@@ -1,3 +1,5 @@
+//! Documents and rejected rows.
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -6,10 +8,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, Str
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, filter};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MAX_DOCUMENT_TOKENS, ReadOptions};
+use crate::options::{MAX_DOCUMENT_TOKENS, ReadOptions};
 
 /// A row that could not become a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +26,42 @@ pub struct Reject {
     pub offset: Option<u64>,
     /// What is wrong, in words.
     pub reason: String,
+    /// The options that may be wrong instead.
+    #[serde(skip)]
+    pub remedies: Vec<Remedy>,
+}
+
+impl Remedies for Reject {
+    fn remedies(&self) -> Vec<Remedy> {
+        self.remedies.clone()
+    }
+}
+
+/// Why a row could not become a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RowError {
+    pub(crate) reason: String,
+    pub(crate) remedies: Vec<Remedy>,
+}
+
+impl RowError {
+    /// That something is longer than the options allow.
+    pub(crate) fn too_long(reason: &str) -> Self {
+        let remedy = Remedy::give(Setting::MaxDocument).to("read it whole");
+        Self { reason: format!("{reason}; split it"), remedies: vec![remedy] }
+    }
+
+    /// The row as a reject.
+    pub(crate) fn reject(self, file: &str, row: u64, offset: Option<u64>) -> Reject {
+        let Self { reason, remedies } = self;
+        Reject { file: file.to_owned(), row, offset, reason, remedies }
+    }
+}
+
+impl From<String> for RowError {
+    fn from(reason: String) -> Self {
+        Self { reason, remedies: Vec::new() }
+    }
 }
 
 /// Consecutive documents of one input.
@@ -34,9 +73,9 @@ pub struct DocumentBatch {
     pub doc_ids: StringArray,
     /// The documents.
     pub content: BatchContent,
-    /// Columns brought along, one value a document.
+    /// Carried columns, one value a document.
     pub carried: Vec<ArrayRef>,
-    /// Rows of the same stretch of the input that are no documents.
+    /// Rows among them that are not documents.
     pub rejects: Vec<Reject>,
 }
 
@@ -93,32 +132,33 @@ pub(crate) struct Lists {
 }
 
 impl Rows {
-    /// Turns the rows into documents; a row with a fault becomes a reject.
+    /// Turns the rows into documents; a row with an error becomes a reject.
     pub(crate) fn into_batch(self, options: &ReadOptions) -> DocumentBatch {
         let column = options.content.column();
         let rows = match &self.content {
             RowContent::Text(text) => text.len(),
             RowContent::Lists(lists) => lists.offsets.len() - 1,
         };
-        let mut faults = BTreeMap::new();
+        let mut errors = BTreeMap::<usize, RowError>::new();
         let nulls = match &self.content {
             RowContent::Text(text) => text.nulls(),
             RowContent::Lists(lists) => lists.nulls.as_ref(),
         };
         for row in null_rows(nulls) {
-            faults.insert(row, format!("column {column:?} is null"));
+            errors.insert(row, format!("column {column:?} is null").into());
         }
         if let (Some(ids), Some(name)) = (&self.doc_ids, &options.id_column) {
             for row in null_rows(ids.nulls()) {
-                faults.entry(row).or_insert_with(|| format!("the document's id (column {name:?}) is null"));
+                let error = || format!("the document's id (column {name:?}) is null").into();
+                errors.entry(row).or_insert_with(error);
             }
         }
         let ids = match &self.content {
             RowContent::Text(_) => None,
-            RowContent::Lists(lists) => Some(lists.convert(options, &mut faults)),
+            RowContent::Lists(lists) => Some(lists.convert(options, &mut errors)),
         };
-        let keep = (!faults.is_empty())
-            .then(|| BooleanArray::from_iter((0..rows).map(|row| Some(!faults.contains_key(&row)))));
+        let keep = (!errors.is_empty())
+            .then(|| BooleanArray::from_iter((0..rows).map(|row| Some(!errors.contains_key(&row)))));
         let content = match (self.content, ids) {
             (RowContent::Text(text), _) => {
                 let text = keep_rows(Arc::new(text), keep.as_ref());
@@ -130,55 +170,52 @@ impl Rows {
             },
             (RowContent::Lists(_), None) => unreachable!("lists were converted above"),
         };
-        let kept = (0..rows).filter(|row| !faults.contains_key(row));
+        let kept = (0..rows).filter(|row| !errors.contains_key(row));
         let rows: Vec<u64> = kept.map(|row| self.first + row as u64).collect();
         let doc_ids = match self.doc_ids {
             Some(ids) => keep_rows(Arc::new(ids), keep.as_ref()).as_string().clone(),
             None => default_ids(&self.name, &rows),
         };
         let carried = self.carried.into_iter().map(|array| keep_rows(array, keep.as_ref())).collect();
-        let rejects = faults
-            .into_iter()
-            .map(|(row, reason)| Reject {
-                file: self.name.to_string(),
-                row: self.first + row as u64,
-                offset: None,
-                reason,
-            })
-            .collect();
+        let rejects = errors.into_iter();
+        let rejects =
+            rejects.map(|(row, error)| error.reject(&self.name, self.first + row as u64, None)).collect();
         DocumentBatch { rows, doc_ids, content, carried, rejects }
     }
 }
 
 impl Lists {
-    /// The values as ids, with a fault for each row that holds something else. Values of faulty rows are
+    /// The values as ids, with an error for each row that holds something else. Values of such rows are
     /// arbitrary.
-    fn convert(&self, options: &ReadOptions, faults: &mut BTreeMap<usize, String>) -> ScalarBuffer<i32> {
+    fn convert(&self, options: &ReadOptions, errors: &mut BTreeMap<usize, RowError>) -> ScalarBuffer<i32> {
         use arrow::datatypes as t;
         let most = MAX_DOCUMENT_TOKENS.min(options.max_bytes() / 4);
         for (row, ends) in self.offsets.windows(2).enumerate() {
             let tokens = ends[1] - ends[0];
             if tokens > most as i64 {
-                let reason = format!(
-                    "the document has {tokens} tokens, more than {most}; split it, or give --max-document"
-                );
-                faults.entry(row).or_insert(reason);
+                let error =
+                    || RowError::too_long(&format!("the document has {tokens} tokens, more than {most}"));
+                errors.entry(row).or_insert_with(error);
             }
         }
         match self.values.data_type() {
-            DataType::Int8 => self.convert_as::<t::Int8Type>(options, faults),
-            DataType::Int16 => self.convert_as::<t::Int16Type>(options, faults),
-            DataType::Int32 => self.convert_as::<t::Int32Type>(options, faults),
-            DataType::Int64 => self.convert_as::<t::Int64Type>(options, faults),
-            DataType::UInt8 => self.convert_as::<t::UInt8Type>(options, faults),
-            DataType::UInt16 => self.convert_as::<t::UInt16Type>(options, faults),
-            DataType::UInt32 => self.convert_as::<t::UInt32Type>(options, faults),
-            DataType::UInt64 => self.convert_as::<t::UInt64Type>(options, faults),
+            DataType::Int8 => self.convert_as::<t::Int8Type>(options, errors),
+            DataType::Int16 => self.convert_as::<t::Int16Type>(options, errors),
+            DataType::Int32 => self.convert_as::<t::Int32Type>(options, errors),
+            DataType::Int64 => self.convert_as::<t::Int64Type>(options, errors),
+            DataType::UInt8 => self.convert_as::<t::UInt8Type>(options, errors),
+            DataType::UInt16 => self.convert_as::<t::UInt16Type>(options, errors),
+            DataType::UInt32 => self.convert_as::<t::UInt32Type>(options, errors),
+            DataType::UInt64 => self.convert_as::<t::UInt64Type>(options, errors),
             other => unreachable!("lists of {other} are refused when the file is opened"),
         }
     }
 
-    fn convert_as<T>(&self, options: &ReadOptions, faults: &mut BTreeMap<usize, String>) -> ScalarBuffer<i32>
+    fn convert_as<T>(
+        &self,
+        options: &ReadOptions,
+        errors: &mut BTreeMap<usize, RowError>,
+    ) -> ScalarBuffer<i32>
     where
         T: ArrowPrimitiveType,
         T::Native: IdNative,
@@ -186,7 +223,7 @@ impl Lists {
         let array = self.values.as_primitive::<T>();
         let values = array.values();
         let last = u64::from(options.last_id());
-        // All are looked at without a way out, which compiles to vector instructions.
+        // Without an early exit, which compiles to vector instructions.
         let in_range = values.iter().fold(true, |in_range, v| in_range & (v.as_u64() <= last));
         if array.null_count() == 0 && in_range {
             if size_of::<T::Native>() == size_of::<i32>() {
@@ -196,17 +233,17 @@ impl Lists {
         }
         for (row, ends) in self.offsets.windows(2).enumerate() {
             let (start, end) = (ends[0] as usize, ends[1] as usize);
-            let fault = (start..end).find_map(|i| {
+            let error = (start..end).find_map(|i| {
                 if array.is_null(i) {
                     Some(format!("the token at position {} is null", i - start))
                 } else if values[i].as_u64() > last {
-                    Some(format!("{}, at position {}", options.id_fault(values[i].as_i128()), i - start))
+                    Some(format!("{}, at position {}", options.id_error(values[i].as_i128()), i - start))
                 } else {
                     None
                 }
             });
-            if let Some(reason) = fault {
-                faults.entry(row).or_insert(reason);
+            if let Some(reason) = error {
+                errors.entry(row).or_insert_with(|| reason.into());
             }
         }
         values.iter().map(|v| v.as_u64() as i32).collect()

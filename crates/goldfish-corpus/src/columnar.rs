@@ -1,6 +1,6 @@
-//! Parquet and Arrow IPC: both are streams of record batches.
+//! What Parquet and Arrow IPC have in common: both are streams of record batches.
 
-use std::io::{BufReader, Seek};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,126 +9,55 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
-use goldfish_columnar::{
-    ColumnarError, MAX_BATCH_BYTES, ParquetFile, check_ipc, check_parquet, expanded_bytes,
-};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, expanded_bytes};
+use goldfish_digest::FileDigest;
+use goldfish_remedy::Setting;
 
-use crate::batch::{Lists, RowContent, Rows, plain_type, to_plain};
-use crate::batches::{Batches, FileBatches, RowGroups, STREAM_END, WholeStream, ends_with, is_arrow_file};
-use crate::file::{HashedFile, OpenedFile};
-use crate::options::CHUNK_BYTES;
-use crate::source::{Chunk, ChunkKind, Part, Source};
-use crate::{Content, CorpusError, DocumentBatch, FileDigest, Format, Input, ReadOptions};
+use crate::batch::{DocumentBatch, Lists, RowContent, Rows, plain_type, to_plain};
+use crate::error::CorpusError;
+use crate::file::HashedFile;
+use crate::input::Input;
+use crate::options::{CHUNK_BYTES, Content, ReadOptions};
+use crate::source::{Chunk, Part, Source};
 
 pub(crate) struct ColumnarSource {
     input: Input,
-    name: Arc<str>,
     file: HashedFile,
-    batches: Batches,
+    batches: Box<dyn Batches>,
     columns: Columns,
-    /// A batch and how many of its rows were handed out.
+    /// A batch and how many of its rows were returned.
     current: Option<(Prepared, usize)>,
     row: u64,
-    /// Mean size of a row in the file, 0 where the file doesn't tell how many it has.
+    /// Mean size of a row in the file, 0 if the file doesn't say how many it has.
     bytes_a_row: u64,
 }
 
 impl ColumnarSource {
-    pub(crate) fn open_parquet(
+    /// Reads these batches, the first of which starts at a row.
+    pub(crate) fn new(
         input: &Input,
-        options: &ReadOptions,
-        part: Part,
-    ) -> Result<Self, CorpusError> {
-        let file = OpenedFile::open(&input.path)?;
-        let fault = |e: &dyn ToString| file.fault(Format::Parquet, e.to_string());
-        let parquet = ParquetFile::new(file.handle()?, file.size());
-        let metadata = ArrowReaderMetadata::load(&parquet, ArrowReaderOptions::default());
-        let metadata = metadata.map_err(|e| fault(&e))?;
-        let parquet = parquet.with_metadata(metadata.metadata());
-        let columns = Columns::find(&input.path, metadata.schema(), options)?;
-        let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.projection.iter().copied());
-        let groups = metadata.metadata().row_groups();
-        let rows = groups.iter().map(|group| group.num_rows().max(0)).fold(0, i64::saturating_add);
-        let bytes: i64 = groups
-            .iter()
-            .flat_map(|group| group.columns())
-            .filter(|column| {
-                let root = column.column_path().parts().first();
-                root.is_some_and(|name| columns.names.contains(name))
-            })
-            .map(|column| column.uncompressed_size().max(0))
-            .fold(0, i64::saturating_add);
-        let wanted = |root: &str| columns.names.iter().any(|name| name == root);
-        let claim = check_parquet(&parquet, metadata.metadata(), wanted).map_err(|e| claimed(input, e))?;
-        // Every row may hold the longest value of a dictionary, which counts once in the size of the column.
-        let most = i64::try_from(MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1)).unwrap_or(i64::MAX);
-        let batch_size = (CHUNK_BYTES as i64 / (bytes / rows.max(1)).max(1)).min(most);
-        let bytes_a_row = file.size() / (rows as u64).max(1);
-        let batch_size = batch_size.clamp(1, 1 << 16) as usize;
-        let place = (file.size(), part);
-        let file = file.hash()?;
-        let (groups, row) = RowGroups::new(parquet, metadata, projection, batch_size, place);
-        Ok(Self { bytes_a_row, row, ..Self::new(input, file, Batches::RowGroups(groups), columns) })
+        file: HashedFile,
+        columns: Columns,
+        (batches, row): (Box<dyn Batches>, u64),
+        bytes_a_row: u64,
+    ) -> Self {
+        Self { input: input.clone(), file, batches, columns, current: None, row, bytes_a_row }
     }
 
-    pub(crate) fn open_arrow(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
-        let path = &input.path;
-        let opened = OpenedFile::open(path)?;
-        let fault = |reason: &dyn ToString| opened.fault(Format::Arrow, reason.to_string());
-        let size = opened.size();
-        let mut file = opened.handle()?;
-        check_ipc(&mut file).map_err(|e| claimed(input, e))?;
-        // The readers are opened twice: the schema is needed before the projection is known.
-        if is_arrow_file(&mut file).map_err(CorpusError::io(path, "reading"))? {
-            let schema = FileReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
-            let columns = Columns::find(path, &schema, options)?;
-            let hashed = opened.hash()?;
-            let fault = |reason: &dyn ToString| hashed.fault(Format::Arrow, reason.to_string());
-            let reader = FileReader::try_new(BufReader::new(file), Some(columns.projection.clone()));
-            let reader = reader.map_err(|e| fault(&e))?;
-            let (batches, row) =
-                FileBatches::new(hashed.handle()?, reader, (size, part)).map_err(|e| fault(&e))?;
-            return Ok(Self { row, ..Self::new(input, hashed, Batches::File(Box::new(batches)), columns) });
-        }
-        if !ends_with(&mut file, &STREAM_END).map_err(CorpusError::io(path, "reading"))? {
-            return Err(fault(&"the stream has no end marker; it was cut off, or is no Arrow IPC stream"));
-        }
-        let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| fault(&e))?.schema();
-        let columns = Columns::find(path, &schema, options)?;
-        let hashed = opened.hash()?;
-        let fault = |reason: &dyn ToString| hashed.fault(Format::Arrow, reason.to_string());
-        file.rewind().map_err(CorpusError::io(path, "reading"))?;
-        let buffered = BufReader::with_capacity(1 << 20, file);
-        let reader =
-            StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| fault(&e))?;
-        let stream = part.holds(0).then(|| Box::new(WholeStream::new(reader)));
-        Ok(Self::new(input, hashed, Batches::Stream(stream), columns))
-    }
-
-    fn new(input: &Input, file: HashedFile, batches: Batches, columns: Columns) -> Self {
-        let name = input.name.clone();
-        Self { input: input.clone(), name, file, batches, columns, current: None, row: 0, bytes_a_row: 0 }
-    }
-
-    fn fault(&self, reason: &dyn ToString) -> CorpusError {
-        let reason = format!("{}, behind row {}", reason.to_string(), self.row);
+    fn error(&self, error: &ArrowError) -> CorpusError {
+        let reason = format!("{error}, after row {}", self.row);
         if reason.contains("Disabled feature") {
-            // The file is sound; this build can't read its compression.
-            let reason = format!("{reason}; write it again with zstd, lz4, snappy or gzip");
-            return CorpusError::Options { path: self.input.path.to_path_buf(), reason };
+            return CorpusError::Compression { path: self.input.path.to_path_buf(), reason };
         }
-        self.file.fault(self.input.format, reason)
+        self.file.error(self.input.format.name(), reason)
     }
 }
 
 /// A file that claims too much.
-fn claimed(input: &Input, error: ColumnarError) -> CorpusError {
+pub(crate) fn claim_error(input: &Input, error: ColumnarError) -> CorpusError {
     match error {
         ColumnarError::Io(source) => CorpusError::io(&input.path, "reading")(source),
-        claim => CorpusError::malformed(&input.path, input.format, claim),
+        claim => input.malformed(claim),
     }
 }
 
@@ -137,15 +66,15 @@ impl Source for ColumnarSource {
         &self.columns.carried
     }
 
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, CorpusError> {
+    fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, CorpusError> {
         let (prepared, start) = loop {
             if let Some(current) = self.current.take() {
                 break current;
             }
             let Some(batch) = self.batches.next() else { return Ok(None) };
-            let batch = batch.map_err(|e| self.fault(&e))?;
+            let batch = batch.map_err(|e| self.error(&e))?;
             if batch.num_rows() > 0 {
-                let prepared = self.columns.prepare(&batch).map_err(|e| self.fault(&e))?;
+                let prepared = self.columns.prepare(&batch).map_err(|e| self.error(&e))?;
                 self.current = Some((prepared, 0));
             }
         };
@@ -160,7 +89,7 @@ impl Source for ColumnarSource {
         }
         let first = self.row;
         self.row += chunk.rows as u64;
-        Ok(Some(Chunk(ChunkKind::Columns(ColumnChunk { name: self.name.clone(), first, prepared: chunk }))))
+        Ok(Some(Box::new(ColumnChunk { name: self.input.name.clone(), first, prepared: chunk })))
     }
 
     fn row(&self) -> u64 {
@@ -169,10 +98,10 @@ impl Source for ColumnarSource {
 
     fn skip_to(&mut self, row: u64) -> Result<(), CorpusError> {
         if self.current.is_none() {
-            self.row = self.batches.pass_over(self.row, row).map_err(|e| self.fault(&e))?;
+            self.row = self.batches.skip(self.row, row).map_err(|e| self.error(&e))?;
         }
         while self.row < row && self.next_chunk()?.is_some() {}
-        self.check_place(row)
+        self.check_row(row)
     }
 
     fn path(&self) -> &Path {
@@ -192,12 +121,39 @@ impl Source for ColumnarSource {
     }
 }
 
-/// Where the wanted columns stand in the projected batches.
-struct Columns {
+/// The record batches of a part of a file, in units that can be read on their own: row groups, batches.
+pub(crate) trait Batches: Send {
+    /// The next batch.
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>>;
+
+    /// Skips units from row `at` on that end before or at `row`; returns the row of the next one.
+    fn skip(&mut self, at: u64, row: u64) -> Result<u64, ArrowError>;
+}
+
+/// Which units belong to a part of a file of `size` bytes, whose offsets in it are as their weights.
+pub(crate) fn units_of_part(
+    weights: impl Iterator<Item = u64> + Clone,
+    size: u64,
+    part: Part,
+) -> Range<usize> {
+    let total: u128 = weights.clone().map(u128::from).sum();
+    let mut before = 0u128;
+    let offsets = weights.map(|weight| {
+        let offset = (u128::from(size) * before).checked_div(total).unwrap_or(0) as u64;
+        before += u128::from(weight);
+        offset
+    });
+    let offsets: Vec<u64> = offsets.collect();
+    let start = offsets.partition_point(|&offset| offset < part.start);
+    start..offsets.partition_point(|&offset| offset < part.end).max(start)
+}
+
+/// Indices of the wanted columns in the projected batches.
+pub(crate) struct Columns {
     /// Indices of the wanted columns in the file's schema, ascending.
-    projection: Vec<usize>,
+    pub(crate) projection: Vec<usize>,
     /// Their names.
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
     content: usize,
     is_text: bool,
     id: Option<usize>,
@@ -206,16 +162,10 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
+    pub(crate) fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
         let find = |name: &str| match schema.index_of(name) {
-            // Which of two columns is meant, nobody can tell.
-            Ok(index) if schema.fields().iter().filter(|field| field.name() == name).count() > 1 => {
-                Err(CorpusError::ColumnType {
-                    path: path.to_owned(),
-                    column: schema.field(index).name().clone(),
-                    found: "there several times".into(),
-                    expected: "one column of this name",
-                })
+            Ok(_) if schema.fields().iter().filter(|field| field.name() == name).count() > 1 => {
+                Err(CorpusError::ColumnTwice { path: path.to_owned(), column: name.to_owned() })
             }
             Ok(index) => Ok(index),
             Err(_) => Err(CorpusError::NoColumn {
@@ -234,22 +184,22 @@ impl Columns {
         projection.sort_unstable();
         projection.dedup();
         let names = projection.iter().map(|&i| schema.field(i).name().clone()).collect();
-        let place = |index: usize| projection.partition_point(|&p| p < index);
+        let projected = |index: usize| projection.partition_point(|&p| p < index);
         let carried = carry.iter().map(|&i| plain_field(schema, i)).collect();
         Ok(Self {
-            content: place(content),
+            content: projected(content),
             is_text,
-            id: id.map(place),
-            carry: carry.iter().map(|&i| place(i)).collect(),
+            id: id.map(projected),
+            carry: carry.iter().map(|&i| projected(i)).collect(),
             carried,
             names,
             projection,
         })
     }
 
-    /// Brings the wanted columns of a batch into one shape each.
+    /// The wanted columns of a batch, each in one of a few types.
     fn prepare(&self, batch: &RecordBatch) -> Result<Prepared, ArrowError> {
-        self.check_room(batch)?;
+        self.check_size(batch)?;
         let content = batch.column(self.content);
         let content = if self.is_text {
             RowContent::Text(cast(content, &DataType::LargeUtf8)?.as_string().clone())
@@ -265,8 +215,8 @@ impl Columns {
 }
 
 impl Columns {
-    /// Refuses a batch whose columns don't fit the memory once each row has its own value.
-    fn check_room(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    /// Refuses a batch whose columns are too large once each row has its own value.
+    fn check_size(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
         for &index in self.carry.iter().chain([&self.content]).chain(&self.id) {
             let bytes = expanded_bytes(batch.column(index))?;
             if bytes > MAX_BATCH_BYTES {
@@ -292,25 +242,26 @@ fn check_types(
     is_text: bool,
     id: Option<usize>,
 ) -> Result<(), CorpusError> {
-    let refuse = |index: usize, expected| CorpusError::ColumnType {
+    let refuse = |index: usize, expected, setting| CorpusError::ColumnType {
         path: path.to_owned(),
         column: schema.field(index).name().clone(),
         found: schema.field(index).data_type().to_string(),
         expected,
+        setting,
     };
     let of_integers = |field: &FieldRef| field.data_type().is_integer();
     match plain_type(schema.field(content).data_type()) {
         DataType::Utf8 | DataType::LargeUtf8 if is_text => {}
         DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _)
             if !is_text && of_integers(&f) => {}
-        _ if is_text => return Err(refuse(content, "a column of strings (--text-column)")),
-        _ => return Err(refuse(content, "a column of integer lists (--ids-column)")),
+        _ if is_text => return Err(refuse(content, "a column of strings", Setting::TextColumn)),
+        _ => return Err(refuse(content, "a column of integer lists", Setting::IdsColumn)),
     }
     if let Some(id) = id {
         match plain_type(schema.field(id).data_type()) {
             DataType::Utf8 | DataType::LargeUtf8 => {}
             t if t.is_integer() => {}
-            _ => return Err(refuse(id, "a column of strings or integers (--id-column)")),
+            _ => return Err(refuse(id, "a column of strings or integers", Setting::IdColumn)),
         }
     }
     Ok(())
@@ -334,7 +285,7 @@ fn lists(array: &ArrayRef) -> Result<Lists, ArrowError> {
             let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(*size as usize, list.len()));
             Lists { values: list.values().clone(), offsets, nulls }
         }
-        other => return Err(ArrowError::SchemaError(format!("{other} is no list of integers"))),
+        other => return Err(ArrowError::SchemaError(format!("{other} is not a list of integers"))),
     })
 }
 
@@ -370,7 +321,7 @@ fn copied(array: &dyn Array) -> ArrayRef {
     }
 }
 
-/// What a row weighs beside its values: offsets and its name.
+/// What a row takes besides its values: offsets and its name.
 const ROW_BYTES: usize = 32;
 
 /// Bytes of a column's slice.
@@ -387,7 +338,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// How many rows from `start` on make a chunk: as many as fit [`CHUNK_BYTES`], but one at least.
+    /// How many rows from `start` on make a chunk: as many as fit [`CHUNK_BYTES`], but at least one.
     fn rows_in_chunk(&self, start: usize) -> usize {
         let (offsets, width) = match &self.content {
             RowContent::Text(text) => (text.value_offsets(), 1),
@@ -395,7 +346,7 @@ impl Prepared {
                 (&*lists.offsets, lists.values.data_type().primitive_width().unwrap_or(1))
             }
         };
-        // The other columns count with their mean, which is all that is known of every type.
+        // The other columns count with their mean, which is known for every type.
         let others = self.carried.iter().chain(&self.doc_ids).map(memory).sum::<usize>() / self.rows;
         let limit = CHUNK_BYTES / (others + ROW_BYTES);
         let end = offsets[start] + (CHUNK_BYTES / width) as i64;
@@ -432,7 +383,7 @@ impl Prepared {
     }
 }
 
-pub(crate) struct ColumnChunk {
+struct ColumnChunk {
     name: Arc<str>,
     first: u64,
     prepared: Prepared,
@@ -444,12 +395,12 @@ impl std::fmt::Debug for ColumnChunk {
     }
 }
 
-impl ColumnChunk {
-    pub(crate) fn bytes(&self) -> usize {
+impl Chunk for ColumnChunk {
+    fn bytes(&self) -> usize {
         self.prepared.bytes()
     }
 
-    pub(crate) fn documents(self, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
+    fn documents(self: Box<Self>, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
         let rows = Rows {
             name: self.name,
             first: self.first,

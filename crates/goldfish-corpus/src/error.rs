@@ -1,11 +1,13 @@
+//! What can go wrong with a corpus.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 
-use crate::{Format, Input};
+use crate::options::IdType;
 
-/// Why a corpus could not be read. Messages name the file and the place, and say what to do.
+/// Why a corpus could not be read. Messages name the file and the position in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CorpusError {
@@ -28,13 +30,12 @@ pub enum CorpusError {
         argument: String,
     },
     /// A glob or folder holds no file of a known format.
-    #[error(
-        "{argument}: no corpus file found there (known names: {}); use --format to force one",
-        Format::KNOWN_NAMES
-    )]
+    #[error("{argument}: no corpus file found there (known names: {known})")]
     NothingFound {
         /// The argument as given.
         argument: String,
+        /// The endings of the names of all formats.
+        known: String,
     },
     /// A glob or folder holds nothing but what goldfish wrote: masks, or exports in folders below it.
     #[error("{argument}: holds only masks and exports of goldfish; name the folder of the tokens itself")]
@@ -51,7 +52,7 @@ pub enum CorpusError {
         reason: String,
     },
     /// The same file was named twice.
-    #[error("{}: given twice; every document would stand in the output twice. Name each file once", path.display())]
+    #[error("{}: given twice; every document would be in the output twice. Name each file once", path.display())]
     GivenTwice {
         /// The file.
         path: PathBuf,
@@ -70,25 +71,25 @@ pub enum CorpusError {
         /// The other one.
         second: PathBuf,
     },
-    /// The format can't be told from the name.
-    #[error(
-        "{}: the name doesn't tell the format (known names: {}); use --format",
-        path.display(),
-        Format::KNOWN_NAMES
-    )]
+    /// The name doesn't show the format.
+    #[error("{}: the name doesn't show the format (known names: {known})", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
+        /// The endings of the names of all formats.
+        known: String,
     },
-    /// The file is not what its name or `--format` says, or it breaks off.
+    /// The file is not of the format that its name or the options say, or it is cut off.
     #[error("{}: not a readable {format} file: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The format it was read as.
-        format: Format,
-        /// What is wrong, with the place.
+        /// Name of the format it was read as.
+        format: &'static str,
+        /// What is wrong, with the position.
         reason: String,
+        /// The options that may be wrong instead.
+        remedies: Vec<Remedy>,
     },
     /// A table or a set of coefficients can't be read.
     #[error("{}: not a readable .npy array: {reason}", path.display())]
@@ -103,24 +104,30 @@ pub enum CorpusError {
     MissingCompanion {
         /// The input.
         path: PathBuf,
-        /// The file that should stand beside it.
+        /// The file that should be beside it.
         companion: PathBuf,
-        /// What to do.
+        /// What it is for.
         help: &'static str,
+        /// How to do without it.
+        remedies: Vec<Remedy>,
     },
-    /// A column that was asked for is not there.
-    #[error(
-        "{}: no column {column:?}; the file has {}; name one with --text-column (and --tokenizer) or --ids-column",
-        path.display(),
-        found.join(", ")
-    )]
+    /// A column that was asked for does not exist.
+    #[error("{}: no column {column:?}; the file has {}", path.display(), found.join(", "))]
     NoColumn {
         /// The file.
         path: PathBuf,
         /// The column asked for.
         column: String,
-        /// The columns that are there.
+        /// The columns that exist.
         found: Vec<String>,
+    },
+    /// Several columns have the name that was asked for.
+    #[error("{}: several columns are called {column:?}; rename them", path.display())]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        column: String,
     },
     /// A column has a type that can't be used.
     #[error("{}: column {column:?} is {found}, but {expected} is needed", path.display())]
@@ -133,17 +140,71 @@ pub enum CorpusError {
         found: String,
         /// What would do.
         expected: &'static str,
+        /// The option that named the column.
+        setting: Setting,
     },
-    /// The options don't fit the format.
-    #[error("{}: {reason}", path.display())]
-    Options {
+    /// Token ids were asked for, but the format holds raw text.
+    #[error("{}: a {format} file holds no token ids", path.display())]
+    NoIds {
         /// The file.
         path: PathBuf,
-        /// What doesn't fit and what to do.
+        /// Name of the format.
+        format: &'static str,
+    },
+    /// The format doesn't have a column that was asked for.
+    #[error(
+        "{}: a {format} file has {}, so there is no {column:?}",
+        path.display(),
+        if known.is_empty() { "no columns".into() } else { format!("only {}", known.join(", ")) }
+    )]
+    FormatHasNoColumn {
+        /// The file.
+        path: PathBuf,
+        /// Name of the format.
+        format: &'static str,
+        /// The column asked for.
+        column: String,
+        /// The columns that the format has.
+        known: &'static [&'static str],
+    },
+    /// The file says that its ids have another type than the options.
+    #[error("{}: the index says that ids are {}, not {}", path.display(), found.name(), given.name())]
+    OtherIdType {
+        /// The file.
+        path: PathBuf,
+        /// The type that the file names.
+        found: IdType,
+        /// The type that was given.
+        given: IdType,
+    },
+    /// Nothing says where the documents of a memmap end.
+    #[error("{}: nothing says where documents end; {} may, beside it", path.display(), sidecar.display())]
+    NoDocumentEnds {
+        /// The file.
+        path: PathBuf,
+        /// The file that would say it.
+        sidecar: PathBuf,
+    },
+    /// The end-of-sequence id can't be among the ids.
+    #[error("{}: the end-of-sequence id {id} doesn't fit ids of type {}", path.display(), id_type.name())]
+    EosOutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// The id.
+        id: u32,
+        /// The type of the ids.
+        id_type: IdType,
+    },
+    /// The file is sound, but this build can't read its compression.
+    #[error("{}: {reason}; write it again with zstd, lz4, snappy or gzip", path.display())]
+    Compression {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says, with the position.
         reason: String,
     },
-    /// The file changed while it was read, or another took its place.
-    #[error("{}: changed while it was read, or another took its place ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
+    /// The file changed while it was read, or another replaced it.
+    #[error("{}: changed while it was read, or was replaced ({before} bytes at first, {after} now); run again on a file that stays", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -152,12 +213,12 @@ pub enum CorpusError {
         /// Size at the end, in bytes.
         after: u64,
     },
-    /// The file doesn't go on where it was left.
+    /// Reading can't resume at a row, since no chunk of the file ends there.
     #[error(
-        "{}: no stretch of documents ends at row {row}, where the run stopped; the file changed, or another version of goldfish read it. Start again with --overwrite",
+        "{}: no chunk of documents ends at row {row}, where the run stopped; the file changed, or another version of goldfish read it",
         path.display()
     )]
-    NotAPlace {
+    NoChunkEnd {
         /// The file.
         path: PathBuf,
         /// The row.
@@ -171,25 +232,21 @@ impl CorpusError {
         move |source| Self::Io { path, action, source }
     }
 
-    pub(crate) fn malformed(path: &Path, format: Format, reason: impl ToString) -> Self {
-        Self::Malformed { path: path.to_owned(), format, reason: reason.to_string() }
+    pub(crate) fn malformed(path: &Path, format: &'static str, reason: impl ToString) -> Self {
+        let (path, reason) = (path.to_owned(), reason.to_string());
+        Self::Malformed { path, format, reason, remedies: Vec::new() }
     }
 
-    /// The message with the input's name in place of its path, for what must not depend on where a corpus is.
-    #[must_use]
-    pub fn by_name(&self, input: &Input) -> String {
-        let Self::Malformed { path, format, reason } = self else { return self.to_string() };
-        let mut name = PathBuf::from(&*input.name);
-        if **path != *input.path
-            && let Some(companion) = path.file_name()
-        {
-            name.set_file_name(companion);
+    /// The same, if options may be wrong rather than the file.
+    pub(crate) fn or_options(mut self, settings: impl IntoIterator<Item = Remedy>) -> Self {
+        if let Self::Malformed { remedies, .. } = &mut self {
+            remedies.extend(settings);
         }
-        Self::malformed(&name, *format, reason).to_string()
+        self
     }
 
-    /// Whether the contents of one file are at fault, so that a run may leave the file's rest out and go
-    /// on with the next; other errors concern the options or the machine.
+    /// Whether the contents of one file are the cause, so that a run may leave out the file's rest and continue
+    /// with the next; other errors concern the options or the machine.
     #[must_use]
     pub fn is_contents(&self) -> bool {
         matches!(self, Self::Malformed { .. })
@@ -198,6 +255,27 @@ impl CorpusError {
 
 impl Remedies for CorpusError {
     fn remedies(&self) -> Vec<Remedy> {
-        Vec::new()
+        match self {
+            Self::Malformed { remedies, .. } | Self::MissingCompanion { remedies, .. } => remedies.clone(),
+            Self::NothingFound { .. } | Self::UnknownFormat { .. } => {
+                vec![Remedy::give(Setting::Format).to("say what it is")]
+            }
+            Self::NoColumn { .. } => vec![
+                Remedy::give(Setting::TextColumn).and(Setting::Tokenizer).to("read text"),
+                Remedy::give(Setting::IdsColumn).to("read token ids"),
+            ],
+            Self::ColumnType { setting, .. } => vec![Remedy::change(*setting)],
+            Self::NoIds { .. } => {
+                vec![Remedy::give(Setting::Tokenizer).to("read its text"), Remedy::omit(Setting::IdsColumn)]
+            }
+            Self::FormatHasNoColumn { .. } => vec![Remedy::omit(Setting::IdColumn).and(Setting::Carry)],
+            Self::OtherIdType { .. } => vec![Remedy::omit(Setting::IdsDtype)],
+            Self::NoDocumentEnds { .. } => vec![Remedy::give(Setting::EosId)],
+            Self::EosOutOfRange { .. } => {
+                vec![Remedy::change(Setting::EosId), Remedy::change(Setting::IdsDtype)]
+            }
+            Self::NoChunkEnd { .. } => vec![Remedy::give(Setting::Overwrite).to("start again")],
+            _ => Vec::new(),
+        }
     }
 }

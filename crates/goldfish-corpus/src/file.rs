@@ -1,10 +1,12 @@
+//! Files that are read and hashed.
+
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::{File, Metadata, Stamp};
 
-use crate::{CorpusError, Format};
+use crate::error::CorpusError;
 
 /// A file that is read once from the start and hashed on the way.
 pub(crate) struct HashingFile {
@@ -31,9 +33,9 @@ impl HashingFile {
         self.file.position()
     }
 
-    /// A fault of what is in the file, met at some reading; the store's, where it lies in one that didn't bring it.
-    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
-        fault(&self.path, self.file.get_ref(), format, reason)
+    /// An error in the file's contents; the store's error, if that is what kept the contents from being read.
+    pub(crate) fn error(&self, format: &'static str, reason: impl ToString) -> CorpusError {
+        error(&self.path, self.file.get_ref(), format, reason)
     }
 
     /// Size and hash of what was read so far.
@@ -53,7 +55,7 @@ impl HashingFile {
     }
 }
 
-/// A file whose reader doesn't take it from start to end: looked at first, so that a broken one is refused before a
+/// A file that is not read from start to end: checked first, so that a broken one is refused before a
 /// terabyte is hashed, then hashed, then read.
 pub(crate) struct OpenedFile {
     path: PathBuf,
@@ -69,14 +71,14 @@ impl OpenedFile {
         Ok(Self { path: path.to_owned(), file, size, stamp })
     }
 
-    /// The file. On a disk all handles share one position, which hashing puts back to the start.
+    /// The file. On a disk all handles share one position, which hashing resets to the start.
     pub(crate) fn handle(&self) -> Result<File, CorpusError> {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
     }
 
-    /// As [`HashingFile::fault`].
-    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
-        fault(&self.path, &self.file, format, reason)
+    /// As [`HashingFile::error`].
+    pub(crate) fn error(&self, format: &'static str, reason: impl ToString) -> CorpusError {
+        error(&self.path, &self.file, format, reason)
     }
 
     /// Size in bytes.
@@ -115,9 +117,9 @@ impl HashedFile {
         self.file.try_clone().map_err(CorpusError::io(&self.path, "opening"))
     }
 
-    /// As [`HashingFile::fault`].
-    pub(crate) fn fault(&self, format: Format, reason: impl ToString) -> CorpusError {
-        fault(&self.path, &self.file, format, reason)
+    /// As [`HashingFile::error`].
+    pub(crate) fn error(&self, format: &'static str, reason: impl ToString) -> CorpusError {
+        error(&self.path, &self.file, format, reason)
     }
 
     pub(crate) fn digest(&self) -> &FileDigest {
@@ -132,9 +134,9 @@ impl HashedFile {
     }
 }
 
-/// Checks that what is under the path is the file that was opened, and as it was then.
+/// Checks that the path still leads to the file that was opened, unchanged.
 fn check_unchanged(path: PathBuf, file: &File, size: u64, stamp: &Stamp) -> Result<(), CorpusError> {
-    // On a disk the open file stays when another takes its name.
+    // On a disk the open file stays when another replaces it.
     let now = if file.disk().is_some() { goldfish_storage::metadata(&path) } else { file.metadata() };
     let now = now.map_err(CorpusError::io(&path, "looking at it after reading"))?;
     if now.size != size || now.stamp != *stamp {
@@ -149,7 +151,7 @@ impl Read for HashingFile {
     }
 }
 
-fn fault(path: &Path, file: &File, format: Format, reason: impl ToString) -> CorpusError {
+fn error(path: &Path, file: &File, format: &'static str, reason: impl ToString) -> CorpusError {
     match file.check() {
         Ok(()) => CorpusError::malformed(path, format, reason),
         Err(source) => CorpusError::Io { path: path.to_owned(), action: "reading", source },
@@ -182,7 +184,7 @@ pub fn digest_start(path: &Path, size: u64) -> Result<FileDigest, CorpusError> {
     Ok(digest)
 }
 
-/// Whether the ending of a name tells that the file is compressed.
+/// Whether the file's name says that it is compressed.
 pub(crate) fn is_compressed(path: &Path) -> bool {
     matches!(ending(path).as_str(), "gz" | "zst")
 }
@@ -191,7 +193,7 @@ fn ending(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// A file behind its decompressor, by the ending of its name.
+/// A file with its decompressor, chosen by the ending of its name.
 pub(crate) enum Decompressed {
     Plain(HashingFile),
     Gzip(Box<flate2::read::MultiGzDecoder<BufReader<HashingFile>>>),
@@ -199,7 +201,7 @@ pub(crate) enum Decompressed {
 }
 
 impl Decompressed {
-    pub(crate) fn open(path: &Path, format: Format) -> Result<Self, CorpusError> {
+    pub(crate) fn open(path: &Path, format: &'static str) -> Result<Self, CorpusError> {
         let file = HashingFile::open(path)?;
         Ok(match ending(path).as_str() {
             "gz" => Self::Gzip(Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(

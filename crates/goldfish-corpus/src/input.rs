@@ -1,96 +1,177 @@
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+//! What a source format is, and a file that is read in one.
+
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{ErrorKind, Read};
-use std::path::{Component, Path, PathBuf};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goldfish_storage::is_remote;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::batch::RowError;
+use crate::error::CorpusError;
+use crate::options::ReadOptions;
+use crate::source::{Part, Source};
+use crate::warning::Warning;
 
-use crate::CorpusError;
-use crate::batches::is_arrow_file;
-use crate::file::{is_compressed, open_regular};
+/// Opens an input, to read a part of it.
+pub(crate) type Open = fn(&Input, &ReadOptions, Part) -> Result<Box<dyn Source>, CorpusError>;
 
-/// What makes an argument that names nothing a glob.
-const GLOB_SIGNS: [char; 3] = ['*', '?', '['];
-
-/// Name of the manifest of what goldfish wrote in the layout of a training loop.
-const SET_NAME: &str = "goldfish.json";
-
-/// The tables beside that manifest.
-const SET_TABLES: [&str; 2] = ["goldfish.inputs.pq", "goldfish.files.pq"];
-
-/// Most bytes of such a manifest that are looked at; a longer one hides nothing.
-const MAX_SET_BYTES: u64 = 256 << 20;
-
-/// Files and folders of exports that hold masks or labels, under names that would tell tokens.
-const MASKS_OF_EXPORTS: [&str; 5] = ["label_mask", "mask.bin", "mask.idx", "labels.bin", "labels.idx"];
-
-/// How the documents lie in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// One JSON object a line; plain, `.gz` or `.zst`.
-    Jsonl,
-    /// One document a file; plain, `.gz` or `.zst`.
-    Text,
-    /// Apache Parquet.
-    Parquet,
-    /// Arrow IPC, stream or file format (told apart by the first bytes).
-    Arrow,
-    /// Megatron-LM indexed dataset, `.bin` with `.idx`.
-    Megatron,
-    /// Headerless token memmap of OLMo and dolma, `.npy`, with `.csv.gz` or cut at an EOS id.
-    Olmo,
-    /// datatrove token memmap, `.ds` with `.ds.index`.
-    Datatrove,
+/// What a format is: each file of `formats` has one such table.
+#[derive(Debug)]
+pub(crate) struct FormatTable {
+    /// The name in messages, manifests and on the command line.
+    pub(crate) name: &'static str,
+    /// What it is, in one line of help.
+    pub(crate) about: &'static str,
+    /// How file names end, in lower case.
+    pub(crate) endings: &'static [&'static str],
+    /// How names of compressed files end before `.gz` or `.zst`.
+    pub(crate) compressed_endings: &'static [&'static str],
+    /// Where an input may be given by any of its files: the extension of the main one.
+    pub(crate) main_extension: Option<&'static str>,
+    /// Other files of an input that are read with it, in the order of [`Source::finish`].
+    pub(crate) companions: &'static [Naming],
+    /// Other files of an input that are not read, apart from masks.
+    pub(crate) unread: &'static [Naming],
+    /// How files of masks are called, for formats that hold token ids and nothing else.
+    pub(crate) masks: Option<MaskNames>,
+    /// Whether goldfish writes files with such names when it exports shards.
+    pub(crate) is_written: bool,
+    /// Whether [`ReadOptions::eos_id`] may separate documents.
+    pub(crate) uses_eos_id: bool,
+    /// What is suspicious about a file that could be read with other options.
+    pub(crate) warning: Option<fn(&Input, &ReadOptions) -> Option<Warning>>,
+    /// Whether a part of a file can be read without what comes before it, apart from counting rows.
+    pub(crate) is_divisible: fn(&Path) -> Result<bool, CorpusError>,
+    /// Opens an input to read a part of it.
+    pub(crate) open: Open,
 }
 
+impl FormatTable {
+    /// A format of single, uncompressed, divisible files.
+    pub(crate) const fn new(
+        name: &'static str,
+        about: &'static str,
+        endings: &'static [&'static str],
+        open: Open,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            endings,
+            compressed_endings: &[],
+            main_extension: None,
+            companions: &[],
+            unread: &[],
+            masks: None,
+            is_written: false,
+            uses_eos_id: false,
+            warning: None,
+            is_divisible: |_| Ok(true),
+            open,
+        }
+    }
+}
+
+/// How a file is called that belongs to an input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Naming {
+    /// This instead of the input's extension.
+    Replace(&'static str),
+    /// The input's name, then this.
+    Append(&'static str),
+}
+
+impl Naming {
+    /// What such names end in, besides the input's name.
+    pub(crate) fn ending(self) -> &'static str {
+        match self {
+            Self::Replace(ending) | Self::Append(ending) => ending,
+        }
+    }
+
+    /// The file that belongs to an input.
+    pub(crate) fn of(self, path: &Path) -> PathBuf {
+        match self {
+            Self::Replace(ending) => path.with_extension(ending.trim_start_matches('.')),
+            Self::Append(ending) => {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                name.into()
+            }
+        }
+    }
+}
+
+/// How the files with an input's mask are called.
+#[derive(Debug)]
+pub(crate) struct MaskNames {
+    /// In a folder of their own.
+    pub(crate) own_folder: &'static [Naming],
+    /// Beside the input.
+    pub(crate) beside: &'static [Naming],
+}
+
+/// How documents are stored in a file.
+///
+/// Two are equal if their names are.
+#[derive(Clone, Copy)]
+pub struct Format(pub(crate) &'static FormatTable);
+
 impl Format {
-    /// The names by which formats are told, for messages.
-    pub(crate) const KNOWN_NAMES: &str = ".jsonl .ndjson .json.gz .txt .md (also .gz .zst), .parquet, .arrow .ipc .feather, .bin/.idx, .npy, .ds";
+    /// The name in messages, in manifests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// What it is, in one line.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        self.0.about
+    }
 
     /// Whether the format holds token ids and nothing else.
     #[must_use]
     pub fn is_memmap(self) -> bool {
-        matches!(self, Self::Megatron | Self::Olmo | Self::Datatrove)
+        self.0.masks.is_some()
     }
 
-    /// The name in messages and on the command line.
+    /// Whether [`ReadOptions::eos_id`] may separate its documents.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Jsonl => "jsonl",
-            Self::Text => "text",
-            Self::Parquet => "parquet",
-            Self::Arrow => "arrow",
-            Self::Megatron => "megatron",
-            Self::Olmo => "olmo",
-            Self::Datatrove => "datatrove",
-        }
+    pub fn uses_eos_id(self) -> bool {
+        self.0.uses_eos_id
     }
 
-    /// The format that a file's name tells.
-    fn of_name(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-        let (plain, compressed) = match name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")) {
-            Some(plain) => (plain, true),
-            None => (name.as_str(), false),
-        };
-        let (_, ending) = plain.rsplit_once('.')?;
-        match (ending, compressed) {
-            ("jsonl" | "ndjson", _) | ("json", true) => Some(Self::Jsonl),
-            ("txt" | "text" | "md", _) => Some(Self::Text),
-            ("parquet", false) => Some(Self::Parquet),
-            ("arrow" | "arrows" | "ipc" | "feather", false) => Some(Self::Arrow),
-            ("bin" | "idx", false) => Some(Self::Megatron),
-            ("npy", false) => Some(Self::Olmo),
-            ("ds", false) => Some(Self::Datatrove),
-            _ => None,
+    /// The endings of its file names, as `.txt .md (also .gz .zst)`.
+    #[must_use]
+    pub fn endings(self) -> String {
+        let FormatTable { endings, compressed_endings, .. } = self.0;
+        let mut names: Vec<String> = endings.iter().map(|&ending| ending.into()).collect();
+        let only_compressed = compressed_endings.iter().filter(|ending| !endings.contains(ending));
+        names.extend(only_compressed.map(|ending| format!("{ending}.gz")));
+        if !compressed_endings.is_empty() {
+            names.push("(also .gz .zst)".into());
         }
+        names.join(" ")
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Format {}
+
+impl Hash for Format {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Format").field(&self.name()).finish()
     }
 }
 
@@ -100,7 +181,18 @@ impl fmt::Display for Format {
     }
 }
 
-/// One file to read (with its companions, where the format has some).
+/// Inputs that [`warnings`] looks at, at most: those of a corpus are of one kind, and a store takes its time for each.
+const WARNING_INPUTS: usize = 64;
+
+/// What is suspicious about the first 64 inputs whose formats look for such things, as how ids of no known type are read.
+/// Files that can't be read are left to the run.
+#[must_use]
+pub fn warnings(inputs: &[Input], options: &ReadOptions) -> Vec<Warning> {
+    let checked = inputs.iter().filter_map(|input| Some((input, input.format.0.warning?)));
+    checked.take(WARNING_INPUTS).filter_map(|(input, warning)| warning(input, options)).collect()
+}
+
+/// One file to read, with its companions where the format has some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Where it is. Runs have inputs by the hundred thousand, so that copies of an input share its names.
@@ -113,383 +205,83 @@ pub struct Input {
 }
 
 impl Input {
-    /// Whether parts of it can be read without what stands before them, apart from counting rows.
+    /// Opens it, to read a part. An input that can't be [divided](Input::is_divisible) is read whole if the part includes
+    /// its start, else not at all.
     ///
     /// # Errors
     ///
-    /// If the file has to be looked at and can't be.
-    pub fn is_divisible(&self) -> Result<bool, CorpusError> {
-        Ok(match self.format {
-            Format::Jsonl => !is_compressed(&self.path),
-            Format::Text => false,
-            Format::Arrow => {
-                let (mut file, _) = open_regular(&self.path)?;
-                is_arrow_file(&mut file).map_err(CorpusError::io(&self.path, "reading"))?
-            }
-            Format::Parquet | Format::Megatron | Format::Olmo | Format::Datatrove => true,
-        })
+    /// If the file (or a companion) can't be opened, does not start as the format asks for, a column is missing or of the
+    /// wrong type, or the options don't fit the format.
+    pub fn open(&self, options: &ReadOptions, part: Part) -> Result<Box<dyn Source>, CorpusError> {
+        (self.format.0.open)(self, options, part)
     }
 
-    /// The files that belong to it and are there, each with the ending of its name, in the order of
-    /// [`Source::finish`](crate::Source::finish).
+    /// Whether a part of it can be read without what comes before it, apart from counting rows.
+    ///
+    /// # Errors
+    ///
+    /// If this depends on the file's contents, and they can't be read.
+    pub fn is_divisible(&self) -> Result<bool, CorpusError> {
+        (self.format.0.is_divisible)(&self.path)
+    }
+
+    /// The other files that are read with it and exist, each with the ending of its name, in the order of
+    /// [`Source::finish`].
     #[must_use]
     pub fn companions(&self) -> Vec<(&'static str, PathBuf)> {
-        let (ending, path) = match self.format {
-            Format::Megatron => (".idx", self.path.with_extension("idx")),
-            Format::Olmo => (".csv.gz", self.path.with_extension("csv.gz")),
-            Format::Datatrove => {
-                let mut name = self.path.as_os_str().to_owned();
-                name.push(".index");
-                (".index", PathBuf::from(name))
-            }
-            Format::Jsonl | Format::Text | Format::Parquet | Format::Arrow => return Vec::new(),
-        };
-        if goldfish_storage::exists(&path) { vec![(ending, path)] } else { Vec::new() }
-    }
-}
-
-/// The inputs of a run, in the order in which they are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// The files.
-    pub inputs: Vec<Input>,
-    /// Files in the given folders whose names tell no format: they are not read.
-    pub ignored: Vec<PathBuf>,
-    /// Files and folders in the given folders that goldfish wrote, and whose masks are no tokens: they are not read.
-    pub written: Vec<PathBuf>,
-}
-
-/// Finds the files that the arguments name.
-///
-/// An argument is a file, a folder (every file below it whose name tells a format) or a glob, on a disk or, as a URL, in
-/// an object store; HTTP servers have files only. Arguments
-/// are taken in the order given; the files of one folder or glob are sorted by the bytes of their paths,
-/// component by component. Hidden files and folders (a leading dot or underscore) are passed over, and so are masks
-/// and exports that goldfish wrote below a folder, as the manifest `goldfish.json` there lists them, unless they are named
-/// themselves.
-/// `format` overrides what the names tell; then every file of a folder is taken.
-///
-/// # Errors
-///
-/// If an argument names nothing, a file's format can't be told, a file is named twice, or two files would have the same name in
-/// the output.
-pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
-    let mut found = Found { forced: format, ..Found::default() };
-    for argument in arguments {
-        found.add_argument(argument)?;
-    }
-    let mut seen = Seen::default();
-    let mut inputs = Vec::with_capacity(found.files.len());
-    for (given, format) in found.files {
-        let ending = given.extension().map(ToOwned::to_owned);
-        let path: Arc<Path> = main_file(given, format).into();
-        if let Some(before) = seen.insert(Given { path: path.clone(), ending: ending.clone() }) {
-            // A `.bin/.idx` pair that is listed by both names is one input.
-            if format == Format::Megatron && before.ending != ending {
-                continue;
-            }
-            return Err(CorpusError::GivenTwice { path: path.to_path_buf() });
-        }
-        inputs.push(Input { name: "".into(), path, format });
-    }
-    name_inputs(&mut inputs)?;
-    Ok(Resolved { inputs, ignored: found.ignored, written: found.written })
-}
-
-/// A file, and the ending of the name by which it was given.
-struct Given {
-    path: Arc<Path>,
-    ending: Option<OsString>,
-}
-
-/// The files that were given so far. Of their resolved paths only hashes are kept; where those are the same, the paths are
-/// compared.
-#[derive(Default)]
-struct Seen {
-    files: HashMap<u64, Vec<Given>>,
-    hasher: RandomState,
-}
-
-impl Seen {
-    /// Adds a file; returns how it was given before.
-    fn insert(&mut self, given: Given) -> Option<Given> {
-        let resolved = |path: &Path| goldfish_storage::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let same = resolved(&given.path);
-        let alike = self.files.entry(self.hasher.hash_one(&same)).or_default();
-        match alike.iter_mut().find(|before| resolved(&before.path) == same) {
-            Some(before) => Some(std::mem::replace(before, given)),
-            None => {
-                alike.push(given);
-                None
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Found {
-    files: Vec<(PathBuf, Format)>,
-    ignored: Vec<PathBuf>,
-    written: Vec<PathBuf>,
-    forced: Option<Format>,
-    /// What goldfish wrote in the folder at hand and in those above it.
-    sets: Vec<WrittenSet>,
-}
-
-impl Found {
-    fn add_argument(&mut self, argument: &str) -> Result<(), CorpusError> {
-        let (before, written) = (self.files.len(), self.written.len());
-        let path = Path::new(argument);
-        if is_remote(path) {
-            self.add_remote(argument)?;
-        } else if path.is_dir() {
-            self.add_folder(path, &mut Vec::new())?;
-        } else if path.exists() || std::fs::symlink_metadata(path).is_ok() {
-            self.add_file(path.to_owned())?;
-        } else if argument.contains(GLOB_SIGNS) {
-            let bad = |reason: String| CorpusError::BadGlob { pattern: argument.to_owned(), reason };
-            let mut matches = Vec::new();
-            for entry in glob::glob(argument).map_err(|e| bad(e.to_string()))? {
-                matches.push(entry.map_err(|e| bad(e.to_string()))?);
-            }
-            matches.sort();
-            for path in matches {
-                if is_hidden(&path) || is_companion(&path) {
-                    continue;
-                } else if path.is_dir() {
-                    self.add_folder(&path, &mut Vec::new())?;
-                } else {
-                    self.add_file(path)?;
-                }
-            }
-        } else {
-            return Err(CorpusError::NoSuchInput { argument: argument.to_owned() });
-        }
-        if self.files.len() == before && self.written.len() > written {
-            return Err(CorpusError::NothingButOutput { argument: argument.to_owned() });
-        }
-        if self.files.len() == before {
-            return Err(CorpusError::NothingFound { argument: argument.to_owned() });
-        }
-        Ok(())
+        let companions = self.format.0.companions.iter();
+        let named = companions.map(|naming| (naming.ending(), naming.of(&self.path)));
+        named.filter(|(_, path)| goldfish_storage::exists(path)).collect()
     }
 
-    fn add_remote(&mut self, argument: &str) -> Result<(), CorpusError> {
-        let path = Path::new(argument);
-        match goldfish_storage::metadata(path) {
-            Ok(metadata) if metadata.is_folder() => self.add_folder(path, &mut Vec::new()),
-            Ok(_) => self.add_file(path.to_owned()),
-            Err(error) if error.kind() == ErrorKind::NotFound && argument.contains(GLOB_SIGNS) => {
-                let matches = goldfish_storage::glob(argument);
-                for entry in matches.map_err(CorpusError::io(path, "looking for matches"))? {
-                    if is_hidden(&entry.path) || is_companion(&entry.path) {
-                        continue;
-                    } else if entry.is_folder() {
-                        self.add_folder(&entry.path, &mut Vec::new())?;
-                    } else {
-                        self.add_file(entry.path)?;
-                    }
-                }
-                Ok(())
-            }
-            Err(error) => Err(CorpusError::io(
-                Path::new(&goldfish_storage::without_secrets(argument)),
-                "looking for it",
-            )(error)),
+    /// The names of the files with its mask, beside it or in a folder of their own; `None` if the format has no such
+    /// files.
+    #[must_use]
+    pub fn mask_names(&self, beside: bool) -> Option<Vec<String>> {
+        let masks = self.format.0.masks.as_ref()?;
+        let namings = if beside { masks.beside } else { masks.own_folder };
+        let name = |naming: &Naming| naming.of(Path::new(&*self.name)).to_string_lossy().into_owned();
+        Some(namings.iter().map(name).collect())
+    }
+
+    /// That its contents are not well-formed.
+    pub fn malformed(&self, reason: impl ToString) -> CorpusError {
+        CorpusError::malformed(&self.path, self.format.name(), reason)
+    }
+
+    /// Refuses columns that the format doesn't have; `known` are those it has.
+    pub(crate) fn check_columns(
+        &self,
+        options: &ReadOptions,
+        known: &'static [&'static str],
+    ) -> Result<(), CorpusError> {
+        let mut wanted = options.id_column.iter().chain(&options.carry);
+        match wanted.find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(column) => Err(CorpusError::FormatHasNoColumn {
+                path: self.path.to_path_buf(),
+                format: self.format.name(),
+                column: column.clone(),
+                known,
+            }),
         }
     }
 
-    fn add_file(&mut self, path: PathBuf) -> Result<(), CorpusError> {
-        let format = self.forced.or_else(|| Format::of_name(&path));
-        let format = format.ok_or_else(|| CorpusError::UnknownFormat { path: path.clone() })?;
-        self.files.push((path, format));
-        Ok(())
+    /// That a document of it, which is the whole file or too long to be passed over, can't be read.
+    pub(crate) fn unreadable_document(&self, error: RowError) -> CorpusError {
+        self.malformed(error.reason).or_options(error.remedies)
     }
 
-    /// `above` holds the folders that led here, so that a link to one of them ends there.
-    fn add_folder(&mut self, folder: &Path, above: &mut Vec<PathBuf>) -> Result<(), CorpusError> {
-        let real =
-            goldfish_storage::canonicalize(folder).map_err(CorpusError::io(folder, "resolving the path"))?;
-        if above.contains(&real) {
-            return Ok(());
+    /// An error's message with the input's name in place of its path, where output must not depend on where a corpus is.
+    #[must_use]
+    pub fn message(&self, error: &CorpusError) -> String {
+        let CorpusError::Malformed { path, format, reason, .. } = error else { return error.to_string() };
+        let mut name = PathBuf::from(&*self.name);
+        if **path != *self.path
+            && let Some(companion) = path.file_name()
+        {
+            name.set_file_name(companion);
         }
-        let set = WrittenSet::of(folder, above.is_empty());
-        let sets = self.sets.len();
-        self.sets.extend(set);
-        let read = self.files.len() + self.ignored.len();
-        let written = self.written.len();
-        above.push(real);
-        let entries = goldfish_storage::entries(folder);
-        for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
-            if is_hidden(&entry.path) {
-                continue;
-            } else if is_input_table(&entry.path) {
-                self.written.push(entry.path);
-            } else if entry.is_folder() {
-                self.add_folder(&entry.path, above)?;
-            } else if is_companion(&entry.path) {
-                continue;
-            } else if self.sets.iter().any(|set| set.hides(&entry.path)) {
-                self.written.push(entry.path);
-            } else if let Some(format) = self.forced.or_else(|| Format::of_name(&entry.path)) {
-                self.files.push((entry.path, format));
-            } else {
-                self.ignored.push(entry.path);
-            }
-        }
-        above.pop();
-        self.sets.truncate(sets);
-        // One note for a folder of which nothing is read.
-        if self.written.len() > written && self.files.len() + self.ignored.len() == read {
-            self.written.truncate(written);
-            self.written.push(folder.to_owned());
-        }
-        Ok(())
+        CorpusError::malformed(&name, format, reason).to_string()
     }
-}
-
-/// What goldfish wrote into a folder, by the manifest `goldfish.json` there. The manifest may be anybody's: it hides only files that it
-/// lists, of the size that it says, in formats that goldfish writes.
-struct WrittenSet {
-    folder: PathBuf,
-    /// The size of each file, in bytes, by its path below the folder, with `/`.
-    sizes: HashMap<String, u64>,
-    /// Whether tokens beside the masks are read: those of an export that is named itself.
-    tokens_are_read: bool,
-}
-
-impl WrittenSet {
-    /// `None` where there is no such manifest, or it is one of masks beside others' tokens, which the names of the masks
-    /// tell apart.
-    fn of(folder: &Path, is_argument: bool) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Set {
-            layout: String,
-            #[serde(default)]
-            beside_inputs: bool,
-            files: Vec<SetFile>,
-        }
-        #[derive(Deserialize)]
-        struct SetFile {
-            name: String,
-            size: u64,
-        }
-        let (file, _) = open_regular(&folder.join(SET_NAME)).ok()?;
-        let file = std::io::BufReader::new(file.take(MAX_SET_BYTES));
-        let set: Set = serde_json::from_reader(file).ok().filter(|set: &Set| !set.beside_inputs)?;
-        let tokens_are_read = is_argument && set.layout != "masks";
-        let sizes = set.files.into_iter().map(|file| (file.name, file.size)).collect();
-        Some(Self { folder: folder.to_owned(), sizes, tokens_are_read })
-    }
-
-    /// Whether this file of the folder is not read.
-    fn hides(&self, path: &Path) -> bool {
-        let Ok(below) = path.strip_prefix(&self.folder) else { return false };
-        let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
-        let Some(size) = self.sizes.get(&names.join("/")) else { return false };
-        // No layout has documents in lines or texts.
-        !matches!(Format::of_name(path), Some(Format::Jsonl | Format::Text))
-            && (!self.tokens_are_read || names.iter().any(|name| MASKS_OF_EXPORTS.contains(&&**name)))
-            && goldfish_storage::metadata(path).is_ok_and(|found| found.is_file() && found.size == *size)
-    }
-}
-
-/// Whether a file is the list of inputs of shards, by the manifest beside it.
-fn is_input_table(path: &Path) -> bool {
-    #[derive(Deserialize)]
-    struct Manifest {
-        input_table: Table,
-    }
-    #[derive(Deserialize)]
-    struct Table {
-        name: String,
-    }
-    let told = || -> Option<Manifest> {
-        let (file, _) = open_regular(&path.with_file_name("manifest.json")).ok()?;
-        serde_json::from_reader(std::io::BufReader::new(file)).ok()
-    };
-    let name = path.file_name().unwrap_or_default();
-    name == "inputs.pq" && told().is_some_and(|manifest| *manifest.input_table.name == *name)
-}
-
-/// The file that names the input, whichever of a pair was given.
-fn main_file(path: PathBuf, format: Format) -> PathBuf {
-    if format == Format::Megatron { path.with_extension("bin") } else { path }
-}
-
-/// Whether the name starts with a dot or an underscore.
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']))
-}
-
-/// Whether the file belongs to another input and is read with it.
-fn is_companion(path: &Path) -> bool {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let memmap_sidecar = name
-        .strip_suffix(".csv.gz")
-        .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.npy"))));
-    // Masks of `goldfish mask --masks-only`, whose names end like those of tokens.
-    let megatron_mask = [".loss.bin", ".loss.idx"].iter().any(|ending| {
-        name.strip_suffix(ending)
-            .is_some_and(|stem| goldfish_storage::exists(&path.with_file_name(format!("{stem}.bin"))))
-    });
-    let endings = [".ds.index", ".ds.loss", ".ds.metadata", ".npy.loss"];
-    memmap_sidecar
-        || megatron_mask
-        || endings.iter().any(|ending| name.ends_with(ending))
-        || name == SET_NAME
-        || (SET_TABLES.contains(&&*name) && goldfish_storage::is_file(&path.with_file_name(SET_NAME)))
-}
-
-/// Names each input by its path below the deepest folder that holds them all.
-fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
-    let Some(first) = inputs.first() else { return Ok(()) };
-    let first = normal_components(&first.path)?;
-    let mut shared = first.len() - 1;
-    for input in inputs.iter() {
-        let path = normal_components(&input.path)?;
-        let same = first.iter().zip(&path[..path.len() - 1]).take_while(|(a, b)| a == b).count();
-        shared = shared.min(same);
-    }
-    for input in inputs.iter_mut() {
-        input.name = normal_components(&input.path)?[shared..].join("/").into();
-    }
-    let mut seen: HashMap<&str, &Path> = HashMap::with_capacity(inputs.len());
-    for Input { name, path, .. } in inputs.iter() {
-        if let Some(first) = seen.insert(name, path) {
-            let (name, first) = (name.to_string(), first.to_owned());
-            return Err(CorpusError::SameName { name, first, second: path.to_path_buf() });
-        }
-    }
-    Ok(())
-}
-
-/// A file's name with `%FF` for each byte that is not part of UTF-8, so that two names stay two.
-fn escaped(name: &OsStr) -> String {
-    let mut escaped = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
-        escaped.push_str(chunk.valid());
-        escaped.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
-    }
-    escaped
-}
-
-/// The components of the absolute path, with `.` and `..` resolved by name (links are not followed). The first one of a
-/// URL is all that stands before the key.
-fn normal_components(path: &Path) -> Result<Vec<String>, CorpusError> {
-    if is_remote(path) {
-        return Ok(goldfish_storage::components(&path.to_string_lossy()));
-    }
-    let absolute = std::path::absolute(path).map_err(CorpusError::io(path, "resolving the path"))?;
-    let mut components = Vec::new();
-    for component in absolute.components() {
-        match component {
-            Component::ParentDir => {
-                components.pop();
-            }
-            Component::Normal(name) => components.push(escaped(name)),
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    Ok(components)
 }

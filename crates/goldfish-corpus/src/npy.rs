@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::CorpusError;
+use crate::error::CorpusError;
 use crate::file::open_regular;
 
 /// A number type that an `.npy` file may hold.
@@ -29,14 +29,14 @@ pub const MAX_ARRAY_BYTES: u64 = 64 << 20;
 ///
 /// If the file can't be read, is larger than [`MAX_ARRAY_BYTES`], or holds another type or shape.
 pub fn read_npy<T: NpyNumber>(path: &Path) -> Result<Vec<T>, CorpusError> {
-    let fault = |reason: String| CorpusError::NotAnArray { path: path.to_owned(), reason };
+    let refuse = |reason: String| CorpusError::NotAnArray { path: path.to_owned(), reason };
     let (file, metadata) = open_regular(path)?;
     if metadata.size > MAX_ARRAY_BYTES {
-        return Err(fault(format!("{} bytes are more than an array of this kind has", metadata.size)));
+        return Err(refuse(format!("{} bytes are more than such an array has", metadata.size)));
     }
     let mut bytes = Vec::new();
     file.take(MAX_ARRAY_BYTES).read_to_end(&mut bytes).map_err(CorpusError::io(path, "reading"))?;
-    let not_npy = || fault("no NumPy array; write it with numpy.save".into());
+    let not_npy = || refuse("not a NumPy array; write it with numpy.save".into());
     let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(not_npy)?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(not_npy)?;
     let (length, rest) = if version[0] == 1 {
@@ -51,7 +51,7 @@ pub fn read_npy<T: NpyNumber>(path: &Path) -> Result<Vec<T>, CorpusError> {
     let values = data.len() / size_of::<T>();
     let wanted = [format!("'descr':'{}'", T::DESCR), format!("'shape':({values},)")];
     if !data.len().is_multiple_of(size_of::<T>()) || !wanted.iter().all(|part| header.contains(part)) {
-        return Err(fault(format!(
+        return Err(refuse(format!(
             "{header} with {} bytes of data; a one-dimensional array of {} is needed",
             data.len(),
             T::DESCR

@@ -10,7 +10,7 @@ pub const DEFAULT_MAX_DOCUMENT: usize = 64 << 20;
 /// Largest document in tokens.
 pub const MAX_DOCUMENT_TOKENS: usize = 1 << 29;
 
-/// How much of an input goes into one chunk, in bytes as they lie in the (decompressed) file.
+/// How much of an input goes into one chunk, in bytes of the (decompressed) file.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// Which column holds the documents.
@@ -41,6 +41,7 @@ impl Content {
 /// Integer type of the ids in a headerless memmap, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum IdType {
     Uint8,
@@ -54,7 +55,7 @@ pub enum IdType {
 }
 
 impl IdType {
-    /// The name in messages, manifests and on the command line.
+    /// The name in messages, in manifests and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -88,21 +89,21 @@ pub struct ReadOptions {
     pub content: Content,
     /// Column with the documents' own ids; without it a document is called `name:row`.
     pub id_column: Option<String>,
-    /// Columns to bring along.
+    /// Columns to carry along.
     pub carry: Vec<String>,
-    /// Id type of `olmo` and `datatrove` memmaps; `None` takes the type that the sizes tell, else `uint16`.
+    /// Id type of `olmo` and `datatrove` memmaps; `None` takes the type that the sizes imply, else `uint16`.
     pub id_type: Option<IdType>,
     /// The id that ends a document in an `olmo` memmap without a sidecar.
     pub eos_id: Option<u32>,
     /// Largest document in bytes: of its line, file or text, or four a token. Longer ones are refused before they
     /// fill the memory. At most [`MAX_DOCUMENT_BYTES`].
     pub max_document: usize,
-    /// Ids must lie below this (the vocabulary's size); `None` lets any id that fits an `i32` pass.
+    /// Ids must be below this (the vocabulary's size); `None` allows any id that fits an `i32`.
     pub vocab_size: Option<u32>,
 }
 
 impl ReadOptions {
-    /// Options with nothing but the content set.
+    /// Options with only the content set.
     #[must_use]
     pub fn new(content: Content) -> Self {
         let max_document = DEFAULT_MAX_DOCUMENT;
@@ -121,7 +122,7 @@ impl ReadOptions {
     }
 
     /// Why `id` may not occur, for an error message.
-    pub(crate) fn id_fault(&self, id: impl std::fmt::Display + Into<i128> + Copy) -> String {
+    pub(crate) fn id_error(&self, id: impl std::fmt::Display + Into<i128> + Copy) -> String {
         let value: i128 = id.into();
         match self.vocab_size {
             _ if value < 0 => format!("token id {id} is negative"),

@@ -1,4 +1,4 @@
-//! Documents that lie one after another in a headerless file of token ids.
+//! Memmaps: documents one after another in a file of token ids.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,15 +9,18 @@ use arrow::array::{StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Arra
 use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
 use goldfish_storage::File;
 
-use crate::batch::{Lists, RowContent, Rows};
+use goldfish_remedy::{Remedy, Setting};
+
+use crate::batch::{DocumentBatch, Lists, RowContent, Rows};
+use crate::error::CorpusError;
 use crate::file::HashingFile;
-use crate::options::CHUNK_BYTES;
-use crate::{CorpusError, DocumentBatch, Format, IdType, MAX_DOCUMENT_TOKENS, Part, ReadOptions};
+use crate::options::{CHUNK_BYTES, IdType, MAX_DOCUMENT_TOKENS, ReadOptions};
+use crate::source::{Chunk, Part};
 
 /// Most documents in one chunk, so that short documents don't make huge batches.
 pub(crate) const CHUNK_DOCUMENTS: usize = 1 << 16;
 
-/// Whole documents as they lie in the file.
+/// Whole documents as the file has them.
 pub(crate) struct PackedChunk {
     pub(crate) name: Arc<str>,
     /// Row of the first document.
@@ -25,16 +28,16 @@ pub(crate) struct PackedChunk {
     pub(crate) id_type: IdType,
     /// Ids in the file's type.
     pub(crate) bytes: Buffer,
-    pub(crate) cuts: Cuts,
+    pub(crate) ends: DocumentEnds,
     pub(crate) doc_ids: Option<StringArray>,
     pub(crate) carried: Vec<ArrayRef>,
 }
 
 /// Where documents end.
-pub(crate) enum Cuts {
+pub(crate) enum DocumentEnds {
     /// Tokens in each document.
     Lengths(Vec<usize>),
-    /// Behind each of these ids, and at the end of the chunk.
+    /// After each of these ids, and at the end of the chunk.
     Eos(u32),
 }
 
@@ -44,16 +47,16 @@ impl std::fmt::Debug for PackedChunk {
     }
 }
 
-impl PackedChunk {
-    pub(crate) fn bytes(&self) -> usize {
+impl Chunk for PackedChunk {
+    fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(crate) fn documents(self, options: &ReadOptions) -> DocumentBatch {
+    fn documents(self: Box<Self>, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
         let values = as_array(self.bytes, self.id_type);
-        let offsets = match self.cuts {
-            Cuts::Lengths(lengths) => OffsetBuffer::from_lengths(lengths),
-            Cuts::Eos(eos) => cut_at_eos(&values, eos),
+        let offsets = match self.ends {
+            DocumentEnds::Lengths(lengths) => OffsetBuffer::from_lengths(lengths),
+            DocumentEnds::Eos(eos) => ends_at_eos(&values, eos),
         };
         let content = RowContent::Lists(Lists { values, offsets, nulls: None });
         let rows = Rows {
@@ -63,17 +66,17 @@ impl PackedChunk {
             content,
             carried: self.carried,
         };
-        rows.into_batch(options)
+        Ok(rows.into_batch(options))
     }
 }
 
-/// Reads on to some place without keeping what lies before it.
-pub(crate) fn read_to(file: &mut HashingFile, place: u64) -> io::Result<()> {
-    let left = place.saturating_sub(file.position());
+/// Reads up to an offset without keeping what comes before it.
+pub(crate) fn read_to(file: &mut HashingFile, offset: u64) -> io::Result<()> {
+    let left = offset.saturating_sub(file.position());
     io::copy(&mut file.take(left), &mut io::sink()).map(|_| ())
 }
 
-/// Reads `tokens` ids from a file's current place.
+/// Reads `tokens` ids from a file's current position.
 pub(crate) fn read_ids(file: &mut impl Read, tokens: usize, id_type: IdType) -> io::Result<Buffer> {
     let mut bytes = MutableBuffer::from_len_zeroed(tokens * id_type.width());
     file.read_exact(bytes.as_slice_mut())?;
@@ -99,7 +102,7 @@ fn as_array(bytes: Buffer, id_type: IdType) -> ArrayRef {
     }
 }
 
-/// The id as it lies in the file; `None` if the type can't hold it.
+/// The id as the file has it; `None` if the type can't hold it.
 pub(crate) fn encode_id(id: u32, id_type: IdType) -> Option<Vec<u8>> {
     let fits = match id_type {
         IdType::Uint8 => u8::try_from(id).is_ok(),
@@ -112,8 +115,8 @@ pub(crate) fn encode_id(id: u32, id_type: IdType) -> Option<Vec<u8>> {
     fits.then(|| u64::from(id).to_le_bytes()[..id_type.width()].to_vec())
 }
 
-/// Cuts behind each `eos`. `values` must be unsliced, as [`as_array`] makes them.
-fn cut_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
+/// Where documents end: after each `eos`. `values` must be unsliced, as [`as_array`] makes them.
+fn ends_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
     let data = values.to_data();
     let width = values.data_type().primitive_width().unwrap_or(1);
     let mut offsets = vec![0];
@@ -129,7 +132,7 @@ fn cut_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
 /// width, as Arrow buffers are.
 pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: impl FnMut(usize)) {
     fn scan<T: bytemuck::Pod + PartialEq>(bytes: &[u8], id: T, found: &mut impl FnMut(usize)) {
-        // Whole blocks without a match are told apart first, which compiles to a few vector instructions.
+        // Whole blocks without a match are skipped first, which compiles to a few vector instructions.
         const BLOCK: usize = 64;
         let ids: &[T] = bytemuck::cast_slice(bytes);
         for (block, ids) in ids.chunks(BLOCK).enumerate() {
@@ -139,7 +142,7 @@ pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: imp
             }
         }
     }
-    // Whoever opened the file checked that its id type can hold the id.
+    // That the id type can hold the id was checked when the file was opened.
     match width {
         1 => scan(bytes, id as u8, &mut found),
         2 => scan(bytes, id as u16, &mut found),
@@ -148,13 +151,13 @@ pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: imp
     }
 }
 
-/// What an index tells of a document.
+/// What an index says of a document.
 pub(crate) struct Indexed<D> {
-    /// Where it starts: bytes of tokens before it.
+    /// Bytes of tokens before it.
     pub(crate) start: u64,
     /// Its length in tokens.
     pub(crate) tokens: usize,
-    /// What else the format tells.
+    /// What else the format says.
     pub(crate) more: D,
 }
 
@@ -163,11 +166,11 @@ pub(crate) struct Indexed<D> {
 pub(crate) struct Planner<D> {
     part: Part,
     width: usize,
-    /// Row behind the documents handed out.
+    /// Row after the documents returned.
     row: u64,
-    /// A document that was read from the index but not handed out.
+    /// A document that was read from the index but not returned.
     pending: Option<Indexed<D>>,
-    /// A fault behind the last document handed out.
+    /// An error after the last document returned.
     failed: Option<CorpusError>,
 }
 
@@ -181,7 +184,7 @@ pub(crate) struct Plan<D> {
 }
 
 impl<D> Planner<D> {
-    /// Reads documents from the index and leaves out those before the part. `read` is told the next one's row.
+    /// Reads documents from the index and leaves out those before the part. `read` gets the next one's row.
     pub(crate) fn new(
         part: Part,
         id_type: IdType,
@@ -204,8 +207,8 @@ impl<D> Planner<D> {
         self.row
     }
 
-    /// Bytes of tokens before the part, where there is a document behind them.
-    pub(crate) fn first_place(&self) -> Option<u64> {
+    /// Bytes of tokens before the part, if a document follows them.
+    pub(crate) fn first_offset(&self) -> Option<u64> {
         self.pending.as_ref().map(|document| document.start)
     }
 
@@ -235,7 +238,7 @@ impl<D> Planner<D> {
                     break;
                 }
                 Err(error) if plan.more.is_empty() => return Err(error),
-                // What stands before the fault is handed out first.
+                // The documents before the error are returned first.
                 Err(error) => {
                     self.failed = Some(error);
                     break;
@@ -252,52 +255,64 @@ impl<D> Planner<D> {
     }
 }
 
-/// A document's length in tokens, from the file's claim.
+/// What to do about ids of another width.
+fn other_id_type() -> Remedy {
+    Remedy::give(Setting::IdsDtype).to("read ids of another type")
+}
+
+/// A document's length in tokens, as the file claims.
 pub(crate) fn checked_length(
     path: &Path,
-    format: Format,
+    format: &'static str,
     row: u64,
     start: u64,
     end: u64,
 ) -> Result<usize, CorpusError> {
-    let fault = |reason| CorpusError::malformed(path, format, reason);
+    let malformed = |reason| CorpusError::malformed(path, format, reason);
     let Some(length) = end.checked_sub(start) else {
-        return Err(fault(format!("document {row} ends at token {end}, before its start at {start}")));
+        return Err(malformed(format!("document {row} ends at token {end}, before its start at {start}")));
     };
     match usize::try_from(length) {
         Ok(length) if length <= MAX_DOCUMENT_TOKENS => Ok(length),
-        _ => Err(fault(format!(
+        _ => Err(malformed(format!(
             "document {row} has {length} tokens, more than {MAX_DOCUMENT_TOKENS}; is the id type right?"
-        ))),
+        ))
+        .or_options([other_id_type()])),
     }
 }
 
 /// Size of an already opened memmap in whole ids.
-pub(crate) fn whole_ids(path: &Path, format: Format, size: u64, id_type: IdType) -> Result<u64, CorpusError> {
+pub(crate) fn whole_ids(
+    path: &Path,
+    format: &'static str,
+    size: u64,
+    id_type: IdType,
+) -> Result<u64, CorpusError> {
     let width = id_type.width() as u64;
     if !size.is_multiple_of(width) {
-        let reason = format!("{size} bytes are no whole number of {width}-byte ids; is --ids-dtype right?");
-        return Err(CorpusError::malformed(path, format, reason));
+        let reason = format!("{size} bytes are not a whole number of {width}-byte ids");
+        let error = CorpusError::malformed(path, format, reason);
+        return Err(error.or_options([other_id_type()]));
     }
     Ok(size / width)
 }
 
-/// A file from some place on, whatever other handles of it do.
-pub(crate) struct FromPlace {
+/// A file from an offset on, whatever other handles of it do.
+pub(crate) struct OffsetReader {
     file: File,
-    place: u64,
+    offset: u64,
 }
 
-impl FromPlace {
-    pub(crate) fn new(file: File, place: u64) -> Self {
-        Self { file, place }
+impl OffsetReader {
+    pub(crate) fn new(file: File, offset: u64) -> Self {
+        Self { file, offset }
     }
 }
 
-impl Read for FromPlace {
+impl Read for OffsetReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.place)?;
-        self.place += read as u64;
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
         Ok(read)
     }
 }

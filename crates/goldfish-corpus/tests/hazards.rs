@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use goldfish_corpus::{
     BatchContent, Content, CorpusError, DocumentBatch, Format, Input, Part, ReadOptions, Resolved, Source,
-    digest_file, doubts, open, resolve,
+    digest_file, resolve, warnings,
 };
+use goldfish_remedy::{Remedy, Setting};
 
 fn text_options() -> ReadOptions {
     ReadOptions::new(Content::Text { column: "text".into() })
@@ -113,7 +114,7 @@ fn rows(lines: &str, options: &ReadOptions) -> DocumentBatch {
     let path = folder.path().join("a.jsonl");
     fs::write(&path, lines).unwrap();
     let input = find(&path).unwrap().inputs.remove(0);
-    let chunk = open(&input, options, Part::WHOLE).unwrap().next_chunk().unwrap().unwrap();
+    let chunk = input.open(options, Part::WHOLE).unwrap().next_chunk().unwrap().unwrap();
     chunk.documents(options).unwrap()
 }
 
@@ -155,7 +156,7 @@ fn memmap(folder: &Path, name: &str, bytes: &[u8]) -> Input {
 }
 
 #[test]
-fn four_byte_ids_that_nothing_tells_are_doubted() {
+fn four_byte_ids_of_unknown_type_are_suspicious() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let ids = |count: u32| (0..count).map(|i| i * 7919 % 50_000 + 1);
@@ -174,22 +175,20 @@ fn four_byte_ids_that_nothing_tells_are_doubted() {
         memmap(folder, "narrow.npy", &narrow),
         memmap(folder, "short.npy", &wide[..24]),
     ];
-    let found = doubts(&inputs, &options);
+    let found = warnings(&inputs, &options);
     assert_eq!(found.len(), 3, "{found:?}");
-    for (doubt, name) in found.iter().zip(["wide.npy", "large.npy", "padded.npy"]) {
-        assert!(doubt.contains(name) && doubt.contains("--ids-dtype"), "{doubt}");
+    for (warning, name) in found.iter().zip(["wide.npy", "large.npy", "padded.npy"]) {
+        assert!(warning.path.ends_with(name), "{warning}");
+        assert_eq!(warning.remedies[0], Remedy::give(Setting::IdsDtype).value("uint32"));
     }
-    assert!(
-        found[0].contains("16384 of the first 32768 are 0, 16384 of them at every second"),
-        "{}",
-        found[0]
-    );
+    let message = &found[0].message;
+    assert!(message.contains("16384 of the first 32768 are 0, 16384 of them at every second"), "{message}");
     options.id_type = Some(goldfish_corpus::IdType::Uint16);
-    assert_eq!(doubts(&inputs, &options), [""; 0]);
-    // A sidecar tells how many ids there are.
+    assert_eq!(warnings(&inputs, &options), []);
+    // A sidecar says how many ids there are.
     options.id_type = None;
     fs::write(folder.join("wide.csv.gz"), "").unwrap();
-    assert_eq!(doubts(&inputs, &options).len(), 2);
+    assert_eq!(warnings(&inputs, &options).len(), 2);
 }
 
 /// A source that has read its first chunk, and what then happens to the file.
@@ -197,8 +196,9 @@ fn changed(happens: impl FnOnce(&Path)) -> Result<(), CorpusError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, "{\"text\": \"one\"}\n").unwrap();
-    let input = Input { path: path.clone().into(), name: "a.jsonl".into(), format: Format::Jsonl };
-    let mut source: Box<dyn Source> = open(&input, &text_options(), Part::WHOLE).unwrap();
+    let input =
+        Input { path: path.clone().into(), name: "a.jsonl".into(), format: Format::named("jsonl").unwrap() };
+    let mut source: Box<dyn Source> = input.open(&text_options(), Part::WHOLE).unwrap();
     assert!(source.next_chunk().unwrap().is_some());
     // The clock of a file system moves in steps.
     std::thread::sleep(Duration::from_millis(30));

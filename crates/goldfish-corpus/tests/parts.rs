@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions, Source, open, resolve};
+use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions, Source, resolve};
 
 /// Name, contents and row of a document or a reject.
 type Row = (String, Vec<i32>, u64);
@@ -45,7 +45,7 @@ fn read(source: &mut dyn Source, options: &ReadOptions) -> (Vec<Row>, Vec<u64>) 
 }
 
 fn whole(input: &Input, options: &ReadOptions) -> (Vec<Row>, Vec<u64>) {
-    read(open(input, options, Part::WHOLE).unwrap().as_mut(), options)
+    read(input.open(options, Part::WHOLE).unwrap().as_mut(), options)
 }
 
 /// Reads the parts between the cuts; each must start at the row where the one before ended.
@@ -55,7 +55,7 @@ fn parts(input: &Input, options: &ReadOptions, cuts: &[u64]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut next = 0;
     for (start, end) in starts.zip(ends) {
-        let mut source = open(input, options, Part { start, end }).unwrap();
+        let mut source = input.open(options, Part { start, end }).unwrap();
         assert_eq!(source.row(), next, "{} from {start} to {end}", input.name);
         rows.extend(read(source.as_mut(), options).0);
         next = source.row();
@@ -177,7 +177,7 @@ fn reading_is_taken_up_at_any_chunk() {
         }
         let step = places.len().div_ceil(6);
         for &place in places.iter().step_by(step).chain(places.last()) {
-            let mut source = open(&input, &options, Part::WHOLE).unwrap();
+            let mut source = input.open(&options, Part::WHOLE).unwrap();
             source.skip_to(place).unwrap();
             let rest = read(source.as_mut(), &options);
             let expected: Vec<_> = rows.iter().filter(|row| row.2 >= place).cloned().collect();
@@ -185,7 +185,7 @@ fn reading_is_taken_up_at_any_chunk() {
             assert!(places.ends_with(&rest.1), "{} from row {place}: other chunks", path.display());
         }
         let between = places.iter().find(|&&place| !places.contains(&(place + 1))).map(|place| place + 1);
-        let mut source = open(&input, &options, Part::WHOLE).unwrap();
+        let mut source = input.open(&options, Part::WHOLE).unwrap();
         assert!(source.skip_to(between.unwrap()).is_err(), "{}: no chunk ends there", path.display());
     }
 }

@@ -8,36 +8,6 @@ use crate::PipelineError;
 use crate::job::TokenizeOptions;
 use crate::text::{Scratch, Silent, TextSide, check_tokenizer, decide_ids, encode_and_decide};
 
-/// Context of the rule `text-v1` unless another is given, in normalised characters.
-pub const TEXT_CONTEXT: u32 = 50;
-
-/// Context of the other rules, in tokens: the paper's.
-pub const TOKEN_CONTEXT: u32 = 13;
-
-/// Which ids a rule never drops: with a tokenizer its special tokens and the ends of documents. `exempt_special` is what
-/// was asked for: `None` for yes unless the rule reproduces another implementation; asked for, it covers the `given`
-/// ends without a tokenizer too.
-#[must_use]
-pub fn exempt_ids(
-    rule: &RuleSpec,
-    tokenizer: Option<&goldfish_tokenize::Tokenizer>,
-    exempt_special: Option<bool>,
-    given: [Option<u32>; 2],
-) -> Vec<u32> {
-    let mut exempt = Vec::new();
-    if let (true, Some(tokenizer)) = (exempt_special.unwrap_or(!rule.is_reference()), tokenizer) {
-        exempt.extend_from_slice(tokenizer.special_ids());
-        let [bos, eos] = given;
-        exempt.extend(bos.or(tokenizer.bos_id()).into_iter().chain(eos.or(tokenizer.eos_id())));
-    }
-    if exempt_special == Some(true) {
-        exempt.extend(given.into_iter().flatten());
-    }
-    exempt.sort_unstable();
-    exempt.dedup();
-    exempt
-}
-
 /// Decides documents one by one: the masks of [`mask_corpus`](crate::mask_corpus) in scope `document`, without files.
 pub struct DocumentMasker {
     masker: Masker,
@@ -57,7 +27,7 @@ struct TextDecider {
 pub struct DocumentScratch(Scratch);
 
 impl DocumentMasker {
-    /// A masker for this rule. `exempt` are the ids that are never dropped (see [`exempt_ids`]).
+    /// A masker for this rule. `exempt` are the ids that are never dropped (see [`exempt_ids`](crate::exempt_ids)).
     ///
     /// # Errors
     ///

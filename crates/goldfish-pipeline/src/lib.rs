@@ -13,6 +13,7 @@ mod job;
 mod plan;
 mod read;
 mod recompute;
+mod resolve;
 mod resume;
 mod run;
 mod sidecars;
@@ -20,11 +21,15 @@ mod text;
 mod work;
 mod write;
 
-pub use document::{DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, exempt_ids};
+pub use document::{DocumentMasker, DocumentScratch};
 pub use error::{PipelineError, mask_remedies};
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use plan::Partition;
 pub use recompute::recompute;
+pub use resolve::{
+    DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleName, RuleReason, ScopeName, SequenceToken,
+    exempt_ids, resolve_content,
+};
 pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
-pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder, sidecar_names};
+pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use goldfish_corpus::{
-    Chunk, CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file, open,
+    Chunk, CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file,
 };
+use goldfish_remedy::Remedies;
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
@@ -35,7 +36,7 @@ pub(crate) enum Message {
 /// Part of a work item.
 pub(crate) enum Part {
     /// Documents of the input with this name.
-    Chunk(Arc<str>, Chunk),
+    Chunk(Arc<str>, Box<dyn Chunk>),
     /// The rest of the input can't be read.
     Broken(Reject),
     /// The input was read to its end (or as far as it goes).
@@ -106,7 +107,7 @@ impl<'a> Reading<'a> {
         if self.parts.is_empty() {
             self.start = Place { step: index, row: 0, read: Vec::new() };
         }
-        let mut source = match guarded(input, || open(input, &job.read, *part)) {
+        let mut source = match guarded(input, || input.open(&job.read, *part)) {
             Ok(source) => source,
             Err(error) => return Ok(self.broken(input, None, 0, error)),
         };
@@ -173,8 +174,8 @@ impl<'a> Reading<'a> {
         };
         let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
         let (file, row) = (input.name.to_string(), BROKEN_ROW);
-        let reject =
-            Reject { file, row, offset: None, reason: format!("{} ({place})", error.by_name(input)) };
+        let reason = format!("{} ({place})", input.message(&error));
+        let reject = Reject { file, row, offset: None, reason, remedies: error.remedies() };
         self.parts.push(Part::Broken(reject));
         self.end(input, digests, rows, true);
         Ok(())
@@ -227,7 +228,7 @@ impl<'a> Reading<'a> {
     fn read_model(&mut self) -> Result<(), PipelineError> {
         let Some(input) = &self.plan.model else { return Ok(()) };
         let nothing = InputPart { start: 0, end: 0 };
-        let source = guarded(input, || open(input, &self.job.read, nothing))?;
+        let source = guarded(input, || input.open(&self.job.read, nothing))?;
         self.check_schema(input, source.as_ref())
     }
 
@@ -264,7 +265,7 @@ impl<'a> Reading<'a> {
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
     goldfish_columnar::guarded(read).unwrap_or_else(|message| {
         let reason = format!("its reader failed: {message}");
-        Err(CorpusError::Malformed { path: input.path.to_path_buf(), format: input.format, reason })
+        Err(input.malformed(reason))
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::{Component, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
-use goldfish_corpus::{Format, Input};
+use goldfish_corpus::Input;
 use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
 use goldfish_shard::{
     FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
@@ -61,28 +61,6 @@ pub fn shared_folder(inputs: &[Input]) -> Option<PathBuf> {
     Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
 }
 
-/// The names of the files with the mask of an input. `None` for formats that have no such files.
-///
-/// | format | in a folder of their own | beside the input |
-/// |---|---|---|
-/// | `megatron` | `NAME.bin`, `NAME.idx` | `NAME.loss.bin`, `NAME.loss.idx` |
-/// | `olmo` | `NAME.npy` | `NAME.npy.loss` |
-/// | `datatrove` | `NAME.ds.loss` | `NAME.ds.loss` |
-#[must_use]
-pub fn sidecar_names(input: &Input, placement: Placement) -> Option<Vec<String>> {
-    let name = &input.name;
-    Some(match (input.format, placement) {
-        (Format::Megatron, _) => {
-            let stem = name.strip_suffix(".bin").unwrap_or(name);
-            let between = if placement == Placement::Beside { ".loss" } else { "" };
-            vec![format!("{stem}{between}.bin"), format!("{stem}{between}.idx")]
-        }
-        (Format::Olmo, Placement::OwnFolder) => vec![name.to_string()],
-        (Format::Olmo, Placement::Beside) | (Format::Datatrove, _) => vec![format!("{name}.loss")],
-        _ => return None,
-    })
-}
-
 /// Masks memmaps and writes the masks alone, one byte a token: 1 for a token in the loss. The masks are those of
 /// [`mask_corpus`](crate::mask_corpus) to the bit.
 ///
@@ -111,7 +89,7 @@ pub fn mask_sidecars(
                 input.path.display()
             )));
         }
-        names.push(sidecar_names(input, *placement).ok_or_else(|| {
+        names.push(input.mask_names(*placement == Placement::Beside).ok_or_else(|| {
             PipelineError::Options(format!(
                 "{} is {}, and masks alone are written for memmaps only (.bin/.idx, .npy, .ds); leave out --masks-only \
                  to write shards",
@@ -439,10 +417,16 @@ impl<'a> Sidecars<'a> {
 
 #[cfg(test)]
 mod tests {
+    use goldfish_corpus::Format;
+
     use super::*;
 
     fn input(path: &str, name: &str) -> Input {
-        Input { path: PathBuf::from(path).into(), name: name.into(), format: Format::Datatrove }
+        Input {
+            path: PathBuf::from(path).into(),
+            name: name.into(),
+            format: Format::named("datatrove").unwrap(),
+        }
     }
 
     #[test]

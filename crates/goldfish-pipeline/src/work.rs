@@ -189,7 +189,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
 fn read_chunk(
     deciding: &mut Deciding<'_>,
     file: &str,
-    chunk: Chunk,
+    chunk: Box<dyn Chunk>,
     events: &mut Vec<Event>,
     tokenized: &mut TokenizedBytes,
 ) -> Result<Tokens, PipelineError> {
@@ -218,6 +218,7 @@ fn read_chunk(
         row: rows[*index],
         offset: None,
         reason: reason.clone(),
+        remedies: Vec::new(),
     });
     rejects.extend(failed);
     rejects.sort_by_key(|reject| reject.row);

@@ -2,7 +2,7 @@
 
 use arrow::error::ArrowError;
 use goldfish_mask::MaskError;
-use goldfish_pipeline::{PipelineError, mask_remedies};
+use goldfish_pipeline::{PipelineError, ResolveError, mask_remedies};
 use goldfish_remedy::{Remedies, Remedy, advice};
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
@@ -120,6 +120,12 @@ impl From<Fault> for PyErr {
 impl From<MaskError> for Fault {
     fn from(error: MaskError) -> Self {
         Self::rule(advised(&error, &mask_remedies(&error)))
+    }
+}
+
+impl From<ResolveError> for Fault {
+    fn from(error: ResolveError) -> Self {
+        Self::rule(advised(&error, &error.remedies()))
     }
 }
 

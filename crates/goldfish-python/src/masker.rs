@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use goldfish_mask::{
-    Granularity, RuleParameters, RuleSpec, ShortContext, TableSource, UniformTable, Window, document_key,
-};
-use goldfish_pipeline::{
-    DocumentMasker, DocumentScratch, TEXT_CONTEXT, TOKEN_CONTEXT, TokenizeOptions, exempt_ids,
-};
+use goldfish_mask::{RuleSpec, UniformTable, document_key};
+use goldfish_pipeline::{DocumentMasker, DocumentScratch, MaskOptions, ResolvedMask, TokenizeOptions};
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict};
+use serde::de::DeserializeOwned;
 
 use crate::bridge::{ArrowArray, ArrowTable, import_array, import_stream};
 use crate::columns::{Columns, mask_batch, mask_lists};
@@ -45,90 +42,28 @@ struct Options {
 }
 
 impl Options {
-    fn rule(&self, table: Option<&UniformTable>) -> Result<RuleSpec, Fault> {
-        let is = |name: &str| self.rule == name;
-        let uses_table = is("hash-table") || is("coefficient-sum");
-        let misplaced = [
-            (self.unit.is_some() && !is("text"), "unit is for the rule text only"),
-            (self.window.is_some() && !is("hash"), "window is for the rule hash only"),
-            (
-                self.table.is_some() && !uses_table,
-                "table is for the rules hash-table and coefficient-sum only",
-            ),
-            (
-                self.coefficients.is_some() && !is("coefficient-sum"),
-                "coefficients are for the rule coefficient-sum only",
-            ),
-        ];
-        if let Some((_, message)) = misplaced.into_iter().find(|(found, _)| *found) {
-            return Err(Fault::rule(message));
-        }
-        let source = table.map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
-        let (k, seed) = (self.k, self.seed);
-        let context = self.context.unwrap_or(if is("text") { TEXT_CONTEXT } else { TOKEN_CONTEXT });
-        let head =
-            choose("head", &self.head, [("keep", ShortContext::Keep), ("short", ShortContext::Short)])?;
-        let parameters = match self.rule.as_str() {
-            "text" => {
-                let unit = self.unit.as_deref().unwrap_or("word");
-                let unit =
-                    choose("unit", unit, [("word", Granularity::Word), ("token", Granularity::Token)])?;
-                RuleParameters::Text { k, context, unit, head, seed }
-            }
-            "static" => RuleParameters::Static { k, start: self.start },
-            "random" => RuleParameters::Random { k, seed },
-            "hash" => {
-                let windows = [("preceding", Window::Preceding), ("inclusive", Window::Inclusive)];
-                let window = choose("window", self.window.as_deref().unwrap_or("preceding"), windows)?;
-                RuleParameters::Hash { k, context, window, head, seed }
-            }
-            "hash-table" => RuleParameters::HashTable { k, context, table: source },
-            "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
-            "coefficient-sum" => {
-                let coefficients = self.coefficients.clone().ok_or_else(|| {
-                    Fault::rule("the rule coefficient-sum needs coefficients: the training run's, int64")
-                })?;
-                RuleParameters::CoefficientSum { k, context, coefficients, table: source }
-            }
-            other => {
-                return Err(Fault::rule(format!(
-                    "there is no rule {other:?}; choose text, hash, random, static, hash-table, hash-avalanche or \
-                     coefficient-sum"
-                )));
-            }
-        };
-        Ok(RuleSpec::new(parameters))
-    }
-
     fn core(self) -> Result<Core, Fault> {
-        let table = self.table.as_deref().map(read_table).transpose()?;
-        let rule = self.rule(table.as_ref())?;
         let (tokenizer, bytes) = self.tokenizer.as_deref().map(read_tokenizer).transpose()?.unzip();
-        let given = [("bos_id", self.bos_id), ("eos_id", self.eos_id)];
-        if let Some(size) = tokenizer.as_ref().map(|tokenizer: &Arc<Tokenizer>| tokenizer.vocab_size())
-            && let Some((name, Some(id))) = given.iter().find(|(_, id)| id.is_some_and(|id| id >= size))
-        {
-            return Err(Fault::rule(format!("{name} {id} is not in the tokenizer's vocabulary of {size}")));
-        }
-        if tokenizer.is_none() && (self.prepend_bos || self.append_eos) {
-            return Err(Fault::rule("prepend_bos and append_eos work on text, which needs a tokenizer"));
-        }
-        let end = |wanted: bool, id: Option<u32>, name: &str| match (wanted, id) {
-            (true, None) => Err(Fault::rule(format!("the tokenizer names no such token: give {name}"))),
-            (wanted, id) => Ok(id.filter(|_| wanted)),
+        let options = MaskOptions {
+            tokenizer,
+            prepend_bos: self.prepend_bos,
+            append_eos: self.append_eos,
+            bos_id: self.bos_id,
+            eos_id: self.eos_id,
+            rule: Some(choose("rule", self.rule)?),
+            k: self.k,
+            context: self.context,
+            granularity: self.unit.map(|name| choose("unit", name)).transpose()?,
+            window: self.window.map(|name| choose("window", name)).transpose()?,
+            short_context: choose("head", self.head)?,
+            seed: self.seed,
+            start: self.start,
+            table: self.table.as_deref().map(read_table).transpose()?,
+            coefficients: self.coefficients,
+            exempt_special: self.exempt_special,
+            ..MaskOptions::default()
         };
-        let of =
-            |id: Option<u32>, own: fn(&Tokenizer) -> Option<u32>| id.or(tokenizer.as_deref().and_then(own));
-        let prepend_bos = end(self.prepend_bos, of(self.bos_id, Tokenizer::bos_id), "bos_id")?;
-        let append_eos = end(self.append_eos, of(self.eos_id, Tokenizer::eos_id), "eos_id")?;
-        let exempt_ids =
-            exempt_ids(&rule, tokenizer.as_deref(), self.exempt_special, [self.bos_id, self.eos_id]);
-        if self.exempt_special == Some(true) && exempt_ids.is_empty() {
-            return Err(Fault::rule(
-                "exempt_special: nothing says which tokens are special; give tokenizer, or eos_id and bos_id",
-            ));
-        }
-        let tokenize = tokenizer.map(|tokenizer| TokenizeOptions { tokenizer, prepend_bos, append_eos });
+        let ResolvedMask { rule, table, exempt_ids, tokenize, .. } = options.resolve()?;
         let masker = DocumentMasker::new(&rule, table.as_ref(), &exempt_ids, tokenize)?;
         let table = table.map(|table| table.values().to_vec());
         Ok(Core { rule, exempt_ids, masker, tokenizer: bytes, table })
@@ -136,11 +71,8 @@ impl Options {
 }
 
 /// The value of a name among few.
-fn choose<T: Copy, const N: usize>(option: &str, name: &str, values: [(&str, T); N]) -> Result<T, Fault> {
-    values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-        Fault::rule(format!("{option} is {name:?}, but must be one of {}", known.join(", ")))
-    })
+fn choose<T: DeserializeOwned>(option: &str, name: String) -> Result<T, Fault> {
+    serde_json::from_value(name.into()).map_err(|error| Fault::rule(format!("{option}: {error}")))
 }
 
 fn read_table(bytes: &[u8]) -> Result<UniformTable, Fault> {

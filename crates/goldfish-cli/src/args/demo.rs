@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::on_disk;
+use crate::args::values::on_disk;
 
 /// See what a mask does: train two small models on the same made-up documents, one with the standard loss and one
 /// with the goldfish loss, and audit what they recite.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use goldfish_lab::ArchitectureKind;
 
-use crate::args::{SweepArgs, on_disk};
+use crate::args::demo::SweepArgs;
+use crate::args::values::on_disk;
 
 /// Train small models on this machine, to see what a mask does.
 #[derive(Debug, Args)]

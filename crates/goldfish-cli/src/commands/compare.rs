@@ -7,10 +7,10 @@ use goldfish_audit::stat::Bootstrap;
 use goldfish_report::{ComparePage, RunComparison, compare_page, compare_runs};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::CompareArgs;
-use crate::commands::write_page;
+use crate::files::write_page;
 use crate::print::{self, FAINT, count, name, plural, text};
+use crate::verdict::Verdict;
 
 /// Changed probes that the table names.
 const SHOWN: usize = 10;

@@ -3,11 +3,11 @@
 use goldfish_audit::stat::Rate;
 use goldfish_lab::{Demo, DemoOptions, comparison, demo};
 
-use crate::Verdict;
 use crate::args::DemoArgs;
-use crate::commands::stop_on_signals;
 use crate::experiment::{Display, explain};
 use crate::print::{self, BOLD, FAINT, count, share};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;

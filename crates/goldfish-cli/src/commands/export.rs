@@ -3,10 +3,10 @@
 use goldfish_shard::{ExportOptions, FILE_SET_NAME, FileSet, Manifest, ShardError, export};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::ExportArgs;
-use crate::commands::stop_on_signals;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 /// What the progress bar shows.
 const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";
@@ -16,8 +16,8 @@ const LISTED: usize = 8;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     let options = ExportOptions {
-        layout: args.to.into(),
-        token_type: args.ids_dtype.map(Into::into),
+        layout: args.to,
+        token_type: args.ids_dtype,
         sequence_length: args.sequence_length,
         overwrite: args.overwrite,
     };

@@ -6,12 +6,13 @@ use goldfish_pipeline::{MaskJob, PipelineError, SidecarJob, SidecarOutcome, mask
 use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::MaskArgs;
-use crate::commands::mask::{PROGRESS, describe, describe_tally, show, tally};
-use crate::commands::{resume_command, stop_on_signals};
+use crate::describe::{describe, describe_tally, tally};
 use crate::passage;
 use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+use crate::progress::{PROGRESS, show};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyhow::Result<Verdict> {
     let placement = if args.output.is_some() { Placement::OwnFolder } else { Placement::Beside };
@@ -60,7 +61,7 @@ fn explain(error: PipelineError) -> anyhow::Error {
                 plural(memmaps as u64, "memmap"),
                 output.display(),
             );
-            print::advised(*error, vec![kept, format!("  {}", resume_command(std::env::args_os()))])
+            print::advised(*error, vec![kept, format!("  {}", print::resume_command(std::env::args_os()))])
         }
         PipelineError::Interrupted => {
             anyhow::Error::from(error).context("no mask was written; run the same command again")

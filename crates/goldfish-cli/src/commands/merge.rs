@@ -7,9 +7,9 @@ use goldfish_shard::merge;
 use goldfish_storage::{glob, is_remote};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::MergeArgs;
 use crate::print::{self, plural};
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     let parts = parts(args)?;

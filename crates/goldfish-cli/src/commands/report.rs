@@ -8,10 +8,10 @@ use goldfish_report::{AuditPage, audit_page};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::ReportArgs;
-use crate::commands::write_page;
+use crate::files::write_page;
 use crate::print::{self, BOLD, FAINT, count, name, path, plural, share, text};
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let run = Run::open(&args.run)?;

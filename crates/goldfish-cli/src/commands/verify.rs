@@ -6,10 +6,10 @@ use goldfish_shard::{FileSet, MANIFEST_NAME, Problem, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use serde_json::{Value, json};
 
-use crate::Verdict;
 use crate::args::VerifyArgs;
-use crate::commands::read_table;
+use crate::files::read_table;
 use crate::print::{self, BOLD, bytes, plural};
+use crate::verdict::Verdict;
 
 /// What a folder turned out to be.
 struct Findings {

@@ -15,7 +15,6 @@ use crate::options::DuplicateOptions;
 use crate::report::{CopyBucket, Duplicates};
 use crate::sample::KeySample;
 
-
 /// Different fingerprints that are kept.
 const MOST_FINGERPRINTS: usize = 1 << 21;
 
@@ -52,8 +51,8 @@ impl<'a> Search<'a> {
             let new = || Occurrences { first: location, other: None, count: 1 };
             self.locations.note(hash, new, |locations| {
                 locations.count += 1;
-                let overlaps =
-                    locations.first.document == document && location.position - locations.first.position < apart;
+                let overlaps = locations.first.document == document
+                    && location.position - locations.first.position < apart;
                 // The n-th location takes the seat with a chance of 1/(n - 1).
                 let lot = xxh3_64_with_seed(&locations.count.to_le_bytes(), hash ^ self.seed);
                 if !overlaps && (locations.other.is_none() || lot.is_multiple_of(locations.count - 1)) {

@@ -18,7 +18,7 @@ use goldfish_audit::gate;
 use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, StatisticsOptions, summarise};
@@ -26,11 +26,11 @@ use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
 
-use crate::Verdict;
-use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
-use crate::commands::mask::describe_rule;
-use crate::commands::{resume_command, stop_on_signals};
+use crate::args::{AuditArgs, AuditCommand, Metric};
+use crate::describe::describe_rule;
 use crate::print;
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 use model::Model;
 
 /// Starts whose tokens a server is tested with.
@@ -131,13 +131,8 @@ impl Audit<'_> {
         });
         bar.finish_and_clear();
         done.map_err(|error| unfinished(error, &store, &tables))?;
-        let statistics = StatisticsOptions {
-            rates: match self.args.interval {
-                IntervalArg::Wilson => RateMethod::Wilson,
-                IntervalArg::ClopperPearson => RateMethod::ClopperPearson,
-            },
-            bootstrap: Bootstrap::new(self.args.seed),
-        };
+        let statistics =
+            StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
         let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
         Ok(summary)
     }
@@ -151,7 +146,7 @@ fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> an
         print::count(store.done() as u64),
         print::count(probes as u64),
     );
-    print::advised(error, vec![done, format!("  {}", resume_command(std::env::args_os()))])
+    print::advised(error, vec![done, format!("  {}", print::resume_command(std::env::args_os()))])
 }
 
 /// What the model is asked.

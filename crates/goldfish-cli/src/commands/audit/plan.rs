@@ -3,9 +3,9 @@
 use goldfish_audit::stat::{PlanRequest, probes_needed};
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::PlanArgs;
 use crate::print::{self, plural, share};
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let request = PlanRequest {

@@ -13,9 +13,10 @@ use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Verdict;
 use crate::args::InspectArgs;
+use crate::files;
 use crate::print;
+use crate::verdict::Verdict;
 
 /// Tokens shown of each document.
 const SHOWN_TOKENS: usize = 160;
@@ -108,7 +109,7 @@ fn write_page(
         command: &print::command_line(),
         token_text: tokenizer.is_some().then_some(&decode),
     })?;
-    super::write_page(path, &page, "--html")
+    files::write_page(path, &page, "--html")
 }
 
 /// What the progress bar shows.

@@ -7,7 +7,7 @@ use goldfish_tokenize::Tokenizer;
 
 use super::Sample;
 use crate::args::InspectArgs;
-use crate::commands::mask::{describe_rule, describe_tally};
+use crate::describe::{describe_rule, describe_tally};
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 

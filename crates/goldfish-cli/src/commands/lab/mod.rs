@@ -3,8 +3,8 @@
 mod sweep;
 mod train;
 
-use crate::Verdict;
 use crate::args::{LabArgs, LabCommand};
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
     match &args.command {

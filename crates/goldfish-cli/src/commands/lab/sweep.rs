@@ -2,11 +2,11 @@
 
 use goldfish_lab::{SweepOptions, SweepResults, page_path, sweep};
 
-use crate::Verdict;
 use crate::args::SweepArgs;
-use crate::commands::stop_on_signals;
 use crate::experiment::{Display, explain};
 use crate::print::{self, FAINT, count, share};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;

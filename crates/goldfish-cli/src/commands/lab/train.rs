@@ -9,10 +9,10 @@ use goldfish_lab::{
 };
 use indicatif::ProgressBar;
 
-use crate::Verdict;
 use crate::args::TrainArgs;
-use crate::commands::{resume_command, stop_on_signals};
 use crate::print::{self, BOLD, plural};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
 
 const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} steps, {msg}, {elapsed} elapsed, eta {eta}";
 
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
     let trained = done.map_err(|error| match error {
         LabError::Stopped { .. } => print::advised(
             anyhow::anyhow!("{error}:"),
-            vec![format!("  {}", resume_command(std::env::args_os()))],
+            vec![format!("  {}", print::resume_command(std::env::args_os()))],
         ),
         error => error.into(),
     })?;

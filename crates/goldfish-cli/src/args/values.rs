@@ -1,0 +1,72 @@
+//! Sizes and paths on the command line.
+
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use goldfish_corpus::MAX_DOCUMENT_BYTES;
+use goldfish_storage::is_remote;
+
+/// Reads a size such as `256MiB`, `1GB` or `65536`.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return Err("a number with B, KiB, MiB, GiB, kB, MB or GB is needed, for example 256MiB".into()),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| "not a whole number before the unit".to_owned())?;
+    match number.checked_mul(unit) {
+        Some(0) | None => Err("must lie between 1 byte and 16 EiB".into()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// Reads a size up to [`MAX_DOCUMENT_BYTES`].
+pub(super) fn parse_document_size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    usize::try_from(bytes).ok().filter(|&bytes| bytes <= MAX_DOCUMENT_BYTES).ok_or_else(|| {
+        format!(
+            "no document may have more than {MAX_DOCUMENT_BYTES} bytes (2 GiB less one): split longer ones"
+        )
+    })
+}
+
+/// The path of what is written to a disk only.
+pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if is_remote(&path) {
+            Err("this is written to a disk only; copy it to a store from there")
+        } else {
+            Ok(path)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_have_a_cap() {
+        assert_eq!(parse_document_size("2147483647"), Ok(MAX_DOCUMENT_BYTES));
+        for beyond in ["2147483648", "2GiB", "3GiB"] {
+            assert!(parse_document_size(beyond).is_err_and(|error| error.contains("2147483647")), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("2GB"), Ok(2_000_000_000));
+        assert_eq!(parse_size("64k"), Ok(65_536));
+        assert_eq!(parse_size("17"), Ok(17));
+        for bad in ["", "MiB", "1.5GiB", "-1", "1TiBs", "0", "99999999999999999GiB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Files that commands read and write beside their folders.
+
+use std::path::Path;
+
+use anyhow::Context;
+use goldfish_corpus::read_npy;
+use goldfish_mask::UniformTable;
+
+use crate::print;
+
+/// The hash table of `--table`, if it was given.
+pub(crate) fn read_table(path: Option<&Path>) -> anyhow::Result<Option<UniformTable>> {
+    let Some(path) = path else { return Ok(None) };
+    let table = UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())?;
+    Ok(Some(table))
+}
+
+/// Writes a page, whole or not at all. `option` is what names its path.
+pub(crate) fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {
+    // A link or a folder of the name is not replaced: its target may be what the user wants to keep.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        anyhow::bail!("{} is a link, a folder or a device; choose another {option}", path.display());
+    }
+    let written = goldfish_storage::replace_file(path, page.as_bytes());
+    written.with_context(|| format!("{} can't be written; choose another {option}", path.display()))?;
+    print::note(&format!("wrote {}; open it in a browser", path.display()));
+    Ok(())
+}
