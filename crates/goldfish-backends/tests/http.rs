@@ -13,7 +13,7 @@ use goldfish_audit::ResultRow;
 use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
-use goldfish_audit::selftest::Decide;
+use goldfish_audit::options::Decide;
 use goldfish_backends::http::{ApiKey, Retry, Server, ServerOptions, Timeouts};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
@@ -37,7 +37,13 @@ type Verdict<'a> = (&'a str, bool, u32, Option<&'a Vec<u32>>, Option<f64>);
 fn verdicts(rows: &[ResultRow]) -> Vec<Verdict<'_>> {
     rows.iter()
         .map(|row| {
-            (row.probe_id.as_str(), row.exact_match, row.match_length, row.generated.as_ref(), row.rouge_l)
+            (
+                row.probe_id.as_str(),
+                row.exact_match,
+                row.match_length,
+                row.generated.as_ref(),
+                row.scores["rouge_l"],
+            )
         })
         .collect()
 }
@@ -130,7 +136,7 @@ fn echo_scores_decide_as_others_do() {
         );
         assert!((echo.rival.unwrap() - own.rival.unwrap()).abs() < 1e-9);
     }
-    let options = goldfish_audit::engine::AuditOptions { continuations: false, ..Default::default() };
+    let options = goldfish_audit::options::AuditOptions { continuations: false, ..Default::default() };
     let (rows, _) = audit_with(&folder.path().join("echo"), &backend, &table, &options).unwrap();
     for (row, direct) in rows.iter().zip(&direct) {
         assert_eq!((row.exact_match, row.match_length), (direct.exact_match, direct.match_length));
@@ -156,7 +162,7 @@ fn faults_change_nothing() {
             let codec: Box<dyn goldfish_backends::http::TextCodec> = Box::new(Codec);
             let codec = (kind != Kind::OpenAi).then_some(codec);
             let backend = Server::connect(&server.url, ServerOptions { codec, ..options() }).unwrap();
-            let options = goldfish_audit::engine::AuditOptions {
+            let options = goldfish_audit::options::AuditOptions {
                 decide,
                 continuations: kind != Kind::OpenAi,
                 ..Default::default()

@@ -12,7 +12,8 @@ use common::*;
 use goldfish_audit::backend::{
     Backend, Caveat, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
-use goldfish_audit::selftest::{CheckName, Decide, Outcome, SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::options::Decide;
+use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_backends::http::{Server, ServerOptions, TextCodec};
 use tempfile::tempdir;
 
@@ -120,7 +121,7 @@ fn an_added_token_is_refused() {
         // Nor does a run go on that didn't ask.
         let folder = tempdir().unwrap();
         let (_server, backend) = connect(kind, faults);
-        let options = goldfish_audit::engine::AuditOptions {
+        let options = goldfish_audit::options::AuditOptions {
             decide: if backend.capabilities().score { Decide::Score } else { Decide::Generate },
             continuations: backend.capabilities().generate,
             ..Default::default()

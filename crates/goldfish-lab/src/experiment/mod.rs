@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish_audit::backend::Backend;
+use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::engine::Engine;
+use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_backends::local::Checkpoint;

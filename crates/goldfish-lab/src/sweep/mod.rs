@@ -201,8 +201,8 @@ fn arm(
         supervised_tokens: trained.supervised_tokens,
         validation: validation(&model)?,
         exact_match: summary.scores.exact_match,
-        rouge_l: summary.scores.rouge_l,
-        match_length: summary.scores.match_length,
+        rouge_l: summary.scores.means["rouge_l"],
+        match_length: summary.scores.means["match_length"],
         goldfish: summary.goldfish.filter(|_| same_mask),
         near_by_chance: near_dropped.filter(|_| same_mask),
     };
