@@ -1,4 +1,4 @@
-"""What can't be masked is refused, with its place."""
+"""Errors name the row that can't be masked."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pytest
 MASKER = goldfish.Masker(rule="hash")
 
 
-def fault(call, *arguments, **options):
+def error_of(call, *arguments, **options):
     with pytest.raises(goldfish.GoldfishError) as caught:
         call(*arguments, **options)
     assert isinstance(caught.value, ValueError)
@@ -76,7 +76,7 @@ def test_names_of_documents():
     assert fault(masker.mask, [[1], [2]], doc_ids=["a", "\ud800"]).row == 1
 
 
-def test_capsules_that_were_taken():
+def test_consumed_capsules():
     class Once:
         def __init__(self, array):
             self.capsules = array.__arrow_c_array__()
@@ -87,7 +87,7 @@ def test_capsules_that_were_taken():
     once = Once(pyarrow.array([[1, 2]]))
     assert pyarrow.array(MASKER.mask(once)).to_pylist() == [[1, 1]]
     assert "taken already" in str(fault(MASKER.mask, once))
-    # pyarrow takes the schema too.
+    # pyarrow also takes the schema.
     once = Once(pyarrow.array([[1, 2]]))
     pyarrow.array(once)
     assert "taken already" in str(fault(MASKER.mask, once))
