@@ -8,7 +8,7 @@ use crate::metadata::{Entry, Metadata};
 
 /// Refuses a URL.
 pub(crate) fn check(_path: &Path) -> io::Result<()> {
-    let message = "object stores are not in this build; build with --features object-stores";
+    let message = "object stores are not in this build; build goldfish with the feature object-stores";
     Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 

@@ -89,7 +89,7 @@ pub fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// If it can't be read, is no regular file, or is larger ([`io::ErrorKind::FileTooLarge`]).
+/// If it can't be read, is not a regular file, or is larger ([`io::ErrorKind::FileTooLarge`]).
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     File::open(path)?.read_whole(most)
 }

@@ -237,7 +237,7 @@ impl Folder {
         }
     }
 
-    /// Writes a file whole or not at all, in place of what has the name. It is durable when this returns.
+    /// Writes a file whole or not at all, and replaces what has the name. It is durable when this returns.
     ///
     /// # Errors
     ///
@@ -275,7 +275,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If the name is taken, it is no regular file, the file system has no second names, or it is in a store.
+    /// If the name is taken, it is not a regular file, the file system has no second names, or it is in a store.
     pub fn link(&self, name: &str, folder: &Self, to: &str) -> io::Result<()> {
         let (Some(from), Some(into)) = (&self.dir, &folder.dir) else {
             return Err(io::ErrorKind::Unsupported.into());
@@ -361,7 +361,7 @@ fn not_a(name: &str, kind: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a {kind}"))
 }
 
-/// Writes a file on a disk whole or not at all, in place of what has the name. It is durable when this returns. Links in the
+/// Writes a file on a disk whole or not at all, and replaces what has the name. It is durable when this returns. Links in the
 /// path of its folder are followed; one that has the file's own name is replaced.
 ///
 /// # Errors

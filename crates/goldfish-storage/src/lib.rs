@@ -2,7 +2,7 @@
 //!
 //! A path that starts with one of [`SCHEMES`] names an object, any other a file. Paths of objects are the text of their
 //! URLs, so that joining, extensions and names work as on files, and every message names the URL. A folder of a store is
-//! what lies below a key and a slash: it is there as long as something is in it.
+//! the objects below a key and a slash: it exists as long as there is one.
 //!
 //! Objects need the feature `object-stores`; without it every call on one is an error of the kind
 //! [`io::ErrorKind::Unsupported`], and this crate only has the files of the standard library.

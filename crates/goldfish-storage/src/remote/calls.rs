@@ -80,7 +80,7 @@ pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
         path: location.path_of(key),
         metadata: Some(Metadata { kind: Kind::Folder, size: 0, stamp: Stamp::Tag(None) }),
     });
-    // Some tools make an empty object that stands for the folder.
+    // Some tools make an empty object in place of the folder.
     let objects = listed.objects.iter().filter(|meta| meta.location != location.key);
     let objects = objects
         .map(|meta| Entry { path: location.path_of(&meta.location), metadata: Some(metadata_of(meta)) });
