@@ -10,14 +10,14 @@ mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use audit::{AuditArgs, AuditCommand, IntervalArg, Metric, PlanArgs};
+pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
-use goldfish_pipeline::{RuleName, ScopeName};
+use goldfish_pipeline::{OnError, RuleName, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
 use values::{on_disk, parse_document_size, parse_size};
@@ -128,8 +128,8 @@ pub(crate) struct MaskArgs {
     pub(crate) max_document: usize,
 
     /// What to do with a row that can't become a document: stop, or leave it out and list it in rejects.jsonl.
-    #[arg(long, value_enum, default_value_t = OnErrorArg::Fail, help_heading = "Input")]
-    pub(crate) on_error: OnErrorArg,
+    #[arg(long, value_enum, default_value_t = OnError::Fail, help_heading = "Input")]
+    pub(crate) on_error: OnError,
 
     /// How dropped tokens are chosen. [default: text where the text is at hand (raw text, or token ids whose
     /// --tokenizer tells their text exactly), else hash]
@@ -204,7 +204,7 @@ pub(crate) struct MaskArgs {
     /// Further columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
     /// under the name TRL reads).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
-    pub(crate) columns: Vec<ColumnArg>,
+    pub(crate) columns: Vec<ExtraColumn>,
 
     /// Columns of the source to bring along.
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
@@ -215,8 +215,8 @@ pub(crate) struct MaskArgs {
     pub(crate) shard_size: u64,
 
     /// File format of the shards; only arrow-stream opens with datasets.load_from_disk.
-    #[arg(long, value_enum, default_value_t = OutputFormatArg::ArrowStream, help_heading = "Output")]
-    pub(crate) output_format: OutputFormatArg,
+    #[arg(long, value_enum, default_value_t = OutputFormat::ArrowStream, help_heading = "Output")]
+    pub(crate) output_format: OutputFormat,
 
     /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or start an
     /// unfinished run again.
@@ -390,11 +390,6 @@ values!(IdTypeArg => IdType {
     Int64 => Self::Int64,
 });
 
-values!(OnErrorArg => goldfish_pipeline::OnError {
-    Fail => Self::Fail,
-    Skip => Self::Skip,
-});
-
 values!(WindowArg => goldfish_mask::Window {
     Preceding => Self::Preceding,
     Inclusive => Self::Inclusive,
@@ -408,18 +403,6 @@ values!(HeadArg => goldfish_mask::ShortContext {
 values!(UnitArg => goldfish_mask::Granularity {
     Word => Self::Word,
     Token => Self::Token,
-});
-
-values!(ColumnArg => ExtraColumn {
-    Labels => Self::Labels,
-    AttentionMask = "attention_mask" => Self::AttentionMask,
-    AssistantMasks = "assistant_masks" => Self::AssistantMasks,
-});
-
-values!(OutputFormatArg => OutputFormat {
-    ArrowStream => Self::ArrowStream,
-    ArrowFile => Self::ArrowFile,
-    Parquet => Self::Parquet,
 });
 
 /// Show what an audit found: a page for people, and gates for pipelines.

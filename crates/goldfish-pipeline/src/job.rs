@@ -15,6 +15,7 @@ use crate::plan::{Partition, Plan};
 
 /// What to do with a row that can't become a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum OnError {
     /// Stop the run; nothing is written.
     #[default]

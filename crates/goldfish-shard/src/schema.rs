@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// A column on request, beyond `doc_id`, `input_ids` and `loss_mask`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 pub enum ExtraColumn {
     /// `list<int32>`: the token's id, or -100 where it is dropped. Aligned with the tokens, not shifted.
     Labels,
@@ -34,6 +35,7 @@ impl ExtraColumn {
 /// File format of the shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum OutputFormat {
     /// Uncompressed Arrow IPC stream, which Hugging Face `datasets` maps into memory.
     #[default]

@@ -10,6 +10,7 @@ use super::{Clusters, Rate};
 /// How the interval of a rate is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum RateMethod {
     /// Wilson's score interval.
     #[default]
@@ -17,6 +18,7 @@ pub enum RateMethod {
     /// Clopper and Pearson's exact interval, which never covers less than asked for, and mostly more.
     ClopperPearson,
     /// No positives: the one-sided exact bound, about 3 over the number of probes.
+    #[cfg_attr(feature = "clap", value(skip))]
     RuleOfThree,
 }
 

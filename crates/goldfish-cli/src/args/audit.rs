@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use goldfish_audit::gate::Gate;
+use goldfish_audit::stat::RateMethod;
 use goldfish_audit::summary::Summary;
 use goldfish_backends::http::Protocol;
 
@@ -143,8 +144,8 @@ pub(crate) struct AuditArgs {
     pub(crate) p: f64,
 
     /// Interval of rates.
-    #[arg(long, value_enum, default_value_t = IntervalArg::Wilson, help_heading = "Scores")]
-    pub(crate) interval: IntervalArg,
+    #[arg(long, value_enum, default_value_t = RateMethod::Wilson, help_heading = "Scores")]
+    pub(crate) interval: RateMethod,
 
     /// Exit with 1 if this holds of summary.json, for example 'exact_match.upper > 0.01'. May be given several times.
     #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
@@ -214,12 +215,4 @@ pub(crate) enum Metric {
     Continuations,
     /// Loss, zlib ratio, Min-K% and Min-K%++ against the control.
     Membership,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IntervalArg {
-    /// Wilson's score interval.
-    Wilson,
-    /// Clopper and Pearson's, which never covers less than 95%.
-    ClopperPearson,
 }

@@ -16,8 +16,8 @@ const LISTED: usize = 8;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     let options = ExportOptions {
-        layout: args.to.into(),
-        token_type: args.ids_dtype.map(Into::into),
+        layout: args.to,
+        token_type: args.ids_dtype,
         sequence_length: args.sequence_length,
         overwrite: args.overwrite,
     };

@@ -96,15 +96,15 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
             None => output,
             Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
-        writer: WriterOptions { format: args.output_format.into(), shard_size: args.shard_size },
-        columns: args.columns.iter().map(|&column| column.into()).collect(),
+        writer: WriterOptions { format: args.output_format, shard_size: args.shard_size },
+        columns: args.columns.clone(),
         output_mode: match (args.overwrite, args.resume) {
             (true, _) => OutputMode::Overwrite,
             (_, true) => OutputMode::Resume,
             _ => OutputMode::New,
         },
         partition,
-        on_error: args.on_error.into(),
+        on_error: args.on_error,
         threads: match args.threads {
             Some(threads) => threads.into(),
             None => std::thread::available_parallelism().map_or(1, Into::into),

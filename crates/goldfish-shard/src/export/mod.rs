@@ -20,27 +20,28 @@ use crate::{OutputMode, ShardBatch, ShardError, ShardReader};
 
 /// Where shards can go.
 ///
-/// "token" alignment: value `t` says whether token `t` may be a target. "shifted": value `i` is about the prediction
-/// of token `i + 1`.
+/// Masks and labels are aligned with the tokens, but for those of `Bridge` and `Levanter`, which are shifted: their value `i`
+/// is about the prediction of token `i + 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Layout {
-    /// Megatron-LM: an indexed dataset of tokens, another of uint8 masks (token).
+    /// Megatron-LM: tokens.bin/.idx, and mask.bin/.idx of uint8 with the same documents, for a patched loop.
     Megatron,
-    /// Megatron-LM: an indexed dataset of tokens, another of int32 labels, -100 where dropped (token).
+    /// Megatron-LM: tokens.bin/.idx, and labels.bin/.idx of int32 with -100 where dropped.
     MegatronLabels,
-    /// GPT-NeoX: the same, under the names of `train_data_paths` and `train_label_data_paths`.
+    /// GPT-NeoX: the same, for `train_data_paths` and `train_label_data_paths`.
     Neox,
-    /// OLMo and OLMo-core: headerless memmaps of tokens and of bool masks (token).
+    /// OLMo and OLMo-core: tokens/*.npy for `paths`, `label_mask/*.npy` for `label_mask_paths`, headerless.
     Olmo,
-    /// datatrove: `.ds` with `.ds.index` and `.ds.loss` (token).
+    /// datatrove: *.ds with .ds.index and .ds.loss.
     Datatrove,
-    /// Megatron-Bridge and `NeMo`: packed Parquet (shifted).
+    /// Megatron-Bridge and `NeMo`: packed Parquet, masks shifted; needs a sequence length.
     Bridge,
-    /// Levanter: Parquet rows of one length, with float32 loss weights (shifted).
+    /// Levanter: packed Parquet with float32 `loss_weights`, shifted; needs a sequence length.
     Levanter,
-    /// torchtune: Parquet with a bool mask that is true where the loss ignores a token (token).
+    /// torchtune: Parquet with tokens and mask, which is true where the loss ignores a token.
     Torchtune,
-    /// Hugging Face Trainer, TRL, axolotl: Arrow with int32 labels, -100 where dropped (token).
+    /// Hugging Face Trainer, TRL, axolotl: for `datasets.load_from_disk`, with labels of -100 where dropped.
     Hf,
 }
 
@@ -76,6 +77,7 @@ impl Layout {
 /// The type of token ids in a memmap, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum TokenType {
     Uint16,
     Uint32,

@@ -16,7 +16,7 @@ use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
 use goldfish_audit::gate;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, StatisticsOptions, summarise};
@@ -24,7 +24,7 @@ use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
 
-use crate::args::{AuditArgs, AuditCommand, IntervalArg, Metric};
+use crate::args::{AuditArgs, AuditCommand, Metric};
 use crate::describe::describe_rule;
 use crate::print;
 use crate::signals::stop_on_signals;
@@ -129,13 +129,8 @@ impl Audit<'_> {
         });
         bar.finish_and_clear();
         done.map_err(|error| unfinished(error, &store, &tables))?;
-        let statistics = StatisticsOptions {
-            rates: match self.args.interval {
-                IntervalArg::Wilson => RateMethod::Wilson,
-                IntervalArg::ClopperPearson => RateMethod::ClopperPearson,
-            },
-            bootstrap: Bootstrap::new(self.args.seed),
-        };
+        let statistics =
+            StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
         let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
         Ok(summary)
     }
