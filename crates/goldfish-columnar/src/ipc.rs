@@ -126,7 +126,7 @@ fn check_message<F: Read + Seek>(file: &mut F, offset: u64, size: u64) -> Result
         let rows = batch.length();
         if !(0..=MAX_BATCH_ROWS).contains(&rows) {
             return claim(format!(
-                "is a batch of {rows} rows, more than {MAX_BATCH_ROWS}; it is damaged, or must be written in smaller batches"
+                "is a batch of {rows} rows, not of 0 to {MAX_BATCH_ROWS}; it is damaged, or must be written in smaller batches"
             ));
         }
         let bytes = claimed_bytes(file, &batch, body, body_length)?;

@@ -100,9 +100,7 @@ pub enum TokenizeError {
         problem: String,
     },
     /// The exact text of the tokens is unknown.
-    #[error(
-        "{origin} does not determine the exact text of token ids: {problem}; mask the raw text instead"
-    )]
+    #[error("{origin} does not determine the exact text of token ids: {problem}; mask the raw text instead")]
     NoText {
         /// The file, or `tokenizer.json` for bytes in memory.
         origin: String,
