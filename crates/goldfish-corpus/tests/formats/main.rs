@@ -19,6 +19,9 @@ use goldfish_remedy::{Remedies, advice};
 /// Files of an input, the main one first, by name.
 type Files<'a> = &'a [(&'a str, &'a [u8])];
 
+/// Names and contents of documents, text as bytes, and rejects as `row: reason`.
+type Rows = (Vec<(String, Vec<i32>)>, Vec<String>);
+
 fn text() -> ReadOptions {
     ReadOptions::new(Content::Text { column: "text".into() })
 }
@@ -27,11 +30,7 @@ fn ids() -> ReadOptions {
     ReadOptions::new(Content::Ids { column: "input_ids".into() })
 }
 
-/// Document names and contents, text as bytes, then rejects as `row: reason`.
-fn read_input(
-    input: &Input,
-    options: &ReadOptions,
-) -> Result<(Vec<(String, Vec<i32>)>, Vec<String>), CorpusError> {
+fn read_input(input: &Input, options: &ReadOptions) -> Result<Rows, CorpusError> {
     let (mut documents, mut rejects) = (Vec::new(), Vec::new());
     let mut source = input.open(options, Part::WHOLE)?;
     while let Some(chunk) = source.next_chunk()? {
@@ -54,10 +53,7 @@ fn read_input(
 }
 
 /// Reads files that are written into a folder; only the input's own name is resolved.
-fn read(
-    files: Files<'_>,
-    options: &ReadOptions,
-) -> Result<(Vec<(String, Vec<i32>)>, Vec<String>), CorpusError> {
+fn read(files: Files<'_>, options: &ReadOptions) -> Result<Rows, CorpusError> {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
