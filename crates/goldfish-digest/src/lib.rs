@@ -119,7 +119,7 @@ impl<W: Write> HashingWriter<W> {
     /// # Errors
     ///
     /// If `existing` can't be read to its end.
-    pub fn append(inner: W, existing: impl Read) -> io::Result<Self> {
+    pub fn after(inner: W, existing: impl Read) -> io::Result<Self> {
         let mut reader = HashingReader::new(existing);
         io::copy(&mut reader, &mut io::sink())?;
         Ok(Self { inner, hasher: reader.hasher })
