@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::Backend;
+use goldfish_audit::config::RunConfig;
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::engine::Engine;
+use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
 use goldfish_shard::{OutputFormat, OutputMode, ToolEntry, WriterOptions};
 
@@ -56,7 +59,7 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
         tokenize: None,
-        rule: RuleSpec::new(RuleParameters::Static { k, start: 0 }),
+        rule: RuleSpec::new(Static::new(k)),
         table: None,
         scope: Scope::Document,
         exempt_ids: Vec::new(),

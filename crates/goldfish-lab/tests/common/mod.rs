@@ -4,7 +4,8 @@ use std::path::Path;
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
     FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, OutputMode, ShardSchema, ShardWriter,
     SourceEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 /// A document: token ids, and what its mask says of them.
 pub(crate) type Document = (Vec<i32>, Vec<u8>);
 
-/// Documents of `lengths` tokens below `vocabulary`, whose mask drops every fourth.
+/// Documents of `lengths` tokens below `vocabulary`, whose mask drops every fourth token.
 pub(crate) fn documents(lengths: &[usize], vocabulary: i32) -> Vec<Document> {
     let mut state = 1u64;
     let mut draw = move || {
@@ -23,7 +24,7 @@ pub(crate) fn documents(lengths: &[usize], vocabulary: i32) -> Vec<Document> {
     };
     let document = |length: &usize| {
         let ids = (0..*length).map(|_| draw()).collect();
-        (ids, (0..*length).map(|place| u8::from(place % 4 != 2)).collect())
+        (ids, (0..*length).map(|index| u8::from(index % 4 != 2)).collect())
     };
     lengths.iter().map(document).collect()
 }
@@ -60,7 +61,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
     Manifest {
         format_version: FORMAT_VERSION,
         tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        rule: RuleSpec::new(Static::new(4)),
         scope: Scope::Document,
         exempt_ids: Vec::new(),
         tokenizer: None,
