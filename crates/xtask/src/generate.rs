@@ -15,7 +15,7 @@ use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
-use crate::{describe, root};
+use crate::tools::{describe, root};
 
 /// Writes the files, or only checks them; `program` is asked for its help.
 pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {

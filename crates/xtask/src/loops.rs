@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Environment;
-use crate::{cargo, packages, python, root, run, target, test};
+use crate::tools::{cargo, root, run, target};
+use crate::{packages, python, test};
 
 /// Tests that need heavy environments or servers: the environment, and their folder or file below `crates/acceptance`.
 const SUITES: [(Environment, &str); 10] = [

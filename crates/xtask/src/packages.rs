@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run;
+use crate::tools::run;
 
 /// What needs them, and Debian's packages with their programs.
 pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]);

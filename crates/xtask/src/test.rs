@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, deny, generate, packages, python, root, run, target};
+use crate::tools::{cargo, root, run, target};
+use crate::{deny, generate, packages, python};
 
 /// Lets tests make operations on the disk fail, and builds object stores, one of which lies in the tests' own process.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
