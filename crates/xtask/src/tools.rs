@@ -10,12 +10,12 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect::<PathBuf>()
 }
 
-/// The folder that builds go to.
+/// The folder of build products.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Runs a command in the repository; it must succeed.
+/// Runs a command in the repository; fails if the command does.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     println!("\n$ {}", describe(command));
     let status = command.current_dir(root()).status().with_context(|| describe(command))?;
