@@ -95,8 +95,6 @@ class TestCounts:
             actual = {row["value"]: [row["documents"], row["tokens"], row["dropped"]] for row in found["groups"]["rows"]}
             assert actual == expected
             assert sum(row["decided"] for row in found["groups"]["rows"]) == found["tally"]["decided"]
-        process = goldfish.run("inspect", output.folder, "--by", "absent", expect=2)
-        assert "absent" in process.stderr and "--carry absent" in process.stderr and "source" in process.stderr
 
     def test_why_tokens_were_kept(self, goldfish, masked, gpt2):
         """Under every seed the same tokens are decided: those that some seed drops."""
@@ -256,10 +254,6 @@ class TestDuplicates:
         assert 0 < first["duplicates"]["documents"] < 2 * self.COUNT + 30
         assert first["totals"]["documents"] == 2 * self.COUNT + 30
 
-    def test_needs_the_text(self, goldfish, output):
-        process = goldfish.run("inspect", output.folder, "--duplicates", expect=2)
-        assert "--tokenizer" in process.stderr
-
 
 class TestPage:
     def test_the_page_needs_nothing_else_and_says_what_json_says(self, goldfish, masked, gpt2, tmp_path):
@@ -277,7 +271,3 @@ class TestPage:
         assert all('role="img"' in drawing or 'aria-hidden="true"' in drawing for drawing in drawings)
         assert "goldfish inspect" in html and "--duplicates" in html
         assert [path.name for path in tmp_path.iterdir()] == [page.name]
-
-    def test_a_place_that_cannot_be_written(self, goldfish, masked, tmp_path):
-        process = goldfish.run("inspect", masked.folder, "--html", tmp_path / "absent/page.html", expect=2)
-        assert "--html" in process.stderr and not (tmp_path / "absent").exists()
