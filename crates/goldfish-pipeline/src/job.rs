@@ -139,7 +139,7 @@ pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Resu
 
 /// No input may lie in the output folder, where it would be read again or replaced; and shards must be of a size that
 /// the output takes.
-pub(crate) fn check_places(job: &MaskJob) -> Result<(), PipelineError> {
+pub(crate) fn check_paths(job: &MaskJob) -> Result<(), PipelineError> {
     if is_remote(&job.output) && job.writer.shard_size > MAX_STORE_SHARD_BYTES {
         return Err(PipelineError::Options(format!(
             "{}: shards in an object store may have {} GiB at most, because a store copies no more at once; give a smaller \

@@ -1,6 +1,6 @@
 //! Corpus to shards: one thread reads, many tokenize and mask, one writes.
 //!
-//! [`mask_corpus`] runs the whole road. The reading thread cuts the inputs into work items of some hundred
+//! [`mask_corpus`] runs all of it. The reading thread cuts the inputs into work items of some hundred
 //! kibibytes, the workers of a `rayon` pool turn each into a batch, and the calling thread writes the batches
 //! in the order in which they were read. A bounded queue between them bounds the memory. Where work items and
 //! batches end depends on the inputs alone, so the number of threads changes no byte of the output.
@@ -9,11 +9,16 @@
 
 mod document;
 mod error;
+mod execute;
 mod job;
+mod message;
+mod passage;
 mod plan;
+mod progress;
 mod read;
 mod recompute;
 mod resolve;
+mod results;
 mod resume;
 mod run;
 mod sidecars;
@@ -23,13 +28,17 @@ mod write;
 
 pub use document::{DocumentMasker, DocumentScratch};
 pub use error::{PipelineError, mask_remedies};
+pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
+pub use passage::Passage;
 pub use plan::Partition;
+pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;
 pub use resolve::{
     DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleName, RuleReason, ScopeName, SequenceToken,
     exempt_ids, resolve_content,
 };
-pub use run::{Outcome, Passage, Progress, TokenizedBytes, mask_corpus, reports_panics};
+pub use run::mask_corpus;
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
+pub use write::Outcome;

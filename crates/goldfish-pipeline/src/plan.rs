@@ -1,9 +1,9 @@
-//! What a run reads: every input, or the share of one of many machines.
+//! What a run reads: every input, or one rank's part of them.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use goldfish_corpus::{CorpusError, Input, Part};
+use goldfish_corpus::{CorpusError, FileDigest, Input, Part};
 use goldfish_digest::HashingWriter;
 use goldfish_shard::{InputEntry, MAX_INPUTS, PartEntry};
 use serde::{Deserialize, Serialize};
@@ -32,15 +32,26 @@ pub(crate) struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
-    /// For the manifest, where this is a share.
+    /// For the manifest, if this is one of many parts.
     pub(crate) part: Option<PartEntry>,
-    /// Where this share is empty: the input that tells the columns of the others.
+    /// If this part is empty, the input that sets the columns of the others.
     pub(crate) model: Option<Input>,
     /// Whether no work item holds documents of two inputs.
-    pub(crate) apart: bool,
+    pub(crate) one_input_per_item: bool,
 }
 
-/// What tells an input before it is read.
+/// Where a work item starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Index in the plan.
+    pub(crate) step: usize,
+    /// Row of that input.
+    pub(crate) row: u64,
+    /// Size and hash of a start of each of its files, with all that was read before.
+    pub(crate) read: Vec<FileDigest>,
+}
+
+/// What identifies an input before it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputIdentity {
     pub(crate) name: String,
@@ -49,7 +60,7 @@ pub(crate) struct InputIdentity {
 }
 
 impl Plan {
-    /// Lays the inputs behind each other and cuts them at equal numbers of bytes.
+    /// Concatenates the inputs and cuts them at equal numbers of bytes.
     pub(crate) fn new(inputs: &[Input], partition: Option<Partition>) -> Result<Self, PipelineError> {
         if inputs.len() as u64 > MAX_INPUTS {
             return Err(PipelineError::Options(format!(
@@ -62,7 +73,7 @@ impl Plan {
             whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
         }
         let Some(Partition { rank, world }) = partition else {
-            return Ok(Self { steps: whole, part: None, model: None, apart: false });
+            return Ok(Self { steps: whole, part: None, model: None, one_input_per_item: false });
         };
         if rank >= world {
             return Err(PipelineError::Options(format!(
@@ -85,7 +96,12 @@ impl Plan {
             }
             before = end;
         }
-        Ok(Self { model: model.filter(|_| steps.is_empty()), steps, part: Some(part), apart: false })
+        Ok(Self {
+            model: model.filter(|_| steps.is_empty()),
+            steps,
+            part: Some(part),
+            one_input_per_item: false,
+        })
     }
 
     /// Bytes of all files that are read.
@@ -94,12 +110,12 @@ impl Plan {
     }
 }
 
-/// The hash of what tells the inputs: of a JSON list.
+/// The hash of the identities of inputs, as a JSON list.
 pub(crate) fn digest_of(inputs: impl Iterator<Item = InputIdentity>) -> String {
     let mut json = HashingWriter::new(io::sink());
     let mut before = "[";
     for input in inputs {
-        // Neither strings and numbers nor a sink have anything to fail at.
+        // Neither strings and numbers nor a sink can fail.
         let _ = json.write_all(before.as_bytes());
         let _ = json.write_all(&serde_json::to_vec(&input).unwrap_or_default());
         before = ",";
@@ -108,13 +124,13 @@ pub(crate) fn digest_of(inputs: impl Iterator<Item = InputIdentity>) -> String {
     json.finish().0.hash
 }
 
-/// The sizes of the inputs' main files, in bytes; 0 for an input that is gone, which is reported when its turn comes.
+/// The sizes of the inputs' main files, in bytes; 0 for a missing input, which is reported when it is read.
 fn sizes(inputs: &[Input]) -> Result<Vec<u64>, CorpusError> {
     let paths: Vec<&Path> = inputs.iter().map(|input| &*input.path).collect();
     let answers = goldfish_storage::metadata_of_all(&paths).into_iter().zip(&paths);
     let size = |(answer, path): (std::io::Result<goldfish_storage::Metadata>, &&Path)| match answer {
         Ok(metadata) => Ok(metadata.size),
-        // A store that doesn't answer would have the ranks of a divided run disagree.
+        // Ranks would disagree about the parts if a store didn't answer one of them.
         Err(source) if goldfish_storage::is_remote(path) && source.kind() != ErrorKind::NotFound => {
             Err(CorpusError::Io { path: path.to_path_buf(), action: "looking at it", source })
         }
@@ -141,7 +157,7 @@ fn local_part(input: &Input, range: Part, start: u64, end: u64) -> Result<Option
 }
 
 impl InputIdentity {
-    /// What told an input that was read.
+    /// Of an input that was read.
     pub(crate) fn of_entry(entry: &InputEntry) -> Self {
         Self { name: entry.name.clone(), format: entry.format.clone(), size: entry.size }
     }

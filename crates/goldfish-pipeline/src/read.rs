@@ -1,21 +1,19 @@
 //! The reading thread: inputs in order, cut into work items.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use goldfish_corpus::{
-    Chunk, CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file,
-};
+use goldfish_corpus::{CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file};
 use goldfish_remedy::Remedies;
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
-use crate::plan::{Plan, Step};
-use crate::resume::Place;
-use crate::work::{Work, WorkResult, process};
+use crate::message::{BROKEN_ROW, Message, Part, Work};
+use crate::plan::{Plan, Position, Step};
+use crate::work::{Shared, process};
 
 /// Work items are filled up to about this many bytes of input.
 const WORK_BYTES: usize = 256 << 10;
@@ -23,60 +21,41 @@ const WORK_BYTES: usize = 256 << 10;
 /// Parts of a work item, so that empty files by the hundred thousand make more than one.
 const WORK_PARTS: usize = 8192;
 
-/// What the writer receives for each work item, in order.
-pub(crate) enum Message {
-    /// The result of a work item, once its worker is done.
-    Result(Receiver<Result<WorkResult, PipelineError>>),
-    /// The run can't go on.
-    Failed(PipelineError),
-    /// All inputs were read. A channel that closes without this means that the reader died.
-    Done,
-}
-
-/// Part of a work item.
-pub(crate) enum Part {
-    /// Documents of the input with this name.
-    Chunk(Arc<str>, Box<dyn Chunk>),
-    /// The rest of the input can't be read.
-    Broken(Reject),
-    /// The input was read to its end (or as far as it goes).
-    End(InputEntry),
-}
-
-pub(crate) struct Reading<'a> {
+/// Reads the inputs and cuts them into work items.
+pub(crate) struct InputReader<'a> {
     job: &'a Arc<MaskJob>,
     plan: &'a Plan,
     /// Where to start; set once while that input is read.
-    from: Place,
-    shared: Arc<crate::work::Shared>,
+    from: Position,
+    shared: Arc<Shared>,
     pool: &'a ThreadPool,
     sender: SyncSender<Message>,
     schema: Option<Arc<ShardSchema>>,
     parts: Vec<Part>,
-    /// Where the first of the parts stands.
-    start: Place,
+    /// Where the first of the parts starts.
+    start: Position,
     bytes: usize,
     /// Bytes of the inputs before the current one.
     position: u64,
 }
 
-/// The writer hung up: it has an error of its own to report.
+/// The writer hung up, with an error of its own to report.
 struct HungUp;
 
-impl<'a> Reading<'a> {
+impl<'a> InputReader<'a> {
     pub(crate) fn new(
         job: &'a Arc<MaskJob>,
-        (plan, from): (&'a Plan, Place),
-        shared: Arc<crate::work::Shared>,
+        (plan, from): (&'a Plan, Position),
+        shared: Arc<Shared>,
         pool: &'a ThreadPool,
         sender: SyncSender<Message>,
     ) -> Self {
         let position = plan.steps.iter().take(from.step).map(|step| step.size).sum();
-        let (schema, parts, start, bytes) = (None, Vec::new(), Place::default(), 0);
+        let (schema, parts, start, bytes) = (None, Vec::new(), Position::default(), 0);
         Self { job, plan, from, shared, pool, sender, schema, parts, start, bytes, position }
     }
 
-    /// Reads all inputs. An error goes to the writer, in its place among the results.
+    /// Reads all inputs. An error goes to the writer, in order among the results.
     pub(crate) fn run(mut self) {
         let plan = self.plan;
         if let Err(error) = self.read_model() {
@@ -87,7 +66,7 @@ impl<'a> Reading<'a> {
             match self.read_input(index, step) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    // What was read before the fault comes first, so that the first fault is the one reported.
+                    // What was read before the error comes first, so that the first error is the one reported.
                     if self.send_work().is_ok() {
                         let _ = self.sender.send(Message::Failed(error));
                     }
@@ -105,7 +84,7 @@ impl<'a> Reading<'a> {
         let (job, Step { input, part, .. }) = (self.job, step);
         let name = input.name.clone();
         if self.parts.is_empty() {
-            self.start = Place { step: index, row: 0, read: Vec::new() };
+            self.start = Position { step: index, row: 0, read: Vec::new() };
         }
         let mut source = match guarded(input, || input.open(&job.read, *part)) {
             Ok(source) => source,
@@ -123,7 +102,7 @@ impl<'a> Reading<'a> {
         }
         loop {
             if self.parts.is_empty() {
-                self.start = Place { step: index, row: source.row(), read: source.read_so_far() };
+                self.start = Position { step: index, row: source.row(), read: source.read_so_far() };
             }
             match guarded(input, || source.next_chunk()) {
                 Ok(Some(chunk)) => {
@@ -145,13 +124,13 @@ impl<'a> Reading<'a> {
             Err(error) => return Ok(Err(error.into())),
         };
         self.end(input, digests, rows, false);
-        if self.plan.apart || self.parts.len() >= WORK_PARTS {
+        if self.plan.one_input_per_item || self.parts.len() >= WORK_PARTS {
             self.send_work()?;
         }
         Ok(Ok(()))
     }
 
-    /// The rest of an input can't be read: stop, or count it as one rejected row and go on.
+    /// The rest of an input can't be read: stop, or count it as one rejected row and continue.
     fn broken(
         &mut self,
         input: &Input,
@@ -172,9 +151,9 @@ impl<'a> Reading<'a> {
                 paths.map(digest_file).collect::<Result<_, _>>()?
             }
         };
-        let place = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
+        let extent = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
         let (file, row) = (input.name.to_string(), BROKEN_ROW);
-        let reason = format!("{} ({place})", input.message(&error));
+        let reason = format!("{} ({extent})", input.message(&error));
         let reject = Reject { file, row, offset: None, reason, remedies: error.remedies() };
         self.parts.push(Part::Broken(reject));
         self.end(input, digests, rows, true);
@@ -224,7 +203,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Where there is nothing to read, its columns are still those of the other shares.
+    /// An empty part has the columns of the others, which the first input sets.
     fn read_model(&mut self) -> Result<(), PipelineError> {
         let Some(input) = &self.plan.model else { return Ok(()) };
         let nothing = InputPart { start: 0, end: 0 };
@@ -232,7 +211,7 @@ impl<'a> Reading<'a> {
         self.check_schema(input, source.as_ref())
     }
 
-    /// Hands the collected parts to a worker and its result's place to the writer.
+    /// Hands the collected parts to a worker, and the receiver of its result to the writer.
     fn send_work(&mut self) -> Result<(), HungUp> {
         if self.parts.is_empty() && self.plan.model.is_none() {
             return Ok(());
@@ -249,26 +228,22 @@ impl<'a> Reading<'a> {
         };
         let work =
             Work { start: std::mem::take(&mut self.start), parts: std::mem::take(&mut self.parts), schema };
-        let (result, place) = sync_channel(1);
+        let (sender, result) = sync_channel(1);
         let shared = self.shared.clone();
         // The queue's bound holds the reader back before more work is in memory than can be dealt with.
-        self.sender.send(Message::Result(place)).map_err(|_| HungUp)?;
+        self.sender.send(Message::Result(result)).map_err(|_| HungUp)?;
         self.pool.spawn_fifo(move || {
             // A writer that hung up no longer wants the result.
-            let _ = result.send(process(&shared, work));
+            let _ = sender.send(process(&shared, work));
         });
         Ok(())
     }
 }
 
-/// Runs a reader's code; a panic in a library becomes a fault of the file that it read.
+/// Runs a reader's code; a panic in a library becomes an error of the file that it read.
 fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T, CorpusError>) -> Result<T, CorpusError> {
     goldfish_columnar::guarded(read).unwrap_or_else(|message| {
         let reason = format!("its reader failed: {message}");
         Err(input.malformed(reason))
     })
 }
-
-/// The row of a [`Reject`] that stands for the unreadable rest of a file: filled in by the writer with the
-/// row behind the last one that was read.
-pub(crate) const BROKEN_ROW: u64 = u64::MAX;

@@ -1,32 +1,23 @@
-//! Taking up a run where it was interrupted: what the journal holds, and whether it still fits.
+//! Resuming an interrupted run: what its journal holds, and whether it still fits the job.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
-use goldfish_mask::{SequenceState, Tally};
+use goldfish_mask::Tally;
 use goldfish_shard::{FileSet, InputEntry, MAX_LISTED_INPUTS, Manifest, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
-use crate::plan::{InputIdentity, Plan, Step, digest_of};
-use crate::run::TokenizedBytes;
-
-/// Where a work item starts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// Index in the plan.
-    pub(crate) step: usize,
-    /// Row of that input.
-    pub(crate) row: u64,
-    /// Size and hash of a start of each of its files, with all that was read before.
-    pub(crate) read: Vec<FileDigest>,
-}
+use crate::plan::{InputIdentity, Plan, Position, Step, digest_of};
+use crate::progress::TokenizedBytes;
+use crate::results::SequenceStates;
 
 /// Counts of the input that is being written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +27,11 @@ pub(crate) struct CurrentInput {
     pub(crate) next_row: u64,
 }
 
-/// How far the writer is before a work item: all that is needed to bring the item again and go on behind it.
+/// The state of the writer before a work item: all that is needed to resume with that item.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Checkpoint<'a> {
-    pub(crate) place: Place,
+    #[serde(rename = "place")]
+    pub(crate) position: Position,
     /// Inputs that ended since the last checkpoint in the journal.
     pub(crate) inputs: Cow<'a, [InputEntry]>,
     pub(crate) current: CurrentInput,
@@ -47,22 +39,16 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) documents_rejected: u64,
     pub(crate) tokenized: TokenizedBytes,
     pub(crate) tally: Tally,
-    /// Of packed sequences, and of what counts beside them.
-    pub(crate) sequences: Option<(SequenceState, SequenceState)>,
+    pub(crate) sequences: Option<SequenceStates>,
 }
 
 impl Checkpoint<'_> {
     /// The last state of an unfinished run, with all inputs that ended before.
-    pub(crate) fn last(unfinished: &mut Unfinished, staging: &Path) -> Result<Self, PipelineError> {
+    pub(crate) fn last(unfinished: &mut Unfinished, output: &Path) -> Result<Self, PipelineError> {
         let mut last = Self::default();
         let mut inputs = Vec::new();
-        for state in std::mem::take(&mut unfinished.states) {
-            last = serde_json::from_str(state.get()).map_err(|e| {
-                PipelineError::Options(format!(
-                    "{}: the journal of the unfinished run can't be used: {e}; start again with --overwrite",
-                    staging.display()
-                ))
-            })?;
+        for state in parse_states::<Self>(std::mem::take(&mut unfinished.states), output) {
+            last = state?;
             inputs.extend(std::mem::take(&mut last.inputs).into_owned());
         }
         Ok(Self { inputs: inputs.into(), ..last })
@@ -73,7 +59,22 @@ impl Checkpoint<'_> {
     }
 }
 
-/// Everything that decides what a run writes, but the contents of its inputs.
+/// The states in the journal of an unfinished run.
+pub(crate) fn parse_states<S: DeserializeOwned>(
+    states: Vec<Box<RawValue>>,
+    output: &Path,
+) -> impl Iterator<Item = Result<S, PipelineError>> {
+    states.into_iter().map(move |state| {
+        serde_json::from_str(state.get()).map_err(|e| {
+            PipelineError::Options(format!(
+                "{}: the journal of the unfinished run can't be used: {e}; start again with --overwrite",
+                output.display()
+            ))
+        })
+    })
+}
+
+/// Everything that decides what a run writes, except for the contents of its inputs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Identity {
     options: Manifest,
@@ -85,7 +86,7 @@ pub(crate) struct Identity {
     skips_rejects: bool,
 }
 
-/// What tells a long list of inputs.
+/// The identity of a long list of inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct InputList {
     count: usize,
@@ -112,7 +113,7 @@ impl Identity {
         Self { options, inputs, input_list, skips_rejects }
     }
 
-    /// What a finished run was about, with its inputs.
+    /// Of a finished run, with its inputs.
     pub(crate) fn of_manifest(mut manifest: Manifest, inputs: &[InputEntry]) -> Self {
         let skips_rejects = manifest.rejects.is_some();
         manifest.inputs = Vec::new();
@@ -124,7 +125,7 @@ impl Identity {
         Self::new(manifest, inputs.iter().map(InputIdentity::of_entry), skips_rejects)
     }
 
-    /// What a finished run that wrote masks alone was about; `now` is this job's manifest, for what such a run doesn't say.
+    /// Of a finished run that wrote masks alone; what its manifest doesn't have is taken from `now`, this job's.
     pub(crate) fn of_file_set(set: &FileSet, now: Manifest) -> Self {
         let FileSet { tool, rule, scope, exempt_ids, tokenizer, source, inputs, .. } = set;
         let then = Manifest {
@@ -144,6 +145,12 @@ impl Identity {
         to_json(self)
     }
 
+    /// As a journal has it.
+    pub(crate) fn to_value(&self) -> Value {
+        // Strings, numbers and lists only: serialization can't fail.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// Refuses to go on with what another job started. Rows may be skipped that stopped the run before. `ended` are inputs
     /// that the other job read, from its first one on.
     pub(crate) fn check(
@@ -153,7 +160,7 @@ impl Identity {
         rejected: u64,
         output: &Path,
     ) -> Result<(), PipelineError> {
-        let now = serde_json::to_value(self).unwrap_or_default();
+        let now = self.to_value();
         let mut differences = Vec::new();
         differ("", then, &now, &mut differences);
         let lists =
@@ -188,13 +195,13 @@ fn differing_lists(then: &Value, plan: &Plan, ended: &[InputEntry]) -> Vec<Strin
     let pairs = ended.iter().map(InputIdentity::of_entry).zip(plan.steps.iter().map(Step::identity));
     let other = pairs.enumerate().find(|(_, (then, now))| then != now);
     if let Some((index, (then, now))) = other {
-        let tell =
+        let describe =
             |input: &InputIdentity| format!("{:?} ({}, {} bytes)", input.name, input.format, input.size);
-        differences.push(format!("inputs.{index}: {} then, {} now", tell(&then), tell(&now)));
+        differences.push(format!("inputs.{index}: {} then, {} now", describe(&then), describe(&now)));
     }
     if differences.is_empty() {
         let read = ended.len();
-        differences.push(format!("inputs: names, formats or sizes differ behind the first {read}"));
+        differences.push(format!("inputs: names, formats or sizes differ after the first {read}"));
     }
     differences
 }
@@ -203,8 +210,8 @@ fn differing_lists(then: &Value, plan: &Plan, ended: &[InputEntry]) -> Vec<Strin
 const LISTED_DIFFERENCES: usize = 4;
 
 /// Lists where two JSON values differ.
-fn differ(place: &str, then: &Value, now: &Value, differences: &mut Vec<String>) {
-    let inner = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+fn differ(path: &str, then: &Value, now: &Value, differences: &mut Vec<String>) {
+    let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match (then, now) {
         (Value::Object(a), Value::Object(b)) => {
             let mut keys: Vec<_> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
@@ -220,18 +227,18 @@ fn differ(place: &str, then: &Value, now: &Value, differences: &mut Vec<String>)
             pairs.for_each(|(i, (a, b))| differ(&inner(&i.to_string()), a, b, differences));
         }
         (Value::Array(a), Value::Array(b)) => {
-            differences.push(format!("{place}: {} entries then, {} now", a.len(), b.len()));
+            differences.push(format!("{path}: {} entries then, {} now", a.len(), b.len()));
         }
-        (then, now) if then != now => differences.push(format!("{place}: {then} then, {now} now")),
+        (then, now) if then != now => differences.push(format!("{path}: {then} then, {now} now")),
         _ => {}
     }
 }
 
-/// Reads all that was read before once more, and compares it with what it was.
+/// Reads all that was read before again, and compares it with what it was.
 pub(crate) fn check_inputs(
     plan: &Plan,
     ended: &[InputEntry],
-    place: Option<&Place>,
+    position: Option<&Position>,
     pool: &ThreadPool,
 ) -> Result<(), PipelineError> {
     let check_ended = || {
@@ -242,7 +249,7 @@ pub(crate) fn check_inputs(
         })
     };
     let check_current = || {
-        let step = place.and_then(|place| Some((plan.steps.get(place.step)?, &place.read)));
+        let step = position.and_then(|position| Some((plan.steps.get(position.step)?, &position.read)));
         step.map_or(Ok(()), |(step, read)| check_files(&step.input, read.iter().cloned()))
     };
     let (ended, current) = pool.install(|| rayon::join(check_ended, check_current));
@@ -261,6 +268,6 @@ fn check_files(input: &Input, digests: impl Iterator<Item = FileDigest>) -> Resu
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> Box<RawValue> {
-    // Strings, numbers and lists only: serialisation has nothing to fail at.
+    // Strings, numbers and lists only: serialization can't fail.
     serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

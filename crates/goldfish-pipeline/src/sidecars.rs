@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::Input;
-use goldfish_mask::{Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_mask::Tally;
 use goldfish_shard::{
     FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
     SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
-use crate::job::{MaskJob, OnError, check_columns, check_places};
-use crate::plan::Plan;
-use crate::read::Message;
-use crate::resume::{Identity, Place, check_inputs, to_json};
-use crate::run::{Passage, Progress, Road};
-use crate::work::{Event, Shared, WorkResult};
-use crate::write::{decide_documents, find_passage, for_each_result};
+use crate::execute::Executor;
+use crate::job::{MaskJob, OnError, check_columns, check_paths};
+use crate::message::{Event, Message, WorkResult};
+use crate::passage::Passage;
+use crate::plan::{Plan, Position};
+use crate::progress::Progress;
+use crate::results::{OrderedResults, SequenceStates, for_each_result};
+use crate::resume::{Identity, check_inputs, parse_states, to_json};
+use crate::work::Shared;
 
 /// A run that writes masks alone.
 pub struct SidecarJob {
@@ -76,10 +78,10 @@ pub fn mask_sidecars(
 ) -> Result<SidecarOutcome, PipelineError> {
     let SidecarJob { mask, placement } = job;
     let mask = MaskJob { on_error: OnError::Fail, partition: None, ..mask.clone() };
-    let road = Road::new(&mask)?;
+    let executor = Executor::new(&mask)?;
     check_columns(&mask.read, &mask.columns)?;
     if *placement == Placement::OwnFolder {
-        check_places(&mask)?;
+        check_paths(&mask)?;
     }
     let mut names = Vec::new();
     for input in &mask.inputs {
@@ -98,7 +100,7 @@ pub fn mask_sidecars(
             ))
         })?);
     }
-    let plan = Plan { apart: true, ..Plan::new(&mask.inputs, None)? };
+    let plan = Plan { one_input_per_item: true, ..Plan::new(&mask.inputs, None)? };
     let identity = Identity::of_job(&mask, &plan);
     let (mut files, found) = StagedFiles::open(&mask.output, *placement, mask.output_mode)?;
     let unfinished = match found {
@@ -106,15 +108,14 @@ pub fn mask_sidecars(
         PreviousRun::Unfinished(unfinished) => Some(unfinished),
         PreviousRun::Finished(set) => {
             files.abandon();
-            let then = Identity::of_file_set(&set, mask.manifest(&plan));
-            let then = serde_json::to_value(then).unwrap_or_default();
-            identity.check(&then, (&plan, &set.inputs), 0, &mask.output)?;
-            check_inputs(&plan, &set.inputs, None, road.pool())?;
+            let before = Identity::of_file_set(&set, mask.manifest(&plan));
+            identity.check(&before.to_value(), (&plan, &set.inputs), 0, &mask.output)?;
+            check_inputs(&plan, &set.inputs, None, executor.pool())?;
             return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
         }
     };
     let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
-    let written = match begin(&mask, (&plan, &identity), unfinished, &road) {
+    let written = match resume(&mask, (&plan, &identity), unfinished, &executor) {
         Ok(written) => written,
         Err(error) => {
             files.abandon();
@@ -129,8 +130,8 @@ pub fn mask_sidecars(
         let finished = FinishedFiles { files: memmaps, documents: written.totals.documents_out };
         let finished = (memmaps > 0).then_some(finished);
         let progress = Progress { bytes_total: plan.bytes(), finished, ..Progress::default() };
-        let place = Place { step: memmaps, ..Place::default() };
-        road.drive(&mask, (&plan, place), progress, observe, |shared, receiver| {
+        let position = Position { step: memmaps, ..Position::default() };
+        executor.execute(&mask, (&plan, position), progress, observe, |shared, receiver| {
             let sidecars = Sidecars::new(shared, &mut files, (&names, identity.to_json()), written);
             sidecars.run(receiver, stop, &mut memmaps)
         })
@@ -153,38 +154,32 @@ pub fn mask_sidecars(
 }
 
 /// What was written before; checks that it fits the job, and that its inputs are what they were.
-fn begin(
+fn resume(
     mask: &MaskJob,
     (plan, identity): (&Plan, &Identity),
     unfinished: Option<UnfinishedFiles>,
-    road: &Road,
+    executor: &Executor,
 ) -> Result<Written, PipelineError> {
     let Some(UnfinishedFiles { job, states, files }) = unfinished else { return Ok(Written::default()) };
     let mut written = Written { files, ..Written::default() };
-    for state in states {
-        let state: State = serde_json::from_str(state.get()).map_err(|error| {
-            PipelineError::Options(format!(
-                "{}: the journal of the unfinished run can't be used: {error}; start again with --overwrite",
-                mask.output.display()
-            ))
-        })?;
+    for state in parse_states::<State>(states, &mask.output) {
+        let state = state?;
         written.inputs.push(state.input);
         (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
     }
     identity.check(&job, (plan, &written.inputs), 0, &mask.output)?;
-    check_inputs(plan, &written.inputs, None, road.pool())?;
+    check_inputs(plan, &written.inputs, None, executor.pool())?;
     Ok(written)
 }
 
-/// What the journal says behind the mask of a memmap.
+/// What the journal has with the mask of a memmap.
 #[derive(Serialize, Deserialize)]
 struct State {
     input: InputEntry,
     /// Of all memmaps so far.
     totals: Totals,
     tally: Tally,
-    /// Of packed sequences, and of what counts beside them.
-    sequences: Option<(SequenceState, SequenceState)>,
+    sequences: Option<SequenceStates>,
 }
 
 /// No mask may take the name of an input, of a file of others, or of another mask.
@@ -242,14 +237,13 @@ struct Sidecars<'a> {
     names: &'a [Vec<String>],
     /// What the run is about, for the journal.
     job: Box<RawValue>,
-    sequences: Option<SequenceMasker<'a>>,
-    reach: Option<SequenceMasker<'a>>,
-    open: Option<Open>,
+    results: OrderedResults<'a>,
+    open: Option<OpenMask>,
     written: Written,
 }
 
 /// The mask of the current input.
-struct Open {
+struct OpenMask {
     file: StagedFile,
     documents: u64,
     tokens: u64,
@@ -263,8 +257,8 @@ struct Written {
     totals: Totals,
     tally: Tally,
     passage: Option<Passage>,
-    /// Where packed sequences stood behind the last finished mask of an earlier run.
-    sequences: Option<(SequenceState, SequenceState)>,
+    /// Packed sequences after the last finished mask of an earlier run.
+    sequences: Option<SequenceStates>,
 }
 
 impl Written {
@@ -298,13 +292,8 @@ impl<'a> Sidecars<'a> {
         (names, job): (&'a [Vec<String>], Box<RawValue>),
         mut written: Written,
     ) -> Self {
-        let sequencer = |masker, state| match shared.job.scope {
-            Scope::Document => None,
-            Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
-        };
-        let (state, reach_state) = written.sequences.take().unwrap_or_default();
-        let (sequences, reach) = (sequencer(&shared.masker, state), sequencer(&shared.reach, reach_state));
-        Self { shared, files, names, job, sequences, reach, open: None, written }
+        let results = OrderedResults::new(shared, written.sequences.take(), written.tally);
+        Self { shared, files, names, job, results, open: None, written }
     }
 
     /// Writes all masks; `memmaps` counts those that the journal knows.
@@ -319,21 +308,13 @@ impl<'a> Sidecars<'a> {
             *memmaps = self.written.inputs.len();
             Ok(())
         })?;
-        Ok(self.written)
+        let OrderedResults { tally, passage, .. } = self.results;
+        Ok(Written { tally, passage, ..self.written })
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
         let WorkResult { mut documents, events, tally, .. } = result;
-        self.written.tally.add(&tally);
-        if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
-            let reached = decide_documents(reach, &documents);
-            documents.mask = decide_documents(sequences, &documents);
-            let (ids, mask) = (documents.unsigned(), &documents.mask);
-            self.written.tally.add(&Tally::of_tokens(&self.shared.reach, ids, &reached, mask));
-        }
-        if self.written.passage.is_none() {
-            self.written.passage = find_passage(&documents);
-        }
+        self.results.add(&mut documents, &tally);
         let mut row = 0;
         for event in events {
             match event {
@@ -351,12 +332,12 @@ impl<'a> Sidecars<'a> {
     }
 
     /// The mask of the current input, which is the first one without a mask.
-    fn current(&mut self) -> Result<&mut Open, PipelineError> {
+    fn current(&mut self) -> Result<&mut OpenMask, PipelineError> {
         match &mut self.open {
             Some(open) => Ok(open),
             none => {
                 let file = self.files.create(&self.names[self.written.inputs.len()][0])?;
-                Ok(none.insert(Open { file, documents: 0, tokens: 0 }))
+                Ok(none.insert(OpenMask { file, documents: 0, tokens: 0 }))
             }
         }
     }
@@ -373,7 +354,7 @@ impl<'a> Sidecars<'a> {
     /// Ends the mask of an input, which has as many bytes as the input has tokens.
     fn end(&mut self, mut entry: InputEntry) -> Result<(), PipelineError> {
         self.current()?;
-        let Some(Open { file, documents, tokens }) = self.open.take() else { return Ok(()) };
+        let Some(OpenMask { file, documents, tokens }) = self.open.take() else { return Ok(()) };
         let (index, files) = (self.written.inputs.len(), self.written.files.len());
         let width = match tokens {
             0 => 1,
@@ -402,12 +383,11 @@ impl<'a> Sidecars<'a> {
             }
             self.written.files.push(file.finish("Megatron index of the loss mask, uint8")?);
         }
-        let state = |sequences: &Option<SequenceMasker<'_>>| sequences.as_ref().map(|s| s.state().clone());
         let state = to_json(&State {
             input: entry.clone(),
             totals: self.written.totals.clone(),
-            tally: self.written.tally,
-            sequences: state(&self.sequences).zip(state(&self.reach)),
+            tally: self.results.tally,
+            sequences: self.results.states(),
         });
         self.files.record(&self.job, &self.written.files[files..], state)?;
         self.written.inputs.push(entry);

@@ -1,34 +1,39 @@
 //! The workers: chunks to documents to tokens to masks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
 use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::{Masker, RuleSpec, Scope, Tally, TokenCounter, TokenSpan, document_key};
-use goldfish_shard::{InputEntry, ShardSchema};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
-use crate::read::Part;
-use crate::resume::Place;
-use crate::run::{Progress, TokenizedBytes};
+use crate::message::{Event, Part, Tokens, Work, WorkResult};
+use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
-/// What all workers look at.
+/// What all workers read.
 pub(crate) struct Shared {
     pub(crate) job: Arc<MaskJob>,
     pub(crate) masker: Masker,
-    /// Drops all that the rule decides about.
-    pub(crate) reach: Masker,
-    /// Where the rule decides by the text.
+    /// Drops every token that the rule decides about.
+    pub(crate) decided: Masker,
+    /// For rules that decide by the text.
     pub(crate) text: Option<TextSide>,
-    /// The documents with keys up to this one are counted by what became of their tokens.
+    /// The tokens of documents with keys up to this one are counted.
     pub(crate) last_counted: u64,
     pub(crate) progress: SharedProgress,
+}
+
+impl Shared {
+    /// The name of the first input, for errors of no single one.
+    pub(crate) fn first_input(&self) -> String {
+        self.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default()
+    }
 }
 
 /// Bytes of input below which every document is counted; of more, about as much as this is. Counting takes twice as long
@@ -67,81 +72,6 @@ impl<'a> Deciding<'a> {
     }
 }
 
-/// Counters that the threads add to and the caller is shown.
-pub(crate) struct SharedProgress(Mutex<Progress>);
-
-impl SharedProgress {
-    pub(crate) fn new(progress: Progress) -> Self {
-        Self(Mutex::new(progress))
-    }
-
-    pub(crate) fn lock<R>(&self, f: impl FnOnce(&mut Progress) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Consecutive parts of the inputs, and the columns they are written with.
-pub(crate) struct Work {
-    pub(crate) start: Place,
-    pub(crate) parts: Vec<Part>,
-    pub(crate) schema: Arc<ShardSchema>,
-}
-
-/// What became of a work item.
-pub(crate) struct WorkResult {
-    pub(crate) start: Place,
-    pub(crate) documents: Tokens,
-    pub(crate) schema: Arc<ShardSchema>,
-    pub(crate) events: Vec<Event>,
-    pub(crate) tokenized: TokenizedBytes,
-    /// Counts of the documents that are counted.
-    pub(crate) tally: Tally,
-}
-
-/// What the writer has to note beside the documents, in order.
-pub(crate) enum Event {
-    /// Some documents of an input were delivered; `next_row` is the row behind the last one read, if any was.
-    Documents { count: u64, next_row: Option<u64> },
-    /// A row was rejected.
-    Reject(Reject),
-    /// An input came to its end.
-    End(InputEntry),
-}
-
-/// Documents as tokens.
-pub(crate) struct Tokens {
-    pub(crate) doc_ids: StringArray,
-    /// Document ends, in tokens.
-    pub(crate) offsets: OffsetBuffer<i32>,
-    pub(crate) ids: ScalarBuffer<i32>,
-    /// Empty until it is decided, which rules that decide by the text do while the text is there.
-    pub(crate) mask: Vec<u8>,
-    pub(crate) carried: Vec<ArrayRef>,
-}
-
-impl Tokens {
-    pub(crate) fn len(&self) -> usize {
-        self.doc_ids.len()
-    }
-
-    /// Token positions of document `row`.
-    pub(crate) fn range(&self, row: usize) -> std::ops::Range<usize> {
-        self.offsets[row] as usize..self.offsets[row + 1] as usize
-    }
-
-    /// All ids, unsigned: sources let none below 0 pass.
-    pub(crate) fn unsigned(&self) -> &[u32] {
-        bytemuck::cast_slice(&self.ids)
-    }
-
-    pub(crate) fn into_record_batch(
-        self,
-        schema: &ShardSchema,
-    ) -> Result<RecordBatch, arrow::error::ArrowError> {
-        schema.batch(self.doc_ids, self.offsets, self.ids, self.mask.into(), self.carried)
-    }
-}
-
 /// Parses, tokenizes and (in scope `document`) masks. A panic on the way becomes an error.
 pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
     let name = work.parts.iter().find_map(|part| match part {
@@ -166,8 +96,9 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
             Part::End(entry) => events.push(Event::End(entry)),
         }
     }
-    let file = || shared.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default();
-    let mut documents = join(pieces).map_err(|source| PipelineError::Batch { file: file(), source })?;
+    let joined = join(pieces);
+    let mut documents =
+        joined.map_err(|source| PipelineError::Batch { file: shared.first_input(), source })?;
     if shared.job.scope == Scope::Document && shared.text.is_none() {
         documents.mask = mask_documents(&mut deciding, &documents);
     }

@@ -1,39 +1,50 @@
-//! The writing side: results in the order of the inputs.
+//! Writes shards: results in the order of the inputs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::Reject;
-use goldfish_mask::{Scope, SequenceMasker, Tally};
+use goldfish_mask::Tally;
 use goldfish_shard::{FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
 use crate::job::OnError;
-use crate::plan::Plan;
-use crate::read::{BROKEN_ROW, Message};
-use crate::resume::{Checkpoint, CurrentInput, Place};
-use crate::run::{Outcome, PASSAGE_TOKENS, Passage, TICK, TokenizedBytes};
-use crate::work::{Event, Shared, Tokens, WorkResult};
+use crate::message::{BROKEN_ROW, Event, Message, Tokens, WorkResult};
+use crate::passage::Passage;
+use crate::plan::{Plan, Position};
+use crate::progress::TokenizedBytes;
+use crate::results::{OrderedResults, for_each_result};
+use crate::resume::{Checkpoint, CurrentInput};
+use crate::work::Shared;
 
-/// Writes what the workers bring.
-pub(crate) struct Writing<'a> {
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The manifest in the output folder.
+    pub manifest: Manifest,
+    /// Bytes of text by the path of the tokenizer.
+    pub tokenized: TokenizedBytes,
+    /// Counts over the tokens of all documents or, of much input, of a sample of documents chosen by their ids.
+    pub tally: Tally,
+    /// The first document with a dropped token among its first ones.
+    pub passage: Option<Passage>,
+}
+
+/// Writes shards.
+pub(crate) struct OutputWriter<'a> {
     shared: &'a Shared,
     job: Box<RawValue>,
     output: Output,
-    /// What an earlier run left.
+    /// What an earlier run finished.
     finished: Option<FinishedFiles>,
     /// Documents of the first result that are in finished shards already.
     skip: u64,
-    /// How many inputs the journal knows to have ended.
+    /// How many ended inputs are in the journal.
     recorded_inputs: usize,
-    sequences: Option<SequenceMasker<'a>>,
-    /// Beside `sequences`, to count what they decide about.
-    reach: Option<SequenceMasker<'a>>,
+    results: OrderedResults<'a>,
     manifest: Manifest,
     tokenized: TokenizedBytes,
-    tally: Tally,
-    passage: Option<Passage>,
     current: CurrentInput,
 }
 
@@ -44,17 +55,17 @@ enum Output {
     Gone,
 }
 
-/// What a run starts with.
-pub(crate) struct Beginning {
+/// The output folder, and what an earlier run left in it.
+pub(crate) struct PreparedRun {
     pub(crate) folder: PreparedFolder,
     /// The job in JSON.
     pub(crate) job: Box<RawValue>,
-    /// What an earlier run left, and the state behind it.
+    /// What an earlier run finished, and its last state.
     pub(crate) unfinished: Option<(Unfinished, Checkpoint<'static>)>,
 }
 
-/// How far the writer is before a work item.
-struct Before {
+/// The state of the writer before a work item.
+struct Snapshot {
     checkpoint: Checkpoint<'static>,
     /// Inputs that ended.
     inputs: usize,
@@ -62,10 +73,10 @@ struct Before {
     rejects: (u64, u64),
 }
 
-impl Beginning {
+impl PreparedRun {
     /// Where reading starts.
-    pub(crate) fn place(&self) -> Place {
-        self.unfinished.as_ref().map(|(_, checkpoint)| checkpoint.place.clone()).unwrap_or_default()
+    pub(crate) fn position(&self) -> Position {
+        self.unfinished.as_ref().map(|(_, checkpoint)| checkpoint.position.clone()).unwrap_or_default()
     }
 
     /// What an earlier run finished.
@@ -74,18 +85,13 @@ impl Beginning {
     }
 }
 
-impl<'a> Writing<'a> {
-    pub(crate) fn new(shared: &'a Shared, plan: &Plan, beginning: Beginning) -> Self {
-        let Beginning { folder, job, unfinished } = beginning;
+impl<'a> OutputWriter<'a> {
+    pub(crate) fn new(shared: &'a Shared, plan: &Plan, prepared: PreparedRun) -> Self {
+        let PreparedRun { folder, job, unfinished } = prepared;
         let (unfinished, checkpoint) = unfinished.unzip();
         let Checkpoint {
             inputs, current, documents_in, documents_rejected, tokenized, tally, sequences, ..
         } = checkpoint.unwrap_or_default();
-        let sequencer = |masker, state| match shared.job.scope {
-            Scope::Document => None,
-            Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
-        };
-        let (state, reach_state) = sequences.unwrap_or_default();
         let mut manifest = shared.job.manifest(plan);
         manifest.totals.documents_in = documents_in;
         manifest.totals.documents_rejected = documents_rejected;
@@ -95,13 +101,10 @@ impl<'a> Writing<'a> {
             finished: unfinished.as_ref().map(Unfinished::finished),
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
             output: Output::Folder(Box::new(folder), unfinished.map(Box::new)),
-            sequences: sequencer(&shared.masker, state),
-            reach: sequencer(&shared.reach, reach_state),
             recorded_inputs: inputs.len(),
+            results: OrderedResults::new(shared, sequences, tally),
             manifest: Manifest { inputs: inputs.into_owned(), ..manifest },
             tokenized,
-            tally,
-            passage: None,
             current,
         }
     }
@@ -115,17 +118,17 @@ impl<'a> Writing<'a> {
         let output = std::mem::replace(&mut self.output, Output::Gone);
         let (error, finished) = match (written, output) {
             (Ok(()), Output::Shards(writer)) => {
-                let Self { tokenized, tally, passage, .. } = self;
-                let summary = Checkpoint {
-                    place: Place { step: usize::MAX, ..Place::default() },
+                let Self { tokenized, results: OrderedResults { tally, passage, .. }, .. } = self;
+                let last = Checkpoint {
+                    position: Position { step: usize::MAX, ..Position::default() },
                     inputs: (&self.manifest.inputs[self.recorded_inputs..]).into(),
                     documents_rejected: self.manifest.totals.documents_rejected,
                     tokenized,
                     tally,
                     ..Checkpoint::default()
                 };
-                let summary = summary.to_json();
-                match writer.finish(self.manifest, summary) {
+                let last = last.to_json();
+                match writer.finish(self.manifest, last) {
                     Ok(manifest) => return Ok(Outcome { manifest, tokenized, tally, passage }),
                     Err((error, finished)) => (error.into(), finished),
                 }
@@ -147,10 +150,9 @@ impl<'a> Writing<'a> {
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
         let WorkResult { start, mut documents, schema, events, tokenized, tally } = result;
         self.open(&schema)?;
-        let before = self.before();
+        let before = self.snapshot(start);
         self.tokenized.fast += tokenized.fast;
         self.tokenized.exact += tokenized.exact;
-        self.tally.add(&tally);
         for event in events {
             match event {
                 Event::Documents { count, next_row } => {
@@ -166,30 +168,22 @@ impl<'a> Writing<'a> {
                 }
             }
         }
-        if let (Some(sequences), Some(reach)) = (&mut self.sequences, &mut self.reach) {
-            let reached = decide_documents(reach, &documents);
-            documents.mask = decide_documents(sequences, &documents);
-            let (ids, mask) = (documents.unsigned(), &documents.mask);
-            self.tally.add(&Tally::of_tokens(&self.shared.reach, ids, &reached, mask));
-        }
-        if self.passage.is_none() {
-            self.passage = find_passage(&documents);
-        }
+        self.results.add(&mut documents, &tally);
         self.manifest.totals.documents_in += documents.len() as u64;
-        self.write_documents(documents, &schema, start, before)
+        self.write_documents(documents, &schema, before)
     }
 
-    /// How far the writer is before a work item, but for its place.
-    fn before(&self) -> Before {
-        let state = |sequences: &Option<SequenceMasker<'_>>| sequences.as_ref().map(|s| s.state().clone());
-        Before {
+    /// The state before the work item that starts at `position`.
+    fn snapshot(&self, position: Position) -> Snapshot {
+        Snapshot {
             checkpoint: Checkpoint {
+                position,
                 current: self.current,
                 documents_in: self.manifest.totals.documents_in,
                 documents_rejected: self.manifest.totals.documents_rejected,
                 tokenized: self.tokenized,
-                tally: self.tally,
-                sequences: state(&self.sequences).zip(state(&self.reach)),
+                tally: self.results.tally,
+                sequences: self.results.states(),
                 ..Checkpoint::default()
             },
             inputs: self.manifest.inputs.len(),
@@ -204,23 +198,22 @@ impl<'a> Writing<'a> {
         &mut self,
         documents: Tokens,
         schema: &ShardSchema,
-        place: Place,
-        before: Before,
+        before: Snapshot,
     ) -> Result<(), PipelineError> {
         let skip = std::mem::take(&mut self.skip);
         let Output::Shards(writer) = &mut self.output else { return Ok(()) };
         if documents.len() == 0 {
             return Ok(());
         }
-        let file = || self.shared.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default();
         let batch = documents.into_record_batch(schema);
-        let batch = batch.map_err(|source| PipelineError::Batch { file: file(), source })?;
+        let batch =
+            batch.map_err(|source| PipelineError::Batch { file: self.shared.first_input(), source })?;
         let (inputs, recorded) = (&self.manifest.inputs, &mut self.recorded_inputs);
-        let Before { checkpoint, inputs: ended, rejects } = before;
+        let Snapshot { checkpoint, inputs: ended, rejects } = before;
         writer.write(&batch, skip, rejects, || {
             let new = (&inputs[*recorded..ended]).into();
             *recorded = ended;
-            Checkpoint { place, inputs: new, ..checkpoint }.to_json()
+            Checkpoint { inputs: new, ..checkpoint }.to_json()
         })?;
         Ok(())
     }
@@ -251,66 +244,13 @@ impl<'a> Writing<'a> {
         self.current.rejected += 1;
         self.manifest.totals.documents_in += 1;
         self.manifest.totals.documents_rejected += 1;
-        // A reject is strings and numbers only: serialisation has nothing to fail at.
+        // A reject is strings and numbers only: serialization can't fail.
         let json = serde_json::to_string(&reject).unwrap_or_default();
         match &mut self.output {
             Output::Shards(writer) => Ok(writer.write_reject(&json)?),
             Output::Folder(..) | Output::Gone => {
-                unreachable!("shards are opened before events are looked at")
+                unreachable!("shards are opened before events are handled")
             }
         }
     }
-}
-
-/// Hands over what the workers bring, in order. Dropping the receiver on an error lets the reader stop too.
-pub(crate) fn for_each_result(
-    receiver: Receiver<Message>,
-    stop: &AtomicBool,
-    mut write: impl FnMut(WorkResult) -> Result<(), PipelineError>,
-) -> Result<(), PipelineError> {
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(PipelineError::Interrupted);
-        }
-        match receiver.recv_timeout(TICK) {
-            Ok(Message::Failed(error)) => return Err(error),
-            Ok(Message::Done) => return Ok(()),
-            Ok(Message::Result(place)) => {
-                // A worker catches panics, so it always answers.
-                let result = place.recv().map_err(|_| PipelineError::Panicked {
-                    file: String::new(),
-                    message: "a worker stopped without an answer".into(),
-                })?;
-                write(result?)?;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                let message = "the reading thread stopped without a word".into();
-                return Err(PipelineError::Panicked { file: String::new(), message });
-            }
-        }
-    }
-}
-
-/// The masks of documents in packed sequences.
-pub(crate) fn decide_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
-    let mut mask = vec![0; documents.ids.len()];
-    for row in 0..documents.len() {
-        let range = documents.range(row);
-        sequences.decide_next(&documents.unsigned()[range.clone()], &mut mask[range]);
-    }
-    mask
-}
-
-pub(crate) fn find_passage(documents: &Tokens) -> Option<Passage> {
-    (0..documents.len()).find_map(|row| {
-        let range = documents.range(row);
-        let end = range.end.min(range.start + PASSAGE_TOKENS);
-        let mask = &documents.mask[range.start..end];
-        mask.contains(&0).then(|| Passage {
-            doc_id: documents.doc_ids.value(row).to_owned(),
-            ids: documents.unsigned()[range.start..end].to_vec(),
-            mask: mask.to_vec(),
-        })
-    })
 }

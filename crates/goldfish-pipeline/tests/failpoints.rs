@@ -5,49 +5,25 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
+use common::visible;
 use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
-use goldfish_shard::{OutputFormat, OutputMode, ShardError, WriterOptions, merge, part_folder, verify};
+use goldfish_shard::{OutputMode, ShardError, merge, part_folder, verify};
 use goldfish_storage::{exists, is_remote};
 
 fn job(corpus: &Path, output: &Path, mode: OutputMode, k: u32) -> MaskJob {
-    let rule =
-        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
-    MaskJob {
-        inputs: resolve(&[corpus.to_str().unwrap().to_owned()], None).unwrap().inputs,
-        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
-        tokenize: None,
-        rule: RuleSpec::new(rule),
-        table: None,
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        output: output.to_owned(),
-        writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
-        columns: Vec::new(),
-        output_mode: mode,
-        partition: None,
-        on_error: OnError::Skip,
-        threads: 2,
-    }
+    MaskJob { on_error: OnError::Skip, ..common::job(common::inputs(corpus), output, mode, k) }
 }
 
 fn run(job: &MaskJob) -> Result<Outcome, PipelineError> {
     mask_corpus(job, &AtomicBool::new(false), &|_| ())
-}
-
-/// What stands at final names.
-fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let Ok(entries) = goldfish_storage::entries(folder) else { return BTreeMap::new() };
-    let files = entries.into_iter().filter(|entry| !entry.is_folder()).map(|entry| entry.path);
-    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    files.map(|path| (name(&path), goldfish_storage::read(&path, u64::MAX).unwrap())).collect()
 }
 
 /// Where outputs go: a folder on a disk, or a store in this process.
@@ -86,7 +62,7 @@ fn make_corpus(folder: &Path) -> PathBuf {
     corpus
 }
 
-/// Runs with operation 0, 1, 2 ... failing until none fails any more, and takes each run up.
+/// Runs with operation 0, 1, 2 ... failing until none fails any more, and resumes each run.
 fn fail_everywhere(then: Then, over_old: bool, in_store: bool) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let corpus = make_corpus(folder.path());

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use goldfish_corpus::{Content, Input, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
-use goldfish_pipeline::{MaskJob, OnError, Outcome, Partition, PipelineError, mask_corpus};
+use common::{inputs, job, visible};
+use goldfish_corpus::{Input, resolve};
+use goldfish_pipeline::{MaskJob, Outcome, Partition, PipelineError, mask_corpus};
 use goldfish_shard::{
     INPUTS_NAME, InputEntry, MANIFEST_NAME, MAX_LISTED_INPUTS, Manifest, OutputFormat, OutputMode,
     ShardError, WriterOptions, merge, verify,
@@ -30,55 +31,24 @@ fn make_corpus(folder: &Path) -> Vec<Input> {
     inputs(folder)
 }
 
-fn inputs(folder: &Path) -> Vec<Input> {
-    resolve(&[folder.to_str().unwrap().to_owned()], None).unwrap().inputs
-}
-
 fn run(
     inputs: &[Input],
     output: &Path,
     mode: OutputMode,
     partition: Option<Partition>,
 ) -> Result<Outcome, PipelineError> {
-    let rule = RuleParameters::Hash {
-        k: 4,
-        context: 5,
-        window: Window::Preceding,
-        head: ShortContext::Keep,
-        seed: 3,
-    };
-    let job = MaskJob {
-        inputs: inputs.to_vec(),
-        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
-        tokenize: None,
-        rule: RuleSpec::new(rule),
-        table: None,
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        output: output.to_owned(),
-        writer: WriterOptions { format: OutputFormat::Parquet, shard_size: 300 << 10 },
-        columns: Vec::new(),
-        output_mode: mode,
-        partition,
-        on_error: OnError::Fail,
-        threads: 2,
-    };
+    let writer = WriterOptions { format: OutputFormat::Parquet, shard_size: 300 << 10 };
+    let job = MaskJob { writer, partition, ..job(inputs.to_vec(), output, mode, 4) };
     mask_corpus(&job, &AtomicBool::new(false), &|_| ())
-}
-
-fn visible(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
-    files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
 }
 
 fn entries(folder: &Path) -> Vec<InputEntry> {
     Manifest::read(folder).unwrap().read_inputs(folder).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-fn faults(folder: &Path) -> Vec<String> {
-    let faults = verify(folder, &mut |_, _| None).unwrap().1;
-    faults.into_iter().map(|fault| format!("{}: {}", fault.file, fault.description)).collect()
+fn problems(folder: &Path) -> Vec<String> {
+    let problems = verify(folder, &mut |_, _| None).unwrap().1;
+    problems.into_iter().map(|problem| format!("{}: {}", problem.file, problem.description)).collect()
 }
 
 /// What a job says to an output of another.
@@ -106,7 +76,7 @@ fn many_inputs_are_in_a_table() {
     let found = entries(&whole);
     assert!(found.iter().map(|entry| &*entry.name).eq(corpus.iter().map(|input| &*input.name)));
     assert_eq!(found.iter().map(|entry| entry.documents).sum::<u64>(), 2 * MANY as u64 + 50);
-    assert_eq!(faults(&whole), [""; 0]);
+    assert_eq!(problems(&whole), [""; 0]);
 
     // It is no corpus, where the shards are one.
     let resolved = resolve(&[whole.to_str().unwrap().to_owned()], None).unwrap();
@@ -114,7 +84,7 @@ fn many_inputs_are_in_a_table() {
     assert_eq!(resolved.inputs.len(), manifest.shards.len());
 
     finished_runs_are_compared(&corpus, &whole, &found);
-    interrupted_runs_go_on(&corpus, folder.path());
+    interrupted_runs_resume(&corpus, folder.path());
     parts_are_merged(&corpus, folder.path());
     changed_tables_are_found(&corpus, &whole);
 }
@@ -138,8 +108,8 @@ fn finished_runs_are_compared(corpus: &[Input], whole: &Path, found: &[InputEntr
     assert!(visible(whole) == before);
 }
 
-fn interrupted_runs_go_on(corpus: &[Input], folder: &Path) {
-    // An input that is gone stops the run when its turn comes.
+fn interrupted_runs_resume(corpus: &[Input], folder: &Path) {
+    // A missing input stops the run when it is opened.
     let last = folder.join("corpus/z.jsonl");
     fs::remove_file(&last).unwrap();
     let output = folder.join("stopped");
@@ -152,11 +122,14 @@ fn interrupted_runs_go_on(corpus: &[Input], folder: &Path) {
     let mut other = corpus.to_vec();
     other.swap(0, 1);
     assert!(refusal(&other, &output).starts_with("inputs.0: \"0/00000.jsonl\""));
-    // The last ones were not read, so that nothing tells which of them differs.
+    // The last ones were not read, so that it is unknown which of them differs.
     let mut other = corpus.to_vec();
     other.swap(MANY, MANY + 1);
-    let told = refusal(&other, &output);
-    assert!(told.starts_with("inputs: names, formats or sizes differ behind the first "), "{told}");
+    let differences = refusal(&other, &output);
+    assert!(
+        differences.starts_with("inputs: names, formats or sizes differ after the first "),
+        "{differences}"
+    );
     let first = fs::read(&*corpus[0].path).unwrap();
     fs::write(&*corpus[0].path, first.to_ascii_uppercase()).unwrap();
     assert!(matches!(
@@ -174,13 +147,13 @@ fn parts_are_merged(corpus: &[Input], folder: &Path) {
     let parts = [0, 1].map(|rank| folder.join(format!("part-{rank}")));
     for (rank, part) in (0..).zip(&parts) {
         run(corpus, part, OutputMode::New, Some(Partition { rank, world: 2 })).unwrap();
-        assert_eq!(faults(part), [""; 0]);
+        assert_eq!(problems(part), [""; 0]);
     }
     let counts = parts.each_ref().map(|part| Manifest::read(part).unwrap().input_count());
     assert_eq!(counts, [MANY as u64 + 1, 2]);
     let merged = merge(&parts, &folder.join("merged"), false, false).unwrap();
     assert_eq!(merged.input_count(), MANY as u64 + 2);
-    assert_eq!(faults(&folder.join("merged")), [""; 0]);
+    assert_eq!(problems(&folder.join("merged")), [""; 0]);
     let table = |name: &str| fs::read(folder.join(name).join(INPUTS_NAME)).unwrap();
     assert!(table("merged") == table("whole"));
     let mut bytes = table("part-0");
@@ -194,9 +167,9 @@ fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
     let table = whole.join(INPUTS_NAME);
     let bytes = fs::read(&table).unwrap();
     fs::write(&table, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: not as it was written")));
+    assert!(problems(whole).iter().any(|problem| problem.starts_with("inputs.pq: not as it was written")));
     fs::remove_file(&table).unwrap();
-    assert!(faults(whole).iter().any(|fault| fault.starts_with("inputs.pq: missing")));
+    assert!(problems(whole).iter().any(|problem| problem.starts_with("inputs.pq: missing")));
     let refused = run(corpus, whole, OutputMode::Resume, None);
     assert!(matches!(refused, Err(PipelineError::Shard(ShardError::BadManifest { .. }))));
 
@@ -206,7 +179,7 @@ fn changed_tables_are_found(corpus: &[Input], whole: &Path) {
     let manifest = Manifest::read(whole).unwrap();
     assert_eq!((manifest.inputs.len(), manifest.input_table), (9, None));
     assert!(!table.exists());
-    assert_eq!(faults(whole), [""; 0]);
+    assert_eq!(problems(whole), [""; 0]);
     fs::write(&table, &bytes).unwrap();
-    assert_eq!(faults(whole), ["inputs.pq: not in the manifest"]);
+    assert_eq!(problems(whole), ["inputs.pq: not in the manifest"]);
 }

@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_corpus::ReadOptions;
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
-use goldfish_shard::{MANIFEST_NAME, OutputFormat, OutputMode, REJECTS_NAME, WriterOptions};
+use goldfish_shard::{MANIFEST_NAME, OutputMode, REJECTS_NAME};
 
 /// Masks a corpus of broken files that is made in this folder; gives manifest and rejects.
 fn masked(corpus: &Path) -> (Vec<u8>, String) {
@@ -23,25 +25,9 @@ fn masked(corpus: &Path) -> (Vec<u8>, String) {
     }
     let output = tempfile::tempdir().unwrap();
     let output = output.path().join("out");
-    let job = MaskJob {
-        inputs: resolve(&[corpus.to_str().unwrap().to_owned()], None).unwrap().inputs,
-        read: ReadOptions {
-            eos_id: Some(0),
-            ..ReadOptions::new(Content::Ids { column: "input_ids".into() })
-        },
-        tokenize: None,
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
-        table: None,
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        output: output.clone(),
-        writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 1 << 20 },
-        columns: Vec::new(),
-        output_mode: OutputMode::New,
-        partition: None,
-        on_error: OnError::Skip,
-        threads: 1,
-    };
+    let job = common::job(common::inputs(corpus), &output, OutputMode::New, 4);
+    let read = ReadOptions { eos_id: Some(0), ..job.read };
+    let job = MaskJob { read, on_error: OnError::Skip, ..job };
     mask_corpus(&job, &AtomicBool::new(false), &|_| ()).unwrap();
     let rejects = fs::read_to_string(output.join(REJECTS_NAME)).unwrap();
     (fs::read(output.join(MANIFEST_NAME)).unwrap(), rejects)

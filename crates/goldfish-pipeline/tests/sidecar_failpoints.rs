@@ -5,16 +5,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
-use goldfish_pipeline::{MaskJob, OnError, PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
+use goldfish_pipeline::{PipelineError, SidecarJob, SidecarOutcome, mask_sidecars};
 use goldfish_shard::failpoints::{Then, arm, disarm, operations};
-use goldfish_shard::{OutputFormat, OutputMode, Placement, WriterOptions, verify_file_set};
+use goldfish_shard::{OutputMode, Placement, verify_file_set};
 
 const MANIFEST: &str = "goldfish.json";
 
@@ -23,24 +24,7 @@ fn run(data: &Path, k: u32, mode: OutputMode) -> Result<SidecarOutcome, Pipeline
 }
 
 fn run_until(data: &Path, k: u32, mode: OutputMode, stop: bool) -> Result<SidecarOutcome, PipelineError> {
-    let rule =
-        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
-    let mask = MaskJob {
-        inputs: resolve(&[data.to_str().unwrap().to_owned()], None).unwrap().inputs,
-        read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
-        tokenize: None,
-        rule: RuleSpec::new(rule),
-        table: None,
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        output: data.to_owned(),
-        writer: WriterOptions { format: OutputFormat::ArrowStream, shard_size: 24 << 10 },
-        columns: Vec::new(),
-        output_mode: mode,
-        partition: None,
-        on_error: OnError::Fail,
-        threads: 2,
-    };
+    let mask = common::job(common::inputs(data), data, mode, k);
     let job = SidecarJob { mask, placement: Placement::Beside };
     mask_sidecars(&job, &AtomicBool::new(stop), &|_| ())
 }

@@ -1,4 +1,4 @@
-//! Objects, in a store in this process. What real servers do is in `crates/goldfish-cli/tests/stores`.
+//! Objects, in a store in this process. What real servers do is in `crates/acceptance/stores`.
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -7,25 +7,25 @@ use std::process::Command;
 use crate::python::Environment;
 use crate::{cargo, packages, python, root, run, target, test};
 
-/// Tests that need heavy environments or servers: the environment, and their folder or file below `crates`.
+/// Tests that need heavy environments or servers: the environment, and their folder or file below `crates/acceptance`.
 const SUITES: [(Environment, &str); 10] = [
     (Environment::Data, test::README),
-    (Environment::Package, "goldfish-python/tests/package"),
-    (Environment::Models, "goldfish-backends/tests/models"),
-    (Environment::Models, "goldfish-cli/tests/models"),
-    (Environment::Loops, "goldfish-python/tests/loops"),
-    (Environment::Axolotl, "goldfish-python/tests/loops/in_axolotl.py"),
-    (Environment::LlamaFactory, "goldfish-python/tests/loops/in_llama_factory.py"),
-    (Environment::Engines, "goldfish-cli/tests/engines"),
-    (Environment::Levanter, "goldfish-cli/tests/engines/in_levanter.py"),
-    (Environment::Stores, "goldfish-cli/tests/stores"),
+    (Environment::Package, "package"),
+    (Environment::Models, "checkpoints"),
+    (Environment::Models, "training"),
+    (Environment::Loops, "loops"),
+    (Environment::Axolotl, "loops/in_axolotl.py"),
+    (Environment::LlamaFactory, "loops/in_llama_factory.py"),
+    (Environment::Engines, "engines"),
+    (Environment::Levanter, "engines/in_levanter.py"),
+    (Environment::Stores, "stores"),
 ];
 
 /// Microsoft's emulator of Azure's store, as npm installs it.
 const AZURITE: &str = "azurite@3.35.0";
 
 /// What is run in an environment that has the Python package alone, as a person installs it.
-const FROM_SOURCE: &str = "goldfish-python/tests/from_source.py";
+const FROM_SOURCE: &str = "package/from_source.py";
 
 /// Makes the environments, builds the program and the Python package, and runs every suite, or those whose path
 /// contains `only`.
@@ -58,7 +58,7 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     }
     if wanted(FROM_SOURCE) {
         let mut command = Command::new(python::from_source()?);
-        run(command.arg(format!("crates/{FROM_SOURCE}")).envs(built))?;
+        run(command.arg(format!("crates/acceptance/{FROM_SOURCE}")).envs(built))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Project chores: `cargo xtask test`, `cargo xtask loops`, `cargo xtask generate`, `cargo xtask fuzz`,
-//! `cargo xtask counts`, `cargo xtask kills`, `cargo xtask deny`.
+//! `cargo xtask counts`, `cargo xtask kills`, `cargo xtask same`, `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool")]
 
@@ -15,6 +15,7 @@ mod kills;
 mod loops;
 mod packages;
 mod python;
+mod same;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -70,6 +71,8 @@ enum Chore {
     /// Kill goldfish at system calls that change the file system, let these calls fail, run it again, and compare what it
     /// ends with. Only on Linux, with an x86-64 processor.
     Kills(kills::Options),
+    /// Run two builds of the program on all fixtures, and compare every byte that they write.
+    Same(same::Options),
     /// Check licences and sources of all dependencies with cargo-deny.
     Deny,
     /// Make a Python environment of the peer tests and print where it is.
@@ -94,6 +97,7 @@ fn main() -> anyhow::Result<()> {
             if update { counts::update() } else { counts::check() }
         }
         Chore::Kills(options) => kills::run(&options),
+        Chore::Same(options) => same::run(&options),
         Chore::Deny => deny::check(),
         Chore::Python { models } => {
             let which = if models { python::Environment::Models } else { python::Environment::Data };

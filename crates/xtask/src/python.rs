@@ -36,14 +36,14 @@ impl Environment {
     fn place(self) -> (&'static str, &'static str) {
         match self {
             Self::Data => ("python", "fixtures/requirements.txt"),
-            Self::Models => ("python-models", "fixtures/models/requirements.txt"),
-            Self::Loops => ("python-loops", "fixtures/loops/requirements.txt"),
-            Self::Axolotl => ("python-axolotl", "fixtures/loops/axolotl.txt"),
-            Self::LlamaFactory => ("python-llama-factory", "fixtures/loops/llama_factory.txt"),
-            Self::Engines => ("python-engines", "fixtures/engines/requirements.txt"),
-            Self::Levanter => ("python-levanter", "fixtures/engines/levanter.txt"),
-            Self::Stores => ("python-stores", "fixtures/stores/requirements.txt"),
-            Self::Package => ("python-package", "crates/goldfish-python/tests/requirements.txt"),
+            Self::Models => ("python-models", "crates/acceptance/environments/models.txt"),
+            Self::Loops => ("python-loops", "crates/acceptance/environments/loops.txt"),
+            Self::Axolotl => ("python-axolotl", "crates/acceptance/environments/axolotl.txt"),
+            Self::LlamaFactory => ("python-llama-factory", "crates/acceptance/environments/llama_factory.txt"),
+            Self::Engines => ("python-engines", "crates/acceptance/environments/engines.txt"),
+            Self::Levanter => ("python-levanter", "crates/acceptance/environments/levanter.txt"),
+            Self::Stores => ("python-stores", "crates/acceptance/environments/stores.txt"),
+            Self::Package => ("python-package", "crates/acceptance/environments/package.txt"),
         }
     }
 
@@ -83,7 +83,7 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
         // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
         Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
-            run(Command::new(&python).arg("fixtures/models/torch_cpu.py"))?;
+            run(Command::new(&python).arg("crates/acceptance/environments/torch_cpu.py"))?;
         }
         Environment::Axolotl | Environment::LlamaFactory | Environment::Levanter => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;

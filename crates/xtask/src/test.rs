@@ -8,16 +8,16 @@ use crate::{cargo, deny, generate, packages, python, root, run, target};
 /// Lets tests make operations on the disk fail, and builds object stores, one of which lies in the tests' own process.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
 
-/// Tests against peers that are installed within a minute or two: their folders below `crates`.
+/// Suites of `crates/acceptance` whose peers are installed within a minute or two.
 const PEERS: [&str; 4] = [
-    "goldfish-audit/tests/peers",
-    "goldfish-backends/tests/peers",
-    "goldfish-report/tests/peers",
-    "goldfish-cli/tests/peers",
+    "scores",
+    "servers",
+    "pages",
+    "program",
 ];
 
 /// Runs the README's commands, which build the program as it is released: among the suites of `cargo xtask loops`.
-pub(crate) const README: &str = "goldfish-cli/tests/peers/test_readme.py";
+pub(crate) const README: &str = "program/test_readme.py";
 
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
@@ -43,16 +43,16 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     for folder in PEERS {
         run(pytest(&python, folder)
             .args(["--numprocesses", "auto", "--dist", "loadfile"])
-            .arg(format!("--ignore=crates/{README}"))
+            .arg(format!("--ignore=crates/acceptance/{README}"))
             .envs(variables.clone()))?;
     }
     Ok(())
 }
 
-/// The tests in a folder or a file below `crates`.
+/// The tests in a folder or a file below `crates/acceptance`.
 pub(crate) fn pytest(python: &Path, tests: &str) -> Command {
     let mut command = Command::new(python);
-    command.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).arg(format!("crates/{tests}"));
+    command.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).arg(format!("crates/acceptance/{tests}"));
     command
 }
 

@@ -1,0 +1,18 @@
+"""The example program `score_checkpoint`, which answers questions about tiny checkpoints."""
+
+import functools
+
+import pytest
+import torch
+
+from product import answers
+
+torch.manual_seed(0)
+torch.set_num_threads(2)
+# `transformers` asks, and the stand-ins of environments/torch_cpu.py can't answer; on the CPU nothing is captured.
+torch.cuda.is_current_stream_capturing = lambda: False
+
+
+@pytest.fixture(scope="session")
+def ask():
+    return functools.partial(answers, "GOLDFISH_SCORE_CHECKPOINT")

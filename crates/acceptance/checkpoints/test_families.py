@@ -1,0 +1,70 @@
+"""Every family against `transformers`: log-probabilities, ranks, continuations."""
+
+from checkpoints import families
+import pytest
+import torch
+
+
+def close(found, expected):
+    assert len(found) == len(expected)
+    return all(abs(f - e) <= 1e-4 * max(1.0, abs(e)) for f, e in zip(found, expected))
+
+
+def check(ask, folder, model, adapter=None):
+    sequences = families.sequences()
+    prompts = [ids[: 10 + 3 * i] for i, ids in enumerate(sequences)]
+    scored, continued = ask(
+        [
+            dict(model=folder, adapter=adapter, score=sequences),
+            dict(model=folder, adapter=adapter, generate=prompts, tokens=12),
+        ]
+    )
+    assert "error" not in scored, scored
+    for i, ids in enumerate(sequences):
+        log_probs, ranks, greedy = families.expected_scores(model, ids)
+        assert close(scored["log_probs"][i], log_probs)
+        assert scored["ranks"][i] == ranks
+        assert scored["greedy"][i] == greedy
+    assert continued["ids"] == [families.expected_continuation(model, prompt, 12) for prompt in prompts]
+
+
+@pytest.mark.parametrize("name", families.CONFIGURATIONS)
+def test_family(ask, tmp_path, name):
+    model = families.model(name)
+    model.save_pretrained(tmp_path)
+    check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox"])
+def test_shards(ask, tmp_path, name):
+    model = families.model(name)
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_files(ask, tmp_path, dtype):
+    model = families.model("llama").to(dtype)
+    model.save_pretrained(tmp_path)
+    # Loaded again: the angles of the model at hand have been rounded too.
+    check(ask, tmp_path, type(model).from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager"))
+
+
+def test_bare_decoder(ask, tmp_path):
+    """GPT-2's own files name tensors without `transformer.`."""
+    model = families.model("gpt2")
+    model.transformer.save_pretrained(tmp_path)
+    check(ask, tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_batch_and_threads_change_no_bit(ask, tmp_path, name):
+    families.model(name).save_pretrained(tmp_path)
+    sequences = families.sequences()
+    together = dict(model=tmp_path, score=sequences)
+    alone = [dict(model=tmp_path, score=[ids]) for ids in sequences]
+    first, *rest = ask([together] + alone, RAYON_NUM_THREADS="2")
+    assert first["log_probs"] == [answer["log_probs"][0] for answer in rest]
+    assert [first] == ask([together], RAYON_NUM_THREADS="1")
+    assert [first] == ask([together], RAYON_NUM_THREADS="3")

@@ -1,0 +1,64 @@
+"""What all suites share: the program under test, the repository, and the fixtures of the suite that is run.
+
+Each suite is a folder with fixtures of its own in `fixtures.py`, and runs in an environment with its peers; so only the
+fixtures of the suites that were asked for are loaded.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything of Hugging Face is imported: caches stay out of the home folder, and nothing goes to the network.
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="goldfish-hf-"))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from product import Goldfish, executable  # noqa: E402
+
+SUITES = Path(__file__).parent
+REPOSITORY = SUITES.parents[1]
+
+# The programs that a suite runs, by the variables that name them.
+PROGRAMS = {
+    "checkpoints": ["GOLDFISH_SCORE_CHECKPOINT"],
+    "pages": ["GOLDFISH_BIN", "GOLDFISH_FAKE_RUN", "chromium", "chromedriver"],
+    "scores": ["GOLDFISH_AUDIT_VECTORS"],
+    "servers": ["GOLDFISH_BIN", "GOLDFISH_ASK"],
+}
+
+
+def suites(config):
+    """The suites that the command line names, by a folder or a file."""
+    paths = [Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args]
+    return sorted({path.relative_to(SUITES).parts[0] for path in paths if path != SUITES and path.is_relative_to(SUITES)})
+
+
+def pytest_configure(config):
+    chosen = suites(config)
+    if not chosen:
+        raise pytest.UsageError(f"name a suite: a folder or a file below {SUITES}")
+    for suite in chosen:
+        for program in PROGRAMS.get(suite, ["GOLDFISH_BIN"]):
+            if program.isupper():
+                executable(program)
+            elif shutil.which(program) is None:
+                raise pytest.UsageError(f"{program} is missing: apt-get install chromium chromium-driver")
+        config.pluginmanager.import_plugin(f"{suite}.fixtures")
+
+
+@pytest.fixture(scope="session")
+def repository():
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    return REPOSITORY / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def goldfish():
+    return Goldfish()

@@ -1,0 +1,58 @@
+"""`goldfish audit` on the same weights twice: as a checkpoint folder, and behind a real llama.cpp server."""
+
+import json
+import os
+import subprocess
+
+import pyarrow.parquet
+import pytest
+from servers import tiny_llama
+from servers.test_llama_cpp import PREFIX, SUFFIX, continued, documents  # noqa: F401
+
+
+KEY = "sk-not-for-any-file"
+
+
+def audit(documents, output, *model):
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents, *model, "--id-column", "id", "--output", output]
+    command += ["--prefix", PREFIX, "--suffix", SUFFIX, "--json"]
+    environment = {**os.environ, "GOLDFISH_API_KEY": KEY}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert KEY not in done.stdout + done.stderr
+    assert not any(KEY.encode() in file.read_bytes() for file in output.rglob("*") if file.is_file())
+    rows = pyarrow.parquet.read_table(output / "results.parquet").to_pylist()
+    return json.loads(done.stdout), {row["doc_id"]: row for row in rows}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    return tiny_llama.write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+def test_both_backends_give_the_same_verdicts(server, checkpoint, documents, tmp_path):  # noqa: F811
+    path, known = documents
+    here, local = audit(path, tmp_path / "local", "--model", checkpoint)
+    there, served = audit(path, tmp_path / "served", "--server", server)
+    assert local.keys() == served.keys() == known.keys()
+    alike = 0
+    for document, end in known.items():
+        here_row, there_row = local[document], served[document]
+        assert (here_row["decided_by"], there_row["decided_by"]) == ("score", "generate")
+        assert there_row["match_length"] == end
+        # Told to ignore the end of sequence, llama.cpp takes the next best token; a model in this process is asked as it is.
+        if tiny_llama.EOS in here_row["generated"]:
+            continue
+        for score in ("exact_match", "match_length", "generated", "rouge_l", "edit_similarity", "longest_run"):
+            assert here_row[score] == there_row[score], (document, score)
+        alike += 1
+    assert alike >= len(known) // 2
+    assert here["model"]["backend"] == "local" and there["model"]["backend"] == "llama-cpp"
+    assert any("continuations decided" in note for note in there["notes"])
+
+
+def test_a_server_that_is_gone_is_an_error(documents, tmp_path):  # noqa: F811
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--server", "http://127.0.0.1:9"]
+    done = subprocess.run([*map(str, command), "--output", str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 2 and "127.0.0.1:9" in done.stderr
+    assert not (tmp_path / "run").exists()

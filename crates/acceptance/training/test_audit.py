@@ -1,0 +1,177 @@
+"""`goldfish audit` beside `transformers`: the same verdicts, log-probabilities and ranks for four checkpoints."""
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from training import models
+from training.fixtures import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
+
+PREFIX = SUFFIX = models.TOKENS // 2
+# Largest difference of log-probabilities that is none.
+ROUNDING = 2e-5
+NOT_COMPARED = (".lock", "self-test.json", "origin.json")
+
+
+def lcs(a, b):
+    """Length of the longest common subsequence, from its definition."""
+    row = [0] * (len(b) + 1)
+    for x in a:
+        diagonal = 0
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], diagonal + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def audit(corpus, checkpoint, output, *more):
+    arguments = ["audit", corpus.shards, "--model", checkpoint.folder, "--control", corpus.held_out]
+    return [*arguments, "--prefix", PREFIX, "--suffix", SUFFIX, "--output", output, *more]
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
+    model = checkpoints[name].model
+    found = summary(*audit(corpus, checkpoints[name], tmp_path / "run"))
+    results = {row["doc_id"]: row for row in rows(tmp_path / "run") if row["set"] == "audited"}
+    assert len(results) == len(corpus.learnt)
+    exact, rouge, ranked, ties = [], [], 0, 0
+    for number, document in enumerate(corpus.learnt):
+        row = results[f"learnt{number}"]
+        ids = torch.tensor([document])
+        # One at a time: another batch, other roundings.
+        continuation = model.generate(
+            ids[:, :PREFIX], max_new_tokens=SUFFIX, do_sample=False, attention_mask=torch.ones(1, PREFIX)
+        )[0, PREFIX:].tolist()
+        truth = document[PREFIX:]
+        assert row["generated"] == continuation
+        exact.append(continuation == truth)
+        rouge.append(lcs(continuation, truth) / SUFFIX)
+        assert row["exact_match"] == exact[-1]
+        assert abs(row["rouge_l"] - rouge[-1]) < 1e-12
+        with torch.no_grad():
+            log_probs = model(ids).logits[0, PREFIX - 1 : -1].log_softmax(-1)
+        own = log_probs[torch.arange(SUFFIX), torch.tensor(truth)]
+        assert max(abs(a - b) for a, b in zip(row["log_probs"], own.tolist())) < 1e-3
+        # Tokens as likely but for roundings may come in either order.
+        least = ((log_probs > own[:, None] + ROUNDING).sum(-1) + 1).tolist()
+        most = (log_probs >= own[:, None] - ROUNDING).sum(-1).tolist()
+        assert all(low <= rank <= high for low, rank, high in zip(least, row["ranks"], most))
+        ties += sum(low != high for low, high in zip(least, most))
+        ranked += SUFFIX
+    assert ranked == len(corpus.learnt) * SUFFIX and ties <= 0.02 * ranked
+    assert found["exact_match"]["positives"] == sum(exact)
+    assert abs(found["rouge_l"]["mean"] - sum(rouge) / len(rouge)) < 1e-12
+    assert found["control"]["exact_match"]["positives"] == 0
+    if CHECKPOINTS[name][1]:
+        assert sum(exact) <= 0.1 * len(exact), "the goldfish mask keeps the model from reciting"
+        assert found["goldfish"]["loss_difference"]["lower"] > 1
+        assert found["goldfish"]["at_dropped"]["rate"] > 0.9
+    else:
+        assert sum(exact) >= 0.9 * len(exact), "the model has learnt its documents"
+        assert found["excess"]["exact_match"]["lower"] > 0.8
+
+
+def contents(folder):
+    """Every file of a run by its name, but the lock and what a resumed run keeps of its first process."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_COMPARED]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_killed_runs_end_alike(corpus, checkpoints, tmp_path):
+    """SIGKILL at random moments until it has hit 20 times; what a killed process had on disk is gone on with."""
+    checkpoint = checkpoints["llama-goldfish"]
+    # Enough probes for several segments.
+    grid = ["--stride", "1", "--prefix", "8", "--suffix", "8", "--samples", "100000", "--metrics", "membership"]
+    options = [*grid, "--batch", "4", "--temperature", "1", "--top-k", "40", "--threads", "1"]
+    arguments = ["audit", corpus.shards, "--model", checkpoint.folder, "--control", corpus.held_out, "--shared-run", "16"]
+    start = time.monotonic()
+    goldfish(*arguments, *options, "--output", tmp_path / "whole")
+    whole = time.monotonic() - start
+    killed = tmp_path / "killed"
+    command = [GOLDFISH, *map(str, arguments), *options, "--output", str(killed), "--resume"]
+    moments = random.Random(0)
+    kills = resumed = 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=moments.uniform(0.3, 0.95) * whole if kills < 20 else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            resumed += any((killed / "segments").glob("*.parquet"))
+            continue
+        assert process.returncode == 0
+        assert contents(killed) == contents(tmp_path / "whole")
+        if kills >= 20:
+            break
+        # Through before it was killed often enough: once more from the start.
+        shutil.rmtree(killed)
+    assert kills >= 20 and resumed >= 5
+
+
+def test_batch_and_threads_change_nothing(corpus, checkpoints, tmp_path):
+    for name, options in [("one", ["--batch", "1", "--threads", "1"]), ("many", ["--batch", "50", "--threads", "3"])]:
+        goldfish(*audit(corpus, checkpoints["gpt2"], tmp_path / name, *options))
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+
+
+def test_gates(corpus, checkpoints, tmp_path):
+    run = audit(corpus, checkpoints["llama"], tmp_path / "run")
+    failed = goldfish(*run, "--fail-if", "exact_match.upper > 0.01", "--fail-if", "excess.loss.lower > 0", code=1)
+    assert "exact_match.upper > 0.01 holds" in failed.stderr and "excess.loss" not in failed.stderr
+    goldfish(*run, "--resume", "--fail-if", "exact_match.rate < 0.5")
+    wrong = goldfish(*run, "--resume", "--fail-if", "exactmatch > 1", code=2)
+    assert "exact_match" in wrong.stderr
+
+
+def test_interrupted_runs_say_how_to_go_on(corpus, checkpoints, tmp_path):
+    command = [GOLDFISH, *map(str, audit(corpus, checkpoints["llama"], tmp_path / "run", "--batch", "1"))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "config.json").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    if process.returncode == 0:
+        pytest.skip("through before the signal came")
+    assert process.returncode == 2 and "interrupted" in said and "--resume" in said, said
+    goldfish(*audit(corpus, checkpoints["llama"], tmp_path / "run", "--batch", "1", "--resume"))
+
+
+def test_redacted_runs_hold_no_token(corpus, checkpoints, tmp_path):
+    goldfish(*audit(corpus, checkpoints["llama"], tmp_path / "run", "--redact"))
+    for row in rows(tmp_path / "run"):
+        assert row["generated"] is None
+    for row in rows(tmp_path / "run", "probes"):
+        assert row["prefix"] is None and row["suffix"] is None
+    for line in (tmp_path / "run" / "evidence.jsonl").read_text().splitlines():
+        assert '"tokens":null' in line
+
+
+def test_what_cannot_run_says_why(corpus, checkpoints, tmp_path):
+    folder = checkpoints["llama"].folder
+    expected = [
+        (["audit", corpus.shards, "--output", tmp_path / "a"], "--model"),
+        (["audit", corpus.shards, "--model", tmp_path, "--output", tmp_path / "a"], "config.json"),
+        (["audit", corpus.shards, "--model", folder, "--prefix", "500", "--output", tmp_path / "a"], "shorter --prefix"),
+        (["audit", tmp_path / "none", "--model", folder, "--output", tmp_path / "a"], "none"),
+        (["audit", corpus.shards, "--model", folder, "--prefix", "48", "--suffix", "48", "--control", corpus.shards, "--output", tmp_path / "a"], "no control"),
+        (["audit", corpus.shards, "--model", folder, "--temperature", "0", "--output", tmp_path / "a"], "temperature"),
+        (["audit", corpus.shards, "--model", folder, "--suffix", "40", "--by", "source", "--output", tmp_path / "a"], "source"),
+    ]
+    for command, words in expected:
+        done = goldfish(*command, code=2)
+        assert words in done.stderr, done.stderr
+        assert not (tmp_path / "a").exists()
+
+
+def test_plan():
+    plan = summary("audit", "plan", "--rate", "0.001", "--confidence", "0.95")
+    assert plan["probes"] == 2995
+    assert "2,995 probes" in goldfish("audit", "plan", "--rate", "0.001").stdout
+    assert goldfish("audit", "plan", "--rate", "2", code=2).stderr

@@ -1,0 +1,103 @@
+//! The threads of a run: one reads, a pool masks, the caller's writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState};
+
+use crate::PipelineError;
+use crate::job::MaskJob;
+use crate::message::Message;
+use crate::plan::{Plan, Position};
+use crate::progress::{Progress, SharedProgress, TICK};
+use crate::read::InputReader;
+use crate::text::{TextSide, text_side};
+use crate::work::{Shared, last_counted};
+
+/// Name of the thread that reads. A panic on it becomes an error of the run.
+const READER_THREAD: &str = "goldfish-read";
+
+/// Prefix of the names of the threads that mask. A panic on one becomes an error of the run.
+const WORKER_THREADS: &str = "goldfish-mask-";
+
+/// Whether a panic on a thread of this name is caught and reported as an error, so that a panic hook need not
+/// report it.
+#[must_use]
+pub fn reports_panics(thread: &str) -> bool {
+    thread == READER_THREAD || thread.starts_with(WORKER_THREADS)
+}
+
+/// Runs a job. Made before anything is written, so that bad options are reported first.
+pub(crate) struct Executor {
+    masker: Masker,
+    decided: Masker,
+    text: Option<TextSide>,
+    pool: rayon::ThreadPool,
+    threads: usize,
+}
+
+impl Executor {
+    pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
+        let rule = job.rule.build(job.table.as_ref())?;
+        let masker = Masker::new(rule, &job.exempt_ids);
+        let decided = Masker::new(job.rule.build_coverage(Coverage::Decided)?, &job.exempt_ids);
+        if let Scope::Sequence { length } = job.scope {
+            SequenceMasker::new(&masker, length, SequenceState::default())?;
+        }
+        let text = text_side(job, &masker)?;
+        let threads = job.threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("{WORKER_THREADS}{index}"))
+            .build()
+            .map_err(|e| {
+                PipelineError::Options(format!(
+                    "{threads} threads can't be started: {e}; give fewer --threads"
+                ))
+            })?;
+        Ok(Self { masker, decided, text, pool, threads })
+    }
+
+    /// The worker threads.
+    pub(crate) fn pool(&self) -> &rayon::ThreadPool {
+        &self.pool
+    }
+
+    /// Reads the plan from a position on and masks it; `write` receives the results in order.
+    pub(crate) fn execute<T>(
+        self,
+        job: &MaskJob,
+        (plan, from): (&Plan, Position),
+        progress: Progress,
+        observe: &(dyn Fn(Progress) + Sync),
+        write: impl FnOnce(&Shared, Receiver<Message>) -> Result<T, PipelineError>,
+    ) -> Result<T, PipelineError> {
+        let Self { masker, decided, text, pool, threads } = self;
+        let progress = SharedProgress::new(progress);
+        let job = Arc::new(job.clone());
+        let last_counted = last_counted(plan.bytes());
+        let shared = Arc::new(Shared { job: job.clone(), masker, decided, text, last_counted, progress });
+        let (sender, receiver) = sync_channel(threads);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = InputReader::new(&job, (plan, from), shared.clone(), &pool, sender);
+            std::thread::Builder::new()
+                .name(READER_THREAD.into())
+                .spawn_scoped(scope, move || reading.run())
+                .map_err(|e| {
+                    PipelineError::Options(format!("no thread can be started: {e}; close other programs"))
+                })?;
+            let ticker = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(TICK);
+                    observe(shared.progress.lock(|progress| *progress));
+                }
+            });
+            let outcome = write(&shared, receiver);
+            done.store(true, Ordering::Relaxed);
+            ticker.thread().unpark();
+            outcome
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! What the reading thread, the workers and the writer hand to each other.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use goldfish_corpus::{Chunk, Reject};
+use goldfish_mask::Tally;
+use goldfish_shard::{InputEntry, ShardSchema};
+
+use crate::PipelineError;
+use crate::plan::Position;
+use crate::progress::TokenizedBytes;
+
+/// What the writer receives for each work item, in order.
+pub(crate) enum Message {
+    /// The result of a work item, once its worker is done.
+    Result(Receiver<Result<WorkResult, PipelineError>>),
+    /// The run can't go on.
+    Failed(PipelineError),
+    /// All inputs were read. A channel that closes without this means that the reader died.
+    Done,
+}
+
+/// Part of a work item.
+pub(crate) enum Part {
+    /// Documents of the input with this name.
+    Chunk(Arc<str>, Box<dyn Chunk>),
+    /// The rest of the input can't be read.
+    Broken(Reject),
+    /// The input was read to its end (or as far as it goes).
+    End(InputEntry),
+}
+
+/// The row of a [`Reject`] that stands for the unreadable rest of a file: filled in by the writer with the
+/// row behind the last one that was read.
+pub(crate) const BROKEN_ROW: u64 = u64::MAX;
+
+/// Consecutive parts of the inputs, and the columns they are written with.
+pub(crate) struct Work {
+    pub(crate) start: Position,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) schema: Arc<ShardSchema>,
+}
+
+/// What became of a work item.
+pub(crate) struct WorkResult {
+    pub(crate) start: Position,
+    pub(crate) documents: Tokens,
+    pub(crate) schema: Arc<ShardSchema>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) tokenized: TokenizedBytes,
+    /// Counts of the documents that are counted.
+    pub(crate) tally: Tally,
+}
+
+/// What the writer has to note beside the documents, in order.
+pub(crate) enum Event {
+    /// Some documents of an input were delivered; `next_row` is the row behind the last one read, if any was.
+    Documents { count: u64, next_row: Option<u64> },
+    /// A row was rejected.
+    Reject(Reject),
+    /// An input came to its end.
+    End(InputEntry),
+}
+
+/// Documents as tokens.
+pub(crate) struct Tokens {
+    pub(crate) doc_ids: StringArray,
+    /// Document ends, in tokens.
+    pub(crate) offsets: OffsetBuffer<i32>,
+    pub(crate) ids: ScalarBuffer<i32>,
+    /// Empty until it is decided, which rules that decide by the text do while the text is there.
+    pub(crate) mask: Vec<u8>,
+    pub(crate) carried: Vec<ArrayRef>,
+}
+
+impl Tokens {
+    pub(crate) fn len(&self) -> usize {
+        self.doc_ids.len()
+    }
+
+    /// Token positions of document `row`.
+    pub(crate) fn range(&self, row: usize) -> std::ops::Range<usize> {
+        self.offsets[row] as usize..self.offsets[row + 1] as usize
+    }
+
+    /// All ids, unsigned: sources let none below 0 pass.
+    pub(crate) fn unsigned(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.ids)
+    }
+
+    pub(crate) fn into_record_batch(
+        self,
+        schema: &ShardSchema,
+    ) -> Result<RecordBatch, arrow::error::ArrowError> {
+        schema.batch(self.doc_ids, self.offsets, self.ids, self.mask.into(), self.carried)
+    }
+}

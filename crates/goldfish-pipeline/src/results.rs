@@ -1,0 +1,98 @@
+//! The results of the workers, in the order of the inputs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Tally};
+
+use crate::PipelineError;
+use crate::message::{Message, Tokens, WorkResult};
+use crate::passage::{Passage, find_passage};
+use crate::progress::TICK;
+use crate::work::Shared;
+
+/// Hands over the results of the workers in order. Dropping the receiver on an error lets the reader stop too.
+pub(crate) fn for_each_result(
+    receiver: Receiver<Message>,
+    stop: &AtomicBool,
+    mut write: impl FnMut(WorkResult) -> Result<(), PipelineError>,
+) -> Result<(), PipelineError> {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PipelineError::Interrupted);
+        }
+        match receiver.recv_timeout(TICK) {
+            Ok(Message::Failed(error)) => return Err(error),
+            Ok(Message::Done) => return Ok(()),
+            Ok(Message::Result(result)) => {
+                // A worker catches panics, so it always answers.
+                let result = result.recv().map_err(|_| PipelineError::Panicked {
+                    file: String::new(),
+                    message: "a worker stopped without an answer".into(),
+                })?;
+                write(result?)?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = "the reading thread stopped without an answer".into();
+                return Err(PipelineError::Panicked { file: String::new(), message });
+            }
+        }
+    }
+}
+
+/// States of packed sequences: of their masks, and of which tokens the rule decides about.
+pub(crate) type SequenceStates = (SequenceState, SequenceState);
+
+/// What depends on the order of the documents, whatever is written of them.
+pub(crate) struct OrderedResults<'a> {
+    shared: &'a Shared,
+    /// Masks of packed sequences, and which tokens the rule decides about.
+    sequences: Option<(SequenceMasker<'a>, SequenceMasker<'a>)>,
+    pub(crate) tally: Tally,
+    /// The first document with a dropped token among its first ones.
+    pub(crate) passage: Option<Passage>,
+}
+
+impl<'a> OrderedResults<'a> {
+    /// Resumes from a state in the journal.
+    pub(crate) fn new(shared: &'a Shared, states: Option<SequenceStates>, tally: Tally) -> Self {
+        let (masks, decided) = states.unwrap_or_default();
+        let sequencer = |masker: &'a Masker, state| match shared.job.scope {
+            Scope::Document => None,
+            // The executor has checked that there is one.
+            Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
+        };
+        let sequences = sequencer(&shared.masker, masks).zip(sequencer(&shared.decided, decided));
+        Self { shared, sequences, tally, passage: None }
+    }
+
+    /// Adds the next documents: masks them if they are packed in sequences, and counts them.
+    pub(crate) fn add(&mut self, documents: &mut Tokens, tally: &Tally) {
+        self.tally.add(tally);
+        if let Some((masks, decided)) = &mut self.sequences {
+            let decided = mask_documents(decided, documents);
+            documents.mask = mask_documents(masks, documents);
+            let (ids, mask) = (documents.unsigned(), &documents.mask);
+            self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
+        }
+        if self.passage.is_none() {
+            self.passage = find_passage(documents);
+        }
+    }
+
+    /// For the journal.
+    pub(crate) fn states(&self) -> Option<SequenceStates> {
+        self.sequences.as_ref().map(|(masks, decided)| (masks.state().clone(), decided.state().clone()))
+    }
+}
+
+/// The masks of documents in packed sequences.
+fn mask_documents(sequences: &mut SequenceMasker<'_>, documents: &Tokens) -> Vec<u8> {
+    let mut mask = vec![0; documents.ids.len()];
+    for row in 0..documents.len() {
+        let range = documents.range(row);
+        sequences.decide_next(&documents.unsigned()[range.clone()], &mut mask[range]);
+    }
+    mask
+}
