@@ -8,6 +8,7 @@ mod naive_text;
 use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use goldfish_mask::{
     Granularity, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
     ShortContext, TableSource, TokenSpan, UniformTable, Window,
@@ -27,14 +28,14 @@ fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
     let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
     let table = TableSource::Cpu;
     Ok(match input.int_in_range(0..=5)? {
-        0 => RuleParameters::Static { k, start: input.int_in_range(0..=40)? },
-        1 => RuleParameters::Random { k, seed: u64::arbitrary(input)? },
-        2 => RuleParameters::Hash { k, context, window, head, seed: u64::arbitrary(input)? },
-        3 => RuleParameters::HashTable { k, context, table },
-        4 => RuleParameters::HashAvalanche { k, context },
+        0 => RuleParameters::from(Static::new(k).start(input.int_in_range(0..=40)?)),
+        1 => RuleParameters::from(Random::new(k).seed(u64::arbitrary(input)?)),
+        2 => RuleParameters::from(Hash::new(k).context(context).window(window).short_context(head).seed(u64::arbitrary(input)?)),
+        3 => RuleParameters::from(HashTable::new(k).context(context).table(table)),
+        4 => RuleParameters::from(HashAvalanche::new(k).context(context)),
         _ => {
             let coefficients = (0..context).map(|_| i64::arbitrary(input)).collect::<Result<_>>()?;
-            RuleParameters::CoefficientSum { k, context, coefficients, table }
+            RuleParameters::from(CoefficientSum::new(k, coefficients).context(context).table(table))
         }
     })
 }
@@ -84,7 +85,7 @@ fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
 /// Names the table that is at hand, so that building a rule does not make it again.
 fn with_file_table(mut rule: RuleParameters) -> RuleParameters {
     static FINGERPRINT: LazyLock<String> = LazyLock::new(|| TABLE.fingerprint());
-    if let RuleParameters::HashTable { table, .. } | RuleParameters::CoefficientSum { table, .. } = &mut rule
+    if let RuleParameters::HashTable(HashTable { table, .. }) | RuleParameters::CoefficientSum(CoefficientSum { table, .. }) = &mut rule
     {
         *table = TableSource::File(FINGERPRINT.clone());
     }
@@ -150,7 +151,7 @@ fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
     } else {
         at.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
     };
-    let parameters = RuleParameters::Text { k, context, unit, head, seed: rule.seed };
+    let parameters = RuleParameters::from(Text::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed));
     let built = RuleSpec::new(parameters).build(None).expect("a sound rule");
     let ids = vec![0; spans.len()];
     let mut mask = vec![9; spans.len()];

@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::path::Path;
 
 use anyhow::bail;
-use goldfish_mask::{Granularity, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Text};
+use goldfish_mask::{RuleParameters, RuleSpec, TableSource, TokenSpan};
 use goldfish_tokenize::Tokenizer;
 
 /// Tokens in a document.
@@ -31,16 +32,14 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
     let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
     let rule = match name {
-        "hash" => {
-            RuleParameters::Hash { k, context, window: Window::Preceding, head: ShortContext::Keep, seed: 0 }
-        }
-        "hash-table" => RuleParameters::HashTable { k, context, table },
-        "hash-avalanche" => RuleParameters::HashAvalanche { k, context },
+        "hash" => RuleParameters::from(Hash::new(k).context(context)),
+        "hash-table" => RuleParameters::from(HashTable::new(k).context(context).table(table)),
+        "hash-avalanche" => RuleParameters::from(HashAvalanche::new(k).context(context)),
         "coefficient-sum" => {
             let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
-            RuleParameters::CoefficientSum { k, context, coefficients, table }
+            RuleParameters::from(CoefficientSum::new(k, coefficients).context(context).table(table))
         }
-        "random" => RuleParameters::Random { k, seed: 0 },
+        "random" => RuleParameters::from(Random::new(k)),
         other => bail!("there is no kernel {other:?}"),
     };
     let rule = RuleSpec::new(rule).build(None)?;
@@ -69,13 +68,7 @@ fn by_text(language: &str, turns: u32) -> anyhow::Result<()> {
     let first = if language == "marks" { "e" } else { "" };
     let text = first.to_owned() + &sentence.repeat((1 << 17) / sentence.len());
     let spans: Vec<(usize, usize)> = (0..text.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
-    let rule = RuleParameters::Text {
-        k: 4,
-        context: 50,
-        unit: Granularity::Word,
-        head: ShortContext::Keep,
-        seed: 0,
-    };
+    let rule = RuleParameters::from(Text::new(4));
     let rule = RuleSpec::new(rule).build(None)?;
     let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
     let span = TokenSpan::document(&ids).with_text(&text, &spans);

@@ -1,6 +1,7 @@
 //! Rules and what they decided, in words.
 
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, Tally};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::Manifest;
 use serde_json::json;
 
@@ -13,24 +14,7 @@ pub(crate) fn describe_rule(manifest: &Manifest) -> String {
 
 /// A rule with its parameters in a line.
 pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> String {
-    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k())];
-    match &rule.parameters {
-        RuleParameters::Static { start, .. } => parts.push(format!("from position {start}")),
-        RuleParameters::Random { seed, .. } => parts.push(format!("seed {seed}")),
-        RuleParameters::Hash { context, window, head, seed, .. } => {
-            let window = format!("{window:?}").to_lowercase();
-            let head = format!("{head:?}").to_lowercase();
-            parts.push(format!("context {context} ({window}), head {head}, seed {seed}"));
-        }
-        RuleParameters::Text { context, unit, head, seed, .. } => {
-            let unit = format!("{unit:?}").to_lowercase();
-            let head = format!("{head:?}").to_lowercase();
-            parts.push(format!("by {unit}, context {context} characters, head {head}, seed {seed}"));
-        }
-        RuleParameters::HashTable { context, .. }
-        | RuleParameters::HashAvalanche { context, .. }
-        | RuleParameters::CoefficientSum { context, .. } => parts.push(format!("context {context}")),
-    }
+    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k()), rule.definition().to_string()];
     if let Scope::Sequence { length } = scope {
         parts.push(format!("in packed sequences of {length}"));
     }
@@ -51,7 +35,7 @@ pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
     );
     let kept = [
         (tally.blank(), "without letter or number"),
-        (tally.head(), "before the context is full"),
+        (tally.short_context(), "before the context is full"),
         (tally.special, "special"),
     ];
     let kept: Vec<String> = kept
@@ -74,7 +58,7 @@ pub(crate) fn tally(tally: &Tally) -> serde_json::Value {
         "tokens": tally.tokens,
         "special": tally.special,
         "blank": tally.blank(),
-        "head": tally.head(),
+        "head": tally.short_context(),
         "decided": tally.decided,
         "dropped": tally.dropped,
         "decided_drop_rate": tally.decided_rate(),

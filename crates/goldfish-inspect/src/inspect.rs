@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use goldfish_mask::{
-    Coverage, Masker, Scope, SequenceMasker, SequenceState, Tally, TokenCounter, TokenSpan, WindowKeys,
-    document_key,
-};
+use goldfish_mask::diagnostics::{Tally, TokenCounter};
+use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, document_key};
 use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, ShardReader};
 use rayon::prelude::*;
@@ -85,7 +83,7 @@ pub fn inspect(
         Some(search) => Some(search.compare(folder, manifest, &mut |compared| observe(seen + compared))?),
     };
     let Reading { totals, counted, tally, too_short, gaps, undropped, windows, groups, ids, .. } = reading;
-    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(&manifest.rule));
+    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(manifest.rule.definition()));
     let warnings = warnings.iter().map(ToString::to_string).collect();
     Ok(Inspection {
         totals: rates(totals.0, totals.1, totals.2),
@@ -94,7 +92,7 @@ pub fn inspect(
             tokens: tally.tokens,
             special: tally.special,
             blank: tally.blank(),
-            head: tally.head(),
+            head: tally.short_context(),
             decided: tally.decided,
             dropped: tally.dropped,
             decided_drop_rate: tally.decided_rate(),
@@ -223,7 +221,7 @@ impl<'a> Reading<'a> {
             too_short: 0,
             gaps: GapCounts::default(),
             undropped: Undropped::default(),
-            windows: WindowKeys::of(&manifest.rule).map(WindowSample::new),
+            windows: manifest.rule.window_keys().map(WindowSample::new),
             groups: options.by.clone().map(ColumnCounts::new),
             ids: IdCounts::new(),
         })
@@ -328,7 +326,8 @@ impl<'a> Reading<'a> {
                     (Tally::of_tokens(self.reach, ids, decided, mask), decided.clone())
                 }
                 (None, true) => {
-                    let mut tallier = TokenCounter::new(&self.manifest.rule, &self.manifest.exempt_ids)?;
+                    let mut tallier =
+                        TokenCounter::new(self.manifest.rule.definition(), &self.manifest.exempt_ids)?;
                     let key = document_key(batch.doc_ids().value(index));
                     let span = TokenSpan::document(ids).with_key(key).with_text(&text, &spans);
                     let (tally, decided) = tallier.count(&span, mask);

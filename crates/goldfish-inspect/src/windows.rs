@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use goldfish_mask::WindowKeys;
+use goldfish_mask::diagnostics::WindowKeys;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::report::{Windows, WorstKey};
@@ -115,13 +115,14 @@ fn threshold(windows: f64, space: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use goldfish_mask::{RuleParameters, RuleSpec, ShortContext, TableSource, Window};
+    use goldfish_mask::rules::{Hash, HashTable};
+    use goldfish_mask::{RuleParameters, RuleSpec};
 
     use super::*;
 
     fn report(parameters: RuleParameters, ids: &[u32]) -> Windows {
         let spec = RuleSpec::new(parameters);
-        let keys = WindowKeys::of(&spec).unwrap();
+        let keys = spec.window_keys().unwrap();
         let mut sample = WindowSample::new(keys);
         sample.add(ids, &vec![1; ids.len()], &vec![0; ids.len()]);
         sample.report()
@@ -134,13 +135,7 @@ mod tests {
 
     #[test]
     fn a_fair_hash_has_no_degenerate_keys() {
-        let hash = RuleParameters::Hash {
-            k: 4,
-            context: 13,
-            window: Window::Preceding,
-            head: ShortContext::Keep,
-            seed: 0,
-        };
+        let hash = RuleParameters::from(Hash::new(4));
         let found = report(hash, &text());
         assert_eq!((found.distinct, found.degenerate_keys, found.threshold), (60_000 - 13, 0, 2));
         assert!(found.complete);
@@ -148,7 +143,7 @@ mod tests {
 
     #[test]
     fn products_of_wide_windows_collapse() {
-        let table = |context| RuleParameters::HashTable { k: 4, context, table: TableSource::Cpu };
+        let table = |context| RuleParameters::from(HashTable::new(4).context(context));
         assert_eq!(report(table(4), &text()).degenerate_share, 0.0);
         let wide = report(table(70), &text());
         assert_eq!(wide.worst[0].key, 0);

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::summary::Summary;
-use goldfish_mask::{Granularity, RuleParameters, ShortContext};
+use goldfish_mask::RuleParameters;
+use goldfish_mask::rules::Text;
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
 use serde::{Deserialize, Serialize};
 
@@ -79,13 +80,7 @@ pub fn demo(
 ) -> Result<Demo, ExperimentError> {
     let mut bench = Bench::open(folder, "demo.json", options, stop, observe)?;
     bench.begin("writing and masking the documents");
-    let rule = RuleParameters::Text {
-        k: K,
-        context: 50,
-        unit: Granularity::Word,
-        head: ShortContext::Keep,
-        seed: 0,
-    };
+    let rule = RuleParameters::from(Text::new(K));
     make_folder(&bench.path("corpus"))?;
     let first = options.seed.wrapping_mul(1 << 20);
     let passages = |first: u64| -> Vec<String> {

@@ -1,4 +1,5 @@
-use crate::{MAX_CONTEXT, TABLE_LEN};
+use crate::parameters::MAX_CONTEXT;
+use crate::rules::table::TABLE_LEN;
 
 /// Why a rule could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +12,7 @@ pub enum MaskError {
         k: u32,
     },
     /// The context width is zero or unreasonably large.
-    #[error("context is {context}, but must lie in 1..={MAX_CONTEXT} (the paper uses 13 tokens)")]
+    #[error("context is {context}, but must be in 1..={MAX_CONTEXT} (the paper uses 13 tokens)")]
     Context {
         /// The value given, in tokens or characters.
         context: u32,
@@ -23,7 +24,7 @@ pub enum MaskError {
     SequenceLength,
     /// A rule that decides by the text was asked to mask packed sequences, which have none.
     #[error(
-        "the rule text decides by a document's text and knows no packed sequences; use scope document, or another rule"
+        "the rule text decides by a document's text, which packed sequences do not have; use scope document, or another rule"
     )]
     TextInSequences,
     /// A table of uniform numbers has the wrong length.
@@ -36,11 +37,11 @@ pub enum MaskError {
     },
     /// A table of uniform numbers holds something else.
     #[error(
-        "the hash table holds {value} at place {place}, but its numbers must lie in 0..=1; save torch's table with numpy.save"
+        "the hash table holds {value} at index {index}, but its numbers must be in 0..=1; save torch's table with numpy.save"
     )]
     TableValue {
-        /// Where it stands.
-        place: usize,
+        /// Its index in the table.
+        index: usize,
         /// The number, as text.
         value: String,
     },
@@ -50,12 +51,12 @@ pub enum MaskError {
         /// The fingerprint in the description.
         expected: String,
     },
-    /// The table at hand is not the one the rule was described with.
+    /// The table given is not the one the rule was described with.
     #[error("the hash table given has the fingerprint {found}, but the rule was made with {expected}")]
     TableDiffers {
         /// The fingerprint in the description.
         expected: String,
-        /// The fingerprint of the table at hand.
+        /// The fingerprint of the table given.
         found: String,
     },
     /// The number of coefficients is not the context width.
@@ -70,7 +71,7 @@ pub enum MaskError {
     },
     /// The description was written by a later version of the rule.
     #[error(
-        "the rule has version {version}, but this build knows version {known} only; use the goldfish that wrote it, or mask again"
+        "the rule has version {version}, but this build implements version {known} only; use the goldfish that wrote it, or mask again"
     )]
     Version {
         /// The version in the description.

@@ -1,9 +1,8 @@
-use serde::{Deserialize, Serialize};
-
 use crate::{MaskError, Masker, TokenSpan};
 
 /// How far a [`SequenceMasker`] has come: enough to go on in another process.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SequenceState {
     /// Tokens seen so far, over all documents.
     pub tokens: u64,
@@ -21,9 +20,9 @@ pub struct SequenceState {
 /// 35d29f9, `lit_gpt/utils.py`).
 ///
 /// ```
-/// use goldfish_mask::{Masker, RuleParameters, RuleSpec, SequenceMasker, SequenceState};
+/// use goldfish_mask::{Masker, RuleSpec, SequenceMasker, SequenceState, rules::Static};
 ///
-/// let rule = RuleSpec::new(RuleParameters::Static { k: 2, start: 0 }).build(None)?;
+/// let rule = RuleSpec::new(Static::new(2)).build(None)?;
 /// let masker = Masker::new(rule, &[]);
 /// let mut sequences = SequenceMasker::new(&masker, 3, SequenceState::default())?;
 /// let mut mask = [9u8; 8];

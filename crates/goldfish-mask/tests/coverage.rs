@@ -1,8 +1,8 @@
 //! What a rule could drop, and the keys that it decides windows by.
 
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Text};
 use goldfish_mask::{
-    Coverage, Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window,
-    WindowKeys,
+    Coverage, Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TokenSpan, Window,
 };
 
 const TEXT: &str = "-- A masked word, décidé by 50 LETTERS before it: naïve, ok?  漢字かな ... then (more) words\u{301} follow.";
@@ -31,14 +31,22 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
     let spans = spans();
     let ids: Vec<u32> = (0..spans.len() as u32).collect();
     let mut specs: Vec<Box<dyn Fn(u64) -> RuleParameters>> =
-        vec![Box::new(|seed| RuleParameters::Random { k: 2, seed })];
+        vec![Box::new(|seed| RuleParameters::from(Random::new(2).seed(seed)))];
     for head in [ShortContext::Keep, ShortContext::Short] {
         for context in [1, 5] {
             for window in [Window::Preceding, Window::Inclusive] {
-                specs.push(Box::new(move |seed| RuleParameters::Hash { k: 2, context, window, head, seed }));
+                specs.push(Box::new(move |seed| {
+                    RuleParameters::from(
+                        Hash::new(2).context(context).window(window).short_context(head).seed(seed),
+                    )
+                }));
             }
             for unit in [Granularity::Word, Granularity::Token] {
-                specs.push(Box::new(move |seed| RuleParameters::Text { k: 2, context, unit, head, seed }));
+                specs.push(Box::new(move |seed| {
+                    RuleParameters::from(
+                        Text::new(2).context(context).granularity(unit).short_context(head).seed(seed),
+                    )
+                }));
             }
         }
     }
@@ -59,14 +67,13 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
 fn what_is_present_is_the_head_and_what_is_decided() {
     let spans = spans();
     let ids: Vec<u32> = (0..spans.len() as u32).collect();
-    let text =
-        RuleParameters::Text { k: 4, context: 9, unit: Granularity::Word, head: ShortContext::Keep, seed: 0 };
+    let text = RuleParameters::from(Text::new(4).context(9));
     let mask = decide(&*RuleSpec::new(text).build_coverage(Coverage::Present).unwrap(), &ids, &spans);
     for (&(start, end), &keep) in spans.iter().zip(&mask) {
         let letters = TEXT[start..end].chars().any(|c| c.is_alphanumeric() || c == '\u{301}');
         assert_eq!(keep == 0, letters, "{:?}", &TEXT[start..end]);
     }
-    let hash = RuleParameters::HashAvalanche { k: 4, context: 9 };
+    let hash = RuleParameters::from(HashAvalanche::new(4).context(9));
     assert_eq!(
         decide(&*RuleSpec::new(hash.clone()).build_coverage(Coverage::Present).unwrap(), &ids, &spans),
         vec![0; ids.len()]
@@ -80,28 +87,18 @@ fn windows_with_the_same_key_have_the_same_decision() {
     let ids: Vec<u32> = (0..4000u32).map(|i| i * i % 7).collect();
     let coefficients = vec![3, -5, 1 << 40, 17];
     for parameters in [
-        RuleParameters::Hash {
-            k: 3,
-            context: 4,
-            window: Window::Preceding,
-            head: ShortContext::Keep,
-            seed: 9,
-        },
-        RuleParameters::Hash {
-            k: 3,
-            context: 4,
-            window: Window::Inclusive,
-            head: ShortContext::Short,
-            seed: 9,
-        },
-        RuleParameters::HashTable { k: 3, context: 4, table: TableSource::Cpu },
-        RuleParameters::HashAvalanche { k: 3, context: 4 },
-        RuleParameters::CoefficientSum { k: 3, context: 4, coefficients, table: TableSource::Cpu },
+        RuleParameters::from(Hash::new(3).context(4).seed(9)),
+        RuleParameters::from(
+            Hash::new(3).context(4).window(Window::Inclusive).short_context(ShortContext::Short).seed(9),
+        ),
+        RuleParameters::from(HashTable::new(3).context(4)),
+        RuleParameters::from(HashAvalanche::new(3).context(4)),
+        RuleParameters::from(CoefficientSum::new(3, coefficients).context(4)),
     ] {
         let spec = RuleSpec::new(parameters);
         let mut mask = vec![0; ids.len()];
         spec.build(None).unwrap().decide(&TokenSpan::document(&ids), &mut mask);
-        let keys = WindowKeys::of(&spec).unwrap();
+        let keys = spec.window_keys().unwrap();
         let mut decisions = std::collections::HashMap::new();
         let mut positions = Vec::new();
         keys.for_each(&ids, |position, key| {

@@ -4,6 +4,7 @@
 
 mod naive;
 
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
 use goldfish_mask::{
     MaskError, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
     ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
@@ -15,16 +16,16 @@ use std::sync::LazyLock;
 static TABLE: LazyLock<UniformTable> = LazyLock::new(UniformTable::cpu);
 
 fn hash(k: u32, context: u32, window: Window, head: ShortContext, seed: u64) -> RuleParameters {
-    RuleParameters::Hash { k, context, window, head, seed }
+    RuleParameters::from(Hash::new(k).context(context).window(window).short_context(head).seed(seed))
 }
 
 fn hash_table(k: u32, context: u32) -> RuleParameters {
-    RuleParameters::HashTable { k, context, table: TableSource::Cpu }
+    RuleParameters::from(HashTable::new(k).context(context))
 }
 
 fn coefficient_sum(k: u32, context: u32) -> RuleParameters {
     let coefficients = naive::coefficients(context);
-    RuleParameters::CoefficientSum { k, context, coefficients, table: TableSource::Cpu }
+    RuleParameters::from(CoefficientSum::new(k, coefficients).context(context))
 }
 
 /// Masks of `naive::vector_ids()`, most significant bit first, computed in Python with `numpy` and
@@ -32,15 +33,15 @@ fn coefficient_sum(k: u32, context: u32) -> RuleParameters {
 fn vectors() -> Vec<(RuleParameters, u64, u128)> {
     use ShortContext::{Keep, Short};
     use Window::{Inclusive, Preceding};
-    let avalanche = |k, context| RuleParameters::HashAvalanche { k, context };
+    let avalanche = |k, context| RuleParameters::from(HashAvalanche::new(k).context(context));
     let of = |rule, mask| (rule, 0, mask);
     vec![
-        of(RuleParameters::Static { k: 4, start: 0 }, 0x7777_7777_7777_7777_7777_7777),
-        of(RuleParameters::Static { k: 3, start: 7 }, 0xfedb_6db6_db6d_b6db_6db6_db6d),
-        of(RuleParameters::Static { k: 50, start: 90 }, 0xffff_ffff_ffff_ffff_ffff_ffdf),
-        of(RuleParameters::Random { k: 4, seed: 0 }, 0xbdf5_f5fa_dfdf_f4ff_af5f_7fce),
+        of(RuleParameters::from(Static::new(4)), 0x7777_7777_7777_7777_7777_7777),
+        of(RuleParameters::from(Static::new(3).start(7)), 0xfedb_6db6_db6d_b6db_6db6_db6d),
+        of(RuleParameters::from(Static::new(50).start(90)), 0xffff_ffff_ffff_ffff_ffff_ffdf),
+        of(RuleParameters::from(Random::new(4)), 0xbdf5_f5fa_dfdf_f4ff_af5f_7fce),
         (
-            RuleParameters::Random { k: 3, seed: 99 },
+            RuleParameters::from(Random::new(3).seed(99)),
             document_key("a.jsonl:7"),
             0xe189_73fb_b2be_dff3_957e_e9c3,
         ),
@@ -148,19 +149,14 @@ fn special_tokens_are_kept_and_stay_in_the_windows() {
 #[test]
 fn bad_parameters_are_refused() {
     let error = |rule: RuleParameters| RuleSpec::new(rule).build(None).unwrap_err();
-    assert_eq!(error(RuleParameters::Static { k: 1, start: 0 }), MaskError::K { k: 1 });
-    assert_eq!(error(RuleParameters::Random { k: 0, seed: 0 }), MaskError::K { k: 0 });
+    assert_eq!(error(RuleParameters::from(Static::new(1))), MaskError::K { k: 1 });
+    assert_eq!(error(RuleParameters::from(Random::new(0))), MaskError::K { k: 0 });
     assert_eq!(error(hash_table(4, 0)), MaskError::Context { context: 0 });
     assert_eq!(error(hash_table(4, 65_537)), MaskError::Context { context: 65_537 });
-    let short = RuleParameters::CoefficientSum {
-        k: 4,
-        context: 5,
-        coefficients: vec![1; 4],
-        table: TableSource::Cpu,
-    };
+    let short = RuleParameters::from(CoefficientSum::new(4, vec![1; 4]).context(5));
     assert_eq!(error(short), MaskError::Coefficients { context: 5, found: 4 });
     let missing = TableSource::File("xxh3_128:00".into());
-    let from_file = RuleSpec::new(RuleParameters::HashTable { k: 4, context: 2, table: missing });
+    let from_file = RuleSpec::new(HashTable::new(4).context(2).table(missing));
     assert!(matches!(from_file.build(None), Err(MaskError::TableMissing { .. })));
     assert!(matches!(from_file.build(Some(&TABLE)), Err(MaskError::TableDiffers { .. })));
     let newer = RuleSpec { version: 2, parameters: hash_table(4, 2) };
@@ -186,7 +182,8 @@ fn a_description_survives_json() {
 fn a_given_table_replaces_the_cpu_table() {
     let values: Vec<f32> = TABLE.values().iter().map(|v| 1.0 - v).collect();
     let table = UniformTable::from_values(values).unwrap();
-    let rule = RuleParameters::HashTable { k: 4, context: 3, table: TableSource::File(table.fingerprint()) };
+    let rule =
+        RuleParameters::from(HashTable::new(4).context(3).table(TableSource::File(table.fingerprint())));
     let built = RuleSpec::new(rule.clone()).build(Some(&table)).unwrap();
     let ids = naive::vector_ids();
     assert_eq!(whole(&*built, &ids, 0), naive::document(&rule, &table, &ids, 0));
@@ -199,11 +196,12 @@ fn any_rule() -> impl Strategy<Value = RuleParameters> {
     let window = prop_oneof![Just(Window::Preceding), Just(Window::Inclusive)];
     let head = prop_oneof![Just(ShortContext::Keep), Just(ShortContext::Short)];
     prop_oneof![
-        (k.clone(), 0u64..40).prop_map(|(k, start)| RuleParameters::Static { k, start }),
-        (k.clone(), any::<u64>()).prop_map(|(k, seed)| RuleParameters::Random { k, seed }),
+        (k.clone(), 0u64..40).prop_map(|(k, start)| RuleParameters::from(Static::new(k).start(start))),
+        (k.clone(), any::<u64>()).prop_map(|(k, seed)| RuleParameters::from(Random::new(k).seed(seed))),
         (k.clone(), h.clone(), window, head, any::<u64>()).prop_map(|(k, c, w, e, s)| hash(k, c, w, e, s)),
         (k.clone(), h.clone()).prop_map(|(k, c)| hash_table(k, c)),
-        (k.clone(), h.clone()).prop_map(|(k, context)| RuleParameters::HashAvalanche { k, context }),
+        (k.clone(), h.clone())
+            .prop_map(|(k, context)| RuleParameters::from(HashAvalanche::new(k).context(context))),
         (k, h).prop_map(|(k, c)| coefficient_sum(k, c)),
     ]
 }

@@ -7,16 +7,19 @@ mod naive;
 
 use std::time::Instant;
 
+use goldfish_mask::rules::Text;
 use goldfish_mask::{
-    Granularity, MaskError, MaskRule, Masker, RuleParameters, RuleSpec, SequenceMasker, SequenceState,
-    ShortContext, TokenSpan,
+    Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext,
+    TokenSpan,
 };
 use naive::Rule;
 use proptest::prelude::*;
 
 fn build(rule: &Rule) -> Box<dyn MaskRule> {
     let Rule { k, context, unit, head, seed } = *rule;
-    RuleSpec::new(RuleParameters::Text { k, context, unit, head, seed }).build(None).unwrap()
+    RuleSpec::new(Text::new(k).context(context).granularity(unit).short_context(head).seed(seed))
+        .build(None)
+        .unwrap()
 }
 
 fn words(k: u32, context: u32, head: ShortContext) -> Rule {
@@ -360,13 +363,13 @@ fn the_text_must_be_given() {
 #[test]
 fn a_description_names_the_version() {
     let rule = words(4, 50, ShortContext::Keep);
-    let spec = RuleSpec::new(RuleParameters::Text {
-        k: rule.k,
-        context: rule.context,
-        unit: rule.unit,
-        head: rule.head,
-        seed: rule.seed,
-    });
+    let spec = RuleSpec::new(
+        Text::new(rule.k)
+            .context(rule.context)
+            .granularity(rule.unit)
+            .short_context(rule.head)
+            .seed(rule.seed),
+    );
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(
         json,

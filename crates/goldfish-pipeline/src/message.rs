@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use goldfish_corpus::{Chunk, Reject};
-use goldfish_mask::Tally;
+use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{InputEntry, ShardSchema};
 
 use crate::PipelineError;

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Input};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use goldfish_mask::{
-    Granularity, RuleParameters, RuleSpec, Scope, ShortContext, TableSource, UniformTable, Window,
+    Granularity, RuleParameters, RuleSpec, Scope, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, TableSource,
+    UniformTable, Window,
 };
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
@@ -18,12 +20,6 @@ const TEXT_COLUMN: &str = "text";
 
 /// Column of token ids unless another is named.
 const IDS_COLUMN: &str = "input_ids";
-
-/// Context of the rule text unless another is given, in normalized characters.
-const TEXT_CONTEXT: u32 = 50;
-
-/// Context of the other rules, in tokens: the paper's.
-const TOKEN_CONTEXT: u32 = 13;
 
 /// The rules by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -445,24 +441,26 @@ impl MaskOptions {
         let context =
             self.context.unwrap_or(if name == RuleName::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
         let parameters = match name {
-            RuleName::Text => RuleParameters::Text {
-                k,
-                context,
-                unit: self.granularity.unwrap_or(Granularity::Word),
-                head,
-                seed,
-            },
+            RuleName::Text => RuleParameters::from(
+                Text::new(k)
+                    .context(context)
+                    .granularity(self.granularity.unwrap_or_default())
+                    .short_context(head)
+                    .seed(seed),
+            ),
             RuleName::Hash => {
-                let window = self.window.unwrap_or(Window::Preceding);
-                RuleParameters::Hash { k, context, window, head, seed }
+                let window = self.window.unwrap_or_default();
+                RuleParameters::from(
+                    Hash::new(k).context(context).window(window).short_context(head).seed(seed),
+                )
             }
-            RuleName::Static => RuleParameters::Static { k, start },
-            RuleName::Random => RuleParameters::Random { k, seed },
-            RuleName::HashTable => RuleParameters::HashTable { k, context, table: source },
-            RuleName::HashAvalanche => RuleParameters::HashAvalanche { k, context },
+            RuleName::Static => RuleParameters::from(Static::new(k).start(start)),
+            RuleName::Random => RuleParameters::from(Random::new(k).seed(seed)),
+            RuleName::HashTable => RuleParameters::from(HashTable::new(k).context(context).table(source)),
+            RuleName::HashAvalanche => RuleParameters::from(HashAvalanche::new(k).context(context)),
             RuleName::CoefficientSum => {
                 let coefficients = self.coefficients.ok_or(ResolveError::NoCoefficients)?;
-                RuleParameters::CoefficientSum { k, context, coefficients, table: source }
+                RuleParameters::from(CoefficientSum::new(k, coefficients).context(context).table(source))
             }
         };
         Ok((RuleSpec::new(parameters), table))

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, Tally};
+use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 
 use crate::PipelineError;
 use crate::message::{Message, Tokens, WorkResult};

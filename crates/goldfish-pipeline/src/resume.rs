@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
-use goldfish_mask::Tally;
+use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{FileSet, InputEntry, MAX_LISTED_INPUTS, Manifest, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;

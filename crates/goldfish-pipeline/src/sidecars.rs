@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::Input;
-use goldfish_mask::Tally;
+use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{
     FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
     SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,

@@ -7,7 +7,8 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
 use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
-use goldfish_mask::{Masker, RuleSpec, Scope, Tally, TokenCounter, TokenSpan, document_key};
+use goldfish_mask::diagnostics::{Tally, TokenCounter};
+use goldfish_mask::{Masker, RuleSpec, Scope, TokenSpan, document_key};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
@@ -57,7 +58,7 @@ impl<'a> Deciding<'a> {
         let rule: &RuleSpec = &shared.job.rule;
         Ok(Self {
             shared,
-            tallier: TokenCounter::new(rule, &shared.job.exempt_ids)?,
+            tallier: TokenCounter::new(rule.definition(), &shared.job.exempt_ids)?,
             tally: Tally::default(),
         })
     }

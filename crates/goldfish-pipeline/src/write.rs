@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::Reject;
-use goldfish_mask::Tally;
+use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
 use serde_json::value::RawValue;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Format, Input};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use goldfish_mask::{Granularity, RuleParameters, Scope, ShortContext, TableSource, UniformTable, Window};
 use goldfish_pipeline::{
     DocumentKind, MaskOptions, ResolveError, RuleName, RuleReason, ScopeName, SequenceToken, resolve_content,
@@ -32,15 +33,15 @@ fn rules_have_the_documented_defaults() {
     let (k, seed, head) = (4, 0, ShortContext::Keep);
     let coefficients = vec![3, 5];
     let cases = [
-        (RuleName::Text, RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed }),
-        (RuleName::Hash, RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed }),
-        (RuleName::Static, RuleParameters::Static { k, start: 0 }),
-        (RuleName::Random, RuleParameters::Random { k, seed }),
-        (RuleName::HashTable, RuleParameters::HashTable { k, context: 13, table: cpu.clone() }),
-        (RuleName::HashAvalanche, RuleParameters::HashAvalanche { k, context: 13 }),
+        (RuleName::Text, RuleParameters::from(Text::new(k).short_context(head).seed(seed))),
+        (RuleName::Hash, RuleParameters::from(Hash::new(k).short_context(head).seed(seed))),
+        (RuleName::Static, RuleParameters::from(Static::new(k))),
+        (RuleName::Random, RuleParameters::from(Random::new(k).seed(seed))),
+        (RuleName::HashTable, RuleParameters::from(HashTable::new(k).table(cpu.clone()))),
+        (RuleName::HashAvalanche, RuleParameters::from(HashAvalanche::new(k))),
         (
             RuleName::CoefficientSum,
-            RuleParameters::CoefficientSum { k, context: 13, coefficients: coefficients.clone(), table: cpu },
+            RuleParameters::from(CoefficientSum::new(k, coefficients.clone()).table(cpu)),
         ),
     ];
     for (rule, parameters) in cases {
@@ -62,29 +63,18 @@ fn options_reach_the_rule() {
         seed: 9,
         ..of_rule(RuleName::Text)
     };
-    let expected = RuleParameters::Text {
-        k: 3,
-        context: 7,
-        unit: Granularity::Token,
-        head: ShortContext::Keep,
-        seed: 9,
-    };
+    let expected = RuleParameters::from(Text::new(3).context(7).granularity(Granularity::Token).seed(9));
     assert_eq!(text.resolve().unwrap().rule.parameters, expected);
     let window = Some(Window::Inclusive);
     let hash = MaskOptions { window, short_context: ShortContext::Short, ..of_rule(RuleName::Hash) };
-    let expected = RuleParameters::Hash {
-        k: 4,
-        context: 13,
-        window: Window::Inclusive,
-        head: ShortContext::Short,
-        seed: 0,
-    };
+    let expected =
+        RuleParameters::from(Hash::new(4).window(Window::Inclusive).short_context(ShortContext::Short));
     assert_eq!(hash.resolve().unwrap().rule.parameters, expected);
     let table = UniformTable::cpu();
     let source = TableSource::File(table.fingerprint());
     let options = MaskOptions { table: Some(table), ..of_rule(RuleName::HashTable) };
     let resolved = options.resolve().unwrap();
-    assert_eq!(resolved.rule.parameters, RuleParameters::HashTable { k: 4, context: 13, table: source });
+    assert_eq!(resolved.rule.parameters, RuleParameters::from(HashTable::new(4).table(source)));
     assert!(resolved.table.is_some());
     let options = MaskOptions { scope: ScopeName::Sequence, sequence_length: Some(64), ..defaults() };
     assert_eq!(options.resolve().unwrap().scope, Scope::Sequence { length: 64 });

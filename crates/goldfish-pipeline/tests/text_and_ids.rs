@@ -8,7 +8,8 @@ mod naive;
 use std::path::Path;
 use std::sync::Arc;
 
-use goldfish_mask::{Granularity, RuleParameters, RuleSpec, ShortContext};
+use goldfish_mask::rules::Text;
+use goldfish_mask::{Granularity, RuleSpec, ShortContext};
 use goldfish_pipeline::{DocumentMasker, DocumentScratch, TokenizeOptions, exempt_ids};
 use goldfish_tokenize::Tokenizer;
 use naive::Rule;
@@ -29,7 +30,8 @@ impl Both {
     fn new(family: &str, special: &'static str, changes_text: bool, unit: Granularity) -> Self {
         let rule = Rule { k: 2, context: 2, unit, head: ShortContext::Short, seed: 0 };
         let Rule { k, context, unit, head, seed } = rule;
-        let spec = RuleSpec::new(RuleParameters::Text { k, context, unit, head, seed });
+        let spec =
+            RuleSpec::new(Text::new(k).context(context).granularity(unit).short_context(head).seed(seed));
         let path = format!("../../fixtures/tokenizers/{family}.json");
         let tokenizer =
             Arc::new(Tokenizer::from_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap());

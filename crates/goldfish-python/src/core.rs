@@ -30,7 +30,7 @@ pub(crate) struct Encoded {
 impl Core {
     /// Whether the rule looks at the ids of documents.
     pub(crate) fn needs_doc_ids(&self) -> bool {
-        matches!(self.rule.parameters, goldfish_mask::RuleParameters::Random { .. })
+        self.rule.definition().needs_key()
     }
 
     /// Decides documents that end at `ends`, the first of which is 0.

@@ -39,7 +39,9 @@ impl Environment {
             Self::Models => ("python-models", "crates/acceptance/environments/models.txt"),
             Self::Loops => ("python-loops", "crates/acceptance/environments/loops.txt"),
             Self::Axolotl => ("python-axolotl", "crates/acceptance/environments/axolotl.txt"),
-            Self::LlamaFactory => ("python-llama-factory", "crates/acceptance/environments/llama_factory.txt"),
+            Self::LlamaFactory => {
+                ("python-llama-factory", "crates/acceptance/environments/llama_factory.txt")
+            }
             Self::Engines => ("python-engines", "crates/acceptance/environments/engines.txt"),
             Self::Levanter => ("python-levanter", "crates/acceptance/environments/levanter.txt"),
             Self::Stores => ("python-stores", "crates/acceptance/environments/stores.txt"),

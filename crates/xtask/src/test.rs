@@ -9,12 +9,7 @@ use crate::{cargo, deny, generate, packages, python, root, run, target};
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
 
 /// Suites of `crates/acceptance` whose peers are installed within a minute or two.
-const PEERS: [&str; 4] = [
-    "scores",
-    "servers",
-    "pages",
-    "program",
-];
+const PEERS: [&str; 4] = ["scores", "servers", "pages", "program"];
 
 /// Runs the README's commands, which build the program as it is released: among the suites of `cargo xtask loops`.
 pub(crate) const README: &str = "program/test_readme.py";
@@ -52,7 +47,9 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
 /// The tests in a folder or a file below `crates/acceptance`.
 pub(crate) fn pytest(python: &Path, tests: &str) -> Command {
     let mut command = Command::new(python);
-    command.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]).arg(format!("crates/acceptance/{tests}"));
+    command
+        .args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"])
+        .arg(format!("crates/acceptance/{tests}"));
     command
 }
 

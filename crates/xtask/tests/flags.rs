@@ -49,5 +49,7 @@ fn messages_of_libraries_name_no_flags() {
         }
     }
     assert!(wrong.is_empty(), "give a remedy instead:\n{}", wrong.join("\n"));
-    assert!(names_a_flag("\"give --resume\"") && !names_a_flag("// give --resume") && !names_a_flag("\"-- \""));
+    assert!(
+        names_a_flag("\"give --resume\"") && !names_a_flag("// give --resume") && !names_a_flag("\"-- \"")
+    );
 }

@@ -17,7 +17,8 @@ use goldfish_audit::store::{RunConfig, RunStore};
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
 use goldfish_corpus::{Content, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
 use goldfish_shard::{OutputFormat, OutputMode, ToolEntry, WriterOptions};
 
@@ -56,7 +57,7 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
         tokenize: None,
-        rule: RuleSpec::new(RuleParameters::Static { k, start: 0 }),
+        rule: RuleSpec::new(Static::new(k)),
         table: None,
         scope: Scope::Document,
         exempt_ids: Vec::new(),

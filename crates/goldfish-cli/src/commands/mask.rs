@@ -208,7 +208,7 @@ fn advised(warning: &Warning) -> String {
 
 /// What speaks against the rule on this corpus.
 fn warnings_of(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.warnings(&outcome.manifest.rule).iter().map(ToString::to_string).collect()
+    outcome.tally.warnings(outcome.manifest.rule.definition()).iter().map(ToString::to_string).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {

@@ -40,7 +40,11 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     } else {
         print::out(&summary(&job, chosen, &outcome))?;
     }
-    outcome.tally.warnings(&outcome.files.rule).iter().for_each(|warning| print::warn(&warning.to_string()));
+    outcome
+        .tally
+        .warnings(outcome.files.rule.definition())
+        .iter()
+        .for_each(|warning| print::warn(&warning.to_string()));
     Ok(Verdict::Clean)
 }
 
@@ -82,7 +86,7 @@ fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome
         "dropped": set.totals.dropped,
         "files": set.files,
         "tally": tally(counted),
-        "warnings": counted.warnings(&set.rule).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": counted.warnings(set.rule.definition()).iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use goldfish_mask::{RuleParameters, RuleSpec};
+use goldfish_mask::RuleSpec;
 use goldfish_shard::Manifest;
 
 use super::align::{Alignment, align};
@@ -52,8 +52,8 @@ impl Comparison {
         Self {
             options,
             k: manifest.rule.k(),
-            settling: match manifest.rule.parameters {
-                RuleParameters::Text { context, .. } => context.max(SETTLING),
+            settling: match manifest.rule.definition() {
+                rule if rule.needs_text() => rule.context().unwrap_or(0).max(SETTLING),
                 _ => SETTLING,
             },
             leaks,

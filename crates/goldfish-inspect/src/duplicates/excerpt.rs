@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use goldfish_mask::{
-    Granularity, Masker, NormalizedText, RuleParameters, RuleSpec, Scope, ShortContext, TableSource,
-    TokenSpan, Window, document_key,
-};
+use goldfish_mask::rules::{Hash, HashTable, Text};
+use goldfish_mask::{Masker, NormalizedText, RuleParameters, RuleSpec, Scope, TokenSpan, document_key};
 use goldfish_pipeline::ShardText;
 use goldfish_shard::Manifest;
 use rayon::prelude::*;
@@ -62,11 +60,10 @@ pub(crate) struct Excerpts {
 /// The rules that a folder's masks are held against, with the same `k`.
 fn rules(manifest: &Manifest) -> Result<Vec<NamedRule>, InspectError> {
     let k = manifest.rule.k();
-    let (head, seed) = (ShortContext::Keep, 0);
     let rules = [
-        ("hash, context 13", RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed }),
-        ("hash-table, context 13", RuleParameters::HashTable { k, context: 13, table: TableSource::Cpu }),
-        ("text-v1, context 50", RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed }),
+        ("hash, context 13", Hash::new(k).into()),
+        ("hash-table, context 13", HashTable::new(k).into()),
+        ("text-v1, context 50", Text::new(k).into()),
     ];
     let other = |parameters: &RuleParameters| {
         *parameters != manifest.rule.parameters || manifest.scope != Scope::Document

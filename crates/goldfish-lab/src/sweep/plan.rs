@@ -1,6 +1,7 @@
 //! The arms of a sweep.
 
-use goldfish_mask::{Granularity, RuleParameters, ShortContext, Window};
+use goldfish_mask::RuleParameters;
+use goldfish_mask::rules::{Hash, Random, Static, Text};
 
 use super::SweepOptions;
 
@@ -63,12 +64,11 @@ pub(super) fn unmasked() -> RuleParameters {
 }
 
 fn rule(name: &str, k: u32) -> RuleParameters {
-    let (head, seed) = (ShortContext::Keep, 0);
     match name {
-        "hash" => RuleParameters::Hash { k, context: 13, window: Window::Preceding, head, seed },
-        "static" => RuleParameters::Static { k, start: 0 },
-        "random" => RuleParameters::Random { k, seed },
-        _ => RuleParameters::Text { k, context: 50, unit: Granularity::Word, head, seed },
+        "hash" => Hash::new(k).into(),
+        "static" => Static::new(k).into(),
+        "random" => Random::new(k).into(),
+        _ => Text::new(k).into(),
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
     FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, OutputMode, ShardSchema, ShardWriter,
     SourceEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
@@ -60,7 +61,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
     Manifest {
         format_version: FORMAT_VERSION,
         tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        rule: RuleSpec::new(Static::new(4)),
         scope: Scope::Document,
         exempt_ids: Vec::new(),
         tokenizer: None,

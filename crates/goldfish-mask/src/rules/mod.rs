@@ -1,17 +1,27 @@
-//! The rules, one file each, and the table of uniform numbers that two of them look into.
+//! The rules: one file each, with parameters, validation, kernel and what diagnostics ask.
+//!
+//! A rule is a struct of parameters with a [`RuleDefinition`](crate::RuleDefinition). Its `new` takes `k` and sets
+//! everything else to the documented default; setters of the same names as the fields change it.
 
-pub(crate) mod coefficient;
-pub(crate) mod coverage;
-pub(crate) mod hash;
+mod coefficient_sum;
+mod full_windows;
+mod hash;
+mod hash_avalanche;
+mod hash_table;
 mod lanes;
-pub(crate) mod product;
-pub(crate) mod random;
-pub(crate) mod stride;
+mod prefix;
+mod product;
+mod random;
+mod static_rule;
 pub(crate) mod table;
-pub(crate) mod text;
+mod text;
 mod xxh3;
 
-/// Largest 64-bit hash that drops: `(x as u128 * k) >> 64 == 0` iff `x <= u64::MAX / k`.
-pub(crate) fn drop_threshold(k: u32) -> u64 {
-    u64::MAX / u64::from(k)
-}
+pub use coefficient_sum::CoefficientSum;
+pub use hash::Hash;
+pub use hash_avalanche::HashAvalanche;
+pub use hash_table::HashTable;
+pub use prefix::AfterPrefix;
+pub use random::Random;
+pub use static_rule::Static;
+pub use text::Text;

@@ -3,6 +3,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::MaskError;
 use crate::rules::lanes::upper_product;
+use crate::rules::product::DecideProducts;
 
 /// Numbers in a [`UniformTable`]: the prime `table_size` of the reference implementation.
 pub const TABLE_LEN: usize = 1_000_003;
@@ -38,8 +39,8 @@ impl UniformTable {
         if values.len() != TABLE_LEN {
             return Err(MaskError::TableLength { found: values.len() });
         }
-        if let Some(place) = values.iter().position(|value| !(0.0..=1.0).contains(value)) {
-            return Err(MaskError::TableValue { place, value: values[place].to_string() });
+        if let Some(index) = values.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            return Err(MaskError::TableValue { index, value: values[index].to_string() });
         }
         Ok(Self(values))
     }
@@ -69,6 +70,35 @@ impl UniformTable {
     }
 }
 
+/// Where a rule's table of uniform numbers comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub enum TableSource {
+    /// The table that torch makes on the CPU from the seed 2971215073.
+    #[default]
+    Cpu,
+    /// A table from a file, named by [`UniformTable::fingerprint`].
+    File(String),
+}
+
+impl TableSource {
+    /// The table itself; `given` is the one from a file.
+    pub(crate) fn resolve(&self, given: Option<&UniformTable>) -> Result<UniformTable, MaskError> {
+        match (self, given) {
+            (Self::Cpu, _) => Ok(UniformTable::cpu()),
+            (Self::File(expected), None) => Err(MaskError::TableMissing { expected: expected.clone() }),
+            (Self::File(expected), Some(table)) => {
+                let found = table.fingerprint();
+                if found != *expected {
+                    return Err(MaskError::TableDiffers { expected: expected.clone(), found });
+                }
+                Ok(table.clone())
+            }
+        }
+    }
+}
+
 /// One bit a key: 125 kB, where the table itself would miss the cache.
 #[derive(Debug)]
 pub(crate) struct DroppedKeys(Vec<u64>);
@@ -95,14 +125,21 @@ pub(crate) fn key(sum_or_product: u64) -> u64 {
 }
 
 impl DroppedKeys {
-    /// For each number, read as signed: 0 if, floor-mod [`TABLE_LEN`], it is a key that drops; else 1. What the numbers
-    /// become is nobody's business.
+    /// For each number, read as signed: 0 if, floor-mod [`TABLE_LEN`], it is a key that drops; else 1. The numbers are
+    /// scratch memory afterwards.
     #[inline(always)]
     pub(crate) fn decide(&self, numbers: &mut [u64], mask: &mut [u8]) {
         numbers.iter_mut().for_each(|number| *number = key(*number));
         for (keep, &key) in mask.iter_mut().zip(&*numbers) {
             *keep = (self.0[key as usize / 64] >> (key % 64) & 1) as u8 ^ 1;
         }
+    }
+}
+
+impl DecideProducts for DroppedKeys {
+    #[inline(always)]
+    fn decide(&self, products: &mut [u64], mask: &mut [u8]) {
+        DroppedKeys::decide(self, products, mask);
     }
 }
 

@@ -1,14 +1,16 @@
 //! The rule `text-v1`: decisions for words, from the normalised characters before them.
 
 use std::cell::RefCell;
+use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rule::{MaskRule, TokenSpan};
-use crate::rules::drop_threshold;
+use crate::parameters::{Granularity, ShortContext, TEXT_CONTEXT, check_context, check_k, drop_threshold};
+use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
-use crate::spec::{Granularity, ShortContext};
 use crate::text::{Class, Marks, Place, Sink, Stream, scan};
+use crate::window_keys::WindowKeys;
+use crate::{Coverage, MaskError, RuleDefinition, UniformTable};
 
 /// Longest word, in normalised characters; longer runs are cut.
 const WORD: usize = 24;
@@ -30,11 +32,136 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// `xxh3_64` of the normalised characters before a word or token.
+/// Drops a word iff `xxh3_64(seed, the last context normalized characters before it, as UTF-8)` is in the
+/// first `1/k` of its range, and every token that overlaps the word: independent of white space, case,
+/// punctuation and tokenizer.
+///
+/// - *Normalized characters*: NFKC, then full case folding, then letters and numbers (general categories
+///   `L*`, `N*`) with the marks (`Mn`, `Mc`) that follow them. Marks after anything else, enclosing marks and
+///   default-ignorable characters (joiners, variation selectors, soft hyphens, fillers) contribute nothing.
+///   All tables are those of [`UNICODE_VERSION`](crate::UNICODE_VERSION), 16.0.0.
+/// - *Where they come from*: a character and those after it that normalization may compose with it or
+///   reorder (its combining marks, the jamo of a syllable) count as one, a segment: what it contributes comes
+///   from all of its bytes. If its first character contributes nothing on its own, it ends the word before it.
+/// - *Words*: what contributes without a gap; an ideograph or kana with its marks is a word on its own;
+///   a word ends after 24 normalized characters. A segment that contributes to several words overlaps each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema), schemars(inline))]
+#[non_exhaustive]
+pub struct Text {
+    /// One word in `k` is dropped.
+    pub k: u32,
+    /// Normalized characters that the hash sees.
+    pub context: u32,
+    /// Whether words or tokens are decided.
+    #[cfg_attr(feature = "serde", serde(rename = "unit"))]
+    pub granularity: Granularity,
+    /// What happens where fewer than `context` characters come before. With nothing before it, a word
+    /// is always kept.
+    #[cfg_attr(feature = "serde", serde(rename = "head"))]
+    pub short_context: ShortContext,
+    /// Seed of the hash.
+    pub seed: u64,
+}
+
+impl Text {
+    /// Drops one word in `k` by the [`TEXT_CONTEXT`] normalized characters before it, keeps words with a short
+    /// context, seed 0.
+    #[must_use]
+    pub fn new(k: u32) -> Self {
+        let (granularity, short_context) = (Granularity::Word, ShortContext::Keep);
+        Self { k, context: TEXT_CONTEXT, granularity, short_context, seed: 0 }
+    }
+
+    /// Sets the normalized characters that the hash sees.
+    #[must_use]
+    pub fn context(self, context: u32) -> Self {
+        Self { context, ..self }
+    }
+
+    /// Sets whether words or tokens are decided.
+    #[must_use]
+    pub fn granularity(self, granularity: Granularity) -> Self {
+        Self { granularity, ..self }
+    }
+
+    /// Sets what happens where fewer than `context` characters come before.
+    #[must_use]
+    pub fn short_context(self, short_context: ShortContext) -> Self {
+        Self { short_context, ..self }
+    }
+
+    /// Sets the seed of the hash.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    fn kernel(&self) -> Result<Kernel, MaskError> {
+        let last_dropped = drop_threshold(check_k(self.k)?);
+        let context = check_context(self.context)?;
+        let needed = match self.short_context {
+            ShortContext::Keep => context,
+            ShortContext::Short => 1,
+        };
+        let decision = Decision { last_dropped, context, needed, seed: self.seed };
+        Ok(Kernel { decision, granularity: self.granularity })
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, head) = (self.granularity.name(), self.short_context.name());
+        write!(f, "by {unit}, context {} characters, head {head}, seed {}", self.context, self.seed)
+    }
+}
+
+impl RuleDefinition for Text {
+    fn name(&self) -> &'static str {
+        "text-v1"
+    }
+
+    fn version(&self) -> u32 {
+        // 2: a character that contributes nothing ends a word, whatever combines with it.
+        2
+    }
+
+    fn k(&self) -> u32 {
+        self.k
+    }
+
+    fn context(&self) -> Option<u32> {
+        Some(self.context)
+    }
+
+    fn needs_text(&self) -> bool {
+        true
+    }
+
+    fn build(&self, _table: Option<&UniformTable>) -> Result<Box<dyn MaskRule>, MaskError> {
+        Ok(Box::new(self.kernel()?))
+    }
+
+    fn build_coverage(&self, coverage: Coverage) -> Result<Box<dyn MaskRule>, MaskError> {
+        let mut kernel = self.kernel()?;
+        // Every hash is in the first 1/1 of its range.
+        kernel.decision.last_dropped = drop_threshold(1);
+        if coverage == Coverage::Present {
+            kernel.decision.needed = 0;
+        }
+        Ok(Box::new(kernel))
+    }
+
+    fn window_keys(&self) -> Option<WindowKeys<'_>> {
+        None
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct Text {
+struct Kernel {
     decision: Decision,
-    unit: Granularity,
+    granularity: Granularity,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,25 +182,7 @@ impl Decision {
     }
 }
 
-impl Text {
-    pub(crate) fn new(k: u32, context: usize, unit: Granularity, head: ShortContext, seed: u64) -> Self {
-        let needed = if head == ShortContext::Keep { context } else { 1 };
-        Self { decision: Decision { last_dropped: drop_threshold(k), context, needed, seed }, unit }
-    }
-
-    /// Drops all that the rule decides about: every hash falls in the first 1/1 of its range.
-    pub(crate) fn decided(self) -> Self {
-        Self { decision: Decision { last_dropped: drop_threshold(1), ..self.decision }, ..self }
-    }
-
-    /// Drops all that contributes to the stream, the head included.
-    pub(crate) fn present(self) -> Self {
-        let decision = Decision { needed: 0, ..self.decision };
-        Self { decision, ..self }.decided()
-    }
-}
-
-impl MaskRule for Text {
+impl MaskRule for Kernel {
     /// The text is looked at, and no token.
     fn lookback(&self) -> usize {
         0
@@ -84,10 +193,10 @@ impl MaskRule for Text {
     }
 
     fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
-        let (text, spans) = crate::rule::check_text(span, mask);
+        let (text, spans) = check_text(span, mask);
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.stream.clear();
-            match self.unit {
+            match self.granularity {
                 Granularity::Word => by_word(self.decision, text, spans, mask, scratch),
                 Granularity::Token => by_token(self.decision, text, spans, mask, scratch),
             }

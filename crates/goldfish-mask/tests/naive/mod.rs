@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several test crates")]
 
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
 use goldfish_mask::{RuleParameters, Scope, ShortContext, TABLE_LEN, UniformTable, Window};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -36,35 +37,37 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], k
     let inclusive = |h: u32| (i + 1 >= h as usize).then(|| &unit[i + 1 - h as usize..=i]);
     let product = |w: &[u32]| w.iter().fold(1u64, |p, &id| p.wrapping_mul(id.into()));
     match rule {
-        RuleParameters::Static { k, start } => {
+        RuleParameters::Static(Static { k, start, .. }) => {
             i as u64 >= *start && (i as u64 - start).is_multiple_of(u64::from(*k))
         }
-        RuleParameters::Random { k, seed } => {
+        RuleParameters::Random(Random { k, seed, .. }) => {
             let bytes = [key.to_le_bytes(), (i as u64).to_le_bytes()].concat();
             drop_threshold(xxh3_64_with_seed(&bytes, *seed), *k)
         }
-        RuleParameters::Hash { k, context, window, head, seed } => {
+        RuleParameters::Hash(Hash { k, context, window, short_context, seed, .. }) => {
             let end = if *window == Window::Preceding { i } else { i + 1 };
             match end.checked_sub(*context as usize) {
                 Some(start) => drop_threshold(xxh3(&unit[start..end], *seed), *k),
                 None => {
-                    *head == ShortContext::Short && i > 0 && drop_threshold(xxh3(&unit[..end], *seed), *k)
+                    *short_context == ShortContext::Short
+                        && i > 0
+                        && drop_threshold(xxh3(&unit[..end], *seed), *k)
                 }
             }
         }
-        RuleParameters::HashTable { k, context, .. } => {
+        RuleParameters::HashTable(HashTable { k, context, .. }) => {
             inclusive(*context).is_some_and(|w| below_table(table, product(w) as i64, *k))
         }
-        RuleParameters::HashAvalanche { k, context } => inclusive(*context)
+        RuleParameters::HashAvalanche(HashAvalanche { k, context, .. }) => inclusive(*context)
             .is_some_and(|w| (hashint(product(w)) as f32) < (4_294_967_295.0 / f64::from(*k)) as f32),
-        RuleParameters::Text { .. } => unreachable!("text-v1 has an oracle of its own"),
-        RuleParameters::CoefficientSum { k, context, coefficients, .. } => {
+        RuleParameters::CoefficientSum(CoefficientSum { k, context, coefficients, .. }) => {
             inclusive(*context).is_some_and(|w| {
                 let sum: i128 =
                     coefficients.iter().zip(w).map(|(&c, &t)| i128::from(c) * i128::from(t)).sum();
                 below_table(table, sum as i64, *k)
             })
         }
+        _ => unreachable!("{rule:?} has no oracle here"),
     }
 }
 

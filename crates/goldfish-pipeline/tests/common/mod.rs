@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use goldfish_corpus::{Content, Input, ReadOptions, resolve};
-use goldfish_mask::{RuleParameters, RuleSpec, Scope, ShortContext, Window};
+use goldfish_mask::rules::Hash;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError};
 use goldfish_shard::{OutputFormat, OutputMode, WriterOptions};
 
@@ -14,8 +15,7 @@ pub(crate) fn inputs(path: &Path) -> Vec<Input> {
 
 /// Masks columns of ids with the rule `hash` and this `k`, into small shards.
 pub(crate) fn job(inputs: Vec<Input>, output: &Path, output_mode: OutputMode, k: u32) -> MaskJob {
-    let rule =
-        RuleParameters::Hash { k, context: 5, window: Window::Preceding, head: ShortContext::Keep, seed: 3 };
+    let rule = Hash::new(k).context(5).seed(3);
     MaskJob {
         inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),

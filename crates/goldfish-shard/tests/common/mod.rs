@@ -1,6 +1,7 @@
 //! What the tests of folders write.
 
-use goldfish_mask::{RuleParameters, RuleSpec, Scope};
+use goldfish_mask::rules::Static;
+use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
     ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, ShardSchema, SourceEntry, ToolEntry,
     Totals, WriterOptions,
@@ -27,7 +28,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
     Manifest {
         format_version: FORMAT_VERSION,
         tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(RuleParameters::Static { k: 4, start: 0 }),
+        rule: RuleSpec::new(Static::new(4)),
         scope: Scope::Document,
         exempt_ids: Vec::new(),
         tokenizer: None,

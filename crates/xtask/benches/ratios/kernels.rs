@@ -2,9 +2,8 @@
 
 use std::hint::black_box;
 
-use goldfish_mask::{
-    Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TableSource, TokenSpan, Window,
-};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use goldfish_mask::{Granularity, MaskRule, RuleParameters, RuleSpec, TokenSpan};
 
 use crate::inputs::{DOCUMENT, SENTENCES, ids};
 use crate::measure::{RUNS, row, time, title};
@@ -14,18 +13,17 @@ const TOKENS: usize = 16 << 20;
 
 fn rules() -> Vec<(String, RuleParameters)> {
     let mut rules = vec![
-        ("static".to_owned(), RuleParameters::Static { k: 4, start: 0 }),
-        ("random".to_owned(), RuleParameters::Random { k: 4, seed: 0 }),
+        ("static".to_owned(), RuleParameters::from(Static::new(4))),
+        ("random".to_owned(), RuleParameters::from(Random::new(4))),
     ];
     for context in [4, 13, 50] {
-        let (k, window, head) = (4, Window::Preceding, ShortContext::Keep);
+        let k = 4;
         let coefficients = (0..i64::from(context)).map(|j| (j * 0x1234_5678_9abc) | 1).collect();
-        let table = TableSource::Cpu;
         for (name, rule) in [
-            ("hash", RuleParameters::Hash { k, context, window, head, seed: 0 }),
-            ("hash-table", RuleParameters::HashTable { k, context, table: table.clone() }),
-            ("hash-avalanche", RuleParameters::HashAvalanche { k, context }),
-            ("coefficient-sum", RuleParameters::CoefficientSum { k, context, coefficients, table }),
+            ("hash", RuleParameters::from(Hash::new(k).context(context))),
+            ("hash-table", RuleParameters::from(HashTable::new(k).context(context))),
+            ("hash-avalanche", RuleParameters::from(HashAvalanche::new(k).context(context))),
+            ("coefficient-sum", RuleParameters::from(CoefficientSum::new(k, coefficients).context(context))),
         ] {
             rules.push((format!("`{name}`, h = {context}"), rule));
         }
@@ -73,8 +71,7 @@ pub(crate) fn words() {
         let spans: Vec<(usize, usize)> = (0..document.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
         let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
         for unit in [Granularity::Word, Granularity::Token] {
-            let parameters =
-                RuleParameters::Text { k: 4, context: 50, unit, head: ShortContext::Keep, seed: 0 };
+            let parameters = RuleParameters::from(Text::new(4).granularity(unit));
             let rule = RuleSpec::new(parameters).build(None).unwrap();
             let pairs = (0..RUNS).map(|_| {
                 let validation = time(|| {

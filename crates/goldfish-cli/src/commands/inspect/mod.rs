@@ -5,7 +5,6 @@ mod table;
 use std::path::Path;
 
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
-use goldfish_mask::RuleParameters;
 use goldfish_pipeline::{ShardText, check_tokenizer};
 use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::{Manifest, ShardReader};
@@ -84,7 +83,7 @@ fn shard_text(
 ) -> anyhow::Result<Option<ShardText>> {
     let Some(tokenizer) = tokenizer else { return Ok(None) };
     check_tokenizer(manifest, tokenizer)?;
-    let by_text = matches!(manifest.rule.parameters, RuleParameters::Text { .. });
+    let by_text = manifest.rule.definition().needs_text();
     match ShardText::new(manifest, tokenizer) {
         Ok(text) => Ok(Some(text)),
         Err(error) if args.duplicates || by_text => Err(error.into()),

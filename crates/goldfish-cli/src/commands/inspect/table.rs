@@ -1,7 +1,7 @@
 //! The tables of `goldfish inspect`.
 
 use goldfish_inspect::{Duplicates, Gaps, Groups, IdList, Inspection, LeakingPair, TallyReport, Windows};
-use goldfish_mask::Tally;
+use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 

@@ -1,26 +1,25 @@
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Coverage, MaskError, Masker, RuleSpec, TokenSpan};
+use crate::{Coverage, MaskError, Masker, RuleDefinition, TokenSpan};
 
 /// Decided tokens below which nothing is said about a drop rate.
 const FEWEST_DECIDED: u64 = 4096;
 
-/// How far a drop rate may lie from `1/k`, as a share of it.
+/// How far a drop rate may be from `1/k`, as a share of it.
 const RATE_TOLERANCE: f64 = 0.1;
 
-/// Decisions that count as one: the tokens of a word fall together, and passages recur.
+/// Decisions that count as one: the tokens of a word are dropped together, and passages recur.
 const CLUSTER: f64 = 8.0;
 
-/// Share of the tokens that may stand in heads.
-const MOST_HEADS: f64 = 0.25;
+/// Share of the tokens that may have a short context.
+const MOST_SHORT: f64 = 0.25;
 
 /// Share of the tokens that must hold a letter or number for `text-v1`.
 const LEAST_PRESENT: f64 = 0.2;
 
-/// Counts of what became of the tokens of some documents, and why.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How many tokens of some documents a rule dropped and kept, and why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
     /// All tokens.
     pub tokens: u64,
@@ -28,18 +27,18 @@ pub struct Tally {
     pub special: u64,
     /// Of the others, those that the rule could look at: for `text-v1` those with a normalised character.
     pub present: u64,
-    /// Of these, those behind the head, which the rule decided about.
+    /// Of these, those that the rule decided: their context is not short.
     pub decided: u64,
     /// Of these, those that were dropped.
     pub dropped: u64,
 }
 
 impl Tally {
-    /// Counts tokens of a rule that looks at tokens alone. `decided` and `mask` are what `reach`, built with
+    /// Counts tokens of a rule that looks at tokens alone. `decided` and `mask` are what `coverage`, built with
     /// [`Coverage::Decided`], and the rule wrote for `ids`.
     #[must_use]
-    pub fn of_tokens(reach: &Masker, ids: &[u32], decided: &[u8], mask: &[u8]) -> Self {
-        let special = ids.iter().filter(|&&id| reach.exempts(id)).count() as u64;
+    pub fn of_tokens(coverage: &Masker, ids: &[u32], decided: &[u8], mask: &[u8]) -> Self {
+        let special = ids.iter().filter(|&&id| coverage.exempts(id)).count() as u64;
         let tokens = ids.len() as u64;
         let (decided, dropped) = (dropped(decided), dropped(mask));
         Self { tokens, special, present: tokens - special, decided, dropped }
@@ -54,9 +53,9 @@ impl Tally {
         self.dropped += other.dropped;
     }
 
-    /// Tokens kept because they stand at the start of a unit, where the context is not full.
+    /// Tokens kept because they are at the start of a document, where the context is short.
     #[must_use]
-    pub fn head(&self) -> u64 {
+    pub fn short_context(&self) -> u64 {
         self.present - self.decided
     }
 
@@ -74,7 +73,7 @@ impl Tally {
 
     /// What speaks against the rule on the documents counted, if anything does.
     #[must_use]
-    pub fn warnings(&self, spec: &RuleSpec) -> Vec<Warning> {
+    pub fn warnings(&self, rule: &dyn RuleDefinition) -> Vec<Warning> {
         let mut found = Vec::new();
         let text = self.tokens - self.special;
         if text > 0 && self.present == 0 {
@@ -87,17 +86,17 @@ impl Tally {
         if present < LEAST_PRESENT {
             found.push(Warning::Blank { share: 1.0 - present });
         }
-        let heads = share(self.head(), text);
-        if let Some(context) = spec.context().filter(|_| heads > MOST_HEADS) {
-            found.push(Warning::Heads { share: heads, context });
+        let short = share(self.short_context(), text);
+        if let Some(context) = rule.context().filter(|_| short > MOST_SHORT) {
+            found.push(Warning::ShortContext { share: short, context });
         }
-        let expected = 1.0 / f64::from(spec.k());
+        let expected = 1.0 / f64::from(rule.k());
         let rate = self.decided_rate();
         let error = (expected * (1.0 - expected) * CLUSTER / self.decided.max(1) as f64).sqrt();
         let off = (rate - expected).abs();
         if self.decided >= FEWEST_DECIDED && off > RATE_TOLERANCE * expected && off > 5.0 * error {
-            let reference = spec.is_reference();
-            found.push(Warning::Rate { rule: spec.name(), rate, expected, reference });
+            let reference = rule.is_reference();
+            found.push(Warning::Rate { rule: rule.name(), rate, expected, reference });
         }
         found
     }
@@ -126,8 +125,8 @@ pub enum Warning {
         /// Whether it reproduces another implementation.
         reference: bool,
     },
-    /// Many tokens stand in heads and are never dropped.
-    Heads {
+    /// Many tokens have a short context and are never dropped.
+    ShortContext {
         /// Share of the tokens.
         share: f64,
         /// The rule's context.
@@ -163,7 +162,7 @@ impl fmt::Display for Warning {
                     )
                 }
             }
-            Self::Heads { share, context } => write!(
+            Self::ShortContext { share, context } => write!(
                 f,
                 "{:.0}% of the tokens stand at the start of their documents, before the context of {context} is full, \
                  and are never dropped; a smaller --context or --head short reaches them",
@@ -179,7 +178,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Counts what became of tokens, and why.
+/// Counts the tokens that a rule drops and keeps, and why.
 #[derive(Debug)]
 pub struct TokenCounter {
     present: Masker,
@@ -192,17 +191,17 @@ impl TokenCounter {
     ///
     /// # Errors
     ///
-    /// As [`RuleSpec::build_coverage`].
-    pub fn new(spec: &RuleSpec, exempt: &[u32]) -> Result<Self, MaskError> {
+    /// As [`RuleDefinition::build_coverage`].
+    pub fn new(rule: &dyn RuleDefinition, exempt: &[u32]) -> Result<Self, MaskError> {
         Ok(Self {
-            present: Masker::new(spec.build_coverage(Coverage::Present)?, exempt),
-            decided: Masker::new(spec.build_coverage(Coverage::Decided)?, exempt),
+            present: Masker::new(rule.build_coverage(Coverage::Present)?, exempt),
+            decided: Masker::new(rule.build_coverage(Coverage::Decided)?, exempt),
             scratch: Vec::new(),
         })
     }
 
-    /// Counts the tokens of a span, whose `mask` the rule has decided. Gives the counts, and one byte a token: 0 if
-    /// the rule decided about it.
+    /// Counts the tokens of a span, whose `mask` the rule has decided. Returns the counts, and one byte a token: 0 if
+    /// the rule decided it.
     ///
     /// # Panics
     ///
@@ -221,7 +220,7 @@ impl TokenCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Granularity, RuleParameters, ShortContext, TableSource};
+    use crate::rules::{HashTable, Text};
 
     fn tally(present: u64, decided: u64, dropped: u64) -> Tally {
         Tally { tokens: 101_000, special: 1000, present, decided, dropped }
@@ -229,24 +228,17 @@ mod tests {
 
     #[test]
     fn a_sound_rule_is_not_blamed() {
-        let text = RuleParameters::Text {
-            k: 4,
-            context: 50,
-            unit: Granularity::Word,
-            head: ShortContext::Keep,
-            seed: 0,
-        };
-        let spec = RuleSpec::new(text);
-        assert_eq!(tally(80_000, 78_000, 19_500).warnings(&spec), []);
-        assert_eq!(tally(80_000, 78_000, 18_000).warnings(&spec), []);
-        assert_eq!(Tally::default().warnings(&spec), []);
+        let text = Text::new(4);
+        assert_eq!(tally(80_000, 78_000, 19_500).warnings(&text), []);
+        assert_eq!(tally(80_000, 78_000, 18_000).warnings(&text), []);
+        assert_eq!(Tally::default().warnings(&text), []);
         // Few decisions say nothing about the rate.
-        assert_eq!(tally(80_000, 70_000, 17_500).warnings(&spec), []);
+        assert_eq!(tally(80_000, 70_000, 17_500).warnings(&text), []);
     }
 
     #[test]
     fn each_fault_is_named_with_what_was_measured() {
-        let table = RuleSpec::new(RuleParameters::HashTable { k: 50, context: 50, table: TableSource::Cpu });
+        let table = HashTable::new(50).context(50);
         let found = tally(100_000, 90_000, 1134).warnings(&table);
         let [Warning::Rate { reference: true, .. }] = found[..] else { panic!("{found:?}") };
         assert!(
@@ -254,16 +246,10 @@ mod tests {
         );
 
         let found = tally(100_000, 60_000, 1200).warnings(&table);
-        assert_eq!(found, [Warning::Heads { share: 0.4, context: 50 }]);
+        assert_eq!(found, [Warning::ShortContext { share: 0.4, context: 50 }]);
 
-        let text = RuleParameters::Text {
-            k: 4,
-            context: 50,
-            unit: Granularity::Word,
-            head: ShortContext::Keep,
-            seed: 0,
-        };
-        let found = tally(1000, 900, 200).warnings(&RuleSpec::new(text));
+        let text = Text::new(4);
+        let found = tally(1000, 900, 200).warnings(&text);
         assert_eq!(found, [Warning::Blank { share: 0.99 }]);
     }
 }
