@@ -125,7 +125,7 @@ class TestSoundness:
             assert (found["warnings"] == []) == sound
             for stderr in (warned, output.process.stderr):
                 assert ("warning" in stderr) == (not sound)
-                assert sound or ("times the 1/k" in stderr and "--rule text" in stderr)
+                assert sound or ("times the 1/k" in stderr and "use the rule text" in stderr)
             seen = set()
             for row in output.ids:
                 seen |= {tuple(row[i - context : i]) for i in range(context, len(row) + (rule != "hash"))}
@@ -142,7 +142,7 @@ class TestSoundness:
     def test_short_documents_are_named(self, goldfish, gpt2, tmp_path):
         source = write_texts(tmp_path / "short.jsonl", [" ".join(words(i, 15)) for i in range(500)])
         output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2, "--context", 200)
-        assert "--head short" in output.process.stderr and "before the context of 200 is full" in output.process.stderr
+        assert "by their short context" in output.process.stderr and "before the context of 200 is full" in output.process.stderr
 
 
 def reformatted(text):

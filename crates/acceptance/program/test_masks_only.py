@@ -288,7 +288,7 @@ def test_killed_runs_are_taken_up(goldfish, many, tmp_path, scope, beside):
             kills += 1
         process.kill()
         told = process.communicate()[1]
-        went_on += "going on behind the masks of" in told
+        went_on += "resuming after the masks of" in told
         if process.returncode == 0:
             break
         # Whatever has its name already, moments before the end, is whole.

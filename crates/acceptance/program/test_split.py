@@ -92,7 +92,7 @@ def test_a_killed_part_is_taken_up(goldfish, corpus, three, tmp_path):
         with Paused(command, output, shards) as process:
             process.kill()
     done = subprocess.run(command, capture_output=True)
-    assert b"going on behind" in done.stderr
+    assert b"resuming after" in done.stderr
     assert folder_bytes(output) == folder_bytes(three[1])
 
 

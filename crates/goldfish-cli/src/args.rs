@@ -11,12 +11,13 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
+use goldfish_mask::{Granularity, ShortContext, Window};
 use goldfish_pipeline::{OnError, RuleName, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
@@ -149,16 +150,16 @@ pub(crate) struct MaskArgs {
     /// With the rule text: decide whole words, which are then the same for every tokenizer, or each token by the text
     /// before it. [default: word]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) unit: Option<UnitArg>,
+    pub(crate) unit: Option<Granularity>,
 
     /// With the rule hash: whether the window holds the tokens before the decided one, or that one too (as in the
     /// reference code). [default: preceding]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) window: Option<WindowArg>,
+    pub(crate) window: Option<Window>,
 
     /// At the start of a document, where the context is not full: keep the tokens, or decide by the shorter context.
-    #[arg(long, value_enum, default_value_t = HeadArg::Keep, help_heading = "Mask")]
-    pub(crate) head: HeadArg,
+    #[arg(long, value_enum, default_value_t = ShortContext::Keep, help_heading = "Mask")]
+    pub(crate) head: ShortContext,
 
     /// Seed of the rules text, hash and random. Another seed drops other tokens.
     #[arg(long, default_value_t = 0, help_heading = "Mask")]
@@ -362,36 +363,6 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
-
-/// Declares an option's values and what they stand for.
-macro_rules! values {
-    ($(#[$doc:meta])* $name:ident => $target:ty { $($(#[$help:meta])* $variant:ident $(= $alias:literal)? => $value:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-        pub(crate) enum $name { $($(#[$help])* $(#[value(name = $alias)])? $variant,)* }
-
-        impl From<$name> for $target {
-            fn from(value: $name) -> Self {
-                match value { $($name::$variant => $value,)* }
-            }
-        }
-    };
-}
-
-values!(WindowArg => goldfish_mask::Window {
-    Preceding => Self::Preceding,
-    Inclusive => Self::Inclusive,
-});
-
-values!(HeadArg => goldfish_mask::ShortContext {
-    Keep => Self::Keep,
-    Short => Self::Short,
-});
-
-values!(UnitArg => goldfish_mask::Granularity {
-    Word => Self::Word,
-    Token => Self::Token,
-});
 
 /// Write a page about an audit, and check conditions for pipelines.
 ///

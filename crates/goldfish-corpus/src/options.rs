@@ -43,7 +43,6 @@ impl Content {
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[allow(missing_docs, reason = "the names say it")]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum IdType {
     Uint8,
     Int8,
