@@ -14,7 +14,7 @@ use arrow::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyCapsuleMethods};
 
-use crate::error::Fault;
+use crate::error::MaskerError;
 
 /// `ArrowSchema` as the interface lays it down, up to the field that is null in one that was released.
 #[repr(C)]
@@ -43,11 +43,11 @@ pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Arr
     if array.is_released() || is_released {
         let advice =
             "the Arrow data was taken already: __arrow_c_array__ must make new capsules at every call";
-        return Err(Fault::data(advice).into());
+        return Err(MaskerError::data(advice).into());
     }
-    let field = Field::try_from(schema).map_err(Fault::from)?;
+    let field = Field::try_from(schema).map_err(MaskerError::from)?;
     // SAFETY: the producer vouches that the array is one of this schema; both came in one answer.
-    let data = unsafe { from_ffi(array, schema) }.map_err(Fault::from)?;
+    let data = unsafe { from_ffi(array, schema) }.map_err(MaskerError::from)?;
     Ok((Arc::new(field), make_array(data)))
 }
 
@@ -59,10 +59,10 @@ pub(crate) fn import_stream(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Ve
     let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast::<FFI_ArrowArrayStream>();
     // SAFETY: a capsule of this name holds an initialised `ArrowArrayStream`. Moving it out leaves a released one
     // behind, which the capsule's destructor passes over.
-    let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(Fault::from)?;
+    let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(MaskerError::from)?;
     let field = reader.field().clone();
-    // A producer may be Python code: it takes the GIL by itself.
-    let arrays = object.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(Fault::from)?;
+    // A producer may be Python code, which takes the GIL on its own.
+    let arrays = object.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(MaskerError::from)?;
     Ok((field, arrays))
 }
 
@@ -97,14 +97,14 @@ impl ArrowArray {
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         // A request to cast may be left to the consumer.
         let _ = requested_schema;
-        let (array, _) = to_ffi(&self.array.to_data()).map_err(Fault::from)?;
+        let (array, _) = to_ffi(&self.array.to_data()).map_err(MaskerError::from)?;
         let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
         Ok((self.__arrow_c_schema__(py)?, array))
     }
 
     /// The capsule of the schema.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.field.as_ref()).map_err(Fault::from)?;
+        let schema = FFI_ArrowSchema::try_from(self.field.as_ref()).map_err(MaskerError::from)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
@@ -112,7 +112,7 @@ impl ArrowArray {
         self.array.len()
     }
 
-    /// Arrays of one type, one behind the other.
+    /// Arrays of one type, one after the other.
     #[staticmethod]
     fn joined(py: Python<'_>, parts: Vec<Bound<'_, Self>>) -> PyResult<Self> {
         let parts: Vec<&Self> = parts.iter().map(Bound::get).collect();
@@ -121,7 +121,7 @@ impl ArrowArray {
             let values =
                 arrays.iter().filter_map(|array| array.as_list_opt::<i32>()).map(|list| list.values().len());
             if values.sum::<usize>() > i32::MAX as usize {
-                return Err(Fault::data(
+                return Err(MaskerError::data(
                     "the chunks hold more tokens than one array of lists; give large lists, or chunk by chunk",
                 ));
             }
@@ -161,7 +161,7 @@ impl ArrowTable {
 
     /// The capsule of the schema.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(Fault::from)?;
+        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(MaskerError::from)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
