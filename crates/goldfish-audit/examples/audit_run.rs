@@ -9,13 +9,15 @@ use goldfish_audit::backend::{Backend, BackendError, Decoding, Wants};
 use goldfish_audit::backend::{
     Capabilities, GenerateRequest, Generated, ModelDescription, ScoreRequest, Scored,
 };
+use goldfish_audit::config::RunConfig;
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::engine::Engine;
 use goldfish_audit::fake::FakeModel;
+use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_shard::ToolEntry;
 

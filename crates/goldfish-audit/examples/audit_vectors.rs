@@ -4,7 +4,17 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 
 use goldfish_audit::backend::{SamplingScheme, TokenScore, Wants};
-use goldfish_audit::score::{likelihood, membership, overlap, words};
+use goldfish_audit::score::edit_similarity::{edit_distance, edit_similarity};
+use goldfish_audit::score::exact_match::exact_match;
+use goldfish_audit::score::extraction::{draws, ln_draws};
+use goldfish_audit::score::longest_run::longest_common_run;
+use goldfish_audit::score::match_length::match_length;
+use goldfish_audit::score::min_k::min_k;
+use goldfish_audit::score::positional_accuracy::positional_accuracy;
+use goldfish_audit::score::rouge_l::{common_subsequence, rouge_l};
+use goldfish_audit::score::rouge_l_words::rouge_l_words;
+use goldfish_audit::score::type_token_ratio::type_token_ratio;
+use goldfish_audit::score::zlib_ratio::zlib_bytes;
 use goldfish_audit::stat::{
     Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed,
     rule_of_three, t_quantile, wilson,
@@ -31,17 +41,17 @@ enum Question {
 }
 
 fn overlaps(g: &[u32], s: &[u32]) -> Value {
-    let rouge = overlap::rouge_l(g, s);
+    let rouge = rouge_l(g, s);
     json!({
-        "exact_match": overlap::exact_match(g, s),
-        "match_length": overlap::match_length(g, s),
-        "positional_accuracy": overlap::positional_accuracy(g, s),
-        "common_subsequence": overlap::common_subsequence(g, s),
+        "exact_match": exact_match(g, s),
+        "match_length": match_length(g, s),
+        "positional_accuracy": positional_accuracy(g, s),
+        "common_subsequence": common_subsequence(g, s),
         "rouge_l": [rouge.precision, rouge.recall, rouge.f1],
-        "longest_common_run": overlap::longest_common_run(g, s),
-        "edit_distance": overlap::edit_distance(g, s),
-        "edit_similarity": overlap::edit_similarity(g, s),
-        "type_token_ratio": overlap::type_token_ratio(g),
+        "longest_common_run": longest_common_run(g, s),
+        "edit_distance": edit_distance(g, s),
+        "edit_similarity": edit_similarity(g, s),
+        "type_token_ratio": type_token_ratio(g),
     })
 }
 
@@ -53,7 +63,7 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
     Ok(match question {
         Question::Overlap { g, s } => overlaps(&g, &s),
         Question::Words { g, s } => {
-            let score = words::rouge_l_words(&g, &s);
+            let score = rouge_l_words(&g, &s);
             json!([score.precision, score.recall, score.f1])
         }
         Question::Rate { k, n, confidence } => json!({
@@ -62,8 +72,8 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
             "rule_of_three": rule_of_three(n, confidence),
         }),
         Question::Draws { log_p_z, p } => json!({
-            "ln_draws": likelihood::ln_draws(log_p_z, p),
-            "draws": likelihood::draws(log_p_z, p),
+            "ln_draws": ln_draws(log_p_z, p),
+            "draws": draws(log_p_z, p),
         }),
         Question::Mcnemar { pairs } => json!(mcnemar(pairs)),
         Question::Excess { first, second } => json!(excess_rate(&set(first), &set(second))),
@@ -72,7 +82,7 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
                 PlanRequest { rate, confidence, positives, probes_per_document: 1.0, correlation: 0.0 };
             json!(probes_needed(&request)?)
         }
-        Question::MinK { log_probs, share } => json!(membership::min_k(log_probs, share)),
+        Question::MinK { log_probs, share } => json!(min_k(log_probs, share)),
         Question::Auc { members, others } => {
             let values = |values: Vec<f64>| values.into_iter().enumerate().collect::<Vec<_>>();
             json!(auc(&values(members), &values(others), &Bootstrap::new(0)))
@@ -95,7 +105,7 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
             })
         }
         Question::Student { p, freedom } => json!(t_quantile(p, freedom)),
-        Question::Zlib { text } => json!(membership::zlib_bytes(&text)),
+        Question::Zlib { text } => json!(zlib_bytes(&text)),
     })
 }
 

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::ResultRow;
-use crate::engine::{AuditOptions, Extraction};
+use crate::config::{RUN_VERSION, RunConfig};
+use crate::options::{AuditOptions, Decide, Extraction};
+use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
-use crate::selftest::{Decide, SelfTest};
-use crate::stat::{
-    Bootstrap, Clusters, Difference, Mean, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate,
-};
-use crate::store::{RUN_VERSION, RunConfig};
+use crate::score::{Scale, Score, Statistic, position};
+use crate::selftest::SelfTest;
+use crate::stat::{Bootstrap, Clusters, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate};
 use crate::summary::*;
+
+const LOSS_DROPPED: usize = position("loss_dropped");
+const LOSS_KEPT: usize = position("loss_kept");
+const LN_DRAWS: usize = position("ln_draws");
 
 /// How the statistics are made.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +32,6 @@ const CLOSE: f64 = 1e-3;
 
 /// Below this, bootstrap intervals of skewed scores cover 92% rather than 95% (see `tests/coverage.rs`).
 const FEW_DOCUMENTS: usize = 50;
-
-type Value = fn(&ResultRow) -> Option<f64>;
 
 /// Sums a run up. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
@@ -85,35 +86,26 @@ pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap)
     let others: HashMap<&str, &ResultRow> = second.iter().map(|row| (row.probe_id.as_str(), row)).collect();
     let pairs: Vec<(&ResultRow, &ResultRow)> =
         first.iter().filter_map(|row| Some((row, *others.get(row.probe_id.as_str())?))).collect();
-    let paired = |value: Value, range: Option<Range>| {
-        let differences = pairs.iter().filter_map(|(a, b)| Some((&a.doc_id, value(a)? - value(b)?)));
-        bootstrap.paired(&Clusters::new(differences), range.map(Range::differences))
-    };
     let longest = longest(pairs.iter().map(|(row, _)| *row));
+    let difference = |score: &'static Score| {
+        let value = ResultRow::reader(score);
+        let differences = pairs.iter().filter_map(|(a, b)| Some((&a.doc_id, value(a)? - value(b)?)));
+        bootstrap.paired(&Clusters::new(differences), range(score, longest).map(Range::differences))
+    };
     Comparison {
         probes: pairs.len() as u64,
         unpaired: (first.len() + second.len() - 2 * pairs.len()) as u64,
         exact_match_test: mcnemar(pairs.iter().map(|(a, b)| (&a.doc_id, a.exact_match, b.exact_match))),
-        differences: differences(paired(exact, Some(Range::UNIT)), longest, paired),
+        differences: PerScore::new(difference),
     }
 }
 
-/// The difference of every score, that of exact match by a way of its own. Suffixes have `longest` tokens at most.
-fn differences(
-    exact_match: Difference,
-    longest: u32,
-    of: impl Fn(Value, Option<Range>) -> Difference,
-) -> Excess {
-    let share = |value: Value| of(value, Some(Range::UNIT));
-    Excess {
-        exact_match,
-        match_length: of(|row| Some(f64::from(row.match_length)), Some(Range::up_to(longest))),
-        positional_accuracy: share(|row| row.positional_accuracy),
-        rouge_l: share(|row| row.rouge_l),
-        rouge_l_words: share(|row| row.rouge_l_words),
-        longest_run: share(|row| row.longest_run),
-        edit_similarity: share(|row| row.edit_similarity),
-        loss: of(|row| row.loss, None),
+/// The values that a score can take where suffixes have `longest` tokens at most.
+fn range(score: &Score, longest: u32) -> Option<Range> {
+    match score.scale {
+        Scale::Fraction => Some(Range::UNIT),
+        Scale::Tokens => Some(Range::up_to(longest)),
+        Scale::Unbounded => None,
     }
 }
 
@@ -126,7 +118,7 @@ fn exact(row: &ResultRow) -> Option<f64> {
     Some(f64::from(u8::from(row.exact_match)))
 }
 
-fn clusters(rows: &[&ResultRow], value: Value) -> Clusters {
+fn clusters(rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> Clusters {
     Clusters::new(rows.iter().filter_map(|row| Some((&row.doc_id, value(row)?))))
 }
 
@@ -232,37 +224,29 @@ fn cost(options: &AuditOptions, rows: &[ResultRow]) -> Cost {
 struct Statistics<'a>(&'a StatisticsOptions);
 
 impl Statistics<'_> {
-    fn mean(&self, rows: &[&ResultRow], range: Option<Range>, value: Value) -> Mean {
-        self.0.bootstrap.mean(&clusters(rows, value), range)
-    }
-
-    fn rate(&self, rows: &[&ResultRow], value: Value) -> Rate {
+    fn rate(&self, rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> Rate {
         rate(&clusters(rows, value), self.0.rates)
     }
 
     fn scores(&self, rows: &[&ResultRow]) -> Scores {
-        let unit = Some(Range::UNIT);
-        let lengths = Range::up_to(longest(rows.iter().copied()));
-        Scores {
-            exact_match: self.rate(rows, exact),
-            match_length: self.mean(rows, Some(lengths), |row| Some(f64::from(row.match_length))),
-            positional_accuracy: self.mean(rows, unit, |row| row.positional_accuracy),
-            rouge_l: self.mean(rows, unit, |row| row.rouge_l),
-            rouge_l_words: self.mean(rows, unit, |row| row.rouge_l_words),
-            longest_run: self.mean(rows, unit, |row| row.longest_run),
-            edit_similarity: self.mean(rows, unit, |row| row.edit_similarity),
-            ttr_generated: self.mean(rows, unit, |row| row.ttr_generated),
-            ttr_truth: self.mean(rows, unit, |row| Some(row.ttr_truth)),
-            loss: self.mean(rows, None, |row| row.loss),
-        }
+        let longest = longest(rows.iter().copied());
+        let mean = |score: &'static Score| {
+            self.0.bootstrap.mean(&clusters(rows, ResultRow::reader(score)), range(score, longest))
+        };
+        Scores { exact_match: self.rate(rows, exact), means: PerScore::new(mean) }
     }
 
     fn excess(&self, first: &[&ResultRow], second: &[&ResultRow]) -> Excess {
-        let difference = |value: Value, range: Option<Range>| {
-            self.0.bootstrap.difference(&clusters(first, value), &clusters(second, value), range)
-        };
         let longest = longest(first.iter().chain(second).copied());
-        differences(excess_rate(&clusters(first, exact), &clusters(second, exact)), longest, difference)
+        PerScore::new(|score| {
+            let value = ResultRow::reader(score);
+            let (first, second) = (clusters(first, value), clusters(second, value));
+            if score.has(Statistic::Rate) {
+                excess_rate(&first, &second)
+            } else {
+                self.0.bootstrap.difference(&first, &second, range(score, longest))
+            }
+        })
     }
 
     fn strata(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<Stratum> {
@@ -309,7 +293,7 @@ impl Statistics<'_> {
             let limit = (draws as f64).ln() + 1e-12;
             let seen = rows
                 .iter()
-                .filter_map(|row| Some((&row.doc_id, f64::from(u8::from(row.ln_draws? <= limit)))));
+                .filter_map(|row| Some((&row.doc_id, f64::from(u8::from(row.scores[LN_DRAWS]? <= limit)))));
             rate(&Clusters::new(seen), self.0.rates)
         };
         let line = |draws| WithinDraws {
@@ -321,17 +305,14 @@ impl Statistics<'_> {
     }
 
     fn membership(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<MembershipSummary> {
-        let scores: [(MembershipScore, Value); 4] = [
-            (MembershipScore::Loss, |row| row.loss),
-            (MembershipScore::ZlibRatio, |row| row.zlib_ratio),
-            (MembershipScore::MinK, |row| row.min_k),
-            (MembershipScore::MinKPlusPlus, |row| row.min_k_plus_plus),
-        ];
-        let values = |rows: &[&ResultRow], value: Value| -> Vec<(String, f64)> {
-            rows.iter().filter_map(|row| Some((row.doc_id.clone(), value(row)?))).collect()
+        // The statistics take a score that is lower for members.
+        let values = |rows: &[&ResultRow], score: &'static Score| -> Vec<(String, f64)> {
+            let value = ResultRow::reader(score);
+            let sign = if score.higher_is_worse { -1.0 } else { 1.0 };
+            rows.iter().filter_map(|row| Some((row.doc_id.clone(), sign * value(row)?))).collect()
         };
-        let summary = |(score, value): (MembershipScore, Value)| {
-            let (members, others) = (values(audited, value), values(control, value));
+        let summary = |score: MembershipScore| {
+            let (members, others) = (values(audited, score.0), values(control, score.0));
             if members.is_empty() || others.is_empty() {
                 return None;
             }
@@ -342,7 +323,7 @@ impl Statistics<'_> {
                 true_positives_at_1_percent: at_1_percent(&members, &others),
             })
         };
-        scores.into_iter().filter_map(summary).collect()
+        MembershipScore::all().filter_map(summary).collect()
     }
 
     fn goldfish(&self, audited: &[&ResultRow]) -> Option<GoldfishSummary> {
@@ -352,14 +333,15 @@ impl Statistics<'_> {
         }
         let tokens: u64 = masked.iter().map(|row| u64::from(row.suffix_tokens)).sum();
         let dropped: u64 = masked.iter().filter_map(|row| row.dropped).map(u64::from).sum();
-        let difference = clusters(&masked, |row| Some(row.loss_dropped? - row.loss_kept?));
+        let difference = clusters(&masked, |row| Some(row.scores[LOSS_DROPPED]? - row.scores[LOSS_KEPT]?));
+        let mean = |column| self.0.bootstrap.mean(&clusters(&masked, |row| row.scores[column]), None);
         let diverged = masked.iter().filter(|row| row.divergence_at_dropped.is_some());
         let since = |row: &ResultRow| row.divergence_since_dropped.map(|distance| distance as i64);
         Some(GoldfishSummary {
             probes: masked.len() as u64,
             drop_rate: dropped as f64 / tokens as f64,
-            loss_dropped: self.mean(&masked, None, |row| row.loss_dropped),
-            loss_kept: self.mean(&masked, None, |row| row.loss_kept),
+            loss_dropped: mean(LOSS_DROPPED),
+            loss_kept: mean(LOSS_KEPT),
             loss_difference: self.0.bootstrap.paired(&difference, None),
             at_dropped: self.rate(&masked, |row| Some(f64::from(u8::from(row.divergence_at_dropped?)))),
             nearest: histogram(masked.iter().filter_map(|row| row.divergence_nearest)),
@@ -389,4 +371,62 @@ fn at_1_percent(members: &[(String, f64)], others: &[(String, f64)]) -> Option<f
     let threshold = *values.get(values.len() / 100).filter(|_| values.len() >= 100)?;
     let below = members.iter().filter(|(_, value)| *value < threshold).count();
     Some(below as f64 / members.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Gate;
+    use crate::rows::tables_reference;
+    use crate::score::{Observation, ScoreValues};
+    use crate::table::{read_results, write_rows};
+
+    fn row(number: u32, truth: &[u32]) -> ResultRow {
+        let observation = Observation {
+            truth,
+            continuation: None,
+            tokens: None,
+            mask: None,
+            truth_text: None,
+            continuation_text: None,
+            min_k: 0.2,
+            extraction: None,
+        };
+        ResultRow {
+            probe_id: number.to_string(),
+            doc_id: number.to_string(),
+            suffix_tokens: 4,
+            scores: ScoreValues::compute(&observation, true),
+            ..ResultRow::default()
+        }
+    }
+
+    /// The toy score is a file and a line of the registry, and nothing else in this crate names it.
+    #[test]
+    fn a_registered_score_is_everywhere() {
+        let rows: Vec<ResultRow> = (0..60).map(|number| row(number, &[2, 4, 5, number])).collect();
+        assert_eq!(rows[0].scores["toy"], Some(0.75));
+        assert!(tables_reference().contains("| `toy` | `float64` | yes | Share of the true suffix's ids"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        write_rows(&goldfish_storage::Folder::open(folder.path()).unwrap(), "rows.parquet", &rows).unwrap();
+        assert_eq!(read_results(&path).unwrap(), rows);
+
+        let options = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
+        let (statistics, rows) = (Statistics(&options), rows.iter().collect::<Vec<_>>());
+        let scores = statistics.scores(&rows);
+        assert_eq!(scores.means["toy"].mean, Some(0.625));
+        let json = serde_json::to_string(&scores).unwrap();
+        assert!(json.contains("\"toy\":{\"mean\":0.625"), "{json}");
+        assert_eq!(serde_json::from_str::<Scores>(&json).unwrap(), scores);
+        assert_eq!(statistics.excess(&rows[..30], &rows[..30])["toy"].difference, Some(0.0));
+        let membership = statistics.membership(&rows[..30], &rows[30..]);
+        assert_eq!(
+            membership.last().map(|last| (last.score.0.name, last.auc.difference)),
+            Some(("toy", Some(0.5)))
+        );
+        for gate in ["toy.mean > 0.1", "excess.toy.lower > 0", "strata.toy > 0"] {
+            assert_eq!(gate.parse::<Gate<Summary>>().is_ok(), !gate.starts_with("strata"), "{gate}");
+        }
+    }
 }

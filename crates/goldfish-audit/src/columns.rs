@@ -6,7 +6,11 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder,
     PrimitiveBuilder, StringArray, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
+};
+
+use crate::score::{self, ScoreValues};
 
 /// A type that a column can hold.
 pub(crate) trait Value: Sized {
@@ -146,19 +150,97 @@ macro_rules! list_values {
 }
 list_values! { u32, UInt32Type; f64, Float64Type; }
 
+/// A column of a table.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) data_type: DataType,
+    pub(crate) nullable: bool,
+    pub(crate) meaning: String,
+}
+
+/// A field of a row: one column or several.
+pub(crate) trait Columns: Sized {
+    /// The columns of a field with this name and meaning.
+    fn describe(name: &'static str, meaning: String) -> Vec<Column>;
+    /// Their values, one a row.
+    fn to_columns<'a>(values: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef>
+    where
+        Self: 'a;
+    /// The field in a row, from the next columns.
+    fn from_columns<'a>(columns: &mut impl Iterator<Item = &'a ArrayRef>, row: usize) -> Self;
+}
+
+impl<T: Value> Columns for T {
+    fn describe(name: &'static str, meaning: String) -> Vec<Column> {
+        vec![Column { name, data_type: T::data_type(), nullable: T::NULLABLE, meaning }]
+    }
+
+    fn to_columns<'a>(values: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef>
+    where
+        Self: 'a,
+    {
+        vec![<T as Value>::build(values)]
+    }
+
+    fn from_columns<'a>(columns: &mut impl Iterator<Item = &'a ArrayRef>, row: usize) -> Self {
+        match columns.next() {
+            Some(column) => <T as Value>::read(column, row),
+            None => unreachable!("the schema was compared"),
+        }
+    }
+}
+
+/// The columns of all scores.
+impl Columns for ScoreValues {
+    fn describe(_: &'static str, _: String) -> Vec<Column> {
+        let column = |(name, meaning, nullable): (_, &str, _)| Column {
+            name,
+            data_type: DataType::Float64,
+            nullable,
+            meaning: meaning.to_owned(),
+        };
+        score::columns().map(column).collect()
+    }
+
+    fn to_columns<'a>(values: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        let array = |(at, (_, _, nullable)): (usize, (_, _, bool))| -> ArrayRef {
+            let column = values.clone().map(|values| values[at]);
+            if nullable {
+                Arc::new(column.collect::<Float64Array>())
+            } else {
+                Arc::new(Float64Array::from_iter_values(column.map(Option::unwrap_or_default)))
+            }
+        };
+        score::columns().enumerate().map(array).collect()
+    }
+
+    fn from_columns<'a>(columns: &mut impl Iterator<Item = &'a ArrayRef>, row: usize) -> Self {
+        let mut values = Self::default();
+        for value in values.as_mut_slice() {
+            *value = Columns::from_columns(columns, row);
+        }
+        values
+    }
+}
+
 /// A struct whose fields are columns.
 pub(crate) trait Row: Sized {
     /// Its columns in order.
-    fn schema() -> arrow::datatypes::SchemaRef;
+    fn describe() -> Vec<Column>;
     /// Rows as columns.
     fn columns(rows: &[Self]) -> Vec<ArrayRef>;
     /// A row of a batch with this schema.
     fn read(columns: &[ArrayRef], row: usize) -> Self;
-    /// Name, Arrow type, whether null may occur, and meaning of each column.
-    fn describe() -> Vec<(&'static str, DataType, bool, String)>;
+
+    /// The columns as an Arrow schema.
+    fn schema() -> SchemaRef {
+        let fields = Self::describe();
+        let field = |column: Column| Field::new(column.name, column.data_type, column.nullable);
+        Arc::new(Schema::new(fields.into_iter().map(field).collect::<Vec<_>>()))
+    }
 }
 
-/// Declares a row with one documented column a field.
+/// Declares a row with a documented field for each column, or for several.
 macro_rules! row {
     (
         $(#[$meta:meta])*
@@ -168,39 +250,27 @@ macro_rules! row {
         $vis struct $name { $( $(#[doc = $doc])* pub $field: $type, )* }
 
         impl $crate::columns::Row for $name {
-            fn schema() -> arrow::datatypes::SchemaRef {
-                use $crate::columns::Value;
-                std::sync::Arc::new(arrow::datatypes::Schema::new(vec![$(
-                    arrow::datatypes::Field::new(
-                        stringify!($field),
-                        <$type as Value>::data_type(),
-                        <$type as Value>::NULLABLE,
-                    ),
-                )*]))
+            fn describe() -> Vec<$crate::columns::Column> {
+                let mut columns = Vec::new();
+                $(
+                    let meaning = concat!($($doc, " ",)*).split_whitespace().collect::<Vec<_>>().join(" ");
+                    columns.extend(<$type as $crate::columns::Columns>::describe(stringify!($field), meaning));
+                )*
+                columns
             }
 
             fn columns(rows: &[Self]) -> Vec<arrow::array::ArrayRef> {
-                use $crate::columns::Value;
-                vec![$( <$type as Value>::build(rows.iter().map(|row| &row.$field)), )*]
+                let mut columns = Vec::new();
+                $(
+                    let values = rows.iter().map(|row| &row.$field);
+                    columns.extend(<$type as $crate::columns::Columns>::to_columns(values));
+                )*
+                columns
             }
 
             fn read(columns: &[arrow::array::ArrayRef], row: usize) -> Self {
-                use $crate::columns::Value;
                 let mut columns = columns.iter();
-                Self { $( $field: match columns.next() {
-                    Some(column) => <$type as Value>::read(column, row),
-                    None => unreachable!("the schema was compared"),
-                }, )* }
-            }
-
-            fn describe() -> Vec<(&'static str, arrow::datatypes::DataType, bool, String)> {
-                use $crate::columns::Value;
-                vec![$( (
-                    stringify!($field),
-                    <$type as Value>::data_type(),
-                    <$type as Value>::NULLABLE,
-                    concat!($($doc, " ",)*).split_whitespace().collect::<Vec<_>>().join(" "),
-                ), )*]
+                Self { $( $field: <$type as $crate::columns::Columns>::from_columns(&mut columns, row), )* }
             }
         }
     };

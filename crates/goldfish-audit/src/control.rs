@@ -7,8 +7,8 @@ use goldfish_mask::normalize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::AuditError;
 use crate::documents::{Document, Documents};
+use crate::error::AuditError;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Set, Sketch, Start, sample_key};
 use crate::runs::RunIndex;
 

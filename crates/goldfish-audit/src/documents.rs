@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, UInt8Type};
 use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions, resolve};
 use goldfish_shard::{MANIFEST_NAME, Manifest, OutputFormat, ShardReader};
 
-use crate::AuditError;
+use crate::error::AuditError;
 
 /// One document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

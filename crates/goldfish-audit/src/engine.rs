@@ -9,93 +9,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::backend::{
-    Backend, Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, TokenScore, Wants,
+    Backend, Decoding, GenerateRequest, Generated, ScoreRequest, Scored, TokenScore, Wants,
 };
 use crate::control::Decode;
+use crate::error::AuditError;
+use crate::evidence::Evidence;
+use crate::measured::{Measured, evidence, result_row};
+use crate::options::{AuditOptions, Decide};
 use crate::probe::{Probe, ProbeTable};
-use crate::rows::{Measured, evidence, result_row};
-use crate::selftest::Decide;
-use crate::store::{Evidence, RunStore};
-use crate::{AuditError, ResultRow};
-
-/// What is measured. Part of a run's configuration: everything in it can change results.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AuditOptions {
-    /// How exact match is decided.
-    pub decide: Decide,
-    /// Whether continuations are compared: Rouge-L, longest run, edit similarity, positional accuracy. Needs
-    /// decoding.
-    pub continuations: bool,
-    /// Chance and draws of a sampled continuation, if asked for.
-    pub extraction: Option<Extraction>,
-    /// Whether membership scores are computed.
-    pub membership: bool,
-    /// Share of tokens that Min-K% and Min-K%++ take.
-    pub min_k: f64,
-    /// A token put before every sequence, for models that expect one; no part of prefix or offset.
-    pub bos: Option<u32>,
-    /// Whether text was at hand for the word scores, the zlib score and the boilerplate filter.
-    pub text: bool,
-    /// SHA-256 of the tokenizer that gave it, where it came from a file.
-    pub tokenizer: Option<String>,
-    /// Whether texts and token ids are left out of the run's files.
-    pub redact: bool,
-}
-
-impl Default for AuditOptions {
-    fn default() -> Self {
-        Self {
-            decide: Decide::Score,
-            continuations: true,
-            extraction: None,
-            membership: true,
-            min_k: 0.2,
-            bos: None,
-            text: false,
-            tokenizer: None,
-            redact: false,
-        }
-    }
-}
-
-impl AuditOptions {
-    /// Whether every number lies in its range.
-    ///
-    /// # Errors
-    ///
-    /// If one doesn't, with its name.
-    pub fn check(&self) -> Result<(), AuditError> {
-        let within = |name, value: f64, fits: bool, range| match fits {
-            true => Ok(()),
-            false => Err(AuditError::OutOfRange { name, value, range }),
-        };
-        let share = self.min_k;
-        within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
-        let Some(Extraction { scheme: SamplingScheme { temperature, top_k }, p }) = self.extraction else {
-            return Ok(());
-        };
-        let warm = temperature.is_finite() && temperature > 0.0;
-        within("the temperature", temperature, warm, "above 0; what 0 gives is the exact match")?;
-        let k = top_k.map_or(f64::INFINITY, f64::from);
-        within("top-k", k, k >= 1.0, "at least 1")?;
-        within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
-    }
-}
-
-/// How sampled extraction is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Extraction {
-    /// How tokens are drawn.
-    pub scheme: SamplingScheme,
-    /// The probability with which the suffix shall be seen after n(p) draws.
-    pub p: f64,
-}
+use crate::rows::ResultRow;
+use crate::store::RunStore;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

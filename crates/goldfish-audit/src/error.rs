@@ -8,6 +8,7 @@ use goldfish_shard::ShardError;
 use parquet::errors::ParquetError;
 
 use crate::backend::BackendError;
+use crate::stat::OutOfRange;
 
 /// Why an audit could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -75,15 +76,8 @@ pub enum AuditError {
         reason: String,
     },
     /// A number is out of its range.
-    #[error("{name} is {value}, but must be {range}")]
-    OutOfRange {
-        /// What the number is.
-        name: &'static str,
-        /// The number.
-        value: f64,
-        /// What it may be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// The grid is no grid.
     #[error("{0}")]
     BadGrid(String),

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::AuditError;
+use crate::error::AuditError;
 
 /// A condition on a `T`, as `exact_match.upper > 0.01 and excess.rouge_l.lower > 0`.
 #[derive(Debug, Clone)]
@@ -253,7 +253,7 @@ fn value_at(found: &Value, path: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
     use crate::stat::{Difference, McNemar};
-    use crate::summary::{Comparison, Excess, Summary};
+    use crate::summary::{Comparison, PerScore, Summary};
 
     fn comparison() -> Comparison {
         let difference = Difference { difference: Some(0.25), lower: Some(0.125), upper: None };
@@ -261,16 +261,10 @@ mod tests {
             probes: 40,
             unpaired: 2,
             exact_match_test: McNemar { first_only: 12, second_only: 2, exact: 0.013, clustered: 0.0075 },
-            differences: Excess {
-                exact_match: difference,
-                match_length: difference,
-                positional_accuracy: difference,
-                rouge_l: difference,
-                rouge_l_words: Difference { difference: None, lower: None, upper: None },
-                longest_run: difference,
-                edit_similarity: difference,
-                loss: difference,
-            },
+            differences: PerScore::new(|score| match score.name {
+                "rouge_l_words" => Difference { difference: None, lower: None, upper: None },
+                _ => difference,
+            }),
         }
     }
 

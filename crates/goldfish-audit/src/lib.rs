@@ -10,14 +10,19 @@
 mod aggregate;
 pub mod backend;
 mod columns;
+pub mod config;
 pub mod control;
 pub mod documents;
 pub mod engine;
 mod error;
+pub mod evidence;
 pub mod fake;
+mod files;
 pub mod gate;
+mod measured;
+pub mod options;
+mod per_score;
 pub mod probe;
-mod probe_rows;
 mod rows;
 pub mod run;
 pub mod runs;
@@ -30,5 +35,5 @@ mod table;
 
 pub use aggregate::{StatisticsOptions, compare, summarise};
 pub use error::AuditError;
-pub use probe_rows::{ProbeRow, ResultRow, tables_reference};
+pub use rows::{ProbeRow, ResultRow, tables_reference};
 pub use table::{read_probes, read_results};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
 
 use crate::documents::{Document, Documents};
-use crate::{AuditError, probe_rows::ProbeRow};
+use crate::error::AuditError;
+use crate::rows::ProbeRow;
 
 /// Where probes are cut from a document: every offset with every prefix length and every suffix length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

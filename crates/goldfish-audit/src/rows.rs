@@ -1,138 +1,128 @@
-//! From answers to rows.
+//! Rows of the run's tables.
 
-use crate::ResultRow;
-use crate::backend::{Caveat, TokenScore};
-use crate::control::Decode;
-use crate::engine::AuditOptions;
-use crate::probe::{Probe, ProbeTable};
-use crate::score::{goldfish, likelihood, membership, overlap, trivial, words};
-use crate::selftest::Decide;
-use crate::store::{Evidence, EvidenceTokens};
+use arrow::datatypes::DataType;
 
-/// What is known of a probe before it becomes a row.
-pub(crate) struct Measured<'a> {
-    pub(crate) table: &'a ProbeTable,
-    pub(crate) probe: &'a Probe,
-    /// Scores of the suffix, unless continuations decide.
-    pub(crate) tokens: Option<&'a [TokenScore]>,
-    /// The first divergence by the ranks.
-    pub(crate) match_length: Option<usize>,
-    /// The greedy continuation, where it is known.
-    pub(crate) continuation: Option<Vec<u32>>,
-    /// What must be said of it.
-    pub(crate) caveats: Vec<Caveat>,
-    /// The exchange with a server.
-    pub(crate) exchange: Option<String>,
+use crate::columns::{Column, Row, row};
+use crate::score::{Score, ScoreValues, Source, position};
+
+row! {
+    /// One probe in `probes.parquet`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ProbeRow {
+        /// Stable name of the probe: 32 hex digits.
+        probe_id: String,
+        /// `audited` or `control`.
+        set: String,
+        /// The document's id.
+        doc_id: String,
+        /// The document's stratum, empty without one.
+        stratum: String,
+        /// Tokens in the document.
+        document_tokens: u64,
+        /// Where the prefix starts in the document, in tokens from 0.
+        offset: u64,
+        /// Tokens of prefix.
+        prefix_tokens: u32,
+        /// Tokens of suffix.
+        suffix_tokens: u32,
+        /// Starts of the corpus that have the same tokens, this one included.
+        copies: u64,
+        /// Token ids of the prefix; null if redacted.
+        prefix: Option<Vec<u32>>,
+        /// Token ids of the true suffix; null if redacted.
+        suffix: Option<Vec<u32>>,
+        /// Positions of dropped tokens, counted from the prefix's first token on; null without a mask.
+        dropped: Option<Vec<u32>>,
+    }
 }
 
-/// Computes every score of a probe.
-pub(crate) fn result_row(
-    measured: &Measured<'_>,
-    options: &AuditOptions,
-    decode: Option<&Decode<'_>>,
-) -> ResultRow {
-    let Measured { table, probe, tokens, .. } = measured;
-    let start = &table.starts[probe.start];
-    let (prefix, truth) = table.tokens(probe);
-    let text = decode.map(|decode| decode(truth));
-    let continuation = measured.continuation.as_deref();
-    let by_continuation = || continuation.map_or(0, |g| overlap::match_length(g, truth));
-    let match_length = measured.match_length.unwrap_or_else(by_continuation);
-    let trivial = trivial::trivialities(prefix, truth, text.as_deref());
-    let mut row = ResultRow {
-        probe_id: probe.id.to_string(),
-        set: table.set.name().into(),
-        doc_id: start.doc_id.clone(),
-        stratum: start.stratum.clone(),
-        offset: start.offset,
-        prefix_tokens: probe.prefix,
-        suffix_tokens: probe.suffix,
-        copies: probe.copies,
-        trivial: trivial.iter().map(|t| t.name()).collect::<Vec<_>>().join(","),
-        caveats: measured.caveats.iter().map(|caveat| caveat.name()).collect::<Vec<_>>().join(","),
-        decided_by: if options.decide == Decide::Score { "score" } else { "generate" }.into(),
-        exact_match: match_length == truth.len(),
-        match_length: match_length as u32,
-        ttr_truth: overlap::type_token_ratio(truth),
-        ..ResultRow::default()
-    };
-    if let Some(tokens) = tokens {
-        likelihoods(&mut row, tokens, options, text.as_deref());
+row! {
+    /// The result of one probe in `results.parquet`.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    pub struct ResultRow {
+        /// Stable name of the probe: 32 hex digits.
+        probe_id: String,
+        /// `audited` or `control`.
+        set: String,
+        /// The document's id.
+        doc_id: String,
+        /// The document's stratum, empty without one.
+        stratum: String,
+        /// Where the prefix starts in the document, in tokens from 0.
+        offset: u64,
+        /// Tokens of prefix.
+        prefix_tokens: u32,
+        /// Tokens of suffix.
+        suffix_tokens: u32,
+        /// Starts of the corpus that have the same tokens, this one included.
+        copies: u64,
+        /// Why an exact match would show nothing: names of triviality filters with commas between; empty if none applies.
+        trivial: String,
+        /// `score` if a teacher-forced pass decided the exact match, `generate` if a continuation did.
+        decided_by: String,
+        /// What a text-only server could not promise for the continuation, with commas between: `cut_moved`, `prompt_changed`, `reencoded`, `ended_early`; empty if nothing.
+        caveats: String,
+        /// Whether the greedy continuation is the true suffix.
+        exact_match: bool,
+        /// Tokens before the first divergence: the suffix length if there is none.
+        match_length: u32,
+        /// Smallest distance in log-probability, up to the first divergence, between the true token and the likeliest other one; near 0 the verdict hangs on rounding.
+        margin: Option<f64>,
+        /// The values of the scores.
+        scores: ScoreValues,
+        /// Dropped tokens in the suffix; null without a mask.
+        dropped: Option<u32>,
+        /// Whether the first divergence is at a dropped token; null without a mask or a divergence.
+        divergence_at_dropped: Option<bool>,
+        /// Signed distance in tokens from the nearest dropped token of prefix and suffix to the first divergence, positive after it.
+        divergence_nearest: Option<i64>,
+        /// Distance in tokens from the last dropped token at or before the first divergence.
+        divergence_since_dropped: Option<u64>,
+        /// Log-probability of each token of the suffix.
+        log_probs: Option<Vec<f64>>,
+        /// Rank of each token of the suffix; 1 is the greedy choice.
+        ranks: Option<Vec<u32>>,
+        /// Token ids of the greedy continuation, where it was made or is known; null if redacted.
+        generated: Option<Vec<u32>>,
     }
-    if let Some(g) = continuation.filter(|_| options.continuations) {
-        continuations(&mut row, g, truth, text.as_deref().zip(decode));
-    }
-    if let Some(mask) = table.mask(probe) {
-        let log_probs = row.log_probs.as_deref();
-        let found = goldfish::diagnose(mask, truth.len(), match_length, log_probs);
-        row.dropped = Some(found.dropped as u32);
-        row.loss_dropped = found.loss_dropped;
-        row.loss_kept = found.loss_kept;
-        row.divergence_at_dropped = found.divergence.map(|d| d.at_dropped);
-        row.divergence_nearest = found.divergence.and_then(|d| d.nearest);
-        row.divergence_since_dropped = found.divergence.and_then(|d| d.since_dropped);
-    }
-    if !options.redact {
-        row.generated = measured.continuation.clone();
-    }
-    row
 }
 
-fn likelihoods(row: &mut ResultRow, tokens: &[TokenScore], options: &AuditOptions, text: Option<&str>) {
-    let log_probs: Vec<f64> = tokens.iter().map(|token| token.log_prob).collect();
-    let decisive = &tokens[..tokens.len().min(row.match_length as usize + 1)];
-    let margins = decisive.iter().map(|token| Some((token.log_prob - token.rival?).abs()));
-    row.margin = margins.collect::<Option<Vec<_>>>().map(|m| m.into_iter().fold(f64::INFINITY, f64::min));
-    row.loss = likelihood::loss(log_probs.iter().copied());
-    if let Some(extraction) = options.extraction {
-        row.log_p_z = likelihood::log_p_z(tokens);
-        // A sum of log-probabilities may end a rounding error above 0.
-        row.ln_draws = row.log_p_z.map(|log_p| likelihood::ln_draws(log_p.min(0.0), extraction.p));
+impl ResultRow {
+    /// Where the values of a score are, for statistics over many rows.
+    pub(crate) fn reader(score: &'static Score) -> impl Fn(&Self) -> Option<f64> + Copy {
+        let column = match score.source {
+            Source::ExactMatch | Source::MatchLength => 0,
+            Source::Value(_) | Source::Required(_) | Source::Columns(..) => position(score.name),
+        };
+        move |row| match score.source {
+            Source::ExactMatch => Some(f64::from(u8::from(row.exact_match))),
+            Source::MatchLength => Some(f64::from(row.match_length)),
+            Source::Value(_) | Source::Required(_) | Source::Columns(..) => row.scores[column],
+        }
     }
-    if options.membership {
-        row.zlib_ratio = row.loss.zip(text).map(|(loss, text)| membership::zlib_ratio(loss, text));
-        row.min_k = membership::min_k(log_probs.iter().copied(), options.min_k);
-        row.min_k_plus_plus = membership::min_k_plus_plus(tokens, options.min_k);
-    }
-    row.ranks = Some(tokens.iter().map(|token| token.rank).collect());
-    row.log_probs = Some(log_probs);
 }
 
-fn continuations(row: &mut ResultRow, g: &[u32], truth: &[u32], text: Option<(&str, &Decode<'_>)>) {
-    let rouge = overlap::rouge_l(g, truth);
-    row.positional_accuracy = Some(overlap::positional_accuracy(g, truth));
-    row.rouge_l_precision = Some(rouge.precision);
-    row.rouge_l_recall = Some(rouge.recall);
-    row.rouge_l = Some(rouge.f1);
-    row.rouge_l_words = text.map(|(truth, decode)| words::rouge_l_words(&decode(g), truth).f1);
-    row.longest_run = Some(overlap::longest_run(g, truth));
-    row.edit_similarity = Some(overlap::edit_similarity(g, truth));
-    row.ttr_generated = Some(overlap::type_token_ratio(g));
+/// The columns of both tables as a document.
+#[must_use]
+pub fn tables_reference() -> String {
+    let mut text = String::from("# Tables of an audit run\n\nWritten by `cargo xtask generate`.\n");
+    let tables = [
+        ("probes.parquet: one row a probe", ProbeRow::describe()),
+        ("results.parquet: one row a probe, in the order of probes.parquet", ResultRow::describe()),
+    ];
+    for (title, columns) in tables {
+        text += &format!("\n## {title}\n\n| column | type | null | meaning |\n|---|---|---|---|\n");
+        for Column { name, data_type, nullable, meaning } in columns {
+            let null = if nullable { "yes" } else { "no" };
+            text += &format!("| `{name}` | `{}` | {null} | {meaning} |\n", type_name(&data_type));
+        }
+    }
+    text
 }
 
-/// What proves a positive.
-pub(crate) fn evidence(
-    measured: &Measured<'_>,
-    row: &ResultRow,
-    options: &AuditOptions,
-    decode: Option<&Decode<'_>>,
-) -> Evidence {
-    let (prefix, truth) = measured.table.tokens(measured.probe);
-    let tokens = || EvidenceTokens {
-        prompt: options.bos.iter().chain(prefix).copied().collect(),
-        expected: truth.to_vec(),
-        prompt_text: decode.map(|decode| decode(prefix)),
-        expected_text: decode.map(|decode| decode(truth)),
-        exchange: measured.exchange.clone(),
-    };
-    Evidence {
-        probe_id: row.probe_id.clone(),
-        set: row.set.clone(),
-        doc_id: row.doc_id.clone(),
-        offset: row.offset,
-        decided_by: row.decided_by.clone(),
-        log_probs: row.log_probs.clone(),
-        ranks: row.ranks.clone(),
-        tokens: (!options.redact).then(tokens),
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::List(item) => format!("list<item: {}>", type_name(item.data_type())),
+        other => other.to_string().to_lowercase(),
     }
 }

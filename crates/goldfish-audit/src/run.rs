@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::store::{
-    CONFIG, EVIDENCE, Evidence, ORIGIN, Origin, PROBES, RESULTS, RUN_VERSION, RunConfig, SUMMARY,
-    evidence_lines, read_json,
-};
+use crate::config::{Origin, RUN_VERSION, RunConfig};
+use crate::error::AuditError;
+use crate::evidence::Evidence;
+use crate::files::{evidence_lines, read_json};
+use crate::rows::{ProbeRow, ResultRow};
+use crate::store::{CONFIG, EVIDENCE, ORIGIN, PROBES, RESULTS, SUMMARY};
 use crate::summary::Summary;
 use crate::table::stream_rows;
-use crate::{AuditError, ProbeRow, ResultRow};
 
 /// A run whose summary is there. Its tables are read row by row.
 #[derive(Debug)]

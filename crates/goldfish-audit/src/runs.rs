@@ -2,12 +2,6 @@
 
 use std::collections::HashMap;
 
-/// Whether `part` stands in `whole` as a run; an empty part stands nowhere.
-#[must_use]
-pub fn contains(whole: &[u32], part: &[u32]) -> bool {
-    !part.is_empty() && whole.windows(part.len()).any(|window| window == part)
-}
-
 /// Base of the polynomial hash: odd, so that multiplying by it loses nothing.
 const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -115,13 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::score::overlap::longest_common_run;
-
-    #[test]
-    fn parts() {
-        assert!(contains(&[1, 2, 3], &[2, 3]) && contains(&[1], &[1]));
-        assert!(!contains(&[1, 2, 3], &[1, 3]) && !contains(&[1], &[1, 1]) && !contains(&[1], &[]));
-    }
+    use crate::score::longest_run::longest_common_run;
 
     #[test]
     fn a_run_is_found_wherever_it_stands() {

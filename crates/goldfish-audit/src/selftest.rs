@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::AuditError;
 use crate::backend::{
     Backend, Capabilities, Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, Wants,
 };
+use crate::error::AuditError;
+use crate::options::Decide;
 
 /// Log-probabilities of one sequence that differ by more than this, in nats, are not the same.
 pub const TOLERANCE: f64 = 1e-3;
@@ -65,17 +66,6 @@ pub struct Check {
     pub detail: String,
     /// Largest difference in nats, where one was measured.
     pub measured: Option<f64>,
-}
-
-/// How exact match is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Decide {
-    /// By the ranks of one teacher-forced pass.
-    #[default]
-    Score,
-    /// By a greedy continuation: the fallback where given sequences can't be scored.
-    Generate,
 }
 
 /// What a self-test found.

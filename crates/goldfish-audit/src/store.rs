@@ -16,27 +16,21 @@
 //! `self-test.json` and `origin.json`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::FileDigest;
-use goldfish_shard::ToolEntry;
 use goldfish_storage::{Folder, Kind, Lock};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::backend::ModelDescription;
-use crate::control::{Contamination, ControlCounts};
-use crate::engine::AuditOptions;
-use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
+use crate::config::{Origin, RunConfig};
+use crate::error::AuditError;
+use crate::evidence::Evidence;
+use crate::files::{evidence_lines, read_json, to_json, write_file, write_json};
+use crate::probe::ProbeTable;
+use crate::rows::{ProbeRow, ResultRow};
 use crate::selftest::SelfTest;
 use crate::summary::Summary;
 use crate::table::{read_rows, read_texts, write_rows};
-use crate::{AuditError, ProbeRow, ResultRow};
-
-/// Version of the files of a run.
-pub const RUN_VERSION: u32 = 1;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PROBES: &str = "probes.parquet";
@@ -47,146 +41,6 @@ pub(crate) const RESULTS: &str = "results.parquet";
 pub(crate) const EVIDENCE: &str = "evidence.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
 const LOCK: &str = ".lock";
-
-/// What a run measures: everything that can change its results.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RunConfig {
-    /// Version of the files.
-    pub run_version: u32,
-    /// The program.
-    pub tool: ToolEntry,
-    /// The model.
-    pub model: ModelDescription,
-    /// Where probes are cut.
-    pub grid: Grid,
-    /// How they are sampled.
-    pub sample: Sample,
-    /// What is measured.
-    pub options: AuditOptions,
-    /// How the audited probes came about.
-    pub audited: ProbeCounts,
-    /// The control, if there is one.
-    pub control: Option<ControlConfig>,
-    /// `xxh3_128:` and 32 hex digits over the names of all probes in order, each of which covers its tokens.
-    pub probes: String,
-    /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
-    /// same results.
-    pub key: String,
-}
-
-/// A run's control.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ControlConfig {
-    /// How its probes came about.
-    pub probes: ProbeCounts,
-    /// How they were matched, and what was removed.
-    pub matching: ControlCounts,
-    /// When a document counted as contaminated.
-    pub contamination: Contamination,
-}
-
-impl RunConfig {
-    /// The configuration of a run over these tables, with its key.
-    #[must_use]
-    pub fn new(
-        tool: ToolEntry,
-        model: ModelDescription,
-        grid: Grid,
-        sample: Sample,
-        options: AuditOptions,
-        audited: &ProbeTable,
-        control: Option<(&ProbeTable, ControlCounts, Contamination)>,
-    ) -> Self {
-        let tables = std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
-        let names: String =
-            tables.flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
-        let mut config = Self {
-            run_version: RUN_VERSION,
-            tool,
-            model,
-            grid,
-            sample,
-            options,
-            audited: audited.counts,
-            control: control.map(|(table, matching, contamination)| ControlConfig {
-                probes: table.counts,
-                matching,
-                contamination,
-            }),
-            probes: FileDigest::of(names.as_bytes()).hash,
-            key: String::new(),
-        };
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
-        config.key = FileDigest::of(&serde_json::to_vec(&config).unwrap_or_default()).hash;
-        config
-    }
-}
-
-/// What proves that a probe is positive: what was asked and what came.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Evidence {
-    /// The probe.
-    pub probe_id: String,
-    /// `audited` or `control`.
-    pub set: String,
-    /// The document's id.
-    pub doc_id: String,
-    /// Where the prefix starts in the document.
-    pub offset: u64,
-    /// `score` or `generate`.
-    pub decided_by: String,
-    /// Log-probability of each token of the suffix.
-    pub log_probs: Option<Vec<f64>>,
-    /// Rank of each token of the suffix.
-    pub ranks: Option<Vec<u32>>,
-    /// The tokens themselves; absent if redacted.
-    pub tokens: Option<EvidenceTokens>,
-}
-
-/// The tokens behind a piece of evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EvidenceTokens {
-    /// What the model was given, BOS included.
-    pub prompt: Vec<u32>,
-    /// The true suffix, which its greedy continuation is.
-    pub expected: Vec<u32>,
-    /// The prefix as text, where text is at hand.
-    pub prompt_text: Option<String>,
-    /// The suffix as text, where text is at hand.
-    pub expected_text: Option<String>,
-    /// The exchange with a server as it went over the wire, without secrets.
-    pub exchange: Option<String>,
-}
-
-/// Where a run came from: what a reader wants to know, and no result hangs on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// The command line that started the run, as a shell reads it.
-    pub command: String,
-    /// The audited documents, in the order in which they were read.
-    pub corpus: Vec<DocumentsOrigin>,
-    /// The control's documents.
-    pub control: Vec<DocumentsOrigin>,
-    /// SHA-256 of the tokenizer file that gave the text.
-    pub tokenizer: Option<String>,
-}
-
-/// Where documents came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DocumentsOrigin {
-    /// The file or folder, as it was named.
-    pub path: String,
-    /// Checksum of its manifest, if it has one.
-    pub manifest: Option<String>,
-    /// The mask rule of its manifest.
-    pub rule: Option<String>,
-}
 
 /// A run's folder, open for one process at a time.
 #[derive(Debug)]
@@ -475,36 +329,6 @@ fn lock(folder: &Folder) -> Result<Lock, AuditError> {
     }
 }
 
-/// Longest line of evidence that is read, in bytes.
-const MAX_EVIDENCE_LINE: u64 = 1 << 28;
-
-/// The lines of a file of evidence.
-pub(crate) fn evidence_lines(
-    path: &Path,
-) -> Result<impl Iterator<Item = Result<String, AuditError>> + use<>, AuditError> {
-    let mut file = BufReader::new(open_file(path)?);
-    let path = path.to_owned();
-    Ok(std::iter::from_fn(move || {
-        let mut line = String::new();
-        match file.by_ref().take(MAX_EVIDENCE_LINE).read_line(&mut line) {
-            Ok(0) => None,
-            Ok(_) if line.ends_with('\n') => {
-                line.pop();
-                Some(Ok(line))
-            }
-            Ok(_) => Some(Err(AuditError::bad_run(&path, "its last line is cut off, or is no evidence"))),
-            Err(error) => Some(Err(AuditError::io(&path, "reading")(error))),
-        }
-    }))
-}
-
-/// Opens a file of a run, if it is a regular one.
-pub(crate) fn open_file(path: &Path) -> Result<File, AuditError> {
-    let file = goldfish_storage::File::open(path)
-        .and_then(|file| file.into_disk().ok_or(io::ErrorKind::Unsupported.into()));
-    file.map_err(AuditError::io(path, "opening"))
-}
-
 /// Names of the top-level values in which two configurations differ.
 fn differences(a: &RunConfig, b: &RunConfig) -> String {
     let value = |config: &RunConfig| serde_json::to_value(config).unwrap_or_default();
@@ -512,30 +336,4 @@ fn differences(a: &RunConfig, b: &RunConfig) -> String {
     let names = a.as_object().into_iter().flatten().filter(|(name, value)| b.get(name) != Some(value));
     let names: Vec<&str> = names.map(|(name, _)| name.as_str()).filter(|name| *name != "key").collect();
     names.join(", ")
-}
-
-fn to_json(path: &Path, value: &impl Serialize, pretty: bool) -> Result<Vec<u8>, AuditError> {
-    let json = if pretty { serde_json::to_vec_pretty(value) } else { serde_json::to_vec(value) };
-    let mut json = json.map_err(|e| AuditError::bad_run(path, format!("can't be written as JSON: {e}")))?;
-    json.push(b'\n');
-    Ok(json)
-}
-
-fn write_json(folder: &Folder, name: &str, value: &impl Serialize) -> Result<(), AuditError> {
-    write_file(folder, name, &to_json(&folder.join(name), value, true)?)
-}
-
-/// Largest file of settings or sums that is read, in bytes.
-const MAX_JSON_BYTES: u64 = 1 << 28;
-
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
-    let bytes = goldfish_storage::read(path, MAX_JSON_BYTES).map_err(AuditError::io(path, "reading"))?;
-    serde_json::from_slice(&bytes).map_err(|e| {
-        AuditError::bad_run(path, format!("not what this version of goldfish writes: {e}; start a new run"))
-    })
-}
-
-fn write_file(folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), AuditError> {
-    let written = folder.replace(name, |file| file.write_all(bytes));
-    written.map_err(AuditError::io(&folder.join(name), "writing"))
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use goldfish_shard::ToolEntry;
 
 use crate::backend::ModelDescription;
-use crate::engine::Extraction;
+use crate::config::ControlConfig;
+use crate::options::Extraction;
+pub use crate::per_score::{MembershipScore, PerScore, ScoreStatistic};
 use crate::probe::ProbeCounts;
 use crate::score::trivial::Triviality;
 use crate::selftest::SelfTest;
 use crate::stat::{Difference, McNemar, Mean, Rate};
-use crate::store::ControlConfig;
 
 /// The statistics of a run. The scores of the audited set stand at the top, those of the control and the excess over it
 /// beside them.
@@ -63,40 +64,13 @@ pub struct Summary {
 pub struct Scores {
     /// Greedy continuation equal to the true suffix.
     pub exact_match: Rate,
-    /// Tokens before the first divergence.
-    pub match_length: Mean,
-    /// Share of positions with the true token.
-    pub positional_accuracy: Mean,
-    /// Rouge-L F1 over token ids.
-    pub rouge_l: Mean,
-    /// Rouge-L F1 over words.
-    pub rouge_l_words: Mean,
-    /// Longest common run over the suffix length.
-    pub longest_run: Mean,
-    /// 1 less the edit distance over the larger length.
-    pub edit_similarity: Mean,
-    /// Different tokens over tokens, of continuations.
-    pub ttr_generated: Mean,
-    /// Different tokens over tokens, of true suffixes.
-    pub ttr_truth: Mean,
-    /// Loss of the suffix in nats a token.
-    pub loss: Mean,
+    /// Means of the other scores.
+    #[serde(flatten)]
+    pub means: PerScore<Mean>,
 }
 
-/// Differences of the scores of two independent sets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "as in Scores")]
-pub struct Excess {
-    pub exact_match: Difference,
-    pub match_length: Difference,
-    pub positional_accuracy: Difference,
-    pub rouge_l: Difference,
-    pub rouge_l_words: Difference,
-    pub longest_run: Difference,
-    pub edit_similarity: Difference,
-    pub loss: Difference,
-}
+/// Differences of the scores of two sets, or of two runs.
+pub type Excess = PerScore<Difference>;
 
 /// Scores without the probes that show nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -176,20 +150,6 @@ pub struct WithinDraws {
     pub audited: Rate,
     /// Share of control probes likewise.
     pub control: Option<Rate>,
-}
-
-/// A membership score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MembershipScore {
-    /// Loss.
-    Loss,
-    /// Loss over compressed size.
-    ZlibRatio,
-    /// Min-K%.
-    MinK,
-    /// Min-K%++.
-    MinKPlusPlus,
 }
 
 /// How well a membership score tells audited from control probes.

@@ -11,9 +11,10 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::AuditError;
 use crate::columns::{Row, Value};
-use crate::store::open_file;
+use crate::error::AuditError;
+use crate::files::open_file;
+use crate::rows::{ProbeRow, ResultRow};
 
 /// Rows that become columns at once.
 const BATCH: usize = 4096;
@@ -81,7 +82,7 @@ pub(crate) fn stream_rows<R: Row>(
 /// # Errors
 ///
 /// If it can't be read or has other columns.
-pub fn read_results(path: &Path) -> Result<Vec<crate::ResultRow>, AuditError> {
+pub fn read_results(path: &Path) -> Result<Vec<ResultRow>, AuditError> {
     read_rows(path)
 }
 
@@ -90,6 +91,6 @@ pub fn read_results(path: &Path) -> Result<Vec<crate::ResultRow>, AuditError> {
 /// # Errors
 ///
 /// If it can't be read or has other columns.
-pub fn read_probes(path: &Path) -> Result<Vec<crate::ProbeRow>, AuditError> {
+pub fn read_probes(path: &Path) -> Result<Vec<ProbeRow>, AuditError> {
     read_rows(path)
 }

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use common::*;
 use goldfish_audit::backend::{Capabilities, SamplingScheme};
-use goldfish_audit::engine::{AuditOptions, Extraction};
 use goldfish_audit::fake::{FakeModel, Faults};
+use goldfish_audit::options::Decide;
+use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Grid, ProbeTable};
-use goldfish_audit::selftest::Decide;
 use goldfish_audit::stat::RateMethod;
 use goldfish_audit::{AuditError, ResultRow, compare};
 use goldfish_shard::OutputFormat;
@@ -54,16 +54,21 @@ fn a_run_by_hand() {
     let sure = known.ln() - 5.0;
     assert!(first.exact_match && first.match_length == 4 && first.decided_by == "score");
     assert_eq!(first.ranks, Some(vec![1; 4]));
-    near(first.loss, sure);
+    near(first.scores["loss"], sure);
     near(first.margin, 5.0);
-    for one in [first.rouge_l, first.positional_accuracy, first.longest_run, first.edit_similarity] {
+    for one in [
+        first.scores["rouge_l"],
+        first.scores["positional_accuracy"],
+        first.scores["longest_run"],
+        first.scores["edit_similarity"],
+    ] {
         assert_eq!(one, Some(1.0));
     }
     // Three tokens can be drawn, with logits 5/2, 0 and 0.
     let log_p_z = 4.0 * (2.5 - (2.5f64.exp() + 2.0).ln());
-    near(first.log_p_z, log_p_z);
-    near(first.ln_draws, (0.1f64.ln() / (1.0 - log_p_z.exp()).ln()).ln());
-    near(first.min_k, sure);
+    near(first.scores["log_p_z"], log_p_z);
+    near(first.scores["ln_draws"], (0.1f64.ln() / (1.0 - log_p_z.exp()).ln()).ln());
+    near(first.scores["min_k"], sure);
 
     // Positions 4 and 5 are known. At 6 the favourite is (7 * 16 + 3) mod 50 = 15, at 7 (7 * 17 + 3) mod 50 = 22.
     let unsure = 51f64.ln();
@@ -78,22 +83,25 @@ fn a_run_by_hand() {
     near(second.margin, 2f64.ln());
     // The model goes on with 15, after 16, 15 with (7 * 15 + 3) mod 50 = 8.
     assert_eq!(second.generated, Some(vec![15, 16, 15, 8]));
-    near(second.loss, (sure + unsure) / 2.0);
-    near(second.min_k, unsure);
-    assert_eq!(second.positional_accuracy, Some(0.5));
-    assert_eq!(second.rouge_l, Some(0.5));
-    assert_eq!(second.longest_run, Some(0.5));
-    assert_eq!(second.edit_similarity, Some(0.5));
-    assert_eq!(second.rouge_l_words, Some(0.5));
-    assert_eq!((second.ttr_generated, second.ttr_truth), (Some(0.75), 1.0));
-    assert_eq!((second.log_p_z, second.ln_draws), (Some(f64::NEG_INFINITY), Some(f64::INFINITY)));
+    near(second.scores["loss"], (sure + unsure) / 2.0);
+    near(second.scores["min_k"], unsure);
+    assert_eq!(second.scores["positional_accuracy"], Some(0.5));
+    assert_eq!(second.scores["rouge_l"], Some(0.5));
+    assert_eq!(second.scores["longest_run"], Some(0.5));
+    assert_eq!(second.scores["edit_similarity"], Some(0.5));
+    assert_eq!(second.scores["rouge_l_words"], Some(0.5));
+    assert_eq!((second.scores["ttr_generated"], second.scores["ttr_truth"]), (Some(0.75), Some(1.0)));
+    assert_eq!(
+        (second.scores["log_p_z"], second.scores["ln_draws"]),
+        (Some(f64::NEG_INFINITY), Some(f64::INFINITY))
+    );
     // Mean log-probability of an unsure position: (2 ln 2) / 51 - ln 51; in units of its deviation.
     let mean = 2.0 * 2f64.ln() / 51.0;
     let variance = (2.0 * (2f64.ln() - mean).powi(2) + 49.0 * mean * mean) / 51.0;
-    near(second.min_k_plus_plus, mean / variance.sqrt());
+    near(second.scores["min_k_plus_plus"], mean / variance.sqrt());
 
     assert_eq!((summary.scores.exact_match.rate, summary.scores.exact_match.n), (0.5, 2));
-    assert_eq!(summary.scores.match_length.mean, Some(3.0));
+    assert_eq!(summary.scores.means["match_length"].mean, Some(3.0));
     assert!(summary.notes[0].starts_with("no control"));
     let extraction = summary.extraction.unwrap();
     let within: Vec<u64> = extraction.within.iter().map(|line| line.audited.positives).collect();
@@ -123,8 +131,8 @@ fn goldfish_diagnostics_by_hand() {
         assert_eq!(rows[0].divergence_at_dropped, Some(false));
         assert_eq!((rows[0].divergence_nearest, rows[0].divergence_since_dropped), (Some(1), Some(1)));
         let (sure, unsure) = ((5f64.exp() + 49.0).ln() - 5.0, 51f64.ln());
-        near(rows[0].loss_dropped, sure);
-        near(rows[0].loss_kept, (8.0 * sure + unsure) / 9.0);
+        near(rows[0].scores["loss_dropped"], sure);
+        near(rows[0].scores["loss_kept"], (8.0 * sure + unsure) / 9.0);
         let goldfish = summary.goldfish.unwrap();
         assert_eq!((goldfish.probes, goldfish.drop_rate, goldfish.without_dropped), (1, 0.25, 0));
         assert_eq!((goldfish.nearest[0].distance, goldfish.nearest[0].count), (1, 1));
@@ -164,9 +172,9 @@ fn without_continuations_nothing_is_decoded() {
     let (rows, _) = audit(&folder.path().join("run"), &model, &grid, &table, &options, 4).unwrap();
     assert_eq!(model.asked().calls, 1);
     assert_eq!(rows.iter().map(|row| row.exact_match).collect::<Vec<_>>(), [true, false]);
-    assert!(
-        rows.iter().all(|row| row.rouge_l.is_none() && row.loss.is_some() && row.min_k_plus_plus.is_none())
-    );
+    assert!(rows.iter().all(|row| row.scores["rouge_l"].is_none()
+        && row.scores["loss"].is_some()
+        && row.scores["min_k_plus_plus"].is_none()));
     // Asked for all the same, the backend is refused before it is asked anything.
     let refused = audit(&folder.path().join("other"), &model, &grid, &table, &AuditOptions::default(), 4);
     assert!(matches!(refused, Err(AuditError::Unfit { .. })));
@@ -303,8 +311,8 @@ fn two_runs_are_compared_by_probe() {
     let found = compare(&many, &few[1..], &statistics().bootstrap);
     assert_eq!((found.probes, found.unpaired), (29, 1));
     assert_eq!((found.exact_match_test.first_only, found.exact_match_test.second_only), (15, 0));
-    assert!((found.differences.exact_match.difference.unwrap() - 15.0 / 29.0).abs() < 1e-12);
-    assert!(found.differences.loss.upper.unwrap() < 0.0);
+    assert!((found.differences["exact_match"].difference.unwrap() - 15.0 / 29.0).abs() < 1e-12);
+    assert!(found.differences["loss"].upper.unwrap() < 0.0);
     assert_eq!(statistics().rates, RateMethod::Wilson);
 }
 
@@ -369,8 +377,8 @@ proptest! {
         for (a, b) in scored.iter().zip(&generated) {
             prop_assert_eq!((a.exact_match, a.match_length), (b.exact_match, b.match_length));
             prop_assert_eq!(&a.generated, &b.generated);
-            prop_assert_eq!((a.rouge_l, a.edit_similarity), (b.rouge_l, b.edit_similarity));
-            prop_assert_eq!((a.longest_run, a.positional_accuracy), (b.longest_run, b.positional_accuracy));
+            prop_assert_eq!((a.scores["rouge_l"], a.scores["edit_similarity"]), (b.scores["rouge_l"], b.scores["edit_similarity"]));
+            prop_assert_eq!((a.scores["longest_run"], a.scores["positional_accuracy"]), (b.scores["longest_run"], b.scores["positional_accuracy"]));
         }
         prop_assert_eq!(&scored, &run("again", Decide::Score, batch + 3));
     }

@@ -7,7 +7,8 @@ mod common;
 use common::numbers;
 use goldfish_audit::backend::{Capabilities, SamplingScheme};
 use goldfish_audit::fake::{FakeModel, Faults};
-use goldfish_audit::selftest::{CheckName, Decide, Outcome, SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::options::Decide;
+use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 
 const VOCAB: u32 = 40;
 

@@ -10,13 +10,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, ScoreRequest, Wants};
+use goldfish_audit::config::RunConfig;
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::engine::Engine;
+use goldfish_audit::options::AuditOptions;
+use goldfish_audit::options::Decide;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::read_results;
-use goldfish_audit::selftest::{Decide, SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_backends::http::{ApiKey, Protocol, Server, ServerOptions, TextCodec};
 use goldfish_shard::ToolEntry;
@@ -165,7 +168,7 @@ fn audit(
         StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 100 } };
     store.finish(|rows| summarise(&config, rows, &none, &statistics))?;
     let row = |row: &goldfish_audit::ResultRow| {
-        json!({ "doc_id": row.doc_id, "exact_match": row.exact_match, "match_length": row.match_length, "rouge_l": row.rouge_l,
+        json!({ "doc_id": row.doc_id, "exact_match": row.exact_match, "match_length": row.match_length, "rouge_l": row.scores["rouge_l"],
             "generated": row.generated, "caveats": row.caveats })
     };
     Ok(read_results(&output.join("results.parquet"))?.iter().map(row).collect())

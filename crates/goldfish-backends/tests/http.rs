@@ -13,8 +13,8 @@ use goldfish_audit::ResultRow;
 use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
-use goldfish_audit::selftest::Decide;
-use goldfish_backends::http::{ApiKey, Protocol, Retry, Server, ServerOptions, Timeouts};
+use goldfish_audit::options::Decide;
+use goldfish_backends::http::{ApiKey, Retry, Server, ServerOptions, Timeouts};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
@@ -37,7 +37,13 @@ type Verdict<'a> = (&'a str, bool, u32, Option<&'a Vec<u32>>, Option<f64>);
 fn verdicts(rows: &[ResultRow]) -> Vec<Verdict<'_>> {
     rows.iter()
         .map(|row| {
-            (row.probe_id.as_str(), row.exact_match, row.match_length, row.generated.as_ref(), row.rouge_l)
+            (
+                row.probe_id.as_str(),
+                row.exact_match,
+                row.match_length,
+                row.generated.as_ref(),
+                row.scores["rouge_l"],
+            )
         })
         .collect()
 }
@@ -83,7 +89,7 @@ fn text_gives_what_ids_give() {
     let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Generate).unwrap();
     for kind in [Kind::Ollama, Kind::Tgi, Kind::OpenAiText] {
         let server = TestServer::start(kind, model(), Faults::default());
-        let protocol = (kind == Kind::OpenAiText).then_some(Protocol::Text);
+        let protocol = (kind == Kind::OpenAiText).then(|| "text".parse().unwrap());
         let backend = Server::connect(
             &server.url,
             ServerOptions { codec: Some(Box::new(Codec)), protocol, ..options() },
@@ -118,7 +124,7 @@ fn echo_scores_decide_as_others_do() {
     let table = table(folder.path());
     let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Score).unwrap();
     let (_server, backend) = connect(Kind::OpenAi, Faults::default());
-    assert_eq!(backend.protocol(), Protocol::OpenAi);
+    assert_eq!(backend.protocol().name(), "openai");
     assert!(!backend.capabilities().generate && backend.notes()[0].contains("no tokenizer"));
     let ids = &table.starts[0].ids;
     let (requests, wants) = ([ScoreRequest { ids, from: 1 }], Wants::default());
@@ -130,7 +136,7 @@ fn echo_scores_decide_as_others_do() {
         );
         assert!((echo.rival.unwrap() - own.rival.unwrap()).abs() < 1e-9);
     }
-    let options = goldfish_audit::engine::AuditOptions { continuations: false, ..Default::default() };
+    let options = goldfish_audit::options::AuditOptions { continuations: false, ..Default::default() };
     let (rows, _) = audit_with(&folder.path().join("echo"), &backend, &table, &options).unwrap();
     for (row, direct) in rows.iter().zip(&direct) {
         assert_eq!((row.exact_match, row.match_length), (direct.exact_match, direct.match_length));
@@ -156,7 +162,7 @@ fn faults_change_nothing() {
             let codec: Box<dyn goldfish_backends::http::TextCodec> = Box::new(Codec);
             let codec = (kind != Kind::OpenAi).then_some(codec);
             let backend = Server::connect(&server.url, ServerOptions { codec, ..options() }).unwrap();
-            let options = goldfish_audit::engine::AuditOptions {
+            let options = goldfish_audit::options::AuditOptions {
                 decide,
                 continuations: kind != Kind::OpenAi,
                 ..Default::default()
@@ -193,7 +199,7 @@ fn once(
     change: impl Fn(&mut ServerOptions),
 ) -> (TestServer, Result<Vec<u32>, BackendError>) {
     let server = TestServer::start(kind, model(), Faults::script(script));
-    let mut options = ServerOptions { protocol: Some(Protocol::LlamaCpp), ..options() };
+    let mut options = ServerOptions { protocol: Some("llama-cpp".parse().unwrap()), ..options() };
     change(&mut options);
     let backend = Server::connect(&server.url, options).unwrap();
     let request = GenerateRequest { prompt: &documents()[0][..6], tokens: 5 };

@@ -4,7 +4,7 @@ use polars::prelude::{
     Column, DataFrame, IntoColumn, PolarsError, PolarsResult, SortMultipleOptions, UInt32Chunked,
 };
 
-use crate::InspectError;
+use crate::error::InspectError;
 use crate::gaps::Stretches;
 use crate::report::{GroupRow, Groups, IdCount, IdList, IdRates, Rates};
 

@@ -1,49 +1,27 @@
 //! The reading of the shards.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
 use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, document_key};
 use goldfish_pipeline::ShardText;
-use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, ShardReader};
+use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError};
 use rayon::prelude::*;
 
-use crate::InspectError;
 use crate::duplicates::{Search, fingerprint};
+use crate::error::InspectError;
 use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
 use crate::gaps::GapCounts;
+use crate::options::InspectOptions;
 use crate::report::{Inspection, TallyReport, Undropped};
 use crate::sample::DocumentSample;
+use crate::shards::{batches, row};
 use crate::windows::WindowSample;
 
 /// The column that every folder can be grouped by: the input that a document came from.
 const INPUT: &str = "input";
-
-/// What to look for.
-#[derive(Debug, Clone)]
-pub struct InspectOptions {
-    /// Count by the values of this column, or by `input`.
-    pub by: Option<String>,
-    /// Tokens of the documents that are looked at closely, about.
-    pub sample_tokens: u64,
-    /// Seed of all sampling.
-    pub seed: u64,
-    /// Whether to search for passages that recur.
-    pub duplicates: Option<DuplicateOptions>,
-}
-
-/// Which passages to compare.
-#[derive(Debug, Clone, Copy)]
-pub struct DuplicateOptions {
-    /// Least length of a passage, in normalised characters.
-    pub least_characters: usize,
-    /// Most pairs of passages that are compared.
-    pub pairs: usize,
-    /// Pairs that are shown.
-    pub shown: usize,
-}
 
 /// Looks through a folder. `text` tells the text of its documents; `observe` is called with the number of documents
 /// read so far, of which each counts twice where passages are compared.
@@ -106,46 +84,6 @@ pub fn inspect(
         duplicates,
         warnings,
     })
-}
-
-/// The batches of all shards in order, each with its shard and the number of its first row there.
-pub(crate) fn batches<'a>(
-    folder: &'a Path,
-    manifest: &'a Manifest,
-) -> impl Iterator<Item = Result<(PathBuf, u64, ShardBatch), InspectError>> + 'a {
-    manifest.shards.iter().flat_map(move |shard| {
-        let path = folder.join(&shard.name);
-        let (reader, error) = match ShardReader::open(&path, manifest.output.format) {
-            Ok(reader) => (Some(reader), None),
-            Err(error) => (None, Some(Err(error.into()))),
-        };
-        let mut row = 0;
-        let batches = reader.into_iter().flatten().map(move |batch| {
-            let batch = batch?;
-            let first = row;
-            row += batch.len() as u64;
-            Ok((path.clone(), first, batch))
-        });
-        batches.chain(error)
-    })
-}
-
-/// The ids and the mask of a row.
-pub(crate) fn row<'a>(
-    path: &Path,
-    first_row: u64,
-    batch: &'a ShardBatch,
-    row: usize,
-) -> Result<(&'a [u32], &'a [u8]), InspectError> {
-    let (ids, mask) = (batch.ids(row), batch.mask(row));
-    let problem = if ids.len() != mask.len() {
-        format!("{} input_ids and {} loss_mask values", ids.len(), mask.len())
-    } else if let Some(position) = ids.iter().position(|&id| id < 0) {
-        format!("the id {} at position {position} is negative", ids[position])
-    } else {
-        return Ok((bytemuck::cast_slice(ids), mask));
-    };
-    Err(InspectError::Row { path: path.to_owned(), row: first_row + row as u64, problem })
 }
 
 /// What is counted on the way through the shards.

@@ -11,12 +11,15 @@ mod error;
 mod frames;
 mod gaps;
 mod inspect;
+mod options;
 mod report;
 mod sample;
+mod shards;
 mod windows;
 
 pub use error::InspectError;
-pub use inspect::{DuplicateOptions, InspectOptions, inspect};
+pub use inspect::inspect;
+pub use options::{DuplicateOptions, InspectOptions};
 pub use report::{
     Copy, CopyBucket, Duplicates, GapQuantiles, GapSurvival, Gaps, GroupRow, Groups, IdCount, IdList,
     IdRates, Inspection, KindLeak, Leak, LeakingPair, Rates, RuleLeak, ShownToken, TallyReport, Undropped,

@@ -136,7 +136,11 @@ fn list(ends: impl Iterator<Item = usize>, large: bool, values: ArrayRef) -> Res
 }
 
 /// One key a document, if the rule looks at it.
-pub(crate) fn keys(core: &Core, doc_ids: Option<&ArrayRef>, rows: usize) -> Result<Option<Vec<u64>>, MaskerError> {
+pub(crate) fn keys(
+    core: &Core,
+    doc_ids: Option<&ArrayRef>,
+    rows: usize,
+) -> Result<Option<Vec<u64>>, MaskerError> {
     if !core.needs_doc_ids() {
         return Ok(None);
     }
@@ -212,7 +216,11 @@ impl Columns {
 }
 
 /// A batch with its masks after its own columns.
-pub(crate) fn mask_batch(core: &Core, batch: &RecordBatch, columns: &Columns) -> Result<RecordBatch, MaskerError> {
+pub(crate) fn mask_batch(
+    core: &Core,
+    batch: &RecordBatch,
+    columns: &Columns,
+) -> Result<RecordBatch, MaskerError> {
     let schema = batch.schema();
     if let Some(name) = columns.made().find(|name| schema.index_of(name).is_ok()) {
         return Err(MaskerError::data("the column exists already; drop or rename it first").in_column(name));

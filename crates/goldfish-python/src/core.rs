@@ -34,7 +34,12 @@ impl Core {
     }
 
     /// Decides documents that end at `ends`, the first of which is 0.
-    pub(crate) fn decide(&self, ids: &[u32], ends: &[usize], keys: Option<&[u64]>) -> Result<Vec<u8>, MaskerError> {
+    pub(crate) fn decide(
+        &self,
+        ids: &[u32],
+        ends: &[usize],
+        keys: Option<&[u64]>,
+    ) -> Result<Vec<u8>, MaskerError> {
         let vocabulary = self.masker.tokenize().map_or(u32::MAX, |options| options.tokenizer.vocab_size());
         let mut mask = vec![0; ids.len()];
         let mut scratch = DocumentScratch::default();

@@ -101,9 +101,9 @@ fn advised(error: &dyn std::error::Error, remedies: &[Remedy]) -> String {
 
 impl From<MaskerError> for PyErr {
     fn from(error: MaskerError) -> Self {
-        let error = GoldfishError::new_err(error.text());
+        let exception = GoldfishError::new_err(error.text());
         let set = |py: Python<'_>| -> PyResult<()> {
-            let value = error.value(py);
+            let value = exception.value(py);
             value.setattr("kind", error.kind)?;
             value.setattr("row", error.row)?;
             value.setattr("position", error.position)?;
@@ -111,7 +111,7 @@ impl From<MaskerError> for PyErr {
             value.setattr("file", &error.file)
         };
         match Python::attach(set) {
-            Ok(()) => error,
+            Ok(()) => exception,
             Err(other) => other,
         }
     }

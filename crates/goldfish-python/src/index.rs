@@ -89,8 +89,9 @@ impl Messages<'_> {
     /// The message that starts at a byte: its offsets if it is a record batch, and where the next one starts. `None` at
     /// the end.
     fn at(&mut self, start: u64) -> Result<Option<(Option<BatchOffsets>, u64)>, MaskerError> {
-        let failed =
-            |error: std::io::Error| MaskerError::shards(self.path, format!("{}: {error}", self.path.display()));
+        let failed = |error: std::io::Error| {
+            MaskerError::shards(self.path, format!("{}: {error}", self.path.display()))
+        };
         let past_end = || damaged(self.path, start, "ends after the end of the file");
         // A stream may end without its end mark.
         if start == self.size {
@@ -110,9 +111,10 @@ impl Messages<'_> {
         let message =
             root_as_message(&metadata).map_err(|error| damaged(self.path, start, &error.to_string()))?;
         let offsets = match message.header_as_record_batch() {
-            Some(batch) => {
-                Some(batch_offsets(&batch, body, self.size).map_err(|problem| damaged(self.path, start, problem))?)
-            }
+            Some(batch) => Some(
+                batch_offsets(&batch, body, self.size)
+                    .map_err(|problem| damaged(self.path, start, problem))?,
+            ),
             None => None,
         };
         let end = u64::try_from(message.bodyLength()).ok().and_then(|length| body.checked_add(length));

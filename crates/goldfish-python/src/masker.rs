@@ -308,7 +308,9 @@ impl NativeMasker {
             Some(doc_ids) if doc_ids.len() == rows => {
                 Ok(Some(doc_ids.iter().map(|doc_id| document_key(doc_id)).collect()))
             }
-            Some(doc_ids) => Err(MaskerError::data(format!("{} doc_ids for {rows} documents", doc_ids.len()))),
+            Some(doc_ids) => {
+                Err(MaskerError::data(format!("{} doc_ids for {rows} documents", doc_ids.len())))
+            }
             None => Err(MaskerError::data("the rule random draws by the documents' ids: give doc_ids")),
         }
     }

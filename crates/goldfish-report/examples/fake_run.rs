@@ -13,14 +13,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
+use goldfish_audit::engine::Engine;
 use goldfish_audit::fake::FakeModel;
+use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;

@@ -5,20 +5,24 @@ use std::collections::HashMap;
 use goldfish_audit::backend::ModelDescription;
 use goldfish_audit::gate::GateFailure;
 use goldfish_audit::run::Run;
-use goldfish_audit::stat::{Bootstrap, Difference, Rate};
+use goldfish_audit::score::{Score, exact_match, position};
+use goldfish_audit::stat::{Bootstrap, Rate};
 use goldfish_audit::summary::Comparison;
 use goldfish_audit::{ResultRow, compare};
 use minijinja::Value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::NumberCell;
 use crate::chart::Chart;
-use crate::number::{count, plural, points, probability, signed};
+use crate::error::ReportError;
+use crate::estimate::Estimate;
+use crate::number::{count, plural, probability};
+use crate::page;
 use crate::spread::Spread;
 use crate::spread_charts::{Series, rouge_chart, survival_chart};
 use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
-use crate::{ReportError, page};
+
+const ROUGE_L: usize = position("rouge_l");
 
 /// Several runs, each against the first one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -172,8 +176,8 @@ fn change(row: &ResultRow, before: &ResultRow) -> Changed {
         exact_match: row.exact_match,
         baseline_match_length: before.match_length,
         run_match_length: row.match_length,
-        baseline_rouge_l: before.rouge_l,
-        run_rouge_l: row.rouge_l,
+        baseline_rouge_l: before.scores[ROUGE_L],
+        run_rouge_l: row.scores[ROUGE_L],
     }
 }
 
@@ -182,8 +186,9 @@ impl RunComparison {
     #[must_use]
     pub fn verdict(&self) -> String {
         let Comparison { probes, exact_match_test: test, differences, .. } = &self.comparison;
-        let cell = NumberCell::difference(&differences.exact_match, points);
-        let interval = cell.interval.map(|interval| format!(", 95% interval {interval}")).unwrap_or_default();
+        let Estimate { value, interval } =
+            Estimate::difference(&exact_match::SCORE, &differences[exact_match::SCORE.name]);
+        let interval = interval.map(|interval| format!(", 95% interval {interval}")).unwrap_or_default();
         format!(
             "Of {} in common, {} continues {} token for token and {} {}: {}{interval}; McNemar's test gives {} by documents",
             plural(*probes, "probe"),
@@ -191,7 +196,7 @@ impl RunComparison {
             count(self.run_positives),
             self.baseline,
             count(self.baseline_positives),
-            cell.value,
+            value,
             probability(test.clustered),
         )
     }
@@ -199,28 +204,15 @@ impl RunComparison {
     /// Names of scores with their differences and intervals, as text.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String, String)> {
-        let d = &self.comparison.differences;
-        let lines: [(&str, &Difference, Format); 8] = [
-            ("exact match", &d.exact_match, points),
-            ("match length", &d.match_length, signed),
-            ("Rouge-L", &d.rouge_l, points),
-            ("Rouge-L of words", &d.rouge_l_words, points),
-            ("longest run", &d.longest_run, points),
-            ("edit similarity", &d.edit_similarity, points),
-            ("positions right", &d.positional_accuracy, points),
-            ("loss", &d.loss, signed),
-        ];
-        let measured = lines.into_iter().filter(|(_, difference, _)| difference.difference.is_some());
-        let line = |(name, difference, format)| {
-            let cell = NumberCell::difference(difference, format);
-            (name, cell.value, cell.interval.unwrap_or_default())
+        let differences = self.comparison.differences.iter();
+        let measured = differences.filter(|(_, difference)| difference.difference.is_some());
+        let line = |(score, difference): (&'static Score, _)| {
+            let Estimate { value, interval } = Estimate::difference(score, difference);
+            (score.label, value, interval.unwrap_or_default())
         };
         measured.map(line).collect()
     }
 }
-
-/// How a number is written.
-type Format = fn(f64) -> String;
 
 /// What the page of a comparison shows.
 #[derive(Clone, Copy)]

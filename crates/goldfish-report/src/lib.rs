@@ -14,6 +14,7 @@ mod chart;
 mod command;
 mod compare;
 mod error;
+mod estimate;
 mod inspect;
 mod number;
 mod page;

@@ -1,5 +1,6 @@
 //! What all pages share: style, parts and layout.
 
+use goldfish_audit::score::score;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
@@ -37,6 +38,7 @@ pub(crate) fn render(template: &str, context: &impl Serialize) -> Result<String,
     environment.add_filter("decimal", number::decimal);
     environment.add_filter("points", number::points);
     environment.add_filter("of", of);
+    environment.add_filter("label", label);
     environment.add_filter("shown", |text: &str, limit: Option<usize>| {
         Value::from_serialize(text::shown(text, limit.unwrap_or(LIMIT)))
     });
@@ -51,4 +53,11 @@ pub(crate) fn render(template: &str, context: &impl Serialize) -> Result<String,
 fn of(part: f64, whole: f64) -> f64 {
     let length = 100.0 * part / whole;
     if length.is_finite() { (length * 1000.0).round().clamp(0.0, 100_000.0) / 1000.0 } else { 0.0 }
+}
+
+/// The label of a score at the start of a line.
+fn label(name: &str) -> String {
+    let label = score(name).map_or(name, |score| score.label);
+    let mut characters = label.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

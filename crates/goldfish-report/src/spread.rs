@@ -3,6 +3,12 @@
 use std::collections::BTreeMap;
 
 use goldfish_audit::ResultRow;
+use goldfish_audit::score::position;
+
+const ROUGE_L: usize = position("rouge_l");
+const LOG_P_Z: usize = position("log_p_z");
+const LOSS_DROPPED: usize = position("loss_dropped");
+const LOSS_KEPT: usize = position("loss_kept");
 
 /// Counts of values by steps of one width.
 #[derive(Debug, Clone)]
@@ -88,14 +94,15 @@ impl Default for Spread {
 impl Spread {
     /// Counts a probe.
     pub(crate) fn add(&mut self, row: &ResultRow) {
+        let log_p_z = row.scores[LOG_P_Z];
         self.probes += 1;
         *self.match_lengths.entry(row.match_length).or_default() += 1;
         // A value on an edge belongs to the step that it opens, whichever way its last bit was rounded.
-        self.rouge_l.add(row.rouge_l.map(|value| value + 1e-9));
-        self.log10_p.add(row.log_p_z.map(|log_p| log_p.min(0.0) / std::f64::consts::LN_10 - 1e-9));
-        self.never_drawn += u64::from(row.log_p_z == Some(f64::NEG_INFINITY));
-        self.loss_dropped.add(row.loss_dropped);
-        self.loss_kept.add(row.loss_kept);
+        self.rouge_l.add(row.scores[ROUGE_L].map(|value| value + 1e-9));
+        self.log10_p.add(log_p_z.map(|log_p| log_p.min(0.0) / std::f64::consts::LN_10 - 1e-9));
+        self.never_drawn += u64::from(log_p_z == Some(f64::NEG_INFINITY));
+        self.loss_dropped.add(row.scores[LOSS_DROPPED]);
+        self.loss_kept.add(row.scores[LOSS_KEPT]);
     }
 
     /// `(length, share of the probes whose match is at least that long)`, from 0 on.
@@ -117,7 +124,10 @@ mod tests {
     use super::*;
 
     fn row(match_length: u32, rouge_l: f64, log_p_z: f64) -> ResultRow {
-        ResultRow { match_length, rouge_l: Some(rouge_l), log_p_z: Some(log_p_z), ..ResultRow::default() }
+        let mut row = ResultRow { match_length, ..ResultRow::default() };
+        row.scores["rouge_l"] = Some(rouge_l);
+        row.scores["log_p_z"] = Some(log_p_z);
+        row
     }
 
     #[test]

@@ -11,16 +11,18 @@ use std::sync::atomic::AtomicBool;
 use common::dom::Page;
 use common::optional::without_each;
 use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
+use goldfish_audit::engine::Engine;
 use goldfish_audit::fake::FakeModel;
 use goldfish_audit::gate::{Gate, failures};
+use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::run::Run;
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::{DistanceCount, GoldfishSummary, Summary};
 use goldfish_audit::{StatisticsOptions, summarise};
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
@@ -214,7 +216,7 @@ fn a_comparison_pairs_probes() {
             .iter()
             .all(|probe| probe.exact_match && probe.baseline_match_length < probe.suffix_tokens)
     );
-    assert!((more.comparison.differences.exact_match.difference.unwrap() - 68.0 / 120.0).abs() < 1e-12);
+    assert!((more.comparison.differences["exact_match"].difference.unwrap() - 68.0 / 120.0).abs() < 1e-12);
     assert_eq!((none.run_positives, none.changed.len()), (0, 12));
     assert!(none.changed.iter().all(|probe| !probe.exact_match));
     let html =
@@ -243,9 +245,9 @@ fn no_value_that_may_be_missing_is_needed() {
     run.summary.goldfish = Some(GoldfishSummary {
         probes: 4,
         drop_rate: 0.25,
-        loss_dropped: scores.loss,
-        loss_kept: scores.loss,
-        loss_difference: excess.loss,
+        loss_dropped: scores.means["loss"],
+        loss_kept: scores.means["loss"],
+        loss_difference: excess["loss"],
         at_dropped: scores.exact_match,
         nearest: distances.clone(),
         since_dropped: distances,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use goldfish_audit::store::{Evidence, Origin, RunConfig};
+use goldfish_audit::config::{Origin, RunConfig};
+use goldfish_audit::evidence::Evidence;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::tables_reference;
 use goldfish_corpus::Reject;

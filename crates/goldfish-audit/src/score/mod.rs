@@ -1,35 +1,34 @@
-//! The scores of one probe. Pure functions over token ids and log-probabilities.
+//! The scores of one probe: pure functions over token ids and log-probabilities.
 //!
-//! Throughout, `g` is the model's continuation and `s` the true suffix. Ids are compared, never text; text
-//! enters only the [word scores](words) and the zlib score.
+//! Throughout, `g` is the model's continuation and `s` the true suffix. Ids are compared, never text; text enters only
+//! the [word score](rouge_l_words) and the [zlib score](zlib_ratio).
+//!
+//! A score is one file with its function and its [`Score`], and one line in [`SCORES`]. From there it gets its columns in
+//! `results.parquet`, its statistics in `summary.json` with their schema, its names for gates, and its lines in reports,
+//! comparisons and terminal tables.
 
-pub mod goldfish;
-pub mod likelihood;
-pub mod membership;
-pub mod overlap;
+mod definition;
+pub mod divergence;
+pub mod edit_similarity;
+pub mod exact_match;
+pub mod extraction;
+pub mod longest_run;
+pub mod loss;
+pub mod match_length;
+pub mod min_k;
+pub mod min_k_plus_plus;
+mod observation;
+pub mod positional_accuracy;
+mod registry;
+pub mod rouge_l;
+pub mod rouge_l_words;
+#[cfg(test)]
+mod toy;
 pub mod trivial;
-pub mod words;
+pub mod type_token_ratio;
+pub mod zlib_ratio;
 
-/// Precision, recall and their harmonic mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FScore {
-    /// Share of the continuation that is in the truth.
-    pub precision: f64,
-    /// Share of the truth that is in the continuation.
-    pub recall: f64,
-    /// `2 * precision * recall / (precision + recall)`; 0 where both are 0.
-    pub f1: f64,
-}
-
-impl FScore {
-    /// From a common part and the two lengths; all 0 if either is empty.
-    #[must_use]
-    pub fn new(common: usize, continuation: usize, truth: usize) -> Self {
-        if common == 0 {
-            return Self { precision: 0.0, recall: 0.0, f1: 0.0 };
-        }
-        let precision = common as f64 / continuation as f64;
-        let recall = common as f64 / truth as f64;
-        Self { precision, recall, f1: 2.0 * precision * recall / (precision + recall) }
-    }
-}
+pub use definition::{Column, Scale, Score, Source, Statistic};
+pub use observation::Observation;
+pub(crate) use registry::columns;
+pub use registry::{SCORES, ScoreValues, position, score};

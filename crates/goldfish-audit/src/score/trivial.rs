@@ -4,8 +4,7 @@ use goldfish_mask::normalize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::overlap::type_token_ratio;
-use crate::runs::contains;
+use super::type_token_ratio::type_token_ratio;
 
 /// A truth whose type-token ratio is at most this is a repetition.
 pub const LOW_TYPE_TOKEN_RATIO: f64 = 0.4;
@@ -26,7 +25,7 @@ pub enum Triviality {
 }
 
 impl Triviality {
-    /// Every filter, in the order of the bits of [`bits`].
+    /// Every filter, in order.
     pub const ALL: [Self; 4] =
         [Self::SuffixInPrefix, Self::Periodic, Self::LowTypeTokenRatio, Self::Boilerplate];
 
@@ -40,19 +39,6 @@ impl Triviality {
             Self::Boilerplate => "boilerplate",
         }
     }
-}
-
-/// A set of filters as bits, bit `i` for `Triviality::ALL[i]`.
-#[must_use]
-pub fn bits(found: &[Triviality]) -> u8 {
-    let position = |one: &Triviality| Triviality::ALL.iter().position(|t| t == one).unwrap_or(0);
-    found.iter().fold(0, |bits, one| bits | 1 << position(one))
-}
-
-/// The filters of [`bits`].
-#[must_use]
-pub fn from_bits(bits: u8) -> Vec<Triviality> {
-    (0..Triviality::ALL.len()).filter(|i| bits >> i & 1 == 1).map(|i| Triviality::ALL[i]).collect()
 }
 
 /// Phrases in their normalised form: letters and digits alone, in lower case.
@@ -90,6 +76,11 @@ pub fn trivialities(prefix: &[u32], suffix: &[u32], text: Option<&str>) -> Vec<T
         found.push(Triviality::Boilerplate);
     }
     found
+}
+
+/// Whether `part` is in `whole` as a run; an empty part is not.
+fn contains(whole: &[u32], part: &[u32]) -> bool {
+    !part.is_empty() && whole.windows(part.len()).any(|window| window == part)
 }
 
 /// Whether a text holds one of the known phrases, whatever its case, spacing and punctuation.
@@ -134,6 +125,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn parts() {
+        assert!(contains(&[1, 2, 3], &[2, 3]) && contains(&[1], &[1]));
+        assert!(!contains(&[1, 2, 3], &[1, 3]) && !contains(&[1], &[1, 1]) && !contains(&[1], &[]));
+    }
+
+    #[test]
     fn periods() {
         assert_eq!(period(&[]), 0);
         assert_eq!(period(&[1]), 1);
@@ -158,12 +155,5 @@ mod tests {
         let text = "# Licensed under the\n# Apache License, Version 2.0";
         assert_eq!(trivialities(&plain, &[20, 21, 22], Some(text)), [Boilerplate]);
         assert_eq!(trivialities(&plain, &[20, 21, 22], Some("a licence")), []);
-    }
-
-    #[test]
-    fn bits_round_trip() {
-        for all in 0..16 {
-            assert_eq!(bits(&from_bits(all)), all);
-        }
     }
 }

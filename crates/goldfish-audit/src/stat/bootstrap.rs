@@ -2,8 +2,9 @@
 
 use rand_mt::Mt64;
 
+use super::clusters::Clusters;
+use super::estimate::{Difference, Mean};
 use super::interval::{normal_cdf, normal_quantile, rule_of_three, t_quantile};
-use super::{Clusters, Difference, Mean};
 
 /// Values that a score can take, for the intervals of scores that are the same in every probe.
 #[derive(Debug, Clone, Copy, PartialEq)]

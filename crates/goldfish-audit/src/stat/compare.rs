@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 use statrs::function::beta::beta_reg;
 
+use super::clusters::Clusters;
+use super::estimate::Difference;
 use super::interval::{Effective, wilson};
-use super::{Clusters, Difference};
 
 /// The rate of one set less that of another, independent one, with its 95% interval.
 ///

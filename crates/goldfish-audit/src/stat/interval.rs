@@ -1,26 +1,10 @@
 //! Intervals of a rate.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use statrs::function::beta::beta_reg;
 
-use super::{Clusters, Rate};
-
-/// How the interval of a rate is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum RateMethod {
-    /// Wilson's score interval.
-    #[default]
-    Wilson,
-    /// Clopper and Pearson's exact interval, which never covers less than asked for, and mostly more.
-    ClopperPearson,
-    /// No positives: the one-sided exact bound, about 3 over the number of probes.
-    #[cfg_attr(feature = "clap", value(skip))]
-    RuleOfThree,
-}
+use super::clusters::Clusters;
+use super::estimate::{Rate, RateMethod};
 
 /// Quantile of the standard normal distribution.
 pub(super) fn normal_quantile(p: f64) -> f64 {

@@ -2,7 +2,7 @@
 
 use statrs::function::beta::beta_reg;
 
-use crate::AuditError;
+use super::out_of_range::OutOfRange;
 
 /// What an audit shall be able to show.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,22 +35,22 @@ pub struct PlanRequest {
 /// let request =
 ///     PlanRequest { rate: 0.001, confidence: 0.95, positives: 0, probes_per_document: 1.0, correlation: 0.0 };
 /// assert_eq!(probes_needed(&request)?, 2995);
-/// # Ok::<(), goldfish_audit::AuditError>(())
+/// # Ok::<(), goldfish_audit::stat::OutOfRange>(())
 /// ```
-pub fn probes_needed(request: &PlanRequest) -> Result<u64, AuditError> {
+pub fn probes_needed(request: &PlanRequest) -> Result<u64, OutOfRange> {
     let open = |name: &'static str, value: f64| {
         let fits = value > 0.0 && value < 1.0;
-        fits.then_some(()).ok_or(AuditError::OutOfRange { name, value, range: "above 0 and below 1" })
+        fits.then_some(()).ok_or(OutOfRange { name, value, range: "above 0 and below 1" })
     };
     open("rate", request.rate)?;
     open("confidence", request.confidence)?;
     if request.probes_per_document.is_nan() || request.probes_per_document < 1.0 {
         let value = request.probes_per_document;
-        return Err(AuditError::OutOfRange { name: "probes per document", value, range: "at least 1" });
+        return Err(OutOfRange { name: "probes per document", value, range: "at least 1" });
     }
     if !(0.0..=1.0).contains(&request.correlation) {
         let value = request.correlation;
-        return Err(AuditError::OutOfRange { name: "correlation", value, range: "from 0 to 1" });
+        return Err(OutOfRange { name: "correlation", value, range: "from 0 to 1" });
     }
     // P(X <= k) for X ~ B(n, rate): what is still likely at the rate to be ruled out.
     let k = request.positives as f64;
@@ -68,7 +68,7 @@ pub fn probes_needed(request: &PlanRequest) -> Result<u64, AuditError> {
     let effect = 1.0 + (request.probes_per_document - 1.0) * request.correlation;
     let needed = (independent * effect).ceil();
     if needed.is_nan() || needed > (1u64 << 53) as f64 {
-        return Err(AuditError::OutOfRange { name: "rate", value: request.rate, range: "larger" });
+        return Err(OutOfRange { name: "rate", value: request.rate, range: "larger" });
     }
     Ok(needed as u64)
 }
@@ -90,7 +90,7 @@ fn smallest(holds: impl Fn(u64) -> bool, start: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stat::rule_of_three;
+    use crate::stat::interval::rule_of_three;
 
     fn request(rate: f64, confidence: f64, positives: u64) -> PlanRequest {
         PlanRequest { rate, confidence, positives, probes_per_document: 1.0, correlation: 0.0 }

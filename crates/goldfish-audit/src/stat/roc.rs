@@ -2,7 +2,9 @@
 
 use std::hash::Hash;
 
-use super::{Bootstrap, Clusters, Difference};
+use super::bootstrap::{Bootstrap, Range};
+use super::clusters::Clusters;
+use super::estimate::Difference;
 
 /// Area under the ROC curve of a score that is lower for members: the share of (member, other) pairs in which the
 /// member has the lower score, ties for half. With its 95% interval, clustered by document; absent where a
@@ -40,7 +42,7 @@ pub fn auc<D: Hash + Eq + Clone>(
         sums: others_placed.sums.iter().zip(&others_placed.counts).map(|(sum, n)| n - sum).collect(),
         ..others_placed
     };
-    let spread = bootstrap.difference(&members_placed, &complement, Some(super::Range::UNIT));
+    let spread = bootstrap.difference(&members_placed, &complement, Some(Range::UNIT));
     // `spread` is centred on 2 * area - 1, each half varying with one side's documents.
     let end = |value: Option<f64>| {
         let (value, centre, area) = (value?, spread.difference?, area?);

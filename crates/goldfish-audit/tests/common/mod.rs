@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::Backend;
+use goldfish_audit::config::RunConfig;
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine};
+use goldfish_audit::engine::Engine;
+use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
-use goldfish_audit::store::{RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
 use goldfish_corpus::{Content, ReadOptions, resolve};

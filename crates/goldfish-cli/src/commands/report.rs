@@ -56,8 +56,8 @@ fn table(args: &ReportArgs, summary: &Summary) -> String {
         lines.push(format!("control      {}", rate(&control.exact_match)));
     }
     if let Some(excess) = &summary.excess {
-        lines.push(format!("excess       {}", points(&excess.exact_match)));
-        lines.push(format!("Rouge-L      {} over the control", points(&excess.rouge_l)));
+        lines.push(format!("excess       {}", points(&excess["exact_match"])));
+        lines.push(format!("Rouge-L      {} over the control", points(&excess["rouge_l"])));
     }
     lines.extend(summary.notes.iter().map(|note| format!("{FAINT}{}{FAINT:#}", text(note))));
     lines.join("\n") + "\n"

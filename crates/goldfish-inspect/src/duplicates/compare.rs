@@ -7,8 +7,8 @@ use goldfish_shard::Manifest;
 
 use super::align::{Alignment, align};
 use super::excerpt::{Excerpt, NamedRule};
-use crate::DuplicateOptions;
 use crate::frames::share;
+use crate::options::DuplicateOptions;
 use crate::report::{Copy, Duplicates, KindLeak, Leak, LeakingPair, RuleLeak, ShownToken};
 
 /// Tokens shown of a passage, and how many of them stand before the first leak.

@@ -9,20 +9,10 @@ use goldfish_pipeline::ShardText;
 use goldfish_shard::Manifest;
 use rayon::prelude::*;
 
-use super::RADIUS;
 use super::align::Side;
-use super::search::Pair;
-use crate::InspectError;
-use crate::inspect::{batches, row};
-
-/// A character of a document's normalised stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    /// Number of the document in the folder.
-    pub(crate) document: u64,
-    /// Position in its stream.
-    pub(crate) position: u64,
-}
+use super::location::{Location, Pair, RADIUS};
+use crate::error::InspectError;
+use crate::shards::{batches, row};
 
 /// A rule that copies are compared under, with its name.
 pub(crate) struct NamedRule {
@@ -30,7 +20,7 @@ pub(crate) struct NamedRule {
     masker: Masker,
 }
 
-/// The passage around a place.
+/// The passage around a location.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Excerpt {
     pub(crate) doc_id: String,
@@ -47,14 +37,14 @@ pub(crate) struct Excerpt {
     starts: Vec<bool>,
     /// Each character's bytes of the text.
     pub(crate) sources: Vec<(u32, u32)>,
-    /// Where the place is among the characters.
+    /// Where the location is among the characters.
     pub(crate) seed: usize,
 }
 
 /// All passages that are compared.
 pub(crate) struct Excerpts {
     rules: Vec<NamedRule>,
-    by_place: HashMap<Place, Excerpt>,
+    by_location: HashMap<Location, Excerpt>,
 }
 
 /// The rules that a folder's masks are held against, with the same `k`.
@@ -76,7 +66,7 @@ fn rules(manifest: &Manifest) -> Result<Vec<NamedRule>, InspectError> {
 }
 
 impl Excerpts {
-    /// Reads the places of all pairs.
+    /// Reads the locations of all pairs.
     pub(crate) fn read(
         folder: &Path,
         manifest: &Manifest,
@@ -85,41 +75,41 @@ impl Excerpts {
         observe: &mut dyn FnMut(u64),
     ) -> Result<Self, InspectError> {
         let mut wanted: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for place in pairs.iter().flat_map(|pair| pair.places) {
-            wanted.entry(place.document).or_default().push(place.position);
+        for location in pairs.iter().flat_map(|pair| pair.locations) {
+            wanted.entry(location.document).or_default().push(location.position);
         }
         let rules = rules(manifest)?;
-        let mut by_place = HashMap::new();
+        let mut by_location = HashMap::new();
         let mut document = 0;
         for batch in batches(folder, manifest) {
             let (path, first_row, batch) = batch?;
             let end = document + batch.len() as u64;
             let here: Vec<(&u64, &Vec<u64>)> = wanted.range(document..end).collect();
             let read =
-                |&(&number, positions): &(&u64, &Vec<u64>)| -> Result<Vec<(Place, Excerpt)>, InspectError> {
+                |&(&number, positions): &(&u64, &Vec<u64>)| -> Result<Vec<(Location, Excerpt)>, InspectError> {
                     let index = (number - document) as usize;
                     let (ids, mask) = row(&path, first_row, &batch, index)?;
                     let whole = Whole::read(batch.doc_ids().value(index), ids, mask, text, &rules)?;
-                    let place = |&position: &u64| {
+                    let location = |&position: &u64| {
                         let excerpt = whole.excerpt(usize::try_from(position).ok()?)?;
-                        Some((Place { document: number, position }, excerpt))
+                        Some((Location { document: number, position }, excerpt))
                     };
-                    Ok(positions.iter().filter_map(place).collect())
+                    Ok(positions.iter().filter_map(location).collect())
                 };
             let found: Vec<_> = here.par_iter().map(read).collect::<Result<_, _>>()?;
-            by_place.extend(found.into_iter().flatten());
+            by_location.extend(found.into_iter().flatten());
             document = end;
             observe(document);
         }
-        Ok(Self { rules, by_place })
+        Ok(Self { rules, by_location })
     }
 
     pub(crate) fn rules(&self) -> &[NamedRule] {
         &self.rules
     }
 
-    pub(crate) fn get(&self, place: Place) -> Option<&Excerpt> {
-        self.by_place.get(&place)
+    pub(crate) fn get(&self, location: Location) -> Option<&Excerpt> {
+        self.by_location.get(&location)
     }
 }
 

@@ -5,12 +5,16 @@ use std::collections::VecDeque;
 use goldfish_mask::normalize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{GRAM, WINDOW};
+/// Normalized characters that are hashed together.
+pub(crate) const GRAM: usize = 32;
+
+/// Consecutive hashes of which the least is a fingerprint.
+pub(crate) const WINDOW: usize = 32;
 
 /// Factor of the rolling hash.
 const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The fingerprints of a text with the positions of their first characters in its normalised stream, and the
+/// The fingerprints of a text with the positions of their first characters in its normalized stream, and the
 /// stream's length in characters.
 pub(crate) fn fingerprint(text: &str) -> (Vec<(u64, usize)>, u64) {
     winnow(&normalize(text))
@@ -65,14 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_depend_on_what_stands_around_them_alone() {
+    fn fingerprints_depend_on_their_surroundings_alone() {
         let long = letters(1, 500);
         let (whole, characters) = winnow(&long);
         assert_eq!(characters, 500);
         for length in [1, 31, 32, 33, 200] {
             let shifted = winnow(&(letters(2, length) + &long)).0;
             for &(hash, position) in whole.iter().filter(|found| found.1 >= WINDOW) {
-                assert!(shifted.contains(&(hash, position + length)), "{position} behind {length}");
+                assert!(shifted.contains(&(hash, position + length)), "{position} after {length}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Places with the same fingerprint.
+//! Occurrences with the same fingerprint.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,20 +7,21 @@ use goldfish_pipeline::ShardText;
 use goldfish_shard::Manifest;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::RADIUS;
 use super::compare::Comparison;
-use super::excerpt::{Excerpts, Place};
+use super::excerpt::Excerpts;
+use super::location::{Location, Pair, RADIUS};
+use crate::error::InspectError;
+use crate::options::DuplicateOptions;
 use crate::report::{CopyBucket, Duplicates};
 use crate::sample::KeySample;
-use crate::{DuplicateOptions, InspectError};
 
 /// Different fingerprints that are kept.
 const MOST_FINGERPRINTS: usize = 1 << 21;
 
-/// The places of a fingerprint: the first, another one chosen by lot, and how many there are.
-struct Places {
-    first: Place,
-    other: Option<Place>,
+/// The locations of a fingerprint: the first, another one chosen by lot, and how many there are.
+struct Occurrences {
+    first: Location,
+    other: Option<Location>,
     count: u64,
 }
 
@@ -29,21 +30,15 @@ pub(crate) struct Search<'a> {
     options: DuplicateOptions,
     seed: u64,
     text: &'a ShardText,
-    places: KeySample<Places>,
+    locations: KeySample<Occurrences>,
     documents: u64,
     characters: u64,
 }
 
-/// Two places with the same fingerprint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Pair {
-    pub(crate) places: [Place; 2],
-}
-
 impl<'a> Search<'a> {
     pub(crate) fn new(options: DuplicateOptions, seed: u64, text: &'a ShardText) -> Self {
-        let places = KeySample::new(MOST_FINGERPRINTS);
-        Self { options, seed, text, places, documents: 0, characters: 0 }
+        let locations = KeySample::new(MOST_FINGERPRINTS);
+        Self { options, seed, text, locations, documents: 0, characters: 0 }
     }
 
     /// Notes the fingerprints of a document.
@@ -52,41 +47,41 @@ impl<'a> Search<'a> {
         self.characters += characters;
         let apart = self.options.least_characters as u64;
         for &(hash, position) in fingerprints {
-            let place = Place { document, position: position as u64 };
-            let new = || Places { first: place, other: None, count: 1 };
-            self.places.note(hash, new, |places| {
-                places.count += 1;
-                let overlaps =
-                    places.first.document == document && place.position - places.first.position < apart;
-                // The n-th place takes the seat with a chance of 1/(n - 1).
-                let lot = xxh3_64_with_seed(&places.count.to_le_bytes(), hash ^ self.seed);
-                if !overlaps && (places.other.is_none() || lot.is_multiple_of(places.count - 1)) {
-                    places.other = Some(place);
+            let location = Location { document, position: position as u64 };
+            let new = || Occurrences { first: location, other: None, count: 1 };
+            self.locations.note(hash, new, |locations| {
+                locations.count += 1;
+                let overlaps = locations.first.document == document
+                    && location.position - locations.first.position < apart;
+                // The n-th location takes the seat with a chance of 1/(n - 1).
+                let lot = xxh3_64_with_seed(&locations.count.to_le_bytes(), hash ^ self.seed);
+                if !overlaps && (locations.other.is_none() || lot.is_multiple_of(locations.count - 1)) {
+                    locations.other = Some(location);
                 }
             });
         }
     }
 
-    /// Reads the places again and compares them. `observe` is called with the number of documents read.
+    /// Reads the locations again and compares them. `observe` is called with the number of documents read.
     pub(crate) fn compare(
         self,
         folder: &Path,
         manifest: &Manifest,
         observe: &mut dyn FnMut(u64),
     ) -> Result<Duplicates, InspectError> {
-        let Self { options, seed, text, places, documents, characters } = self;
-        let complete = places.is_complete();
-        let places = places.into_sorted();
-        let (all, recurring) = places.iter().fold((0, 0), |(all, recurring), (_, places)| {
-            (all + places.count, recurring + if places.count > 1 { places.count } else { 0 })
+        let Self { options, seed, text, locations, documents, characters } = self;
+        let complete = locations.is_complete();
+        let locations = locations.into_sorted();
+        let (all, recurring) = locations.iter().fold((0, 0), |(all, recurring), (_, locations)| {
+            (all + locations.count, recurring + if locations.count > 1 { locations.count } else { 0 })
         });
-        let copies = buckets(places.iter().map(|(_, places)| places.count));
-        let pairs = chosen(&places, options.pairs, seed);
-        drop(places);
+        let copies = buckets(locations.iter().map(|(_, locations)| locations.count));
+        let pairs = chosen(&locations, options.pairs, seed);
+        drop(locations);
         let excerpts = Excerpts::read(folder, manifest, text, &pairs, observe)?;
         let mut comparison = Comparison::new(manifest, options, excerpts.rules());
         for pair in &pairs {
-            if let [Some(a), Some(b)] = pair.places.map(|place| excerpts.get(place)) {
+            if let [Some(a), Some(b)] = pair.locations.map(|location| excerpts.get(location)) {
                 comparison.add(a, b);
             }
         }
@@ -103,21 +98,21 @@ impl<'a> Search<'a> {
 }
 
 /// One pair a passage, at most `most`: the fingerprints of a passage lie near each other in both documents.
-fn chosen(places: &[(u64, Places)], most: usize, seed: u64) -> Vec<Pair> {
-    let mut pairs: Vec<(Pair, u64)> = places
+fn chosen(locations: &[(u64, Occurrences)], most: usize, seed: u64) -> Vec<Pair> {
+    let mut pairs: Vec<(Pair, u64)> = locations
         .iter()
-        .filter_map(|(hash, places)| {
-            let mut ends = [places.first, places.other?];
+        .filter_map(|(hash, locations)| {
+            let mut ends = [locations.first, locations.other?];
             ends.sort_unstable();
-            Some((Pair { places: ends }, xxh3_64_with_seed(&hash.to_le_bytes(), seed)))
+            Some((Pair { locations: ends }, xxh3_64_with_seed(&hash.to_le_bytes(), seed)))
         })
         .collect();
     pairs.sort_unstable();
     let mut last: HashMap<(u64, u64), Pair> = HashMap::new();
     pairs.retain(|(pair, _)| {
-        let [a, b] = pair.places;
+        let [a, b] = pair.locations;
         let near = last.get(&(a.document, b.document)).is_some_and(|kept| {
-            let [from_a, from_b] = kept.places;
+            let [from_a, from_b] = kept.locations;
             let near = |to: u64, from: u64| to.abs_diff(from) < RADIUS as u64;
             near(a.position, from_a.position) && near(b.position, from_b.position)
         });
@@ -131,7 +126,7 @@ fn chosen(places: &[(u64, Places)], most: usize, seed: u64) -> Vec<Pair> {
     pairs.into_iter().map(|(pair, _)| pair).collect()
 }
 
-/// Recurring fingerprints by the number of their places.
+/// Recurring fingerprints by the number of their locations.
 fn buckets(counts: impl Iterator<Item = u64>) -> Vec<CopyBucket> {
     let mut buckets: Vec<CopyBucket> = Vec::new();
     for count in counts.filter(|&count| count > 1) {
@@ -160,17 +155,17 @@ mod tests {
 
     #[test]
     fn one_pair_a_passage_is_chosen() {
-        let place = |document, position| Place { document, position };
-        let two = |a, b| Places { first: a, other: Some(b), count: 2 };
-        let places = vec![
-            (1, two(place(0, 10), place(5, 110))),
-            (2, two(place(0, 40), place(5, 140))),
-            (3, two(place(0, 40 + RADIUS as u64), place(5, 140 + RADIUS as u64))),
-            (4, two(place(0, 12), place(6, 90))),
-            (5, Places { first: place(9, 9), other: None, count: 1 }),
+        let location = |document, position| Location { document, position };
+        let two = |a, b| Occurrences { first: a, other: Some(b), count: 2 };
+        let locations = vec![
+            (1, two(location(0, 10), location(5, 110))),
+            (2, two(location(0, 40), location(5, 140))),
+            (3, two(location(0, 40 + RADIUS as u64), location(5, 140 + RADIUS as u64))),
+            (4, two(location(0, 12), location(6, 90))),
+            (5, Occurrences { first: location(9, 9), other: None, count: 1 }),
         ];
-        let found = chosen(&places, 10, 0);
+        let found = chosen(&locations, 10, 0);
         assert_eq!(found.len(), 3);
-        assert_eq!(chosen(&places, 2, 0), found[..2]);
+        assert_eq!(chosen(&locations, 2, 0), found[..2]);
     }
 }

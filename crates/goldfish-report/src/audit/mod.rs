@@ -4,9 +4,10 @@ mod lines;
 mod passages;
 
 use goldfish_audit::ResultRow;
+use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::gate::GateFailure;
 use goldfish_audit::run::Run;
-use goldfish_audit::store::{Origin, RunConfig};
+use goldfish_audit::score::{exact_match, longest_run, loss, match_length, position, rouge_l};
 use goldfish_audit::summary::Summary;
 use minijinja::Value;
 use serde::Serialize;
@@ -19,7 +20,6 @@ use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, roug
 use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
 use crate::{ReportError, page};
 
-pub(crate) use self::lines::Cell as NumberCell;
 pub use self::passages::Decode;
 
 /// What the page of an audit shows.
@@ -170,15 +170,19 @@ fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
     Ok(found)
 }
 
+const ROUGE_L: usize = position("rouge_l");
+const LONGEST_RUN: usize = position("longest_run");
+const LOSS: usize = position("loss");
+
 fn probe_table() -> Table {
     let columns = vec![
         Column::text("document", false),
         Column::text("set", true),
-        Column::text("exact match", true),
-        Column::number("match length", 0),
-        Column::number("Rouge-L", 3),
-        Column::number("longest run", 3),
-        Column::number("loss", 3),
+        Column::text(exact_match::SCORE.label, true),
+        Column::number(match_length::SCORE.label, 0),
+        Column::number(rouge_l::SCORE.label, 3),
+        Column::number(longest_run::SCORE.label, 3),
+        Column::number(loss::SCORE.label, 3),
         Column::number("offset", 0),
         Column::number("prefix", 0),
         Column::number("suffix", 0),
@@ -197,9 +201,9 @@ fn probe_cells(row: &ResultRow) -> [Cell<'_>; 14] {
         Cell::Text(&row.set),
         Cell::Text(if row.exact_match { "yes" } else { "no" }),
         Cell::Number(Some(row.match_length.into())),
-        Cell::Number(row.rouge_l),
-        Cell::Number(row.longest_run),
-        Cell::Number(row.loss),
+        Cell::Number(row.scores[ROUGE_L]),
+        Cell::Number(row.scores[LONGEST_RUN]),
+        Cell::Number(row.scores[LOSS]),
         Cell::Number(Some(row.offset as f64)),
         Cell::Number(Some(row.prefix_tokens.into())),
         Cell::Number(Some(row.suffix_tokens.into())),

@@ -3,14 +3,18 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use goldfish_audit::evidence::EvidenceTokens;
 use goldfish_audit::run::Run;
-use goldfish_audit::store::EvidenceTokens;
+use goldfish_audit::score::position;
 use goldfish_audit::{AuditError, ProbeRow, ResultRow};
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
 /// Turns token ids to text.
 pub type Decode<'a> = dyn Fn(&[u32]) -> Option<String> + 'a;
+
+const ROUGE_L: usize = position("rouge_l");
+const LOSS: usize = position("loss");
 
 /// Probes that are shown.
 const SHOWN: usize = 20;
@@ -46,11 +50,12 @@ impl Worst {
 /// The worse one first: exact matches, those that no filter calls trivial, the longest, the most alike, the surest.
 fn compare(a: &ResultRow, b: &ResultRow) -> Ordering {
     let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+    let likelihood = |row: &ResultRow| number(row.scores[LOSS].map(|loss| -loss));
     let badness = |row: &ResultRow| (row.exact_match, row.trivial.is_empty(), row.match_length);
     badness(b)
         .cmp(&badness(a))
-        .then(number(b.rouge_l).total_cmp(&number(a.rouge_l)))
-        .then(number(b.loss.map(|loss| -loss)).total_cmp(&number(a.loss.map(|loss| -loss))))
+        .then(number(b.scores[ROUGE_L]).total_cmp(&number(a.scores[ROUGE_L])))
+        .then(likelihood(b).total_cmp(&likelihood(a)))
         .then((&a.doc_id, a.offset, a.prefix_tokens).cmp(&(&b.doc_id, b.offset, b.prefix_tokens)))
 }
 
@@ -151,8 +156,8 @@ fn shown(
         trivial: row.trivial.replace(',', ", "),
         exact_match: row.exact_match,
         match_length: row.match_length,
-        rouge_l: row.rouge_l,
-        loss: row.loss,
+        rouge_l: row.scores[ROUGE_L],
+        loss: row.scores[LOSS],
         dropped: probe.and_then(|probe| probe.dropped).map(|dropped| dropped.len()),
         texts,
     }

@@ -10,14 +10,16 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
 use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
-use goldfish_audit::engine::{AuditOptions, Engine, Extraction};
+use goldfish_audit::engine::Engine;
 use goldfish_audit::gate;
+use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
-use goldfish_audit::store::{DocumentsOrigin, Origin, RunConfig, RunStore};
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::{AuditError, StatisticsOptions, summarise};
 use goldfish_pipeline::check_tokenizer;

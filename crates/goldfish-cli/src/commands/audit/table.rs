@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_audit::summary::{Scores, Summary};
+use goldfish_audit::summary::Summary;
 
 use crate::print::{BOLD, FAINT, count, name, path, plural, share};
 
@@ -95,38 +96,25 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
     text
 }
 
-/// One row a score that was measured: its name, audited, control, excess.
+/// One row a score that was measured: its label, audited, control, excess.
 fn rows(summary: &Summary) -> Vec<[String; 4]> {
-    type Means = fn(&Scores) -> &Mean;
-    let excess = summary.excess.as_ref();
-    let control = summary.control.as_ref();
-    let means: [(&str, Unit, Means, Option<&Difference>); 7] = [
-        ("match length", Unit::Number, |s| &s.match_length, excess.map(|e| &e.match_length)),
-        ("Rouge-L", Unit::Number, |s| &s.rouge_l, excess.map(|e| &e.rouge_l)),
-        ("Rouge-L of words", Unit::Number, |s| &s.rouge_l_words, excess.map(|e| &e.rouge_l_words)),
-        ("longest run", Unit::Number, |s| &s.longest_run, excess.map(|e| &e.longest_run)),
-        ("edit similarity", Unit::Number, |s| &s.edit_similarity, excess.map(|e| &e.edit_similarity)),
-        (
-            "positional accuracy",
-            Unit::Number,
-            |s| &s.positional_accuracy,
-            excess.map(|e| &e.positional_accuracy),
-        ),
-        ("loss", Unit::Number, |s| &s.loss, excess.map(|e| &e.loss)),
-    ];
+    let Summary { scores, control, excess, .. } = summary;
+    let excess = |score: &Score| excess.as_ref().and_then(|excess| Cell::difference(&excess[score.name]));
+    let exact = &exact_match::SCORE;
     let mut rows = vec![[
-        "exact match".into(),
-        Unit::Share.cell(Cell::rate(&summary.scores.exact_match)),
-        Unit::Share.cell(control.and_then(|control| Cell::rate(&control.exact_match))),
-        Unit::Share.cell(excess.and_then(|excess| Cell::difference(&excess.exact_match))),
+        exact.label.into(),
+        Unit::Share.cell(Cell::rate(&scores.exact_match)),
+        Unit::Share.cell(control.as_ref().and_then(|control| Cell::rate(&control.exact_match))),
+        Unit::Share.cell(excess(exact)),
     ]];
-    for (name, unit, mean, difference) in means {
-        let Some(audited) = Cell::mean(mean(&summary.scores)) else { continue };
+    // The others say something about the continuations, not about memorization.
+    for (score, mean) in scores.means.iter().filter(|(score, _)| score.has(Statistic::Difference)) {
+        let Some(audited) = Cell::mean(mean) else { continue };
         rows.push([
-            name.into(),
-            unit.cell(Some(audited)),
-            unit.cell(control.and_then(|control| Cell::mean(mean(control)))),
-            unit.cell(difference.and_then(Cell::difference)),
+            score.label.into(),
+            Unit::Number.cell(Some(audited)),
+            Unit::Number.cell(control.as_ref().and_then(|control| Cell::mean(&control.means[score.name]))),
+            Unit::Number.cell(excess(score)),
         ]);
     }
     rows

@@ -2,7 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::{FScore, overlap};
+use super::definition::{Scale, Score, Source, Statistic};
+use super::rouge_l::{FScore, rouge_l};
+
+/// Rouge-L over words.
+pub const SCORE: Score = Score {
+    name: "rouge_l_words",
+    label: "Rouge-L over words",
+    meaning: "Rouge-L F1 over words, as `rouge_score` without stemmer.",
+    scale: Scale::Fraction,
+    higher_is_worse: true,
+    statistics: &[Statistic::Mean, Statistic::Difference],
+    source: Source::Value(|o| Some(rouge_l_words(o.continuation_text?, o.truth_text?).f1)),
+};
 
 /// The words that `rouge_score` sees: runs of `a-z` and `0-9` in the lowercased text.
 ///
@@ -18,7 +30,7 @@ fn words(text: &str) -> Vec<String> {
 /// All 0 if either text has no words.
 ///
 /// ```
-/// use goldfish_audit::score::words::rouge_l_words;
+/// use goldfish_audit::score::rouge_l_words::rouge_l_words;
 ///
 /// let score = rouge_l_words("the cat was on the mat", "the cat sat on the mat");
 /// assert!((score.f1 - 5.0 / 6.0).abs() < 1e-12);
@@ -33,7 +45,7 @@ pub fn rouge_l_words(continuation: &str, truth: &str) -> FScore {
     };
     let g: Vec<u32> = g.iter().map(&mut number).collect();
     let s: Vec<u32> = s.iter().map(&mut number).collect();
-    overlap::rouge_l(&g, &s)
+    rouge_l(&g, &s)
 }
 
 #[cfg(test)]

@@ -1,19 +1,41 @@
-//! Scores of the truth's own probabilities: loss, the chance of a sampled continuation, draws until it is seen.
+//! Sampled extraction: the probability of drawing the true suffix, and the draws until it is seen.
 //!
 //! Everything stays in natural-log space; a 500-token suffix has a probability below 1e-300.
 
+use super::definition::{Column, Scale, Score, Source};
 use crate::backend::TokenScore;
 
-/// Mean negative log-probability in nats a token; `None` for no tokens.
-#[must_use]
-pub fn loss(log_probs: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, n) = log_probs.into_iter().fold((0.0, 0u64), |(sum, n), value| (sum + value, n + 1));
-    (n > 0).then(|| -sum / n as f64)
-}
+/// Sampled extraction.
+pub const SCORE: Score = Score {
+    name: "ln_draws",
+    label: "draws",
+    meaning: "Natural log of the draws after which the suffix was seen with probability p; infinity if never.",
+    scale: Scale::Unbounded,
+    higher_is_worse: false,
+    statistics: &[],
+    source: Source::Columns(
+        &[
+            Column {
+                name: "log_p_z",
+                meaning: "Natural log of the probability of drawing the suffix under the sampling scheme; minus infinity if it can't be drawn.",
+            },
+            Column {
+                name: "ln_draws",
+                meaning: "Natural log of the draws after which the suffix was seen with probability p; infinity if never.",
+            },
+        ],
+        |o, values| {
+            let Some((tokens, p)) = o.tokens.zip(o.extraction) else { return };
+            values[0] = log_p_z(tokens);
+            // A sum of log-probabilities may end a rounding error above 0.
+            values[1] = values[0].map(|log_p| ln_draws(log_p.min(0.0), p));
+        },
+    ),
+};
 
 /// Natural log of the probability that the truth is drawn under the sampling scheme: the sum over its tokens.
 ///
-/// Minus infinity where a token is cut away by the scheme's top-k. `None` where the backend didn't answer
+/// Minus infinity where a token is excluded by the scheme's top-k. `None` where the backend didn't answer
 /// for the scheme.
 #[must_use]
 pub fn log_p_z(tokens: &[TokenScore]) -> Option<f64> {
@@ -35,7 +57,7 @@ fn ln_one_minus_exp(x: f64) -> f64 {
 /// `log_p_z` exceeds 0.
 ///
 /// ```
-/// use goldfish_audit::score::likelihood::ln_draws;
+/// use goldfish_audit::score::extraction::ln_draws;
 ///
 /// // p_z = e^-5000, which no f64 holds.
 /// let n = ln_draws(-5000.0, 0.9);
@@ -52,7 +74,7 @@ pub fn ln_draws(log_p_z: f64, p: f64) -> f64 {
     misses - rate
 }
 
-/// n(p) in whole draws, at least 1; `None` where it exceeds 2^53, beyond which only [`ln_draws`] tells it.
+/// n(p) in whole draws, at least 1; `None` where it exceeds 2^53, beyond which only [`ln_draws`] gives it.
 #[must_use]
 pub fn draws(log_p_z: f64, p: f64) -> Option<u64> {
     let ln = ln_draws(log_p_z, p);
@@ -93,11 +115,5 @@ mod tests {
         assert_eq!(ln_draws(f64::NEG_INFINITY, 0.9), f64::INFINITY);
         assert_eq!(ln_draws(0.0, 0.9), f64::NEG_INFINITY);
         assert!(ln_draws(-1.0, 1.0).is_nan() && ln_draws(-1.0, 0.0).is_nan() && ln_draws(0.1, 0.5).is_nan());
-    }
-
-    #[test]
-    fn losses() {
-        assert_eq!(loss([-1.0, -2.0]), Some(1.5));
-        assert_eq!(loss([]), None);
     }
 }

@@ -1,0 +1,116 @@
+//! `config.json` and `origin.json`: what a run measures, and where it came from.
+
+use goldfish_digest::FileDigest;
+use goldfish_shard::ToolEntry;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::ModelDescription;
+use crate::control::{Contamination, ControlCounts};
+use crate::options::AuditOptions;
+use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
+
+/// Version of the files of a run.
+pub const RUN_VERSION: u32 = 1;
+
+/// What a run measures: everything that can change its results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Version of the files.
+    pub run_version: u32,
+    /// The program.
+    pub tool: ToolEntry,
+    /// The model.
+    pub model: ModelDescription,
+    /// Where probes are cut.
+    pub grid: Grid,
+    /// How they are sampled.
+    pub sample: Sample,
+    /// What is measured.
+    pub options: AuditOptions,
+    /// How the audited probes came about.
+    pub audited: ProbeCounts,
+    /// The control, if there is one.
+    pub control: Option<ControlConfig>,
+    /// `xxh3_128:` and 32 hex digits over the names of all probes in order, each of which covers its tokens.
+    pub probes: String,
+    /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
+    /// same results.
+    pub key: String,
+}
+
+/// A run's control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlConfig {
+    /// How its probes came about.
+    pub probes: ProbeCounts,
+    /// How they were matched, and what was removed.
+    pub matching: ControlCounts,
+    /// When a document counted as contaminated.
+    pub contamination: Contamination,
+}
+
+impl RunConfig {
+    /// The configuration of a run over these tables, with its key.
+    #[must_use]
+    pub fn new(
+        tool: ToolEntry,
+        model: ModelDescription,
+        grid: Grid,
+        sample: Sample,
+        options: AuditOptions,
+        audited: &ProbeTable,
+        control: Option<(&ProbeTable, ControlCounts, Contamination)>,
+    ) -> Self {
+        let tables = std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
+        let names: String =
+            tables.flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
+        let mut config = Self {
+            run_version: RUN_VERSION,
+            tool,
+            model,
+            grid,
+            sample,
+            options,
+            audited: audited.counts,
+            control: control.map(|(table, matching, contamination)| ControlConfig {
+                probes: table.counts,
+                matching,
+                contamination,
+            }),
+            probes: FileDigest::of(names.as_bytes()).hash,
+            key: String::new(),
+        };
+        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        config.key = FileDigest::of(&serde_json::to_vec(&config).unwrap_or_default()).hash;
+        config
+    }
+}
+
+/// Where a run came from: what a reader wants to know, and no result hangs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The command line that started the run, as a shell reads it.
+    pub command: String,
+    /// The audited documents, in the order in which they were read.
+    pub corpus: Vec<DocumentsOrigin>,
+    /// The control's documents.
+    pub control: Vec<DocumentsOrigin>,
+    /// SHA-256 of the tokenizer file that gave the text.
+    pub tokenizer: Option<String>,
+}
+
+/// Where documents came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentsOrigin {
+    /// The file or folder, as it was named.
+    pub path: String,
+    /// Checksum of its manifest, if it has one.
+    pub manifest: Option<String>,
+    /// The mask rule of its manifest.
+    pub rule: Option<String>,
+}

@@ -1,0 +1,42 @@
+//! `evidence.jsonl`: request and response of every positive.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What proves that a probe is positive: what was asked and what came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The probe.
+    pub probe_id: String,
+    /// `audited` or `control`.
+    pub set: String,
+    /// The document's id.
+    pub doc_id: String,
+    /// Where the prefix starts in the document.
+    pub offset: u64,
+    /// `score` or `generate`.
+    pub decided_by: String,
+    /// Log-probability of each token of the suffix.
+    pub log_probs: Option<Vec<f64>>,
+    /// Rank of each token of the suffix.
+    pub ranks: Option<Vec<u32>>,
+    /// The tokens themselves; absent if redacted.
+    pub tokens: Option<EvidenceTokens>,
+}
+
+/// The tokens behind a piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceTokens {
+    /// What the model was given, BOS included.
+    pub prompt: Vec<u32>,
+    /// The true suffix, which its greedy continuation is.
+    pub expected: Vec<u32>,
+    /// The prefix as text, where text is at hand.
+    pub prompt_text: Option<String>,
+    /// The suffix as text, where text is at hand.
+    pub expected_text: Option<String>,
+    /// The exchange with a server as it went over the wire, without secrets.
+    pub exchange: Option<String>,
+}

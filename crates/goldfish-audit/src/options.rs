@@ -1,0 +1,93 @@
+//! What an audit measures.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::SamplingScheme;
+use crate::stat::OutOfRange;
+
+/// What is measured. Part of a run's configuration: everything in it can change results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditOptions {
+    /// How exact match is decided.
+    pub decide: Decide,
+    /// Whether continuations are compared: Rouge-L, longest run, edit similarity, positional accuracy. Needs
+    /// decoding.
+    pub continuations: bool,
+    /// Chance and draws of a sampled continuation, if asked for.
+    pub extraction: Option<Extraction>,
+    /// Whether membership scores are computed.
+    pub membership: bool,
+    /// Share of tokens that Min-K% and Min-K%++ take.
+    pub min_k: f64,
+    /// A token put before every sequence, for models that expect one; no part of prefix or offset.
+    pub bos: Option<u32>,
+    /// Whether text was at hand for the word scores, the zlib score and the boilerplate filter.
+    pub text: bool,
+    /// SHA-256 of the tokenizer that gave it, where it came from a file.
+    pub tokenizer: Option<String>,
+    /// Whether texts and token ids are left out of the run's files.
+    pub redact: bool,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            decide: Decide::Score,
+            continuations: true,
+            extraction: None,
+            membership: true,
+            min_k: 0.2,
+            bos: None,
+            text: false,
+            tokenizer: None,
+            redact: false,
+        }
+    }
+}
+
+impl AuditOptions {
+    /// Whether every number lies in its range.
+    ///
+    /// # Errors
+    ///
+    /// If one doesn't, with its name.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let within = |name, value: f64, fits: bool, range| match fits {
+            true => Ok(()),
+            false => Err(OutOfRange { name, value, range }),
+        };
+        let share = self.min_k;
+        within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
+        let Some(Extraction { scheme: SamplingScheme { temperature, top_k }, p }) = self.extraction else {
+            return Ok(());
+        };
+        let warm = temperature.is_finite() && temperature > 0.0;
+        within("the temperature", temperature, warm, "above 0; what 0 gives is the exact match")?;
+        let k = top_k.map_or(f64::INFINITY, f64::from);
+        within("top-k", k, k >= 1.0, "at least 1")?;
+        within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
+    }
+}
+
+/// How sampled extraction is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Extraction {
+    /// How tokens are drawn.
+    pub scheme: SamplingScheme,
+    /// The probability with which the suffix shall be seen after n(p) draws.
+    pub p: f64,
+}
+
+/// How exact match is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decide {
+    /// By the ranks of one teacher-forced pass.
+    #[default]
+    Score,
+    /// By a greedy continuation: the fallback where given sequences can't be scored.
+    Generate,
+}

@@ -1,0 +1,11 @@
+/// A number is out of its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name} is {value}, but must be {range}")]
+pub struct OutOfRange {
+    /// What the number is.
+    pub name: &'static str,
+    /// The number.
+    pub value: f64,
+    /// What it may be.
+    pub range: &'static str,
+}
