@@ -1,4 +1,4 @@
-"""Options that shape the output, exit statuses, and what is refused."""
+"""Options for the output, exit statuses, and refusals."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ class TestColumns:
 
 
 class TestSpecialTokens:
-    """Text that holds a special token; k=2 and a context of 1, so that it would be dropped about every other time."""
+    """Text with a special token; k=2 and a context of 1, so that about every other one would be dropped."""
 
     TEXTS = [f"letter {i} from the {word}<|endoftext|>and more" for i in range(40) for word in ("keeper", "river")]
     RULE = ["--rule", "hash", "--k", 2, "--context", 1]
@@ -107,7 +107,7 @@ class TestSpecialTokens:
 
 
 class TestEnds:
-    def test_the_tokenizers_own_end_is_appended(self, goldfish, fixtures, tmp_path):
+    def test_the_end_token_of_the_tokenizer_is_appended(self, goldfish, fixtures, tmp_path):
         source = write_texts(tmp_path / "t.jsonl", ["one", "", "two words"])
         path = fixtures / "tokenizers/gpt2.json"
         tokenizer = Tokenizer.from_file(str(path))
