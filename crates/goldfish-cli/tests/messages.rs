@@ -27,7 +27,9 @@ impl Terminal {
         write("docs.jsonl", "{\"text\": \"The lamp was lit.\"}\n");
         write("shard.data", "");
         write("no-json.json", "{");
-        fs::copy(fixtures.join("tokenizers/gpt2.json"), folder.path().join("gpt2.json")).unwrap();
+        for (source, name) in [("tokenizers/gpt2.json", "gpt2.json"), ("formats/docs.parquet", "docs.parquet")] {
+            fs::copy(fixtures.join(source), folder.path().join(name)).unwrap();
+        }
         Self(folder)
     }
 
@@ -115,7 +117,7 @@ fn masks_that_can_not_be_made() {
         ("ids.jsonl --context 0", &["context is 0"]),
         ("ids.jsonl --seed=-1", &["--seed"]),
         ("ids.jsonl --rule haddock", &["'haddock'", "coefficient-sum"]),
-        ("ids.jsonl --colour red", &["'--colour'"]),
+        ("ids.jsonl --color red", &["'--color'"]),
         ("ids.jsonl --columns tags", &["'tags'", "attention_mask"]),
         ("ids.jsonl --columns labels,labels", &["two columns \"labels\""]),
         ("ids.jsonl --carry source,source", &["two columns \"source\""]),
@@ -157,7 +159,7 @@ fn masks_that_can_not_be_made() {
         terminal.refuses(&format!("mask {arguments} --output out"), words);
     }
     terminal.refuses("mask ids.jsonl", &["--output"]);
-    terminal.refuses(&format!("mask docs.jsonl {tokenizer} --carry colour --output out"), &["colour"]);
+    terminal.refuses(&format!("mask docs.parquet {tokenizer} --carry color --output out"), &["color"]);
     terminal.succeeds("mask ids.jsonl --max-document 2147483647 --output most");
     terminal.succeeds(&format!("mask {large} --output unchecked"));
 }

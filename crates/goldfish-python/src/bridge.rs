@@ -34,10 +34,10 @@ pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Arr
     // SAFETY: `SchemaLayout` has the layout that the interface lays down for an `ArrowSchema`, and takes no pointer as
     // valid. A schema whose `release` is null was taken by another consumer; its other pointers lead nowhere.
     let is_released = unsafe { schema.cast::<SchemaLayout>().as_ref() }.release.is_none();
-    // SAFETY: a capsule of this name holds an initialised `ArrowSchema`, which lives as long as the capsule does, until
+    // SAFETY: a capsule of this name holds an initialized `ArrowSchema`, which lives as long as the capsule does, until
     // the end of this function.
     let schema = unsafe { schema.as_ref() };
-    // SAFETY: a capsule of this name holds an initialised `ArrowArray`. Moving it out leaves a released one behind, which
+    // SAFETY: a capsule of this name holds an initialized `ArrowArray`. Moving it out leaves a released one behind, which
     // the capsule's destructor passes over, as the interface wants it.
     let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
     if array.is_released() || is_released {
@@ -57,7 +57,7 @@ pub(crate) fn import_stream(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Ve
 
     let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
     let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast::<FFI_ArrowArrayStream>();
-    // SAFETY: a capsule of this name holds an initialised `ArrowArrayStream`. Moving it out leaves a released one
+    // SAFETY: a capsule of this name holds an initialized `ArrowArrayStream`. Moving it out leaves a released one
     // behind, which the capsule's destructor passes over.
     let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(MaskerError::from)?;
     let field = reader.field().clone();
