@@ -11,7 +11,7 @@ use std::process::Command;
 struct Terminal(tempfile::TempDir);
 
 impl Terminal {
-    /// A folder with a few inputs: token ids in `ids.jsonl`, a row of which is bad in `bad.jsonl`, text in `docs.jsonl`,
+    /// A folder with a few inputs: token ids in `ids.jsonl`, a row of which is bad in `bad.jsonl`, text in `docs.jsonl` and `docs.parquet`,
     /// and a tokenizer.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -27,7 +27,9 @@ impl Terminal {
         write("docs.jsonl", "{\"text\": \"The lamp was lit.\"}\n");
         write("shard.data", "");
         write("no-json.json", "{");
-        for (source, name) in [("tokenizers/gpt2.json", "gpt2.json"), ("formats/docs.parquet", "docs.parquet")] {
+        for (source, name) in
+            [("tokenizers/gpt2.json", "gpt2.json"), ("formats/docs.parquet", "docs.parquet")]
+        {
             fs::copy(fixtures.join(source), folder.path().join(name)).unwrap();
         }
         Self(folder)
