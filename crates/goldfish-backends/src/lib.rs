@@ -1,6 +1,6 @@
 //! Models to audit: [checkpoints](local) that run in this process, and completion [servers](http).
 //!
-//! Both are a [`Backend`](goldfish_audit::backend::Backend): they speak token ids, add none, and answer every request once.
+//! Both are a [`Backend`](goldfish_audit::backend::Backend): they take and return token ids, add none, and answer every request once.
 
 #[cfg(feature = "http")]
 pub mod http;

@@ -47,7 +47,7 @@ fn keeps_the_contract_of_a_backend() {
 fn an_answer_depends_on_its_request_alone() {
     let (_folder, model) = sound();
     let wants = Wants { moments: true, scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(3) }) };
-    // Beginnings that are shared, repeated and cut at every place, in no order.
+    // Beginnings that are shared, repeated and cut everywhere, in no order.
     let long: Vec<u32> = (0..40).map(|i| (i * i + 3) % VOCABULARY as u32).collect();
     let mut sequences: Vec<Vec<u32>> = (2..40).map(|end| long[..end].to_vec()).collect();
     sequences.extend((1..30).map(|cut| [&long[..cut], &[5, 5, 7]].concat()));
@@ -129,7 +129,11 @@ fn settings_that_are_refused() {
         ("hidden_size", json!(1e30), "hidden_size must be a whole number"),
         ("num_hidden_layers", json!(1_000_000), "num_hidden_layers is 1000000"),
         ("num_hidden_layers", json!(3), "model.layers.2.input_layernorm.weight\" is missing"),
-        ("num_hidden_layers", json!(1), "\"model.layers.1.input_layernorm.weight\" is none of this family's"),
+        (
+            "num_hidden_layers",
+            json!(1),
+            "\"model.layers.1.input_layernorm.weight\" is not a tensor of this family",
+        ),
         ("num_hidden_layers", json!(0), "num_hidden_layers must be a whole number"),
         ("num_attention_heads", json!(u64::MAX), "num_attention_heads is 18446744073709551615"),
         ("num_attention_heads", json!(8), "can't be rotated in pairs"),
@@ -203,23 +207,27 @@ fn files_that_are_refused() {
             5000u64.to_le_bytes().to_vec(),
             "announces a header of 5000 bytes and has 8",
         ),
-        ("header no JSON", with_header("{nonsense", 0), "has a header that is none"),
-        ("header no UTF-8", [&1u64.to_le_bytes()[..], &[0xff]].concat(), "has a header that is none"),
-        ("nested header", with_header(&"[".repeat(100_000), 0), "has a header that is none"),
-        ("offsets beyond the file", lies("[8]", 0, 32, 16), "its header tells of"),
+        ("header no JSON", with_header("{nonsense", 0), "has a header that is not"),
+        ("header no UTF-8", [&1u64.to_le_bytes()[..], &[0xff]].concat(), "has a header that is not"),
+        ("nested header", with_header(&"[".repeat(100_000), 0), "has a header that is not"),
+        ("offsets beyond the file", lies("[8]", 0, 32, 16), "its header announces"),
         ("offsets beyond any file", lies("[4611686018427387903]", 0, u64::MAX - 3, 0), "header"),
-        ("offsets with a gap", lies("[8]", 8, 40, 40), "has a header that is none"),
-        ("offsets reversed", lies("[8]", 40, 8, 40), "has a header that is none"),
+        ("offsets with a gap", lies("[8]", 8, 40, 40), "has a header that is not"),
+        ("offsets reversed", lies("[8]", 40, 8, 40), "has a header that is not"),
         (
             "shape that overflows",
             lies("[4294967296,4294967296,4294967296]", 0, 32, 32),
-            "has a header that is none",
+            "has a header that is not",
         ),
-        ("shape of another size", lies("[9]", 0, 32, 32), "has a header that is none"),
-        ("trailing bytes", [&sound[..], b"more"].concat(), "its header tells of"),
-        ("cut off", sound[..sound.len() - 1].to_vec(), "its header tells of"),
+        ("shape of another size", lies("[9]", 0, 32, 32), "has a header that is not"),
+        ("trailing bytes", [&sound[..], b"more"].concat(), "its header announces"),
+        ("cut off", sound[..sound.len() - 1].to_vec(), "its header announces"),
         ("missing tensor", without("model.norm.weight"), "\"model.norm.weight\" is missing"),
-        ("extra tensor", file_of(&extra), "\"model.layers.0.mlp.experts.weight\" is none of this family's"),
+        (
+            "extra tensor",
+            file_of(&extra),
+            "\"model.layers.0.mlp.experts.weight\" is not a tensor of this family",
+        ),
         (
             "transposed",
             changed("model.layers.0.mlp.down_proj.weight", &|t| t.0.reverse()),
@@ -261,7 +269,7 @@ fn indices_that_are_refused() {
             "a shard is a .safetensors file in the same folder",
         ),
         ("absolute", index(&|_| "/etc/passwd".into()), "a shard is a .safetensors file"),
-        ("absolute tensors", index(&|_| "/tmp/model.safetensors".into()), "a shard is a .safetensors file"),
+        ("absolute tensors", index(&|_| "/model.safetensors".into()), "a shard is a .safetensors file"),
         ("deeper", index(&|_| "sub/model.safetensors".into()), "a shard is a .safetensors file"),
         ("pickle", index(&|_| "pytorch_model.bin".into()), "a shard is a .safetensors file"),
         ("dots", index(&|_| "..".into()), "a shard is a .safetensors file"),
@@ -301,9 +309,9 @@ fn folders_that_are_refused() {
     assert!(error(Path::new("nowhere")).contains("config.json"));
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("config.json")).unwrap();
-    assert!(error(folder.path()).contains("is no file"));
+    assert!(error(folder.path()).contains("is not a file"));
     fs::remove_dir(folder.path().join("config.json")).unwrap();
-    for (text, said) in [("", "is not JSON"), ("[]", "holds no JSON object"), ("{\"a\":", "is not JSON")] {
+    for (text, said) in [("", "is not JSON"), ("[]", "is not a JSON object"), ("{\"a\":", "is not JSON")] {
         fs::write(folder.path().join("config.json"), text).unwrap();
         assert!(error(folder.path()).contains(said), "{text}");
     }

@@ -14,7 +14,7 @@ use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
 use goldfish_audit::options::Decide;
-use goldfish_backends::http::{ApiKey, Protocol, Retry, Server, ServerOptions, Timeouts};
+use goldfish_backends::http::{ApiKey, Retry, Server, ServerOptions, Timeouts};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
@@ -89,7 +89,7 @@ fn text_gives_what_ids_give() {
     let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Generate).unwrap();
     for kind in [Kind::Ollama, Kind::Tgi, Kind::OpenAiText] {
         let server = TestServer::start(kind, model(), Faults::default());
-        let protocol = (kind == Kind::OpenAiText).then_some(Protocol::Text);
+        let protocol = (kind == Kind::OpenAiText).then(|| "text".parse().unwrap());
         let backend = Server::connect(
             &server.url,
             ServerOptions { codec: Some(Box::new(Codec)), protocol, ..options() },
@@ -124,7 +124,7 @@ fn echo_scores_decide_as_others_do() {
     let table = table(folder.path());
     let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Score).unwrap();
     let (_server, backend) = connect(Kind::OpenAi, Faults::default());
-    assert_eq!(backend.protocol(), Protocol::OpenAi);
+    assert_eq!(backend.protocol().name(), "openai");
     assert!(!backend.capabilities().generate && backend.notes()[0].contains("no tokenizer"));
     let ids = &table.starts[0].ids;
     let (requests, wants) = ([ScoreRequest { ids, from: 1 }], Wants::default());
@@ -199,7 +199,7 @@ fn once(
     change: impl Fn(&mut ServerOptions),
 ) -> (TestServer, Result<Vec<u32>, BackendError>) {
     let server = TestServer::start(kind, model(), Faults::script(script));
-    let mut options = ServerOptions { protocol: Some(Protocol::LlamaCpp), ..options() };
+    let mut options = ServerOptions { protocol: Some("llama-cpp".parse().unwrap()), ..options() };
     change(&mut options);
     let backend = Server::connect(&server.url, options).unwrap();
     let request = GenerateRequest { prompt: &documents()[0][..6], tokens: 5 };

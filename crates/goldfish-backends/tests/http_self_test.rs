@@ -14,7 +14,7 @@ use goldfish_audit::backend::{
 };
 use goldfish_audit::options::Decide;
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
-use goldfish_backends::http::{Protocol, Server, ServerOptions, TextCodec};
+use goldfish_backends::http::{Server, ServerOptions, TextCodec};
 use tempfile::tempdir;
 
 fn connect(kind: Kind, faults: Faults) -> (TestServer, Server) {
@@ -32,31 +32,31 @@ fn test(kind: Kind, faults: Faults) -> SelfTest {
 #[test]
 fn servers_are_told_apart() {
     for (kind, protocol, name, fingerprint) in [
-        (Kind::Vllm, Protocol::Vllm, "fake", "id=fake; root=/models/fake; max_model_len=200; version=0.11.0"),
-        (Kind::OpenAi, Protocol::OpenAi, "fake", "id=fake"),
+        (Kind::Vllm, "vllm", "fake", "id=fake; root=/models/fake; max_model_len=200; version=0.11.0"),
+        (Kind::OpenAi, "openai", "fake", "id=fake"),
         (
             Kind::LlamaCpp,
-            Protocol::LlamaCpp,
+            "llama-cpp",
             "fake.gguf",
             "model=fake.gguf; n_params=999; size=1234; n_vocab=60; n_embd=8; build=b6000-abc",
         ),
         (
             Kind::Ollama,
-            Protocol::Text,
+            "text",
             "fake:latest",
             "model=fake:latest; digest=abcdef; quantization=F16; ollama=0.12.0",
         ),
         (
             Kind::Tgi,
-            Protocol::Text,
+            "text",
             "fake/fake",
             "model_id=fake/fake; model_sha=0123; model_dtype=float16; version=3.3.4",
         ),
     ] {
         let (_server, backend) = connect(kind, Faults::default());
         let model = backend.describe().unwrap();
-        assert_eq!((backend.protocol(), model.name.as_str()), (protocol, name));
-        assert_eq!((model.fingerprint.as_str(), model.backend.as_str()), (fingerprint, protocol.name()));
+        assert_eq!((backend.protocol().name(), model.name.as_str()), (protocol, name));
+        assert_eq!((model.fingerprint.as_str(), model.backend.as_str()), (fingerprint, protocol));
         assert_eq!(model.vocab_size, (kind == Kind::LlamaCpp).then_some(VOCAB));
         let contexts = [(Kind::Vllm, Some(199)), (Kind::OpenAi, None)];
         let context =

@@ -20,7 +20,7 @@ use goldfish_audit::probe::ProbeTable;
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::summary::{Comparison, Summary};
-use goldfish_backends::http::{Protocol, Server, ServerOptions, TextCodec};
+use goldfish_backends::http::{Server, ServerOptions, TextCodec};
 use goldfish_backends::local::Checkpoint;
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
 use tempfile::tempdir;
@@ -117,7 +117,7 @@ fn every_protocol_has_pages_and_gates() {
         let server = TestServer::start(kind, model(), Faults::default());
         let text = !matches!(kind, Kind::Vllm | Kind::LlamaCpp) && continues;
         let codec: Option<Box<dyn TextCodec>> = text.then(|| Box::new(Codec) as _);
-        let protocol = (kind == Kind::OpenAiText).then_some(Protocol::Text);
+        let protocol = (kind == Kind::OpenAiText).then(|| "text".parse().unwrap());
         let backend = Server::connect(&server.url, ServerOptions { codec, protocol, ..options() }).unwrap();
         let can = backend.capabilities();
         assert_eq!((can.score, can.generate), (scores, continues), "{kind:?}");

@@ -8,7 +8,7 @@ use crate::print;
 const STEPS: &str = "{prefix}  {bar:24} step {human_pos}/{human_len}  {msg}";
 const PROBES: &str = "{prefix}  {bar:24} probe {human_pos}/{human_len}";
 
-/// One bar for the step that goes on.
+/// A bar for the current step.
 #[derive(Default)]
 pub(crate) struct Display {
     what: String,
@@ -18,21 +18,21 @@ pub(crate) struct Display {
 impl Display {
     pub(crate) fn show(&mut self, event: Event<'_>) {
         match event {
-            Event::Begins(what) => {
+            Event::Step(what) => {
                 self.end();
                 self.what = what.to_owned();
             }
-            Event::Trains(TrainEvent::Start { step, steps, .. }) => {
+            Event::Train(TrainEvent::Start { step, steps, .. }) => {
                 let bar = self.start(*steps, STEPS);
                 bar.set_position(*step);
             }
-            Event::Trains(TrainEvent::Step(step)) => {
+            Event::Train(TrainEvent::Step(step)) => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(step.step);
                     bar.set_message(format!("loss {:.3}", step.loss));
                 }
             }
-            Event::Audits(done, probes) => {
+            Event::Audit { done, probes } => {
                 if self.bar.is_none() {
                     self.start(probes, PROBES);
                 }
@@ -49,7 +49,7 @@ impl Display {
         self.bar.insert(bar)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -57,10 +57,10 @@ impl Display {
     }
 }
 
-/// Says how an experiment goes on that was stopped: by itself, without `--resume`.
+/// Explains how a stopped experiment resumes: on its own, without `--resume`.
 pub(crate) fn explain(error: ExperimentError) -> anyhow::Error {
     if error.stopped() {
-        return anyhow::anyhow!("stopped; what was done is kept: run the same command again to go on");
+        return anyhow::anyhow!("stopped; what was done is kept: run the same command again to resume");
     }
     error.into()
 }

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use goldfish_shard::verify;
 use rand_mt::Mt64;
 
-use crate::{Batch, LabError, Targets};
+use crate::architecture::{Batch, Targets};
+use crate::error::LabError;
 
 /// The documents of some folders of shards, in memory: five bytes a token.
 pub(crate) struct Corpus {
     tokens: Vec<u32>,
-    /// 1 for a token that is a target of the loss.
+    /// 0 for a token that is excluded from the loss.
     mask: Vec<u8>,
-    /// Inputs of each sequence; the target of an input is the token behind it.
+    /// Inputs of each sequence; the target of an input is the next token.
     sequences: Vec<Range<usize>>,
-    /// Tokens that are targets.
+    /// Supervised tokens.
     pub(crate) supervised: u64,
     /// The checksum of each folder's manifest.
     pub(crate) manifests: Vec<String>,
@@ -55,7 +56,7 @@ impl Corpus {
         }
         if corpus.sequences.is_empty() {
             let folder = folders.first().cloned().unwrap_or_default();
-            return Err(LabError::folder(&folder, "holds no token that is a target of the loss"));
+            return Err(LabError::folder(&folder, "has no supervised token"));
         }
         Ok(corpus)
     }
@@ -75,10 +76,10 @@ impl Corpus {
             match u32::try_from(*id) {
                 Ok(id) if (id as usize) < vocab_size => self.tokens.push(id),
                 _ => {
-                    // The rows after this one are still looked at.
+                    // The rows after this one are still checked.
                     self.tokens.truncate(start);
                     return Some(format!(
-                        "token id {id} at position {position} is none of a vocabulary of {vocab_size}; name the tokenizer of these shards, or a larger vocabulary"
+                        "token id {id} at position {position} is not in a vocabulary of {vocab_size}"
                     ));
                 }
             }
@@ -89,7 +90,7 @@ impl Corpus {
             let inputs = first..(first + sequence_length).min(last);
             let targets = &self.mask[inputs.start + 1..=inputs.end];
             let supervised = targets.iter().map(|kept| u64::from(*kept)).sum::<u64>();
-            // A sequence that teaches nothing is left out.
+            // A sequence without supervised tokens is left out.
             if supervised > 0 {
                 self.sequences.push(inputs);
                 self.supervised += supervised;
@@ -106,17 +107,17 @@ impl Corpus {
         self.sequences.len()
     }
 
-    /// Some of the sequences side by side.
+    /// A batch of some sequences.
     pub(crate) fn supervised(&self, numbers: impl Iterator<Item = usize>) -> Supervised {
         let mut found = Supervised { batch: Batch::default(), targets: Targets::default() };
         for number in numbers {
             let inputs = self.sequences[number].clone();
-            for place in inputs.clone() {
-                if self.mask[place + 1] == 1 {
+            for index in inputs.clone() {
+                if self.mask[index + 1] == 1 {
                     found.targets.rows.push(found.batch.tokens.len() as u32);
-                    found.targets.ids.push(self.tokens[place + 1]);
+                    found.targets.ids.push(self.tokens[index + 1]);
                 }
-                found.batch.tokens.push(self.tokens[place]);
+                found.batch.tokens.push(self.tokens[index]);
             }
             found.batch.lengths.push(inputs.len());
         }
@@ -124,7 +125,7 @@ impl Corpus {
     }
 }
 
-/// The order of the sequences: every epoch all of them, shuffled anew.
+/// The order of the sequences: all of them in every epoch, shuffled again.
 pub(crate) struct Order {
     sequences: usize,
     seed: u64,
@@ -137,13 +138,13 @@ impl Order {
         Self { sequences, seed, epoch: None, shuffled: Vec::new() }
     }
 
-    /// The sequence at a place, counted over all epochs.
-    pub(crate) fn at(&mut self, place: u64) -> usize {
-        let (epoch, within) = (place / self.sequences as u64, place % self.sequences as u64);
+    /// The sequence at a position, counted over all epochs.
+    pub(crate) fn at(&mut self, position: u64) -> usize {
+        let (epoch, within) = (position / self.sequences as u64, position % self.sequences as u64);
         if self.epoch != Some(epoch) {
             self.epoch = Some(epoch);
             self.shuffled = (0..self.sequences as u32).collect();
-            // Streams of neighbouring seeds and epochs must not be the same.
+            // Adjacent seeds and epochs must not have the same stream.
             let mut random = Mt64::new_with_key([self.seed, epoch, ORDER_STREAM]);
             for last in (1..self.sequences).rev() {
                 let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
@@ -154,7 +155,7 @@ impl Order {
     }
 }
 
-/// Tells the random numbers of the order from those of the first weights.
+/// Distinguishes the random numbers of the order from those of the initial weights.
 const ORDER_STREAM: u64 = 1;
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_after_one_with_a_bad_id_are_still_looked_at() {
+    fn documents_after_one_with_a_bad_id_are_still_checked() {
         let mut corpus = Corpus {
             tokens: Vec::new(),
             mask: Vec::new(),

@@ -1,5 +1,5 @@
-//! The claim of the goldfish loss in one picture: a model trained with the standard loss recites its documents, the same model
-//! trained with a mask doesn't.
+//! The claim of the goldfish loss in one comparison: a model trained with the standard loss recites its documents, the same
+//! model trained with a mask doesn't.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -12,13 +12,13 @@ use goldfish_mask::rules::Text;
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{Formatting, copies, passage, write};
-use crate::experiment::{
-    Audited, Bench, ExperimentError, Observe, line, make_folder, small_model, text, write_whole,
-};
-use crate::{Length, TrainOptions};
+use crate::commands;
+use crate::corpus::{Formatting, copies, passages, write};
+use crate::experiment::error::ExperimentError;
+use crate::experiment::{Audited, Bench, Observe, make_folder, small_model, text, write_whole};
+use crate::options::{Length, TrainOptions};
 
-/// How large a demo is.
+/// The size of a demo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DemoOptions {
@@ -26,7 +26,7 @@ pub struct DemoOptions {
     pub passages: u64,
     /// How often a model sees each copy of them.
     pub epochs: u64,
-    /// Decides passages, first weights and order.
+    /// Determines passages, initial weights and order.
     pub seed: u64,
 }
 
@@ -36,21 +36,21 @@ impl Default for DemoOptions {
     }
 }
 
-/// What a demo found.
+/// The results of a demo.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Demo {
     /// The model trained with the standard loss.
     pub standard: Summary,
     /// The model trained with the goldfish loss.
     pub goldfish: Summary,
-    /// The standard model again, asked for passages that it never saw.
+    /// The standard model again, audited with passages that it never saw.
     pub control: Summary,
 }
 
-/// The layouts of each passage in training. It is asked for in the first.
+/// The layouts of each passage in training. The first is audited.
 const LAYOUTS: [Formatting; 3] = [Formatting::Line, Formatting::Indented(48), Formatting::Commented(56)];
 
-/// Where the numbers of the held-out passages start.
+/// First number of the held-out passages.
 const HELD_OUT: u64 = 1 << 32;
 
 /// One token in so many is dropped.
@@ -67,11 +67,11 @@ const K: u32 = 4;
 /// | `standard.html`, `goldfish.html` | pages of the audits | `goldfish report` |
 /// | `compare.html` | one against the other | `goldfish compare` |
 ///
-/// A demo that was stopped goes on in its folder. The same options give the same bytes.
+/// A stopped demo resumes in its folder. The same options give the same bytes.
 ///
 /// # Errors
 ///
-/// If the folder holds something else, the disk refuses, or `stop` is set.
+/// If the folder has other contents, a file can't be written, or `stop` is set.
 pub fn demo(
     options: &DemoOptions,
     folder: &Path,
@@ -83,11 +83,9 @@ pub fn demo(
     let rule = RuleParameters::from(Text::new(K));
     make_folder(&bench.path("corpus"))?;
     let first = options.seed.wrapping_mul(1 << 20);
-    let passages = |first: u64| -> Vec<String> {
-        (0..options.passages).map(|number| passage(first.wrapping_add(number))).collect()
-    };
-    let (trained, held_out) = (passages(first), passages(first.wrapping_add(HELD_OUT)));
-    // Layouts of one passage are no documents of their own: one copy of each is asked for, so that intervals are over passages.
+    let trained = passages(first, options.passages);
+    let held_out = passages(first.wrapping_add(HELD_OUT), options.passages);
+    // The layouts of a passage are not independent: one copy of each is audited, so that intervals are over passages.
     let plain = &LAYOUTS[..1];
     for (name, shards, copies) in [
         ("documents", "masked", copies("documents", &trained, &LAYOUTS, 1)),
@@ -138,7 +136,6 @@ fn training(options: &DemoOptions, shards: &Path, tokenizer: &Path, use_mask: bo
 /// Writes the pages of the two audits and of their comparison.
 fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
     let decode = |ids: &[u32]| Some(text(&bench.tokenizer, ids));
-    let path = |path: &Path| path.display().to_string();
     let mut runs = Vec::new();
     for name in ["standard", "goldfish"] {
         let folder = bench.path("runs").join(name);
@@ -148,7 +145,7 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
         let made = audit_page(&AuditPage {
             run: &run,
             folder: &shown,
-            command: &line(&["report", &shown, "--tokenizer", &path(&tokenizer), "--output", &path(&page)]),
+            command: &commands::report(&shown, &tokenizer, &page),
             gates: &[],
             failures: &[],
             redact: false,
@@ -162,13 +159,10 @@ fn pages(bench: &Bench<'_>) -> Result<(), ExperimentError> {
     let page = comparison(bench.folder);
     let made = compare_page(&ComparePage {
         compared: &compared,
-        command: &line(&[
-            "compare",
-            &path(&bench.path("runs").join("standard")),
-            &path(&bench.path("runs").join("goldfish")),
-            "--html",
-            &path(&page),
-        ]),
+        command: &commands::compare(
+            [&bench.path("runs").join("standard"), &bench.path("runs").join("goldfish")],
+            &page,
+        ),
         gates: &[],
         failures: &[],
         seed: 0,

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use goldfish_backends::local::CheckpointError;
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
 
@@ -16,7 +16,7 @@ pub enum LabError {
         path: PathBuf,
         /// What was tried.
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Shards can't be read.
@@ -28,32 +28,40 @@ pub enum LabError {
     /// A model can't be built.
     #[error(transparent)]
     Model(#[from] CheckpointError),
-    /// An option that can't be.
+    /// An invalid option.
     #[error("{option}: {reason}")]
     Option {
         /// Its name in [`TrainOptions`](crate::TrainOptions).
         option: &'static str,
-        /// What is wrong and what to do.
+        /// What is wrong.
         reason: String,
+        /// What to do.
+        remedies: Vec<Remedy>,
     },
     /// The output folder, or something in it, can't be used.
     #[error("{}: {reason}", path.display())]
     Folder {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// What is wrong.
         reason: String,
+        /// What to do.
+        remedies: Vec<Remedy>,
     },
-    /// Training went wrong.
-    #[error("step {step}: {reason}")]
+    /// The loss or the gradients are no longer finite.
+    #[error(
+        "step {step}: the loss is {loss}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
+    )]
     Diverged {
         /// The step, from 1.
         step: u64,
-        /// What is wrong and what to do.
-        reason: String,
+        /// The loss.
+        loss: f64,
+        /// Norm of all gradients together.
+        norm: f64,
     },
     /// The caller stopped the run; what was done is kept.
-    #[error("stopped behind step {step} of {steps}; go on with --resume")]
+    #[error("stopped after step {step} of {steps}")]
     Stopped {
         /// The last step that was done.
         step: u64,
@@ -72,11 +80,24 @@ impl LabError {
     }
 
     pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Self {
-        Self::Option { option, reason: reason.into() }
+        Self::Option { option, reason: reason.into(), remedies: Vec::new() }
     }
 
     pub(crate) fn folder(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Folder { path: path.into(), reason: reason.into() }
+        Self::Folder { path: path.into(), reason: reason.into(), remedies: Vec::new() }
+    }
+
+    /// A folder in place of which another can be chosen.
+    pub(crate) fn output(path: &Path, reason: impl Into<String>) -> Self {
+        Self::folder(path, reason).with([Remedy::change(Setting::Output)])
+    }
+
+    /// The same error with remedies.
+    pub(crate) fn with<const N: usize>(mut self, all: [Remedy; N]) -> Self {
+        if let Self::Option { remedies, .. } | Self::Folder { remedies, .. } = &mut self {
+            *remedies = all.into();
+        }
+        self
     }
 }
 
@@ -85,8 +106,10 @@ impl Remedies for LabError {
         match self {
             Self::Shards(error) => error.remedies(),
             Self::Tokenizer(error) => error.remedies(),
-            Self::Model(error) => error.remedies(),
-            _ => Vec::new(),
+            Self::Option { remedies, .. } | Self::Folder { remedies, .. } => remedies.clone(),
+            Self::Stopped { .. } => vec![Remedy::give(Setting::Resume).to("resume")],
+            // A checkpoint's remedies are about audits.
+            Self::Model(_) | Self::Io { .. } | Self::Diverged { .. } | Self::Compute(_) => Vec::new(),
         }
     }
 }

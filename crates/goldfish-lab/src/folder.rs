@@ -1,30 +1,34 @@
-//! The folder of a run: what is kept of it on the way, and the checkpoint at its end.
+//! The folder of a run: its saved state, and in the end the checkpoint.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Kind, Lock};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::architecture::Architecture;
+use crate::error::LabError;
+use crate::events::Trained;
 use crate::optimizer::Weights;
-use crate::{Architecture, LabError, TrainOptions, Trained};
+use crate::options::TrainOptions;
 
-/// What a finished run is told by; written last.
+/// The file of a finished run; written last.
 pub(crate) const TRAINED: &str = "training.json";
 const METRICS: &str = "metrics.jsonl";
-/// The folder of what is kept on the way.
+/// The folder of the saved state.
 const STATE: &str = "training";
 const STATE_FILE: &str = "state.safetensors";
 const LOCK: &str = "lock";
 /// The key of the state's description in its file.
 const DESCRIPTION: &str = "goldfish";
 
-/// What decides the bytes of a run. A run goes on only with the same.
+/// What determines the bytes of a run. A run resumes only with the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// Without paths, and without how often the state is saved.
@@ -83,7 +87,7 @@ fn flatten(name: &str, value: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// Steps done.
@@ -98,24 +102,24 @@ struct Description {
     progress: Progress,
 }
 
-/// The folder of a run that is this process's alone.
+/// The folder of a run, locked by this process.
 pub(crate) struct Folder {
     root: goldfish_storage::Folder,
-    /// What is kept on the way.
+    /// The saved state.
     state: goldfish_storage::Folder,
     metrics: File,
     _lock: Lock,
 }
 
-/// What a folder holds.
+/// The contents of a folder.
 pub(crate) enum Opened {
-    /// A run that begins, or goes on with these weights.
+    /// A run that starts, or resumes with these weights.
     Running(Folder, Option<(Weights, Progress)>),
     /// One that is finished.
     Finished(Box<Trained>),
 }
 
-/// The finished run in a folder, and what it was made of.
+/// A finished run, and what it was made from.
 #[derive(Serialize, Deserialize)]
 struct Finished {
     #[serde(flatten)]
@@ -135,7 +139,7 @@ impl Folder {
         let state = root.subfolder(STATE).map_err(LabError::io(&root.join(STATE), "opening the folder"))?;
         if has_file(&root, TRAINED)? {
             if !resume {
-                return Err(LabError::folder(path, "holds a finished run; choose another --output"));
+                return Err(LabError::output(path, "has a finished run"));
             }
             let trained = root.join(TRAINED);
             let finished: Finished = serde_json::from_slice(&read(&root, TRAINED)?)
@@ -151,9 +155,8 @@ impl Folder {
             None => {
                 let names = root.names().map_err(LabError::io(path, "listing the folder"))?;
                 if let Some(name) = names.first() {
-                    let reason =
-                        format!("holds {name:?} and no run of goldfish; choose an empty or new folder");
-                    return Err(LabError::folder(path, reason));
+                    let reason = format!("has {name:?} in it and no run of goldfish");
+                    return Err(LabError::output(path, reason));
                 }
                 let made = root.create_subfolder(STATE);
                 made.map_err(LabError::io(&root.join(STATE), "making the folder"))?
@@ -161,13 +164,12 @@ impl Folder {
             Some(state) => {
                 let names = state.names().map_err(LabError::io(state.path(), "listing the folder"))?;
                 if !names.is_empty() && !has_file(&state, LOCK)? {
-                    let reason = "holds no run of goldfish; choose an empty or new folder";
-                    return Err(LabError::folder(state.path(), reason));
+                    return Err(LabError::output(state.path(), "has no run of goldfish in it"));
                 }
                 if !resume && has_file(&state, STATE_FILE)? {
-                    let reason =
-                        "holds an unfinished run; resume it with --resume, or choose another --output";
-                    return Err(LabError::folder(path, reason));
+                    let remedies =
+                        [Remedy::give(Setting::Resume).to("resume it"), Remedy::change(Setting::Output)];
+                    return Err(LabError::folder(path, "has an unfinished run").with(remedies));
                 }
                 state
             }
@@ -191,7 +193,7 @@ impl Folder {
         text.and_then(|text| self.metrics.write_all(&text)).map_err(LabError::io(&path, "writing"))
     }
 
-    /// Keeps the state, so that a killed run goes on from here.
+    /// Saves the state, so that a killed run resumes from here.
     pub(crate) fn save(
         &mut self,
         identity: &Identity,
@@ -223,8 +225,8 @@ impl Folder {
         let bytes = little_endian(&weights.values);
         let mut rest = bytes.as_slice();
         let tensors = architecture.parameters().iter().map(|parameter| {
-            let (own, behind) = rest.split_at(parameter.shape.iter().product::<usize>() * 4);
-            rest = behind;
+            let (own, after) = rest.split_at(parameter.shape.iter().product::<usize>() * 4);
+            rest = after;
             (parameter.name.as_str(), parameter.shape.clone(), own)
         });
         let format = ("format", "pt".to_owned());
@@ -254,9 +256,7 @@ fn same(own: &Identity, kept: &Identity, path: &Path) -> Result<(), LabError> {
     match own.difference(kept) {
         None => Ok(()),
         Some(name) => {
-            let reason =
-                format!("was trained with another {name}; give the same options, or choose another --output");
-            Err(LabError::folder(path, reason))
+            Err(LabError::output(path, format!("was trained with another {name}; give the same options")))
         }
     }
 }
@@ -266,9 +266,7 @@ fn has_file(folder: &goldfish_storage::Folder, name: &str) -> Result<bool, LabEr
     match folder.kind(name).map_err(LabError::io(&path, "looking at the file"))? {
         None => Ok(false),
         Some(Kind::File) => Ok(true),
-        Some(_) => {
-            Err(LabError::folder(&path, "is a link or no file; move it away, or choose another --output"))
-        }
+        Some(_) => Err(LabError::output(&path, "is not a regular file; move it away")),
     }
 }
 
@@ -281,12 +279,10 @@ fn read(folder: &goldfish_storage::Folder, name: &str) -> Result<Vec<u8>, LabErr
 
 fn lock(state: &goldfish_storage::Folder, path: &Path) -> Result<Lock, LabError> {
     let taken = state.lock(LOCK).map_err(LabError::io(&state.join(LOCK), "locking"))?;
-    taken.ok_or_else(|| {
-        LabError::folder(path, "another goldfish trains there; wait for its end, or choose another --output")
-    })
+    taken.ok_or_else(|| LabError::output(path, "another process is training there; wait for its end"))
 }
 
-/// Removes what is kept on the way, the lock last. What else somebody put there stays, and the folder with it.
+/// Removes the saved state, the lock last. Other files stay, and the folder with them.
 fn remove_state(
     root: &goldfish_storage::Folder,
     state: &goldfish_storage::Folder,
@@ -344,7 +340,7 @@ fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabE
         let made = root.create(METRICS).map_err(LabError::io(path, "creating"))?;
         return made
             .into_disk()
-            .ok_or_else(|| LabError::folder(path, "is in a store; choose an --output on a disk"));
+            .ok_or_else(|| LabError::output(path, "is in an object store, not on a disk"));
     }
     let file = goldfish_storage::File::open(path).map_err(LabError::io(path, "opening"))?;
     let mut kept = 0u64;

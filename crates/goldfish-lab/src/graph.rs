@@ -1,7 +1,7 @@
 //! A decoder as operations with gradients.
 //!
-//! Its settings, and the names and shapes of its weights, are those that audits read ([`DecoderConfig`]); tests hold its logits
-//! against the decoder that audits run, and its gradients against those of candle's graph.
+//! Its settings, and the names and shapes of its weights, are those that audits read ([`DecoderConfig`]); tests compare its
+//! logits with the decoder that audits run, and its gradients with those of candle's graph.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, bail};
 use goldfish_backends::local::{Activation, Biases, BlockLayout, DecoderConfig, NormKind, Positions, QkNorm};
 
+use crate::architecture::{Batch, Targets};
 use crate::ops::{Add, Angles, Attend, CrossEntropy, Gate, Multiply, Normalize, Rotate, Select, Sequence};
-use crate::{Batch, Targets};
 
-/// What all graphs of a decoder share.
+/// What all graphs of a decoder have in common.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: DecoderConfig,
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `None` for decoders that have more to them than those that are trained here.
+    /// `None` for decoders with parts that have no gradients here.
     pub(crate) fn new(config: DecoderConfig) -> Option<Self> {
         let Positions::Rotary(speeds) = &config.positions else { return None };
         let none = Biases { query_key_value: false, attention_out: false, mlp: false, head: false };
@@ -58,12 +58,12 @@ struct Rows {
     positions: Arc<[u32]>,
 }
 
-/// What a layer computed on its way.
-struct Kept {
+/// Intermediate results of a layer, for its gradients.
+struct Activations {
     x: Tensor,
     before: Tensor,
     query_key_value: Tensor,
-    turned: [Tensor; 3],
+    rotated: [Tensor; 3],
     attended: Tensor,
     middle: Tensor,
     between: Tensor,
@@ -90,7 +90,7 @@ impl Graph {
         }
     }
 
-    /// Linear layers with one input side by side.
+    /// The weights of linear layers with one input, joined.
     fn joined<const N: usize>(&self, layer: usize, parts: [&str; N]) -> Result<Tensor> {
         let weights = parts.iter().map(|part| self.weight(&name(layer, part)));
         Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 0)
@@ -122,7 +122,7 @@ impl Graph {
         Ok(Rows { tokens: batch.tokens.as_slice().into(), sequences: sequences.into(), positions })
     }
 
-    /// Hidden states behind the last norm, `[rows, hidden_size]`.
+    /// Hidden states after the last norm, `[rows, hidden_size]`.
     pub(crate) fn hidden(&self, batch: &Batch) -> Result<Tensor> {
         let rows = self.rows(batch)?;
         let mut x = self.weight(EMBEDDINGS)?.apply_op1(Select(Arc::clone(&rows.tokens)))?;
@@ -156,7 +156,7 @@ impl Graph {
         }
     }
 
-    fn layer(&self, layer: usize, x: Tensor, rows: &Rows) -> Result<(Tensor, Kept)> {
+    fn layer(&self, layer: usize, x: Tensor, rows: &Rows) -> Result<(Tensor, Activations)> {
         let config = &self.plan.config;
         let weight = |part| self.weight(&name(layer, part));
         let (own, shared) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -176,10 +176,20 @@ impl Graph {
         let joined = between.apply_op2(&gate_up, Multiply)?;
         let inner = joined.apply_op1(Gate)?;
         let out = middle.apply_op2(&inner.apply_op2(weight("mlp.down_proj")?, Multiply)?, Add)?;
-        let turned = [query, key, value];
-        let kept =
-            Kept { x, before, query_key_value, turned, attended, middle, between, gate_up, joined, inner };
-        Ok((out, kept))
+        let rotated = [query, key, value];
+        let saved = Activations {
+            x,
+            before,
+            query_key_value,
+            rotated,
+            attended,
+            middle,
+            between,
+            gate_up,
+            joined,
+            inner,
+        };
+        Ok((out, saved))
     }
 
     /// The mean cross entropy over a batch's targets, and the gradient of each weight.
@@ -194,10 +204,10 @@ impl Graph {
         let embed = Select(Arc::clone(&rows.tokens));
         let embeddings = self.weight(EMBEDDINGS)?;
         let mut x = embeddings.apply_op1_no_bwd(&embed)?;
-        let mut kept = Vec::new();
+        let mut saved = Vec::new();
         for layer in 0..self.plan.config.layers.len() {
             let (out, own) = self.layer(layer, x, &rows)?;
-            kept.push(own);
+            saved.push(own);
             x = out;
         }
         let norm = self.weight(FINAL_NORM)?;
@@ -215,8 +225,8 @@ impl Graph {
         let grad = found.multiply(&supervised, head, self.head(), &grad)?;
         let grad = given(supervise.bwd(&hidden, &supervised, &grad)?)?;
         let mut grad = found.normalize(&x, FINAL_NORM, &grad)?;
-        for (layer, kept) in kept.iter().enumerate().rev() {
-            grad = found.layer(layer, kept, &rows, &grad)?;
+        for (layer, saved) in saved.iter().enumerate().rev() {
+            grad = found.layer(layer, saved, &rows, &grad)?;
         }
         let of_embeddings = given(embed.bwd(embeddings, &x, &grad)?)?;
         found.put(EMBEDDINGS, of_embeddings)?;
@@ -225,7 +235,7 @@ impl Graph {
 }
 
 impl Gradients<'_> {
-    /// Notes a gradient; adds it where a weight is used twice.
+    /// Stores a gradient, or adds it if a weight is used twice.
     fn put(&mut self, name: &str, gradient: Tensor) -> Result<()> {
         let sum = match self.found.remove(name) {
             Some(other) => other.apply_op2_no_bwd(&gradient, &Add)?,
@@ -235,14 +245,14 @@ impl Gradients<'_> {
         Ok(())
     }
 
-    /// Notes the gradient of a linear layer's weight, and returns that of its rows.
+    /// Stores the gradient of a linear layer's weight, and returns that of its rows.
     fn multiply(&mut self, x: &Tensor, weight: &Tensor, name: &str, grad: &Tensor) -> Result<Tensor> {
         let (of_x, of_weight) = Multiply.bwd(x, weight, grad, grad)?;
         self.put(name, given(of_weight)?)?;
         given(of_x)
     }
 
-    /// The same of linear layers side by side.
+    /// The same for joined linear layers.
     fn multiply_joined(
         &mut self,
         x: &Tensor,
@@ -269,25 +279,25 @@ impl Gradients<'_> {
         given(of_x)
     }
 
-    /// From the gradient of what a layer gave to that of what it was given.
-    fn layer(&mut self, layer: usize, kept: &Kept, rows: &Rows, grad: &Tensor) -> Result<Tensor> {
+    /// From the gradient of a layer's output to that of its input.
+    fn layer(&mut self, layer: usize, saved: &Activations, rows: &Rows, grad: &Tensor) -> Result<Tensor> {
         let graph = self.graph;
         let part = |part| name(layer, part);
         let of_inner = {
             let name = part("mlp.down_proj");
-            self.multiply(&kept.inner, graph.weight(&name)?, &name, grad)?
+            self.multiply(&saved.inner, graph.weight(&name)?, &name, grad)?
         };
-        let of_joined = given(Gate.bwd(&kept.joined, &kept.inner, &of_inner)?)?;
-        let of_between = self.multiply_joined(&kept.between, &kept.gate_up, layer, &GATE_UP, &of_joined)?;
-        let of_middle = self.normalize(&kept.middle, &part("post_attention_layernorm"), &of_between)?;
+        let of_joined = given(Gate.bwd(&saved.joined, &saved.inner, &of_inner)?)?;
+        let of_between = self.multiply_joined(&saved.between, &saved.gate_up, layer, &GATE_UP, &of_joined)?;
+        let of_middle = self.normalize(&saved.middle, &part("post_attention_layernorm"), &of_between)?;
         let of_middle = grad.apply_op2_no_bwd(&of_middle, &Add)?;
         let of_attended = {
             let name = part("self_attn.o_proj");
-            self.multiply(&kept.attended, graph.weight(&name)?, &name, &of_middle)?
+            self.multiply(&saved.attended, graph.weight(&name)?, &name, &of_middle)?
         };
-        let [query, key, value] = &kept.turned;
+        let [query, key, value] = &saved.rotated;
         let (of_query, of_key, of_value) =
-            graph.attend(layer, rows).bwd(query, key, value, &kept.attended, &of_attended)?;
+            graph.attend(layer, rows).bwd(query, key, value, &saved.attended, &of_attended)?;
         let (mut of_query, mut of_key) = (given(of_query)?, given(of_key)?);
         if let Some(rotation) = graph.rotation(layer, rows) {
             of_query = given(rotation.bwd(query, query, &of_query)?)?;
@@ -295,8 +305,8 @@ impl Gradients<'_> {
         }
         let of_all = Tensor::cat(&[of_query, of_key, given(of_value)?], 1)?;
         let of_before =
-            self.multiply_joined(&kept.before, &kept.query_key_value, layer, &QUERY_KEY_VALUE, &of_all)?;
-        let of_x = self.normalize(&kept.x, &part("input_layernorm"), &of_before)?;
+            self.multiply_joined(&saved.before, &saved.query_key_value, layer, &QUERY_KEY_VALUE, &of_all)?;
+        let of_x = self.normalize(&saved.x, &part("input_layernorm"), &of_before)?;
         of_middle.apply_op2_no_bwd(&of_x, &Add)
     }
 }

@@ -1,8 +1,8 @@
-//! Trains small language models on [shards](goldfish_shard) with their masks, on the processors of this machine.
+//! Trains small language models on [shards](goldfish_shard) with their masks, on the CPUs of this machine.
 //!
-//! The model is the one that audits run ([`goldfish_backends::local`]); a run ends as a Hugging Face checkpoint folder, which
-//! `goldfish audit --model` and Python `transformers` read. The same options give the same bytes, whatever the number of threads, and
-//! whether or not the run was killed on the way.
+//! The model is the one that audits run ([`goldfish_backends::local`]); the result is a Hugging Face checkpoint folder, which
+//! audits and Python `transformers` read. The same options give the same bytes, whatever the number of threads, and whether or
+//! not the run was killed and resumed.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -30,10 +30,14 @@
 //! ```
 
 mod architecture;
+mod architectures;
+mod commands;
 pub mod corpus;
 mod data;
+mod decoder;
 mod demo;
 mod error;
+mod events;
 mod experiment;
 mod folder;
 mod graph;
@@ -44,11 +48,16 @@ mod sweep;
 mod train;
 
 pub use architecture::{
-    Architecture, Batch, DecoderArchitecture, Generation, Initial, Model, Parameter, Targets, Vocabulary,
+    Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
+pub use architectures::{ARCHITECTURES, architecture};
+pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;
-pub use experiment::{Event, ExperimentError, Observe};
-pub use options::{ArchitectureKind, Length, ModelOptions, OptimizerOptions, TrainOptions};
-pub use sweep::{SweepOptions, SweepResults, page_path, sweep};
-pub use train::{StepEvent, TrainEvent, Trained, ValidationEvent, train, train_architecture};
+pub use events::{StepEvent, TrainEvent, Trained, ValidationEvent};
+pub use experiment::error::ExperimentError;
+pub use experiment::{Event, Observe};
+pub use options::{Length, ModelOptions, OptimizerOptions, TrainOptions};
+pub use sweep::options::{SweepOptions, SweepResults};
+pub use sweep::{page_path, sweep};
+pub use train::{train, train_architecture};

@@ -1,11 +1,12 @@
-//! `AdamW`, its schedule, and the first weights.
+//! `AdamW`, its schedule, and the initial weights.
 
 use candle_core::{Device, Result, Tensor, bail};
 use goldfish_digest::FileDigest;
 use rand_mt::Mt64;
 use rayon::prelude::*;
 
-use crate::{Initial, OptimizerOptions, Parameter};
+use crate::architecture::{Initial, Parameter};
+use crate::options::OptimizerOptions;
 
 /// Weights with the means of their gradients, all parameters one after the other in flat buffers.
 #[derive(Debug, PartialEq)]
@@ -19,7 +20,7 @@ pub(crate) struct Weights {
 const CHUNK: usize = 1 << 15;
 
 impl Weights {
-    /// The first weights. Those of a parameter depend on the seed, its name and its shape.
+    /// The initial weights. Those of a parameter depend on the seed, its name and its shape.
     pub(crate) fn new(parameters: &[Parameter], seed: u64) -> Self {
         let parts: Vec<Vec<f32>> = parameters
             .par_iter()
@@ -42,8 +43,8 @@ impl Weights {
     pub(crate) fn tensors(&self, parameters: &[Parameter]) -> Result<Vec<Tensor>> {
         let mut rest = self.values.as_slice();
         let tensor = |parameter: &Parameter| {
-            let (own, behind) = rest.split_at(parameter.shape.iter().product());
-            rest = behind;
+            let (own, after) = rest.split_at(parameter.shape.iter().product());
+            rest = after;
             Tensor::from_slice(own, parameter.shape.as_slice(), &Device::Cpu)
         };
         parameters.iter().map(tensor).collect()
@@ -122,16 +123,16 @@ impl Adam {
     }
 }
 
-/// The learning rate of a step, counted from 1: up in a line, then down in half a cosine to its final share.
+/// The learning rate of a step, counted from 1: up in a line, then down in half a cosine to its final fraction.
 pub(crate) fn learning_rate(options: &OptimizerOptions, [step, steps]: [u64; 2]) -> f64 {
     let warmup = options.warmup.min(steps);
     if step <= warmup {
         return options.learning_rate * step as f64 / warmup as f64;
     }
     let done = (step - warmup) as f64 / (steps - warmup).max(1) as f64;
-    let share =
+    let fraction =
         options.final_share + (1.0 - options.final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-    options.learning_rate * share
+    options.learning_rate * fraction
 }
 
 /// The gradient of each parameter, in their order.

@@ -2,36 +2,36 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that decides what a run gives.
+/// Everything that determines the result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainOptions {
     /// Folders that `goldfish mask` wrote; their documents are trained on in an order that the seed decides.
     pub shards: Vec<PathBuf>,
     /// Folders with documents that are not trained on, for the loss on them.
     pub validation: Vec<PathBuf>,
-    /// A `tokenizer.json` that is put beside the weights and tells the size of the vocabulary.
+    /// A `tokenizer.json` that is copied to the weights and gives the size of the vocabulary.
     pub tokenizer: Option<PathBuf>,
-    /// Size of the vocabulary, if no tokenizer tells it or some ids are to spare.
+    /// Size of the vocabulary, if there is no tokenizer or spare ids are wanted.
     pub vocab_size: Option<usize>,
     /// The model.
     pub model: ModelOptions,
-    /// Whether the shards' masks are followed: a token with mask 0 is no target of the loss. Without, every token but a
-    /// document's first is one: the standard loss on the same documents in the same order.
+    /// Whether masks apply: a token with mask 0 is excluded from the loss. Otherwise every token but a document's first is
+    /// supervised: the standard loss on the same documents in the same order.
     pub use_mask: bool,
     /// Longest sequence in tokens. A document is cut into sequences of so many inputs, so that every token but its first is a target
-    /// once; a sequence sees nothing of the others, and there is no padding.
+    /// once; sequences don't see each other, and there is no padding.
     pub sequence_length: usize,
     /// Sequences in one step.
     pub batch_size: usize,
-    /// How long to train.
+    /// The length of the run.
     pub length: Length,
     /// The optimizer, and its schedule.
     pub optimizer: OptimizerOptions,
-    /// Decides the first weights and the order of the sequences.
+    /// Determines the initial weights and the order of the sequences.
     pub seed: u64,
-    /// Steps from one saved state to the next; a killed run goes on from the last one.
+    /// Steps from one saved state to the next; a killed run resumes from the last one.
     pub checkpoint_every: u64,
-    /// Steps from one loss on the validation documents to the next; it is also taken behind the last step.
+    /// Steps from one loss on the validation documents to the next; it is also computed after the last step.
     pub validate_every: u64,
 }
 
@@ -65,23 +65,11 @@ pub enum Length {
     Epochs(u64),
 }
 
-/// The families of models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum ArchitectureKind {
-    /// Llama: rotary positions, RMS norms, gated MLP. Saved as `llama`.
-    Llama,
-    /// The same without any positions ([Kazemnejad et al. 2023](https://arxiv.org/abs/2305.19466)). Saved as `smollm3` with no layer
-    /// that rotates.
-    NoPe,
-}
-
-/// Which model, and how large.
+/// The model and its size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelOptions {
-    /// The family.
-    pub architecture: ArchitectureKind,
+    /// The name of its [architecture](crate::ARCHITECTURES).
+    pub architecture: String,
     /// Layers.
     pub layers: usize,
     /// Width of the hidden states.
@@ -92,18 +80,18 @@ pub struct ModelOptions {
     pub kv_heads: Option<usize>,
     /// Width of the MLP; 8/3 of the width, rounded up to a multiple of 32, if absent.
     pub mlp_width: Option<usize>,
-    /// Longest context that the checkpoint claims; the sequence length if absent.
+    /// Longest context of the checkpoint; the sequence length if absent.
     pub context_length: Option<usize>,
     /// Whether the head is the table of embeddings.
     pub tied: bool,
-    /// Standard deviation of the first weights.
+    /// Standard deviation of the initial weights.
     pub initial_deviation: f64,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
         Self {
-            architecture: ArchitectureKind::Llama,
+            architecture: "llama".to_owned(),
             layers: 4,
             width: 256,
             heads: 4,
@@ -121,7 +109,7 @@ impl Default for ModelOptions {
 pub struct OptimizerOptions {
     /// Largest learning rate.
     pub learning_rate: f64,
-    /// Share of the learning rate at the last step.
+    /// Fraction of the learning rate at the last step.
     pub final_share: f64,
     /// Steps of the warmup.
     pub warmup: u64,
@@ -133,7 +121,7 @@ pub struct OptimizerOptions {
     pub epsilon: f64,
     /// Decay of the matrices; norms and biases have none.
     pub weight_decay: f64,
-    /// Largest norm of all gradients together; longer ones are scaled down to it. 0 leaves them as they are.
+    /// Largest norm of all gradients together; larger ones are scaled down to it. 0 for no limit.
     pub clip: f64,
 }
 

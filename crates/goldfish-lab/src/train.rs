@@ -4,105 +4,31 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::FileDigest;
+use goldfish_remedy::{Remedy, Setting};
 use goldfish_tokenize::Tokenizer;
-use serde::{Deserialize, Serialize};
 
-use crate::architecture::loss;
+use crate::architecture::{Architecture, Vocabulary, loss};
+use crate::architectures::architecture;
 use crate::data::{Corpus, Order};
+use crate::error::LabError;
+use crate::events::{StepEvent, TrainEvent, Trained, ValidationEvent};
 use crate::folder::{Folder, Identity, Opened, Progress};
 use crate::optimizer::{Gradients, Weights, learning_rate};
-use crate::{
-    Architecture, DecoderArchitecture, LabError, Length, OptimizerOptions, TrainOptions, Vocabulary,
-};
-
-/// What a run tells while it goes on.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum TrainEvent {
-    /// The run begins, or goes on behind `step`.
-    Start {
-        /// Steps that were done before.
-        step: u64,
-        /// Steps of the whole run.
-        steps: u64,
-        /// Parameters of the model.
-        parameters: u64,
-        /// Tokens that are targets of the loss, once through all documents.
-        supervised_tokens: u64,
-        /// All tokens of the documents.
-        tokens: u64,
-    },
-    /// A step was done.
-    Step(StepEvent),
-    /// The loss on the validation documents was taken.
-    Validation(ValidationEvent),
-}
-
-/// One step; a line of `metrics.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepEvent {
-    /// The step, from 1.
-    pub step: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Mean cross entropy in nats over the batch's supervised tokens, before the step.
-    pub loss: f64,
-    /// Tokens of the batch.
-    pub tokens: u64,
-    /// Supervised tokens of the batch.
-    pub supervised: u64,
-    /// Supervised tokens of all steps so far, this one included.
-    pub supervised_total: u64,
-    /// The learning rate of the step.
-    pub learning_rate: f64,
-    /// Norm of all gradients together, before they are clipped.
-    pub gradient_norm: f64,
-}
-
-/// A loss on the validation documents; a line of `metrics.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ValidationEvent {
-    /// Behind which step.
-    pub step: u64,
-    /// Supervised tokens of all steps so far.
-    pub supervised_total: u64,
-    /// Mean cross entropy in nats over every token of the documents but their first, masks aside.
-    pub validation_loss: f64,
-    /// How many tokens these are.
-    pub tokens: u64,
-}
-
-/// What a finished run gave; `training.json` in its folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trained {
-    /// The options of the run.
-    pub options: TrainOptions,
-    /// Parameters of the model.
-    pub parameters: u64,
-    /// Steps.
-    pub steps: u64,
-    /// Tokens of all steps.
-    pub tokens: u64,
-    /// Supervised tokens of all steps.
-    pub supervised_tokens: u64,
-    /// Mean loss over the supervised tokens of the last tenth of the steps, at least one.
-    pub loss: f64,
-    /// The last loss on the validation documents, if there are any.
-    pub validation_loss: Option<f64>,
-}
+use crate::options::{Length, OptimizerOptions, TrainOptions};
 
 /// Trains a model and writes it to a folder: `config.json`, `model.safetensors`, `tokenizer.json` if the options name one,
 /// `metrics.jsonl` with a line a step, and last `training.json`.
 ///
-/// The state is saved in the folder on the way. `resume` goes on from there, with the same options; a finished run is returned as it is.
+/// The state is saved in the folder from time to time. `resume` resumes from there, with the same options; a finished run is
+/// returned unchanged.
 /// `on_event` stops the run with [`ControlFlow::Break`], which saves the state first.
 ///
 /// Runs on the threads of the `rayon` pool that this is called in. Their number changes no bit of the result.
 ///
 /// # Errors
 ///
-/// If the shards can't be read or hold other tokens than the model knows, the options can't be, the folder holds something else, the
-/// loss is no longer a number, or the caller stopped the run.
+/// If the shards can't be read or have tokens outside the vocabulary, the options are invalid, the folder has other contents,
+/// the loss is no longer a number, or the caller stopped the run.
 pub fn train(
     options: &TrainOptions,
     output: &Path,
@@ -111,11 +37,11 @@ pub fn train(
 ) -> Result<Trained, LabError> {
     let vocabulary = vocabulary(options)?;
     check(options)?;
-    let architecture = DecoderArchitecture::new(&options.model, &vocabulary, options.sequence_length)?;
-    train_architecture(&architecture, options, output, resume, on_event)
+    let architecture = architecture(&options.model, &vocabulary, options.sequence_length)?;
+    train_architecture(&*architecture, options, output, resume, on_event)
 }
 
-/// The same with an architecture of the caller's; [`TrainOptions::model`] is recorded, and not looked at.
+/// The same with an architecture of the caller's own; [`TrainOptions::model`] is recorded but not used.
 ///
 /// # Errors
 ///
@@ -154,14 +80,14 @@ pub fn train_architecture(
     );
     let parameters = architecture.parameters();
     let count = parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
-    let (folder, taken_up) = match Folder::open(output, resume, &identity, count)? {
+    let (folder, saved) = match Folder::open(output, resume, &identity, count)? {
         Opened::Finished(trained) => return Ok(*trained),
-        Opened::Running(folder, taken_up) => (folder, taken_up),
+        Opened::Running(folder, saved) => (folder, saved),
     };
     let (weights, progress) =
-        taken_up.unwrap_or_else(|| (Weights::new(parameters, options.seed), Progress::default()));
+        saved.unwrap_or_else(|| (Weights::new(parameters, options.seed), Progress::default()));
     let sequences = corpus.sequences() as u64;
-    let places = match options.length {
+    let total = match options.length {
         Length::Steps(steps) => steps.saturating_mul(options.batch_size as u64),
         Length::Epochs(epochs) => epochs.saturating_mul(sequences),
     };
@@ -174,25 +100,29 @@ pub fn train_architecture(
         weights,
         progress,
         folder,
-        places,
-        steps: places.div_ceil(options.batch_size as u64),
+        total,
+        steps: total.div_ceil(options.batch_size as u64),
     };
-    run.tell_start(on_event)?;
-    let validation_loss = run.go(&identity, on_event)?;
+    run.report_start(on_event)?;
+    let validation_loss = run.steps(&identity, on_event)?;
     run.finish(identity, tokenizer.map(|(bytes, _)| bytes), validation_loss)
 }
 
-/// What the tokenizer and the options say of the ids.
+/// The vocabulary, by the tokenizer and the options.
 fn vocabulary(options: &TrainOptions) -> Result<Vocabulary, LabError> {
     let known = options.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let size = match (options.vocab_size, &known) {
         (Some(size), Some(known)) if size < known.vocab_size() as usize => {
-            let reason = format!("{size} ids, but the tokenizer has {}; leave it out", known.vocab_size());
-            return Err(LabError::option("vocab_size", reason));
+            let reason = format!("{size} ids, but the tokenizer has {}", known.vocab_size());
+            let remedies = [Remedy::omit(Setting::VocabSize)];
+            return Err(LabError::option("vocab_size", reason).with(remedies));
         }
         (Some(size), _) => size,
         (None, Some(known)) => known.vocab_size() as usize,
-        (None, None) => return Err(LabError::option("vocab_size", "name it, or a tokenizer")),
+        (None, None) => {
+            let remedies = [Remedy::give(Setting::Tokenizer), Remedy::give(Setting::VocabSize)];
+            return Err(LabError::option("vocab_size", "is unknown without a tokenizer").with(remedies));
+        }
     };
     let (bos_id, eos_id) = known.map_or((None, None), |known| (known.bos_id(), known.eos_id()));
     Ok(Vocabulary { size, bos_id, eos_id })
@@ -231,7 +161,7 @@ fn check(options: &TrainOptions) -> Result<(), LabError> {
     }
 }
 
-/// A run between its start and its end.
+/// A run in progress.
 struct Run<'a> {
     architecture: &'a dyn Architecture,
     options: &'a TrainOptions,
@@ -242,12 +172,12 @@ struct Run<'a> {
     progress: Progress,
     folder: Folder,
     /// Sequences of all steps.
-    places: u64,
+    total: u64,
     steps: u64,
 }
 
 impl Run<'_> {
-    fn tell_start(&self, on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>) -> Result<(), LabError> {
+    fn report_start(&self, on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>) -> Result<(), LabError> {
         let start = TrainEvent::Start {
             step: self.progress.step,
             steps: self.steps,
@@ -261,8 +191,8 @@ impl Run<'_> {
         }
     }
 
-    /// All steps that are left. Returns the last loss on the validation documents.
-    fn go(
+    /// The remaining steps. Returns the last loss on the validation documents.
+    fn steps(
         &mut self,
         identity: &Identity,
         on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
@@ -296,8 +226,8 @@ impl Run<'_> {
         let parameters = self.architecture.parameters();
         let batch_size = self.options.batch_size as u64;
         let first = self.progress.step * batch_size;
-        let places = first..(first + batch_size).min(self.places);
-        let numbers: Vec<usize> = places.map(|place| self.order.at(place)).collect();
+        let positions = first..(first + batch_size).min(self.total);
+        let numbers: Vec<usize> = positions.map(|position| self.order.at(position)).collect();
         let batch = self.corpus.supervised(numbers.into_iter());
         let tensors = self.weights.tensors(parameters)?;
         let (loss, found) = self.architecture.gradients(&tensors, &batch.batch, &batch.targets)?;
@@ -306,10 +236,7 @@ impl Run<'_> {
         let optimizer = &self.options.optimizer;
         let norm = self.weights.update(parameters, &gradients, optimizer, [step, self.steps]);
         if !loss.is_finite() || !norm.is_finite() {
-            let reason = format!(
-                "the loss is {loss}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
-            );
-            return Err(LabError::Diverged { step, reason });
+            return Err(LabError::Diverged { step, loss, norm });
         }
         let (tokens, supervised) = (batch.batch.tokens.len() as u64, batch.targets.ids.len() as u64);
         self.progress.step = step;
@@ -351,11 +278,11 @@ impl Run<'_> {
         tokenizer: Option<Vec<u8>>,
         validation_loss: Option<f64>,
     ) -> Result<Trained, LabError> {
-        let behind = self.steps - self.steps.div_ceil(10);
+        let first = self.steps - self.steps.div_ceil(10);
         let (mut total, mut count) = (0.0, 0.0);
         for line in self.folder.metrics()? {
             if let Ok(event) = serde_json::from_value::<StepEvent>(line)
-                && event.step > behind
+                && event.step > first
             {
                 total += event.loss * event.supervised as f64;
                 count += event.supervised as f64;

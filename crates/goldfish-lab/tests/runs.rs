@@ -11,8 +11,7 @@ use std::path::Path;
 
 use common::{documents, write};
 use goldfish_lab::{
-    ArchitectureKind, LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions,
-    Trained, train,
+    LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions, Trained, train,
 };
 
 const VOCABULARY: usize = 61;
@@ -55,7 +54,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn first_weights_know_nothing_and_masked_tokens_are_no_targets() {
+fn initial_weights_are_uniform_and_masked_tokens_are_excluded() {
     let folder = tempfile::tempdir().unwrap();
     let shards = folder.path().join("shards");
     write(&shards, &documents(&[40, 9, 1, 17], VOCABULARY as i32));
@@ -108,9 +107,8 @@ fn threads_and_interruptions_change_nothing() {
     let (shards, held_out) = (folder.path().join("shards"), folder.path().join("held-out"));
     write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
     write(&held_out, &documents(&[20, 33], VOCABULARY as i32));
-    for architecture in [ArchitectureKind::Llama, ArchitectureKind::NoPe] {
-        let name = format!("{architecture:?}");
-        let model = ModelOptions { architecture, kv_heads: Some(2), ..options(&shards).model };
+    for name in ["llama", "nope"] {
+        let model = ModelOptions { architecture: name.into(), kv_heads: Some(2), ..options(&shards).model };
         let options = TrainOptions { model, validation: vec![held_out.clone()], ..options(&shards) };
         let [one, cut] = ["one", "cut"].map(|end| folder.path().join(format!("{name}-{end}")));
         let trained = run(&options, &one, 1, None).unwrap();
@@ -157,7 +155,7 @@ fn folders_and_options_that_cannot_be() {
     refused(&TrainOptions { optimizer: wild, ..options.clone() }, "wild", "learning rate");
     let masked = folder.path().join("masked");
     write(&masked, &[(vec![1, 2, 3], vec![1, 0, 0])]);
-    refused(&TrainOptions { shards: vec![masked], ..options.clone() }, "new", "no token that is a target");
+    refused(&TrainOptions { shards: vec![masked], ..options.clone() }, "new", "no supervised token");
     // A flipped bit in a shard.
     let shard = shards.join("data-00000-of-00001.arrow");
     let mut bytes = fs::read(&shard).unwrap();

@@ -76,6 +76,7 @@ options! {
     Threads "threads",
     Tokenizer "tokenizer",
     Unit "unit",
+    VocabSize "vocab_size",
     Window "window",
     World "world",
 }

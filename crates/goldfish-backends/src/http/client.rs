@@ -1,4 +1,4 @@
-//! One request at a time, until it has an answer that makes sense.
+//! Single requests, repeated until the answer is usable.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,39 +10,21 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
 use super::key::{ApiKey, KEY_VARIABLE};
+use super::response::ResponseError;
 use super::retry::{Retry, retry_after};
 
 /// Largest answer that is read, in bytes.
 pub const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
-/// Most of a server's own words in an error, in characters.
-const MAX_WORDS: usize = 300;
+/// Most characters of a server's own text in an error.
+const MAX_QUOTED: usize = 300;
 
-/// Why an answer isn't one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It may come right when asked for again.
-    Passing(String),
-    /// It will not.
-    Lasting(String),
-}
-
-impl Fault {
-    pub(super) fn passing(reason: impl Into<String>) -> Self {
-        Self::Passing(reason.into())
-    }
-
-    pub(super) fn lasting(reason: impl Into<String>) -> Self {
-        Self::Lasting(reason.into())
-    }
-}
-
-/// How long a server may take.
+/// Time limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To accept a connection, name look-up and TLS included.
+    /// For a connection, with name lookup and TLS.
     pub connect: Duration,
-    /// To answer a request whole.
+    /// For a complete answer.
     pub answer: Duration,
 }
 
@@ -60,7 +42,7 @@ pub(super) struct Client {
     key: Option<ApiKey>,
     retry: Retry,
     requests: AtomicU64,
-    /// Whether it ever answered anything.
+    /// Whether it ever answered.
     reached: AtomicBool,
 }
 
@@ -68,7 +50,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) reason: String,
-    /// What the server asked to wait.
+    /// The wait that the server asked for.
     pub(super) retry_after: Option<Duration>,
     /// Its status, if it answered; a success whose body couldn't be used has one too.
     pub(super) status: Option<StatusCode>,
@@ -83,7 +65,7 @@ impl Failure {
         Self { reason, retry_after: None, status: Some(StatusCode::OK) }
     }
 
-    /// Whether the server, which is there, doesn't know what it was asked for, or not like this.
+    /// Whether the server is there but doesn't support the request.
     pub(super) fn cannot(&self) -> bool {
         let known = [
             StatusCode::UNAUTHORIZED,
@@ -98,11 +80,11 @@ impl Failure {
     }
 }
 
-/// What one attempt came to.
+/// The outcome of one attempt.
 enum Attempt {
     Answer(Vec<u8>),
-    Passing(Failure),
-    Lasting(Failure),
+    Transient(Failure),
+    Permanent(Failure),
 }
 
 impl Client {
@@ -119,7 +101,7 @@ impl Client {
             // A redirect is never followed: the key is for this server, and prompts are too.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // None from the environment: what is asked must reach the server that was named.
+            // Not from the environment: requests must reach the server that was named.
             .proxy(None)
             .timeout_connect(Some(timeouts.connect))
             .timeout_per_call(Some(timeouts.answer))
@@ -145,7 +127,7 @@ impl Client {
         &self.base
     }
 
-    /// What a server said, without the key.
+    /// A server's text without the key.
     pub(super) fn scrub(&self, text: String) -> String {
         match &self.key {
             Some(key) => key.scrub(text),
@@ -153,25 +135,27 @@ impl Client {
         }
     }
 
-    /// Asks until `parse` takes the answer; gives up early once `stop` is set.
+    /// Repeats a request until `parse` accepts the answer; gives up early once `stop` is set.
     pub(super) fn ask<T>(
         &self,
         path: &str,
         body: Option<&Value>,
         stop: &AtomicBool,
-        parse: impl Fn(&[u8]) -> Result<T, Fault>,
+        parse: impl Fn(&[u8]) -> Result<T, ResponseError>,
     ) -> Result<T, Failure> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut attempt = 0;
         loop {
             attempt += 1;
             let mut failure = match self.attempt(path, body) {
-                Attempt::Lasting(failure) => return Err(failure),
-                Attempt::Passing(failure) => failure,
+                Attempt::Permanent(failure) => return Err(failure),
+                Attempt::Transient(failure) => failure,
                 Attempt::Answer(bytes) => match parse(&bytes) {
                     Ok(answer) => return Ok(answer),
-                    Err(Fault::Lasting(reason)) => return Err(Failure::unusable(self.tame(&reason))),
-                    Err(Fault::Passing(reason)) => Failure::unusable(self.tame(&reason)),
+                    Err(ResponseError::Permanent(reason)) => {
+                        return Err(Failure::unusable(self.clean(&reason)));
+                    }
+                    Err(ResponseError::Transient(reason)) => Failure::unusable(self.clean(&reason)),
                 },
             };
             let asked = failure.retry_after.unwrap_or_default();
@@ -189,14 +173,14 @@ impl Client {
     pub(super) fn look(&self, path: &str, body: Option<&Value>) -> Result<Option<Value>, BackendError> {
         let parse = |bytes: &[u8]| match serde_json::from_slice(bytes) {
             Ok(page) => Ok(Some(page)),
-            // Broken JSON, and not the page for people that some servers have everywhere.
+            // Damaged JSON, and not the HTML that some servers have everywhere.
             Err(error) if bytes.trim_ascii_start().starts_with(b"{") => {
-                Err(Fault::passing(error.to_string()))
+                Err(ResponseError::transient(error.to_string()))
             }
             Err(_) => Ok(None),
         };
         match self.ask(path, body, &AtomicBool::new(false), parse) {
-            // Some gateways forbid what they don't know.
+            // Some gateways forbid unknown paths.
             Err(failure) if failure.cannot() || failure.status == Some(StatusCode::FORBIDDEN) => Ok(None),
             other => other.map_err(|failure| self.error(path, failure)),
         }
@@ -226,17 +210,17 @@ impl Client {
                 self.reached.store(true, Ordering::Relaxed);
                 self.read(response)
             }
-            // An address that is none, or a certificate that isn't good, stays so.
+            // An invalid address or certificate stays invalid.
             Err(
                 error @ (ureq::Error::BadUri(_)
                 | ureq::Error::Http(_)
                 | ureq::Error::Tls(_)
                 | ureq::Error::Rustls(_)),
-            ) => Attempt::Lasting(Failure::new(error.to_string())),
-            // Before the first answer a wrong address is likelier than a server that is being restarted.
-            Err(error) => match nobody(&error).filter(|_| !self.reached.load(Ordering::Relaxed)) {
-                Some(advice) => Attempt::Lasting(Failure::new(format!("no answer: {error}; {advice}"))),
-                None => Attempt::Passing(Failure::new(format!("no answer: {error}"))),
+            ) => Attempt::Permanent(Failure::new(error.to_string())),
+            // Before the first answer, a wrong address is likelier than a restart.
+            Err(error) => match unreachable(&error).filter(|_| !self.reached.load(Ordering::Relaxed)) {
+                Some(advice) => Attempt::Permanent(Failure::new(format!("no answer: {error}; {advice}"))),
+                None => Attempt::Transient(Failure::new(format!("no answer: {error}"))),
             },
         }
     }
@@ -258,48 +242,48 @@ impl Client {
         }
         if large {
             let advice = "ask for fewer sequences at once";
-            return Attempt::Lasting(failure(format!(
+            return Attempt::Permanent(failure(format!(
                 "the answer has more than {MAX_RESPONSE_BYTES} bytes; {advice}"
             )));
         }
         if status.is_success() {
             return match broken {
                 None => Attempt::Answer(bytes),
-                Some(error) => Attempt::Passing(failure(format!("the answer broke off: {error}"))),
+                Some(error) => Attempt::Transient(failure(format!("the answer broke off: {error}"))),
             };
         }
-        let words = self.words(&bytes);
+        let words = self.message(&bytes);
         let said =
             if words.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {words}") };
         match status {
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Attempt::Passing(failure(said)),
-            StatusCode::NOT_IMPLEMENTED => Attempt::Lasting(failure(said)),
-            _ if status.is_server_error() => Attempt::Passing(failure(said)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Lasting(failure(format!(
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Attempt::Transient(failure(said)),
+            StatusCode::NOT_IMPLEMENTED => Attempt::Permanent(failure(said)),
+            _ if status.is_server_error() => Attempt::Transient(failure(said)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Permanent(failure(format!(
                 "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
             ))),
             _ if status.is_redirection() => {
-                let target = target.map_or("elsewhere".into(), |target| self.tame(&target));
-                Attempt::Lasting(failure(format!(
+                let target = target.map_or("elsewhere".into(), |target| self.clean(&target));
+                Attempt::Permanent(failure(format!(
                     "it redirects to {target}, which is not followed; give that address"
                 )))
             }
-            _ => Attempt::Lasting(failure(said)),
+            _ => Attempt::Permanent(failure(said)),
         }
     }
 
     /// The beginning of an error's body, on one line: the message where it is JSON with one.
-    fn words(&self, body: &[u8]) -> String {
+    fn message(&self, body: &[u8]) -> String {
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
         let inner = parsed.as_ref().and_then(|value| {
             let error = value.get("error").unwrap_or(value);
             error.get("message").or(value.get("detail")).unwrap_or(error).as_str()
         });
-        self.tame(&inner.map_or_else(|| String::from_utf8_lossy(body), Into::into))
+        self.clean(&inner.map_or_else(|| String::from_utf8_lossy(body), Into::into))
     }
 
-    /// What a server said, without the key, and then cut: what a cut leaves of a key would not be known as one.
-    fn tame(&self, words: &str) -> String {
+    /// A server's text on one line, without the key, then cut: part of a key would not be recognized after the cut.
+    fn clean(&self, words: &str) -> String {
         tidy(&self.scrub(words.to_owned()))
     }
 
@@ -310,8 +294,8 @@ impl Client {
     }
 }
 
-/// What to look at where an error says that there is no such machine, or nothing listens on it.
-fn nobody(error: &ureq::Error) -> Option<&'static str> {
+/// What to check if an error says that there is no such machine, or nothing listens on it.
+fn unreachable(error: &ureq::Error) -> Option<&'static str> {
     match error {
         ureq::Error::HostNotFound => Some("is the address right?"),
         ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -325,13 +309,13 @@ fn nobody(error: &ureq::Error) -> Option<&'static str> {
     }
 }
 
-/// A server's words without line ends and control characters, and not too many.
+/// Text without line ends and control characters, cut to its limit.
 fn tidy(text: &str) -> String {
-    let text: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text.chars().take(MAX_QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.trim().to_owned()
 }
 
-/// Waits; false if told to stop meanwhile.
+/// Waits; false if `stop` was set meanwhile.
 fn sleep(wait: Duration, stop: &AtomicBool) -> bool {
     const STEP: Duration = Duration::from_millis(50);
     let end = Instant::now() + wait;
@@ -339,11 +323,11 @@ fn sleep(wait: Duration, stop: &AtomicBool) -> bool {
         if stop.load(Ordering::Relaxed) {
             return false;
         }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = end.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return true;
         }
-        std::thread::sleep(left.min(STEP));
+        std::thread::sleep(remaining.min(STEP));
     }
 }
 
@@ -393,16 +377,17 @@ mod tests {
         // So often that a cut of the body leaves a part of it among what is shown.
         for body in [key.repeat(100), format!("{{\"error\": \"{}\"}}", key.repeat(100).replace('\\', "\\\\"))]
         {
-            let words = client(&key).words(body.as_bytes());
-            assert!(words.contains("[key]") && words.chars().count() <= MAX_WORDS, "{words}");
+            let words = client(&key).message(body.as_bytes());
+            assert!(words.contains("[key]") && words.chars().count() <= MAX_QUOTED, "{words}");
             assert!(
                 !key.as_bytes().windows(8).any(|part| words.as_bytes().windows(8).any(|w| w == part)),
                 "{words}"
             );
         }
         // Nor where a library repeats what a server said in its own words.
-        let read =
-            |_: &[u8]| -> Result<(), Fault> { Err(Fault::lasting(format!("{}{key}", "x".repeat(250)))) };
+        let read = |_: &[u8]| -> Result<(), ResponseError> {
+            Err(ResponseError::permanent(format!("{}{key}", "x".repeat(250))))
+        };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answering = std::thread::spawn(move || {
@@ -419,8 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn words_are_short_and_tame() {
+    fn texts_are_short_and_clean() {
         assert_eq!(tidy(" a\n\x1b[31mb "), "a  [31mb");
-        assert_eq!(tidy(&"x".repeat(10_000)).len(), MAX_WORDS);
+        assert_eq!(tidy(&"x".repeat(10_000)).len(), MAX_QUOTED);
     }
 }

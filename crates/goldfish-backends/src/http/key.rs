@@ -6,10 +6,10 @@ use std::fmt;
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "GOLDFISH_API_KEY";
 
-/// What stands where a key stood.
+/// The replacement of a key.
 const REDACTED: &str = "[key]";
 
-/// Shortest part of a key that is taken out of a text, in characters. A key that is shorter is taken out whole.
+/// Shortest part of a key that is replaced, in characters. A shorter key is replaced whole.
 const SHORTEST_PART: usize = 8;
 
 /// A server's API key. It can't be printed: both formats give `[key]`.
@@ -21,7 +21,7 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// If it holds characters that no header can carry; the message doesn't show them.
+    /// If it has characters that a header can't carry; the message doesn't show them.
     pub fn new(key: &str) -> Result<Option<Self>, &'static str> {
         let key = key.trim();
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -30,7 +30,7 @@ impl ApiKey {
         Ok((!key.is_empty()).then(|| Self(key.to_owned())))
     }
 
-    /// Reads it from the environment variable [`KEY_VARIABLE`], the only place it is taken from.
+    /// Reads it from the environment variable [`KEY_VARIABLE`], its only source.
     ///
     /// # Errors
     ///
@@ -50,8 +50,8 @@ impl ApiKey {
         format!("Bearer {}", self.0)
     }
 
-    /// A server's words without the key: some repeat it when they refuse it, whole or in part. Every stretch of it is taken out that
-    /// has [`SHORTEST_PART`] characters, as it is or as it stands in a JSON string or a URL.
+    /// Text without the key: some servers repeat it when they refuse it, whole or in part. Every part of it with
+    /// [`SHORTEST_PART`] characters is replaced, as written or as escaped in a JSON string or a URL.
     pub(super) fn scrub(&self, text: String) -> String {
         let plain: Read = |text, at| (text[at], 1);
         self.scrub_as(self.scrub_as(text, plain), unescaped)
@@ -61,7 +61,7 @@ impl ApiKey {
         let (key, bytes) = (self.0.as_bytes(), text.as_bytes());
         let shortest = key.len().min(SHORTEST_PART);
         let parts: HashSet<&[u8]> = key.windows(shortest).collect();
-        // Where `wanted` ends in the text that is behind `from`; an error where the text stops being it.
+        // Where `wanted` ends in the text after `from`; an error where the text differs from it.
         let follow = |from: usize, wanted: &[u8]| {
             wanted.iter().try_fold(from, |at, byte| match bytes.get(at).map(|_| read(bytes, at)) {
                 Some((found, width)) if found == *byte => Ok(at + width),
@@ -85,9 +85,9 @@ impl ApiKey {
                 at += read(bytes, at).1;
                 continue;
             }
-            // As far as any place of the key with this start goes.
-            let places = key.windows(shortest).enumerate().filter(|(_, part)| **part == *start);
-            let ends = places.map(|(place, _)| follow(end, &key[place + shortest..]).unwrap_or_else(|at| at));
+            // The longest match with any position of the key that has this start.
+            let positions = key.windows(shortest).enumerate().filter(|(_, part)| **part == *start);
+            let ends = positions.map(|(at, _)| follow(end, &key[at + shortest..]).unwrap_or_else(|at| at));
             scrubbed.push_str(&text[kept..at]);
             scrubbed.push_str(REDACTED);
             at = ends.max().unwrap_or(end);
@@ -101,7 +101,7 @@ impl ApiKey {
     }
 }
 
-/// Reads the character at a place of a text: the byte that it is or stands for, and how many bytes it takes.
+/// Reads the character at a position: its byte after unescaping, and the number of bytes that it takes.
 type Read = fn(&[u8], usize) -> (u8, usize);
 
 /// A character that may be escaped as in JSON or in a URL.

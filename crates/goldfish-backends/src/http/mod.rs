@@ -1,217 +1,30 @@
 //! Completion servers.
 //!
-//! [`Server`] is a [`Backend`] over HTTP, with one thread a connection. What goes over the wire is the matter of a
-//! [protocol](Protocol); what may go wrong on the way is handled in one place for all of them: an answer counts only if it is
-//! whole and fits what was asked, and until then the request is repeated. A request changes nothing at the server, so that
-//! repeating it is safe.
+//! [`Server`] is a [`Backend`](goldfish_audit::backend::Backend) over HTTP, with one thread a connection. What is sent is up
+//! to a [protocol](Protocol); errors are handled in one place for all of them: an answer counts only if it is complete and
+//! fits what was asked, and until then the request is repeated. A request changes nothing at the server, so repeating it is
+//! safe.
 //!
 //! `docs/servers.md` says what each protocol sends, and what a server must be started with.
 
 mod client;
+mod codec;
+mod completions;
 mod connect;
 mod key;
-mod llama_cpp;
-mod openai;
 mod pool;
+mod probe;
 mod protocol;
+mod protocols;
+mod response;
 mod retry;
+mod server;
 mod text;
-mod vllm;
-
-use goldfish_audit::backend::{
-    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
-    ScoreRequest, Scored, Wants,
-};
-use serde_json::Value;
 
 pub use client::{MAX_RESPONSE_BYTES, Timeouts};
+pub use codec::TextCodec;
 pub use key::{ApiKey, KEY_VARIABLE};
-pub use protocol::{MAX_EXCHANGE_BYTES, Protocol};
+pub use protocol::MAX_EXCHANGE_BYTES;
+pub use protocols::Protocol;
 pub use retry::Retry;
-pub use text::TextCodec;
-
-use client::{Client, Fault};
-use protocol::{Generator, Scorer};
-
-/// How to reach a server, and how hard to try.
-pub struct ServerOptions {
-    /// What it speaks; found out by asking it if absent.
-    pub protocol: Option<Protocol>,
-    /// Which of its models; may be absent where it has one.
-    pub model: Option<String>,
-    /// Its key, from the environment.
-    pub key: Option<ApiKey>,
-    /// Requests at a time.
-    pub connections: usize,
-    /// Sequences in one request, where the protocol takes several.
-    pub sequences: usize,
-    /// How long it may take.
-    pub timeouts: Timeouts,
-    /// How faults are met.
-    pub retry: Retry,
-    /// The `top_k` of the sampling scheme that will be asked for, if any: so many candidates a position are needed.
-    pub top_k: Option<u32>,
-    /// Ids to text and back, for servers that don't speak ids.
-    pub codec: Option<Box<dyn TextCodec>>,
-}
-
-impl Default for ServerOptions {
-    /// Eight connections with eight sequences each.
-    fn default() -> Self {
-        Self {
-            protocol: None,
-            model: None,
-            key: None,
-            connections: 8,
-            sequences: 8,
-            timeouts: Timeouts::default(),
-            retry: Retry::default(),
-            top_k: None,
-            codec: None,
-        }
-    }
-}
-
-/// A model behind a completion server.
-pub struct Server {
-    client: Client,
-    protocol: Protocol,
-    scorer: Option<Box<dyn Scorer>>,
-    generator: Option<Box<dyn Generator>>,
-    description: ModelDescription,
-    /// Whether candidates for the asked sampling scheme come.
-    schemes: bool,
-    notes: Vec<String>,
-    connections: usize,
-    sequences: usize,
-}
-
-impl Server {
-    /// What it speaks.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
-    /// What connecting found out that a report should say: why it can't do something.
-    #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// Sequences that keep all connections busy: the batch to choose.
-    #[must_use]
-    pub fn batch(&self) -> usize {
-        self.connections * self.sequences
-    }
-
-    fn check<'i>(&self, sequences: impl Iterator<Item = (&'i [u32], usize)>) -> Result<(), BackendError> {
-        let backend = || self.client.base().to_owned();
-        for (ids, more) in sequences {
-            let length = (ids.len() + more) as u64;
-            if let Some(longest) = self.description.context_length.filter(|longest| length > *longest) {
-                return Err(BackendError::TooLong { backend: backend(), longest, length });
-            }
-            let Some(vocab_size) = self.description.vocab_size else { continue };
-            if let Some(id) = ids.iter().copied().find(|id| *id >= vocab_size) {
-                return Err(BackendError::UnknownToken { backend: backend(), id, vocab_size });
-            }
-        }
-        Ok(())
-    }
-
-    fn cannot(&self, what: &str, advice: &str) -> BackendError {
-        let backend = self.client.base().to_owned();
-        BackendError::Unsupported { backend, what: what.into(), advice: advice.into() }
-    }
-
-    /// Sends groups of requests, several at a time, and puts the answers into the order of the requests.
-    fn send<T: Send>(
-        &self,
-        path: &str,
-        groups: &[Vec<usize>],
-        body: impl Fn(&[usize]) -> Value + Sync,
-        read: impl Fn(&[u8], &[usize]) -> Result<Vec<T>, Fault> + Sync,
-    ) -> Result<Vec<T>, BackendError> {
-        let answers = pool::each(groups, self.connections, |group, stop| {
-            let asked = self.client.ask(path, Some(&body(group)), stop, |bytes| read(bytes, group));
-            asked.map_err(|failure| self.client.error(path, failure))
-        })?;
-        let places = groups.iter().flatten().copied();
-        let mut placed: Vec<(usize, T)> = places.zip(answers.into_iter().flatten()).collect();
-        placed.sort_by_key(|(place, _)| *place);
-        Ok(placed.into_iter().map(|(_, answer)| answer).collect())
-    }
-
-    /// The evidence of one sequence: the request as if it had been sent alone, and its part of the answer.
-    fn exchange(&self, path: &str, body: &Value, answer: &str) -> String {
-        // Before and after the cut: what it leaves of a key would not be known as one.
-        let answer = self.client.scrub(answer.to_owned());
-        self.client.scrub(protocol::exchange(path, body, &answer))
-    }
-}
-
-impl Backend for Server {
-    fn describe(&self) -> Result<ModelDescription, BackendError> {
-        Ok(self.description.clone())
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let (score, generate) = (self.scorer.is_some(), self.generator.is_some());
-        Capabilities { score, moments: false, schemes: self.schemes, generate }
-    }
-
-    fn score(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {
-        let Some(scorer) = &self.scorer else {
-            return Err(self.cannot("score given sequences", "let continuations decide"));
-        };
-        self.check(requests.iter().map(|request| (request.ids, 0)))?;
-        if requests.iter().any(|request| request.from == 0 || request.from > request.ids.len()) {
-            return Err(self.cannot("score a first token or beyond the end", "ask from position 1 on"));
-        }
-        let wants = Wants { moments: false, scheme: wants.scheme.filter(|_| self.schemes) };
-        let places: Vec<usize> = (0..requests.len()).collect();
-        let groups: Vec<Vec<usize>> = places.chunks(self.sequences).map(<[usize]>::to_vec).collect();
-        let pick = |group: &[usize]| group.iter().map(|place| requests[*place]).collect::<Vec<_>>();
-        let body = |group: &[usize]| scorer.body(&pick(group), &wants);
-        let mut all =
-            self.send(scorer.path(), &groups, body, |bytes, group| scorer.read(bytes, &pick(group), &wants))?;
-        for (place, scored) in all.iter_mut().enumerate() {
-            let answer = scored.exchange.take();
-            scored.exchange = answer.map(|answer| self.exchange(scorer.path(), &body(&[place]), &answer));
-        }
-        Ok(all)
-    }
-
-    fn generate(
-        &self,
-        requests: &[GenerateRequest<'_>],
-        decoding: &Decoding,
-    ) -> Result<Vec<Generated>, BackendError> {
-        let Some(generator) = &self.generator else {
-            return Err(self.cannot("continue prompts", "leave out what needs continuations"));
-        };
-        self.check(requests.iter().map(|request| (request.prompt, request.tokens)))?;
-        // One length a request. Draws need a seed of their own each, and with that a request.
-        let alone = matches!(decoding, Decoding::Sampled { .. }) || !generator.takes_several();
-        let size = if alone { 1 } else { self.sequences };
-        let mut places: Vec<usize> = (0..requests.len()).collect();
-        places.sort_by_key(|place| requests[*place].tokens);
-        let same = places.chunk_by(|a, b| requests[*a].tokens == requests[*b].tokens);
-        let groups: Vec<Vec<usize>> =
-            same.flat_map(|places| places.chunks(size).map(<[usize]>::to_vec)).collect();
-        let pick = |group: &[usize]| group.iter().map(|place| requests[*place]).collect::<Vec<_>>();
-        let body = |group: &[usize]| {
-            let seed = protocol::draw_seed(decoding, group.first().copied().unwrap_or(0));
-            generator.body(&pick(group), decoding, seed)
-        };
-        let mut all =
-            self.send(generator.path(), &groups, body, |bytes, group| generator.read(bytes, &pick(group)))?;
-        for (place, generated) in all.iter_mut().enumerate() {
-            let answer = generated.exchange.take();
-            generated.exchange =
-                answer.map(|answer| self.exchange(generator.path(), &body(&[place]), &answer));
-        }
-        Ok(all)
-    }
-}
+pub use server::{Server, ServerOptions};

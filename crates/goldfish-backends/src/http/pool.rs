@@ -5,8 +5,8 @@ use std::thread;
 
 use goldfish_audit::backend::BackendError;
 
-/// Does every job, `threads` at a time, and returns the results in the order of the jobs. The first error stops the others, which are
-/// told by the flag.
+/// Does every job, `threads` at a time, and returns the results in the order of the jobs. The first error stops the others
+/// by the flag.
 pub(super) fn each<J: Sync, T: Send>(
     jobs: &[J],
     threads: usize,
@@ -28,7 +28,7 @@ pub(super) fn each<J: Sync, T: Send>(
     };
     let finished: Vec<Result<Vec<(usize, T)>, BackendError>> = thread::scope(|scope| {
         let more = 1..threads.min(jobs.len());
-        // Where the system gives no more threads, there are fewer: this one works too.
+        // If the system refuses threads, there are fewer: this one works too.
         let handles: Vec<_> =
             more.map_while(|_| thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
         let own = worker();

@@ -1,4 +1,4 @@
-//! When to ask again.
+//! When to retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 pub struct Retry {
     /// Attempts in all, at least 1.
     pub attempts: u32,
-    /// Wait before the first repetition; it doubles with each, and is stretched by up to a half.
+    /// Wait before the first retry; it doubles with each, with a jitter of up to a half.
     pub base: Duration,
-    /// Longest wait. A server that asks for more ends the run instead.
+    /// Longest wait. If a server asks for more, the run ends instead.
     pub longest: Duration,
-    /// Seed of the stretching.
+    /// Seed of the jitter.
     pub seed: u64,
 }
 
@@ -32,7 +32,7 @@ impl Retry {
     }
 }
 
-/// A number that looks random (the finaliser of `SplitMix64`).
+/// A number that looks random (the finalizer of `SplitMix64`).
 pub(super) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,67 +1,85 @@
-//! Servers that take text and give text: Ollama, Text Generation Inference, and completions of plain text.
+//! Continuations by servers that take text and give text.
 //!
 //! Probes are token ids, so that ids must survive the way through text. The prompt is cut where the tokens before the cut are what
-//! tokenizing their text gives; the continuation's tokens are what tokenizing prompt and continuation gives behind the prompt.
+//! tokenizing their text gives; the continuation's tokens are what tokenizing prompt and continuation gives after the prompt.
 //! Where that fails, the answer says so ([`Caveat`]).
 
 use std::sync::Arc;
 
 use goldfish_audit::backend::{Caveat, Decoding, GenerateRequest, Generated};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::client::Fault;
-use super::protocol::{Generator, malformed, sampling};
+use super::codec::TextCodec;
+use super::protocol::{Generator, sampling};
+use super::response::{ResponseError, malformed};
 
-/// The model's tokenizer, for servers that don't speak ids.
-pub trait TextCodec: Send + Sync {
-    /// Text to ids, without any special token around it.
-    fn encode(&self, text: &str) -> Vec<u32>;
+/// How one server of text is asked.
+pub(super) trait TextServer: Send + Sync {
+    /// Where requests go.
+    fn path(&self) -> &'static str;
 
-    /// Ids to text, special tokens included.
-    fn decode(&self, ids: &[u32]) -> String;
+    /// A request.
+    fn body(&self, request: &TextRequest) -> Value;
 
-    /// The token that the server puts before every text by itself, if any: a prompt that begins with it is sent without it.
-    fn server_bos(&self) -> Option<u32> {
-        None
-    }
+    /// The answer to it.
+    fn read(&self, answer: &[u8]) -> Result<TextAnswer, ResponseError>;
 }
 
-/// Which text server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flavour {
-    /// `/api/generate`, raw.
-    Ollama,
-    /// `/generate`.
-    Tgi,
-    /// `/v1/completions`.
-    OpenAi,
+/// A prompt as text.
+pub(super) struct TextRequest {
+    pub(super) text: String,
+    /// Tokens of the whole prompt.
+    pub(super) prompt_tokens: usize,
+    /// Tokens to ask for.
+    pub(super) tokens: usize,
+    pub(super) temperature: f64,
+    /// 0 for all of the vocabulary.
+    pub(super) top_k: u32,
+    /// The seed of a draw.
+    pub(super) seed: Option<u64>,
 }
 
-/// The protocol for one model of a server.
-pub(super) struct Text {
-    pub(super) flavour: Flavour,
-    pub(super) model: String,
+/// What all of them answer.
+pub(super) struct TextAnswer {
+    pub(super) text: String,
+    /// The tokens, if the server gives them.
+    pub(super) ids: Option<Vec<u32>>,
+    pub(super) prompt_tokens: Option<u64>,
+    pub(super) ended: bool,
+    /// For evidence: without what differs each time.
+    pub(super) kept: String,
+}
+
+/// Continuations by a server of text.
+pub(super) struct Text<S> {
+    pub(super) server: S,
     pub(super) codec: Arc<dyn TextCodec>,
 }
 
-/// How many tokens a cut moves back before it is given up.
+impl<S: TextServer + 'static> Text<S> {
+    /// The generator, if there is a codec.
+    pub(super) fn generator(server: S, codec: Option<&Arc<dyn TextCodec>>) -> Option<Box<dyn Generator>> {
+        codec.map(|codec| -> Box<dyn Generator> { Box::new(Self { server, codec: Arc::clone(codec) }) })
+    }
+}
+
+/// How many tokens a cut moves back at most.
 const FARTHEST: usize = 32;
 
 /// A prompt as it can be sent.
 struct Cut<'a> {
     text: String,
-    /// The tokens that the text stands for, without what the server adds.
+    /// The tokens of the text, without what the server adds.
     shown: &'a [u32],
-    /// Tokens of the prompt behind the cut, which the model has to make.
+    /// Tokens of the prompt after the cut, which the model has to generate.
     hidden: usize,
     /// Whether the server sees `shown`.
     exact: bool,
-    /// Whether the server's own first token was left out.
+    /// Whether the first token was left to the server.
     bos: bool,
 }
 
-impl Text {
+impl<S: TextServer> Text<S> {
     fn cut<'a>(&self, prompt: &'a [u32]) -> Cut<'a> {
         let bos = prompt.first().is_some_and(|first| self.codec.server_bos() == Some(*first));
         let prompt = &prompt[usize::from(bos)..];
@@ -81,7 +99,7 @@ impl Text {
         cut.hidden + wanted + wanted / 8 + 8
     }
 
-    fn understand(&self, request: &GenerateRequest<'_>, answer: &Answer) -> Generated {
+    fn generated(&self, request: &GenerateRequest<'_>, answer: &TextAnswer) -> Generated {
         let cut = self.cut(request.prompt);
         let mut caveats = Vec::new();
         if !cut.exact {
@@ -91,12 +109,12 @@ impl Text {
         }
         let seen = if cut.exact { cut.shown.to_vec() } else { self.codec.encode(&cut.text) };
         let whole = || self.codec.encode(&format!("{}{}", cut.text, answer.text));
-        let behind = answer.ids.clone().or_else(|| whole().strip_prefix(&*seen).map(<[u32]>::to_vec));
-        let behind = behind.unwrap_or_else(|| {
+        let after = answer.ids.clone().or_else(|| whole().strip_prefix(&*seen).map(<[u32]>::to_vec));
+        let after = after.unwrap_or_else(|| {
             caveats.push(Caveat::Reencoded);
             self.codec.encode(&answer.text)
         });
-        let ids: Vec<u32> = behind.into_iter().skip(cut.hidden).take(request.tokens).collect();
+        let ids: Vec<u32> = after.into_iter().skip(cut.hidden).take(request.tokens).collect();
         if ids.len() < request.tokens {
             caveats.push(if answer.ended { Caveat::EndedEarly } else { Caveat::Reencoded });
             caveats.dedup();
@@ -110,13 +128,9 @@ impl Text {
     }
 }
 
-impl Generator for Text {
+impl<S: TextServer> Generator for Text<S> {
     fn path(&self) -> &str {
-        match self.flavour {
-            Flavour::Ollama => "/api/generate",
-            Flavour::Tgi => "/generate",
-            Flavour::OpenAi => "/v1/completions",
-        }
+        self.server.path()
     }
 
     fn takes_several(&self) -> bool {
@@ -128,159 +142,27 @@ impl Generator for Text {
         let cut = self.cut(request.prompt);
         let tokens = Self::tokens(&cut, request.tokens);
         let (temperature, top_k) = sampling(decoding);
-        match self.flavour {
-            Flavour::Ollama => json!({
-                "model": self.model, "prompt": cut.text, "raw": true, "stream": false,
-                "options": {
-                    "num_predict": tokens, "temperature": temperature, "top_k": top_k, "top_p": 1.0, "min_p": 0.0,
-                    "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed.unwrap_or(0),
-                    // Without it a long prompt loses its beginning. Few values, since the model is loaded anew for each.
-                    "num_ctx": (request.prompt.len() + tokens + 1).next_power_of_two().max(4096),
-                },
-            }),
-            Flavour::Tgi => {
-                let mut parameters = json!({
-                    "max_new_tokens": tokens, "do_sample": false, "details": true, "decoder_input_details": true,
-                    "return_full_text": false, "repetition_penalty": 1.0, "frequency_penalty": 0.0, "stop": [],
-                });
-                if let Some(seed) = seed {
-                    parameters["do_sample"] = true.into();
-                    parameters["temperature"] = temperature.into();
-                    parameters["seed"] = seed.into();
-                    if top_k > 0 {
-                        parameters["top_k"] = top_k.into();
-                    }
-                }
-                json!({ "inputs": cut.text, "parameters": parameters })
-            }
-            Flavour::OpenAi => {
-                let mut body = json!({
-                    "model": self.model, "prompt": cut.text, "max_tokens": tokens, "n": 1, "stream": false,
-                    "temperature": temperature, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-                });
-                if let Some(seed) = seed {
-                    body["seed"] = seed.into();
-                }
-                body
-            }
-        }
+        let prompt_tokens = request.prompt.len();
+        self.server.body(&TextRequest { text: cut.text, prompt_tokens, tokens, temperature, top_k, seed })
     }
 
-    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, Fault> {
-        let answer = match self.flavour {
-            Flavour::Ollama => ollama(answer)?,
-            Flavour::Tgi => tgi(answer)?,
-            Flavour::OpenAi => openai(answer)?,
-        };
-        Ok(requests.iter().take(1).map(|request| self.understand(request, &answer)).collect())
+    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError> {
+        let answer = self.server.read(answer)?;
+        Ok(requests.iter().take(1).map(|request| self.generated(request, &answer)).collect())
     }
-}
-
-/// What all of them answer.
-struct Answer {
-    text: String,
-    /// The tokens, where they come.
-    ids: Option<Vec<u32>>,
-    prompt_tokens: Option<u64>,
-    ended: bool,
-    /// For evidence: without what differs each time.
-    kept: String,
 }
 
 /// The answer as JSON without some of its fields.
-fn without(answer: &[u8], fields: &[&str]) -> Result<String, Fault> {
+pub(super) fn without(answer: &[u8], fields: &[&str]) -> Result<String, ResponseError> {
     let mut kept: Map<String, Value> = serde_json::from_slice(answer).map_err(malformed)?;
     fields.iter().for_each(|field| drop(kept.remove(*field)));
     Ok(Value::Object(kept).to_string())
 }
 
-fn reason_known(reason: Option<&str>, known: &[&str]) -> Result<(), Fault> {
+/// Checks the reason for which a continuation ended.
+pub(super) fn check_reason(reason: Option<&str>, known: &[&str]) -> Result<(), ResponseError> {
     match reason {
         Some(reason) if known.contains(&reason) => Ok(()),
-        other => Err(Fault::passing(format!("a continuation ended for the reason {other:?}"))),
+        other => Err(ResponseError::transient(format!("a continuation ended for the reason {other:?}"))),
     }
-}
-
-fn ollama(answer: &[u8]) -> Result<Answer, Fault> {
-    #[derive(Deserialize)]
-    struct Response {
-        response: String,
-        done: bool,
-        done_reason: Option<String>,
-        prompt_eval_count: Option<u64>,
-    }
-    let found: Response = serde_json::from_slice(answer).map_err(malformed)?;
-    if !found.done {
-        return Err(Fault::passing("the continuation is not done"));
-    }
-    reason_known(found.done_reason.as_deref(), &["length", "stop"])?;
-    let times =
-        ["created_at", "context", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration"];
-    Ok(Answer {
-        text: found.response,
-        ids: None,
-        prompt_tokens: found.prompt_eval_count,
-        ended: found.done_reason.as_deref() == Some("stop"),
-        kept: without(answer, &times)?,
-    })
-}
-
-fn tgi(answer: &[u8]) -> Result<Answer, Fault> {
-    #[derive(Deserialize)]
-    struct Response {
-        generated_text: String,
-        details: Option<Details>,
-    }
-    #[derive(Deserialize)]
-    struct Details {
-        finish_reason: String,
-        #[serde(default)]
-        prefill: Vec<Token>,
-        tokens: Vec<Token>,
-    }
-    #[derive(Deserialize)]
-    struct Token {
-        id: u32,
-    }
-    let found: Response = serde_json::from_slice(answer).map_err(malformed)?;
-    let details = found.details.ok_or_else(|| Fault::lasting("the answer has no `details`"))?;
-    reason_known(Some(&details.finish_reason), &["length", "eos_token", "stop_sequence"])?;
-    Ok(Answer {
-        text: found.generated_text,
-        ids: Some(details.tokens.iter().map(|token| token.id).collect()),
-        // Empty where the server was built without it.
-        prompt_tokens: Some(details.prefill.len() as u64).filter(|tokens| *tokens > 0),
-        ended: details.finish_reason != "length",
-        kept: without(answer, &[])?,
-    })
-}
-
-fn openai(answer: &[u8]) -> Result<Answer, Fault> {
-    #[derive(Deserialize)]
-    struct Response {
-        choices: Vec<Choice>,
-        usage: Option<Usage>,
-    }
-    #[derive(Deserialize)]
-    struct Choice {
-        text: String,
-        finish_reason: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Usage {
-        prompt_tokens: Option<u64>,
-    }
-    let mut found: Response = serde_json::from_slice(answer).map_err(malformed)?;
-    let (choice, more) = (found.choices.pop(), found.choices.len());
-    let Some(choice) = choice.filter(|_| more == 0) else {
-        return Err(Fault::passing(format!("{more} answers came beside the one that was asked for")));
-    };
-    reason_known(choice.finish_reason.as_deref(), &["length", "stop"])?;
-    Ok(Answer {
-        text: choice.text,
-        ids: None,
-        prompt_tokens: found.usage.and_then(|usage| usage.prompt_tokens),
-        ended: choice.finish_reason.as_deref() == Some("stop"),
-        kept: without(answer, &["id", "created", "timings"])?,
-    })
 }

@@ -13,7 +13,7 @@ use super::settings::Settings;
 /// Largest rank.
 pub const MAX_RANK: usize = 1 << 16;
 
-/// Settings under which an adapter is more than a product of two matrices beside a weight.
+/// Settings of adapters that are more than the product of two matrices added to a weight.
 const REFUSED: [&str; 12] = [
     "use_dora",
     "lora_bias",
@@ -53,9 +53,9 @@ impl Adapter {
         if settings.text("bias")?.is_some_and(|bias| bias != "none") {
             return Err(settings.unsupported("bias", merge));
         }
-        // Some ways to begin change the model's own weights as well.
-        let begun = settings.get("init_lora_weights");
-        if begun.is_some_and(|how| !how.is_boolean() && how != "gaussian" && how != "eva") {
+        // Some initializations change the model's own weights as well.
+        let initialization = settings.get("init_lora_weights");
+        if initialization.is_some_and(|how| !how.is_boolean() && how != "gaussian" && how != "eva") {
             return Err(settings.unsupported("init_lora_weights", merge));
         }
         let rank = settings.needed_count("r", MAX_RANK)?;
@@ -66,30 +66,35 @@ impl Adapter {
         Ok(Self { config, files, rank, scale: alpha / divisor, used: RefCell::default() })
     }
 
-    /// The files that it is made of.
+    /// Its files.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.config.as_path()).chain(self.files.paths())
     }
 
-    /// A weight with what the adapter adds to it. `turned`: it is stored `[inputs, outputs]`, as GPT-2's are.
-    pub(super) fn merge(&self, name: &str, weight: Tensor, turned: bool) -> Result<Tensor, CheckpointError> {
+    /// A weight with the adapter merged onto it. `transposed`: it is stored `[inputs, outputs]`.
+    pub(super) fn merge(
+        &self,
+        name: &str,
+        weight: Tensor,
+        transposed: bool,
+    ) -> Result<Tensor, CheckpointError> {
         let Some(module) = name.strip_suffix(".weight") else { return Ok(weight) };
         let [down, up] = ["lora_A", "lora_B"].map(|part| format!("base_model.model.{module}.{part}.weight"));
         if self.files.shape(&down).is_none() && self.files.shape(&up).is_none() {
             return Ok(weight);
         }
         let (rows, columns) = weight.dims2()?;
-        let (inputs, outputs) = if turned { (rows, columns) } else { (columns, rows) };
+        let (inputs, outputs) = if transposed { (rows, columns) } else { (columns, rows) };
         let product = self
             .files
             .read(&up, &[outputs, self.rank])?
             .matmul(&self.files.read(&down, &[self.rank, inputs])?)?;
         self.used.borrow_mut().extend([down, up]);
-        let product = if turned { product.t()?.contiguous()? } else { product };
+        let product = if transposed { product.t()?.contiguous()? } else { product };
         Ok((weight + (product * self.scale)?)?)
     }
 
-    /// Fails if it has tensors that went onto no weight.
+    /// Fails if it has tensors that were merged onto no weight.
     pub(super) fn finish(&self) -> Result<(), CheckpointError> {
         let used = self.used.borrow();
         match self.files.names().find(|name| !used.contains(*name)) {

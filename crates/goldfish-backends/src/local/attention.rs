@@ -5,14 +5,14 @@ use std::ops::Range;
 use super::math::{dot, exp, mix, sum, tanh, vectorized};
 use super::ops::Rows;
 
-/// Neighbouring rows of one sequence.
+/// Consecutive rows of one sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The rows among those that are computed.
     pub rows: Range<usize>,
     /// Position of the first of them in its sequence.
     pub first: usize,
-    /// Where keys and values of positions 0 to the last row's stand: rows computed together, or of a cache.
+    /// The rows with keys and values of positions 0 to the last row's: rows of the same pass, or of a cache.
     pub path: Vec<u32>,
 }
 
@@ -104,9 +104,9 @@ impl Attend<'_> {
         scratch.keys.resize(length * dim, 0.0);
         scratch.values.clear();
         let own = kv_head * dim..(kv_head + 1) * dim;
-        for (place, row) in span.path[seen.clone()].iter().enumerate() {
+        for (index, row) in span.path[seen.clone()].iter().enumerate() {
             for (d, key) in self.keys.row(*row as usize)[own.clone()].iter().enumerate() {
-                scratch.keys[d * length + place] = *key;
+                scratch.keys[d * length + index] = *key;
             }
             scratch.values.extend_from_slice(&self.values.row(*row as usize)[own.clone()]);
         }

@@ -21,12 +21,12 @@ use super::folder::{TensorFiles, fingerprint};
 use super::pack::pack;
 use super::read::score;
 
-/// Rows that are computed in one pass at most.
+/// Rows of one pass at most.
 const PASS_ROWS: usize = 2048;
-/// Bytes of keys and values that continuations may take at a time.
+/// Bytes of keys and values of continuations that are generated together.
 const CACHE_BYTES: usize = 1 << 30;
 
-/// A Hugging Face checkpoint folder, run on the processors of this machine in single precision.
+/// A Hugging Face checkpoint folder, run on the CPUs of this machine in single precision.
 #[derive(Debug)]
 pub struct Checkpoint {
     decoder: Decoder,
@@ -38,7 +38,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If a file is missing or broken, or the model is none that is [supported](super).
+    /// If a file is missing or damaged, or the model is not [supported](super).
     pub fn open(folder: &Path, adapter: Option<&Path>) -> Result<Self, CheckpointError> {
         let config_path = folder.join("config.json");
         let config = DecoderConfig::open(&config_path)?;
@@ -47,7 +47,7 @@ impl Checkpoint {
         let (vocab_size, context_length) = (config.vocab_size, config.context_length);
         let own = std::iter::once(config_path.as_path()).chain(files.paths());
         let paths: Vec<&Path> = own.chain(adapter.iter().flat_map(Adapter::paths)).collect();
-        // `Source` stays on this thread; what it reads is in the system's cache for the other.
+        // `Source` stays on this thread; the other finds what it read in the page cache.
         let unwanted = AtomicBool::new(false);
         let (decoder, fingerprint) = std::thread::scope(|scope| {
             let fingerprint = scope.spawn(|| fingerprint(paths.iter().copied(), &unwanted));
@@ -80,7 +80,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether the model takes these tokens, and `more` of its own behind them.
+    /// Whether these tokens are in the vocabulary, and `more` after them fit into the context.
     fn check(&self, ids: &[u32], more: usize) -> Result<(), BackendError> {
         let backend = || self.description.name.clone();
         let vocab_size = self.decoder.config().vocab_size as u32;
@@ -99,7 +99,7 @@ impl Checkpoint {
         let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
         let packed = pack(&sequences, usize::MAX);
         let Some(pass) = packed.passes.first() else { return Ok(vec![Scored::default(); requests.len()]) };
-        // Row, sequence, token: the row of a token is that before it.
+        // Row, sequence, token: the row before a token predicts it.
         let mut asked: Vec<(u32, usize, u32)> = Vec::new();
         for (sequence, (request, path)) in requests.iter().zip(&packed.paths).enumerate() {
             asked.extend(
@@ -133,7 +133,7 @@ impl Checkpoint {
         Ok(answers)
     }
 
-    /// Continues prompts together; each comes with its number among all requests.
+    /// Continues prompts together; each has its number among all requests.
     fn continue_group(
         &self,
         requests: &[(usize, &GenerateRequest<'_>)],
@@ -145,7 +145,7 @@ impl Checkpoint {
         let compute = || -> candle_core::Result<Vec<Vec<u32>>> {
             let mut cache = Cache::new(self.decoder.config(), packed.rows + more)?;
             let mut paths = packed.paths.clone();
-            // The rows that continuations go on from, some of them several.
+            // The last rows of the prompts; prompts can share one.
             let lasts: BTreeSet<u32> = paths.iter().filter_map(|path| path.last()).copied().collect();
             let mut hidden = Vec::new();
             for pass in &packed.passes {
@@ -154,10 +154,10 @@ impl Checkpoint {
                 hidden.extend(self.decoder.states(pass, Some(&mut cache), &here.collect::<Vec<_>>())?);
             }
             let mut continued = vec![Vec::new(); requests.len()];
-            // Where among the hidden states each sequence has its own.
-            let places: BTreeMap<u32, usize> = lasts.iter().copied().zip(0..).collect();
-            let places = paths.iter().filter_map(|path| places.get(path.last()?).copied());
-            let mut active: Vec<(usize, usize)> = places.enumerate().collect();
+            // The index of each sequence among the hidden states.
+            let indices: BTreeMap<u32, usize> = lasts.iter().copied().zip(0..).collect();
+            let indices = paths.iter().filter_map(|path| indices.get(path.last()?).copied());
+            let mut active: Vec<(usize, usize)> = indices.enumerate().collect();
             loop {
                 active.retain(|(sequence, _)| continued[*sequence].len() < requests[*sequence].1.tokens);
                 if active.is_empty() {
@@ -168,7 +168,7 @@ impl Checkpoint {
                     active.iter().map(|(_, row)| &hidden[row * width..][..width]).collect();
                 let chosen = self.decoder.each_logits(&last.concat(), |row, logits| {
                     let (sequence, _) = active[row];
-                    choose(logits, decoding, (requests[sequence].0 as u64, paths[sequence].len() as u64))
+                    choose(logits, decoding, [requests[sequence].0 as u64, paths[sequence].len() as u64])
                 });
                 let mut pass = Step::default();
                 for ((sequence, row), token) in active.iter_mut().zip(chosen) {
@@ -216,7 +216,7 @@ impl From<Step> for Pass {
     }
 }
 
-/// Numbers of sequences, sorted by their tokens and cut into groups of limited weight.
+/// Numbers of sequences, sorted by their tokens and divided into groups of limited weight.
 fn groups(sequences: &[&[u32]], weight: impl Fn(usize) -> usize, limit: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     order.sort_by_key(|number| sequences[*number]);
@@ -248,7 +248,7 @@ impl Backend for Checkpoint {
         for request in requests {
             self.check(request.ids, 0)?;
             if request.from == 0 {
-                return Err(self.failed("position 0 was asked for, before which nothing stands"));
+                return Err(self.failed("position 0 was asked for, which has no preceding token"));
             }
         }
         let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
@@ -290,14 +290,14 @@ impl Backend for Checkpoint {
     }
 }
 
-/// The folder's own name.
+/// The last component of the folder's path.
 fn name_of(folder: &Path) -> String {
     let whole = std::path::absolute(folder).ok();
     let name = whole.as_deref().and_then(Path::file_name);
     name.map_or_else(|| "checkpoint".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Where a decoder's tensors come from.
+/// The tensors of a decoder, from files and an adapter.
 struct Source<'a> {
     files: &'a TensorFiles,
     adapter: Option<&'a Adapter>,
@@ -311,14 +311,9 @@ impl<'a> Source<'a> {
 
     fn decoder(&self, config: DecoderConfig) -> Result<Decoder, CheckpointError> {
         let needed = self.files.elements().saturating_mul(4);
-        if let Some(memory) = memory().filter(|memory| needed > *memory) {
-            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            let reason = format!(
-                "needs {:.1} GiB in f32, and this machine has {:.1}; audit it behind a server",
-                gib(needed),
-                gib(memory)
-            );
-            return Err(CheckpointError::file(self.files.folder(), reason));
+        if let Some(available) = memory().filter(|memory| needed > *memory) {
+            let path = self.files.folder().to_owned();
+            return Err(CheckpointError::TooLittleMemory { path, needed, available });
         }
         let (tied, names) = (config.tied, config.tensors);
         let decoder = Decoder::new(config, &mut |name, shape| self.get(name, shape, names))?;
@@ -328,7 +323,7 @@ impl<'a> Source<'a> {
             tied_head || names.ignored.iter().any(|end| name.ends_with(end))
         };
         if let Some(name) = self.files.names().find(|name| !used.contains(*name) && !ignored(name)) {
-            let reason = "is none of this family's; the checkpoint is of another model, quantized or has an adapter inside";
+            let reason = "is not a tensor of this family; the checkpoint is of another model, quantized or has an adapter inside";
             return Err(CheckpointError::tensor(self.files.path_of(name), name, reason));
         }
         if let Some(adapter) = self.adapter {
@@ -337,7 +332,7 @@ impl<'a> Source<'a> {
         Ok(decoder)
     }
 
-    /// A tensor under its full name, or as the bare decoder is saved, without the model's.
+    /// A tensor by its full name, or without the model's, as the bare decoder is saved.
     fn get(&self, name: &str, shape: &[usize], names: &TensorNames) -> Result<Tensor, CheckpointError> {
         let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
         let stored =
@@ -351,7 +346,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Bytes of memory that this machine has, swap included, where it tells.
+/// Bytes of memory of this machine, swap included, if known.
 fn memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib = |key| {

@@ -8,18 +8,18 @@ use rayon::prelude::*;
 
 use super::attention::{Attend, Span, blocks};
 use super::config::{DecoderConfig, LayerAttention, Positions};
-use super::layer::{BLOCK, Mix, few, normalised, product};
+use super::layer::{BLOCK, Mix, few, normalized, product};
 use super::math::{tanh, vectorized};
 use super::ops::{Rows, add, rotate};
 use super::rope::Rotary;
 use super::weights::{GetTensor, LayerWeights, Weights};
 
-/// Logits that a thread has in memory at a time, unless those of [`BLOCK`] rows are more.
+/// Logits that a thread has in memory, unless those of [`BLOCK`] rows are more.
 const LOGITS: usize = 1 << 22;
 
-/// Rows to compute: tokens of any number of sequences side by side, without padding.
+/// Rows to compute: tokens of any number of sequences one after the other, without padding.
 ///
-/// Sequences that begin alike can share rows: a [`Span`] names the rows of all positions before its own.
+/// Sequences with a common prefix can share rows: a [`Span`] gives the rows of all positions before its own.
 #[derive(Debug, Clone)]
 pub struct Pass {
     /// The token of each row.
@@ -30,7 +30,7 @@ pub struct Pass {
     pub spans: Arc<[Span]>,
 }
 
-/// Keys and values of rows computed before.
+/// Keys and values of earlier rows.
 #[derive(Debug)]
 pub struct Cache {
     /// Keys and values of each layer, `[capacity, kv_heads * head_dim]`.
@@ -71,7 +71,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder with weights that `get` knows by name and shape.
+    /// A decoder with weights that `get` returns by name and shape.
     ///
     /// # Errors
     ///
@@ -88,18 +88,18 @@ impl Decoder {
         Ok(Self { config, weights, rotations })
     }
 
-    /// What it is built like.
+    /// Its structure.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
-    /// Hidden states behind the last norm, `[rows, hidden_size]`.
+    /// Hidden states after the last norm, `[rows, hidden_size]`.
     ///
     /// The paths of the spans lead to rows of this pass, or with a cache to rows of the cache, to which those of this pass are appended.
     ///
     /// # Errors
     ///
-    /// If a token, a position or a path is none of the model's, or a cache has no room.
+    /// If a token, a position or a path is out of range, or a cache is full.
     pub fn hidden(&self, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
         let rows: Vec<u32> = (0..pass.tokens.len() as u32).collect();
         Tensor::from_vec(
@@ -113,7 +113,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// If their width is not the model's.
+    /// If they have another width than the model.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let (rows, width) = hidden.dims2()?;
         if width != self.config.hidden_size {
@@ -176,7 +176,7 @@ impl Decoder {
         self.check(pass, cache.as_deref(), wanted)?;
         let mut x = self.embed(pass)?;
         let all = blocks(&pass.spans, std::slice::from_ref(&(0..rows)), BLOCK);
-        // The last layer's mix is asked for in these rows alone.
+        // The last layer is computed for these rows alone.
         let last = blocks(&pass.spans, &ranges(wanted), BLOCK);
         let count = self.config.layers.len();
         for (index, (layer, weights)) in self.config.layers.iter().zip(&self.weights.layers).enumerate() {
@@ -280,7 +280,7 @@ impl Decoder {
         Ok(x)
     }
 
-    /// Queries, keys and values of all rows side by side, normalised and turned.
+    /// Queries, keys and values of all rows, normalized and rotated, one row after the other.
     fn project(&self, layer: &LayerAttention, weights: &LayerWeights, x: &[f32], pass: &Pass) -> Vec<f32> {
         let (own, shared) = self.widths();
         let (hidden, width) = (self.config.hidden_size, own + 2 * shared);
@@ -293,7 +293,7 @@ impl Decoder {
         let few = few(pass.tokens.len());
         blocks.for_each_init(Vec::new, |normed, (block, (joined, x))| {
             let x = match &weights.before_attention {
-                Some(norm) => normalised(norm, x, normed),
+                Some(norm) => normalized(norm, x, normed),
                 None => x,
             };
             product(&weights.query_key_value, x, joined, few);
@@ -323,7 +323,7 @@ fn add_rows(table: &Tensor, chosen: &[u32], width: usize, x: &mut [f32]) -> Resu
     let Storage::Cpu(storage) = &*storage else { bail!("a table is not in memory") };
     let (count, columns) = table.dims2()?;
     if !layout.is_contiguous() || columns != width {
-        bail!("a table of {count} x {columns} has not the rows of {width}");
+        bail!("a table of {count} x {columns} has no rows of {width}");
     }
     let table = &storage.as_slice::<f32>()?[layout.start_offset()..];
     for (x, row) in x.chunks_exact_mut(width).zip(chosen) {

@@ -5,14 +5,14 @@ use rand_mt::Mt64;
 
 use super::read::greedy;
 
-/// The next token of stream and position `place`; `None` if a logit is not a number.
-pub(super) fn choose(logits: &[f32], decoding: &Decoding, place: (u64, u64)) -> Option<u32> {
-    // None of a row with something that is no number.
+/// The next token; `stream` and position choose the random numbers. `None` if a logit is not a number.
+pub(super) fn choose(logits: &[f32], decoding: &Decoding, [stream, position]: [u64; 2]) -> Option<u32> {
+    // `None` also where the largest logits are numbers and others are not.
     let best = greedy(logits)?;
     match decoding {
         Decoding::Greedy => Some(best),
         Decoding::Sampled { scheme, seed } => {
-            let mut random = Mt64::new(seed ^ place.0.rotate_left(32) ^ place.1);
+            let mut random = Mt64::new(seed ^ stream.rotate_left(32) ^ position);
             let uniform = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             drawn(logits, scheme, uniform).or(Some(best))
         }
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn of_equals_the_first() {
-        assert_eq!(choose(&[1.0, 3.0, 3.0], &Decoding::Greedy, (0, 0)), Some(1));
-        assert_eq!(choose(&[1.0, f32::NAN], &Decoding::Greedy, (0, 0)), None);
+        assert_eq!(choose(&[1.0, 3.0, 3.0], &Decoding::Greedy, [0, 0]), Some(1));
+        assert_eq!(choose(&[1.0, f32::NAN], &Decoding::Greedy, [0, 0]), None);
     }
 
     #[test]
@@ -53,7 +53,7 @@ mod tests {
         let logits = [0.0, 2f32.ln(), 5f32.ln()];
         let share = |scheme: SamplingScheme, token: u32| {
             let hits = (0..8000u64).filter(|stream| {
-                choose(&logits, &Decoding::Sampled { scheme, seed: 5 }, (*stream, 9)) == Some(token)
+                choose(&logits, &Decoding::Sampled { scheme, seed: 5 }, [*stream, 9]) == Some(token)
             });
             hits.count() as f64 / 8000.0
         };

@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
+
+const GIB: f64 = (1 << 30) as f64;
 
 /// Why a checkpoint can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -11,10 +13,10 @@ pub enum CheckpointError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A setting that is read but not supported.
+    /// A setting that is not supported.
     #[error("{}: {key} is {found}, which is not supported; {advice}", path.display())]
     Unsupported {
         /// The file.
@@ -26,7 +28,7 @@ pub enum CheckpointError {
         /// What to do instead.
         advice: String,
     },
-    /// A setting that can't be.
+    /// An invalid setting.
     #[error("{}: {key} {reason}", path.display())]
     Setting {
         /// The file.
@@ -36,7 +38,7 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file that is not what its name says.
+    /// A file with unexpected contents.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file or folder.
@@ -44,7 +46,7 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tensor that is missing, superfluous, of another shape or not a number.
+    /// A tensor that is missing, unexpected, of another shape or not finite.
     #[error("{}: tensor {name:?} {reason}", path.display())]
     Tensor {
         /// The file, or the folder for a missing tensor.
@@ -53,6 +55,19 @@ pub enum CheckpointError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The weights don't fit into memory.
+    #[error(
+        "{}: needs {:.1} GiB in f32, and this machine has {:.1}",
+        path.display(), *needed as f64 / GIB, *available as f64 / GIB
+    )]
+    TooLittleMemory {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes of all weights in `f32`.
+        needed: u64,
+        /// Bytes of memory, swap included.
+        available: u64,
     },
     /// Something is beyond its cap.
     #[error("{}: {what} is {found}, at most {cap} is accepted", path.display())]
@@ -87,6 +102,11 @@ impl CheckpointError {
 
 impl Remedies for CheckpointError {
     fn remedies(&self) -> Vec<Remedy> {
-        Vec::new()
+        match self {
+            Self::Unsupported { .. } | Self::TooLittleMemory { .. } => {
+                vec![Remedy::give(Setting::Server).to("audit the model on a server")]
+            }
+            _ => Vec::new(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The files of a checkpoint folder, read as if a stranger had written them.
+//! The files of a checkpoint folder, which are not trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -25,15 +25,15 @@ pub const MAX_SHARDS: usize = 4096;
 pub(super) struct TensorFiles {
     folder: PathBuf,
     files: Vec<TensorFile>,
-    /// Which file has a tensor.
-    place: BTreeMap<String, usize>,
+    /// The file of each tensor.
+    file_of: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
 struct TensorFile {
     path: PathBuf,
     header: Metadata,
-    /// Where the tensors' bytes begin.
+    /// Offset of the tensors' bytes.
     data: u64,
 }
 
@@ -42,14 +42,14 @@ impl TensorFiles {
     pub(super) fn open(folder: &Path, stem: &str) -> Result<Self, CheckpointError> {
         let single = folder.join(format!("{stem}.safetensors"));
         let index = folder.join(format!("{stem}.safetensors.index.json"));
-        let mut opened = Self { folder: folder.into(), files: Vec::new(), place: BTreeMap::new() };
+        let mut opened = Self { folder: folder.into(), files: Vec::new(), file_of: BTreeMap::new() };
         if single.exists() {
             opened.add(&single)?;
         } else if index.exists() {
             for (shard, listed) in shards(&index)? {
                 opened.add(&folder.join(&shard))?;
                 if let Some(name) =
-                    listed.iter().find(|name| opened.place.get(*name) != Some(&(opened.files.len() - 1)))
+                    listed.iter().find(|name| opened.file_of.get(*name) != Some(&(opened.files.len() - 1)))
                 {
                     return Err(CheckpointError::tensor(
                         &index,
@@ -77,7 +77,7 @@ impl TensorFiles {
     fn add(&mut self, path: &Path) -> Result<(), CheckpointError> {
         let file = TensorFile::open(path)?;
         for name in file.header.offset_keys() {
-            if self.place.insert(name.clone(), self.files.len()).is_some() {
+            if self.file_of.insert(name.clone(), self.files.len()).is_some() {
                 return Err(CheckpointError::tensor(path, &name, "is in another file too"));
             }
         }
@@ -94,15 +94,15 @@ impl TensorFiles {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.place.keys().map(String::as_str)
+        self.file_of.keys().map(String::as_str)
     }
 
     pub(super) fn path_of(&self, name: &str) -> &Path {
-        self.place.get(name).map_or(&self.folder, |file| &self.files[*file].path)
+        self.file_of.get(name).map_or(&self.folder, |file| &self.files[*file].path)
     }
 
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
-        let file = &self.files[*self.place.get(name)?];
+        let file = &self.files[*self.file_of.get(name)?];
         Some(&file.header.info(name)?.shape)
     }
 
@@ -127,7 +127,7 @@ impl TensorFiles {
                 format!("is missing; the settings ask for one of shape {shape:?}"),
             )
         };
-        let file = &self.files[*self.place.get(name).ok_or_else(missing)?];
+        let file = &self.files[*self.file_of.get(name).ok_or_else(missing)?];
         let info = file.header.info(name).ok_or_else(missing)?;
         let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
         if info.shape != shape {
@@ -154,17 +154,17 @@ impl TensorFiles {
             widen(info.dtype, &bytes[..chunk], &mut values);
             left -= chunk;
         }
-        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(wrong(format!(
-                "has the value {} at element {place}; the checkpoint is damaged, or training diverged",
-                values[place]
+                "has the value {} at element {index}; the checkpoint is damaged, or training diverged",
+                values[index]
             )));
         }
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 }
 
-/// Bytes that are read at a time.
+/// Bytes of one read.
 const READ_BYTES: usize = 4 << 20;
 
 fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
@@ -204,21 +204,21 @@ impl TensorFile {
         let mut header = vec![0u8; length as usize];
         file.read_exact(&mut header).map_err(CheckpointError::io(path))?;
         let header: Metadata = serde_json::from_slice(&header).map_err(|error| {
-            CheckpointError::file(path, format!("has a header that is none of a safetensors file: {error}"))
+            CheckpointError::file(path, format!("has a header that is not of a safetensors file: {error}"))
         })?;
         let expected = (header.data_len() as u64).checked_add(8 + length);
         if expected != Some(size) {
-            let told = expected.map_or("more than there can be".into(), |bytes| bytes.to_string());
+            let announced = expected.map_or("more than there can be".into(), |bytes| bytes.to_string());
             return Err(CheckpointError::file(
                 path,
-                format!("has {size} bytes, its header tells of {told}; download it again"),
+                format!("has {size} bytes, its header announces {announced}; download it again"),
             ));
         }
         Ok(Self { path: path.into(), header, data: 8 + length })
     }
 }
 
-/// The shards that an index names, with the tensors that each is said to have.
+/// The shards of an index, with the tensors that it lists for each.
 fn shards(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, CheckpointError> {
     let settings = Settings::open(index)?;
     let map = settings.object("weight_map")?.ok_or_else(|| settings.wrong("weight_map", "is missing"))?;
@@ -248,7 +248,7 @@ fn shards(index: &Path) -> Result<BTreeMap<String, BTreeSet<String>>, Checkpoint
     Ok(shards)
 }
 
-/// A file that ends once nobody wants the rest of it.
+/// A file that ends early once the rest is unwanted.
 struct Wanted<'a> {
     file: File,
     unwanted: &'a AtomicBool,
@@ -260,7 +260,7 @@ impl Read for Wanted<'_> {
     }
 }
 
-/// A hash over files, by names and contents, read in pieces; of no use if it became `unwanted` meanwhile.
+/// A hash over files, by names and contents, read in pieces; invalid if it became `unwanted` meanwhile.
 pub(super) fn fingerprint<'a>(
     paths: impl Iterator<Item = &'a Path>,
     unwanted: &AtomicBool,

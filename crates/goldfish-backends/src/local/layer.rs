@@ -1,4 +1,4 @@
-//! What a layer makes of its rows, some at a time.
+//! Attention and MLP of a layer, in blocks of rows.
 
 use rayon::prelude::*;
 
@@ -8,10 +8,10 @@ use super::ops::{Norm, activate, add};
 use super::product::Linear;
 use super::weights::LayerWeights;
 
-/// Rows that a thread takes through a layer at a time: their hidden states stay in its cache.
+/// Rows of a block: few enough that their hidden states stay in the cache of a core.
 pub(super) const BLOCK: usize = 60;
 
-/// Attention and MLP of a layer over hidden states `x`, once queries, keys and values are there.
+/// Attention and MLP of a layer over hidden states `x`, once queries, keys and values are computed.
 pub(super) struct Mix<'a> {
     pub(super) config: &'a DecoderConfig,
     pub(super) weights: &'a LayerWeights,
@@ -20,18 +20,18 @@ pub(super) struct Mix<'a> {
 }
 
 impl Mix<'_> {
-    /// The hidden states behind the layer, of the blocks' rows alone.
+    /// The hidden states after the layer, of the blocks' rows alone.
     pub(super) fn blocks(&self, blocks: &[Vec<Piece>]) -> Vec<f32> {
         let hidden = self.config.hidden_size;
         let count = |block: &Vec<Piece>| block.iter().map(|piece| piece.rows.len()).sum::<usize>();
         let rows = blocks.iter().map(count).sum();
         let mut mixed = vec![0f32; rows * hidden];
-        let mut left = mixed.as_mut_slice();
+        let mut remaining = mixed.as_mut_slice();
         let mut tasks = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let (own, rest) = left.split_at_mut(count(block) * hidden);
+            let (own, rest) = remaining.split_at_mut(count(block) * hidden);
             tasks.push((block, own));
-            left = rest;
+            remaining = rest;
         }
         let few = few(rows);
         tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (block, out)| {
@@ -67,7 +67,7 @@ impl Mix<'_> {
             BlockLayout::ParallelSharedNorm => &weights.before_attention,
             _ => &weights.before_mlp,
         };
-        let input = before.as_ref().map_or(&*out, |norm| normalised(norm, out, normed));
+        let input = before.as_ref().map_or(&*out, |norm| normalized(norm, out, normed));
         let width = weights.up.outputs();
         up.resize(rows * width, 0.0);
         product(&weights.up, input, up, few);
@@ -85,7 +85,7 @@ impl Mix<'_> {
     }
 }
 
-/// What a thread needs for a block of rows.
+/// Buffers of a thread for a block of rows.
 #[derive(Debug, Default)]
 struct Scratch {
     attention: attention::Scratch,
@@ -97,7 +97,7 @@ struct Scratch {
     mlp: Vec<f32>,
 }
 
-/// Whether there are too few blocks for all threads, so that these share a block's products out among them.
+/// Whether there are fewer blocks than threads, so that the threads divide the products of a block.
 pub(super) fn few(rows: usize) -> bool {
     rows.div_ceil(BLOCK) < rayon::current_num_threads()
 }
@@ -107,8 +107,8 @@ pub(super) fn product(weights: &Linear, x: &[f32], out: &mut [f32], few: bool) {
     if few { weights.multiply_shared(x, out) } else { weights.multiply(x, out) }
 }
 
-/// Normalised rows, in `scratch`.
-pub(super) fn normalised<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+/// Normalized rows, in `scratch`.
+pub(super) fn normalized<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
     scratch.clear();
     scratch.extend_from_slice(x);
     norm.apply(scratch);

@@ -1,7 +1,7 @@
 //! Elementary functions in `f32` as plain arithmetic, so that loops over them become vector instructions.
 //!
-//! All are inlined into a closure that [`vectorized`] runs. A value's bits don't depend on the place it has in a vector: nothing is
-//! reordered, and multiply-add is asked for by name.
+//! All are inlined into a closure that [`vectorized`] runs. A value's bits don't depend on its lane: nothing is reordered, and
+//! multiply-add is explicit.
 
 use pulp::Arch;
 
@@ -19,7 +19,7 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
-/// `e^x` to about one unit in the last place; 0 and infinity are not reached (x is held within -87 and 88).
+/// `e^x` to about one unit in the last place; 0 and infinity are not reached (x is clamped to -87 and 88).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);

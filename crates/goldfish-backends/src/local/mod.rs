@@ -1,13 +1,13 @@
 //! Hugging Face checkpoint folders, run in this process.
 //!
-//! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder serves all families: Llama
+//! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs all families: Llama
 //! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3. Weights are widened to `f32`, 4 bytes
 //! a parameter, and everything is computed in it.
 //!
 //! LoRA adapters in PEFT's format are merged onto the weights when they are read.
 //!
-//! An answer has the same bits whatever else is in the batch, and whatever the number of threads: sequences are packed side by
-//! side without padding, each row is computed on its own, and sums are taken in an order that depends on their terms alone.
+//! An answer has the same bits whatever else is in the batch, and whatever the number of threads: sequences are packed without
+//! padding, each row is computed on its own, and sums are taken in an order that depends on their terms alone.
 
 mod adapter;
 mod attention;

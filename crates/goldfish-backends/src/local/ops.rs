@@ -1,12 +1,12 @@
-//! What a decoder does to its rows one by one.
+//! Operations on single rows.
 //!
-//! Each row is computed on its own, so that it has the same bits whatever stands in the rows beside it.
+//! Each row is computed on its own, so its bits don't depend on other rows.
 
 use super::config::Activation;
 use super::math::{gelu, gelu_tanh, silu, sum, vectorized};
 use super::rope::Angles;
 
-/// Rows of a matrix in memory: elements of a row stand side by side, rows `stride` apart.
+/// Rows of a matrix in memory: the elements of a row are contiguous, the rows `stride` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     values: &'a [f32],
@@ -33,12 +33,12 @@ pub(super) struct Norm {
     pub(super) weight: Vec<f32>,
     pub(super) bias: Option<Vec<f32>>,
     pub(super) epsilon: f32,
-    /// Whether the mean is taken away, as in layer norm; without, it is an RMS norm.
-    pub(super) centred: bool,
+    /// Whether the mean is subtracted, as in layer norm; otherwise it is an RMS norm.
+    pub(super) centered: bool,
 }
 
 impl Norm {
-    /// Normalises groups of as many elements as there are weights.
+    /// Normalizes groups of as many elements as there are weights.
     pub(super) fn apply(&self, values: &mut [f32]) {
         vectorized(
             #[inline(always)]
@@ -53,7 +53,7 @@ impl Norm {
     #[inline(always)]
     fn group(&self, values: &mut [f32]) {
         let count = values.len() as f32;
-        let mean = if self.centred { sum(values, |x| x) / count } else { 0.0 };
+        let mean = if self.centered { sum(values, |x| x) / count } else { 0.0 };
         let variance = sum(values, |x| (x - mean) * (x - mean)) / count;
         let scale = 1.0 / (variance + self.epsilon).sqrt();
         for (value, weight) in values.iter_mut().zip(&self.weight) {
@@ -65,7 +65,7 @@ impl Norm {
     }
 }
 
-/// Turns the heads of a row by the angles of its position.
+/// Rotates the heads of a row by the angles of its position.
 pub(super) fn rotate(heads: &mut [f32], head_dim: usize, angles: &Angles, position: usize) {
     let (cos, sin) = angles.at(position);
     vectorized(
@@ -74,9 +74,9 @@ pub(super) fn rotate(heads: &mut [f32], head_dim: usize, angles: &Angles, positi
             for head in heads.chunks_exact_mut(head_dim) {
                 let (first, rest) = head.split_at_mut(cos.len());
                 for (((first, second), cos), sin) in first.iter_mut().zip(rest).zip(cos).zip(sin) {
-                    let turned = *second * cos + *first * sin;
+                    let rotated = *second * cos + *first * sin;
                     *first = *first * cos - *second * sin;
-                    *second = turned;
+                    *second = rotated;
                 }
             }
         },

@@ -1,11 +1,11 @@
-//! Sequences side by side, each shared beginning once.
+//! Sequences packed into rows, common prefixes once.
 
 use std::sync::Arc;
 
 use super::attention::Span;
 use super::decoder::Pass;
 
-/// Sequences packed to rows.
+/// Packed sequences.
 #[derive(Debug)]
 pub(super) struct Packed {
     /// The rows, in passes of a limited size.
@@ -16,7 +16,7 @@ pub(super) struct Packed {
     pub(super) rows: usize,
 }
 
-/// Packs sequences that come sorted, or at least with those that begin alike side by side.
+/// Packs sequences that are sorted, or in which those with a common prefix follow each other.
 pub(super) fn pack(sequences: &[&[u32]], rows_a_pass: usize) -> Packed {
     let mut packer = Packer { passes: Vec::new(), open: Open::default(), rows_a_pass: rows_a_pass.max(1) };
     let mut paths: Vec<Vec<u32>> = Vec::with_capacity(sequences.len());

@@ -1,8 +1,8 @@
-//! Products of rows with weights that are stored for them.
+//! Products of rows with weights in a layout of their own.
 //!
 //! Each element of a product is summed on its own, its terms in one order: blocks of [`DEPTH`] inputs, and the inputs within a block
-//! one behind the other, by fused multiply-add. So it has the same bits whatever rows stand beside it, however the work is shared
-//! out, and however wide the vectors are.
+//! one after the other, by fused multiply-add. So its bits depend neither on other rows, nor on how the work is divided, nor on
+//! the width of the vectors.
 
 use candle_core::{Result, Tensor, bail};
 use pulp::{Arch, Simd, WithSimd};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 const PANEL: usize = 64;
 /// Inputs whose products are summed in registers.
 const DEPTH: usize = 256;
-/// Rows whose sums are in registers together.
+/// Rows whose sums are in registers at the same time.
 const TILE: usize = 6;
 /// Bytes to which panels are aligned: those of a line of the cache.
 const ALIGNMENT: usize = 64;
@@ -21,7 +21,7 @@ const ALIGNMENT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Linear {
     buffer: Vec<f32>,
-    /// Where in the buffer the panels begin.
+    /// Offset of the panels in the buffer.
     start: usize,
     /// One for each output of all panels, 0 where the layer has none.
     bias: Vec<f32>,
@@ -35,7 +35,7 @@ impl Linear {
         let (inputs, outputs) = weight.dims2()?;
         let panels = outputs.div_ceil(PANEL);
         let mut buffer = vec![0f32; panels * inputs * PANEL + ALIGNMENT / size_of::<f32>()];
-        // An allocator that tells no alignment costs speed alone.
+        // Without alignment it is slower, but correct.
         let start =
             Some(buffer.as_ptr().align_offset(ALIGNMENT)).filter(|start| *start < ALIGNMENT).unwrap_or(0);
         let (storage, layout) = weight.storage_and_layout();
@@ -95,10 +95,10 @@ impl Linear {
             return self.multiply(x, out);
         }
         let rows = x.len() / self.inputs;
-        let share = self.panels().div_ceil(threads * 2);
-        let firsts: Vec<usize> = (0..self.panels()).step_by(share).collect();
+        let each = self.panels().div_ceil(threads * 2);
+        let firsts: Vec<usize> = (0..self.panels()).step_by(each).collect();
         let parts = firsts.into_par_iter().map(|first| {
-            let panels = share.min(self.panels() - first);
+            let panels = each.min(self.panels() - first);
             let width = (panels * PANEL).min(self.outputs - first * PANEL);
             let mut part = vec![0f32; rows * width];
             Arch::new().dispatch(Multiply { weights: self, x, first, panels, out: &mut part, stride: width });
@@ -164,7 +164,7 @@ impl Multiply<'_> {
         inputs: std::ops::Range<usize>,
         row: usize,
     ) {
-        // As many sums as there are registers for, beside the weights and an input.
+        // As many sums as there are registers, besides the weights and an input.
         if S::REGISTER_COUNT >= 32 {
             self.columns::<S, R, 4>(simd, panel, inputs, row);
         } else {

@@ -1,10 +1,10 @@
-//! What is read from a row of logits: scores of a token, and the greedy choice.
+//! Scores of a token from a row of logits, and the greedy choice.
 
 use goldfish_audit::backend::{Moments, TokenScore, Wants};
 
 use super::math::{exp, vectorized};
 
-/// Elements taken side by side: element `i` goes to lane `i` modulo this, so that a sum depends on its elements alone.
+/// Lanes of a sum: element `i` goes to lane `i` modulo this, so that a sum depends on its elements alone.
 const LANES: usize = 16;
 
 /// The score of `token` as [`TokenScore::from_logits`] defines it, with exponentials in single precision and sums in double.
@@ -16,17 +16,17 @@ pub(super) fn score(logits: &[f32], token: u32, wants: &Wants) -> Option<TokenSc
         #[inline(always)]
         || {
             let highest = highest(logits)?;
-            let (before, behind) = (&logits[..token as usize], &logits[token as usize + 1..]);
+            let (before, after) = (&logits[..token as usize], &logits[token as usize + 1..]);
             let rank = 1 + count(logits, |logit| logit > own) + count(before, |logit| logit == own);
-            // Sound numbers here: the whole row was looked at.
-            let rival = if own < highest { highest } else { maximum(before).max(maximum(behind)) };
+            // Only numbers here: the whole row was checked.
+            let rival = if own < highest { highest } else { maximum(before).max(maximum(after)) };
             let sum = total(logits, |logit| f64::from(exp(logit - highest)));
-            let normaliser = f64::from(highest) + sum.ln();
+            let normalizer = f64::from(highest) + sum.ln();
             Some(TokenScore {
-                log_prob: f64::from(own) - normaliser,
+                log_prob: f64::from(own) - normalizer,
                 rank,
                 greedy: first(logits, highest),
-                rival: (logits.len() > 1).then(|| f64::from(rival) - normaliser),
+                rival: (logits.len() > 1).then(|| f64::from(rival) - normalizer),
                 moments: wants.moments.then(|| moments(logits, highest, sum)),
                 scheme_log_prob: wants.scheme.map(|scheme| scheme.log_prob(logits, own, rank)),
             })
@@ -76,7 +76,7 @@ fn maximum(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
 }
 
-/// The first place of a value that is there.
+/// The first index of a value that is there.
 #[inline(always)]
 fn first(values: &[f32], sought: f32) -> Option<u32> {
     const STEP: usize = 256;

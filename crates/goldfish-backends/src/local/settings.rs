@@ -11,12 +11,12 @@ use super::error::CheckpointError;
 /// Largest `config.json`, `adapter_config.json` or index of shards that is read, in bytes.
 pub const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
-/// Opens a file, and nothing that would wait for a writer.
+/// Opens a regular file, never one that waits for a writer.
 pub(super) fn open_file(path: &Path) -> Result<File, CheckpointError> {
     match goldfish_storage::File::open(path) {
-        Ok(file) => file.into_disk().ok_or_else(|| CheckpointError::file(path, "is in a store")),
+        Ok(file) => file.into_disk().ok_or_else(|| CheckpointError::file(path, "is in an object store")),
         Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
-            Err(CheckpointError::file(path, "is no file"))
+            Err(CheckpointError::file(path, "is not a file"))
         }
         Err(error) => Err(CheckpointError::io(path)(error)),
     }
@@ -26,7 +26,7 @@ pub(super) fn open_file(path: &Path) -> Result<File, CheckpointError> {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) path: PathBuf,
-    /// Keys that lead to this object, each with a dot behind it.
+    /// Keys that lead to this object, each with a dot after it.
     within: String,
     values: Map<String, Value>,
 }
@@ -51,11 +51,11 @@ impl Settings {
         }
     }
 
-    /// Settings at hand; errors call them by `path`.
+    /// Settings in memory; errors name them `path`.
     pub(crate) fn of(path: &Path, value: Value) -> Result<Self, CheckpointError> {
         match value {
             Value::Object(values) => Ok(Self { path: path.into(), within: String::new(), values }),
-            _ => Err(CheckpointError::file(path, "holds no JSON object")),
+            _ => Err(CheckpointError::file(path, "is not a JSON object")),
         }
     }
 
@@ -114,12 +114,12 @@ impl Settings {
         }
     }
 
-    /// The same, of a key that must be there.
+    /// A count that must be present.
     pub(crate) fn needed_count(&self, key: &str, cap: usize) -> Result<usize, CheckpointError> {
         self.count(key, cap)?.ok_or_else(|| self.wrong(key, "is missing"))
     }
 
-    /// A whole number, 0 or more, held at `cap`.
+    /// A whole number, 0 or more, clamped to `cap`.
     pub(crate) fn whole(&self, key: &str, cap: usize) -> Result<Option<usize>, CheckpointError> {
         let found = self.typed(key, "a whole number", Value::as_u64)?;
         Ok(found.map(|found| found.min(cap as u64) as usize))
@@ -182,7 +182,7 @@ impl Settings {
         self.values.iter()
     }
 
-    /// Refuses a key that is set to anything that counts: not absent, null, false, 0 or empty.
+    /// Refuses a key unless it is absent, null, false, 0 or empty.
     pub(crate) fn refuse(&self, key: &str, advice: &str) -> Result<(), CheckpointError> {
         let counts = match self.get(key) {
             None | Some(Value::Bool(false)) => false,

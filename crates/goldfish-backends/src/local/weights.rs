@@ -116,7 +116,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             weight: weight.to_vec1()?,
             bias: bias.map(|bias| bias.to_vec1()).transpose()?,
             epsilon: self.config.norm_epsilon as f32,
-            centred: self.config.norm == NormKind::Layer,
+            centered: self.config.norm == NormKind::Layer,
         })
     }
 

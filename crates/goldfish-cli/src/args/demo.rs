@@ -9,12 +9,12 @@ use crate::args::values::on_disk;
 /// See what a mask does: train two small models on the same made-up documents, one with the standard loss and one
 /// with the goldfish loss, and audit what they recite.
 ///
-/// Needs nothing but this program and about two minutes on two cores. Everything lands in --output and can be looked at with the
-/// other commands:
+/// Needs only this program and about two minutes on two cores. Everything is written to --output, for the other commands to
+/// read:
 ///   goldfish inspect goldfish-demo/masked --tokenizer goldfish-demo/tokenizer.json --duplicates
 ///   goldfish report goldfish-demo/runs/standard
 ///
-/// A demo that was stopped goes on when the command is run again.
+/// A stopped demo resumes when the command is run again.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct DemoArgs {
@@ -30,7 +30,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) epochs: u64,
 
-    /// Decides the passages, the first weights and the order of training.
+    /// Determines the passages, the initial weights and the order of training.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
@@ -47,22 +47,22 @@ pub(crate) struct DemoArgs {
 /// control that never saw the audited passages, and for copies in twelve layouts.
 ///
 /// Takes about half an hour on two cores. Writes results.json, a page (sweep.html), and a folder for each model with its shards,
-/// checkpoint and audit. A sweep that was stopped goes on when the command is run again.
+/// checkpoint and audit. A stopped sweep resumes when the command is run again.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// Folder for everything.
     #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
-    /// The smallest sweep that has every kind of arm: it shows that all works, and nothing about masks.
+    /// The smallest sweep with every kind of arm, to try it out: its results say nothing about masks.
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Values of k. The arms beside the sweep over k use 4. [default: 3,4,8,32,128; with --quick 4,32]
+    /// Values of k. The arms outside the sweep over k use 4. [default: 3,4,8,32,128; with --quick 4,32]
     #[arg(long, value_name = "K", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) k: Option<Vec<u32>>,
 
-    /// Decides the passages, the first weights and the order of training.
+    /// Determines the passages, the initial weights and the order of training.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use goldfish_lab::ArchitectureKind;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Subcommand};
+use goldfish_lab::ARCHITECTURES;
 
 use crate::args::demo::SweepArgs;
 use crate::args::values::on_disk;
@@ -21,15 +22,15 @@ pub(crate) enum LabCommand {
     Sweep(SweepArgs),
 }
 
-/// Train a small language model on shards with their masks, on the processors of this machine.
+/// Train a small language model on shards with their masks, on the CPUs of this machine.
 ///
 ///   goldfish mask corpus/ --tokenizer tokenizer.json --append-eos --output masked/
 ///   goldfish lab train masked/ --tokenizer tokenizer.json --epochs 20 --output model/
 ///   goldfish audit masked/ --model model/ --control held-out/ --output run/
 ///
 /// Writes a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json) that transformers and goldfish audit
-/// read, metrics.jsonl with a line a step, and training.json with what was asked and what came of it. The same shards and options
-/// give the same bytes, for every number of threads, and however often the run was killed and taken up with --resume.
+/// read, metrics.jsonl with a line a step, and training.json with the options and the result. The same shards and options
+/// give the same bytes, for every number of threads, and however often the run was killed and resumed with --resume.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TrainArgs {
@@ -41,29 +42,29 @@ pub(crate) struct TrainArgs {
     #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
-    /// The tokenizer.json that the shards were made with: it is put beside the weights and tells the size of the vocabulary.
+    /// The tokenizer.json that the shards were made with: it is copied to the weights and gives the size of the vocabulary.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// Number of ids, for shards without a tokenizer, or to have ids to spare. [default: the tokenizer's]
+    /// Number of ids, for shards without a tokenizer, or for spare ids. [default: the tokenizer's]
     #[arg(long, value_name = "IDS", required_unless_present = "tokenizer", help_heading = "Data")]
     pub(crate) vocab_size: Option<usize>,
 
-    /// Shards that are not trained on, for the loss on all their tokens every --validate-every steps and at the end.
+    /// Shards for validation: the loss on all their tokens every --validate-every steps and at the end.
     #[arg(long, value_name = "SHARDS", help_heading = "Data")]
     pub(crate) validation: Vec<PathBuf>,
 
-    /// Train on every token, whatever the masks say: the standard loss, to compare with.
+    /// Ignore the masks and train on every token: the standard loss, to compare with.
     #[arg(long, help_heading = "Data")]
     pub(crate) ignore_mask: bool,
 
-    /// Longest sequence. A document is cut into sequences of so many tokens; none sees another, and there is no padding.
+    /// Longest sequence. A document is cut into sequences of so many tokens, which don't see each other; there is no padding.
     #[arg(long, default_value_t = 256, value_name = "TOKENS", help_heading = "Data")]
     pub(crate) sequence_length: usize,
 
-    /// The family: llama has rotary positions, nope has none (saved as smollm3).
-    #[arg(long, value_enum, default_value_t = ArchArg::Llama, help_heading = "Model")]
-    pub(crate) arch: ArchArg,
+    /// The architecture.
+    #[arg(long, value_parser = architectures(), default_value = "llama", help_heading = "Model")]
+    pub(crate) arch: String,
 
     /// Layers.
     #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Model")]
@@ -93,7 +94,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, help_heading = "Model")]
     pub(crate) tied: bool,
 
-    /// Standard deviation of the first weights.
+    /// Standard deviation of the initial weights.
     #[arg(long, default_value_t = 0.02, value_name = "X", help_heading = "Model")]
     pub(crate) initial_deviation: f64,
 
@@ -109,7 +110,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 16, value_name = "N", help_heading = "Training")]
     pub(crate) batch: usize,
 
-    /// Largest learning rate: reached in a line over the warmup, then down in half a cosine to a tenth.
+    /// Largest learning rate: linear warmup up to it, then a cosine down to a tenth.
     #[arg(long, default_value_t = 1e-3, value_name = "X", help_heading = "Training")]
     pub(crate) lr: f64,
 
@@ -125,7 +126,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Training")]
     pub(crate) clip: f64,
 
-    /// Seed of the first weights and of the order of the sequences.
+    /// Seed of the initial weights and of the order of the sequences.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Training")]
     pub(crate) seed: u64,
 
@@ -137,8 +138,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 200, value_name = "N", help_heading = "Output")]
     pub(crate) checkpoint_every: u64,
 
-    /// Go on behind the last saved state of an unfinished run, with the same shards and options; start at the beginning if there
-    /// is none.
+    /// Resume from the last saved state of an unfinished run, with the same shards and options; start from the beginning if
+    /// there is none.
     #[arg(long, help_heading = "Output")]
     pub(crate) resume: bool,
 
@@ -151,18 +152,6 @@ pub(crate) struct TrainArgs {
     pub(crate) json: bool,
 }
 
-/// The families by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ArchArg {
-    Llama,
-    Nope,
-}
-
-impl From<ArchArg> for ArchitectureKind {
-    fn from(value: ArchArg) -> Self {
-        match value {
-            ArchArg::Llama => Self::Llama,
-            ArchArg::Nope => Self::NoPe,
-        }
-    }
+fn architectures() -> PossibleValuesParser {
+    ARCHITECTURES.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)).into()
 }

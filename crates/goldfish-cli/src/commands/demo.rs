@@ -41,7 +41,7 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
     let Demo { standard, goldfish, control } = demo;
     let mut lines = vec![
         format!(
-            "{BOLD}{}{BOLD:#}  {} passages, trained on in 3 layouts; given 50 tokens of the plain one, does a model go on with the next 50?",
+            "{BOLD}{}{BOLD:#}  {} passages, trained on in 3 layouts; given 50 tokens of the plain one, does a model continue with the next 50?",
             print::path(&args.output),
             count(args.passages)
         ),
@@ -56,6 +56,9 @@ fn table(args: &DemoArgs, demo: &Demo) -> String {
             count(masks.at_dropped.n)
         ));
     }
-    lines.push(format!("Look at {}; more pages lie beside it.", print::path(&comparison(&args.output))));
+    lines.push(format!(
+        "Look at {}; more pages are in the same folder.",
+        print::path(&comparison(&args.output))
+    ));
     lines.join("\n") + "\n"
 }

@@ -1,7 +1,7 @@
-//! Made-up passages for experiments: as many as are wanted, no two alike, the same on every machine.
+//! Made-up passages for experiments: any number, all different, the same on every machine.
 //!
 //! Sentences come from the rules in `grammar.txt`. Their shapes recur in every passage, so that a model can learn the language;
-//! names, things, numbers and their order are drawn anew, so that nothing but having seen a passage tells how it goes on.
+//! names, things, numbers and their order are drawn for each, so that only a model that saw a passage can continue it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 use rand_mt::Mt64;
 use serde::Serialize;
 
-use crate::LabError;
+use crate::error::LabError;
 
 /// The rules, as text.
 const GRAMMAR: &str = include_str!("grammar.txt");
 
-/// What a passage may hold in another place at most: rules within rules.
+/// Deepest nesting of rules.
 const DEEPEST: usize = 8;
 
 type Rules = BTreeMap<&'static str, Vec<&'static str>>;
@@ -33,7 +33,7 @@ fn rules() -> &'static Rules {
     })
 }
 
-/// Characters of a passage at least, so that it has the 100 tokens of a probe.
+/// Fewest characters of a passage: enough for the 100 tokens of a probe.
 const CHARACTERS: usize = 500;
 
 /// A passage of five or six sentences, without line breaks. The same number gives the same passage; another one shares sentence shapes
@@ -48,7 +48,13 @@ pub fn passage(number: u64) -> String {
     passage
 }
 
-/// Draws the alternatives of a rule without putting them back until all were drawn, so that neighbours differ.
+/// Passages with consecutive numbers.
+#[must_use]
+pub fn passages(first: u64, count: u64) -> Vec<String> {
+    (0..count).map(|number| passage(first.wrapping_add(number))).collect()
+}
+
+/// Draws the alternatives of a rule without putting them back until all were drawn, so that neighbors differ.
 struct Writer {
     random: Mt64,
     decks: BTreeMap<&'static str, Vec<&'static str>>,
@@ -76,16 +82,16 @@ impl Writer {
         characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
     }
 
-    /// Fills the slots of a template. What no rule fills is left as it is.
+    /// Fills the slots of a template. A slot without a rule stays as written.
     fn fill(&mut self, template: &str, depth: usize) -> String {
         let mut text = String::new();
         let mut rest = template;
-        while let Some((before, (slot, behind))) =
+        while let Some((before, (slot, after))) =
             rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
         {
             text += before;
             text += &self.slot(slot, depth).unwrap_or_else(|| format!("{{{slot}}}"));
-            rest = behind;
+            rest = after;
         }
         text + rest
     }
@@ -112,7 +118,7 @@ fn with_articles(text: &str) -> String {
     words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// How a copy of a passage is laid out, as copies on the web differ.
+/// The layout of a copy of a passage, as copies on the web differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formatting {
     /// On one line.
@@ -121,7 +127,7 @@ pub enum Formatting {
     Wrapped(usize),
     /// The same, each line indented by four spaces.
     Indented(usize),
-    /// The same, each line behind a comment mark.
+    /// The same, each line after a comment mark.
     Commented(usize),
     /// On one line, in capitals.
     Capitals,

@@ -7,7 +7,7 @@ use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
 
-use crate::LabError;
+use crate::error::LabError;
 
 /// Why an experiment could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum ExperimentError {
 }
 
 impl ExperimentError {
-    /// Whether the caller stopped it. What was done is kept, and the same call goes on behind it.
+    /// Whether the caller stopped it. What was done is kept, and the same call resumes after it.
     #[must_use]
     pub fn stopped(&self) -> bool {
         match self {
@@ -57,7 +57,8 @@ impl Remedies for ExperimentError {
             Self::Tokenizer(error) => error.remedies(),
             Self::Pipeline(error) => error.remedies(),
             Self::Shards(error) => error.remedies(),
-            Self::Checkpoint(error) => error.remedies(),
+            // The models are the experiment's own: another backend is no way out.
+            Self::Checkpoint(_) => Vec::new(),
             Self::Audit(error) => error.remedies(),
             Self::Report(error) => error.remedies(),
         }

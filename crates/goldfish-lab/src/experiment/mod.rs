@@ -1,6 +1,6 @@
-//! The steps that experiments are made of, each as the command of its name does it: mask, train, audit.
+//! The steps of experiments, as the commands of the same name do them: mask, train, audit.
 
-mod error;
+pub(crate) mod error;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -24,14 +24,17 @@ use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
 use goldfish_pipeline::{MaskJob, OnError, TokenizeOptions, mask_corpus};
-use goldfish_report::shell_line;
 use goldfish_shard::{Manifest, OutputFormat, OutputMode, ToolEntry, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::error::ExperimentError;
-use crate::{LabError, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions, Trained, train};
+use self::error::ExperimentError;
+use crate::commands;
+use crate::error::LabError;
+use crate::events::{TrainEvent, Trained};
+use crate::options::{ModelOptions, OptimizerOptions, TrainOptions};
+use crate::train::train;
 
 /// The tokenizer of all experiments: byte-level BPE with 2,457 ids, of this project's own making.
 const TOKENIZER: &[u8] = include_bytes!("../../../../fixtures/tokenizers/gpt2.json");
@@ -69,22 +72,27 @@ pub(crate) fn small_model(shards: &Path) -> TrainOptions {
     }
 }
 
-/// What an experiment tells while it goes on.
+/// The progress of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A step begins.
-    Begins(&'a str),
+    /// A step starts.
+    Step(&'a str),
     /// A model is being trained.
-    Trains(&'a TrainEvent),
-    /// A model is being audited: probes that are done, and all.
-    Audits(u64, u64),
+    Train(&'a TrainEvent),
+    /// A model is being audited.
+    Audit {
+        /// Probes that are done.
+        done: u64,
+        /// All probes.
+        probes: u64,
+    },
 }
 
-/// Takes what an experiment tells.
+/// Receives the progress of an experiment.
 pub type Observe<'a> = dyn FnMut(Event<'_>) + 'a;
 
-/// A folder with what all steps share.
+/// The folder of an experiment, and what all its steps share.
 pub(crate) struct Bench<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) tokenizer: Arc<Tokenizer>,
@@ -107,7 +115,7 @@ pub(crate) struct Audited<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Opens a folder for an experiment with these options: an empty one, or one in which it was begun.
+    /// Opens a folder for an experiment with these options: an empty one, or one in which it was started.
     pub(crate) fn open<O: Serialize + DeserializeOwned + PartialEq>(
         folder: &'a Path,
         record: &str,
@@ -121,16 +129,14 @@ impl<'a> Bench<'a> {
             let found: Option<O> =
                 serde_json::from_slice(&read.map_err(LabError::io(&path, "reading"))?).ok();
             if found.as_ref() != Some(options) {
-                let reason = "the folder holds an experiment with other options; choose another --output";
-                return Err(LabError::folder(folder, reason).into());
+                return Err(LabError::output(folder, "has an experiment with other options in it").into());
             }
         } else if fs::read_dir(folder).is_ok_and(|mut entries| {
             // What an interrupted start leaves.
             let partial = goldfish_storage::partial_name(record);
             entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != *partial))
         }) {
-            let reason = "the folder is not empty and holds no such experiment; choose another --output";
-            return Err(LabError::folder(folder, reason).into());
+            return Err(LabError::output(folder, "is not empty and has no such experiment in it").into());
         }
         make_folder(folder)?;
         write_json(&path, options)?;
@@ -144,7 +150,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn begin(&mut self, what: &str) {
-        (self.observe)(Event::Begins(what));
+        (self.observe)(Event::Step(what));
     }
 
     /// `goldfish mask`.
@@ -182,16 +188,16 @@ impl<'a> Bench<'a> {
         Ok(mask_corpus(&job, self.stop, &|_| ())?.manifest)
     }
 
-    /// `goldfish lab train`, which goes on where it was stopped.
+    /// `goldfish lab train --resume`.
     pub(crate) fn train(&mut self, options: &TrainOptions, model: &Path) -> Result<Trained, ExperimentError> {
         let (stop, observe) = (self.stop, &mut self.observe);
         Ok(train(options, model, true, &mut |event| {
-            observe(Event::Trains(event));
+            observe(Event::Train(event));
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?)
     }
 
-    /// `goldfish audit`, which goes on where it was stopped. Also returns [`near_dropped`] of what it asked for.
+    /// `goldfish audit --resume`. Also returns [`near_dropped`] of its probes.
     pub(crate) fn audit(&mut self, audited: &Audited<'_>) -> Result<(Summary, Option<f64>), ExperimentError> {
         let tokenizer = self.tokenizer.clone();
         let decode = |ids: &[u32]| text(&tokenizer, ids);
@@ -250,7 +256,7 @@ impl<'a> Bench<'a> {
         let tested = store.self_test(tested)?;
         let observe = &mut self.observe;
         engine.run(&tables, &mut store, &mut |progress| {
-            observe(Event::Audits(progress.done, progress.probes))
+            observe(Event::Audit { done: progress.done, probes: progress.probes })
         })?;
         let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
         let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
@@ -258,19 +264,19 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Share of the suffixes' tokens that are dropped or just behind a dropped one.
+/// Fraction of the suffixes' tokens that are dropped or follow a dropped one.
 fn near_dropped(table: &ProbeTable) -> Option<f64> {
     let (mut near, mut all) = (0_u32, 0_u32);
     for mask in table.starts.iter().filter_map(|start| start.mask.as_deref()) {
-        for neighbours in mask.windows(2).skip(PREFIX as usize - 1).take(SUFFIX as usize) {
-            near += u32::from(neighbours.contains(&0));
+        for pair in mask.windows(2).skip(PREFIX as usize - 1).take(SUFFIX as usize) {
+            near += u32::from(pair.contains(&0));
             all += 1;
         }
     }
     (all > 0).then(|| f64::from(near) / f64::from(all))
 }
 
-/// Tests a model with the shortest and the longest start, and the one with the largest id, which must be one of the model's.
+/// Tests a model with the shortest and the longest start, and the one with the largest id, which must be in the vocabulary.
 fn test(
     checkpoint: &Checkpoint,
     table: &ProbeTable,
@@ -289,7 +295,7 @@ fn test(
     )?)
 }
 
-/// Where a run came from, with the command that makes the same one.
+/// Where a run came from, with the command that repeats it.
 fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, ExperimentError> {
     let documents = |folder: &Path| -> Result<DocumentsOrigin, ExperimentError> {
         let manifest = Manifest::read(folder)?;
@@ -299,30 +305,20 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
             rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
         })
     };
-    let path = |path: &Path| path.display().to_string();
-    let (shards, model, run) = (path(audited.shards), path(audited.model), path(audited.run));
-    let (control, samples) = (audited.control.map(path), audited.samples.to_string());
-    let mut arguments = vec!["audit", &shards, "--model", &model];
-    arguments.extend(control.iter().flat_map(|control| ["--control", control]));
-    arguments.extend(["--by", FORMATTING, "--samples", &samples, "--output", &run]);
+    let Audited { model, shards, control, run, samples } = *audited;
     Ok(Origin {
-        command: line(&arguments),
-        corpus: vec![documents(audited.shards)?],
-        control: audited.control.map(documents).transpose()?.into_iter().collect(),
+        command: commands::audit(shards, model, control, FORMATTING, samples, run),
+        corpus: vec![documents(shards)?],
+        control: control.map(documents).transpose()?.into_iter().collect(),
         tokenizer: Some(tokenizer.sha256().to_owned()),
     })
-}
-
-/// The command line of `goldfish` with these arguments.
-pub(crate) fn line(arguments: &[&str]) -> String {
-    shell_line(std::iter::once("goldfish").chain(arguments.iter().copied()).map(str::to_owned))
 }
 
 fn tool() -> ToolEntry {
     ToolEntry { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() }
 }
 
-/// Text of ids; a model can answer ids that the tokenizer doesn't have.
+/// Text of ids; a model can generate ids that the tokenizer doesn't have.
 pub(crate) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
     tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
@@ -341,7 +337,7 @@ pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), LabError> 
 }
 
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {
-    // Strings, numbers and lists only: serialisation has nothing to fail at.
+    // Strings, numbers and lists only: serialization can't fail.
     let mut json = serde_json::to_vec_pretty(value).unwrap_or_default();
     json.push(b'\n');
     write_whole(path, &json)

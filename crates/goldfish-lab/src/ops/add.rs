@@ -1,6 +1,6 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Rows, fill_rows, matrix};
+use super::rows::{Rows, fill_rows, matrix};
 
 /// The sum of two matrices.
 pub(crate) struct Add;

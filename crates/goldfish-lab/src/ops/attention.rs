@@ -1,4 +1,4 @@
-//! Causal attention within sequences that stand side by side.
+//! Causal attention within sequences of consecutive rows.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use goldfish_backends::local::math::{dot, exp, mix, sum, vectorized};
 use rayon::prelude::*;
 
-use super::{Rows, matrix, sum_products, with_rows};
+use super::rows::{Rows, matrix, sum_products, with_rows};
 
 /// The rows of a sequence.
 pub(crate) type Sequence = Range<usize>;
@@ -28,11 +28,11 @@ type Task = (Sequence, usize);
 /// What a thread keeps from task to task.
 #[derive(Default)]
 struct Scratch {
-    /// Keys and values of one head, `[rows, head_dim]`, and turned: `[head_dim, rows]`.
+    /// Keys and values of one head, `[rows, head_dim]`, and transposed: `[head_dim, rows]`.
     keys: Vec<f32>,
-    turned_keys: Vec<f32>,
+    transposed_keys: Vec<f32>,
     values: Vec<f32>,
-    turned_values: Vec<f32>,
+    transposed_values: Vec<f32>,
     /// Queries of one head, and the gradient of what it gave.
     queries: Vec<f32>,
     grads: Vec<f32>,
@@ -64,7 +64,7 @@ impl Attend {
         // Every row is in exactly one sequence.
         let ends = self.sequences.iter().try_fold(0, |end, next| (next.start == end).then_some(next.end));
         if ends != Some(q.count) || k.count != q.count {
-            bail!("the sequences are not side by side in {} rows", q.count);
+            bail!("the sequences don't cover {} rows", q.count);
         }
         Ok(())
     }
@@ -117,13 +117,13 @@ impl Attend {
         let (dim, group) = (k.width / self.kv_heads, self.group());
         let own = kv_head * dim..(kv_head + 1) * dim;
         gather(k, sequence, own.clone(), &mut scratch.keys);
-        turn(&scratch.keys, dim, &mut scratch.turned_keys);
+        transpose(&scratch.keys, dim, &mut scratch.transposed_keys);
         gather(v, sequence, own, &mut scratch.values);
         let mut out = vec![0f32; sequence.len() * group * dim];
-        for (place, out) in out.chunks_exact_mut(dim).enumerate() {
-            let (position, head) = (place / group, kv_head * group + place % group);
+        for (index, out) in out.chunks_exact_mut(dim).enumerate() {
+            let (position, head) = (index / group, kv_head * group + index % group);
             let query = &q.row(sequence.start + position)[head * dim..(head + 1) * dim];
-            let start = self.weigh(query, position, &scratch.turned_keys, &mut scratch.weights);
+            let start = self.weigh(query, position, &scratch.transposed_keys, &mut scratch.weights);
             mix(&scratch.weights, &scratch.values[start * dim..(position + 1) * dim], out);
         }
         out
@@ -139,9 +139,9 @@ impl Attend {
         let (dim, group, length) = (k.width / self.kv_heads, self.group(), sequence.len());
         let own = kv_head * dim..(kv_head + 1) * dim;
         gather(k, sequence, own.clone(), &mut scratch.keys);
-        turn(&scratch.keys, dim, &mut scratch.turned_keys);
+        transpose(&scratch.keys, dim, &mut scratch.transposed_keys);
         gather(v, sequence, own, &mut scratch.values);
-        turn(&scratch.values, dim, &mut scratch.turned_values);
+        transpose(&scratch.values, dim, &mut scratch.transposed_values);
         let zeros = |width: usize| vec![0f32; length * width];
         let mut found = Gradients { queries: zeros(group * dim), keys: zeros(dim), values: zeros(dim) };
         for member in 0..group {
@@ -163,10 +163,10 @@ impl Attend {
         for position in 0..length {
             let own = position * dim..(position + 1) * dim;
             let query = &scratch.queries[own.clone()];
-            let start = self.weigh(query, position, &scratch.turned_keys, &mut scratch.weights);
+            let start = self.weigh(query, position, &scratch.transposed_keys, &mut scratch.weights);
             scratch.slopes.clear();
             scratch.slopes.resize(scratch.weights.len(), 0.0);
-            dot(&scratch.grads[own], &scratch.turned_values, start, &mut scratch.slopes);
+            dot(&scratch.grads[own], &scratch.transposed_values, start, &mut scratch.slopes);
             let mean = sum_products(&scratch.weights, &scratch.slopes);
             for (slope, weight) in scratch.slopes.iter_mut().zip(&scratch.weights) {
                 *slope = self.scale * weight * (*slope - mean);
@@ -182,9 +182,9 @@ impl Attend {
         for (key, (of_key, of_value)) in rows.enumerate() {
             // The queries that see this key.
             let end = key.saturating_add(self.window).min(length);
-            let place = key * length + key..key * length + end;
-            mix(&scratch.all_slopes[place.clone()], &scratch.queries[key * dim..end * dim], of_key);
-            mix(&scratch.all_weights[place], &scratch.grads[key * dim..end * dim], of_value);
+            let weights = key * length + key..key * length + end;
+            mix(&scratch.all_slopes[weights.clone()], &scratch.queries[key * dim..end * dim], of_key);
+            mix(&scratch.all_weights[weights], &scratch.grads[key * dim..end * dim], of_value);
         }
     }
 }
@@ -263,13 +263,13 @@ fn scatter((sequence, head): &Task, values: &[f32], own: usize, width: usize, ou
 
 /// `[rows, dim]` to `[dim, rows]`.
 #[inline(always)]
-fn turn(values: &[f32], dim: usize, out: &mut Vec<f32>) {
+fn transpose(values: &[f32], dim: usize, out: &mut Vec<f32>) {
     let length = values.len() / dim;
     out.clear();
     out.resize(values.len(), 0.0);
-    for (place, row) in values.chunks_exact(dim).enumerate() {
+    for (index, row) in values.chunks_exact(dim).enumerate() {
         for (d, value) in row.iter().enumerate() {
-            out[d * length + place] = *value;
+            out[d * length + index] = *value;
         }
     }
 }

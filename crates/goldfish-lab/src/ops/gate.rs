@@ -1,7 +1,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use goldfish_backends::local::math::{exp, silu};
 
-use super::{Rows, fill_rows, matrix, with_rows};
+use super::rows::{Rows, fill_rows, matrix, with_rows};
 
 /// `silu` of the first half of a row, times the second.
 pub(crate) struct Gate;
@@ -39,9 +39,9 @@ impl CustomOp1 for Gate {
                     let (gate, up) = x.row(row).split_at(grad.len());
                     let (of_gate, of_up) = out.split_at_mut(grad.len());
                     for i in 0..grad.len() {
-                        let share = 1.0 / (1.0 + exp(-gate[i]));
-                        of_gate[i] = grad[i] * up[i] * share * gate[i].mul_add(1.0 - share, 1.0);
-                        of_up[i] = grad[i] * gate[i] * share;
+                        let logistic = 1.0 / (1.0 + exp(-gate[i]));
+                        of_gate[i] = grad[i] * up[i] * logistic * gate[i].mul_add(1.0 - logistic, 1.0);
+                        of_up[i] = grad[i] * gate[i] * logistic;
                     }
                 },
             ))

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{Rows, fill_rows, with_rows};
+use super::rows::{Rows, fill_rows, with_rows};
 use goldfish_backends::local::math::{exp, sum, vectorized};
 
 /// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar.
@@ -48,7 +48,7 @@ impl CustomOp1 for CrossEntropy {
             bail!("{} rows of logits for {} targets", logits.count, self.targets.len());
         }
         if let Some(target) = self.targets.iter().find(|target| **target as usize >= logits.width) {
-            bail!("target {target} is none of {} ids", logits.width);
+            bail!("target {target} is not among {} ids", logits.width);
         }
         let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
         let losses = normalizers.iter().zip(&self.targets).enumerate();

@@ -2,14 +2,14 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use goldfish_backends::local::math::{sum, vectorized};
 use rayon::prelude::*;
 
-use super::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
+use super::rows::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
 
 /// RMS norm of rows, times a weight.
 pub(crate) struct Normalize {
     pub(crate) epsilon: f32,
 }
 
-/// Rows whose share of the weight's gradient is summed by one thread.
+/// Rows whose part of the weight's gradient is summed by one thread.
 const BLOCK: usize = 64;
 
 impl Normalize {
@@ -73,7 +73,7 @@ impl CustomOp2 for Normalize {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let width = x.dim(1)?;
         let mut of_x = vec![0f32; x.elem_count()];
-        let shares: Vec<Vec<f32>> = with_rows([x, &w.unsqueeze(0)?, grad], |[x, weight, grad]| {
+        let parts: Vec<Vec<f32>> = with_rows([x, &w.unsqueeze(0)?, grad], |[x, weight, grad]| {
             grad.has_shape_of(&x)?;
             let weight = weight.row(0);
             let blocks = of_x.par_chunks_mut(BLOCK * width).enumerate().map(|(block, of_x)| {
@@ -92,8 +92,8 @@ impl CustomOp2 for Normalize {
             Ok(blocks.collect())
         })?;
         let mut of_weight = vec![0f32; width];
-        for share in &shares {
-            of_weight.iter_mut().zip(share).for_each(|(total, share)| *total += share);
+        for part in &parts {
+            of_weight.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
         let of_x = Tensor::from_vec(of_x, x.shape(), x.device())?;
         Ok((Some(of_x), Some(Tensor::from_vec(of_weight, width, x.device())?)))

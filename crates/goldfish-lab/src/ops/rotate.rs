@@ -3,7 +3,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use goldfish_backends::local::RotarySpeeds;
 
-use super::{Rows, fill_rows, matrix, with_rows};
+use super::rows::{Rows, fill_rows, matrix, with_rows};
 
 /// Cosines and sines of each pair of a head's elements at each position.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{Rows, fill_rows, matrix, with_rows};
+use super::rows::{Rows, fill_rows, matrix, with_rows};
 
 /// Some rows of a matrix; a row can be taken several times.
 pub(crate) struct Select(pub(crate) std::sync::Arc<[u32]>);
@@ -28,9 +28,9 @@ impl CustomOp1 for Select {
         let width = x.dim(1)?;
         let mut values = vec![0f32; x.elem_count()];
         with_rows([grad], |[grad]| {
-            for (place, row) in self.0.iter().enumerate() {
+            for (index, row) in self.0.iter().enumerate() {
                 let out = &mut values[*row as usize * width..][..width];
-                out.iter_mut().zip(grad.row(place)).for_each(|(out, grad)| *out += grad);
+                out.iter_mut().zip(grad.row(index)).for_each(|(out, grad)| *out += grad);
             }
             Ok(())
         })?;

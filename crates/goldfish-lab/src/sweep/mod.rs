@@ -1,86 +1,22 @@
-//! The paper's figure in small: how much is recited by rule and k, what it costs, and what copies that differ do to it.
+//! The paper's figure at a small scale: recitation by rule and k, its cost, and the effect of copies that differ.
 
+pub(crate) mod options;
 mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_report::{SweepArm, SweepPage, sweep_page};
-use serde::{Deserialize, Serialize};
 
+use self::options::{SweepOptions, SweepResults};
 use self::plan::{Corpus, Plan};
-use crate::corpus::{Formatting, copies, passage, write};
-use crate::experiment::{
-    Audited, Bench, ExperimentError, Observe, line, make_folder, small_model, write_json, write_whole,
-};
-use crate::{LabError, Length, TrainOptions, ValidationEvent};
-
-/// How large a sweep is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SweepOptions {
-    /// Passages that the models shall recite.
-    pub targets: u64,
-    /// Copies of each among the documents.
-    pub copies: usize,
-    /// Passages that stand once among them.
-    pub background: u64,
-    /// How often a model sees every document.
-    pub epochs: u64,
-    /// Passages in the validation loss.
-    pub validation: u64,
-    /// One token in k is dropped, for each of these.
-    pub ks: Vec<u32>,
-    /// Passages of the arms with copies in twelve layouts.
-    pub layout_targets: u64,
-    /// Epochs of those arms.
-    pub layout_epochs: u64,
-    /// Decides passages, first weights and order.
-    pub seed: u64,
-}
-
-impl Default for SweepOptions {
-    fn default() -> Self {
-        Self {
-            targets: 32,
-            copies: 8,
-            background: 128,
-            epochs: 6,
-            validation: 64,
-            ks: vec![3, 4, 8, 32, 128],
-            layout_targets: 16,
-            layout_epochs: 14,
-            seed: 0,
-        }
-    }
-}
-
-impl SweepOptions {
-    /// A sweep that shows that everything works, and nothing else.
-    #[must_use]
-    pub fn quick() -> Self {
-        Self {
-            targets: 4,
-            copies: 2,
-            background: 4,
-            epochs: 1,
-            validation: 2,
-            ks: vec![4, 32],
-            layout_targets: 2,
-            layout_epochs: 1,
-            seed: 0,
-        }
-    }
-}
-
-/// What a sweep found; `results.json` in its folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SweepResults {
-    /// How large it was.
-    pub options: SweepOptions,
-    /// Its arms, in order.
-    pub arms: Vec<SweepArm>,
-}
+use crate::commands;
+use crate::corpus::{self, Formatting, copies, write};
+use crate::error::LabError;
+use crate::events::ValidationEvent;
+use crate::experiment::error::ExperimentError;
+use crate::experiment::{Audited, Bench, Observe, make_folder, small_model, write_json, write_whole};
+use crate::options::{Length, TrainOptions};
 
 /// Losses on the validation documents in a run.
 const VALIDATIONS: u64 = 12;
@@ -114,11 +50,11 @@ const LAYOUTS: [Formatting; 12] = [
 /// | `results.json` | [`SweepResults`] |
 /// | `sweep.html` | the page |
 ///
-/// A sweep that was stopped goes on in its folder, behind the last step that was saved. The same options give the same bytes.
+/// A stopped sweep resumes in its folder, after the last saved step. The same options give the same bytes.
 ///
 /// # Errors
 ///
-/// If the folder holds something else, the disk refuses, or `stop` is set.
+/// If the folder has other contents, a file can't be written, or `stop` is set.
 pub fn sweep(
     options: &SweepOptions,
     folder: &Path,
@@ -139,7 +75,7 @@ pub fn sweep(
     let page = sweep_page(&SweepPage {
         arms: &results.arms,
         facts: &facts(options),
-        command: &command(options, folder),
+        command: &commands::sweep(options, folder),
     })?;
     write_whole(&page_path(folder), page.as_bytes())?;
     Ok(results)
@@ -151,30 +87,7 @@ pub fn page_path(folder: &Path) -> PathBuf {
     folder.join("sweep.html")
 }
 
-/// The command line that makes the sweep again.
-fn command(options: &SweepOptions, folder: &Path) -> String {
-    let like = |size: &SweepOptions| {
-        SweepOptions { ks: options.ks.clone(), seed: options.seed, ..size.clone() } == *options
-    };
-    let (mut size, quick) = (SweepOptions::default(), like(&SweepOptions::quick()));
-    if quick {
-        size = SweepOptions::quick();
-    }
-    let folder = folder.display().to_string();
-    let ks = options.ks.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    let seed = options.seed.to_string();
-    let mut arguments = vec!["lab", "sweep", "--output", &folder];
-    arguments.extend(quick.then_some("--quick"));
-    if options.ks != size.ks {
-        arguments.extend(["--k", &ks]);
-    }
-    if options.seed != size.seed {
-        arguments.extend(["--seed", &seed]);
-    }
-    line(&arguments)
-}
-
-/// What was trained and audited, for the reader of the page.
+/// What was trained and audited, for the page.
 fn facts(options: &SweepOptions) -> Vec<(String, String)> {
     let SweepOptions {
         targets,
@@ -216,10 +129,9 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
     ]
 }
 
-/// Passages for one purpose each, so that none stands in two corpora that must differ.
-fn passages(options: &SweepOptions, purpose: u64, n: u64) -> Vec<String> {
-    let first = (purpose << 40) ^ options.seed.wrapping_mul(1 << 20);
-    (0..n).map(|number| passage(first.wrapping_add(number))).collect()
+/// Passages for one purpose, so that no passage is in two corpora that must differ.
+fn passages(options: &SweepOptions, purpose: u64, count: u64) -> Vec<String> {
+    corpus::passages((purpose << 40) ^ options.seed.wrapping_mul(1 << 20), count)
 }
 
 fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), ExperimentError> {
@@ -250,7 +162,7 @@ fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), Experi
     Ok(())
 }
 
-/// Trains and audits one arm. Training and audit return what they did before with the same options, and refuse what was made otherwise.
+/// Trains and audits one arm. With the same options, training and audit return their earlier results; with others they fail.
 fn arm(
     bench: &mut Bench<'_>,
     options: &SweepOptions,
@@ -266,7 +178,7 @@ fn arm(
     bench.mask(&corpora.join(plan.corpus.audited_file()), plan.rule.clone(), &audited)?;
     let epochs = if plan.corpus == Corpus::Layouts { options.layout_epochs } else { options.epochs };
     let epoch = masked.documents_out.div_ceil(BATCH);
-    // As many supervised tokens as without a mask take more steps.
+    // More steps for as many supervised tokens as without a mask.
     let supervised = (masked.tokens - masked.dropped).max(1);
     let steps =
         if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
@@ -279,7 +191,7 @@ fn arm(
         run: &folder.join("run"),
         samples: options.targets.max(options.layout_targets).max(1000),
     })?;
-    let told = plan.use_mask && plan.repeats_mask;
+    let same_mask = plan.use_mask && plan.repeats_mask;
     let arm = SweepArm {
         name: plan.name.clone(),
         group: plan.group.to_owned(),
@@ -291,8 +203,8 @@ fn arm(
         exact_match: summary.scores.exact_match,
         rouge_l: summary.scores.means["rouge_l"],
         match_length: summary.scores.means["match_length"],
-        goldfish: summary.goldfish.filter(|_| told),
-        near_by_chance: near_dropped.filter(|_| told),
+        goldfish: summary.goldfish.filter(|_| same_mask),
+        near_by_chance: near_dropped.filter(|_| same_mask),
     };
     write_json(&folder.join("arm.json"), &arm)?;
     Ok(arm)
@@ -301,7 +213,7 @@ fn arm(
 /// Largest file of metrics that is read, in bytes.
 const MAX_METRICS_BYTES: u64 = 1 << 30;
 
-/// The losses on the validation documents, by supervised tokens, out of the model's metrics.
+/// The losses on the validation documents by supervised tokens, from the model's metrics.
 fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
     let path = model.join("metrics.jsonl");
     let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
@@ -321,18 +233,5 @@ fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: 
         seed,
         validate_every: steps.div_ceil(VALIDATIONS).max(1),
         ..small_model(shards)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_hold_what_differs() {
-        let quick = SweepOptions { ks: vec![4], seed: 3, ..SweepOptions::quick() };
-        let found = command(&quick, Path::new("a folder"));
-        assert_eq!(found, "goldfish lab sweep --output 'a folder' --quick --k 4 --seed 3");
-        assert_eq!(command(&SweepOptions::default(), Path::new("s")), "goldfish lab sweep --output s");
     }
 }

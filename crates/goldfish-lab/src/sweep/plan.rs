@@ -3,14 +3,14 @@
 use goldfish_mask::RuleParameters;
 use goldfish_mask::rules::{Hash, Random, Static, Text};
 
-use super::SweepOptions;
+use crate::sweep::options::SweepOptions;
 
 /// Which documents an arm is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Corpus {
-    /// Equal copies of the targets among passages that stand once.
+    /// Equal copies of the targets among passages that occur once.
     Repeated,
-    /// The same with other passages in place of the targets.
+    /// The same with other passages instead of the targets.
     Control,
     /// The targets in twelve layouts.
     Layouts,
@@ -38,9 +38,9 @@ impl Corpus {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) name: String,
-    /// What the page shows it with.
+    /// The group of arms that the page shows it in.
     pub(super) group: &'static str,
-    /// The rule, or what stands in its place.
+    /// The name of the rule, or of what is done instead.
     pub(super) series: &'static str,
     pub(super) k: Option<u32>,
     pub(super) corpus: Corpus,
@@ -55,10 +55,10 @@ pub(super) struct Plan {
 /// The rules of the sweep, by name.
 const RULES: [&str; 4] = ["text", "hash", "static", "random"];
 
-/// k of the arms beside the sweep over it: the paper's.
+/// k of the arms outside the sweep over it: the paper's.
 const K: u32 = 4;
 
-/// The rule of documents whose mask nobody follows.
+/// The rule of documents whose mask is ignored.
 pub(super) fn unmasked() -> RuleParameters {
     rule("text", K)
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arms_have_names_of_their_own() {
+    fn arms_have_different_names() {
         let plans = plans(&SweepOptions::default());
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
         assert_eq!((names.len(), plans.len()), (28, 28));

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 /// A document: token ids, and what its mask says of them.
 pub(crate) type Document = (Vec<i32>, Vec<u8>);
 
-/// Documents of `lengths` tokens below `vocabulary`, whose mask drops every fourth.
+/// Documents of `lengths` tokens below `vocabulary`, whose mask drops every fourth token.
 pub(crate) fn documents(lengths: &[usize], vocabulary: i32) -> Vec<Document> {
     let mut state = 1u64;
     let mut draw = move || {
@@ -24,7 +24,7 @@ pub(crate) fn documents(lengths: &[usize], vocabulary: i32) -> Vec<Document> {
     };
     let document = |length: &usize| {
         let ids = (0..*length).map(|_| draw()).collect();
-        (ids, (0..*length).map(|place| u8::from(place % 4 != 2)).collect())
+        (ids, (0..*length).map(|index| u8::from(index % 4 != 2)).collect())
     };
     lengths.iter().map(document).collect()
 }

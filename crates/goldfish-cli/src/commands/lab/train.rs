@@ -46,7 +46,7 @@ fn options(args: &TrainArgs) -> TrainOptions {
         tokenizer: args.tokenizer.clone(),
         vocab_size: args.vocab_size,
         model: ModelOptions {
-            architecture: args.arch.into(),
+            architecture: args.arch.clone(),
             layers: args.layers,
             width: args.width,
             heads: args.heads,
@@ -88,7 +88,7 @@ impl Progress {
         match event {
             TrainEvent::Start { step, steps, .. } => {
                 self.bar.set_length(*steps);
-                // What an earlier process did tells nothing about the speed of this one.
+                // The steps of an earlier process say nothing about the speed of this one.
                 self.bar.set_position(*step);
                 self.bar.reset_eta();
                 self.started = Instant::now();

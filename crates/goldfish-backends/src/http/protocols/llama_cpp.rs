@@ -3,17 +3,48 @@
 //! It has no log-probabilities of prompts (its `/v1/completions` ignores `echo`), so that continuations decide. Source:
 //! `tools/server/README.md` of llama.cpp.
 
-use goldfish_audit::backend::{Decoding, GenerateRequest, Generated};
+use goldfish_audit::backend::{BackendError, Decoding, GenerateRequest, Generated};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::client::Fault;
-use super::protocol::{self, Generator, in_order, malformed, sampling};
-use super::vllm::whole;
+use crate::http::probe::{Found, Kind, Probe, text};
+use crate::http::protocol::{Generator, sampling};
+use crate::http::response::{ResponseError, check_length, in_order, malformed, part};
+
+pub(super) static KIND: Kind = Kind { protocol: "llama-cpp", page: "/props", detect };
+
+fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
+    let page = probe.page(KIND.page)?;
+    let Some(props) = page.filter(|props| props.get("default_generation_settings").is_some()) else {
+        return Ok(None);
+    };
+    let models = probe.page("/v1/models")?.unwrap_or_default();
+    let (card, path) = (&models["data"][0], &props["model_path"]);
+    let meta = &card["meta"];
+    let file = path.as_str().and_then(|path| path.rsplit(['/', '\\']).next());
+    let name = file.map_or_else(|| text(&card["id"]), str::to_owned);
+    let trained = meta["n_ctx_train"].as_u64();
+    let slot = props["default_generation_settings"]["n_ctx"].as_u64();
+    Ok(Some(Found {
+        facts: vec![
+            ("model", name.clone().into()),
+            ("n_params", meta["n_params"].clone()),
+            ("size", meta["size"].clone()),
+            ("n_vocab", meta["n_vocab"].clone()),
+            ("n_embd", meta["n_embd"].clone()),
+            ("build", props["build_info"].clone()),
+        ],
+        model: name,
+        vocab_size: meta["n_vocab"].as_u64().and_then(|size| u32::try_from(size).ok()),
+        context_length: slot.into_iter().chain(trained).filter(|context| *context > 0).min(),
+        generator: Some(Box::new(LlamaCpp)),
+        ..Found::default()
+    }))
+}
 
 /// The protocol; the server has one model.
-pub(super) struct LlamaCpp;
+struct LlamaCpp;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -50,26 +81,26 @@ impl Generator for LlamaCpp {
         body
     }
 
-    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, Fault> {
+    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError> {
         let parts: Vec<&RawValue> = if requests.len() == 1 && answer.trim_ascii_start().starts_with(b"{") {
             vec![serde_json::from_slice(answer).map_err(malformed)?]
         } else {
             in_order(serde_json::from_slice(answer).map_err(malformed)?, requests.len())?
         };
-        let read = |(part, request): (&RawValue, &GenerateRequest<'_>)| {
-            let answer: Answer = protocol::part(part)?;
+        let read = |(raw, request): (&RawValue, &GenerateRequest<'_>)| {
+            let answer: Answer = part(raw)?;
             if answer.truncated == Some(true) {
                 let tokens = request.prompt.len() + request.tokens;
-                return Err(Fault::lasting(format!(
+                return Err(ResponseError::permanent(format!(
                     "the server cut a prompt; start it with a context of at least {tokens} tokens a slot"
                 )));
             }
             let ids = answer
                 .tokens
-                .ok_or_else(|| Fault::lasting("the answer has no `tokens`; update the server"))?;
+                .ok_or_else(|| ResponseError::permanent("the answer has no `tokens`; update the server"))?;
             let reason = answer.stop_type.as_deref();
-            whole(ids.len(), request.tokens, reason)?;
-            let (evaluated, exchange) = (answer.tokens_evaluated, Some(lasting(part)?));
+            check_length(ids.len(), request.tokens, reason)?;
+            let (evaluated, exchange) = (answer.tokens_evaluated, Some(stable(raw)?));
             Ok(Generated { ids, evaluated, exchange, ..Generated::default() })
         };
         parts.into_iter().zip(requests).map(read).collect()
@@ -77,8 +108,8 @@ impl Generator for LlamaCpp {
 }
 
 /// An answer without what differs each time.
-fn lasting(part: &RawValue) -> Result<String, Fault> {
-    let mut answer: Map<String, Value> = protocol::part(part)?;
+fn stable(raw: &RawValue) -> Result<String, ResponseError> {
+    let mut answer: Map<String, Value> = part(raw)?;
     for name in ["timings", "id_slot", "tokens_cached"] {
         answer.remove(name);
     }

@@ -2,21 +2,37 @@
 //!
 //! The prompt goes as token ids and comes back with log-probabilities. Candidates come as text, so that the id of the greedy
 //! token isn't known, nor a rank beyond them. Continuations come as text too and are made by the rules of
-//! [`text`](super::text), where there is a codec.
+//! [`text`](crate::http::text), where there is a codec.
 
-use goldfish_audit::backend::{ScoreRequest, Scored, TokenScore, Wants};
+use goldfish_audit::backend::{BackendError, ScoreRequest, Scored, TokenScore, Wants};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::client::Fault;
-use super::protocol::{self, Scorer, log_prob, share};
-use super::vllm::Completion;
+use super::plain_text::PlainText;
+use crate::http::completions::{self, Completion, MODELS, PATH, card};
+use crate::http::probe::{Found, Kind, Probe};
+use crate::http::protocol::Scorer;
+use crate::http::response::{ResponseError, evaluated, log_prob, part};
+use crate::http::text::Text;
+
+pub(super) static KIND: Kind = Kind { protocol: "openai", page: MODELS, detect };
+
+fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
+    let Some(card) = card(probe)? else { return Ok(None) };
+    let found = completions::describe(probe, &card)?;
+    let scorer = |candidates| -> (Box<dyn Scorer>, Wants) {
+        (Box::new(OpenAi { model: found.model.clone(), candidates }), Wants::default())
+    };
+    let scorers = [5, 1].map(scorer).into();
+    let text = PlainText { model: found.model.clone() };
+    Ok(Some(Found { scorers, generator: Text::generator(text, probe.codec.as_ref()), ..found }))
+}
 
 /// The protocol for one model of a server.
-pub(super) struct OpenAi {
-    pub(super) model: String,
-    /// Candidates a position that are asked for: `OpenAI`'s API allows 5.
-    pub(super) candidates: u32,
+struct OpenAi {
+    model: String,
+    /// Candidates to ask for at each position: `OpenAI`'s API allows 5.
+    candidates: u32,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +49,7 @@ struct LogProbs {
 
 impl Scorer for OpenAi {
     fn path(&self) -> &str {
-        "/v1/completions"
+        PATH
     }
 
     fn body(&self, requests: &[ScoreRequest<'_>], _wants: &Wants) -> Value {
@@ -49,40 +65,43 @@ impl Scorer for OpenAi {
         answer: &[u8],
         requests: &[ScoreRequest<'_>],
         _wants: &Wants,
-    ) -> Result<Vec<Scored>, Fault> {
+    ) -> Result<Vec<Scored>, ResponseError> {
         let (choices, total) = Completion::read(answer, requests.len())?;
-        let shares = share(total, requests.iter().map(|request| request.ids.len()));
+        let evaluated_of = evaluated(total, requests.iter().map(|request| request.ids.len()));
         let mut all = Vec::with_capacity(requests.len());
-        for (part, request) in choices.into_iter().zip(requests) {
-            let choice: Choice = protocol::part(part)?;
-            let given = choice.logprobs.ok_or_else(|| Fault::lasting("the answer has no `logprobs`"))?;
+        for (raw, request) in choices.into_iter().zip(requests) {
+            let choice: Choice = part(raw)?;
+            let given =
+                choice.logprobs.ok_or_else(|| ResponseError::permanent("the answer has no `logprobs`"))?;
             let (found, sent) = (given.token_logprobs.len(), request.ids.len());
             if found <= 1 && sent > 1 {
-                return Err(Fault::lasting("the prompt is not in the answer: the server ignores `echo`"));
+                return Err(ResponseError::permanent(
+                    "the prompt is not in the answer: the server ignores `echo`",
+                ));
             }
-            let evaluated = shares(sent);
+            let evaluated = evaluated_of(sent);
             let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(sent));
-            // The prompt, and the token behind it. One less could as well be a first token that was taken away.
+            // The prompt and the token after it. One position less could also mean that the first token was removed.
             if found != sent + added + 1 || given.tokens.len() != found {
-                return Err(Fault::passing(format!(
+                return Err(ResponseError::transient(format!(
                     "log-probabilities of {found} positions came for {sent} tokens and one more"
                 )));
             }
             let positions = added + request.from..added + sent;
             let tokens = positions
                 .map(|position| given.token(position, self.candidates as usize))
-                .collect::<Result<Vec<_>, Fault>>()?;
-            all.push(Scored { tokens, evaluated, exchange: Some(part.get().to_owned()) });
+                .collect::<Result<Vec<_>, ResponseError>>()?;
+            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()) });
         }
         Ok(all)
     }
 }
 
 impl LogProbs {
-    fn token(&self, position: usize, asked: usize) -> Result<TokenScore, Fault> {
+    fn token(&self, position: usize, asked: usize) -> Result<TokenScore, ResponseError> {
         let own = log_prob(self.token_logprobs[position])?;
         let top = self.top_logprobs.as_ref().and_then(|top| top.get(position)?.as_ref());
-        let top = top.ok_or_else(|| Fault::passing("a position has no `top_logprobs`"))?;
+        let top = top.ok_or_else(|| ResponseError::transient("a position has no `top_logprobs`"))?;
         let (mut better, mut rival, mut seen) = (0, None::<f64>, false);
         for (text, value) in top {
             let candidate = log_prob(value.as_f64())?;
@@ -95,7 +114,7 @@ impl LogProbs {
         }
         // Candidates go by their text, and two of one text are one of them: the better one may be the one that is missing.
         if better == 0 && (!seen || rival.is_none() || top.len() < asked) {
-            return Err(Fault::passing("the best candidate of a position isn't named"));
+            return Err(ResponseError::transient("the best candidate of a position isn't named"));
         }
         Ok(TokenScore {
             log_prob: own,

@@ -7,43 +7,40 @@
 use std::collections::BTreeMap;
 
 use goldfish_audit::backend::{
-    Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, TokenScore, Wants,
+    BackendError, Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, TokenScore,
+    Wants,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::client::Fault;
-use super::protocol::{self, Generator, Scorer, in_order, log_prob, malformed, sampling, share};
+use crate::http::completions::{self, Completion, MODELS, PATH, card};
+use crate::http::probe::{Found, Kind, Probe};
+use crate::http::protocol::{Generator, Scorer, sampling};
+use crate::http::response::{ResponseError, check_length, evaluated, log_prob, part};
 
-const PATH: &str = "/v1/completions";
+pub(super) static KIND: Kind = Kind { protocol: "vllm", page: MODELS, detect };
+
+/// By the owner in the list of models, unless the protocol is named.
+fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
+    let Some(card) = card(probe)?.filter(|card| probe.named || card["owned_by"] == "vllm") else {
+        return Ok(None);
+    };
+    let found = completions::describe(probe, &card)?;
+    let protocol = |candidates| Vllm { model: found.model.clone(), candidates };
+    let scorer = |candidates| -> (Box<dyn Scorer>, Wants) {
+        let scheme = Some(SamplingScheme { temperature: 1.0, top_k: Some(candidates) });
+        (Box::new(protocol(candidates)), Wants { moments: false, scheme })
+    };
+    let scorers = probe.top_k.into_iter().chain([2]).map(scorer).collect();
+    Ok(Some(Found { scorers, generator: Some(Box::new(protocol(2))), ..found }))
+}
 
 /// The protocol for one model of a server.
-pub(super) struct Vllm {
-    pub(super) model: String,
-    /// Candidates a position that are asked for.
-    pub(super) candidates: u32,
-}
-
-/// What OpenAI-like servers answer.
-#[derive(Deserialize)]
-pub(super) struct Completion<'a> {
-    #[serde(borrow)]
-    choices: Vec<&'a RawValue>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-}
-
-impl<'a> Completion<'a> {
-    /// The choices in the order of the prompts, and how many tokens of prompt there were over all of them.
-    pub(super) fn read(answer: &'a [u8], prompts: usize) -> Result<(Vec<&'a RawValue>, Option<u64>), Fault> {
-        let completion: Self = serde_json::from_slice(answer).map_err(malformed)?;
-        Ok((in_order(completion.choices, prompts)?, completion.usage.and_then(|usage| usage.prompt_tokens)))
-    }
+struct Vllm {
+    model: String,
+    /// Candidates to ask for at each position.
+    candidates: u32,
 }
 
 #[derive(Deserialize)]
@@ -61,12 +58,14 @@ struct Candidate {
 }
 
 impl Choice {
-    /// The choice, if the prompt it answers is the one that was sent; and how many tokens that had, if it is told.
-    fn read(part: &RawValue, sent: &[u32]) -> Result<(Self, Option<u64>), Fault> {
-        let choice: Self = protocol::part(part)?;
+    /// The choice, if it answers the prompt that was sent; and the number of evaluated tokens, if known.
+    fn read(raw: &RawValue, sent: &[u32]) -> Result<(Self, Option<u64>), ResponseError> {
+        let choice: Self = part(raw)?;
         let Some(ids) = &choice.prompt_token_ids else { return Ok((choice, None)) };
         if ids.len() == sent.len() && ids != sent {
-            return Err(Fault::passing("the prompt that was answered is not the one that was sent"));
+            return Err(ResponseError::transient(
+                "the prompt that was answered is not the one that was sent",
+            ));
         }
         let evaluated = ids.len() as u64;
         Ok((choice, Some(evaluated)))
@@ -74,7 +73,7 @@ impl Choice {
 }
 
 impl Vllm {
-    /// Says everything that changes a result: what is left out falls to the server's defaults.
+    /// Sets everything that changes a result: what is left out falls to the server's defaults.
     fn completion(&self, prompts: Vec<&[u32]>, tokens: usize) -> Value {
         json!({
             "model": self.model, "prompt": prompts, "max_tokens": tokens, "n": 1, "stream": false,
@@ -104,27 +103,28 @@ impl Scorer for Vllm {
         answer: &[u8],
         requests: &[ScoreRequest<'_>],
         wants: &Wants,
-    ) -> Result<Vec<Scored>, Fault> {
+    ) -> Result<Vec<Scored>, ResponseError> {
         let (choices, total) = Completion::read(answer, requests.len())?;
-        let shares = share(total, requests.iter().map(|request| request.ids.len()));
+        let evaluated_of = evaluated(total, requests.iter().map(|request| request.ids.len()));
         let mut all = Vec::with_capacity(requests.len());
-        for (part, request) in choices.into_iter().zip(requests) {
-            let (choice, evaluated) = Choice::read(part, request.ids)?;
+        for (raw, request) in choices.into_iter().zip(requests) {
+            let (choice, evaluated) = Choice::read(raw, request.ids)?;
             let positions = choice.prompt_logprobs;
-            let positions = positions.ok_or_else(|| Fault::lasting("the answer has no `prompt_logprobs`"))?;
-            let evaluated = evaluated.or_else(|| shares(request.ids.len()));
-            // A server that adds tokens gives that many more positions: what stands behind them is what was asked.
+            let positions =
+                positions.ok_or_else(|| ResponseError::permanent("the answer has no `prompt_logprobs`"))?;
+            let evaluated = evaluated.or_else(|| evaluated_of(request.ids.len()));
+            // A server that adds tokens returns that many more positions, before those that were asked for.
             let added = evaluated.map_or(0, |n| (n as usize).saturating_sub(request.ids.len()));
             if positions.len() != request.ids.len() + added {
                 let (found, sent) = (positions.len(), request.ids.len());
-                return Err(Fault::passing(format!(
+                return Err(ResponseError::transient(format!(
                     "log-probabilities of {found} positions came for {sent} tokens"
                 )));
             }
             let asked = positions[added + request.from..].iter().zip(&request.ids[request.from..]);
             let tokens = asked.map(|(candidates, id)| token_score(candidates.as_ref(), *id, wants.scheme));
-            let tokens = tokens.collect::<Result<Vec<_>, Fault>>()?;
-            all.push(Scored { tokens, evaluated, exchange: Some(part.get().to_owned()) });
+            let tokens = tokens.collect::<Result<Vec<_>, ResponseError>>()?;
+            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()) });
         }
         Ok(all)
     }
@@ -147,31 +147,24 @@ impl Generator for Vllm {
         body
     }
 
-    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, Fault> {
+    fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError> {
         let (choices, total) = Completion::read(answer, requests.len())?;
-        let shares = share(total, requests.iter().map(|request| request.prompt.len()));
-        let read = |(part, request): (&RawValue, &GenerateRequest<'_>)| {
-            let (choice, evaluated) = Choice::read(part, request.prompt)?;
-            let no_ids =
-                || Fault::lasting("the answer has no `token_ids`; vLLM gives them from version 0.10.2 on");
+        let evaluated_of = evaluated(total, requests.iter().map(|request| request.prompt.len()));
+        let read = |(raw, request): (&RawValue, &GenerateRequest<'_>)| {
+            let (choice, evaluated) = Choice::read(raw, request.prompt)?;
+            let no_ids = || {
+                ResponseError::permanent(
+                    "the answer has no `token_ids`; vLLM gives them from version 0.10.2 on",
+                )
+            };
             let ids = choice.token_ids.ok_or_else(no_ids)?;
-            whole(ids.len(), request.tokens, choice.finish_reason.as_deref())?;
-            let evaluated = evaluated.or_else(|| shares(request.prompt.len()));
-            let exchange = Some(part.get().to_owned());
+            check_length(ids.len(), request.tokens, choice.finish_reason.as_deref())?;
+            let evaluated = evaluated.or_else(|| evaluated_of(request.prompt.len()));
+            let exchange = Some(raw.get().to_owned());
             Ok(Generated { ids, evaluated, exchange, ..Generated::default() })
         };
         choices.into_iter().zip(requests).map(read).collect()
     }
-}
-
-/// Whether a continuation ended where it should: at its length, or at an end of sequence, which the self-test finds.
-pub(super) fn whole(found: usize, asked: usize, reason: Option<&str>) -> Result<(), Fault> {
-    let ended = found < asked && matches!(reason, Some("stop" | "eos"));
-    if found == asked || ended {
-        return Ok(());
-    }
-    let reason = reason.unwrap_or("no reason");
-    Err(Fault::passing(format!("a continuation has {found} tokens instead of {asked} ({reason})")))
 }
 
 /// One position: the true token among the candidates.
@@ -179,29 +172,32 @@ fn token_score(
     candidates: Option<&BTreeMap<u32, Candidate>>,
     id: u32,
     scheme: Option<SamplingScheme>,
-) -> Result<TokenScore, Fault> {
+) -> Result<TokenScore, ResponseError> {
     let candidates =
-        candidates.ok_or_else(|| Fault::passing("the log-probabilities of a position are null"))?;
+        candidates.ok_or_else(|| ResponseError::transient("the log-probabilities of a position are null"))?;
     let mut named = Vec::with_capacity(candidates.len());
     for (id, candidate) in candidates {
         named.push((*id, log_prob(candidate.logprob)?));
     }
     let own = named.iter().find(|(named, _)| *named == id).map(|(_, log_prob)| *log_prob);
-    let own =
-        own.ok_or_else(|| Fault::passing(format!("the token {id} that was sent has no log-probability")))?;
+    let own = own.ok_or_else(|| {
+        ResponseError::transient(format!("the token {id} that was sent has no log-probability"))
+    })?;
     // Stable: of equals the smallest id comes first, which greedy decoding takes.
     named.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let place = named.iter().position(|(named, _)| *named == id).unwrap_or(0);
-    // One better candidate is always named beside a token that isn't the best.
-    let told = candidates.get(&id).and_then(|own| own.rank).unwrap_or(1);
+    let index = named.iter().position(|(named, _)| *named == id).unwrap_or(0);
+    // With a token that isn't the best, a better candidate is always named.
+    let given = candidates.get(&id).and_then(|own| own.rank).unwrap_or(1);
     let tied = named.get(1).is_some_and(|(_, next)| *next == own);
-    if named.len() < 2 || (place == 0 && told > 1 && !tied) {
-        return Err(Fault::passing(format!("the token {id} has rank {told}, and no better one is named")));
+    if named.len() < 2 || (index == 0 && given > 1 && !tied) {
+        return Err(ResponseError::transient(format!(
+            "the token {id} has rank {given}, and no better one is named"
+        )));
     }
-    let rank = match place {
+    let rank = match index {
         0 => 1,
         // The server counts equals as better; among the candidates it is known.
-        _ => candidates.get(&id).and_then(|own| own.rank).unwrap_or(0).max(2).max(place as u32 + 1),
+        _ => candidates.get(&id).and_then(|own| own.rank).unwrap_or(0).max(2).max(index as u32 + 1),
     };
     let rival = named.iter().find(|(named, _)| *named != id).map(|(_, log_prob)| *log_prob);
     let mut score = TokenScore { rival, ..TokenScore::of(own, rank, named[0].0) };
@@ -217,14 +213,14 @@ fn token_score(
 mod tests {
     use super::*;
 
-    fn score(candidates: &str, id: u32, scheme: Option<SamplingScheme>) -> Result<TokenScore, Fault> {
+    fn score(candidates: &str, id: u32, scheme: Option<SamplingScheme>) -> Result<TokenScore, ResponseError> {
         let candidates: BTreeMap<u32, Candidate> = serde_json::from_str(candidates).unwrap();
         token_score(Some(&candidates), id, scheme)
     }
 
     #[test]
     fn a_position() {
-        // 1/2, 1/4 and far behind the true token.
+        // 1/2, 1/4 and the true token far below.
         let candidates = r#"{"9": {"logprob": -5.0, "rank": 17, "decoded_token": "x"}, "4": {"logprob": -0.6931471805599453, "rank": 1},
             "7": {"logprob": -1.3862943611198906, "rank": 2}}"#;
         let scheme = SamplingScheme { temperature: 1.0, top_k: Some(2) };
