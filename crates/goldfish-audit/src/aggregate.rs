@@ -35,7 +35,7 @@ const FEW_DOCUMENTS: usize = 50;
 
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
-pub fn summarise<'r>(
+pub fn summarize<'r>(
     config: &RunConfig,
     rows: &'r [ResultRow],
     self_test: &SelfTest,

@@ -55,7 +55,7 @@ impl Engine<'_> {
     ///
     /// # Errors
     ///
-    /// If the backend fails or answers what it must not, the disk refuses, or the run was stopped.
+    /// If the backend fails or gives an impossible answer, writing fails, or the run was stopped.
     pub fn run(
         &self,
         tables: &[&ProbeTable],
@@ -98,7 +98,7 @@ impl Engine<'_> {
         store.append(&rows, &proofs)
     }
 
-    /// Whether the backend can do what is asked.
+    /// Checks that the backend can do what the options need.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// A model that saw other tokens than it was sent was asked something else.
+    /// Fails if the model saw other tokens than it was sent.
     fn expect_evaluated(&self, evaluated: Option<u64>, sent: usize) -> Result<(), AuditError> {
         match evaluated {
             Some(evaluated) if evaluated != sent as u64 => Err(self

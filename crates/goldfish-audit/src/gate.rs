@@ -175,15 +175,15 @@ fn condition<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Condition,
 
 /// Whether a path leads to a number of the type; else the reason, with the names that do exist.
 fn check_path(schema: &Value, path: &str) -> Result<(), String> {
-    let mut place = schema;
+    let mut node = schema;
     let mut walked = String::new();
     for name in path.split('.') {
-        let members = members(schema, place);
-        place =
-            members.iter().find(|(member, _)| *member == name).map(|(_, place)| *place).ok_or_else(|| {
+        let members = members(schema, node);
+        node =
+            members.iter().find(|(member, _)| *member == name).map(|(_, node)| *node).ok_or_else(|| {
                 let known: Vec<&str> = members
                     .iter()
-                    .filter(|(_, place)| is_number(place) || !self::members(schema, place).is_empty())
+                    .filter(|(_, node)| is_number(node) || !self::members(schema, node).is_empty())
                     .map(|(name, _)| *name)
                     .collect();
                 let inside = if walked.is_empty() { String::new() } else { format!(" in {walked}") };
@@ -194,11 +194,11 @@ fn check_path(schema: &Value, path: &str) -> Result<(), String> {
             })?;
         walked = if walked.is_empty() { name.to_owned() } else { format!("{walked}.{name}") };
     }
-    if is_number(place) {
+    if is_number(node) {
         return Ok(());
     }
     let numbers: Vec<String> =
-        members(schema, place).iter().map(|(name, _)| format!("{path}.{name}")).collect();
+        members(schema, node).iter().map(|(name, _)| format!("{path}.{name}")).collect();
     match numbers.as_slice() {
         [] => Err(format!("{path} is not a number")),
         numbers => Err(format!("{path} is not a number; there are {}", numbers.join(", "))),
@@ -206,35 +206,35 @@ fn check_path(schema: &Value, path: &str) -> Result<(), String> {
 }
 
 /// Names and schemas of an object's members, through references and through what may be null.
-fn members<'a>(schema: &'a Value, place: &'a Value) -> Vec<(&'a str, &'a Value)> {
-    if let Some(reference) = place["$ref"].as_str() {
+fn members<'a>(schema: &'a Value, node: &'a Value) -> Vec<(&'a str, &'a Value)> {
+    if let Some(reference) = node["$ref"].as_str() {
         return schema
             .pointer(reference.trim_start_matches('#'))
             .map_or_else(Vec::new, |to| members(schema, to));
     }
-    if let Some(choices) = place["anyOf"].as_array() {
+    if let Some(choices) = node["anyOf"].as_array() {
         return choices.iter().flat_map(|choice| members(schema, choice)).collect();
     }
-    place["properties"]
+    node["properties"]
         .as_object()
-        .map(|found| found.iter().map(|(name, place)| (name.as_str(), place)).collect())
+        .map(|found| found.iter().map(|(name, node)| (name.as_str(), node)).collect())
         .unwrap_or_default()
 }
 
-fn is_number(place: &Value) -> bool {
+fn is_number(node: &Value) -> bool {
     let is = |kind: &Value| kind == "number" || kind == "integer";
-    is(&place["type"]) || place["type"].as_array().is_some_and(|kinds| kinds.iter().any(is))
+    is(&node["type"]) || node["type"].as_array().is_some_and(|kinds| kinds.iter().any(is))
 }
 
 /// The number at a path; else why there is none.
 fn value_at(found: &Value, path: &str) -> Result<f64, String> {
-    let mut place = found;
+    let mut node = found;
     let mut walked = String::new();
     for name in path.split('.') {
         walked = if walked.is_empty() { name.to_owned() } else { format!("{walked}.{name}") };
-        let members = place.as_object();
-        place = members.and_then(|members| members.get(name)).unwrap_or(&Value::Null);
-        if place.is_null() {
+        let members = node.as_object();
+        node = members.and_then(|members| members.get(name)).unwrap_or(&Value::Null);
+        if node.is_null() {
             let known =
                 members.into_iter().flatten().filter(|(_, value)| value.is_number() || value.is_object());
             let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
@@ -244,7 +244,7 @@ fn value_at(found: &Value, path: &str) -> Result<f64, String> {
             ));
         }
     }
-    place.as_f64().ok_or_else(|| format!("{path} is not a number"))
+    node.as_f64().ok_or_else(|| format!("{path} is not a number"))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub mod store;
 pub mod summary;
 mod table;
 
-pub use aggregate::{StatisticsOptions, compare, summarise};
+pub use aggregate::{StatisticsOptions, compare, summarize};
 pub use error::{Ability, AuditError};
 pub use rows::{ProbeRow, ResultRow, tables_reference};
 pub use table::{read_probes, read_results};

@@ -134,7 +134,7 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the file can't be written.
     pub fn self_test(&self, make: SelfTest) -> Result<SelfTest, AuditError> {
         if self.has_file(SELF_TEST)? {
             return read_json(&self.folder.join(SELF_TEST));
@@ -147,7 +147,7 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the file can't be written.
     pub fn origin(&self, origin: &Origin) -> Result<(), AuditError> {
         if self.has_file(ORIGIN)? { Ok(()) } else { write_json(&self.folder, ORIGIN, origin) }
     }
@@ -195,10 +195,10 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If a probe has no result yet, or the disk refuses.
+    /// If a probe has no result yet, or a file can't be written.
     pub fn finish(
         self,
-        summarise: impl FnOnce(&[ResultRow]) -> Summary,
+        summarize: impl FnOnce(&[ResultRow]) -> Summary,
     ) -> Result<(Vec<ResultRow>, Summary), AuditError> {
         let mut found = self.rows()?;
         let mut rows = Vec::with_capacity(self.order.len());
@@ -214,7 +214,7 @@ impl RunStore {
         }
         let mut proofs = self.evidence()?;
         let lines: Vec<String> = self.order.iter().filter_map(|id| proofs.remove(id)).collect();
-        let summary = summarise(&rows);
+        let summary = summarize(&rows);
         write_file(&self.folder, EVIDENCE, lines.concat().as_bytes())?;
         write_rows(&self.folder, RESULTS, &rows)?;
         write_json(&self.folder, SUMMARY, &summary)?;

@@ -149,7 +149,7 @@ fn the_numbers_are_those_of_the_inspection() {
     assert_eq!(
         verdict.line(),
         "The rule text-v1 dropped 25.02% of the tokens that it decided about, against 1/k = 25.00%, and 1.55% of what it \
-         dropped leaks through copies (0.04% behind 50 common letters; 75.00% with independent masks)."
+         dropped leaks through copies (0.04% after 50 common letters; 75.00% with independent masks)."
     );
     assert_eq!(row(&page, "where", "dropped")[1..], ["4,627,229", "23.00%"]);
     assert_eq!(row(&page, "where", "decided and kept")[1..], ["13,863,715", "68.91%"]);

@@ -21,7 +21,7 @@ use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, se
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, StatisticsOptions, summarise};
+use goldfish_audit::{AuditError, StatisticsOptions, summarize};
 use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
@@ -133,7 +133,7 @@ impl Audit<'_> {
         done.map_err(|error| unfinished(error, &store, &tables))?;
         let statistics =
             StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
-        let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
         Ok(summary)
     }
 }
