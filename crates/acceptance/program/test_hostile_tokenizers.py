@@ -1,4 +1,4 @@
-"""Tokenizers and tables that somebody else wrote: errors, in little memory."""
+"""Untrusted tokenizers and tables: errors in little memory."""
 
 import io
 import json
@@ -35,9 +35,9 @@ TOKENIZERS = {
     "negative-id": (lambda: json.dumps(bpe(vocab={"a": -1})), "invalid value"),
     "id-twice": (lambda: json.dumps(bpe(vocab={"a": 0, "b": 0})), "gives the id 0"),
     "token-twice": (lambda: json.dumps(bpe()).replace('"b": 1', '"a": 1', 1), "twice"),
-    "id-largest": (lambda: json.dumps(bpe(vocab={"a": 0, "b": 1, "ab": 2**32 - 1})), "must lie below"),
+    "id-largest": (lambda: json.dumps(bpe(vocab={"a": 0, "b": 1, "ab": 2**32 - 1})), "must be below"),
     "added-id-largest": (lambda: json.dumps(bpe() | {"added_tokens": [{"id": 2**32 - 1, "content": "<s>", "single_word": False,
-        "lstrip": False, "rstrip": False, "normalized": False, "special": True}]}), "must lie below"),
+        "lstrip": False, "rstrip": False, "normalized": False, "special": True}]}), "must be below"),
     "merge-unknown": (lambda: json.dumps(bpe(merges=[["x", "y"]])), "x"),
     "dropout": (lambda: json.dumps(bpe(dropout=0.5)), "dropout"),
     "bad-regex": (lambda: json.dumps(bpe() | {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a"},
@@ -49,7 +49,7 @@ TOKENIZERS = {
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_tokenizers_of_others(goldfish, name, tmp_path):
+def test_hostile_tokenizers(goldfish, name, tmp_path):
     make, words = TOKENIZERS[name]
     path = tmp_path / "tokenizer.json"
     path.write_text(make())
@@ -95,7 +95,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_tables_of_others(goldfish, name, tmp_path):
+def test_hostile_tables(goldfish, name, tmp_path):
     path = tmp_path / "table.npy"
     path.write_bytes(ARRAYS[name])
     command = ["mask", IDS, "--rule", "hash-table", "--table", path, "--output", tmp_path / "out"]
@@ -103,7 +103,7 @@ def test_tables_of_others(goldfish, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["empty", "magic-only", "doubles", "two-dimensions", "cut", "too-short"])
-def test_coefficients_of_others(goldfish, name, tmp_path):
+def test_hostile_coefficients(goldfish, name, tmp_path):
     path = tmp_path / "coefficients.npy"
     path.write_bytes(ARRAYS[name] if name != "too-short" else saved(np.arange(3)))
     command = ["mask", IDS, "--rule", "coefficient-sum", "--context", "4", "--coefficients", path]

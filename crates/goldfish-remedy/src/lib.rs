@@ -57,6 +57,7 @@ options! {
     Metrics "metrics",
     Offset "offset",
     OnError "on_error",
+    Move "move",
     Output "output",
     Overwrite "overwrite",
     Prefix "prefix",

@@ -6,15 +6,12 @@ use std::path::PathBuf;
 
 use goldfish_digest::{FileDigest, HashingWriter};
 
+use crate::error::MAX_STORE_REJECTS_BYTES;
 use crate::folder::{PreparedFolder, stage};
 use crate::journal::Unfinished;
 use crate::manifest::{REJECTS_NAME, RejectsEntry};
 use crate::placing::StagedName;
 use crate::{ShardError, disk};
-
-/// Longest list of rejected rows in an object store, in bytes. Nothing grows in a store: the list is kept in memory, and
-/// the journal has what came to it since the record before.
-pub const MAX_STORE_REJECTS_BYTES: u64 = 1 << 30;
 
 /// The list of rejected rows.
 pub(crate) struct Rejects {
@@ -59,7 +56,7 @@ impl Rejects {
         }
         let (lines, recorded) = if folder.is_remote() {
             let kept = unfinished.rejected.as_bytes();
-            let lines = HashingWriter::behind(Lines::Memory(kept.to_vec()), kept);
+            let lines = HashingWriter::after(Lines::Memory(kept.to_vec()), kept);
             (lines, kept.len())
         } else {
             let open = || {
@@ -67,7 +64,7 @@ impl Rejects {
                 // Reading it to its end leaves the file there.
                 let mut before = file.try_clone()?;
                 before.rewind()?;
-                HashingWriter::behind(Lines::Disk(BufWriter::new(file)), before)
+                HashingWriter::after(Lines::Disk(BufWriter::new(file)), before)
             };
             (open(), 0)
         };
@@ -83,6 +80,11 @@ impl Rejects {
     /// Adds a line.
     pub(crate) fn add(&mut self, json: &str) -> Result<(), ShardError> {
         let lines = &mut self.lines;
+        if let Lines::Memory(list) = lines.get_ref()
+            && (list.len() + json.len()) as u64 >= MAX_STORE_REJECTS_BYTES
+        {
+            return Err(ShardError::TooManyRejects { path: self.path.clone() });
+        }
         lines
             .write_all(json.as_bytes())
             .and_then(|()| lines.write_all(b"\n"))
@@ -128,13 +130,6 @@ impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Disk(file) => file.write(bytes),
-            Self::Memory(lines) if (lines.len() + bytes.len()) as u64 > MAX_STORE_REJECTS_BYTES => {
-                let message = format!(
-                    "the list of rejected rows of a run into an object store may have {MAX_STORE_REJECTS_BYTES} bytes at \
-                     most; mask to a disk, or in more parts (--rank, --world)"
-                );
-                Err(io::Error::new(io::ErrorKind::FileTooLarge, message))
-            }
             Self::Memory(lines) => lines.write(bytes),
         }
     }
