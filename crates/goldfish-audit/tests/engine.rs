@@ -291,7 +291,10 @@ fn another_run_in_the_folder_is_refused() {
     assert!(message(RunStore::open(&run, &first, &[&table], true)).contains("another process"));
     drop(store);
     let refused = RunStore::open(&run, &first, &[&table], false).unwrap_err();
-    assert_eq!(refused.remedies(), [Remedy::give(Setting::Resume).to("continue it"), Remedy::change(Setting::Output)]);
+    assert_eq!(
+        refused.remedies(),
+        [Remedy::give(Setting::Resume).to("continue it"), Remedy::change(Setting::Output)]
+    );
     let other = config(&model, &grid, &AuditOptions { min_k: 0.1, ..AuditOptions::default() }, &table);
     assert_ne!(first.key, other.key);
     let refused = message(RunStore::open(&run, &other, &[&table], true));

@@ -28,7 +28,9 @@ pub fn auc<D: Hash + Eq + Clone>(
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
         Clusters::new(
-            of.iter().map(|(document, value)| (document.clone(), placement(sign * value))).collect::<Vec<_>>(),
+            of.iter()
+                .map(|(document, value)| (document.clone(), placement(sign * value)))
+                .collect::<Vec<_>>(),
         )
     };
     if members.is_empty() || others.is_empty() {
