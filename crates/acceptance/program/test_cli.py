@@ -1,4 +1,4 @@
-"""Options that shape the output, exit statuses, and what is refused."""
+"""Options for the output, exit statuses, and refusals."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ class TestColumns:
         for column, field in {"doc_id": "id", "source": "source", "text": "text"}.items():
             assert output.column(column) == [row[field] for row in rows]
 
-    def test_a_carried_column_that_is_not_there(self, goldfish, fixtures, tmp_path):
+    def test_a_missing_carried_column(self, goldfish, fixtures, tmp_path):
         arguments = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--carry", "colour"]
         process = goldfish.run(
             "mask", fixtures / "formats/docs.parquet", "--output", tmp_path / "out", *arguments, expect=2
@@ -67,7 +67,7 @@ class TestColumns:
 
 
 class TestSpecialTokens:
-    """Text that holds a special token; k=2 and a context of 1, so that it would be dropped about every other time."""
+    """Text with a special token; k=2 and a context of 1, so that about every other one would be dropped."""
 
     TEXTS = [f"letter {i} from the {word}<|endoftext|>and more" for i in range(40) for word in ("keeper", "river")]
     RULE = ["--rule", "hash", "--k", 2, "--context", 1]
@@ -114,7 +114,7 @@ class TestSpecialTokens:
 
 
 class TestEnds:
-    def test_the_tokenizers_own_end_is_appended(self, goldfish, fixtures, tmp_path):
+    def test_the_end_token_of_the_tokenizer_is_appended(self, goldfish, fixtures, tmp_path):
         source = write_texts(tmp_path / "t.jsonl", ["one", "", "two words"])
         path = fixtures / "tokenizers/gpt2.json"
         tokenizer = Tokenizer.from_file(str(path))
@@ -182,7 +182,7 @@ class TestJson:
         assert output.manifest["tokenizer"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# What must be refused before anything is written, and a word of the message.
+# Options that must be refused before anything is written, and a word of the message.
 REFUSED = {
     "no input": (["nowhere.jsonl", *IDS], "nowhere.jsonl"),
     "neither tokenizer nor ids": (["formats/docs.jsonl"], "tokenizer"),

@@ -10,7 +10,7 @@ from program.reference import hash_mask, window_digests
 IDS = ["--ids-column", "input_ids"]
 WITH_ID = [*IDS, "--id-column", "id"]
 
-# input below fixtures/formats, arguments, name of the documents (None: the id column)
+# Input below fixtures/formats, arguments, prefix of document ids (None: the id column).
 TOKEN_FILES = [
     ("ids.jsonl", WITH_ID, None),
     ("ids-list-i32.parquet", WITH_ID, None),

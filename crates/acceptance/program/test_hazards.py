@@ -1,4 +1,4 @@
-"""What must not happen to data: nothing is lost, read twice, or replaced unasked."""
+"""No data is lost, read twice, or replaced without an option."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ def test_joined_streams_are_refused(goldfish, tmp_path):
 
 
 def test_a_damaged_stream_never_ends_a_run_early(goldfish, tmp_path):
-    """Flipped bytes in the second of three inputs: an error or a reject, never a shorter output that looks whole."""
+    """Flipped bytes in the second of three inputs: an error or a reject, never a shorter output that looks complete."""
     first, damaged, last = (tmp_path / f"{i}.arrow" for i in range(3))
     write_stream(first, [list(range(1000))] * 400)
     write_stream(last, [list(range(50))] * 10)
@@ -65,7 +65,7 @@ def test_a_damaged_stream_never_ends_a_run_early(goldfish, tmp_path):
     assert 2 in outcomes, "no flip did any damage"
 
 
-def test_a_dataset_of_others_is_left_alone(goldfish, tmp_path):
+def test_a_foreign_dataset_is_left_alone(goldfish, tmp_path):
     folder = tmp_path / "dataset"
     Dataset.from_dict({"input_ids": [[1, 2]]}).save_to_disk(folder)
     before = listing(folder)
@@ -75,7 +75,7 @@ def test_a_dataset_of_others_is_left_alone(goldfish, tmp_path):
     assert listing(folder) == before
 
 
-def test_a_manifest_of_others_is_left_alone(goldfish, tmp_path):
+def test_a_foreign_manifest_is_left_alone(goldfish, tmp_path):
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "manifest.json").write_text('{"my": 1}')
@@ -96,7 +96,7 @@ def test_the_output_is_never_an_input(goldfish, tmp_path):
     assert "lies in the output folder" in process.stderr
 
 
-def test_a_stray_file_with_a_name_of_ours_is_refused_before_any_work(goldfish, tmp_path):
+def test_a_stray_file_named_like_a_shard_is_refused_early(goldfish, tmp_path):
     output = tmp_path / "out"
     goldfish.run("mask", IDS, "--output", output)
     (output / "rejects.jsonl").mkdir()
@@ -130,7 +130,7 @@ def test_each_output_column_has_one_source(goldfish, tmp_path, arguments):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_stands_before_a_break_is_kept(goldfish, tmp_path):
+def test_rows_before_a_truncation_are_kept(goldfish, tmp_path):
     path = tmp_path / "cut.jsonl.gz"
     lines = "".join(json.dumps({"input_ids": [i, i + 1]}) + "\n" for i in range(20_000))
     path.write_bytes(gzip.compress(lines.encode())[:-200])
@@ -141,7 +141,7 @@ def test_what_stands_before_a_break_is_kept(goldfish, tmp_path):
     assert output.manifest["inputs"][0]["broken"] is True
 
 
-def test_links_to_a_folder_above_end_there(goldfish, tmp_path):
+def test_links_to_a_parent_folder_terminate(goldfish, tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     write_ids(corpus / "a.parquet", [[1, 2, 3]])
@@ -151,7 +151,7 @@ def test_links_to_a_folder_above_end_there(goldfish, tmp_path):
     assert output.manifest["totals"]["documents_in"] == 1
 
 
-def test_a_megatron_pair_is_one_input_wherever_its_names_stand(goldfish, tmp_path):
+def test_a_megatron_pair_is_one_input_in_any_order(goldfish, tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     source = sorted((FORMATS / "megatron").glob("*.idx"))[0]
@@ -162,7 +162,7 @@ def test_a_megatron_pair_is_one_input_wherever_its_names_stand(goldfish, tmp_pat
     assert [entry["name"] for entry in output.manifest["inputs"]] == ["a.bin", "a.extra.jsonl"]
 
 
-def test_globs_pass_over_hidden_files_and_companions(goldfish, tmp_path):
+def test_globs_skip_hidden_files_and_companions(goldfish, tmp_path):
     shutil.copytree(FORMATS / "datatrove", tmp_path / "corpus")
     (tmp_path / "corpus" / "._hidden.ds").write_bytes(b"x")
     by_glob = goldfish.mask(f"{tmp_path}/corpus/*", tmp_path / "by-glob")
@@ -185,7 +185,7 @@ def test_wide_carried_columns_stay_in_small_batches(goldfish, tmp_path):
     assert sum(rows) <= 300 and max(rows) <= 2
 
 
-def test_ids_of_four_bytes_that_nothing_tells(goldfish, tmp_path):
+def test_ids_of_four_bytes_without_a_type(goldfish, tmp_path):
     ids = np.arange(5000, dtype="<u4") * 7919 % 50_000 + 1
     ids[::20] = 0
     ids.tofile(tmp_path / "wide.npy")

@@ -1,4 +1,4 @@
-"""Parts of a divided run: each can be killed and taken up, and together they are the whole."""
+"""Parts of a divided run: each can be killed and resumed, and merged they equal the whole run."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def assert_same(merged, whole):
 
 @pytest.mark.parametrize("world", [1, 2, 5, 31])
 def test_parts_make_the_whole(goldfish, corpus, whole, tmp_path, world):
-    """Every format, cut at many places; with 31 parts some hold nothing."""
+    """Every format, divided at many points; of 31 parts, some are empty."""
     parts = mask_parts(goldfish, [corpus], tmp_path / "parts", world, *ID_OPTIONS)
     assert [part.name for part in parts] == [f"rank-{rank:05}-of-{world:05}" for rank in range(world)]
     for part in parts:
@@ -84,7 +84,7 @@ def test_parts_of_raw_text(goldfish, tmp_path):
     assert_same(Output(tmp_path / "merged"), whole)
 
 
-def test_a_killed_part_is_taken_up(goldfish, corpus, three, tmp_path):
+def test_a_killed_part_is_resumed(goldfish, corpus, three, tmp_path):
     command = [goldfish.binary, "mask", corpus, *ID_OPTIONS, "--output", tmp_path, "--rank", 1, "--world", 3]
     command = list(map(str, [*command, "--resume", "--threads", "1"]))
     output = tmp_path / three[1].name
@@ -97,7 +97,7 @@ def test_a_killed_part_is_taken_up(goldfish, corpus, three, tmp_path):
 
 
 def test_columns_are_the_same_where_a_part_is_empty(goldfish, tmp_path):
-    """The types of carried columns stand in the inputs only."""
+    """Only the inputs give the types of carried columns."""
     table = pa.table({"input_ids": [[1, 2]] * 3, "score": [0.5, None, 2.0], "n": pa.array([1, 2, 3], pa.int16())})
     pq.write_table(table, tmp_path / "a.parquet")
     options = ["--carry", "score,n"]
@@ -156,8 +156,8 @@ def test_parts_that_do_not_fit(goldfish, corpus, parts, three, tmp_path):
     assert not output.exists()
 
 
-def test_parts_of_inputs_that_changed_in_between(goldfish, corpus, tmp_path):
-    """The file keeps its size, so that only its hash tells."""
+def test_parts_of_changed_inputs(goldfish, corpus, tmp_path):
+    """The file keeps its size, so only its hash differs."""
     copy = shutil.copytree(corpus, tmp_path / "corpus")
     for path in copy.iterdir():
         if path.name != "a.jsonl":
