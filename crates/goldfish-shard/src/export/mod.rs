@@ -20,7 +20,7 @@ use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
 use crate::verify::check_columns;
-use crate::{OutputMode, ShardBatch, ShardError, ShardReader};
+use crate::{OutputMode, ShardError, ShardReader};
 
 /// How to export.
 #[derive(Debug, Clone, Copy)]
