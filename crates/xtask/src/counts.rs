@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use crate::{cargo, describe, packages, root, run, target};
+use crate::packages;
+use crate::tools::{cargo, describe, root, run, target};
 
 /// By how much a count may exceed the one in the table.
 const TOLERANCE: f64 = 0.05;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{cargo, run, target};
+use crate::tools::{cargo, run, target};
 
 /// The version that deny.toml is written for.
 const VERSION: &str = "0.20.2";

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{cargo, root, run, target};
+use crate::tools::{cargo, root, run, target};
 
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 

@@ -15,7 +15,7 @@ use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
-use crate::{describe, root};
+use crate::tools::{describe, root};
 
 /// Writes or checks the files; `program` prints the help.
 pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {

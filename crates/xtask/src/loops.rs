@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Environment;
-use crate::{cargo, packages, python, root, run, target, test};
+use crate::tools::{cargo, root, run, target};
+use crate::{packages, python, test};
 
 /// Each suite: its environment, and its folder or file below `crates/acceptance`.
 const SUITES: [(Environment, &str); 10] = [

@@ -17,11 +17,8 @@ mod packages;
 mod python;
 mod same;
 mod test;
+mod tools;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -105,32 +102,4 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-/// The repository.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect::<PathBuf>()
-}
-
-/// The folder of build products.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
-
-/// Runs a command in the repository; fails if the command does.
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    println!("\n$ {}", describe(command));
-    let status = command.current_dir(root()).status().with_context(|| describe(command))?;
-    ensure!(status.success(), "{} ended with {status}", describe(command));
-    Ok(())
-}
-
-fn describe(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-}
-
-/// The cargo that runs this program.
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }

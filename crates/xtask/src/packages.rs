@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run;
+use crate::tools::run;
 
 /// What needs the programs, and pairs of a Debian package and its program.
 pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{root, run, target};
+use crate::tools::{root, run, target};
 
 /// An environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

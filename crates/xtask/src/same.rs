@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{root, target};
+use crate::tools::{root, target};
 
 /// Commands that cover every rule, format, layout and kind of run.
 const COMMANDS: &str = include_str!("same.txt");

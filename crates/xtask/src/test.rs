@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, deny, generate, packages, python, root, run, target};
+use crate::tools::{cargo, root, run, target};
+use crate::{deny, generate, packages, python};
 
 /// Failpoints for operations on the disk, and object stores, including the in-memory one of the tests.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";

@@ -20,6 +20,8 @@ type Name = Vec<String>;
 #[derive(Default)]
 struct Modules {
     items: BTreeMap<Name, Vec<Item>>,
+    /// Modules of tests, which may import what they like.
+    tests: BTreeSet<Name>,
     /// The re-exports of each module: a name, or `*` for all, and its path from the root of the crate.
     exports: BTreeMap<Name, Vec<(String, Name)>>,
 }
@@ -28,6 +30,8 @@ impl Modules {
     fn read(root: &Path) -> Self {
         let mut modules = Self::default();
         modules.add_folder(root, &[]);
+        let Self { items, tests, .. } = &mut modules;
+        items.retain(|module, _| !(0..=module.len()).any(|n| tests.contains(&module[..n])));
         let found: Vec<(Name, Vec<(String, Name)>)> = modules
             .items
             .iter()
@@ -70,7 +74,9 @@ impl Modules {
         let mut own = Vec::new();
         for item in items {
             match item {
-                Item::Mod(inner) if is_test(&inner.attrs) => {}
+                Item::Mod(inner) if is_test(&inner.attrs) => {
+                    self.tests.insert([&module[..], &[inner.ident.to_string()]].concat());
+                }
                 Item::Mod(inner) if inner.content.is_some() => {
                     let name = [&module[..], &[inner.ident.to_string()]].concat();
                     self.add_items(name, inner.content.unwrap().1);
@@ -245,10 +251,11 @@ fn modules_have_no_cycles() {
 fn finds_a_cycle() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("lib.rs", "mod a; mod b; mod c; pub use a::A; pub use b::B;");
+    write("lib.rs", "mod a; mod b; mod c; #[cfg(test)] mod d; pub use a::A; pub use b::B;");
     write("a.rs", "pub struct A; fn f() -> crate::B { todo!() }");
-    write("b.rs", "use crate::c; pub struct B;");
     write("c.rs", "#[cfg(test)] mod tests { use crate::A; }");
+    write("d.rs", "use crate::A;");
+    write("b.rs", "use crate::{c, d}; pub struct B;");
     assert!(cycles(&Modules::read(folder.path()).imports()).is_empty());
     write("c.rs", "use super::A;");
     let found = cycles(&Modules::read(folder.path()).imports());

@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{target, test};
+use crate::test;
+use crate::tools::target;
 use calls::Call;
 use cases::{CASES, Case, Random, write_inputs};
 use check::{Recovery, States};
