@@ -161,7 +161,7 @@ def kill_many(job, kills, seed):
         for _ in range(moments.choice([1, 1, 1, 2, 4])):
             from_journal = moments.random() < 0.6
             done += job.kill(output, moments.uniform(0, job.seconds * (0.5 if from_journal else 1)), from_journal)
-        resumed += "going on behind" in job.finish(output).stderr
+        resumed += "resuming after" in job.finish(output).stderr
         for path in sorted(output.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
     return resumed

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from datasets import Dataset
 
 from conftest import REPOSITORY
@@ -75,27 +74,6 @@ def test_a_foreign_dataset_is_left_alone(goldfish, tmp_path):
     assert listing(folder) == before
 
 
-def test_a_foreign_manifest_is_left_alone(goldfish, tmp_path):
-    folder = tmp_path / "other"
-    folder.mkdir()
-    (folder / "manifest.json").write_text('{"my": 1}')
-    (folder / "state.json").write_text("{}")
-    before = listing(folder)
-    goldfish.run("mask", IDS, "--output", folder, "--overwrite", expect=2)
-    assert listing(folder) == before
-
-
-def test_the_output_is_never_an_input(goldfish, tmp_path):
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    write_ids(corpus / "a.parquet", [[1, 2, 3]] * 5)
-    goldfish.run("mask", corpus, "--output", corpus / "out")
-    process = goldfish.run("mask", corpus, "--output", corpus / "out", "--overwrite", expect=2)
-    assert "is in the output folder" in process.stderr
-    process = goldfish.run("mask", corpus / "a.parquet", "--output", corpus, "--overwrite", expect=2)
-    assert "is in the output folder" in process.stderr
-
-
 def test_a_stray_file_named_like_a_shard_is_refused_early(goldfish, tmp_path):
     output = tmp_path / "out"
     goldfish.run("mask", IDS, "--output", output)
@@ -113,21 +91,6 @@ def test_a_stray_file_named_like_a_shard_is_refused_early(goldfish, tmp_path):
     assert not (output / ".partial").exists()
     goldfish.run(*mask[:2], "--output", tmp_path / "fresh", *mask[4:], expect=1)
     assert listing(output) == listing(tmp_path / "fresh")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--carry", "source,source"],
-        ["--columns", "labels,labels"],
-        ["--carry", "input_ids"],
-        ["--id-column", "input_ids"],
-    ],
-    ids=lambda arguments: " ".join(arguments),
-)
-def test_each_output_column_has_one_source(goldfish, tmp_path, arguments):
-    goldfish.run("mask", FORMATS / "ids.jsonl", "--output", tmp_path / "out", *arguments, expect=2)
-    assert not (tmp_path / "out").exists()
 
 
 def test_rows_before_a_truncation_are_kept(goldfish, tmp_path):
@@ -211,9 +174,3 @@ def test_names_that_are_not_utf8(goldfish, tmp_path):
     process = goldfish.run("mask", tmp_path / "corpus", "--masks-only", "--eos-id", "0", expect=2)
     assert "its name is not UTF-8" in process.stderr and "rename it" in process.stderr
     assert len(os.listdir(tmp_path / "corpus")) == 2
-
-
-def test_no_document_is_larger_than_the_cap(goldfish, tmp_path):
-    for size, expect in [("2147483647", 0), ("2GiB", 2), ("3GiB", 2)]:
-        process = goldfish.run("mask", IDS, "--output", tmp_path / size, "--max-document", size, expect=expect)
-        assert ("no document may have more than 2147483647 bytes" in process.stderr) == (expect == 2)

@@ -288,7 +288,7 @@ def test_killed_runs_are_resumed(goldfish, many, tmp_path, scope, beside):
             kills += 1
         process.kill()
         stderr = process.communicate()[1]
-        resumed += "going on behind the masks of" in stderr
+        resumed += "resuming after the masks of" in stderr
         if process.returncode == 0:
             break
         # Files with their final names are complete, even just before the end.
