@@ -64,8 +64,8 @@ def test_names_of_documents():
         named = masker.mask(table.append_column("id", names), id_column="id")
         assert named["loss_mask"] == numbers["loss_mask"]
 
-    assert "no table" in str(error_of(masker.mask, table, doc_ids=["a", "b"]))
-    assert "no table" in str(error_of(masker.mask, table.to_batches()[0], doc_ids=["a", "b"]))
+    assert "not a table" in str(error_of(masker.mask, table, doc_ids=["a", "b"]))
+    assert "not a table" in str(error_of(masker.mask, table.to_batches()[0], doc_ids=["a", "b"]))
     chunks = pyarrow.chunked_array([[[1] * 40], [], [[2] * 40, [3]], []], pyarrow.list_(pyarrow.int32()))
     whole = masker.mask(chunks.combine_chunks(), doc_ids=["a", "b", "c"])
     assert masker.mask(chunks, doc_ids=["a", "b", "c"]).to_pylist() == whole.to_pylist()

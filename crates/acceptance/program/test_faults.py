@@ -99,7 +99,7 @@ def test_a_file_that_may_not_grow(goldfish, tmp_path):
     error = run.stderr.decode()
     assert run.returncode == 2 and "File too large" in error and "--resume" in error, error
     assert nothing_visible(output)
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr
 
 
 def test_a_file_system_that_fills_up(ids_job, tmp_path):
@@ -122,7 +122,7 @@ def test_a_file_system_that_fills_up(ids_job, tmp_path):
         assert again.returncode == 2 and "No space left" in again.stderr.decode()
         assert nothing_visible(output)
         assert mount("-o", "remount,size=64m", "-t", "tmpfs").returncode == 0
-        assert "going on behind" in ids_job.finish(output).stderr
+        assert "resuming after" in ids_job.finish(output).stderr
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -167,7 +167,7 @@ def test_an_input_that_changes_while_it_is_read(large, tmp_path, change):
     process = large.goldfish.run(*large.arguments, "--output", output, "--resume", expect=2)
     assert "b.jsonl" in process.stderr or "inputs.1.size" in process.stderr
     path.write_bytes(before)
-    assert "going on behind" in large.finish(output).stderr
+    assert "resuming after" in large.finish(output).stderr
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "b.jsonl"])
@@ -182,7 +182,7 @@ def test_an_input_that_is_replaced_before_the_run_is_resumed(large, tmp_path, na
     assert name in process.stderr and "not those that were read before" in process.stderr
     assert nothing_visible(output)
     path.write_bytes(before)
-    assert "going on behind" in large.finish(output).stderr
+    assert "resuming after" in large.finish(output).stderr
 
 
 def test_an_output_folder_that_is_removed(ids_job, tmp_path):
@@ -233,7 +233,7 @@ def test_other_options_are_refused(ids_job, unfinished, option):
     process = ids_job.goldfish.run(*arguments, "--output", unfinished, "--resume", expect=2)
     assert " then, " in process.stderr and "--overwrite" in process.stderr, process.stderr
     assert folder_bytes(unfinished) == before
-    assert "going on behind" in ids_job.finish(unfinished).stderr
+    assert "resuming after" in ids_job.finish(unfinished).stderr
 
 
 def test_another_input_is_refused(ids_job, unfinished, tmp_path):
@@ -279,8 +279,8 @@ def test_an_unfinished_run_is_left_alone(ids_job, unfinished):
 def test_a_damaged_journal(ids_job, unfinished, damage):
     journal = unfinished / ".partial/journal"
     content = journal.read_bytes()
-    place = len(content) * 2 // 3
-    flipped = content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+    offset = len(content) * 2 // 3
+    flipped = content[:offset] + bytes([content[offset] ^ 4]) + content[offset + 1 :]
     damaged = {"torn": content[:-20], "garbage": content + b"\0" * 4096, "flipped": flipped, "empty": b""}
     journal.write_bytes(damaged[damage])
     ids_job.finish(unfinished)
@@ -310,7 +310,7 @@ def test_an_overwriting_run_is_resumed(ids_job, tmp_path):
         process.kill()
     visible = {name: content for name, content in folder_bytes(output).items() if not name.startswith(".partial")}
     assert visible == old
-    assert "going on behind" in ids_job.finish(output).stderr
+    assert "resuming after" in ids_job.finish(output).stderr
 
 
 def test_packed_sequences_are_resumed(goldfish, tmp_path):
@@ -322,7 +322,7 @@ def test_packed_sequences_are_resumed(goldfish, tmp_path):
     for shards in (3, 11, 20):
         with Paused(job.command(output, "--resume"), output, shards) as process:
             process.kill()
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr
     goldfish.run("verify", output, "--recompute")
 
 
@@ -334,4 +334,4 @@ def test_other_output_formats_are_resumed(goldfish, tmp_path, kind):
     for shards in (3, 11):
         with Paused(job.command(output, "--resume"), output, shards) as process:
             process.kill()
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr

@@ -88,13 +88,6 @@ def test_a_forced_format(goldfish, fixtures, rows, tmp_path):
     assert_same_rows(output.ids, rows)
 
 
-def test_an_unknown_name_is_refused(goldfish, fixtures, tmp_path):
-    odd = tmp_path / "shard.data"
-    odd.write_bytes((fixtures / "formats/ids.jsonl").read_bytes())
-    process = goldfish.run("mask", odd, "--output", tmp_path / "out", *IDS, expect=2)
-    assert "shard.data" in process.stderr
-
-
 def test_several_inputs_keep_their_order(goldfish, fixtures, rows, tmp_path):
     files = [fixtures / "formats" / name for name in ("ids.jsonl", "ids-stream.arrow", "ids-list-i32.parquet")]
     output = goldfish.mask(files, tmp_path / "out", *IDS, "--threads", 3)

@@ -213,9 +213,3 @@ def test_recompute_accepts_what_mask_wrote(goldfish, fixtures, tmp_path, name, k
 def test_a_manifest_that_is_not_json(goldfish, copy):
     (copy.folder / "manifest.json").write_text("{")
     goldfish.run("verify", copy.folder, expect=(1, 2))
-
-
-def test_a_missing_output(goldfish, tmp_path):
-    goldfish.run("verify", tmp_path / "nowhere", expect=2)
-    (tmp_path / "empty").mkdir()
-    goldfish.run("verify", tmp_path / "empty", expect=2)
