@@ -101,9 +101,7 @@ impl<R: Row> TableReader<R> {
             return Err(bad(format!("the manifest says {} rows in {:?}", entry.rows, entry.name)));
         }
         let (mut file, metadata) = File::open_regular(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                bad("missing, but in the manifest; restore it from a copy".into())
-            }
+            io::ErrorKind::NotFound => bad("missing, but in the manifest; restore it from a copy".into()),
             io::ErrorKind::InvalidInput => bad(error.to_string()),
             _ => ShardError::io(&path, "opening")(error),
         })?;

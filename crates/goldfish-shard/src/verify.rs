@@ -86,7 +86,8 @@ fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
         .enumerate()
         .find(|(index, shard)| shard.name != shard_name(*index, shards.len(), format.extension()));
     if let Some((index, shard)) = misnamed {
-        problems.add(MANIFEST_NAME, format!("{:?} is listed as shard {index} of {}", shard.name, shards.len()));
+        problems
+            .add(MANIFEST_NAME, format!("{:?} is listed as shard {index} of {}", shard.name, shards.len()));
     }
     let totals = &manifest.totals;
     // An edited manifest may hold any numbers.
