@@ -46,6 +46,7 @@ impl clap::ValueEnum for Format {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.name()).help(self.about()))
+        let help = format!("{} ({})", self.about(), self.endings());
+        Some(clap::builder::PossibleValue::new(self.name()).help(help))
     }
 }
