@@ -9,6 +9,7 @@ from conftest import REPOSITORY
 
 FIXTURES = REPOSITORY / "fixtures"
 CASES = json.loads((FIXTURES / "malformed/expected.json").read_text())
+LEGAL = [case for case in CASES if case["rows_rejected"] == 0]
 BROKEN = [case for case in CASES if case["rows_rejected"] != 0]
 
 # What docs/limits.md says of small files.
@@ -43,6 +44,14 @@ def test_fail_names_the_place(goldfish, case, tmp_path):
     assert not missing_words(case, process.stderr), f"{case['fault']}; stderr was: {process.stderr}"
     assert Path(case["file"]).stem.split(".")[0] in process.stderr, "the message does not name the file"
     assert not output.exists(), "a failed run left something behind"
+
+
+@pytest.mark.parametrize("case", LEGAL, ids=names(LEGAL))
+def test_what_is_odd_but_legal_comes_through(goldfish, case, tmp_path):
+    output = tmp_path / "out"
+    goldfish.measured("mask", case["file"], "--output", output, *case["args"], cwd=FIXTURES)
+    totals = json.loads((output / "manifest.json").read_text())["totals"]
+    assert (totals["documents_out"], totals["documents_rejected"]) == (case["rows_ok"], 0), case["fault"]
 
 
 def test_skip_counts_every_document(goldfish, case, tmp_path):
