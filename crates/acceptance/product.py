@@ -183,6 +183,6 @@ def assert_same_rows(actual, expected, what="row"):
     for number, (left, right) in enumerate(zip(actual, expected)):
         if left != right:
             assert len(left) == len(right), f"{what} {number}: {len(left)} items, expected {len(right)}"
-            place = next(i for i, (a, b) in enumerate(zip(left, right)) if a != b)
-            around = slice(max(0, place - 3), place + 4)
-            raise AssertionError(f"{what} {number}, item {place}: {left[around]}, expected {right[around]}")
+            index = next(i for i, (a, b) in enumerate(zip(left, right)) if a != b)
+            around = slice(max(0, index - 3), index + 4)
+            raise AssertionError(f"{what} {number}, item {index}: {left[around]}, expected {right[around]}")

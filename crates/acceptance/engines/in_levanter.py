@@ -38,7 +38,7 @@ def test_the_loss_excludes_exactly_the_dropped_targets(corpus, monkeypatch):
     firsts = {0}
     for document in corpus.ids:
         firsts.add(max(firsts) + len(document))
-    mask = [keep if place not in firsts else 0 for place, keep in enumerate(mask)]
+    mask = [keep if position not in firsts else 0 for position, keep in enumerate(mask)]
     expected = [(ids[i : i + 64], mask[i : i + 64]) for i in range(0, len(ids), 64)]
     assert asyncio.run(data.async_len()) == len(expected)
     examples = asyncio.run(data.get_batch(range(len(expected))))

@@ -43,13 +43,13 @@ def samples(dataset_class, path):
 @pytest.fixture
 def positions(corpus, tmp_path):
     """Token offsets of each sample in the joined documents, from a dataset of the same shape that contains offsets."""
-    builder = IndexedDatasetBuilder(str(tmp_path / "places.bin"), dtype=np.int32)
+    builder = IndexedDatasetBuilder(str(tmp_path / "offsets.bin"), dtype=np.int32)
     start = 0
     for ids in corpus.ids:
         builder.add_document(torch.arange(start, start + len(ids)), [len(ids)])
         start += len(ids)
-    builder.finalize(str(tmp_path / "places.idx"))
-    found = samples(GPTDataset, str(tmp_path / "places"))
+    builder.finalize(str(tmp_path / "offsets.idx"))
+    found = samples(GPTDataset, str(tmp_path / "offsets"))
     return [[*sample["tokens"].tolist(), int(sample["labels"][-1])] for sample in found]
 
 
@@ -78,12 +78,12 @@ def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet, position
     sequences, total, count = [], 0.0, 0.0
     found = samples(dataset_class, path)
     assert len(found) == len(positions) > 40
-    for sample, places in zip(found, positions):
-        assert sample["tokens"].tolist() == [ids[place] for place in places[:-1]]
+    for sample, offsets in zip(found, positions):
+        assert sample["tokens"].tolist() == [ids[offset] for offset in offsets[:-1]]
         logits = model(sample["tokens"][None])[0]
         each = torch.nn.functional.cross_entropy(logits, sample["labels"], reduction="none")
         # As in Megatron's loss function.
         total += float((each * sample["loss_mask"]).sum())
         count += float(sample["loss_mask"].sum())
-        sequences.append(([ids[place] for place in places], [mask[place] for place in places]))
+        sequences.append(([ids[offset] for offset in offsets], [mask[offset] for offset in offsets]))
     losses.check(total / count, model, sequences)

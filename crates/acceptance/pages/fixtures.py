@@ -126,8 +126,8 @@ class Browser:
         sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         # The browser's start page may still be loading.
         sent = [one for one in sent if not one["documentURL"].startswith("chrome://")]
-        asked = {one["request"]["url"].split("#")[0] for one in sent}
-        assert asked <= {page.as_uri()}, asked
+        requested = {one["request"]["url"].split("#")[0] for one in sent}
+        assert requested <= {page.as_uri()}, requested
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)

@@ -30,8 +30,8 @@ def make_id_corpus(folder, rows_a_file=700):
     rows = [source.integers(1, 5000, source.integers(0, 400)).tolist() for _ in range(rows_a_file)]
     table = pa.table({"input_ids": pa.array(rows, pa.list_(pa.int32()))})
     lines = [json.dumps({"input_ids": row}) for row in rows]
-    for place in (3, rows_a_file // 2, rows_a_file - 2):
-        lines[place] = '{"input_ids": [1, -1]}'
+    for row in (3, rows_a_file // 2, rows_a_file - 2):
+        lines[row] = '{"input_ids": [1, -1]}'
     text = ("\n".join(lines) + "\n").encode()
     (folder / "a.jsonl").write_bytes(text)
     (folder / "b.jsonl.zst").write_bytes(zstandard.compress(text.rstrip()))
@@ -52,11 +52,11 @@ def make_id_corpus(folder, rows_a_file=700):
 
 def write_megatron(stem, rows):
     lengths = np.array([len(row) for row in rows], "<i4")
-    places = np.concatenate([[0], np.cumsum(lengths[:-1].astype("<i8") * 4)]).astype("<i8")
+    offsets = np.concatenate([[0], np.cumsum(lengths[:-1].astype("<i8") * 4)]).astype("<i8")
     marks = np.arange(len(rows) + 1, dtype="<i8")
-    head = b"MMIDIDX\0\0" + (1).to_bytes(8, "little") + bytes([4])
-    head += len(rows).to_bytes(8, "little") + len(marks).to_bytes(8, "little")
-    stem.with_suffix(".idx").write_bytes(head + lengths.tobytes() + places.tobytes() + marks.tobytes())
+    header = b"MMIDIDX\0\0" + (1).to_bytes(8, "little") + bytes([4])
+    header += len(rows).to_bytes(8, "little") + len(marks).to_bytes(8, "little")
+    stem.with_suffix(".idx").write_bytes(header + lengths.tobytes() + offsets.tobytes() + marks.tobytes())
     np.concatenate([np.array(row, "<i4") for row in rows]).tofile(stem.with_suffix(".bin"))
 
 
@@ -155,16 +155,16 @@ def kill_many(job, kills, seed):
     """Kills at random moments, sometimes several times in one run; returns how many runs resumed after finished
     shards."""
     moments = random.Random(seed)
-    done = went_on = 0
+    done = resumed = 0
     while done < kills:
         output = job.folder / f"killed-{done}"
         for _ in range(moments.choice([1, 1, 1, 2, 4])):
             from_journal = moments.random() < 0.6
             done += job.kill(output, moments.uniform(0, job.seconds * (0.5 if from_journal else 1)), from_journal)
-        went_on += "resuming after" in job.finish(output).stderr
+        resumed += "resuming after" in job.finish(output).stderr
         for path in sorted(output.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
-    return went_on
+    return resumed
 
 
 def main():
@@ -183,8 +183,8 @@ def main():
         }
         for name, job in jobs.items():
             kills = arguments.kills // len(jobs)
-            went_on = kill_many(job, kills, arguments.seed)
-            print(f"{name}: {kills} kills, every run byte-identical after --resume; {went_on} went on behind finished shards")
+            resumed = kill_many(job, kills, arguments.seed)
+            print(f"{name}: {kills} kills, every run byte-identical after --resume; {resumed} resumed after finished shards")
     return 0
 
 

@@ -18,13 +18,13 @@ def megatron(prefix):
     assert version == 1
     at = 34
     lengths = np.frombuffer(index, "<i4", sequences, at)
-    places = np.frombuffer(index, "<i8", sequences, at + 4 * sequences)
+    offsets = np.frombuffer(index, "<i8", sequences, at + 4 * sequences)
     documents = np.frombuffer(index, "<i8", marks, at + 12 * sequences)
     assert len(index) == at + 12 * sequences + 8 * marks
     element = np.dtype(MEGATRON_TYPES[code])
     data = prefix.with_suffix(".bin").read_bytes()
     assert len(data) == element.itemsize * lengths.sum()
-    return [np.frombuffer(data, element, n, p).tolist() for n, p in zip(lengths, places)], documents.tolist(), element
+    return [np.frombuffer(data, element, n, p).tolist() for n, p in zip(lengths, offsets)], documents.tolist(), element
 
 
 def cut(values, ends):

@@ -81,10 +81,10 @@ class TestSpecialTokens:
     @pytest.mark.parametrize("arguments", [[], ["--exempt-special", "true"]])
     def test_are_never_dropped(self, run, arguments):
         output, plain, end = run("out", *arguments)
-        places = [(r, i) for r, row in enumerate(output.ids) for i, token in enumerate(row) if token == end]
-        assert len(places) == len(self.TEXTS)
-        assert any(plain[r][i] == 0 for r, i in places), "the test would prove nothing"
-        for r, i in places:
+        positions = [(r, i) for r, row in enumerate(output.ids) for i, token in enumerate(row) if token == end]
+        assert len(positions) == len(self.TEXTS)
+        assert any(plain[r][i] == 0 for r, i in positions), "the test would prove nothing"
+        for r, i in positions:
             plain[r][i] = 1
         assert_same_rows(output.masks, plain)
 

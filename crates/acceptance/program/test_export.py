@@ -64,16 +64,16 @@ def test_labels(goldfish, shards, tmp_path, layout):
 
 def test_olmo(goldfish, shards, tmp_path):
     export(goldfish, shards, "olmo", tmp_path / "out")
-    found, masks, names, places = [], [], [], []
+    found, masks, names, sources = [], [], [], []
     for path in sorted((tmp_path / "out/tokens").glob("*.npy")):
         more, more_masks, lines = layouts.olmo(path, tmp_path / "out/label_mask" / path.name, np.uint32)
         found, masks = found + more, masks + more_masks
         names += [line[2] for line in lines]
-        places += [tuple(line[3:]) for line in lines]
+        sources += [tuple(line[3:]) for line in lines]
     assert_same_rows(found, shards.ids)
     assert_same_rows(masks, shards.masks)
     assert names == shards.column("doc_id")
-    assert places[0] == (shards.shards[0].name, "0") and len(set(places)) == len(places)
+    assert sources[0] == (shards.shards[0].name, "0") and len(set(sources)) == len(sources)
 
 
 @pytest.mark.parametrize("options, dtype", [([], np.uint32), (["--ids-dtype", "uint16"], np.uint16)])
@@ -185,8 +185,8 @@ def test_refusals(goldfish, shards, tmp_path):
     out = tmp_path / "out"
     for layout in ("bridge", "levanter"):
         assert "--sequence-length" in refused(shards.folder, "--to", layout, "--output", out)
-        assert "of 2 at least" in refused(shards.folder, "--to", layout, "--sequence-length", 1, "--output", out)
-    assert "bridge and levanter only" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
+        assert "of 2 tokens at least" in refused(shards.folder, "--to", layout, "--sequence-length", 1, "--output", out)
+    assert "doesn't pack sequences" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
     assert "uint32 or uint16" in refused(shards.folder, "--to", "olmo", "--ids-dtype", "int32", "--output", out)
     assert "no manifest.json" in refused(tmp_path, "--to", "olmo", "--output", out)
     assert "outside" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")

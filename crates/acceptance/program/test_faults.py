@@ -279,8 +279,8 @@ def test_an_unfinished_run_is_left_alone(ids_job, unfinished):
 def test_a_damaged_journal(ids_job, unfinished, damage):
     journal = unfinished / ".partial/journal"
     content = journal.read_bytes()
-    place = len(content) * 2 // 3
-    flipped = content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+    offset = len(content) * 2 // 3
+    flipped = content[:offset] + bytes([content[offset] ^ 4]) + content[offset + 1 :]
     damaged = {"torn": content[:-20], "garbage": content + b"\0" * 4096, "flipped": flipped, "empty": b""}
     journal.write_bytes(damaged[damage])
     ids_job.finish(unfinished)

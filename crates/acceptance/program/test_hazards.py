@@ -46,11 +46,11 @@ def test_a_damaged_stream_never_ends_a_run_early(goldfish, tmp_path):
     write_stream(first, [list(range(1000))] * 400)
     write_stream(last, [list(range(50))] * 10)
     write_stream(damaged, [list(range(30))] * 20)
-    sound = bytearray(damaged.read_bytes())
+    intact = bytearray(damaged.read_bytes())
     random = np.random.default_rng(5)
     outcomes = set()
     for turn in range(60):
-        bytes_ = bytearray(sound)
+        bytes_ = bytearray(intact)
         for _ in range(1 + turn % 4):
             bytes_[random.integers(0, 700)] ^= 1 << random.integers(0, 8)
         damaged.write_bytes(bytes_)
@@ -152,14 +152,14 @@ def test_ids_of_four_bytes_without_a_type(goldfish, tmp_path):
     ids = np.arange(5000, dtype="<u4") * 7919 % 50_000 + 1
     ids[::20] = 0
     ids.tofile(tmp_path / "wide.npy")
-    said = "wide.npy: nothing tells the type of its ids"
+    expected = "wide.npy: nothing tells the type of its ids"
     eos = ["--eos-id", "0", "--json"]
     output = goldfish.mask(tmp_path / "wide.npy", tmp_path / "unsaid", *eos)
-    assert said in output.process.stderr
-    assert any(said in warning for warning in json.loads(output.process.stdout)["warnings"])
+    assert expected in output.process.stderr
+    assert any(expected in warning for warning in json.loads(output.process.stdout)["warnings"])
     for dtype in ("uint16", "uint32"):
         output = goldfish.mask(tmp_path / "wide.npy", tmp_path / dtype, *eos, "--ids-dtype", dtype)
-        assert said not in output.process.stderr
+        assert expected not in output.process.stderr
 
 
 def test_names_that_are_not_utf8(goldfish, tmp_path):

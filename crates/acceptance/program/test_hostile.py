@@ -218,14 +218,14 @@ def test_archive_bombs_take_little_memory(goldfish, tmp_path):
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl", "a.txt.gz"])
 def test_an_endless_line_is_rejected(goldfish, name, tmp_path):
     """A line of 2 GB is read only up to the limit of a document."""
-    head, piece = b'{"text": "', b"a" * (1 << 20)
+    start, piece = b'{"text": "', b"a" * (1 << 20)
     openers = {
         "gz": lambda path: gzip.open(path, "wb", compresslevel=1),
         "zst": lambda path: zstandard.open(path, "wb"),
         "jsonl": lambda path: open(path, "wb"),
     }
     with openers[name.split(".")[-1]](tmp_path / name) as file:
-        file.write(head)
+        file.write(start)
         # Uncompressed input just above the limit suffices.
         for _ in range(200 if name == "a.jsonl" else 2000):
             file.write(piece)

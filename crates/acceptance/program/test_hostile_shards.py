@@ -151,11 +151,11 @@ def test_damaged_shards_with_a_valid_checksum(goldfish, form, tmp_path):
     rows.write_text("".join(json.dumps({"input_ids": [7, 8, 9] * n}) + "\n" for n in range(1, 9)))
     goldfish.run("mask", rows, "--output", folder, "--output-format", form)
     shard = next(folder.glob("data-*"))
-    sound = shard.read_bytes()
+    intact = shard.read_bytes()
     source = random.Random(form)
     codes = set()
     for turn in range(60):
-        damaged = bytearray(sound)
+        damaged = bytearray(intact)
         for _ in range(1 + turn % 3):
             value = source.choice([0, 1, 127, 128, 255, source.randrange(256)])
             damaged[source.randrange(len(damaged))] = value

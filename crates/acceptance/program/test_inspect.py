@@ -116,16 +116,16 @@ class TestDegenerateWindows:
         return write_texts(tmp_path_factory.mktemp("prose") / "prose.jsonl", texts)
 
     def test_products_of_fifty_tokens_degenerate_and_hashes_do_not(self, goldfish, gpt2, prose, tmp_path):
-        for rule, context, sound in (("hash-avalanche", 50, False), ("hash", 50, True), ("hash", 13, True)):
+        for rule, context, is_sound in (("hash-avalanche", 50, False), ("hash", 50, True), ("hash", 13, True)):
             arguments = ["--tokenizer", gpt2, "--rule", rule, "--context", context, "--k", 4]
             output = goldfish.mask(prose, tmp_path / f"{rule}{context}", *arguments)
             found, warned = inspected(goldfish, output.folder)
             windows = found["windows"]
-            assert (windows["degenerate_share"] < 0.001) == sound
-            assert (found["warnings"] == []) == sound
+            assert (windows["degenerate_share"] < 0.001) == is_sound
+            assert (found["warnings"] == []) == is_sound
             for stderr in (warned, output.process.stderr):
-                assert ("warning" in stderr) == (not sound)
-                assert sound or ("times the 1/k" in stderr and "use the rule text" in stderr)
+                assert ("warning" in stderr) == (not is_sound)
+                assert is_sound or ("times the 1/k" in stderr and "use the rule text" in stderr)
             seen = set()
             for row in output.ids:
                 seen |= {tuple(row[i - context : i]) for i in range(context, len(row) + (rule != "hash"))}

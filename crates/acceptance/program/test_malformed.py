@@ -84,8 +84,8 @@ def test_skip_keeps_the_valid_rows(goldfish, tmp_path):
     inputs = ["malformed/two-faults.jsonl", "formats/docs.jsonl", "malformed/missing-text.jsonl"]
     arguments = ["--tokenizer", "tokenizers/gpt2.json", "--on-error", "skip"]
     output = goldfish.mask(inputs, tmp_path / "out", *arguments, expect=1, cwd=FIXTURES)
-    places = [(Path(reject["file"]).name, reject["row"]) for reject in output.rejects]
-    assert places == [("two-faults.jsonl", 1), ("two-faults.jsonl", 3), ("missing-text.jsonl", 1)]
+    rejects = [(Path(reject["file"]).name, reject["row"]) for reject in output.rejects]
+    assert rejects == [("two-faults.jsonl", 1), ("two-faults.jsonl", 3), ("missing-text.jsonl", 1)]
     names = [name.rsplit("/", 1)[-1] for name in output.column("doc_id")]
     assert names[:3] == ["two-faults.jsonl:0", "two-faults.jsonl:2", "two-faults.jsonl:4"]
     assert names[-4:] == [f"missing-text.jsonl:{row}" for row in (0, 2, 3, 4)]

@@ -114,9 +114,9 @@ def test_a_document_of_many_sequences(goldfish, tmp_path):
     """The sequences of a document are decided together and keep their boundaries."""
     lengths, marks = np.array([30, 0, 20, 45], "<i4"), np.array([0, 3, 4], "<i8")
     ids = (np.arange(95) * 7919 % 5000).astype("<u2")
-    places = np.array([0, 60, 60, 100], "<i8")
-    head = b"MMIDIDX\0\0" + np.array([1], "<u8").tobytes() + b"\x08" + np.array([4, 3], "<u8").tobytes()
-    (tmp_path / "x.idx").write_bytes(head + lengths.tobytes() + places.tobytes() + marks.tobytes())
+    offsets = np.array([0, 60, 60, 100], "<i8")
+    header = b"MMIDIDX\0\0" + np.array([1], "<u8").tobytes() + b"\x08" + np.array([4, 3], "<u8").tobytes()
+    (tmp_path / "x.idx").write_bytes(header + lengths.tobytes() + offsets.tobytes() + marks.tobytes())
     (tmp_path / "x.bin").write_bytes(ids.tobytes())
     shards = goldfish.mask(tmp_path / "x.bin", tmp_path / "shards", "--context", 3)
     goldfish.run("mask", tmp_path / "x.bin", "--masks-only", "--output", tmp_path / "out", "--context", 3)
@@ -278,7 +278,7 @@ def test_killed_runs_are_resumed(goldfish, many, tmp_path, scope, beside):
     expected = folder_bytes(tmp_path / "expected")
     command = ["mask", data, "--masks-only", *RESUMED, *scope, *([] if beside else ["--output", own])]
     dice = random.Random(5)
-    kills = went_on = 0
+    kills = resumed = 0
     for number in range(40):
         process = Popen([goldfish.binary, *map(str, command), "--resume"], stdout=DEVNULL, stderr=PIPE, text=True)
         try:
@@ -287,8 +287,8 @@ def test_killed_runs_are_resumed(goldfish, many, tmp_path, scope, beside):
         except TimeoutExpired:
             kills += 1
         process.kill()
-        told = process.communicate()[1]
-        went_on += "resuming after the masks of" in told
+        stderr = process.communicate()[1]
+        resumed += "resuming after the masks of" in stderr
         if process.returncode == 0:
             break
         # Files with their final names are complete, even just before the end.
@@ -296,7 +296,7 @@ def test_killed_runs_are_resumed(goldfish, many, tmp_path, scope, beside):
         visible = [p for p in root.rglob("*.loss") if ".goldfish-partial" not in p.parts] if root.exists() else []
         assert all(p.read_bytes() == expected[str(p.relative_to(root))] for p in visible)
     goldfish.run(*command, "--resume")
-    assert kills and went_on, f"{kills} kills, {went_on} runs went on"
+    assert kills and resumed, f"{kills} kills, {resumed} resumed"
     found = folder_bytes(data if beside else own)
     masks = {name: bytes for name, bytes in expected.items() if name.endswith(".loss")}
     assert {name: found[name] for name in masks} == masks
@@ -317,8 +317,8 @@ def test_changed_inputs_are_not_resumed(goldfish, many, tmp_path):
     while not journal.exists() and stopped.poll() is None:
         time.sleep(0.001)
     stopped.send_signal(signal.SIGINT)
-    told = stopped.communicate()[1]
-    assert stopped.returncode == 2 and "--resume" in told, told
+    stderr = stopped.communicate()[1]
+    assert stopped.returncode == 2 and "--resume" in stderr, stderr
     refused = goldfish.run("mask", data, "--masks-only", expect=2).stderr
     assert "unfinished run" in refused and "--resume" in refused
     refused = goldfish.run("mask", data, "--masks-only", "--seed", 3, "--resume", expect=2).stderr

@@ -146,7 +146,7 @@ def test_parts_that_do_not_fit(goldfish, corpus, parts, three, tmp_path):
     refused(goldfish, [*parts[:2], tmp_path], output, "not finished")
     (whole := tmp_path / "whole").mkdir()
     goldfish.mask(IDS, whole)
-    refused(goldfish, [*parts[:2], whole], output, "no part of a divided run")
+    refused(goldfish, [*parts[:2], whole], output, "not a part of a divided run")
     two = mask_parts(goldfish, [corpus], tmp_path / "two", 2, *ID_OPTIONS)
     refused(goldfish, [two[0], parts[1]], output, "one of 3 parts")
     other = mask_parts(goldfish, [corpus], tmp_path / "other", 3, *ID_OPTIONS, "--k", "5")

@@ -27,8 +27,8 @@ def pairs_of_ids():
         # The second is an edited copy of the first, as continuations are.
         copy = list(first)
         for _ in range(rng.randrange(6)):
-            place = rng.randrange(len(copy) + 1)
-            copy[place : place + rng.randrange(3)] = [rng.randrange(vocabulary) for _ in range(rng.randrange(3))]
+            position = rng.randrange(len(copy) + 1)
+            copy[position : position + rng.randrange(3)] = [rng.randrange(vocabulary) for _ in range(rng.randrange(3))]
         pairs.append((copy, first))
     return pairs
 

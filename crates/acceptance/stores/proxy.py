@@ -60,15 +60,15 @@ class Proxy:
                 proxy.requests.append((self.command, self.path, self.headers.get("Range")))
                 if before:
                     before(self.command, self.path, self.headers)
-                fault = faults.next(self.command, self.path, self.headers) if faults else None
-                if isinstance(fault, int):
+                failure = faults.next(self.command, self.path, self.headers) if faults else None
+                if isinstance(failure, int):
                     text = b"<Error><Code>SlowDown</Code></Error>"
-                    self.send_response(fault)
+                    self.send_response(failure)
                     self.send_header("Content-Length", str(len(text)))
                     self.end_headers()
                     self.wfile.write(b"" if self.command == "HEAD" else text)
                     return
-                if fault == "reset":
+                if failure == "reset":
                     self.cut()
                     return
                 server = http.client.HTTPConnection("127.0.0.1", port)
@@ -78,7 +78,7 @@ class Proxy:
                 answer = server.getresponse()
                 # A response to HEAD has a length but no body.
                 data = b"" if self.command == "HEAD" else answer.read()
-                if fault == "hang":
+                if failure == "hang":
                     time.sleep(stall)
                     self.cut()
                     return
@@ -91,10 +91,10 @@ class Proxy:
                     self.send_header("Content-Length", length)
                 self.end_headers()
                 half = len(data) // 2
-                if fault == "break":
+                if failure == "break":
                     self.wfile.write(data[:half])
                     self.cut()
-                elif fault == "stall":
+                elif failure == "stall":
                     self.wfile.write(data[:half])
                     self.wfile.flush()
                     time.sleep(stall)

@@ -142,9 +142,9 @@ class Azure:
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-12-02", **(headers or {})}
         length = str(len(data)) if data else ""
         own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        place, _, query = path.partition("?")
+        name, _, query = path.partition("?")
         # The account of the emulator is in the path and again in the signed string.
-        resource = f"/{self.account}/{self.account}/{place}"
+        resource = f"/{self.account}/{self.account}/{name}"
         resource += "".join(f"\n{part.replace('=', ':')}" for part in sorted(query.split("&")) if part)
         content_type = "application/octet-stream" if data else ""
         text = f"{method}\n\n\n{length}\n\n{content_type}\n\n\n\n\n\n\n{own}{resource}"

@@ -15,14 +15,14 @@ def refused(goldfish, tmp_path):
     def refused(url, variables, *words, hidden=(), within=60):
         started = time.monotonic()
         process = goldfish.run("mask", url, "--output", tmp_path / "out", *IDS, variables=variables, expect=2)
-        told = process.stderr
+        result = process.stderr
         for word in words:
-            assert word in told, (word, told)
+            assert word in result, (word, result)
         for secret in ["secret", *hidden]:
-            assert secret not in told, told
+            assert secret not in result, result
         assert not (tmp_path / "out").exists()
         assert time.monotonic() - started < within
-        return told
+        return result
 
     return refused
 
@@ -93,7 +93,7 @@ def test_unsupported_addresses(refused, web):
     refused(f"http://me:hush@{host}/a.jsonl", {}, "password", hidden=["hush"])
     refused(f"{web.root}/x/../a.jsonl", {}, "..")
     refused(f"{web.root}/nothing.jsonl", {}, "no such object")
-    refused(f"{web.root}/*.jsonl", {}, "HTTP servers tell nothing of folders", "name each file")
+    refused(f"{web.root}/*.jsonl", {}, "HTTP servers don't list folders", "name each file")
 
 
 def test_a_server_without_ranges(refused, tmp_path):
@@ -105,15 +105,15 @@ def test_a_server_without_ranges(refused, tmp_path):
 def test_an_object_given_twice(goldfish, amazon, tmp_path):
     amazon.put("twice/a.jsonl", ROW)
     url = "s3://corpus/twice/a.jsonl"
-    told = goldfish.run(
+    result = goldfish.run(
         "mask", url, "s3://corpus/twice", "--output", tmp_path / "out", *IDS, variables=amazon.variables(), expect=2
     )
-    assert "given twice" in told.stderr
+    assert "given twice" in result.stderr
 
 
 def test_a_missing_companion(goldfish, amazon, fixtures, tmp_path):
     amazon.put("alone/a.bin", (fixtures / "formats/megatron/ids-u16.bin").read_bytes())
-    told = goldfish.run(
+    result = goldfish.run(
         "mask", "s3://corpus/alone/a.bin", "--output", tmp_path / "out", variables=amazon.variables(), expect=2
     )
-    assert "s3://corpus/alone/a.idx is missing" in told.stderr
+    assert "s3://corpus/alone/a.idx is missing" in result.stderr

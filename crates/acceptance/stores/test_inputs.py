@@ -91,8 +91,8 @@ def test_folders_and_globs(goldfish, bucket, tree, tmp_path):
             bucket.put(key, b"")
     slash = goldfish.mask(f"{url}/", tmp_path / "slash", *IDS, variables=bucket.variables())
     assert slash == files(tmp_path / "disk-0")
-    told = goldfish.run("mask", url, "--output", tmp_path / "told", *IDS, variables=bucket.variables())
-    assert f"{url}/README" in told.stderr
+    result = goldfish.run("mask", url, "--output", tmp_path / "told", *IDS, variables=bucket.variables())
+    assert f"{url}/README" in result.stderr
 
 
 def test_many_files_of_one_folder(goldfish, amazon, tmp_path):
@@ -133,8 +133,8 @@ def test_a_web_server_with_a_certificate(goldfish, large, tmp_path):
     variables = {"SSL_CERT_FILE": str(authority)}
     assert goldfish.mask(url, tmp_path / "store", *WITH_ID, variables=variables) == expected
     # Otherwise the server is not trusted.
-    told = goldfish.run("mask", url, "--output", tmp_path / "refused", *WITH_ID, expect=2)
-    assert "certificate" in told.stderr and not (tmp_path / "refused").exists()
+    result = goldfish.run("mask", url, "--output", tmp_path / "refused", *WITH_ID, expect=2)
+    assert "certificate" in result.stderr and not (tmp_path / "refused").exists()
 
 
 def test_objects_of_many_requests(goldfish, amazon, large, large_url, tmp_path):
@@ -149,12 +149,12 @@ def test_objects_of_many_requests(goldfish, amazon, large, large_url, tmp_path):
 
 
 def test_a_divided_run_equals_that_of_a_disk(goldfish, amazon, large, large_url, tmp_path):
-    for place, inputs in [("disk", large), ("store", large_url)]:
+    for name, inputs in [("disk", large), ("store", large_url)]:
         for rank in range(3):
-            part = ["--rank", rank, "--world", 3, "--output", tmp_path / place]
+            part = ["--rank", rank, "--world", 3, "--output", tmp_path / name]
             goldfish.run("mask", inputs, *WITH_ID, *part, variables=amazon.variables())
-        parts = sorted((tmp_path / place).iterdir())
-        goldfish.run("merge", *parts, "--output", tmp_path / f"{place}-merged")
+        parts = sorted((tmp_path / name).iterdir())
+        goldfish.run("merge", *parts, "--output", tmp_path / f"{name}-merged")
     assert files(tmp_path / "store") == files(tmp_path / "disk")
     assert files(tmp_path / "store-merged") == files(tmp_path / "disk-merged")
 
@@ -184,8 +184,8 @@ def test_a_run_is_resumed(goldfish, amazon, large, tmp_path):
     again = ["mask", url, *arguments, "--output", output, "--on-error", "skip", "--resume"]
     goldfish.run(*again, variables=amazon.variables(), expect=1)
     text = (folder / "a.jsonl").read_bytes()
-    place = text.index(b"input_ids") + 14
-    amazon.put("resume/a.jsonl", text[:place] + (b"1" if text[place : place + 1] != b"1" else b"2") + text[place + 1 :])
+    position = text.index(b"input_ids") + 14
+    amazon.put("resume/a.jsonl", text[:position] + (b"1" if text[position : position + 1] != b"1" else b"2") + text[position + 1 :])
     changed = goldfish.run(*again, variables=amazon.variables(), expect=2)
     assert "not those that were read before" in changed.stderr and "s3://corpus/resume/a.jsonl" in changed.stderr
 

@@ -29,8 +29,8 @@ def corpus(tmp_path_factory):
     dice = random.Random(5)
     for name in ("a", "b", "c"):
         rows = [json.dumps({"input_ids": dice.choices(range(5000), k=dice.randrange(400))}) for _ in range(500)]
-        for place in (3, 250, 498):
-            rows[place] = '{"input_ids": [1, -1]}'
+        for row in (3, 250, 498):
+            rows[row] = '{"input_ids": [1, -1]}'
         (folder / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
     return folder
 
@@ -108,8 +108,8 @@ def test_the_bytes_equal_those_of_a_disk(goldfish, amazon, corpus, prefix, tmp_p
     url, variables = f"{amazon.root}/{prefix}", amazon.variables()
     goldfish.run("mask", corpus, "--output", url, *options, "--threads", threads, variables=variables, expect=1)
     check(amazon, prefix, expected)
-    told = goldfish.run("verify", url, "--recompute", variables=variables)
-    assert "sound" in told.stdout and url in told.stdout
+    result = goldfish.run("verify", url, "--recompute", variables=variables)
+    assert "sound" in result.stdout and url in result.stdout
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -118,8 +118,8 @@ def test_every_store(goldfish, request, corpus, expected, prefix, store):
     url, variables = f"{store.root}/{prefix}", store.variables()
     command = ["mask", corpus, "--output", url]
     goldfish.run(*command, *SMALL_SHARDS, "--k", "3", variables=variables, expect=1)
-    told = goldfish.run(*command, *SMALL_SHARDS, variables=variables, expect=2)
-    assert "holds shards already" in told.stderr and "--overwrite" in told.stderr
+    result = goldfish.run(*command, *SMALL_SHARDS, variables=variables, expect=2)
+    assert "holds shards already" in result.stderr and "--overwrite" in result.stderr
     goldfish.run(*command, *SMALL_SHARDS, "--overwrite", variables=variables, expect=1)
     check(store, prefix, expected)
     # There is nothing to resume.
@@ -132,10 +132,10 @@ def test_every_store(goldfish, request, corpus, expected, prefix, store):
     run.wait_for(lambda: records(store, again) > 3)
     run.process.kill()
     run.end()
-    told = goldfish.run(
+    result = goldfish.run(
         "mask", corpus, "--output", f"{store.root}/{again}", *SMALL_SHARDS, "--resume", variables=variables, expect=1
     )
-    assert "resuming after" in told.stderr
+    assert "resuming after" in result.stderr
     check(store, again, expected)
 
 
@@ -174,7 +174,7 @@ def test_killed_at_random_moments(goldfish, amazon, corpus, expected, prefix, tm
     started = time.monotonic()
     goldfish.run("mask", corpus, "--output", f"{url}-whole", *SMALL_SHARDS, variables=variables, expect=1)
     seconds = time.monotonic() - started
-    kills = went_on = 0
+    kills = resumed = 0
     for number in itertools.count():
         if kills >= KILLS:
             break
@@ -192,10 +192,10 @@ def test_killed_at_random_moments(goldfish, amazon, corpus, expected, prefix, tm
             visible = {name for name in objects(amazon, f"{prefix}-{number}") if not name.startswith(".partial/")}
             assert "manifest.json" not in visible or visible == expected.keys()
         # Multipart uploads of a killed run stay until a lifecycle rule removes them; these shards are too small for any.
-        told = goldfish.run(*command, variables=variables, expect=1, cwd=tmp_path)
-        went_on += "resuming after" in told.stderr
+        result = goldfish.run(*command, variables=variables, expect=1, cwd=tmp_path)
+        resumed += "resuming after" in result.stderr
         check(amazon, f"{prefix}-{number}", expected)
-    assert went_on > 2, f"{kills} kills, but {went_on} came behind a finished shard"
+    assert resumed > 2, f"{kills} kills, but {resumed} resumed after a finished shard"
 
 
 def test_a_run_that_is_taken_over_stops(goldfish, amazon, corpus, expected, prefix):
@@ -203,10 +203,10 @@ def test_a_run_that_is_taken_over_stops(goldfish, amazon, corpus, expected, pref
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *SMALL_SHARDS]
     run = Run(goldfish, *command, variables=variables)
     run.stop_at(lambda: records(amazon, prefix) > 4)
-    told = goldfish.run(*command, variables=variables, expect=2)
-    assert f"unfinished run (process {run.process.pid} on " in told.stderr and "--resume" in told.stderr
-    told = goldfish.run(*command, "--resume", variables=variables, expect=1)
-    assert "resuming after" in told.stderr
+    result = goldfish.run(*command, variables=variables, expect=2)
+    assert f"unfinished run (process {run.process.pid} on " in result.stderr and "--resume" in result.stderr
+    result = goldfish.run(*command, "--resume", variables=variables, expect=1)
+    assert "resuming after" in result.stderr
     run.process.send_signal(signal.SIGCONT)
     status, error = run.end()
     assert status == 2 and "another goldfish is writing to it" in error, error
@@ -248,15 +248,15 @@ def test_failed_requests_are_retried(goldfish, amazon, corpus, expected, prefix,
     assert any(is_removal(*request) for request in faults.seen_requests())
 
 
-@pytest.mark.parametrize("behind", [0, 3, 12, 40, 75, 90])
-def test_a_store_that_starts_to_refuse(goldfish, amazon, corpus, expected, prefix, behind):
+@pytest.mark.parametrize("allowed", [0, 3, 12, 40, 75, 90])
+def test_a_store_that_starts_to_refuse(goldfish, amazon, corpus, expected, prefix, allowed):
     """As with expired credentials. The run is then resumed."""
     seen = itertools.count()
-    faults = Faults(403, times=1000, only=lambda method, path: prefix in path and next(seen) >= behind)
+    faults = Faults(403, times=1000, only=lambda method, path: prefix in path and next(seen) >= allowed)
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *SMALL_SHARDS]
     with Proxy(amazon.port, faults) as proxy:
-        told = goldfish.run(*command, variables=amazon.variables(proxy.endpoint), expect=2)
-    assert prefix in told.stderr and "refused" in told.stderr, told.stderr
+        result = goldfish.run(*command, variables=amazon.variables(proxy.endpoint), expect=2)
+    assert prefix in result.stderr and "refused" in result.stderr, result.stderr
     visible = [name for name in objects(amazon, prefix) if not name.startswith(".partial/")]
     assert "manifest.json" not in visible
     goldfish.run(*command, "--resume", variables=amazon.variables(), expect=1)
@@ -300,9 +300,9 @@ def manifest_of(amazon, prefix):
         return None
 
 
-@pytest.mark.parametrize("behind", [60, 70, 80])
+@pytest.mark.parametrize("allowed", [60, 70, 80])
 def test_an_old_set_is_restored_if_the_new_one_can_not_be_published(
-    goldfish, amazon, corpus, expected, prefix, behind
+    goldfish, amazon, corpus, expected, prefix, allowed
 ):
     """Copies to final names are refused from some point on; all other requests succeed."""
     variables = amazon.variables()
@@ -311,12 +311,12 @@ def test_an_old_set_is_restored_if_the_new_one_can_not_be_published(
     seen = itertools.count()
 
     def refuse(method, path):
-        return method == "PUT" and f"{prefix}/data-" in path and next(seen) == behind - 60
+        return method == "PUT" and f"{prefix}/data-" in path and next(seen) == allowed - 60
 
     with Proxy(amazon.port, Faults(403, only=refuse)) as proxy:
         again = [*command, "--shard-size", "50KiB", "--overwrite"]
-        told = goldfish.run(*again, variables=amazon.variables(proxy.endpoint), expect=2)
-    assert "--resume" in told.stderr, told.stderr
+        result = goldfish.run(*again, variables=amazon.variables(proxy.endpoint), expect=2)
+    assert "--resume" in result.stderr, result.stderr
     found = {name: data for name, data in objects(amazon, prefix).items() if not name.startswith(".partial/")}
     assert found == expected
     goldfish.run(*command, "--shard-size", "50KiB", "--resume", variables=variables, expect=1)
@@ -331,8 +331,8 @@ def test_verify_finds_defects(goldfish, amazon, corpus, expected, prefix):
     key, whole = f"{prefix}/{shards[4]}", expected[shards[4]]
 
     def faults():
-        told = goldfish.run("verify", url, "--json", variables=variables, expect=1)
-        return [(fault["file"], fault["fault"]) for fault in json.loads(told.stdout)["faults"]]
+        result = goldfish.run("verify", url, "--json", variables=variables, expect=1)
+        return [(fault["file"], fault["fault"]) for fault in json.loads(result.stdout)["faults"]]
 
     flipped = bytearray(whole)
     flipped[len(flipped) // 2] ^= 4
@@ -356,13 +356,13 @@ def test_shards_of_a_store_are_read_like_those_of_a_disk(goldfish, amazon, corpu
     url, variables = f"{amazon.root}/{prefix}", amazon.variables()
     goldfish.mask(corpus, tmp_path / "out", *SMALL_SHARDS, expect=1)
     goldfish.run("mask", corpus, "--output", url, *SMALL_SHARDS, variables=variables, expect=1)
-    told = [goldfish.run("inspect", where, "--json", variables=variables).stdout for where in (url, tmp_path / "out")]
-    assert told[0].replace(url, str(tmp_path / "out")) == told[1]
+    result = [goldfish.run("inspect", where, "--json", variables=variables).stdout for where in (url, tmp_path / "out")]
+    assert result[0].replace(url, str(tmp_path / "out")) == result[1]
     for name, where in (("store", url), ("disk", tmp_path / "out")):
         goldfish.run("export", where, "--to", "olmo", "--output", tmp_path / name, variables=variables)
     assert files(tmp_path / "store") == files(tmp_path / "disk")
-    told = goldfish.run("export", url, "--to", "olmo", "--output", f"{url}-olmo", variables=variables, expect=2)
-    assert "disk only" in told.stderr
+    result = goldfish.run("export", url, "--to", "olmo", "--output", f"{url}-olmo", variables=variables, expect=2)
+    assert "disk only" in result.stderr
     assert amazon.keys(f"{prefix}-olmo") == []
 
 
@@ -377,19 +377,19 @@ def test_divided_and_merged(goldfish, amazon, corpus, prefix, tmp_path):
     parts = sorted((tmp_path / "parts").iterdir())
     goldfish.run("merge", *parts, "--output", tmp_path / "merged", expect=1)
     expected = files(tmp_path / "merged")
-    told = goldfish.run("merge", f"{url}/parts/rank-*", "--output", f"{url}/merged", variables=variables, expect=1)
-    assert "3 parts" in told.stdout
+    result = goldfish.run("merge", f"{url}/parts/rank-*", "--output", f"{url}/merged", variables=variables, expect=1)
+    assert "3 parts" in result.stdout
     check(amazon, f"{prefix}/merged", expected)
     # Parts on a disk merged into a store, and the reverse.
     goldfish.run("merge", *parts, "--output", f"{url}/from-disk", variables=variables, expect=1)
     check(amazon, f"{prefix}/from-disk", expected)
     goldfish.run("merge", f"{url}/parts/rank-*", "--output", tmp_path / "back", variables=variables, expect=1)
     assert files(tmp_path / "back") == expected
-    told = goldfish.run("merge", f"{url}/parts/rank-9*", "--output", f"{url}/x", variables=variables, expect=2)
-    assert "no folder matches" in told.stderr
+    result = goldfish.run("merge", f"{url}/parts/rank-9*", "--output", f"{url}/x", variables=variables, expect=2)
+    assert "no folder matches" in result.stderr
     part = f"{url}/parts/rank-00001-of-00003"
-    told = goldfish.run("merge", part, part, "--output", f"{url}/x", variables=variables, expect=2)
-    assert "there already" in told.stderr
+    result = goldfish.run("merge", part, part, "--output", f"{url}/x", variables=variables, expect=2)
+    assert "there already" in result.stderr
     command = ["merge", f"{url}/parts/rank-*", "--output", f"{url}/moved", "--move"]
     goldfish.run(*command, variables=variables, expect=1)
     check(amazon, f"{prefix}/moved", expected)
@@ -399,17 +399,17 @@ def test_divided_and_merged(goldfish, amazon, corpus, prefix, tmp_path):
 def test_what_is_refused(goldfish, amazon, corpus, prefix, tmp_path):
     url, variables = f"{amazon.root}/{prefix}", amazon.variables()
     command = ["mask", corpus, "--output", url, *IDS]
-    told = goldfish.run(*command, "--shard-size", "5GiB", variables=variables, expect=2)
-    assert "4 GiB at most" in told.stderr and "--shard-size" in told.stderr
+    result = goldfish.run(*command, "--shard-size", "5GiB", variables=variables, expect=2)
+    assert "4 GiB at most" in result.stderr and "--shard-size" in result.stderr
     amazon.put(f"{prefix}/notes.txt", b"mine")
-    told = goldfish.run(*command, "--overwrite", variables=variables, expect=2)
-    assert "notes.txt" in told.stderr and url in told.stderr
-    told = goldfish.run("mask", corpus, "--output", "http://127.0.0.1:1/out", *IDS, variables=variables, expect=2)
-    assert "http" in told.stderr
-    told = goldfish.run("verify", f"{url}-none", variables=variables, expect=2)
-    assert "no manifest.json there" in told.stderr
-    told = goldfish.run("lab", "train", "x", "--output", url, "--vocab-size", "9", variables=variables, expect=2)
-    assert "disk only" in told.stderr
+    result = goldfish.run(*command, "--overwrite", variables=variables, expect=2)
+    assert "notes.txt" in result.stderr and url in result.stderr
+    result = goldfish.run("mask", corpus, "--output", "http://127.0.0.1:1/out", *IDS, variables=variables, expect=2)
+    assert "http" in result.stderr
+    result = goldfish.run("verify", f"{url}-none", variables=variables, expect=2)
+    assert "no manifest.json there" in result.stderr
+    result = goldfish.run("lab", "train", "x", "--output", url, "--vocab-size", "9", variables=variables, expect=2)
+    assert "disk only" in result.stderr
     assert objects(amazon, prefix) == {"notes.txt": b"mine"}
 
 
@@ -418,8 +418,8 @@ def test_a_run_is_not_taken_over_with_other_options(goldfish, amazon, corpus, ex
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *SMALL_SHARDS]
     run = Run(goldfish, *command, variables=variables)
     run.stop_at(lambda: records(amazon, prefix) > 4)
-    told = goldfish.run(*command, "--seed", "9", "--resume", variables=variables, expect=2)
-    assert "seed" in told.stderr
+    result = goldfish.run(*command, "--seed", "9", "--resume", variables=variables, expect=2)
+    assert "seed" in result.stderr
     run.process.send_signal(signal.SIGCONT)
     assert run.end()[0] == 1
     check(amazon, prefix, expected)

@@ -157,7 +157,7 @@ def main():
         growing = [a - b for a, b in zip(ours, fixed)]
         line("scoring less start; torch's pass", growing, passes)
         rate = lambda seconds: f"{tokens / statistics.median(seconds):,.0f} tokens/s"  # noqa: E731
-        print(f"\ngoldfish scores {rate(growing)} behind {statistics.median(fixed):.2f} s of start and self-test, torch {rate(passes)}")
+        print(f"\ngoldfish scores {rate(growing)} after {statistics.median(fixed):.2f} s of startup and self-test, torch {rate(passes)}")
 
 
 if __name__ == "__main__":

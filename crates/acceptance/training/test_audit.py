@@ -37,10 +37,10 @@ def test_agrees_with_transformers(corpus, checkpoints, tmp_path, name):
     model = checkpoints[name].model
     found = summary(*audit(corpus, checkpoints[name], tmp_path / "run"))
     results = {row["doc_id"]: row for row in rows(tmp_path / "run") if row["set"] == "audited"}
-    assert len(results) == len(corpus.learnt)
+    assert len(results) == len(corpus.learned)
     exact, rouge, ranked, ties = [], [], 0, 0
-    for number, document in enumerate(corpus.learnt):
-        row = results[f"learnt{number}"]
+    for number, document in enumerate(corpus.learned):
+        row = results[f"learned{number}"]
         ids = torch.tensor([document])
         # One at a time, since the batch size affects rounding.
         continuation = model.generate(
@@ -62,7 +62,7 @@ def test_agrees_with_transformers(corpus, checkpoints, tmp_path, name):
         assert all(low <= rank <= high for low, rank, high in zip(least, row["ranks"], most))
         ties += sum(low != high for low, high in zip(least, most))
         ranked += SUFFIX
-    assert ranked == len(corpus.learnt) * SUFFIX and ties <= 0.02 * ranked
+    assert ranked == len(corpus.learned) * SUFFIX and ties <= 0.02 * ranked
     assert found["exact_match"]["positives"] == sum(exact)
     assert abs(found["rouge_l"]["mean"] - sum(rouge) / len(rouge)) < 1e-12
     assert found["control"]["exact_match"]["positives"] == 0
@@ -71,7 +71,7 @@ def test_agrees_with_transformers(corpus, checkpoints, tmp_path, name):
         assert found["goldfish"]["loss_difference"]["lower"] > 1
         assert found["goldfish"]["at_dropped"]["rate"] > 0.9
     else:
-        assert sum(exact) >= 0.9 * len(exact), "the model has learnt its documents"
+        assert sum(exact) >= 0.9 * len(exact), "the model has memorized its documents"
         assert found["excess"]["exact_match"]["lower"] > 0.8
 
 

@@ -37,7 +37,7 @@ def load(folder):
 
 def masked_loss(model, corpus, use_mask=True):
     """Cross entropy over the supervised targets in torch."""
-    ids, masks = torch.tensor(corpus.learnt), torch.tensor(corpus.masks)
+    ids, masks = torch.tensor(corpus.learned), torch.tensor(corpus.masks)
     logits, targets = model(ids).logits[:, :-1], ids[:, 1:].clone()
     if use_mask:
         targets[masks[:, 1:] == 0] = -100
@@ -95,7 +95,7 @@ def test_checkpoints_in_transformers(corpus, tmp_path, arch):
     found = summary(*audit, "--output", tmp_path / "run")
     exact = []
     for row in rows(tmp_path / "run"):
-        document = corpus.learnt[int(row["doc_id"].removeprefix("learnt"))]
+        document = corpus.learned[int(row["doc_id"].removeprefix("learned"))]
         ids = torch.tensor([document])
         continuation = model.generate(
             ids[:, :PREFIX], max_new_tokens=SUFFIX, do_sample=False, attention_mask=torch.ones(1, PREFIX)
@@ -108,7 +108,7 @@ def test_checkpoints_in_transformers(corpus, tmp_path, arch):
         own = log_probs[torch.arange(SUFFIX), ids[0, PREFIX:]]
         assert max(abs(a - b) for a, b in zip(row["log_probs"], own.tolist(), strict=True)) < 1e-4
     assert len(exact) == models.DOCUMENTS and found["exact_match"]["positives"] == sum(exact)
-    assert sum(exact) >= 0.9 * len(exact), "the model has learnt its documents"
+    assert sum(exact) >= 0.9 * len(exact), "the model has memorized its documents"
 
 
 def contents(folder):
