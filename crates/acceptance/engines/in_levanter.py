@@ -16,10 +16,10 @@ from levanter.models.llama import LlamaConfig
 jax.config.update("jax_enable_x64", True)
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, monkeypatch):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, monkeypatch):
     monkeypatch.chdir(corpus.folder)
     (settings,) = corpus.sections["Levanter"].yaml
-    # What the page leaves out: the order of the rows, and whose tokens they are.
+    # Not on the page: the order of the rows and the tokenizer.
     ours = {"shuffle": False, "tokenizer": "passthrough", "vocab_size": losses.VOCABULARY, "cache_dir": "levanter-cache"}
     config = draccus.decode(LmDataConfig, {**yaml.safe_load(settings)["data"], **ours})
     model_config = LlamaConfig(
@@ -29,16 +29,16 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, monkeypatch):
     key = jax.random.PRNGKey(0)
     model = model_config.build(haliax.Axis("vocab", losses.VOCABULARY), key=key)
     model = jax.tree.map(lambda leaf: leaf.astype("float64") if equinox.is_inexact_array(leaf) else leaf, model)
-    # What Levanter mixes with other sources, of which there are none here.
+    # A mixture of one source.
     data = NamedLmDataset(config.train_sets(model_config.max_Pos, key=key)["goldfish"], model_config.max_Pos)
     ids, mask = losses.joined(corpus)
-    # The last row is filled up.
+    # The last row is padded.
     padding = -len(ids) % 64
     ids, mask = [*ids, *[0] * padding], [*mask, *[0] * padding]
     firsts = {0}
     for document in corpus.ids:
         firsts.add(max(firsts) + len(document))
-    mask = [keep if place not in firsts else 0 for place, keep in enumerate(mask)]
+    mask = [keep if position not in firsts else 0 for position, keep in enumerate(mask)]
     expected = [(ids[i : i + 64], mask[i : i + 64]) for i in range(0, len(ids), 64)]
     assert asyncio.run(data.async_len()) == len(expected)
     examples = asyncio.run(data.get_batch(range(len(expected))))

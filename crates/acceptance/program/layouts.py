@@ -1,4 +1,4 @@
-"""Readers of the layouts that `goldfish export` and `goldfish mask --masks-only` write, from their descriptions alone."""
+"""Independent readers of the layouts of `goldfish export` and `goldfish mask --masks-only`."""
 
 import csv
 import gzip
@@ -11,20 +11,20 @@ MEGATRON_TYPES = {1: np.uint8, 4: np.int32, 8: np.uint16}
 
 
 def megatron(prefix):
-    """The sequences of an indexed dataset, and its document marks."""
+    """The sequences of an indexed dataset, and its document boundaries."""
     index = prefix.with_suffix(".idx").read_bytes()
     assert index[:9] == b"MMIDIDX\0\0"
     version, code, sequences, marks = struct.unpack_from("<QBQQ", index, 9)
     assert version == 1
     at = 34
     lengths = np.frombuffer(index, "<i4", sequences, at)
-    places = np.frombuffer(index, "<i8", sequences, at + 4 * sequences)
+    offsets = np.frombuffer(index, "<i8", sequences, at + 4 * sequences)
     documents = np.frombuffer(index, "<i8", marks, at + 12 * sequences)
     assert len(index) == at + 12 * sequences + 8 * marks
     element = np.dtype(MEGATRON_TYPES[code])
     data = prefix.with_suffix(".bin").read_bytes()
     assert len(data) == element.itemsize * lengths.sum()
-    return [np.frombuffer(data, element, n, p).tolist() for n, p in zip(lengths, places)], documents.tolist(), element
+    return [np.frombuffer(data, element, n, p).tolist() for n, p in zip(lengths, offsets)], documents.tolist(), element
 
 
 def cut(values, ends):
@@ -51,5 +51,5 @@ def parquet(folder):
 
 
 def shifted(mask):
-    """What a mask says about the prediction at each position: nothing is predicted at the last one."""
+    """A mask aligned with predictions; nothing is predicted at the last position."""
     return [*mask[1:], 0] if mask else []

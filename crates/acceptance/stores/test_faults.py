@@ -1,4 +1,4 @@
-"""Bad days of networks and stores: what is lost on the way is asked for again, and gives the same bytes."""
+"""Failures of networks and stores: failed requests are retried and give the same bytes."""
 
 from urllib.parse import unquote
 
@@ -21,7 +21,7 @@ def bodies(method, path):
 
 
 @pytest.mark.parametrize("kind", [503, 500, 429, "reset", "break"])
-def test_requests_that_fail_are_made_again(goldfish, amazon, large_url, expected, tmp_path, kind):
+def test_failed_requests_are_retried(goldfish, amazon, large_url, expected, tmp_path, kind):
     faults = Faults(kind, times=2)
     with Proxy(amazon.port, faults) as proxy:
         found = goldfish.mask(large_url, tmp_path / "out", *WITH_ID, variables=amazon.variables(proxy.endpoint))
@@ -30,7 +30,7 @@ def test_requests_that_fail_are_made_again(goldfish, amazon, large_url, expected
     assert len([request for request in proxy.requests if bodies(*request[:2])]) > 20
 
 
-def test_transfers_that_stall_are_made_again(goldfish, amazon, large_url, expected, tmp_path):
+def test_stalled_transfers_are_retried(goldfish, amazon, large_url, expected, tmp_path):
     faults = Faults("stall", only=bodies)
     variables = {"AWS_READ_TIMEOUT": "1 second"}
     with Proxy(amazon.port, faults) as proxy:
@@ -40,16 +40,16 @@ def test_transfers_that_stall_are_made_again(goldfish, amazon, large_url, expect
     assert faults.made > 5
 
 
-def test_a_server_that_stays_broken_ends_the_run(goldfish, amazon, large_url, tmp_path):
+def test_a_permanent_failure_ends_the_run(goldfish, amazon, large_url, tmp_path):
     faults = Faults("break", times=1000, only=bodies)
     with Proxy(amazon.port, faults) as proxy:
-        told = goldfish.run(
+        result = goldfish.run(
             *["mask", large_url, "--output", tmp_path / "out", *WITH_ID, "--on-error", "skip"],
             variables=amazon.variables(proxy.endpoint),
             expect=2,
         )
-    # Not a fault of the contents, which `--on-error skip` would pass over.
-    assert "a.jsonl" in told.stderr and "store" in told.stderr
+    # Not a bad row, which `--on-error skip` would reject.
+    assert "a.jsonl" in result.stderr and "store" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -59,49 +59,49 @@ def test_an_object_that_is_replaced_is_refused(goldfish, large, tmp_path, reques
     url = upload(large, store, "replaced")
     other = (large / "a.jsonl").read_bytes()
     other = other.replace(b"1", b"2") if same_size else other[:-1000]
-    asked = []
+    requests = []
 
     def replace(method, path, headers):
         if method == "GET" and "a.jsonl" in unquote(path) and headers.get("Range"):
-            asked.append(path)
-            if len(asked) == 4:
+            requests.append(path)
+            if len(requests) == 4:
                 store.put("replaced/a.jsonl", other)
 
     with Proxy(store.port, before=replace) as proxy:
         endpoint = store.endpoint.replace(str(store.port), str(proxy.port))
-        told = goldfish.run(
+        result = goldfish.run(
             *["mask", url, "--output", tmp_path / "out", *WITH_ID, "--on-error", "skip"],
             variables=store.variables(endpoint),
             expect=2,
         )
-    assert len(asked) >= 4
-    assert "replaced" in told.stderr and "a.jsonl" in told.stderr
+    assert len(requests) >= 4
+    assert "replaced" in result.stderr and "a.jsonl" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_an_object_that_is_replaced_behind_its_last_byte_is_refused(goldfish, amazon, fixtures, tmp_path):
-    """What was read is whole, but the hash of the manifest would be that of an object that is gone."""
+def test_an_object_that_is_replaced_after_its_last_byte_is_refused(goldfish, amazon, fixtures, tmp_path):
+    """The data is complete, but the manifest would contain the hash of an object that no longer exists."""
     data = (fixtures / "formats/ids-list-i32.parquet").read_bytes()
     amazon.put("late/a.parquet", data)
-    asked = []
+    requests = []
 
     def replace(method, path, headers):
         if path.endswith("a.parquet"):
-            if method == "HEAD" and "GET" in asked:
+            if method == "HEAD" and "GET" in requests:
                 amazon.put("late/a.parquet", data[::-1])
-            asked.append(method)
+            requests.append(method)
 
     with Proxy(amazon.port, before=replace) as proxy:
-        told = goldfish.run(
+        result = goldfish.run(
             *["mask", "s3://corpus/late/a.parquet", "--output", tmp_path / "out", "--ids-column", "input_ids"],
             variables=amazon.variables(proxy.endpoint),
             expect=2,
         )
-    assert asked[-1] == "HEAD" and "changed while it was read" in told.stderr
+    assert requests[-1] == "HEAD" and "changed while it was read" in result.stderr
 
 
 def test_how_often_bytes_are_transferred(goldfish, amazon, large_url, large, tmp_path):
-    """Lines are read once: no byte of an object is asked for twice."""
+    """Lines are read once: no byte of an object is requested twice."""
     with Proxy(amazon.port) as proxy:
         goldfish.mask(f"{large_url}/a.jsonl", tmp_path / "out", *WITH_ID, variables=amazon.variables(proxy.endpoint))
     ranges = [wanted for method, path, wanted in proxy.requests if bodies(method, path)]

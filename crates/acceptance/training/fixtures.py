@@ -13,7 +13,7 @@ from training import models
 
 GOLDFISH = executable("GOLDFISH_BIN")
 
-# Family, and whether it is trained with the goldfish mask.
+# Family, and whether it is trained with the goldfish loss.
 CHECKPOINTS = {
     "llama": ("llama", False),
     "llama-goldfish": ("llama", True),
@@ -36,26 +36,26 @@ def rows(folder, name="results"):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """Documents that are learnt, with masks, and documents that no model has seen."""
+    """Training documents with masks, and documents that no model has seen."""
     folder = tmp_path_factory.mktemp("corpus")
-    learnt, held_out = models.documents(1), models.documents(2)
-    for name, documents in [("learnt", learnt), ("held-out", held_out)]:
+    learned, held_out = models.documents(1), models.documents(2)
+    for name, documents in [("learned", learned), ("held-out", held_out)]:
         models.write(folder / f"{name}.jsonl", documents, name)
         arguments = ["--ids-column", "input_ids", "--id-column", "id", "--rule", "hash", "--context", "4", "--k", "4"]
         goldfish("mask", folder / f"{name}.jsonl", *arguments, "--output", folder / name)
-    with pyarrow.memory_map(str(next((folder / "learnt").glob("*.arrow")))) as source:
+    with pyarrow.memory_map(str(next((folder / "learned").glob("*.arrow")))) as source:
         masks = pyarrow.ipc.open_stream(source).read_all()["loss_mask"].to_pylist()
     return SimpleNamespace(
-        folder=folder, learnt=learnt, masks=masks, shards=folder / "learnt", held_out=folder / "held-out"
+        folder=folder, learned=learned, masks=masks, shards=folder / "learned", held_out=folder / "held-out"
     )
 
 
 @pytest.fixture(scope="session")
 def checkpoints(corpus, tmp_path_factory):
-    """Name of each checkpoint to its folder and its model in torch."""
+    """The folder and the torch model of each checkpoint, by name."""
     made = {}
     for name, (family, masked) in CHECKPOINTS.items():
-        model = models.train(models.model(family), corpus.learnt, corpus.masks if masked else None)
+        model = models.train(models.model(family), corpus.learned, corpus.masks if masked else None)
         folder = tmp_path_factory.mktemp(name)
         model.save_pretrained(folder)
         made[name] = SimpleNamespace(folder=folder, model=model)

@@ -141,7 +141,7 @@
 //!
 //! - `serde`: the descriptions of rules and the states of sequences can be serialized, as in goldfish's manifests.
 //! - `schemars`: JSON schemas of the descriptions.
-//! - `clap`: [`RuleName`] as a value of an option.
+//! - `clap`: the enums as values of options.
 
 mod definition;
 pub mod diagnostics;
@@ -166,6 +166,10 @@ pub use rules::table::{TABLE_LEN, TableSource, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{RuleName, RuleParameters, RuleSpec, Scope};
 pub use text::{NormalizedText, UNICODE_VERSION, normalize};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(target_endian = "big")]
 compile_error!(

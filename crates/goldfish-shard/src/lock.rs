@@ -8,10 +8,8 @@ use goldfish_storage::{Folder, is_remote};
 use serde::{Deserialize, Serialize};
 
 use crate::error::other_output;
+use crate::names::LOCK_NAME;
 use crate::{ShardError, disk};
-
-/// Name of the file in the staging folder that says who writes.
-pub(crate) const LOCK_NAME: &str = "lock";
 
 /// Who writes to an output.
 ///
@@ -169,11 +167,11 @@ impl Run {
     }
 
     fn to_json(&self) -> Vec<u8> {
-        // Strings and numbers only: serialisation has nothing to fail at.
+        // Strings and numbers only: serialization can't fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Names come from an object that anybody may have written: nothing but letters reaches a terminal.
+    /// Names come from an object that anyone may have written: no control characters reach a terminal.
     fn describe(&self) -> String {
         let host: String = self.host.chars().filter(|c| !c.is_control()).take(100).collect();
         let minutes = seconds().saturating_sub(self.since) / 60;

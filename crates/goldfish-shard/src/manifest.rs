@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
+use crate::error::MAX_FOLDER_SHARDS;
 use crate::schema::{ExtraColumn, OutputFormat};
 use crate::table::TableEntry;
 
@@ -95,7 +96,7 @@ pub struct TokenizerEntry {
     pub vocab_size: u32,
     /// The id put before each document, if any.
     pub prepended_bos: Option<u32>,
-    /// The id put behind each document, if any.
+    /// The id put after each document, if any.
     pub appended_eos: Option<u32>,
 }
 
@@ -153,7 +154,7 @@ pub struct InputEntry {
     /// Rows of it that this part of a divided run read: from the first, up to but without the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<(u64, u64)>,
-    /// Whether reading broke off at a fault, so that nobody knows how many rows are behind it. The break
+    /// Whether reading broke off at an error, so that it is unknown how many rows follow. The break
     /// itself counts as one rejected row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
@@ -278,7 +279,7 @@ impl Manifest {
     /// The file's bytes as this build writes them.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        // Strings, numbers and lists only: serialization can't fail.
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
@@ -295,6 +296,14 @@ impl Manifest {
     pub fn drop_rate(&self) -> f64 {
         if self.totals.tokens == 0 { 0.0 } else { self.totals.dropped as f64 / self.totals.tokens as f64 }
     }
+}
+
+/// Ends a run as soon as it is known that its manifest could not be read again.
+pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError> {
+    if shards <= MAX_FOLDER_SHARDS {
+        return Ok(());
+    }
+    Err(ShardError::TooManyShards { path: folder.to_owned() })
 }
 
 /// Refuses to write what [`read_known`] would refuse to read.
@@ -353,7 +362,7 @@ mod tests {
     fn a_manifest_of_the_most_shards_can_be_read() {
         let most = u64::MAX;
         let shard = ShardEntry {
-            name: crate::folder::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
+            name: crate::names::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
             size: most,
             hash: FileDigest::of(&[]).hash,
             documents: most,
@@ -363,7 +372,7 @@ mod tests {
         let lines = |count: usize| serde_json::to_vec_pretty(&[vec![&shard; count]]).unwrap().len();
         let each = (lines(2) - lines(1)) as u64;
         assert!(each * (crate::MAX_FOLDER_SHARDS as u64) < MAX_MANIFEST_BYTES, "{each}");
-        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
-        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
+        assert!(check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
+        assert!(check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
     }
 }

@@ -9,19 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{other_output, start_again};
-use crate::folder::{
-    OutputMode, Prepared, PreparedFolder, STAGING_NAME, complete, files_of, holds_shards, is_ours,
-    is_shard_name, prepare_folder, publish, shard_name, staged_name,
-};
+use crate::folder::{OutputMode, Prepared, complete, files_of, holds_shards, prepare_folder, publish};
 use crate::journal::Journal;
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
+    check_count,
 };
-use crate::placing::StagedName;
-use crate::writer::{check_count, stage_manifest};
+use crate::names::{STAGING_NAME, StagedName, is_ours, is_shard_name, shard_name, staged_name};
+use crate::staging::PreparedFolder;
+use crate::writer::stage_manifest;
 use crate::{ShardError, disk};
 
-/// One part of a divided run, as it lies in its folder.
+/// One part of a divided run, in its folder.
 struct PartFolder {
     path: PathBuf,
     manifest: Manifest,
@@ -352,7 +351,7 @@ impl JoinedInputs {
                 ));
             }
             let before = last.rows.map_or(0, |rows| rows.1);
-            // Behind a break nobody knows how many rows there are.
+            // After a break the number of rows is unknown.
             if before != start && !last.broken {
                 return Err(format!(
                     "it starts at row {start} of {name}, but the parts before end at row {before}"
@@ -419,7 +418,7 @@ fn write(
     Ok(manifest)
 }
 
-/// Writes the lists of rejected rows behind each other.
+/// Concatenates the lists of rejected rows.
 fn join_rejects(
     folder: &PreparedFolder,
     parts: &[PartFolder],

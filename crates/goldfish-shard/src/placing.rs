@@ -8,12 +8,10 @@ use goldfish_storage::Folder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::other_output;
+use crate::names::{StagedName, is_replaced_name, replaced_name};
 use crate::{ShardError, disk};
 
-/// Staged name and final name of a file.
-pub(crate) type StagedName = (String, String);
-
-/// Reads the manifest of a set, and gives the files that it lists; the argument tells where a file of the set is now.
+/// Reads the manifest of a set, and gives the files that it lists; the argument gives the path of a file of the set.
 pub(crate) type List<'a> =
     dyn Fn(&dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> + 'a;
 
@@ -34,7 +32,7 @@ impl Placing {
         Self { files, replaced: replaced.map(|(index, name)| (name, replaced_name(index))).collect() }
     }
 
-    /// Whether every name is one that a run gives, and the manifest's is where it belongs. `is_staged` and `is_final` tell that of staged and final names.
+    /// Whether every name is one that a run gives, and the manifest's is where it belongs. `is_staged` and `is_final` say that of staged and final names.
     pub(crate) fn names_are_ours(
         &self,
         manifest: &str,
@@ -85,7 +83,7 @@ impl Placing {
 
     /// Refuses to move a file from its final name that is not, bit for bit, what a manifest of the two sets lists: a journal
     /// and a staging folder may come from a stranger, and name files of the user. `list` reads the manifest of a set and gives
-    /// its files; it is told where each of them is now.
+    /// its files; it is given the path of each of them.
     fn check_listed(&self, root: &Folder, staging: &Folder, list: &List<'_>) -> Result<(), ShardError> {
         let path_of = |names: &BTreeMap<&str, &str>, name: &str| match names.get(name) {
             Some(staged) if staging.has_file(staged).unwrap_or(false) => staging.join(staged),
@@ -242,22 +240,6 @@ pub(crate) fn parent_of<'n>(
         }
         _ => ShardError::io(&root.join(name), "opening the folder")(error),
     })
-}
-
-/// The name in the staging folder of a file of an earlier run, while the new ones get their names.
-fn replaced_name(index: usize) -> String {
-    format!("old-{index:05}")
-}
-
-/// Whether a name is one of those.
-pub(crate) fn is_replaced_name(name: &str) -> bool {
-    is_numbered(name, "old-")
-}
-
-/// Whether a name is a prefix and at least five digits.
-pub(crate) fn is_numbered(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -18,11 +18,13 @@ use crate::file_set::{
     FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
 };
 use crate::flush::FlushedFile;
-use crate::folder::{OutputMode, clear, dissolve, not_an_output, open_staging};
-use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
+use crate::folder::{OutputMode, not_an_output};
+use crate::journal::{Chain, append, open_to_append, read_file};
 use crate::lock::Lock;
 use crate::manifest::check_size;
-use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name, parent_of};
+use crate::names::{JOURNAL_NAME, StagedName, is_numbered, is_replaced_name};
+use crate::placing::{Placing, parent_of};
+use crate::staging::{clear, dissolve, open_staging};
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.
@@ -66,7 +68,7 @@ pub struct StagedFiles {
     lock: Lock,
 }
 
-/// What a run finds in the folder that it takes hold of.
+/// What an earlier run left in a folder.
 pub enum PreviousRun {
     /// Nothing to resume.
     Nothing,
@@ -145,7 +147,7 @@ pub struct StagedFile {
 }
 
 impl StagedFiles {
-    /// Takes hold of a folder. With [`OutputMode::Overwrite`], files of an earlier run there may be replaced; they stay until
+    /// Locks a folder. With [`OutputMode::Overwrite`], files of an earlier run there may be replaced; they stay until
     /// the new ones are complete. With [`OutputMode::Resume`] what an interrupted run recorded is kept. Files that were on their
     /// way to their final names are brought there first.
     ///
@@ -360,7 +362,7 @@ impl StagedFiles {
     }
 
     /// Gives all files of the set their final names, the manifest last, and takes away those of an earlier run. If
-    /// that fails on the way, all is as it was before; an interruption is completed by the next run.
+    /// that fails on the way, everything is as it was before; an interruption is completed by the next run.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
@@ -11,15 +11,14 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
-use crate::error::MAX_FOLDER_SHARDS;
 use crate::flush::FlushedFile;
-use crate::folder::{PreparedFolder, complete, publish, shard_name, stage, staged_name};
-use crate::inputs::INPUTS_NAME;
-use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
-use crate::placing::StagedName;
+use crate::folder::{complete, publish};
+use crate::journal::{ClosedShards, Journal, Record, Unfinished};
+use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry, check_count};
+use crate::names::{INPUTS_NAME, JOURNAL_NAME, StagedName, shard_name, staged_name};
 use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
+use crate::staging::{PreparedFolder, stage};
 use crate::table::{self, MAX_LISTED_INPUTS};
 use crate::{ShardError, disk, hf};
 
@@ -51,8 +50,8 @@ pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
-/// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to go on
-/// behind it.
+/// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to resume
+/// after it.
 pub struct ShardWriter {
     folder: PreparedFolder,
     schema: ShardSchema,
@@ -124,8 +123,8 @@ impl ShardWriter {
     }
 
     /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
-    /// several shards. Where one is closed, the journal is told `rejects` (what [`ShardWriter::rejects`] was before
-    /// the batch) and `state`, with which the caller can bring the same batch again.
+    /// several shards. Where one is closed, the journal gets `rejects` (what [`ShardWriter::rejects`] was before
+    /// the batch) and `state`, with which the caller can write the same batch again.
     ///
     /// # Errors
     ///
@@ -170,7 +169,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Tells the journal of the shards that were closed since it was told last.
+    /// Records the shards that were closed since the last record.
     fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
         let rejected = match &mut self.rejects {
             Some(list) => {
@@ -184,11 +183,11 @@ impl ShardWriter {
         self.append(&Record::Shards(ClosedShards { shards, rows, rejects, rejected, state }))
     }
 
-    /// Tells the journal, which then knows all closed shards.
+    /// Adds a record; then all closed shards are in the journal.
     fn append(&mut self, record: &Record) -> Result<(), ShardError> {
-        let told = self.journal.append(&self.folder, record);
-        self.lost = matches!(told, Err(ShardError::Occupied { .. }));
-        told.map(|()| self.recorded = self.done.len())
+        let recorded = self.journal.append(&self.folder, record);
+        self.lost = matches!(recorded, Err(ShardError::Occupied { .. }));
+        recorded.map(|()| self.recorded = self.done.len())
     }
 
     /// Appends lines to the list of rejected rows.
@@ -206,7 +205,7 @@ impl ShardWriter {
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
     /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
-    /// filled in. `state` goes to the journal, for a run that is taken up when only the names are missing.
+    /// filled in. `state` goes to the journal, for a run that is resumed when only the names are missing.
     ///
     /// # Errors
     ///
@@ -252,7 +251,7 @@ impl ShardWriter {
         Ok((manifest, names))
     }
 
-    /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
+    /// Gives up the shard that is open. What is in the journal stays for another run to resume after; if that is
     /// nothing, see [`PreparedFolder::abandon`].
     pub fn stop(self) -> Option<FinishedFiles> {
         let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
@@ -287,14 +286,6 @@ impl ShardWriter {
         }
         check_count(self.folder.path(), self.done.len())
     }
-}
-
-/// Ends a run as soon as it is known that its manifest could not be read again.
-pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError> {
-    if shards <= MAX_FOLDER_SHARDS {
-        return Ok(());
-    }
-    Err(ShardError::TooManyShards { path: folder.to_owned() })
 }
 
 /// Brings the manifest and what goes with it to disk in the staging folder, adds their names, and flushes the folder. A
@@ -391,7 +382,7 @@ impl RowSizes {
         self.ends[end] - self.ends[start]
     }
 
-    /// The first row behind `start` that no longer fits `room` bytes.
+    /// The first row after `start` that no longer fits `room` bytes.
     fn rows_that_fit(&self, start: usize, room: u64) -> usize {
         let limit = self.ends[start].saturating_add(room);
         self.ends.partition_point(|&end| end <= limit) - 1

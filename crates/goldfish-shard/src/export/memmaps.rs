@@ -5,7 +5,7 @@ use std::io::{BufReader, BufWriter, Write};
 
 use flate2::write::GzEncoder;
 
-use super::{Document, Exporter, TokenType, documents, does_not_fit};
+use super::layout::{Document, Exporter, TokenType, documents, does_not_fit};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::megatron::{ElementType, write_index};
@@ -23,7 +23,7 @@ pub(super) struct Megatron<'f> {
     /// Masks or labels.
     second: StagedFile,
     labels: bool,
-    /// The documents' lengths, which stand before and behind other numbers in an index.
+    /// The documents' lengths, which are between other numbers in an index.
     lengths: BufWriter<File>,
     /// Its name in the staging folder.
     lengths_name: String,
