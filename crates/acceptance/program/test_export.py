@@ -189,7 +189,7 @@ def test_refusals(goldfish, shards, tmp_path):
     assert "doesn't pack sequences" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
     assert "uint32 or uint16" in refused(shards.folder, "--to", "olmo", "--ids-dtype", "int32", "--output", out)
     assert "no manifest.json" in refused(tmp_path, "--to", "olmo", "--output", out)
-    assert "outside" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")
+    assert "in the folder of shards" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     assert "notes.txt" in refused(shards.folder, "--to", "hf", "--output", tmp_path / "mine", "--overwrite")
