@@ -67,8 +67,9 @@ pub(crate) enum Command {
 pub(crate) struct MaskArgs {
     /// Files, folders or globs; also URLs.
     ///
-    /// Read in the order given; the files of a folder or glob sorted by path. A file's format
-    /// follows from its name: see --format. URLs: s3://, gs://, az:// (folders and globs too), http://, https://
+    /// Read in the order given; the files of a folder or glob sorted by path. Formats by name: .jsonl .ndjson
+    /// .json.gz .txt .md (also .gz and .zst), .parquet, .arrow .ipc .feather, .bin/.idx (Megatron), .npy
+    /// (OLMo, headerless), .ds (datatrove). URLs: s3://, gs://, az:// (folders and globs too), http://, https://
     /// (single files), where goldfish was built with --features object-stores; credentials come from the
     /// environment (docs/stores.md).
     #[arg(required = true, value_name = "INPUT")]

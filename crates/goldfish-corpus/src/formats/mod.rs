@@ -46,7 +46,6 @@ impl clap::ValueEnum for Format {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        let help = format!("{} ({})", self.about(), self.endings());
-        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+        Some(clap::builder::PossibleValue::new(self.name()).help(self.about()))
     }
 }
