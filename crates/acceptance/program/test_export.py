@@ -202,7 +202,7 @@ def test_refusals(goldfish, shards, tmp_path):
 
     shard = next(large.glob("*.arrow"))
     shard.write_bytes(shard.read_bytes().replace((65_536).to_bytes(4, "little"), (65_537).to_bytes(4, "little")))
-    assert "goldfish verify" in refused(large, "--to", "hf", "--output", out)
+    assert "verify the folder" in refused(large, "--to", "hf", "--output", out)
 
 
 def test_an_edited_manifest_is_refused(goldfish, shards, tmp_path):

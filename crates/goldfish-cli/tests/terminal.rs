@@ -76,7 +76,7 @@ fn names_and_ids_steer_no_terminal() {
     fs::write(folder.join(format!("{EVIL}.jsonl")), "{\"input_ids\": 3}\n").unwrap();
     let said =
         tame(folder, &["mask", &format!("{EVIL}.jsonl"), "--ids-column", "input_ids", "--output", "o"], 2);
-    assert!(said.contains("\nMend the row"), "what the program says has lines of its own: {said:?}");
+    assert!(said.contains("\nFix the row"), "what the program says has lines of its own: {said:?}");
     for command in ["verify", "inspect", "report"] {
         tame(folder, &[command, &format!("{EVIL} nowhere")], 2);
     }

@@ -1,4 +1,4 @@
-//! Inputs of strangers: none disappears unsaid, none takes another's name, none is taken for what it isn't.
+//! Untrusted inputs: none disappears silently, no two have one name, and changed ones are detected.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -70,7 +70,7 @@ fn a_manifest_hides_only_the_files_that_it_lists_and_goldfish_could_have_written
             assert_eq!(found.written, expected, "{layout}");
         }
     }
-    // Of an export that is named itself the tokens are read.
+    // The tokens of an export that is named explicitly are read.
     fs::write(&set, manifest("olmo", &["d.npy", "e.npy", "f.npy", "g/h.npy"])).unwrap();
     assert_eq!(find(&root.join("sub")).unwrap().inputs.len(), 6);
     fs::write(&set, manifest("masks", &["d.npy", "e.npy", "f.npy", "g/h.npy"])).unwrap();
@@ -78,7 +78,7 @@ fn a_manifest_hides_only_the_files_that_it_lists_and_goldfish_could_have_written
 }
 
 #[test]
-fn a_folder_of_which_nothing_is_read_is_named_as_a_whole() {
+fn a_folder_that_is_skipped_entirely_is_named_once() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     write(root, &["a.jsonl", "out/x.npy", "out/label_mask/x.npy"]);
@@ -119,7 +119,7 @@ fn rows(lines: &str, options: &ReadOptions) -> DocumentBatch {
 }
 
 #[test]
-fn numbers_that_are_no_json_matter_where_they_are_read() {
+fn numbers_that_are_not_json_matter_in_columns_that_are_read() {
     let lines = concat!(
         "{\"score\": NaN, \"text\": \"one\", \"id\": 1}\n",
         "{\"text\": \"NaN\", \"id\": 2, \"meta\": {\"text\": [Infinity, -Infinity]}}\n",
@@ -207,7 +207,7 @@ fn changed(happens: impl FnOnce(&Path)) -> Result<(), CorpusError> {
 }
 
 #[test]
-fn changed_and_replaced_files_are_noticed() {
+fn changed_and_replaced_files_are_detected() {
     changed(|path| drop(digest_file(path).unwrap())).unwrap();
     let same_time = |path: &Path, write: &dyn Fn()| {
         let time = fs::metadata(path).unwrap().modified().unwrap();

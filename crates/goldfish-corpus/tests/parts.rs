@@ -142,7 +142,7 @@ fn every_cut_of_small_files() {
 
 /// Files with many chunks: the same from any chunk on.
 #[test]
-fn reading_is_taken_up_at_any_chunk() {
+fn reading_resumes_after_any_chunk() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for i in 0..1200 {

@@ -1,5 +1,4 @@
-use crate::parameters::MAX_CONTEXT;
-use crate::rules::table::TABLE_LEN;
+use crate::{MAX_CONTEXT, TABLE_LEN};
 
 /// Why a rule could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -146,6 +146,7 @@
 mod definition;
 pub mod diagnostics;
 mod error;
+mod limits;
 mod masker;
 mod options;
 mod parameters;
@@ -158,11 +159,12 @@ mod window_keys;
 
 pub use definition::{Coverage, RuleDefinition};
 pub use error::MaskError;
+pub use limits::{MAX_CONTEXT, TABLE_LEN};
 pub use masker::{Masker, document_key};
 pub use options::{RuleOption, RuleOptions};
-pub use parameters::{Granularity, MAX_CONTEXT, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, Window};
+pub use parameters::{Granularity, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, Window};
 pub use rule::{MaskRule, TokenSpan};
-pub use rules::table::{TABLE_LEN, TableSource, UniformTable};
+pub use rules::table::{TableSource, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{RuleName, RuleParameters, RuleSpec, Scope};
 pub use text::{NormalizedText, UNICODE_VERSION, normalize};

@@ -1,9 +1,6 @@
 //! Parameters that several rules have.
 
-use crate::MaskError;
-
-/// Largest context width, in tokens (normalized characters for the rule `text-v1`).
-pub const MAX_CONTEXT: u32 = 1 << 16;
+use crate::{MAX_CONTEXT, MaskError};
 
 /// Default context of the rules over token ids, in tokens: that of the paper (section 3.1).
 pub const TOKEN_CONTEXT: u32 = 13;

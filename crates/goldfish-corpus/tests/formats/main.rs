@@ -97,3 +97,13 @@ fn input(name: &str, format: &str) -> Input {
 fn little_endian<const N: usize>(numbers: impl IntoIterator<Item = [u8; N]>) -> Vec<u8> {
     numbers.into_iter().flatten().collect()
 }
+
+#[test]
+fn the_docs_have_a_row_for_each_format() {
+    let docs =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats.md")).unwrap();
+    for format in Format::all() {
+        let row = format!("\n| `{format}` | {} | ", format.endings());
+        assert!(docs.contains(&row), "docs/formats.md has no row {row}");
+    }
+}

@@ -6,9 +6,9 @@ use crate::rule::{MaskRule, TokenSpan};
 use crate::rules::AfterPrefix;
 use crate::rules::full_windows::FullWindows;
 use crate::rules::lanes::{ByLanes, TOGETHER, run};
-use crate::rules::table::{DroppedKeys, TABLE_LEN, TableSource, UniformTable, key};
+use crate::rules::table::{DroppedKeys, TableSource, UniformTable, key};
 use crate::window_keys::WindowKeys;
-use crate::{Coverage, MaskError, RuleDefinition};
+use crate::{Coverage, MaskError, RuleDefinition, TABLE_LEN};
 
 /// Drops iff `table[sum of coefficient * token over the inclusive window mod 1000003] < 1/k`:
 /// bit-exact with `megatron/core/datasets/goldfish.py` of swiss-ai/Megatron-LM-MoE.

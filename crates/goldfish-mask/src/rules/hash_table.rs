@@ -5,9 +5,9 @@ use crate::parameters::{TOKEN_CONTEXT, Window, check_context, check_k};
 use crate::rule::MaskRule;
 use crate::rules::AfterPrefix;
 use crate::rules::product::{Product, product};
-use crate::rules::table::{TABLE_LEN, TableSource, UniformTable, key};
+use crate::rules::table::{TableSource, UniformTable, key};
 use crate::window_keys::WindowKeys;
-use crate::{Coverage, MaskError, RuleDefinition};
+use crate::{Coverage, MaskError, RuleDefinition, TABLE_LEN};
 
 /// Drops iff `table[product of the inclusive window mod 1000003] < 1/k`: bit-exact with
 /// `apply_goldfish(strategy="hash-table")`, ahans30/goldfish-loss 35d29f9, `lit_gpt/utils.py`.

@@ -1,12 +1,9 @@
 use rand_mt::Mt;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::MaskError;
 use crate::rules::lanes::upper_product;
 use crate::rules::product::DecideProducts;
-
-/// Numbers in a [`UniformTable`]: the prime `table_size` of the reference implementation.
-pub const TABLE_LEN: usize = 1_000_003;
+use crate::{MaskError, TABLE_LEN};
 
 /// Seed of the reference table ("fib47 is prime", says the reference).
 const CPU_SEED: u32 = 2_971_215_073;
