@@ -247,7 +247,7 @@ def test_runs_of_other_probes_are_refused(goldfish, folder, masked_run, fake_run
     some = fake_run(tmp_path / "some", folder / "corpus.jsonl", "--starts", 30)
     done = goldfish("compare", masked_run, some)
     assert "left out: only one of" in done.stderr and "probes in common" in done.stdout
-    assert "no audit run is there" in goldfish("report", tmp_path, code=2).stderr
+    assert "there is no audit run" in goldfish("report", tmp_path, code=2).stderr
 
 
 def test_many_probes(browser, goldfish, fake_run, tmp_path):

@@ -189,7 +189,7 @@ def test_refusals(goldfish, shards, tmp_path):
     assert "doesn't pack sequences" in refused(shards.folder, "--to", "olmo", "--sequence-length", 9, "--output", out)
     assert "uint32 or uint16" in refused(shards.folder, "--to", "olmo", "--ids-dtype", "int32", "--output", out)
     assert "no manifest.json" in refused(tmp_path, "--to", "olmo", "--output", out)
-    assert "outside" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")
+    assert "in the folder of shards" in refused(shards.folder, "--to", "olmo", "--output", shards.folder / "olmo")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     assert "notes.txt" in refused(shards.folder, "--to", "hf", "--output", tmp_path / "mine", "--overwrite")
@@ -202,7 +202,7 @@ def test_refusals(goldfish, shards, tmp_path):
 
     shard = next(large.glob("*.arrow"))
     shard.write_bytes(shard.read_bytes().replace((65_536).to_bytes(4, "little"), (65_537).to_bytes(4, "little")))
-    assert "goldfish verify" in refused(large, "--to", "hf", "--output", out)
+    assert "verify the folder" in refused(large, "--to", "hf", "--output", out)
 
 
 def test_an_edited_manifest_is_refused(goldfish, shards, tmp_path):

@@ -152,7 +152,7 @@ def test_ids_of_four_bytes_without_a_type(goldfish, tmp_path):
     ids = np.arange(5000, dtype="<u4") * 7919 % 50_000 + 1
     ids[::20] = 0
     ids.tofile(tmp_path / "wide.npy")
-    expected = "wide.npy: nothing tells the type of its ids"
+    expected = "wide.npy: nothing says of which type its ids"
     eos = ["--eos-id", "0", "--json"]
     output = goldfish.mask(tmp_path / "wide.npy", tmp_path / "unsaid", *eos)
     assert expected in output.process.stderr

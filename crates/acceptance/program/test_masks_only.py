@@ -137,7 +137,7 @@ def test_refusals_change_nothing(goldfish, fixtures, data, tmp_path):
     assert "memmaps only" in refused(fixtures / "formats/ids.jsonl", "--output", tmp_path / "out")
     assert "cannot be used" in refused(memmap, "--columns", "labels")
     assert "cannot be used" in refused(memmap, "--on-error", "skip")
-    assert "outside" in refused(memmap, "--output", data)
+    assert "is in the output folder" in refused(memmap, "--output", data)
     memmap.with_name(memmap.name + ".loss").write_bytes(b"another's")
     assert "is not listed in" in refused(memmap)
     assert "is not listed in" in refused(memmap, "--overwrite")

@@ -16,16 +16,20 @@ pub trait ScoreStatistic: Copy + Serialize + JsonSchema + for<'de> Deserialize<'
     const STATISTIC: Statistic;
     /// Name of the object of all of them in schemas.
     const OBJECT: &'static str;
+    /// What that object is, unless its fields are those of another object.
+    const MEANING: Option<&'static str>;
 }
 
 impl ScoreStatistic for Mean {
     const STATISTIC: Statistic = Statistic::Mean;
     const OBJECT: &'static str = "Means";
+    const MEANING: Option<&'static str> = None;
 }
 
 impl ScoreStatistic for Difference {
     const STATISTIC: Statistic = Statistic::Difference;
     const OBJECT: &'static str = "Excess";
+    const MEANING: Option<&'static str> = Some("Differences of the scores of two sets, or of two runs.");
 }
 
 /// A statistic of each score that has it: in JSON an object with a field a score, in the order of [`SCORES`].
@@ -82,13 +86,17 @@ impl<T: ScoreStatistic> Serialize for PerScore<T> {
 
 impl<'de, T: ScoreStatistic> Deserialize<'de> for PerScore<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Flattened into an object with other fields, which are no statistics.
+        // Where it is flattened, the object has other fields.
         let mut fields = BTreeMap::<String, Value>::deserialize(deserializer)?;
         let statistic = |score: &Score| {
             let field = fields.remove(score.name).ok_or_else(|| de::Error::missing_field(score.name))?;
             T::deserialize(field).map_err(de::Error::custom)
         };
-        scores_with(T::STATISTIC).map(statistic).collect::<Result<_, _>>().map(Self)
+        let found = scores_with(T::STATISTIC).map(statistic).collect::<Result<_, _>>().map(Self)?;
+        match fields.keys().next().filter(|_| T::MEANING.is_some()) {
+            Some(unknown) => Err(de::Error::custom(format!("unknown field `{unknown}`"))),
+            None => Ok(found),
+        }
     }
 }
 
@@ -105,7 +113,12 @@ impl<T: ScoreStatistic> JsonSchema for PerScore<T> {
             properties.insert(score.name.into(), schema.into());
         }
         let required: Vec<&str> = scores_with(T::STATISTIC).map(|score| score.name).collect();
-        json_schema!({ "type": "object", "properties": properties, "required": required })
+        let mut schema = json_schema!({ "type": "object", "properties": properties, "required": required });
+        if let Some(meaning) = T::MEANING {
+            schema.insert("description".into(), meaning.into());
+            schema.insert("additionalProperties".into(), false.into());
+        }
+        schema
     }
 }
 

@@ -167,6 +167,10 @@ pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{RuleName, RuleParameters, RuleSpec, Scope};
 pub use text::{NormalizedText, UNICODE_VERSION, normalize};
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "goldfish hashes token ids as little-endian bytes in place; big-endian targets are not supported"

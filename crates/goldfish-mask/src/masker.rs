@@ -56,7 +56,7 @@ impl Masker {
 /// Sets of up to this many ids are compared with one by one, which compiles to vector instructions.
 const COMPARED: usize = 4;
 
-/// Few ids, asked about once a token: sorted, behind a quick test on the largest.
+/// A few ids that are looked up once a token.
 #[derive(Debug)]
 struct IdSet {
     sorted: Vec<u32>,

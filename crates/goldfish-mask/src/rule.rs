@@ -1,9 +1,9 @@
 use std::fmt::Debug;
 
-/// A run of consecutive tokens to decide, with what a rule may look at around it.
+/// Consecutive tokens of a document to decide, with what a rule may look at around them.
 ///
-/// The tokens belong to one *unit*: a document, or one packed sequence. A unit may be decided whole or
-/// in several spans; the decisions are the same either way, as long as each span brings enough of the
+/// Here and in all rules, *document* also means one packed sequence. A document may be decided whole or
+/// in several spans; the decisions are the same either way, as long as each span has enough of the
 /// tokens before it (see [`MaskRule::lookback`]).
 #[derive(Debug, Clone, Copy)]
 pub struct TokenSpan<'a> {
@@ -15,18 +15,18 @@ pub struct TokenSpan<'a> {
 }
 
 impl<'a> TokenSpan<'a> {
-    /// A whole document (or the start of one): nothing stands before `ids[0]`.
+    /// A whole document (or the start of one): nothing comes before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
         Self { ids, history: 0, position: 0, key: 0, text: None }
     }
 
-    /// Tokens `position..` of a unit: the first `history` ids are context, the rest is decided.
+    /// Tokens `position..` of a document: the first `history` ids are context, the rest is decided.
     ///
     /// # Panics
     ///
     /// If `history` exceeds `ids.len()` or `position`: there can't be more tokens before the first
-    /// decided one than the unit has.
+    /// decided one than the document has.
     #[must_use]
     pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
         assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
@@ -34,26 +34,26 @@ impl<'a> TokenSpan<'a> {
         Self { ids, history, position, key: 0, text: None }
     }
 
-    /// The same span in the unit with this key (see [`document_key`](crate::document_key)); only the
+    /// The same span in the document with this key (see [`document_key`](crate::document_key)); only the
     /// rule `random` looks at it.
     #[must_use]
     pub fn with_key(self, key: u64) -> Self {
         Self { key, ..self }
     }
 
-    /// The same span with the text that its unit was tokenized from, for the rules that
+    /// The same span with the text that its document was tokenized from, for the rules that
     /// [need it](MaskRule::needs_text).
     ///
-    /// `text` is that of the whole unit, and `spans` has the start and end of every token of the unit, in
-    /// bytes of `text`, from position 0 to the last decided token at least. A span that is empty stands
-    /// for no text, as that of an appended end-of-sequence token. Spans may cut characters and overlap; best in
-    /// the order of their starts, which is not required.
+    /// `text` is that of the whole document, and `spans` has the start and end of every token of the document, in
+    /// bytes of `text`, from position 0 to the last decided token at least. A token without text, such as an appended
+    /// end-of-sequence token, has an empty span. Spans may cut characters and overlap. Their starts need not be in
+    /// order, but it is faster if they are.
     #[must_use]
     pub fn with_text(self, text: &'a str, spans: &'a [(usize, usize)]) -> Self {
         Self { text: Some((text, spans)), ..self }
     }
 
-    /// The unit's text and one byte span a token, if the span has them.
+    /// The document's text and one byte span a token, if the span has them.
     #[must_use]
     pub fn text(&self) -> Option<(&'a str, &'a [(usize, usize)])> {
         self.text
@@ -77,13 +77,13 @@ impl<'a> TokenSpan<'a> {
         &self.ids[self.history..]
     }
 
-    /// Position in its unit of the first decided token, from 0.
+    /// Position in its document of the first decided token, from 0.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Key of the unit.
+    /// Key of the document.
     #[must_use]
     pub fn key(&self) -> u64 {
         self.key
@@ -106,10 +106,10 @@ impl<'a> TokenSpan<'a> {
 pub trait MaskRule: Send + Sync + Debug {
     /// How many tokens before a position its decision may depend on.
     ///
-    /// A span that starts at position `p` must bring at least `min(p, lookback())` tokens of history.
+    /// A span that starts at position `p` must have at least `min(p, lookback())` tokens of history.
     fn lookback(&self) -> usize;
 
-    /// Whether it looks at the text, so that every span must bring it (see [`TokenSpan::with_text`]).
+    /// Whether it looks at the text, so that every span must have it (see [`TokenSpan::with_text`]).
     fn needs_text(&self) -> bool {
         false
     }
@@ -130,7 +130,7 @@ pub(crate) fn check_span(span: &TokenSpan<'_>, lookback: usize, mask: &[u8]) {
     let needed = span.position().min(lookback as u64);
     assert!(
         span.history() as u64 >= needed,
-        "a span at position {} brings {} tokens of history, but the rule looks back {needed}",
+        "a span at position {} has {} tokens of history, but the rule looks back {needed}",
         span.position(),
         span.history(),
     );

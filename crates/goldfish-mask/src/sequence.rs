@@ -1,6 +1,6 @@
 use crate::{MaskError, Masker, TokenSpan};
 
-/// How far a [`SequenceMasker`] has come: enough to go on in another process.
+/// The progress of a [`SequenceMasker`]: enough to resume in another process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SequenceState {
@@ -10,7 +10,7 @@ pub struct SequenceState {
     pub tail: Vec<u32>,
 }
 
-/// Masks packed training sequences: windows start anew in each block and cross document boundaries.
+/// Masks packed training sequences: windows start over in each block and cross document boundaries.
 ///
 /// Documents are joined in the order in which they are given. Block `b` of length `n` decides the tokens
 /// `b * n + 1 ..= (b + 1) * n` of the joined stream, which are the targets of the `b`-th training sequence;
@@ -28,7 +28,7 @@ pub struct SequenceState {
 /// let mut mask = [9u8; 8];
 /// sequences.decide_next(&[10, 11, 12, 13, 14], &mut mask[..5]);
 /// sequences.decide_next(&[15, 16, 17], &mut mask[5..]);
-/// // Token 0 is no target; then blocks of three: drop, keep, drop.
+/// // Token 0 is not a target; then blocks of three: drop, keep, drop.
 /// assert_eq!(mask, [1, 0, 1, 0, 0, 1, 0, 0]);
 /// # Ok::<(), goldfish_mask::MaskError>(())
 /// ```
@@ -41,7 +41,7 @@ pub struct SequenceMasker<'m> {
 }
 
 impl<'m> SequenceMasker<'m> {
-    /// Masks blocks of `length` targets, going on from `state`.
+    /// Masks blocks of `length` targets, resuming from `state`.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl<'m> SequenceMasker<'m> {
         }
     }
 
-    /// How far the stream has come.
+    /// The progress in the stream.
     #[must_use]
     pub fn state(&self) -> &SequenceState {
         &self.state

@@ -76,7 +76,7 @@ fn whole(rule: &dyn MaskRule, ids: &[u32], key: u64) -> Vec<u8> {
     mask
 }
 
-/// Decides `ids` in pieces of `step` tokens, each with no more history than the rule asks for.
+/// Decides `ids` in pieces of `step` tokens, each with no more history than the rule needs.
 fn in_pieces(rule: &dyn MaskRule, ids: &[u32], key: u64, step: usize) -> Vec<u8> {
     let mut mask = vec![9; ids.len()];
     for start in (0..ids.len()).step_by(step) {
@@ -111,7 +111,7 @@ fn the_cpu_table_is_the_one_torch_makes() {
 }
 
 #[test]
-fn a_product_rule_is_blind_behind_an_id_of_zero() {
+fn a_product_rule_is_blind_after_an_id_of_zero() {
     let ids: Vec<u32> = (0..40).map(|i| if i == 20 { 0 } else { 1000 + i }).collect();
     for (k, dropped) in [(2, true), (4, true), (5, false), (50, false)] {
         let mask = whole(&*build(&hash_table(k, 4)), &ids, 0);

@@ -91,7 +91,7 @@ impl DocumentMasker {
     ///
     /// # Errors
     ///
-    /// If the rule decides by the text and the ids tell none.
+    /// If the rule decides by the text and the ids have none.
     ///
     /// # Panics
     ///

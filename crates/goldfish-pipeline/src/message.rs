@@ -17,7 +17,7 @@ use crate::progress::TokenizedBytes;
 pub(crate) enum Message {
     /// The result of a work item, once its worker is done.
     Result(Receiver<Result<WorkResult, PipelineError>>),
-    /// The run can't go on.
+    /// The run can't continue.
     Failed(PipelineError),
     /// All inputs were read. A channel that closes without this means that the reader died.
     Done,
@@ -34,7 +34,7 @@ pub(crate) enum Part {
 }
 
 /// The row of a [`Reject`] that stands for the unreadable rest of a file: filled in by the writer with the
-/// row behind the last one that was read.
+/// row after the last one that was read.
 pub(crate) const BROKEN_ROW: u64 = u64::MAX;
 
 /// Consecutive parts of the inputs, and the columns they are written with.
@@ -44,7 +44,7 @@ pub(crate) struct Work {
     pub(crate) schema: Arc<ShardSchema>,
 }
 
-/// What became of a work item.
+/// The outcome of a work item.
 pub(crate) struct WorkResult {
     pub(crate) start: Position,
     pub(crate) documents: Tokens,
@@ -55,9 +55,9 @@ pub(crate) struct WorkResult {
     pub(crate) tally: Tally,
 }
 
-/// What the writer has to note beside the documents, in order.
+/// What the writer has to record besides the documents, in order.
 pub(crate) enum Event {
-    /// Some documents of an input were delivered; `next_row` is the row behind the last one read, if any was.
+    /// Some documents of an input were delivered; `next_row` is the row after the last one read, if any was.
     Documents { count: u64, next_row: Option<u64> },
     /// A row was rejected.
     Reject(Reject),

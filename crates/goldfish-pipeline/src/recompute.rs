@@ -15,7 +15,7 @@ use crate::text::ShardText;
 /// # Errors
 ///
 /// If the manifest can't be read, its rule can't be built, the tokenizer is needed and missing, or not the one
-/// that the masks were made with, or can't tell the text of ids, or the system refuses to read a file.
+/// that the masks were made with, or can't decode the ids to text, or the system refuses to read a file.
 pub fn recompute(
     folder: &Path,
     table: Option<&UniformTable>,
@@ -52,7 +52,7 @@ pub fn recompute(
             (Some(sequences), _) => sequences.decide_next(ids, &mut expected),
             (None, Some(shard_text)) => {
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
-                    return Some(format!("its text can't be told from its ids: {error}"));
+                    return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
                 masker.decide(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected);
             }

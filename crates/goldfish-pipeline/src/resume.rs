@@ -147,7 +147,7 @@ impl Identity {
         serde_json::to_value(self).unwrap_or_default()
     }
 
-    /// Refuses to go on with what another job started. Rows may be skipped that stopped the run before. `ended` are inputs
+    /// Refuses to resume what another job started. Rows may be skipped that stopped the run before. `ended` are inputs
     /// that the other job read, from its first one on.
     pub(crate) fn check(
         &self,

@@ -27,7 +27,7 @@ use crate::work::Shared;
 
 /// A run that writes masks alone.
 pub struct SidecarJob {
-    /// What is masked and how. Its folder is where the masks go; columns, shards and shares are of no concern.
+    /// What is masked and how. Its folder is where the masks go; columns, shards and partitions don't matter.
     pub mask: MaskJob,
     /// Whether that folder is the inputs' own.
     pub placement: Placement,
@@ -36,9 +36,9 @@ pub struct SidecarJob {
 /// What such a run did.
 #[derive(Debug, Clone)]
 pub struct SidecarOutcome {
-    /// The manifest as it stands in the folder.
+    /// The manifest in the folder.
     pub files: FileSet,
-    /// What became of the tokens that were counted.
+    /// Counts over the tokens of some documents.
     pub tally: Tally,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
@@ -70,8 +70,8 @@ pub fn shared_folder(inputs: &[Input]) -> Option<PathBuf> {
 /// # Errors
 ///
 /// If an input is no memmap or can't be read, a document can't be masked, the rule or the options are not sound, or
-/// the disk refuses. After an error nothing new stands at a final name. If the mask of a memmap was finished, the error is
-/// [`PipelineError::UnfinishedMasks`], and a run with [`OutputMode::Resume`](goldfish_shard::OutputMode::Resume) goes on behind it.
+/// the disk refuses. After an error nothing new has a final name. If the mask of a memmap was finished, the error is
+/// [`PipelineError::UnfinishedMasks`], and a run with [`OutputMode::Resume`](goldfish_shard::OutputMode::Resume) resumes after it.
 pub fn mask_sidecars(
     job: &SidecarJob,
     stop: &AtomicBool,

@@ -45,7 +45,7 @@ pub(crate) struct Scratch {
 
 /// What a rule that decides by the text needs.
 pub(crate) struct TextSide {
-    /// The text of ids. Needed for inputs of ids, and for text where the tokenizer may have normalised it: there
+    /// The text of ids. Needed for inputs of ids, and for text where the tokenizer may have normalized it: there
     /// the spans of the tokens are only nearly right, and ids must give the same mask as their text.
     pub(crate) map: Option<TextMap>,
     /// Ids that are no text.
@@ -130,7 +130,7 @@ fn blank(ids: &[u32], silent: &Silent, text: &str, spans: &[(usize, usize)], bla
     true
 }
 
-/// Decides ids by the text that the map tells.
+/// Decides ids by the text that the map decodes.
 pub(crate) fn decide_ids(
     decide: &mut dyn FnMut(&TokenSpan<'_>, &mut [u8]),
     silent: &Silent,
@@ -159,18 +159,18 @@ pub fn check_tokenizer(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<(),
     }
 }
 
-/// The text of a folder's documents, told from their ids as the rule `text-v1` sees it.
+/// The text of a folder's documents, decoded from their ids as the rule `text-v1` sees it.
 pub struct ShardText {
     map: TextMap,
     silent: Silent,
 }
 
 impl ShardText {
-    /// The text that `tokenizer` tells, which must be the one that the shards were made with.
+    /// The text that `tokenizer` decodes, which must be the one that the shards were made with.
     ///
     /// # Errors
     ///
-    /// If it is another tokenizer, or can't tell the text of ids exactly.
+    /// If it is another tokenizer, or can't decode the text of ids exactly.
     pub fn new(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<Self, PipelineError> {
         let Some(entry) = &manifest.tokenizer else {
             return Err(JobError::UnknownTokenizer.into());
@@ -181,12 +181,12 @@ impl ShardText {
         Ok(Self { map: tokenizer.text_map()?, silent })
     }
 
-    /// Reads a document's text into `text`, and the start and end of each token's share of it, in bytes, into
+    /// Reads a document's text into `text`, and the start and end of each token's part of it, in bytes, into
     /// `spans`. Special tokens have an empty one.
     ///
     /// # Errors
     ///
-    /// If the ids tell no text.
+    /// If the ids have no text.
     pub fn read(
         &self,
         ids: &[u32],

@@ -40,7 +40,7 @@ impl Shared {
 }
 
 /// Bytes of input below which every document is counted; of more, about as much as this is. Counting takes twice as long
-/// as deciding, and half a million tokens tell a drop rate well enough.
+/// as deciding, and half a million tokens give a good enough drop rate.
 const COUNTED_BYTES: u64 = 2 << 20;
 
 /// The largest document key that is counted where the inputs have this many bytes.
@@ -300,7 +300,7 @@ impl Encoded {
     }
 }
 
-/// Puts the documents of several chunks behind each other.
+/// Concatenates the documents of several chunks.
 fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
     if pieces.len() == 1
         && let Some(only) = pieces.pop()

@@ -136,7 +136,7 @@ pub(crate) fn remove_all(path: &Path) -> Result<(), ShardError> {
     }
 }
 
-/// Whether there is a regular file of a name; unlike [`goldfish_storage::exists`] a store that can't tell is an error.
+/// Whether there is a regular file of a name; unlike [`goldfish_storage::exists`] a store that doesn't answer is an error.
 pub(crate) fn has_file(folder: &Folder, name: &str) -> Result<bool, ShardError> {
     folder.has_file(name).map_err(ShardError::io(&folder.join(name), "looking at the file"))
 }

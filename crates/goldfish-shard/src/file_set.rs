@@ -54,7 +54,7 @@ pub struct FileSet {
     /// Checksum of the manifest of the exported shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<String>,
-    /// Whether the files stand beside the inputs, whose names then start at this folder.
+    /// Whether the files are next to the inputs, whose names then start at this folder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beside_inputs: bool,
     /// The memmaps whose masks these are, in order. In the file, this list and the next are empty where they are in
@@ -115,7 +115,7 @@ impl FileSet {
         Ok(vec![(inputs, input_bytes), (files, file_bytes)])
     }
 
-    /// The files that a manifest lists, wherever it and its table are now: `find` tells where a file of the set is.
+    /// The files that a manifest lists, wherever it and its table are now: `find` gives the path of a file of the set.
     pub(crate) fn listed(find: &dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> {
         let mut set: Self = read_known(&find(FILE_SET_NAME), FILE_SET_VERSION)?;
         let [_, files] = FILE_SET_TABLES;
@@ -159,7 +159,7 @@ impl FileSet {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        // Strings, numbers and lists only: serialization can't fail.
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
@@ -193,7 +193,7 @@ pub(crate) fn is_inside(name: &str) -> bool {
         && !name.contains('\\')
 }
 
-/// Compares the files of a set with its manifest, and the inputs that they stand beside.
+/// Compares the files of a set with its manifest, and the inputs next to them.
 ///
 /// # Errors
 ///
@@ -250,7 +250,7 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Problem>), ShardEr
 pub(crate) const LAYOUT_ENDINGS: [&str; 9] =
     [".arrow", ".parquet", ".bin", ".idx", ".npy", ".csv.gz", ".ds", ".ds.index", ".ds.loss"];
 
-/// The name of a file that belongs to an input: behind its whole name, or in place of its ending.
+/// The name of a file that belongs to an input: its ending follows the whole name, or replaces the input's ending.
 fn companion_name(input: &str, suffix: &str) -> String {
     if suffix == ".index" {
         return format!("{input}{suffix}");

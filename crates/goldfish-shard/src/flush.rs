@@ -9,7 +9,7 @@ use goldfish_storage::Output;
 const STRIDE: u64 = 32 << 20;
 
 /// A file that is brought to disk from a thread of its own while more is written, so that little is left to wait for
-/// at its end. An object is uploaded in parts by itself.
+/// at its end. An object is uploaded in parts anyway.
 pub(crate) struct FlushedFile {
     file: Output,
     /// Bytes since the last order to flush.
@@ -34,7 +34,7 @@ impl FlushedFile {
             (None, Some(file)) => self.flusher.insert(Flusher::start(file.try_clone()?)?),
             (None, None) => return Ok(()),
         };
-        // A thread that has ended has an error to tell in the end.
+        // A thread that has ended returns its error in the end.
         let _ = flusher.orders.try_send(());
         Ok(())
     }
@@ -43,7 +43,7 @@ impl FlushedFile {
     ///
     /// # Errors
     ///
-    /// If a flush on the way failed: the system tells that once only.
+    /// If a flush on the way failed: the system reports that only once.
     pub(crate) fn finish(self) -> io::Result<Output> {
         if let Some(Flusher { orders, thread }) = self.flusher {
             drop(orders);

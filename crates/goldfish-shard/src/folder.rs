@@ -32,7 +32,7 @@ pub enum OutputMode {
     New,
     /// Replace it when the new shards are complete.
     Overwrite,
-    /// Go on behind its last finished shard.
+    /// Resume after its last finished shard.
     Resume,
 }
 
@@ -58,7 +58,7 @@ impl Prepared {
     }
 }
 
-/// Makes the output folder, or checks that an existing one may be written to, and takes hold of it.
+/// Makes the output folder, or checks that an existing one may be written to, and locks it.
 ///
 /// An empty folder may. A folder of shards may with [`OutputMode::Overwrite`], and its files stay until the new ones
 /// are complete. An unfinished run is resumed with [`OutputMode::Resume`] and discarded with [`OutputMode::Overwrite`]; one whose files
@@ -98,7 +98,7 @@ pub fn prepare_folder(path: &Path, mode: OutputMode) -> Result<Prepared, ShardEr
         let path = path.to_owned();
         return Ok(Prepared::Fresh(PreparedFolder { path, root, staging, created, is_placing: false, lock }));
     };
-    // A run in progress is told apart from one that was interrupted by its lock.
+    // A run in progress holds the lock; one that was interrupted doesn't.
     let lock = Lock::of_folder(path, &staging)?;
     let mut folder =
         PreparedFolder { path: path.to_owned(), root, staging, created, is_placing: false, lock };
@@ -288,7 +288,7 @@ impl PreparedFolder {
 }
 
 /// Gives the staged files their final names, in the order given, in place of those of an earlier run, and removes the staging
-/// folder. If that fails on the way, all is as it was before. After an interruption it can be done again: what has its final
+/// folder. If that fails on the way, everything is as it was before. After an interruption it can be done again: what has its final
 /// name already keeps it.
 pub(crate) fn publish(
     folder: &mut PreparedFolder,
@@ -332,7 +332,7 @@ fn publish_copies(folder: &PreparedFolder, files: &[StagedName]) -> Result<(), S
         folder.lock.check()?;
         disk::copy(&folder.staging.join(from), &folder.path.join(to))
     };
-    // Looked at behind the listing: what another run put in place is gone from here.
+    // Checked after the listing: what another run put in place is no longer here.
     folder.lock.check()?;
     let (true, [manifest]) = (all_staged, &manifest[..]) else { return Err(files_are_gone(folder)) };
     // An interrupted run had come so far already; its set may be read by now, and stays. The staged name is of that run

@@ -31,7 +31,7 @@ pub(crate) fn dataset_info() -> Vec<u8> {
 }
 
 fn pretty(value: &serde_json::Value) -> Vec<u8> {
-    // A JSON value always serialises.
+    // A JSON value always serializes.
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes

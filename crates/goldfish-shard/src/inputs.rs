@@ -27,7 +27,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// If the manifest tells of a table that is missing, changed or can't be read; each entry may fail in the same way.
+    /// If the manifest names a table that is missing, changed or can't be read; each entry may fail in the same way.
     pub fn read_inputs(
         &self,
         folder: &Path,
@@ -251,14 +251,14 @@ mod tests {
         flipped[bytes.len() / 2] ^= 1;
         fs::write(&path, &flipped).unwrap();
         refusal(&entry, "size or hash differ");
-        // A manifest that tells of a hostile table has its right hash.
+        // A manifest that names a hostile table has its right hash.
         let FileDigest { hash, .. } = FileDigest::of(&flipped);
         let told = read::<InputEntry>(folder.path(), &TableEntry { hash, ..entry.clone() });
         assert!(told.is_err() || told.unwrap() != entries());
         fs::write(&path, &bytes).unwrap();
         refusal(&TableEntry { rows: 2999, ..entry.clone() }, "3000 rows");
-        refusal(&TableEntry { rows: u64::MAX, ..entry.clone() }, "the manifest tells of");
-        refusal(&TableEntry { name: "../inputs.pq".into(), ..entry.clone() }, "the manifest tells of");
+        refusal(&TableEntry { rows: u64::MAX, ..entry.clone() }, "the manifest says");
+        refusal(&TableEntry { name: "../inputs.pq".into(), ..entry.clone() }, "the manifest says");
         let (entry, bytes) = encode(INPUTS_NAME, &files()).unwrap();
         fs::write(&path, &bytes).unwrap();
         refusal(&entry, "the columns are not name, format");

@@ -25,16 +25,16 @@ pub const JOURNAL_VERSION: u32 = 3;
 /// Longest line of a journal that is read, in bytes.
 const MAX_LINE_BYTES: u64 = 1 << 28;
 
-/// What a run has finished, record by record, so that it can be taken up after any interruption.
+/// What a run has finished, record by record, so that it can be resumed after any interruption.
 ///
 /// Each record is a line: the XXH3 of the checksum before it and of its JSON, a space, the JSON. It is on the disk before
-/// the run goes on, and whatever it speaks of was there before it. A line that was torn when the machine went down has
-/// another checksum, and so has one that another run wrote late behind other lines; it and what stands behind it is passed
-/// over. The first line tells which job it is.
+/// the run continues, and whatever it names was there before it. A line that was torn when the machine went down has
+/// another checksum, and so has one that another run wrote late after other lines; it and all after it is
+/// ignored. The first line names the job.
 ///
 /// On a disk that is a file. Objects of a store don't grow, so that there each record is an object of its own, the first
-/// one with the head before it; laid behind each other they are that file. An object is only written where there is none:
-/// of two runs that both go on behind record 7, one writes record 8, and the other stops.
+/// one with the head before it; concatenated they are that file. An object is only written where there is none:
+/// of two runs that both resume after record 7, one writes record 8, and the other stops.
 #[derive(Debug)]
 pub(crate) struct Journal {
     job: Box<RawValue>,
@@ -56,11 +56,11 @@ enum Lines {
 enum End {
     /// Bytes of the file.
     Byte(u64),
-    /// Objects, and those behind them that nobody can use.
+    /// Objects, and those after them that can't be used.
     Object { count: usize, rest: Vec<String> },
 }
 
-/// A line of the journal behind the first.
+/// A line of the journal after the first.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Record {
@@ -89,18 +89,18 @@ pub(crate) struct ClosedShards {
     /// In a store, where nothing grows: the lines of that list since the record before.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) rejected: String,
-    /// Where the caller stood before the batch.
+    /// The caller's state before the batch.
     pub(crate) state: Box<RawValue>,
 }
 
-/// What a journal tells of a run that did not come to its end.
+/// What the journal has of a run that did not end.
 #[derive(Debug)]
 pub struct Unfinished {
     /// What the caller wrote about its job.
     pub job: Value,
     /// What the caller wrote with each record, in order.
     pub states: Vec<Box<RawValue>>,
-    /// Rows of the batch behind the last state that are in finished shards.
+    /// Rows of the batch after the last state that are in finished shards.
     pub rows: u64,
     /// Whether nothing but the names of the files is missing.
     pub staged: bool,
@@ -127,7 +127,7 @@ impl Unfinished {
             })
     }
 
-    /// Takes the output over, unless the run that was thought to have ended came to its end or went on since the journal was
+    /// Takes the output over, unless the run that seemed interrupted ended or continued since the journal was
     /// read. On a disk it can't.
     pub(crate) fn take_over(&self, folder: &mut PreparedFolder) -> Result<(), ShardError> {
         self.check_ended(folder)?;
@@ -139,9 +139,9 @@ impl Unfinished {
     fn check_ended(&self, folder: &PreparedFolder) -> Result<(), ShardError> {
         let End::Object { count, rest } = &self.end else { return Ok(()) };
         let next = object_name(*count);
-        let goes_on = !rest.contains(&next) && disk::exists(&folder.staging, &next)?;
+        let continues = !rest.contains(&next) && disk::exists(&folder.staging, &next)?;
         let is_over = !disk::exists(&folder.staging, &object_name(0))?;
-        if goes_on || is_over { Err(folder.lock.busy()) } else { Ok(()) }
+        if continues || is_over { Err(folder.lock.busy()) } else { Ok(()) }
     }
 
     /// Its finished shards.
@@ -301,7 +301,7 @@ impl Objects {
         Ok(Self { names, parts })
     }
 
-    /// The end behind so many bytes.
+    /// The end after so many bytes.
     fn end(mut self, length: u64) -> End {
         let mut bytes = 0;
         let sound = self.parts.iter().take_while(|part| {
@@ -392,7 +392,7 @@ impl Chain {
         let start = lines.len();
         let json = start + CHECKSUM_BYTES + 1;
         lines.resize(json, b' ');
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        // Strings, numbers and lists only: serialization can't fail.
         let _ = serde_json::to_writer(&mut lines, record);
         self.last = self.checksum(&lines[json..]);
         lines[start..json - 1].copy_from_slice(self.last.as_bytes());
@@ -401,7 +401,7 @@ impl Chain {
         String::from_utf8(lines).unwrap_or_default()
     }
 
-    /// The record of a further line, if the line is as it was written, and behind the same ones.
+    /// The record of a further line, if the line is as it was written, and after the same ones.
     pub(crate) fn sound<T: DeserializeOwned>(&mut self, line: &[u8]) -> Option<T> {
         let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
         let (written, json) = text.split_once(' ')?;
@@ -470,7 +470,7 @@ mod tests {
             let line = ends.iter().filter(|&&end| end <= at).count();
             assert_eq!(shards(&flipped), line.saturating_sub(1), "flipped at {at}");
         }
-        // A line is sound behind the one that it was written behind, and nowhere else.
+        // A line is valid after the one that it was written after, and nowhere else.
         assert_eq!(shards(&[&whole[..ends[0]], &whole[ends[1]..]].concat()), 0);
         assert_eq!(shards(&[&whole[..ends[1]], &whole[ends[2]..]].concat()), 1);
         assert_eq!(shards(&[&whole[..ends[2]], &whole[ends[1]..]].concat()), 2);

@@ -1,4 +1,4 @@
-//! Shards: token ids with their loss masks in Arrow files, a manifest beside them.
+//! Shards: token ids with their loss masks in Arrow files, a manifest next to them.
 //!
 //! A shard folder holds `data-00000-of-000NN.arrow` (or `.parquet`), `manifest.json`, and for the default
 //! format the two small files with which Hugging Face `datasets.load_from_disk` maps the folder into memory.
@@ -7,7 +7,7 @@
 //!
 //! Everything is written under a hidden staging folder first and moved to its final name when the whole set
 //! is complete; the manifest comes last, so that a folder with a manifest is a complete one. A journal there says
-//! which shards are finished, so that a run can be taken up after any interruption. A folder may lie in an object store,
+//! which shards are finished, so that a run can be resumed after any interruption. A folder may be in an object store,
 //! where copies take the place of new names and a marker that of the lock (feature `object-stores`).
 
 mod disk;

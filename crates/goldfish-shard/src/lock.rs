@@ -167,11 +167,11 @@ impl Run {
     }
 
     fn to_json(&self) -> Vec<u8> {
-        // Strings and numbers only: serialisation has nothing to fail at.
+        // Strings and numbers only: serialization can't fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Names come from an object that anybody may have written: nothing but letters reaches a terminal.
+    /// Names come from an object that anyone may have written: no control characters reach a terminal.
     fn describe(&self) -> String {
         let host: String = self.host.chars().filter(|c| !c.is_control()).take(100).collect();
         let minutes = seconds().saturating_sub(self.since) / 60;

@@ -96,7 +96,7 @@ pub struct TokenizerEntry {
     pub vocab_size: u32,
     /// The id put before each document, if any.
     pub prepended_bos: Option<u32>,
-    /// The id put behind each document, if any.
+    /// The id put after each document, if any.
     pub appended_eos: Option<u32>,
 }
 
@@ -154,7 +154,7 @@ pub struct InputEntry {
     /// Rows of it that this part of a divided run read: from the first, up to but without the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<(u64, u64)>,
-    /// Whether reading broke off at a fault, so that nobody knows how many rows are behind it. The break
+    /// Whether reading broke off at an error, so that it is unknown how many rows follow. The break
     /// itself counts as one rejected row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
@@ -279,7 +279,7 @@ impl Manifest {
     /// The file's bytes as this build writes them.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        // Strings, numbers and lists only: serialization can't fail.
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes

@@ -20,7 +20,7 @@ use crate::staging::PreparedFolder;
 use crate::writer::stage_manifest;
 use crate::{ShardError, disk};
 
-/// One part of a divided run, as it lies in its folder.
+/// One part of a divided run, in its folder.
 struct PartFolder {
     path: PathBuf,
     manifest: Manifest,
@@ -351,7 +351,7 @@ impl JoinedInputs {
                 ));
             }
             let before = last.rows.map_or(0, |rows| rows.1);
-            // Behind a break nobody knows how many rows there are.
+            // After a break the number of rows is unknown.
             if before != start && !last.broken {
                 return Err(format!(
                     "it starts at row {start} of {name}, but the parts before end at row {before}"
@@ -418,7 +418,7 @@ fn write(
     Ok(manifest)
 }
 
-/// Writes the lists of rejected rows behind each other.
+/// Concatenates the lists of rejected rows.
 fn join_rejects(
     folder: &PreparedFolder,
     parts: &[PartFolder],

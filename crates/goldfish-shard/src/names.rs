@@ -65,7 +65,7 @@ pub(crate) fn is_staged(name: &str) -> bool {
     is_staged_name(name) || is_replaced_name(name) || name == MANIFEST_NAME || SMALL_FILES.contains(&name)
 }
 
-/// A staged name without what [`PreparedFolder::staged`] put behind it.
+/// A staged name without the suffix of the run.
 pub(crate) fn plain_name(staged: &str) -> &str {
     staged.rsplit_once('.').filter(|(_, id)| is_id(id)).map_or(staged, |(name, _)| name)
 }

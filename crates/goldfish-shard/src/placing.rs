@@ -11,7 +11,7 @@ use crate::error::other_output;
 use crate::names::{StagedName, is_replaced_name, replaced_name};
 use crate::{ShardError, disk};
 
-/// Reads the manifest of a set, and gives the files that it lists; the argument tells where a file of the set is now.
+/// Reads the manifest of a set, and gives the files that it lists; the argument gives the path of a file of the set.
 pub(crate) type List<'a> =
     dyn Fn(&dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>, ShardError> + 'a;
 
@@ -32,7 +32,7 @@ impl Placing {
         Self { files, replaced: replaced.map(|(index, name)| (name, replaced_name(index))).collect() }
     }
 
-    /// Whether every name is one that a run gives, and the manifest's is where it belongs. `is_staged` and `is_final` tell that of staged and final names.
+    /// Whether every name is one that a run gives, and the manifest's is where it belongs. `is_staged` and `is_final` say that of staged and final names.
     pub(crate) fn names_are_ours(
         &self,
         manifest: &str,
@@ -83,7 +83,7 @@ impl Placing {
 
     /// Refuses to move a file from its final name that is not, bit for bit, what a manifest of the two sets lists: a journal
     /// and a staging folder may come from a stranger, and name files of the user. `list` reads the manifest of a set and gives
-    /// its files; it is told where each of them is now.
+    /// its files; it is given the path of each of them.
     fn check_listed(&self, root: &Folder, staging: &Folder, list: &List<'_>) -> Result<(), ShardError> {
         let path_of = |names: &BTreeMap<&str, &str>, name: &str| match names.get(name) {
             Some(staged) if staging.has_file(staged).unwrap_or(false) => staging.join(staged),

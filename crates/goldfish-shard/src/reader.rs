@@ -99,7 +99,7 @@ impl Iterator for ShardReader {
         match guarded(|| self.batches.next()) {
             Ok(batch) => Some(batch?.map_err(ShardError::arrow(&self.path)).map(ShardBatch)),
             Err(panic) => {
-                // What a reader does after a panic is anybody's guess.
+                // The state of a reader after a panic is unknown.
                 self.batches = Box::new(std::iter::empty());
                 Some(Err(panicked(&self.path, &panic)))
             }

@@ -68,7 +68,7 @@ pub struct StagedFiles {
     lock: Lock,
 }
 
-/// What a run finds in the folder that it takes hold of.
+/// What an earlier run left in a folder.
 pub enum PreviousRun {
     /// Nothing to resume.
     Nothing,
@@ -147,7 +147,7 @@ pub struct StagedFile {
 }
 
 impl StagedFiles {
-    /// Takes hold of a folder. With [`OutputMode::Overwrite`], files of an earlier run there may be replaced; they stay until
+    /// Locks a folder. With [`OutputMode::Overwrite`], files of an earlier run there may be replaced; they stay until
     /// the new ones are complete. With [`OutputMode::Resume`] what an interrupted run recorded is kept. Files that were on their
     /// way to their final names are brought there first.
     ///
@@ -362,7 +362,7 @@ impl StagedFiles {
     }
 
     /// Gives all files of the set their final names, the manifest last, and takes away those of an earlier run. If
-    /// that fails on the way, all is as it was before; an interruption is completed by the next run.
+    /// that fails on the way, everything is as it was before; an interruption is completed by the next run.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ impl PreparedFolder {
         }
     }
 
-    /// Whether the set of an earlier run is complete in the staging folder of a store alone; a store that can't tell may hold
+    /// Whether the set of an earlier run is complete in the staging folder of a store alone; a store that doesn't answer may hold
     /// one.
     fn holds_the_old_set(&self) -> bool {
         goldfish_storage::exists(&self.staging.join(OLD_NAME).join(MANIFEST_NAME))

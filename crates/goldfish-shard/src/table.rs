@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
 
-/// Inputs that a manifest lists by itself; more of them are in a table beside it.
+/// Inputs that a manifest lists; more of them are in a table next to it.
 pub const MAX_LISTED_INPUTS: usize = 4096;
 
 /// Inputs that a run may have.
@@ -58,7 +58,7 @@ pub(crate) trait Row: Sized {
 /// The file of a table, and what the manifest says about it.
 pub(crate) fn encode<R: Row>(name: &str, rows: &[R]) -> Result<(TableEntry, Vec<u8>), ShardError> {
     let schema = Arc::new(Schema::new(R::fields()));
-    // Names and hashes differ in each row, so that a dictionary is only in the way; nobody looks rows up by their order.
+    // Names and hashes differ in each row, so that a dictionary would only add to them; rows are never looked up by order.
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
@@ -85,7 +85,7 @@ pub(crate) struct TableReader<R> {
 }
 
 impl<R: Row> TableReader<R> {
-    /// Opens a table, if it is the one that the manifest tells of. `name` is what such a table is called.
+    /// Opens a table, if it is the one in the manifest. `name` is what such a table is called.
     ///
     /// # Errors
     ///
@@ -98,12 +98,10 @@ impl<R: Row> TableReader<R> {
     pub(crate) fn open_at(path: PathBuf, entry: &TableEntry, name: &str) -> Result<Self, ShardError> {
         let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
         if entry.name != name || entry.rows > MAX_INPUTS {
-            return Err(bad(format!("the manifest tells of {} rows in {:?} here", entry.rows, entry.name)));
+            return Err(bad(format!("the manifest says {} rows in {:?}", entry.rows, entry.name)));
         }
         let (mut file, metadata) = File::open_regular(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                bad("missing, but the manifest tells of it; restore it from a copy".into())
-            }
+            io::ErrorKind::NotFound => bad("missing, but in the manifest; restore it from a copy".into()),
             io::ErrorKind::InvalidInput => bad(error.to_string()),
             _ => ShardError::io(&path, "opening")(error),
         })?;
@@ -145,7 +143,7 @@ impl<R: Row> TableReader<R> {
         }
         let counted = builder.metadata().file_metadata().num_rows();
         if u64::try_from(counted).ok() != Some(rows) {
-            return Err(bad(format!("{counted} rows, but the manifest tells of {rows}")));
+            return Err(bad(format!("{counted} rows, but the manifest says {rows}")));
         }
         let most = MAX_BATCH_BYTES / 32 / claim.largest_dictionary.max(1);
         let at_once = usize::try_from(most).unwrap_or(usize::MAX).clamp(1, BATCH_ROWS);

@@ -55,7 +55,7 @@ pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, 
     Ok((manifest, problems.0))
 }
 
-/// Rows with problems that are listed by themselves, for each shard.
+/// Rows with problems that are listed, for each shard.
 const LISTED_ROWS: u64 = 20;
 
 struct Problems(Vec<Problem>);
@@ -86,7 +86,8 @@ fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
         .enumerate()
         .find(|(index, shard)| shard.name != shard_name(*index, shards.len(), format.extension()));
     if let Some((index, shard)) = misnamed {
-        problems.add(MANIFEST_NAME, format!("{:?} stands as shard {index} of {}", shard.name, shards.len()));
+        problems
+            .add(MANIFEST_NAME, format!("{:?} is listed as shard {index} of {}", shard.name, shards.len()));
     }
     let totals = &manifest.totals;
     // An edited manifest may hold any numbers.
@@ -398,7 +399,7 @@ pub(crate) fn unlisted(
 /// Characters that a message shows of a document's id.
 const LONGEST_ID: usize = 100;
 
-/// A document's id, cut with its length where it is long: ids are anybody's.
+/// A document's id, cut with its length where it is long: anyone chooses ids.
 pub(crate) fn short_id(id: &str) -> Cow<'_, str> {
     match id.char_indices().nth(LONGEST_ID) {
         Some((end, _)) => format!("{}… ({} characters)", &id[..end], id.chars().count()).into(),

@@ -50,8 +50,8 @@ pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
-/// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to go on
-/// behind it.
+/// A shard that is closed is on the disk, and the journal says so, together with what the caller needs to resume
+/// after it.
 pub struct ShardWriter {
     folder: PreparedFolder,
     schema: ShardSchema,
@@ -123,8 +123,8 @@ impl ShardWriter {
     }
 
     /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
-    /// several shards. Where one is closed, the journal is told `rejects` (what [`ShardWriter::rejects`] was before
-    /// the batch) and `state`, with which the caller can bring the same batch again.
+    /// several shards. Where one is closed, the journal gets `rejects` (what [`ShardWriter::rejects`] was before
+    /// the batch) and `state`, with which the caller can write the same batch again.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Tells the journal of the shards that were closed since it was told last.
+    /// Records the shards that were closed since the last record.
     fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
         let rejected = match &mut self.rejects {
             Some(list) => {
@@ -183,11 +183,11 @@ impl ShardWriter {
         self.append(&Record::Shards(ClosedShards { shards, rows, rejects, rejected, state }))
     }
 
-    /// Tells the journal, which then knows all closed shards.
+    /// Adds a record; then all closed shards are in the journal.
     fn append(&mut self, record: &Record) -> Result<(), ShardError> {
-        let told = self.journal.append(&self.folder, record);
-        self.lost = matches!(told, Err(ShardError::Occupied { .. }));
-        told.map(|()| self.recorded = self.done.len())
+        let recorded = self.journal.append(&self.folder, record);
+        self.lost = matches!(recorded, Err(ShardError::Occupied { .. }));
+        recorded.map(|()| self.recorded = self.done.len())
     }
 
     /// Appends lines to the list of rejected rows.
@@ -205,7 +205,7 @@ impl ShardWriter {
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
     /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
-    /// filled in. `state` goes to the journal, for a run that is taken up when only the names are missing.
+    /// filled in. `state` goes to the journal, for a run that is resumed when only the names are missing.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl ShardWriter {
         Ok((manifest, names))
     }
 
-    /// Gives up the shard that is open. What the journal knows stays for another run to go on behind; if that is
+    /// Gives up the shard that is open. What is in the journal stays for another run to resume after; if that is
     /// nothing, see [`PreparedFolder::abandon`].
     pub fn stop(self) -> Option<FinishedFiles> {
         let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
@@ -382,7 +382,7 @@ impl RowSizes {
         self.ends[end] - self.ends[start]
     }
 
-    /// The first row behind `start` that no longer fits `room` bytes.
+    /// The first row after `start` that no longer fits `room` bytes.
     fn rows_that_fit(&self, start: usize, room: u64) -> usize {
         let limit = self.ends[start].saturating_add(room);
         self.ends.partition_point(|&end| end <= limit) - 1

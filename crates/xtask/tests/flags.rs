@@ -1,5 +1,5 @@
-//! Libraries know no program: no message of theirs names a flag of the command line. What a user can do about an error is
-//! a `goldfish_remedy::Remedy`, which the program spells as a flag and Python as a keyword.
+//! Messages of library crates name no command line flags. What a user can do about an error is a
+//! `goldfish_remedy::Remedy`, which the program renders as a flag and Python as a keyword.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Crates that are front ends or run the project's tests.
 const FRONT_ENDS: [&str; 4] = ["goldfish-cli", "goldfish-python", "fuzz", "xtask"];
 
-/// Files that make command lines for people to run.
+/// Files that build command lines for users to run.
 const COMMAND_LINES: [&str; 1] = ["goldfish-lab/src/commands.rs"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -25,7 +25,7 @@ pub struct Tally {
     pub tokens: u64,
     /// Those that are exempt as special tokens.
     pub special: u64,
-    /// Of the others, those that the rule could look at: for `text-v1` those with a normalised character.
+    /// Of the others, those that the rule could look at: for `text-v1` those with a normalized character.
     pub present: u64,
     /// Of these, those that the rule decided: their context is not short.
     pub decided: u64,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named_with_what_was_measured() {
+    fn each_problem_is_named_with_what_was_measured() {
         let table = HashTable::new(50).context(50);
         let found = tally(100_000, 90_000, 1134).warnings(&table);
         let [Warning::Rate { reference: true, .. }] = found[..] else { panic!("{found:?}") };

@@ -25,7 +25,7 @@ impl<W: ByLanes> WithSimd for Choice<W> {
     }
 }
 
-/// Runs a closure compiled for this processor, with all that is inlined into it.
+/// Runs a closure that is compiled for the vector instructions of this processor, with everything inlined into it.
 #[inline(always)]
 pub(crate) fn simd_dispatch<F: FnOnce()>(work: F) {
     struct Work<F>(F);
@@ -39,7 +39,7 @@ pub(crate) fn simd_dispatch<F: FnOnce()>(work: F) {
     Arch::new().dispatch(Work(work));
 }
 
-/// Does the work in the way that suits this processor. Both ways give the same bits.
+/// Does the work in the way that is faster on this processor; both give the same bits.
 pub(crate) fn run(work: impl ByLanes) {
     Arch::new().dispatch(Choice(work));
 }

@@ -79,7 +79,7 @@ impl<D: DecideProducts> ByLanes for Products<'_, '_, D> {
 #[inline(always)]
 fn by_doubling(ids: &[u32], width: usize, powers: &mut [[u64; TOGETHER + DOUBLED]; 2], products: &mut [u64]) {
     let [power, next] = powers;
-    // `power[i]` is the product of `size` ids from the i-th one, for the first `len` places.
+    // `power[i]` is the product of `size` ids from the i-th one, for the first `len` positions.
     let (mut power, mut next, mut size, mut len) = (power, next, 1, ids.len());
     power.iter_mut().zip(ids).for_each(|(power, &id)| *power = id.into());
     let mut covered = 0;

@@ -1,4 +1,4 @@
-//! The rule `text-v1`: decisions for words, from the normalised characters before them.
+//! The rule `text-v1`: decisions for words, from the normalized characters before them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,11 +9,11 @@ use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{Granularity, ShortContext, TEXT_CONTEXT, check_context, check_k, drop_threshold};
 use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
-use crate::text::{Class, Marks, Place, Sink, Stream, scan};
+use crate::text::{Class, Marks, Position, Sink, Stream, scan};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, UniformTable};
 
-/// Longest word, in normalised characters; longer runs are cut.
+/// Longest word, in normalized characters; longer runs are cut.
 const WORD: usize = 24;
 
 /// Scratch memory that a thread keeps, in bytes of text and in tokens.
@@ -179,22 +179,23 @@ struct Kernel {
 struct Decision {
     last_dropped: u64,
     context: usize,
-    /// Characters that must stand before a word for it to be decided.
+    /// Characters that must come before a word for it to be decided.
     needed: usize,
     seed: u64,
 }
 
 impl Decision {
-    /// Whether what follows this place of the stream is dropped.
+    /// Whether what follows this position of the stream is dropped.
     #[inline(always)]
-    fn drops(&self, stream: &mut Stream, place: Place) -> bool {
-        place.chars >= self.needed
-            && xxh3_64_with_seed(stream.context_before(place, self.context), self.seed) <= self.last_dropped
+    fn drops(&self, stream: &mut Stream, position: Position) -> bool {
+        position.chars >= self.needed
+            && xxh3_64_with_seed(stream.context_before(position, self.context), self.seed)
+                <= self.last_dropped
     }
 }
 
 impl MaskRule for Kernel {
-    /// The text is looked at, and no token.
+    /// Decisions depend on the text, not on tokens.
     fn lookback(&self) -> usize {
         0
     }
@@ -220,17 +221,17 @@ impl MaskRule for Kernel {
 }
 
 /// Words that are decided together: their contexts are hashed some time after they were written, when the processor
-/// has them at hand again, and side by side.
+/// has them in its cache again, and side by side.
 const TOGETHER: usize = 32;
 
-/// Words as they come by.
+/// The words of a text, as they are found.
 struct Words<'a> {
     decision: Decision,
-    /// The places before words not yet decided, of which the last may still grow.
-    words: [Place; TOGETHER],
+    /// The positions before words not yet decided, of which the last may still grow.
+    words: [Position; TOGETHER],
     waiting: usize,
     dropped: &'a mut Marks,
-    /// Normalised characters of the current word; 0 between words.
+    /// Normalized characters of the current word; 0 between words.
     chars: usize,
     /// Whether the last letter was an ideograph or kana, so that only its marks join it.
     ideograph: bool,
@@ -238,7 +239,7 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     fn new(decision: Decision, dropped: &'a mut Marks) -> Self {
-        let words = [Place::default(); TOGETHER];
+        let words = [Position::default(); TOGETHER];
         Self { decision, words, waiting: 0, dropped, chars: 0, ideograph: false }
     }
 
@@ -247,13 +248,13 @@ impl<'a> Words<'a> {
         if self.waiting == TOGETHER {
             self.decide(stream);
         }
-        self.words[self.waiting] = Place { source: (start, start), ..stream.end() };
+        self.words[self.waiting] = Position { source: (start, start), ..stream.end() };
         self.waiting += 1;
         self.chars = 0;
     }
 
-    /// The current word reaches to this byte of the text.
-    fn reach(&mut self, end: usize) {
+    /// Extends the current word to this byte of the text.
+    fn extend(&mut self, end: usize) {
         self.words[self.waiting - 1].source.1 = end;
     }
 
@@ -277,11 +278,11 @@ impl Sink for Words<'_> {
         };
         if self.chars == 0 || self.chars == WORD || !joins {
             self.open(start, stream);
-            // A mark goes on with what its letter was, even where the word was cut before it.
+            // A mark keeps the kind of its letter, even where the word was cut before it.
             self.ideograph = class == Class::Ideograph || (class == Class::Mark && self.ideograph);
         }
         self.chars += 1;
-        self.reach(end);
+        self.extend(end);
     }
 
     #[inline(always)]
@@ -296,7 +297,7 @@ impl Sink for Words<'_> {
             stream.push_ascii(&text[at..], taken);
             self.chars += taken;
             at += taken;
-            self.reach(at);
+            self.extend(at);
         }
     }
 
@@ -350,7 +351,7 @@ impl Sink for Tokens<'_> {
             if span.0 >= end {
                 break;
             }
-            // No earlier segment ends behind the token's start, so this is the first that it can overlap.
+            // No earlier segment ends after the token's start, so this is the first that it can overlap.
             if span.1 > start && span.0 < span.1 {
                 let drops = *drops.get_or_insert_with(|| self.decision.drops(stream, stream.end()));
                 self.mask[index] = u8::from(!drops);

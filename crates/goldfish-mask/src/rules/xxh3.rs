@@ -1,8 +1,8 @@
 //! `xxh3_64` of every window of a slice of ids, many windows at a time.
 //!
 //! For 9 to 240 bytes XXH3 is a sum of 128-bit products of the input with a secret, folded to 64 bits, each at a fixed
-//! place ([specification](https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md)). Windows of one width
-//! therefore do the same steps at neighbouring places, which fill the lanes of vectors. The `xxhash-rust` crate does
+//! offset ([specification](https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md)). Windows of one width
+//! therefore do the same steps at neighboring offsets, which fill the lanes of vectors. The `xxhash-rust` crate does
 //! all other widths and is what the tests compare with.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -138,7 +138,7 @@ impl ByLanes for Windows<'_> {
         let mut sums = [[0u64; TOGETHER / 2]; 2];
         for (block, mask) in self.mask.chunks_mut(TOGETHER).enumerate() {
             let ids = &self.ids[block * TOGETHER..][..mask.len() + self.hash.width - 1];
-            // Eight bytes from every other id on are an array, so that windows at even and odd places go apart.
+            // Eight bytes from every other id on are an array, so that windows at even and odd positions are hashed separately.
             let [even, odd] = &mut sums;
             let even = &mut even[..mask.len().div_ceil(2)];
             let odd = &mut odd[..mask.len() / 2];
@@ -222,7 +222,7 @@ fn mixed(sum: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Every width, on each way through the windows, against the `xxhash-rust` crate.
+    /// Every width, by both loops over windows, against the `xxhash-rust` crate.
     #[test]
     fn every_width_is_hashed_as_by_the_crate() {
         let mut state = 1u64;

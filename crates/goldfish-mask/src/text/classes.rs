@@ -1,4 +1,4 @@
-//! What each character contributes to the normalised stream, from pinned Unicode tables.
+//! What each character contributes to the normalized stream, from pinned Unicode tables.
 
 use std::sync::OnceLock;
 
@@ -7,21 +7,21 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// The version of Unicode behind the rule `text-v1`: normalization, case folding and general categories.
+/// The version of Unicode of the rule `text-v1`: normalization, case folding and general categories.
 ///
-/// The standard library's own tables follow the compiler and are therefore never asked.
+/// The standard library's own tables follow the compiler and are therefore never used.
 pub const UNICODE_VERSION: (u8, u8, u8) = (16, 0, 0);
 
-/// What a character of the normalised and case-folded text is to the stream.
+/// What a character of the normalized and case-folded text is to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// A letter or number (general categories `L*` and `N*`): contributes.
     Letter,
-    /// A letter or number that is a word by itself: an ideograph or kana.
+    /// A letter or number that is a word on its own: an ideograph or kana.
     Ideograph,
     /// A mark (`Mn`, `Mc`): contributes if it belongs to a letter or number before it.
     Mark,
-    /// Invisible (`Default_Ignorable_Code_Point`): contributes nothing, and leaves a mark behind it its letter.
+    /// Invisible (`Default_Ignorable_Code_Point`): contributes nothing, and leaves a mark after it its letter.
     Ignorable,
     /// Anything else: contributes nothing.
     Other,
@@ -66,7 +66,7 @@ fn is_ideograph_or_kana(c: char) -> bool {
         | '\u{16FE0}'..='\u{18DFF}' | '\u{1AFF0}'..='\u{1B2FF}' | '\u{20000}'..='\u{3FFFF}')
 }
 
-/// One character's way into the stream when nothing that follows can combine with it.
+/// What one character contributes to the stream when nothing that follows can combine with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(u32);
 
@@ -75,7 +75,7 @@ pub(crate) struct Entry(u32);
 pub(crate) enum Single {
     /// One character of the stream, or none where the class says so.
     Char(char, Class),
-    /// Several characters: normalise it like a longer segment.
+    /// Several characters: normalize it like a longer segment.
     Complex,
 }
 

@@ -25,7 +25,7 @@ impl Marks {
         self.long = (0, 0);
     }
 
-    /// Marks the bytes `start..end`, at least one, if `marked`, without asking: answers that nobody can guess cost more.
+    /// Marks the bytes `start..end`, at least one, if `marked`, without a branch: the outcome is unpredictable.
     #[inline(always)]
     pub(crate) fn mark(&mut self, start: usize, end: usize, marked: bool) {
         let len = end - start;
@@ -38,8 +38,8 @@ impl Marks {
         two[1] |= bits >> 1 >> (63 - start % 64);
     }
 
-    /// All words of a segment stand for its bytes, and of a megabyte of combining marks there are many: what is marked already
-    /// is not marked again.
+    /// Each word of a segment covers all of its bytes, and a megabyte of combining marks has many words: what is marked
+    /// already is not marked again.
     #[cold]
     fn mark_long(&mut self, start: usize, end: usize, marked: bool) {
         if !marked {

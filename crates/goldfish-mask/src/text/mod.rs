@@ -1,4 +1,4 @@
-//! The normalised stream of a text: what the rule `text-v1` sees of it, and where in the text it comes from.
+//! The normalized stream of a text: what the rule `text-v1` sees of it, and where in the text it comes from.
 
 mod classes;
 mod marks;
@@ -11,21 +11,21 @@ pub use classes::UNICODE_VERSION;
 pub(crate) use marks::Marks;
 pub use normalize::{NormalizedText, normalize};
 pub(crate) use scan::{Sink, scan};
-pub(crate) use stream::{Place, Stream};
+pub(crate) use stream::{Position, Stream};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// Writes down what comes into the stream and from where.
+    /// Records what is added to the stream and where it comes from.
     #[derive(Default)]
     struct Record(Vec<u8>);
 
     impl Sink for Record {
         fn char(&mut self, class: Class, start: usize, end: usize, first: bool, stream: &mut Stream) {
-            let place = [class as u8, start as u8, end as u8, first.into(), stream.chars() as u8];
-            self.0.extend(place);
+            let entry = [class as u8, start as u8, end as u8, first.into(), stream.chars() as u8];
+            self.0.extend(entry);
         }
 
         fn gap(&mut self) {
@@ -41,7 +41,7 @@ mod tests {
         let mut stream = Stream::default();
         let (mut text, mut record, mut contributing) = (String::new(), Record::default(), 0);
         for c in '\0'..=char::MAX {
-            // Alone and behind a letter; where anything combines, also among characters that compose with much.
+            // Alone and after a letter; where anything combines, also among characters that compose with many others.
             let combined = if c < '\u{20000}' { 4 } else { 2 };
             for (before, after) in
                 [("", ""), ("a", ""), ("", "\u{301}"), ("\u{1100}", "\u{345}")][..combined].iter()

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{Class, Sink, Stream, scan};
 
-/// The normalised stream of a text, as the rule `text-v1` sees it: letters and numbers after NFKC and full case
+/// The normalized stream of a text, as the rule `text-v1` sees it: letters and numbers after NFKC and full case
 /// folding, and where in the text they come from.
 ///
 /// ```
@@ -48,13 +48,13 @@ impl Sink for Sources<'_> {
 }
 
 impl NormalizedText {
-    /// Normalises a text, and notes where characters `kept` of its stream come from.
+    /// Normalizes a text, and notes where characters `kept` of its stream come from.
     pub fn read(&mut self, text: &str, kept: Range<usize>) {
         self.stream.clear();
         self.sources.clear();
         scan(text, &mut self.stream, &mut Sources { kept, sources: &mut self.sources });
         self.text.clear();
-        // The stream holds characters only; a stranger would show as a replacement character.
+        // The stream is UTF-8; anything else would show as replacement characters.
         self.text.push_str(&String::from_utf8_lossy(self.stream.context(usize::MAX)));
     }
 
@@ -65,14 +65,14 @@ impl NormalizedText {
     }
 
     /// For each kept character of the stream, the bytes of the text that it comes from, start and end. Characters
-    /// that compose or reorder in normalisation share theirs.
+    /// that compose or reorder in normalization share theirs.
     #[must_use]
     pub fn sources(&self) -> &[(usize, usize)] {
         &self.sources
     }
 }
 
-/// The normalised stream of a text: two texts that differ in layout, case and punctuation alone have the same one.
+/// The normalized stream of a text: two texts that differ in layout, case and punctuation alone have the same one.
 ///
 /// ```
 /// assert_eq!(goldfish_mask::normalize("“Gold-FISH”, №\u{a0}7!"), "goldfishno7");

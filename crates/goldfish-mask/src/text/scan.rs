@@ -1,9 +1,9 @@
 //! The walk over a text: segment by segment into the stream.
 //!
-//! NFKC composes and reorders across characters, so a text is normalised in *segments*: each starts with a character
-//! that nothing before it can combine with, and goes on as long as characters can (a letter with its combining
-//! marks, the jamo of a syllable). The normalised segments, one after the other, are the normalised text. Most
-//! segments are one character, whose way is looked up in a table; the others go through the normaliser, in time
+//! NFKC composes and reorders across characters, so a text is normalized in *segments*: each starts with a character
+//! that nothing before it can combine with, and continues as long as characters can (a letter with its combining
+//! marks, the jamo of a syllable). The normalized segments, one after the other, are the normalized text. Most
+//! segments are one character, whose contribution is looked up in a table; the others go through the normalizer, in time
 //! linear in their length up to the sorting of marks.
 
 use caseless::Caseless;
@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::classes::{Class, Single, classify, entry};
 use super::stream::Stream;
 
-/// What wants to know about the stream as it grows.
+/// Receives the characters of the stream as it grows.
 pub(crate) trait Sink {
     /// The next character of the stream, of class `Letter`, `Ideograph` or `Mark`, comes from bytes
     /// `start..end` of the text. Called before it is in the stream; `first` for the first one of its segment.
@@ -26,11 +26,11 @@ pub(crate) trait Sink {
         }
     }
 
-    /// Something that contributes nothing stands here.
+    /// Something that contributes nothing is here.
     fn gap(&mut self) {}
 }
 
-/// Pushes the whole text through the stream, telling the sink.
+/// Adds the whole text to the stream, and calls the sink for each part.
 #[inline(always)]
 pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     let bytes = text.as_bytes();
@@ -53,7 +53,7 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
 /// Bytes that are looked at together where a text is ASCII.
 const BLOCK: usize = 64;
 
-/// ASCII characters that nothing behind them can combine with.
+/// ASCII characters that nothing after them can combine with.
 struct AsciiBlock {
     /// One bit for each that is a letter or digit.
     letters: u64,
@@ -79,7 +79,7 @@ fn ascii_block(bytes: &[u8]) -> AsciiBlock {
         let x = u64::from_le_bytes(*eight);
         high |= x & HIGH;
         // In bytes below 0x80 nothing carries over, and what carries over from others goes upwards only; the highest bit
-        // tells `byte >= bound`.
+        // says `byte >= bound`.
         let at_least = |x: u64, bound: u8| x.wrapping_add(EACH * u64::from(0x80 - bound));
         let small = x | (EACH * 0x20);
         let letter = at_least(small, b'a') & !at_least(small, b'z' + 1);
@@ -111,7 +111,7 @@ fn block(bytes: &[u8], at: usize, (letters, len): (u64, usize), stream: &mut Str
         if done >= len {
             return;
         }
-        // Behind the block the shifted bits are 0, so that no run reaches beyond it, but for the full block.
+        // After the block the shifted bits are 0, so that no run extends beyond it, except in the full block.
         let run = (!(letters >> done)).trailing_zeros() as usize;
         sink.ascii(bytes, at + done, at + done + run, stream);
         done += run;
@@ -127,7 +127,7 @@ fn segments(
     sink: &mut impl Sink,
 ) -> usize {
     let bytes = text.as_bytes();
-    // The character at a place, if it isn't ASCII.
+    // The character at a byte offset, if it isn't ASCII.
     let character = |at: usize| match bytes.get(at) {
         Some(0x80..) => text[at..].chars().next().map(|c| (c, entry(c))),
         _ => None,
@@ -150,7 +150,7 @@ fn segments(
     start
 }
 
-/// Whether a character of this class contributes to the stream; tells whether a mark behind it would.
+/// Whether a character of this class contributes to the stream; updates whether a mark after it would.
 #[inline]
 fn contributes(class: Class, attached: &mut bool) -> bool {
     match class {

@@ -1,10 +1,10 @@
 /// Bytes that are copied at once.
 const CHUNK: usize = 24;
 
-/// The normalised characters of a text so far, of which the last `context` are the context of what comes next.
+/// The normalized characters of a text so far, of which the last `context` are the context of what comes next.
 ///
-/// `len` and `chars` are kept apart: side by side they would be read in one piece just after each was written, for
-/// which a processor must wait.
+/// `len` and `chars` are not adjacent: adjacent fields would be read in one load just after each was written, which
+/// stalls the processor.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Stream {
@@ -12,16 +12,16 @@ pub(crate) struct Stream {
     /// Where the window started when it was last asked for: in bytes, and in characters.
     window: (usize, usize),
     chars: usize,
-    /// UTF-8 in the first `len` bytes, room behind them.
+    /// UTF-8 in the first `len` bytes, spare room after them.
     bytes: Vec<u8>,
 }
 
-/// A place in the stream: the bytes and characters before it.
+/// A position in the stream: how many bytes and characters are before it.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) bytes: usize,
-    /// Bytes of the text where what stands behind this place comes from; for whoever keeps places.
+    /// Bytes of the text that what follows this position comes from; set by the rule.
     pub(crate) source: (usize, usize),
     pub(crate) chars: usize,
 }
@@ -57,7 +57,7 @@ impl Stream {
     /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
     #[inline(always)]
     pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {
-        // Sets the bit that tells upper from lower case, and is set in all digits.
+        // Sets the bit that distinguishes lower from upper case, and is set in all digits.
         let lower = |byte: u8| byte | 0x20;
         let room = self.room();
         if let Some(whole) = bytes.first_chunk::<CHUNK>() {
@@ -69,10 +69,10 @@ impl Stream {
         self.chars += count;
     }
 
-    /// The place behind the last character.
+    /// The position after the last character.
     #[inline(always)]
-    pub(crate) fn end(&self) -> Place {
-        Place { bytes: self.len, source: (0, 0), chars: self.chars }
+    pub(crate) fn end(&self) -> Position {
+        Position { bytes: self.len, source: (0, 0), chars: self.chars }
     }
 
     /// The last `context` characters, or all if there are fewer. As [`context_before`](Self::context_before).
@@ -80,11 +80,11 @@ impl Stream {
         self.context_before(self.end(), context)
     }
 
-    /// The `context` characters before a place, or all if there are fewer. `context` must be the same in every call, and
-    /// places must not go back.
+    /// The `context` characters before a position, or all if there are fewer. `context` must be the same in every call, and
+    /// positions must not decrease.
     #[inline(always)]
-    pub(crate) fn context_before(&mut self, place: Place, context: usize) -> &[u8] {
-        let Place { bytes: end, chars, .. } = place;
+    pub(crate) fn context_before(&mut self, position: Position, context: usize) -> &[u8] {
+        let Position { bytes: end, chars, .. } = position;
         let first = chars.saturating_sub(context);
         if end == chars {
             return &self.bytes[first..end];

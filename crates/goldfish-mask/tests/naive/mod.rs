@@ -19,7 +19,7 @@ pub(crate) fn vector_ids() -> Vec<u32> {
     ids
 }
 
-fn drop_threshold(x: u64, k: u32) -> bool {
+fn in_first_part(x: u64, k: u32) -> bool {
     (u128::from(x) * u128::from(k)) >> 64 == 0
 }
 
@@ -32,9 +32,9 @@ fn below_table(table: &UniformTable, key: i64, k: u32) -> bool {
     table.values()[key.rem_euclid(TABLE_LEN as i64) as usize] < (1.0 / f64::from(k)) as f32
 }
 
-/// Whether the token at `i` of a unit is dropped.
-pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], key: u64, i: usize) -> bool {
-    let inclusive = |h: u32| (i + 1 >= h as usize).then(|| &unit[i + 1 - h as usize..=i]);
+/// Whether the token at `i` of a document is dropped.
+pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, ids: &[u32], key: u64, i: usize) -> bool {
+    let inclusive = |h: u32| (i + 1 >= h as usize).then(|| &ids[i + 1 - h as usize..=i]);
     let product = |w: &[u32]| w.iter().fold(1u64, |p, &id| p.wrapping_mul(id.into()));
     match rule {
         RuleParameters::Static(Static { k, start, .. }) => {
@@ -42,16 +42,16 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, unit: &[u32], k
         }
         RuleParameters::Random(Random { k, seed, .. }) => {
             let bytes = [key.to_le_bytes(), (i as u64).to_le_bytes()].concat();
-            drop_threshold(xxh3_64_with_seed(&bytes, *seed), *k)
+            in_first_part(xxh3_64_with_seed(&bytes, *seed), *k)
         }
         RuleParameters::Hash(Hash { k, context, window, short_context, seed, .. }) => {
             let end = if *window == Window::Preceding { i } else { i + 1 };
             match end.checked_sub(*context as usize) {
-                Some(start) => drop_threshold(xxh3(&unit[start..end], *seed), *k),
+                Some(start) => in_first_part(xxh3(&ids[start..end], *seed), *k),
                 None => {
                     *short_context == ShortContext::Short
                         && i > 0
-                        && drop_threshold(xxh3(&unit[..end], *seed), *k)
+                        && in_first_part(xxh3(&ids[..end], *seed), *k)
                 }
             }
         }

@@ -82,10 +82,10 @@ fn segments(text: &str) -> Vec<(usize, usize)> {
     segments
 }
 
-/// Of normalised characters those that contribute to the stream, with whether they are marks.
-fn contributing(normalised: &str, attached: &mut bool) -> Vec<(char, bool)> {
+/// Of normalized characters those that contribute to the stream, with whether they are marks.
+fn contributing(normalized: &str, attached: &mut bool) -> Vec<(char, bool)> {
     let mut found = Vec::new();
-    for c in normalised.chars() {
+    for c in normalized.chars() {
         let category = get_general_category(c);
         let mark = matches!(category, G::NonspacingMark | G::SpacingMark);
         let letter = matches!(
@@ -115,7 +115,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
     let mut stream: Vec<Normal> = Vec::new();
     let mut attached = false;
     let mut joined = String::new();
-    // Segments whose first character contributes nothing by itself.
+    // Segments whose first character contributes nothing on its own.
     let mut gaps = Vec::new();
     for (segment, &(start, end)) in segments.iter().enumerate() {
         let first: String = text[start..end].chars().take(1).nfkc().default_case_fold().collect();
@@ -126,7 +126,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
         stream.extend(characters.map(|(c, mark)| Normal { c, mark, segment, word: 0 }));
     }
     let whole: String = text.nfkc().default_case_fold().collect();
-    assert_eq!(joined, whole, "normalising by segments differs from normalising {text:?} whole");
+    assert_eq!(joined, whole, "normalizing by segments differs from normalizing {text:?} whole");
 
     let (mut word, mut length) = (0, 0);
     for i in 1..stream.len() {
@@ -152,7 +152,7 @@ fn drops(rule: &Rule, stream: &[Normal], before: usize) -> bool {
     (u128::from(hash) * u128::from(rule.k)) >> 64 == 0
 }
 
-/// Characters that may join what is before them, that normalise to nothing or to several, or that change between
+/// Characters that may join what is before them, that normalize to nothing or to several, or that change between
 /// letter, mark and neither when they do.
 pub(crate) fn joining() -> Vec<char> {
     let kind = |c: char| contributing(c.encode_utf8(&mut [0; 4]), &mut true);

@@ -83,7 +83,7 @@ impl TokenType {
         }
     }
 
-    /// Appends ids as they lie in a file. Stored ids are never below 0.
+    /// Appends ids as they are in a file. Stored ids are never below 0.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ pub(super) struct Megatron<'f> {
     /// Masks or labels.
     second: StagedFile,
     labels: bool,
-    /// The documents' lengths, which stand before and behind other numbers in an index.
+    /// The documents' lengths, which are between other numbers in an index.
     lengths: BufWriter<File>,
     /// Its name in the staging folder.
     lengths_name: String,

@@ -37,12 +37,12 @@ pub struct ExportOptions {
 
 /// Writes a folder of shards in another layout. What is written depends on the shards and the options alone.
 ///
-/// `observe` is told the bytes of the shards that are done. The export ends early when `stop` becomes true.
+/// `observe` gets the bytes of the shards that are done. The export ends early when `stop` becomes true.
 ///
 /// # Errors
 ///
 /// If the folder is no sound folder of shards, an id doesn't fit its type, the options don't fit the layout, the output
-/// holds something else, or the disk refuses. After an error nothing new stands at a final name.
+/// holds something else, or the disk refuses. After an error nothing new has a final name.
 pub fn export(
     folder: &Path,
     output: &Path,
@@ -199,8 +199,8 @@ impl<'a> Job<'a> {
             if batch.record_batch().num_columns() < 3 + extra.len() {
                 return Err(bad("it lacks columns; verify the folder".into()));
             }
-            if let Some(fault) = check_columns(batch.record_batch(), extra) {
-                return Err(bad(format!("{fault}, in the {} rows after row {rows}", batch.len())));
+            if let Some(problem) = check_columns(batch.record_batch(), extra) {
+                return Err(bad(format!("{problem}, in the {} rows after row {rows}", batch.len())));
             }
             for row in 0..batch.len() {
                 if let Some(position) = batch.ids(row).iter().position(|&id| id < 0) {

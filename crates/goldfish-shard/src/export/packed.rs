@@ -17,7 +17,7 @@ use crate::{ShardBatch, ShardError};
 /// Rows are handed to the writer when they hold about so many tokens.
 const BATCH_TOKENS: usize = 1 << 20;
 
-/// Fills rows with documents in order; a document that doesn't fit goes on in the next row as a sequence of its own.
+/// Fills rows with documents in order; a document that doesn't fit continues in the next row as a sequence of its own.
 ///
 /// Rows for Megatron-Bridge have at most the length, and say where sequences start. Those for Levanter have exactly the
 /// length: the last one is filled up with ids of 0 that don't count.
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn rows_fill_up_and_no_sequence_of_one_token_is_made_of_a_longer_one() {
-        // All that fits; the rest goes on in the next row.
+        // All that fits; the rest continues in the next row.
         assert_eq!((share(5, 8, 8), share(8, 8, 8), share(20, 8, 8)), (5, 8, 8));
         // One token too many: two are left for the next row.
         assert_eq!(share(9, 8, 8), 7);

@@ -31,7 +31,7 @@ use crate::describe::describe_rule;
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-use model::Model;
+use model::{Model, text};
 
 /// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
@@ -314,10 +314,4 @@ impl Sources {
             tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         }
     }
-}
-
-/// Text of ids; a model can give ids that the tokenizer doesn't have.
-fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
-    let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
-    tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
 }

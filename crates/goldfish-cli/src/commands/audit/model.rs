@@ -68,10 +68,16 @@ impl TextCodec for Codec {
     }
 
     fn decode(&self, ids: &[u32]) -> String {
-        super::text(&self.tokenizer, ids)
+        text(&self.tokenizer, ids)
     }
 
     fn server_bos(&self) -> Option<u32> {
         self.bos
     }
+}
+
+/// Text of ids; a model can give ids that the tokenizer doesn't have.
+pub(super) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
+    tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
 }

@@ -1,5 +1,6 @@
 //! `goldfish inspect`.
 
+mod samples;
 mod table;
 
 use std::path::Path;
@@ -7,28 +8,15 @@ use std::path::Path;
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_pipeline::{ShardText, check_tokenizer};
 use goldfish_report::{InspectPage, inspect_page};
-use goldfish_shard::{Manifest, ShardReader};
+use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::args::InspectArgs;
 use crate::files;
 use crate::print;
 use crate::verdict::Verdict;
-
-/// Tokens shown of each document.
-const SHOWN_TOKENS: usize = 160;
-
-/// The start of a document.
-#[derive(Serialize)]
-struct Sample {
-    doc_id: String,
-    tokens: usize,
-    dropped: usize,
-    input_ids: Vec<u32>,
-    loss_mask: Vec<u8>,
-}
+use samples::{Sample, samples};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
     let manifest = Manifest::read(&args.folder)?;
@@ -136,32 +124,4 @@ fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> 
         "documents": samples,
         "manifest": manifest,
     })
-}
-
-/// The first documents.
-fn samples(args: &InspectArgs, manifest: &Manifest) -> anyhow::Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    for shard in &manifest.shards {
-        if samples.len() >= args.documents {
-            break;
-        }
-        for batch in ShardReader::open(&args.folder.join(&shard.name), manifest.output.format)? {
-            let batch = batch?;
-            for row in 0..batch.len().min(args.documents - samples.len()) {
-                let (ids, mask) = (batch.ids(row), batch.mask(row));
-                let shown = ids.len().min(SHOWN_TOKENS);
-                samples.push(Sample {
-                    doc_id: batch.doc_ids().value(row).to_owned(),
-                    tokens: ids.len(),
-                    dropped: mask.iter().filter(|&&keep| keep == 0).count(),
-                    input_ids: ids[..shown].iter().map(|id| id.cast_unsigned()).collect(),
-                    loss_mask: mask[..shown].to_vec(),
-                });
-            }
-            if samples.len() >= args.documents {
-                break;
-            }
-        }
-    }
-    Ok(samples)
 }

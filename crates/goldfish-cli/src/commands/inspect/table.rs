@@ -5,7 +5,7 @@ use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 
-use super::Sample;
+use super::samples::Sample;
 use crate::args::InspectArgs;
 use crate::describe::{describe_rule, describe_tally};
 use crate::passage::{self, Marked};
