@@ -69,6 +69,11 @@ pub enum MaskError {
         /// How many coefficients were given.
         found: usize,
     },
+    /// The rule `coefficient-sum` was asked for without coefficients.
+    #[error(
+        "the rule coefficient-sum needs the training run's coefficients, one int64 for each token of the context"
+    )]
+    NoCoefficients,
     /// The description was written by a later version of the rule.
     #[error(
         "the rule has version {version}, but this build implements version {known} only; use the goldfish that wrote it, or mask again"

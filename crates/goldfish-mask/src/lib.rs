@@ -141,11 +141,13 @@
 //!
 //! - `serde`: the descriptions of rules and the states of sequences can be serialized, as in goldfish's manifests.
 //! - `schemars`: JSON schemas of the descriptions.
+//! - `clap`: [`RuleName`] as a value of an option.
 
 mod definition;
 pub mod diagnostics;
 mod error;
 mod masker;
+mod options;
 mod parameters;
 mod rule;
 pub mod rules;
@@ -157,11 +159,12 @@ mod window_keys;
 pub use definition::{Coverage, RuleDefinition};
 pub use error::MaskError;
 pub use masker::{Masker, document_key};
+pub use options::{RuleOption, RuleOptions};
 pub use parameters::{Granularity, MAX_CONTEXT, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, Window};
 pub use rule::{MaskRule, TokenSpan};
 pub use rules::table::{TABLE_LEN, TableSource, UniformTable};
 pub use sequence::{SequenceMasker, SequenceState};
-pub use spec::{RuleParameters, RuleSpec, Scope};
+pub use spec::{RuleName, RuleParameters, RuleSpec, Scope};
 pub use text::{NormalizedText, UNICODE_VERSION, normalize};
 
 #[cfg(target_endian = "big")]

@@ -1,3 +1,6 @@
+use std::fmt;
+
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, MaskRule, RuleDefinition, UniformTable};
@@ -22,21 +25,17 @@ pub enum Scope {
     },
 }
 
-/// The one list of the rules that manifests can name.
+/// The one list of rules: for each its documentation as an option, its name in options, and its name in manifests.
 macro_rules! rules {
-    ($($(#[$attribute:meta])* $rule:ident,)*) => {
+    ($($(#[$attribute:meta])+ $rule:ident: $option:literal, $name:literal;)*) => {
         /// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens, except
         /// for `text-v1`, which counts normalized characters.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        #[cfg_attr(
-            feature = "serde",
-            derive(serde::Serialize, serde::Deserialize),
-            serde(tag = "name", rename_all = "kebab-case")
-        )]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "name"))]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         #[non_exhaustive]
         #[allow(missing_docs, reason = "the structs of parameters are documented")]
-        pub enum RuleParameters { $($(#[$attribute])* $rule($rule),)* }
+        pub enum RuleParameters { $(#[cfg_attr(feature = "serde", serde(rename = $name))] $rule($rule),)* }
 
         impl RuleParameters {
             /// What the rule is.
@@ -51,29 +50,69 @@ macro_rules! rules {
                 Self::$rule(rule)
             }
         })*
+
+        /// The rules by the names that options have for them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+        #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+        #[non_exhaustive]
+        pub enum RuleName {
+            $(
+                $(#[$attribute])+
+                #[cfg_attr(feature = "serde", serde(rename = $option))]
+                $rule,
+            )*
+        }
+
+        impl RuleName {
+            /// Every rule.
+            pub const ALL: &[Self] = &[$(Self::$rule,)*];
+
+            /// Which of the [`RuleOption`]s the rule has.
+            #[must_use]
+            pub fn options(self) -> &'static [RuleOption] {
+                match self { $(Self::$rule => $rule::OPTIONS,)* }
+            }
+
+            /// The rule's parameters, with its defaults where options are not given.
+            ///
+            /// # Errors
+            ///
+            /// If an option without a default is missing. Values out of range are found when the rule is built.
+            pub fn parameters(self, options: &RuleOptions) -> Result<RuleParameters, MaskError> {
+                match self { $(Self::$rule => $rule::from_options(options).map(Into::into),)* }
+            }
+
+        }
+
+        impl fmt::Display for RuleName {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$rule => $option,)* })
+            }
+        }
     };
 }
 
 rules! {
-    Static,
-    Random,
-    Hash,
-    #[cfg_attr(feature = "serde", serde(rename = "text-v1"))]
-    Text,
-    HashTable,
-    HashAvalanche,
-    CoefficientSum,
+    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
+    /// tokenized. For new runs.
+    #[cfg_attr(feature = "clap", value(alias = "text-v1"))]
+    Text: "text", "text-v1";
+    /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
+    Hash: "hash", "hash";
+    /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
+    Static: "static", "static";
+    /// A coin a token, different in every document: copies differ on purpose. A baseline of the paper.
+    Random: "random", "random";
+    /// The reference implementation's default, to the bit. For matching an existing run.
+    HashTable: "hash-table", "hash-table";
+    /// The reference implementation's other hash, to the bit.
+    HashAvalanche: "hash-avalanche", "hash-avalanche";
+    /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs its coefficients.
+    CoefficientSum: "coefficient-sum", "coefficient-sum";
 }
 
 /// The full description of a rule: what a manifest stores and what a mask is recomputed from.
-///
-/// ```
-/// use goldfish_mask::{RuleSpec, ShortContext, rules::Hash};
-///
-/// let defaults = RuleSpec::hash(4);
-/// let other = RuleSpec::new(Hash::new(4).context(20).short_context(ShortContext::Short));
-/// assert_eq!((defaults.context(), other.context()), (Some(13), Some(20)));
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -87,6 +126,14 @@ pub struct RuleSpec {
 
 impl RuleSpec {
     /// Describes a rule at the version that this build implements.
+    ///
+    /// ```
+    /// use goldfish_mask::{RuleSpec, ShortContext, rules::Hash};
+    ///
+    /// let defaults = RuleSpec::hash(4);
+    /// let other = RuleSpec::new(Hash::new(4).context(20).short_context(ShortContext::Short));
+    /// assert_eq!((defaults.context(), other.context()), (Some(13), Some(20)));
+    /// ```
     #[must_use]
     pub fn new(parameters: impl Into<RuleParameters>) -> Self {
         let parameters = parameters.into();

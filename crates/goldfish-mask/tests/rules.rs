@@ -6,8 +6,8 @@ mod naive;
 
 use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
 use goldfish_mask::{
-    MaskError, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
-    ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
+    MaskError, MaskRule, Masker, RuleName, RuleOptions, RuleParameters, RuleSpec, Scope, SequenceMasker,
+    SequenceState, ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -169,12 +169,26 @@ fn bad_parameters_are_refused() {
     ));
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn a_description_survives_json() {
     for (rule, _, _) in vectors() {
         let spec = RuleSpec::new(rule);
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<RuleSpec>(&json).unwrap(), spec, "{json}");
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn every_rule_has_one_name_in_manifests_and_one_in_options() {
+    let options = RuleOptions { coefficients: Some(vec![1; 13]), ..RuleOptions::new(4) };
+    for &name in RuleName::ALL {
+        let spec = RuleSpec::new(name.parameters(&options).unwrap());
+        spec.build(None).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap()["name"], spec.name());
+        assert_eq!(serde_json::from_value::<RuleName>(name.to_string().into()).unwrap(), name);
+        assert!(spec.name().starts_with(&name.to_string()));
     }
 }
 

@@ -360,6 +360,7 @@ fn the_text_must_be_given() {
     assert!(matches!(refused, Err(MaskError::TextInSequences)));
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn a_description_names_the_version() {
     let rule = words(4, 50, ShortContext::Keep);

@@ -35,8 +35,8 @@ pub use plan::Partition;
 pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;
 pub use resolve::{
-    DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleName, RuleReason, ScopeName, SequenceToken,
-    exempt_ids, resolve_content,
+    DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleReason, ScopeName, SequenceToken, exempt_ids,
+    resolve_content,
 };
 pub use run::mask_corpus;
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};

@@ -4,14 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Input};
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
 use goldfish_mask::{
-    Granularity, RuleParameters, RuleSpec, Scope, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, TableSource,
+    Granularity, MaskError, RuleName, RuleOption, RuleOptions, RuleSpec, Scope, ShortContext, TableSource,
     UniformTable, Window,
 };
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
-use serde::Deserialize;
 
 use crate::job::TokenizeOptions;
 
@@ -20,43 +18,6 @@ const TEXT_COLUMN: &str = "text";
 
 /// Column of token ids unless another is named.
 const IDS_COLUMN: &str = "input_ids";
-
-/// The rules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum RuleName {
-    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
-    /// tokenized. For new runs.
-    #[cfg_attr(feature = "clap", value(alias = "text-v1"))]
-    Text,
-    /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
-    Hash,
-    /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
-    Static,
-    /// A coin a token, different in every document: copies differ on purpose. A baseline of the paper.
-    Random,
-    /// The reference implementation's default, to the bit. For matching an existing run.
-    HashTable,
-    /// The reference implementation's other hash, to the bit.
-    HashAvalanche,
-    /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs its coefficients.
-    CoefficientSum,
-}
-
-impl fmt::Display for RuleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text => "text",
-            Self::Hash => "hash",
-            Self::Static => "static",
-            Self::Random => "random",
-            Self::HashTable => "hash-table",
-            Self::HashAvalanche => "hash-avalanche",
-            Self::CoefficientSum => "coefficient-sum",
-        })
-    }
-}
 
 /// The scopes by name; [`Scope`] has the length of sequences too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -269,13 +230,11 @@ pub enum ResolveError {
         /// The rule.
         rule: RuleName,
         /// The rules that have the option.
-        rules: &'static [RuleName],
+        rules: Vec<RuleName>,
     },
-    /// The rule coefficient-sum has no default for them.
-    #[error(
-        "the rule coefficient-sum needs the training run's coefficients, one int64 for each token of the context"
-    )]
-    NoCoefficients,
+    /// The rule refuses the options.
+    #[error(transparent)]
+    Rule(#[from] MaskError),
     /// Special tokens are to be exempt, but none are known.
     #[error("special tokens are to be exempt, but which tokens are special is unknown")]
     NothingToExempt,
@@ -310,7 +269,8 @@ impl Remedies for ResolveError {
                 let rules = rules.iter().map(|rule| Remedy::give(Setting::Rule).value(rule.to_string()));
                 std::iter::once(Remedy::omit(*setting)).chain(rules).collect()
             }
-            Self::NoCoefficients => vec![Remedy::give(Setting::Coefficients)],
+            Self::Rule(MaskError::NoCoefficients) => vec![Remedy::give(Setting::Coefficients)],
+            Self::Rule(_) => Vec::new(),
             Self::NothingToExempt => vec![
                 Remedy::give(Setting::Tokenizer),
                 Remedy::give(Setting::EosId).and(Setting::BosId),
@@ -411,17 +371,19 @@ impl MaskOptions {
     }
 
     fn check_placement(&self, rule: RuleName) -> Result<(), ResolveError> {
-        use RuleName::{CoefficientSum, Hash, HashTable, Text};
-        let options: [(Setting, bool, &'static [RuleName]); 4] = [
-            (Setting::Unit, self.granularity.is_some(), &[Text]),
-            (Setting::Window, self.window.is_some(), &[Hash]),
-            (Setting::Table, self.table.is_some(), &[HashTable, CoefficientSum]),
-            (Setting::Coefficients, self.coefficients.is_some(), &[CoefficientSum]),
+        let given = [
+            (Setting::Unit, RuleOption::Granularity, self.granularity.is_some()),
+            (Setting::Window, RuleOption::Window, self.window.is_some()),
+            (Setting::Table, RuleOption::Table, self.table.is_some()),
+            (Setting::Coefficients, RuleOption::Coefficients, self.coefficients.is_some()),
         ];
-        let misplaced = options.into_iter().find(|(_, given, rules)| *given && !rules.contains(&rule));
+        let misplaced = given.iter().find(|(_, option, given)| *given && !rule.options().contains(option));
         match misplaced {
             None => Ok(()),
-            Some((setting, _, rules)) => Err(ResolveError::Misplaced { setting, rule, rules }),
+            Some(&(setting, option, _)) => {
+                let rules = RuleName::ALL.iter().copied().filter(|rule| rule.options().contains(&option));
+                Err(ResolveError::Misplaced { setting, rule, rules: rules.collect() })
+            }
         }
     }
 
@@ -436,34 +398,18 @@ impl MaskOptions {
     }
 
     fn rule(self, name: RuleName) -> Result<(RuleSpec, Option<UniformTable>), ResolveError> {
-        let Self { k, short_context: head, seed, start, table, .. } = self;
-        let source = table.as_ref().map_or(TableSource::Cpu, |table| TableSource::File(table.fingerprint()));
-        let context =
-            self.context.unwrap_or(if name == RuleName::Text { TEXT_CONTEXT } else { TOKEN_CONTEXT });
-        let parameters = match name {
-            RuleName::Text => RuleParameters::from(
-                Text::new(k)
-                    .context(context)
-                    .granularity(self.granularity.unwrap_or_default())
-                    .short_context(head)
-                    .seed(seed),
-            ),
-            RuleName::Hash => {
-                let window = self.window.unwrap_or_default();
-                RuleParameters::from(
-                    Hash::new(k).context(context).window(window).short_context(head).seed(seed),
-                )
-            }
-            RuleName::Static => RuleParameters::from(Static::new(k).start(start)),
-            RuleName::Random => RuleParameters::from(Random::new(k).seed(seed)),
-            RuleName::HashTable => RuleParameters::from(HashTable::new(k).context(context).table(source)),
-            RuleName::HashAvalanche => RuleParameters::from(HashAvalanche::new(k).context(context)),
-            RuleName::CoefficientSum => {
-                let coefficients = self.coefficients.ok_or(ResolveError::NoCoefficients)?;
-                RuleParameters::from(CoefficientSum::new(k, coefficients).context(context).table(source))
-            }
+        let options = RuleOptions {
+            k: self.k,
+            context: self.context,
+            granularity: self.granularity,
+            window: self.window,
+            short_context: self.short_context,
+            seed: self.seed,
+            start: self.start,
+            table: self.table.as_ref().map(|table| TableSource::File(table.fingerprint())),
+            coefficients: self.coefficients,
         };
-        Ok((RuleSpec::new(parameters), table))
+        Ok((RuleSpec::new(name.parameters(&options)?), self.table))
     }
 }
 

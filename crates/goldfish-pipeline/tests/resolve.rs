@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use goldfish_corpus::{Content, Format, Input};
 use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
-use goldfish_mask::{Granularity, RuleParameters, Scope, ShortContext, TableSource, UniformTable, Window};
+use goldfish_mask::{
+    Granularity, MaskError, RuleName, RuleParameters, Scope, ShortContext, TableSource, UniformTable, Window,
+};
 use goldfish_pipeline::{
-    DocumentKind, MaskOptions, ResolveError, RuleName, RuleReason, ScopeName, SequenceToken, resolve_content,
+    DocumentKind, MaskOptions, ResolveError, RuleReason, ScopeName, SequenceToken, resolve_content,
 };
 use goldfish_remedy::{Remedies, Setting, advice};
 use goldfish_tokenize::Tokenizer;
@@ -169,25 +171,25 @@ fn contradictions() {
         ),
         (
             MaskOptions { granularity: Some(Granularity::Word), ..of_rule(Static) },
-            misplaced(Setting::Unit, Static, &[RuleName::Text]),
+            misplaced(Setting::Unit, Static, vec![RuleName::Text]),
             "leave out unit, or give rule text",
         ),
         (
             MaskOptions { window: Some(Window::Inclusive), ..of_rule(HashTable) },
-            misplaced(Setting::Window, HashTable, &[Hash]),
+            misplaced(Setting::Window, HashTable, vec![Hash]),
             "leave out window, or give rule hash",
         ),
         (
             MaskOptions { table, ..of_rule(Hash) },
-            misplaced(Setting::Table, Hash, &[HashTable, CoefficientSum]),
+            misplaced(Setting::Table, Hash, vec![HashTable, CoefficientSum]),
             "leave out table, or give rule hash-table, or give rule coefficient-sum",
         ),
         (
             MaskOptions { coefficients: Some(vec![1]), ..of_rule(HashTable) },
-            misplaced(Setting::Coefficients, HashTable, &[CoefficientSum]),
+            misplaced(Setting::Coefficients, HashTable, vec![CoefficientSum]),
             "leave out coefficients, or give rule coefficient-sum",
         ),
-        (of_rule(CoefficientSum), ResolveError::NoCoefficients, "give coefficients"),
+        (of_rule(CoefficientSum), ResolveError::Rule(MaskError::NoCoefficients), "give coefficients"),
         (
             MaskOptions { exempt_special: Some(true), ..of_rule(Hash) },
             ResolveError::NothingToExempt,

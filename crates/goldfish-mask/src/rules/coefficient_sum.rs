@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{TOKEN_CONTEXT, Window, check_context, check_k};
 use crate::rule::{MaskRule, TokenSpan};
 use crate::rules::AfterPrefix;
@@ -58,6 +59,16 @@ impl fmt::Display for CoefficientSum {
 fn sum(coefficients: &[i64], window: &[u32]) -> u64 {
     let terms = coefficients.iter().zip(window).map(|(&c, &id)| c.cast_unsigned().wrapping_mul(id.into()));
     terms.fold(0, u64::wrapping_add)
+}
+
+impl FromOptions for CoefficientSum {
+    const OPTIONS: &'static [RuleOption] = &[RuleOption::Table, RuleOption::Coefficients];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        let coefficients = options.coefficients.clone().ok_or(MaskError::NoCoefficients)?;
+        let table = options.table.clone().unwrap_or_default();
+        Ok(Self { k: options.k, context: options.context.unwrap_or(TOKEN_CONTEXT), coefficients, table })
+    }
 }
 
 impl RuleDefinition for CoefficientSum {

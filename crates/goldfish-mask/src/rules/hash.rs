@@ -2,6 +2,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{ShortContext, TOKEN_CONTEXT, Window, check_context, check_k, drop_threshold};
 use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::AfterPrefix;
@@ -67,6 +68,16 @@ impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (window, head) = (self.window.name(), self.short_context.name());
         write!(f, "context {} ({window}), head {head}, seed {}", self.context, self.seed)
+    }
+}
+
+impl FromOptions for Hash {
+    const OPTIONS: &'static [RuleOption] = &[RuleOption::Window];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        let RuleOptions { k, context, window, short_context, seed, .. } = *options;
+        let window = window.unwrap_or_default();
+        Ok(Self { k, context: context.unwrap_or(TOKEN_CONTEXT), window, short_context, seed })
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{TOKEN_CONTEXT, Window, check_context, check_k};
 use crate::rule::MaskRule;
 use crate::rules::AfterPrefix;
@@ -37,6 +38,14 @@ impl HashAvalanche {
 impl fmt::Display for HashAvalanche {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "context {}", self.context)
+    }
+}
+
+impl FromOptions for HashAvalanche {
+    const OPTIONS: &'static [RuleOption] = &[];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        Ok(Self { k: options.k, context: options.context.unwrap_or(TOKEN_CONTEXT) })
     }
 }
 

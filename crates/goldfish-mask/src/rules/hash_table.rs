@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{TOKEN_CONTEXT, Window, check_context, check_k};
 use crate::rule::MaskRule;
 use crate::rules::AfterPrefix;
@@ -47,6 +48,15 @@ impl HashTable {
 impl fmt::Display for HashTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "context {}", self.context)
+    }
+}
+
+impl FromOptions for HashTable {
+    const OPTIONS: &'static [RuleOption] = &[RuleOption::Table];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        let table = options.table.clone().unwrap_or_default();
+        Ok(Self { k: options.k, context: options.context.unwrap_or(TOKEN_CONTEXT), table })
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{check_k, drop_threshold};
 use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::AfterPrefix;
@@ -38,6 +39,14 @@ impl Random {
 impl fmt::Display for Random {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {}", self.seed)
+    }
+}
+
+impl FromOptions for Random {
+    const OPTIONS: &'static [RuleOption] = &[];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        Ok(Self { k: options.k, seed: options.seed })
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::check_k;
 use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::AfterPrefix;
@@ -35,6 +36,14 @@ impl Static {
 impl fmt::Display for Static {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from position {}", self.start)
+    }
+}
+
+impl FromOptions for Static {
+    const OPTIONS: &'static [RuleOption] = &[];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        Ok(Self { k: options.k, start: options.start })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{Granularity, ShortContext, TEXT_CONTEXT, check_context, check_k, drop_threshold};
 use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
@@ -114,6 +115,16 @@ impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, head) = (self.granularity.name(), self.short_context.name());
         write!(f, "by {unit}, context {} characters, head {head}, seed {}", self.context, self.seed)
+    }
+}
+
+impl FromOptions for Text {
+    const OPTIONS: &'static [RuleOption] = &[RuleOption::Granularity];
+
+    fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
+        let RuleOptions { k, context, granularity, short_context, seed, .. } = *options;
+        let granularity = granularity.unwrap_or_default();
+        Ok(Self { k, context: context.unwrap_or(TEXT_CONTEXT), granularity, short_context, seed })
     }
 }
 
