@@ -1,4 +1,4 @@
-//! Columns that take more room as plain ones.
+//! Columns that are larger as plain ones.
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 /// Bytes of the strings in a column of strings once each row has its own: many rows may share a dictionary's value, or
-/// the bytes behind a view. For any other column, and for plain ones, the bytes that it has.
+/// the bytes of a view. For any other column, and for plain ones, the bytes that it has.
 ///
 /// # Errors
 ///

@@ -17,7 +17,7 @@ use parquet::file::reader::{ChunkReader, Length};
 pub struct ParquetFile {
     file: Arc<File>,
     size: u64,
-    /// Where the column chunks of an object lie, so that nothing is fetched that a reader of one doesn't take.
+    /// The ranges of an object's column chunks, so that nothing is fetched that a reader of one doesn't read.
     chunks: Arc<[Range<u64>]>,
 }
 
@@ -28,29 +28,29 @@ impl ParquetFile {
         Self { file: Arc::new(file), size, chunks: Arc::new([]) }
     }
 
-    /// The same file, whose metadata is known now: of an object nothing is fetched behind the end of a column chunk.
+    /// The same file, whose metadata is known now: nothing of an object is fetched after the end of a column chunk.
     #[must_use]
     pub fn with_metadata(mut self, metadata: &ParquetMetaData) -> Self {
         if self.file.disk().is_none() {
             let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
-            let place = |chunk: &ColumnChunkMetaData| {
+            let range = |chunk: &ColumnChunkMetaData| {
                 let first = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
                 let (start, bytes) =
                     (u64::try_from(first).ok()?, u64::try_from(chunk.compressed_size()).ok()?);
                 Some(start..start.checked_add(bytes)?)
             };
-            let mut chunks: Vec<_> = chunks.filter_map(place).collect();
+            let mut chunks: Vec<_> = chunks.filter_map(range).collect();
             chunks.sort_by_key(|chunk| chunk.start);
             self.chunks = chunks.into();
         }
         self
     }
 
-    /// Where a reader from some place on will stop, as far as is known.
-    fn end_of(&self, place: u64) -> u64 {
-        let before = self.chunks.partition_point(|chunk| chunk.start <= place);
+    /// Where a reader that starts at an offset will stop, as far as is known.
+    fn end_of(&self, offset: u64) -> u64 {
+        let before = self.chunks.partition_point(|chunk| chunk.start <= offset);
         let chunk = before.checked_sub(1).map(|last| &self.chunks[last]);
-        chunk.filter(|chunk| chunk.contains(&place)).map_or(self.size, |chunk| chunk.end)
+        chunk.filter(|chunk| chunk.contains(&offset)).map_or(self.size, |chunk| chunk.end)
     }
 
     /// Its size when it was opened, in bytes.
@@ -83,7 +83,7 @@ impl ChunkReader for ParquetFile {
             Some(file) => BufReader::new(PartReader::Disk(file.get_read(start)?.into_inner())),
             None => BufReader::new(PartReader::Store {
                 file: self.file.clone(),
-                place: start,
+                offset: start,
                 end: self.end_of(start),
             }),
         })
@@ -101,23 +101,23 @@ impl ChunkReader for ParquetFile {
         }
         let mut bytes = vec![0; length];
         let mut reader =
-            PartReader::Store { file: self.file.clone(), place: start, end: start + length as u64 };
+            PartReader::Store { file: self.file.clone(), offset: start, end: start + length as u64 };
         reader.read_exact(&mut bytes)?;
         Ok(bytes.into())
     }
 }
 
-/// A file from some place on.
+/// A file from an offset on.
 #[derive(Debug)]
 pub enum PartReader {
-    /// A handle that stands there.
+    /// A handle with this position.
     Disk(std::fs::File),
     /// An object, whatever other readers of it do.
     Store {
         /// The object.
         file: Arc<File>,
-        /// The place, in bytes.
-        place: u64,
+        /// The offset, in bytes.
+        offset: u64,
         /// Where its readers stop.
         end: u64,
     },
@@ -127,9 +127,9 @@ impl Read for PartReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Disk(file) => file.read(buffer),
-            Self::Store { file, place, end } => {
-                let read = file.read_at_before(buffer, *place, *end)?;
-                *place += read as u64;
+            Self::Store { file, offset, end } => {
+                let read = file.read_at_before(buffer, *offset, *end)?;
+                *offset += read as u64;
                 Ok(read)
             }
         }

@@ -21,9 +21,9 @@ pub const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 /// First bytes of a message, before its length; writers before Arrow 0.15 left it out.
 const CONTINUATION: u32 = u32::MAX;
 
-/// Checks every message of an Arrow IPC file or stream, told apart by the first bytes, and leaves the file at its start.
+/// Checks every message of an Arrow IPC file or stream, which differ in their first bytes, and leaves the file at its start.
 ///
-/// What is not well-formed in other ways is left to the reader proper.
+/// What is not well-formed in other ways is left to the reader itself.
 ///
 /// # Errors
 ///
@@ -58,19 +58,19 @@ fn check_file<F: Read + Seek>(file: &mut F, size: u64) -> Result<(), ColumnarErr
         return Err(ColumnarError::Claim { offset: end, problem });
     };
     let footer = read_metadata(file, start, length)?;
-    // What the reader proper would refuse too is for it to report.
+    // What the reader itself would refuse too is for it to report.
     let Ok(footer) = root_as_footer(&footer) else { return Ok(()) };
     let blocks = [footer.dictionaries(), footer.recordBatches()];
     for block in blocks.into_iter().flatten().flat_map(|blocks| blocks.iter()) {
-        let place = (
+        let range = (
             u64::try_from(block.offset()),
             u64::try_from(block.metaDataLength()),
             u64::try_from(block.bodyLength()),
         );
-        let (Ok(offset), Ok(metadata), Ok(body)) = place else {
+        let (Ok(offset), Ok(metadata), Ok(body)) = range else {
             return Err(ColumnarError::Claim {
                 offset: start,
-                problem: "lists a block at a negative place; it is damaged".into(),
+                problem: "lists a block at a negative offset; it is damaged".into(),
             });
         };
         let end = offset.checked_add(metadata).and_then(|end| end.checked_add(body));
@@ -101,7 +101,7 @@ fn check_message<F: Read + Seek>(file: &mut F, offset: u64, size: u64) -> Result
     let length = u64::from(length);
     if length > size - at {
         return claim(format!(
-            "has {length} bytes of metadata, but the file ends {} bytes behind it; it was cut off",
+            "has {length} bytes of metadata, but the file ends {} bytes after it; it was cut off",
             size - at
         ));
     }
@@ -113,7 +113,7 @@ fn check_message<F: Read + Seek>(file: &mut F, offset: u64, size: u64) -> Result
     };
     if body_length > size - body {
         return claim(format!(
-            "has a body of {body_length} bytes, but the file ends {} bytes behind it; it was cut off",
+            "has a body of {body_length} bytes, but the file ends {} bytes after it; it was cut off",
             size - body
         ));
     }
@@ -126,7 +126,7 @@ fn check_message<F: Read + Seek>(file: &mut F, offset: u64, size: u64) -> Result
         let rows = batch.length();
         if !(0..=MAX_BATCH_ROWS).contains(&rows) {
             return claim(format!(
-                "is a batch of {rows} rows, more than {MAX_BATCH_ROWS}; it is damaged, or must be written in smaller batches"
+                "is a batch of {rows} rows, not of 0 to {MAX_BATCH_ROWS}; it is damaged, or must be written in smaller batches"
             ));
         }
         let bytes = claimed_bytes(file, &batch, body, body_length)?;
@@ -151,14 +151,14 @@ fn claimed_bytes<F: Read + Seek>(
     };
     let mut total = 0u64;
     for buffer in buffers {
-        let place = (u64::try_from(buffer.offset()), u64::try_from(buffer.length()));
-        let (Ok(start), Ok(length)) = place else { continue };
+        let range = (u64::try_from(buffer.offset()), u64::try_from(buffer.length()));
+        let (Ok(start), Ok(length)) = range else { continue };
         let within = start.checked_add(length).is_some_and(|end| end <= body_length);
         if length < 8 || !within {
-            // Nothing to decompress, or a place that the reader proper refuses.
+            // Nothing to decompress, or a range that the reader itself refuses.
             continue;
         }
-        // -1 says that the buffer lies there as it is.
+        // -1 says that the buffer is not compressed.
         let claimed = read_i64(file, body + start)?;
         total = total.saturating_add(u64::try_from(claimed).unwrap_or(length));
     }

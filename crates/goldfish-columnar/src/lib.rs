@@ -1,9 +1,9 @@
-//! Arrow IPC and Parquet files that nobody vouches for: what they claim is checked before memory is taken for it.
+//! Untrusted Arrow IPC and Parquet files: what they claim is checked before memory is allocated for it.
 //!
-//! The `arrow` and `parquet` crates check that a file is well-formed, but take the memory that it claims to need: a
+//! The `arrow` and `parquet` crates check that a file is well-formed, but allocate the memory that it claims to need: a
 //! claim of 2^50 bytes ends the process. [`check_ipc`] and [`check_parquet`] read metadata and claims only, and refuse
-//! such files; [`expanded_bytes`] says what a dictionary or a view becomes as a plain column. [`guarded`] makes the
-//! panics of such a library errors.
+//! such files; [`expanded_bytes`] says the size of a dictionary or a view as a plain column. [`guarded`] turns the
+//! panics of such a library into errors.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -19,14 +19,14 @@ pub use file::{ParquetFile, PartReader};
 pub use ipc::{FILE_MAGIC, MAX_BATCH_BYTES, MAX_BATCH_ROWS, MAX_METADATA_BYTES, check_ipc};
 pub use pages::{MAX_LEVELS, MAX_LEVELS_A_BYTE, PagesClaim, check_parquet};
 
-/// Why a file is not to be read.
+/// Why a file should not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ColumnarError {
     /// The system refused.
     #[error("reading failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The file claims what can't be, or more than a reader should take.
+    /// The file claims something impossible, or more than a reader should allocate.
     #[error("the message at byte {offset} {problem}")]
     Claim {
         /// Where the message (or the footer) starts, in bytes.
@@ -81,13 +81,13 @@ pub fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| panic_message(panic.as_ref()))
 }
 
-/// Whether this thread is inside of [`guarded`], so that a panic hook need not speak.
+/// Whether this thread is inside of [`guarded`], so that a panic hook can stay silent.
 #[must_use]
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -18,14 +18,14 @@ pub const MAX_LEVELS_A_BYTE: u64 = 64;
 /// What the pages of the columns to be read say about themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PagesClaim {
-    /// Bytes of the largest dictionary, any of whose values may stand in every row.
+    /// Bytes of the largest dictionary, any of whose values may be in every row.
     pub largest_dictionary: u64,
 }
 
-/// Walks over the pages of the columns that `wanted` takes by the name of their root, reading headers and dictionaries.
+/// Reads the page headers and dictionaries of the columns whose root `wanted` accepts by name.
 ///
-/// A run of equal values takes a few bytes, however long it is: what the pages announce is all that tells a file which
-/// fills the memory from others. Pages that can't be read are left to the reader proper.
+/// A run of equal values takes a few bytes, however long it is: only what the pages announce distinguishes a file that
+/// fills the memory from others. Pages that can't be read are left to the reader itself.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn check_parquet(
             }
         }
         if broken {
-            // The reader comes no further than this group, and reports what it meets there.
+            // The reader stops at this group, and reports the error.
             break;
         }
     }

@@ -21,7 +21,7 @@ pub struct Reject {
     pub file: String,
     /// Row in the input, from 0 (the line of a JSONL file, less one).
     pub row: u64,
-    /// Where the row starts in the decompressed file, in bytes, where the format tells.
+    /// Where the row starts in the decompressed file, in bytes, if the format says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// What is wrong, in words.

@@ -178,7 +178,7 @@ pub enum CorpusError {
         given: IdType,
     },
     /// Nothing says where the documents of a memmap end.
-    #[error("{}: nothing says where documents end; {} may, beside it", path.display(), sidecar.display())]
+    #[error("{}: nothing says where documents end: there is no {}", path.display(), sidecar.display())]
     NoDocumentEnds {
         /// The file.
         path: PathBuf,

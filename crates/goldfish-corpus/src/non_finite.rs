@@ -1,9 +1,9 @@
-//! `NaN`, `Infinity` and `-Infinity`, which Python's `json.dumps` writes and JSON doesn't know.
+//! `NaN`, `Infinity` and `-Infinity`, which Python's `json.dumps` writes though JSON doesn't have them.
 
 const NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// The line with 0 for each such number in the columns that nobody reads, or `None` if there is none. Every other byte keeps its
-/// place.
+/// The line with 0 for each such number in the columns that are not read, or `None` if there is none. Every other byte keeps its
+/// position.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub(crate) fn zeroed(line: &str, is_read: impl Fn(&str) -> bool) -> Result<Optio
         }
     }
     let changed = bytes != line.as_bytes();
-    // ASCII took the place of ASCII.
+    // ASCII was replaced by ASCII.
     Ok(String::from_utf8(bytes).ok().filter(|_| changed))
 }
 

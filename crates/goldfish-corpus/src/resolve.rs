@@ -386,7 +386,7 @@ fn escaped(name: &OsStr) -> String {
 }
 
 /// The components of the absolute path, with `.` and `..` resolved by name (links are not followed). The first one of a
-/// URL is all that stands before the key.
+/// URL is everything before the key.
 fn normal_components(path: &Path) -> Result<Vec<String>, CorpusError> {
     if is_remote(path) {
         return Ok(goldfish_storage::components(&path.to_string_lossy()));

@@ -1,4 +1,4 @@
-//! However an input is cut into parts, and wherever reading is taken up, every row comes once and in its place.
+//! However an input is cut into parts, and wherever reading resumes, every row comes once and in order.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -22,9 +22,9 @@ fn options(text: bool) -> ReadOptions {
     options
 }
 
-/// The rows of a source from where it stands, and the row behind each of its chunks.
+/// The rest of a source's rows, and the row after each of its chunks.
 fn read(source: &mut dyn Source, options: &ReadOptions) -> (Vec<Row>, Vec<u64>) {
-    let (mut rows, mut places) = (Vec::new(), vec![source.row()]);
+    let (mut rows, mut ends) = (Vec::new(), vec![source.row()]);
     while let Some(chunk) = source.next_chunk().unwrap() {
         let batch = chunk.documents(options).unwrap();
         let first = rows.len();
@@ -39,9 +39,9 @@ fn read(source: &mut dyn Source, options: &ReadOptions) -> (Vec<Row>, Vec<u64>) 
         }
         rows.extend(batch.rejects.into_iter().map(|reject| (reject.reason, Vec::new(), reject.row)));
         rows[first..].sort_by_key(|row: &Row| row.2);
-        places.push(source.row());
+        ends.push(source.row());
     }
-    (rows, places)
+    (rows, ends)
 }
 
 fn whole(input: &Input, options: &ReadOptions) -> (Vec<Row>, Vec<u64>) {
@@ -169,22 +169,22 @@ fn reading_is_taken_up_at_any_chunk() {
         .chain(large.map(|path| (path, false, true)))
     {
         let (input, options) = (input(&path), options(text));
-        let (rows, places) = whole(&input, &options);
-        assert!(places.len() > if large { 4 } else { 1 }, "{}", path.display());
+        let (rows, ends) = whole(&input, &options);
+        assert!(ends.len() > if large { 4 } else { 1 }, "{}", path.display());
         if large && input.is_divisible().unwrap() {
             let size = fs::metadata(&path).unwrap().len();
             assert!(parts(&input, &options, &[size / 3, size * 3 / 4]) == rows, "{}", path.display());
         }
-        let step = places.len().div_ceil(6);
-        for &place in places.iter().step_by(step).chain(places.last()) {
+        let step = ends.len().div_ceil(6);
+        for &end in ends.iter().step_by(step).chain(ends.last()) {
             let mut source = input.open(&options, Part::WHOLE).unwrap();
-            source.skip_to(place).unwrap();
+            source.skip_to(end).unwrap();
             let rest = read(source.as_mut(), &options);
-            let expected: Vec<_> = rows.iter().filter(|row| row.2 >= place).cloned().collect();
-            assert!(rest.0 == expected, "{} from row {place}", path.display());
-            assert!(places.ends_with(&rest.1), "{} from row {place}: other chunks", path.display());
+            let expected: Vec<_> = rows.iter().filter(|row| row.2 >= end).cloned().collect();
+            assert!(rest.0 == expected, "{} from row {end}", path.display());
+            assert!(ends.ends_with(&rest.1), "{} from row {end}: other chunks", path.display());
         }
-        let between = places.iter().find(|&&place| !places.contains(&(place + 1))).map(|place| place + 1);
+        let between = ends.iter().find(|&&end| !ends.contains(&(end + 1))).map(|end| end + 1);
         let mut source = input.open(&options, Part::WHOLE).unwrap();
         assert!(source.skip_to(between.unwrap()).is_err(), "{}: no chunk ends there", path.display());
     }

@@ -1,7 +1,7 @@
 //! Content hashes of files, taken while they are read or written.
 //!
-//! All of them are XXH3 with 128 bits and seed 0, which `xxhsum -H2` prints too. It tells every accidental
-//! change and runs at the speed of memory; it is no signature.
+//! All of them are XXH3 with 128 bits and seed 0, which `xxhsum -H2` prints too. It detects every accidental
+//! change and runs at the speed of memory; it is not a signature.
 
 use std::io::{self, Read, Write};
 
@@ -19,7 +19,7 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// The digest of bytes at hand.
+    /// The digest of bytes in memory.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
@@ -55,7 +55,7 @@ pub struct HashingReader<R> {
 }
 
 impl<R: Read> HashingReader<R> {
-    /// Wraps a reader that stands at its start.
+    /// Wraps a reader that is at its start.
     pub fn new(inner: R) -> Self {
         Self { inner, hasher: Hasher::new() }
     }
@@ -114,12 +114,12 @@ impl<W: Write> HashingWriter<W> {
         Self { inner, hasher: Hasher::new() }
     }
 
-    /// Wraps a writer that stands behind bytes written before, which `before` tells once more.
+    /// Wraps a writer that is after bytes written before, which `before` reads once more.
     ///
     /// # Errors
     ///
     /// If `before` can't be read to its end.
-    pub fn behind(inner: W, before: impl Read) -> io::Result<Self> {
+    pub fn after(inner: W, before: impl Read) -> io::Result<Self> {
         let mut reader = HashingReader::new(before);
         io::copy(&mut reader, &mut io::sink())?;
         Ok(Self { inner, hasher: reader.hasher })

@@ -59,7 +59,7 @@ impl Rejects {
         }
         let (lines, recorded) = if folder.is_remote() {
             let kept = unfinished.rejected.as_bytes();
-            let lines = HashingWriter::behind(Lines::Memory(kept.to_vec()), kept);
+            let lines = HashingWriter::after(Lines::Memory(kept.to_vec()), kept);
             (lines, kept.len())
         } else {
             let open = || {
@@ -67,7 +67,7 @@ impl Rejects {
                 // Reading it to its end leaves the file there.
                 let mut before = file.try_clone()?;
                 before.rewind()?;
-                HashingWriter::behind(Lines::Disk(BufWriter::new(file)), before)
+                HashingWriter::after(Lines::Disk(BufWriter::new(file)), before)
             };
             (open(), 0)
         };

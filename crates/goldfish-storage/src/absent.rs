@@ -1,14 +1,14 @@
-//! Object stores where they are not in the build: nothing can be opened, and what would be open can't exist.
+//! Stands for object stores in a build without them: nothing can be opened, and what would be open can't exist.
 
 use std::convert::Infallible;
 use std::io::{self, Read, SeekFrom, Write};
 use std::path::Path;
 
-use crate::{Entry, Metadata};
+use crate::metadata::{Entry, Metadata};
 
 /// Refuses a URL.
 pub(crate) fn check(_path: &Path) -> io::Result<()> {
-    let message = "object stores are not in this build; build with --features object-stores";
+    let message = "object stores are not in this build; build goldfish with the feature object-stores";
     Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
 }
 
 pub(crate) fn metadata_of_all(paths: &[&Path]) -> Vec<io::Result<Metadata>> {
-    paths.iter().map(|path| crate::metadata(path)).collect()
+    paths.iter().map(|path| metadata(path)).collect()
 }
 
 pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
@@ -72,11 +72,11 @@ impl Object {
         match self.0 {}
     }
 
-    pub(crate) fn read_on(&self, _buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_next(&self, _buffer: &mut [u8]) -> io::Result<usize> {
         match self.0 {}
     }
 
-    pub(crate) fn seek(&self, _place: SeekFrom) -> io::Result<u64> {
+    pub(crate) fn seek(&self, _to: SeekFrom) -> io::Result<u64> {
         match self.0 {}
     }
 }

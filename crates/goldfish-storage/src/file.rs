@@ -8,13 +8,14 @@ use cap_fs_ext::OpenOptionsSyncExt;
 use cap_std::ambient_authority;
 use cap_std::fs::OpenOptions;
 
-use crate::folder::read_whole;
+use crate::metadata::Metadata;
+use crate::read::read_whole;
 use crate::remote::Object;
-use crate::{Metadata, is_remote};
+use crate::url::is_remote;
 
 /// A file that is open for reading.
 ///
-/// An object is bound to what it was when it was opened: if another takes its place, reading is an error of the kind
+/// An object must stay what it was when it was opened: if it is replaced, reading is an error of the kind
 /// [`io::ErrorKind::InvalidData`] that says so. Reading an object in order fetches it ahead.
 #[derive(Debug)]
 pub struct File(Opened);
@@ -36,7 +37,7 @@ impl File {
         Ok(Self::open_regular(path)?.0)
     }
 
-    /// Opens a file as [`File::open`] does, and tells what is known of it.
+    /// Opens a file as [`File::open`] does, and returns what is known of it.
     ///
     /// # Errors
     ///
@@ -47,7 +48,7 @@ impl File {
             let metadata = object.metadata_at_open();
             return Ok((Self(Opened::Store(object)), metadata));
         }
-        // Opened without waiting for the writer of a pipe, and asked afterwards, so that no other can take its name in between.
+        // Opened without waiting for the writer of a pipe, and checked afterwards, so that it can't be replaced in between.
         let mut options = OpenOptions::new();
         let opened = fs_open(path, options.read(true).nonblock(true));
         let file = opened.map_err(|error| match fs::metadata(path) {
@@ -71,7 +72,7 @@ impl File {
         read_whole(self, size, most)
     }
 
-    /// Asks anew about the file; on a disk about the one that was opened, in a store about what lies under its name now.
+    /// What is known of the file now: on a disk of the one that was opened, in a store of the one with its name.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl File {
         }
     }
 
-    /// Another handle. Whether the two share a position is not said: on a disk they do, in a store they don't.
+    /// Another handle. On a disk the two share a position, in a store they don't.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl File {
         }))
     }
 
-    /// Reads at a place, whatever the position is; 0 bytes at the end. On other systems than Unix the position moves.
+    /// Reads at an offset, whatever the position is; 0 bytes at the end. On systems other than Unix the position moves.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl File {
         self.read_at_before(buffer, offset, u64::MAX)
     }
 
-    /// As [`File::read_at`], and of an object nothing is fetched ahead from `end` on, where the reader will stop.
+    /// As [`File::read_at`]; nothing of an object is fetched ahead from `end` on, where the reader will stop.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl File {
         }
     }
 
-    /// Fills a buffer from a place.
+    /// Fills a buffer from an offset.
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl File {
         Ok(())
     }
 
-    /// Whether the store is at fault, where a reader of what is in the file met an error: once an object couldn't be read,
-    /// all handles of it tell so whenever they are used.
+    /// Whether the store caused an error that a reader of the file's contents met: once an object couldn't be read,
+    /// all handles of it fail whenever they are used.
     ///
     /// # Errors
     ///
@@ -146,7 +147,7 @@ impl File {
         }
     }
 
-    /// The file, where it is on a disk.
+    /// The file, if it is on a disk.
     #[must_use]
     pub fn into_disk(self) -> Option<fs::File> {
         match self.0 {
@@ -155,7 +156,7 @@ impl File {
         }
     }
 
-    /// The file, where it is on a disk.
+    /// The file, if it is on a disk.
     #[must_use]
     pub fn disk(&self) -> Option<&fs::File> {
         match &self.0 {
@@ -211,22 +212,22 @@ impl Read for &File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
             Opened::Disk(file) => (&mut &*file).read(buffer),
-            Opened::Store(object) => object.read_on(buffer),
+            Opened::Store(object) => object.read_next(buffer),
         }
     }
 }
 
 impl Seek for File {
-    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
-        (&*self).seek(place)
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        (&*self).seek(to)
     }
 }
 
 impl Seek for &File {
-    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match &self.0 {
-            Opened::Disk(file) => (&mut &*file).seek(place),
-            Opened::Store(object) => object.seek(place),
+            Opened::Disk(file) => (&mut &*file).seek(to),
+            Opened::Store(object) => object.seek(to),
         }
     }
 }

@@ -2,20 +2,24 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use crate::{Entry, File, Kind, Lock, Output, entries, is_remote, read, remote};
+use crate::file::File;
+use crate::metadata::{Entry, Kind};
+use crate::output::Output;
+use crate::remote;
+use crate::url::is_remote;
 
 /// A folder that is written to, on a disk or in an object store.
 ///
-/// On a disk every call works on the folder that was opened, whatever takes its name later, and takes names of entries
-/// rather than paths. A link is never followed, nothing is opened but regular files, and no file that is there is written
-/// to: a file is created under a new name, or the call fails. So files that a stranger left in the folder can't make a
+/// On a disk every call works on the folder that was opened, even if its name is reused later, and takes names of entries
+/// rather than paths. A link is never followed, only regular files are opened, and no existing file is written
+/// to: a file is created under a new name, or the call fails. So files that someone left in the folder can't make a
 /// call touch anything outside of it.
 #[derive(Debug)]
 pub struct Folder {
@@ -40,11 +44,11 @@ impl Folder {
         Ok(Self { path: path.to_owned(), dir })
     }
 
-    /// Opens a folder in this one; `None` where there is nothing of the name. A store has any.
+    /// Opens a folder in this one; `None` if nothing has the name. In a store every folder exists.
     ///
     /// # Errors
     ///
-    /// If it is a link or anything else that is no folder ([`io::ErrorKind::InvalidInput`]), or the system refuses.
+    /// If it is a link or anything else that is not a folder ([`io::ErrorKind::InvalidInput`]), or the system refuses.
     pub fn subfolder(&self, name: &str) -> io::Result<Option<Self>> {
         let Some(dir) = &self.dir else { return Ok(Some(self.below(name, None))) };
         match self.kind(name)? {
@@ -54,7 +58,7 @@ impl Folder {
         }
     }
 
-    /// Makes a folder in this one, unless there is one, and opens it.
+    /// Creates a folder in this one, unless it exists, and opens it.
     ///
     /// # Errors
     ///
@@ -95,12 +99,12 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If it can't be listed. A folder of a store that isn't there holds nothing.
+    /// If it can't be listed. A folder of a store that doesn't exist is empty.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         match &self.dir {
             None => {
-                let found = entries(&self.path)?;
+                let found = remote::entries(&self.path)?;
                 let name = |entry: &Entry| entry.path.file_name().map(std::ffi::OsStr::to_owned);
                 names.extend(found.iter().filter_map(name));
             }
@@ -114,20 +118,20 @@ impl Folder {
         Ok(names)
     }
 
-    /// What an entry is, links not followed: a link is [`Kind::Other`]. `None` where there is nothing.
+    /// What an entry is, links not followed: a link is [`Kind::Other`]. `None` if it doesn't exist.
     ///
     /// # Errors
     ///
-    /// If the system or the store can't tell.
+    /// If the system or the store refuses.
     pub fn kind(&self, name: &str) -> io::Result<Option<Kind>> {
         Ok(self.entry(name)?.map(|(kind, _)| kind))
     }
 
-    /// The size of an entry that is a regular file, in bytes; `None` where it is none.
+    /// The size of an entry that is a regular file, in bytes; `None` if it isn't one.
     ///
     /// # Errors
     ///
-    /// If the system or the store can't tell.
+    /// If the system or the store refuses.
     pub fn size(&self, name: &str) -> io::Result<Option<u64>> {
         Ok(self.entry(name)?.filter(|(kind, _)| *kind == Kind::File).map(|(_, size)| size))
     }
@@ -136,12 +140,12 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If the system or the store can't tell.
+    /// If the system or the store refuses.
     pub fn has_file(&self, name: &str) -> io::Result<bool> {
         Ok(self.kind(name)? == Some(Kind::File))
     }
 
-    /// What the system says of an entry on a disk, links not followed.
+    /// The system's metadata of an entry on a disk, links not followed.
     pub(crate) fn entry_metadata(&self, name: &str) -> io::Result<cap_std::fs::Metadata> {
         self.dir.as_ref().map_or(Err(io::ErrorKind::Unsupported.into()), |dir| dir.symlink_metadata(name))
     }
@@ -184,13 +188,13 @@ impl Folder {
     /// As [`Folder::open_file`], and if it is larger ([`io::ErrorKind::FileTooLarge`]).
     pub fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
         match &self.dir {
-            None => read(&self.path.join(name), most),
+            None => File::open(&self.path.join(name))?.read_whole(most),
             Some(_) => self.open_file(name)?.read_whole(most),
         }
     }
 
     /// Opens a regular file on a disk for reading and writing, cut to its first `length` bytes and positioned there.
-    /// The caller knows by what is in them that the file is its own.
+    /// The caller knows from these bytes that the file is its own.
     ///
     /// # Errors
     ///
@@ -206,7 +210,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Opens without waiting for the other end of a pipe, and looks afterwards what was opened.
+    /// Opens without waiting for the other end of a pipe, and checks afterwards what was opened.
     pub(crate) fn open_regular(&self, name: &str, options: &mut OpenOptions) -> io::Result<fs::File> {
         let Some(dir) = &self.dir else { return Err(io::ErrorKind::Unsupported.into()) };
         let opened = dir.open_with(name, options.follow(FollowSymlinks::No).nonblock(true));
@@ -217,7 +221,7 @@ impl Folder {
         }
     }
 
-    /// Makes a file of a name that nothing has. In a store it replaces what has the name.
+    /// Creates a file under a name that is free. In a store it replaces what has the name.
     ///
     /// # Errors
     ///
@@ -233,11 +237,11 @@ impl Folder {
         }
     }
 
-    /// Writes a file whole or not at all, in place of what has the name. It lasts when this returns.
+    /// Writes a file whole or not at all, and replaces what has the name. It is durable when this returns.
     ///
     /// # Errors
     ///
-    /// If the system or the store refuses, or `write` fails; on a disk what had the name is still there then.
+    /// If the system or the store refuses, or `write` fails; on a disk what had the name is unchanged then.
     pub fn replace(&self, name: &str, write: impl FnOnce(&mut Output) -> io::Result<()>) -> io::Result<()> {
         if self.is_remote() {
             let mut output = self.create(name)?;
@@ -255,7 +259,7 @@ impl Folder {
         self.sync()
     }
 
-    /// Gives a file another name, here or in another folder of the same disk, and replaces what has it.
+    /// Renames a file, here or into another folder of the same disk, and replaces what has the new name.
     ///
     /// # Errors
     ///
@@ -271,7 +275,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If the name is taken, it is no regular file, the file system has no second names, or it is in a store.
+    /// If the name is taken, it is not a regular file, the file system has no second names, or it is in a store.
     pub fn link(&self, name: &str, folder: &Self, to: &str) -> io::Result<()> {
         let (Some(from), Some(into)) = (&self.dir, &folder.dir) else {
             return Err(io::ErrorKind::Unsupported.into());
@@ -286,7 +290,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// If there is none (which some stores don't tell), it is a folder, or the system or the store refuses.
+    /// If there is none (which some stores don't say), it is a folder, or the system or the store refuses.
     pub fn remove_file(&self, name: &str) -> io::Result<()> {
         match &self.dir {
             None => remote::remove(&self.path.join(name)),
@@ -310,7 +314,7 @@ impl Folder {
         self.dir.as_ref().map_or(Ok(()), |dir| dir.remove_dir(name))
     }
 
-    /// Waits until the names in it are on the disk. In a store they are as soon as they are there.
+    /// Waits until the names in it are durable. In a store they are at once.
     ///
     /// # Errors
     ///
@@ -323,17 +327,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes the lock of that name, a file that is made where it is missing; `None` if another process holds it.
-    ///
-    /// # Errors
-    ///
-    /// If something else has the name, the folder is in a store, or the system refuses.
-    pub fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
-        Lock::take(self, name)
-    }
-
     /// The folder that holds an entry, and the entry's name in it, for a path below this folder with `/`. Folders on the
-    /// way are made if `create` is set; without it `None` says that one is missing.
+    /// way are created if `create` is set; without it `None` says that one is missing.
     ///
     /// # Errors
     ///
@@ -366,27 +361,15 @@ fn not_a(name: &str, kind: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a {kind}"))
 }
 
-/// Writes a file on a disk whole or not at all, in place of what has the name. It lasts when this returns. Links in the
+/// Writes a file on a disk whole or not at all, and replaces what has the name. It is durable when this returns. Links in the
 /// path of its folder are followed; one that has the file's own name is replaced.
 ///
 /// # Errors
 ///
-/// If the folder isn't there, the path ends in no name, or the system refuses; what had the name is still there then.
+/// If the folder isn't there, the path ends in no name, or the system refuses; what had the name is unchanged then.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name");
     let name = path.file_name().and_then(std::ffi::OsStr::to_str).ok_or_else(no_name)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Folder::open(parent)?.replace(name, |output| output.write_all(bytes))
-}
-
-/// Reads a whole file of at most so many bytes.
-pub(crate) fn read_whole(mut file: impl Read, size: u64, most: u64) -> io::Result<Vec<u8>> {
-    if size > most {
-        let message = format!("{size} bytes, more than the {most} that are read of such a file");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
-    file.by_ref().take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use cap_fs_ext::MetadataExt;
 use cap_std::fs::OpenOptions;
 
-use crate::Folder;
+use crate::folder::Folder;
 
 /// What the file of a lock begins with, before the id of its folder.
 const MARK: &str = "goldfish ";
@@ -18,9 +18,9 @@ const ID_DIGITS: usize = 16;
 /// How often the file is opened again when it was removed in between.
 const TRIES: usize = 16;
 
-/// A file in a folder that is held locked. The system gives it back when the process ends, however it ends.
+/// A locked file in a folder. The system unlocks it when the process ends, however it ends.
 ///
-/// The file says that goldfish made the folder's contents, and a random id that is that of no other folder.
+/// The file says that goldfish made the folder's contents, and holds a random id, unique to the folder.
 #[derive(Debug)]
 pub struct Lock {
     _file: fs::File,
@@ -42,11 +42,11 @@ impl Lock {
             };
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                // Some network file systems have no locks; then the user has to take care.
+                // Some network file systems have no locks; then the user has to make sure of it.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 locked => locked?,
             }
-            // Its last holder may have removed it after it was opened here.
+            // The last process that held it may have removed it after it was opened here.
             if folder.is_entry(name, &file)? {
                 let id = read_id(&file)?;
                 return Ok(Some(Self { _file: file, id }));
@@ -62,7 +62,7 @@ impl Lock {
     }
 }
 
-/// The id in the file. A file without contents gets one now, and so does one whose first write was interrupted.
+/// The id in the file. An empty file gets one now, and so does one whose first write was interrupted.
 fn read_id(mut file: &fs::File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(256).read_to_end(&mut bytes)?;
@@ -82,7 +82,7 @@ fn read_id(mut file: &fs::File) -> io::Result<String> {
     Ok(id)
 }
 
-/// An id that no other call gives.
+/// An id that no other call returns.
 #[must_use]
 pub fn random_id() -> String {
     // The keys of a fresh hash state come from the system's source of random numbers.
@@ -91,13 +91,22 @@ pub fn random_id() -> String {
     format!("{:016x}", random.finish())
 }
 
-/// Whether a text is one that [`random_id`] gives.
+/// Whether a text is one that [`random_id`] could return.
 #[must_use]
 pub fn is_id(id: &str) -> bool {
     id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Folder {
+    /// Takes the lock of that name, a file that is made where it is missing; `None` if another process holds it.
+    ///
+    /// # Errors
+    ///
+    /// If something else has the name, the folder is in a store, or the system refuses.
+    pub fn lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        Lock::take(self, name)
+    }
+
     /// Whether an entry is the file that is open.
     fn is_entry(&self, name: &str, file: &fs::File) -> io::Result<bool> {
         let opened = cap_std::fs::Metadata::from_file(file)?;

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::is_remote;
 use crate::remote::Upload;
+use crate::url::is_remote;
 
 /// A file that is being written.
 ///
-/// On a disk it is there from the start. An object comes into being, or replaces another, when [`Output::sync`] returns;
-/// what was written before is dropped if that is never called.
+/// On a disk it exists from the start. An object appears, or replaces another, when [`Output::sync`] returns;
+/// what was written is discarded if that is never called.
 #[derive(Debug)]
 pub struct Output(Written);
 
@@ -34,7 +34,7 @@ impl Output {
         }))
     }
 
-    /// Waits until all that was written lasts. An object is complete then, and writing on is an error.
+    /// Waits until all that was written is durable. An object is complete then, and writing more is an error.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Output {
         }
     }
 
-    /// The file, where it is on a disk.
+    /// The file, if it is on a disk.
     #[must_use]
     pub fn into_disk(self) -> Option<fs::File> {
         match self.0 {
@@ -55,7 +55,7 @@ impl Output {
         }
     }
 
-    /// The file, where it lies on a disk.
+    /// The file, if it is on a disk.
     #[must_use]
     pub fn disk(&self) -> Option<&fs::File> {
         match &self.0 {

@@ -14,7 +14,7 @@ fn files_are_written_read_and_removed() {
     let mut output = Output::create(&path).unwrap();
     output.write_all(b"gold").unwrap();
     output.sync().unwrap();
-    // A file on a disk goes on.
+    // A file on a disk can be continued.
     output.write_all(b"fish").unwrap();
     output.sync().unwrap();
     assert!(output.disk().is_some());
@@ -60,9 +60,9 @@ fn folders_are_listed_in_order_and_not_opened() {
         storage::write(&folder.path().join(name), b"").unwrap();
     }
     let entries = storage::entries(folder.path()).unwrap();
-    let told: Vec<_> =
+    let entries: Vec<_> =
         entries.iter().map(|e| (e.path.file_name().unwrap().to_str().unwrap(), e.is_folder())).collect();
-    assert_eq!(told, [("a", false), ("b", false), ("c", false), ("x", true)]);
+    assert_eq!(entries, [("a", false), ("b", false), ("c", false), ("x", true)]);
     assert!(storage::is_folder(&inner) && storage::is_file(&folder.path().join("a")));
     assert_eq!(File::open_regular(&inner).unwrap_err().kind(), ErrorKind::InvalidInput);
     std::fs::remove_dir_all(folder.path().join("x")).unwrap();

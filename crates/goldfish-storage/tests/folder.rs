@@ -71,7 +71,7 @@ fn no_file_that_is_there_is_written_to() {
         folder.replace(name, |file| file.write_all(b"fish")).unwrap();
         assert_eq!(folder.read(name, 4).unwrap(), b"fish");
     }
-    // What an interrupted call left is no obstacle.
+    // A file left by an interrupted call is replaced.
     symlink(home.path().join("outside/thesis"), folder.join(".file.partial")).unwrap();
     replace_file(&folder.join("file"), b"again").unwrap();
     assert_eq!(folder.read("file", 5).unwrap(), b"again");

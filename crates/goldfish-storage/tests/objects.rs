@@ -35,15 +35,15 @@ fn an_object_reads_as_its_bytes_in_order_and_here_and_there() {
     assert!(whole == bytes, "in order");
 
     // Ten readers of one handle, so that their windows push each other out, and one that jumps.
-    let mut places: Vec<usize> = (0..10).map(|i| i * bytes.len() / 10).collect();
+    let mut offsets: Vec<usize> = (0..10).map(|i| i * bytes.len() / 10).collect();
     for round in 0..40 {
-        for place in &mut places {
+        for offset in &mut offsets {
             let mut buffer = vec![0; 1 + (round * 7919) % 50_000];
-            let read = file.read_at(&mut buffer, *place as u64).unwrap();
-            assert!(read > 0 && buffer[..read] == bytes[*place..*place + read], "at {place}");
-            *place += read;
-            if *place + 50_000 > bytes.len() {
-                *place /= 2;
+            let read = file.read_at(&mut buffer, *offset as u64).unwrap();
+            assert!(read > 0 && buffer[..read] == bytes[*offset..*offset + read], "at {offset}");
+            *offset += read;
+            if *offset + 50_000 > bytes.len() {
+                *offset /= 2;
             }
         }
         let jump = (round * 1_234_567) % (bytes.len() - 9);
@@ -72,7 +72,7 @@ fn an_object_that_was_replaced_is_read_no_further() {
     storage::write(&path, &noise(3 << 20)).unwrap();
     let error = file.read_to_end(&mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("replaced"), "{error}");
-    // Whoever took it for a fault of the contents hears of it again.
+    // A reader that took it for an error of the contents gets it again.
     assert!(file.try_clone().unwrap().read(&mut [0; 10]).unwrap_err().to_string().contains("replaced"));
     assert!(file.metadata().unwrap_err().to_string().contains("replaced"));
     let now = storage::metadata(&path).unwrap();
@@ -105,14 +105,14 @@ fn folders_are_what_lies_below_a_key() {
     for key in ["a/x.jsonl", "a/y/1.jsonl", "a/y/2.txt", "ab", "z.jsonl"] {
         storage::write(&path(&format!("memory://folders/{key}")), b"").unwrap();
     }
-    let told = |folder: &str| -> Vec<(String, bool)> {
+    let entries = |folder: &str| -> Vec<(String, bool)> {
         let entries = storage::entries(Path::new(folder)).unwrap();
         entries.iter().map(|e| (e.path.to_str().unwrap().to_owned(), e.is_folder())).collect()
     };
     let entry = |text: &str, folder| (format!("memory://folders/{text}"), folder);
-    assert_eq!(told("memory://folders"), [entry("a", true), entry("ab", false), entry("z.jsonl", false)]);
-    assert_eq!(told("memory://folders/a/"), [entry("a/x.jsonl", false), entry("a/y", true)]);
-    assert_eq!(told("memory://folders/nothing"), []);
+    assert_eq!(entries("memory://folders"), [entry("a", true), entry("ab", false), entry("z.jsonl", false)]);
+    assert_eq!(entries("memory://folders/a/"), [entry("a/x.jsonl", false), entry("a/y", true)]);
+    assert_eq!(entries("memory://folders/nothing"), []);
     assert!(storage::is_folder(Path::new("memory://folders/a")));
     assert_eq!(storage::metadata(Path::new("memory://folders/x")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(File::open_regular(Path::new("memory://folders/a/")).is_err());
@@ -136,7 +136,7 @@ fn folders_are_what_lies_below_a_key() {
     assert!(sizes.iter().all(Result::is_ok) && sizes.len() == 7, "{sizes:?}");
 
     storage::remove_objects(Path::new("memory://folders/a")).unwrap();
-    assert_eq!(told("memory://folders"), [entry("ab", false), entry("z.jsonl", false)]);
+    assert_eq!(entries("memory://folders"), [entry("ab", false), entry("z.jsonl", false)]);
     assert!(storage::remove_objects(Path::new("memory://folders")).is_err(), "a whole store is not removed");
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Bpe {
     byte_ids: [u32; 256],
     /// `left << 32 | right` to (rank, id of the joined token).
     merges: Map<u64, (u32, u32)>,
-    /// With `ignore_merges`, the words that are tokens as they stand.
+    /// With `ignore_merges`, the words that are tokens as written.
     whole_words: Option<Map<Box<[u8]>, u32>>,
     /// For each id the length of its token.
     token_bytes: Vec<u32>,
@@ -93,7 +93,7 @@ impl Bpe {
         }
     }
 
-    /// How many bytes of text a token stands for.
+    /// How many bytes of text a token has.
     pub(crate) fn token_bytes(&self, id: u32) -> usize {
         self.token_bytes.get(id as usize).map_or(0, |&len| len as usize)
     }
@@ -178,10 +178,10 @@ impl Bpe {
 
     /// For long words: a queue of candidate merges over a linked list of symbols.
     ///
-    /// A candidate is `rank << 32 | place`, so that the smallest is due next. Those that the word starts with are
+    /// A candidate is `rank << 32 | position`, so that the smallest is due next. Those that the word starts with are
     /// sorted once; only those that merges create need a heap.
     fn merge_by_queue(&self, word: &[u8], ids: &mut Vec<u32>) {
-        /// The place of no symbol; words are shorter than `u32::MAX` bytes (see `Fast::encode_into`).
+        /// The position of no symbol; words are shorter than `u32::MAX` bytes (see `Fast::encode_into`).
         const NONE: u32 = u32::MAX;
         struct Symbol {
             id: u32,
@@ -220,8 +220,8 @@ impl Bpe {
                 _ => first.next(),
             };
             let Some(due) = due else { break };
-            let (rank, place) = ((due >> 32) as u32, due as u32);
-            let at = place as usize;
+            let (rank, position) = ((due >> 32) as u32, due as u32);
+            let at = position as usize;
             let next = symbols[at].next;
             if symbols[at].joined || next == NONE {
                 continue;
@@ -237,8 +237,8 @@ impl Bpe {
             symbols[at].id = id;
             symbols[at].next = after;
             if after != NONE {
-                symbols[after as usize].previous = place;
-                later.extend(candidate(&symbols[at], &symbols[after as usize], place).map(Reverse));
+                symbols[after as usize].previous = position;
+                later.extend(candidate(&symbols[at], &symbols[after as usize], position).map(Reverse));
             }
             if before != NONE {
                 later.extend(candidate(&symbols[before as usize], &symbols[at], before).map(Reverse));

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 
-/// An error of this crate. Every message names the file, if there is one, and ends with what to do next.
+/// An error of this crate. Every message names the file, if there is one; most end with what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizeError {
@@ -34,7 +34,7 @@ pub enum TokenizeError {
     Malformed {
         /// The file, or `tokenizer.json` for bytes in memory.
         origin: String,
-        /// What is wrong, with its place.
+        /// What is wrong, with its position.
         problem: String,
         /// What to do next.
         advice: &'static str,
@@ -88,7 +88,7 @@ pub enum TokenizeError {
     },
     /// A text could not be tokenized.
     #[error(
-        "cannot tokenize a text of {bytes} bytes with {origin}: {problem}; if the message does not tell what to \
+        "cannot tokenize a text of {bytes} bytes with {origin}: {problem}; if the message does not say what to \
          change in the tokenizer, leave this document out"
     )]
     Encode {
@@ -99,15 +99,12 @@ pub enum TokenizeError {
         /// The message of the `tokenizers` crate.
         problem: String,
     },
-    /// The text of the tokens cannot be told exactly.
-    #[error(
-        "the text of token ids cannot be told exactly with {origin}: {problem}; mask the raw text instead, or give \
-         --rule hash, which looks at ids only"
-    )]
+    /// The exact text of the tokens is unknown.
+    #[error("{origin} does not determine the exact text of token ids: {problem}; mask the raw text instead")]
     NoText {
         /// The file, or `tokenizer.json` for bytes in memory.
         origin: String,
-        /// What stands in the way.
+        /// Why it is unknown.
         problem: String,
     },
     /// Ids could not be turned into text.
@@ -124,6 +121,9 @@ pub enum TokenizeError {
 
 impl Remedies for TokenizeError {
     fn remedies(&self) -> Vec<Remedy> {
-        Vec::new()
+        match self {
+            Self::NoText { .. } => vec![Remedy::give(Setting::Rule).value("hash").to("decide by ids only")],
+            _ => Vec::new(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The fast path: byte-level BPE behind a known pattern, without the allocations of the exact path.
+//! The fast path: byte-level BPE after a known pattern, without the allocations of the exact path.
 
 use std::collections::HashMap;
 use std::mem;

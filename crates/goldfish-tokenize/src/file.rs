@@ -14,7 +14,7 @@ use crate::error::TokenizeError;
 /// Largest tokenizer.json (and file beside it) that is read, in bytes; vocabularies of a million tokens stay below it.
 pub const MAX_TOKENIZER_BYTES: u64 = 1 << 27;
 
-/// Ids must lie below this: tables have a place for each, used or not.
+/// Ids must be below this: tables have an entry for each, used or not.
 pub const MAX_VOCABULARY: u32 = 1 << 24;
 
 const SAVE_AGAIN: &str = "copy or download the file again";
@@ -84,7 +84,7 @@ impl Merge {
     }
 }
 
-/// The vocabulary as it stands in the file: repeated tokens are still there.
+/// The vocabulary as written in the file, with repeated tokens.
 #[derive(Default)]
 pub(crate) enum Vocab {
     /// No vocabulary at all.
@@ -92,7 +92,7 @@ pub(crate) enum Vocab {
     Missing,
     /// An object of tokens and ids (`BPE`, `WordPiece`, `WordLevel`).
     Ids(Vec<(String, u32)>),
-    /// A list of tokens, whose ids are their places (`Unigram`).
+    /// A list of tokens, whose ids are their indices (`Unigram`).
     List(Vec<String>),
 }
 
@@ -191,7 +191,7 @@ impl File {
         if let Some((token, id)) = all.find(|&(_, id)| id >= MAX_VOCABULARY) {
             return Err(TokenizeError::Malformed {
                 origin: origin(),
-                problem: format!("it gives {token:?} the id {id}, but ids must lie below {MAX_VOCABULARY}"),
+                problem: format!("it gives {token:?} the id {id}, but ids must be below {MAX_VOCABULARY}"),
                 advice: "take the file from the model again",
             });
         }
@@ -222,7 +222,7 @@ impl File {
     }
 }
 
-/// The reason in plain words why the `tokenizers` crate refused a file, where its own message does not tell.
+/// The reason in plain words why the `tokenizers` crate refused a file, if its own message does not say it.
 pub(crate) fn diagnose(file: &File) -> Option<String> {
     const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
     const PRE_TOKENIZERS: [&str; 12] = [

@@ -1,8 +1,8 @@
 //! Text to token ids with a Hugging Face `tokenizer.json`: always the ids of the `tokenizers` crate, version 0.23.2.
 //!
 //! [`Tokenizer::encode_into`] takes one of two paths. The *exact* path is that crate. The *fast* path is this crate's
-//! own byte-level BPE, about thirty times faster; it exists for tokenizers of which every part is known to it, and it
-//! leaves single documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] tells whether a
+//! own byte-level BPE, about thirty times faster; it exists for tokenizers of which it knows every part, and
+//! leaves single documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] says whether a
 //! tokenizer has it, [`EncodePath`] which path a document took. The ids do not depend on the path.
 //!
 //! # Which tokenizers are fast
@@ -57,7 +57,7 @@
 //!
 //! Files that contradict themselves (a token or an id twice, an added token whose id is not the one that the crate
 //! gives it), BPE dropout, and whatever the `tokenizers` crate refuses. Its panics become errors. A gap in the ids is
-//! no error as long as it moves no id. `truncation`, `padding` and the post-processor of a file are ignored: a
+//! not an error as long as it shifts no id. `truncation`, `padding` and the post-processor of a file are ignored: a
 //! corpus is never cut, and BOS and EOS are the caller's to add ([`Tokenizer::bos_id`], [`Tokenizer::eos_id`]).
 //!
 //! # Speed

@@ -1,14 +1,14 @@
 //! Normalization form C with the tables of the exact path.
 //!
 //! The `tokenizers` crate normalizes with `unicode-normalization-alignments`, whose tables are those of Unicode 9.
-//! The same crate is used here, behind a test that spares most texts the trip.
+//! The same crate is used here, after a check that most texts need no normalization.
 
 use std::sync::LazyLock;
 
 use unicode_normalization_alignments::UnicodeNormalization;
 use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
 
-/// One bit a code point: the character stays itself under NFC wherever it stands.
+/// One bit a code point: the character is unchanged by NFC in any context.
 static INERT: LazyLock<Vec<u64>> = LazyLock::new(inert);
 
 /// Below this code point (COMBINING GRAVE ACCENT) every character is inert, which a test checks.
@@ -22,7 +22,7 @@ fn inert() -> Vec<u64> {
         if composed.next() != Some(c) || composed.next().is_some() || canonical_combining_class(c) != 0 {
             clear(c);
         }
-        // Whatever stands behind the first character of a decomposition may compose with what precedes it.
+        // What follows the first character of a decomposition may compose with what precedes it.
         let mut first = true;
         decompose_canonical(c, |part| {
             if !first {

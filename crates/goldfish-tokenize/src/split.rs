@@ -266,8 +266,8 @@ impl Scan<'_> {
 
     /// `[UPPER]*[LOWER]+` at `at`, whose character has the classes `class`: its end.
     ///
-    /// `[UPPER]*` takes all it can. If no lower case follows, it gives back to the last character that is of
-    /// both classes, and the match ends behind that one.
+    /// `[UPPER]*` takes all it can. If no lower case follows, it backtracks to the last character that is of
+    /// both classes, and the match ends after that one.
     fn capitalised(&self, at: usize, class: u8) -> Option<usize> {
         if class & (UPPER | LOWER) == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! From ids back to text: the bytes that each token stands for.
+//! From ids back to text: the bytes of each token.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use crate::error::TokenizeError;
 use crate::fast::byte_of_char;
 use crate::file::{File, Vocab, flatten};
 
-/// How a tokenizer's tokens stand for text.
+/// How a tokenizer's tokens represent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
     /// Vocabulary strings spell bytes in the alphabet of GPT-2.
     ByteLevel,
     /// `▁` stands for a space, and `<0xAB>` for a byte.
     ByteFallback,
-    /// Words without the white space between them; `##` goes on with a word.
+    /// Words without the white space between them; `##` continues a word.
     WordPiece,
 }
 
@@ -26,10 +26,10 @@ pub struct TextMap {
     /// The bytes of all tokens, one after the other.
     bytes: Vec<u8>,
     /// For each id where its bytes are, and `None` for ids without a token.
-    places: Vec<Option<(u32, u32)>>,
-    /// Ids that go on with the word before them; empty but for WordPiece.
+    ranges: Vec<Option<(u32, u32)>>,
+    /// Ids that continue the word before them; empty except for WordPiece.
     continues: Vec<bool>,
-    /// The token that stands for lost text, where tokenizing can lose some.
+    /// The token for lost text, if tokenizing can lose some.
     unknown: Option<u32>,
     kind: TextKind,
     origin: String,
@@ -48,7 +48,7 @@ impl TextMap {
         let alphabet = byte_of_char();
         let mut map = Self {
             bytes: Vec::new(),
-            places: Vec::with_capacity(vocab_size as usize),
+            ranges: Vec::with_capacity(vocab_size as usize),
             continues: Vec::new(),
             unknown: unknown.filter(|_| kind == TextKind::WordPiece),
             kind,
@@ -69,16 +69,16 @@ impl TextMap {
                 map.continues.push(continues);
             }
             // The file is not larger than MAX_TOKENIZER_BYTES, so that its tokens fit.
-            map.places.push(string.map(|_| (start as u32, map.bytes.len() as u32)));
+            map.ranges.push(string.map(|_| (start as u32, map.bytes.len() as u32)));
         }
         map
     }
 
-    /// Appends the bytes of a vocabulary string; whether it goes on with the word before it.
+    /// Appends the bytes of a vocabulary string; whether it continues the word before it.
     fn push(&mut self, token: &str, alphabet: &HashMap<char, u8>) -> bool {
         match self.kind {
             TextKind::ByteLevel => {
-                // A token that the alphabet does not spell is decoded as it stands.
+                // A token that the alphabet does not spell is decoded as written.
                 let spelled: Option<Vec<u8>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
                 self.bytes.extend(spelled.unwrap_or_else(|| token.as_bytes().to_vec()));
                 false
@@ -98,7 +98,7 @@ impl TextMap {
         }
     }
 
-    /// Whether every text can be told from its ids, up to normalization and white space. WordPiece is not: words
+    /// Whether every text can be recovered from its ids, up to normalization and white space. With WordPiece it can't: words
     /// that it cannot spell become one unknown token.
     #[must_use]
     pub fn is_lossless(&self) -> bool {
@@ -107,13 +107,13 @@ impl TextMap {
 
     /// Writes the text of `ids` to `text`, and the start and end of each id, in bytes of it, to `spans`.
     ///
-    /// Ids in `silent` (sorted) stand for a space, whatever they are called: tokens such as an end of sequence are
-    /// no text. Spans may cut characters. Bytes that are not UTF-8, as where a document was cut within a
+    /// Ids in `silent` (sorted) become a space, whatever they are called: tokens such as an end of sequence are
+    /// not text. Spans may cut characters. Bytes that are not UTF-8, as where a document was cut within a
     /// character, become U+FFFD, and the spans of their tokens cover it.
     ///
     /// # Errors
     /// [`TokenizeError::Decode`] if an id is not in the vocabulary, or is the unknown token of a WordPiece model,
-    /// which stands for text that is lost. What is in `text` and `spans` then is of no use.
+    /// which replaces text that is lost. `text` and `spans` are not to be used then.
     pub fn decode_into(
         &self,
         ids: &[u32],
@@ -134,7 +134,7 @@ impl TextMap {
                 return Err(error(position, id, "is the unknown token, whose text is lost"));
             }
             if self.kind == TextKind::WordPiece
-                && !self.continues.get(id as usize).is_some_and(|&goes_on| goes_on)
+                && !self.continues.get(id as usize).is_some_and(|&continues| continues)
             {
                 bytes.push(b' ');
             }
@@ -142,8 +142,8 @@ impl TextMap {
             if silent.binary_search(&id).is_ok() {
                 bytes.push(b' ');
             } else {
-                let place = self.places.get(id as usize).copied().flatten();
-                let (from, to) = place.ok_or_else(|| error(position, id, "is not in the vocabulary"))?;
+                let range = self.ranges.get(id as usize).copied().flatten();
+                let (from, to) = range.ok_or_else(|| error(position, id, "is not in the vocabulary"))?;
                 bytes.extend_from_slice(&self.bytes[from as usize..to as usize]);
             }
             spans.push((start, bytes.len()));
@@ -159,7 +159,7 @@ impl std::fmt::Debug for TextMap {
             .debug_struct("TextMap")
             .field("origin", &self.origin)
             .field("kind", &self.kind)
-            .field("tokens", &self.places.len())
+            .field("tokens", &self.ranges.len())
             .finish_non_exhaustive()
     }
 }
@@ -213,8 +213,8 @@ fn parts(value: &Value) -> Vec<&Value> {
     parts
 }
 
-/// How the tokens of a file stand for text, or why that cannot be told exactly. `gapless` says that the
-/// pre-tokenizer was recognised as one that leaves nothing out.
+/// How the tokens of a file represent text, or why that is not known exactly. `gapless` says that the
+/// pre-tokenizer was recognized as one that leaves nothing out.
 pub(crate) fn text_kind(file: &File, gapless: bool) -> Result<TextKind, String> {
     let model = file.model.kind.as_deref().unwrap_or("untyped");
     let decoders = parts(&file.decoder);

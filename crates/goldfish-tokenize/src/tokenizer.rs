@@ -59,7 +59,7 @@ impl fmt::Display for FastPath {
 
 /// A tokenizer, loaded from a `tokenizer.json`; one is shared by all threads.
 ///
-/// Text is encoded as it is: no BOS or EOS is added, nothing is truncated or padded, whatever the file says.
+/// Text is encoded as written: no BOS or EOS is added, nothing is truncated or padded, whatever the file says.
 /// Added tokens that occur in the text, special ones too, become their single ids, as with the `tokenizers` crate.
 ///
 /// ```
@@ -192,7 +192,7 @@ impl Tokenizer {
         }
     }
 
-    /// Appends the ids of `text` to `ids` and tells which path found them. After an error `ids` is as before.
+    /// Appends the ids of `text` to `ids` and returns which path found them. After an error `ids` is as before.
     ///
     /// # Errors
     /// [`TokenizeError::Encode`] if the `tokenizers` crate fails or panics on the text; no text is known for
@@ -211,7 +211,7 @@ impl Tokenizer {
     }
 
     /// Like [`encode_into`](Self::encode_into), and appends to `spans` the start and end, in bytes of `text`, of
-    /// what each id stands for.
+    /// the text of each id.
     ///
     /// Several tokens of one character have its whole span each. Spans do not lose the white space that a token
     /// has at its ends. A token that a normalizer made from nothing has an empty span.
@@ -264,7 +264,7 @@ impl Tokenizer {
         })
     }
 
-    /// The text that each token stands for, to the byte.
+    /// The text of each token, to the byte.
     ///
     /// There is one for byte-level BPE, for BPE and Unigram with byte fallback, and for WordPiece, as long as the
     /// normalizer changes nothing but white space, case, and characters into canonically equivalent ones.
@@ -284,7 +284,7 @@ impl Tokenizer {
     /// ```
     ///
     /// # Errors
-    /// [`TokenizeError::NoText`] if the text cannot be told exactly from the ids, with the reason.
+    /// [`TokenizeError::NoText`] if the exact text of ids is unknown, with the reason.
     pub fn text_map(&self) -> Result<TextMap, TokenizeError> {
         let kind = self.text.clone();
         let kind = kind.map_err(|problem| TokenizeError::NoText { origin: self.origin.clone(), problem })?;

@@ -1,17 +1,50 @@
-//! What the errors of stores mean, and what to do. Messages hold no credentials.
+//! The protocols of stores, what their errors mean, and what to do. Messages hold no credentials.
 
 use std::io::{self, ErrorKind};
 
 use object_store::Error;
 
-use super::place::{Place, Scheme};
-
 /// Longest part of an unknown error that a message repeats, in characters.
 const LONGEST: usize = 300;
 
+/// The protocol of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    S3,
+    Google,
+    Azure,
+    Http,
+    /// In this process, for tests.
+    Memory,
+}
+
+impl Scheme {
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "s3" => Self::S3,
+            "gs" => Self::Google,
+            "az" => Self::Azure,
+            "http" | "https" => Self::Http,
+            "memory" => Self::Memory,
+            _ => return None,
+        })
+    }
+
+    /// The start of the environment variables with its settings.
+    pub(super) fn variables(self) -> &'static str {
+        match self {
+            Self::S3 => "AWS",
+            Self::Google => "GOOGLE",
+            Self::Azure => "AZURE",
+            Self::Http => "HTTP",
+            Self::Memory => "MEMORY",
+        }
+    }
+}
+
 /// An object is not the one that was opened.
 pub(super) fn changed() -> io::Error {
-    let message = "the object was replaced after it was opened; run again when nobody writes to it, on objects that stay";
+    let message = "the object was replaced after it was opened; run again when no one writes to it, on objects that stay";
     io::Error::new(ErrorKind::InvalidData, message)
 }
 
@@ -22,7 +55,7 @@ pub(super) fn is_changed(error: &io::Error) -> bool {
 
 /// Neither an object nor a folder has this name.
 pub(super) fn nothing_there() -> io::Error {
-    io::Error::new(ErrorKind::NotFound, "there is no such object, and nothing lies below such a key")
+    io::Error::new(ErrorKind::NotFound, "there is no such object, and there are none below such a key")
 }
 
 /// No credentials were found.
@@ -40,25 +73,25 @@ pub(super) fn no_credentials(scheme: Scheme) -> io::Error {
             "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for a public \
              container"
         }
-        Scheme::Http | Scheme::Memory => "the server wants some, and goldfish has none for HTTP servers",
+        Scheme::Http | Scheme::Memory => "the server asks for some, and goldfish has none for HTTP servers",
     };
     io::Error::new(ErrorKind::PermissionDenied, format!("no credentials were found: {advice}"))
 }
 
-/// The settings in the environment are not sound.
+/// The settings in the environment can't be used.
 pub(super) fn settings(scheme: Scheme, error: Error) -> io::Error {
     let message = format!("the settings in {}_... can't be used: {}", scheme.variables(), innermost(&error));
     io::Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// An error of a store, with its kind and with what to do.
-pub(super) fn told(place: &Place, error: Error) -> io::Error {
-    let text = innermost(&error);
-    let (variables, root) = (place.scheme.variables(), place.root.as_str());
+/// An error of the store at a root, with its kind and with what to do.
+pub(super) fn of_store(scheme: Scheme, root: &str, error: &Error) -> io::Error {
+    let text = innermost(error);
+    let variables = scheme.variables();
     let code = code(&text);
-    // Some requests of the library tell nothing but the status of the answer.
+    // Some requests of the library only give the status of the answer.
     let status = |wanted: &str| text.contains(&format!("status code: {wanted}"));
-    let (kind, message) = match &error {
+    let (kind, message) = match error {
         _ if matches!(code.as_deref(), Some("NoSuchBucket" | "ContainerNotFound")) => {
             let message =
                 format!("there is no {root}; check its name, and {variables}_ENDPOINT if that is set");
@@ -70,8 +103,8 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
         _ if status("404") => {
             (ErrorKind::NotFound, format!("there is no {root}, or nothing of this name in it; check both"))
         }
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if place.scheme == Scheme::Http => {
-            (ErrorKind::PermissionDenied, "the server refuses to give it to everybody".to_owned())
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if scheme == Scheme::Http => {
+            (ErrorKind::PermissionDenied, "the server doesn't give it to everyone".to_owned())
         }
         _ if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
             || status("401")
@@ -91,7 +124,7 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
             (ErrorKind::AlreadyExists, "there is an object of this name".to_owned())
         }
         Error::Precondition { .. } | Error::NotModified { .. } => return changed(),
-        // A range behind the end: the object is shorter than it was.
+        // A range after the end: the object is shorter than it was.
         _ if text.contains("416 Range Not Satisfiable") => return changed(),
         _ if text.contains("non-partial response") || text.contains("Range request not supported") => {
             let message =
@@ -104,34 +137,33 @@ pub(super) fn told(place: &Place, error: Error) -> io::Error {
             (ErrorKind::InvalidInput, message)
         }
         _ if text.contains("configured region") || code.as_deref() == Some("PermanentRedirect") => {
-            (ErrorKind::InvalidInput, format!("{root} lies in another region; set {variables}_REGION"))
+            (ErrorKind::InvalidInput, format!("{root} is in another region; set {variables}_REGION"))
         }
         _ => {
             let short: String = text.chars().take(LONGEST).collect();
-            let message = format!(
-                "the store didn't answer as it should: {short}; the network or the store may be down"
-            );
+            let message =
+                format!("the store gave an unexpected answer: {short}; the network or the store may be down");
             (ErrorKind::Other, message)
         }
     };
     io::Error::new(kind, message)
 }
 
-/// Whether an answer broke off or never came, so that it is worth asking again.
+/// Whether an answer broke off or never came, so that another request may succeed.
 pub(super) fn is_broken(error: &Error) -> bool {
     let text = innermost(error);
     let signs = ["body error", "error decoding", "error reading a body", "timed out", "connection closed"];
     signs.iter().any(|sign| text.contains(sign))
 }
 
-/// What the last of a chain of errors says: those before it name the request, and the URL once more.
+/// The message of the last of a chain of errors: those before it name the request, and the URL once more.
 fn innermost(error: &Error) -> String {
     let mut last: &dyn std::error::Error = error;
     let mut text = last.to_string();
     while let Some(source) = last.source() {
         text = source.to_string();
         last = source;
-        // The answer itself; what is below it is only how it was read.
+        // The answer itself; the errors below it only say how it was read.
         if text.starts_with("Server returned") || text.starts_with("HTTP error") {
             break;
         }
@@ -149,7 +181,7 @@ fn innermost(error: &Error) -> String {
 
 /// The code in an answer of S3, Azure or Google.
 fn code(text: &str) -> Option<String> {
-    let (_, behind) = text.split_once("<Code>")?;
-    let (code, _) = behind.split_once("</Code>")?;
+    let (_, after) = text.split_once("<Code>")?;
+    let (code, _) = after.split_once("</Code>")?;
     Some(code.chars().filter(char::is_ascii_alphanumeric).collect())
 }

@@ -1,4 +1,4 @@
-//! Objects that are read: in order ahead of the reader, or here and there.
+//! Objects that are read: in order, ahead of the reader, or at any offset.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, SeekFrom};
@@ -11,12 +11,14 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::task::JoinHandle;
 
-use super::errors::{changed, told};
-use super::place::Place;
-use super::{ATTEMPTS, metadata_of, pause, runtime, tag, wait};
-use crate::{AHEAD_BLOCKS, BLOCK_BYTES, Metadata, READ_WINDOWS};
+use super::errors::changed;
+use super::location::Location;
+use super::request::{metadata_of, tag};
+use super::runtime::{ATTEMPTS, pause, runtime, wait};
+use crate::limits::{AHEAD_BLOCKS, BLOCK_BYTES, READ_WINDOWS};
+use crate::metadata::Metadata;
 
-/// Bytes of the first request at a new place; each one that goes on behind it brings twice as much, up to
+/// Bytes of the first request at a new offset; each one that continues it fetches twice as much, up to
 /// [`BLOCK_BYTES`].
 const FIRST_BYTES: u64 = 64 << 10;
 
@@ -30,13 +32,13 @@ pub(crate) struct Object {
 /// What all handles know of an object.
 #[derive(Debug)]
 struct Shared {
-    place: Place,
+    location: Location,
     meta: ObjectMeta,
-    /// Why it can't be read any more. A reader that takes the error for a fault of the contents hears of it again.
+    /// Why it can't be read any more. A reader that takes it for an error of the contents gets it again.
     failed: OnceLock<(ErrorKind, String)>,
 }
 
-/// Where a handle stands, and what it has in memory.
+/// A handle's position, and what it has in memory.
 #[derive(Debug, Default)]
 struct Reading {
     position: u64,
@@ -44,7 +46,7 @@ struct Reading {
     windows: Vec<Window>,
 }
 
-/// A block of an object, and those behind it that are on their way.
+/// A block of an object, and those after it that were requested.
 #[derive(Debug)]
 struct Window {
     start: u64,
@@ -56,7 +58,7 @@ struct Window {
     step: u64,
 }
 
-/// A request that is given up when nobody wants its answer.
+/// A request that is aborted when no one waits for its answer.
 #[derive(Debug)]
 struct Fetch(JoinHandle<io::Result<Bytes>>);
 
@@ -68,12 +70,13 @@ impl Drop for Fetch {
 
 impl Object {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let place = Place::of(path)?;
-        if !place.names_an_object() {
+        let location = Location::of(path)?;
+        if !location.names_an_object() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not an object but a folder of a store"));
         }
-        let meta = wait(async { place.store.head(&place.key).await.map_err(|error| told(&place, error)) })?;
-        let shared = Shared { place, meta, failed: OnceLock::new() };
+        let head = || location.store.head(&location.key);
+        let meta = wait(async { head().await.map_err(|error| location.error(error)) })?;
+        let shared = Shared { location, meta, failed: OnceLock::new() };
         Ok(Self { shared: Arc::new(shared), reading: Mutex::default() })
     }
 
@@ -84,12 +87,12 @@ impl Object {
     /// Asks the store about what has this name now.
     pub(crate) fn metadata(&self) -> io::Result<Metadata> {
         self.shared.check()?;
-        let Place { store, key, .. } = &self.shared.place;
-        wait(async { store.head(key).await.map_err(|error| told(&self.shared.place, error)) })
+        let location = &self.shared.location;
+        wait(async { location.store.head(&location.key).await.map_err(|error| location.error(error)) })
             .map(|meta| metadata_of(&meta))
     }
 
-    /// The fault that ended reading, if one did.
+    /// The error that ended reading, if one did.
     pub(crate) fn check(&self) -> io::Result<()> {
         self.shared.check()
     }
@@ -105,7 +108,7 @@ impl Object {
     }
 
     /// Reads at the position, and moves it.
-    pub(crate) fn read_on(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_next(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut reading = self.reading();
         let position = reading.position;
         let read = reading.read_at(&self.shared, buffer, (position, u64::MAX))?;
@@ -113,14 +116,14 @@ impl Object {
         Ok(read)
     }
 
-    pub(crate) fn seek(&self, place: SeekFrom) -> io::Result<u64> {
+    pub(crate) fn seek(&self, to: SeekFrom) -> io::Result<u64> {
         let mut reading = self.reading();
-        let position = match place {
+        let position = match to {
             SeekFrom::Start(position) => Some(position),
             SeekFrom::End(offset) => self.shared.meta.size.checked_add_signed(offset),
             SeekFrom::Current(offset) => reading.position.checked_add_signed(offset),
         };
-        let message = "a place before the start";
+        let message = "a position before the start";
         reading.position = position.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, message))?;
         Ok(reading.position)
     }
@@ -132,12 +135,12 @@ impl Object {
 
 impl Read for Object {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_on(buffer)
+        self.read_next(buffer)
     }
 }
 
 impl Reading {
-    /// Reads at a place, and fetches ahead up to an end.
+    /// Reads at an offset, and fetches ahead up to an end.
     fn read_at(
         &mut self,
         shared: &Arc<Shared>,
@@ -170,17 +173,17 @@ impl Reading {
 }
 
 impl Window {
-    /// Nothing yet, from some place on.
+    /// Nothing yet, from an offset on.
     fn new(start: u64, step: u64) -> Self {
         Self { start, block: Bytes::new(), ahead: VecDeque::new(), next: start, step }
     }
 
-    /// Whether a place is in what is here or on its way, or right behind it.
+    /// Whether an offset is in what was fetched or requested, or right after it.
     fn reaches(&self, offset: u64) -> bool {
         (self.start..=self.next).contains(&offset)
     }
 
-    /// Makes the block that holds a place the current one, and fetches ahead up to an end behind that.
+    /// Makes the block that holds an offset the current one, and fetches ahead up to an end after that.
     fn move_to(&mut self, shared: &Arc<Shared>, offset: u64, end: u64) -> io::Result<()> {
         while offset >= self.start + self.block.len() as u64 {
             let is_first = self.next == self.start;
@@ -189,8 +192,8 @@ impl Window {
             }
             let Some((start, mut fetch)) = self.ahead.pop_front() else { return Ok(()) };
             let fetched = runtime()?.block_on(&mut fetch.0);
-            let stopped = |_| Err(io::Error::other("the request was given up"));
-            // Whatever comes behind a request that failed is asked for anew.
+            let stopped = |_| Err(io::Error::other("the request was aborted"));
+            // Whatever comes after a request that failed is requested again.
             match fetched.unwrap_or_else(stopped) {
                 Ok(block) => (self.start, self.block) = (start, block),
                 Err(error) => {
@@ -198,7 +201,7 @@ impl Window {
                     return Err(error);
                 }
             }
-            // Somebody who reads on will do so again.
+            // A reader that reads in order will continue.
             let ahead = if self.step < BLOCK_BYTES { 1 } else { AHEAD_BLOCKS };
             while !is_first && self.ahead.len() < ahead && self.next < end {
                 self.request(shared, end)?;
@@ -207,7 +210,7 @@ impl Window {
         Ok(())
     }
 
-    /// Sends the next request on its way.
+    /// Sends the next request.
     fn request(&mut self, shared: &Arc<Shared>, end: u64) -> io::Result<()> {
         let range = self.next..end.min(self.next + self.step);
         self.next = range.end;
@@ -233,7 +236,7 @@ impl Shared {
     }
 }
 
-/// Brings a stretch of an object, whole.
+/// Fetches a range of an object, whole.
 async fn fetch(shared: Arc<Shared>, range: Range<u64>) -> io::Result<Bytes> {
     let mut attempt = 1;
     loop {
@@ -250,26 +253,26 @@ async fn fetch(shared: Arc<Shared>, range: Range<u64>) -> io::Result<Bytes> {
 
 enum Transfer {
     Whole(Bytes),
-    /// The client made the request as often as it makes one.
+    /// The client repeated the request as often as it does.
     Refused(io::Error),
-    /// The answer came but for its end.
+    /// The answer came, but not its end.
     Broken(io::Error),
 }
 
 async fn transfer(shared: &Shared, range: Range<u64>) -> Transfer {
-    let Place { store, key, .. } = &shared.place;
+    let Location { store, key, .. } = &shared.location;
     // A weak tag never matches; it is compared below.
     let if_match = shared.meta.e_tag.clone().filter(|tag| !tag.starts_with("W/"));
     let length = range.end - range.start;
     let options = GetOptions { range: Some(GetRange::Bounded(range)), if_match, ..GetOptions::default() };
     let answer = match store.get_opts(key, options).await {
         Ok(answer) => answer,
-        Err(error) => return Transfer::Refused(told(&shared.place, error)),
+        Err(error) => return Transfer::Refused(shared.location.error(error)),
     };
     if answer.meta.size != shared.meta.size || tag(&answer.meta) != tag(&shared.meta) {
         return Transfer::Refused(changed());
     }
-    // No more is taken than was asked for, whatever a server sends.
+    // No more is kept than was asked for, whatever a server sends.
     let (mut pieces, mut bytes) = (answer.into_stream(), Vec::with_capacity(length as usize));
     while let Some(piece) = pieces.next().await {
         match piece {
@@ -278,7 +281,7 @@ async fn transfer(shared: &Shared, range: Range<u64>) -> Transfer {
                 let message = format!("the store sent more than the {length} bytes that were asked for");
                 return Transfer::Refused(io::Error::new(ErrorKind::InvalidData, message));
             }
-            Err(error) => return Transfer::Broken(told(&shared.place, error)),
+            Err(error) => return Transfer::Broken(shared.location.error(error)),
         }
     }
     if bytes.len() as u64 == length {

@@ -8,17 +8,17 @@ use std::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::task::JoinHandle;
 
-use super::errors::told;
-use super::place::Place;
-use super::{ask, runtime, tag, wait};
-use crate::{PART_BYTES, PARTS_AT_ONCE};
+use super::location::Location;
+use super::request::{ask, tag};
+use super::runtime::{runtime, wait};
+use crate::limits::{PART_BYTES, PARTS_AT_ONCE};
 
 /// An object that is being written.
 pub(crate) struct Upload {
-    place: Place,
+    location: Location,
     /// Bytes so far.
     written: u64,
-    /// What is not on its way yet.
+    /// What was not sent yet.
     part: Vec<u8>,
     parts: Option<Parts>,
     state: State,
@@ -32,9 +32,9 @@ enum State {
     Failed,
 }
 
-/// Parts that the store has or gets.
+/// Parts that were sent.
 struct Parts {
-    /// The tag of the object that had the name before, if one had.
+    /// The tag of the object that is replaced, if there is one.
     replaced: Option<String>,
     upload: Box<dyn MultipartUpload>,
     sent: VecDeque<JoinHandle<object_store::Result<()>>>,
@@ -42,20 +42,20 @@ struct Parts {
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("key", &self.place.key).field("state", &self.state).finish()
+        f.debug_struct("Upload").field("key", &self.location.key).field("state", &self.state).finish()
     }
 }
 
 impl Upload {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let place = Place::to_write(path)?;
-        if !place.names_an_object() {
+        let location = Location::writable(path)?;
+        if !location.names_an_object() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not the name of an object but of a folder"));
         }
-        Ok(Self { place, written: 0, part: Vec::new(), parts: None, state: State::Open })
+        Ok(Self { location, written: 0, part: Vec::new(), parts: None, state: State::Open })
     }
 
-    /// Sends what is left, and lets the object come into being.
+    /// Sends the rest, and makes the object appear.
     pub(crate) fn complete(&mut self) -> io::Result<()> {
         if self.state == State::Complete {
             return Ok(());
@@ -71,21 +71,21 @@ impl Upload {
             self.send_part()?;
             while self.settle_one()? {}
         }
-        let place = &self.place;
+        let location = &self.location;
         match &mut self.parts {
             None => {
                 let whole: PutPayload = std::mem::take(&mut self.part).into();
-                wait(ask(place, || place.store.put(&place.key, whole.clone())))?;
+                wait(ask(location, || location.store.put(&location.key, whole.clone())))?;
             }
             Some(parts) => {
                 let completed =
-                    wait(async { parts.upload.complete().await.map_err(|error| told(place, error)) });
-                // Where the answer was lost, the object is there; asked again, the store knows no such upload.
-                let is_there = || {
-                    let found = wait(ask(place, || place.store.head(&place.key)));
+                    wait(async { parts.upload.complete().await.map_err(|error| location.error(error)) });
+                // If the answer was lost, the object exists, and the store doesn't know the upload any more.
+                let exists = || {
+                    let found = wait(ask(location, || location.store.head(&location.key)));
                     found.is_ok_and(|meta| meta.size == self.written && Some(tag(&meta)) != parts.replaced)
                 };
-                completed.map(drop).or_else(|error| if is_there() { Ok(()) } else { Err(error) })?;
+                completed.map(drop).or_else(|error| if exists() { Ok(()) } else { Err(error) })?;
             }
         }
         Ok(())
@@ -94,30 +94,30 @@ impl Upload {
     fn check(&self) -> io::Result<()> {
         let message = match self.state {
             State::Open => return Ok(()),
-            State::Complete => "the object is complete; what comes behind it needs another one",
+            State::Complete => "the object is complete; nothing can be written after it",
             State::Failed => "the upload failed before",
         };
         Err(io::Error::new(ErrorKind::Unsupported, message))
     }
 
-    /// Nothing goes on behind an error: a part would be missing.
+    /// Nothing continues after an error: a part would be missing.
     fn guarded(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         act(self).inspect_err(|_| self.state = State::Failed)
     }
 
-    /// Sends a part on its way, when there is room.
+    /// Sends a part, once few enough others are being sent.
     fn send_part(&mut self) -> io::Result<()> {
         if self.part.is_empty() {
             return Ok(());
         }
-        let place = &self.place;
+        let location = &self.location;
         if self.parts.is_none() {
-            let replaced = match wait(ask(place, || place.store.head(&place.key))) {
+            let replaced = match wait(ask(location, || location.store.head(&location.key))) {
                 Ok(meta) => Some(tag(&meta)),
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
-            let upload = wait(ask(place, || place.store.put_multipart(&place.key)))?;
+            let upload = wait(ask(location, || location.store.put_multipart(&location.key)))?;
             self.parts = Some(Parts { replaced, upload, sent: VecDeque::new() });
         }
         while self.parts.as_ref().is_some_and(|parts| parts.sent.len() >= PARTS_AT_ONCE) {
@@ -130,13 +130,13 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits for the first part that is on its way; whether there was one.
+    /// Waits for the first part that is being sent; whether there was one.
     fn settle_one(&mut self) -> io::Result<bool> {
         let Some(sent) = self.parts.as_mut().and_then(|parts| parts.sent.pop_front()) else {
             return Ok(false);
         };
         let sent = runtime()?.block_on(sent).map_err(|_| io::Error::other("the upload of a part stopped"))?;
-        sent.map_err(|error| told(&self.place, error))?;
+        sent.map_err(|error| self.location.error(error))?;
         Ok(true)
     }
 }
@@ -159,7 +159,7 @@ impl Write for Upload {
 }
 
 impl Drop for Upload {
-    /// Parts of an object that never came into being would be paid for until somebody removed them.
+    /// Parts of an object that never appeared would be paid for until someone removed them.
     fn drop(&mut self) {
         if self.state == State::Complete {
             return;

@@ -13,15 +13,16 @@ use object_store::http::HttpBuilder;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
+    BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, Error, ObjectStore, RetryConfig,
 };
 
-use super::{errors, join, wait};
+use super::errors::{self, Scheme};
+use super::runtime::{runtime, wait};
 
-/// A request that brings no byte for so long is given up and made again. `AWS_READ_TIMEOUT` and so on change it.
+/// A request that receives no byte for so long is abandoned and made again. `AWS_READ_TIMEOUT` and so on change it.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A request that is not done after so long is given up and made again. `AWS_TIMEOUT` and so on change it.
+/// A request that is not done after so long is abandoned and made again. `AWS_TIMEOUT` and so on change it.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long credentials may take to come from a service of the machine.
@@ -29,7 +30,7 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a URL names.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) store: Arc<dyn ObjectStore>,
     /// The key, without slashes at its ends; empty for the whole store.
     pub(super) key: Key,
@@ -40,48 +41,13 @@ pub(super) struct Place {
     is_folder: bool,
 }
 
-/// The protocol of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    S3,
-    Google,
-    Azure,
-    Http,
-    /// In this process, for tests.
-    Memory,
-}
-
-impl Scheme {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "s3" => Self::S3,
-            "gs" => Self::Google,
-            "az" => Self::Azure,
-            "http" | "https" => Self::Http,
-            "memory" => Self::Memory,
-            _ => return None,
-        })
-    }
-
-    /// The start of the environment variables with its settings.
-    pub(super) fn variables(self) -> &'static str {
-        match self {
-            Self::S3 => "AWS",
-            Self::Google => "GOOGLE",
-            Self::Azure => "AZURE",
-            Self::Http => "HTTP",
-            Self::Memory => "MEMORY",
-        }
-    }
-}
-
-impl Place {
-    /// Takes a URL apart, and gets hold of its store.
+impl Location {
+    /// Splits a URL, and opens its store.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let refuse = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
         let text = path.to_str().ok_or_else(|| refuse("the URL is not UTF-8".into()))?;
         let (name, rest) = text.split_once("://").unwrap_or_default();
-        let scheme = Scheme::of(name).ok_or_else(|| refuse("no URL of a known store".into()))?;
+        let scheme = Scheme::of(name).ok_or_else(|| refuse("not a URL of a known store".into()))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return Err(refuse("the URL names no bucket, container or host".into()));
@@ -103,14 +69,14 @@ impl Place {
         Ok(Self { store, key, root, scheme, is_folder: decoded.is_empty() || decoded.ends_with('/') })
     }
 
-    /// As [`Place::of`], for an object that will be written, copied over or removed.
-    pub(super) fn to_write(path: &Path) -> io::Result<Self> {
-        let place = Self::of(path)?;
-        if place.scheme == Scheme::Http {
+    /// As [`Location::of`], for an object that will be written, replaced or removed.
+    pub(super) fn writable(path: &Path) -> io::Result<Self> {
+        let location = Self::of(path)?;
+        if location.scheme == Scheme::Http {
             let message = "HTTP servers are only read; write to s3://, gs://, az:// or a disk";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
-        Ok(place)
+        Ok(location)
     }
 
     /// Whether there can be an object of this name.
@@ -118,7 +84,7 @@ impl Place {
         !self.is_folder
     }
 
-    /// Whether the store lists what lies below a key.
+    /// Whether the store lists the objects below a key.
     pub(super) fn has_folders(&self) -> bool {
         self.scheme != Scheme::Http
     }
@@ -130,17 +96,22 @@ impl Place {
 
     /// The path of another key of the same store.
     pub(super) fn path_of(&self, key: &Key) -> PathBuf {
-        join(&self.root, key.as_ref())
+        PathBuf::from(format!("{}/{key}", self.root))
+    }
+
+    /// An error of the store, with its kind and with what to do.
+    pub(super) fn error(&self, error: Error) -> io::Error {
+        errors::of_store(self.scheme, &self.root, &error)
     }
 }
 
-/// A query can be a signature, and a password can stand before the host: both would end in messages and manifests.
+/// A query can be a signature, and a password can come before the host: both would end up in messages and manifests.
 fn check_web_address(text: &str) -> io::Result<()> {
     let host = text.split('/').nth(2).unwrap_or_default();
     let problem = if host.contains('@') {
-        "a URL with a user's name or password is not read, because it would stand in messages and manifests"
+        "a URL with a user's name or password is not read, because it would appear in messages and manifests"
     } else if text.contains('?') || text.contains('#') {
-        "a URL with a query or a fragment is not read, because a signature there would stand in messages and manifests; \
+        "a URL with a query or a fragment is not read, because a signature there would appear in messages and manifests; \
          use the store's own scheme (s3://, gs://, az://) with credentials in the environment"
     } else {
         return Ok(());
@@ -148,43 +119,43 @@ fn check_web_address(text: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
-/// The text behind the percent signs of a web address.
+/// A web address without percent encoding.
 fn decoded(text: &str) -> io::Result<String> {
-    let refuse = || io::Error::new(io::ErrorKind::InvalidInput, "the URL has a % that is no code of UTF-8");
+    let refuse = || io::Error::new(io::ErrorKind::InvalidInput, "the URL has a % that doesn't encode UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        rest = behind;
+    while let [first, after @ ..] = rest {
+        rest = after;
         if *first != b'%' {
             bytes.push(*first);
             continue;
         }
-        let (code, behind) = rest.split_at_checked(2).ok_or_else(refuse)?;
+        let (code, after) = rest.split_at_checked(2).ok_or_else(refuse)?;
         let code = std::str::from_utf8(code).map_err(|_| refuse())?;
         bytes.push(u8::from_str_radix(code, 16).map_err(|_| refuse())?);
-        rest = behind;
+        rest = after;
     }
     String::from_utf8(bytes).map_err(|_| refuse())
 }
 
-/// The store at a root, made at its first use.
+/// The store at a root, opened at its first use.
 fn store(scheme: Scheme, root: &str, bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
     static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> = LazyLock::new(Mutex::default);
     // The runtime installs what makes connections safe.
-    super::runtime()?;
+    runtime()?;
     let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = stores.get(root) {
         return Ok(store.clone());
     }
-    let fault = |error| errors::settings(scheme, error);
-    // Three types with the same methods and no trait of them.
+    let unusable = |error| errors::settings(scheme, error);
+    // Three types with the same methods but no common trait.
     macro_rules! cloud {
         ($builder:expr, $key:ident) => {{
             let mut builder = $builder.with_retry(retries());
             for (key, value) in missing_timeouts(scheme) {
                 builder = builder.with_config($key::Client(key), value);
             }
-            let store = builder.build().map_err(fault)?;
+            let store = builder.build().map_err(unusable)?;
             check_credentials(scheme, store.credentials())?;
             Arc::new(store)
         }};
@@ -204,7 +175,7 @@ fn store(scheme: Scheme, root: &str, bucket: &str) -> io::Result<Arc<dyn ObjectS
                 .with_read_timeout(READ_TIMEOUT);
             let builder =
                 HttpBuilder::new().with_url(root).with_client_options(options).with_retry(retries());
-            Arc::new(builder.build().map_err(fault)?)
+            Arc::new(builder.build().map_err(unusable)?)
         }
         Scheme::Memory => Arc::new(InMemory::new()),
     };
@@ -233,7 +204,7 @@ fn missing_timeouts(scheme: Scheme) -> impl Iterator<Item = (ClientConfigKey, St
     limits.map(|(key, _, limit)| (key, format!("{} seconds", limit.as_secs())))
 }
 
-/// Credentials that are not there would otherwise be looked for, minutes long, at the first request.
+/// Missing credentials would otherwise be searched for at the first request, which takes minutes.
 fn check_credentials<C>(
     scheme: Scheme,
     provider: &Arc<dyn CredentialProvider<Credential = C>>,
@@ -258,19 +229,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_apart() {
-        let place = |text: &str| Place::of(Path::new(text));
-        let told = |text: &str| place(text).unwrap_err().to_string();
-        let page = place("http://localhost:1/a%20b/c.parquet").unwrap();
+    fn addresses_are_split() {
+        let location = |text: &str| Location::of(Path::new(text));
+        let error = |text: &str| location(text).unwrap_err().to_string();
+        let page = location("http://localhost:1/a%20b/c.parquet").unwrap();
         assert_eq!((page.key.as_ref(), page.root.as_str()), ("a b/c.parquet", "http://localhost:1"));
         assert!(page.names_an_object() && !page.has_folders());
-        assert!(!place("http://localhost:1/a/").unwrap().names_an_object());
-        assert!(told("http://me:secret@host/a").contains("password"));
-        assert!(!told("http://me:secret@host/a").contains("secret"));
-        assert!(told("https://host/a?X-Amz-Signature=abc").contains("query"));
-        assert!(told("https://host/a/../b").contains(".."));
-        assert!(told("https://host/a%2E%2e/%2e%2e").contains(".."));
-        assert!(told("https://host/%zz").contains('%'));
-        assert!(told("https://").contains("host"));
+        assert!(!location("http://localhost:1/a/").unwrap().names_an_object());
+        assert!(error("http://me:secret@host/a").contains("password"));
+        assert!(!error("http://me:secret@host/a").contains("secret"));
+        assert!(error("https://host/a?X-Amz-Signature=abc").contains("query"));
+        assert!(error("https://host/a/../b").contains(".."));
+        assert!(error("https://host/a%2E%2e/%2e%2e").contains(".."));
+        assert!(error("https://host/%zz").contains('%'));
+        assert!(error("https://").contains("host"));
     }
 }
