@@ -236,8 +236,8 @@ mod tests {
         };
         let (message, advice) = split(&PipelineError::Rejected(reject));
         assert_eq!(message, "a\nb: row 3: bad\nworse");
-        assert!(advice.unwrap().starts_with("Mend the row"));
-        let (message, advice) = split(&PipelineError::Options("a\nb".into()));
-        assert_eq!((message.as_str(), advice), ("a\nb", None));
+        assert!(advice.unwrap().starts_with("Fix the row"));
+        let (message, advice) = split(&PipelineError::Panicked { file: "a\nb".into(), message: "c".into() });
+        assert!(message.starts_with("a\nb: c; ") && advice.is_none(), "{message}");
     }
 }

@@ -6,6 +6,7 @@ use goldfish_tokenize::{TextMap, TokenizeError};
 
 use crate::PipelineError;
 use crate::job::TokenizeOptions;
+use crate::job_error::JobError;
 use crate::text::{Scratch, Silent, TextSide, check_tokenizer, decide_ids, encode_and_decide};
 
 /// Decides documents one by one: the masks of [`mask_corpus`](crate::mask_corpus) in scope `document`, without files.
@@ -42,11 +43,7 @@ impl DocumentMasker {
         let text = match (&tokenize, masker.needs_text()) {
             (_, false) => None,
             (None, true) => {
-                return Err(PipelineError::Options(
-                    "the rule text decides by the text, which token ids tell only with their tokenizer: give the \
-                     tokenizer.json, or take the rule hash"
-                        .into(),
-                ));
+                return Err(JobError::RuleNeedsTokenizer { rule: "text" }.into());
             }
             (Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }), true) => {
                 let silent = Silent::new(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
@@ -72,11 +69,7 @@ impl DocumentMasker {
         tokenizer: Option<std::sync::Arc<goldfish_tokenize::Tokenizer>>,
     ) -> Result<Self, PipelineError> {
         if manifest.scope != goldfish_mask::Scope::Document {
-            return Err(PipelineError::Options(
-                "the masks of this folder are those of packed sequences, which cross documents; mask with goldfish \
-                 mask --scope sequence"
-                    .into(),
-            ));
+            return Err(JobError::PackedSequences.into());
         }
         if let Some(tokenizer) = &tokenizer {
             check_tokenizer(manifest, tokenizer)?;
@@ -143,7 +136,7 @@ impl DocumentMasker {
         scratch: &mut DocumentScratch,
     ) -> Result<usize, PipelineError> {
         let Some(options) = &self.tokenize else {
-            return Err(PipelineError::Options("text needs a tokenizer: give the tokenizer.json".into()));
+            return Err(JobError::TextNeedsTokenizer.into());
         };
         let start = ids.len();
         let mut decide =

@@ -6,6 +6,8 @@ use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::{FinishedFiles, ShardError};
 use goldfish_tokenize::TokenizeError;
 
+use crate::job_error::JobError;
+
 /// Why a run stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,7 +26,7 @@ pub enum PipelineError {
     Tokenize(#[from] TokenizeError),
     /// A row can't become a document, and bad rows are to stop the run.
     #[error(
-        "{}: row {}{}: {}\nMend the row or the options; or give --on-error skip to leave such rows out and list them in rejects.jsonl",
+        "{}: row {}{}: {}\nFix the row or the options",
         .0.file,
         .0.row,
         .0.offset.map(|offset| format!(" (at byte {offset})")).unwrap_or_default(),
@@ -33,7 +35,7 @@ pub enum PipelineError {
     Rejected(Reject),
     /// A document has no mask, but every token of a memmap needs one.
     #[error(
-        "{}: document {}: {}\nWithout a mask for each of its tokens the whole file's masks would be misaligned, so none was written; mend the file or the options",
+        "{}: document {}: {}\nWithout a mask for each of its tokens the whole file's masks would be misaligned, so none was written; fix the file or the options",
         .0.file,
         .0.row,
         .0.reason
@@ -41,7 +43,7 @@ pub enum PipelineError {
     Unmasked(Reject),
     /// Two inputs disagree about a carried column.
     #[error(
-        "{file}: the carried columns are {found}, but in the inputs before it {expected}; mask them apart, or leave out --carry"
+        "{file}: the carried columns are {found}, but in the inputs before it {expected}; mask them separately"
     )]
     CarriedDiffer {
         /// The input.
@@ -67,11 +69,11 @@ pub enum PipelineError {
         /// The panic's message.
         message: String,
     },
-    /// The run was told to stop.
+    /// The run was stopped.
     #[error("interrupted")]
     Interrupted,
     /// The run stopped, and what it finished is kept.
-    #[error("{error}\n{} with {} are kept in {}: go on behind them with --resume",
+    #[error("{error}\n{} with {} are kept in {}",
         count(finished.files as u64, "finished shard"), count(finished.documents, "document"), output.display())]
     Unfinished {
         /// Why it stopped.
@@ -82,7 +84,7 @@ pub enum PipelineError {
         output: PathBuf,
     },
     /// The run stopped, and the masks that it finished are kept.
-    #[error("{error}\nThe masks of {} are kept in {}: go on behind them with --resume", count(*memmaps as u64, "memmap"), output.display())]
+    #[error("{error}\nThe masks of {} are kept in {}", count(*memmaps as u64, "memmap"), output.display())]
     UnfinishedMasks {
         /// Why it stopped.
         error: Box<PipelineError>,
@@ -93,7 +95,7 @@ pub enum PipelineError {
     },
     /// The output folder holds another job.
     #[error(
-        "{}: can't go on with what is there, which was made otherwise: {differences}\nGive the same inputs and options and use the same goldfish, or start again with --overwrite",
+        "{}: can't resume what is there, which was made differently: {differences}\nGive the same inputs and options and use the same goldfish",
         output.display()
     )]
     OtherJob {
@@ -104,7 +106,7 @@ pub enum PipelineError {
     },
     /// An input is not what it was.
     #[error(
-        "{}: its first {bytes} bytes are not those that were read before; bring the old file back, or start again with --overwrite",
+        "{}: its first {bytes} bytes are not those that were read before; bring the old file back",
         path.display()
     )]
     InputChanged {
@@ -113,9 +115,28 @@ pub enum PipelineError {
         /// How much of it was read.
         bytes: u64,
     },
-    /// The options contradict each other.
-    #[error("{0}")]
-    Options(String),
+    /// The options contradict each other or the inputs.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The state in a journal can't be used.
+    #[error("{}: the journal of the unfinished run can't be used: {source}", output.display())]
+    BadState {
+        /// The output folder.
+        output: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The worker threads can't be started.
+    #[error("{threads} threads can't be started: {source}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the library said.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// The reading thread can't be started.
+    #[error("no thread can be started: {0}; close other programs")]
+    ReaderThread(std::io::Error),
 }
 
 impl PipelineError {
@@ -139,7 +160,25 @@ impl Remedies for PipelineError {
             Self::Shard(error) => error.remedies(),
             Self::Mask(error) => mask_remedies(error),
             Self::Tokenize(error) => error.remedies(),
-            _ => Vec::new(),
+            Self::Job(error) => error.remedies(),
+            Self::Rejected(reject) => {
+                let skip = Remedy::give(Setting::OnError).value("skip");
+                let mut remedies = reject.remedies();
+                remedies.push(skip.to("leave such rows out and list them in rejects.jsonl"));
+                remedies
+            }
+            Self::Unmasked(reject) => reject.remedies(),
+            Self::CarriedDiffer { .. } => vec![Remedy::omit(Setting::Carry)],
+            Self::Unfinished { .. } | Self::UnfinishedMasks { .. } => {
+                vec![Remedy::give(Setting::Resume).to("resume after them")]
+            }
+            Self::OtherJob { .. } | Self::InputChanged { .. } | Self::BadState { .. } => {
+                vec![Remedy::give(Setting::Overwrite).to("start again")]
+            }
+            Self::Threads { .. } => vec![Remedy::change(Setting::Threads)],
+            Self::Batch { .. } | Self::Panicked { .. } | Self::Interrupted | Self::ReaderThread(_) => {
+                Vec::new()
+            }
         }
     }
 }

@@ -51,11 +51,7 @@ impl Executor {
             .num_threads(threads)
             .thread_name(|index| format!("{WORKER_THREADS}{index}"))
             .build()
-            .map_err(|e| {
-                PipelineError::Options(format!(
-                    "{threads} threads can't be started: {e}; give fewer --threads"
-                ))
-            })?;
+            .map_err(|source| PipelineError::Threads { threads, source })?;
         Ok(Self { masker, decided, text, pool, threads })
     }
 
@@ -85,9 +81,7 @@ impl Executor {
             std::thread::Builder::new()
                 .name(READER_THREAD.into())
                 .spawn_scoped(scope, move || reading.run())
-                .map_err(|e| {
-                    PipelineError::Options(format!("no thread can be started: {e}; close other programs"))
-                })?;
+                .map_err(PipelineError::ReaderThread)?;
             let ticker = scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     std::thread::park_timeout(TICK);

@@ -10,7 +10,7 @@ use goldfish_shard::{
 use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
 
-use crate::PipelineError;
+use crate::job_error::JobError;
 use crate::plan::{Partition, Plan};
 
 /// What to do with a row that can't become a document.
@@ -20,7 +20,7 @@ pub enum OnError {
     /// Stop the run; nothing is written.
     #[default]
     Fail,
-    /// Leave the row out, list it in `rejects.jsonl` and count it. Where a file breaks off, go on with the
+    /// Leave the row out, list it in `rejects.jsonl` and count it. Where a file breaks off, continue with the
     /// next one.
     Skip,
 }
@@ -32,7 +32,7 @@ pub struct TokenizeOptions {
     pub tokenizer: Arc<Tokenizer>,
     /// An id to put before each document.
     pub prepend_bos: Option<u32>,
-    /// An id to put behind each document.
+    /// An id to put after each document.
     pub append_eos: Option<u32>,
 }
 
@@ -61,7 +61,7 @@ pub struct MaskJob {
     pub columns: Vec<ExtraColumn>,
     /// What to do with what an earlier run left in that folder.
     pub output_mode: OutputMode,
-    /// Which share of the inputs to read; `None` for all.
+    /// Which part of the inputs to read; `None` for all.
     pub partition: Option<Partition>,
     /// What to do with bad rows.
     pub on_error: OnError,
@@ -70,7 +70,7 @@ pub struct MaskJob {
 }
 
 impl MaskJob {
-    /// The manifest as far as the options tell it.
+    /// The manifest as far as it follows from the options.
     pub(crate) fn manifest(&self, plan: &Plan) -> Manifest {
         let mut exempt_ids = self.exempt_ids.clone();
         exempt_ids.sort_unstable();
@@ -116,46 +116,37 @@ impl MaskJob {
 }
 
 /// Every column of the output has one name and one source.
-pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), PipelineError> {
+pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), JobError> {
     let content = read.content.column();
-    let refuse = |reason: String| Err(PipelineError::Options(reason));
     if read.id_column.as_deref() == Some(content) {
-        return refuse(format!("the column {content:?} can't hold both the documents and their ids"));
+        return Err(JobError::IdColumnIsContent { column: content.to_owned() });
     }
     if matches!(read.content, Content::Ids { .. }) && read.carry.iter().any(|name| name == content) {
-        return refuse(format!(
-            "the column {content:?} is in the shards as input_ids; leave it out of --carry"
-        ));
+        return Err(JobError::CarriesContent { column: content.to_owned() });
     }
     let mut seen = vec!["doc_id", "input_ids", "loss_mask"];
     for name in columns.iter().map(|column| column.name()).chain(read.carry.iter().map(String::as_str)) {
         if seen.contains(&name) {
-            return refuse(format!("the shards would have two columns {name:?}; name each column once"));
+            return Err(JobError::ColumnTwice { column: name.to_owned() });
         }
         seen.push(name);
     }
     Ok(())
 }
 
-/// No input may lie in the output folder, where it would be read again or replaced; and shards must be of a size that
+/// No input may be in the output folder, where it would be read again or replaced; and shards must be of a size that
 /// the output takes.
-pub(crate) fn check_paths(job: &MaskJob) -> Result<(), PipelineError> {
+pub(crate) fn check_paths(job: &MaskJob) -> Result<(), JobError> {
     if is_remote(&job.output) && job.writer.shard_size > MAX_STORE_SHARD_BYTES {
-        return Err(PipelineError::Options(format!(
-            "{}: shards in an object store may have {} GiB at most, because a store copies no more at once; give a smaller \
-             --shard-size",
-            job.output.display(),
-            MAX_STORE_SHARD_BYTES >> 30
-        )));
+        return Err(JobError::ShardsTooLargeForStore { output: job.output.clone() });
     }
     let Ok(output) = canonicalize(&job.output) else { return Ok(()) };
     let inside = |input: &&Input| canonicalize(&input.path).is_ok_and(|path| path.starts_with(&output));
     match job.inputs.iter().find(inside) {
         None => Ok(()),
-        Some(input) => Err(PipelineError::Options(format!(
-            "the input {} lies in the output folder {}; choose an --output outside of the inputs",
-            input.path.display(),
-            job.output.display()
-        ))),
+        Some(input) => {
+            let (input, output) = (input.path.to_path_buf(), job.output.clone());
+            Err(JobError::InputInOutput { input, output })
+        }
     }
 }

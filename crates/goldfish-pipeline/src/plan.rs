@@ -9,6 +9,7 @@ use goldfish_shard::{InputEntry, MAX_INPUTS, PartEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
+use crate::job_error::JobError;
 
 /// One of `world` disjoint parts of the inputs, which together are all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +64,7 @@ impl Plan {
     /// Concatenates the inputs and cuts them at equal numbers of bytes.
     pub(crate) fn new(inputs: &[Input], partition: Option<Partition>) -> Result<Self, PipelineError> {
         if inputs.len() as u64 > MAX_INPUTS {
-            return Err(PipelineError::Options(format!(
-                "{} inputs, and {MAX_INPUTS} are the most that one run takes; join small files, or mask them in several runs",
-                inputs.len()
-            )));
+            return Err(JobError::TooManyInputs { count: inputs.len() }.into());
         }
         let mut whole = Vec::with_capacity(inputs.len());
         for (input, size) in inputs.iter().zip(sizes(inputs)?) {
@@ -76,10 +74,7 @@ impl Plan {
             return Ok(Self { steps: whole, part: None, model: None, one_input_per_item: false });
         };
         if rank >= world {
-            return Err(PipelineError::Options(format!(
-                "there is no rank {rank} among {world}: ranks go from 0 to {}",
-                world.saturating_sub(1)
-            )));
+            return Err(JobError::NoSuchRank { rank, world }.into());
         }
         let total: u64 = whole.iter().map(|step| step.size).sum();
         let border = |rank: u32| (u128::from(total) * u128::from(rank) / u128::from(world)) as u64;

@@ -5,6 +5,7 @@ use goldfish_shard::{MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
+use crate::job_error::JobError;
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
@@ -73,13 +74,8 @@ pub fn recompute(
 /// The text of the manifest's tokens.
 fn shard_text(manifest: &Manifest, tokenizer: Option<&Tokenizer>) -> Result<ShardText, PipelineError> {
     let Some(tokenizer) = tokenizer else {
-        let sha256 = manifest.tokenizer.as_ref().map(|entry| format!(" (SHA-256 {})", entry.sha256));
-        return Err(PipelineError::Options(format!(
-            "the masks were made by the rule {}, which decides by the text: give --tokenizer with the tokenizer.json \
-             that they were made with{}",
-            manifest.rule.name(),
-            sha256.unwrap_or_default(),
-        )));
+        let sha256 = manifest.tokenizer.as_ref().map(|entry| entry.sha256.clone());
+        return Err(JobError::MasksNeedTokenizer { rule: manifest.rule.name().to_string(), sha256 }.into());
     };
     ShardText::new(manifest, tokenizer)
 }

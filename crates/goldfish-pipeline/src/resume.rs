@@ -65,12 +65,8 @@ pub(crate) fn parse_states<S: DeserializeOwned>(
     output: &Path,
 ) -> impl Iterator<Item = Result<S, PipelineError>> {
     states.into_iter().map(move |state| {
-        serde_json::from_str(state.get()).map_err(|e| {
-            PipelineError::Options(format!(
-                "{}: the journal of the unfinished run can't be used: {e}; start again with --overwrite",
-                output.display()
-            ))
-        })
+        serde_json::from_str(state.get())
+            .map_err(|source| PipelineError::BadState { output: output.to_owned(), source })
     })
 }
 

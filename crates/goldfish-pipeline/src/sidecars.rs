@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::PipelineError;
 use crate::execute::Executor;
 use crate::job::{MaskJob, OnError, check_columns, check_paths};
+use crate::job_error::JobError;
 use crate::message::{Event, Message, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
@@ -86,18 +87,10 @@ pub fn mask_sidecars(
     let mut names = Vec::new();
     for input in &mask.inputs {
         if input.path.to_str().is_none() {
-            return Err(PipelineError::Options(format!(
-                "{}: its name is not UTF-8, and its mask would have another one; rename it",
-                input.path.display()
-            )));
+            return Err(JobError::NameNotUtf8 { input: input.path.to_path_buf() }.into());
         }
         names.push(input.mask_names(*placement == Placement::Beside).ok_or_else(|| {
-            PipelineError::Options(format!(
-                "{} is {}, and masks alone are written for memmaps only (.bin/.idx, .npy, .ds); leave out --masks-only \
-                 to write shards",
-                input.path.display(),
-                input.format
-            ))
+            JobError::NotAMemmap { input: input.path.to_path_buf(), format: input.format.to_string() }
         })?);
     }
     let plan = Plan { one_input_per_item: true, ..Plan::new(&mask.inputs, None)? };
@@ -197,18 +190,14 @@ fn check_names(inputs: &[Input], names: &[Vec<String>], files: &StagedFiles) -> 
     {
         files.check(name)?;
         let path = files.root().join(name);
-        let clash = if !seen.insert(name) {
-            "another input's mask has this name"
+        let owner = if !seen.insert(name) {
+            "another input's mask"
         } else if goldfish_storage::canonicalize(&path).is_ok_and(|path| read.contains(&path)) {
-            "an input has this name"
+            "an input"
         } else {
             continue;
         };
-        return Err(PipelineError::Options(format!(
-            "the mask of {} would be {}, but {clash}; give fewer inputs, or another --output",
-            input.path.display(),
-            path.display()
-        )));
+        return Err(JobError::MaskNameTaken { input: input.path.to_path_buf(), mask: path, owner }.into());
     }
     Ok(())
 }
@@ -221,11 +210,7 @@ fn check_earlier(names: &[Vec<String>], files: &StagedFiles) -> Result<(), Pipel
     let mut lost = lost.map(|name| files.root().join(name));
     match lost.find(|path| goldfish_storage::is_file(path)) {
         None => Ok(()),
-        Some(lost) => Err(PipelineError::Options(format!(
-            "{} is the mask of a memmap that is not among the inputs and would be removed; give all memmaps of the \
-             folder at once, or choose an --output",
-            lost.display()
-        ))),
+        Some(mask) => Err(JobError::LosesMask { mask }.into()),
     }
 }
 
@@ -362,11 +347,7 @@ impl<'a> Sidecars<'a> {
         };
         let covered = [1, 2, 4, 8].contains(&width) && width * tokens == entry.size;
         if !covered {
-            return Err(PipelineError::Options(format!(
-                "{}: {tokens} tokens were masked, which don't make its {} bytes; this is a bug in goldfish, please \
-                 report it",
-                entry.name, entry.size
-            )));
+            return Err(JobError::TokensMissing { input: entry.name, tokens, bytes: entry.size }.into());
         }
         entry.documents = documents;
         let totals = &mut self.written.totals;

@@ -7,6 +7,7 @@ use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
+use crate::job_error::JobError;
 
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
 ///
@@ -57,11 +58,7 @@ pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSid
         return Ok(None);
     }
     let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
-        return Err(PipelineError::Options(
-            "the rule text decides by the text, which token ids tell only with their tokenizer: give --tokenizer \
-             tokenizer.json, or --rule hash"
-                .into(),
-        ));
+        return Err(JobError::RuleNeedsTokenizer { rule: "text" }.into());
     };
     let map = match job.read.content {
         Content::Text { .. } => tokenizer.text_map().ok().filter(TextMap::is_lossless),
@@ -154,11 +151,10 @@ pub(crate) fn decide_ids(
 /// If it is another one.
 pub fn check_tokenizer(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<(), PipelineError> {
     match &manifest.tokenizer {
-        Some(entry) if entry.sha256 != tokenizer.sha256() => Err(PipelineError::Options(format!(
-            "the shards were made with another tokenizer.json (SHA-256 {}, this one has {})",
-            entry.sha256,
-            tokenizer.sha256()
-        ))),
+        Some(entry) if entry.sha256 != tokenizer.sha256() => {
+            let (expected, found) = (entry.sha256.clone(), tokenizer.sha256().to_owned());
+            Err(JobError::OtherTokenizer { expected, found }.into())
+        }
         _ => Ok(()),
     }
 }
@@ -177,11 +173,7 @@ impl ShardText {
     /// If it is another tokenizer, or can't tell the text of ids exactly.
     pub fn new(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<Self, PipelineError> {
         let Some(entry) = &manifest.tokenizer else {
-            return Err(PipelineError::Options(
-                "the manifest names no tokenizer, so that nobody knows whether this one fits its ids; mask with \
-                 --tokenizer"
-                    .into(),
-            ));
+            return Err(JobError::UnknownTokenizer.into());
         };
         check_tokenizer(manifest, tokenizer)?;
         let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);

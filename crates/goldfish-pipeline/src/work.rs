@@ -9,10 +9,12 @@ use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
 use goldfish_mask::{Masker, RuleSpec, Scope, TokenSpan, document_key};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
+use crate::job_error::JobError;
 use crate::message::{Event, Part, Tokens, Work, WorkResult};
 use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
@@ -140,17 +142,15 @@ fn read_chunk(
         }
         (BatchContent::Text(text), Some(options)) => encode(deciding, options, (&doc_ids, &text), tokenized),
         (BatchContent::Text(_), None) => {
-            return Err(PipelineError::Options(
-                "text needs a tokenizer: give --tokenizer tokenizer.json".into(),
-            ));
+            return Err(JobError::TextNeedsTokenizer.into());
         }
     };
-    let failed = encoded.failed.iter().map(|(index, reason)| Reject {
+    let failed = encoded.failed.iter().map(|failed| Reject {
         file: file.to_owned(),
-        row: rows[*index],
+        row: rows[failed.index],
         offset: None,
-        reason: reason.clone(),
-        remedies: Vec::new(),
+        reason: failed.reason.clone(),
+        remedies: failed.remedies.clone(),
     });
     rejects.extend(failed);
     rejects.sort_by_key(|reject| reject.row);
@@ -158,6 +158,14 @@ fn read_chunk(
     events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map(|row| row + 1) });
     events.extend(rejects.into_iter().map(Event::Reject));
     Ok(tokens)
+}
+
+/// A document that has no tokens.
+struct Failed {
+    /// Its index in the batch.
+    index: usize,
+    reason: String,
+    remedies: Vec<Remedy>,
 }
 
 /// Ids of consecutive documents.
@@ -168,8 +176,8 @@ struct Encoded {
     mask: Vec<u8>,
     /// Ends of the documents that were encoded, in tokens.
     offsets: Vec<i32>,
-    /// Index and reason of those that were not.
-    failed: Vec<(usize, String)>,
+    /// Those that were not.
+    failed: Vec<Failed>,
     /// How many documents there were.
     texts: usize,
 }
@@ -192,10 +200,9 @@ fn encode(
         let longest = deciding.shared.job.read.max_document;
         if text.len() > longest {
             let bytes = text.len();
-            let reason = format!(
-                "the document has {bytes} bytes, more than {longest}; split it, or give --max-document"
-            );
-            failed.push((index, reason));
+            let reason = format!("the document has {bytes} bytes, more than {longest}; split it");
+            let remedies = vec![Remedy::give(Setting::MaxDocument).to("mask it whole")];
+            failed.push(Failed { index, reason, remedies });
             continue;
         }
         let encoded = match &deciding.shared.text {
@@ -213,9 +220,10 @@ fn encode(
             }
         };
         let tokens = ids.len() - start;
-        let fault = match encoded {
+        let failure = match encoded {
             Ok(_) if tokens > MAX_DOCUMENT_TOKENS => {
-                Some(format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}"))
+                let reason = format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}");
+                Some((reason, Vec::new()))
             }
             Ok(EncodePath::Fast) => {
                 tokenized.fast += text.len() as u64;
@@ -225,14 +233,14 @@ fn encode(
                 tokenized.exact += text.len() as u64;
                 None
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some((error.to_string(), error.remedies())),
         };
-        match fault {
+        match failure {
             None => offsets.push(ids.len() as i32),
-            Some(reason) => {
+            Some((reason, remedies)) => {
                 ids.truncate(start);
                 mask.truncate(start);
-                failed.push((index, reason));
+                failed.push(Failed { index, reason, remedies });
             }
         }
     }
@@ -240,7 +248,7 @@ fn encode(
     Encoded { ids: ids.into(), mask, offsets, failed, texts: texts.len() }
 }
 
-/// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be told.
+/// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be decoded.
 fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: Encoded) -> Encoded {
     let Some(TextSide { map: Some(map), silent }) = &deciding.shared.text else { return batch };
     let mut scratch = Scratch::default();
@@ -253,11 +261,12 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
         let decided =
             decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
         if let Err(error) = decided {
-            batch.failed.push((index, error.to_string()));
+            let (reason, remedies) = (error.to_string(), error.remedies());
+            batch.failed.push(Failed { index, reason, remedies });
         }
     }
     if !batch.failed.is_empty() {
-        let mut failed = batch.failed.iter().map(|(index, _)| *index).peekable();
+        let mut failed = batch.failed.iter().map(|failed| failed.index).peekable();
         let kept = ranges().enumerate().filter(|(index, _)| failed.next_if_eq(index).is_none());
         let kept: Vec<_> = kept.map(|(_, range)| range).collect();
         mask = kept.iter().flat_map(|range| mask[range.clone()].iter().copied()).collect();
@@ -278,7 +287,7 @@ impl Encoded {
         let (mut doc_ids, mut carried) = (doc_ids, carried);
         if !self.failed.is_empty() {
             let mut keep = vec![true; self.texts];
-            self.failed.iter().for_each(|(index, _)| keep[*index] = false);
+            self.failed.iter().for_each(|failed| keep[failed.index] = false);
             let keep = BooleanArray::from(keep);
             // All arrays have one value a text, which is all that `filter` asks for.
             if let Ok(kept) = filter(&doc_ids, &keep) {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::PipelineError;
 use crate::job::OnError;
+use crate::job_error::JobError;
 use crate::message::{BROKEN_ROW, Event, Message, Tokens, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
@@ -137,8 +138,7 @@ impl<'a> OutputWriter<'a> {
                 if unfinished.is_none() {
                     folder.abandon();
                 }
-                let nothing = || PipelineError::Options("there is no input to mask".into());
-                (written.err().unwrap_or_else(nothing), self.finished)
+                (written.err().unwrap_or_else(|| JobError::NoInput.into()), self.finished)
             }
             (Err(error), Output::Shards(writer)) => (error, writer.stop()),
             (Err(error), Output::Gone) => (error, self.finished),

@@ -55,6 +55,7 @@ options! {
     MasksOnly "masks_only",
     MaxDocument "max_document",
     OnError "on_error",
+    Move "move",
     Output "output",
     Overwrite "overwrite",
     PrependBos "prepend_bos",

@@ -227,7 +227,7 @@ pub fn verify_file_set(folder: &Path) -> Result<(FileSet, Vec<Problem>), ShardEr
         compare(folder, name, (*size, hash), "write it again, or restore it from a copy", &mut problems)?;
     }
     if set.beside_inputs {
-        let help = "its mask is of what it held before; mask it again with --overwrite";
+        let help = "its mask is of what it held before; mask it again";
         for input in &set.inputs {
             compare(folder, &input.name, (input.size, &input.hash), help, &mut problems)?;
             for companion in &input.companions {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use goldfish_digest::FileDigest;
 use goldfish_storage::{Folder, Kind, is_id, is_remote};
 
+use goldfish_remedy::{Remedy, Setting};
+
+use crate::error::{other_output, replace_set, start_again};
 use crate::inputs::INPUTS_NAME;
 use crate::journal::{self, JOURNAL_NAME, Journal, Record, Unfinished};
 use crate::lock::{LOCK_NAME, Lock, foreign, left_by};
@@ -240,9 +243,7 @@ pub fn prepare_folder(path: &Path, mode: OutputMode) -> Result<Prepared, ShardEr
             return Ok(Prepared::Unfinished(folder, Box::new(unfinished)));
         }
         (Some(_), OutputMode::New) => {
-            let reason = "holds an unfinished run; give --resume to resume it after its last finished shard, --overwrite to \
-                          start again, or choose another --output";
-            return Err(ShardError::Occupied { path: folder.path, reason: reason.into() });
+            return Err(ShardError::occupied(&folder.path, "holds an unfinished run", resume_or_replace()));
         }
         (Some(Unfinished { placing: Some(placing), .. }), OutputMode::Overwrite) => {
             placing.settle(&folder.root, &folder.staging, &listed)?;
@@ -311,27 +312,23 @@ fn old_manifest(path: &Path) -> Result<Option<Manifest>, ShardError> {
 
 /// Whether what is in a folder on a disk allows a run to start there.
 fn check_occupied(root: &Folder, mode: OutputMode, old: Option<&Manifest>) -> Result<(), ShardError> {
-    let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
+    let occupied = |reason: String, remedies| Err(ShardError::occupied(root.path(), reason, remedies));
     let mut entries = disk::names(root)?;
     entries.retain(|name| name != STAGING_NAME);
     let Some(first) = entries.first() else { return Ok(()) };
     let Some(old) = old else {
-        return occupied(format!(
-            "holds {first:?} and is no output folder of goldfish; choose an empty or new folder"
-        ));
+        return occupied(not_an_output(first), Vec::new());
     };
     if mode != OutputMode::Overwrite {
-        return occupied(
-            "holds shards already; choose another --output, or give --overwrite to replace them".into(),
-        );
+        return Err(holds_shards(root.path()));
     }
     let listed = files_of(old);
     for name in entries.iter().filter(|name| is_ours(name)) {
         let kind = root.kind(name).map_err(ShardError::io(&root.join(name), "looking at the file"))?;
         if kind != Some(Kind::File) || !listed.contains(name) {
-            return occupied(format!(
-                "holds {name:?}, which is no file of the set in its manifest.json; move it away, or choose another --output"
-            ));
+            let reason =
+                format!("holds {name:?}, which is not a file of the set in its manifest.json; move it away");
+            return occupied(reason, vec![other_output()]);
         }
     }
     Ok(())
@@ -343,21 +340,34 @@ fn check_store_occupied(root: &Folder, mode: OutputMode, old: Option<&Manifest>)
     let Some(first) = entries.first() else { return Ok(()) };
     let interrupted = entries.iter().any(|name| name == STAGING_NAME);
     let ours = interrupted && entries.iter().all(|name| name == STAGING_NAME || is_ours(name));
-    let reason = match (old.is_some(), mode) {
+    let (reason, remedies) = match (old.is_some(), mode) {
         (_, OutputMode::Resume) if ours || (old.is_some() && interrupted) => return Ok(()),
         (true, OutputMode::Overwrite) => return Ok(()),
         (false, OutputMode::Overwrite) if ours => return Ok(()),
-        (false, _) if !ours => {
-            format!("holds {first:?} and is no output folder of goldfish; choose an empty or new folder")
+        (false, _) if !ours => (not_an_output(first), Vec::new()),
+        _ if interrupted => {
+            let reason = format!("holds an unfinished run{}", left_by(&root.join(STAGING_NAME)));
+            (reason, resume_or_replace())
         }
-        _ if interrupted => format!(
-            "holds an unfinished run{}; give --resume to resume it after its last finished shard, --overwrite to start \
-             again, or choose another --output",
-            left_by(&root.join(STAGING_NAME))
-        ),
-        _ => "holds shards already; choose another --output, or give --overwrite to replace them".into(),
+        _ => return Err(holds_shards(root.path())),
     };
-    Err(ShardError::Occupied { path: root.path().to_owned(), reason })
+    Err(ShardError::occupied(root.path(), reason, remedies))
+}
+
+/// That a folder holds what goldfish did not write.
+pub(crate) fn not_an_output(entry: &str) -> String {
+    format!("holds {entry:?} and is not an output folder of goldfish; choose an empty or new folder")
+}
+
+/// That a folder holds a complete set.
+pub(crate) fn holds_shards(path: &Path) -> ShardError {
+    ShardError::occupied(path, "holds shards already", [other_output(), replace_set()])
+}
+
+/// What to do about an unfinished run.
+fn resume_or_replace() -> Vec<Remedy> {
+    let resume = Remedy::give(Setting::Resume).to("resume it after its last finished shard");
+    vec![resume, start_again(), other_output()]
 }
 
 /// The names of the files of a complete set, as far as goldfish gives such names.
@@ -491,7 +501,7 @@ pub(crate) fn complete(folder: &mut PreparedFolder, unfinished: &Unfinished) -> 
 }
 
 fn files_are_gone(folder: &PreparedFolder) -> ShardError {
-    let reason = "files of the unfinished run are gone; start again with --overwrite".into();
+    let reason = "files of the unfinished run are gone".into();
     ShardError::BadJournal { path: folder.staging.path().to_owned(), reason }
 }
 

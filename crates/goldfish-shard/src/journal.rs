@@ -273,7 +273,7 @@ impl Journal {
             }
         }
         if !unfinished.names_are_ours() {
-            let reason = "names files that goldfish would not; start again with --overwrite".into();
+            let reason = "names files that goldfish would not".into();
             return Err(ShardError::BadJournal { path, reason });
         }
         let is_empty = unfinished.states.is_empty() && unfinished.placing.is_none();
@@ -361,13 +361,12 @@ pub(crate) fn parse<R: DeserializeOwned>(
     let Some(head) = chain.sound::<Head>(&line) else { return Ok(None) };
     if head.journal_version != JOURNAL_VERSION {
         return Err(bad(format!(
-            "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): resume with that one, or \
-             start again with --overwrite",
+            "written by another version of goldfish (journal {}, this one has {JOURNAL_VERSION}): resume with that one",
             head.journal_version
         )));
     }
     if id.is_some_and(|id| id != head.folder) {
-        return Err(bad("belongs to another unfinished run; start again with --overwrite".into()));
+        return Err(bad("belongs to another unfinished run".into()));
     }
     let job = serde_json::from_str(head.job.get()).unwrap_or_default();
     let mut records = Vec::new();
@@ -431,6 +430,8 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use goldfish_remedy::{Remedies, advice};
 
     use super::*;
     use crate::{OutputMode, prepare_folder};
@@ -504,8 +505,9 @@ mod tests {
         let mut journal = Journal::new(&folder, RawValue::from_string("{}".into()).unwrap());
         journal.append(&folder, &record("shard-00000")).unwrap();
         drop(folder);
-        let refused = prepare_folder(&path, OutputMode::New).unwrap_err().to_string();
-        assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
+        let remedies = prepare_folder(&path, OutputMode::New).unwrap_err().remedies();
+        let advice = advice(&remedies, |setting| setting.name().into()).unwrap();
+        assert!(advice.contains("give resume") && advice.contains("give overwrite"), "{advice}");
         assert!(matches!(
             prepare_folder(&path, OutputMode::Resume).unwrap(),
             crate::Prepared::Unfinished(..)

@@ -34,8 +34,8 @@ mod table;
 mod verify;
 mod writer;
 
-pub use error::ShardError;
-pub use export::{ExportOptions, Layout, MAX_SEQUENCE_LENGTH, TokenType, export};
+pub use error::{ExportError, MAX_FOLDER_SHARDS, MAX_SEQUENCE_LENGTH, MAX_STORE_REJECTS_BYTES, ShardError};
+pub use export::{ExportOptions, Layout, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{OutputMode, Prepared, PreparedFolder, part_folder, prepare_folder};
 pub use inputs::INPUTS_NAME;
@@ -46,9 +46,8 @@ pub use manifest::{
 };
 pub use merge::merge;
 pub use reader::{ShardBatch, ShardReader};
-pub use rejects::MAX_STORE_REJECTS_BYTES;
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Placement, PreviousRun, StagedFile, StagedFiles, UnfinishedFiles};
 pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
 pub use verify::{Problem, RowCheck, verify};
-pub use writer::{FinishedFiles, MAX_FOLDER_SHARDS, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};
+pub use writer::{FinishedFiles, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

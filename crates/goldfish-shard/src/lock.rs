@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use goldfish_storage::{Folder, is_remote};
 use serde::{Deserialize, Serialize};
 
+use crate::error::other_output;
 use crate::{ShardError, disk};
 
 /// Name of the file in the staging folder that says who writes.
@@ -114,10 +115,10 @@ impl Lock {
 /// That something in a staging folder was not made by goldfish.
 pub(crate) fn foreign(output: &Path, staging: &Folder, name: &str) -> ShardError {
     let reason = format!(
-        "{} holds {name:?}, which goldfish did not write; look at it, and move it away, or choose another --output",
+        "{} holds {name:?}, which goldfish did not write; look at it, and move it away",
         staging.path().display()
     );
-    ShardError::Occupied { path: output.to_owned(), reason }
+    ShardError::occupied(output, reason, [other_output()])
 }
 
 /// Says which run left its marker in a staging folder, if one did, in brackets.
@@ -150,9 +151,8 @@ const READS: usize = 8;
 
 fn busy(output: &Path, who: Option<&Run>) -> ShardError {
     let who = who.map(|run| format!(" ({})", run.describe())).unwrap_or_default();
-    let reason =
-        format!("another goldfish is writing to it{who}; wait for its end, or choose another --output");
-    ShardError::Occupied { path: output.to_owned(), reason }
+    let reason = format!("another goldfish is writing to it{who}; wait for its end");
+    ShardError::occupied(output, reason, [other_output()])
 }
 
 impl Run {

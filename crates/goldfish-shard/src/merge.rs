@@ -3,13 +3,15 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{File, Folder, canonicalize, is_remote, metadata_of_all};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::error::{other_output, start_again};
 use crate::folder::{
-    OutputMode, Prepared, PreparedFolder, STAGING_NAME, complete, files_of, is_ours, is_shard_name,
-    prepare_folder, publish, shard_name, staged_name,
+    OutputMode, Prepared, PreparedFolder, STAGING_NAME, complete, files_of, holds_shards, is_ours,
+    is_shard_name, prepare_folder, publish, shard_name, staged_name,
 };
 use crate::journal::Journal;
 use crate::manifest::{
@@ -46,8 +48,7 @@ pub fn merge(
 ) -> Result<Manifest, ShardError> {
     let is_output = |folder: &PathBuf| canonicalize(folder).ok() == canonicalize(output).ok();
     if (is_remote(output) || output.exists()) && folders.iter().any(is_output) {
-        let reason = "is one of the parts; choose another --output".into();
-        return Err(ShardError::Occupied { path: output.to_owned(), reason });
+        return Err(ShardError::occupied(output, "is one of the parts", [other_output()]));
     }
     if let Some(manifest) = complete_interrupted(folders, output, remove_parts)? {
         return Ok(manifest);
@@ -55,11 +56,10 @@ pub fn merge(
     let parts = read_parts(folders).map_err(|error| match error {
         ShardError::BadPart { path, .. } if !is_remote(&path) && !path.exists() && Manifest::read(output).is_ok() => {
             let reason = format!(
-                "holds shards already, and {} is gone: an earlier merge may have joined and removed it; look at the output \
-                 with goldfish verify, or choose another --output",
+                "holds shards already, and {} is gone: an earlier merge may have joined and removed it; verify the output",
                 path.display()
             );
-            ShardError::Occupied { path: output.to_owned(), reason }
+            ShardError::occupied(output, reason, [other_output()])
         }
         error => error,
     })?;
@@ -187,11 +187,11 @@ fn check_joined(folder: &PreparedFolder, manifest: &Manifest, job: &MergeJob) ->
         for name in part.files.iter().filter(|name| is_shard_name(name)) {
             if disk::has_file(&parts, name)? && !joined.contains(&disk::digest(&parts, name)?.hash) {
                 let reason = format!(
-                    "{name} is not in {}, which an interrupted merge of this part was to complete; choose another --output, \
-                     or leave out --move",
+                    "{name} is not in {}, which an interrupted merge of this part was to complete",
                     folder.path().display()
                 );
-                return Err(ShardError::BadPart { path: part.path.clone(), reason });
+                let remedies = [other_output(), Remedy::omit(Setting::Move)];
+                return Err(ShardError::part(&part.path, reason, remedies));
             }
         }
     }
@@ -208,15 +208,13 @@ fn finish(folder: &PreparedFolder, job: &MergeJob) -> Result<(), ShardError> {
 
 /// The output folder; what an interrupted merge left there is cleared away.
 fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
-    let occupied = |reason: &str| ShardError::Occupied { path: output.to_owned(), reason: reason.into() };
     match prepare_folder(output, if overwrite { OutputMode::Overwrite } else { OutputMode::Resume })? {
         Prepared::Fresh(folder) => Ok(folder),
         Prepared::Unfinished(..) => {
-            Err(occupied("holds an unfinished run; choose another --output, or give --overwrite"))
+            let remedies = [other_output(), start_again()];
+            Err(ShardError::occupied(output, "holds an unfinished run", remedies))
         }
-        Prepared::Finished(_) => Err(occupied(
-            "holds shards already; choose another --output, or give --overwrite to replace them",
-        )),
+        Prepared::Finished(_) => Err(holds_shards(output)),
     }
 }
 
@@ -224,34 +222,36 @@ fn take(output: &Path, overwrite: bool) -> Result<PreparedFolder, ShardError> {
 fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
     let mut parts = Vec::with_capacity(folders.len());
     for path in folders {
-        let bad = |reason: &str| ShardError::BadPart { path: path.clone(), reason: reason.into() };
+        let bad = |reason: &str, remedies| ShardError::part(path, reason, remedies);
         let manifest = Manifest::read(path).map_err(|error| match error {
-            ShardError::NoManifest { .. } => bad("this part is not finished; run it again with --resume"),
+            ShardError::NoManifest { .. } => {
+                bad("this part is not finished", vec![Remedy::give(Setting::Resume).to("finish its run")])
+            }
             error => error,
         })?;
         if !manifest.is_sealed() {
-            return Err(bad("its manifest.json was edited: its checksum is not that of its contents"));
+            let reason = "its manifest.json was edited: its checksum is not that of its contents";
+            return Err(bad(reason, Vec::new()));
         }
         let part = manifest.part.clone();
-        let part =
-            part.ok_or_else(|| bad("no part of a divided run; parts are made with --rank and --world"))?;
+        let divide = || vec![Remedy::give(Setting::Rank).and(Setting::World).to("make parts")];
+        let part = part.ok_or_else(|| bad("not a part of a divided run", divide()))?;
         parts.push(PartFolder { path: path.clone(), manifest, part });
     }
     parts.sort_by_key(|part| part.part.rank);
     let Some(first) = parts.first() else {
-        let reason = "no folder was given".into();
-        return Err(ShardError::BadPart { path: PathBuf::new(), reason });
+        return Err(ShardError::part(Path::new(""), "no folder was given", []));
     };
     for pair in parts.windows(2) {
         if pair[0].part.rank == pair[1].part.rank {
             let reason =
                 format!("rank {} is there already, in {}", pair[1].part.rank, pair[0].path.display());
-            return Err(ShardError::BadPart { path: pair[1].path.clone(), reason });
+            return Err(ShardError::part(&pair[1].path, reason, []));
         }
     }
     let world = first.part.world;
     for part in &parts {
-        let bad = |reason: String| Err(ShardError::BadPart { path: part.path.clone(), reason });
+        let bad = |reason: String| Err(ShardError::part(&part.path, reason, []));
         if part.part.world != world {
             return bad(format!(
                 "one of {} parts, but {} is one of {world}",
@@ -276,7 +276,7 @@ fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
         .collect();
     if !missing.is_empty() {
         let reason = format!("of {world} parts these ranks are missing: {}", missing.join(", "));
-        return Err(ShardError::BadPart { path: first.path.clone(), reason });
+        return Err(ShardError::part(&first.path, reason, []));
     }
     Ok(parts)
 }
@@ -304,7 +304,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
         for entry in manifest.read_inputs(path)? {
-            inputs.add(entry?).map_err(|reason| ShardError::BadPart { path: path.clone(), reason })?;
+            inputs.add(entry?).map_err(|reason| ShardError::part(path, reason, []))?;
         }
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
@@ -319,7 +319,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let read = inputs.iter().map(|input| input.documents).sum::<u64>();
     if [counted, read] != [totals.documents_out; 2] || rows != totals.documents_rejected {
         let reason = format!("{read} documents were read, but {counted} are in the shards of all parts");
-        return Err(ShardError::BadPart { path: parts[0].path.clone(), reason });
+        return Err(ShardError::part(&parts[0].path, reason, []));
     }
     let extension = parts[0].manifest.output.format.extension();
     let names = (0..shards.len()).map(|shard| shard_name(shard, shards.len(), extension));
@@ -389,7 +389,7 @@ fn write(
         let size = found.map_err(ShardError::io(path, "looking at the file"))?.size;
         if size != shard.size {
             let reason = format!("has {size} bytes, but {} were written; verify this part", shard.size);
-            return Err(ShardError::BadPart { path: path.clone(), reason });
+            return Err(ShardError::part(path, reason, []));
         }
     }
     let staged = (0..from.len()).map(|index| folder.staged(&staged_name(index)));
@@ -437,7 +437,7 @@ fn join_rejects(
         let (mut file, metadata) = File::open_regular(&path).map_err(ShardError::io(&path, "opening"))?;
         let size_differs = |found: u64| {
             let reason = format!("has {found} bytes, but {} were written; verify this part", rejects.size);
-            Err(ShardError::BadPart { path: path.clone(), reason })
+            Err(ShardError::part(&path, reason, []))
         };
         if metadata.size != rejects.size {
             return size_differs(metadata.size);

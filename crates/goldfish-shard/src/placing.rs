@@ -7,6 +7,7 @@ use goldfish_digest::FileDigest;
 use goldfish_storage::Folder;
 use serde::{Deserialize, Serialize};
 
+use crate::error::other_output;
 use crate::{ShardError, disk};
 
 /// Staged name and final name of a file.
@@ -128,7 +129,7 @@ impl Placing {
                          them away",
                         staging.path().display()
                     );
-                    return Err(ShardError::Occupied { path, reason });
+                    return Err(ShardError::occupied(&path, reason, []));
                 }
             }
         }
@@ -218,11 +219,11 @@ fn place(
         if disk::exists(&folder, last)? {
             let reason = "has the name of a file that goldfish was about to place; move it away, and run the same \
                           command again";
-            return Err(ShardError::Occupied { path, reason: reason.into() });
+            return Err(ShardError::occupied(&path, reason, []));
         }
         disk::rename(staging, staged, &folder, last)?;
     } else if !disk::has_file(&folder, last)? {
-        let reason = "this file of the unfinished run is gone; start again with --overwrite".into();
+        let reason = "this file of the unfinished run is gone".into();
         return Err(ShardError::BadJournal { path, reason });
     }
     Ok(Some(folder.path().to_owned()))
@@ -235,10 +236,10 @@ pub(crate) fn parent_of<'n>(
     create: bool,
 ) -> Result<Option<(Folder, &'n str)>, ShardError> {
     root.parent_of(name, create).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => ShardError::Occupied {
-            path: root.join(name),
-            reason: format!("{error}, and goldfish writes through no links; choose another --output"),
-        },
+        std::io::ErrorKind::InvalidInput => {
+            let reason = format!("{error}, and goldfish doesn't write through links");
+            ShardError::occupied(&root.join(name), reason, [other_output()])
+        }
         _ => ShardError::io(&root.join(name), "opening the folder")(error),
     })
 }

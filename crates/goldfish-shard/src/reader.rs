@@ -38,7 +38,7 @@ impl ShardReader {
     fn open_unguarded(path: &Path, format: OutputFormat) -> Result<Self, ShardError> {
         let (mut file, metadata) = File::open_regular(path).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => {
-                let reason = format!("{error}; run goldfish verify");
+                let reason = format!("{error}; verify the folder");
                 ShardError::BadShard { path: path.to_owned(), reason }
             }
             _ => ShardError::io(path, "opening")(error),

@@ -6,15 +6,12 @@ use std::path::PathBuf;
 
 use goldfish_digest::{FileDigest, HashingWriter};
 
+use crate::error::MAX_STORE_REJECTS_BYTES;
 use crate::folder::{PreparedFolder, stage};
 use crate::journal::Unfinished;
 use crate::manifest::{REJECTS_NAME, RejectsEntry};
 use crate::placing::StagedName;
 use crate::{ShardError, disk};
-
-/// Longest list of rejected rows in an object store, in bytes. Nothing grows in a store: the list is kept in memory, and
-/// the journal has what came to it since the record before.
-pub const MAX_STORE_REJECTS_BYTES: u64 = 1 << 30;
 
 /// The list of rejected rows.
 pub(crate) struct Rejects {
@@ -83,6 +80,11 @@ impl Rejects {
     /// Adds a line.
     pub(crate) fn add(&mut self, json: &str) -> Result<(), ShardError> {
         let lines = &mut self.lines;
+        if let Lines::Memory(list) = lines.get_ref()
+            && (list.len() + json.len()) as u64 >= MAX_STORE_REJECTS_BYTES
+        {
+            return Err(ShardError::TooManyRejects { path: self.path.clone() });
+        }
         lines
             .write_all(json.as_bytes())
             .and_then(|()| lines.write_all(b"\n"))
@@ -128,13 +130,6 @@ impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Disk(file) => file.write(bytes),
-            Self::Memory(lines) if (lines.len() + bytes.len()) as u64 > MAX_STORE_REJECTS_BYTES => {
-                let message = format!(
-                    "the list of rejected rows of a run into an object store may have {MAX_STORE_REJECTS_BYTES} bytes at \
-                     most; mask to a disk, or in more parts (--rank, --world)"
-                );
-                Err(io::Error::new(io::ErrorKind::FileTooLarge, message))
-            }
             Self::Memory(lines) => lines.write(bytes),
         }
     }

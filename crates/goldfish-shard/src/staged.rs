@@ -7,16 +7,18 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Folder, Kind, is_remote};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error::{other_output, replace_set, start_again};
 use crate::file_set::{
     FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
 };
 use crate::flush::FlushedFile;
-use crate::folder::{OutputMode, clear, dissolve, open_staging};
+use crate::folder::{OutputMode, clear, dissolve, not_an_output, open_staging};
 use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
 use crate::lock::Lock;
 use crate::manifest::check_size;
@@ -127,7 +129,7 @@ impl Interrupted {
                 placing.names_are_ours(FILE_SET_NAME, is_staged, |name| placement.allows(name))
             });
         if !ours {
-            let reason = "names files that goldfish would not; start again with --overwrite".into();
+            let reason = "names files that goldfish would not".into();
             return Err(ShardError::BadJournal { path: staging.join(JOURNAL_NAME), reason });
         }
         let is_empty = found.states.is_empty() && found.placing.is_none();
@@ -155,11 +157,9 @@ impl StagedFiles {
         placement: Placement,
         mode: OutputMode,
     ) -> Result<(Self, PreviousRun), ShardError> {
-        let occupied = |reason: String| ShardError::Occupied { path: root.to_owned(), reason };
         if is_remote(root) {
-            let reason =
-                "these files are written to a disk only: give an --output on a disk, and copy it from there";
-            return Err(occupied(reason.into()));
+            let reason = "these files are written to a disk only, and can be copied from there";
+            return Err(ShardError::occupied(root, reason, [other_output()]));
         }
         let created = !root.exists();
         let unmake = |_: &ShardError| {
@@ -184,14 +184,12 @@ impl StagedFiles {
         };
         let interrupted = left.as_ref().and_then(|(_, _, interrupted)| interrupted.as_ref());
         if let (Some(interrupted), OutputMode::New) = (interrupted, mode) {
-            let resume = if interrupted.states.is_empty() {
-                ""
-            } else {
-                "--resume to resume it after its last finished mask, "
-            };
-            return Err(occupied(format!(
-                "holds an unfinished run; give {resume}--overwrite to start again, or choose another --output"
-            )));
+            let resume = Remedy::give(Setting::Resume).to("resume it after its last finished mask");
+            let mut remedies = vec![start_again(), other_output()];
+            if !interrupted.states.is_empty() {
+                remedies.insert(0, resume);
+            }
+            return Err(ShardError::occupied(root, "holds an unfinished run", remedies));
         }
         if let (Some((staging, ..)), Some(placing)) =
             (&left, interrupted.and_then(|left| left.placing.as_ref()))
@@ -247,9 +245,8 @@ impl StagedFiles {
                 .map_err(ShardError::io(&self.staging.join(staged), "looking at the file"))?;
             if found != Some(*size) {
                 let path = self.staging.join(JOURNAL_NAME);
-                let reason = format!(
-                    "the finished file {name:?} of the unfinished run is gone or has another size; start again with --overwrite"
-                );
+                let reason =
+                    format!("the finished file {name:?} of the unfinished run is gone or has another size");
                 return Err(ShardError::BadJournal { path, reason });
             }
         }
@@ -321,14 +318,11 @@ impl StagedFiles {
             None => return Ok(()),
             Some(Kind::File) if self.earlier.contains(name) => return Ok(()),
             Some(_) if self.earlier.contains(name) => {
-                "is a link or a folder where a file of goldfish was; move it away, or choose another --output"
+                "is a link or a folder where a file of goldfish was; move it away"
             }
-            Some(_) => {
-                "is there already and is not listed in this folder's goldfish.json; move it away, or choose another \
-                 --output"
-            }
+            Some(_) => "is there already and is not listed in this folder's goldfish.json; move it away",
         };
-        Err(ShardError::Occupied { path, reason: reason.into() })
+        Err(ShardError::occupied(&path, reason, [other_output()]))
     }
 
     /// Starts a file; `name` is its path below the folder, with `/`.
@@ -475,29 +469,29 @@ fn is_staged(name: &str) -> bool {
 
 /// The set of an earlier run, if it may be replaced or resumed.
 fn earlier_set(root: &Folder, placement: Placement, mode: OutputMode) -> Result<Option<FileSet>, ShardError> {
-    let occupied = |reason: String| Err(ShardError::Occupied { path: root.path().to_owned(), reason });
+    let occupied = |reason: &str, remedies| Err(ShardError::occupied(root.path(), reason, remedies));
     let kind = root.kind(FILE_SET_NAME);
     match kind.map_err(ShardError::io(&root.join(FILE_SET_NAME), "looking at the file"))? {
         Some(Kind::File) => {
             if mode == OutputMode::New {
-                return occupied(
-                    "holds files of goldfish already; choose another --output, or give --overwrite to replace them".into(),
-                );
+                return occupied("holds files of goldfish already", vec![other_output(), replace_set()]);
             }
             let set = FileSet::read(root.path())?;
             if placement == Placement::OwnFolder && set.beside_inputs {
-                return occupied("holds memmaps with their masks; choose another --output".into());
+                return occupied("holds memmaps with their masks", vec![other_output()]);
             }
             Ok(Some(set))
         }
-        Some(_) => occupied(format!("holds a {FILE_SET_NAME} that is no regular file; move it away")),
+        Some(_) => {
+            occupied(&format!("holds a {FILE_SET_NAME} that is not a regular file; move it away"), Vec::new())
+        }
         None => {
             let mut entries = disk::names(root)?;
             entries.retain(|name| name != STAGING_NAME);
             match entries.first() {
-                Some(entry) if placement == Placement::OwnFolder => occupied(format!(
-                    "holds {entry:?} and is no output folder of goldfish; choose an empty or new folder"
-                )),
+                Some(entry) if placement == Placement::OwnFolder => {
+                    occupied(&not_an_output(entry), Vec::new())
+                }
                 _ => Ok(None),
             }
         }
@@ -519,7 +513,7 @@ fn check_as_written(root: &Folder, placement: Placement, set: &FileSet) -> Resul
         if !is_same {
             let reason = "would be replaced, but is not as goldfish wrote it: size or hash differ from those in goldfish.json; \
                           move it away, and run the same command again";
-            return Err(ShardError::Occupied { path, reason: reason.into() });
+            return Err(ShardError::occupied(&path, reason, []));
         }
     }
     Ok(())

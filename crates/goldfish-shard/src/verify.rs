@@ -247,7 +247,7 @@ fn check_contents(
         let batch = batch?;
         if let Some(problem) = check_columns(batch.record_batch(), &manifest.output.columns) {
             problems
-                .add(&shard.name, format!("{problem}, in the {} rows behind row {documents}", batch.len()));
+                .add(&shard.name, format!("{problem}, in the {} rows after row {documents}", batch.len()));
             return Ok(());
         }
         for row in 0..batch.len() {

@@ -11,6 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
+use crate::error::MAX_FOLDER_SHARDS;
 use crate::flush::FlushedFile;
 use crate::folder::{PreparedFolder, complete, publish, shard_name, stage, staged_name};
 use crate::inputs::INPUTS_NAME;
@@ -47,10 +48,6 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Largest shard size that may be asked for where shards go to an object store, in bytes: a shard gets its final name by a
 /// copy in the store, stores copy 5 GiB at once, and a file is a little larger than its columns.
 pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
-
-/// Shards that a folder may hold: a manifest that lists them stays below
-/// [`MAX_MANIFEST_BYTES`](crate::MAX_MANIFEST_BYTES).
-pub const MAX_FOLDER_SHARDS: usize = 1 << 19;
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
@@ -297,11 +294,7 @@ pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError
     if shards <= MAX_FOLDER_SHARDS {
         return Ok(());
     }
-    let reason = format!(
-        "more than {MAX_FOLDER_SHARDS} shards would make its manifest.json too large to be read again; write larger shards \
-         with --shard-size, or mask the inputs in several runs"
-    );
-    Err(ShardError::BadManifest { path: folder.to_owned(), reason })
+    Err(ShardError::TooManyShards { path: folder.to_owned() })
 }
 
 /// Brings the manifest and what goes with it to disk in the staging folder, adds their names, and flushes the folder. A
@@ -337,10 +330,7 @@ impl Unfinished {
         let found = metadata_of_all(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
         for ((shard, path), found) in self.shards.iter().zip(paths).zip(found) {
             if size(&path, found)? != shard.size {
-                let reason = format!(
-                    "a finished shard of {} bytes is missing or changed; start again with --overwrite",
-                    shard.size
-                );
+                let reason = format!("a finished shard of {} bytes is missing or changed", shard.size);
                 return Err(ShardError::BadJournal { path, reason });
             }
         }
@@ -351,8 +341,7 @@ impl Unfinished {
             size(&path, goldfish_storage::metadata(&path))?
         };
         if self.rejects.0 > kept {
-            let reason =
-                "the list of rejected rows is missing or shortened; start again with --overwrite".into();
+            let reason = "the list of rejected rows is missing or shortened".into();
             return Err(ShardError::BadJournal { path, reason });
         }
         Ok(())

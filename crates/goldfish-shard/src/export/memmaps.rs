@@ -177,8 +177,8 @@ impl Exporter for Olmo<'_> {
             let end = open.at + document.ids.len() as u64;
             // OLMo-core takes a line for a document.
             let id = document.id.replace(['\n', '\r'], " ");
-            let (shard, row) = document.place;
-            let line = [&open.at.to_string(), &end.to_string(), &id, shard, &row.to_string()];
+            let line =
+                [&open.at.to_string(), &end.to_string(), &id, document.shard, &document.row.to_string()];
             open.documents.write_record(line).map_err(|error| csv_error(error, self.files))?;
             open.at = end;
         }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::{File, canonicalize};
 
+use crate::error::{ExportError, MAX_SEQUENCE_LENGTH};
 use crate::file_set::{FILE_SET_VERSION, FileSet, SetFile};
 use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry};
 use crate::staged::{Placement, StagedFiles};
@@ -115,9 +116,6 @@ impl TokenType {
     }
 }
 
-/// Longest packed sequence, in tokens.
-pub const MAX_SEQUENCE_LENGTH: u32 = 1 << 24;
-
 /// How to export.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportOptions {
@@ -153,8 +151,7 @@ pub fn export(
     }
     let job = Job::new(folder, &manifest, options)?;
     if lies_in(output, folder) {
-        let reason = "the output lies in the folder of shards; choose an --output outside of it".into();
-        return Err(ShardError::Export { path: output.to_owned(), reason });
+        return Err(ShardError::Export { path: output.to_owned(), error: ExportError::OutputInside });
     }
     let start = if options.overwrite { OutputMode::Overwrite } else { OutputMode::New };
     let (files, _) = StagedFiles::open(output, Placement::OwnFolder, start)?;
@@ -184,11 +181,12 @@ struct Job<'a> {
     sequence_length: u32,
 }
 
-/// A document with its place.
+/// A document of a shard.
 struct Document<'a> {
     id: &'a str,
-    /// The shard's name and the row in it.
-    place: (&'a str, u64),
+    /// The shard's name.
+    shard: &'a str,
+    row: u64,
     ids: &'a [i32],
     mask: &'a [u8],
 }
@@ -210,40 +208,31 @@ trait Exporter {
 
 impl<'a> Job<'a> {
     fn new(folder: &'a Path, manifest: &'a Manifest, options: &'a ExportOptions) -> Result<Self, ShardError> {
-        let refuse = |reason: String| ShardError::Export { path: folder.to_owned(), reason };
+        let refuse = |error| Err(ShardError::Export { path: folder.to_owned(), error });
         let (layout, types) = (options.layout, options.layout.token_types());
         if let Some(wanted) = options.token_type
             && !types.contains(&wanted)
         {
-            let may: Vec<_> = types.iter().map(|t| t.name()).collect();
-            let may =
-                if may.is_empty() { "int32 only; leave out --ids-dtype".into() } else { may.join(" or ") };
-            return Err(refuse(format!(
-                "ids in the layout {} are {may}, not {}",
-                layout.name(),
-                wanted.name()
-            )));
+            let allowed: Vec<_> = types.iter().map(|t| t.name()).collect();
+            let allowed = if allowed.is_empty() { "int32 only".into() } else { allowed.join(" or ") };
+            let (layout, given) = (layout.name(), wanted.name());
+            return refuse(ExportError::TokenType { layout, allowed, given });
         }
         let sequence_length = match (layout, options.sequence_length) {
             (Layout::Bridge | Layout::Levanter, Some(length)) if length > MAX_SEQUENCE_LENGTH => {
-                return Err(refuse(format!(
-                    "--sequence-length {length} is more than the {MAX_SEQUENCE_LENGTH} tokens that a packed sequence may have: give the model's"
-                )));
+                return refuse(ExportError::SequenceTooLong { length });
             }
             (Layout::Bridge | Layout::Levanter, Some(length)) if length >= 2 => length,
             (Layout::Bridge | Layout::Levanter, _) => {
-                return Err(refuse(format!(
-                    "the layout {} packs sequences: give --sequence-length, the model's, of 2 at least",
-                    layout.name()
-                )));
+                return refuse(ExportError::NoSequenceLength { layout: layout.name() });
             }
             (_, None) => 0,
             (_, Some(_)) => {
-                return Err(refuse("--sequence-length is for the layouts bridge and levanter only".into()));
+                return refuse(ExportError::NotPacked { layout: layout.name() });
             }
         };
         if manifest.totals.tokens == 0 {
-            return Err(refuse("the shards hold no tokens: there is nothing to export".into()));
+            return refuse(ExportError::NoTokens);
         }
         let small = manifest.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.vocab_size <= 1 << 16)
             || matches!(manifest.source.ids_dtype.as_deref(), Some("uint8" | "uint16"));
@@ -287,11 +276,8 @@ impl<'a> Job<'a> {
         }
         let (written, tokens) = exporter.finish()?;
         if tokens != self.manifest.totals.tokens {
-            let reason = format!(
-                "{tokens} tokens were written, but the shards hold {}; this is a bug in goldfish, please report it",
-                self.manifest.totals.tokens
-            );
-            return Err(ShardError::Export { path: self.folder.to_owned(), reason });
+            let error = ExportError::Miscounted { written: tokens, expected: self.manifest.totals.tokens };
+            return Err(ShardError::Export { path: self.folder.to_owned(), error });
         }
         Ok(written)
     }
@@ -306,20 +292,20 @@ impl<'a> Job<'a> {
         let bad = |reason: String| ShardError::BadShard { path: path.clone(), reason };
         let file = match File::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                return Err(bad("not a regular file; run goldfish verify".into()));
+                return Err(bad("not a regular file; verify the folder".into()));
             }
             opened => opened.map_err(ShardError::io(&path, "opening"))?,
         };
         let (file, metadata) = file;
         if metadata.size != shard.size {
             return Err(bad(format!(
-                "has {} bytes, but {} were written; run goldfish verify",
+                "has {} bytes, but {} were written; verify the folder",
                 metadata.size, shard.size
             )));
         }
         let (digest, _) = HashingReader::new(file).finish().map_err(ShardError::io(&path, "reading"))?;
         if digest != (FileDigest { size: shard.size, hash: shard.hash.clone() }) {
-            return Err(bad("not as it was written; see what goldfish verify says of the folder".into()));
+            return Err(bad("not as it was written; verify the folder".into()));
         }
         let reader = ShardReader::open(&path, self.manifest.output.format)?;
         let extra = &self.manifest.output.columns;
@@ -330,10 +316,10 @@ impl<'a> Job<'a> {
             }
             let batch = batch?;
             if batch.record_batch().num_columns() < 3 + extra.len() {
-                return Err(bad("it lacks columns; see what goldfish verify says of the folder".into()));
+                return Err(bad("it lacks columns; verify the folder".into()));
             }
             if let Some(fault) = check_columns(batch.record_batch(), extra) {
-                return Err(bad(format!("{fault}, in the {} rows behind row {rows}", batch.len())));
+                return Err(bad(format!("{fault}, in the {} rows after row {rows}", batch.len())));
             }
             for row in 0..batch.len() {
                 if let Some(position) = batch.ids(row).iter().position(|&id| id < 0) {
@@ -385,7 +371,8 @@ impl<'a> Job<'a> {
 fn documents<'a>(batch: &'a ShardBatch, shard: &'a str, row: u64) -> impl Iterator<Item = Document<'a>> {
     (0..batch.len()).map(move |i| Document {
         id: batch.doc_ids().value(i),
-        place: (shard, row + i as u64),
+        shard,
+        row: row + i as u64,
         ids: batch.ids(i),
         mask: batch.mask(i),
     })
@@ -394,13 +381,13 @@ fn documents<'a>(batch: &'a ShardBatch, shard: &'a str, row: u64) -> impl Iterat
 /// Why an id can't be written.
 fn does_not_fit(document: &Document<'_>, position: usize, token_type: TokenType) -> ShardError {
     ShardError::Export {
-        path: document.place.0.into(),
-        reason: format!(
-            "row {} ({}): the id {} at position {position} doesn't fit {}; give another --ids-dtype",
-            document.place.1,
-            short_id(document.id),
-            document.ids[position],
-            token_type.name()
-        ),
+        path: document.shard.into(),
+        error: ExportError::IdTooLarge {
+            row: document.row,
+            document: short_id(document.id).into_owned(),
+            id: document.ids[position],
+            position,
+            token_type: token_type.name(),
+        },
     }
 }
