@@ -1,7 +1,6 @@
-"""What all suites share: the program under test, the repository, and the fixtures of the suite that is run.
+"""Shared by all suites: the program under test, the repository, and the fixtures of the suites that are run.
 
-Each suite is a folder with fixtures of its own in `fixtures.py`, and runs in an environment with its peers; so only the
-fixtures of the suites that were asked for are loaded.
+Each suite is a folder with its own `fixtures.py` and environment, so only the fixtures of the requested suites are loaded.
 """
 
 import os
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# Before anything of Hugging Face is imported: caches stay out of the home folder, and nothing goes to the network.
+# Set before Hugging Face libraries are imported: no caches in the home folder, no network.
 os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="goldfish-hf-"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -21,7 +20,7 @@ from product import Goldfish, executable  # noqa: E402
 SUITES = Path(__file__).parent
 REPOSITORY = SUITES.parents[1]
 
-# The programs that a suite runs, by the variables that name them.
+# The environment variables with the programs that a suite runs.
 PROGRAMS = {
     "checkpoints": ["GOLDFISH_SCORE_CHECKPOINT"],
     "pages": ["GOLDFISH_BIN", "GOLDFISH_FAKE_RUN", "chromium", "chromedriver"],
@@ -31,7 +30,7 @@ PROGRAMS = {
 
 
 def suites(config):
-    """The suites that the command line names, by a folder or a file."""
+    """The suites of the folders and files on the command line."""
     paths = [Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args]
     return sorted({path.relative_to(SUITES).parts[0] for path in paths if path != SUITES and path.is_relative_to(SUITES)})
 

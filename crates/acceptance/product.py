@@ -1,4 +1,4 @@
-"""Running the programs under test, and reading what they wrote."""
+"""Runs the programs under test and reads their output."""
 
 import atexit
 import gzip
@@ -14,7 +14,7 @@ SHARDS = "data-*-of-*.arrow"
 
 
 def executable(variable):
-    """The program that an environment variable names."""
+    """The program that an environment variable gives."""
     path = os.environ.get(variable, "")
     if not os.access(path, os.X_OK):
         raise pytest.UsageError(f"{variable}={path!r}: set it to the program, as `cargo xtask test` and `loops` do")
@@ -22,7 +22,7 @@ def executable(variable):
 
 
 def answers(variable, questions, *arguments, timeout=300, **environment):
-    """What an example program answers to a list of questions, one line of JSON each; one process for all of them."""
+    """Answers of an example program to questions, one line of JSON each, in a single process."""
     lines = "".join(json.dumps(question, default=str) + "\n" for question in questions)
     command = [executable(variable), *arguments]
     process = subprocess.run(
@@ -35,7 +35,7 @@ def answers(variable, questions, *arguments, timeout=300, **environment):
 
 
 class Goldfish:
-    """Runs the binary and holds each run to the exit status that the test expects."""
+    """Runs the program and checks the exit status."""
 
     def __init__(self):
         self.binary = executable("GOLDFISH_BIN")
@@ -52,7 +52,7 @@ class Goldfish:
         return process
 
     def measured(self, *arguments, expect=0, cwd=None, timeout=120):
-        """Like `run`, with the largest memory that the process had, in MiB, as `peak`; a hang is a failure."""
+        """Like `run`, with peak memory in MiB as `peak`; a hang is a failure."""
         command = [str(self.binary), *map(str, arguments)]
         process = measure(command, cwd=str(cwd) if cwd else None, timeout=timeout)
         accepted = expect if isinstance(expect, tuple) else (expect,)
@@ -63,14 +63,14 @@ class Goldfish:
         return process
 
     def mask(self, inputs, output, *arguments, expect=0, cwd=None):
-        """`goldfish mask`; returns what it wrote."""
+        """Runs `goldfish mask` and returns its output."""
         inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
         process = self.run("mask", *inputs, "--output", output, *arguments, expect=expect, cwd=cwd)
         return Output(Path(output), process)
 
 
-# Runs commands in a process of its own: what a child reports as its largest memory is never less than its parent had,
-# and the tests' own process is large.
+# Runs commands from a small process: the peak memory of a child is never reported below that of its parent, and the process of
+# the tests is large.
 MEASURE = """
 import json, os, subprocess, sys, tempfile, threading
 for line in sys.stdin:
@@ -120,7 +120,7 @@ class Output:
 
     @property
     def table(self):
-        """All shards as one table, mapped and not copied."""
+        """All shards as one memory-mapped table."""
         import pyarrow as pa
 
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in self.shards]
@@ -144,7 +144,7 @@ class Output:
 
 
 def read_json_lines(path):
-    """Rows of JSON lines, plain, gzip or zstd."""
+    """Rows of JSON lines, plain or compressed with gzip or zstd."""
     content = Path(path).read_bytes()
     if path.suffix == ".gz":
         content = gzip.decompress(content)
@@ -165,7 +165,7 @@ def write_ids(path, rows):
 
 
 def write_texts(path, texts):
-    """JSON lines; every other one escapes all that is not ASCII, so that both ways of writing are read."""
+    """Writes JSON lines; every other one escapes non-ASCII characters."""
     rows = ({"id": f"doc-{i}", "text": text} for i, text in enumerate(texts))
     lines = (json.dumps(row, ensure_ascii=i % 2 == 1) for i, row in enumerate(rows))
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -173,12 +173,12 @@ def write_texts(path, texts):
 
 
 def folder_bytes(folder):
-    """Relative path -> content of every file below the folder."""
+    """The content of every file below the folder, by relative path."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def assert_same_rows(actual, expected, what="row"):
-    """Equality of lists of rows that, on failure, names the first difference and not the whole lists."""
+    """Compares lists of rows; a failure shows only the first difference."""
     assert len(actual) == len(expected), f"{len(actual)} {what}s, expected {len(expected)}"
     for number, (left, right) in enumerate(zip(actual, expected)):
         if left != right:

@@ -1,4 +1,4 @@
-"""Tiny configurations of every family, with the settings that change a result."""
+"""Tiny configurations of every model family, with all settings that affect results."""
 
 import torch
 import transformers
@@ -48,7 +48,7 @@ CONFIGURATIONS = {
 
 
 def model(name, **changes):
-    """A model with random weights that are all away from where they begin, so that none can be forgotten."""
+    """A model whose weights all differ from their initial values, so that a weight that isn't loaded shows."""
     kind, settings = CONFIGURATIONS[name]
     kind = {"Gemma3Text": ("Gemma3TextConfig", "Gemma3ForCausalLM"), "GPT2": ("GPT2Config", "GPT2LMHeadModel")}.get(
         kind, (f"{kind}Config", f"{kind}ForCausalLM")
@@ -68,14 +68,14 @@ def model(name, **changes):
 
 
 def sequences(count=5, longest=90, seed=3):
-    """Token sequences of unequal lengths, two of which begin alike."""
+    """Token sequences of different lengths, two with a common prefix."""
     generator = torch.Generator().manual_seed(seed)
     made = [torch.randint(VOCABULARY, (longest - 17 * i,), generator=generator).tolist() for i in range(count)]
     return made + [made[0][:30] + made[1][:12]]
 
 
 def expected_scores(model, ids):
-    """Log-probabilities, ranks and greedy tokens of one sequence from position 1 on, by the definition."""
+    """Log-probabilities, ranks and greedy tokens of a sequence from position 1 on."""
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0, :-1].float()
     log_probs = torch.log_softmax(logits.double(), dim=-1)

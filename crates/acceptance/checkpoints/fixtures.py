@@ -1,4 +1,4 @@
-"""The example program `score_checkpoint`, which answers questions about tiny checkpoints."""
+"""The example program `score_checkpoint`, which scores sequences with a checkpoint."""
 
 import functools
 
@@ -9,7 +9,7 @@ from product import answers
 
 torch.manual_seed(0)
 torch.set_num_threads(2)
-# `transformers` asks, and the stand-ins of environments/torch_cpu.py can't answer; on the CPU nothing is captured.
+# `transformers` calls this, and the CUDA stubs of environments/torch_cpu.py can't answer.
 torch.cuda.is_current_stream_capturing = lambda: False
 
 

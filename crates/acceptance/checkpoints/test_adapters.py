@@ -1,4 +1,4 @@
-"""LoRA adapters against `peft`."""
+"""LoRA adapters, compared with `peft`."""
 
 from checkpoints import families
 import peft

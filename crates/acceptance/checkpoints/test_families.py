@@ -1,4 +1,4 @@
-"""Every family against `transformers`: log-probabilities, ranks, continuations."""
+"""Every model family, compared with `transformers`: log-probabilities, ranks, continuations."""
 
 from checkpoints import families
 import pytest
@@ -47,7 +47,7 @@ def test_shards(ask, tmp_path, name):
 def test_half_files(ask, tmp_path, dtype):
     model = families.model("llama").to(dtype)
     model.save_pretrained(tmp_path)
-    # Loaded again: the angles of the model at hand have been rounded too.
+    # Loaded again, since converting the model also rounded its rotary frequencies.
     check(ask, tmp_path, type(model).from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager"))
 
 
@@ -59,7 +59,7 @@ def test_bare_decoder(ask, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
-def test_batch_and_threads_change_no_bit(ask, tmp_path, name):
+def test_results_are_independent_of_batch_and_threads(ask, tmp_path, name):
     families.model(name).save_pretrained(tmp_path)
     sequences = families.sequences()
     together = dict(model=tmp_path, score=sequences)

@@ -1,4 +1,4 @@
-"""A small corpus, its shards, and the snippets of docs/export.md run on them."""
+"""A small corpus, its shards, and the snippets of docs/export.md."""
 
 import os
 import random
@@ -20,7 +20,7 @@ EOS = 1
 
 
 def documents():
-    """Documents of many lengths, with passages that recur; ids from 2 to 255."""
+    """Documents of different lengths with repeated passages; ids from 2 to 255."""
     chance = random.Random(5)
     passages = [[chance.randrange(2, 256) for _ in range(40)] for _ in range(6)]
     made = []
@@ -32,7 +32,7 @@ def documents():
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """A folder with the shards `masked` and all that the commands of docs/export.md write."""
+    """A folder with the shards `masked` and the output of all commands of docs/export.md."""
     folder = tmp_path_factory.mktemp("engines")
     binary = Path(os.environ["GOLDFISH_BIN"]).resolve()
     (folder / "bin").mkdir()
@@ -58,7 +58,7 @@ def corpus(tmp_path_factory):
 
 
 def read_sections():
-    """The commands, the Python and the settings of each section of the page."""
+    """The commands, Python code and settings of each section of the page."""
     sections = {}
     for part in PAGE.read_text().split("\n## ")[1:]:
         title, _, text = part.partition("\n")
@@ -73,7 +73,7 @@ def read_sections():
 
 @pytest.fixture
 def snippet(corpus, monkeypatch):
-    """Runs a section's Python in the corpus's folder, up to a block; returns its names."""
+    """Runs the first Python blocks of a section in the corpus folder; returns its names."""
     monkeypatch.chdir(corpus.folder)
 
     def run(title, blocks=None):

@@ -16,10 +16,10 @@ from levanter.models.llama import LlamaConfig
 jax.config.update("jax_enable_x64", True)
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, monkeypatch):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, monkeypatch):
     monkeypatch.chdir(corpus.folder)
     (settings,) = corpus.sections["Levanter"].yaml
-    # What the page leaves out: the order of the rows, and whose tokens they are.
+    # Not on the page: the order of the rows and the tokenizer.
     ours = {"shuffle": False, "tokenizer": "passthrough", "vocab_size": losses.VOCABULARY, "cache_dir": "levanter-cache"}
     config = draccus.decode(LmDataConfig, {**yaml.safe_load(settings)["data"], **ours})
     model_config = LlamaConfig(
@@ -29,10 +29,10 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, monkeypatch):
     key = jax.random.PRNGKey(0)
     model = model_config.build(haliax.Axis("vocab", losses.VOCABULARY), key=key)
     model = jax.tree.map(lambda leaf: leaf.astype("float64") if equinox.is_inexact_array(leaf) else leaf, model)
-    # What Levanter mixes with other sources, of which there are none here.
+    # A mixture of one source.
     data = NamedLmDataset(config.train_sets(model_config.max_Pos, key=key)["goldfish"], model_config.max_Pos)
     ids, mask = losses.joined(corpus)
-    # The last row is filled up.
+    # The last row is padded.
     padding = -len(ids) % 64
     ids, mask = [*ids, *[0] * padding], [*mask, *[0] * padding]
     firsts = {0}

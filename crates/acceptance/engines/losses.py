@@ -4,12 +4,12 @@ import torch
 
 VOCABULARY = 256
 
-# Small tensors are computed faster by one thread.
+# One thread is faster on small tensors.
 torch.set_num_threads(1)
 
 
 class Model(torch.nn.Module):
-    """Predicts from all tokens so far; in double precision, so that equal losses are equal to the last digits."""
+    """A causal model in double precision, so that equal losses agree to the last digits."""
 
     def __init__(self):
         super().__init__()
@@ -18,7 +18,7 @@ class Model(torch.nn.Module):
         self.recurrent = torch.nn.GRU(16, 24, batch_first=True)
         self.head = torch.nn.Linear(24, VOCABULARY)
         self.double().requires_grad_(False)
-        # Sure of itself, so that it matters which tokens are in the loss.
+        # Large weights, so that losses differ much between tokens.
         self.head.weight *= 4
 
     def forward(self, ids):
@@ -27,7 +27,7 @@ class Model(torch.nn.Module):
 
 
 def by_hand(model, ids):
-    """The negative log likelihood of each token of a sequence but the first: `logits[t - 1]` predicts `ids[t]`."""
+    """The negative log-likelihood of each token except the first: `logits[t - 1]` predicts `ids[t]`."""
     ids = torch.tensor(ids)
     logits = model(ids[None])[0].double()
     shares = torch.exp(logits[:-1] - logits[:-1].amax(1, keepdim=True))
@@ -36,13 +36,13 @@ def by_hand(model, ids):
 
 
 def check(found, model, sequences):
-    """Compares a loop's mean loss with that of the kept targets of sequences of ids and masks."""
+    """Compares a mean loss with that of the kept targets of sequences of ids and masks."""
     pairs = [(by_hand(model, ids), torch.tensor(mask[1:], dtype=torch.float64)) for ids, mask in sequences]
     kept = float(sum((each * mask).sum() for each, mask in pairs) / sum(mask.sum() for _, mask in pairs))
     assert abs(found - kept) < 1e-6, (found, kept)
     everything = float(torch.cat([each for each, _ in pairs]).mean())
     assert abs(found - everything) > 1e-4, "the mask makes no difference"
-    # One more or one less target would show.
+    # A single target makes a difference.
     targets = sum(mask.sum() for _, mask in pairs)
     assert kept / targets > 1e-4, targets
 
@@ -53,7 +53,7 @@ def joined(corpus):
 
 
 def blocks(corpus, length):
-    """The stream in blocks of one length, without the rest."""
+    """The stream in blocks of equal length, without the remainder."""
     ids, mask = joined(corpus)
     starts = range(0, len(ids) - length + 1, length)
     return [(ids[start : start + length], mask[start : start + length]) for start in starts]

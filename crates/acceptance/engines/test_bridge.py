@@ -13,7 +13,7 @@ import torch
 
 @pytest.fixture(scope="module", autouse=True)
 def bare_package():
-    """The package without what its `__init__` imports: models that want Transformer Engine, hence a GPU."""
+    """The package without the imports of its `__init__`, which need Transformer Engine and so a GPU."""
     root = Path(megatron.core.__file__).parents[1] / "bridge"
     for name in ["megatron.bridge", "megatron.bridge.training"]:
         module = types.ModuleType(name)
@@ -24,7 +24,7 @@ def bare_package():
         del sys.modules[name]
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet):
     snippet("Megatron-Bridge and NeMo")
     from megatron.bridge.data.datasets.sft import GPTSFTPackedDataset, create_sft_dataset
     from megatron.bridge.training.losses import masked_next_token_loss
@@ -43,7 +43,7 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
                 each[row, start:end] = torch.nn.functional.cross_entropy(logits, labels[start:end], reduction="none")
     loss, targets, _ = masked_next_token_loss(batch["loss_mask"], each, check_for_nan_in_loss=False)
 
-    # Put together again from the rows, the sequences are the documents.
+    # Joined, the sequences of the rows are the documents.
     masks, sequences = iter(losses.joined(corpus)[1]), []
     for row in rows:
         for start, end in zip(row["seq_boundaries"], row["seq_boundaries"][1:]):

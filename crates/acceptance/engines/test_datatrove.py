@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet):
     names = snippet("datatrove")
     dataset, model = names.dataset, losses.Model()
     expected = losses.blocks(corpus, 64)
@@ -18,8 +18,8 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
     losses.check(float((each * kept).sum() / kept.sum()), model, expected)
 
 
-def test_merging_moves_masks_with_their_documents(corpus, tmp_path):
-    """datatrove's own shuffle of a tokenized file reads the ends and the masks, and carries them along."""
+def test_merging_keeps_masks_with_their_documents(corpus, tmp_path):
+    """datatrove's shuffle of a tokenized file reorders masks together with documents."""
     from datatrove.io import get_datafolder
     from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 

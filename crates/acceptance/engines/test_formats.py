@@ -1,4 +1,4 @@
-"""Loops that aren't on a registry: their way of reading, reproduced from its description."""
+"""Loops without a package: readers written from their descriptions."""
 
 import datasets
 from engines import losses
@@ -8,8 +8,8 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 
 def test_gpt_neox(corpus):
-    """Tokens and labels come from two indexed datasets, document by document in the same order; a sample has a token
-    more than the model sees; labels move by one then, and those below 0 count for nothing."""
+    """Tokens and labels are two indexed datasets with the same order of documents. A sample has one token more than the
+    model sees; labels are then shifted by one, and negative ones are ignored."""
     length = 64
     readers = [IndexedDataset(str(corpus.folder / "neox" / name)) for name in ("tokens", "labels")]
     texts, labels = (np.concatenate([reader[i] for i in range(len(reader))]) for reader in readers)
@@ -27,7 +27,7 @@ def test_gpt_neox(corpus):
 
 
 def test_hugging_face(corpus, snippet):
-    """Columns and alignment; the trainers themselves run in the tests of the Python package."""
+    """Columns and alignment; the suite `loops` runs the trainers."""
     rows = snippet("Hugging Face Trainer, TRL, axolotl").rows
     assert isinstance(rows, datasets.Dataset)
     model, total, count = losses.Model(), 0.0, 0

@@ -15,7 +15,7 @@ LENGTH = 48
 
 @pytest.fixture(scope="module", autouse=True)
 def alone(tmp_path_factory):
-    """A group of one process, which Megatron asks for."""
+    """A process group of one, which Megatron requires."""
     store = f"file://{tmp_path_factory.mktemp('group') / 'store'}"
     torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     yield
@@ -23,7 +23,7 @@ def alone(tmp_path_factory):
 
 
 def samples(dataset_class, path):
-    """All samples of one epoch, shuffled as Megatron does it."""
+    """All samples of one epoch, in Megatron's shuffled order."""
     config = GPTDatasetConfig(
         random_seed=7,
         sequence_length=LENGTH,
@@ -42,7 +42,7 @@ def samples(dataset_class, path):
 
 @pytest.fixture
 def positions(corpus, tmp_path):
-    """Places in the joined documents of each sample: those of a dataset of the same shape that holds places."""
+    """Token offsets of each sample in the joined documents, from a dataset of the same shape that contains offsets."""
     builder = IndexedDatasetBuilder(str(tmp_path / "places.bin"), dtype=np.int32)
     start = 0
     for ids in corpus.ids:
@@ -65,7 +65,7 @@ def test_indexed_datasets(corpus, layout, second):
 
 
 @pytest.mark.parametrize("way", ["exported", "masks-only", "labels"])
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet, positions, way):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet, positions, way):
     names = snippet("Megatron-LM")
     dataset_class, path = names.MaskedGPTDataset, "megatron/tokens"
     if way == "labels":
@@ -82,7 +82,7 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet, positi
         assert sample["tokens"].tolist() == [ids[place] for place in places[:-1]]
         logits = model(sample["tokens"][None])[0]
         each = torch.nn.functional.cross_entropy(logits, sample["labels"], reduction="none")
-        # As Megatron's loss function does it.
+        # As in Megatron's loss function.
         total += float((each * sample["loss_mask"]).sum())
         count += float(sample["loss_mask"].sum())
         sequences.append(([ids[place] for place in places], [mask[place] for place in places]))

@@ -9,7 +9,7 @@ from olmo_core.nn.transformer import TransformerConfig
 
 
 @pytest.mark.parametrize("blocks", [1, 2], ids=["exported", "masks-only"])
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet, blocks):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet, blocks):
     dataset = snippet("OLMo-core", blocks).dataset
     dataset.prepare()
     expected = losses.blocks(corpus, 64)

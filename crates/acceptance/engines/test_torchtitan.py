@@ -5,7 +5,7 @@ import torch
 from torchtitan.components.loss import IGNORE_INDEX, cross_entropy_loss
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet):
     samples = snippet("torchtitan").samples
     model = losses.Model()
     batch = list(samples("titan", 64))

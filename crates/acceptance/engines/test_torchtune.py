@@ -10,8 +10,8 @@ import pytest
 import torch
 
 
-class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Stands in for torchao, which torchtune imports for quantisation and which has no release for this PyTorch."""
+class Stub(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Replaces torchao, which torchtune imports for quantization and which has no release for this PyTorch."""
 
     def find_spec(self, name, path, target=None):
         if name.split(".")[0] == "torchao":
@@ -35,12 +35,12 @@ class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @pytest.fixture(scope="module", autouse=True)
 def torchao():
-    sys.meta_path.insert(0, StandIn())
+    sys.meta_path.insert(0, Stub())
     yield
     sys.meta_path.pop(0)
 
 
-def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
+def test_the_loss_excludes_exactly_the_dropped_targets(corpus, snippet):
     dataset = snippet("torchtune").dataset
     from torchtune.data import padded_collate_sft
     from torchtune.modules.loss import CEWithChunkedOutputLoss
@@ -49,7 +49,7 @@ def test_the_loss_leaves_out_exactly_the_dropped_targets(corpus, snippet):
     assert [list(row["tokens"]) for row in rows] == corpus.ids
     batch = padded_collate_sft(rows, padding_idx=0, ignore_idx=-100)
     model = losses.Model()
-    # As torchtune's recipes do it: labels move by one, and padding takes the place of the last.
+    # As in torchtune's recipes: labels are shifted by one, and the last one is padding.
     labels = torch.hstack((batch["labels"][:, 1:], torch.full((len(rows), 1), -100)))
     loss = CEWithChunkedOutputLoss(num_output_chunks=1)([model(batch["tokens"])], labels)
     losses.check(float(loss), model, list(zip(corpus.ids, corpus.masks)))

@@ -1,4 +1,4 @@
-"""Fixtures of the loops: the binary under test, and shards that it wrote."""
+"""Fixtures of the training loops: the program under test and its shards."""
 
 import shutil
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ def shards(source, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def truth(shards):
-    """Rows, masks, the loss by hand, and the loss that nothing is dropped from."""
+    """Rows, masks, the loss computed by hand, and the loss without a mask."""
     rows, masks = [], []
     for path in sorted(shards.glob("*.arrow")):
         table = pyarrow.ipc.open_stream(path).read_all()
@@ -37,13 +37,13 @@ def truth(shards):
     loss = tiny.loss_by_hand(network, rows, masks)
     assert 0.15 < 1 - sum(map(sum, masks)) / sum(map(len, masks)) < 0.35
     whole = tiny.loss_by_hand(network, rows, [[1] * len(row) for row in rows])
-    assert abs(loss - whole) > 1e-3, "a loop that drops nothing must be told apart"
+    assert abs(loss - whole) > 1e-3, "the mask makes no difference"
     return SimpleNamespace(rows=rows, masks=masks, loss=loss, whole=whole)
 
 
 @pytest.fixture
 def workplace(shards, fixtures, tmp_path):
-    """What docs/python.md and docs/loops.md speak of: shards, a checkpoint, a corpus, a tokenizer."""
+    """The files that docs/python.md and docs/loops.md use: shards, a checkpoint, a corpus, a tokenizer."""
     shutil.copytree(shards, tmp_path / "masked")
     tiny.model().float().save_pretrained(tmp_path / "checkpoint")
     tiny.tokenizer().save_pretrained(tmp_path / "checkpoint")
@@ -56,7 +56,7 @@ def workplace(shards, fixtures, tmp_path):
 
 @pytest.fixture
 def settings(workplace, monkeypatch):
-    """Runs the commands of a section of docs/loops.md in the workplace; returns its settings."""
+    """Runs the commands of a section of docs/loops.md; returns its settings."""
     monkeypatch.chdir(workplace)
 
     def run(title):

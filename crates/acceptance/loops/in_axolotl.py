@@ -1,4 +1,4 @@
-"""axolotl's own command on shards: its loader, its collator, its trainer."""
+"""axolotl's command on shards: loader, collator and trainer."""
 
 import importlib.abc
 import importlib.machinery
@@ -9,16 +9,16 @@ import types
 import pytest
 from loops import tiny
 
-# Before it is imported: axolotl sends what is configured to its authors.
+# Set before the import: disables axolotl's telemetry.
 os.environ["AXOLOTL_DO_NOT_TRACK"] = "1"
 
-# These look for triton, and must not find what stands in for it below.
+# These look for triton, and must not find the stub below.
 import torch._dynamo  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Trainer  # noqa: E402, F401
 
 
-class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Stands in for triton, a gigabyte that compiles kernels for GPUs."""
+class Stub(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Replaces triton, a gigabyte that compiles kernels for GPUs."""
 
     def find_spec(self, name, path, target=None):
         return importlib.machinery.ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "triton" else None
@@ -39,7 +39,7 @@ class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @pytest.fixture(scope="module", autouse=True)
 def triton():
-    sys.meta_path.insert(0, StandIn())
+    sys.meta_path.insert(0, Stub())
     yield
     sys.meta_path.pop(0)
 
@@ -56,5 +56,5 @@ def test_loss(settings, truth, monkeypatch):
     # One step over all documents, on the CPU.
     step = {"micro_batch_size": len(truth.rows), "max_steps": 1, "bf16": False, "dataset_num_proc": 1}
     do_train(load_cfg("axolotl.yaml", **step), TrainerCliArgs())
-    # It computes in single precision.
+    # Computed in single precision.
     assert losses == [pytest.approx(truth.loss, rel=1e-6)]

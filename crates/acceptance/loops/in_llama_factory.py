@@ -1,4 +1,4 @@
-"""LLaMA-Factory's own command on shards: its loader, its collator, its trainer."""
+"""LLaMA-Factory's command on shards: loader, collator and trainer."""
 
 import sys
 import types
@@ -9,7 +9,7 @@ from loops import tiny
 import transformers  # noqa: F401
 import yaml
 
-# It is imported for sound, and wants the very build of PyTorch that it was made for.
+# Imported for audio only; needs the exact build of PyTorch that it was compiled for.
 sys.modules["torchaudio"] = types.ModuleType("torchaudio")
 
 
@@ -26,15 +26,15 @@ def test_loss(settings, truth, monkeypatch):
 
     losses = tiny.note_losses(monkeypatch, CustomSeq2SeqTrainer)
     train(settings("LLaMA-Factory"), truth.rows)
-    # Its `transformers` divides by the first labels too, which are nobody's target.
+    # Its version of `transformers` also counts the first labels, which are not targets.
     targets = sum(sum(mask[1:]) for mask in truth.masks)
     firsts = sum(mask[0] for mask in truth.masks)
-    # It computes in single precision.
+    # Computed in single precision.
     assert losses == [pytest.approx(truth.loss * targets / (targets + firsts), rel=1e-6)]
 
 
-def test_the_stage_pt_undoes_the_mask(settings, truth, monkeypatch):
-    """What docs/loops.md warns of: silently, where the documents of a batch have one length."""
+def test_the_stage_pt_ignores_the_mask(settings, truth, monkeypatch):
+    """docs/loops.md warns of this. It is silent if the documents of a batch have equal lengths."""
     from llamafactory.train.pt.trainer import CustomTrainer
 
     losses = tiny.note_losses(monkeypatch, CustomTrainer)

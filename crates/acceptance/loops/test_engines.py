@@ -1,4 +1,4 @@
-"""Masks of datasets, Ray Data, Spark and Daft are those of the program on one machine, to the bit."""
+"""Masks made in datasets, Ray Data, Spark and Daft equal those of the program."""
 
 import os
 import sys
@@ -53,7 +53,7 @@ def masks_of(rows):
 
 
 class TestDatasets:
-    def test_no_rows_have_the_columns_too(self, corpus):
+    def test_columns_without_rows(self, corpus):
         from goldfish.hf import mask_dataset
 
         rows = datasets.Dataset.from_parquet(str(corpus / "00.parquet")).select([])
@@ -93,7 +93,7 @@ class TestDatasets:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes on this machine, each with workers of its own."""
+    """Three nodes on this machine, each with its own workers."""
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     import ray
     from ray.cluster_utils import Cluster
@@ -111,7 +111,7 @@ def cluster():
 
 
 class Slow:
-    """A masker that takes its time, so that there is a middle to kill a node in; it notes that it was called."""
+    """A slow masker, so that a node can be killed midway; it records its calls."""
 
     def __init__(self, masker, notes):
         self.masker, self.notes = masker, notes
@@ -198,7 +198,7 @@ def session():
 
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
-    # Few documents a batch: offsets have 32 bits.
+    # Small batches, since offsets have 32 bits.
     session = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "7").getOrCreate()
     yield session
     session.stop()

@@ -1,4 +1,4 @@
-"""Our datasets and collator in a loop of plain PyTorch."""
+"""The datasets and the collator of the package in a plain PyTorch loop."""
 
 import itertools
 
@@ -13,7 +13,7 @@ BATCH = 4
 
 
 def summed(network, batch):
-    """Sum of the losses of a batch's targets, and how many there are."""
+    """The sum of the losses of a batch's targets, and their number."""
     inputs = {name: batch[name] for name in batch if name != "labels"}
     scores = network(**inputs).logits[:, :-1].flatten(0, 1)
     targets = batch["labels"][:, 1:].flatten()
@@ -26,7 +26,7 @@ def summed(network, batch):
 @pytest.mark.parametrize("options", [{}, {"multiple_of": 64}, {"pack": True}, {"pack": True, "multiple_of": 64}])
 def test_loss(options, workers, shards, truth):
     network = tiny.model()
-    # A model that keeps a cache doesn't look where packed documents end.
+    # With a cache, the model ignores the ends of packed documents.
     network.config.use_cache = False
     loader = DataLoader(ShardDataset(shards), BATCH, collate_fn=Collator(**options), num_workers=workers)
     sums = [summed(network, batch) for batch in loader]
@@ -42,7 +42,7 @@ def batches(shards, workers=0, **options):
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_batches_are_the_same_for_any_workers_and_ranks(seed, shards, truth):
+def test_batches_are_independent_of_workers_and_ranks(seed, shards, truth):
     whole = batches(shards, seed=seed)
     assert (sum(whole, []) == truth.rows) == (seed is None)
     assert sorted(sum(whole, [])) == sorted(truth.rows)
@@ -57,7 +57,7 @@ def test_batches_are_the_same_for_any_workers_and_ranks(seed, shards, truth):
 
 
 @pytest.mark.parametrize("workers", [0, 3])
-def test_goes_on_at_a_position(workers, shards):
+def test_resumes_at_a_position(workers, shards):
     for world in (1, 2):
         for rank in range(world):
             options = {"rank": rank, "world": world, "seed": 1}
@@ -92,6 +92,6 @@ def test_collator():
         Collator()([{"input_ids": [1, 2, 3], "labels": [1]}])
 
 
-def test_documents_go_into_the_collator(shards, truth):
+def test_the_collator_takes_documents(shards, truth):
     batch = Collator()([goldfish.open(shards)[0]])
     assert batch["input_ids"].tolist() == truth.rows[:1]

@@ -1,4 +1,4 @@
-"""transformers' Trainer on shards: its loss is that of the kept targets alone."""
+"""The Trainer of transformers on shards: its loss is that of the kept targets."""
 
 import datasets
 import pytest
@@ -7,7 +7,7 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 
 def first_loss(train_dataset, collator, tmp_path, **options):
-    """The loss of the Trainer's first step, over all documents."""
+    """The loss of the first step of Trainer, over all documents."""
     arguments = TrainingArguments(
         output_dir=str(tmp_path), max_steps=1, logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True,
         use_cpu=True, learning_rate=0.0, **options,
@@ -55,8 +55,8 @@ def test_own_collator(pack, shards, truth, tmp_path):
     assert loss == pytest.approx(truth.loss, abs=1e-6)
 
 
-def test_the_wrong_collator_undoes_the_mask(shards, truth, tmp_path):
-    """What docs/loops.md warns of."""
+def test_the_wrong_collator_ignores_the_mask(shards, truth, tmp_path):
+    """docs/loops.md warns of this."""
     from transformers import DataCollatorForLanguageModeling
 
     rows = columns(datasets.load_from_disk(str(shards))).remove_columns("labels")

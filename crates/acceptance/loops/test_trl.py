@@ -20,6 +20,6 @@ def first_loss(rows, tmp_path, **options):
 @pytest.mark.parametrize("field", ["labels", "assistant_masks"])
 def test_loss(field, packing, shards, truth, tmp_path):
     rows = datasets.load_from_disk(str(shards)).select_columns(["input_ids", field])
-    # Without a length longer documents would be cut at 1024 tokens. Packed, several documents share a row.
+    # The default would truncate at 1024 tokens. Packed, several documents share a row.
     loss = first_loss(rows, tmp_path, packing=packing, max_length=256 if packing else None)
     assert loss == pytest.approx(truth.loss, abs=1e-6)

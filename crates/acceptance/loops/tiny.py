@@ -1,4 +1,4 @@
-"""Documents, a model and the goldfish loss computed by hand, small enough for a test."""
+"""Documents, a tiny model, and the goldfish loss computed by hand."""
 
 import json
 import random
@@ -10,7 +10,7 @@ import torch
 from conftest import REPOSITORY
 from product import Goldfish
 
-# The stand-ins for CUDA (environments/torch_cpu.py) can't answer this one, and transformers asks.
+# transformers calls this, and the CUDA stubs of environments/torch_cpu.py can't answer.
 torch.cuda.is_current_stream_capturing = lambda: False
 
 VOCABULARY = 128
@@ -23,7 +23,7 @@ def goldfish(*arguments):
 
 
 def documents(count=24, seed=1):
-    """Lists of ids of different lengths, 0 and 1 left for padding and ends."""
+    """Lists of ids of different lengths; 0 and 1 are reserved for padding and ends."""
     draw = random.Random(seed)
     return [[draw.randrange(2, VOCABULARY) for _ in range(draw.randrange(20, 90))] for _ in range(count)]
 
@@ -35,7 +35,7 @@ def write_documents(path, rows):
 
 
 def model(seed=0):
-    """A Llama of two layers, the same for each seed, in float64: sums in another order differ by less than 1e-12."""
+    """A Llama of two layers in float64, so that sums in another order differ by less than 1e-12."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
@@ -48,7 +48,7 @@ def model(seed=0):
 
 
 def tokenizer():
-    """What Trainers pad with; the documents are ids already."""
+    """A tokenizer for padding only; the documents are ids."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -66,7 +66,7 @@ def section(title):
 
 
 def note_losses(monkeypatch, trainer_class):
-    """A list that gets the loss of each training step of any trainer of a class."""
+    """A list to which every training step of a trainer class appends its loss."""
     losses, step = [], trainer_class.training_step
 
     def training_step(*arguments, **keywords):
@@ -79,7 +79,7 @@ def note_losses(monkeypatch, trainer_class):
 
 
 def losses_of(trainer):
-    """Trains, and gives the loss of each call of `training_step`; what is logged is rounded."""
+    """Trains, and returns the exact loss of each step; logged losses are rounded."""
     losses, step = [], trainer.training_step
 
     def training_step(*arguments, **keywords):
@@ -93,7 +93,7 @@ def losses_of(trainer):
 
 @torch.no_grad()
 def loss_by_hand(network, rows, masks):
-    """Mean negative log likelihood of the tokens that the masks keep; each document by itself, its first token no target."""
+    """Mean negative log-likelihood of the kept tokens, each document on its own; first tokens are not targets."""
     total, targets = 0.0, 0
     for ids, mask in zip(rows, masks, strict=True):
         scores = network(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)

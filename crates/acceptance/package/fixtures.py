@@ -1,4 +1,4 @@
-"""Fixtures of the package's tests: documents, and what the program makes of them."""
+"""Fixtures of the package's tests: documents, and their masks by the program."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def texts(fixtures):
-    """Prose, and what breaks tokenizers and normalization."""
+    """Prose, and text that breaks tokenizers and normalization."""
     lines = (fixtures / "corpus/prose.jsonl").read_text(encoding="utf-8").splitlines()
     prose = [json.loads(line)["text"] for line in lines]
     return [*prose[:20], "", " ", "a", "ﬁne Ａ e\u0301\u0301 \u200d", "naïve <|endoftext|> café", "x" * 3000, "数学は楽しい。"]
@@ -16,7 +16,7 @@ def texts(fixtures):
 
 @pytest.fixture(scope="session")
 def rows():
-    """Documents of ids that break window arithmetic: empty, short, constant, with 0 and 1, with the largest ids."""
+    """Edge cases of windows: empty, short and constant documents, ids 0 and 1, the largest ids."""
     draw = random.Random(7)
     made = [[draw.randrange(50_000) for _ in range(n)] for n in (0, 1, 2, 12, 13, 14, 25, 26, 300, 5000)]
     largest = 2**31 - 1
@@ -25,7 +25,7 @@ def rows():
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory, goldfish):
-    """Runs `goldfish mask` on rows of JSON and gives the folder."""
+    """Runs `goldfish mask` on JSON rows and returns the output folder."""
 
     def run(documents, column, *options):
         folder = tmp_path_factory.mktemp("run")

@@ -1,4 +1,4 @@
-"""The package as pip builds and installs it from its folder: no other package is there, not even pytest."""
+"""The package as pip builds and installs it from source, without any other package, not even pytest."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""Masks of every kind of input are those of the program, to the bit."""
+"""Masks of every kind of input equal those of the program."""
 
 import pickle
 
@@ -44,7 +44,7 @@ def test_ids(name, rows, program):
         assert made.column_names == ["id", "input_ids", "loss_mask"]
         assert made["loss_mask"].to_pylist() == expected
         assert made["input_ids"] is not None and made["input_ids"].equals(array)
-        # Slices look at the same buffers from elsewhere.
+        # Slices share buffers but have offsets.
         assert masker.mask(batch.slice(3, 9), id_column="id")["loss_mask"].to_pylist() == expected[3:12]
         made = masker.mask(array, doc_ids=names)
         assert made.to_pylist() == expected
@@ -103,7 +103,7 @@ def test_text(tokenizer, ends, rule, texts, program, fixtures):
 
 @pytest.mark.parametrize("tokenizer", ["gpt2", "sentencepiece"])
 def test_text_of_ids(tokenizer, texts, program, fixtures):
-    """The rule text from ids alone, as the program decides them."""
+    """The rule text on ids alone."""
     path = fixtures / f"tokenizers/{tokenizer}.json"
     _, ids, _ = stored(program(texts, "text", "--tokenizer", path, "--append-eos"))
     folder = program(ids, "input_ids", "--tokenizer", path, "--rule", "text", "--unit", "token", "--context", "20")

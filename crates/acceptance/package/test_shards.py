@@ -1,4 +1,4 @@
-"""Shards mapped into memory hold what pyarrow reads from them."""
+"""Memory-mapped shards equal what pyarrow reads."""
 
 import pickle
 import threading
@@ -42,7 +42,7 @@ def test_no_documents(tmp_path, program):
 
 
 def test_any_arrow_library(rows):
-    """An object that speaks the protocol and nothing else."""
+    """An object with only the Arrow PyCapsule protocol."""
 
     class Foreign:
         def __init__(self, inner):
@@ -56,7 +56,7 @@ def test_any_arrow_library(rows):
 
 
 def test_arro3(rows, program):
-    """Another library than pyarrow on both sides."""
+    """A library other than pyarrow on both sides."""
     folder = program(rows, "input_ids", "--rule", "random", "--columns", "labels")
     stored = goldfish.open(folder).table()
     names, expected = stored["doc_id"].to_pylist(), stored["loss_mask"].to_pylist()
@@ -82,8 +82,8 @@ def test_arro3(rows, program):
             assert [row.as_py() for row in made[name]] == column
 
 
-def test_other_threads_run_meanwhile():
-    """The GIL is released: a thread counts on while a batch is masked."""
+def test_releases_the_gil():
+    """Another thread keeps counting while a batch is masked."""
     masker = goldfish.Masker(rule="hash", context=2000)
     ids = numpy.arange(1_500_000, dtype=numpy.int32)
     array = pyarrow.array([ids])
@@ -100,7 +100,7 @@ def test_other_threads_run_meanwhile():
         time.sleep(0.05)
         before = counts[0]
         masker.mask(array)
-        # With the GIL held it would count once or twice, between two instructions of this thread.
+        # With the GIL held it would count once or twice.
         assert counts[0] > before + 20
     finally:
         stop.set()

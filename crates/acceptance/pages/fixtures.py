@@ -26,14 +26,14 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def goldfish():
-    """Runs the program; its exit code must be the one expected."""
+    """Runs the program and checks its exit code."""
     program = Goldfish()
     return lambda *arguments, code=0: program.run(*arguments, expect=code)
 
 
 @pytest.fixture(scope="session")
 def fake_run():
-    """Makes the folder of a run."""
+    """Creates the folder of an audit run."""
     program = executable("GOLDFISH_FAKE_RUN")
 
     def make(folder, *arguments):
@@ -44,7 +44,7 @@ def fake_run():
 
 
 def write_documents(path, name, number, tokens, vocabulary=96):
-    """Documents of random ids, those of one name the same in every run."""
+    """Documents of random ids, seeded by the name."""
     numbers = random.Random(name)
     with open(path, "w") as file:
         for i in range(number):
@@ -79,19 +79,19 @@ def held_out(folder):
 
 @pytest.fixture(scope="session")
 def masked_run(folder, fake_run, shards, held_out):
-    """Masks, a control, three sources; a third of the documents is recited up to their dropped tokens."""
+    """A run with masks, a control and three sources; a third of the documents is recited up to a dropped token."""
     return fake_run(folder / "masked-run", shards, "--control", held_out)
 
 
 @pytest.fixture(scope="session")
 def standard_run(folder, fake_run, shards, held_out):
-    """The same documents without masks: recited whole."""
+    """The same documents without masks, recited to the end."""
     source = shards.parent / "corpus.jsonl"
     return fake_run(folder / "standard-run", source, "--control", held_out)
 
 
 class Browser:
-    """A Chromium that writes down what a page says and asks for."""
+    """A Chromium that records console messages and requests."""
 
     def __init__(self, profile):
         options = webdriver.ChromeOptions()
@@ -113,7 +113,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def open(self, page):
-        """Opens a file. It must ask for nothing else and say nothing on the console."""
+        """Opens a file. It must make no requests and print nothing on the console."""
         for log in ["browser", "performance"]:
             self.driver.get_log(log)
         self.driver.get(page.as_uri())
@@ -124,7 +124,7 @@ class Browser:
         assert said == [], said
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        # The browser's own first page may still be loading.
+        # The browser's start page may still be loading.
         sent = [one for one in sent if not one["documentURL"].startswith("chrome://")]
         asked = {one["request"]["url"].split("#")[0] for one in sent}
         assert asked <= {page.as_uri()}, asked

@@ -1,4 +1,4 @@
-"""The pages in a real browser: quiet, usable with a keyboard, and deaf to what a corpus says."""
+"""The pages in a real browser: no requests or errors, usable with a keyboard, and safe with a hostile corpus."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 
 def column(browser, box, name):
-    """The texts of a column of the page's table, as shown."""
+    """The displayed texts of a table column."""
     return browser.run(
         """const box = document.getElementById(arguments[0]);
         const at = [...box.querySelectorAll("thead th")].findIndex((th) => th.textContent === arguments[1]);
@@ -54,7 +54,7 @@ def comparison(goldfish, masked_run, standard_run, folder):
     return page
 
 
-def test_pages_are_quiet_and_fit(browser, report, comparison, tmp_path):
+def test_pages_have_no_errors_and_fit(browser, report, comparison, tmp_path):
     for page in [report, comparison]:
         for width in [1280, 390]:
             for scheme in ["light", "dark"]:
@@ -90,7 +90,7 @@ def test_a_table_sorts_by_mouse_and_keyboard(browser, report):
     browser.quiet(report)
 
 
-def test_a_table_filters_and_turns_pages(browser, report):
+def test_a_table_filters_and_has_pages(browser, report):
     browser.open(report)
     box = "all-probes"
     all_rows = status(browser, box)
@@ -140,7 +140,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="session")
 def hostile_run(folder, fake_run):
-    """Ids of documents, sources and tokens that try to be more than text."""
+    """Names and tokens with HTML and scripts."""
     vocabulary = {word: at for at, word in enumerate([*HOSTILE, *(f"w{i}" for i in range(40))])}
     model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
     tokenizer = folder / "hostile.json"
@@ -151,13 +151,13 @@ def hostile_run(folder, fake_run):
             ids = [(i * 7 + at * (1 + i % 5)) % len(vocabulary) for at in range(60)]
             row = {"id": f"{word}{i}", "source": word, "input_ids": ids}
             file.write(json.dumps(row) + "\n")
-    # Also in the command, which the page shows.
+    # Also in the command on the page.
     run = folder / "run'<script>window.hacked=6<"
     fake_run(run, folder / "hostile.jsonl", "--recites", 50, "--tokenizer", tokenizer)
     return run, tokenizer
 
 
-def test_what_a_corpus_wrote_does_nothing(browser, goldfish, hostile_run, folder):
+def test_text_of_a_corpus_is_escaped(browser, goldfish, hostile_run, folder):
     run, tokenizer = hostile_run
     for name, options in [("hostile-text.html", ["--tokenizer", tokenizer]), ("hostile-run.html", [])]:
         page = folder / name
@@ -184,8 +184,8 @@ def test_what_a_corpus_wrote_does_nothing(browser, goldfish, hostile_run, folder
             assert "more characters" in text
 
 
-def test_a_policy_stands_behind_the_escaping(browser, report, folder):
-    """If a script got in after all, it would not run, and nothing could be loaded."""
+def test_a_content_security_policy_blocks_scripts(browser, report, folder):
+    """An injected script would not run and could load nothing."""
     page = folder / "injected.html"
     injected = "<script>window.hacked=1</script><img src='https://example.com/x.png' onerror='window.hacked=2'>"
     page.write_text(report.read_text().replace("</main>", injected + "</main>"))
@@ -196,7 +196,7 @@ def test_a_policy_stands_behind_the_escaping(browser, report, folder):
     assert status(browser, "all-probes"), "the page's own script runs"
 
 
-def test_redacted_pages_hold_no_text(goldfish, hostile_run, masked_run, folder, fake_run):
+def test_redacted_pages_contain_no_text(goldfish, hostile_run, masked_run, folder, fake_run):
     run, _ = hostile_run
     page = folder / "redacted.html"
     goldfish("report", run, "--output", page, "--redact")
@@ -211,7 +211,7 @@ def test_redacted_pages_hold_no_text(goldfish, hostile_run, masked_run, folder, 
     assert 'class="passage"' in page.read_text()
 
 
-def test_gates_end_with_their_exit_code(goldfish, masked_run, standard_run, folder, fake_run, tmp_path):
+def test_gates_have_exit_codes(goldfish, masked_run, standard_run, folder, fake_run, tmp_path):
     page = ["--output", tmp_path / "page.html"]
     done = goldfish("report", masked_run, *page, "--fail-if", "probes.probes < 1", "--fail-if", "probes.probes > 1", code=1)
     assert "gate failed: probes.probes > 1 holds: probes.probes is" in done.stderr
@@ -227,7 +227,7 @@ def test_gates_end_with_their_exit_code(goldfish, masked_run, standard_run, fold
     goldfish("compare", standard_run, masked_run, *gate)
 
 
-def test_a_comparison_counts_what_changed(browser, goldfish, comparison, masked_run, standard_run, shards):
+def test_a_comparison_counts_changes(browser, goldfish, comparison, masked_run, standard_run, shards):
     found = json.loads(goldfish("compare", standard_run, masked_run, "--json").stdout)["comparisons"]
     one = found["comparisons"][0]
     test = one["comparison"]["exact_match_test"]
@@ -251,7 +251,7 @@ def test_runs_of_other_probes_are_refused(goldfish, folder, masked_run, fake_run
 
 
 def test_many_probes(browser, goldfish, fake_run, tmp_path):
-    """100,000 probes: flat memory, a page below 20 MB, painted at once."""
+    """100,000 probes: constant memory, a page below 20 MB, fast first paint."""
     corpus = write_documents(tmp_path / "corpus.jsonl", "many", 5_100, 400)
     run = fake_run(tmp_path / "run", corpus)
     page = tmp_path / "page.html"

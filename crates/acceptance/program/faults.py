@@ -1,4 +1,4 @@
-"""Kills masking runs at random moments, takes them up, and compares what they end with.
+"""Kills masking runs at random moments, resumes them, and compares the results.
 
 As a program, in crates/acceptance: GOLDFISH_BIN=... python -m program.faults --kills 100
 """
@@ -24,7 +24,7 @@ from product import Goldfish, folder_bytes
 
 
 def make_id_corpus(folder, rows_a_file=700):
-    """Token ids in every format that is read, some divisible and some not, with rejected rows in between."""
+    """Token ids in every format, divisible and not, with rejected rows."""
     folder.mkdir(parents=True)
     source = np.random.default_rng(11)
     rows = [source.integers(1, 5000, source.integers(0, 400)).tolist() for _ in range(rows_a_file)]
@@ -66,7 +66,7 @@ TEXT_OPTIONS = ["--tokenizer", TOKENIZER, "--append-eos", "--on-error", "skip", 
 
 
 def make_text_corpus(folder, copies=3):
-    """Raw text, plain and compressed, with rejected rows and files that break off."""
+    """Raw text, plain and compressed, with rejected rows and truncated files."""
     fixtures = REPOSITORY / "fixtures"
     docs = ["formats/docs.parquet", "malformed/two-faults.jsonl", "formats/docs.jsonl.zst"]
     for copy in range(copies):
@@ -78,7 +78,7 @@ def make_text_corpus(folder, copies=3):
 
 
 class Job:
-    """A masking run that is started, killed and taken up."""
+    """A masking run that is killed and resumed."""
 
     def __init__(self, goldfish, inputs, options, folder, status=0):
         self.goldfish, self.folder, self.status = goldfish, folder, status
@@ -95,11 +95,11 @@ class Job:
         words = [self.goldfish.binary, *self.arguments, "--output", output, *more]
         return list(map(str, words))
 
-    def kill(self, output, after, behind_journal):
-        """Starts or takes up the run and kills it `after` seconds, counted from its start or from the moment when
-        there is a journal; whether it was still running."""
+    def kill(self, output, after, from_journal):
+        """Starts or resumes the run and kills it `after` seconds after its start, or after the journal exists. Returns
+        whether it was still running."""
         process = subprocess.Popen(self.command(output, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while behind_journal and process.poll() is None and not (output / ".partial/journal").exists():
+        while from_journal and process.poll() is None and not (output / ".partial/journal").exists():
             time.sleep(0.0005)
         try:
             process.wait(after)
@@ -117,7 +117,7 @@ class Job:
         return {path.name for path in output.iterdir()} - {".partial"} if output.exists() else set()
 
     def finish(self, output):
-        """Takes the run up to its end, and compares all files with those of a run that was never interrupted."""
+        """Resumes the run to its end and compares all files with those of an uninterrupted run."""
         process = self.goldfish.run(*self.arguments, "--output", output, "--resume", expect=self.status)
         found = folder_bytes(output)
         assert found.keys() == self.expected.keys(), sorted(found.keys() ^ self.expected.keys())
@@ -127,7 +127,7 @@ class Job:
 
 
 class Paused:
-    """A run that stands still when a number of shards is finished and noted, until the block ends."""
+    """A run that is stopped once a number of shards is finished and recorded, until the block ends."""
 
     def __init__(self, command, output, shards=6, **more):
         self.command, self.output, self.shards, self.more = list(map(str, command)), Path(output), shards, more
@@ -152,16 +152,16 @@ class Paused:
 
 
 def kill_many(job, kills, seed):
-    """Kills at random moments, now and then several times in one run; returns how many resumed runs went on
-    behind finished shards."""
+    """Kills at random moments, sometimes several times in one run; returns how many runs resumed after finished
+    shards."""
     moments = random.Random(seed)
     done = went_on = 0
     while done < kills:
         output = job.folder / f"killed-{done}"
         for _ in range(moments.choice([1, 1, 1, 2, 4])):
-            behind_journal = moments.random() < 0.6
-            done += job.kill(output, moments.uniform(0, job.seconds * (0.5 if behind_journal else 1)), behind_journal)
-        went_on += "going on behind" in job.finish(output).stderr
+            from_journal = moments.random() < 0.6
+            done += job.kill(output, moments.uniform(0, job.seconds * (0.5 if from_journal else 1)), from_journal)
+        went_on += "resuming after" in job.finish(output).stderr
         for path in sorted(output.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
     return went_on

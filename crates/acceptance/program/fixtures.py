@@ -1,4 +1,4 @@
-"""Fixtures of the program's tests: inputs of token ids that break window arithmetic, and the corpus."""
+"""Fixtures of the program's tests: edge cases of token ids, and the corpus."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def rows(fixtures):
 
 @pytest.fixture(scope="session")
 def edge_rows(rows):
-    """Real documents, and the ones that break window arithmetic: short, constant, with 0 and 1, with the largest ids."""
+    """Real documents, and edge cases of windows: short and constant documents, ids 0 and 1, the largest ids."""
     largest = 2**31 - 1
     spread = [(i * 2_654_435_761) % 2**31 for i in range(700)]
     short = [list(range(5, 5 + n)) for n in (0, 1, 2, 3, 4, 5, 12, 13, 14, 24, 25, 26, 49, 50, 51)]

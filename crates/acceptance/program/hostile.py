@@ -1,4 +1,4 @@
-"""What the tests of hostile input share."""
+"""Shared by the tests of hostile input."""
 
 from conftest import REPOSITORY
 
@@ -6,13 +6,13 @@ FIXTURES = REPOSITORY / "fixtures"
 GPT2 = FIXTURES / "tokenizers/gpt2.json"
 IDS = FIXTURES / "formats/ids.jsonl"
 
-# What docs/limits.md says: of small files, and of a batch of columns.
+# As in docs/limits.md: for small files, and for a batch of columns.
 PEAK_MIB = 256
 PEAK_BATCH_MIB = 1024
 
 
 def refused(goldfish, words, *arguments, peak=PEAK_MIB, cwd=None):
-    """The run stops with these words, in this memory."""
+    """The run fails with a message that contains these words, within this memory."""
     process = goldfish.measured(*arguments, expect=2, cwd=cwd)
     for word in words:
         assert word.lower() in process.stderr.lower(), f"{word!r} is not in: {process.stderr}"

@@ -1,4 +1,4 @@
-"""Readers of the layouts that `goldfish export` and `goldfish mask --masks-only` write, from their descriptions alone."""
+"""Independent readers of the layouts of `goldfish export` and `goldfish mask --masks-only`."""
 
 import csv
 import gzip
@@ -11,7 +11,7 @@ MEGATRON_TYPES = {1: np.uint8, 4: np.int32, 8: np.uint16}
 
 
 def megatron(prefix):
-    """The sequences of an indexed dataset, and its document marks."""
+    """The sequences of an indexed dataset, and its document boundaries."""
     index = prefix.with_suffix(".idx").read_bytes()
     assert index[:9] == b"MMIDIDX\0\0"
     version, code, sequences, marks = struct.unpack_from("<QBQQ", index, 9)
@@ -51,5 +51,5 @@ def parquet(folder):
 
 
 def shifted(mask):
-    """What a mask says about the prediction at each position: nothing is predicted at the last one."""
+    """A mask aligned with predictions; nothing is predicted at the last position."""
     return [*mask[1:], 0] if mask else []

@@ -1,4 +1,4 @@
-"""The masks, recomputed from their formulas without any code of goldfish."""
+"""Masks computed from the formulas, independently of goldfish."""
 
 import functools
 
@@ -11,10 +11,9 @@ LOW_32 = np.uint64(2**32 - 1)
 
 
 def window_digests(ids, context, window, head, seed):
-    """xxh3 of the window of each position; None where a token is kept because its window is not full.
+    """xxh3 of the window of each position; None if a token is kept because its context is short.
 
-    The head are the positions whose window is not full. With `head="short"` all of them but the first
-    token are decided on what there is of the window.
+    With `head="short"`, positions with a short context, except the first, are decided by the tokens that there are.
     """
     data = np.asarray(ids, dtype="<u4").tobytes()
     end = 1 if window == "inclusive" else 0
@@ -38,7 +37,7 @@ def static_mask(length, k, start):
 
 @functools.cache
 def uniform_table():
-    """What torch.rand makes on a CPU from the seed of the reference implementation."""
+    """torch.rand on a CPU with the seed of the reference implementation."""
     words = np.random.RandomState(TABLE_SEED)._bit_generator.random_raw(TABLE_SIZE).astype(np.uint32)
     return ((words & 0xFFFFFF).astype(np.float64) / 2**24).astype(np.float32)
 
@@ -57,7 +56,7 @@ def _below_table(keys, k, table):
     return table[keys] < np.float32(1 / k)
 
 
-def _with_head_kept(length, dropped):
+def _keep_short_contexts(length, dropped):
     mask = np.ones(length, dtype=np.int64)
     mask[length - len(dropped) :] = ~dropped
     return mask.tolist()
@@ -66,7 +65,7 @@ def _with_head_kept(length, dropped):
 def hash_table_mask(ids, k, context, table=None):
     table = uniform_table() if table is None else table
     keys = np.mod(_window_products(ids, context), TABLE_SIZE)
-    return _with_head_kept(len(ids), _below_table(keys, k, table))
+    return _keep_short_contexts(len(ids), _below_table(keys, k, table))
 
 
 def hash_avalanche_mask(ids, k, context):
@@ -83,7 +82,7 @@ def hash_avalanche_mask(ids, k, context):
         key = key * shift(21)
         key = key ^ (key >> shift(28))
         key = (key + (key << shift(31))) & LOW_32
-    return _with_head_kept(len(ids), key.astype(np.float32) < np.float32((2**32 - 1) / k))
+    return _keep_short_contexts(len(ids), key.astype(np.float32) < np.float32((2**32 - 1) / k))
 
 
 def coefficient_sum_mask(ids, k, context, coefficients, table=None):
@@ -94,11 +93,11 @@ def coefficient_sum_mask(ids, k, context, coefficients, table=None):
     with np.errstate(over="ignore"):
         for j in range(context if full else 0):
             total += coefficients[j] * ids[j : j + full]
-    return _with_head_kept(len(ids), _below_table(np.mod(total, TABLE_SIZE), k, table))
+    return _keep_short_contexts(len(ids), _below_table(np.mod(total, TABLE_SIZE), k, table))
 
 
 def over_sequences(rows, length, rule):
-    """`rule` over the shifted targets of packed blocks of `length`, cut back into documents."""
+    """Applies `rule` to the shifted targets of packed blocks of `length`, split back into documents."""
     stream = [token for row in rows for token in row]
     targets = stream[1:]
     mask = [1] * min(1, len(stream))

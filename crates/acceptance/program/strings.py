@@ -14,7 +14,7 @@ FRAGMENTS = [
     "\r\n", "\n\n\n", "\n \n", "\t\t", "   ", " \u00a0 ", "\u3000", "\u2028", "\u2029", "\x85", "\x0b\x0c", " " * 17, "123456789", "3.14159",
     "//", "/*", "*/\n", "!=", "===", "{{}}", "->", "...", "—", "«»", "\u0332_\u0332", "̈", "a" * 40, "\u2581", "\u2581\u2581", "Ġ", "Ċ",
 ]  # fmt: skip
-# First and last code point of ranges to draw single characters from; the surrogates are left out.
+# Ranges of code points to draw characters from, without surrogates.
 RANGES = [
     (0x20, 0x7E), (0x20, 0x7E), (0x61, 0x7A), (0x00, 0x1F), (0x7F, 0xFF), (0x100, 0x24F), (0x250, 0x36F), (0x370, 0x52F),
     (0x530, 0x6FF), (0x700, 0xDFF), (0xE00, 0x10FF), (0x1100, 0x11FF), (0x1200, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x2FFF),
@@ -49,7 +49,7 @@ def _piece(source):
 
 
 def random_strings(count, seed):
-    """`count` strings of 1 to 14 pieces each; the same for the same seed."""
+    """`count` strings of 1 to 14 pieces each, deterministic for a seed."""
     source = random.Random(seed)
     return ["".join(_piece(source) for _ in range(source.randint(1, 14))) for _ in range(count)]
 

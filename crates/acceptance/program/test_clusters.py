@@ -1,5 +1,5 @@
-"""What docs/clusters.md shows runs, with the schedulers' variables set as they set them. What it shows of object stores is
-run by tests/stores."""
+"""The commands of docs/clusters.md, with the environment variables of the schedulers. The suite `stores` runs those for object
+stores."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def whole(run, tmp_path):
     return Output(tmp_path / "whole")
 
 
-def test_taking_up_and_dividing(blocks, run, whole, tmp_path):
+def test_resuming_and_dividing(blocks, run, whole, tmp_path):
     plain = [text for kind, text in blocks if kind == "sh" and "/data" not in text]
     assert len(plain) == 2
     for text in plain:

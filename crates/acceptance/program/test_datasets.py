@@ -1,4 +1,4 @@
-"""The output opens in Hugging Face datasets without a copy, and in pyarrow in each output format."""
+"""Hugging Face datasets opens the output without a copy, and pyarrow opens every output format."""
 
 import json
 
@@ -23,14 +23,14 @@ TYPES = {
 
 
 def leaves(table):
-    """The blocks that a datasets table consists of."""
+    """The blocks of a datasets table."""
     if isinstance(table, ConcatenationTable):
         return [leaf for row in table.blocks for block in row for leaf in leaves(block)]
     return [table]
 
 
 def types_of(schema):
-    """Column name -> type, the names of list items left out."""
+    """Column name -> type, without the names of list items."""
     plain = {}
     for field in schema:
         is_list = pa.types.is_list(field.type)
@@ -103,7 +103,7 @@ def test_side_files(large):
     assert info.features in (None, datasets.load_from_disk(str(large.folder)).features)
 
 
-def test_fingerprints_tell_outputs_apart(goldfish, fixtures, tmp_path):
+def test_fingerprints_differ_between_outputs(goldfish, fixtures, tmp_path):
     source = fixtures / "formats/ids.jsonl"
     fingerprints = set()
     for k in (3, 4):
@@ -113,7 +113,7 @@ def test_fingerprints_tell_outputs_apart(goldfish, fixtures, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["arrow-stream", "arrow-file", "parquet"])
-def test_output_formats_hold_the_same(goldfish, fixtures, tmp_path, kind):
+def test_output_formats_are_equal(goldfish, fixtures, tmp_path, kind):
     source = fixtures / "formats/ids.jsonl"
     columns = ["--columns", ALL_COLUMNS, "--carry", "source", "--id-column", "id"]
     plain = goldfish.mask(source, tmp_path / "plain", *IDS, *columns)

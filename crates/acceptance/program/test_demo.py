@@ -1,4 +1,4 @@
-"""`goldfish demo` and `goldfish lab sweep`, small, from end to end."""
+"""Small runs of `goldfish demo` and `goldfish lab sweep`."""
 
 import json
 import signal
@@ -10,12 +10,12 @@ import pytest
 from product import Output
 
 SIZE = ["--passages", "6", "--epochs", "36"]
-# What a run's folder holds that tells of the process, not of the result.
+# Files of an audit run that depend on the process.
 PASSING = {".lock"}
 
 
 def demo(goldfish, folder, *arguments):
-    """In a folder of its own under the same name, since pages and runs name their paths."""
+    """Runs in separate folders with the same output name, since pages and runs contain paths."""
     folder.mkdir()
     process = goldfish.run("demo", "--output", "demo", "--json", *SIZE, *arguments, cwd=folder)
     return json.loads(process.stdout)
@@ -44,11 +44,11 @@ def test_the_standard_model_recites_and_the_goldfish_model_does_not(made):
     assert near >= 0.9 * masks["at_dropped"]["n"] > 0
 
 
-def test_other_commands_read_what_it_wrote(goldfish, made, tmp_path):
+def test_other_commands_read_its_output(goldfish, made, tmp_path):
     folder, found = made
     masked = Output(folder / "masked")
     assert len(masked.table) == 18
-    # One copy of each passage is audited, with the tokens and the mask that it had in training.
+    # One copy of each passage is audited, with the tokens and the mask of training.
     audited = Output(folder / "audited")
     assert len(audited.table) == 6
     columns = ["doc_id", "input_ids", "loss_mask"]
@@ -61,14 +61,14 @@ def test_other_commands_read_what_it_wrote(goldfish, made, tmp_path):
     goldfish.run("report", runs[0], "--output", tmp_path / "report.html")
     compared = json.loads(goldfish.run("compare", *runs, "--json").stdout)
     assert compared["comparisons"]["comparisons"][0]["run_positives"] == 0
-    # The command in the run's origin makes the same run.
+    # The command in origin.json reproduces the run.
     origin = json.loads((runs[0] / "origin.json").read_text())
     arguments = origin["command"].split()[1:-1]
     again = goldfish.run(*arguments, tmp_path / "again", "--json", cwd=folder.parent)
     assert json.loads(again.stdout)["exact_match"] == found["standard"]["exact_match"]
 
 
-def test_the_same_bytes_again_whatever_the_threads(goldfish, made, tmp_path):
+def test_bytes_are_independent_of_threads(goldfish, made, tmp_path):
     folder, found = made
     again = demo(goldfish, tmp_path / "b", "--threads", "1")
     assert again == found
@@ -77,7 +77,7 @@ def test_the_same_bytes_again_whatever_the_threads(goldfish, made, tmp_path):
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_a_second_call_goes_on_and_other_options_are_refused(goldfish, made):
+def test_a_second_call_resumes_and_other_options_are_refused(goldfish, made):
     folder, found = made
     before = contents(folder)
     process = goldfish.run("demo", "--output", "demo", "--json", *SIZE, cwd=folder.parent)
@@ -89,7 +89,7 @@ def test_a_second_call_goes_on_and_other_options_are_refused(goldfish, made):
     assert "choose another --output" in process.stderr
 
 
-def test_a_stopped_demo_goes_on(goldfish, made, tmp_path):
+def test_a_stopped_demo_resumes(goldfish, made, tmp_path):
     folder, found = made
     arguments = ["demo", "--output", "demo", "--json", *SIZE]
     process = subprocess.Popen([goldfish.binary, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -119,7 +119,7 @@ def test_a_small_sweep(goldfish, tmp_path):
     for arm in arms.values():
         assert 0 < arm["supervised_tokens"] <= arm["tokens"] and arm["validation"]
         assert arm["goldfish"] is None or arm["k"]
-    # At a dropped token or just behind one: fewer than twice the dropped, and more than those.
+    # At a dropped token or just after one: more than the dropped tokens, but fewer than twice as many.
     masks = arms["hash-4"]["goldfish"]
     assert masks["drop_rate"] < arms["hash-4"]["near_by_chance"] <= 2 * masks["drop_rate"] + 0.02
     assert arms["standard"]["near_by_chance"] is None
@@ -128,9 +128,9 @@ def test_a_small_sweep(goldfish, tmp_path):
     page = (folder / "sweep.html").read_text()
     assert page == (tmp_path / "b/sweep/sweep.html").read_text()
     assert page.count("<svg class=\"chart\"") >= 3 and "<script" not in page
-    # The page says which command makes it again.
+    # The page shows the command that reproduces it.
     assert "goldfish lab sweep --output sweep --quick<" in page
-    # A finished model is taken as it is; what is missing is made again.
+    # Finished models are reused; missing ones are trained again.
     (folder / "results.json").unlink()
     (folder / "arms/hash-4/arm.json").unlink()
     goldfish.run("lab", "sweep", "--quick", "--output", "sweep", cwd=tmp_path / "a")

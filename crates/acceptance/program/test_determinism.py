@@ -1,4 +1,4 @@
-"""The same inputs and options give the same bytes, whatever the number of threads."""
+"""The same inputs and options give the same bytes for any number of threads."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_shard_size_changes_no_row(goldfish, fixtures, tmp_path):
         assert sum(shard[key] for shard in shards) == total
 
 
-def test_the_place_of_the_output_is_not_recorded(goldfish, fixtures, tmp_path):
+def test_the_path_of_the_output_is_not_recorded(goldfish, fixtures, tmp_path):
     source = fixtures / "formats/ids.jsonl"
     near = goldfish.mask(source, tmp_path / "near", "--ids-column", "input_ids")
     far = goldfish.mask(source, tmp_path / "a/b/far", "--ids-column", "input_ids", cwd=tmp_path)

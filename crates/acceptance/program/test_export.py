@@ -1,4 +1,4 @@
-"""Every layout of `goldfish export`, read by independent readers of the layout."""
+"""Every layout of `goldfish export`, read by independent readers."""
 
 import json
 import shutil
@@ -100,9 +100,9 @@ def test_bridge(goldfish, shards, tmp_path):
         for start, end in zip(starts, [*starts[1:], len(ids)]):
             sequences.append(ids[start:end])
             weights.append(mask[start:end])
-    # Rows are filled but for one token, which can't be a sequence of its own.
+    # At most one token of padding, since a sequence has at least two.
     assert all(len(row["input_ids"]) >= LENGTH - 1 for row in packed[:-1])
-    # Put together again, the sequences are the documents, and none of a single token was cut from a longer one.
+    # Joined, the sequences are the documents, and no single token was split off.
     masks = iter(shards.masks)
     pieces = iter(zip(sequences, weights))
     for ids in shards.ids:
@@ -122,7 +122,7 @@ def test_levanter(goldfish, shards, tmp_path):
     assert [(field.name, field.type.value_type) for field in table.schema] == [("input_ids", pa.int32()), ("loss_weights", pa.float32())]
     rows, weights = table["input_ids"].to_pylist(), table["loss_weights"].to_pylist()
     assert all(len(row) == len(weight) == LENGTH for row, weight in zip(rows, weights))
-    # The documents joined, each token's place at which it is predicted, and padding without weight.
+    # Joined documents with weights aligned to predictions, and padding without weight.
     stream, expected = [], []
     for ids, mask in zip(shards.ids, shards.masks):
         stream += ids
@@ -163,12 +163,12 @@ def test_the_same_bytes_twice_from_every_format_of_shards(goldfish, rows, tmp_pa
             goldfish.run("export", tmp_path / form, "--to", layout, "--output", output, *options)
             data.append(folder_bytes(output))
         assert data[0] == data[1]
-        # Names of shards go into OLMo's list of documents.
+        # OLMo's list of documents contains names of shards.
         tokens = [{n: b for n, b in files.items() if not n.endswith((".json", ".csv.gz"))} for files in data]
         assert tokens[0] == tokens[2] == tokens[3]
 
 
-def test_the_smallest_type_that_holds_the_vocabulary(goldfish, fixtures, tmp_path):
+def test_the_smallest_type_for_the_vocabulary(goldfish, fixtures, tmp_path):
     bare = fixtures / "formats/olmo-bare"
     goldfish.mask(bare, tmp_path / "u16", "--eos-id", 2456, "--ids-dtype", "uint16")
     goldfish.run("export", tmp_path / "u16", "--to", "megatron", "--output", tmp_path / "out")
@@ -205,7 +205,7 @@ def test_refusals(goldfish, shards, tmp_path):
     assert "goldfish verify" in refused(large, "--to", "hf", "--output", out)
 
 
-def test_an_edited_manifest_is_no_source(goldfish, shards, tmp_path):
+def test_an_edited_manifest_is_refused(goldfish, shards, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(shards.folder, copy)
     manifest = copy / "manifest.json"
@@ -229,7 +229,7 @@ def test_overwriting(goldfish, shards, tmp_path):
     assert "notes.txt" in names and "state.json" in names and not any(".ds" in name for name in names)
 
 
-def test_verify_finds_what_changed(goldfish, shards, tmp_path):
+def test_verify_finds_changes(goldfish, shards, tmp_path):
     out = tmp_path / "out"
     export(goldfish, shards, "datatrove", out)
     loss, index = out / "00000_goldfish.ds.loss", out / "00001_goldfish.ds.index"

@@ -1,4 +1,4 @@
-"""Real faults: killed runs, full disks, lost permissions, inputs and outputs that change under a run."""
+"""Real failures: killed runs, full disks, lost permissions, inputs and outputs that change during a run."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 from program.faults import ID_OPTIONS, TEXT_OPTIONS, Job, Paused, kill_many, make_id_corpus, make_text_corpus
 from product import folder_bytes
 
-# The long version is faults.py as a program.
+# faults.py runs more of them.
 KILLS = int(os.environ.get("GOLDFISH_KILLS", "12"))
 IDS = ["--rule", "hash", "--shard-size", "100KiB", "--threads", "1"]
 
@@ -35,7 +35,7 @@ def text_job(goldfish, tmp_path_factory):
 
 @pytest.fixture
 def large(goldfish, tmp_path):
-    """A corpus with one file that is large enough to be changed while it is read."""
+    """A corpus with a file that is large enough to be changed while it is read."""
     corpus = tmp_path / "large"
     corpus.mkdir()
     source = random.Random(3)
@@ -57,7 +57,7 @@ def test_killed_at_random_moments(ids_job, text_job):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_told_to_stop(ids_job, tmp_path, sent):
+def test_stopped_by_a_signal(ids_job, tmp_path, sent):
     output = tmp_path / "out put's"
     with (run := Paused(ids_job.command(output), output)) as process:
         process.send_signal(sent)
@@ -71,7 +71,7 @@ def test_told_to_stop(ids_job, tmp_path, sent):
     assert folder_bytes(output) == ids_job.expected
 
 
-def test_told_to_stop_before_anything_was_finished(ids_job, tmp_path):
+def test_stopped_by_a_signal_before_the_first_shard(ids_job, tmp_path):
     output = tmp_path / "out"
     command = ids_job.command(output)
     command[command.index("--shard-size") + 1] = "1GiB"
@@ -82,7 +82,7 @@ def test_told_to_stop_before_anything_was_finished(ids_job, tmp_path):
 
 
 def test_a_file_that_may_not_grow(goldfish, tmp_path):
-    """A limit on the size of files stands for a full disk: it needs no rights."""
+    """A limit on the size of files simulates a full disk without privileges."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     lines = [json.dumps({"input_ids": [i % 1000] * 200}) for i in range(4000)]
@@ -99,11 +99,11 @@ def test_a_file_that_may_not_grow(goldfish, tmp_path):
     error = run.stderr.decode()
     assert run.returncode == 2 and "File too large" in error and "--resume" in error, error
     assert nothing_visible(output)
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr
 
 
 def test_a_file_system_that_fills_up(ids_job, tmp_path):
-    """Where this may mount one; else the limit above has to do."""
+    """Needs permission to mount; otherwise the limit above has to suffice."""
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -122,13 +122,13 @@ def test_a_file_system_that_fills_up(ids_job, tmp_path):
         assert again.returncode == 2 and "No space left" in again.stderr.decode()
         assert nothing_visible(output)
         assert mount("-o", "remount,size=64m", "-t", "tmpfs").returncode == 0
-        assert "going on behind" in ids_job.finish(output).stderr
+        assert "resuming after" in ids_job.finish(output).stderr
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_permission_that_is_lost(goldfish, ids_job):
-    """Not even root is refused by permissions, so that the run is then another user's."""
+    """Root ignores permissions, so root's tests run the program as another user."""
     folder = Path(tempfile.mkdtemp(prefix="goldfish-permission-"))
     try:
         folder.chmod(0o777)
@@ -160,19 +160,19 @@ def test_an_input_that_changes_while_it_is_read(large, tmp_path, change):
             with path.open("r+b") as file:
                 file.seek(0 if change == "edited" else len(before))
                 file.write(b'{"input_ids": [5]}  \n')
-    # A cut line is a bad row before the end of the file tells that it changed.
+    # A truncated line is rejected before the change of the file is detected at its end.
     reason = "EOF while parsing" if change == "truncated" else "changed while it was read"
     assert run.status == 2 and "b.jsonl" in run.error and reason in run.error, run.error
     assert nothing_visible(output)
     process = large.goldfish.run(*large.arguments, "--output", output, "--resume", expect=2)
     assert "b.jsonl" in process.stderr or "inputs.1.size" in process.stderr
     path.write_bytes(before)
-    assert "going on behind" in large.finish(output).stderr
+    assert "resuming after" in large.finish(output).stderr
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "b.jsonl"])
-def test_an_input_that_is_another_one_when_the_run_is_taken_up(large, tmp_path, name):
-    """a.jsonl was read to its end, b.jsonl in part; both keep their sizes."""
+def test_an_input_that_is_replaced_before_the_run_is_resumed(large, tmp_path, name):
+    """a.jsonl was read to the end, b.jsonl in part; both keep their sizes."""
     output, path = tmp_path / "out", tmp_path / "large" / name
     with Paused(large.command(output), output, shards=12) as process:
         process.kill()
@@ -182,7 +182,7 @@ def test_an_input_that_is_another_one_when_the_run_is_taken_up(large, tmp_path, 
     assert name in process.stderr and "not those that were read before" in process.stderr
     assert nothing_visible(output)
     path.write_bytes(before)
-    assert "going on behind" in large.finish(output).stderr
+    assert "resuming after" in large.finish(output).stderr
 
 
 def test_an_output_folder_that_is_removed(ids_job, tmp_path):
@@ -233,7 +233,7 @@ def test_other_options_are_refused(ids_job, unfinished, option):
     process = ids_job.goldfish.run(*arguments, "--output", unfinished, "--resume", expect=2)
     assert " then, " in process.stderr and "--overwrite" in process.stderr, process.stderr
     assert folder_bytes(unfinished) == before
-    assert "going on behind" in ids_job.finish(unfinished).stderr
+    assert "resuming after" in ids_job.finish(unfinished).stderr
 
 
 def test_another_input_is_refused(ids_job, unfinished, tmp_path):
@@ -244,7 +244,7 @@ def test_another_input_is_refused(ids_job, unfinished, tmp_path):
     assert "inputs: " in process.stderr, process.stderr
 
 
-def test_threads_and_place_may_be_others(ids_job, unfinished, tmp_path):
+def test_threads_and_path_may_change(ids_job, unfinished, tmp_path):
     moved = unfinished.rename(tmp_path / "moved")
     arguments = [str(word) for word in ids_job.arguments]
     arguments[arguments.index("--threads") + 1] = "2"
@@ -252,7 +252,7 @@ def test_threads_and_place_may_be_others(ids_job, unfinished, tmp_path):
     assert folder_bytes(moved) == ids_job.expected
 
 
-def test_a_bad_row_can_be_skipped_when_the_run_is_taken_up(goldfish, tmp_path):
+def test_a_bad_row_can_be_skipped_when_the_run_is_resumed(goldfish, tmp_path):
     lines = [json.dumps({"input_ids": [i] * 100}) for i in range(3000)]
     lines[2500] = '{"input_ids": [-1]}'
     path = tmp_path / "a.jsonl"
@@ -266,7 +266,7 @@ def test_a_bad_row_can_be_skipped_when_the_run_is_taken_up(goldfish, tmp_path):
     job.finish(output)
 
 
-def test_an_unfinished_run_is_not_touched_unasked(ids_job, unfinished):
+def test_an_unfinished_run_is_left_alone(ids_job, unfinished):
     before = folder_bytes(unfinished)
     process = ids_job.goldfish.run(*ids_job.arguments, "--output", unfinished, expect=2)
     assert "--resume" in process.stderr and "--overwrite" in process.stderr
@@ -286,13 +286,13 @@ def test_a_damaged_journal(ids_job, unfinished, damage):
     ids_job.finish(unfinished)
 
 
-def test_a_finished_shard_that_is_gone(ids_job, unfinished):
+def test_a_missing_finished_shard(ids_job, unfinished):
     (unfinished / ".partial/shard-00002").unlink()
     process = ids_job.goldfish.run(*ids_job.arguments, "--output", unfinished, "--resume", expect=2)
     assert "shard-00002" in process.stderr and "--overwrite" in process.stderr
 
 
-def test_a_finished_run_is_left_as_it_is(ids_job, tmp_path):
+def test_a_finished_run_is_left_unchanged(ids_job, tmp_path):
     output = tmp_path / "out"
     ids_job.finish(output)
     times = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
@@ -302,7 +302,7 @@ def test_a_finished_run_is_left_as_it_is(ids_job, tmp_path):
     assert "4 then, 7 now" in process.stderr
 
 
-def test_an_overwriting_run_is_taken_up_too(ids_job, tmp_path):
+def test_an_overwriting_run_is_resumed(ids_job, tmp_path):
     output = tmp_path / "out"
     ids_job.goldfish.run(*ids_job.arguments, "--k", "9", "--output", output, expect=ids_job.status)
     old = folder_bytes(output)
@@ -310,10 +310,10 @@ def test_an_overwriting_run_is_taken_up_too(ids_job, tmp_path):
         process.kill()
     visible = {name: content for name, content in folder_bytes(output).items() if not name.startswith(".partial")}
     assert visible == old
-    assert "going on behind" in ids_job.finish(output).stderr
+    assert "resuming after" in ids_job.finish(output).stderr
 
 
-def test_packed_sequences_are_taken_up(goldfish, tmp_path):
+def test_packed_sequences_are_resumed(goldfish, tmp_path):
     corpus = make_id_corpus(tmp_path / "corpus", 300)
     options = ["--rule", "hash-table", "--scope", "sequence", "--sequence-length", "500", "--threads", "1"]
     options += ["--eos-id", "0", "--on-error", "skip", "--shard-size", "60KiB"]
@@ -322,16 +322,16 @@ def test_packed_sequences_are_taken_up(goldfish, tmp_path):
     for shards in (3, 11, 20):
         with Paused(job.command(output, "--resume"), output, shards) as process:
             process.kill()
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr
     goldfish.run("verify", output, "--recompute")
 
 
 @pytest.mark.parametrize("kind", ["arrow-file", "parquet"])
-def test_other_output_formats_are_taken_up(goldfish, tmp_path, kind):
+def test_other_output_formats_are_resumed(goldfish, tmp_path, kind):
     corpus = make_id_corpus(tmp_path / "corpus", 300)
     job = Job(goldfish, [corpus], [*ID_OPTIONS, "--threads", "1", "--output-format", kind], tmp_path, status=1)
     output = tmp_path / "out"
     for shards in (3, 11):
         with Paused(job.command(output, "--resume"), output, shards) as process:
             process.kill()
-    assert "going on behind" in job.finish(output).stderr
+    assert "resuming after" in job.finish(output).stderr

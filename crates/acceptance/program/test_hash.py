@@ -1,4 +1,4 @@
-"""Rules that anybody can recompute in a few lines: hash, static, random."""
+"""Rules that take a few lines to recompute: hash, static, random."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_hash_is_xxh3_of_the_window(goldfish, edge_input, edge_rows, tmp_path, c
         assert_same_rows(output.masks, [hash_mask(row, k) for row in digests], f"k={k}, row")
 
 
-def test_defaults_are_the_papers(goldfish, edge_input, edge_rows, tmp_path):
+def test_defaults_are_those_of_the_paper(goldfish, edge_input, edge_rows, tmp_path):
     output = goldfish.mask(edge_input, tmp_path / "out", *IDS)
     expected = [hash_mask(window_digests(row, 13, "preceding", "keep", 0), 4) for row in edge_rows]
     assert_same_rows(output.masks, expected)

@@ -1,5 +1,5 @@
-"""What can't lie in a repository: pipes, devices, links, odd names and bombs. Each ends with a message, in little memory and
-time, and leaves nothing behind."""
+"""Inputs that can't be in a repository: pipes, devices, links, odd names and bombs. Each fails with a message in little memory
+and time, and leaves no files."""
 
 import contextlib
 import gzip
@@ -44,7 +44,7 @@ def terminal(folder):
 
 
 def socket_file(folder):
-    # The name of a socket is short: bound from within its folder.
+    # Paths of sockets are limited in length, so bind from within the folder.
     with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(folder):
         server.bind("a.jsonl")
     return "a.jsonl", [], ["not a regular file"]
@@ -59,7 +59,7 @@ def empty_folder(folder):
     return ".", [], ["no corpus file found there"]
 
 
-def nothing_there(folder):
+def missing_file(folder):
     return "a.jsonl", [], ["a.jsonl", "no such file"]
 
 
@@ -143,7 +143,7 @@ def fifo_for_a_table(folder):
 
 
 PATHS = [
-    fifo, fifo_among_others, endless_device, terminal, folder_named_like_a_file, empty_folder, nothing_there,
+    fifo, fifo_among_others, endless_device, terminal, folder_named_like_a_file, empty_folder, missing_file,
     dangling_link, dangling_link_in_a_folder, link_to_itself, links_in_a_ring, the_same_file_by_a_link, broken_glob,
     name_without_a_format, escape_in_a_name, fifo_for_an_index, fifo_for_a_sidecar, fifo_for_ends, fifo_for_a_tokenizer,
     device_for_a_tokenizer, fifo_beside_a_tokenizer, fifo_for_a_table, socket_file,
@@ -160,7 +160,7 @@ def test_paths(goldfish, make, tmp_path):
 
 
 def test_unreadable_files(goldfish, tmp_path):
-    """Root may read everything, so that root's tests run the program as nobody."""
+    """Root can read everything, so root's tests run the program as nobody."""
     with tempfile.TemporaryDirectory() as folder:
         program = shutil.copy(goldfish.binary, f"{folder}/goldfish")
         path = shutil.copy(IDS, f"{folder}/a.jsonl")
@@ -203,8 +203,8 @@ def test_control_characters_of_the_corpus_stay_off_the_terminal(goldfish, tmp_pa
 # --- bombs and huge files
 
 
-def test_archives_that_unpack_to_much_take_little(goldfish, tmp_path):
-    """Lines are read in pieces: 500 MB of them cost no more than the pieces."""
+def test_archive_bombs_take_little_memory(goldfish, tmp_path):
+    """Lines are read in chunks: 500 MB of them take no more memory than a chunk."""
     plain = (b'{"unread":"' + b"a" * 100_000 + b'","input_ids":[1]}\n') * 2600
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.ZstdCompressor(level=3).compress(plain))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(plain, 1))
@@ -216,8 +216,8 @@ def test_archives_that_unpack_to_much_take_little(goldfish, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.jsonl", "a.txt.gz"])
-def test_a_line_without_an_end_is_given_up(goldfish, name, tmp_path):
-    """A line of 2 GB: no more of it is read than a document may have."""
+def test_an_endless_line_is_rejected(goldfish, name, tmp_path):
+    """A line of 2 GB is read only up to the limit of a document."""
     head, piece = b'{"text": "', b"a" * (1 << 20)
     openers = {
         "gz": lambda path: gzip.open(path, "wb", compresslevel=1),
@@ -226,7 +226,7 @@ def test_a_line_without_an_end_is_given_up(goldfish, name, tmp_path):
     }
     with openers[name.split(".")[-1]](tmp_path / name) as file:
         file.write(head)
-        # What is not packed need not be longer than the limit to pass it.
+        # Uncompressed input just above the limit suffices.
         for _ in range(200 if name == "a.jsonl" else 2000):
             file.write(piece)
     arguments = ["--tokenizer", GPT2, "--output", tmp_path / "out"]
@@ -237,7 +237,7 @@ def test_a_line_without_an_end_is_given_up(goldfish, name, tmp_path):
 
 @pytest.mark.parametrize("form", ["jsonl", "txt", "parquet", "ids.jsonl", "ids.parquet", "npy"])
 def test_documents_over_the_limit_are_rejected_alone(goldfish, form, tmp_path):
-    """Where the format tells where the next document starts, the others come through."""
+    """If the format gives the start of the next document, the others are read."""
     path, arguments = tmp_path / f"a.{form}", []
     if form.startswith("ids"):
         rows = [[1] * 100, [1] * 300, [1] * 100]
@@ -287,18 +287,18 @@ def test_huge_sparse_files(goldfish, name, size, arguments, words, tmp_path):
     refused(goldfish, words, "mask", *command, "--output", tmp_path / "out")
 
 
-def test_an_arrow_claim_is_not_believed(goldfish, tmp_path):
-    """The buffers of this file say that they need 2^50 bytes; taking them at their word ends the process."""
+def test_a_size_claimed_by_arrow_is_checked(goldfish, tmp_path):
+    """The buffers of this file claim 2^50 bytes; allocating them would abort the process."""
     refused(goldfish, ["damaged"], "mask", FIXTURES / "malformed/arrow-lz4-huge.arrow", "--output", tmp_path / "out")
 
 
-def test_a_parquet_dictionary_is_not_believed(goldfish, tmp_path):
-    """Found by fuzzing: a dictionary of 28 bytes that announces two billion values took 7.5 GB."""
+def test_the_size_of_a_parquet_dictionary_is_checked(goldfish, tmp_path):
+    """Found by fuzzing: a dictionary of 28 bytes that claims two billion values took 7.5 GB."""
     path = REPOSITORY / "crates/fuzz/seeds/parquet/dictionary-of-billions.parquet"
     refused(goldfish, ["dictionary", "1959788543 values in 28 bytes"], "mask", path, "--output", tmp_path / "out")
 
 
-def test_a_parquet_row_of_equal_ids_is_not_believed(goldfish, tmp_path):
+def test_the_size_of_a_parquet_row_of_equal_ids_is_checked(goldfish, tmp_path):
     values = pa.array(np.zeros(70_000_000, np.int8))
     row = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
     path = tmp_path / "a.parquet"
@@ -308,7 +308,7 @@ def test_a_parquet_row_of_equal_ids_is_not_believed(goldfish, tmp_path):
 
 
 def shared_value(kind, rows, size):
-    """`rows` strings of `size` bytes that lie in the file once."""
+    """`rows` strings of `size` bytes that the file stores once."""
     value = "word " * (size // 5)
     if kind == "parquet":
         sink = io.BytesIO()
@@ -317,7 +317,7 @@ def shared_value(kind, rows, size):
     if kind == "dictionary":
         column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
     else:
-        # A view: length, first four bytes, number of the buffer, place in it.
+        # A view: length, first four bytes, index of the buffer, offset in it.
         view = struct.pack("<i4sii", len(value), value[:4].encode(), 0, 0)
         buffers = [None, pa.py_buffer(view * rows), pa.py_buffer(value.encode())]
         column = pa.Array.from_buffers(pa.string_view(), rows, buffers)
@@ -330,7 +330,7 @@ def shared_value(kind, rows, size):
 
 @pytest.mark.parametrize("kind", ["dictionary", "view"])
 def test_values_shared_by_many_rows_are_counted(goldfish, kind, tmp_path):
-    """4,000 rows of one value of a mebibyte: a file of a mebibyte, and 4 GiB as a plain column."""
+    """4,000 rows share a value of 1 MiB: the file has 1 MiB, a plain column would have 4 GiB."""
     content = shared_value(kind, 4000, 1 << 20)
     assert len(content) < 2 << 20
     (tmp_path / "a.arrow").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Manifests and shards that somebody else wrote: errors, in little memory."""
+"""Untrusted manifests and shards: errors in little memory."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def masked(goldfish, tmp_path_factory):
 
 
 def reseal(folder, change=lambda manifest: None):
-    """Changes the manifest and gives it the checksum that makes it look sound."""
+    """Changes the manifest and updates its checksum."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
@@ -74,7 +74,7 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_manifests_of_others(goldfish, masked, name, tmp_path):
+def test_hostile_manifests(goldfish, masked, name, tmp_path):
     change, code, words = MANIFESTS[name]
     folder = tmp_path / "out"
     shutil.copytree(masked, folder)
@@ -106,14 +106,14 @@ RAW_MANIFESTS = {
 
 
 @pytest.mark.parametrize("name", RAW_MANIFESTS)
-def test_manifests_that_are_none(goldfish, name, tmp_path):
+def test_invalid_manifests(goldfish, name, tmp_path):
     (tmp_path / "manifest.json").write_bytes(RAW_MANIFESTS[name])
     for verb in ("verify", "inspect"):
         refused(goldfish, ["manifest.json", "not a manifest"], verb, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "ring", "sparse"])
-def test_manifests_that_are_no_files(goldfish, kind, tmp_path):
+def test_manifests_that_are_not_files(goldfish, kind, tmp_path):
     path = tmp_path / "manifest.json"
     make = {
         "fifo": lambda: os.mkfifo(path),
@@ -127,7 +127,7 @@ def test_manifests_that_are_no_files(goldfish, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "device", "dangling"])
-def test_shards_that_are_no_files(goldfish, masked, kind, tmp_path):
+def test_shards_that_are_not_files(goldfish, masked, kind, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(masked, folder)
     path = next(folder.glob("data-*.arrow"))
@@ -144,8 +144,8 @@ def test_shards_that_are_no_files(goldfish, masked, kind, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["arrow-stream", "arrow-file", "parquet"])
-def test_damaged_shards_whose_checksum_is_right(goldfish, form, tmp_path):
-    """Whoever can write a shard can write its checksum: what then is read must be as harmless."""
+def test_damaged_shards_with_a_valid_checksum(goldfish, form, tmp_path):
+    """Whoever can write a shard can write its checksum, so reading must be safe with a valid checksum."""
     folder = tmp_path / "out"
     rows = tmp_path / "few.jsonl"
     rows.write_text("".join(json.dumps({"input_ids": [7, 8, 9] * n}) + "\n" for n in range(1, 9)))

@@ -1,4 +1,4 @@
-"""Tokenizers and tables that somebody else wrote: errors, in little memory."""
+"""Untrusted tokenizers and tables: errors in little memory."""
 
 import io
 import json
@@ -49,7 +49,7 @@ TOKENIZERS = {
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_tokenizers_of_others(goldfish, name, tmp_path):
+def test_hostile_tokenizers(goldfish, name, tmp_path):
     make, words = TOKENIZERS[name]
     path = tmp_path / "tokenizer.json"
     path.write_text(make())
@@ -95,7 +95,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_tables_of_others(goldfish, name, tmp_path):
+def test_hostile_tables(goldfish, name, tmp_path):
     path = tmp_path / "table.npy"
     path.write_bytes(ARRAYS[name])
     command = ["mask", IDS, "--rule", "hash-table", "--table", path, "--output", tmp_path / "out"]
@@ -103,7 +103,7 @@ def test_tables_of_others(goldfish, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["empty", "magic-only", "doubles", "two-dimensions", "cut", "too-short"])
-def test_coefficients_of_others(goldfish, name, tmp_path):
+def test_hostile_coefficients(goldfish, name, tmp_path):
     path = tmp_path / "coefficients.npy"
     path.write_bytes(ARRAYS[name] if name != "too-short" else saved(np.arange(3)))
     command = ["mask", IDS, "--rule", "coefficient-sum", "--context", "4", "--coefficients", path]

@@ -1,4 +1,4 @@
-"""Each broken file of fixtures/malformed gets the treatment that expected.json asks for."""
+"""Each broken file of fixtures/malformed has the result in expected.json."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ CASES = json.loads((FIXTURES / "malformed/expected.json").read_text())
 LEGAL = [case for case in CASES if case["rows_rejected"] == 0]
 BROKEN = [case for case in CASES if case["rows_rejected"] != 0]
 
-# What docs/limits.md says of small files.
+# As in docs/limits.md for small files.
 PEAK_MIB = 256
 
 
@@ -26,7 +26,7 @@ def case(request):
 
 
 def missing_words(case, text):
-    """The expected words that are not there; one that the file's name happens to hold must stand elsewhere."""
+    """The expected words that are missing in a message; the file's name does not count."""
     text, name = text.lower(), Path(case["file"]).name.lower()
     stem = name.split(".")[0]
     missing = []
@@ -37,7 +37,7 @@ def missing_words(case, text):
     return missing
 
 
-def test_fail_names_the_place(goldfish, case, tmp_path):
+def test_fail_names_the_row(goldfish, case, tmp_path):
     output = tmp_path / "out"
     process = goldfish.measured("mask", case["file"], "--output", output, *case["args"], expect=2, cwd=FIXTURES)
     assert process.peak < PEAK_MIB
@@ -47,7 +47,7 @@ def test_fail_names_the_place(goldfish, case, tmp_path):
 
 
 @pytest.mark.parametrize("case", LEGAL, ids=names(LEGAL))
-def test_what_is_odd_but_legal_comes_through(goldfish, case, tmp_path):
+def test_valid_but_unusual_files_are_read(goldfish, case, tmp_path):
     output = tmp_path / "out"
     goldfish.measured("mask", case["file"], "--output", output, *case["args"], cwd=FIXTURES)
     totals = json.loads((output / "manifest.json").read_text())["totals"]
@@ -57,7 +57,7 @@ def test_what_is_odd_but_legal_comes_through(goldfish, case, tmp_path):
 def test_skip_counts_every_document(goldfish, case, tmp_path):
     arguments = [*case["args"], "--on-error", "skip"]
     whole_file = case["rows_ok"] is None
-    # A file in which nothing can be trusted may be rejected as a whole (1) or stop the run (2); never pass.
+    # An unusable file may be rejected as a whole (1) or fail the run (2), but never pass.
     expect = (1, 2) if whole_file else 1
     output = goldfish.mask(case["file"], tmp_path / "out", *arguments, expect=expect, cwd=FIXTURES)
     assert "panicked" not in output.process.stderr
@@ -79,8 +79,8 @@ def test_skip_counts_every_document(goldfish, case, tmp_path):
         assert (totals["documents_out"], totals["documents_rejected"]) == (case["rows_ok"], case["rows_rejected"])
 
 
-def test_skip_delivers_the_good_rows_of_other_files(goldfish, tmp_path):
-    """A broken row costs itself only; rejects name file and 0-based row."""
+def test_skip_keeps_the_valid_rows(goldfish, tmp_path):
+    """Only the broken row is rejected; rejects name the file and the 0-based row."""
     inputs = ["malformed/two-faults.jsonl", "formats/docs.jsonl", "malformed/missing-text.jsonl"]
     arguments = ["--tokenizer", "tokenizers/gpt2.json", "--on-error", "skip"]
     output = goldfish.mask(inputs, tmp_path / "out", *arguments, expect=1, cwd=FIXTURES)

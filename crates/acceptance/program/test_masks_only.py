@@ -1,4 +1,4 @@
-"""Masks of memmaps alone: equal to those of shards, in the layout of the loop, and nothing else touched."""
+"""Masks of memmaps alone: equal to those of shards, in the layout of the loop, with no other file changed."""
 
 import json
 import random
@@ -42,7 +42,7 @@ def data(fixtures, tmp_path):
 
 
 def beside(path):
-    """The mask of a memmap as bytes, by the name that it has beside it."""
+    """The mask beside a memmap, as bytes."""
     name = path.with_suffix(".loss.bin") if path.suffix == ".bin" else path.with_name(path.name + ".loss")
     return name.read_bytes()
 
@@ -61,7 +61,7 @@ def test_masks_are_those_of_shards(goldfish, data, tmp_path, rule):
 
 
 def test_text_rule(goldfish, fixtures, tmp_path):
-    """The ids of text, in a memmap, are decided by the text."""
+    """Ids in a memmap are decided by their text."""
     tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
     shards = goldfish.mask(fixtures / "formats/docs.jsonl", tmp_path / "shards", *tokenizer, "--rule", "text")
     goldfish.run("export", shards.folder, "--to", "datatrove", "--output", tmp_path / "ds")
@@ -86,7 +86,7 @@ def test_many_inputs_and_any_number_of_threads(goldfish, data, tmp_path):
     assert sorted(outputs[0]) == [*names, "olmo/part-0-00000.npy"]
     manifest = json.loads(outputs[0]["goldfish.json"])
     assert [entry["documents"] for entry in manifest["inputs"]] == [41, 41, 41]
-    # Beside the data the same bytes stand under other names.
+    # Beside the data, the same bytes have other names.
     goldfish.run("mask", *inputs, "--masks-only")
     now = folder_bytes(data)
     assert {name: now[name] for name in before} == before
@@ -94,13 +94,13 @@ def test_many_inputs_and_any_number_of_threads(goldfish, data, tmp_path):
     assert set(now) - set(before) == new | {"megatron/ids-u16.loss.bin", "megatron/ids-u16.loss.idx"}
     assert now["olmo/part-0-00000.npy.loss"] == outputs[0]["olmo/part-0-00000.npy"]
     assert now["megatron/ids-u16.loss.idx"] == outputs[0]["megatron/ids-u16.idx"]
-    # Masks are no tokens: the folders hold the same inputs as before.
+    # Masks are not read as tokens.
     shards = goldfish.mask([data / "megatron", data / "olmo", data / "datatrove"], tmp_path / "shards", *EOS)
     assert len(shards.manifest["inputs"]) == 5 and "not read" not in shards.process.stderr
 
 
 def test_megatron_index(goldfish, data):
-    """A byte a token, with the documents and sequences of the tokens."""
+    """One byte for each token, with the documents and sequences of the tokens."""
     for name in ("ids-u16", "ids-i32"):
         goldfish.run("mask", data / f"megatron/{name}.bin", "--masks-only")
         tokens, marks, _ = layouts.megatron(data / "megatron" / name)
@@ -111,7 +111,7 @@ def test_megatron_index(goldfish, data):
 
 
 def test_a_document_of_many_sequences(goldfish, tmp_path):
-    """Sequences of a document are decided as one, and keep their borders."""
+    """The sequences of a document are decided together and keep their boundaries."""
     lengths, marks = np.array([30, 0, 20, 45], "<i4"), np.array([0, 3, 4], "<i8")
     ids = (np.arange(95) * 7919 % 5000).astype("<u2")
     places = np.array([0, 60, 60, 100], "<i8")
@@ -126,7 +126,7 @@ def test_a_document_of_many_sequences(goldfish, tmp_path):
     assert sum(masks, []) == sum(shards.masks, [])
 
 
-def test_refusals_leave_everything_as_it_was(goldfish, fixtures, data, tmp_path):
+def test_refusals_change_nothing(goldfish, fixtures, data, tmp_path):
     def refused(*arguments):
         before = folder_bytes(tmp_path)
         message = goldfish.run("mask", *arguments, "--masks-only", expect=2).stderr
@@ -165,7 +165,7 @@ def test_overwriting_and_verifying(goldfish, data):
 
 
 def test_masks_of_other_memmaps_stay(goldfish, tmp_path):
-    """Beside memmaps, a run on one of them never takes the mask of another away."""
+    """A run on one memmap never removes the mask of another."""
     for name in ("a", "b"):
         (np.arange(900) * 7919 % 5000).astype("<u2").tofile(tmp_path / f"{name}.npy")
     goldfish.run("mask", tmp_path / "a.npy", "--masks-only", *EOS)
@@ -175,14 +175,14 @@ def test_masks_of_other_memmaps_stay(goldfish, tmp_path):
     assert folder_bytes(tmp_path) == before and not list(tmp_path.glob(".*"))
     goldfish.run("mask", tmp_path / "a.npy", tmp_path / "b.npy", "--masks-only", "--overwrite", *EOS)
     assert {"a.npy.loss", "b.npy.loss"} < set(folder_bytes(tmp_path))
-    # A mask that its owner removed is no hindrance.
+    # A mask that was removed by hand is no obstacle.
     (tmp_path / "a.npy.loss").unlink()
     goldfish.run("mask", tmp_path / "b.npy", "--masks-only", "--overwrite", *EOS)
     assert "sound" in goldfish.run("verify", tmp_path).stdout
 
 
 def test_masks_are_not_read_as_tokens(goldfish, data, tmp_path):
-    """Neither from a folder of their own nor from an export; masks beside tokens hide no tokens."""
+    """Neither from a separate folder nor from an export; masks beside tokens do not hide tokens."""
     goldfish.run("mask", data / "olmo", "--masks-only", *EOS)
     goldfish.run("mask", data / "olmo", "--masks-only", "--output", tmp_path / "masks", *EOS)
     message = goldfish.run("mask", tmp_path / "masks", "--output", tmp_path / "no", *EOS, expect=2).stderr
@@ -200,7 +200,7 @@ def test_masks_are_not_read_as_tokens(goldfish, data, tmp_path):
         shutil.copytree(tmp_path / layout, data / "olmo" / layout)
     parent = goldfish.mask(data / "olmo", tmp_path / "parent", *EOS)
     assert parent.ids == shards.ids and parent.process.stderr.count("goldfish wrote it") == 4
-    # The manifest beside the tokens hides none of them.
+    # The manifest beside the tokens does not hide them.
     above = goldfish.mask([data / "olmo", data / "olmo-bare"], tmp_path / "above", *EOS)
     goldfish.run("mask", data / "olmo-bare", "--masks-only", *EOS)
     (tmp_path / "both").mkdir()
@@ -210,7 +210,7 @@ def test_masks_are_not_read_as_tokens(goldfish, data, tmp_path):
 
 
 def test_tokens_are_never_replaced(goldfish, data, tmp_path):
-    """Whatever a manifest beside them says: an export's own names its tokens."""
+    """Even if a manifest beside them lists them, as that of an export does."""
     shards = goldfish.mask(data / "olmo", tmp_path / "shards", *EOS)
     exported = tmp_path / "exported"
     goldfish.run("export", shards.folder, "--to", "datatrove", "--output", exported)
@@ -220,13 +220,13 @@ def test_tokens_are_never_replaced(goldfish, data, tmp_path):
     assert set(now) == set(before)
     changed = {name for name in now if now[name] != before[name]}
     assert changed == {"goldfish.json", "00000_goldfish.ds.loss"}
-    # And a folder with data in it is no place for an export.
+    # An export refuses a folder with data.
     refused = goldfish.run("export", shards.folder, "--to", "olmo", "--output", exported, "--overwrite", expect=2)
     assert "memmaps with their masks" in refused.stderr and folder_bytes(exported) == now
 
 
 def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
-    """Killed at many moments, a run leaves the data alone and either all masks or none."""
+    """A killed run leaves the data unchanged, and all masks or none."""
     ids = (np.arange(6_000_000) * 2_654_435_761 % 50_000).astype("<u2")
     for name in ("a", "b"):
         ids.tofile(tmp_path / f"{name}.ds")
@@ -256,7 +256,7 @@ RESUMED = ["--context", 5, "--k", 3]
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """Eight memmaps of the three layouts, packed sequences of which cross from one to the next."""
+    """Eight memmaps of three layouts, with packed sequences across files."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(8):
         ids = (np.arange(1_500_000 + number * 77_777) * (2_654_435_761 + number) % 50_000).astype("<u2")
@@ -270,8 +270,8 @@ def many(tmp_path_factory):
 
 @pytest.mark.parametrize("scope", [[], ["--scope", "sequence", "--sequence-length", 777, "--rule", "hash"]])
 @pytest.mark.parametrize("beside", [True, False])
-def test_killed_runs_are_taken_up(goldfish, many, tmp_path, scope, beside):
-    """Killed at many moments and taken up each time, a run writes the bytes of one that nobody killed."""
+def test_killed_runs_are_resumed(goldfish, many, tmp_path, scope, beside):
+    """A run that is killed and resumed many times writes the bytes of an uninterrupted one."""
     data, own = tmp_path / "data", tmp_path / "own"
     shutil.copytree(many, data)
     goldfish.run("mask", many, "--masks-only", "--output", tmp_path / "expected", *RESUMED, *scope)
@@ -282,16 +282,16 @@ def test_killed_runs_are_taken_up(goldfish, many, tmp_path, scope, beside):
     for number in range(40):
         process = Popen([goldfish.binary, *map(str, command), "--resume"], stdout=DEVNULL, stderr=PIPE, text=True)
         try:
-            # A machine that is busy gets more time with each kill.
+            # More time after each kill, in case the machine is busy.
             process.wait(dice.uniform(0.01, 0.12 * (1 + number / 8)))
         except TimeoutExpired:
             kills += 1
         process.kill()
         told = process.communicate()[1]
-        went_on += "going on behind the masks of" in told
+        went_on += "resuming after the masks of" in told
         if process.returncode == 0:
             break
-        # Whatever has its name already, moments before the end, is whole.
+        # Files with their final names are complete, even just before the end.
         root = data if beside else own
         visible = [p for p in root.rglob("*.loss") if ".goldfish-partial" not in p.parts] if root.exists() else []
         assert all(p.read_bytes() == expected[str(p.relative_to(root))] for p in visible)
@@ -303,13 +303,13 @@ def test_killed_runs_are_taken_up(goldfish, many, tmp_path, scope, beside):
     if not beside:
         assert found == expected
     assert "sound" in goldfish.run("verify", data if beside else own).stdout
-    # Once more there is nothing to do, and another job is refused.
+    # A finished run has nothing to do, and other options are refused.
     goldfish.run(*command, "--resume")
     refused = goldfish.run(*command, "--seed", 9, "--resume", expect=2)
     assert "seed" in refused.stderr and folder_bytes(data if beside else own) == found
 
 
-def test_what_changed_is_not_taken_up(goldfish, many, tmp_path):
+def test_changed_inputs_are_not_resumed(goldfish, many, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(many, data)
     stopped = Popen([goldfish.binary, "mask", str(data), "--masks-only"], stdout=DEVNULL, stderr=PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Every shell command of the README does what it says, in a copy of the repository."""
+"""Runs every shell command of the README in a copy of the repository."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# A block that follows this comment is not run. It exists for the command that runs the tests, and for nothing else.
+# A block after this comment is not run; only for the command that runs the tests.
 MARKER = "<!-- not run by test_readme.py: it runs the tests -->"
 BLOCK = re.compile(
     r"(?P<before>[^\n]*)\n(?P<indent>[ ]*)```(?:sh|bash|shell|console)\n(?P<body>.*?)\n(?P=indent)```", re.DOTALL
@@ -17,7 +17,7 @@ BLOCK = re.compile(
 
 
 def blocks(readme):
-    """(is it run, text of the block), in order."""
+    """Pairs (whether it is run, text of the block), in order."""
     text = "\n" + readme.read_text(encoding="utf-8")
     for match in BLOCK.finditer(text):
         lines = match["body"].split("\n")
@@ -34,7 +34,7 @@ def readme(repository):
 
 @pytest.fixture(scope="module")
 def workplace(repository, tmp_path_factory):
-    """A copy of what git would commit, so that commands leave nothing in the repository but build products."""
+    """A copy of the files that git would commit, so that commands change only build products of the repository."""
     listing = ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, check=True, capture_output=True).stdout.decode().split("\0")
     target = tmp_path_factory.mktemp("readme") / "goldfish"
@@ -48,9 +48,9 @@ def workplace(repository, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(repository, tmp_path_factory):
-    """`goldfish` is the binary under test, `python` the interpreter of this run; nothing is installed for the user.
+    """`goldfish` is the program under test and `python` this interpreter; nothing is installed for the user.
 
-    Builds share the repository's build folder, so that dependencies are built once.
+    Builds share the target folder of the repository, so that dependencies are built once.
     """
     tools = tmp_path_factory.mktemp("bin")
     (tools / "goldfish").symlink_to(Path(os.environ["GOLDFISH_BIN"]).resolve())

@@ -1,4 +1,4 @@
-"""Rules that follow other implementations bit by bit, against numpy."""
+"""Rules that reproduce other implementations bit by bit, compared with numpy."""
 
 import functools
 import hashlib
@@ -44,7 +44,7 @@ def rule(request, tmp_path):
     return make
 
 
-def test_the_table_of_this_suite_is_the_one_of_torch():
+def test_the_table_is_that_of_torch():
     table = uniform_table()
     assert hashlib.sha256(table.astype("<f4").tobytes()).hexdigest() == TABLE_SHA256
     np.testing.assert_allclose(table[:4], [0.23368388, 0.44126403, 0.7411477, 0.9092719], rtol=1e-7)
@@ -104,7 +104,7 @@ def test_a_wrong_table_is_refused(goldfish, edge_input, tmp_path, array):
 
 
 @pytest.mark.parametrize("count", [12, 14])
-def test_coefficients_must_be_as_many_as_the_context(goldfish, edge_input, tmp_path, count):
+def test_the_number_of_coefficients_must_be_the_context(goldfish, edge_input, tmp_path, count):
     np.save(tmp_path / "c.npy", coefficients_of(count))
     arguments = [*IDS, "--rule", "coefficient-sum", "--context", 13, "--coefficients", tmp_path / "c.npy"]
     process = goldfish.run("mask", edge_input, "--output", tmp_path / "out", *arguments, expect=2)

@@ -1,4 +1,4 @@
-"""The rule text: the same words in every layout, under every tokenizer, from text and from ids."""
+"""The rule text: the same words in every layout, with every tokenizer, from text and from ids."""
 
 import json
 import unicodedata
@@ -40,8 +40,8 @@ def test_ids_give_the_mask_of_their_text(goldfish, tokenizer, texts, tmp_path, u
         goldfish.run("verify", output.folder, "--recompute", "--tokenizer", tokenizer)
 
 
-def test_what_joins_the_special_token_before_it(goldfish, fixtures, tmp_path):
-    """In the text of ids a special token is one space, which U+0345 and a vowel jamo normalise together with."""
+def test_characters_that_join_a_preceding_special_token(goldfish, fixtures, tmp_path):
+    """In the text of ids, a special token is a space, with which U+0345 and vowel jamo combine in normalization."""
     special = {"gpt2": "<|endoftext|>", "sentencepiece": "</s>"}
     for family, token in special.items():
         tokenizer = fixtures / f"tokenizers/{family}.json"
@@ -76,7 +76,7 @@ def test_the_words_before_decide(goldfish, fixtures, tmp_path):
                         word += 1
                     if letter.isalnum():
                         seen.append((word, 1 - bit))
-            # A token may hold the end of one word at most.
+            # A token contains the end of at most one word.
             assert all(bit == dropped[word] for word, bit in seen)
 
 
@@ -86,7 +86,7 @@ class TestDefault:
         because = json.loads(output.process.stdout)["rule_chosen_because"]
         return output.manifest["rule"]["name"], because
 
-    def test_by_what_is_at_hand(self, goldfish, fixtures, tmp_path):
+    def test_depends_on_input_and_tokenizer(self, goldfish, fixtures, tmp_path):
         docs, ids = fixtures / "formats/docs.jsonl", fixtures / "formats/ids.jsonl"
         tokenizers = fixtures / "tokenizers"
         column = ["--ids-column", "input_ids"]
@@ -126,7 +126,7 @@ class TestDefault:
 
 @pytest.fixture(scope="module")
 def byte_tokenizer(tmp_path_factory):
-    """One token a byte, so that its masks tell which bytes of a text are dropped."""
+    """A tokenizer with one token for each byte: its masks show which bytes are dropped."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -147,7 +147,7 @@ NORMALIZERS = {
 
 @pytest.mark.parametrize("family", [*FAMILIES, "wordpiece", *NORMALIZERS])
 def test_tokens_are_dropped_by_the_offsets_that_python_gives(goldfish, fixtures, byte_tokenizer, texts, family, tmp_path):
-    """A token is dropped where one of its characters, by the offsets of Python's `tokenizers`, stands in a dropped word."""
+    """A token is dropped if one of its characters, by the offsets of Python's `tokenizers`, is in a dropped word."""
     from tokenizers import Tokenizer
 
     path = fixtures / f"tokenizers/{'gpt2' if family in NORMALIZERS else family}.json"
@@ -159,7 +159,7 @@ def test_tokens_are_dropped_by_the_offsets_that_python_gives(goldfish, fixtures,
     made = random_strings(4000, seed=11) + [text for text in adversarial_strings() if len(text) < 5000]
     chosen = texts + [text for text in made if not any(token in text for token in special)]
     if family == "lower case":
-        # A letter newer than the rule's tables has no text, but may have a lower case that they know.
+        # A letter newer than the rule's tables has no text, but its lower case may be in them.
         chosen = [text for text in chosen if all(unicodedata.category(letter) != "Cn" for letter in text)]
     source = write_texts(tmp_path / "texts.jsonl", chosen)
     whole = goldfish.mask(source, tmp_path / "bytes", *RULE, "--tokenizer", byte_tokenizer)
@@ -170,12 +170,12 @@ def test_tokens_are_dropped_by_the_offsets_that_python_gives(goldfish, fixtures,
     for text, encoding, bits, ids, mask in zip(chosen, encodings, whole.masks, output.ids, output.masks):
         assert ids == encoding.ids
         if any(token in special for token in encoding.tokens):
-            continue  # a word unknown to WordPiece: a special token, and so no text
+            continue  # A word unknown to WordPiece becomes a special token, which has no text.
         ends = [0]
         for letter in text:
             ends.append(ends[-1] + len(letter.encode()))
         expected = [
-            # What a normalizer puts before a text has the first letter's offsets, and none of its text.
+            # A prefix that a normalizer adds has the offsets of the first letter, but not its text.
             int(i == 0 and token in ("▁", "Ġ") or 0 not in bits[ends[start] : ends[end]])
             for i, (token, (start, end)) in enumerate(zip(encoding.tokens, encoding.offsets))
         ]

@@ -1,4 +1,4 @@
-"""Token ids equal those of Python's `tokenizers`, for every family and on text made to break them."""
+"""Token ids equal those of Python's `tokenizers`, for every family and adversarial text."""
 
 import os
 import zlib
@@ -80,7 +80,7 @@ def test_a_document_of_ten_megabytes(goldfish, encode, tokenizer_file, corpus_fi
 
 
 def test_lone_surrogates_are_rejected(goldfish, encode, tokenizer_file, tmp_path):
-    """JSON can escape half a surrogate pair; UTF-8 has no such character, so the row cannot be tokenized."""
+    """JSON can escape a lone surrogate, which UTF-8 can't represent."""
     halves = [r"\ud800", r"a\udfff", r"\ude00\ud83d", r"\ud83d \ude00"]
     whole = r"\ud83d\ude00"
     lines = [f'{{"text": "{text}"}}' for text in ("first", *halves, whole, "last")]

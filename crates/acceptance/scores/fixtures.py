@@ -1,4 +1,4 @@
-"""The example program `audit_vectors`, which answers questions about scores and statistics."""
+"""The example program `audit_vectors`, which computes scores and statistics."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Scores of one probe against rapidfuzz, rouge_score, nltk, numpy and zlib."""
+"""Scores of a probe, compared with rapidfuzz, rouge_score, nltk, numpy and zlib."""
 
 import random
 import zlib
@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 
 def pairs_of_ids():
-    """Random pairs and the ones that break alignments: empty, constant, periodic, shifted, long, huge ids."""
+    """Random pairs and edge cases of alignments: empty, constant, periodic, shifted, long, huge ids."""
     rng = random.Random(11)
     pairs = [([], []), ([], [1]), ([1], []), ([7] * 50, [7] * 50), ([7] * 50, [7] * 49 + [8])]
     pairs += [([1, 2] * 40, [2, 1] * 40), (list(range(64)), list(range(64))), (list(range(65)), list(range(1, 66)))]
@@ -24,7 +24,7 @@ def pairs_of_ids():
         lengths = [rng.choice([0, 1, 5, 31, 50, 63, 64, 65, 127, 130, 257]) for _ in range(2)]
         first, second = ([rng.randrange(vocabulary) for _ in range(n)] for n in lengths)
         pairs.append((first, second))
-        # The second as an edited copy of the first: what continuations look like.
+        # The second is an edited copy of the first, as continuations are.
         copy = list(first)
         for _ in range(rng.randrange(6)):
             place = rng.randrange(len(copy) + 1)
@@ -157,5 +157,5 @@ def test_compressed_size(ask):
     samples += [" ".join(rng.choice("one two three four five".split()) for _ in range(n)) for n in (10, 100, 1000)]
     for text, size in zip(samples, ask([{"op": "zlib", "text": text} for text in samples])):
         reference = len(zlib.compress(text.encode()))
-        # Another implementation of the same format: small streams differ by some bytes.
+        # Another implementation of the same format: sizes of small streams differ by some bytes.
         assert abs(size - reference) <= 24 + 0.05 * reference

@@ -1,4 +1,4 @@
-"""Statistics against scipy and statsmodels."""
+"""Statistics, compared with scipy and statsmodels."""
 
 import math
 import random
@@ -20,7 +20,7 @@ def test_intervals_of_rates(ask):
     found = ask([{"op": "rate", "k": k, "n": n, "confidence": c} for k, n, c in cases])
     for (k, n, confidence), answer in zip(cases, found):
         alpha = 1 - confidence
-        # The more probes, the fewer digits the gamma function leaves.
+        # With more probes, the gamma function loses digits.
         rel = 1e-7 if n <= 10**5 else 1e-6 if n <= 10**6 else 1e-5
         wilson = proportion_confint(k, n, alpha=alpha, method="wilson")
         assert answer["wilson"] == pytest.approx(wilson, rel=1e-8, abs=1e-12), (k, n, confidence)
@@ -28,7 +28,7 @@ def test_intervals_of_rates(ask):
         exact = (lower, stats.beta.isf(alpha / 2, k + 1, n - k) if k < n else 1)
         assert answer["clopper_pearson"] == pytest.approx(exact, rel=rel, abs=1e-15), (k, n, confidence)
         if k == 0:
-            # One-sided: the upper end of a two-sided interval with twice the tail.
+            # One-sided: the upper bound of a two-sided interval with twice the tail.
             bound = stats.beta.isf(alpha, 1, n)
             assert answer["rule_of_three"] == pytest.approx(bound, rel=1e-9)
 
@@ -56,7 +56,7 @@ def test_draws_until_seen(ask):
 
 
 def test_draws_are_the_smallest_number(ask):
-    """In exact arithmetic: with n draws the chance reaches p, with n - 1 it doesn't."""
+    """In exact arithmetic: n draws reach probability p, n - 1 do not."""
     cases = [(Fraction(a, b), Fraction(p, 10)) for a, b in ((1, 2), (1, 3), (1, 100), (3, 1000)) for p in (1, 5, 9)]
     found = ask([{"op": "draws", "log_p_z": math.log(p_z), "p": float(p)} for p_z, p in cases])
     for (p_z, p), answer in zip(cases, found):
@@ -90,7 +90,7 @@ def test_excess_of_rates(ask):
     for ((k, n), (l, m)), found in zip(sets, ask([{"op": "excess", "first": a, "second": b} for a, b in sets])):
         lower, upper = confint_proportions_2indep(k, n, l, m, method="newcomb")
         assert found["difference"] == pytest.approx(k / n - l / m, abs=1e-12)
-        # A set without any or with nothing but positives is worth its documents, which here is its probes.
+        # The effective size of a set with no or only positives is its number of documents, here that of its probes.
         assert [found["lower"], found["upper"]] == pytest.approx([lower, upper], rel=1e-7, abs=1e-9)
 
 
@@ -108,13 +108,13 @@ def test_area_under_the_curve(ask):
     sets = [(rng.normal(0, 1, n).round(d), rng.normal(0.5, 1, m).round(d)) for n in (1, 5, 200) for m in (1, 7, 300) for d in (0, 9)]
     questions = [{"op": "auc", "members": list(a), "others": list(b)} for a, b in sets]
     for (members, others), found in zip(sets, ask(questions)):
-        # Lower is a member: the statistic counts pairs in which the other one is larger.
+        # Members score lower: the statistic counts pairs in which the other score is larger.
         expected = stats.mannwhitneyu(others, members).statistic / (len(members) * len(others))
         assert found["difference"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_clustered_mean(ask):
-    """The bootstrap's interval beside scipy's own BCa over documents of one probe each, and resampling by hand else."""
+    """The bootstrap interval, compared with scipy's BCa for documents of one probe each, and with resampling by hand otherwise."""
     rng = np.random.default_rng(7)
     values = rng.exponential(1, 400)
     found = ask([{"op": "mean", "values": list(enumerate(values)), "seed": 1, "resamples": 9999}])[0]

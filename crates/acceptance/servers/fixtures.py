@@ -1,4 +1,4 @@
-"""Fixtures: the program that asks servers, and a real llama.cpp server with a tiny model."""
+"""Fixtures: the example program `ask`, and a real llama.cpp server with a tiny model."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def llama_server(model, log, **settings):
 
 
 def ask(url, *questions, options=(), key=None):
-    """Answers to questions, the model's description first."""
+    """Answers to questions, after the description of the model."""
     environment = {name: value for name, value in os.environ.items() if name != "GOLDFISH_API_KEY"}
     if key:
         environment["GOLDFISH_API_KEY"] = key

@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server, as the package xllamacpp embeds it, until standard input ends."""
+"""Runs the HTTP server of llama.cpp from the package xllamacpp until standard input ends."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ def main(path, settings):
     parameters.n_gpu_layers = 0
     parameters.cpuparams.n_threads = 1
     parameters.cpuparams_batch.n_threads = 1
-    # As exact as it can: the default keeps keys and values in 16 bits.
+    # Full precision: by default, keys and values have 16 bits.
     parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     parameters.port = 0

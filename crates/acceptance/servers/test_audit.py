@@ -1,4 +1,4 @@
-"""`goldfish audit` on the same weights twice: as a checkpoint folder, and behind a real llama.cpp server."""
+"""`goldfish audit` of the same weights as a checkpoint and on a real llama.cpp server."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_both_backends_give_the_same_verdicts(server, checkpoint, documents, tmp
         here_row, there_row = local[document], served[document]
         assert (here_row["decided_by"], there_row["decided_by"]) == ("score", "generate")
         assert there_row["match_length"] == end
-        # Told to ignore the end of sequence, llama.cpp takes the next best token; a model in this process is asked as it is.
+        # Without the end of sequence, llama.cpp chooses the next best token; a local model is not changed.
         if tiny_llama.EOS in here_row["generated"]:
             continue
         for score in ("exact_match", "match_length", "generated", "rouge_l", "edit_similarity", "longest_run"):
@@ -51,7 +51,7 @@ def test_both_backends_give_the_same_verdicts(server, checkpoint, documents, tmp
     assert any("continuations decided" in note for note in there["notes"])
 
 
-def test_a_server_that_is_gone_is_an_error(documents, tmp_path):  # noqa: F811
+def test_an_unreachable_server_is_an_error(documents, tmp_path):  # noqa: F811
     command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--server", "http://127.0.0.1:9"]
     done = subprocess.run([*map(str, command), "--output", str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 2 and "127.0.0.1:9" in done.stderr

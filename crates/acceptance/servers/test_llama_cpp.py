@@ -1,4 +1,4 @@
-"""A real llama.cpp server against the model's definition in numpy."""
+"""A real llama.cpp server, compared with the model in numpy."""
 
 import json
 
@@ -11,7 +11,7 @@ from servers.tiny_llama import CHARACTERS, EOS
 
 FIRST = 3 + 256
 PREFIX, SUFFIX = 12, 12
-# Log-probabilities closer than this may fall either way in float32.
+# In float32, closer log-probabilities may be in either order.
 CLOSE = 1e-3
 
 
@@ -22,7 +22,7 @@ def prompts(n, seed=1):
 
 @pytest.fixture(scope="session")
 def continued(llama):
-    """Prompts with their greedy continuations, where no choice is a close call."""
+    """Prompts with greedy continuations that have no near ties."""
     found = [(prompt, *llama.greedy(prompt, SUFFIX)) for prompt in prompts(40)]
     sure = [(prompt, ids) for prompt, ids, lead in found if lead > CLOSE]
     assert len(sure) >= 30
@@ -31,7 +31,7 @@ def continued(llama):
 
 @pytest.fixture(scope="session")
 def documents(continued, tmp_path_factory):
-    """Every third document is known whole, every third up to somewhere, every third not at all."""
+    """A third of the documents is known completely, a third in part, a third not at all."""
     path, known = tmp_path_factory.mktemp("documents") / "documents.jsonl", {}
     with open(path, "w") as file:
         for number, (prompt, ids) in enumerate(continued):
@@ -52,7 +52,7 @@ def test_the_server_describes_itself(server):
     assert found["capabilities"] == {"score": False, "moments": False, "schemes": False, "generate": True}
 
 
-def test_continuations_are_the_models(server, continued):
+def test_continuations_are_those_of_the_model(server, continued):
     questions = [{"prompt": prompt, "tokens": SUFFIX} for prompt, _ in continued]
     _, found = ask(server, {"generate": questions})
     assert [one["ids"] for one in found] == [ids for _, ids in continued]
@@ -78,7 +78,7 @@ def test_the_self_test_passes(server):
     assert found["verdict"] == "generate", found
     for name in ["vocabulary", "context_length", "no_bos_added", "eos_suppressed"]:
         assert outcomes[name] == "passed", found
-    # A batch may be computed in another order, so that close calls fall otherwise: measured, and no more than that.
+    # Batches may be computed in another order, which affects near ties; the bound was measured.
     assert outcomes["batch_invariant"] in ("passed", "flagged")
 
 
@@ -101,8 +101,8 @@ def test_as_text_the_verdicts_are_the_same(server, documents, tmp_path):
     assert plain == {name: known[name] for name in plain}
 
 
-def test_echo_is_ignored_and_found_out(server):
-    """The server's `/v1/completions` takes `echo` and forgets it."""
+def test_ignored_echo_is_detected(server):
+    """`/v1/completions` of this server accepts `echo` and ignores it."""
     (found,) = ask(server, options=["--protocol", "openai"])
     assert found["capabilities"]["score"] is False
     assert any("doesn't score given sequences" in note for note in found["notes"]), found["notes"]
@@ -113,7 +113,7 @@ def test_a_prompt_beyond_the_context_is_refused(server):
     assert "takes 256 tokens at most, a sequence has 260" in found["error"]
 
 
-def test_the_key_opens_and_is_not_shown(model_file, tmp_path):
+def test_the_key_works_and_is_not_shown(model_file, tmp_path):
     with llama_server(model_file, tmp_path / "log", key="sk-secret") as url:
         question = {"generate": [{"prompt": [FIRST, FIRST + 1], "tokens": 2}]}
         _, found = ask(url, question, key="sk-secret")

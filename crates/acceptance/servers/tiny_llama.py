@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 UNKNOWN, BOS, EOS = 0, 1, 2
-# Behind the special tokens and the 256 bytes: one character each.
+# After the special tokens and the 256 bytes: one character each.
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR"
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -32,7 +32,7 @@ HEAD = CONFIG["hidden_size"] // CONFIG["num_attention_heads"]
 
 
 def weights(seed):
-    """Name -> float32 array, by the names of Hugging Face."""
+    """float32 arrays by their Hugging Face names."""
     random = np.random.default_rng(seed)
     hidden, inner, vocab = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["vocab_size"]
     keys = CONFIG["num_key_value_heads"] * HEAD
@@ -58,13 +58,13 @@ def weights(seed):
             prefix + "post_attention_layernorm.weight": norm(),
         }
     head = matrix(vocab, hidden, 3.0)
-    # Bytes are unlikely: what is generated can be read as text. The end of sequence is as likely as a character.
+    # Bytes are unlikely, so generated text is valid. The end of sequence is as likely as a character.
     head[3 : 3 + 256] *= 0.05
     return found | {"model.norm.weight": norm(), "lm_head.weight": head}
 
 
 def write_checkpoint(folder, seed=0):
-    """A checkpoint folder as `transformers` writes it, without a tokenizer."""
+    """Writes a checkpoint like `transformers`, without a tokenizer."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
@@ -73,13 +73,13 @@ def write_checkpoint(folder, seed=0):
 
 
 def interleaved(weight, heads):
-    """Rows in llama.cpp's order: it rotates neighbours, Hugging Face the two halves of a head."""
+    """Rows in the order of llama.cpp, which rotates neighbors; Hugging Face rotates the two halves of a head."""
     rows, columns = weight.shape
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
 def write_gguf(path, seed=0):
-    """The same weights for llama.cpp, in float32."""
+    """Writes the same weights for llama.cpp, in float32."""
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONFIG["max_position_embeddings"])
@@ -137,7 +137,7 @@ def write_gguf(path, seed=0):
 
 
 class Llama:
-    """The model from its definition, in float64: the logits behind every position of a sequence."""
+    """The model in float64 numpy: logits after every position."""
 
     def __init__(self, seed=0):
         self.weights = {name: weight.astype(np.float64) for name, weight in weights(seed).items()}
@@ -177,7 +177,7 @@ class Llama:
         return self.linear("lm_head", self.norm("model.norm", x))
 
     def greedy(self, prompt, tokens, ignore_eos=True):
-        """The likeliest continuation; also the smallest lead of a token over the next likeliest."""
+        """The greedy continuation, and the smallest margin of a token over the next likeliest."""
         ids, lead = list(prompt), np.inf
         for _ in range(tokens):
             last = self.logits(ids)[-1]

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of object stores: the binary under test, the servers, and corpora that lie on a disk and in each of them."""
+"""Fixtures of the tests of object stores: the program under test, servers, and corpora on disk and in each store."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from product import Goldfish
 from stores.servers import Amazon, Azure, Google, Web, missing, stop
 
 class StoreGoldfish(Goldfish):
-    """Runs the binary with the variables of a store and none of the user's."""
+    """Runs the program with the variables of a store and none of the user's."""
 
     def run(self, *arguments, variables=None, **options):
         own = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "AZURE_", "GOOGLE_"))}
@@ -28,7 +28,7 @@ class StoreGoldfish(Goldfish):
 
 
 def files(folder):
-    """Every file of an output folder with its bytes."""
+    """The bytes of every file of an output folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
@@ -77,7 +77,7 @@ def web(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory):
-    """A folder of three files of token ids that take some requests each: 14 MB in all."""
+    """A folder with three files of token ids that take several requests each: 14 MB in all."""
     folder = tmp_path_factory.mktemp("large")
     dice = random.Random(7)
     for name, rows in [("a.jsonl", 1000), ("b/c.jsonl", 300), ("d.jsonl", 5)]:
@@ -91,7 +91,7 @@ def large(tmp_path_factory):
 
 
 def upload(folder, store, prefix):
-    """Puts a folder's files into a store; the URL of the folder there."""
+    """Uploads the files of a folder; returns its URL."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             store.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())

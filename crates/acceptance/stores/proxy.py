@@ -1,4 +1,4 @@
-"""A proxy that stands between goldfish and a server, and does what networks and stores do on bad days."""
+"""A proxy between goldfish and a server that simulates failures of networks and stores."""
 
 import http.client
 import http.server
@@ -12,7 +12,7 @@ OWN = {"host", "connection", "keep-alive", "transfer-encoding", "te", "upgrade",
 
 
 class Faults:
-    """Which requests go wrong, and how: each of them the first `times` times that it is made."""
+    """Which requests fail, and how: each of them the first `times` times."""
 
     def __init__(self, kind, times=1, only=lambda method, path: True):
         self.kind, self.times, self.only = kind, times, only
@@ -22,7 +22,7 @@ class Faults:
     def next(self, method, path, headers):
         if not self.only(method, path):
             return None
-        # What is left of a transfer that broke off is part of the same request.
+        # The remainder of an interrupted transfer belongs to the same request.
         request = (method, path, headers.get("Range", "").rpartition("-")[2])
         with self.lock:
             self.seen[request] = self.seen.get(request, 0) + 1
@@ -32,12 +32,12 @@ class Faults:
         return self.kind
 
     def seen_requests(self):
-        """Method and path of each request that went wrong."""
+        """Method and path of each failed request."""
         return {(method, path) for method, path, _ in self.seen}
 
 
 class Proxy:
-    """Forwards to a port of this machine. `requests` lists what was asked: method, path, range."""
+    """Forwards to a port of this machine. `requests` lists method, path and range."""
 
     def __init__(self, port, faults=None, before=None, stall=30):
         self.requests = []
@@ -76,7 +76,7 @@ class Proxy:
                 headers["Host"] = f"127.0.0.1:{port}"
                 server.request(self.command, self.path, body or None, headers)
                 answer = server.getresponse()
-                # Not read where there is none: an answer to HEAD has a length all the same.
+                # A response to HEAD has a length but no body.
                 data = b"" if self.command == "HEAD" else answer.read()
                 if fault == "hang":
                     time.sleep(stall)
@@ -103,7 +103,7 @@ class Proxy:
                     self.wfile.write(data)
 
             def cut(self):
-                """Ends the connection as a machine does that went away."""
+                """Resets the connection, as if the machine had gone away."""
                 self.wfile.flush()
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.shutdown(socket.SHUT_RDWR)

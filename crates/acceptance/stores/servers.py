@@ -1,4 +1,4 @@
-"""Stores to test against: real servers, each in a process of its own, and an HTTP server that serves parts of files."""
+"""Servers for the tests: object stores in separate processes, and an HTTP server with ranges."""
 
 import base64
 import datetime
@@ -36,7 +36,7 @@ def free_port():
 
 
 def start(command, folder, name, port, **variables):
-    """Starts a server, and waits until it takes connections."""
+    """Starts a server and waits until it accepts connections."""
     log = open(folder / f"{name}.log", "wb")
     process = subprocess.Popen(
         list(map(str, command)), cwd=folder, stdout=log, stderr=log, env={**os.environ, **variables}
@@ -61,7 +61,7 @@ def stop(process):
 
 
 def missing(what):
-    """A server that is not on this machine: where tests must run, its absence is a failure."""
+    """Handles a missing server: a failure if the tests are required, else a skip."""
     if os.environ.get("GOLDFISH_STORES_REQUIRED"):
         pytest.fail(f"{what} is missing")
     pytest.skip(f"{what} is missing: cargo xtask loops stores installs it")
@@ -111,8 +111,7 @@ class Amazon:
 
 
 class Azure:
-    """Microsoft's own emulator, Azurite, with one container. The requests that fill it are signed here, so that no
-    library of Azure is needed."""
+    """Microsoft's emulator Azurite with one container. Requests are signed here, so no Azure library is needed."""
 
     root = "az://corpus"
     account = "devstoreaccount1"
@@ -144,7 +143,7 @@ class Azure:
         length = str(len(data)) if data else ""
         own = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
         place, _, query = path.partition("?")
-        # The emulator's account stands in the path, and once more in what is signed.
+        # The account of the emulator is in the path and again in the signed string.
         resource = f"/{self.account}/{self.account}/{place}"
         resource += "".join(f"\n{part.replace('=', ':')}" for part in sorted(query.split("&")) if part)
         content_type = "application/octet-stream" if data else ""
@@ -167,7 +166,7 @@ class Azure:
 
 
 class Google:
-    """`fake-gcs-server`, the emulator that the client library itself is tested with, with one bucket."""
+    """`fake-gcs-server`, the emulator of the client library's tests, with one bucket."""
 
     root = "gs://corpus"
 
@@ -207,7 +206,7 @@ class Google:
 
 
 class Pages(http.server.SimpleHTTPRequestHandler):
-    """Files by HTTP/1.1, with ranges and tags, as nginx and Caddy serve them."""
+    """Serves files with ranges and tags, like nginx and Caddy."""
 
     protocol_version = "HTTP/1.1"
     ranges = True
@@ -254,7 +253,7 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 
 
 def certificates(folder):
-    """An authority, and a server's certificate with its key signed by it, for this machine: two files."""
+    """Creates an authority and a signed server certificate with its key for this machine; returns the two files."""
     names, now = [], datetime.datetime.now(datetime.timezone.utc)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     for number, common_name in enumerate(["authority", "server"]):

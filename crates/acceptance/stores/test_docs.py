@@ -1,4 +1,4 @@
-"""The commands of docs/stores.md, on the servers of the tests."""
+"""The commands of docs/stores.md, run on the test servers."""
 
 import json
 import re

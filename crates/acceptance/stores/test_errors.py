@@ -1,4 +1,4 @@
-"""What goes wrong says what to do, ends with exit code 2, and leaves nothing behind. Secrets are not told."""
+"""Errors say what to do, have exit code 2, leave no output, and show no secrets."""
 
 import time
 
@@ -27,27 +27,27 @@ def refused(goldfish, tmp_path):
     return refused
 
 
-def test_a_key_that_is_not_there(refused, amazon):
+def test_a_missing_key(refused, amazon):
     refused("s3://corpus/nothing.jsonl", amazon.variables(), "s3://corpus/nothing.jsonl", "no such object")
     refused("s3://corpus/no/*.jsonl", amazon.variables(), "s3://corpus/no/*.jsonl", "no corpus file")
 
 
-def test_a_bucket_that_is_not_there(refused, amazon):
+def test_a_missing_bucket(refused, amazon):
     refused("s3://elsewhere/a.jsonl", amazon.variables(), "there is no s3://elsewhere", "check its name")
 
 
-def test_a_container_that_is_not_there(refused, azure):
+def test_a_missing_container(refused, azure):
     refused("az://elsewhere/a.jsonl", azure.variables(), "there is no az://elsewhere", "check its name")
 
 
-def test_a_key_that_has_an_empty_name(refused, amazon):
+def test_a_key_with_an_empty_name(refused, amazon):
     amazon.put("odd//a.jsonl", ROW)
     refused("s3://corpus/odd", amazon.variables(), "s3://corpus/odd", "empty name", "rename")
     refused("s3://corpus/odd//a.jsonl", amazon.variables(), "no name in a URL may be empty")
 
 
-def test_credentials_that_are_wrong(refused, tmp_path_factory):
-    # This server checks signatures, and knows nobody.
+def test_wrong_credentials(refused, tmp_path_factory):
+    # This server checks signatures and has no users.
     strict = Amazon(tmp_path_factory.mktemp("strict"), INITIAL_NO_AUTH_ACTION_COUNT="0")
     try:
         refused("s3://corpus/a.jsonl", strict.variables(), "refused", "check the credentials in AWS_", hidden=["id=", "<"])
@@ -55,15 +55,15 @@ def test_credentials_that_are_wrong(refused, tmp_path_factory):
         stop(strict.process)
 
 
-def test_credentials_of_azure_that_are_wrong(refused, azure):
+def test_wrong_credentials_of_azure(refused, azure):
     wrong = {**azure.variables(), "AZURE_STORAGE_ACCOUNT_KEY": "d3Jvbmcta2V5LXdyb25nLWtleQ=="}
     refused("az://corpus/a.jsonl", wrong, "refused", "check the credentials in AZURE_", hidden=["d3Jvbmct"])
 
 
-def test_credentials_that_are_missing(refused, amazon):
+def test_missing_credentials(refused, amazon):
     variables = amazon.variables()
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
-    # Nobody answers where the credentials of a rented machine would be.
+    # No server answers at the address for the credentials of a cloud machine.
     variables["AWS_METADATA_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     refused("s3://corpus/a.jsonl", variables, "no credentials were found", "AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE")
 
@@ -76,7 +76,7 @@ def test_a_public_bucket_needs_no_credentials(goldfish, amazon, tmp_path):
     goldfish.mask("s3://public/a.jsonl", tmp_path / "out", *IDS, variables=variables)
 
 
-def test_settings_that_are_wrong(refused, amazon):
+def test_wrong_settings(refused, amazon):
     refused("s3://corpus/a.jsonl", {**amazon.variables(), "AWS_ALLOW_HTTP": "perhaps"}, "AWS_", "can't be used")
     no_http = {k: v for k, v in amazon.variables().items() if k != "AWS_ALLOW_HTTP"}
     refused("s3://corpus/a.jsonl", no_http, "AWS_ALLOW_HTTP=true")
@@ -86,7 +86,7 @@ def test_azure_without_an_account(refused):
     refused("az://corpus/a.jsonl", {}, "AZURE_")
 
 
-def test_addresses_that_are_not_read(refused, web):
+def test_unsupported_addresses(refused, web):
     web.put("a.jsonl", ROW)
     host = web.root.removeprefix("http://")
     refused(f"{web.root}/a.jsonl?signature=abc", {}, "query", hidden=["abc"])
@@ -111,7 +111,7 @@ def test_an_object_given_twice(goldfish, amazon, tmp_path):
     assert "given twice" in told.stderr
 
 
-def test_a_companion_that_is_missing(goldfish, amazon, fixtures, tmp_path):
+def test_a_missing_companion(goldfish, amazon, fixtures, tmp_path):
     amazon.put("alone/a.bin", (fixtures / "formats/megatron/ids-u16.bin").read_bytes())
     told = goldfish.run(
         "mask", "s3://corpus/alone/a.bin", "--output", tmp_path / "out", variables=amazon.variables(), expect=2

@@ -1,4 +1,4 @@
-"""Bad days of networks and stores: what is lost on the way is asked for again, and gives the same bytes."""
+"""Failures of networks and stores: failed requests are retried and give the same bytes."""
 
 from urllib.parse import unquote
 
@@ -21,7 +21,7 @@ def bodies(method, path):
 
 
 @pytest.mark.parametrize("kind", [503, 500, 429, "reset", "break"])
-def test_requests_that_fail_are_made_again(goldfish, amazon, large_url, expected, tmp_path, kind):
+def test_failed_requests_are_retried(goldfish, amazon, large_url, expected, tmp_path, kind):
     faults = Faults(kind, times=2)
     with Proxy(amazon.port, faults) as proxy:
         found = goldfish.mask(large_url, tmp_path / "out", *WITH_ID, variables=amazon.variables(proxy.endpoint))
@@ -30,7 +30,7 @@ def test_requests_that_fail_are_made_again(goldfish, amazon, large_url, expected
     assert len([request for request in proxy.requests if bodies(*request[:2])]) > 20
 
 
-def test_transfers_that_stall_are_made_again(goldfish, amazon, large_url, expected, tmp_path):
+def test_stalled_transfers_are_retried(goldfish, amazon, large_url, expected, tmp_path):
     faults = Faults("stall", only=bodies)
     variables = {"AWS_READ_TIMEOUT": "1 second"}
     with Proxy(amazon.port, faults) as proxy:
@@ -40,7 +40,7 @@ def test_transfers_that_stall_are_made_again(goldfish, amazon, large_url, expect
     assert faults.made > 5
 
 
-def test_a_server_that_stays_broken_ends_the_run(goldfish, amazon, large_url, tmp_path):
+def test_a_permanent_failure_ends_the_run(goldfish, amazon, large_url, tmp_path):
     faults = Faults("break", times=1000, only=bodies)
     with Proxy(amazon.port, faults) as proxy:
         told = goldfish.run(
@@ -48,7 +48,7 @@ def test_a_server_that_stays_broken_ends_the_run(goldfish, amazon, large_url, tm
             variables=amazon.variables(proxy.endpoint),
             expect=2,
         )
-    # Not a fault of the contents, which `--on-error skip` would pass over.
+    # Not a bad row, which `--on-error skip` would reject.
     assert "a.jsonl" in told.stderr and "store" in told.stderr
     assert not (tmp_path / "out").exists()
 
@@ -79,8 +79,8 @@ def test_an_object_that_is_replaced_is_refused(goldfish, large, tmp_path, reques
     assert not (tmp_path / "out").exists()
 
 
-def test_an_object_that_is_replaced_behind_its_last_byte_is_refused(goldfish, amazon, fixtures, tmp_path):
-    """What was read is whole, but the hash of the manifest would be that of an object that is gone."""
+def test_an_object_that_is_replaced_after_its_last_byte_is_refused(goldfish, amazon, fixtures, tmp_path):
+    """The data is complete, but the manifest would contain the hash of an object that no longer exists."""
     data = (fixtures / "formats/ids-list-i32.parquet").read_bytes()
     amazon.put("late/a.parquet", data)
     asked = []
@@ -101,7 +101,7 @@ def test_an_object_that_is_replaced_behind_its_last_byte_is_refused(goldfish, am
 
 
 def test_how_often_bytes_are_transferred(goldfish, amazon, large_url, large, tmp_path):
-    """Lines are read once: no byte of an object is asked for twice."""
+    """Lines are read once: no byte of an object is requested twice."""
     with Proxy(amazon.port) as proxy:
         goldfish.mask(f"{large_url}/a.jsonl", tmp_path / "out", *WITH_ID, variables=amazon.variables(proxy.endpoint))
     ranges = [wanted for method, path, wanted in proxy.requests if bodies(method, path)]

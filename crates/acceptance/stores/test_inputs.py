@@ -1,4 +1,4 @@
-"""Corpora in stores: the shards are those of the same files on a disk, byte for byte."""
+"""Corpora in stores: the shards equal those of the same files on disk, byte for byte."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from stores.servers import Web, certificates
 IDS = ["--ids-column", "input_ids"]
 WITH_ID = [*IDS, "--id-column", "id"]
 
-# What is given below fixtures/formats, what goes into the store, arguments.
+# Input below fixtures/formats, files to upload, arguments.
 FORMATS = [
     ("ids.jsonl", ["ids.jsonl"], WITH_ID),
     ("ids-list-i32.parquet", ["ids-list-i32.parquet"], WITH_ID),
@@ -58,7 +58,7 @@ def test_every_format(goldfish, fixtures, store, text, tmp_path, path, needed, a
 
 @pytest.fixture(scope="module")
 def tree(fixtures, tmp_path_factory):
-    """A folder with folders, and with files that are not read."""
+    """A folder with subfolders, and with files that are not read."""
     folder = tmp_path_factory.mktemp("tree") / "corpus"
     for name in ["ids.jsonl", "ids-list-i32.parquet", "ids-stream.arrow"]:
         (folder / "one/two").mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def test_folders_and_globs(goldfish, bucket, tree, tmp_path):
         found = goldfish.mask(f"{url}{pattern}", tmp_path / f"store-{number}", *IDS, variables=bucket.variables())
         assert found == expected, pattern
     if bucket.root.startswith("s3:"):
-        # Some tools make empty objects that stand for folders.
+        # Some tools create empty objects that represent folders.
         for key in ["trees/corpus/", "trees/corpus/one/"]:
             bucket.put(key, b"")
     slash = goldfish.mask(f"{url}/", tmp_path / "slash", *IDS, variables=bucket.variables())
@@ -96,7 +96,7 @@ def test_folders_and_globs(goldfish, bucket, tree, tmp_path):
 
 
 def test_many_files_of_one_folder(goldfish, amazon, tmp_path):
-    """More than one page of a listing, and more questions than are asked at once."""
+    """More files than a page of a listing, and more than the number of concurrent requests."""
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(1100):
@@ -118,7 +118,7 @@ def test_several_stores_and_a_disk_in_one_run(goldfish, amazon, web, fixtures, t
     assert len(hashes) == 1
 
 
-def test_a_web_server_that_leads_elsewhere(goldfish, web, fixtures, tmp_path):
+def test_a_web_server_that_redirects(goldfish, web, fixtures, tmp_path):
     web.put("ids.jsonl", (fixtures / "formats/ids.jsonl").read_bytes())
     expected = goldfish.mask(fixtures / "formats/ids.jsonl", tmp_path / "disk", *IDS)
     assert goldfish.mask(f"{web.root}/moved/ids.jsonl", tmp_path / "store", *IDS) == expected
@@ -132,7 +132,7 @@ def test_a_web_server_with_a_certificate(goldfish, large, tmp_path):
     assert url.startswith("https://")
     variables = {"SSL_CERT_FILE": str(authority)}
     assert goldfish.mask(url, tmp_path / "store", *WITH_ID, variables=variables) == expected
-    # Nobody vouches for this server otherwise.
+    # Otherwise the server is not trusted.
     told = goldfish.run("mask", url, "--output", tmp_path / "refused", *WITH_ID, expect=2)
     assert "certificate" in told.stderr and not (tmp_path / "refused").exists()
 
@@ -148,7 +148,7 @@ def test_objects_of_many_requests(goldfish, amazon, large, large_url, tmp_path):
     assert one == expected
 
 
-def test_a_divided_run_is_that_of_a_disk(goldfish, amazon, large, large_url, tmp_path):
+def test_a_divided_run_equals_that_of_a_disk(goldfish, amazon, large, large_url, tmp_path):
     for place, inputs in [("disk", large), ("store", large_url)]:
         for rank in range(3):
             part = ["--rank", rank, "--world", 3, "--output", tmp_path / place]
@@ -159,8 +159,8 @@ def test_a_divided_run_is_that_of_a_disk(goldfish, amazon, large, large_url, tmp
     assert files(tmp_path / "store-merged") == files(tmp_path / "disk-merged")
 
 
-def test_a_run_is_taken_up(goldfish, amazon, large, tmp_path):
-    """A bad row stops the run; the one that leaves it out goes on behind the finished shards."""
+def test_a_run_is_resumed(goldfish, amazon, large, tmp_path):
+    """A bad row ends the run; a run that skips it resumes after the finished shards."""
     folder = tmp_path / "corpus"
     shutil.copytree(large, folder)
     with open(folder / "b/c.jsonl", "a") as file:
@@ -180,7 +180,7 @@ def test_a_run_is_taken_up(goldfish, amazon, large, tmp_path):
     )
     assert files(output) == files(tmp_path / "disk")
 
-    # A finished run is checked against what lies in the store now.
+    # A finished run is compared with the objects that are in the store now.
     again = ["mask", url, *arguments, "--output", output, "--on-error", "skip", "--resume"]
     goldfish.run(*again, variables=amazon.variables(), expect=1)
     text = (folder / "a.jsonl").read_bytes()

@@ -1,4 +1,4 @@
-"""Outputs in stores: the bytes of a run on a disk, whatever happens on the way."""
+"""Outputs in stores: the same bytes as on a disk, despite failures."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ SMALL_SHARDS = [*IDS, "--shard-size", "60KiB"]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Token ids with rejected rows here and there: some 25 shards of 60 KiB."""
+    """Token ids with some rejected rows: about 25 shards of 60 KiB."""
     folder = tmp_path_factory.mktemp("ids")
     dice = random.Random(5)
     for name in ("a", "b", "c"):
@@ -47,22 +47,22 @@ numbers = itertools.count()
 
 @pytest.fixture
 def prefix():
-    """A place in a store that no other test has."""
+    """A unique prefix in a store."""
     return f"out-{next(numbers)}/run"
 
 
 def objects(store, prefix):
-    """What lies below a prefix, by names behind it."""
+    """Objects below a prefix, by their relative names."""
     return {key[len(prefix) + 1 :]: store.get(key) for key in store.keys(f"{prefix}/")}
 
 
 def uploads(store):
-    """Uploads in parts that are neither complete nor given up, where the server tells."""
+    """Unfinished multipart uploads, if the server lists them."""
     return store.client.list_multipart_uploads(Bucket="corpus").get("Uploads", []) if hasattr(store, "client") else []
 
 
 def check(store, prefix, expected):
-    """The store holds the files of a disk, and nothing else."""
+    """The store contains the files of a disk and nothing else."""
     found = objects(store, prefix)
     assert found.keys() == expected.keys(), sorted(found.keys() ^ expected.keys())
     assert [name for name in found if found[name] != expected[name]] == []
@@ -70,7 +70,7 @@ def check(store, prefix, expected):
 
 
 class Run:
-    """A process that runs beside the test."""
+    """A background process."""
 
     def __init__(self, goldfish, *arguments, variables, cwd=None):
         command = [str(goldfish.binary), *map(str, arguments)]
@@ -86,7 +86,7 @@ class Run:
             time.sleep(0.002)
 
     def stop_at(self, condition):
-        """Lets it stand still at a moment."""
+        """Stops it once a condition holds."""
         self.wait_for(condition)
         self.process.send_signal(signal.SIGSTOP)
 
@@ -102,7 +102,7 @@ def records(store, prefix):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("output_format", ["arrow-stream", "arrow-file", "parquet"])
-def test_the_bytes_are_those_of_a_disk(goldfish, amazon, corpus, prefix, tmp_path, output_format, threads):
+def test_the_bytes_equal_those_of_a_disk(goldfish, amazon, corpus, prefix, tmp_path, output_format, threads):
     options = [*SMALL_SHARDS, "--output-format", output_format, "--columns", "labels"]
     expected = goldfish.mask(corpus, tmp_path / "out", *options, expect=1)
     url, variables = f"{amazon.root}/{prefix}", amazon.variables()
@@ -122,11 +122,11 @@ def test_every_store(goldfish, request, corpus, expected, prefix, store):
     assert "holds shards already" in told.stderr and "--overwrite" in told.stderr
     goldfish.run(*command, *SMALL_SHARDS, "--overwrite", variables=variables, expect=1)
     check(store, prefix, expected)
-    # There is nothing to take up.
+    # There is nothing to resume.
     goldfish.run(*command, *SMALL_SHARDS, "--resume", variables=variables, expect=1)
     check(store, prefix, expected)
     goldfish.run("verify", url, variables=variables)
-    # A run that dies, and one that goes on behind it.
+    # A run that is killed, and one that resumes it.
     again = f"{prefix}-killed"
     run = Run(goldfish, "mask", corpus, "--output", f"{store.root}/{again}", *SMALL_SHARDS, variables=variables)
     run.wait_for(lambda: records(store, again) > 3)
@@ -135,7 +135,7 @@ def test_every_store(goldfish, request, corpus, expected, prefix, store):
     told = goldfish.run(
         "mask", corpus, "--output", f"{store.root}/{again}", *SMALL_SHARDS, "--resume", variables=variables, expect=1
     )
-    assert "going on behind" in told.stderr
+    assert "resuming after" in told.stderr
     check(store, again, expected)
 
 
@@ -143,7 +143,7 @@ def test_a_shard_of_many_parts(goldfish, amazon, large, prefix, tmp_path):
     options = ["--rule", "hash", "--columns", "labels", "--shard-size", "1GiB"]
     expected = goldfish.mask(large, tmp_path / "out", *options)
     assert max(map(len, expected.values())) > 20 << 20, "more than one part"
-    # The answers that make an object of the parts are lost: asked again, the store knows no such upload.
+    # The responses that complete the uploads are lost: on retry, the store has no such upload.
     faults = Faults("break", only=lambda method, path: method == "POST" and "uploadId=" in path)
     with Proxy(amazon.port, faults) as proxy:
         variables = amazon.variables(proxy.endpoint)
@@ -152,7 +152,7 @@ def test_a_shard_of_many_parts(goldfish, amazon, large, prefix, tmp_path):
     check(amazon, prefix, expected)
 
 
-def test_told_to_stop_while_a_shard_is_uploaded(goldfish, amazon, large, prefix):
+def test_stopped_by_a_signal_while_a_shard_is_uploaded(goldfish, amazon, large, prefix):
     options = ["--rule", "hash", "--columns", "labels", "--shard-size", "1GiB"]
     command = ["mask", large, "--output", f"{amazon.root}/{prefix}", *options]
     run = Run(goldfish, *command, variables=amazon.variables())
@@ -167,7 +167,7 @@ KILLS = 12
 
 
 def test_killed_at_random_moments(goldfish, amazon, corpus, expected, prefix, tmp_path):
-    """Each run is killed once or more, and taken up from another folder, as by another machine."""
+    """Each run is killed at least once and resumed from another folder, as by another machine."""
     dice = random.Random(3)
     variables = amazon.variables()
     url = f"{amazon.root}/{prefix}"
@@ -191,9 +191,9 @@ def test_killed_at_random_moments(goldfish, amazon, corpus, expected, prefix, tm
             run.end()
             visible = {name for name in objects(amazon, f"{prefix}-{number}") if not name.startswith(".partial/")}
             assert "manifest.json" not in visible or visible == expected.keys()
-        # What is uploaded in parts when a machine dies stays until the bucket's rules remove it: these shards are small.
+        # Multipart uploads of a killed run stay until a lifecycle rule removes them; these shards are too small for any.
         told = goldfish.run(*command, variables=variables, expect=1, cwd=tmp_path)
-        went_on += "going on behind" in told.stderr
+        went_on += "resuming after" in told.stderr
         check(amazon, f"{prefix}-{number}", expected)
     assert went_on > 2, f"{kills} kills, but {went_on} came behind a finished shard"
 
@@ -206,16 +206,16 @@ def test_a_run_that_is_taken_over_stops(goldfish, amazon, corpus, expected, pref
     told = goldfish.run(*command, variables=variables, expect=2)
     assert f"unfinished run (process {run.process.pid} on " in told.stderr and "--resume" in told.stderr
     told = goldfish.run(*command, "--resume", variables=variables, expect=1)
-    assert "going on behind" in told.stderr
+    assert "resuming after" in told.stderr
     run.process.send_signal(signal.SIGCONT)
     status, error = run.end()
     assert status == 2 and "another goldfish is writing to it" in error, error
-    # The shard that was on its way is taken back.
+    # The shard that was being uploaded is removed.
     check(amazon, prefix, expected)
 
 
-def test_two_at_once(goldfish, amazon, corpus, expected, prefix):
-    """Whatever the order, one at most is done, others say why they stop, and what is there is sound."""
+def test_two_concurrent_runs(goldfish, amazon, corpus, expected, prefix):
+    """In any order, at most one run finishes, others say why they stop, and the output is valid."""
     variables = amazon.variables()
     for number in range(4):
         command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}-{number}", *SMALL_SHARDS, "--resume"]
@@ -230,8 +230,8 @@ def test_two_at_once(goldfish, amazon, corpus, expected, prefix):
 
 
 @pytest.mark.parametrize("kind", [503, 500, "reset", "break", "hang"])
-def test_requests_that_fail_are_made_again(goldfish, amazon, corpus, expected, prefix, kind):
-    """`break` and `hang` lose the answer when all is done: the request is made again, and finds what it did."""
+def test_failed_requests_are_retried(goldfish, amazon, corpus, expected, prefix, kind):
+    """`break` and `hang` lose the response of a completed request: its retry finds the result."""
     dice = random.Random(1)
     is_removal = lambda method, path: method == "DELETE" or (method == "POST" and "delete" in path)
     share = 0.1 if kind == "hang" else 0.4
@@ -249,8 +249,8 @@ def test_requests_that_fail_are_made_again(goldfish, amazon, corpus, expected, p
 
 
 @pytest.mark.parametrize("behind", [0, 3, 12, 40, 75, 90])
-def test_a_store_that_refuses_from_some_request_on(goldfish, amazon, corpus, expected, prefix, behind):
-    """As when credentials run out. Then the run is taken up."""
+def test_a_store_that_starts_to_refuse(goldfish, amazon, corpus, expected, prefix, behind):
+    """As with expired credentials. The run is then resumed."""
     seen = itertools.count()
     faults = Faults(403, times=1000, only=lambda method, path: prefix in path and next(seen) >= behind)
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *SMALL_SHARDS]
@@ -264,7 +264,7 @@ def test_a_store_that_refuses_from_some_request_on(goldfish, amazon, corpus, exp
 
 
 def test_nothing_but_complete_sets_is_ever_visible(goldfish, amazon, corpus, expected, prefix):
-    """Looks before every request: where there is a manifest, all its shards are there, whole."""
+    """Checks before every request that a manifest implies all of its shards."""
     looked = set()
 
     def look(*_):
@@ -284,7 +284,7 @@ def test_nothing_but_complete_sets_is_ever_visible(goldfish, amazon, corpus, exp
     options = [*SMALL_SHARDS, "--output", f"{amazon.root}/{prefix}"]
     with Proxy(amazon.port, before=look) as proxy:
         variables = amazon.variables(proxy.endpoint)
-        # The second set has as many shards as the first: each takes the name of an old one.
+        # The second set has as many shards as the first, with the same names.
         goldfish.run("mask", corpus, *options, "--seed", "4", variables=variables, expect=1)
         goldfish.run("mask", corpus, *options, "--overwrite", variables=variables, expect=1)
         look()
@@ -301,10 +301,10 @@ def manifest_of(amazon, prefix):
 
 
 @pytest.mark.parametrize("behind", [60, 70, 80])
-def test_an_old_set_comes_back_when_the_new_one_can_not_be_put_in_place(
+def test_an_old_set_is_restored_if_the_new_one_can_not_be_published(
     goldfish, amazon, corpus, expected, prefix, behind
 ):
-    """Copies to final names are refused, some sooner, some later; everything else goes on."""
+    """Copies to final names are refused from some point on; all other requests succeed."""
     variables = amazon.variables()
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *IDS]
     goldfish.run(*command, "--shard-size", "60KiB", variables=variables, expect=1)
@@ -324,7 +324,7 @@ def test_an_old_set_comes_back_when_the_new_one_can_not_be_put_in_place(
     assert not any(name.startswith(".partial/") for name in objects(amazon, prefix))
 
 
-def test_verify_finds_what_is_wrong(goldfish, amazon, corpus, expected, prefix):
+def test_verify_finds_defects(goldfish, amazon, corpus, expected, prefix):
     url, variables = f"{amazon.root}/{prefix}", amazon.variables()
     goldfish.run("mask", corpus, "--output", url, *SMALL_SHARDS, variables=variables, expect=1)
     shards = sorted(name for name in expected if name.startswith("data-"))
@@ -380,13 +380,13 @@ def test_divided_and_merged(goldfish, amazon, corpus, prefix, tmp_path):
     told = goldfish.run("merge", f"{url}/parts/rank-*", "--output", f"{url}/merged", variables=variables, expect=1)
     assert "3 parts" in told.stdout
     check(amazon, f"{prefix}/merged", expected)
-    # Parts on a disk, joined in a store; and the other way.
+    # Parts on a disk merged into a store, and the reverse.
     goldfish.run("merge", *parts, "--output", f"{url}/from-disk", variables=variables, expect=1)
     check(amazon, f"{prefix}/from-disk", expected)
     goldfish.run("merge", f"{url}/parts/rank-*", "--output", tmp_path / "back", variables=variables, expect=1)
     assert files(tmp_path / "back") == expected
     told = goldfish.run("merge", f"{url}/parts/rank-9*", "--output", f"{url}/x", variables=variables, expect=2)
-    assert "no folder has such a name" in told.stderr
+    assert "no folder matches" in told.stderr
     part = f"{url}/parts/rank-00001-of-00003"
     told = goldfish.run("merge", part, part, "--output", f"{url}/x", variables=variables, expect=2)
     assert "there already" in told.stderr
@@ -413,7 +413,7 @@ def test_what_is_refused(goldfish, amazon, corpus, prefix, tmp_path):
     assert objects(amazon, prefix) == {"notes.txt": b"mine"}
 
 
-def test_other_options_do_not_take_a_run_over(goldfish, amazon, corpus, expected, prefix):
+def test_a_run_is_not_taken_over_with_other_options(goldfish, amazon, corpus, expected, prefix):
     variables = amazon.variables()
     command = ["mask", corpus, "--output", f"{amazon.root}/{prefix}", *SMALL_SHARDS]
     run = Run(goldfish, *command, variables=variables)
@@ -427,7 +427,7 @@ def test_other_options_do_not_take_a_run_over(goldfish, amazon, corpus, expected
 
 @pytest.fixture
 def shell(goldfish, amazon, fixtures, prefix, tmp_path):
-    """Runs shell text with `bucket` as a place of its own in a store, with a corpus there."""
+    """Runs shell commands with `bucket` set to a prefix of a store that contains a corpus."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/goldfish").symlink_to(goldfish.binary)
     shutil.copytree(fixtures / "corpus", tmp_path / "corpus")
@@ -444,7 +444,7 @@ def shell(goldfish, amazon, fixtures, prefix, tmp_path):
     return run
 
 
-def test_what_the_documentation_shows(goldfish, amazon, shell, prefix, tmp_path):
+def test_documented_commands(goldfish, amazon, shell, prefix, tmp_path):
     blocks = re.findall(r"```(sh|yaml)\n(.*?)```", (REPOSITORY / "docs/clusters.md").read_text(), re.DOTALL)
     spot, merge = [text for kind, text in blocks if kind == "sh" and "s3://" in text]
     (job,) = [yaml.safe_load(text) for kind, text in blocks if kind == "yaml" and "s3://" in text]

@@ -13,7 +13,7 @@ from training import models
 
 GOLDFISH = executable("GOLDFISH_BIN")
 
-# Family, and whether it is trained with the goldfish mask.
+# Family, and whether it is trained with the goldfish loss.
 CHECKPOINTS = {
     "llama": ("llama", False),
     "llama-goldfish": ("llama", True),
@@ -36,7 +36,7 @@ def rows(folder, name="results"):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """Documents that are learnt, with masks, and documents that no model has seen."""
+    """Training documents with masks, and documents that no model has seen."""
     folder = tmp_path_factory.mktemp("corpus")
     learnt, held_out = models.documents(1), models.documents(2)
     for name, documents in [("learnt", learnt), ("held-out", held_out)]:
@@ -52,7 +52,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def checkpoints(corpus, tmp_path_factory):
-    """Name of each checkpoint to its folder and its model in torch."""
+    """The folder and the torch model of each checkpoint, by name."""
     made = {}
     for name, (family, masked) in CHECKPOINTS.items():
         model = models.train(models.model(family), corpus.learnt, corpus.masks if masked else None)

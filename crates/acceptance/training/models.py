@@ -1,4 +1,4 @@
-"""Tiny checkpoints that have learnt a corpus, and the corpus."""
+"""Tiny checkpoints that have memorized a corpus, and the corpus."""
 
 import json
 import os
@@ -15,19 +15,19 @@ from transformers import (
 )
 
 torch.set_num_threads(2)
-# `transformers` asks, and the stand-ins of environments/torch_cpu.py can't answer; on the CPU nothing is captured.
+# `transformers` calls this, and the CUDA stubs of environments/torch_cpu.py can't answer.
 torch.cuda.is_current_stream_capturing = lambda: False
 
 VOCAB = 128
-# More documents and longer ones take minutes to learn: GOLDFISH_MODELS_DOCUMENTS=96 GOLDFISH_MODELS_TOKENS=128.
+# More and longer documents take minutes to memorize: GOLDFISH_MODELS_DOCUMENTS=96 GOLDFISH_MODELS_TOKENS=128.
 DOCUMENTS = int(os.environ.get("GOLDFISH_MODELS_DOCUMENTS", 24))
 TOKENS = int(os.environ.get("GOLDFISH_MODELS_TOKENS", 96))
-# Each document is seen about as often, however many there are.
+# The number of epochs is about the same for any number of documents.
 STEPS = 150 * max(1, DOCUMENTS // 24)
 
 
 def documents(seed):
-    """Token ids without structure: nothing but memory gives them back."""
+    """Random token ids, which can only be memorized."""
     numbers = random.Random(seed)
     return [[numbers.randrange(VOCAB) for _ in range(TOKENS)] for _ in range(DOCUMENTS)]
 
@@ -53,7 +53,7 @@ def model(family):
 
 
 def train(model, documents, masks=None, steps=STEPS):
-    """Learns the documents by heart, but for the tokens that the masks drop from the loss."""
+    """Memorizes the documents, except for the tokens that the masks exclude from the loss."""
     ids = torch.tensor(documents)
     labels = ids.clone()
     if masks is not None:

@@ -1,14 +1,13 @@
-"""How fast an audit is beside `transformers` on the same checkpoint, probes and threads.
+"""Compares the speed of an audit with `transformers`, with the same checkpoint, probes and threads.
 
     GOLDFISH_BIN=$PWD/target/release/goldfish target/python-models/bin/python crates/acceptance/training/speed.py
     ... speed.py --probes 1000 --runs 1           # the same model
     ... speed.py --large --probes 32              # 12 layers of 768, a vocabulary of 32,000: 162 million parameters
 
-Prints the seconds of `goldfish audit --metrics exact-match`, from start to end of the process, beside those of `generate`
-called once a probe in a process that has loaded the model already; and, less what an audit of two probes takes, tokens a second beside
-torch's scoring pass over all probes, which makes logits where they are needed, as the audit does.
-Each figure is the median of paired runs with the smallest and largest ratio; with --cpu-time of the processor's seconds, which
-other work on the machine changes less. The verdicts must be the same.
+First, the wall time of the whole process `goldfish audit --metrics exact-match`, and that of `generate` called once a probe with
+the model already loaded. Second, the same without the time of an audit of two probes, and torch's forward pass over all probes,
+which computes logits only where they are needed, as the audit does. Each figure is the median of paired runs, with the smallest
+and the largest ratio. --cpu-time measures CPU time, which depends less on other load. The verdicts must be equal.
 """
 
 import argparse
@@ -41,7 +40,7 @@ def checkpoint(layers, width, vocabulary):
         num_attention_heads=width // 64,
         num_key_value_heads=width // 64,
         max_position_embeddings=512,
-        # Larger than usual, so that random weights have opinions.
+        # Larger than usual, so that predictions have no near ties.
         initializer_range=0.1,
         eos_token_id=None,
         bos_token_id=None,
@@ -59,7 +58,7 @@ def cpu():
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-# What tells the time; `main` sets it.
+# The clock; `main` sets it.
 now = wall
 
 
@@ -132,7 +131,7 @@ def main():
         for run in range(options.runs):
             seconds, continuations = generate(model, prefixes)
             theirs.append(seconds)
-            # Every second document goes on as the model does, the others part from it somewhere.
+            # Every second document equals the model's continuation, the others diverge from it.
             documents = []
             for number, (prefix, suffix) in enumerate(zip(prefixes, continuations)):
                 if number % 2:
@@ -146,7 +145,7 @@ def main():
             wrong = [i for i in range(options.probes) if rows[f"d{i}"]["exact_match"] != (i % 2 == 0)]
             if wrong:
                 sys.exit(f"other verdicts for documents {wrong}")
-            # Start, loading and self-test, which do not grow with the probes.
+            # Startup, loading and self-test, which do not grow with the probes.
             fixed.append(audit(folder, folder / f"few-{run}", options.threads, samples=2)[0])
             passes.append(score(model, documents))
         tokens = options.probes * (PREFIX + SUFFIX)

@@ -1,4 +1,4 @@
-"""`goldfish audit` beside `transformers`: the same verdicts, log-probabilities and ranks for four checkpoints."""
+"""`goldfish audit` and `transformers` agree on verdicts, log-probabilities and ranks of four checkpoints."""
 
 import random
 import shutil
@@ -12,7 +12,7 @@ from training import models
 from training.fixtures import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
 
 PREFIX = SUFFIX = models.TOKENS // 2
-# Largest difference of log-probabilities that is none.
+# Tolerance of log-probabilities.
 ROUNDING = 2e-5
 NOT_COMPARED = (".lock", "self-test.json", "origin.json")
 
@@ -33,7 +33,7 @@ def audit(corpus, checkpoint, output, *more):
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
+def test_agrees_with_transformers(corpus, checkpoints, tmp_path, name):
     model = checkpoints[name].model
     found = summary(*audit(corpus, checkpoints[name], tmp_path / "run"))
     results = {row["doc_id"]: row for row in rows(tmp_path / "run") if row["set"] == "audited"}
@@ -42,7 +42,7 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
     for number, document in enumerate(corpus.learnt):
         row = results[f"learnt{number}"]
         ids = torch.tensor([document])
-        # One at a time: another batch, other roundings.
+        # One at a time, since the batch size affects rounding.
         continuation = model.generate(
             ids[:, :PREFIX], max_new_tokens=SUFFIX, do_sample=False, attention_mask=torch.ones(1, PREFIX)
         )[0, PREFIX:].tolist()
@@ -56,7 +56,7 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
             log_probs = model(ids).logits[0, PREFIX - 1 : -1].log_softmax(-1)
         own = log_probs[torch.arange(SUFFIX), torch.tensor(truth)]
         assert max(abs(a - b) for a, b in zip(row["log_probs"], own.tolist())) < 1e-3
-        # Tokens as likely but for roundings may come in either order.
+        # Near ties may be in either order.
         least = ((log_probs > own[:, None] + ROUNDING).sum(-1) + 1).tolist()
         most = (log_probs >= own[:, None] - ROUNDING).sum(-1).tolist()
         assert all(low <= rank <= high for low, rank, high in zip(least, row["ranks"], most))
@@ -76,13 +76,13 @@ def test_as_transformers_says(corpus, checkpoints, tmp_path, name):
 
 
 def contents(folder):
-    """Every file of a run by its name, but the lock and what a resumed run keeps of its first process."""
+    """The files of a run by name, except the lock and files that depend on the first process."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_COMPARED]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_killed_runs_end_alike(corpus, checkpoints, tmp_path):
-    """SIGKILL at random moments until it has hit 20 times; what a killed process had on disk is gone on with."""
+def test_killed_runs_give_the_same_result(corpus, checkpoints, tmp_path):
+    """SIGKILL at random moments, 20 times; each run resumes from what is on disk."""
     checkpoint = checkpoints["llama-goldfish"]
     # Enough probes for several segments.
     grid = ["--stride", "1", "--prefix", "8", "--suffix", "8", "--samples", "100000", "--metrics", "membership"]
@@ -109,7 +109,7 @@ def test_killed_runs_end_alike(corpus, checkpoints, tmp_path):
         assert contents(killed) == contents(tmp_path / "whole")
         if kills >= 20:
             break
-        # Through before it was killed often enough: once more from the start.
+        # It finished before it was killed often enough: start over.
         shutil.rmtree(killed)
     assert kills >= 20 and resumed >= 5
 
@@ -129,7 +129,7 @@ def test_gates(corpus, checkpoints, tmp_path):
     assert "exact_match" in wrong.stderr
 
 
-def test_interrupted_runs_say_how_to_go_on(corpus, checkpoints, tmp_path):
+def test_interrupted_runs_say_how_to_resume(corpus, checkpoints, tmp_path):
     command = [GOLDFISH, *map(str, audit(corpus, checkpoints["llama"], tmp_path / "run", "--batch", "1"))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run" / "config.json").exists():
@@ -143,7 +143,7 @@ def test_interrupted_runs_say_how_to_go_on(corpus, checkpoints, tmp_path):
     goldfish(*audit(corpus, checkpoints["llama"], tmp_path / "run", "--batch", "1", "--resume"))
 
 
-def test_redacted_runs_hold_no_token(corpus, checkpoints, tmp_path):
+def test_redacted_runs_contain_no_tokens(corpus, checkpoints, tmp_path):
     goldfish(*audit(corpus, checkpoints["llama"], tmp_path / "run", "--redact"))
     for row in rows(tmp_path / "run"):
         assert row["generated"] is None
@@ -153,7 +153,7 @@ def test_redacted_runs_hold_no_token(corpus, checkpoints, tmp_path):
         assert '"tokens":null' in line
 
 
-def test_what_cannot_run_says_why(corpus, checkpoints, tmp_path):
+def test_errors_say_why(corpus, checkpoints, tmp_path):
     folder = checkpoints["llama"].folder
     expected = [
         (["audit", corpus.shards, "--output", tmp_path / "a"], "--model"),

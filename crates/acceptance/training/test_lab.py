@@ -1,4 +1,4 @@
-"""`goldfish lab train` beside torch and `transformers`: the same loss, the same steps, and checkpoints that both read."""
+"""`goldfish lab train`, compared with torch and `transformers`: losses, optimizer steps, and checkpoints that both read."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "nope": "SmolLM3ForCausalLM"}
 SIZES = ["--vocab-size", models.VOCAB, "--layers", 2, "--width", 64, "--heads", 4, "--mlp-width", 192]
-# One step sees every document whole: its order doesn't matter.
+# A step contains every document completely, so the order doesn't matter.
 WHOLE = ["--batch", models.DOCUMENTS, "--sequence-length", models.TOKENS]
 PREFIX = SUFFIX = models.TOKENS // 2
 
@@ -36,7 +36,7 @@ def load(folder):
 
 
 def masked_loss(model, corpus, use_mask=True):
-    """Torch's cross entropy over the supervised targets."""
+    """Cross entropy over the supervised targets in torch."""
     ids, masks = torch.tensor(corpus.learnt), torch.tensor(corpus.masks)
     logits, targets = model(ids).logits[:, :-1], ids[:, 1:].clone()
     if use_mask:
@@ -46,10 +46,10 @@ def masked_loss(model, corpus, use_mask=True):
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("more", [[], ["--ignore-mask"], ["--kv-heads", 2, "--tied"]], ids=["mask", "no-mask", "shared"])
-def test_steps_as_torch_takes_them(corpus, tmp_path, arch, more):
-    """Loss of the first step, then weights, losses and norms of three, with clipping, decay and schedule."""
+def test_steps_equal_those_of_torch(corpus, tmp_path, arch, more):
+    """The loss of the first step; then weights, losses and norms of three steps, with clipping, decay and schedule."""
     options = ["--arch", arch, *more, "--weight-decay", 0.1, "--clip", 0.5, "--warmup", 2]
-    # A learning rate of 0 leaves the first weights as they are.
+    # A learning rate of 0 keeps the initial weights.
     train(corpus, tmp_path / "first", *options, "--steps", 1, "--lr", 0)
     train(corpus, tmp_path / "third", *options, "--steps", 3, "--lr", 3e-3)
     model, expected = load(tmp_path / "first"), load(tmp_path / "third")
@@ -80,14 +80,14 @@ def test_steps_as_torch_takes_them(corpus, tmp_path, arch, more):
     weights = dict(model.named_parameters())
     assert len(weights) == (20 if "--tied" in more else 21)
     for name, theirs in expected.named_parameters():
-        # Adam's steps are as large as the learning rate, whatever the size of a gradient: noise in one near 0 shows.
+        # Adam's step size is independent of that of the gradient, so noise in a gradient near 0 shows.
         difference = (theirs - weights[name]).abs()
         assert difference.mean() < 2e-6 and difference.max() < 2e-3, name
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_checkpoints_in_transformers(corpus, tmp_path, arch):
-    """A trained checkpoint: the same log-probabilities, and the same verdicts as HF generate gives."""
+    """A trained checkpoint has the same log-probabilities, and verdicts as by `generate`."""
     epochs = ["--epochs", 120, "--lr", 8e-3, "--warmup", 30, "--weight-decay", 0, "--ignore-mask"]
     train(corpus, tmp_path / "model", "--arch", arch, *epochs)
     model = load(tmp_path / "model")
@@ -115,8 +115,8 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_runs_end_alike(corpus, tmp_path):
-    """SIGKILL at random moments, each time gone on with another number of threads."""
+def test_killed_runs_give_the_same_result(corpus, tmp_path):
+    """SIGKILL at random moments; each run resumes with another number of threads."""
     options = ["--epochs", 60, "--checkpoint-every", 3, "--validation", corpus.held_out, "--validate-every", 7]
     start = time.monotonic()
     train(corpus, tmp_path / "whole", *options, "--threads", 1, RAYON_NUM_THREADS="1")
@@ -126,7 +126,7 @@ def test_killed_runs_end_alike(corpus, tmp_path):
     kills = 0
     while True:
         threads = str(1 + kills % 3)
-        # Matrix products are divided by what the environment says.
+        # The environment sets the threads of matrix products.
         environment = {**os.environ, "RAYON_NUM_THREADS": threads}
         process = subprocess.Popen(
             [GOLDFISH, *map(str, command), "--threads", threads], stdout=subprocess.DEVNULL, env=environment
@@ -142,12 +142,12 @@ def test_killed_runs_end_alike(corpus, tmp_path):
         assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
         if kills >= 4:
             break
-        # Through before it was killed often enough: once more from the start.
+        # It finished before it was killed often enough: start over.
         shutil.rmtree(tmp_path / "killed")
     lines = metrics(tmp_path / "whole")
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 61))
     assert [line["step"] for line in lines if "validation_loss" in line] == [7, 14, 21, 28, 35, 42, 49, 56, 60]
-    # Finished runs stay as they are.
+    # Finished runs are not changed.
     again = json.loads(goldfish(*command, "--json").stdout)
     assert again["steps"] == 60 and again["validation_loss"] == lines[-1]["validation_loss"]
     assert "choose another --output" in goldfish(*command[:-1], code=2).stderr

@@ -1,10 +1,10 @@
-"""How fast `goldfish lab train` is beside torch on the CPU: the same model, sequences, masks and threads.
+"""Compares the speed of `goldfish lab train` with torch on the CPU, with the same model, sequences, masks and threads.
 
     GOLDFISH_BIN=$PWD/target/release/goldfish target/python-models/bin/python crates/acceptance/training/train_speed.py
 
-Both train in single precision with AdamW and clipping, in turns. Ours is timed from start to end of the process, less what a run of one step
-takes; torch's steps are timed in a process that has loaded the model and taken a step already. Each figure is the median of
-the runs, the ratio that of paired runs with the smallest and largest.
+Both train in single precision with AdamW and clipping, in turns. goldfish is timed as a whole process, less the time of a run of
+one step; torch is timed with the model loaded and after a first step. Each figure is the median of the runs; the ratio is that
+of paired runs, with the smallest and the largest.
 """
 
 import argparse
@@ -54,14 +54,14 @@ class Peer:
         start = time.perf_counter()
         for step in range(count):
             rows = torch.arange(step * self.batch, (step + 1) * self.batch) % len(self.ids)
-            # The inputs alone: the label of an input is the token behind it.
+            # Without the last token: the label of an input is the next token.
             logits = self.model(input_ids=self.ids[rows, :-1]).logits
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), self.labels[rows, 1:].flatten())
             self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
-            # As ours does, which writes it down.
+            # goldfish computes it as well, to log it.
             loss.item()
         return time.perf_counter() - start
 

@@ -1,4 +1,4 @@
-//! Parquet and Arrow IPC, against a reading of the Arrow crates without any of ours.
+//! Parquet and Arrow IPC, compared with the Arrow crates alone.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -23,8 +23,8 @@ fn options(choice: usize) -> ReadOptions {
     options
 }
 
-/// Reads the columns that the length of the input chooses; every row of a file that can be read is accounted for.
-fn by_length(path: PathBuf, format: &str, length: usize, rows: Option<u64>) {
+/// Reads columns chosen by the length of the input, and checks that every row of a readable file is accounted for.
+fn check_columns(path: PathBuf, format: &str, length: usize, rows: Option<u64>) {
     let reading = read(path, format, &options(length % 6));
     reading.assert_gapless();
     if let (true, Some(rows)) = (reading.whole, rows) {
@@ -34,15 +34,15 @@ fn by_length(path: PathBuf, format: &str, length: usize, rows: Option<u64>) {
 
 /// A Parquet file.
 pub fn parquet(data: &[u8]) {
-    by_length(file("in.parquet", data), "parquet", data.len(), None);
+    check_columns(file("in.parquet", data), "parquet", data.len(), None);
 }
 
 /// An Arrow IPC file or stream.
 pub fn arrow(data: &[u8]) {
     let path = file("in.arrow", data);
-    // Rows by the Arrow crate alone, where it can read the whole file.
+    // The row count of the Arrow crate, if it can read the whole file.
     let rows = guarded(|| -> Option<u64> {
-        // That crate takes the memory that a file claims to need.
+        // The crate allocates whatever the file claims to need.
         goldfish_columnar::check_ipc(&mut File::open(&path).ok()?).ok()?;
         let reader = BufReader::new(File::open(&path).ok()?);
         let mut rows = 0;
@@ -57,5 +57,5 @@ pub fn arrow(data: &[u8]) {
         }
         Some(rows)
     });
-    by_length(path, "arrow", data.len(), rows.flatten());
+    check_columns(path, "arrow", data.len(), rows.flatten());
 }

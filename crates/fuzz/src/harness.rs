@@ -1,4 +1,4 @@
-//! What the targets share: a folder in memory, panics told apart, and the bookkeeping that holds for every source.
+//! Shared by the targets: a scratch folder, a panic hook, and the checks that every source must pass.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,25 +7,25 @@ use std::sync::OnceLock;
 use goldfish_corpus::{BatchContent, Format, Input, Part, ReadOptions, Reject};
 use goldfish_digest::FileDigest;
 
-/// Sets the panic hook: a panic ends the process, unless it comes from a library in a guarded place.
+/// Sets the panic hook: a panic aborts the process, unless it is in a dependency and goldfish guards the call.
 pub fn prepare() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let file = panic.location().map_or("", |location| location.file());
-        let of_a_library = file.contains("/registry/src/") || file.starts_with("/rustc/");
-        if !(of_a_library && goldfish_columnar::is_guarded()) {
-            // The hook of libfuzzer-sys: it prints, and ends the process so that the input is kept.
+        let in_dependency = file.contains("/registry/src/") || file.starts_with("/rustc/");
+        if !(in_dependency && goldfish_columnar::is_guarded()) {
+            // The hook of libfuzzer-sys prints the panic and aborts, so that libFuzzer saves the input.
             report(panic);
         }
     }));
 }
 
-/// Runs what goldfish runs with a guard against panics of libraries; `None` after such a panic.
+/// Runs code that goldfish guards against panics of dependencies; `None` after such a panic.
 pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
     goldfish_columnar::guarded(run).ok()
 }
 
-/// A folder of this process, in memory where there is such a file system.
+/// The scratch folder of this process.
 pub(crate) fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -46,30 +46,30 @@ pub(crate) fn file(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Two files in one input: the length of the first stands at the end, in two bytes.
+/// Splits an input into two files; its last two bytes are the length of the first.
 pub(crate) fn two(data: &[u8]) -> (&[u8], &[u8]) {
     let Some((rest, length)) = data.split_last_chunk::<2>() else { return (data, &[]) };
     rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()))
 }
 
-/// A document as it was read.
+/// A document of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Document {
     Text(String),
     Ids(Vec<i32>),
 }
 
-/// All that was read of an input.
+/// Everything read from an input.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// Row and document, in order.
+    /// Row, id and document, in order.
     pub(crate) documents: Vec<(u64, String, Document)>,
     pub(crate) rejects: Vec<Reject>,
-    /// Whether the input was read to its end without an error.
+    /// Whether the input was read to the end without an error.
     pub(crate) whole: bool,
 }
 
-/// Reads an input as the pipeline does, and checks what must hold for every source.
+/// Reads an input as the pipeline does, with the checks that every source must pass.
 pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Reading {
     let format = Format::named(format).unwrap();
     let input = Input { path: path.into(), name: "in".into(), format };
@@ -83,7 +83,7 @@ pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Readin
             Some(Ok(None)) => break,
             Some(Err(_)) | None => return reading,
         };
-        // No guard from here on: workers must not panic on any chunk.
+        // Not guarded: workers must not panic on any chunk.
         let Ok(batch) = chunk.documents(options) else { return reading };
         assert_eq!(batch.rows.len(), batch.len());
         assert!(batch.carried.iter().all(|column| column.len() == batch.len()));
@@ -95,10 +95,7 @@ pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Readin
                 BatchContent::Ids { offsets, ids } => {
                     let ids = &ids[offsets[i] as usize..offsets[i + 1] as usize];
                     let vocab = options.vocab_size.unwrap_or(1 << 31);
-                    assert!(
-                        ids.iter().all(|&id| id >= 0 && (id as u32) < vocab),
-                        "an id out of range passed"
-                    );
+                    assert!(ids.iter().all(|&id| id >= 0 && (id as u32) < vocab), "an id is out of range");
                     Document::Ids(ids.to_vec())
                 }
             };
@@ -110,12 +107,12 @@ pub(crate) fn read(path: PathBuf, format: &str, options: &ReadOptions) -> Readin
     let files =
         std::iter::once(input.path.to_path_buf()).chain(input.companions().into_iter().map(|(_, path)| path));
     let expected: Vec<FileDigest> = files.map(|path| FileDigest::of(&fs::read(path).unwrap())).collect();
-    assert_eq!(source.finish().expect("a file that was read to its end"), expected);
+    assert_eq!(source.finish().expect("the file was read to the end"), expected);
     reading
 }
 
 impl Reading {
-    /// Row numbers of documents and rejects, ascending; none may occur twice.
+    /// Row numbers of documents and rejects, ascending, without repeats.
     pub(crate) fn rows(&self) -> Vec<u64> {
         let documents: Vec<u64> = self.documents.iter().map(|(row, ..)| *row).collect();
         assert!(documents.is_sorted_by(|a, b| a < b), "documents out of order");
@@ -125,7 +122,7 @@ impl Reading {
         rows
     }
 
-    /// Checks that every row from 0 on is there.
+    /// Checks that every row, counted from 0, was read.
     pub(crate) fn assert_gapless(&self) {
         assert!(
             self.rows().into_iter().eq(0..(self.documents.len() + self.rejects.len()) as u64),

@@ -1,4 +1,4 @@
-//! Mask rules, against their naive definitions.
+//! Mask rules, compared with their naive definitions.
 
 #[path = "../../goldfish-mask/tests/naive/mod.rs"]
 mod naive;
@@ -25,12 +25,18 @@ fn any_rule(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
     };
     let context = if input.ratio(1, 8)? { input.int_in_range(1..=70)? } else { input.int_in_range(1..=6)? };
     let window = if bool::arbitrary(input)? { Window::Preceding } else { Window::Inclusive };
-    let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
+    let short_context = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
     let table = TableSource::Cpu;
     Ok(match input.int_in_range(0..=5)? {
         0 => RuleParameters::from(Static::new(k).start(input.int_in_range(0..=40)?)),
         1 => RuleParameters::from(Random::new(k).seed(u64::arbitrary(input)?)),
-        2 => RuleParameters::from(Hash::new(k).context(context).window(window).short_context(head).seed(u64::arbitrary(input)?)),
+        2 => RuleParameters::from(
+            Hash::new(k)
+                .context(context)
+                .window(window)
+                .short_context(short_context)
+                .seed(u64::arbitrary(input)?),
+        ),
         3 => RuleParameters::from(HashTable::new(k).context(context).table(table)),
         4 => RuleParameters::from(HashAvalanche::new(k).context(context)),
         _ => {
@@ -53,17 +59,17 @@ fn any_ids(input: &mut Unstructured<'_>) -> Result<Vec<u32>> {
 }
 
 fn build(rule: &RuleParameters) -> Box<dyn MaskRule> {
-    // The table of the reference code takes a while to make, so that it is made once.
-    RuleSpec::new(rule.clone()).build(Some(&TABLE)).expect("a sound rule")
+    // Computing the table of the reference code is slow, so all targets share one.
+    RuleSpec::new(rule.clone()).build(Some(&TABLE)).expect("a valid rule")
 }
 
-/// Every rule on tokens: whole and in pieces, against the definition.
+/// Every token rule, on whole documents and in pieces.
 pub fn mask_rules(data: &[u8]) {
     let _ = check_rules(&mut Unstructured::new(data));
 }
 
 fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
-    let rule = with_file_table(any_rule(input)?);
+    let rule = with_shared_table(any_rule(input)?);
     let (key, step) = (u64::arbitrary(input)?, input.int_in_range(1..=70usize)?);
     let ids = any_ids(input)?;
     let built = build(&rule);
@@ -82,25 +88,26 @@ fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Names the table that is at hand, so that building a rule does not make it again.
-fn with_file_table(mut rule: RuleParameters) -> RuleParameters {
+/// Refers to the shared table by its fingerprint, so that building a rule does not compute it again.
+fn with_shared_table(mut rule: RuleParameters) -> RuleParameters {
     static FINGERPRINT: LazyLock<String> = LazyLock::new(|| TABLE.fingerprint());
-    if let RuleParameters::HashTable(HashTable { table, .. }) | RuleParameters::CoefficientSum(CoefficientSum { table, .. }) = &mut rule
+    if let RuleParameters::HashTable(HashTable { table, .. })
+    | RuleParameters::CoefficientSum(CoefficientSum { table, .. }) = &mut rule
     {
         *table = TableSource::File(FINGERPRINT.clone());
     }
     rule
 }
 
-/// Packed sequences, with stops in between, against the definition.
+/// Packed sequences, with interruptions.
 pub fn sequences(data: &[u8]) {
     let _ = check_sequences(&mut Unstructured::new(data));
 }
 
 fn check_sequences(input: &mut Unstructured<'_>) -> Result<()> {
-    let rule = with_file_table(any_rule(input)?);
+    let rule = with_shared_table(any_rule(input)?);
     let length = input.int_in_range(1..=80u32)?;
-    let stops = u32::arbitrary(input)?;
+    let interruptions = u32::arbitrary(input)?;
     let cuts: Vec<usize> = (0..8).map(|_| input.int_in_range(0..=60usize)).collect::<Result<_>>()?;
     let ids = any_ids(input)?;
     let mut rest = ids.as_slice();
@@ -113,12 +120,12 @@ fn check_sequences(input: &mut Unstructured<'_>) -> Result<()> {
     documents.push(rest.to_vec());
     let masker = Masker::new(build(&rule), &[]);
     let mut sequences =
-        SequenceMasker::new(&masker, length, SequenceState::default()).expect("a sound length");
+        SequenceMasker::new(&masker, length, SequenceState::default()).expect("a valid length");
     let mut masks = Vec::new();
     for (i, ids) in documents.iter().enumerate() {
-        if stops >> i & 1 == 1 {
+        if interruptions >> i & 1 == 1 {
             let state = sequences.state().clone();
-            sequences = SequenceMasker::new(&masker, length, state).expect("a sound length");
+            sequences = SequenceMasker::new(&masker, length, state).expect("a valid length");
         }
         let mut mask = vec![9; ids.len()];
         sequences.decide_next(ids, &mut mask);
@@ -128,7 +135,7 @@ fn check_sequences(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The rule on text, with any spans, against the definition.
+/// The text rule, with arbitrary spans.
 pub fn mask_text(data: &[u8]) {
     let _ = check_text(&mut Unstructured::new(data));
 }
@@ -143,16 +150,18 @@ fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
     let cuts: Vec<u16> = (0..24).map(|_| u16::arbitrary(input)).collect::<Result<_>>()?;
     let bytes = input.bytes(input.len().min(600))?;
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let mut at: Vec<usize> = cuts.iter().map(|&cut| usize::from(cut) % (text.len() + 1)).collect();
+    let mut bounds: Vec<usize> = cuts.iter().map(|&cut| usize::from(cut) % (text.len() + 1)).collect();
     let spans: Vec<(usize, usize)> = if ordered {
-        at.extend([0, text.len()]);
-        at.sort_unstable();
-        at.windows(2).map(|pair| (pair[0], pair[1])).collect()
+        bounds.extend([0, text.len()]);
+        bounds.sort_unstable();
+        bounds.windows(2).map(|pair| (pair[0], pair[1])).collect()
     } else {
-        at.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
+        bounds.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
     };
-    let parameters = RuleParameters::from(Text::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed));
-    let built = RuleSpec::new(parameters).build(None).expect("a sound rule");
+    let parameters = RuleParameters::from(
+        Text::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed),
+    );
+    let built = RuleSpec::new(parameters).build(None).expect("a valid rule");
     let ids = vec![0; spans.len()];
     let mut mask = vec![9; spans.len()];
     built.decide(&TokenSpan::document(&ids).with_text(&text, &spans), &mut mask);

@@ -1,8 +1,8 @@
-//! Fuzz targets, one function each: bytes in, a panic if an oracle is wronged.
+//! Fuzz targets, one function each. A target panics if its oracle disagrees.
 //!
-//! Parsers may answer with an error or with rejected rows, but must account for every row, must not panic, and must
-//! give what an independent reading of the same bytes gives. Mask rules must equal their naive definitions.
-//! `crates/fuzz/README.md` says how to run them.
+//! Parsers may return an error or reject rows, but must account for every row, must not panic, and must agree with an
+//! independent reader of the same bytes. Mask rules must agree with their naive definitions. `crates/fuzz/README.md`
+//! explains how to run them.
 
 mod columns;
 mod harness;

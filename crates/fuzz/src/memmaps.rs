@@ -1,4 +1,6 @@
-//! The headerless token files and their indexes, against naive readings.
+//! Headerless token files and their indexes, compared with naive readers.
+
+use std::io::Write;
 
 use goldfish_corpus::{Content, IdType, ReadOptions, read_npy};
 
@@ -8,16 +10,16 @@ fn options() -> ReadOptions {
     ReadOptions::new(Content::Ids { column: "input_ids".into() })
 }
 
-/// Little-endian numbers of a width.
+/// Little-endian numbers of `width` bytes.
 fn numbers(bytes: &[u8], width: usize) -> Vec<u64> {
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
     bytes.chunks_exact(width).map(number).collect()
 }
 
-/// The documents that came out equal these, where no row was rejected before them.
+/// Checks that documents equal the expected ones of their rows.
 fn assert_documents(reading: &Reading, expected: &[Vec<u64>]) {
     for (row, _, document) in &reading.documents {
-        let Document::Ids(ids) = document else { panic!("memmaps hold ids") };
+        let Document::Ids(ids) = document else { panic!("memmaps contain ids") };
         let ids: Vec<u64> = ids.iter().map(|&id| id as u64).collect();
         assert_eq!(Some(&ids), expected.get(*row as usize), "document {row}");
     }
@@ -35,11 +37,11 @@ pub fn megatron(data: &[u8]) {
     if let Some(expected) = megatron_naive(index, tokens) {
         assert_documents(&reading, &expected);
     } else {
-        assert!(!reading.whole, "an index that the naive reader refuses was accepted");
+        assert!(!reading.whole, "an index that the naive reader rejects was accepted");
     }
 }
 
-/// Documents of an index, every claim checked by slicing.
+/// Documents of an index; slicing checks every offset.
 fn megatron_naive(index: &[u8], tokens: &[u8]) -> Option<Vec<Vec<u64>>> {
     let header = index.get(..34)?;
     if &header[..9] != b"MMIDIDX\0\0" || numbers(&header[9..17], 8) != [1] {
@@ -50,34 +52,34 @@ fn megatron_naive(index: &[u8], tokens: &[u8]) -> Option<Vec<Vec<u64>>> {
     let (n, m) = (numbers(&header[18..26], 8)[0] as usize, numbers(&header[26..34], 8)[0] as usize);
     let rest = &index[34..];
     let (lengths, rest) = rest.split_at_checked(n.checked_mul(4)?)?;
-    let (places, rest) = rest.split_at_checked(n.checked_mul(8)?)?;
-    let (marks, rest) = rest.split_at_checked(m.checked_mul(8)?)?;
+    let (offsets, rest) = rest.split_at_checked(n.checked_mul(8)?)?;
+    let (bounds, rest) = rest.split_at_checked(m.checked_mul(8)?)?;
     if !rest.is_empty() {
         return None;
     }
-    let (lengths, places, marks) = (numbers(lengths, 4), numbers(places, 8), numbers(marks, 8));
-    if marks.first() != Some(&0) || marks.last() != Some(&(n as u64)) || !marks.is_sorted() {
+    let (lengths, offsets, bounds) = (numbers(lengths, 4), numbers(offsets, 8), numbers(bounds, 8));
+    if bounds.first() != Some(&0) || bounds.last() != Some(&(n as u64)) || !bounds.is_sorted() {
         return None;
     }
-    let (mut documents, mut at) = (Vec::new(), 0);
-    for pair in marks.windows(2) {
+    let (mut documents, mut position) = (Vec::new(), 0);
+    for pair in bounds.windows(2) {
         let mut document = Vec::new();
         for i in pair[0] as usize..pair[1] as usize {
-            let start = usize::try_from(places[i]).ok()?;
-            // What is not read in order is read twice, or not at all.
-            if start != at {
+            let start = usize::try_from(offsets[i]).ok()?;
+            // Otherwise tokens are skipped or repeated.
+            if start != position {
                 return None;
             }
             let end = start.checked_add(usize::try_from(lengths[i]).ok()?.checked_mul(width)?)?;
             document.extend(numbers(tokens.get(start..end)?, width));
-            at = end;
+            position = end;
         }
         documents.push(document);
     }
-    (at == tokens.len()).then_some(documents)
+    (position == tokens.len()).then_some(documents)
 }
 
-/// An OLMo token file, with its sidecar or cut at an id.
+/// An OLMo token file, with its sidecar or split at an id.
 pub fn olmo(data: &[u8]) {
     let (sidecar, tokens) = two(data);
     let sidecar_path = folder().join("in.csv.gz");
@@ -87,19 +89,18 @@ pub fn olmo(data: &[u8]) {
         let reading = read(file("in.npy", tokens), "olmo", &options);
         reading.assert_gapless();
         if !reading.whole {
-            assert!(tokens.len() % 2 == 1 || tokens.starts_with(b"\x93NUMPY"), "a sound file was refused");
+            assert!(tokens.len() % 2 == 1 || tokens.starts_with(b"\x93NUMPY"), "a valid file was rejected");
             return;
         }
-        let expected = cut_behind_zero(&numbers(tokens, 2));
+        let expected = split_after_zero(&numbers(tokens, 2));
         assert_documents(&reading, &expected);
         return;
     }
     file("in.csv.gz", sidecar);
     let path = file("in.npy", tokens);
-    let packed = read(path.clone(), "olmo", &options());
-    packed.assert_gapless();
-    // The sidecar's text, packed here, so that what is mutated is not only the archive.
-    use std::io::Write;
+    let raw = read(path.clone(), "olmo", &options());
+    raw.assert_gapless();
+    // Compressed here, so that mutations reach the CSV and not only the archive.
     let mut archive = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     archive.write_all(sidecar).unwrap();
     file("in.csv.gz", &archive.finish().unwrap());
@@ -113,7 +114,7 @@ pub fn olmo(data: &[u8]) {
             .iter()
             .flat_map(|(_, _, document)| match document {
                 Document::Ids(ids) => ids.iter().map(|&id| id as u64).collect::<Vec<_>>(),
-                Document::Text(_) => unreachable!("memmaps hold ids"),
+                Document::Text(_) => unreachable!("memmaps contain ids"),
             })
             .collect();
         if reading.whole {
@@ -122,7 +123,7 @@ pub fn olmo(data: &[u8]) {
     }
 }
 
-fn cut_behind_zero(ids: &[u64]) -> Vec<Vec<u64>> {
+fn split_after_zero(ids: &[u64]) -> Vec<Vec<u64>> {
     ids.split_inclusive(|&id| id == 0).map(<[u64]>::to_vec).collect()
 }
 
@@ -140,24 +141,24 @@ pub fn datatrove(data: &[u8]) {
             continue;
         }
         let (ends, ids) = (numbers(index, 8), numbers(tokens, width));
-        let sound = index.len() % 8 == 0
+        let is_valid = index.len() % 8 == 0
             && tokens.len() % width == 0
             && ends.is_sorted()
             && ends.last().copied().unwrap_or(0) == ids.len() as u64;
-        // A signed byte beyond 127 is a negative id, and a reject.
-        let expected: Vec<Vec<u64>> = if sound {
+        // A signed byte above 127 is a negative id, which is rejected.
+        let expected: Vec<Vec<u64>> = if is_valid {
             let starts = std::iter::once(0).chain(ends.iter().copied());
             starts.zip(&ends).map(|(start, &end)| ids[start as usize..end as usize].to_vec()).collect()
         } else {
             assert!(!reading.whole, "an index that contradicts its file was accepted");
             continue;
         };
-        assert!(reading.whole, "a sound pair was refused");
+        assert!(reading.whole, "a valid pair was rejected");
         assert_documents(&reading, &expected);
     }
 }
 
-/// Tables and coefficients.
+/// Tables and coefficients in `.npy` files.
 pub fn npy(data: &[u8]) {
     let path = file("in.npy", data);
     if let Ok(values) = read_npy::<f32>(&path) {

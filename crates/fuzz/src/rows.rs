@@ -1,4 +1,4 @@
-//! JSONL and text, against `serde_json` line by line.
+//! JSONL and text, compared with `serde_json` line by line.
 
 use std::io::Write;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::harness::{Document, Reading, file, read};
 
-/// The text behind a byte order mark.
+/// The text without a byte order mark.
 fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
-/// JSON lines: text or ids, with and without an id column and a carried one, plain or compressed.
+/// JSON lines: text or ids, with or without an id column and a carried column, plain or compressed.
 pub fn jsonl(data: &[u8]) {
-    // The length chooses, so that a file is a seed as it is.
+    // The length chooses the options, so that any file is a seed.
     let choice = data.len() % 8;
     let is_text = choice & 1 == 0;
     let column = if is_text { "text" } else { "input_ids" };
@@ -31,15 +31,15 @@ pub fn jsonl(data: &[u8]) {
     }
     if choice & 4 != 0 {
         options.vocab_size = Some(5000);
-        // As an archive the bytes are almost never sound; as its contents they always are.
+        // As an archive the bytes are almost never valid; as its contents they always are.
         read(file("in.jsonl.gz", data), "jsonl", &options);
         read(file("in.jsonl.zst", data), "jsonl", &options);
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(data).unwrap();
-        let packed = read(file("in.jsonl.gz", &packed.finish().unwrap()), "jsonl", &options);
+        let mut archive = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        archive.write_all(data).unwrap();
+        let compressed = read(file("in.jsonl.gz", &archive.finish().unwrap()), "jsonl", &options);
         let plain = read(file("in.jsonl", data), "jsonl", &options);
-        assert_eq!(packed.documents, plain.documents);
-        assert_eq!(packed.rejects, plain.rejects);
+        assert_eq!(compressed.documents, plain.documents);
+        assert_eq!(compressed.rejects, plain.rejects);
         return;
     }
     let reading = read(file("in.jsonl", data), "jsonl", &options);
@@ -49,9 +49,9 @@ pub fn jsonl(data: &[u8]) {
     }
 }
 
-/// Each line is a document, a reject, or blank; and what it is agrees with its JSON value.
+/// Checks that each line is a document, a reject or blank, and that documents agree with the JSON value.
 fn check_lines(data: &[u8], reading: &Reading, options: &ReadOptions, is_text: bool) {
-    assert!(reading.whole, "plain bytes can be read to their end");
+    assert!(reading.whole, "plain files are read to the end");
     let lines: Vec<&[u8]> = without_mark(data).split(|&byte| byte == b'\n').collect();
     let blank = |line: &&[u8]| line.trim_ascii().is_empty();
     let trailing = |line: &&[u8]| line.trim_ascii_end().is_empty();
@@ -64,11 +64,11 @@ fn check_lines(data: &[u8], reading: &Reading, options: &ReadOptions, is_text: b
         let line = lines[*row as usize];
         assert!(!blank(&line));
         let is_json = |line: &[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
-        // But for the numbers that Python writes, in what nobody reads.
+        // Python's non-finite numbers are accepted in columns that are not read.
         let finite = String::from_utf8_lossy(line).replace("Infinity", "0").replace("NaN", "0");
-        assert!(is_json(line) || is_json(finite.as_bytes()), "what became a document is JSON");
-        // Half a surrogate pair and numbers that no double holds are JSON, but no `Value`: what nobody reads may
-        // hold them.
+        assert!(is_json(line) || is_json(finite.as_bytes()), "a document is not JSON");
+        // Columns that are not read may contain half a surrogate pair or numbers out of the range of a double, which
+        // `Value` rejects.
         if let Ok(value) = serde_json::from_slice::<Value>(line) {
             let same = match document {
                 Document::Text(text) => value["text"].as_str() == Some(text),
@@ -90,20 +90,20 @@ fn check_lines(data: &[u8], reading: &Reading, options: &ReadOptions, is_text: b
             "the offset of a reject is not that of its line"
         );
         let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(line) else { continue };
-        // A key that stands twice, even under another spelling, is a reason that a `Value` does not show.
+        // A repeated key, even with another escape, is rejected, but a `Value` does not show it.
         if !is_text || options.id_column.is_some() || line.contains(&b'\\') {
             continue;
         }
         let twice = String::from_utf8_lossy(line).matches("\"text\"").count() > 1;
         assert!(
             twice || !object.get("text").is_some_and(Value::is_string),
-            "a sound line was rejected: {}",
+            "a valid line was rejected: {}",
             reject.reason
         );
     }
 }
 
-/// The same lines often enough to be read in several chunks: the same documents as often.
+/// Repeats the lines until they take several chunks; the documents must repeat as well.
 fn check_repeated(data: &[u8], once: &Reading, options: &ReadOptions) {
     let times = (600 << 10) / data.len() + 1;
     let many = read(file("in.jsonl", &data.repeat(times)), "jsonl", options);
@@ -113,11 +113,15 @@ fn check_repeated(data: &[u8], once: &Reading, options: &ReadOptions) {
     let rows = many.rows();
     assert_eq!(rows.len(), once.rows().len() * times);
     for (i, (_, _, document)) in many.documents.iter().enumerate() {
-        assert_eq!(*document, once.documents[i % once.documents.len()].2, "a chunk's end changed a document");
+        assert_eq!(
+            *document,
+            once.documents[i % once.documents.len()].2,
+            "a chunk boundary changed a document"
+        );
     }
 }
 
-/// A text file: one document, or one reject.
+/// A text file: one document or one reject.
 pub fn text(data: &[u8]) {
     let options = ReadOptions::new(Content::Text { column: "text".into() });
     let reading = read(file("in.txt", data), "text", &options);
@@ -126,7 +130,7 @@ pub fn text(data: &[u8]) {
     match std::str::from_utf8(without_mark(data)) {
         Ok(expected) => assert_eq!(reading.documents[0].2, Document::Text(expected.to_owned())),
         Err(_) => {
-            let offset = reading.rejects[0].offset.expect("a place") as usize;
+            let offset = reading.rejects[0].offset.expect("an offset") as usize;
             assert!(
                 std::str::from_utf8(&data[..offset]).is_ok()
                     && std::str::from_utf8(&data[..=offset]).is_err()
@@ -137,7 +141,7 @@ pub fn text(data: &[u8]) {
         let reading = read(file(name, data), "text", &options);
         assert!(!reading.whole || reading.rows().len() == 1);
     }
-    let packed = zstd::bulk::compress(data, 1).unwrap();
-    let unpacked = read(file("in.txt.zst", &packed), "text", &options);
-    assert_eq!((unpacked.documents, unpacked.rejects), (reading.documents, reading.rejects));
+    let archive = zstd::bulk::compress(data, 1).unwrap();
+    let compressed = read(file("in.txt.zst", &archive), "text", &options);
+    assert_eq!((compressed.documents, compressed.rejects), (reading.documents, reading.rejects));
 }

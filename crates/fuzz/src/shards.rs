@@ -15,7 +15,7 @@ const TEMPLATE: &str = r#"{"format_version":1,"tool":{"name":"goldfish","version
 "output":{"format":"arrow-stream","columns":[],"carry":[],"shard_size":1},"inputs":[],"shards":[],"rejects":null,
 "totals":{"documents_in":0,"documents_out":0,"documents_rejected":0,"tokens":0,"dropped":0},"checksum":""}"#;
 
-/// A manifest: it is refused, or comes back the same when it is written again.
+/// A manifest: it is an error, or survives a round trip.
 pub fn manifest(data: &[u8]) {
     file("manifest.json", data);
     let Ok(manifest) = Manifest::read(folder()) else { return };
@@ -23,20 +23,20 @@ pub fn manifest(data: &[u8]) {
         assert_eq!(
             folder().join(&shard.name).parent(),
             Some(folder().as_path()),
-            "a name leads out of the folder"
+            "a name is outside of the folder"
         );
     }
     let _ = manifest.drop_rate();
     let _ = manifest.rule.build(None);
     let (sealed, bytes) = manifest.clone().seal();
     file("manifest.json", &bytes);
-    assert_eq!(Manifest::read(folder()).expect("what was sealed can be read"), sealed);
-    // Whatever it says, verifying it ends with faults or an error.
+    assert_eq!(Manifest::read(folder()).expect("a sealed manifest can be read"), sealed);
+    // Verification must terminate, whatever the manifest says.
     file("manifest.json", data);
     let _ = verify(folder(), &mut |_, _| None);
 }
 
-/// A shard whose checksum is right, so that its contents are looked at.
+/// A shard with a valid checksum, so that verification reads its contents.
 pub fn shard(data: &[u8]) {
     let mut manifest: Manifest = serde_json::from_str(TEMPLATE).expect("the template is a manifest");
     for (format, name) in [
@@ -58,9 +58,9 @@ pub fn shard(data: &[u8]) {
             rows += 1;
             None
         });
-        let (_, faults) = checked.expect("a folder that can be read");
-        // The counts of the entry are all 0, so that a shard with rows must be at fault.
-        assert!(rows == 0 || !faults.is_empty());
+        let (_, defects) = checked.expect("a readable folder");
+        // The entry claims no documents, so rows must be reported.
+        assert!(rows == 0 || !defects.is_empty());
         if let Ok(reader) = ShardReader::open(&path, format) {
             for batch in reader.map_while(Result::ok) {
                 for row in 0..batch.len() {

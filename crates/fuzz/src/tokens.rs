@@ -1,4 +1,4 @@
-//! Tokenizers, against the `tokenizers` crate.
+//! Tokenizers, compared with the `tokenizers` crate.
 
 use std::sync::LazyLock;
 
@@ -8,14 +8,14 @@ use crate::harness::guarded;
 
 const TEXTS: [&str; 4] = ["abba é <s>", " The  lamp's 123\n\n", "\u{301}漢字🄰\u{200d}", "aaaaaaaaaaaaaaaa"];
 
-/// A tokenizer.json: refused, or the ids are those of the `tokenizers` crate.
+/// A tokenizer.json: it is an error, or the ids are those of the `tokenizers` crate.
 pub fn tokenizer(data: &[u8]) {
     let Some(Ok(ours)) = guarded(|| Tokenizer::from_bytes(data)) else { return };
     let plain = guarded(|| tokenizers::Tokenizer::from_bytes(data).ok()).flatten();
-    let mut plain = plain.expect("what goldfish loads, the crate loads");
+    let mut plain = plain.expect("the crate loads what goldfish loads");
     plain.with_truncation(None).expect("no truncation");
     plain.with_padding(None);
-    // Without BOS and EOS a template has nothing to add, but one without the text would leave it out.
+    // goldfish ignores templates; a template may even leave out the text.
     plain.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
     let map = guarded(|| ours.text_map()).expect("no panic");
     let (mut text_of_ids, mut spans) = (String::new(), Vec::new());
@@ -26,8 +26,8 @@ pub fn tokenizer(data: &[u8]) {
         let theirs = guarded(|| plain.encode_fast(text, false).ok()).flatten();
         match (encoded, theirs) {
             (Ok(_), Some(theirs)) => assert_eq!(ids, theirs.get_ids(), "{text:?}"),
-            (Ok(_), None) => panic!("goldfish encodes what the crate can't: {text:?}"),
-            (Err(_), Some(_)) => panic!("goldfish can't encode what the crate can: {text:?}"),
+            (Ok(_), None) => panic!("only goldfish encodes {text:?}"),
+            (Err(_), Some(_)) => panic!("only the crate encodes {text:?}"),
             (Err(_), None) => continue,
         }
         let mut with_offsets = Vec::new();
@@ -56,16 +56,16 @@ static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
         .map(|family| {
             let path = format!("{}/../../fixtures/tokenizers/{family}.json", env!("CARGO_MANIFEST_DIR"));
             let json = std::fs::read(path).expect("the fixture");
-            let ours = Tokenizer::from_bytes(&json).expect("a sound tokenizer");
+            let ours = Tokenizer::from_bytes(&json).expect("a valid tokenizer");
             let map = ours.text_map().ok();
-            Pair { ours, plain: tokenizers::Tokenizer::from_bytes(&json).expect("a sound tokenizer"), map }
+            Pair { ours, plain: tokenizers::Tokenizer::from_bytes(&json).expect("a valid tokenizer"), map }
         })
         .into()
 });
 
-/// Any text, with the tokenizers of the fixtures.
+/// Arbitrary text, with the tokenizers of the fixtures.
 pub fn encode(data: &[u8]) {
-    // The exact path is slow, and seven of them are asked.
+    // The peer is slow, and there are seven tokenizers.
     let text = String::from_utf8_lossy(&data[..data.len().min(300)]);
     for Pair { ours, plain, map } in &*PAIRS {
         let mut ids = Vec::new();
@@ -75,19 +75,19 @@ pub fn encode(data: &[u8]) {
         let (mut again, mut spans) = (Vec::new(), Vec::new());
         ours.encode_with_offsets_into(&text, &mut again, &mut spans).expect("fixtures encode every text");
         assert_eq!((again, spans.len()), (ids.clone(), ids.len()));
-        // What byte-level tokenizers without a normalizer encode comes back to the byte.
+        // Byte-level tokenizers without a normalizer are lossless.
         if let (Some(map), false) = (map, text.contains('<'))
             && plain.get_normalizer().is_none()
         {
-            let (mut back, mut places) = (String::new(), Vec::new());
-            map.decode_into(&ids, &[], &mut back, &mut places).expect("ids of the vocabulary");
+            let (mut back, mut spans) = (String::new(), Vec::new());
+            map.decode_into(&ids, &[], &mut back, &mut spans).expect("ids of the vocabulary");
             assert_eq!(back, text);
-            assert!(places.windows(2).all(|pair| pair[0].1 == pair[1].0), "a gap between tokens");
+            assert!(spans.windows(2).all(|pair| pair[0].1 == pair[1].0), "a gap between tokens");
         }
     }
 }
 
-/// Any ids: their text, against the bytes of their tokens one by one.
+/// Arbitrary ids: their text, compared with that of their tokens one by one.
 pub fn text_map(data: &[u8]) {
     let ids: Vec<u32> =
         data.chunks_exact(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1] & 15) << 8).collect();
@@ -97,7 +97,7 @@ pub fn text_map(data: &[u8]) {
         let outside = ids.iter().any(|&id| ours.token(id).is_none());
         let decoded = map.decode_into(&ids, &[], &mut text, &mut spans);
         if outside {
-            assert!(decoded.is_err(), "an id without a token has a text");
+            assert!(decoded.is_err(), "an id without a token was decoded");
             continue;
         }
         if decoded.is_err() {
@@ -107,12 +107,12 @@ pub fn text_map(data: &[u8]) {
         assert_eq!(spans.len(), ids.len());
         assert!(spans.iter().all(|&(start, end)| start <= end && end <= text.len()));
         assert!(spans.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1));
-        // Each token alone, where no character is cut, joins to the same text.
+        // Tokens decoded one by one give the same text, unless one ends within a character.
         let mut joined = String::new();
         let mut cut = false;
         for &id in &ids {
-            let (mut one, mut place) = (String::new(), Vec::new());
-            map.decode_into(&[id], &[], &mut one, &mut place).expect("an id that was decoded before");
+            let (mut one, mut span) = (String::new(), Vec::new());
+            map.decode_into(&[id], &[], &mut one, &mut span).expect("an id that was decoded before");
             cut |= one.contains('\u{FFFD}');
             joined.push_str(&one);
         }

@@ -18,7 +18,7 @@ use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
-use goldfish_audit::{StatisticsOptions, summarise};
+use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_shard::ToolEntry;
 
 /// Sleeps before every answer.
@@ -75,6 +75,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let self_test = store.self_test(SelfTest { capabilities: model.capabilities(), checks: Vec::new() })?;
     let statistics =
         StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 200 } };
-    store.finish(|rows| summarise(&config, rows, &self_test, &statistics))?;
+    store.finish(|rows| summarize(&config, rows, &self_test, &statistics))?;
     Ok(())
 }

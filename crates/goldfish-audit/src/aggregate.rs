@@ -27,15 +27,15 @@ pub struct StatisticsOptions {
 /// Draws for which extraction is reported.
 const DRAWS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
-/// A margin below this, in nats, is within what rounding on other hardware can turn.
+/// A margin below this, in nats, is within the rounding of other hardware.
 const CLOSE: f64 = 1e-3;
 
 /// Below this, bootstrap intervals of skewed scores cover 92% rather than 95% (see `tests/coverage.rs`).
 const FEW_DOCUMENTS: usize = 50;
 
-/// Sums a run up. Rows are those of the audited set and of the control, in any order of sets.
+/// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
-pub fn summarise<'r>(
+pub fn summarize<'r>(
     config: &RunConfig,
     rows: &'r [ResultRow],
     self_test: &SelfTest,
@@ -80,7 +80,7 @@ pub fn summarise<'r>(
     }
 }
 
-/// Compares two runs on the probes that both have; the first run's documents and options count.
+/// Compares two runs on the probes that both have.
 #[must_use]
 pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap) -> Comparison {
     let others: HashMap<&str, &ResultRow> = second.iter().map(|row| (row.probe_id.as_str(), row)).collect();
@@ -125,14 +125,12 @@ fn clusters(rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> C
 fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
     let mut notes = Vec::new();
     match &config.control {
-        None => notes.push(
-            "no control: nobody can say how much of this a model that never saw the text would score".into(),
-        ),
+        None => notes.push("no control: how much a model scores that never saw the text is unknown".into()),
         Some(control) => {
             let matching = control.matching;
             if matching.unmatched > 0 {
                 notes.push(format!(
-                    "the control has nothing like {} of {} audited starts (same stratum and offset)",
+                    "{} of {} audited starts have no matching control (same stratum and offset)",
                     matching.unmatched, matching.wanted
                 ));
             }
@@ -144,8 +142,7 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
             }
             if !matching.normalised_checked {
                 notes.push(
-                    "the control was compared by token ids only; give the tokenizer to compare text too"
-                        .into(),
+                    "the control was compared by token ids only, since text needs the tokenizer".into(),
                 );
             }
         }
@@ -153,23 +150,24 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
     let documents = clusters(audited, exact).documents();
     if documents < FEW_DOCUMENTS {
         notes.push(format!(
-            "{documents} documents only: the intervals of means may hold the truth less often than 95 times in 100"
+            "only {documents} documents: the intervals of means may cover the truth in fewer than 95% of cases"
         ));
     }
     let trivial = audited.iter().filter(|row| !row.trivial.is_empty()).count();
     if trivial > 0 {
         notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
     }
-    let odd = audited.iter().filter(|row| !row.caveats.is_empty()).count();
-    if odd > 0 {
+    let with_caveats = audited.iter().filter(|row| !row.caveats.is_empty()).count();
+    if with_caveats > 0 {
         notes.push(format!(
-            "the continuations of {odd} of {} audited probes have caveats, since the server takes and gives text alone",
+            "the continuations of {with_caveats} of {} audited probes have caveats, since the server takes and gives only text",
             audited.len()
         ));
     }
     if config.options.decide == Decide::Generate {
         notes.push(
-            "continuations decided exact match, because the backend can't be trusted to score prompts".into(),
+            "continuations decided exact match, because the backend's scores of prompts are not reliable"
+                .into(),
         );
     }
     notes.extend(self_test.notes());
@@ -186,7 +184,7 @@ fn trivial_count(filter: Triviality, audited: &[&ResultRow], control: &[&ResultR
     TrivialCount { filter, audited, audited_exact, control, control_exact }
 }
 
-/// The plan's cost, from the rows alone, so that a resumed run tells the same.
+/// The plan's cost, from the rows alone, so that a resumed run has the same.
 fn cost(options: &AuditOptions, rows: &[ResultRow]) -> Cost {
     let lead = u64::from(options.bos.is_some());
     let mut cost = Cost::default();

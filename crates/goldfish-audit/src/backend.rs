@@ -1,8 +1,8 @@
-//! What an audit asks of a model, whether it runs in this process or behind a server.
+//! What an audit asks of a model, whether it runs in this process or on a server.
 
 use std::time::Duration;
 
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// and never stops early.
 ///
 /// Answers come in the order of the requests and one for each, or the call as a whole is an error: a
-/// backend repeats what failed on the way by itself, so that nothing is lost or counted twice. An answer must not
+/// backend retries what failed on the way on its own, so that nothing is lost or counted twice. An answer must not
 /// depend on what else is in the batch; where a server can't promise that, the
 /// [self-test](crate::selftest) measures it.
 ///
@@ -50,7 +50,7 @@ pub trait Backend {
     ) -> Result<Vec<Generated>, BackendError>;
 }
 
-/// What a model is, as the run's files tell it.
+/// What a model is, as in the run's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelDescription {
@@ -85,11 +85,11 @@ pub struct Capabilities {
 pub struct ScoreRequest<'a> {
     /// The tokens.
     pub ids: &'a [u32],
-    /// The first position to answer for, at least 1: nothing stands before position 0.
+    /// The first position to answer for, at least 1: there is nothing before position 0.
     pub from: usize,
 }
 
-/// What is asked for beside log-probability and rank, for a whole batch.
+/// What is asked for besides log-probability and rank, for a whole batch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Wants {
     /// Mean and variance over the vocabulary.
@@ -113,7 +113,7 @@ pub struct SamplingScheme {
 pub struct Scored {
     /// One for each position from `from` to the end of the sequence.
     pub tokens: Vec<TokenScore>,
-    /// How many tokens the model saw, where the backend was told: more than were sent means that a BOS was added.
+    /// How many tokens the model saw, where the backend knows: more than were sent means that a BOS was added.
     pub evaluated: Option<u64>,
     /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
     pub exchange: Option<String>,
@@ -128,7 +128,7 @@ pub struct TokenScore {
     /// a smaller id: of equals, greedy decoding takes the first. Of a server that names a few best tokens alone, one more than
     /// those of them that are better.
     pub rank: u32,
-    /// The token that greedy decoding takes; `None` where a server doesn't tell its id.
+    /// The token that greedy decoding takes; `None` where a server doesn't give its id.
     pub greedy: Option<u32>,
     /// Log-probability of the likeliest token other than this one, where it is known. Within rounding of `log_prob`, the rank is
     /// a matter of chance.
@@ -168,13 +168,13 @@ impl TokenScore {
         }
         let highest = f64::from(logits[greedy]);
         let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
-        let normaliser = highest + sum.ln();
+        let normalizer = highest + sum.ln();
         Some(Self {
-            log_prob: f64::from(own) - normaliser,
+            log_prob: f64::from(own) - normalizer,
             rank,
             greedy: Some(greedy as u32),
-            rival: (logits.len() > 1).then(|| f64::from(rival) - normaliser),
-            moments: wants.moments.then(|| Moments::of(logits, normaliser)),
+            rival: (logits.len() > 1).then(|| f64::from(rival) - normalizer),
+            moments: wants.moments.then(|| Moments::of(logits, normalizer)),
             scheme_log_prob: wants.scheme.map(|scheme| scheme.log_prob(logits, own, rank)),
         })
     }
@@ -190,9 +190,9 @@ pub struct Moments {
 }
 
 impl Moments {
-    fn of(logits: &[f32], normaliser: f64) -> Self {
+    fn of(logits: &[f32], normalizer: f64) -> Self {
         let weighted = |value: &dyn Fn(f64) -> f64| -> f64 {
-            let terms = logits.iter().map(|logit| f64::from(*logit) - normaliser);
+            let terms = logits.iter().map(|logit| f64::from(*logit) - normalizer);
             // A token of no probability adds nothing, whatever its logarithm.
             terms.filter(|log_p| *log_p > f64::NEG_INFINITY).map(|log_p| log_p.exp() * value(log_p)).sum()
         };
@@ -250,7 +250,7 @@ pub enum Decoding {
 /// The answer to a [`GenerateRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Generated {
-    /// The tokens behind the prompt. Fewer than were asked for only with a [caveat](Caveat::allows_fewer).
+    /// The tokens after the prompt. Fewer than were asked for only with a [caveat](Caveat::allows_fewer).
     pub ids: Vec<u32>,
     /// In what the answer is less than what was asked for, where a server can't do better.
     pub caveats: Vec<Caveat>,
@@ -267,7 +267,7 @@ pub enum Caveat {
     CutMoved,
     /// The prompt has no cut at which its tokens survive as text: the model saw other tokens.
     PromptChanged,
-    /// The text doesn't give back the prompt's tokens and more: the continuation was tokenized by itself.
+    /// The text doesn't tokenize to the prompt's tokens and more: the continuation was tokenized on its own.
     Reencoded,
     /// The model ended the text before the last token that was asked for.
     EndedEarly,
@@ -307,9 +307,7 @@ pub enum BackendError {
         advice: String,
     },
     /// A sequence is longer than its context.
-    #[error(
-        "{backend} takes {longest} tokens at most, a sequence has {length}; choose shorter prefixes or suffixes"
-    )]
+    #[error("{backend} takes {longest} tokens at most, a sequence has {length}")]
     TooLong {
         /// Its name.
         backend: String,
@@ -318,7 +316,7 @@ pub enum BackendError {
         /// Tokens in the sequence.
         length: u64,
     },
-    /// A token id is none of its vocabulary.
+    /// A token id is not in its vocabulary.
     #[error(
         "token id {id} is not in the vocabulary of {backend}, which has {vocab_size} ids; was the corpus tokenized for another model?"
     )]
@@ -344,7 +342,10 @@ pub enum BackendError {
 
 impl Remedies for BackendError {
     fn remedies(&self) -> Vec<Remedy> {
-        Vec::new()
+        match self {
+            Self::TooLong { .. } => vec![Remedy::change(Setting::Prefix).and(Setting::Suffix)],
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Controls: probes that the model cannot have trained on, chosen to be like the audited ones.
+//! Controls: probes that the model cannot have trained on, matched to the audited ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub type Decode<'a> = dyn Fn(&[u32]) -> String + 'a;
 pub struct Contamination {
     /// A run of so many tokens that it shares with the audited corpus; never more than the shortest probe has.
     pub tokens: u32,
-    /// A run of so many characters of the [normalised stream](goldfish_mask::normalize), which finds the same
+    /// A run of so many characters of the [normalized stream](goldfish_mask::normalize), which finds the same
     /// text in other formatting. Four characters a token is usual.
     pub characters: u32,
 }
@@ -42,11 +42,11 @@ pub struct ControlCounts {
     pub checked: u64,
     /// Of those, removed because they share a long run with the audited corpus.
     pub contaminated: u64,
-    /// Of the removed, those whose run shows in the normalised stream only.
+    /// Of the removed, those whose run shows in the normalized stream only.
     pub contaminated_normalised_only: u64,
     /// Of the checked, those that stayed.
     pub clean: u64,
-    /// Whether the normalised stream was looked at, which needs the corpus's text.
+    /// Whether the normalized stream was compared, which needs the corpus's text.
     pub normalised_checked: bool,
     /// Starts asked for: one for each audited one.
     pub wanted: u64,
@@ -54,7 +54,7 @@ pub struct ControlCounts {
     pub matched: u64,
     /// Starts found with stratum and offset only.
     pub matched_other_length: u64,
-    /// Starts that the control has nothing for.
+    /// Starts without a matching one.
     pub unmatched: u64,
 }
 
@@ -81,7 +81,7 @@ struct Candidate {
 /// Chooses control probes from held-out documents: for each audited start one of the same stratum, offset and document
 /// length, none of a document that shares a long run with `corpus`.
 ///
-/// `corpus` are the audited documents, all of which are compared. `decode` turns ids to text for the normalised
+/// `corpus` are the audited documents, all of which are compared. `decode` turns ids to text for the normalized
 /// stream; without it only token ids are compared, and the counts say so.
 ///
 /// # Errors
@@ -152,22 +152,22 @@ fn remove_contaminated(
     decode: Option<&Decode<'_>>,
     counts: &mut ControlCounts,
 ) -> Result<BTreeMap<Cell, Vec<Candidate>>, AuditError> {
-    // By their place in the corpus, so that one with several starts is looked at once.
+    // By their number in the corpus, so that a document with several starts is compared once.
     let documents: BTreeMap<u64, &Arc<[u32]>> =
         candidates.values().flatten().map(|c| (c.start.document, &c.document)).collect();
     let run = u64::from(contamination.tokens).min(grid.shortest()) as usize;
     let mut tokens = RunIndex::new(documents.values().map(|ids| ids.to_vec()).collect(), run);
-    let normalise = |decode: &Decode<'_>, ids: &[u32]| -> Vec<u32> {
+    let normalized = |decode: &Decode<'_>, ids: &[u32]| -> Vec<u32> {
         normalize(&decode(ids)).chars().map(u32::from).collect()
     };
     let mut characters = decode.map(|decode| {
-        let texts = documents.values().map(|ids| normalise(decode, ids)).collect();
+        let texts = documents.values().map(|ids| normalized(decode, ids)).collect();
         RunIndex::new(texts, contamination.characters as usize)
     });
     corpus.for_each(&mut |document| {
         tokens.show(document.ids);
         if let (Some(characters), Some(decode)) = (&mut characters, decode) {
-            characters.show(&normalise(decode, document.ids));
+            characters.show(&normalized(decode, document.ids));
         }
         Ok(())
     })?;

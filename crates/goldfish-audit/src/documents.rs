@@ -15,13 +15,13 @@ use crate::error::AuditError;
 pub struct Document<'a> {
     /// Its id in the corpus.
     pub id: &'a str,
-    /// Its place in the corpus, from 0.
+    /// Its position in the corpus, from 0.
     pub number: u64,
     /// Its tokens.
     pub ids: &'a [u32],
     /// One value a token, 1 kept and 0 dropped, where the corpus has masks.
     pub mask: Option<&'a [u8]>,
-    /// What it counts under: the value of the column that was named, empty without one.
+    /// Its stratum: the value of the column to stratify by, empty without one.
     pub stratum: &'a str,
 }
 
@@ -61,7 +61,7 @@ enum DocumentFile {
 pub type Visitor<'v> = dyn FnMut(Document<'_>) -> Result<(), AuditError> + 'v;
 
 impl Documents {
-    /// Finds the files behind arguments: folders that `goldfish mask` wrote, and files, folders or globs with
+    /// Finds the files that arguments name: folders that `goldfish mask` wrote, and files, folders or globs with
     /// token ids in any of the source formats.
     ///
     /// # Errors
@@ -143,7 +143,12 @@ impl Walk<'_, '_> {
         while let Some(chunk) = source.next_chunk()? {
             let batch = chunk.documents(&options)?;
             if let Some(reject) = batch.rejects.into_iter().next() {
-                return Err(AuditError::BadRow { file: reject.file, row: reject.row, reason: reject.reason });
+                return Err(AuditError::BadRow {
+                    file: reject.file,
+                    row: reject.row,
+                    reason: reject.reason,
+                    remedies: reject.remedies,
+                });
             }
             let BatchContent::Ids { offsets, ids } = &batch.content else { continue };
             let mut carried = batch.carried.iter();
@@ -176,7 +181,7 @@ impl Walk<'_, '_> {
         mask: Option<&[u8]>,
         stratum: &str,
     ) -> Result<(), AuditError> {
-        let bad = |reason| AuditError::BadRow { file: file(), row, reason };
+        let bad = |reason| AuditError::BadRow { file: file(), row, reason, remedies: Vec::new() };
         self.ids.clear();
         for (position, id) in ids.iter().enumerate() {
             let id = u32::try_from(*id);
@@ -197,15 +202,16 @@ impl Walk<'_, '_> {
 }
 
 fn missing(path: &std::path::Path, name: &str) -> AuditError {
-    let reason = format!("there is no column {name:?}; was it carried along with `--carry {name}`?");
-    AuditError::BadColumn { path: path.to_owned(), reason }
+    AuditError::MissingColumn { path: path.to_owned(), column: name.to_owned() }
 }
 
 fn strings(path: &std::path::Path, name: &str, column: Option<&ArrayRef>) -> Result<ArrayRef, AuditError> {
     let column = column.ok_or_else(|| missing(path, name))?;
-    cast(column, &DataType::Utf8).map_err(|_| AuditError::BadColumn {
+    cast(column, &DataType::Utf8).map_err(|_| AuditError::ColumnType {
         path: path.to_owned(),
-        reason: format!("column {name:?} is {}, expected strings or numbers", column.data_type()),
+        column: name.to_owned(),
+        found: column.data_type().to_string(),
+        expected: "strings or numbers",
     })
 }
 
@@ -217,9 +223,11 @@ fn value(column: &ArrayRef, row: usize) -> &str {
 /// A column of lists as lists of bytes; a null row is an empty list.
 fn masks(path: &std::path::Path, name: &str, column: Option<&ArrayRef>) -> Result<ArrayRef, AuditError> {
     let column = column.ok_or_else(|| missing(path, name))?;
-    let bad = |found: String| AuditError::BadColumn {
+    let bad = |found: String| AuditError::ColumnType {
         path: path.to_owned(),
-        reason: format!("column {name:?} is {found}, expected lists of 0 and 1 without nulls"),
+        column: name.to_owned(),
+        found,
+        expected: "lists of 0 and 1 without nulls",
     };
     let lists = DataType::List(Field::new_list_field(DataType::UInt8, true).into());
     let lists = cast(column, &lists).map_err(|_| bad(column.data_type().to_string()))?;

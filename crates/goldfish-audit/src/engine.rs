@@ -1,6 +1,6 @@
 //! The run itself: score first, generate second.
 //!
-//! One teacher-forced pass over a start gives the rank of every token behind it, and with that the first divergence of
+//! One teacher-forced pass over a start gives the rank of every token after it, and with that the first divergence of
 //! every (prefix, suffix) split: all ranks 1 is an exact match under greedy decoding. Only scores that compare whole
 //! continuations need decoding, and only where there is a divergence, from the divergence on; splits of one prefix
 //! share the longest continuation.
@@ -13,7 +13,7 @@ use crate::backend::{
     Backend, Decoding, GenerateRequest, Generated, ScoreRequest, Scored, TokenScore, Wants,
 };
 use crate::control::Decode;
-use crate::error::AuditError;
+use crate::error::{Ability, AuditError};
 use crate::evidence::Evidence;
 use crate::measured::{Measured, evidence, result_row};
 use crate::options::{AuditOptions, Decide};
@@ -30,13 +30,13 @@ pub struct Progress {
     pub probes: u64,
 }
 
-/// A backend with what is asked of it.
+/// A backend and what to measure with it.
 pub struct Engine<'a> {
     /// The model.
     pub backend: &'a dyn Backend,
     /// What is measured.
     pub options: &'a AuditOptions,
-    /// Turns ids to text, if text is at hand.
+    /// Turns ids to text, if there is a tokenizer.
     pub decode: Option<&'a Decode<'a>>,
     /// Sequences in one call of the backend. Changes no result of a backend that keeps its contract.
     pub batch: usize,
@@ -55,7 +55,7 @@ impl Engine<'_> {
     ///
     /// # Errors
     ///
-    /// If the backend fails or answers what it must not, the disk refuses, or the run was told to stop.
+    /// If the backend fails or gives an impossible answer, writing fails, or the run was stopped.
     pub fn run(
         &self,
         tables: &[&ProbeTable],
@@ -98,27 +98,24 @@ impl Engine<'_> {
         store.append(&rows, &proofs)
     }
 
-    /// Whether the backend can do what is asked.
+    /// Checks that the backend can do what the options need.
     ///
     /// # Errors
     ///
     /// If it can't, or an option is out of its range.
     pub fn check(&self) -> Result<(), AuditError> {
         self.options.check()?;
-        let unfit = |reason: &str| {
-            let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);
-            Err(AuditError::Unfit { backend, reason: reason.into() })
-        };
+        let missing = |ability| Err(AuditError::Missing { backend: self.name(), ability });
         let capabilities = self.backend.capabilities();
         let generates = self.options.continuations || self.options.decide == Decide::Generate;
         if self.options.decide == Decide::Score && !capabilities.score {
-            return unfit("it can't score given sequences; let continuations decide");
+            return missing(Ability::Score);
         }
         if generates && !capabilities.generate {
-            return unfit("it can't continue prompts; leave out the scores that need continuations");
+            return missing(Ability::Continue);
         }
         if self.options.extraction.is_some() && !capabilities.schemes {
-            return unfit("it gives no log-probabilities under a sampling scheme; leave out n(p)");
+            return missing(Ability::Schemes);
         }
         Ok(())
     }
@@ -222,7 +219,7 @@ impl Engine<'_> {
                     probe.continuation = Some(truth.to_vec());
                     continue;
                 }
-                // Up to the divergence it is the truth, and there it is what the pass found greedy, if it told.
+                // Up to the divergence it is the truth, and there the greedy token of the pass, if the backend gave it.
                 (Some(length), Some(tokens)) => {
                     truth[..length].iter().copied().chain(tokens[length].greedy).collect()
                 }
@@ -271,7 +268,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// A model that saw other tokens than it was sent was asked something else.
+    /// Fails if the model saw other tokens than it was sent.
     fn expect_evaluated(&self, evaluated: Option<u64>, sent: usize) -> Result<(), AuditError> {
         match evaluated {
             Some(evaluated) if evaluated != sent as u64 => Err(self
@@ -288,8 +285,12 @@ impl Engine<'_> {
     }
 
     fn bad_answer(&self, found: String, expected: &str) -> AuditError {
-        let backend = self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name);
-        AuditError::BadAnswer { backend, found, expected: expected.into() }
+        AuditError::BadAnswer { backend: self.name(), found, expected: expected.into() }
+    }
+
+    /// The backend's name.
+    fn name(&self) -> String {
+        self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name)
     }
 }
 

@@ -1,14 +1,36 @@
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 use goldfish_corpus::CorpusError;
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::ShardError;
 use parquet::errors::ParquetError;
 
 use crate::backend::BackendError;
 use crate::stat::OutOfRange;
+
+/// Something that an audit asks of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// Scores of given sequences.
+    Score,
+    /// Continuations of prompts.
+    Continue,
+    /// Log-probabilities under a sampling scheme.
+    Schemes,
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Score => "it can't score given sequences",
+            Self::Continue => "it can't continue prompts",
+            Self::Schemes => "it gives no log-probabilities under a sampling scheme",
+        })
+    }
+}
 
 /// Why an audit could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,16 +76,30 @@ pub enum AuditError {
     BadRun {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// What is wrong.
         reason: String,
+        /// What to do about it.
+        remedies: Vec<Remedy>,
     },
-    /// A column is missing or of the wrong type.
-    #[error("{}: {reason}", path.display())]
-    BadColumn {
+    /// A column is missing.
+    #[error("{}: there is no column {column:?}", path.display())]
+    MissingColumn {
         /// The file.
         path: PathBuf,
-        /// Which column, what was expected, what to do.
-        reason: String,
+        /// The column.
+        column: String,
+    },
+    /// A column has another type.
+    #[error("{}: column {column:?} is {found}, expected {expected}", path.display())]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type, or what is wrong with its values.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
     },
     /// A row can't be used.
     #[error("{file}, row {row}: {reason}")]
@@ -74,13 +110,23 @@ pub enum AuditError {
         row: u64,
         /// What is wrong.
         reason: String,
+        /// What to do about it.
+        remedies: Vec<Remedy>,
     },
     /// A number is out of its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// The grid is no grid.
-    #[error("{0}")]
-    BadGrid(String),
+    /// A grid has no values for one of its axes.
+    #[error("the grid has no {what}")]
+    EmptyGrid {
+        /// The axis.
+        what: &'static str,
+        /// What to do about it.
+        remedies: Vec<Remedy>,
+    },
+    /// A grid has a stride, a prefix or a suffix of 0 tokens.
+    #[error("strides, prefixes and suffixes have at least 1 token")]
+    ZeroLength,
     /// A gate can't be read or can't be decided.
     #[error("the gate `{gate}` can't be decided: {reason}")]
     BadGate {
@@ -89,15 +135,23 @@ pub enum AuditError {
         /// What is wrong, and which names exist.
         reason: String,
     },
-    /// The run can't be made with this backend.
+    /// The self-test of the backend failed.
     #[error("{backend} can't serve this audit: {reason}")]
     Unfit {
         /// The backend's name.
         backend: String,
-        /// What it lacks and what to do.
+        /// What failed.
         reason: String,
     },
-    /// The run was told to stop.
+    /// The backend can't do what the audit asks for.
+    #[error("{backend} can't serve this audit: {ability}")]
+    Missing {
+        /// The backend's name.
+        backend: String,
+        /// What it can't do.
+        ability: Ability,
+    },
+    /// The run was stopped.
     #[error("interrupted")]
     Interrupted,
     /// The backend broke its contract.
@@ -129,7 +183,12 @@ impl AuditError {
     }
 
     pub(crate) fn bad_run(path: &Path, reason: impl Into<String>) -> Self {
-        Self::BadRun { path: path.to_owned(), reason: reason.into() }
+        Self::refused(path, reason, Vec::new())
+    }
+
+    /// A run that can't be used as it is.
+    pub(crate) fn refused(path: &Path, reason: impl Into<String>, remedies: Vec<Remedy>) -> Self {
+        Self::BadRun { path: path.to_owned(), reason: reason.into(), remedies }
     }
 }
 
@@ -139,6 +198,16 @@ impl Remedies for AuditError {
             Self::Shard(error) => error.remedies(),
             Self::Corpus(error) => error.remedies(),
             Self::Backend(error) => error.remedies(),
+            Self::BadRun { remedies, .. }
+            | Self::BadRow { remedies, .. }
+            | Self::EmptyGrid { remedies, .. } => remedies.clone(),
+            Self::MissingColumn { column, .. } => {
+                vec![Remedy::give(Setting::Carry).value(column).to("keep the column when masking")]
+            }
+            Self::Missing { ability: Ability::Continue, .. } => {
+                vec![Remedy::give(Setting::Metrics).value("exact-match")]
+            }
+            Self::Missing { ability: Ability::Schemes, .. } => vec![Remedy::omit(Setting::Temperature)],
             _ => Vec::new(),
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn evidence_lines(
                 line.pop();
                 Some(Ok(line))
             }
-            Ok(_) => Some(Err(AuditError::bad_run(&path, "its last line is cut off, or is no evidence"))),
+            Ok(_) => Some(Err(AuditError::bad_run(&path, "its last line is truncated, or is not evidence"))),
             Err(error) => Some(Err(AuditError::io(&path, "reading")(error))),
         }
     }))
@@ -50,7 +50,7 @@ pub(crate) fn write_json(folder: &Folder, name: &str, value: &impl Serialize) ->
     write_file(folder, name, &to_json(&folder.join(name), value, true)?)
 }
 
-/// Largest file of settings or sums that is read, in bytes.
+/// Largest JSON file that is read, in bytes.
 const MAX_JSON_BYTES: u64 = 1 << 28;
 
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {

@@ -12,7 +12,7 @@
 //! A path leads through the JSON object of a [`Summary`](crate::summary::Summary) or
 //! [`Comparison`](crate::summary::Comparison) to a number; the members of lists have none. It is checked against the
 //! type when the gate is read, before anything runs. A number that is missing in the end, such as an excess without a
-//! control, is an error as well, wherever it stands in the gate: what can't be decided never passes.
+//! control, is an error as well, wherever it is in the gate: what can't be decided never passes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -57,7 +57,7 @@ pub struct GateFailure {
 /// A value that a gate looked at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateValue {
-    /// Where it stands.
+    /// Its path.
     pub path: String,
     /// What it is.
     pub value: f64,
@@ -80,7 +80,7 @@ impl<T: JsonSchema> FromStr for Gate<T> {
         let bad = |reason: String| AuditError::BadGate { gate: text.to_owned(), reason };
         let schema = schemars::schema_for!(T).to_value();
         let mut alternatives = vec![Vec::new()];
-        // Words, with relations as words of their own whether or not spaces stand around them.
+        // Words, with relations as words of their own with or without spaces around them.
         let words = words(text);
         let mut words = words.iter().map(String::as_str);
         loop {
@@ -162,81 +162,79 @@ fn condition<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Condition,
     let example = "as in `exact_match.upper > 0.01`";
     let path = words.next().ok_or_else(|| format!("a condition is missing, {example}"))?;
     let sign = words.next().ok_or_else(|| {
-        format!(
-            "a relation is missing behind `{path}`, {example}; quote the gate, or the shell takes the `>`"
-        )
+        format!("a relation is missing after `{path}`, {example}; quote the gate, or the shell takes the `>`")
     })?;
     let relation = RELATIONS.into_iter().find(|(name, _)| *name == sign);
     let relation =
         relation.ok_or_else(|| format!("`{sign}` is none of <, <=, >, >=, == and !=, {example}"))?;
-    let limit = words.next().ok_or_else(|| format!("a number is missing behind `{sign}`, {example}"))?;
+    let limit = words.next().ok_or_else(|| format!("a number is missing after `{sign}`, {example}"))?;
     let number = limit.parse().ok().filter(|number: &f64| number.is_finite());
-    let limit = number.ok_or_else(|| format!("`{limit}` is no finite number, {example}"))?;
+    let limit = number.ok_or_else(|| format!("`{limit}` is not a finite number, {example}"))?;
     Ok(Condition { path: path.to_owned(), relation, limit })
 }
 
 /// Whether a path leads to a number of the type; else the reason, with the names that do exist.
 fn check_path(schema: &Value, path: &str) -> Result<(), String> {
-    let mut place = schema;
+    let mut node = schema;
     let mut walked = String::new();
     for name in path.split('.') {
-        let members = members(schema, place);
-        place =
-            members.iter().find(|(member, _)| *member == name).map(|(_, place)| *place).ok_or_else(|| {
+        let members = members(schema, node);
+        node =
+            members.iter().find(|(member, _)| *member == name).map(|(_, node)| *node).ok_or_else(|| {
                 let known: Vec<&str> = members
                     .iter()
-                    .filter(|(_, place)| is_number(place) || !self::members(schema, place).is_empty())
+                    .filter(|(_, node)| is_number(node) || !self::members(schema, node).is_empty())
                     .map(|(name, _)| *name)
                     .collect();
-                let inside = if walked.is_empty() { "there".to_owned() } else { format!("in {walked}") };
+                let inside = if walked.is_empty() { String::new() } else { format!(" in {walked}") };
                 match known.as_slice() {
-                    [] => format!("{walked} holds nothing that has a name"),
-                    known => format!("{inside} is no `{name}`, but {}", known.join(", ")),
+                    [] => format!("{walked} has no members"),
+                    known => format!("there is no `{name}`{inside}, but {}", known.join(", ")),
                 }
             })?;
         walked = if walked.is_empty() { name.to_owned() } else { format!("{walked}.{name}") };
     }
-    if is_number(place) {
+    if is_number(node) {
         return Ok(());
     }
     let numbers: Vec<String> =
-        members(schema, place).iter().map(|(name, _)| format!("{path}.{name}")).collect();
+        members(schema, node).iter().map(|(name, _)| format!("{path}.{name}")).collect();
     match numbers.as_slice() {
-        [] => Err(format!("{path} is no number")),
-        numbers => Err(format!("{path} is no number; there are {}", numbers.join(", "))),
+        [] => Err(format!("{path} is not a number")),
+        numbers => Err(format!("{path} is not a number; there are {}", numbers.join(", "))),
     }
 }
 
-/// Names and schemas of an object's members, behind references and in place of what may be null.
-fn members<'a>(schema: &'a Value, place: &'a Value) -> Vec<(&'a str, &'a Value)> {
-    if let Some(reference) = place["$ref"].as_str() {
+/// Names and schemas of an object's members, through references and through what may be null.
+fn members<'a>(schema: &'a Value, node: &'a Value) -> Vec<(&'a str, &'a Value)> {
+    if let Some(reference) = node["$ref"].as_str() {
         return schema
             .pointer(reference.trim_start_matches('#'))
             .map_or_else(Vec::new, |to| members(schema, to));
     }
-    if let Some(choices) = place["anyOf"].as_array() {
+    if let Some(choices) = node["anyOf"].as_array() {
         return choices.iter().flat_map(|choice| members(schema, choice)).collect();
     }
-    place["properties"]
+    node["properties"]
         .as_object()
-        .map(|found| found.iter().map(|(name, place)| (name.as_str(), place)).collect())
+        .map(|found| found.iter().map(|(name, node)| (name.as_str(), node)).collect())
         .unwrap_or_default()
 }
 
-fn is_number(place: &Value) -> bool {
+fn is_number(node: &Value) -> bool {
     let is = |kind: &Value| kind == "number" || kind == "integer";
-    is(&place["type"]) || place["type"].as_array().is_some_and(|kinds| kinds.iter().any(is))
+    is(&node["type"]) || node["type"].as_array().is_some_and(|kinds| kinds.iter().any(is))
 }
 
 /// The number at a path; else why there is none.
 fn value_at(found: &Value, path: &str) -> Result<f64, String> {
-    let mut place = found;
+    let mut node = found;
     let mut walked = String::new();
     for name in path.split('.') {
         walked = if walked.is_empty() { name.to_owned() } else { format!("{walked}.{name}") };
-        let members = place.as_object();
-        place = members.and_then(|members| members.get(name)).unwrap_or(&Value::Null);
-        if place.is_null() {
+        let members = node.as_object();
+        node = members.and_then(|members| members.get(name)).unwrap_or(&Value::Null);
+        if node.is_null() {
             let known =
                 members.into_iter().flatten().filter(|(_, value)| value.is_number() || value.is_object());
             let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
@@ -246,7 +244,7 @@ fn value_at(found: &Value, path: &str) -> Result<f64, String> {
             ));
         }
     }
-    place.as_f64().ok_or_else(|| format!("{path} is no number"))
+    node.as_f64().ok_or_else(|| format!("{path} is not a number"))
 }
 
 #[cfg(test)]
@@ -309,18 +307,18 @@ mod tests {
                 assert!(error.contains(word), "{gate:?}: {error}");
             }
         };
-        expect("differences.exact_match.uper > 0", &["in differences.exact_match", "lower, upper"]);
+        expect("differences.exact_match.uper > 0", &["no `uper` in differences.exact_match", "lower, upper"]);
         expect("exact_match.rate > 0", &["no `exact_match`", "differences", "probes"]);
-        expect("differences.loss > 0", &["differences.loss is no number", "differences.loss.lower"]);
-        expect("probes.n > 0", &["probes holds nothing"]);
+        expect("differences.loss > 0", &["differences.loss is not a number", "differences.loss.lower"]);
+        expect("probes.n > 0", &["probes has no members"]);
         expect("", &["a condition is missing"]);
         expect("probes", &["quote the gate"]);
         expect("probes = 3", &["none of"]);
         expect("probes => 3", &["none of"]);
         expect("probes >", &["a number is missing"]);
-        expect("probes > nan", &["no finite number"]);
-        expect("probes > inf", &["no finite number"]);
-        expect("probes > 1%", &["no finite number"]);
+        expect("probes > nan", &["not a finite number"]);
+        expect("probes > inf", &["not a finite number"]);
+        expect("probes > 1%", &["not a finite number"]);
         expect("probes > 1 and", &["a condition is missing"]);
         expect("probes > 1 unpaired > 2", &["`and`, `or` or the end"]);
         expect("probes > 1 && unpaired > 2", &["`and`, `or` or the end"]);

@@ -1,11 +1,11 @@
 //! Memorization audits: does a model recite what it was trained on?
 //!
-//! The road: [documents] -> [probes](probe) and [controls](control) -> a [`Backend`](backend::Backend) behind its
+//! [Documents](documents) -> [probes](probe) and [controls](control) -> a [`Backend`](backend::Backend) that passed its
 //! [self-test](selftest) -> the [engine], which scores first and generates second -> [scores](score) -> a crash-safe
 //! [store] -> [statistics](stat) in a [`Summary`](summary::Summary).
 //!
-//! Scores and statistics are pure functions. Everything is compared as token ids; text, where a decoder is at hand,
-//! serves the word-level scores, the boilerplate filter and display alone.
+//! Scores and statistics are pure functions. Everything is compared as token ids; text, where there is a tokenizer,
+//! is used for the word-level score, the boilerplate filter and display only.
 
 mod aggregate;
 pub mod backend;
@@ -33,7 +33,7 @@ pub mod store;
 pub mod summary;
 mod table;
 
-pub use aggregate::{StatisticsOptions, compare, summarise};
-pub use error::AuditError;
+pub use aggregate::{StatisticsOptions, compare, summarize};
+pub use error::{Ability, AuditError};
 pub use rows::{ProbeRow, ResultRow, tables_reference};
 pub use table::{read_probes, read_results};

@@ -19,7 +19,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) match_length: Option<usize>,
     /// The greedy continuation, where it is known.
     pub(crate) continuation: Option<Vec<u32>>,
-    /// What must be said of it.
+    /// Its caveats.
     pub(crate) caveats: Vec<Caveat>,
     /// The exchange with a server.
     pub(crate) exchange: Option<String>,

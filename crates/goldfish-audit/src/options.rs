@@ -12,18 +12,17 @@ use crate::stat::OutOfRange;
 pub struct AuditOptions {
     /// How exact match is decided.
     pub decide: Decide,
-    /// Whether continuations are compared: Rouge-L, longest run, edit similarity, positional accuracy. Needs
-    /// decoding.
+    /// Whether continuations are compared, as Rouge-L and others need; they take decoding.
     pub continuations: bool,
-    /// Chance and draws of a sampled continuation, if asked for.
+    /// Probability and draws of a sampled continuation, if asked for.
     pub extraction: Option<Extraction>,
     /// Whether membership scores are computed.
     pub membership: bool,
-    /// Share of tokens that Min-K% and Min-K%++ take.
+    /// Fraction of tokens that Min-K% and Min-K%++ take.
     pub min_k: f64,
-    /// A token put before every sequence, for models that expect one; no part of prefix or offset.
+    /// A token put before every sequence, for models that expect one; not counted in prefix or offset.
     pub bos: Option<u32>,
-    /// Whether text was at hand for the word scores, the zlib score and the boilerplate filter.
+    /// Whether there was text for the word scores, the zlib score and the boilerplate filter.
     pub text: bool,
     /// SHA-256 of the tokenizer that gave it, where it came from a file.
     pub tokenizer: Option<String>,
@@ -48,7 +47,7 @@ impl Default for AuditOptions {
 }
 
 impl AuditOptions {
-    /// Whether every number lies in its range.
+    /// Checks that every number is in its range.
     ///
     /// # Errors
     ///
@@ -64,7 +63,12 @@ impl AuditOptions {
             return Ok(());
         };
         let warm = temperature.is_finite() && temperature > 0.0;
-        within("the temperature", temperature, warm, "above 0; what 0 gives is the exact match")?;
+        within(
+            "the temperature",
+            temperature,
+            warm,
+            "above 0; 0 is greedy decoding, which exact match covers",
+        )?;
         let k = top_k.map_or(f64::INFINITY, f64::from);
         within("top-k", k, k >= 1.0, "at least 1")?;
         within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
@@ -77,7 +81,7 @@ impl AuditOptions {
 pub struct Extraction {
     /// How tokens are drawn.
     pub scheme: SamplingScheme,
-    /// The probability with which the suffix shall be seen after n(p) draws.
+    /// The probability with which the suffix is seen after n(p) draws.
     pub p: f64,
 }
 

@@ -1,8 +1,9 @@
-//! Probes, the grid they lie on, and their seeded sample.
+//! Probes, their grid, and their seeded sample.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use goldfish_remedy::{Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
@@ -17,7 +18,7 @@ use crate::rows::ProbeRow;
 pub struct Grid {
     /// Positions in the document at which prefixes start, in tokens from 0, ascending.
     pub offsets: Vec<u64>,
-    /// Also every so many tokens behind each offset, to the document's end.
+    /// Also every so many tokens after each offset, to the document's end.
     pub stride: Option<u64>,
     /// Prefix lengths in tokens, ascending.
     pub prefixes: Vec<u32>,
@@ -26,7 +27,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Sorts the lists and leaves out what stands twice.
+    /// Sorts the lists and removes duplicates.
     ///
     /// # Errors
     ///
@@ -37,16 +38,16 @@ impl Grid {
         mut prefixes: Vec<u32>,
         mut suffixes: Vec<u32>,
     ) -> Result<Self, AuditError> {
-        let empty = [("offset", offsets.is_empty()), ("prefix length", prefixes.is_empty())];
-        for (what, empty) in empty.into_iter().chain([("suffix length", suffixes.is_empty())]) {
-            if empty {
-                return Err(AuditError::BadGrid(format!("no {what} is given; name one at least")));
-            }
+        let axes = [
+            ("offsets", Setting::Offset, offsets.is_empty()),
+            ("prefix lengths", Setting::Prefix, prefixes.is_empty()),
+            ("suffix lengths", Setting::Suffix, suffixes.is_empty()),
+        ];
+        if let Some((what, setting, _)) = axes.into_iter().find(|(.., empty)| *empty) {
+            return Err(AuditError::EmptyGrid { what, remedies: vec![Remedy::give(setting)] });
         }
         if stride == Some(0) || prefixes.contains(&0) || suffixes.contains(&0) {
-            let reason =
-                "strides, prefixes and suffixes are 1 token at least; a probe needs something to go on from";
-            return Err(AuditError::BadGrid(reason.into()));
+            return Err(AuditError::ZeroLength);
         }
         offsets.sort_unstable();
         offsets.dedup();
@@ -68,7 +69,7 @@ impl Grid {
         self.splits().map(|(prefix, suffix)| u64::from(prefix) + u64::from(suffix)).min().unwrap_or(0)
     }
 
-    /// The starts in a document of `length` tokens behind which at least one probe fits, each with the tokens
+    /// The starts in a document of `length` tokens at which at least one probe fits, each with the tokens
     /// of the longest probe that does.
     #[must_use]
     pub fn starts(&self, length: u64) -> Vec<(u64, usize)> {
@@ -104,18 +105,18 @@ pub struct Sample {
     pub starts: Option<u64>,
     /// Seed of the choice.
     pub seed: u64,
-    /// How the starts are shared out.
+    /// How the starts are allocated to strata.
     pub allocation: Allocation,
 }
 
-/// How a sample is shared out over strata.
+/// How a sample is allocated to strata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Allocation {
     /// Every start is as likely as any other, whatever its stratum.
     #[default]
     Proportional,
-    /// Every stratum gets the same number; what a small one can't fill goes to the others.
+    /// Every stratum gets the same number; the rest of a small one goes to the others.
     Equal,
 }
 
@@ -164,10 +165,10 @@ impl fmt::Display for ProbeId {
     }
 }
 
-/// A place in a document with the tokens that stand there: what one scoring pass covers.
+/// A position in a document with the tokens from there: what one scoring pass covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// The document's place in its corpus.
+    /// The document's position in its corpus.
     pub document: u64,
     /// The document's id.
     pub doc_id: String,
@@ -210,7 +211,7 @@ pub struct Probe {
     pub start: usize,
     /// Tokens of prefix.
     pub prefix: u32,
-    /// Tokens of suffix behind it.
+    /// Tokens of suffix after it.
     pub suffix: u32,
     /// How many starts of the corpus have the same prefix and suffix, as far as the sample shows.
     pub copies: u64,

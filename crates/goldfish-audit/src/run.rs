@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use goldfish_remedy::{Remedy, Setting};
+
 use crate::config::{Origin, RUN_VERSION, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
@@ -31,13 +33,13 @@ impl Run {
     /// If it holds no run, one that is not complete, or one of another version.
     pub fn open(folder: &Path) -> Result<Self, AuditError> {
         if !folder.join(CONFIG).is_file() {
-            let reason = "no audit run is there; name the folder that goldfish audit wrote to";
+            let reason = "there is no audit run";
             return Err(AuditError::bad_run(folder, reason));
         }
         let summary = folder.join(SUMMARY);
         if !summary.is_file() {
-            let reason = "the run is not complete; go on with it with goldfish audit --resume";
-            return Err(AuditError::bad_run(folder, reason));
+            let remedies = vec![Remedy::give(Setting::Resume).to("complete it")];
+            return Err(AuditError::refused(folder, "the run is not complete", remedies));
         }
         let config: RunConfig = read_json(&folder.join(CONFIG))?;
         if config.run_version != RUN_VERSION {
@@ -88,7 +90,7 @@ impl Run {
         Ok(evidence_lines(&path)?.map(move |line| {
             let line = line?;
             serde_json::from_str(&line)
-                .map_err(|error| AuditError::bad_run(&path, format!("a line is no evidence: {error}")))
+                .map_err(|error| AuditError::bad_run(&path, format!("a line is not evidence: {error}")))
         }))
     }
 }

@@ -8,7 +8,7 @@ const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Finds which of some texts share a run of at least so many symbols with anything that is shown later.
 ///
 /// Holds the texts and, of each, a hash of the `seed` symbols at every `stride`-th position, with `stride = ceil(run / 2)`
-/// and `seed = run - stride + 1`: any run of `run` symbols holds one of those windows whole. A hash that is met
+/// and `seed = run - stride + 1`: any run of `run` symbols contains one of those windows. A hash that occurs
 /// again is compared symbol by symbol and extended to both sides, so that the answer is exact.
 #[derive(Debug)]
 pub struct RunIndex {
@@ -70,17 +70,17 @@ impl RunIndex {
     }
 
     fn compare(&mut self, text: &[u32], at: usize, seed: usize, hash: u64) {
-        let Some(places) = self.windows.get(&hash) else { return };
-        for (number, start) in places {
+        let Some(locations) = self.windows.get(&hash) else { return };
+        for (number, start) in locations {
             let (number, start) = (*number as usize, *start as usize);
             let own = &self.texts[number];
             if self.found[number] || own[start..start + seed] != text[at..at + seed] {
                 continue;
             }
             let before = own[..start].iter().rev().zip(text[..at].iter().rev());
-            let behind = own[start + seed..].iter().zip(&text[at + seed..]);
+            let after = own[start + seed..].iter().zip(&text[at + seed..]);
             let same = |(a, b): &(&u32, &u32)| a == b;
-            let shared = before.take_while(same).count() + seed + behind.take_while(same).count();
+            let shared = before.take_while(same).count() + seed + after.take_while(same).count();
             if shared >= self.run {
                 self.found[number] = true;
             }
@@ -112,7 +112,7 @@ mod tests {
     use crate::score::longest_run::longest_common_run;
 
     #[test]
-    fn a_run_is_found_wherever_it_stands() {
+    fn a_run_is_found_at_every_position() {
         let text: Vec<u32> = (0..200).collect();
         for start in 0..100 {
             let mut other = vec![9999; 30];

@@ -40,11 +40,11 @@ pub enum CheckName {
     BatchInvariant,
 }
 
-/// How a check ended, from what says least to what says worst.
+/// How a check ended, from the mildest to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Nothing to test, or the backend doesn't tell.
+    /// Nothing to test, or the backend doesn't report it.
     Skipped,
     /// As it should be.
     Passed,
@@ -117,7 +117,7 @@ pub fn self_test(
     let largest = test.sequences.iter().flatten().max().copied().unwrap_or(0);
     let known = model.vocab_size.is_none_or(|size| largest < size);
     match model.vocab_size {
-        None => test.skip(CheckName::Vocabulary, "the backend doesn't tell how many token ids it has"),
+        None => test.skip(CheckName::Vocabulary, "the backend doesn't report its number of token ids"),
         Some(size) => {
             let detail = format!("largest id {largest}, the model has {size}");
             test.note(CheckName::Vocabulary, known, Outcome::Failed, detail, None);
@@ -141,7 +141,7 @@ pub fn self_test(
 }
 
 impl SelfTest {
-    /// How one check ended, the worst time if it was made for scores and for continuations; skipped if it wasn't made.
+    /// How one check ended, the worse if it was made for scores and for continuations; skipped if it wasn't made.
     #[must_use]
     pub fn outcome(&self, name: CheckName) -> Outcome {
         let outcomes = self.checks.iter().filter(|check| check.name == name).map(|check| check.outcome);
@@ -182,7 +182,7 @@ impl SelfTest {
         self.capabilities.score && self.sound(&needed)
     }
 
-    /// What a report must say about the backend, in words.
+    /// Notes about the backend, for reports.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let odd = |check: &&Check| matches!(check.outcome, Outcome::Flagged | Outcome::Failed);
@@ -291,7 +291,7 @@ impl Tester<'_> {
         if told {
             self.note(CheckName::NoBosAdded, good, Outcome::Failed, detail, None);
         } else {
-            self.skip(CheckName::NoBosAdded, "the backend doesn't tell how many tokens it evaluated");
+            self.skip(CheckName::NoBosAdded, "the backend doesn't report how many tokens it evaluated");
         }
     }
 
@@ -352,7 +352,7 @@ impl Tester<'_> {
         }
         let mut prompts: Vec<Vec<u32>> =
             self.sequences.iter().map(|ids| ids[..ids.len().div_ceil(2)].to_vec()).collect();
-        // Behind an end of sequence a model is most inclined to end again.
+        // After an end of sequence a model is most inclined to end again.
         prompts.extend(eos.and_then(|eos| Some([prompts.first()?.as_slice(), &[eos]].concat())));
         let all: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let together = self.generate(&all, TOKENS)?;

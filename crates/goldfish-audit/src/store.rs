@@ -1,4 +1,4 @@
-//! The run's folder: append-only while the run goes on, crash-safe throughout.
+//! The run's folder: append-only while the run lasts, crash-safe throughout.
 //!
 //! | file | what |
 //! |---|---|
@@ -20,6 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Folder, Kind, Lock};
 
 use crate::config::{Origin, RunConfig};
@@ -55,7 +56,7 @@ pub struct RunStore {
 }
 
 impl RunStore {
-    /// Makes a run's folder, or goes on with it.
+    /// Creates a run's folder, or resumes the run there.
     ///
     /// # Errors
     ///
@@ -75,36 +76,32 @@ impl RunStore {
             Some(Kind::File) => true,
             None => false,
             Some(_) => {
-                return Err(AuditError::bad_run(
-                    path,
-                    format!("{CONFIG} there is no regular file; choose another --output"),
-                ));
+                let reason = format!("{CONFIG} there is not a regular file");
+                return Err(AuditError::refused(path, reason, elsewhere()));
             }
         };
         if !existing && !is_new && has_foreign(&folder)? {
-            let reason = "the folder is not empty and holds no audit run; choose another --output";
-            return Err(AuditError::bad_run(path, reason));
+            let reason = "the folder is not empty and holds no audit run";
+            return Err(AuditError::refused(path, reason, elsewhere()));
         }
         // Checked before the lock, whose file must not come into being in a folder that is refused.
         if existing {
             let found: RunConfig = read_json(&folder.join(CONFIG))?;
             if !resume {
-                let reason = "a run is there; resume it with --resume, or choose another --output";
-                return Err(AuditError::bad_run(path, reason));
+                let remedies = [vec![Remedy::give(Setting::Resume).to("continue it")], elsewhere()].concat();
+                return Err(AuditError::refused(path, "there is a run", remedies));
             }
             if found != *config {
-                let reason = format!(
-                    "the run there differs in {}; choose another --output, or the options of that run",
-                    differences(&found, config)
-                );
-                return Err(AuditError::bad_run(path, reason));
+                let differences = differences(&found, config);
+                let reason = format!("there is a run of other options: it differs in {differences}");
+                return Err(AuditError::refused(path, reason, elsewhere()));
             }
         }
         let lock = lock(&folder)?;
         if !existing {
             if folder.has_file(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
-                let reason = "another process has just made a run there; choose another --output";
-                return Err(AuditError::bad_run(path, reason));
+                let reason = "another process has just started a run there";
+                return Err(AuditError::refused(path, reason, elsewhere()));
             }
             let rows: Vec<ProbeRow> =
                 tables.iter().flat_map(|table| table.rows(config.options.redact)).collect();
@@ -137,7 +134,7 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the file can't be written.
     pub fn self_test(&self, make: SelfTest) -> Result<SelfTest, AuditError> {
         if self.has_file(SELF_TEST)? {
             return read_json(&self.folder.join(SELF_TEST));
@@ -150,7 +147,7 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the file can't be written.
     pub fn origin(&self, origin: &Origin) -> Result<(), AuditError> {
         if self.has_file(ORIGIN)? { Ok(()) } else { write_json(&self.folder, ORIGIN, origin) }
     }
@@ -198,24 +195,26 @@ impl RunStore {
     ///
     /// # Errors
     ///
-    /// If a probe has no result yet, or the disk refuses.
+    /// If a probe has no result yet, or a file can't be written.
     pub fn finish(
         self,
-        summarise: impl FnOnce(&[ResultRow]) -> Summary,
+        summarize: impl FnOnce(&[ResultRow]) -> Summary,
     ) -> Result<(Vec<ResultRow>, Summary), AuditError> {
         let mut found = self.rows()?;
         let mut rows = Vec::with_capacity(self.order.len());
         for id in &self.order {
-            let missing = || format!("probe {id} has no result yet; go on with --resume");
-            rows.push(found.remove(id).ok_or_else(|| AuditError::bad_run(self.folder.path(), missing()))?);
+            rows.push(found.remove(id).ok_or_else(|| {
+                let reason = format!("probe {id} has no result yet");
+                AuditError::refused(self.folder.path(), reason, vec![Remedy::give(Setting::Resume)])
+            })?);
         }
         if let Some(id) = found.keys().next() {
-            let reason = format!("there is a result of {id}, which is no probe of this run");
+            let reason = format!("there is a result of {id}, which is not a probe of this run");
             return Err(AuditError::bad_run(self.folder.path(), reason));
         }
         let mut proofs = self.evidence()?;
         let lines: Vec<String> = self.order.iter().filter_map(|id| proofs.remove(id)).collect();
-        let summary = summarise(&rows);
+        let summary = summarize(&rows);
         write_file(&self.folder, EVIDENCE, lines.concat().as_bytes())?;
         write_rows(&self.folder, RESULTS, &rows)?;
         write_json(&self.folder, SUMMARY, &summary)?;
@@ -249,7 +248,7 @@ impl RunStore {
         Ok(numbers)
     }
 
-    /// The segments' files of one kind; behind the end of a run the file that was made of them, since a kill may have left
+    /// The segments' files of one kind; after the end of a run the file that was made of them, since a kill may have left
     /// some of the segments.
     fn files(&self, extension: &str, whole: &str) -> Result<Vec<PathBuf>, AuditError> {
         if self.has_file(SUMMARY)? {
@@ -293,12 +292,17 @@ impl RunStore {
             for line in evidence_lines(&path)? {
                 let line = line?;
                 let one: Evidence = serde_json::from_str(&line)
-                    .map_err(|e| AuditError::bad_run(&path, format!("a line is no evidence: {e}")))?;
+                    .map_err(|e| AuditError::bad_run(&path, format!("a line is not evidence: {e}")))?;
                 lines.insert(one.probe_id, line + "\n");
             }
         }
         Ok(lines)
     }
+}
+
+/// The remedy where a folder is taken.
+fn elsewhere() -> Vec<Remedy> {
+    vec![Remedy::change(Setting::Output)]
 }
 
 /// Name of a segment's file.

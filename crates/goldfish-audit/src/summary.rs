@@ -14,8 +14,8 @@ use crate::score::trivial::Triviality;
 use crate::selftest::SelfTest;
 use crate::stat::{Difference, McNemar, Mean, Rate};
 
-/// The statistics of a run. The scores of the audited set stand at the top, those of the control and the excess over it
-/// beside them.
+/// The statistics of a run. The scores of the audited set are at the top, those of the control and the excess over it
+/// next to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Version of the run's files.
@@ -26,7 +26,7 @@ pub struct Summary {
     pub key: String,
     /// The model.
     pub model: ModelDescription,
-    /// What a reader must know before the numbers: a missing control, filters, fallbacks.
+    /// What to know before the numbers: a missing control, filters, fallbacks.
     pub notes: Vec<String>,
     /// Scores of the audited probes.
     #[serde(flatten)]
@@ -43,17 +43,17 @@ pub struct Summary {
     pub strata: Vec<Stratum>,
     /// Sampled extraction, if it was asked for.
     pub extraction: Option<ExtractionSummary>,
-    /// How well each membership score tells audited from control probes; empty without a control.
+    /// How well each membership score separates audited from control probes; empty without a control.
     pub membership: Vec<MembershipSummary>,
-    /// What the masks tell, where the corpus has masks.
+    /// Divergences and losses at dropped tokens, where the corpus has masks.
     pub goldfish: Option<GoldfishSummary>,
     /// How the audited probes came about.
     pub probes: ProbeCounts,
     /// How the control's probes came about.
     pub control_probes: Option<ControlConfig>,
-    /// What the run costs beside a naive one.
+    /// Cost of the run, and of a naive one.
     pub cost: Cost,
-    /// Audited probes whose verdict hangs on less than 0.001 nats.
+    /// Audited probes whose verdict depends on less than 0.001 nats.
     pub close_calls: u64,
     /// What the backend's self-test found.
     pub self_test: SelfTest,
@@ -100,7 +100,7 @@ pub struct TrivialCount {
     pub control_exact: u64,
 }
 
-/// What strata are made by.
+/// What probes are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StratifiedBy {
@@ -120,7 +120,7 @@ pub enum StratifiedBy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stratum {
-    /// What the stratum is made by.
+    /// What it is grouped by.
     pub by: StratifiedBy,
     /// Its value, or the range of values.
     pub value: String,
@@ -134,7 +134,7 @@ pub struct Stratum {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtractionSummary {
-    /// How tokens are drawn, and with which probability a suffix shall be seen.
+    /// How tokens are drawn, and with which probability a suffix is seen.
     pub asked: Extraction,
     /// Shares by number of draws.
     pub within: Vec<WithinDraws>,
@@ -152,20 +152,20 @@ pub struct WithinDraws {
     pub control: Option<Rate>,
 }
 
-/// How well a membership score tells audited from control probes.
+/// How well a membership score separates audited from control probes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MembershipSummary {
     /// The score.
     pub score: MembershipScore,
-    /// Area under the ROC curve: 0.5 tells nothing, 1 tells all.
+    /// Area under the ROC curve: 0.5 is chance, 1 is perfect.
     pub auc: Difference,
     /// Share of audited probes below the value that 1% of the control probes are below; absent where there are fewer than
     /// 100 of those.
     pub true_positives_at_1_percent: Option<f64>,
 }
 
-/// What the masks tell about the audited probes.
+/// Divergences and losses at dropped tokens of the audited probes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GoldfishSummary {
@@ -181,7 +181,7 @@ pub struct GoldfishSummary {
     pub loss_difference: Difference,
     /// First divergences at a dropped token, of all first divergences.
     pub at_dropped: Rate,
-    /// First divergences by signed distance to the nearest dropped token: 0 at one, 1 just behind one.
+    /// First divergences by signed distance to the nearest dropped token: 0 at one, 1 just after one.
     pub nearest: Vec<DistanceCount>,
     /// First divergences by distance to the last dropped token at or before.
     pub since_dropped: Vec<DistanceCount>,

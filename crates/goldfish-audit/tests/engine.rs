@@ -177,7 +177,8 @@ fn without_continuations_nothing_is_decoded() {
         && row.scores["min_k_plus_plus"].is_none()));
     // Asked for all the same, the backend is refused before it is asked anything.
     let refused = audit(&folder.path().join("other"), &model, &grid, &table, &AuditOptions::default(), 4);
-    assert!(matches!(refused, Err(AuditError::Unfit { .. })));
+    let ability = goldfish_audit::Ability::Continue;
+    assert!(matches!(refused, Err(AuditError::Missing { ability: found, .. }) if found == ability));
 }
 
 #[test]
@@ -278,6 +279,7 @@ fn a_resumed_run_has_the_same_bytes() {
 #[test]
 fn another_run_in_the_folder_is_refused() {
     use goldfish_audit::store::RunStore;
+    use goldfish_remedy::{Remedies, Remedy, Setting};
     let folder = tempdir().unwrap();
     let grid = grid(&[0], None, &[8], &[8]);
     let table = table(folder.path(), &[numbers(1, 16, VOCAB)], &grid);
@@ -288,11 +290,15 @@ fn another_run_in_the_folder_is_refused() {
     let message = |result: Result<RunStore, AuditError>| result.unwrap_err().to_string();
     assert!(message(RunStore::open(&run, &first, &[&table], true)).contains("another process"));
     drop(store);
-    assert!(message(RunStore::open(&run, &first, &[&table], false)).contains("--resume"));
+    let refused = RunStore::open(&run, &first, &[&table], false).unwrap_err();
+    assert_eq!(
+        refused.remedies(),
+        [Remedy::give(Setting::Resume).to("continue it"), Remedy::change(Setting::Output)]
+    );
     let other = config(&model, &grid, &AuditOptions { min_k: 0.1, ..AuditOptions::default() }, &table);
     assert_ne!(first.key, other.key);
     let refused = message(RunStore::open(&run, &other, &[&table], true));
-    assert!(refused.contains("differs in options;"), "{refused}");
+    assert!(refused.ends_with("differs in options"), "{refused}");
     assert!(message(RunStore::open(folder.path(), &first, &[&table], true)).contains("no audit run"));
 }
 

@@ -100,7 +100,7 @@ fn every_protocol_has_pages_and_gates() {
     let folder = tempdir().unwrap();
     let table = table(folder.path());
     // Each with what is known of the vocabulary and the context, and whether it scores and continues.
-    let (no_size, no_context) = ("size of the vocabulary not told", "length of the context not told");
+    let (no_size, no_context) = ("unknown vocabulary size", "unknown context length");
     let cases = [
         (Kind::Vllm, no_size, "context of 199 tokens", true, true),
         (Kind::OpenAi, no_size, no_context, true, false),

@@ -11,13 +11,13 @@ mod values;
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
-use goldfish_mask::RuleName;
+use goldfish_mask::{Granularity, RuleName, ShortContext, Window};
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
@@ -26,8 +26,8 @@ use values::{on_disk, parse_document_size, parse_size};
 /// Keeps language models from reciting their training data.
 ///
 /// The goldfish loss (arXiv 2406.10209) leaves one token in k out of the training loss, chosen by a hash of the
-/// tokens before it, so that every copy of a passage loses the same tokens and the model never learns the chain
-/// whole. goldfish decides that ahead of training and writes the masks beside the tokens, for any training loop.
+/// tokens before it, so that every copy of a passage loses the same tokens and the model never learns the whole
+/// passage. goldfish decides this ahead of training and writes the masks next to the tokens, for any training loop.
 #[derive(Debug, Parser)]
 #[command(name = "goldfish", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -54,11 +54,11 @@ pub(crate) enum Command {
 /// Raw text needs a tokenizer:
 ///   goldfish mask corpus/ --tokenizer tokenizer.json --append-eos --output masked/
 ///
-/// Tokenized data is taken as it is:
+/// Token ids are masked as they are:
 ///   goldfish mask 'tokens/*.parquet' --ids-column input_ids --output masked/
 ///   goldfish mask part-0-00000.npy --eos-id 50279 --ids-dtype uint16 --output masked/
 ///
-/// Tokenized memmaps that stay where they are need their masks only:
+/// Write only the masks of memmaps that are tokenized already:
 ///   goldfish mask tokens/*.ds --masks-only
 ///
 /// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
@@ -76,7 +76,7 @@ pub(crate) struct MaskArgs {
     pub(crate) inputs: Vec<String>,
 
     /// Folder to write the shards to, on a disk or in an object store (s3://BUCKET/NAME, gs://, az://). With --masks-only:
-    /// where the masks go, under the memmaps' own names; without it they go beside the memmaps.
+    /// where the masks are written, under the memmaps' own names; without it they are written next to the memmaps.
     #[arg(short, long, value_name = "DIR", required_unless_present = "masks_only")]
     pub(crate) output: Option<PathBuf>,
 
@@ -84,7 +84,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
     pub(crate) format: Option<Format>,
 
-    /// Hugging Face tokenizer.json. Needed for raw text; with token ids it names the special tokens and the
+    /// Hugging Face tokenizer.json. Required for raw text; with token ids it gives their text, the special tokens and the
     /// vocabulary that ids are checked against.
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(crate) tokenizer: Option<PathBuf>,
@@ -97,19 +97,19 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub(crate) ids_column: Option<String>,
 
-    /// Column with the documents' ids. Without it a document is called FILE:ROW, rows counted from 0.
+    /// Column with the documents' ids. [default: FILE:ROW, rows counted from 0]
     #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub(crate) id_column: Option<String>,
 
-    /// Id type of headerless memmaps (.npy, .ds). [default: what the sizes tell, else uint16]
+    /// Id type of headerless memmaps (.npy, .ds). [default: derived from the file sizes if possible, else uint16]
     #[arg(long, value_name = "TYPE", help_heading = "Input")]
-    pub(crate) ids_dtype: Option<IdTypeArg>,
+    pub(crate) ids_dtype: Option<IdType>,
 
     /// Put the beginning-of-sequence token before each document of raw text.
     #[arg(long, help_heading = "Input")]
     pub(crate) prepend_bos: bool,
 
-    /// Put the end-of-sequence token behind each document of raw text. Most pretraining corpora want it.
+    /// Put the end-of-sequence token after each document of raw text. Most pretraining corpora need it.
     #[arg(long, help_heading = "Input")]
     pub(crate) append_eos: bool,
 
@@ -117,23 +117,23 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "ID", help_heading = "Input")]
     pub(crate) bos_id: Option<u32>,
 
-    /// The end-of-sequence id: what --append-eos appends, and what cuts .npy memmaps that have no .csv.gz
-    /// sidecar. [default: the tokenizer's]
+    /// The end-of-sequence id: what --append-eos appends, and what separates documents in .npy memmaps without a
+    /// .csv.gz sidecar. [default: the tokenizer's]
     #[arg(long, value_name = "ID", help_heading = "Input")]
     pub(crate) eos_id: Option<u32>,
 
-    /// Largest document: bytes of its line, file or text, or four a token. Longer ones are rejected. Tokenizing takes
-    /// about 12 times the size in memory for each thread, and 90 times where a tokenizer has no fast path.
+    /// Largest document: bytes of its line, file or text, or four bytes per token. Larger ones are rejected. Tokenizing
+    /// takes about 12 times this size in memory per thread, and 90 times where a tokenizer has no fast path.
     /// At most 2 GiB less one byte.
     #[arg(long, default_value = "64MiB", value_parser = parse_document_size, value_name = "SIZE", help_heading = "Input")]
     pub(crate) max_document: usize,
 
-    /// What to do with a row that can't become a document: stop, or leave it out and list it in rejects.jsonl.
+    /// What to do with a row that can't become a document.
     #[arg(long, value_enum, default_value_t = OnError::Fail, help_heading = "Input")]
     pub(crate) on_error: OnError,
 
-    /// How dropped tokens are chosen. [default: text where the text is at hand (raw text, or token ids whose
-    /// --tokenizer tells their text exactly), else hash]
+    /// How dropped tokens are chosen. [default: text where the text is available (raw text, or token ids whose text
+    /// --tokenizer gives exactly), else hash]
     #[arg(long, value_enum, help_heading = "Mask")]
     pub(crate) rule: Option<RuleName>,
 
@@ -142,24 +142,24 @@ pub(crate) struct MaskArgs {
     #[arg(long, default_value_t = 4, help_heading = "Mask")]
     pub(crate) k: u32,
 
-    /// What the hash looks at: tokens, or with the rule text letters and digits. Smaller finds copies that differ
-    /// nearby, larger varies the mask more between passages that begin alike. [default: 50 for text, else 13]
+    /// Length of the context that is hashed: in tokens, or with the rule text in letters and digits. A smaller context gives
+    /// copies the same mask sooner after a difference; a larger one varies the mask more between passages that begin alike. [default: 50 for text, else 13]
     #[arg(long, value_name = "N", help_heading = "Mask")]
     pub(crate) context: Option<u32>,
 
-    /// With the rule text: drop whole words, so that every tokenizer loses the same ones, or decide each token by
-    /// the text before it. [default: word]
+    /// With the rule text: decide whole words, which are then the same for every tokenizer, or each token by the text
+    /// before it. [default: word]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) unit: Option<UnitArg>,
+    pub(crate) unit: Option<Granularity>,
 
-    /// With the rule hash: whether it sees the tokens before the decided one, or that one too (as the reference
-    /// code does). [default: preceding]
+    /// With the rule hash: whether the window holds the tokens before the decided one, or that one too (as in the
+    /// reference code). [default: preceding]
     #[arg(long, value_enum, help_heading = "Mask")]
-    pub(crate) window: Option<WindowArg>,
+    pub(crate) window: Option<Window>,
 
-    /// At the start of a document, where the context is not full: keep the tokens, or decide on the shorter context.
-    #[arg(long, value_enum, default_value_t = HeadArg::Keep, help_heading = "Mask")]
-    pub(crate) head: HeadArg,
+    /// At the start of a document, where the context is not full: keep the tokens, or decide by the shorter context.
+    #[arg(long, value_enum, default_value_t = ShortContext::Keep, help_heading = "Mask")]
+    pub(crate) head: ShortContext,
 
     /// Seed of the rules text, hash and random. Another seed drops other tokens.
     #[arg(long, default_value_t = 0, help_heading = "Mask")]
@@ -187,13 +187,13 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Mask")]
     pub(crate) sequence_length: Option<u32>,
 
-    /// Never drop the tokenizer's special tokens, nor (if asked for) --bos-id and --eos-id. [default: true; false for the rules that reproduce another
-    /// implementation: hash-table, hash-avalanche, coefficient-sum]
+    /// Never drop the tokenizer's special tokens, nor (if given as true) --bos-id and --eos-id. [default: true; false for
+    /// the rules that reproduce another implementation: hash-table, hash-avalanche, coefficient-sum]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Mask")]
     pub(crate) exempt_special: Option<bool>,
 
-    /// Write no shards but the masks alone, one file a memmap (.bin/.idx, .npy, .ds) as its training loop reads it: one
-    /// byte a token, 1 in the loss. Without --output beside the memmaps: NAME.loss.bin and .idx, NAME.npy.loss,
+    /// Write only masks, not shards: one file per memmap (.bin/.idx, .npy, .ds) as its training loop reads it, with one
+    /// byte per token, 1 if it is in the loss. Without --output next to the memmaps: NAME.loss.bin and .idx, NAME.npy.loss,
     /// NAME.ds.loss.
     #[arg(
         long,
@@ -202,16 +202,16 @@ pub(crate) struct MaskArgs {
     )]
     pub(crate) masks_only: bool,
 
-    /// Further columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
+    /// Additional columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
     /// under the name TRL reads).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) columns: Vec<ExtraColumn>,
 
-    /// Columns of the source to bring along.
+    /// Columns of the source to copy into the shards.
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) carry: Vec<String>,
 
-    /// Close a shard before it exceeds this. In an object store 4GiB at most.
+    /// Largest size of a shard. In an object store 4GiB at most.
     #[arg(long, default_value = "256MiB", value_parser = parse_size, value_name = "SIZE", help_heading = "Output")]
     pub(crate) shard_size: u64,
 
@@ -219,27 +219,26 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_enum, default_value_t = OutputFormat::ArrowStream, help_heading = "Output")]
     pub(crate) output_format: OutputFormat,
 
-    /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or start an
-    /// unfinished run again.
+    /// Replace the shards of an earlier run, which stay in place until the new ones are complete, or restart an
+    /// unfinished run.
     #[arg(long, help_heading = "Output")]
     pub(crate) overwrite: bool,
 
-    /// Go on behind the last finished shard of an unfinished run (with --masks-only behind the last memmap), with the same
-    /// inputs and options; start at the beginning if there is none. What was read before is read once more, to compare its
-    /// hash.
+    /// Resume an unfinished run after its last finished shard (with --masks-only after its last memmap), with the same
+    /// inputs and options; start at the beginning if there is none. What was read before is read again, to compare its hash.
     #[arg(long, conflicts_with = "overwrite", help_heading = "Output")]
     pub(crate) resume: bool,
 
-    /// Read only this one of --world parts of the inputs, from 0, into the folder rank-RRRRR-of-WWWWW of --output;
+    /// Mask only this one of --world parts of the inputs, counted from 0, into the folder rank-RRRRR-of-WWWWW of --output;
     /// `goldfish merge` joins them.
     #[arg(long, value_name = "RANK", requires = "world", help_heading = "Output")]
     pub(crate) rank: Option<u32>,
 
-    /// How many parts of about equal size the inputs have.
+    /// Number of parts, of about equal size, that the inputs are divided into.
     #[arg(long, value_name = "N", requires = "rank", value_parser = clap::value_parser!(u32).range(1..=99_999), help_heading = "Output")]
     pub(crate) world: Option<u32>,
 
-    /// Worker threads. The output is the same for every number. [default: one a core]
+    /// Worker threads. The output is the same for every number. [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
     pub(crate) threads: Option<u16>,
 
@@ -250,21 +249,21 @@ pub(crate) struct MaskArgs {
 
 /// Join the parts that `goldfish mask --rank R --world N` wrote to one folder of shards.
 ///
-/// Checks that every part is there once, made alike from the same inputs, and that no row is missing or there twice.
-/// The result is that of a run which was not divided, but that shards also end where parts end. It doesn't read the
-/// shards; `goldfish verify` does.
+/// Checks that each part is given once, that all were made with the same options from the same inputs, and that no row is
+/// missing or duplicated. The result is that of an undivided run, except that shards also end where parts end. The shards
+/// are not read; `goldfish verify` does that.
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
     /// The parts' folders, in any order. In an object store a glob names many: 's3://BUCKET/parts/rank-*'.
     #[arg(required = true, value_name = "DIR")]
     pub(crate) parts: Vec<PathBuf>,
 
-    /// Folder to put the joined shards into: as second names of the same files where the file system allows it,
-    /// else as copies; an object store copies by itself.
+    /// Folder for the joined shards: hard links where the file system allows them, else copies; in an object store the
+    /// store copies.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
 
-    /// Remove the parts when the joined folder is complete.
+    /// Remove the parts once the joined folder is complete.
     #[arg(long = "move")]
     pub(crate) remove_parts: bool,
 
@@ -277,10 +276,10 @@ pub(crate) struct MergeArgs {
     pub(crate) json: bool,
 }
 
-/// Show what a folder of shards holds: how it was made, its drop rates, the gaps between drops, and its first
-/// documents with the dropped tokens marked.
+/// Show what is in a folder of shards: how it was made, its drop rates, the gaps between drops, and its first documents
+/// with the dropped tokens marked.
 ///
-/// Does the rule do its work on this corpus?
+/// Does the rule work on this corpus?
 ///   goldfish inspect masked/ --tokenizer tokenizer.json --by source --html masked.html
 ///
 /// What would a model still learn from copies that differ?
@@ -292,29 +291,29 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 
-    /// The tokenizer.json that the shards were made with: to show text instead of token ids, to tell why tokens were
+    /// The tokenizer.json that the shards were made with: to show text instead of token ids, to show why tokens were
     /// kept where the rule is text, and to find duplicates.
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// Count by the values of this column of the shards, or by the `input` that documents came from.
+    /// Count by the values of this column of the shards, or by the documents' `input`.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) by: Option<String>,
 
-    /// Find passages that recur, word for word or nearly, however they are formatted, and measure the leak: of the
-    /// tokens dropped in one copy, the share that another copy trains on. Needs --tokenizer.
+    /// Find passages that recur, exactly or nearly, however they are formatted, and measure the leak: of the tokens
+    /// dropped in one copy, the fraction that another copy trains on. Needs --tokenizer.
     #[arg(long)]
     pub(crate) duplicates: bool,
 
-    /// Least length of a passage, in letters and digits.
+    /// Minimum length of a passage, in letters and digits.
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1000), requires = "duplicates")]
     pub(crate) passage: u32,
 
-    /// Most pairs of passages to compare.
+    /// Maximum number of pairs of passages to compare.
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "duplicates")]
     pub(crate) pairs: u32,
 
-    /// Look closely (why tokens were kept, degenerate windows, duplicates) at documents with about so many tokens,
+    /// Tokens to sample for the slow diagnostics (why tokens were kept, degenerate windows, duplicates), in documents
     /// chosen by a hash of their ids. Drop rates and gaps are counted over all documents.
     #[arg(long, default_value_t = 100_000_000, value_name = "TOKENS")]
     pub(crate) sample: u64,
@@ -323,11 +322,11 @@ pub(crate) struct InspectArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 
-    /// How many documents to show, and pairs of passages.
+    /// Number of documents, and of pairs of passages, to show.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) documents: usize,
 
-    /// Also write one page with plots, which needs nothing but a browser.
+    /// Also write a page with plots: one self-contained HTML file.
     #[arg(long, value_name = "FILE", value_parser = on_disk())]
     pub(crate) html: Option<PathBuf>,
 
@@ -338,17 +337,17 @@ pub(crate) struct InspectArgs {
 
 /// Check a folder of shards against its manifest: checksums, columns, counts, missing and extra files.
 ///
-/// A folder that `goldfish export` or `goldfish mask --masks-only` wrote is checked by its goldfish.json: sizes and
-/// checksums, those of the memmaps beside the masks too.
+/// A folder that `goldfish export` or `goldfish mask --masks-only` wrote is checked against its goldfish.json: sizes and
+/// checksums, including those of the memmaps next to the masks.
 ///
-/// Exit codes: 0 all is right, 1 faults were found, 2 could not run.
+/// Exit codes: 0 no problems, 1 problems were found, 2 could not run.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Output folder of `goldfish mask`.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 
-    /// Also decide every mask again from the ids and the rule in the manifest.
+    /// Also recompute every mask from the ids and the rule in the manifest.
     #[arg(long)]
     pub(crate) recompute: bool,
 
@@ -356,7 +355,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE.npy", requires = "recompute")]
     pub(crate) table: Option<PathBuf>,
 
-    /// The tokenizer.json that the masks were made with; needed for the rule text.
+    /// The tokenizer.json that the masks were made with; required for the rule text.
     #[arg(long, value_name = "FILE", requires = "recompute")]
     pub(crate) tokenizer: Option<PathBuf>,
 
@@ -365,53 +364,12 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-/// Declares an option's values and what they stand for.
-macro_rules! values {
-    ($(#[$doc:meta])* $name:ident => $target:ty { $($(#[$help:meta])* $variant:ident $(= $alias:literal)? => $value:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-        pub(crate) enum $name { $($(#[$help])* $(#[value(name = $alias)])? $variant,)* }
-
-        impl From<$name> for $target {
-            fn from(value: $name) -> Self {
-                match value { $($name::$variant => $value,)* }
-            }
-        }
-    };
-}
-
-values!(IdTypeArg => IdType {
-    Uint8 => Self::Uint8,
-    Int8 => Self::Int8,
-    Uint16 => Self::Uint16,
-    Int16 => Self::Int16,
-    Uint32 => Self::Uint32,
-    Int32 => Self::Int32,
-    Uint64 => Self::Uint64,
-    Int64 => Self::Int64,
-});
-
-values!(WindowArg => goldfish_mask::Window {
-    Preceding => Self::Preceding,
-    Inclusive => Self::Inclusive,
-});
-
-values!(HeadArg => goldfish_mask::ShortContext {
-    Keep => Self::Keep,
-    Short => Self::Short,
-});
-
-values!(UnitArg => goldfish_mask::Granularity {
-    Word => Self::Word,
-    Token => Self::Token,
-});
-
-/// Show what an audit found: a page for people, and gates for pipelines.
+/// Write a page about an audit, and check conditions for pipelines.
 ///
 ///   goldfish report runs/model-a --tokenizer tokenizer.json --output model-a.html
 ///   goldfish report runs/model-a --fail-if 'exact_match.upper > 0.01' --fail-if 'excess.rouge_l.lower > 0'
 ///
-/// Exit codes: 0 done, 1 done but a gate failed, 2 could not run.
+/// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ReportArgs {
@@ -419,7 +377,7 @@ pub(crate) struct ReportArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
 
-    /// The page to write: one HTML file that needs nothing else.
+    /// The page to write: one self-contained HTML file.
     #[arg(short, long, default_value = "report.html", value_name = "FILE", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
@@ -427,16 +385,16 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// Leave text and token ids of the corpus out of the page; lengths, hashes, positions and documents' ids stay.
+    /// Omit text and token ids of the corpus from the page; lengths, hashes, positions and documents' ids stay.
     #[arg(long, conflicts_with = "tokenizer")]
     pub(crate) redact: bool,
 
-    /// End with exit code 1 if this holds of the run's summary, such as 'exact_match.upper > 0.01'; see
-    /// docs/report.md. Can be given several times.
+    /// Exit with code 1 if this condition holds in the run's summary, such as 'exact_match.upper > 0.01'; see
+    /// docs/report.md. May be given several times.
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_if: Vec<Gate<Summary>>,
 
-    /// Print the summary and the gates that failed as JSON.
+    /// Print the summary and the conditions that hold as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -445,21 +403,21 @@ pub(crate) struct ReportArgs {
     pub(crate) seed: u64,
 }
 
-/// Compare audits of several models on the same probes: what changed from the first one, and whether by chance.
+/// Compare audits of several models on the same probes: what changed from the first run, and whether by chance.
 ///
 ///   goldfish compare runs/standard runs/goldfish --html compare.html
 ///   goldfish compare runs/step-1000 runs/step-2000 runs/step-4000 --fail-if 'differences.exact_match.lower > 0'
 ///
-/// Differences are those of each further run less the first one. Exit codes: 0 done, 1 done but a gate failed, 2 could
-/// not run.
+/// Differences are each further run minus the first one. Exit codes: 0 done, 1 done but a --fail-if condition holds,
+/// 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CompareArgs {
-    /// Folders of complete runs of `goldfish audit`; the first one is what the others are compared with.
+    /// Folders of complete runs of `goldfish audit`; the others are compared with the first one.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
 
-    /// Write a page with plots: one HTML file that needs nothing else.
+    /// Write a page with plots: one self-contained HTML file.
     #[arg(long, value_name = "FILE", value_parser = on_disk())]
     pub(crate) html: Option<PathBuf>,
 
@@ -467,8 +425,8 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// End with exit code 1 if this holds of any of the comparisons, such as 'differences.exact_match.lower > 0'; see
-    /// docs/report.md. Can be given several times.
+    /// Exit with code 1 if this condition holds in any comparison, such as 'differences.exact_match.lower > 0'; see
+    /// docs/report.md. May be given several times.
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_if: Vec<Gate<Comparison>>,
 

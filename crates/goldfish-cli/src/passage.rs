@@ -9,7 +9,7 @@ use goldfish_tokenize::Tokenizer;
 const DROPPED: Style = AnsiColor::Red.on_default().underline();
 const LEAKED: Style = AnsiColor::Yellow.on_default().bold().underline();
 
-/// What became of a token.
+/// The outcome for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marked {
     /// It is in the loss.
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dropped_tokens_stand_in_brackets() {
+    fn dropped_tokens_are_in_brackets() {
         let shown = anstream::adapter::strip_str(&render(&[5, 6, 7, 8], &[1, 0, 0, 1], None)).to_string();
         assert_eq!(shown, "  5 [6 ][7 ]8 \n");
     }

@@ -1,7 +1,7 @@
 //! Everything that reaches the terminal.
 //!
-//! Names of files, ids of documents, and what servers and libraries say of them are anybody's. [`note`], [`warn`], [`gate_failed`],
-//! [`error`] and [`json`] escape what they are given; a text for [`out`] is made with [`path`], [`name`] and [`text`].
+//! Names of files, ids of documents, and messages of servers and libraries are not trusted. [`note`], [`warn`], [`gate_failed`],
+//! [`error`] and [`json`] escape them; a text for [`out`] is made with [`path`], [`name`] and [`text`].
 
 use std::ffi::OsString;
 use std::fmt;
@@ -33,7 +33,7 @@ pub(crate) fn name(name: &str) -> String {
     escaped(name, LONGEST_NAME)
 }
 
-/// The same for what a library, a server or a manifest says.
+/// The same for a message of a library, a server or a manifest.
 pub(crate) fn text(text: &str) -> String {
     escaped(text, LONGEST_TEXT)
 }
@@ -43,7 +43,7 @@ pub(crate) fn path(path: &Path) -> String {
     text(&path.to_string_lossy())
 }
 
-/// Writes to standard output; colours only where it is a terminal. A reader that closed the pipe is no error.
+/// Writes to standard output; colors only where it is a terminal. A reader that closed the pipe is no error.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -105,6 +105,12 @@ impl std::error::Error for Advised {}
 /// An error with what is kept and what to do, in lines below its message.
 pub(crate) fn advised(error: impl Into<anyhow::Error>, lines: Vec<String>) -> anyhow::Error {
     Advised { error: error.into(), lines }.into()
+}
+
+/// An error of a run that can be resumed: what is kept of it, where, and the command.
+pub(crate) fn unfinished(error: impl Into<anyhow::Error>, kept: &str, output: &Path) -> anyhow::Error {
+    let kept = format!("{kept} are kept in {}; resume after them with", output.display());
+    advised(error, vec![kept, format!("  {}", resume_command(std::env::args_os()))])
 }
 
 /// A message, and what a library puts into a line of its own below it.
@@ -214,7 +220,7 @@ pub(crate) fn progress_bar(length: u64, template: &str) -> ProgressBar {
     bar
 }
 
-/// A sign that something goes on, on standard error; hidden where that is no terminal.
+/// A spinner on standard error; hidden where that is no terminal.
 pub(crate) fn spinner(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
     bar.enable_steady_tick(std::time::Duration::from_millis(120));

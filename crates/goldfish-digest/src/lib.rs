@@ -1,7 +1,7 @@
-//! Content hashes of files, taken while they are read or written.
+//! Content hashes of files, computed while they are read or written.
 //!
-//! All of them are XXH3 with 128 bits and seed 0, which `xxhsum -H2` prints too. It detects every accidental
-//! change and runs at the speed of memory; it is not a signature.
+//! The hash is XXH3 with 128 bits and seed 0, as `xxhsum -H2` prints it. It detects accidental changes at the speed of
+//! memory; it does not protect against deliberate ones.
 
 use std::io::{self, Read, Write};
 
@@ -19,7 +19,7 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// The digest of bytes in memory.
+    /// The digest of a slice.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
@@ -48,7 +48,7 @@ impl Hasher {
     }
 }
 
-/// A reader that hashes what passes through it.
+/// A reader that hashes all bytes read through it.
 pub struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
@@ -75,13 +75,13 @@ impl<R: Read> HashingReader<R> {
         self.hasher.digest()
     }
 
-    /// Reads what is left, and returns the digest of everything.
+    /// Reads to the end, and returns the digest of everything.
     ///
     /// # Errors
     ///
     /// If the wrapped reader can't be read to its end.
     pub fn finish(mut self) -> io::Result<(FileDigest, R)> {
-        // Stays in the cache between reading and hashing.
+        // Small enough to stay in the cache between reading and hashing.
         let mut rest = vec![0; 1 << 18];
         loop {
             match self.read(&mut rest) {
@@ -102,25 +102,25 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// A writer that hashes what passes through it.
+/// A writer that hashes all bytes written through it.
 pub struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
 }
 
 impl<W: Write> HashingWriter<W> {
-    /// Wraps a writer whose output is empty so far.
+    /// Wraps a writer with empty output.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: Hasher::new() }
     }
 
-    /// Wraps a writer that is after bytes written before, which `before` reads once more.
+    /// Wraps a writer that appends to existing output, which is read again from `existing`.
     ///
     /// # Errors
     ///
-    /// If `before` can't be read to its end.
-    pub fn after(inner: W, before: impl Read) -> io::Result<Self> {
-        let mut reader = HashingReader::new(before);
+    /// If `existing` can't be read to its end.
+    pub fn after(inner: W, existing: impl Read) -> io::Result<Self> {
+        let mut reader = HashingReader::new(existing);
         io::copy(&mut reader, &mut io::sink())?;
         Ok(Self { inner, hasher: reader.hasher })
     }
@@ -135,7 +135,7 @@ impl<W: Write> HashingWriter<W> {
         self.hasher.size
     }
 
-    /// The digest of all that was written, and the wrapped writer.
+    /// The digest of all bytes written, and the wrapped writer.
     pub fn finish(self) -> (FileDigest, W) {
         (self.hasher.digest(), self.inner)
     }

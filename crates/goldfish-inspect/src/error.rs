@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use goldfish_mask::MaskError;
 use goldfish_pipeline::{PipelineError, mask_remedies};
-use goldfish_remedy::{Remedies, Remedy};
+use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::ShardError;
 
 /// Why a folder can't be inspected.
@@ -17,7 +17,7 @@ pub enum InspectError {
     #[error(transparent)]
     Rule(#[from] MaskError),
 
-    /// The text of the tokens can't be told.
+    /// The tokens can't be turned to text.
     #[error(transparent)]
     Text(#[from] PipelineError),
 
@@ -33,7 +33,7 @@ pub enum InspectError {
     },
 
     /// There is no such column to group by.
-    #[error("the shards have no column {column:?} to group by, only {}; bring it along with goldfish mask --carry {column}", found.join(", "))]
+    #[error("the shards have no column {column:?} to group by, only {}", found.join(", "))]
     Column {
         /// The column asked for.
         column: String,
@@ -71,9 +71,7 @@ pub enum InspectError {
     },
 
     /// Duplicates are compared by their text.
-    #[error(
-        "duplicates are found by the text, which token ids tell only with their tokenizer: give --tokenizer tokenizer.json"
-    )]
+    #[error("duplicates are found by text, which token ids give only with their tokenizer")]
     NoText,
 }
 
@@ -83,6 +81,10 @@ impl Remedies for InspectError {
             Self::Shard(error) => error.remedies(),
             Self::Rule(error) => mask_remedies(error),
             Self::Text(error) => error.remedies(),
+            Self::Column { column, .. } => {
+                vec![Remedy::give(Setting::Carry).value(column).to("keep the column when masking")]
+            }
+            Self::NoText => vec![Remedy::give(Setting::Tokenizer)],
             _ => Vec::new(),
         }
     }

@@ -23,7 +23,7 @@ use crate::windows::WindowSample;
 /// The column that every folder can be grouped by: the input that a document came from.
 const INPUT: &str = "input";
 
-/// Looks through a folder. `text` tells the text of its documents; `observe` is called with the number of documents
+/// Looks through a folder. `text` decodes its documents; `observe` is called with the number of documents
 /// read so far, of which each counts twice where passages are compared.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What a folder of masked shards holds: drop rates, gaps between drops, windows that the rule can't tell apart, and
+//! What a folder of masked shards holds: drop rates, gaps between drops, windows that the rule can't distinguish, and
 //! what leaks between the copies of passages that recur.
 //!
 //! [`inspect`] reads the shards once, document by document, and a second time the documents whose passages it compares.

@@ -16,7 +16,7 @@ pub struct InspectOptions {
 /// Which passages to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct DuplicateOptions {
-    /// Least length of a passage, in normalised characters.
+    /// Least length of a passage, in normalized characters.
     pub least_characters: usize,
     /// Most pairs of passages that are compared.
     pub pairs: usize,

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Inspection {
     /// Documents and tokens of the folder.
     pub totals: Rates,
-    /// What became of the tokens, and why. Missing for a rule that decides by the text, where no tokenizer tells it.
+    /// Outcome of the tokens, and why. Missing for a rule that decides by text, where there is no tokenizer.
     pub tally: Option<TallyReport>,
     /// Distances between dropped tokens.
     pub gaps: Gaps,
     /// Documents without a drop.
     pub undropped: Undropped,
-    /// Windows that the rule can't tell apart; missing for rules that look at no window of tokens.
+    /// Windows that the rule can't distinguish; missing for rules that look at no window of tokens.
     pub windows: Option<Windows>,
     /// Rates by the values of a column.
     pub groups: Option<Groups>,
@@ -22,7 +22,7 @@ pub struct Inspection {
     pub ids: IdRates,
     /// Passages that recur, and what leaks between their copies.
     pub duplicates: Option<Duplicates>,
-    /// What speaks against the rule on this corpus, in words.
+    /// Warnings about the rule on this corpus.
     pub warnings: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct Rates {
     pub drop_rate: f64,
 }
 
-/// What became of the tokens of the sampled documents, and why.
+/// Outcome of the tokens of the sampled documents, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TallyReport {
     /// Documents that were looked at.
@@ -48,7 +48,7 @@ pub struct TallyReport {
     pub tokens: u64,
     /// Kept as special tokens.
     pub special: u64,
-    /// Kept because they hold no letter or number (`text-v1` only).
+    /// Kept because they have no letter or number (`text-v1` only).
     pub blank: u64,
     /// Kept because the context before them is not full.
     pub head: u64,
@@ -117,7 +117,7 @@ pub struct Undropped {
 pub struct Windows {
     /// Different windows in the sample.
     pub distinct: u64,
-    /// Positions of the sampled documents that they stand at.
+    /// Their positions in the sampled documents.
     pub positions: u64,
     /// Whether all windows of the sampled documents were kept, or a share of them, chosen by their hashes.
     pub complete: bool,
@@ -219,17 +219,17 @@ pub struct IdCount {
 pub struct Duplicates {
     /// Documents that were searched.
     pub documents: u64,
-    /// Their letters and numbers, after normalisation.
+    /// Their letters and numbers, after normalization.
     pub characters: u64,
-    /// Share of the fingerprints that stand at more than one place: about the share of the text that recurs.
+    /// Share of the fingerprints that occur more than once: about the share of the text that recurs.
     pub recurring_share: f64,
-    /// Recurring fingerprints by the number of places, at 2, 3 to 4, 5 to 8, 9 to 16, ... places.
+    /// Recurring fingerprints by the number of occurrences: 2, 3 to 4, 5 to 8, 9 to 16, ....
     pub copies: Vec<CopyBucket>,
     /// Whether all fingerprints were kept, or a share of them, chosen by their hashes.
     pub complete: bool,
-    /// Least length of a passage, in normalised characters.
+    /// Least length of a passage, in normalized characters.
     pub least_characters: u64,
-    /// Letters and numbers in common behind which masks should agree: the context of `text-v1`, 50 at least.
+    /// Letters and numbers in common after which masks should agree: the context of `text-v1`, 50 at least.
     pub settling: u64,
     /// Pairs of passages that were compared.
     pub pairs: u64,
@@ -237,7 +237,7 @@ pub struct Duplicates {
     pub near: u64,
     /// What leaks under the masks as they are, and what would under other rules with the same `k`.
     pub rules: Vec<RuleLeak>,
-    /// The share that would leak if the masks of the copies had nothing to do with each other: `1 - 1/k`.
+    /// The share that would leak if the masks of the copies were independent: `1 - 1/k`.
     pub independent: f64,
     /// What leaks under the masks as they are, by what differs between the copies; the most frequent kind first.
     pub kinds: Vec<KindLeak>,
@@ -245,12 +245,12 @@ pub struct Duplicates {
     pub worst: Vec<LeakingPair>,
 }
 
-/// Fingerprints with about so many places.
+/// Fingerprints with about so many occurrences.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CopyBucket {
-    /// Fewest places.
+    /// Fewest occurrences.
     pub from: u64,
-    /// Most places.
+    /// Most occurrences.
     pub to: u64,
     /// Fingerprints.
     pub fingerprints: u64,
@@ -259,7 +259,7 @@ pub struct CopyBucket {
 /// Dropped tokens of one copy, and those of them that the other copy trains on; over both directions of every pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Leak {
-    /// Tokens with letters or numbers that stand in both copies and are dropped in the one.
+    /// Tokens with letters or numbers that are in both copies and are dropped in one.
     pub dropped: u64,
     /// Of these, tokens of which the other copy trains on a part at least.
     pub leaked: u64,
@@ -303,11 +303,11 @@ pub struct KindLeak {
 pub struct LeakingPair {
     /// What differs between them.
     pub kind: String,
-    /// Normalised characters that they share.
+    /// Normalized characters that they share.
     pub characters: u64,
     /// What leaks between them under the masks as they are.
     pub leak: Leak,
-    /// Where they stand and what they say.
+    /// The two passages.
     pub copies: [Copy; 2],
 }
 
@@ -322,12 +322,12 @@ pub struct Copy {
     pub tokens: Vec<ShownToken>,
 }
 
-/// A token with what became of it.
+/// A token with its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownToken {
     /// Its text.
     pub text: String,
-    /// Whether it is left out of the loss.
+    /// Whether it is excluded from the loss.
     pub dropped: bool,
     /// Whether it is dropped here and trained on in the other copy.
     pub leaked: bool,

@@ -1,4 +1,4 @@
-//! Windows that a rule can't tell apart.
+//! Windows that a rule can't distinguish.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ const WORST: usize = 10;
 /// Chance that a fair hash shows a degenerate key at all.
 const CHANCE: f64 = 1e-9;
 
-/// Seed of the hashes by which windows are told apart: none that a rule would use.
+/// Seed of the hashes that distinguish windows: none that a rule would use.
 const SEED: u64 = 0x676F_6C64_6669_7368;
 
 struct Seen {
@@ -27,7 +27,7 @@ struct Seen {
     example: Box<[u32]>,
 }
 
-/// A sample of the windows that came by.
+/// A sample of the windows.
 pub(crate) struct WindowSample<'a> {
     keys: WindowKeys<'a>,
     seen: KeySample<Seen>,
@@ -104,7 +104,7 @@ fn threshold(windows: f64, space: f64) -> u64 {
     let keys = windows.min(space).max(1.0);
     let (mut count, mut probability) = (0.0, (-mean).exp());
     loop {
-        // Behind the mean the tail is at most the next term over (1 - mean/(count + 1)).
+        // Beyond the mean the tail is at most the next term over (1 - mean/(count + 1)).
         if count > mean && count >= 2.0 && probability / (1.0 - mean / (count + 1.0)) * keys < CHANCE {
             return count as u64;
         }

@@ -141,7 +141,7 @@
 //!
 //! - `serde`: the descriptions of rules and the states of sequences can be serialized, as in goldfish's manifests.
 //! - `schemars`: JSON schemas of the descriptions.
-//! - `clap`: [`RuleName`] as a value of an option.
+//! - `clap`: the enums as values of options.
 
 mod definition;
 pub mod diagnostics;

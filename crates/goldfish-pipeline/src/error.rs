@@ -188,6 +188,7 @@ impl Remedies for PipelineError {
 pub fn mask_remedies(error: &MaskError) -> Vec<Remedy> {
     match error {
         MaskError::TableMissing { .. } => vec![Remedy::give(Setting::Table)],
+        MaskError::NoCoefficients => vec![Remedy::give(Setting::Coefficients)],
         _ => Vec::new(),
     }
 }

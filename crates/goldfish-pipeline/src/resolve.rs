@@ -11,6 +11,7 @@ use goldfish_mask::{
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
 
+use crate::error::mask_remedies;
 use crate::job::TokenizeOptions;
 
 /// Column of raw text unless another is named.
@@ -269,8 +270,7 @@ impl Remedies for ResolveError {
                 let rules = rules.iter().map(|rule| Remedy::give(Setting::Rule).value(rule.to_string()));
                 std::iter::once(Remedy::omit(*setting)).chain(rules).collect()
             }
-            Self::Rule(MaskError::NoCoefficients) => vec![Remedy::give(Setting::Coefficients)],
-            Self::Rule(_) => Vec::new(),
+            Self::Rule(error) => mask_remedies(error),
             Self::NothingToExempt => vec![
                 Remedy::give(Setting::Tokenizer),
                 Remedy::give(Setting::EosId).and(Setting::BosId),

@@ -14,7 +14,7 @@ use arrow::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyCapsuleMethods};
 
-use crate::error::Fault;
+use crate::error::MaskerError;
 
 /// `ArrowSchema` as the interface lays it down, up to the field that is null in one that was released.
 #[repr(C)]
@@ -34,20 +34,20 @@ pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Arr
     // SAFETY: `SchemaLayout` has the layout that the interface lays down for an `ArrowSchema`, and takes no pointer as
     // valid. A schema whose `release` is null was taken by another consumer; its other pointers lead nowhere.
     let is_released = unsafe { schema.cast::<SchemaLayout>().as_ref() }.release.is_none();
-    // SAFETY: a capsule of this name holds an initialised `ArrowSchema`, which lives as long as the capsule does, until
+    // SAFETY: a capsule of this name holds an initialized `ArrowSchema`, which lives as long as the capsule does, until
     // the end of this function.
     let schema = unsafe { schema.as_ref() };
-    // SAFETY: a capsule of this name holds an initialised `ArrowArray`. Moving it out leaves a released one behind, which
+    // SAFETY: a capsule of this name holds an initialized `ArrowArray`. Moving it out leaves a released one behind, which
     // the capsule's destructor passes over, as the interface wants it.
     let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
     if array.is_released() || is_released {
         let advice =
             "the Arrow data was taken already: __arrow_c_array__ must make new capsules at every call";
-        return Err(Fault::data(advice).into());
+        return Err(MaskerError::data(advice).into());
     }
-    let field = Field::try_from(schema).map_err(Fault::from)?;
+    let field = Field::try_from(schema).map_err(MaskerError::from)?;
     // SAFETY: the producer vouches that the array is one of this schema; both came in one answer.
-    let data = unsafe { from_ffi(array, schema) }.map_err(Fault::from)?;
+    let data = unsafe { from_ffi(array, schema) }.map_err(MaskerError::from)?;
     Ok((Arc::new(field), make_array(data)))
 }
 
@@ -57,12 +57,12 @@ pub(crate) fn import_stream(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Ve
 
     let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
     let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast::<FFI_ArrowArrayStream>();
-    // SAFETY: a capsule of this name holds an initialised `ArrowArrayStream`. Moving it out leaves a released one
+    // SAFETY: a capsule of this name holds an initialized `ArrowArrayStream`. Moving it out leaves a released one
     // behind, which the capsule's destructor passes over.
-    let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(Fault::from)?;
+    let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(MaskerError::from)?;
     let field = reader.field().clone();
-    // A producer may be Python code: it takes the GIL by itself.
-    let arrays = object.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(Fault::from)?;
+    // A producer may be Python code, which takes the GIL on its own.
+    let arrays = object.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(MaskerError::from)?;
     Ok((field, arrays))
 }
 
@@ -97,14 +97,14 @@ impl ArrowArray {
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         // A request to cast may be left to the consumer.
         let _ = requested_schema;
-        let (array, _) = to_ffi(&self.array.to_data()).map_err(Fault::from)?;
+        let (array, _) = to_ffi(&self.array.to_data()).map_err(MaskerError::from)?;
         let array = PyCapsule::new_with_value(py, array, c"arrow_array")?;
         Ok((self.__arrow_c_schema__(py)?, array))
     }
 
     /// The capsule of the schema.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.field.as_ref()).map_err(Fault::from)?;
+        let schema = FFI_ArrowSchema::try_from(self.field.as_ref()).map_err(MaskerError::from)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
@@ -112,7 +112,7 @@ impl ArrowArray {
         self.array.len()
     }
 
-    /// Arrays of one type, one behind the other.
+    /// Arrays of one type, one after the other.
     #[staticmethod]
     fn joined(py: Python<'_>, parts: Vec<Bound<'_, Self>>) -> PyResult<Self> {
         let parts: Vec<&Self> = parts.iter().map(Bound::get).collect();
@@ -121,7 +121,7 @@ impl ArrowArray {
             let values =
                 arrays.iter().filter_map(|array| array.as_list_opt::<i32>()).map(|list| list.values().len());
             if values.sum::<usize>() > i32::MAX as usize {
-                return Err(Fault::data(
+                return Err(MaskerError::data(
                     "the chunks hold more tokens than one array of lists; give large lists, or chunk by chunk",
                 ));
             }
@@ -161,7 +161,7 @@ impl ArrowTable {
 
     /// The capsule of the schema.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(Fault::from)?;
+        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(MaskerError::from)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 

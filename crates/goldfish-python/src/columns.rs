@@ -15,7 +15,7 @@ use goldfish_mask::document_key;
 use goldfish_pipeline::DocumentScratch;
 
 use crate::core::{Core, token_id};
-use crate::error::Fault;
+use crate::error::MaskerError;
 
 /// The value of `labels` at a dropped token: what `PyTorch`'s cross entropy ignores.
 const IGNORED_LABEL: i32 = -100;
@@ -29,10 +29,10 @@ struct Lists {
 
 impl Lists {
     /// Lists of any kind; none may be null, since a document can't be left out of a batch.
-    fn of(column: Option<&str>, array: &dyn Array) -> Result<Self, Fault> {
+    fn of(column: Option<&str>, array: &dyn Array) -> Result<Self, MaskerError> {
         if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
             let advice = "the document is null; fill it with an empty list, or drop the row";
-            return Err(Fault::data(advice).at_row(row).in_column(column));
+            return Err(MaskerError::data(advice).at_row(row).in_column(column));
         }
         let (ends, large, values): (Vec<usize>, _, _) = match array.data_type() {
             DataType::List(_) => {
@@ -53,26 +53,26 @@ impl Lists {
                     "holds {other}; documents are lists of integers (list, large_list or fixed_size_list), or text in \
                      a column that is named as text_column"
                 );
-                return Err(Fault::data(advice).in_column(column));
+                return Err(MaskerError::data(advice).in_column(column));
             }
         };
         Ok(Self { ends, large, values: values.clone() })
     }
 
     /// The ids of all documents: borrowed where they are 32 bits wide.
-    fn ids(&self, column: Option<&str>) -> Result<ScalarBuffer<i32>, Fault> {
+    fn ids(&self, column: Option<&str>) -> Result<ScalarBuffer<i32>, MaskerError> {
         let (start, end) = (self.ends[0], self.ends[self.ends.len() - 1]);
         let values = self.values.slice(start, end - start);
         let place = |index: usize| {
             let row = self.ends.partition_point(|&end| end <= start + index).saturating_sub(1);
             (row, start + index - self.ends[row])
         };
-        let at = |fault: Fault, index: usize| {
+        let at = |error: MaskerError, index: usize| {
             let (row, position) = place(index);
-            fault.at_row(row).at_position(position).in_column(column)
+            error.at_row(row).at_position(position).in_column(column)
         };
         if let Some(index) = (0..values.len()).find(|&index| values.is_null(index)) {
-            return Err(at(Fault::data("the id is null; ids are numbers"), index));
+            return Err(at(MaskerError::data("the id is null; ids are integers"), index));
         }
         fn narrow<T: ArrowPrimitiveType>(values: &dyn Array) -> Result<ScalarBuffer<i32>, (usize, String)>
         where
@@ -100,10 +100,10 @@ impl Lists {
             DataType::UInt8 => narrow::<UInt8Type>(&values),
             other => {
                 let advice = format!("holds lists of {other}; token ids are integers");
-                return Err(Fault::data(advice).in_column(column));
+                return Err(MaskerError::data(advice).in_column(column));
             }
         };
-        ids.map_err(|(index, reason)| at(Fault::data(reason), index))
+        ids.map_err(|(index, reason)| at(MaskerError::data(reason), index))
     }
 
     /// Document ends from 0 on, in tokens.
@@ -112,13 +112,13 @@ impl Lists {
     }
 
     /// Lists as long as these.
-    fn alike(&self, values: ArrayRef) -> Result<ArrayRef, Fault> {
+    fn alike(&self, values: ArrayRef) -> Result<ArrayRef, MaskerError> {
         list(self.rebased(), self.large, values)
     }
 }
 
 /// A list array whose rows end at `ends`, which start with 0.
-fn list(ends: impl Iterator<Item = usize>, large: bool, values: ArrayRef) -> Result<ArrayRef, Fault> {
+fn list(ends: impl Iterator<Item = usize>, large: bool, values: ArrayRef) -> Result<ArrayRef, MaskerError> {
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     if large {
         let offsets = OffsetBuffer::new(ends.map(|end| end as i64).collect());
@@ -129,33 +129,37 @@ fn list(ends: impl Iterator<Item = usize>, large: bool, values: ArrayRef) -> Res
             "the batch has {} tokens, more than 32-bit offsets count; give smaller batches",
             values.len()
         );
-        return Err(Fault::data(advice));
+        return Err(MaskerError::data(advice));
     }
     let offsets = OffsetBuffer::new(ends.map(|end| end as i32).collect());
     Ok(Arc::new(ListArray::try_new(item, offsets, values, None)?))
 }
 
 /// One key a document, if the rule looks at it.
-pub(crate) fn keys(core: &Core, doc_ids: Option<&ArrayRef>, rows: usize) -> Result<Option<Vec<u64>>, Fault> {
+pub(crate) fn keys(
+    core: &Core,
+    doc_ids: Option<&ArrayRef>,
+    rows: usize,
+) -> Result<Option<Vec<u64>>, MaskerError> {
     if !core.needs_doc_ids() {
         return Ok(None);
     }
     let Some(doc_ids) = doc_ids else {
-        return Err(Fault::data(
-            "the rule random draws by the documents' ids: name their column (id_column), or give doc_ids",
+        return Err(MaskerError::data(
+            "the rule random draws by the documents' ids: name their column as id_column, or give doc_ids",
         ));
     };
     if doc_ids.len() != rows {
-        return Err(Fault::data(format!("{} doc_ids for {rows} documents", doc_ids.len())));
+        return Err(MaskerError::data(format!("{} doc_ids for {rows} documents", doc_ids.len())));
     }
     if !is_name(doc_ids.data_type()) {
         let advice = format!("documents' ids are {}; give strings or integers", doc_ids.data_type());
-        return Err(Fault::data(advice));
+        return Err(MaskerError::data(advice));
     }
     // A null may stand in the values of a dictionary, and come out by the cast.
     let names = cast(doc_ids, &DataType::LargeUtf8)?;
     if let Some(row) = (0..rows).find(|&row| doc_ids.is_null(row) || names.is_null(row)) {
-        return Err(Fault::data("the document's id is null").at_row(row));
+        return Err(MaskerError::data("the document's id is null").at_row(row));
     }
     let doc_ids = names.as_string::<i64>();
     Ok(Some((0..rows).map(|row| document_key(doc_ids.value(row))).collect()))
@@ -175,7 +179,7 @@ pub(crate) fn mask_lists(
     core: &Core,
     array: &dyn Array,
     doc_ids: Option<&ArrayRef>,
-) -> Result<ArrayRef, Fault> {
+) -> Result<ArrayRef, MaskerError> {
     let lists = Lists::of(None, array)?;
     let ids = lists.ids(None)?;
     let mask = decide(core, None, &lists, &ids, doc_ids)?;
@@ -188,10 +192,10 @@ fn decide(
     lists: &Lists,
     ids: &[i32],
     doc_ids: Option<&ArrayRef>,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, MaskerError> {
     let keys = keys(core, doc_ids, lists.ends.len() - 1)?;
     let ends: Vec<usize> = lists.rebased().collect();
-    core.decide(bytemuck::cast_slice(ids), &ends, keys.as_deref()).map_err(|fault| fault.in_column(column))
+    core.decide(bytemuck::cast_slice(ids), &ends, keys.as_deref()).map_err(|error| error.in_column(column))
 }
 
 /// Which columns of a batch hold what, and which are made.
@@ -211,16 +215,20 @@ impl Columns {
     }
 }
 
-/// A batch with its masks behind its own columns.
-pub(crate) fn mask_batch(core: &Core, batch: &RecordBatch, columns: &Columns) -> Result<RecordBatch, Fault> {
+/// A batch with its masks after its own columns.
+pub(crate) fn mask_batch(
+    core: &Core,
+    batch: &RecordBatch,
+    columns: &Columns,
+) -> Result<RecordBatch, MaskerError> {
     let schema = batch.schema();
     if let Some(name) = columns.made().find(|name| schema.index_of(name).is_ok()) {
-        return Err(Fault::data("the column is there already; drop or rename it first").in_column(name));
+        return Err(MaskerError::data("the column exists already; drop or rename it first").in_column(name));
     }
     let column = |name: &str| {
         batch.column_by_name(name).ok_or_else(|| {
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            Fault::data(format!("there is no such column; the batch has {}", names.join(", ")))
+            MaskerError::data(format!("there is no such column; the batch has {}", names.join(", ")))
                 .in_column(name)
         })
     };
@@ -269,15 +277,15 @@ fn mask_texts(
     array: &ArrayRef,
     doc_ids: Option<&ArrayRef>,
     with_labels: bool,
-) -> Result<Vec<ArrayRef>, Fault> {
+) -> Result<Vec<ArrayRef>, MaskerError> {
     if !matches!(array.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         let advice =
             format!("holds {}, not text; name a column of strings as text_column", array.data_type());
-        return Err(Fault::data(advice).in_column(column));
+        return Err(MaskerError::data(advice).in_column(column));
     }
     if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
         let advice = "the text is null; fill it with an empty one, or drop the row";
-        return Err(Fault::data(advice).at_row(row).in_column(column));
+        return Err(MaskerError::data(advice).at_row(row).in_column(column));
     }
     // No token is shorter than a byte, so that 32-bit offsets that count the bytes count the tokens.
     let large = *array.data_type() != DataType::Utf8;
@@ -290,7 +298,7 @@ fn mask_texts(
             keys.as_deref(),
             &mut DocumentScratch::default(),
         )
-        .map_err(|fault| fault.in_column(column))?;
+        .map_err(|error| error.in_column(column))?;
     let ids: Vec<i32> = bytemuck::allocation::cast_vec(encoded.ids);
     let labels = with_labels.then(|| labels(&ids, &encoded.mask));
     let values: [ArrayRef; 2] =

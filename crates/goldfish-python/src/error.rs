@@ -14,11 +14,11 @@ pyo3::create_exception!(
     GoldfishError,
     PyValueError,
     "Why something can't be masked or read, and what to do.\n\n`kind` is one of \"rule\", \"tokenizer\", \"data\", \
-     \"shards\". `row` is the document's place in the batch, `position` the token's place in the document, `column` and \
-     `file` say where; each is None where it says nothing."
+     \"shards\". `row` is the document's index in the batch, `position` the token's index in the document, `column` and \
+     `file` name where; each is None where it doesn't apply."
 );
 
-/// The exception's class, with attributes that say nothing unless an error sets them.
+/// The exception's class, with attributes that are None unless an error sets them.
 pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, pyo3::types::PyType>> {
     let class = py.get_type::<GoldfishError>();
     class.setattr("kind", "data")?;
@@ -28,9 +28,9 @@ pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, pyo3::types::PyType>> 
     Ok(class)
 }
 
-/// An error on its way to Python.
+/// An error before it becomes an exception.
 #[derive(Debug, Default)]
-pub(crate) struct Fault {
+pub(crate) struct MaskerError {
     kind: &'static str,
     message: String,
     row: Option<usize>,
@@ -39,13 +39,13 @@ pub(crate) struct Fault {
     file: Option<String>,
 }
 
-impl Fault {
+impl MaskerError {
     /// What was given can't be masked.
     pub(crate) fn data(message: impl Into<String>) -> Self {
         Self { kind: "data", message: message.into(), ..Self::default() }
     }
 
-    /// The rule or its options can't be.
+    /// The rule or its options can't be used.
     pub(crate) fn rule(message: impl Into<String>) -> Self {
         Self { kind: "rule", message: message.into(), ..Self::default() }
     }
@@ -71,8 +71,8 @@ impl Fault {
         self
     }
 
-    /// The same error in a batch that stands behind `rows` others.
-    pub(crate) fn behind(mut self, rows: usize) -> Self {
+    /// The same error in a batch after `rows` other rows.
+    pub(crate) fn after(mut self, rows: usize) -> Self {
         self.row = self.row.map(|row| row + rows);
         self
     }
@@ -99,37 +99,37 @@ fn advised(error: &dyn std::error::Error, remedies: &[Remedy]) -> String {
     }
 }
 
-impl From<Fault> for PyErr {
-    fn from(fault: Fault) -> Self {
-        let error = GoldfishError::new_err(fault.text());
+impl From<MaskerError> for PyErr {
+    fn from(error: MaskerError) -> Self {
+        let exception = GoldfishError::new_err(error.text());
         let set = |py: Python<'_>| -> PyResult<()> {
-            let value = error.value(py);
-            value.setattr("kind", fault.kind)?;
-            value.setattr("row", fault.row)?;
-            value.setattr("position", fault.position)?;
-            value.setattr("column", &fault.column)?;
-            value.setattr("file", &fault.file)
+            let value = exception.value(py);
+            value.setattr("kind", error.kind)?;
+            value.setattr("row", error.row)?;
+            value.setattr("position", error.position)?;
+            value.setattr("column", &error.column)?;
+            value.setattr("file", &error.file)
         };
         match Python::attach(set) {
-            Ok(()) => error,
+            Ok(()) => exception,
             Err(other) => other,
         }
     }
 }
 
-impl From<MaskError> for Fault {
+impl From<MaskError> for MaskerError {
     fn from(error: MaskError) -> Self {
         Self::rule(advised(&error, &mask_remedies(&error)))
     }
 }
 
-impl From<ResolveError> for Fault {
+impl From<ResolveError> for MaskerError {
     fn from(error: ResolveError) -> Self {
         Self::rule(advised(&error, &error.remedies()))
     }
 }
 
-impl From<TokenizeError> for Fault {
+impl From<TokenizeError> for MaskerError {
     fn from(error: TokenizeError) -> Self {
         let file = match &error {
             TokenizeError::Read { path, .. } | TokenizeError::UnknownToken { path, .. } => {
@@ -141,7 +141,7 @@ impl From<TokenizeError> for Fault {
     }
 }
 
-impl From<PipelineError> for Fault {
+impl From<PipelineError> for MaskerError {
     fn from(error: PipelineError) -> Self {
         match error {
             PipelineError::Mask(error) => error.into(),
@@ -151,13 +151,13 @@ impl From<PipelineError> for Fault {
     }
 }
 
-impl From<ShardError> for Fault {
+impl From<ShardError> for MaskerError {
     fn from(error: ShardError) -> Self {
         Self { kind: "shards", message: advised(&error, &error.remedies()), ..Self::default() }
     }
 }
 
-impl From<ArrowError> for Fault {
+impl From<ArrowError> for MaskerError {
     fn from(error: ArrowError) -> Self {
         Self::data(error.to_string())
     }

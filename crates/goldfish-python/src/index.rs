@@ -1,4 +1,4 @@
-//! Where the buffers of a shard lie in its file, so that Python maps it into memory and needs no Arrow library.
+//! Where the buffers of a shard are in its file, so that Python maps it into memory without an Arrow library.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,7 +8,7 @@ use arrow::ipc::{RecordBatch, root_as_footer, root_as_message};
 use goldfish_shard::{OutputFormat, ShardReader};
 use pyo3::prelude::*;
 
-use crate::error::Fault;
+use crate::error::MaskerError;
 
 /// What a file of the file format begins and ends with.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
@@ -17,13 +17,13 @@ const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 /// offsets, validity, values), `loss_mask` (the same).
 const BUFFERS: usize = 11;
 
-/// One record batch: rows, tokens, and the places in the file, in bytes, of the offsets and bytes of `doc_id`, the
+/// One record batch: rows, tokens, and the positions in the file, in bytes, of the offsets and bytes of `doc_id`, the
 /// offsets and values of `input_ids`, and the offsets and values of `loss_mask`.
-type Place = (u64, u64, [u64; 6]);
+type BatchOffsets = (u64, u64, [u64; 6]);
 
 /// The record batches of a shard in Arrow's stream or file format.
 #[pyfunction]
-pub(crate) fn shard_index(py: Python<'_>, path: PathBuf, file_format: bool) -> PyResult<Vec<Place>> {
+pub(crate) fn shard_index(py: Python<'_>, path: PathBuf, file_format: bool) -> PyResult<Vec<BatchOffsets>> {
     let format = if file_format { OutputFormat::ArrowFile } else { OutputFormat::ArrowStream };
     Ok(py.detach(|| {
         // Checks claims and columns.
@@ -32,25 +32,25 @@ pub(crate) fn shard_index(py: Python<'_>, path: PathBuf, file_format: bool) -> P
     })?)
 }
 
-fn index(path: &Path) -> Result<Vec<Place>, Fault> {
-    let failed = |error: std::io::Error| Fault::shards(path, format!("{}: {error}", path.display()));
+fn index(path: &Path) -> Result<Vec<BatchOffsets>, MaskerError> {
+    let failed = |error: std::io::Error| MaskerError::shards(path, format!("{}: {error}", path.display()));
     let file = goldfish_storage::File::open(path).map_err(failed)?;
     let file = file.into_disk().ok_or_else(|| failed(std::io::ErrorKind::Unsupported.into()))?;
     let size = file.metadata().map_err(failed)?.len();
     let mut messages = Messages { path, file, size };
-    let mut places = Vec::new();
+    let mut batches = Vec::new();
     if let Some(starts) = messages.footer().map_err(failed)? {
         for start in starts {
-            places.extend(messages.at(start)?.and_then(|(place, _)| place));
+            batches.extend(messages.at(start)?.and_then(|(offsets, _)| offsets));
         }
-        return Ok(places);
+        return Ok(batches);
     }
     let mut start = 0;
-    while let Some((place, next)) = messages.at(start)? {
-        places.extend(place);
+    while let Some((offsets, next)) = messages.at(start)? {
+        batches.extend(offsets);
         start = next;
     }
-    Ok(places)
+    Ok(batches)
 }
 
 /// The messages of a file.
@@ -86,12 +86,13 @@ impl Messages<'_> {
         Ok(Some(blocks.map(|block| u64::try_from(block.offset()).unwrap_or(u64::MAX)).collect()))
     }
 
-    /// The message that starts at a byte: its place if it is a record batch, and where the next one starts. `None` at
+    /// The message that starts at a byte: its offsets if it is a record batch, and where the next one starts. `None` at
     /// the end.
-    fn at(&mut self, start: u64) -> Result<Option<(Option<Place>, u64)>, Fault> {
-        let failed =
-            |error: std::io::Error| Fault::shards(self.path, format!("{}: {error}", self.path.display()));
-        let behind = || damaged(self.path, start, "ends behind the file");
+    fn at(&mut self, start: u64) -> Result<Option<(Option<BatchOffsets>, u64)>, MaskerError> {
+        let failed = |error: std::io::Error| {
+            MaskerError::shards(self.path, format!("{}: {error}", self.path.display()))
+        };
+        let past_end = || damaged(self.path, start, "ends after the end of the file");
         // A stream may end without its end mark.
         if start == self.size {
             return Ok(None);
@@ -104,24 +105,25 @@ impl Messages<'_> {
         if [a, b, c, d] != [0xFF; 4] || length == 0 {
             return Ok(None);
         }
-        let body = start.checked_add(8 + length).filter(|&body| body <= self.size).ok_or_else(behind)?;
+        let body = start.checked_add(8 + length).filter(|&body| body <= self.size).ok_or_else(past_end)?;
         let mut metadata = vec![0; length as usize];
         self.file.read_exact(&mut metadata).map_err(failed)?;
         let message =
             root_as_message(&metadata).map_err(|error| damaged(self.path, start, &error.to_string()))?;
-        let place = match message.header_as_record_batch() {
-            Some(batch) => {
-                Some(place(&batch, body, self.size).map_err(|problem| damaged(self.path, start, problem))?)
-            }
+        let offsets = match message.header_as_record_batch() {
+            Some(batch) => Some(
+                batch_offsets(&batch, body, self.size)
+                    .map_err(|problem| damaged(self.path, start, problem))?,
+            ),
             None => None,
         };
         let end = u64::try_from(message.bodyLength()).ok().and_then(|length| body.checked_add(length));
-        let end = end.filter(|&end| end <= self.size).ok_or_else(behind)?;
-        Ok(Some((place, end)))
+        let end = end.filter(|&end| end <= self.size).ok_or_else(past_end)?;
+        Ok(Some((offsets, end)))
     }
 }
 
-fn place(batch: &RecordBatch<'_>, body: u64, size: u64) -> Result<Place, &'static str> {
+fn batch_offsets(batch: &RecordBatch<'_>, body: u64, size: u64) -> Result<BatchOffsets, &'static str> {
     if batch.compression().is_some() {
         return Err("is compressed, which can't be mapped into memory");
     }
@@ -161,7 +163,7 @@ fn place(batch: &RecordBatch<'_>, body: u64, size: u64) -> Result<Place, &'stati
     ))
 }
 
-fn damaged(path: &Path, at: u64, problem: &str) -> Fault {
-    let advice = "mask the corpus again, or restore the file from a copy; goldfish verify tells more";
-    Fault::shards(path, format!("{}: the message at byte {at} {problem}; {advice}", path.display()))
+fn damaged(path: &Path, at: u64, problem: &str) -> MaskerError {
+    let advice = "mask the corpus again, or restore the file from a copy; goldfish verify says more";
+    MaskerError::shards(path, format!("{}: the message at byte {at} {problem}; {advice}", path.display()))
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::bridge::{ArrowArray, ArrowTable, import_array, import_stream};
 use crate::columns::{Columns, mask_batch, mask_lists};
 use crate::core::{Core, Encoded, token_id};
-use crate::error::Fault;
+use crate::error::MaskerError;
 
 /// The options of a masker, as of `goldfish mask`; `python/goldfish/_masker.py` explains them.
 #[derive(FromPyObject)]
@@ -42,7 +42,7 @@ struct Options {
 }
 
 impl Options {
-    fn core(self) -> Result<Core, Fault> {
+    fn core(self) -> Result<Core, MaskerError> {
         let (tokenizer, bytes) = self.tokenizer.as_deref().map(read_tokenizer).transpose()?.unzip();
         let options = MaskOptions {
             tokenizer,
@@ -70,16 +70,16 @@ impl Options {
     }
 }
 
-/// The value of a name among few.
-fn choose<T: DeserializeOwned>(option: &str, name: String) -> Result<T, Fault> {
-    serde_json::from_value(name.into()).map_err(|error| Fault::rule(format!("{option}: {error}")))
+/// The value of an option by its name.
+fn choose<T: DeserializeOwned>(option: &str, name: String) -> Result<T, MaskerError> {
+    serde_json::from_value(name.into()).map_err(|error| MaskerError::rule(format!("{option}: {error}")))
 }
 
-fn read_table(bytes: &[u8]) -> Result<UniformTable, Fault> {
+fn read_table(bytes: &[u8]) -> Result<UniformTable, MaskerError> {
     Ok(UniformTable::from_values(bytemuck::pod_collect_to_vec(bytes))?)
 }
 
-fn read_tokenizer(path: &Path) -> Result<(Arc<Tokenizer>, Arc<[u8]>), Fault> {
+fn read_tokenizer(path: &Path) -> Result<(Arc<Tokenizer>, Arc<[u8]>), MaskerError> {
     let tokenizer = Tokenizer::from_file(path)?;
     let bytes = goldfish_storage::read(path, goldfish_tokenize::MAX_TOKENIZER_BYTES)
         .map_err(|source| goldfish_tokenize::TokenizeError::Read { path: path.to_owned(), source })?;
@@ -98,7 +98,7 @@ impl NativeMasker {
         Ok(Self(Arc::new(core)))
     }
 
-    /// A masker that decides as the masks of a folder of shards were decided.
+    /// The masker that made the masks of a folder of shards.
     #[staticmethod]
     #[pyo3(signature = (folder, tokenizer=None, table=None))]
     fn of_shards(
@@ -107,7 +107,7 @@ impl NativeMasker {
         tokenizer: Option<PathBuf>,
         table: Option<Vec<u8>>,
     ) -> PyResult<Self> {
-        let make = || -> Result<Core, Fault> {
+        let make = || -> Result<Core, MaskerError> {
             let manifest = Manifest::read(&folder)?;
             let table = table.as_deref().map(read_table).transpose()?;
             let (tokenizer, bytes) = tokenizer.as_deref().map(read_tokenizer).transpose()?.unzip();
@@ -144,9 +144,9 @@ impl NativeMasker {
             table: Option<Vec<u8>>,
         }
         let State { rule, exempt_ids, tokenizer, ends, table } = state.extract()?;
-        let make = || -> Result<Core, Fault> {
+        let make = || -> Result<Core, MaskerError> {
             let rule: RuleSpec =
-                serde_json::from_str(&rule).map_err(|error| Fault::rule(error.to_string()))?;
+                serde_json::from_str(&rule).map_err(|error| MaskerError::rule(error.to_string()))?;
             let table = table.as_deref().map(read_table).transpose()?;
             let bytes: Option<Arc<[u8]>> = tokenizer.map(Into::into);
             let tokenizer = bytes.as_ref().map(|bytes| Tokenizer::from_bytes(bytes)).transpose()?;
@@ -165,7 +165,7 @@ impl NativeMasker {
     /// The rule as JSON, as in a manifest.
     #[getter]
     fn rule(&self) -> PyResult<String> {
-        Ok(serde_json::to_string(&self.0.rule).map_err(|error| Fault::rule(error.to_string()))?)
+        Ok(serde_json::to_string(&self.0.rule).map_err(|error| MaskerError::rule(error.to_string()))?)
     }
 
     /// Ids that are never dropped.
@@ -184,17 +184,17 @@ impl NativeMasker {
         doc_ids: Option<Vec<String>>,
     ) -> PyResult<Bound<'py, PyByteArray>> {
         let ids = ids.to_vec(py)?;
-        let mask = py.detach(|| -> Result<Vec<u8>, Fault> {
-            let within = ends.first() == Some(&0) && ends.last() == Some(&ids.len()) && ends.is_sorted();
-            if !within {
-                return Err(Fault::data(format!(
+        let mask = py.detach(|| -> Result<Vec<u8>, MaskerError> {
+            let is_sound = ends.first() == Some(&0) && ends.last() == Some(&ids.len()) && ends.is_sorted();
+            if !is_sound {
+                return Err(MaskerError::data(format!(
                     "offsets must rise from 0 to the number of ids, {}, with one more than there are documents",
                     ids.len()
                 )));
             }
             if let Some((index, Err(reason))) = ids.iter().map(|&id| token_id(id)).enumerate().find(|(_, id)| id.is_err()) {
                 let row = ends.partition_point(|&end| end <= index) - 1;
-                return Err(Fault::data(reason).at_row(row).at_position(index - ends[row]));
+                return Err(MaskerError::data(reason).at_row(row).at_position(index - ends[row]));
             }
             let keys = self.keys(doc_ids.as_deref(), ends.len() - 1)?;
             self.0.decide(bytemuck::cast_slice(&ids), &ends, keys.as_deref())
@@ -266,17 +266,17 @@ impl NativeMasker {
                 if let Some(given) = doc_ids.as_ref().map(Vec::len).filter(|&given| given != total)
                     && self.0.needs_doc_ids()
                 {
-                    return Err(Fault::data(format!("{given} doc_ids for {total} documents")));
+                    return Err(MaskerError::data(format!("{given} doc_ids for {total} documents")));
                 }
                 let mut rows = 0;
                 let mut doc_ids = doc_ids.map(Vec::into_iter);
                 let mut masks = Vec::with_capacity(arrays.len());
                 for array in &arrays {
                     let own = doc_ids.as_mut().map(|ids| ids.take(array.len()).collect());
-                    masks.push(self.lists(array, own).map_err(|fault| fault.behind(rows))?);
+                    masks.push(self.lists(array, own).map_err(|error| error.after(rows))?);
                     rows += array.len();
                 }
-                Ok::<_, Fault>(masks)
+                Ok::<_, MaskerError>(masks)
             })?;
             return masks.into_pyobject(py);
         }
@@ -289,18 +289,18 @@ impl NativeMasker {
             let mut batches = Vec::with_capacity(arrays.len());
             for array in &arrays {
                 let batch = batch(&field, array)?;
-                batches.push(mask_batch(&self.0, &batch, &columns).map_err(|fault| fault.behind(rows))?);
+                batches.push(mask_batch(&self.0, &batch, &columns).map_err(|error| error.after(rows))?);
                 rows += array.len();
             }
-            Ok::<_, Fault>(ArrowTable::new(batches[0].schema(), batches))
+            Ok::<_, MaskerError>(ArrowTable::new(batches[0].schema(), batches))
         })?;
         Ok(Bound::new(py, table)?.into_any())
     }
 }
 
 impl NativeMasker {
-    /// One key a document, if the rule looks at it.
-    fn keys(&self, doc_ids: Option<&[String]>, rows: usize) -> Result<Option<Vec<u64>>, Fault> {
+    /// One key per document, if the rule uses it.
+    fn keys(&self, doc_ids: Option<&[String]>, rows: usize) -> Result<Option<Vec<u64>>, MaskerError> {
         if !self.0.needs_doc_ids() {
             return Ok(None);
         }
@@ -308,26 +308,28 @@ impl NativeMasker {
             Some(doc_ids) if doc_ids.len() == rows => {
                 Ok(Some(doc_ids.iter().map(|doc_id| document_key(doc_id)).collect()))
             }
-            Some(doc_ids) => Err(Fault::data(format!("{} doc_ids for {rows} documents", doc_ids.len()))),
-            None => Err(Fault::data("the rule random draws by the documents' ids: give doc_ids")),
+            Some(doc_ids) => {
+                Err(MaskerError::data(format!("{} doc_ids for {rows} documents", doc_ids.len())))
+            }
+            None => Err(MaskerError::data("the rule random draws by the documents' ids: give doc_ids")),
         }
     }
 
-    fn lists(&self, array: &ArrayRef, doc_ids: Option<Vec<String>>) -> Result<ArrowArray, Fault> {
+    fn lists(&self, array: &ArrayRef, doc_ids: Option<Vec<String>>) -> Result<ArrowArray, MaskerError> {
         let doc_ids = doc_ids.map(|ids| Arc::new(LargeStringArray::from(ids)) as ArrayRef);
         Ok(ArrowArray::of_array("loss_mask", mask_lists(&self.0, array, doc_ids.as_ref())?))
     }
 }
 
-/// Names beside a table, which has a column for them.
-fn ids_of_table() -> Fault {
-    Fault::data("doc_ids are for data that is no table: name the column, id_column")
+/// Ids given with a table, which has a column for them.
+fn ids_of_table() -> MaskerError {
+    MaskerError::data("doc_ids are for data that is not a table: name the column as id_column")
 }
 
 /// A struct as a record batch.
-fn batch(field: &FieldRef, array: &ArrayRef) -> Result<RecordBatch, Fault> {
+fn batch(field: &FieldRef, array: &ArrayRef) -> Result<RecordBatch, MaskerError> {
     if let Some(row) = (0..array.len()).find(|&row| array.is_null(row)) {
-        return Err(Fault::data("the row is null").at_row(row));
+        return Err(MaskerError::data("the row is null").at_row(row));
     }
     let rows = array.len();
     let (fields, columns, _) = array.as_struct().clone().into_parts();

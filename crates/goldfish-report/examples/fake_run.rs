@@ -23,7 +23,7 @@ use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
-use goldfish_audit::{StatisticsOptions, summarise};
+use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
@@ -161,6 +161,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     engine.run(&tables, &mut store, &mut |_| ())?;
     let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
-    store.finish(|rows| summarise(&config, rows, &test, &statistics))?;
+    store.finish(|rows| summarize(&config, rows, &test, &statistics))?;
     Ok(())
 }

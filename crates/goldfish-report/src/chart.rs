@@ -58,7 +58,7 @@ pub(crate) struct Curve {
     pub(crate) name: String,
     /// Its points by growing `x`; those outside of the axes are left out.
     pub(crate) points: Vec<(f64, f64)>,
-    /// Its place among the series: 0 is what was measured, 1 what that is measured against. All but the first are
+    /// Its position among the series: 0 is what was measured, 1 what that is measured against. All but the first are
     /// dashed, each in its own way.
     pub(crate) series: usize,
     /// Whether its points are measured ones, to be marked.
@@ -79,7 +79,7 @@ impl Curve {
 
 /// A bar of a chart.
 pub(crate) struct Bar {
-    /// Where it stands on the axis.
+    /// Its position on the axis.
     pub(crate) from: f64,
     /// Where it ends.
     pub(crate) to: f64,
@@ -115,7 +115,7 @@ pub(crate) struct Caption {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// What stands in a chart beside its bars.
+/// What a chart has besides its bars.
 #[derive(Default)]
 pub(crate) struct Beside {
     /// A line across, with its name.
@@ -143,7 +143,7 @@ pub(crate) fn curves(
     })
 }
 
-/// Bars over two axes, with what stands beside them.
+/// Bars over two axes, with other marks.
 pub(crate) fn bars(
     caption: Caption,
     x: &Axis<'_>,
@@ -239,7 +239,7 @@ where
     legend(&mut chart)
 }
 
-/// A line with its place in the legend.
+/// A line with its entry in the legend.
 fn draw_curve<X, Y>(
     chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
     curve: &Curve,

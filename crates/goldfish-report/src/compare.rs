@@ -252,7 +252,7 @@ struct Context<'a> {
 ///
 /// # Errors
 ///
-/// If the page can't be made, which is a fault in goldfish.
+/// If the page can't be made, which is a bug in goldfish.
 pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
     let &ComparePage { compared: Compared { comparisons, spreads }, command, gates, failures, seed } = input;
     let series: Vec<Series<'_>> = (comparisons.runs.iter().zip(spreads))

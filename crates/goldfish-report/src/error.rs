@@ -8,7 +8,7 @@ pub enum ReportError {
     #[error(transparent)]
     Audit(#[from] goldfish_audit::AuditError),
     /// There is nothing to compare.
-    #[error("a comparison needs two runs at least; name another one")]
+    #[error("a comparison needs at least two runs")]
     TooFewRuns,
     /// Two runs have no probe in common.
     #[error(
@@ -21,10 +21,10 @@ pub enum ReportError {
         run: String,
     },
     /// A template and its values don't fit.
-    #[error("the page can't be written: {0:#}; this is a fault in goldfish, please report it")]
+    #[error("the page can't be written: {0:#}; this is a bug in goldfish, please report it")]
     Template(#[from] minijinja::Error),
     /// A chart can't be drawn.
-    #[error("the chart {chart} can't be drawn: {reason}; this is a fault in goldfish, please report it")]
+    #[error("the chart {chart} can't be drawn: {reason}; this is a bug in goldfish, please report it")]
     Chart {
         /// Which chart.
         chart: &'static str,

@@ -24,7 +24,7 @@ pub struct InspectPage<'a> {
     pub folder: &'a str,
     /// The command line that makes this page.
     pub command: &'a str,
-    /// The text of a token id, where a tokenizer tells it.
+    /// The text of a token id, where there is a tokenizer.
     pub token_text: Option<&'a dyn Fn(u32) -> Option<String>>,
 }
 
@@ -67,7 +67,7 @@ const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, kinds: 30, pairs:
 ///
 /// # Errors
 ///
-/// If a chart or the page can't be made, which is a fault in goldfish.
+/// If a chart or the page can't be made, which is a bug in goldfish.
 pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
     let &InspectPage { inspection, manifest, input_bytes, folder, command, token_text } = input;
     let k = manifest.rule.k();

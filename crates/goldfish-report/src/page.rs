@@ -23,7 +23,7 @@ const TEMPLATES: [(&str, &str); 6] = [
 /// The style of all pages.
 pub(crate) const STYLE: &str = include_str!("../templates/style.css");
 
-/// Writes a page. A value that a template misses is an error, never an empty place.
+/// Writes a page. A value that a template misses is an error, never empty.
 pub(crate) fn render(template: &str, context: &impl Serialize) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -238,7 +238,7 @@ pub(crate) fn distance_chart(distances: &[(i64, u64)]) -> Result<Option<Chart>, 
         id: "distance-chart",
         title: "First divergences by their distance to the nearest dropped token".into(),
         description: format!(
-            "In tokens, 0 at a dropped token, 1 just behind one. {}. Farther off: {}.",
+            "In tokens, 0 at a dropped token, 1 just after one. {}. Farther off: {}.",
             said.collect::<Vec<_>>().join("; "),
             count(beyond)
         ),
@@ -253,7 +253,7 @@ pub(crate) fn distance_chart(distances: &[(i64, u64)]) -> Result<Option<Chart>, 
         })
         .collect();
     let x = Axis {
-        title: "distance in tokens; 0 is a dropped token, 1 just behind one",
+        title: "distance in tokens; 0 is a dropped token, 1 just after one",
         from: -widest - 0.6,
         to: widest + 0.6,
         log: false,

@@ -23,7 +23,7 @@ pub struct SweepArm {
     pub k: Option<u32>,
     /// Tokens in training.
     pub tokens: u64,
-    /// Of those, targets of the loss.
+    /// Of those, included in the loss.
     pub supervised_tokens: u64,
     /// Supervised tokens so far, and the loss on the validation documents.
     pub validation: Vec<(u64, f64)>,
@@ -33,15 +33,15 @@ pub struct SweepArm {
     pub rouge_l: Mean,
     /// Tokens before the first divergence.
     pub match_length: Mean,
-    /// What the mask tells, where the audited copy has that of training.
+    /// Divergences and losses at dropped tokens, where the audited copy has that of training.
     pub goldfish: Option<GoldfishSummary>,
-    /// Share of the suffixes' tokens that are dropped or just behind a dropped one: what [`near_dropped`](Self::near_dropped) would be
+    /// Share of the suffixes' tokens that are dropped or just after a dropped one: what [`near_dropped`](Self::near_dropped) would be
     /// by chance.
     pub near_by_chance: Option<f64>,
 }
 
 impl SweepArm {
-    /// First divergences at a dropped token or just behind one, and all.
+    /// First divergences at a dropped token or just after one, and all.
     #[must_use]
     pub fn near_dropped(&self) -> Option<(u64, u64)> {
         let masks = self.goldfish.as_ref()?;
@@ -93,7 +93,7 @@ struct Context<'a> {
 ///
 /// # Errors
 ///
-/// If the page can't be made, which is a fault in goldfish.
+/// If the page can't be made, which is a bug in goldfish.
 pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
     let &SweepPage { arms, facts, command } = input;
     let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };

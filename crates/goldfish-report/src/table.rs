@@ -46,7 +46,7 @@ pub(crate) enum Column {
         values: Vec<String>,
         /// The text of each row.
         at: Vec<u32>,
-        /// The place of each text that was seen.
+        /// The number of each text that was seen.
         #[serde(skip)]
         known: HashMap<String, u32>,
     },
@@ -54,7 +54,7 @@ pub(crate) enum Column {
     Number {
         /// What they are.
         name: String,
-        /// Digits behind the point.
+        /// Digits after the point.
         digits: u32,
         /// As whole numbers of the last digit.
         values: Vec<Option<i64>>,
@@ -90,17 +90,17 @@ impl Table {
                 (Column::Text { values, at, known, .. }, Cell::Text(text)) => {
                     let text = text::plain(text, CELL);
                     let next = values.len() as u32;
-                    let place = *known.entry(text.clone()).or_insert(next);
-                    if place == next {
+                    let number = *known.entry(text.clone()).or_insert(next);
+                    if number == next {
                         values.push(text);
                     }
-                    at.push(place);
+                    at.push(number);
                 }
                 (Column::Number { digits, values, .. }, Cell::Number(value)) => {
                     let value = value.filter(|value| value.is_finite());
                     values.push(value.map(|value| (value * 10f64.powi(*digits as i32)).round() as i64));
                 }
-                // A cell of the other kind is a fault that the tests would find.
+                // A cell of the other kind is a bug that the tests would find.
                 (Column::Text { at, .. }, _) => at.push(0),
                 (Column::Number { values, .. }, _) => values.push(None),
             }

@@ -5,10 +5,10 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::number::count;
 
-/// A text with its invisible characters told apart from the others.
+/// A text with its invisible characters marked.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Shown {
-    /// What stands there, in order.
+    /// Its parts in order.
     parts: Vec<Part>,
     /// Characters that were cut off.
     cut: u64,
@@ -19,9 +19,9 @@ pub(crate) struct Shown {
 struct Part {
     /// Characters to show as they are, or the sign for one that can't be seen.
     text: String,
-    /// The code point behind a sign, as `U+202E`.
+    /// The code point of a sign, as `U+202E`.
     code: Option<String>,
-    /// Whether a line ends behind the sign.
+    /// Whether a line ends after the sign.
     line_end: bool,
 }
 
@@ -38,7 +38,7 @@ pub fn escaped(text: &str, limit: usize) -> String {
     if cut == 0 { shown } else { format!("{shown}… ({} characters)", count((limit + cut) as u64)) }
 }
 
-/// The same for places of a page that hold no elements.
+/// The same for parts of a page that have no elements.
 pub(crate) fn plain(text: &str, limit: usize) -> String {
     let (shown, cut) = visible(text, limit);
     if cut == 0 { shown } else { shown + "…" }

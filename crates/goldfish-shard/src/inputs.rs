@@ -12,11 +12,9 @@ use arrow::error::ArrowError;
 use goldfish_digest::FileDigest;
 
 use crate::manifest::{CompanionEntry, InputEntry, Manifest};
+use crate::names::INPUTS_NAME;
 use crate::table::{Row, TableReader};
 use crate::{SetFile, ShardError};
-
-/// Name of the table of inputs beside a manifest.
-pub const INPUTS_NAME: &str = "inputs.pq";
 
 impl Manifest {
     /// How many inputs there are, wherever they are listed.

@@ -10,13 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::folder::{PreparedFolder, is_ours, is_staged_name, plain_name, staged_name};
 use crate::manifest::{MANIFEST_NAME, ShardEntry};
-use crate::placing::{Placing, StagedName};
+use crate::names::{JOURNAL_NAME, StagedName, is_ours, is_staged_name, object_name, plain_name, staged_name};
+use crate::placing::Placing;
+use crate::staging::PreparedFolder;
 use crate::{FinishedFiles, ShardError, disk};
-
-/// Name of the journal in the staging folder.
-pub(crate) const JOURNAL_NAME: &str = "journal";
 
 /// Length of a line's checksum: `xxh3_128:` and 32 hex digits.
 const CHECKSUM_BYTES: usize = 41;
@@ -60,11 +58,6 @@ enum End {
     Byte(u64),
     /// Objects, and those behind them that nobody can use.
     Object { count: usize, rest: Vec<String> },
-}
-
-/// Name of an object with a part of a journal, from 0.
-pub(crate) fn object_name(number: usize) -> String {
-    format!("{JOURNAL_NAME}-{number:05}")
 }
 
 /// A line of the journal behind the first.

@@ -25,11 +25,13 @@ mod lock;
 mod manifest;
 pub mod megatron;
 mod merge;
+mod names;
 mod placing;
 mod reader;
 mod rejects;
 mod schema;
 mod staged;
+mod staging;
 mod table;
 mod verify;
 mod writer;
@@ -37,17 +39,18 @@ mod writer;
 pub use error::{ExportError, MAX_FOLDER_SHARDS, MAX_SEQUENCE_LENGTH, MAX_STORE_REJECTS_BYTES, ShardError};
 pub use export::{ExportOptions, Layout, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
-pub use folder::{OutputMode, Prepared, PreparedFolder, part_folder, prepare_folder};
-pub use inputs::INPUTS_NAME;
+pub use folder::{OutputMode, Prepared, prepare_folder};
 pub use journal::{JOURNAL_VERSION, Unfinished};
 pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
     PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
 pub use merge::merge;
+pub use names::{INPUTS_NAME, part_folder};
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Placement, PreviousRun, StagedFile, StagedFiles, UnfinishedFiles};
+pub use staging::PreparedFolder;
 pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
 pub use verify::{Problem, RowCheck, verify};
 pub use writer::{FinishedFiles, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

@@ -8,10 +8,8 @@ use goldfish_storage::{Folder, is_remote};
 use serde::{Deserialize, Serialize};
 
 use crate::error::other_output;
+use crate::names::LOCK_NAME;
 use crate::{ShardError, disk};
-
-/// Name of the file in the staging folder that says who writes.
-pub(crate) const LOCK_NAME: &str = "lock";
 
 /// Who writes to an output.
 ///

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
+use crate::error::MAX_FOLDER_SHARDS;
 use crate::schema::{ExtraColumn, OutputFormat};
 use crate::table::TableEntry;
 
@@ -297,6 +298,14 @@ impl Manifest {
     }
 }
 
+/// Ends a run as soon as it is known that its manifest could not be read again.
+pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError> {
+    if shards <= MAX_FOLDER_SHARDS {
+        return Ok(());
+    }
+    Err(ShardError::TooManyShards { path: folder.to_owned() })
+}
+
 /// Refuses to write what [`read_known`] would refuse to read.
 pub(crate) fn check_size(path: &Path, size: u64) -> Result<(), ShardError> {
     if size <= MAX_MANIFEST_BYTES {
@@ -353,7 +362,7 @@ mod tests {
     fn a_manifest_of_the_most_shards_can_be_read() {
         let most = u64::MAX;
         let shard = ShardEntry {
-            name: crate::folder::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
+            name: crate::names::shard_name(crate::MAX_FOLDER_SHARDS, crate::MAX_FOLDER_SHARDS, "parquet"),
             size: most,
             hash: FileDigest::of(&[]).hash,
             documents: most,
@@ -363,7 +372,7 @@ mod tests {
         let lines = |count: usize| serde_json::to_vec_pretty(&[vec![&shard; count]]).unwrap().len();
         let each = (lines(2) - lines(1)) as u64;
         assert!(each * (crate::MAX_FOLDER_SHARDS as u64) < MAX_MANIFEST_BYTES, "{each}");
-        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
-        assert!(crate::writer::check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
+        assert!(check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS).is_ok());
+        assert!(check_count(Path::new("out"), crate::MAX_FOLDER_SHARDS + 1).is_err());
     }
 }

@@ -9,16 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{other_output, start_again};
-use crate::folder::{
-    OutputMode, Prepared, PreparedFolder, STAGING_NAME, complete, files_of, holds_shards, is_ours,
-    is_shard_name, prepare_folder, publish, shard_name, staged_name,
-};
+use crate::folder::{OutputMode, Prepared, complete, files_of, holds_shards, prepare_folder, publish};
 use crate::journal::Journal;
 use crate::manifest::{
     InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
+    check_count,
 };
-use crate::placing::StagedName;
-use crate::writer::{check_count, stage_manifest};
+use crate::names::{STAGING_NAME, StagedName, is_ours, is_shard_name, shard_name, staged_name};
+use crate::staging::PreparedFolder;
+use crate::writer::stage_manifest;
 use crate::{ShardError, disk};
 
 /// One part of a divided run, as it lies in its folder.

@@ -8,10 +8,8 @@ use goldfish_storage::Folder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::other_output;
+use crate::names::{StagedName, is_replaced_name, replaced_name};
 use crate::{ShardError, disk};
-
-/// Staged name and final name of a file.
-pub(crate) type StagedName = (String, String);
 
 /// Reads the manifest of a set, and gives the files that it lists; the argument tells where a file of the set is now.
 pub(crate) type List<'a> =
@@ -242,22 +240,6 @@ pub(crate) fn parent_of<'n>(
         }
         _ => ShardError::io(&root.join(name), "opening the folder")(error),
     })
-}
-
-/// The name in the staging folder of a file of an earlier run, while the new ones get their names.
-fn replaced_name(index: usize) -> String {
-    format!("old-{index:05}")
-}
-
-/// Whether a name is one of those.
-pub(crate) fn is_replaced_name(name: &str) -> bool {
-    is_numbered(name, "old-")
-}
-
-/// Whether a name is a prefix and at least five digits.
-pub(crate) fn is_numbered(name: &str, prefix: &str) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|digits| digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use goldfish_digest::{FileDigest, HashingWriter};
 
 use crate::error::MAX_STORE_REJECTS_BYTES;
-use crate::folder::{PreparedFolder, stage};
 use crate::journal::Unfinished;
 use crate::manifest::{REJECTS_NAME, RejectsEntry};
-use crate::placing::StagedName;
+use crate::names::StagedName;
+use crate::staging::{PreparedFolder, stage};
 use crate::{ShardError, disk};
 
 /// The list of rejected rows.

@@ -18,11 +18,13 @@ use crate::file_set::{
     FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
 };
 use crate::flush::FlushedFile;
-use crate::folder::{OutputMode, clear, dissolve, not_an_output, open_staging};
-use crate::journal::{Chain, JOURNAL_NAME, append, open_to_append, read_file};
+use crate::folder::{OutputMode, not_an_output};
+use crate::journal::{Chain, append, open_to_append, read_file};
 use crate::lock::Lock;
 use crate::manifest::check_size;
-use crate::placing::{Placing, StagedName, is_numbered, is_replaced_name, parent_of};
+use crate::names::{JOURNAL_NAME, StagedName, is_numbered, is_replaced_name};
+use crate::placing::{Placing, parent_of};
+use crate::staging::{clear, dissolve, open_staging};
 use crate::{ShardError, disk};
 
 /// Hidden folder inside the output where everything is written first.

@@ -12,9 +12,8 @@ use goldfish_storage::{File, Metadata, is_remote};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::shard_name;
-use crate::inputs::INPUTS_NAME;
 use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, REJECTS_NAME, ShardEntry};
+use crate::names::{INPUTS_NAME, shard_name};
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
 use crate::{ShardError, hf};

@@ -1,5 +1,5 @@
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
@@ -11,15 +11,14 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
-use crate::error::MAX_FOLDER_SHARDS;
 use crate::flush::FlushedFile;
-use crate::folder::{PreparedFolder, complete, publish, shard_name, stage, staged_name};
-use crate::inputs::INPUTS_NAME;
-use crate::journal::{ClosedShards, JOURNAL_NAME, Journal, Record, Unfinished};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry};
-use crate::placing::StagedName;
+use crate::folder::{complete, publish};
+use crate::journal::{ClosedShards, Journal, Record, Unfinished};
+use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry, check_count};
+use crate::names::{INPUTS_NAME, JOURNAL_NAME, StagedName, shard_name, staged_name};
 use crate::rejects::Rejects;
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
+use crate::staging::{PreparedFolder, stage};
 use crate::table::{self, MAX_LISTED_INPUTS};
 use crate::{ShardError, disk, hf};
 
@@ -287,14 +286,6 @@ impl ShardWriter {
         }
         check_count(self.folder.path(), self.done.len())
     }
-}
-
-/// Ends a run as soon as it is known that its manifest could not be read again.
-pub(crate) fn check_count(folder: &Path, shards: usize) -> Result<(), ShardError> {
-    if shards <= MAX_FOLDER_SHARDS {
-        return Ok(());
-    }
-    Err(ShardError::TooManyShards { path: folder.to_owned() })
 }
 
 /// Brings the manifest and what goes with it to disk in the staging folder, adds their names, and flushes the folder. A

@@ -1,4 +1,4 @@
-"""The reference rules in PyTorch on one thread, and the same by goldfish: bits compared, times paired.
+"""Compares masks and speed of the reference rules between PyTorch and goldfish, on one thread each.
 
 Called by `cargo bench -p xtask -- torch` with the example `decide` of xtask. The formula is that of the strategies
 `hash-table` and `hash-avalanche` of ahans30/goldfish-loss 35d29f9, `lit_gpt/utils.py`.
@@ -23,7 +23,7 @@ MASK32 = (1 << 32) - 1
 
 
 def avalanche(key: torch.Tensor) -> torch.Tensor:
-    """Thomas Wang's mix, cut to 32 bits in the places where the reference cuts it."""
+    """Thomas Wang's mix, truncated to 32 bits where the reference does."""
     key = (~key + (key << 21)) & MASK32
     key = (key << 21) - key - 1
     key = key ^ (key >> 24)
@@ -49,7 +49,7 @@ def torch_mask(rule: str, width: int, targets: torch.Tensor, table: torch.Tensor
 
 
 class Decide:
-    """The example: reads documents of one length, decides them each time it is told to."""
+    """Runs the example `decide`, which masks all documents for every line of input."""
 
     def __init__(self, program: str, rule: dict, ids: Path, document: int, mask: Path):
         command = [program, json.dumps({"version": 1, **rule}), str(ids), str(document), str(mask)]

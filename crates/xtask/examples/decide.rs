@@ -1,8 +1,8 @@
-//! Decides ids by a rule each time a line comes in, and prints the seconds: one side of a benchmark.
+//! Masks ids with a rule for every line on standard input and prints the seconds: one side of a benchmark.
 //!
-//! `decide RULE_AS_JSON IDS_AS_U32 TOKENS_IN_A_DOCUMENT MASK`; the mask is written at the end of the lines.
+//! `decide RULE_AS_JSON IDS_AS_U32 TOKENS_IN_A_DOCUMENT MASK`; the mask is written at the end of the input.
 
-#![allow(clippy::print_stdout, reason = "its answers")]
+#![allow(clippy::print_stdout, reason = "its output")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,8 +1,7 @@
-//! How many instructions kernels and a small run take, as valgrind counts them: a guard against lost speed that does not
-//! depend on the machine's mood.
+//! Instruction counts of kernels and small runs under valgrind: a performance test that does not depend on load.
 //!
-//! Valgrind shows programs a processor with 256-bit vectors whatever the machine has, so that the counts of one build differ
-//! between machines by little. Another compiler changes them: look at the differences, then `cargo xtask counts --update`.
+//! Valgrind emulates a processor with 256-bit vectors on any machine, so that the counts of a build hardly differ between
+//! machines. They change with the compiler: check the differences, then run `cargo xtask counts --update`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +10,13 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use crate::{cargo, describe, packages, root, run, target};
+use crate::packages;
+use crate::tools::{cargo, describe, root, run, target};
 
 /// By how much a count may exceed the one in the table.
 const TOLERANCE: f64 = 0.05;
 
-/// What the example `counted` knows.
+/// Kernels of the example `counted`.
 const KERNELS: [&str; 13] = [
     "hash h=4",
     "hash h=13",
@@ -33,7 +33,7 @@ const KERNELS: [&str; 13] = [
     "tokenize gpt2 with spans",
 ];
 
-/// What `goldfish` does in a small run, on one thread.
+/// Small runs of `goldfish mask` on one thread.
 const RUNS: [(&str, [&str; 4]); 3] = [
     ("mask raw text by text", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=text"]),
     ("mask raw text by hash", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=hash"]),
@@ -46,12 +46,12 @@ fn table() -> PathBuf {
     root().join("crates/xtask/counts.json")
 }
 
-/// Builds the program as it is released, and the example that is counted.
+/// Makes a release build of the program and of the example.
 pub(crate) fn build() -> anyhow::Result<()> {
     run(cargo().args(["build", "--release", "--bins", "--example", "counted"]))
 }
 
-/// Counts, and fails where something takes more than the table says.
+/// Counts, and fails if anything exceeds the table by more than the tolerance.
 pub(crate) fn check() -> anyhow::Result<()> {
     let expected: Counts = serde_json::from_slice(&fs::read(table()).context("crates/xtask/counts.json")?)?;
     let found = count_all()?;
@@ -69,7 +69,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     }
     ensure!(
         slower.is_empty(),
-        "slower by more than {:.0}%; make it faster, or say why and run cargo xtask counts --update:\n{}",
+        "slower by more than {:.0}%; make it faster, or explain the change and run cargo xtask counts --update:\n{}",
         100.0 * TOLERANCE,
         slower.join("\n")
     );
@@ -118,13 +118,13 @@ fn callgrind() -> Command {
     command
 }
 
-/// Runs a command under callgrind; gives the instructions that it collected.
+/// Runs a command under callgrind and returns its number of instructions.
 fn count(mut command: Command) -> anyhow::Result<u64> {
     let output = command.output().with_context(|| describe(&command))?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} ended with {}:\n{told}", describe(&command), output.status);
-    let collected = told.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
-    let count: u64 = collected.with_context(|| format!("{} tells no count:\n{told}", describe(&command)))?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} ended with {}:\n{log}", describe(&command), output.status);
+    let collected = log.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    let count: u64 = collected.with_context(|| format!("{} printed no count:\n{log}", describe(&command)))?;
     ensure!(count > 0, "{} counted nothing", describe(&command));
     Ok(count)
 }

@@ -1,15 +1,14 @@
-//! `cargo deny`: licences, where crates come from, and which of them are there twice.
+//! `cargo deny`: licenses, sources and duplicates of crates.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{cargo, run, target};
+use crate::tools::{cargo, run, target};
 
 /// The version that deny.toml is written for.
 const VERSION: &str = "0.20.2";
 
-/// Checks what can be checked without the advisories. Those need their database, a clone of a repository:
-/// `cargo deny check advisories`, by hand.
+/// Runs all checks but the advisories, whose database needs the network: run `cargo deny check advisories` by hand.
 pub(crate) fn check() -> anyhow::Result<()> {
     let program = program()?;
     for manifest in ["Cargo.toml", "crates/fuzz/Cargo.toml"] {
@@ -20,7 +19,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program, built once below the target folder; without optimisation, which takes half the time.
+/// The program, built once below the target folder; without optimization, which halves the build time.
 fn program() -> anyhow::Result<PathBuf> {
     let folder = target().join("tools");
     let program = folder.join("bin/cargo-deny");

@@ -1,4 +1,4 @@
-//! Fuzzing with libFuzzer, on stable Rust: the compiler's coverage hooks are ordinary options of its back end.
+//! Fuzzing with libFuzzer on stable Rust, which can add the coverage hooks by options of LLVM.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{cargo, root, run, target};
+use crate::tools::{cargo, root, run, target};
 
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
-/// What `cargo fuzz` passes, less the sanitizer, which needs nightly Rust.
+/// The flags of `cargo fuzz` without the sanitizer, which needs nightly Rust.
 const HOOKS: [&str; 6] = [
     "--cfg fuzzing",
     "-Cpasses=sancov-module",
@@ -21,14 +21,14 @@ const HOOKS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// No input may take more memory than this, in MiB, ...
+/// The memory limit for an input, in MiB.
 const MEMORY: &str = "-rss_limit_mb=2560";
 
-/// ... nor more time, in seconds.
+/// The time limit for an input, in seconds.
 const TIME: &str = "-timeout=25";
 
-/// Where the seeds of a target lie, below `fixtures/`: folders with the ending of the names that are taken.
-/// Two files that belong together become one input, the length of the first at its end.
+/// Seeds of each target: folders below `fixtures/` and the suffix of the file names. `a+b` joins two files that belong
+/// together into one input that ends with the length of the first.
 const SEEDS: [(&str, &[(&str, &str)]); 16] = [
     ("jsonl", &[("malformed", ".jsonl"), ("malformed", ".jsonl.gz"), ("malformed", ".jsonl.zst")]),
     ("text", &[("malformed", ".txt"), ("formats/docs-text", "-004.txt"), ("malformed", ".jsonl.gz")]),
@@ -51,7 +51,7 @@ const SEEDS: [(&str, &[(&str, &str)]); 16] = [
 /// How long to fuzz each target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Effort {
-    /// The seeds and some thousand mutations of them, the same ones each time.
+    /// The seeds and 1,500 executions of fixed mutations.
     Smoke,
     /// New inputs for this many seconds.
     Seconds(u32),
@@ -93,7 +93,7 @@ fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effor
         "-print_final_stats=1",
     ]);
     command.arg(format!("-artifact_prefix={}/", found.display()));
-    // New inputs go to the first folder named.
+    // libFuzzer writes new inputs to the first folder.
     match effort {
         Effort::Smoke => {
             command.args(["-seed=1", "-runs=1500", "-max_total_time=10"]);
@@ -106,14 +106,14 @@ fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effor
     }
     let started = Instant::now();
     let output = command.arg(&seeds).output().with_context(|| program.display().to_string())?;
-    // What a run wrote is of no use behind it.
+    // Best effort: the scratch files of the run are no longer needed.
     let _ = fs::remove_dir_all(&inputs);
     let log = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         bail!(
-            "{}\nthe fuzz target {name} failed; its input is in {}; run it alone with {} FILE",
+            "{}\nthe fuzz target {name} failed; its input is in {}; reproduce it with {} FILE",
             tail.join("\n"),
             found.display(),
             program.display()
@@ -125,16 +125,16 @@ fn run_target(folder: &Path, name: &str, sources: &[(&str, &str)], effort: Effor
     Ok(())
 }
 
-/// Collects a target's seeds: fixtures, and what lies in `crates/fuzz/seeds`, found by earlier runs or made by hand.
+/// Collects the seeds of a target: fixtures, and the files in `crates/fuzz/seeds`.
 fn write_seeds(folder: &Path, name: &str, sources: &[(&str, &str)]) -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
     let mut count = 0;
-    for (place, endings) in sources {
-        let (first, second) = endings.split_once('+').map_or((*endings, None), |(a, b)| (a, Some(b)));
-        for path in files(&root().join("fixtures").join(place))? {
+    for (source, suffixes) in sources {
+        let (first, second) = suffixes.split_once('+').map_or((*suffixes, None), |(a, b)| (a, Some(b)));
+        for path in files(&root().join("fixtures").join(source))? {
             let text = path.to_string_lossy().into_owned();
             let Some(stem) = text.strip_suffix(first) else { continue };
             let mut bytes = fs::read(&path)?;
@@ -156,7 +156,7 @@ fn write_seeds(folder: &Path, name: &str, sources: &[(&str, &str)]) -> anyhow::R
     Ok(())
 }
 
-/// The files of a folder, sorted; none where there is no folder.
+/// The sorted files of a folder; none if it does not exist.
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! Files that are derived from the code: the JSON schemas and the command line reference.
+//! Files that are generated from the code: the JSON schemas and the command line reference.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
 use schemars::Schema;
 
-use crate::{describe, root};
+use crate::tools::{describe, root};
 
-/// Writes the files, or only checks them; `program` is asked for its help.
+/// Writes or checks the files; `program` prints the help.
 pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
     let files = [
         ("schemas/manifest.schema.json", schema("manifest.json", schemars::schema_for!(Manifest))?),
@@ -59,7 +59,7 @@ pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!("{} would be written otherwise: run `cargo xtask generate` and commit it", stale.join(", "));
+        bail!("{} is out of date: run `cargo xtask generate` and commit the result", stale.join(", "));
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! What has heavy environments: training loops, distributed engines, checkpoints and object stores, run for real on what
-//! goldfish writes and reads.
+//! Tests with large environments: training loops, distributed engines, checkpoints and object stores.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::python::Environment;
-use crate::{cargo, packages, python, root, run, target, test};
+use crate::tools::{cargo, root, run, target};
+use crate::{packages, python, test};
 
-/// Tests that need heavy environments or servers: the environment, and their folder or file below `crates/acceptance`.
+/// Each suite: its environment, and its folder or file below `crates/acceptance`.
 const SUITES: [(Environment, &str); 10] = [
     (Environment::Data, test::README),
     (Environment::Package, "package"),
@@ -21,14 +21,13 @@ const SUITES: [(Environment, &str); 10] = [
     (Environment::Stores, "stores"),
 ];
 
-/// Microsoft's emulator of Azure's store, as npm installs it.
+/// The npm package of Microsoft's emulator of Azure storage.
 const AZURITE: &str = "azurite@3.35.0";
 
-/// What is run in an environment that has the Python package alone, as a person installs it.
+/// Runs in an environment with only the Python package, installed by pip from its source.
 const FROM_SOURCE: &str = "package/from_source.py";
 
-/// Makes the environments, builds the program and the Python package, and runs every suite, or those whose path
-/// contains `only`.
+/// Runs every suite, or those whose path contains `only`, after building what they need.
 pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     let wanted = |path: &str| only.is_none_or(|only| path.contains(only));
     let is_wanted =
@@ -63,14 +62,14 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the program with object stores, and installs what is no Python package; gives the variables of the tests.
+/// Builds the program with object stores and installs the emulator; returns the environment variables of the tests.
 fn with_stores() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let program = test::build_program()?;
     let required = ("GOLDFISH_STORES_REQUIRED", PathBuf::from("1"));
     Ok(vec![("GOLDFISH_BIN", program), ("GOLDFISH_ROOT", root()), ("GOLDFISH_AZURITE", azurite()?), required])
 }
 
-/// Installs the emulator below the target folder if it isn't there; gives its folder.
+/// Installs the emulator below the target folder unless it is installed; returns its folder.
 fn azurite() -> anyhow::Result<PathBuf> {
     packages::NODE.ensure()?;
     let folder = target().join("azurite");

@@ -1,4 +1,4 @@
-//! In the place of `kills` where it has no tracer.
+//! Replaces `kills` on platforms without its tracer.
 
 /// No options.
 #[derive(Debug, clap::Args)]
@@ -8,5 +8,5 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(_options: &Options) -> anyhow::Result<()> {
-    anyhow::bail!("cargo xtask kills reads registers of x86_64 on Linux: run it on such a machine")
+    anyhow::bail!("cargo xtask kills needs Linux on x86_64")
 }

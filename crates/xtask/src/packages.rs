@@ -1,33 +1,33 @@
-//! Programs that tests need beside Rust and Python.
+//! Programs that tests need besides Rust and Python.
 
 use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run;
+use crate::tools::run;
 
-/// What needs them, and Debian's packages with their programs.
+/// What needs the programs, and pairs of a Debian package and its program.
 pub(crate) struct Programs(&'static str, &'static [(&'static str, &'static str)]);
 
-/// The browser of the tests of pages.
+/// The browser for the tests of HTML pages.
 pub(crate) const BROWSER: Programs =
-    Programs("the tests of pages", &[("chromium", "chromium"), ("chromium-driver", "chromedriver")]);
+    Programs("the tests of HTML pages", &[("chromium", "chromium"), ("chromium-driver", "chromedriver")]);
 
-/// What Spark runs on.
+/// The runtime of Spark.
 pub(crate) const JAVA: Programs = Programs("Spark", &[("default-jre-headless", "java")]);
 
-/// What runs and installs the emulator of Azure.
+/// Installs and runs the emulator of Azure.
 pub(crate) const NODE: Programs = Programs("the emulator of Azure", &[("nodejs", "node"), ("npm", "npm")]);
 
-/// What counts instructions.
+/// Counts instructions.
 pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);
 
 impl Programs {
-    /// Makes sure that they are there. Where they are missing, Debian's packages are installed, which takes root.
+    /// Installs the packages of missing programs, which needs root.
     pub(crate) fn ensure(&self) -> anyhow::Result<()> {
         let Self(purpose, packages) = self;
         let missing =
-            || packages.iter().filter(|(_, program)| !is_there(program)).map(|(package, _)| *package);
+            || packages.iter().filter(|(_, program)| !is_installed(program)).map(|(package, _)| *package);
         if missing().next().is_none() {
             return Ok(());
         }
@@ -40,6 +40,6 @@ impl Programs {
     }
 }
 
-fn is_there(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }

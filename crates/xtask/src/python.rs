@@ -1,4 +1,4 @@
-//! The Python environments of the tests against peers.
+//! Python environments of the peer tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{root, run, target};
+use crate::tools::{root, run, target};
 
-/// Which environment.
+/// An environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Environment {
     /// Readers and writers of data, and statistics.
@@ -27,13 +27,13 @@ pub(crate) enum Environment {
     Levanter,
     /// Servers of object stores.
     Stores,
-    /// What the Python package is built and tested with.
+    /// Builds and tests the Python package.
     Package,
 }
 
 impl Environment {
-    /// Its folder below the target folder, and what it holds.
-    fn place(self) -> (&'static str, &'static str) {
+    /// Its folder below the target folder, and its list of requirements.
+    fn files(self) -> (&'static str, &'static str) {
         match self {
             Self::Data => ("python", "fixtures/requirements.txt"),
             Self::Models => ("python-models", "crates/acceptance/environments/models.txt"),
@@ -49,7 +49,7 @@ impl Environment {
         }
     }
 
-    /// The environment below it, whose packages it sees where it has none of its own.
+    /// The environment that it extends: its packages are visible unless they are overridden.
     fn base(self) -> Option<Self> {
         match self {
             Self::Axolotl | Self::LlamaFactory => Some(Self::Loops),
@@ -59,9 +59,9 @@ impl Environment {
     }
 }
 
-/// Makes an environment under the target folder if it isn't there, or if its requirements changed.
+/// Creates an environment below the target folder unless it is there with the same requirements.
 pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
-    let (name, list) = which.place();
+    let (name, list) = which.files();
     let folder = target().join(name);
     let base = which.base().map(environment).transpose()?;
     let mut requirements = fs::read_to_string(root().join(list)).context(list)?;
@@ -82,7 +82,7 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
         Environment::Data | Environment::Package | Environment::Stores => {
             run(Command::new(&python).args(pip))?
         }
-        // The lists are complete but for gigabytes of CUDA libraries, which a CPU does without.
+        // The lists include all dependencies except gigabytes of CUDA libraries.
         Environment::Models | Environment::Loops | Environment::Engines => {
             run(Command::new(&python).args(pip).arg("--no-deps"))?;
             run(Command::new(&python).arg("crates/acceptance/environments/torch_cpu.py"))?;
@@ -92,21 +92,21 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
         }
     }
     if let Some(base) = base {
-        // Of the folders on Python's path this is the last one.
+        // A .pth file appends to Python's path, so that the packages of this environment come first.
         fs::write(packages(&folder)?.join("base.pth"), packages(&base)?.display().to_string())?;
     }
     fs::write(marker, requirements)?;
     Ok(folder)
 }
 
-/// The folder of an environment's packages.
+/// The folder of an environment's packages, `site-packages`.
 fn packages(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut versions = fs::read_dir(folder.join("lib"))?;
     let version = versions.next().context("an environment without a lib folder")??;
     Ok(version.path().join("site-packages"))
 }
 
-/// Builds the wheel of the Python package, and installs it into an environment; gives the environment's interpreter.
+/// Builds the wheel of the Python package and installs it into an environment; returns the interpreter.
 pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
     let package = environment(Environment::Package)?;
     let (maturin, interpreter) = (package.join("bin/maturin"), package.join("bin/python"));
@@ -127,7 +127,7 @@ pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// Installs the Python package from its folder by pip, into an environment with nothing else; gives its interpreter.
+/// Installs the Python package by pip from its source into an empty environment; returns the interpreter.
 pub(crate) fn from_source() -> anyhow::Result<PathBuf> {
     let folder = target().join("python-source");
     if folder.exists() {

@@ -1,4 +1,4 @@
-//! Whether two builds of the program write the same bytes: for changes that should change no output.
+//! Compares the outputs of two builds of the program, for changes that must not change any.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,32 +9,32 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{root, target};
+use crate::tools::{root, target};
 
-/// Commands that cover every rule, format, layout, and kind of run.
+/// Commands that cover every rule, format, layout and kind of run.
 const COMMANDS: &str = include_str!("same.txt");
 
 /// The fixtures that commands read.
 const FIXTURES: [&str; 4] = ["corpus", "formats", "tokenizers", "malformed"];
 
-/// Fields of JSON whose values are prose, or hash a file that holds some.
+/// JSON fields that are not compared: their values are messages, or hashes of files with messages.
 const NOT_COMPARED: [&str; 5] = ["reason", "warnings", "rule_chosen_because", "rejects", "checksum"];
 
-/// Endings of files of JSON, whole or by line.
-const JSON: [&str; 2] = [".json", ".jsonl"];
+/// File names that end like this contain JSON, as one document or by line.
+const JSON_SUFFIXES: [&str; 2] = [".json", ".jsonl"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The program as it was.
+    /// The reference build of the program.
     before: PathBuf,
-    /// The program as it is: the debug build of this tree by default.
+    /// The build to compare; by default, a debug build of this tree.
     after: Option<PathBuf>,
 }
 
-/// One command, and the file that keeps what it prints.
+/// One command, and the name of the file for its standard output.
 struct Step {
     arguments: Vec<String>,
-    kept: Option<String>,
+    stdout_name: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -54,28 +54,30 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut differences = Vec::new();
     for (step, (before, after)) in steps.iter().zip(codes_before.iter().zip(codes_after?)) {
         if *before != after {
-            differences
-                .push(format!("exit code {before}, now {after}: goldfish {}", step.arguments.join(" ")));
+            differences.push(format!(
+                "exit code changed from {before} to {after}: goldfish {}",
+                step.arguments.join(" ")
+            ));
         }
     }
     let (before, after) = (files(&folder.join("before"))?, files(&folder.join("after"))?);
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for name in &names {
         match (before.get(*name), after.get(*name)) {
-            (Some(before), Some(after)) if alike(name, before, after)? => {}
+            (Some(before), Some(after)) if is_equal(name, before, after)? => {}
             (Some(_), Some(_)) => differences.push(format!("differs: {name}")),
-            (Some(_), None) => differences.push(format!("is no longer written: {name}")),
-            (None, _) => differences.push(format!("is new: {name}")),
+            (Some(_), None) => differences.push(format!("missing: {name}")),
+            (None, _) => differences.push(format!("new: {name}")),
         }
     }
     println!(
-        "{} commands, of which {} failed as before; {} files compared",
+        "{} commands ({} fail in the reference build), {} files compared",
         steps.len(),
         codes_before.iter().filter(|code| **code == 2).count(),
         names.len()
     );
     differences.iter().for_each(|difference| println!("{difference}"));
-    ensure!(differences.is_empty(), "{} differences, below {}", differences.len(), folder.display());
+    ensure!(differences.is_empty(), "{} differences; outputs are in {}", differences.len(), folder.display());
     Ok(())
 }
 
@@ -84,27 +86,27 @@ fn steps() -> anyhow::Result<Vec<Step>> {
     let lines = COMMANDS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut steps: Vec<Step> = lines
         .map(|line| {
-            let (command, kept) = match line.split_once(" > ") {
+            let (command, stdout_name) = match line.split_once(" > ") {
                 Some((command, name)) => (command, Some(format!("printed-{name}.json"))),
                 None => (line, None),
             };
-            Step { arguments: command.split_whitespace().map(str::to_owned).collect(), kept }
+            Step { arguments: command.split_whitespace().map(str::to_owned).collect(), stdout_name }
         })
         .collect();
     let cases: Value = serde_json::from_slice(&fs::read(root().join("fixtures/malformed/expected.json"))?)?;
-    for (index, case) in cases.as_array().context("no list of malformed files")?.iter().enumerate() {
+    for (index, case) in cases.as_array().context("expected.json is not a list")?.iter().enumerate() {
         let file = case["file"].as_str().context("a case without a file")?;
         let mut arguments = vec!["mask".to_owned(), file.to_owned()];
         let own = case["args"].as_array().context("a case without arguments")?;
         arguments.extend(own.iter().filter_map(Value::as_str).map(str::to_owned));
         arguments.extend(["--on-error", "skip", "--output"].map(str::to_owned));
         arguments.push(format!("malformed-{index}"));
-        steps.push(Step { arguments, kept: None });
+        steps.push(Step { arguments, stdout_name: None });
     }
     Ok(steps)
 }
 
-/// Runs all commands in a fresh folder; gives their exit codes.
+/// Runs all commands in a new folder and returns their exit codes.
 fn run_all(steps: &[Step], folder: &Path, program: &Path) -> anyhow::Result<Vec<i32>> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
@@ -125,9 +127,9 @@ fn run_all(steps: &[Step], folder: &Path, program: &Path) -> anyhow::Result<Vec<
         let Some(code @ 0..=2) = output.status.code() else {
             bail!("{} ended with {}: goldfish {}", program.display(), output.status, command());
         };
-        let may_fail = step.kept.is_none() && command().contains("malformed");
+        let may_fail = step.stdout_name.is_none() && command().contains("malformed");
         ensure!(may_fail || code != 2, "{}: {}", command(), String::from_utf8_lossy(&output.stderr));
-        if let Some(name) = &step.kept {
+        if let Some(name) = &step.stdout_name {
             fs::write(folder.join(name), output.stdout)?;
         }
         codes.push(code);
@@ -167,8 +169,8 @@ fn files(root: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// Whether two files hold the same, apart from prose.
-fn alike(name: &str, before: &Path, after: &Path) -> anyhow::Result<bool> {
+/// Whether two files are equal, apart from messages.
+fn is_equal(name: &str, before: &Path, after: &Path) -> anyhow::Result<bool> {
     let (before, after) = (fs::read(before)?, fs::read(after)?);
     if before == after {
         return Ok(true);
@@ -176,11 +178,11 @@ fn alike(name: &str, before: &Path, after: &Path) -> anyhow::Result<bool> {
     if name.ends_with(".html") {
         return Ok(numbers(&before) == numbers(&after));
     }
-    Ok(JSON.iter().any(|ending| name.ends_with(ending))
+    Ok(JSON_SUFFIXES.iter().any(|ending| name.ends_with(ending))
         && values(&before).is_some_and(|v| Some(v) == values(&after)))
 }
 
-/// The values of JSON, whole or by line, in their order, without those that are not compared.
+/// The values of a JSON file in order, without the fields that are not compared.
 fn values(bytes: &[u8]) -> Option<Vec<String>> {
     let parsed = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     parsed.map(|value| value.ok().map(|mut value| (strip(&mut value), value.to_string()).1)).collect()
@@ -197,7 +199,7 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// The numbers of a page, in their order: its words may change.
+/// The numbers of an HTML page in order; its words are not compared.
 fn numbers(page: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(page);
     let runs = text.split(|c: char| !c.is_ascii_digit() && c != '.');

@@ -1,17 +1,18 @@
-//! Checks and tests that take minutes, in the order in which they fail fastest.
+//! Checks and tests that take minutes, the fastest first.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, deny, generate, packages, python, root, run, target};
+use crate::tools::{cargo, root, run, target};
+use crate::{deny, generate, packages, python};
 
-/// Lets tests make operations on the disk fail, and builds object stores, one of which lies in the tests' own process.
+/// Failpoints for operations on the disk, and object stores, including the in-memory one of the tests.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
 
 /// Suites of `crates/acceptance` whose peers are installed within a minute or two.
 const PEERS: [&str; 4] = ["scores", "servers", "pages", "program"];
 
-/// Runs the README's commands, which build the program as it is released: among the suites of `cargo xtask loops`.
+/// Runs the README's commands, which make a release build; part of `cargo xtask loops`.
 pub(crate) const README: &str = "program/test_readme.py";
 
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
@@ -44,7 +45,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests in a folder or a file below `crates/acceptance`.
+/// pytest on a folder or file below `crates/acceptance`.
 pub(crate) fn pytest(python: &Path, tests: &str) -> Command {
     let mut command = Command::new(python);
     command
@@ -53,8 +54,7 @@ pub(crate) fn pytest(python: &Path, tests: &str) -> Command {
     command
 }
 
-/// Builds the program in its debug build with all features, beside the tests' own builds a matter of seconds; gives its
-/// path.
+/// Builds the program in debug mode with the features of the tests, so that nothing is compiled twice; returns its path.
 pub(crate) fn build_program() -> anyhow::Result<PathBuf> {
     run(cargo().args(["build", "--workspace", "--bins", "--features", FEATURES]))?;
     Ok(target().join("debug/goldfish"))
@@ -65,7 +65,7 @@ pub(crate) fn build_examples() -> anyhow::Result<()> {
     run(cargo().args(["test", "--workspace", "--no-run", "--features", FEATURES]))
 }
 
-/// Where an example is once it is built.
+/// The path of a built example.
 pub(crate) fn example(name: &str) -> PathBuf {
     target().join("debug/examples").join(name)
 }

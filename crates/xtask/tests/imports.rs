@@ -1,11 +1,11 @@
-//! The data's road through the crates: who may import whom.
+//! Which crates may import which.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Each crate with the crates of ours that it may import, in the order of the road.
+/// Each crate and the crates of this workspace that it may import, in the order of the data flow.
 const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
@@ -103,7 +103,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Crates that bring input or output, or weigh much: none of them belongs into the rules.
+/// Crates for input and output or of considerable size, which the rules must not import.
 const NOT_IN_MASK: [&str; 6] = ["arrow", "parquet", "polars", "rayon", "tokenizers", "serde_json"];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
@@ -125,13 +125,13 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn crates_import_only_what_lies_before_them_on_the_road() {
+fn crates_import_only_earlier_crates() {
     let found = dependencies();
     let known: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
     assert_eq!(
         found.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         known.keys().copied().collect::<BTreeSet<_>>(),
-        "every crate has a place on the road"
+        "a crate is missing in the list"
     );
     for (name, imports) in &found {
         for import in imports.iter().filter(|import| known.contains_key(import.as_str())) {
@@ -141,7 +141,7 @@ fn crates_import_only_what_lies_before_them_on_the_road() {
 }
 
 #[test]
-fn the_rules_stay_free_of_heavy_crates() {
+fn rules_import_no_heavy_crates() {
     let found = dependencies();
     for heavy in NOT_IN_MASK {
         assert!(!found["goldfish-mask"].contains(heavy), "goldfish-mask must not import {heavy}");

@@ -1,4 +1,4 @@
-//! The table of caps in `docs/limits.md`, against the constants; and the lint that keeps `unsafe` out.
+//! `docs/limits.md` lists the constants of the code, and the lint against `unsafe` is on in every crate.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of ours that may have `unsafe` code, with its argument beside each use: Arrow's C data interface, which hands over pointers.
+/// Files that may have `unsafe` code: Arrow's C data interface passes pointers.
 const UNSAFE: [&str; 1] = ["goldfish-python/src/bridge.rs"];
 
 fn root() -> PathBuf {
@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn the_table_of_caps_holds_the_constants() {
+fn documented_limits_are_the_constants() {
     let constants: BTreeMap<&str, u64> = [
         ("DEFAULT_MAX_DOCUMENT", goldfish_corpus::DEFAULT_MAX_DOCUMENT as u64),
         ("MAX_DOCUMENT_BYTES", goldfish_corpus::MAX_DOCUMENT_BYTES as u64),
@@ -56,7 +56,7 @@ fn the_table_of_caps_holds_the_constants() {
     assert_eq!(documented, constants, "docs/limits.md differs from the code");
 }
 
-/// Every source file of ours, fuzz targets included.
+/// All source files, including fuzz targets.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -69,7 +69,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn unsafe_code_is_kept_out() {
+fn unsafe_code_is_denied() {
     let root = root();
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let lint = manifest.lines().find(|line| line.starts_with("unsafe_code")).unwrap();
@@ -79,14 +79,14 @@ fn unsafe_code_is_kept_out() {
         let manifest = fs::read_to_string(&path).unwrap();
         let held =
             manifest.contains("[lints]\nworkspace = true") || manifest.contains("unsafe_code = \"deny\"");
-        assert!(held, "{} doesn't take the workspace's lints", path.display());
+        assert!(held, "{} does not use the workspace's lints", path.display());
     }
     let mut files = Vec::new();
     sources(&root.join("crates"), &mut files);
     assert!(files.len() > 50, "the sources were not found");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        // In two parts, or this file would find itself.
+        // Split, so that this file does not match.
         let allows = text.contains(concat!("allow(unsafe", "_code"));
         let listed = UNSAFE.iter().any(|file| path.ends_with(file));
         assert!(!allows || listed, "{} allows unsafe code and is not listed", path.display());

@@ -13,14 +13,14 @@ pub const LOW_TYPE_TOKEN_RATIO: f64 = 0.4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Triviality {
-    /// The suffix stands in the prefix: copying suffices.
+    /// The suffix is in the prefix: copying suffices.
     SuffixInPrefix,
-    /// The suffix repeats itself with a period of at most half its length, or goes on with the period of the
+    /// The suffix repeats itself with a period of at most half its length, or continues the period of the
     /// prefix's end.
     Periodic,
     /// The suffix has few different tokens: a type-token ratio of at most [`LOW_TYPE_TOKEN_RATIO`].
     LowTypeTokenRatio,
-    /// The suffix holds a phrase of a licence, notice or placeholder that stands in countless documents.
+    /// The suffix holds a phrase of a license, notice or placeholder that is in countless documents.
     Boilerplate,
 }
 
@@ -105,7 +105,7 @@ pub fn period(ids: &[u32]) -> usize {
     ids.len() - borders.last().copied().unwrap_or(0)
 }
 
-/// Whether the suffix repeats itself, or goes on with a repetition that the prefix shows twice.
+/// Whether the suffix repeats itself, or continues a repetition that the prefix shows twice.
 fn is_periodic(prefix: &[u32], suffix: &[u32]) -> bool {
     if suffix.len() >= 2 && period(suffix) <= suffix.len() / 2 {
         return true;
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(trivialities(&plain, &[20, 21, 22, 23], None), []);
         assert_eq!(trivialities(&plain, &[3, 4, 5, 6], None), [SuffixInPrefix]);
         assert_eq!(trivialities(&plain, &[1, 2, 1, 2, 1], None), [Periodic, LowTypeTokenRatio]);
-        // The prefix shows 5 6 7 twice and the suffix goes on with it, though too short to repeat by itself.
+        // The prefix shows 5 6 7 twice and the suffix continues it, though too short to repeat on its own.
         assert_eq!(trivialities(&[1, 5, 6, 7, 5, 6, 7], &[5, 6], None), [SuffixInPrefix, Periodic]);
         assert_eq!(trivialities(&[1, 7, 8, 9, 5, 6, 7], &[9, 5], None), [SuffixInPrefix]);
         assert_eq!(trivialities(&[1, 2], &[4, 4, 4, 5, 6], None), []);

@@ -95,7 +95,7 @@ impl Bootstrap {
     pub fn difference(&self, first: &Clusters, second: &Clusters, range: Option<Range>) -> Difference {
         let difference = first.mean().zip(second.mean()).map(|(a, b)| a - b);
         let smaller = first.documents().min(second.documents());
-        let Some(centre) = difference.filter(|_| smaller >= 2) else {
+        let Some(center) = difference.filter(|_| smaller >= 2) else {
             return Difference { difference, lower: None, upper: None };
         };
         let constant = |clusters: &Clusters| clusters.lowest == clusters.highest;
@@ -104,7 +104,7 @@ impl Bootstrap {
             && let Some((a, b)) = self.interval(first, range).zip(self.interval(second, range))
         {
             let (x, y) = (first.mean().unwrap_or(0.0), second.mean().unwrap_or(0.0));
-            let (lower, upper) = (centre - (x - a.0).hypot(b.1 - y), centre + (a.1 - x).hypot(y - b.0));
+            let (lower, upper) = (center - (x - a.0).hypot(b.1 - y), center + (a.1 - x).hypot(y - b.0));
             return Difference { difference, lower: Some(lower), upper: Some(upper) };
         }
         // Another stream of numbers, so that two sets of one size are not resampled in step.
@@ -112,7 +112,7 @@ impl Bootstrap {
         let pairs = self.resampled_means(first, self.seed).into_iter().zip(other);
         let mut differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
         differences.sort_by(f64::total_cmp);
-        let (lower, upper) = accelerated(&differences, centre, acceleration(&[first, second]), smaller);
+        let (lower, upper) = accelerated(&differences, center, acceleration(&[first, second]), smaller);
         Difference { difference, lower: Some(lower), upper: Some(upper) }
     }
 
@@ -161,10 +161,10 @@ fn acceleration(sets: &[&Clusters]) -> f64 {
 }
 
 /// The 95% interval from sorted resampled values.
-fn accelerated(sorted: &[f64], centre: f64, acceleration: f64, documents: usize) -> (f64, f64) {
+fn accelerated(sorted: &[f64], center: f64, acceleration: f64, documents: usize) -> (f64, f64) {
     let resamples = sorted.len() as f64;
-    let below = sorted.partition_point(|value| *value < centre) as f64;
-    let equal = sorted.partition_point(|value| *value <= centre) as f64 - below;
+    let below = sorted.partition_point(|value| *value < center) as f64;
+    let equal = sorted.partition_point(|value| *value <= center) as f64 - below;
     let share = ((below + equal / 2.0) / resamples).clamp(0.5 / resamples, 1.0 - 0.5 / resamples);
     let bias = normal_quantile(share);
     let m = documents as f64;
@@ -179,9 +179,9 @@ fn accelerated(sorted: &[f64], centre: f64, acceleration: f64, documents: usize)
 
 /// Linear between the order statistics.
 fn quantile(sorted: &[f64], level: f64) -> f64 {
-    let place = level.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let (low, high) = (place.floor() as usize, place.ceil() as usize);
-    sorted[low] + (sorted[high] - sorted[low]) * (place - place.floor())
+    let position = level.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let (low, high) = (position.floor() as usize, position.ceil() as usize);
+    sorted[low] + (sorted[high] - sorted[low]) * (position - position.floor())
 }
 
 #[cfg(test)]

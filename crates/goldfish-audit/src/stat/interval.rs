@@ -52,11 +52,11 @@ pub fn wilson(positives: f64, n: f64, confidence: f64) -> (f64, f64) {
     }
     let z = normal_quantile(0.5 + confidence / 2.0);
     let (p, z2) = (positives / n, z * z);
-    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let center = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
     // Where nothing or everything is positive the ends are 0 or 1, which rounding would miss.
-    let lower = if positives <= 0.0 { 0.0 } else { (centre - half).max(0.0) };
-    let upper = if positives >= n { 1.0 } else { (centre + half).min(1.0) };
+    let lower = if positives <= 0.0 { 0.0 } else { (center - half).max(0.0) };
+    let upper = if positives >= n { 1.0 } else { (center + half).min(1.0) };
     (lower, upper)
 }
 

@@ -4,23 +4,23 @@ use statrs::function::beta::beta_reg;
 
 use super::out_of_range::OutOfRange;
 
-/// What an audit shall be able to show.
+/// What an audit is to show.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlanRequest {
     /// The rate to stay below, in `(0, 1)`.
     pub rate: f64,
     /// One-sided confidence, in `(0, 1)`.
     pub confidence: f64,
-    /// Positives that may occur all the same.
+    /// Positives that may occur.
     pub positives: u64,
     /// Probes a document, at least 1.
     pub probes_per_document: f64,
-    /// Correlation of the outcomes of one document's probes, from 0 (independent) to 1 (all alike).
+    /// Correlation of the outcomes of one document's probes, from 0 (independent) to 1 (equal).
     pub correlation: f64,
 }
 
 /// Probes that show a rate below the requested one: with at most so many positives among them, the exact one-sided upper
-/// bound lies below it.
+/// bound is below it.
 ///
 /// For no positives that is `ln(1 - confidence) / ln(1 - rate)`. Probes that share documents are multiplied by the design
 /// effect `1 + (probes_per_document - 1) * correlation`.
@@ -60,7 +60,7 @@ pub fn probes_needed(request: &PlanRequest) -> Result<u64, OutOfRange> {
     };
     let independent = if request.positives == 0 {
         let n = (-request.confidence).ln_1p() / (-request.rate).ln_1p();
-        // Exactly n positives-free probes reach the bound; it must lie below the rate.
+        // Exactly n positives-free probes reach the bound; it must be below the rate.
         n.floor() + 1.0
     } else {
         smallest(excluded, request.positives.saturating_add(1)) as f64
@@ -73,7 +73,7 @@ pub fn probes_needed(request: &PlanRequest) -> Result<u64, OutOfRange> {
     Ok(needed as u64)
 }
 
-/// The smallest number from `start` on that fulfils a condition which holds from there on.
+/// The smallest number from `start` on that satisfies a condition which holds from there on.
 fn smallest(holds: impl Fn(u64) -> bool, start: u64) -> u64 {
     let mut high = start;
     while !holds(high) && high < 1 << 60 {

@@ -1,4 +1,4 @@
-//! How well a score tells members from others.
+//! How well a score separates members from others.
 
 use std::hash::Hash;
 
@@ -21,14 +21,16 @@ pub fn auc<D: Hash + Eq + Clone>(
     let placements = |of: &[(D, f64)], among: &[(D, f64)], sign: f64| {
         let mut sorted: Vec<f64> = among.iter().map(|(_, value)| sign * value).collect();
         sorted.sort_by(f64::total_cmp);
-        let place = |value: f64| {
+        let placement = |value: f64| {
             let lower = sorted.partition_point(|other| *other < value);
             let ties = sorted.partition_point(|other| *other <= value) - lower;
             // The share of the others that lie above.
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
         Clusters::new(
-            of.iter().map(|(document, value)| (document.clone(), place(sign * value))).collect::<Vec<_>>(),
+            of.iter()
+                .map(|(document, value)| (document.clone(), placement(sign * value)))
+                .collect::<Vec<_>>(),
         )
     };
     if members.is_empty() || others.is_empty() {
@@ -43,10 +45,10 @@ pub fn auc<D: Hash + Eq + Clone>(
         ..others_placed
     };
     let spread = bootstrap.difference(&members_placed, &complement, Some(Range::UNIT));
-    // `spread` is centred on 2 * area - 1, each half varying with one side's documents.
+    // `spread` is centered on 2 * area - 1, each half varying with one side's documents.
     let end = |value: Option<f64>| {
-        let (value, centre, area) = (value?, spread.difference?, area?);
-        Some((area + value - centre).clamp(0.0, 1.0))
+        let (value, center, area) = (value?, spread.difference?, area?);
+        Some((area + value - center).clamp(0.0, 1.0))
     };
     Difference { difference: area, lower: end(spread.lower), upper: end(spread.upper) }
 }

@@ -17,7 +17,7 @@ use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
+use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarize};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::rules::Static;
 use goldfish_mask::{RuleSpec, Scope};
@@ -132,7 +132,7 @@ pub(crate) fn audit(
     engine.run(&[table], &mut store, &mut |_| ())?;
     // No self-test of a backend that is told to fail.
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
-    store.finish(|rows| summarise(&config, rows, &none, &statistics()))
+    store.finish(|rows| summarize(&config, rows, &none, &statistics()))
 }
 
 /// Relative path -> bytes of every file below a folder, but the lock.

@@ -24,7 +24,7 @@ use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarise};
+use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarize};
 use goldfish_backends::http::{Retry, ServerOptions, Timeouts};
 use goldfish_shard::ToolEntry;
 
@@ -138,7 +138,7 @@ pub(crate) fn audit_with(
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
     let statistics =
         StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 100 } };
-    store.finish(|rows| summarise(&config, rows, &none, &statistics))
+    store.finish(|rows| summarize(&config, rows, &none, &statistics))
 }
 
 /// Every file below a folder.

@@ -18,8 +18,8 @@ use crate::args::values::on_disk;
 /// A completion server (vLLM, llama.cpp, or one that speaks the OpenAI completions protocol):
 ///   goldfish audit masked/ --server http://localhost:8000 --control held-out/ --output run/
 ///
-/// Without --control nobody can say how much of it a model that never saw the text would recite.
-/// A run that was killed goes on with --resume. An API key is read from the environment variable
+/// Without --control there is no way to say how much of it a model that never saw the text would recite.
+/// An interrupted run continues with --resume. An API key is read from the environment variable
 /// GOLDFISH_API_KEY and written nowhere. `goldfish report RUN` makes a page of a run.
 ///
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
@@ -49,55 +49,55 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
     pub(crate) server: Option<String>,
 
-    /// What the server speaks: vllm, openai (completions with echo), llama-cpp or text. [default: found out by asking]
+    /// Protocol of the server: vllm, openai (completions with echo), llama-cpp or text. [default: detected]
     #[arg(long, value_name = "PROTOCOL", requires = "server", help_heading = "Model")]
     pub(crate) protocol: Option<Protocol>,
 
-    /// Which of the server's models. [default: its only one]
+    /// Name of the model on the server. [default: its only one]
     #[arg(long, value_name = "NAME", requires = "server", help_heading = "Model")]
     pub(crate) server_model: Option<String>,
 
-    /// Put this token before every sequence, if the model was trained with one. It is no part of prefix or offset.
+    /// Put this token before every sequence, if the model was trained with one. It doesn't count toward prefix or offset.
     #[arg(long, value_name = "ID", help_heading = "Model")]
     pub(crate) bos_id: Option<u32>,
 
-    /// The tokenizer.json of the corpus, for scores over words, the contamination check on text, and evidence to read.
+    /// The tokenizer.json of the corpus, for scores over words, the contamination check on text, and readable evidence.
     /// [default: the checkpoint's, if the shards were made with it]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// Held-out documents, in the same forms as SHARDS: what a model recites that never saw the text. Matched to the
-    /// audited probes by --by, offset and length; documents that share a long run with SHARDS are left out.
+    /// Held-out documents, in the same forms as SHARDS, to estimate what a model recites that never saw the text. Matched
+    /// to the audited probes by --by, offset and length; documents that share a long run with SHARDS are excluded.
     #[arg(long, value_name = "SHARDS", help_heading = "Probes")]
     pub(crate) control: Vec<String>,
 
-    /// A control document that shares a run of so many tokens (or four times as many letters and digits, however it is
-    /// formatted) with SHARDS is left out.
+    /// Exclude control documents that share a run of this many tokens (or four times as many letters and digits, however
+    /// formatted) with SHARDS.
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Probes")]
     pub(crate) shared_run: u32,
 
-    /// Lengths of the prefixes that the model is given.
+    /// Lengths of the prefixes that the model is prompted with.
     #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) prefix: Vec<u32>,
 
-    /// Lengths of the suffixes that it is compared with.
+    /// Lengths of the suffixes that its continuation is compared with.
     #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) suffix: Vec<u32>,
 
-    /// Where prefixes start in a document. Models recite best what stands at its start.
+    /// Where prefixes start in a document. Models recite best from the start of a document.
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) offset: Vec<u64>,
 
-    /// Also start every so many tokens behind each offset.
+    /// Also start a prefix every so many tokens after each offset.
     #[arg(long, value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) stride: Option<u64>,
 
-    /// Most starts (document and offset) to take; each brings all prefix and suffix lengths that fit. `goldfish audit
+    /// Maximum number of starts (document and offset) to sample; each is probed with all prefix and suffix lengths that fit. `goldfish audit
     /// plan` says how many a claim needs.
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Probes")]
     pub(crate) samples: u64,
 
-    /// Seed of the sample and of the resampling behind the intervals.
+    /// Seed of the sample and of the bootstrap.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Probes")]
     pub(crate) seed: u64,
 
@@ -105,7 +105,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
     pub(crate) by: Option<String>,
 
-    /// Take the same number of starts from each value of --by, however rare it is.
+    /// Sample the same number of starts from each value of --by, however rare it is.
     #[arg(long, requires = "by", help_heading = "Probes")]
     pub(crate) equal: bool,
 
@@ -121,7 +121,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
     pub(crate) mask_column: Option<String>,
 
-    /// What to measure. Exact match, match length and loss come from one pass and are always there; the others cost more.
+    /// What to measure. Exact match, match length and loss come from one pass and are always measured; the others cost more.
     #[arg(
         long,
         value_enum,
@@ -131,41 +131,41 @@ pub(crate) struct AuditArgs {
     )]
     pub(crate) metrics: Vec<Metric>,
 
-    /// Also ask how many draws at this temperature it takes to see the suffix.
+    /// Also estimate how many draws at this temperature it takes to see the suffix.
     #[arg(long, value_name = "T", help_heading = "Scores")]
     pub(crate) temperature: Option<f64>,
 
-    /// Draw from the likeliest tokens only. [default: all]
+    /// Draw from this many most likely tokens only. [default: all]
     #[arg(long, value_name = "N", requires = "temperature", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
     pub(crate) top_k: Option<u32>,
 
-    /// The probability with which the suffix shall be seen in so many draws.
+    /// The probability with which the suffix is seen within that many draws.
     #[arg(long, default_value_t = 0.9, value_name = "P", requires = "temperature", help_heading = "Scores")]
     pub(crate) p: f64,
 
-    /// Interval of rates.
+    /// Confidence interval of rates.
     #[arg(long, value_enum, default_value_t = RateMethod::Wilson, help_heading = "Scores")]
     pub(crate) interval: RateMethod,
 
-    /// Exit with 1 if this holds of summary.json, for example 'exact_match.upper > 0.01'. May be given several times.
+    /// Exit with code 1 if this condition holds in summary.json, such as 'exact_match.upper > 0.01'. May be given several times.
     #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
     pub(crate) fail_if: Vec<Gate<Summary>>,
 
-    /// Sequences in one pass or request. Changes no result of a model that answers the same in any company.
-    /// [default: 32 for a model in this process, 8 a request for a server]
+    /// Sequences per pass or request. Results don't depend on it if the model's answers don't depend on the batch.
+    /// [default: 32 for a model in this process, 8 per request for a server]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Run")]
     pub(crate) batch: Option<u16>,
 
-    /// Threads for a model in this process; requests at a time for a server. Changes no result.
-    /// [default: one a core; 8 requests]
+    /// Threads for a model in this process; concurrent requests for a server. Results don't depend on it.
+    /// [default: one per core; 8 requests]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
     pub(crate) threads: Option<u16>,
 
-    /// Go on with the run in --output, with the same options.
+    /// Resume the run in --output, with the same options.
     #[arg(long, help_heading = "Run")]
     pub(crate) resume: bool,
 
-    /// Leave texts and token ids out of the run's files; positions, lengths and hashes stay.
+    /// Omit texts and token ids from the run's files; positions, lengths and hashes stay.
     #[arg(long, help_heading = "Run")]
     pub(crate) redact: bool,
 
@@ -179,26 +179,26 @@ pub(crate) enum AuditCommand {
     Plan(PlanArgs),
 }
 
-/// How many probes show that the rate of exact matches lies below a bound.
+/// How many probes are needed to show that the rate of exact matches is below a bound.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// The rate to stay below.
+    /// The bound.
     #[arg(long)]
     pub(crate) rate: f64,
 
-    /// Confidence with which it shall be shown.
+    /// Confidence level.
     #[arg(long, default_value_t = 0.95)]
     pub(crate) confidence: f64,
 
-    /// Exact matches that may occur all the same.
+    /// Number of exact matches that may occur.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) positives: u64,
 
-    /// Probes from one document.
+    /// Probes per document.
     #[arg(long, default_value_t = 1.0, value_name = "N")]
     pub(crate) probes_per_document: f64,
 
-    /// Correlation of the outcomes of one document's probes, from 0 (independent) to 1 (all alike).
+    /// Correlation of the outcomes within a document, from 0 (independent) to 1 (identical).
     #[arg(long, default_value_t = 1.0, value_name = "R")]
     pub(crate) correlation: f64,
 
@@ -209,9 +209,9 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Metric {
-    /// Exact match, match length and loss alone.
+    /// Exact match, match length and loss only.
     ExactMatch,
-    /// Rouge-L, longest run, edit similarity, positional accuracy: decodes from the first divergence on.
+    /// Rouge-L, longest run, edit similarity, positional accuracy: decodes after the first divergence.
     Continuations,
     /// Loss, zlib ratio, Min-K% and Min-K%++ against the control.
     Membership,

@@ -5,13 +5,13 @@ use goldfish_shard::{Layout, TokenType};
 
 use crate::args::values::on_disk;
 
-/// Write shards in the layout that a training loop reads: tokens with their masks, aligned as the loop wants them.
+/// Write shards in the layout that a training loop reads: tokens with their masks, aligned as the loop expects.
 ///
 ///   goldfish export masked/ --to olmo --output olmo/
 ///   goldfish export masked/ --to bridge --sequence-length 4096 --output packed/
 ///
-/// docs/export.md has each loop's settings. To mask memmaps that exist already, see `goldfish mask --masks-only`. The
-/// shards are compared with their checksums, and everything is written whole or not at all.
+/// docs/export.md has the settings of each training loop. To mask existing memmaps, see `goldfish mask --masks-only`. The
+/// shards are checked against their checksums, and either all files are written or none.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExportArgs {
@@ -28,11 +28,11 @@ pub(crate) struct ExportArgs {
     pub(crate) output: PathBuf,
 
     /// Type of token ids in megatron, megatron-labels, neox (int32, uint16), olmo and datatrove (uint32, uint16).
-    /// [default: uint16 where the shards' tokenizer or source tells that all ids fit, else the other]
+    /// [default: uint16 where all ids fit, as the shards' tokenizer or source says, else the other]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) ids_dtype: Option<TokenType>,
 
-    /// With bridge and levanter: tokens in a packed sequence, the model's sequence length. Longer documents go on in the
+    /// With bridge and levanter: tokens in a packed sequence, the model's sequence length. Longer documents continue in the
     /// next one.
     #[arg(long, value_name = "TOKENS")]
     pub(crate) sequence_length: Option<u32>,

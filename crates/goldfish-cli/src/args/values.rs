@@ -21,7 +21,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.trim().parse().map_err(|_| "not a whole number before the unit".to_owned())?;
     match number.checked_mul(unit) {
-        Some(0) | None => Err("must lie between 1 byte and 16 EiB".into()),
+        Some(0) | None => Err("must be between 1 byte and 16 EiB".into()),
         Some(bytes) => Ok(bytes),
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn parse_document_size(text: &str) -> Result<usize, String> {
 pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         if is_remote(&path) {
-            Err("this is written to a disk only; copy it to a store from there")
+            Err("this can be written to a disk only; copy it to a store from there")
         } else {
             Ok(path)
         }

@@ -27,11 +27,14 @@ use crate::verdict::Verdict;
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format)?;
     for path in &resolved.ignored {
-        print::note(&format!("note: {} is not read: its name tells no corpus format", path.display()));
+        print::note(&format!(
+            "note: {} is not read: its name is not that of a corpus format",
+            path.display()
+        ));
     }
     for path in &resolved.written {
         print::note(&format!(
-            "note: {} is not read: goldfish wrote it; to read tokens in it, name their folder",
+            "note: {} is not read: goldfish wrote it; to read tokens in it, name the folder that holds them",
             path.display()
         ));
     }
@@ -45,9 +48,9 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
-    let said = Once::new();
+    let noted = Once::new();
     let outcome = mask_corpus(&job, &stop, &|progress| {
-        progress.finished.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        progress.finished.iter().for_each(|kept| noted.call_once(|| print::note(&resuming(kept))));
         show(&bar, progress, started);
     });
     bar.finish_and_clear();
@@ -77,7 +80,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
     read.max_document = args.max_document;
-    read.id_type = args.ids_dtype.map(Into::into);
+    read.id_type = args.ids_dtype;
     read.eos_id = eos_id.filter(|_| headerless);
     read.vocab_size = tokenize.as_ref().map(|options| options.tokenizer.vocab_size());
     let output = match &args.output {
@@ -113,7 +116,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     Ok((job, reason.map(|reason| reason.to_string())))
 }
 
-/// What of the command line decides the masks.
+/// The options of the command line that decide the masks.
 fn mask_options(
     args: &MaskArgs,
     documents: DocumentKind,
@@ -130,9 +133,9 @@ fn mask_options(
         rule: args.rule,
         k: args.k,
         context: args.context,
-        granularity: args.unit.map(Into::into),
-        window: args.window.map(Into::into),
-        short_context: args.head.into(),
+        granularity: args.unit,
+        window: args.window,
+        short_context: args.head,
         seed: args.seed,
         start: args.start,
         table: read_table(args.table.as_deref())?,
@@ -146,13 +149,13 @@ fn mask_options(
 
 fn resuming(kept: &FinishedFiles) -> String {
     format!(
-        "going on behind {} with {}; what was read for them is compared with its hash first",
+        "resuming after {} with {}; what was read for them is compared with its hash first",
         plural(kept.files as u64, "finished shard"),
         plural(kept.documents, "document"),
     )
 }
 
-/// An error with the command that goes on behind what was finished.
+/// An error with the command that resumes after what was finished.
 fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
     let interrupted = matches!(error, PipelineError::Interrupted);
     let PipelineError::Unfinished { error, finished: kept, output } = error else {
@@ -165,12 +168,11 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
         };
     };
     let kept = format!(
-        "{} with {} are kept in {}; resume after them with",
+        "{} with {}",
         plural(kept.files as u64, "finished shard"),
         plural(kept.documents, "document"),
-        output.display(),
     );
-    print::advised(*error, vec![kept, format!("  {}", print::resume_command(std::env::args_os()))])
+    print::unfinished(*error, &kept, &output)
 }
 
 fn summary_json(

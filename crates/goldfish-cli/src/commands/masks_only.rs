@@ -20,7 +20,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
         && let Some(input) = mask.inputs.iter().find(|input| goldfish_storage::is_remote(&input.path))
     {
         anyhow::bail!(
-            "{} lies in an object store, and masks are not written beside objects; give an --output folder",
+            "{} is in an object store, and masks are not written next to objects; give --output",
             input.path.display()
         );
     }
@@ -28,9 +28,9 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     let bar = print::progress_bar(0, PROGRESS);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
-    let said = Once::new();
+    let noted = Once::new();
     let outcome = mask_sidecars(&job, &stop, &|progress| {
-        progress.finished.iter().for_each(|kept| said.call_once(|| print::note(&resuming(kept))));
+        progress.finished.iter().for_each(|kept| noted.call_once(|| print::note(&resuming(kept))));
         show(&bar, progress, started);
     });
     bar.finish_and_clear();
@@ -50,22 +50,18 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
 
 fn resuming(kept: &FinishedFiles) -> String {
     format!(
-        "going on behind the masks of {} with {}; what was read for them was compared with its hash first",
+        "resuming after the masks of {} with {}; what was read for them was compared with its hash first",
         plural(kept.files as u64, "memmap"),
         plural(kept.documents, "document"),
     )
 }
 
-/// An error with the command that goes on behind what was finished.
+/// An error with the command that resumes after what was finished.
 fn explain(error: PipelineError) -> anyhow::Error {
     match error {
         PipelineError::UnfinishedMasks { error, memmaps, output } => {
-            let kept = format!(
-                "the masks of {} are kept in {}; resume after them with",
-                plural(memmaps as u64, "memmap"),
-                output.display(),
-            );
-            print::advised(*error, vec![kept, format!("  {}", print::resume_command(std::env::args_os()))])
+            let kept = format!("the masks of {}", plural(memmaps as u64, "memmap"));
+            print::unfinished(*error, &kept, &output)
         }
         PipelineError::Interrupted => {
             anyhow::Error::from(error).context("no mask was written; run the same command again")

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
 
-/// The folders that were named. A shell looks up globs on a disk, but not in a store.
+/// The folders that were named. A shell expands globs on a disk, but not in a store.
 fn parts(args: &MergeArgs) -> anyhow::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for part in &args.parts {
@@ -48,7 +48,7 @@ fn parts(args: &MergeArgs) -> anyhow::Result<Vec<PathBuf>> {
         let folders = found.into_iter().filter(goldfish_storage::Entry::is_folder).map(|entry| entry.path);
         let before = parts.len();
         parts.extend(folders);
-        ensure!(parts.len() > before, "{text}: no folder has such a name; check it with your store's tools");
+        ensure!(parts.len() > before, "{text}: no folder matches; check it with the tools of the store");
     }
     Ok(parts)
 }

@@ -11,39 +11,40 @@ use crate::files::read_table;
 use crate::print::{self, BOLD, bytes, plural};
 use crate::verdict::Verdict;
 
-/// What a folder turned out to be.
+/// The result for a folder.
 struct Findings {
-    faults: Vec<Problem>,
-    /// What `--json` tells beside the faults.
+    problems: Vec<Problem>,
+    /// What `--json` prints besides the problems.
     json: Value,
-    /// What there is to say of a folder without a fault.
+    /// What is printed about a folder without problems.
     sound: String,
-    /// What to do about one with faults.
+    /// What to do about problems.
     advice: &'static str,
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     let is_file_set =
         FileSet::is_in(&args.folder) && !goldfish_storage::exists(&args.folder.join(MANIFEST_NAME));
-    let Findings { faults, mut json, sound, advice } = if is_file_set { files(args)? } else { shards(args)? };
-    let verdict = if faults.is_empty() { Verdict::Clean } else { Verdict::Findings };
+    let Findings { problems, mut json, sound, advice } =
+        if is_file_set { files(args)? } else { shards(args)? };
+    let verdict = if problems.is_empty() { Verdict::Clean } else { Verdict::Findings };
     if args.json {
         json["folder"] = json!(args.folder);
-        json["sound"] = json!(faults.is_empty());
+        json["sound"] = json!(problems.is_empty());
         json["recomputed"] = json!(args.recompute);
-        json["faults"] = json!(faults);
+        json["faults"] = json!(problems);
         print::json(&json)?;
         return Ok(verdict);
     }
     let folder = print::path(&args.folder);
     let mut text = String::new();
-    for fault in &faults {
-        let file = print::path(&args.folder.join(&fault.file));
-        text += &format!("{BOLD}{file}{BOLD:#}: {}\n", print::text(&fault.description));
+    for problem in &problems {
+        let file = print::path(&args.folder.join(&problem.file));
+        text += &format!("{BOLD}{file}{BOLD:#}: {}\n", print::text(&problem.description));
     }
-    text += &match faults.len() as u64 {
+    text += &match problems.len() as u64 {
         0 => format!("{folder}: sound{sound}\n"),
-        n => format!("{folder}: {}{advice}\n", plural(n, "fault")),
+        n => format!("{folder}: {}{advice}\n", plural(n, "problem")),
     };
     print::out(&text)?;
     Ok(verdict)
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
 fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
-    let (manifest, faults) = if args.recompute {
+    let (manifest, problems) = if args.recompute {
         recompute(&args.folder, table.as_ref(), tokenizer.as_ref())?
     } else {
         verify(&args.folder, &mut |_, _| None)?
@@ -71,16 +72,21 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         plural(manifest.totals.tokens, "token"),
         if args.recompute { ", every mask as its rule decides" } else { "" },
     );
-    Ok(Findings { faults, json, sound, advice: "; mask the corpus again, or restore the folder from a copy" })
+    Ok(Findings {
+        problems,
+        json,
+        sound,
+        advice: "; mask the corpus again, or restore the folder from a copy",
+    })
 }
 
 /// A folder with files in a training loop's layout.
 fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
     ensure!(
         !args.recompute,
-        "--recompute is for folders of shards; to decide these masks again, mask the inputs into another folder and compare"
+        "--recompute is for folders of shards; to recompute these masks, mask the inputs into another folder and compare"
     );
-    let (set, faults) = verify_file_set(&args.folder)?;
+    let (set, problems) = verify_file_set(&args.folder)?;
     let json = json!({
         "layout": set.layout,
         "files": set.files.len(),
@@ -95,5 +101,5 @@ fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
         plural(set.totals.documents_out, "document"),
         plural(set.totals.tokens, "token"),
     );
-    Ok(Findings { faults, json, sound, advice: "" })
+    Ok(Findings { problems, json, sound, advice: "" })
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-/// A passage's normalised stream.
+/// A passage's normalized stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Side<'a> {
     pub(crate) chars: &'a [char],
@@ -36,16 +36,16 @@ pub(crate) fn align(a: Side<'_>, b: Side<'_>, seed: (usize, usize)) -> Alignment
     let equal = |pairs: &mut dyn Iterator<Item = (&char, &char)>| pairs.take_while(|(x, y)| x == y).count();
     let right = equal(&mut a.chars[seed.0..].iter().zip(&b.chars[seed.1..]));
     let left = equal(&mut a.chars[..seed.0].iter().rev().zip(b.chars[..seed.1].iter().rev()));
-    let centre = Block { a: seed.0 - left, b: seed.1 - left, length: left + right };
-    let before = extend(a, b, 0..centre.a, 0..centre.b, true);
+    let center = Block { a: seed.0 - left, b: seed.1 - left, length: left + right };
+    let before = extend(a, b, 0..center.a, 0..center.b, true);
     let after =
-        extend(a, b, centre.a + centre.length..a.chars.len(), centre.b + centre.length..b.chars.len(), false);
+        extend(a, b, center.a + center.length..a.chars.len(), center.b + center.length..b.chars.len(), false);
     let exact = before.is_empty() && after.is_empty();
-    let blocks = before.into_iter().rev().chain([centre]).chain(after).collect();
+    let blocks = before.into_iter().rev().chain([center]).chain(after).collect();
     Alignment { blocks, exact }
 }
 
-/// Equal words behind (or, `backward`, before) a block, the nearest first.
+/// Equal words after (or, `backward`, before) a block, the nearest first.
 fn extend(
     a: Side<'_>,
     b: Side<'_>,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_ends_where_the_texts_part() {
+    fn an_extension_ends_where_the_texts_diverge() {
         let far: Vec<String> = (0..40).map(|i| format!("a{i}")).collect();
         let other: Vec<String> = (0..40).map(|i| format!("b{i}")).collect();
         let a = format!("same start here {} the", far.join(" "));

@@ -11,7 +11,7 @@ use crate::frames::share;
 use crate::options::DuplicateOptions;
 use crate::report::{Copy, Duplicates, KindLeak, Leak, LeakingPair, RuleLeak, ShownToken};
 
-/// Tokens shown of a passage, and how many of them stand before the first leak.
+/// Tokens shown of a passage, and how many of them come before the first leak.
 const SHOWN_TOKENS: usize = 48;
 const SHOWN_BEFORE: usize = 12;
 
@@ -39,7 +39,7 @@ struct Partner {
 /// For each character of a passage, its partner.
 type Partners = Vec<Option<Partner>>;
 
-/// Least letters in common behind which masks should agree.
+/// Least letters in common after which masks should agree.
 const SETTLING: u32 = 50;
 
 impl Comparison {

@@ -47,7 +47,7 @@ pub(crate) struct Excerpts {
     by_location: HashMap<Location, Excerpt>,
 }
 
-/// The rules that a folder's masks are held against, with the same `k`.
+/// The rules that a folder's masks are compared with, with the same `k`.
 fn rules(manifest: &Manifest) -> Result<Vec<NamedRule>, InspectError> {
     let k = manifest.rule.k();
     let rules = [
@@ -149,7 +149,7 @@ impl<'a> Whole<'a> {
         let sources = normalized.sources();
         let chars: Vec<char> = normalized.text().chars().skip(first).take(sources.len()).collect();
         let (&(start, _), &(_, end)) = (sources.first()?, sources.last()?);
-        // Tokens stand in the order of their text; those without any have an empty span anywhere.
+        // Tokens are in the order of their text; those without any have an empty span anywhere.
         let overlaps = |span: &(usize, usize)| span.0 < span.1 && span.0 < end && span.1 > start;
         let from = self.spans.iter().position(overlaps)?;
         let to = self.spans.iter().rposition(overlaps)? + 1;
@@ -176,7 +176,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// A word starts behind a gap, and with each letter of a script without case, which may be one without spaces.
+/// A word starts after a gap, and with each letter of a script without case, which may be one without spaces.
 fn starts_word(chars: &[char], sources: &[(usize, usize)], i: usize) -> bool {
     let uncased = chars[i].is_alphabetic() && !chars[i].is_lowercase();
     i == 0 || sources[i].0 > sources[i - 1].1 || uncased

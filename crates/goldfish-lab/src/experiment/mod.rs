@@ -19,7 +19,7 @@ use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{StatisticsOptions, summarise};
+use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
@@ -259,7 +259,7 @@ impl<'a> Bench<'a> {
             observe(Event::Audit { done: progress.done, probes: progress.probes })
         })?;
         let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
-        let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
         Ok((summary, near_dropped(&table)))
     }
 }

@@ -152,26 +152,26 @@ impl fmt::Display for Warning {
                 )?;
                 if *reference {
                     f.write_str(
-                        ": its hash loses what stands in the window. Keep it only to match a run that used it; a new \
-                         run wants --rule text, or --rule hash where there is no text",
+                        ": its hash loses information about the window. Use it only to match a run that used it; for a \
+                         new run use the rule text, or the rule hash where there is no text",
                     )
                 } else {
                     f.write_str(
-                        ": few different contexts stand in this corpus, so that few coins are tossed. Remove \
-                         duplicates, or try a larger --context",
+                        ": the corpus has few different contexts, so that few decisions are independent. Remove \
+                         duplicates, or use a larger context",
                     )
                 }
             }
             Self::ShortContext { share, context } => write!(
                 f,
-                "{:.0}% of the tokens stand at the start of their documents, before the context of {context} is full, \
-                 and are never dropped; a smaller --context or --head short reaches them",
+                "{:.0}% of the tokens are at the start of their documents, before the context of {context} is full, and \
+                 are never dropped; use a smaller context, or decide them by their short context",
                 100.0 * share
             ),
             Self::Blank { share } => write!(
                 f,
-                "{:.0}% of the tokens hold no letter or number, and the rule text keeps them all; for such data use \
-                 --rule hash",
+                "{:.0}% of the tokens have no letter or number, and the rule text keeps them all; for such data use the \
+                 rule hash",
                 100.0 * share
             ),
         }

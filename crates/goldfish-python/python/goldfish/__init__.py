@@ -1,7 +1,7 @@
 """Goldfish loss masks in Python: :class:`Masker` for Arrow data, arrays and lists, :func:`open` for shards.
 
-The masks are those of the program ``goldfish`` to the bit. Further modules are imported by name, so that nothing is
-loaded that isn't used: ``goldfish.torch``, ``goldfish.hf``, ``goldfish.ray``, ``goldfish.spark``.
+The masks are those of the program ``goldfish``, to the bit. The other modules are imported by name, so that nothing is
+loaded without need: ``goldfish.torch``, ``goldfish.hf``, ``goldfish.ray``, ``goldfish.spark``.
 """
 
 from ._goldfish import ArrowArray, ArrowTable, GoldfishError, __version__

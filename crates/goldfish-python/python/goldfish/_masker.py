@@ -16,29 +16,30 @@ Rule = Literal["text", "hash", "random", "static", "hash-table", "hash-avalanche
 
 
 class Masker:
-    """Decides which tokens are targets of the loss, document by document.
+    """Decides which tokens are excluded from the loss, document by document.
 
-    The options are those of ``goldfish mask``, and so are the masks, to the bit.
+    The options and the masks are those of ``goldfish mask``, to the bit.
 
     Parameters
     ----------
     rule
-        How dropped tokens are chosen. ``"text"`` wants ``tokenizer``, ``"random"`` the documents' ids.
+        How dropped tokens are chosen. ``"text"`` needs ``tokenizer``, ``"random"`` the documents' ids.
     k
         Drop one token in k.
     context
-        What the hash looks at: tokens, or with the rule text letters and digits. Default: 50 for text, else 13.
+        Length of the context that is hashed: in tokens, or with the rule text in letters and digits. Default: 50 for
+        text, else 13.
     tokenizer
-        Path of a Hugging Face ``tokenizer.json``. It tokenizes text, tells the text of ids, names the special tokens
-        that are never dropped, and ids are checked against its vocabulary.
+        Path of a Hugging Face ``tokenizer.json``. It tokenizes text, gives the text of ids and the special tokens that
+        are never dropped, and ids are checked against its vocabulary.
     seed
         Seed of the rules text, hash and random.
     unit
-        With the rule text: ``"word"`` (default) drops whole words, ``"token"`` decides each token.
+        With the rule text: ``"word"`` (default) decides whole words, ``"token"`` each token.
     window
         With the rule hash: ``"preceding"`` (default) or ``"inclusive"``.
     head
-        Where the context is not full: ``"keep"`` the tokens, or decide on the ``"short"`` context.
+        Where the context is not full: ``"keep"`` the tokens, or decide by the ``"short"`` context.
     start
         First position that the rule static drops.
     table
@@ -46,11 +47,11 @@ class Masker:
     coefficients
         Coefficients of the rule coefficient-sum, one integer for each token of the context.
     bos_id, eos_id
-        Ends of documents. Default: the tokenizer's.
+        Beginning-of-sequence and end-of-sequence ids. Default: the tokenizer's.
     prepend_bos, append_eos
-        Put these ends around each document of text. Ids are taken as they are.
+        Put these tokens around each document of text. Token ids are masked as they are.
     exempt_special
-        Never drop special tokens. Default: yes, but for the rules that reproduce another implementation.
+        Never drop special tokens. Default: yes, except with the rules that reproduce another implementation.
 
     Raises
     ------
@@ -107,10 +108,10 @@ class Masker:
     def of_shards(
         cls, folder: str | os.PathLike[str], *, tokenizer: str | os.PathLike[str] | None = None, table: Any = None
     ) -> Masker:
-        """The masker that decides as the masks of a folder of shards were decided.
+        """The masker that made the masks of a folder of shards.
 
-        ``tokenizer`` is needed where the rule is text, and must be the one that the folder's manifest names; ``table``
-        where the rule used one from a file.
+        ``tokenizer`` is required if the rule is text, and must be the one that the folder's manifest names; ``table``
+        if the rule used one from a file.
         """
         return cls._of(NativeMasker.of_shards(os.fspath(folder), tokenizer, _table_bytes(table)))
 
@@ -131,8 +132,8 @@ class Masker:
         offsets: Sequence[int] | None = None,
         doc_ids: Sequence[str] | None = None,
     ) -> Any:
-        """Masks of documents: 1 where the token may be a target of the loss, 0 where it is dropped, aligned with the
-        tokens and never shifted.
+        """Masks of documents: 1 for a token in the loss, 0 for a dropped one, aligned with the tokens and never
+        shifted.
 
         ===================================================  ==================================================
         ``data``                                             result
@@ -147,9 +148,9 @@ class Masker:
         str, list of str                                     dict of ``input_ids`` and ``loss_mask``, lists
         ===================================================  ==================================================
 
-        Arrow data is anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``; it isn't copied. What comes from
-        pyarrow or polars goes back to it; else the result is an :class:`ArrowArray` or :class:`ArrowTable`, which any
-        Arrow library takes. The GIL is released meanwhile.
+        Arrow data is anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``; it isn't copied. For data of pyarrow
+        and polars the result is of the same library; else it is an :class:`ArrowArray` or :class:`ArrowTable`, which any
+        Arrow library reads. The GIL is released during the call.
 
         Parameters
         ----------
@@ -158,18 +159,18 @@ class Masker:
         text_column
             Column of a table with text to tokenize; ``ids_column`` (list<int32>) is added to the table too.
         id_column
-            Column of a table with the documents' names. Only the rule random looks at them.
+            Column of a table with the documents' ids. Only the rule random uses them.
         labels
             Add the column ``labels`` (list<int32>): the ids, -100 where they are dropped.
         offsets
             Where documents start in a flat numpy array; one more than there are documents.
         doc_ids
-            Names of the documents, where ``data`` is no table.
+            Ids of the documents, where ``data`` is not a table.
 
         Raises
         ------
         GoldfishError
-            If something is no document; ``row`` and ``position`` say where.
+            If something is not a document; ``row`` and ``position`` say where.
         """
         names = None if doc_ids is None else _strings([str(name) for name in doc_ids], "doc_ids")
         for method, call in (("__arrow_c_array__", self._native.mask_array), ("__arrow_c_stream__", self._native.mask_stream)):
@@ -203,7 +204,7 @@ class Masker:
         if data.size and (data.dtype.itemsize > 4 or data.dtype == numpy.uint32):
             least, most = int(data.min()), int(data.max())
             if least < 0 or most > limit.max:
-                raise GoldfishError(f"ids from {least} to {most}; ids lie in 0..={limit.max}")
+                raise GoldfishError(f"ids from {least} to {most}; ids are in 0..={limit.max}")
         ids = numpy.ascontiguousarray(data, dtype=numpy.int32).reshape(-1)
         if offsets is not None:
             ends = _offsets(offsets, len(ids))
@@ -260,7 +261,7 @@ class Masker:
 
 @functools.lru_cache(maxsize=4)
 def _restore(state: tuple[tuple[str, Any], ...]) -> Masker:
-    """A masker in another process; one process makes it once."""
+    """A masker in another process, which builds it once."""
     return Masker._of(NativeMasker.restore(dict(state)))
 
 
@@ -302,7 +303,7 @@ def _rule_error(message: str) -> GoldfishError:
 
 
 def _strings(values: list[Any], what: str) -> list[str]:
-    """The values, if each is a string that has a UTF-8 form."""
+    """The values, if each is a string that UTF-8 can encode."""
     for row, value in enumerate(values):
         if isinstance(value, str) and (value.isascii() or _is_encodable(value)):
             continue
@@ -332,7 +333,7 @@ def _table_bytes(table: Any) -> bytes | None:
 
 
 def _like(data: Any, made: Any) -> Any:
-    """What was made, in the library that the data came from."""
+    """The result in the library of the data."""
     library = type(data).__module__.partition(".")[0]
     kind = type(data).__name__
     if library == "pyarrow":

@@ -13,14 +13,14 @@ from ._goldfish import GoldfishError, shard_index
 
 
 class Document(NamedTuple):
-    """One document of a shard. The arrays are views of the mapped file: copy what is to outlive the shards."""
+    """One document of a shard. The arrays are views of the mapped file: copy what must outlive the shards."""
 
     doc_id: str
-    """Its name."""
+    """Its id."""
     input_ids: Any
     """numpy int32 ``[tokens]``."""
     loss_mask: Any
-    """numpy uint8 ``[tokens]``: 1 where the token may be a target of the loss. Not shifted."""
+    """numpy uint8 ``[tokens]``: 1 for a token in the loss, 0 for a dropped one. Not shifted."""
 
     @property
     def labels(self) -> Any:
@@ -31,7 +31,7 @@ class Document(NamedTuple):
 
 
 def open(folder: str | os.PathLike[str]) -> Shards:
-    """Opens what ``goldfish mask`` wrote.
+    """Opens an output folder of ``goldfish mask``.
 
     Raises
     ------
@@ -44,8 +44,8 @@ def open(folder: str | os.PathLike[str]) -> Shards:
 class Shards:
     """The documents of a folder of shards, a sequence of :class:`Document`.
 
-    Files are mapped into memory when they are first looked at; only numpy is needed. It may be sent to other processes,
-    which map the files again.
+    Files are mapped into memory on first access; only numpy is needed. It can be pickled; other processes map the files
+    again.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -60,7 +60,7 @@ class Shards:
         except OSError as error:
             raise _unreadable(path, f"{path}: {error.strerror}; is this the output folder of a finished goldfish mask?")
         except (ValueError, KeyError, TypeError) as error:
-            raise _unreadable(path, f"{path} is no manifest ({error!r}); mask the corpus again")
+            raise _unreadable(path, f"{path} is not a manifest ({error!r}); mask the corpus again")
         if self._format == "parquet":
             raise _unreadable(
                 path,
@@ -136,7 +136,7 @@ class _Shard:
     def __init__(self, path: Path, file_format: str) -> None:
         import numpy
 
-        places = shard_index(str(path), file_format == "arrow-file")
+        batches = shard_index(str(path), file_format == "arrow-file")
         self._bytes = numpy.memmap(path, numpy.uint8, "r") if path.stat().st_size else numpy.zeros(0, numpy.uint8)
         self._starts = [0]
         self._batches: list[_Batch] = []
@@ -144,7 +144,7 @@ class _Shard:
         def view(kind: Any, start: int, count: int) -> Any:
             return numpy.frombuffer(self._bytes, kind, count, start) if count else numpy.zeros(0, kind)
 
-        for rows, tokens, (doc_id_ends, doc_id_start, ids_ends, ids, mask_ends, mask) in places:
+        for rows, tokens, (doc_id_ends, doc_id_start, ids_ends, ids, mask_ends, mask) in batches:
             if not rows:
                 continue
             batch = _Batch(

@@ -16,7 +16,7 @@ def mask_dataset(dataset: ray.data.Dataset, masker: Masker, *, batch_size: int =
 
     ``options`` are ``ids_column``, ``text_column``, ``id_column`` and ``labels`` of :meth:`goldfish.Masker.mask`, and
     whatever ``map_batches`` takes besides, such as ``num_cpus`` or ``concurrency``. Lists keep the width of their
-    offsets, so that a batch which fits into Arrow before it is masked fits behind it.
+    offsets, so that a batch which fits into Arrow before masking also fits after it.
     """
     own = {name: options.pop(name) for name in ("ids_column", "text_column", "id_column", "labels") if name in options}
     call = functools.partial(_mask, masker=masker, options=own)

@@ -16,7 +16,7 @@ def mask_frame(frame: pyspark.sql.DataFrame, masker: Masker, **options: Any) -> 
     """The frame with the column ``loss_mask`` (``array<tinyint>``, since Spark has no unsigned bytes): ``mapInArrow``.
 
     ``options`` are ``ids_column``, ``text_column``, ``id_column`` and ``labels`` of :meth:`goldfish.Masker.mask`. Lists
-    keep the width of their offsets, so that a batch which fits into Arrow before it is masked fits behind it; Spark's
+    keep the width of their offsets, so that a batch which fits into Arrow before masking also fits after it; Spark's
     ``spark.sql.execution.arrow.maxRecordsPerBatch`` says how many documents are in one.
     """
     from pyspark.sql import types

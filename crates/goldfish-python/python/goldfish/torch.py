@@ -1,6 +1,6 @@
 """Shards as PyTorch datasets, and a collator that pads or packs.
 
-Labels are aligned with the tokens and not shifted, as Hugging Face models want them: -100 where a token is dropped, at
+Labels are aligned with the tokens and not shifted, as Hugging Face models expect them: -100 where a token is dropped, at
 the first token of a document, which nothing predicts, and in padding.
 """
 
@@ -48,28 +48,28 @@ class ShardDataset(Dataset):
 class ShardStream(IterableDataset):
     """A folder of shards in order, divided over ranks and over the workers of a ``DataLoader``.
 
-    The documents (shuffled, if there is a ``seed``) are dealt out to the ranks in blocks of ``batch_size``, and a rank's
+    The documents (shuffled, if there is a ``seed``) are distributed to the ranks in blocks of ``batch_size``, and a rank's
     blocks to its workers. With ``DataLoader(stream, batch_size=batch_size)`` each batch is one block, so that batches are
     the same for every number of workers.
 
-    A run goes on where it stopped with ``position``, the documents that all ranks together have seen of this epoch:
+    A run resumes where it stopped with ``position``, the documents of this epoch that all ranks together have seen:
     ``steps * batch_size * world`` (see :meth:`position_after`).
 
     Parameters
     ----------
     shards
-        A folder, or what :func:`goldfish.open` gave.
+        A folder, or the result of :func:`goldfish.open`.
     batch_size
         Documents in a block.
     rank, world
-        This process among those that share the documents. Default: as ``torch.distributed`` says if it is initialised,
+        This process among those that divide the documents. Default: those of ``torch.distributed`` if it is initialized,
         else the variables ``RANK`` and ``WORLD_SIZE``, else one process.
     seed
         Shuffle; another ``epoch`` is another order.
     position
-        Documents to pass over, a multiple of ``batch_size * world``.
+        Documents to skip, a multiple of ``batch_size * world``.
     drop_last
-        Leave out the last documents that don't fill a block on every rank, so that all ranks make equally many steps.
+        Drop the last documents that don't fill a block on every rank, so that all ranks make the same number of steps.
     """
 
     def __init__(
@@ -93,17 +93,17 @@ class ShardStream(IterableDataset):
             raise ValueError(f"batch_size {batch_size}, rank {self.rank} of {self.world}: batches have a document at least")
         if position % (batch_size * self.world) or position < 0:
             raise ValueError(
-                f"position {position} is no multiple of batch_size * world = {batch_size * self.world}: all ranks stop "
+                f"position {position} is not a multiple of batch_size * world = {batch_size * self.world}: all ranks stop "
                 "after the same number of steps"
             )
         self.seed, self.epoch, self.position, self.drop_last = seed, epoch, position, drop_last
 
     def position_after(self, steps: int) -> int:
-        """The position after so many batches on each rank from here."""
+        """The position after this many more batches on each rank."""
         return self.position + steps * self.batch_size * self.world
 
     def _blocks(self) -> range:
-        """This rank's blocks behind the position."""
+        """This rank's blocks after the position."""
         documents, size = len(self.shards), self.batch_size
         blocks = documents // size // self.world * self.world if self.drop_last else -(-documents // size)
         return range(self.position // size + self.rank, blocks, self.world)
@@ -120,8 +120,8 @@ class ShardStream(IterableDataset):
         worker = get_worker_info()
         first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for block in self._blocks()[first::workers]:
-            for place in range(block * self.batch_size, min((block + 1) * self.batch_size, documents)):
-                yield tensors(self.shards[int(order[place])])
+            for index in range(block * self.batch_size, min((block + 1) * self.batch_size, documents)):
+                yield tensors(self.shards[int(order[index])])
 
 
 def _process() -> tuple[int, int]:
@@ -138,9 +138,9 @@ class Collator:
     row of Hugging Face ``datasets``), or a :class:`goldfish.Document`.
 
     - Padded: ``input_ids``, ``labels``, ``attention_mask`` and ``position_ids``, int64 ``[documents, longest]``.
-    - Packed: ``input_ids``, ``labels`` and ``position_ids``, int64 ``[1, tokens]``. Positions start anew in each document;
-      from them, and from the lack of an ``attention_mask``, models of ``transformers`` know where documents end, and let
-      no token look across, unless they keep a cache: outside of a ``Trainer`` load them with ``use_cache=False``.
+    - Packed: ``input_ids``, ``labels`` and ``position_ids``, int64 ``[1, tokens]``. Positions restart in each document;
+      from them, and from the lack of an ``attention_mask``, models of ``transformers`` detect where documents end, and let
+      no token attend across, unless they keep a cache: outside of a ``Trainer`` load them with ``use_cache=False``.
 
     The first token of a document has the label -100 in both: the loss is the same, packed or not.
 

@@ -37,7 +37,7 @@ pub struct AuditPage<'a> {
     pub failures: &'a [GateFailure],
     /// Whether texts and token ids stay out of the page, also if the run has them.
     pub redact: bool,
-    /// The text of token ids, where a tokenizer tells it.
+    /// The text of token ids, where there is a tokenizer.
     pub decode: Option<&'a Decode<'a>>,
     /// Seed of the sample where there are more probes than the page holds.
     pub seed: u64,
@@ -84,7 +84,7 @@ struct Charts {
 ///
 /// # Errors
 ///
-/// If the run's tables can't be read, or the page can't be made, which is a fault in goldfish.
+/// If the run's tables can't be read, or the page can't be made, which is a bug in goldfish.
 pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
     let &AuditPage { run, folder, command, gates, failures, redact, decode, seed } = input;
     let (summary, config) = (&run.summary, &run.config);

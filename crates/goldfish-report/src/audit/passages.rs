@@ -30,7 +30,7 @@ const SUFFIX_TOKENS: usize = 240;
 pub(super) struct Worst(Vec<ResultRow>);
 
 impl Worst {
-    /// Looks at a row of the audited set. A document that is crowded out comes back with any worse probe of its.
+    /// Looks at a row of the audited set. A document that is crowded out comes back with a worse probe.
     pub(super) fn offer(&mut self, row: ResultRow) {
         let same = self.0.iter().position(|kept| kept.doc_id == row.doc_id);
         if let Some(kept) = same.map(|at| &mut self.0[at]) {
@@ -82,7 +82,7 @@ pub(super) struct WorstProbe {
 /// The texts of a probe.
 #[derive(Debug, Serialize)]
 struct Texts {
-    /// Tokens of the prefix that stand before what is shown.
+    /// Tokens of the prefix before what is shown.
     skipped: usize,
     prefix: Passage,
     truth: Passage,
@@ -93,7 +93,7 @@ struct Texts {
 #[derive(Debug, Serialize)]
 struct Passage {
     pieces: Vec<Piece>,
-    /// Tokens behind what is shown.
+    /// Tokens after what is shown.
     more: usize,
 }
 
@@ -185,7 +185,7 @@ fn texts(
     };
     let skipped = prefix.len().saturating_sub(PREFIX_TOKENS);
     let (nothing, none) = (vec![false; prefix.len()], vec![false; in_continuation.len()]);
-    // The run's own text of an exact match knows of no tokens, but reads better than ids.
+    // The run's own text of an exact match has no token boundaries, but reads better than ids.
     if let (None, Some((prefix, truth))) =
         (decode, proof.and_then(|proof| proof.prompt_text.zip(proof.expected_text)))
     {
@@ -244,7 +244,7 @@ fn passage(
             same: !same[start..next].contains(&false),
         };
         match pieces.last_mut() {
-            // Dropped tokens stand by themselves, so that each can be seen.
+            // Dropped tokens are pieces of their own, so that each can be seen.
             Some(last) if !piece.dropped && (last.dropped, last.same) == (false, piece.same) => {
                 last.text += &piece.text;
             }
@@ -255,10 +255,10 @@ fn passage(
     Passage { pieces, more: ids.len() - end }
 }
 
-/// Tokens that a character is divided over at most.
+/// Tokens that a character is split over at most.
 const MOST_PARTS: usize = 4;
 
-/// The text of a token, and of those behind it where a character is divided over them; with the end of the last one.
+/// The text of a token, and of the next ones where a character is split over them; with the end of the last one.
 fn character(ids: &[u32], start: usize, end: usize, decode: Option<&Decode<'_>>) -> (usize, String) {
     let Some(decode) = decode else { return (start + 1, format!("{} ", ids[start])) };
     for next in start + 1..=end.min(start + MOST_PARTS) {
@@ -270,8 +270,8 @@ fn character(ids: &[u32], start: usize, end: usize, decode: Option<&Decode<'_>>)
     (start + 1, text_of(ids, start..start + 1, decode))
 }
 
-/// The text of some tokens among others: some tokenizers write the space before a token only where another one stands
-/// before it.
+/// The text of some tokens among others: some tokenizers write the space before a token only after another
+/// one.
 fn text_of(ids: &[u32], range: std::ops::Range<usize>, decode: &Decode<'_>) -> String {
     let unknown = || ids[range.clone()].iter().map(|id| format!("<{id}> ")).collect();
     if range.start > 0 {

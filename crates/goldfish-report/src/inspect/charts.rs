@@ -141,7 +141,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         .map(|bucket| format!("{} places: {}", places(bucket), plural(bucket.fingerprints, "fingerprint")));
     let caption = Caption {
         id: "copies-chart",
-        title: "Recurring text by the number of places where it stands".into(),
+        title: "Recurring text by its number of occurrences".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
     };
     let tick = |at: &f64| {
@@ -149,7 +149,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         bucket.map(|bucket| short_count(bucket.from as f64)).unwrap_or_default()
     };
     let x = Axis {
-        title: "places where the same text stands, up to the next bar",
+        title: "occurrences of the same text, up to the next bar",
         from: -0.6,
         to: buckets.len() as f64 - 0.4,
         log: false,

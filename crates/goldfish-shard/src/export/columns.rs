@@ -9,11 +9,11 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use goldfish_digest::FileDigest;
 
+use super::layout::{Exporter, Layout};
 use super::parquet_file::ParquetFile;
-use super::{Exporter, Layout};
 use crate::file_set::SetFile;
-use crate::folder::shard_name;
 use crate::manifest::ShardEntry;
+use crate::names::shard_name;
 use crate::schema::{IGNORED_LABEL, OutputFormat};
 use crate::staged::{StagedFile, StagedFiles};
 use crate::{ShardBatch, ShardError, hf};

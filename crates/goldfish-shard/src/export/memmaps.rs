@@ -5,7 +5,7 @@ use std::io::{BufReader, BufWriter, Write};
 
 use flate2::write::GzEncoder;
 
-use super::{Document, Exporter, TokenType, documents, does_not_fit};
+use super::layout::{Document, Exporter, TokenType, documents, does_not_fit};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::megatron::{ElementType, write_index};

@@ -7,8 +7,8 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Int8Type, Int32Type, Schema, SchemaRef,
 };
 
+use super::layout::{Exporter, Layout, documents};
 use super::parquet_file::ParquetFile;
-use super::{Exporter, Layout, documents};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::staged::StagedFiles;

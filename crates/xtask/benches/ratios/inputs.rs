@@ -1,4 +1,4 @@
-//! What the benchmarks read: made from nothing, the same each time.
+//! Generated inputs of the benchmarks.
 
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -7,7 +7,7 @@ use std::path::Path;
 /// Tokens in a document.
 pub(crate) const DOCUMENT: usize = 1024;
 
-/// Ids without structure, as a tokenizer with 50,000 entries would give.
+/// Random ids below 50,000.
 pub(crate) fn ids(count: usize) -> impl Iterator<Item = u32> {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     (0..count).map(move |_| {
@@ -16,7 +16,7 @@ pub(crate) fn ids(count: usize) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Sentences of which each text is made, by script.
+/// A sentence for each language.
 pub(crate) const SENTENCES: [(&str, &str); 4] = [
     (
         "English",
@@ -27,7 +27,7 @@ pub(crate) const SENTENCES: [(&str, &str); 4] = [
     ("Chinese", "黎明时分，船出海了；到了中午，港口已经远远落在后面。"),
 ];
 
-/// Words of the first two sentences in changing order: about this many bytes.
+/// Words of the first two sentences in random order, about this many bytes.
 pub(crate) fn prose(bytes: usize) -> String {
     let words: Vec<&str> = SENTENCES[0].1.split(' ').chain(SENTENCES[1].1.split(' ')).collect();
     let mut text = String::with_capacity(bytes + 16);
@@ -39,8 +39,8 @@ pub(crate) fn prose(bytes: usize) -> String {
     text
 }
 
-/// The texts of the repository itself, its documents and sources, over and over: what people write. About this many
-/// bytes, in documents of up to 4 KiB.
+/// Real text: documents and source files of this repository, repeated to about this many bytes, in documents of up to
+/// 4 KiB.
 pub(crate) fn documents(bytes: usize) -> Vec<String> {
     let mut texts = Vec::new();
     collect(&crate::measure::root().join("docs"), &mut texts);
@@ -51,10 +51,10 @@ pub(crate) fn documents(bytes: usize) -> Vec<String> {
     for text in texts.iter().cycle() {
         let mut rest = text.as_str();
         while !rest.is_empty() {
-            let (document, behind) = rest.split_at(rest.floor_char_boundary(4096));
+            let (document, remainder) = rest.split_at(rest.floor_char_boundary(4096));
             total += document.len();
             documents.push(document.to_owned());
-            rest = behind;
+            rest = remainder;
             if total >= bytes {
                 return documents;
             }
@@ -63,7 +63,7 @@ pub(crate) fn documents(bytes: usize) -> Vec<String> {
     documents
 }
 
-/// Texts in files of a folder and below it.
+/// Collects text files below a folder.
 fn collect(folder: &Path, texts: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -75,7 +75,7 @@ fn collect(folder: &Path, texts: &mut Vec<String>) {
     }
 }
 
-/// One document a line.
+/// Writes JSON lines.
 pub(crate) fn write_documents(path: &Path, documents: &[String]) {
     let mut file = BufWriter::new(fs::File::create(path).unwrap());
     for text in documents {
@@ -84,7 +84,7 @@ pub(crate) fn write_documents(path: &Path, documents: &[String]) {
     file.into_inner().unwrap().sync_all().unwrap();
 }
 
-/// Documents of `tokens` ids that end with id 0.
+/// Writes 32-bit ids in documents of `tokens` ids, the last of which is 0.
 pub(crate) fn write_memmap(path: &Path, bytes: u64, tokens: usize) {
     let mut file = BufWriter::with_capacity(1 << 20, fs::File::create(path).unwrap());
     for (i, id) in ids((bytes / 4) as usize).enumerate() {

@@ -1,4 +1,4 @@
-//! The rules alone, on one thread.
+//! Kernels of the rules, on one thread.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use goldfish_mask::{Granularity, MaskRule, RuleParameters, RuleSpec, TokenSpan};
 use crate::inputs::{DOCUMENT, SENTENCES, ids};
 use crate::measure::{RUNS, row, time, title};
 
-/// Tokens for the kernels: 64 MiB of ids, more than the caches hold.
+/// Tokens for the kernels: 64 MiB of ids, more than the caches.
 const TOKENS: usize = 16 << 20;
 
 fn rules() -> Vec<(String, RuleParameters)> {
@@ -34,7 +34,7 @@ fn rules() -> Vec<(String, RuleParameters)> {
 pub(crate) fn kernels() {
     title(
         &format!(
-            "Rules beside memcpy of the ids: one thread, {TOKENS} tokens in documents of {DOCUMENT}; ratio = speed of the rule / speed of memcpy"
+            "Rules and memcpy of the ids: one thread, {TOKENS} tokens in documents of {DOCUMENT}; ratio = speed of the rule / speed of memcpy"
         ),
         "Mtok/s",
     );
@@ -61,7 +61,7 @@ fn decide(rule: &dyn MaskRule, ids: &[u32], mask: &mut [u8]) {
 /// The rule `text` on documents of 4 KiB with four bytes a token.
 pub(crate) fn words() {
     title(
-        "Rule `text` beside UTF-8 validation of the text: one thread, documents of 4 KiB, four bytes a token; ratio = speed of the rule / speed of validation",
+        "Rule `text` and UTF-8 validation of the text: one thread, documents of 4 KiB, four bytes a token; ratio = speed of the rule / speed of validation",
         "MB/s",
     );
     for (name, sentence) in SENTENCES {

@@ -1,11 +1,11 @@
-//! Time, memory, and rows of a table.
+//! Time, peak memory, and Markdown tables.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Paired runs a figure.
+/// Paired runs for each figure.
 pub(crate) const RUNS: usize = 7;
 
 pub(crate) fn time(work: impl FnOnce()) -> f64 {
@@ -20,14 +20,14 @@ fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
-/// Starts a table.
+/// Prints the head of a table.
 pub(crate) fn title(what: &str, speed: &str) {
     println!("\n{what}\n");
     println!("| work | ratio | min | max | {speed} |");
     println!("|---|---|---|---|---|");
 }
 
-/// The row of paired runs: `pairs` holds ratios and speeds.
+/// Prints a row from the ratios and speeds of paired runs.
 pub(crate) fn row(work: &str, pairs: impl Iterator<Item = (f64, f64)>) {
     let (ratios, speeds) = pairs.unzip();
     let ((ratio, low, high), (speed, ..)) = (spread(ratios), spread(speeds));
@@ -41,7 +41,7 @@ pub(crate) struct Usage {
     pub(crate) peak_bytes: u64,
 }
 
-/// Runs a command to its end; the peak is read from `/proc` (0 where there is none).
+/// Runs a command to its end; the peak is read from `/proc`, 0 without it.
 pub(crate) fn measure(command: &mut Command) -> Usage {
     let start = Instant::now();
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
@@ -69,14 +69,14 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Builds as it is released.
+/// Makes a release build.
 pub(crate) fn build(arguments: &[&str]) {
     let built =
         Command::new("cargo").args(["build", "--release"]).args(arguments).current_dir(root()).status();
     assert!(built.unwrap().success());
 }
 
-/// The program as it is released, and an empty folder to work in.
+/// A release build of the program, and an empty scratch folder.
 pub(crate) fn goldfish() -> (PathBuf, PathBuf) {
     build(&["-p", "goldfish"]);
     let scratch = target().join("bench");
@@ -85,7 +85,7 @@ pub(crate) fn goldfish() -> (PathBuf, PathBuf) {
     (target().join("release/goldfish"), scratch)
 }
 
-/// The Python of an environment of the peer tests, which is made if it is not there.
+/// The interpreter of an environment of the peer tests, which is created if needed.
 pub(crate) fn python(models: bool) -> PathBuf {
     let mut xtask = Command::new("cargo");
     xtask.args(["run", "--quiet", "-p", "xtask", "--", "python"]).args(models.then_some("--models"));

@@ -1,10 +1,10 @@
-//! The reference rules beside PyTorch.
+//! The reference rules in PyTorch.
 
 use std::process::Command;
 
 use crate::measure::{build, python, root, target};
 
-/// The script prints the rows: it holds both sides' answers against each other.
+/// The script prints the rows and compares the masks.
 pub(crate) fn torch() {
     build(&["-p", "xtask", "--example", "decide"]);
     let script = root().join("crates/xtask/benches/torch_rules.py");

@@ -1,4 +1,4 @@
-//! Compressed raw text to shards, and the start of the program.
+//! Compressed raw text to shards, and startup of the program.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::text::{TOKENIZER, fixture, mask_text};
 /// Megabytes of text.
 const MEGABYTES: usize = 50;
 
-/// Paired runs with `datasets.map`, which takes a minute a run.
+/// Paired runs with `datasets.map`, which takes a minute each.
 const SLOW_RUNS: usize = 5;
 
 pub(crate) fn raw() {
@@ -25,7 +25,7 @@ pub(crate) fn raw() {
     let threads = std::thread::available_parallelism().unwrap();
     title(
         &format!(
-            "JSONL.zst of {MEGABYTES} MiB of documents and sources to shards, rule `hash`, {threads} threads; ratio = time of the peer / time of `goldfish mask` (another tokenizer than the fixture neox: {TOKENIZER}=tokenizer.json)"
+            "JSONL.zst of {MEGABYTES} MiB of documents and sources to shards, rule `hash`, {threads} threads; ratio = time of the peer / time of `goldfish mask` (fixture neox, or {TOKENIZER}=tokenizer.json)"
         ),
         "MB/s",
     );

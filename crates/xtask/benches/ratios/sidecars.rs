@@ -1,4 +1,4 @@
-//! Masks of memmaps alone, and shards in other layouts.
+//! Masks of memmaps, and shards in other layouts.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::inputs::{DOCUMENT, write_memmap};
 use crate::measure::{RUNS, Usage, goldfish, measure, remove, row, title};
 
-/// `cp` of files, followed by `sync`.
+/// `cp` of files and `sync`.
 fn copy(from: &Path, to: &Path) -> Usage {
     let script = "rm -rf \"$1\" && cp -r \"$0\" \"$1\" && sync -f \"$1\"";
     measure(Command::new("sh").args(["-c", script]).arg(from).arg(to))
@@ -17,7 +17,7 @@ pub(crate) fn masks_only() {
     let [input, masks, copied] = ["input.npy", "masks", "copied"].map(|name| scratch.join(name));
     title(
         &format!(
-            "`goldfish mask --masks-only` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), two threads, beside `cp` and `sync` of the memmap on the same disk; ratio = time of mask / time of cp"
+            "`goldfish mask --masks-only` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), two threads, and `cp` and `sync` of the memmap on the same disk; ratio = time of mask / time of cp"
         ),
         "MB/s in",
     );
@@ -50,7 +50,7 @@ pub(crate) fn export() {
     mask.arg("mask").arg(&input).args(["--ids-dtype", "uint32", "--eos-id", "0"]);
     measure(mask.arg("--output").arg(&shards));
     title(
-        "`goldfish export` of 500 MB of shards beside `cp` and `sync` of what it writes; ratio = time of export / time of cp",
+        "`goldfish export` of 500 MB of shards, and `cp` and `sync` of its output; ratio = time of export / time of cp",
         "Mtok/s",
     );
     for layout in ["megatron", "olmo", "datatrove", "hf", "bridge", "levanter", "torchtune"] {

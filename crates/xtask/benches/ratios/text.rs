@@ -6,14 +6,14 @@ use std::process::Command;
 use crate::inputs::{documents, prose, write_documents};
 use crate::measure::{RUNS, Usage, goldfish, measure, remove, root, row, title};
 
-/// A tokenizer to measure with besides those of the fixtures.
+/// The variable with an additional tokenizer.
 pub(crate) const TOKENIZER: &str = "GOLDFISH_TOKENIZER";
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     root().join(format!("fixtures/tokenizers/{name}.json"))
 }
 
-/// `goldfish mask` on one document a line.
+/// `goldfish mask` on JSON lines of text.
 pub(crate) fn mask_text(
     goldfish: &Path,
     tokenizer: &Path,
@@ -33,12 +33,12 @@ pub(crate) fn rules() {
     let (input, output) = (scratch.join("input.jsonl"), scratch.join("output"));
     title(
         &format!(
-            "`goldfish mask` on raw text, 50 MB in documents of 4 KiB: `--rule text` beside `--rule hash`; ratio = speed by text / speed by hash (a tokenizer of your own: {TOKENIZER}=tokenizer.json)"
+            "`goldfish mask` on raw text, 50 MB in documents of 4 KiB: `--rule text` and `--rule hash`; ratio = speed with text / speed with hash (another tokenizer: {TOKENIZER}=tokenizer.json)"
         ),
-        "MB/s by text",
+        "MB/s with text",
     );
     let tokenizers = ["gpt2", "neox", "llama3"].map(|name| (format!("fixture {name}"), fixture(name)));
-    let own = std::env::var_os(TOKENIZER).map(|path| ("own tokenizer".to_owned(), PathBuf::from(path)));
+    let own = std::env::var_os(TOKENIZER).map(|path| (TOKENIZER.to_owned(), PathBuf::from(path)));
     let sentences: Vec<String> = prose(50_000_000)
         .as_bytes()
         .chunks(4096)
@@ -62,7 +62,7 @@ pub(crate) fn shapes() {
     let (goldfish, scratch) = goldfish();
     let (input, output) = (scratch.join("input.jsonl"), scratch.join("output"));
     println!(
-        "\nOne document of 5 MB and of 50 MB, rule `text`; growth = time for 50 MB / time for 5 MB: 10 where it is linear\n"
+        "\nOne document of 5 MB and of 50 MB, rule `text`; growth = time for 50 MB / time for 5 MB: 10 is linear\n"
     );
     println!("| text | MB/s | growth | peak MiB |\n|---|---|---|---|");
     type Shape = (&'static str, fn(usize) -> String);

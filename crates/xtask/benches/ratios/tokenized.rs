@@ -1,4 +1,4 @@
-//! Tokenized input to shards, and shards read back.
+//! Tokenized input to shards, and verification of shards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn mask_memmap(goldfish: &Path, rule: &str, input: &Path, output: &Path, options
     measure(command.args(options).arg("--output").arg(output))
 }
 
-/// `cp` of a folder, followed by `sync` of the files.
+/// `cp` of a folder and `sync` of its files.
 fn copy(from: &Path, to: &Path) -> Usage {
     remove(to);
     let script = "cp -r \"$0\" \"$1\" && sync \"$1\"/*";
@@ -29,7 +29,7 @@ pub(crate) fn mask() {
     let [input, output, copied] = ["input.npy", "output", "copied"].map(|name| scratch.join(name));
     title(
         &format!(
-            "`goldfish mask` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), {threads} threads, beside `cp` and `sync` of its output on the same disk; ratio = time of mask / time of cp"
+            "`goldfish mask` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), {threads} threads, and `cp` and `sync` of its output on the same disk; ratio = time of mask / time of cp"
         ),
         "MB/s in",
     );
@@ -49,7 +49,7 @@ pub(crate) fn mask() {
     remove(&scratch);
 }
 
-/// Options of `goldfish mask` that could change what is held in memory.
+/// Options of `goldfish mask` that could affect peak memory.
 const OPTIONS: [&[&str]; 8] = [
     &["--threads", "1"],
     &["--threads", "16"],
@@ -65,7 +65,7 @@ pub(crate) fn threads() {
     let (goldfish, scratch) = goldfish();
     let [ids, text, output] = ["ids.npy", "text.jsonl", "output"].map(|name| scratch.join(name));
     title(
-        "`goldfish mask` with one thread beside two; ratio = time with one / time with two",
+        "`goldfish mask` with one thread and with two; ratio = time with one / time with two",
         "MB/s with two",
     );
     let twice = |megabytes: f64, run: &dyn Fn(&'static str) -> Usage| {
@@ -117,7 +117,7 @@ pub(crate) fn memory() {
     remove(&scratch);
 }
 
-/// Hashes files as fast as the C library does, in blocks of 1 MiB.
+/// Hashes files with the C library, in blocks of 1 MiB.
 const XXHASH: &str = "\
 import sys, xxhash
 buffer = bytearray(1 << 20)
@@ -141,7 +141,7 @@ pub(crate) fn verify() {
     let bytes: u64 = files.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
     title(
         &format!(
-            "`goldfish verify` of {} MB of shards beside hashing the same files; ratio = time of verify / time of hashing",
+            "`goldfish verify` of {} MB of shards, and hashing of the same files; ratio = time of verify / time of hashing",
             bytes / 1_000_000
         ),
         "MB/s",

@@ -1,4 +1,4 @@
-//! Which system calls change the file system below a folder.
+//! Recognizes system calls that change the file system below a folder.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -7,25 +7,24 @@ use std::path::{Component, Path, PathBuf};
 use nix::libc::{self, c_long, user_regs_struct};
 use nix::unistd::Pid;
 
-/// A system call that changes something, for people: its name and what it works on.
+/// A description of a system call: its name and paths.
 pub(crate) type Call = String;
 
-/// What a stopped thread is about to do.
+/// A thread that is stopped at the entry of a system call.
 pub(crate) struct Entry<'a> {
     pub(crate) thread: Pid,
     pub(crate) registers: &'a user_regs_struct,
-    /// The folder that is watched, without links in its path.
+    /// The watched folder, as a canonical path.
     pub(crate) root: &'a Path,
 }
 
 impl Entry<'_> {
-    /// The call, if it changes something below the folder.
+    /// Describes the call if it changes something below the folder.
     pub(crate) fn change(&self) -> Option<Call> {
         let &user_regs_struct { orig_rax, rdi, rsi, rdx, r10, .. } = self.registers;
         let here = i64::from(libc::AT_FDCWD) as u64;
         let one = |name: &str, path: Option<String>| path.map(|path| format!("{name} {path}"));
         let two = |name: &str, from: Option<String>, to: Option<String>| {
-            // A path that is not below the folder is of no interest.
             let outside = || "(outside)".to_owned();
             (from.is_some() || to.is_some())
                 .then(|| format!("{name} {} {}", from.unwrap_or_else(outside), to.unwrap_or_else(outside)))
@@ -34,7 +33,7 @@ impl Entry<'_> {
             libc::SYS_open if writes(rsi) => one("open", self.path(here, rdi)),
             libc::SYS_creat => one("creat", self.path(here, rdi)),
             libc::SYS_openat if writes(rdx) => one("openat", self.path(rdi, rsi)),
-            // The first field of its structure holds the flags.
+            // The flags are the first field of `struct open_how`.
             libc::SYS_openat2 if writes(self.number(rdx)?) => one("openat2", self.path(rdi, rsi)),
             libc::SYS_write => one("write", self.file(rdi)),
             libc::SYS_pwrite64 => one("pwrite64", self.file(rdi)),
@@ -67,7 +66,7 @@ impl Entry<'_> {
         }
     }
 
-    /// The path below the folder that a descriptor of a folder and a text in the thread's memory name.
+    /// The path below the watched folder that is given by a folder's descriptor and a string in the thread's memory.
     fn path(&self, folder: u64, text: u64) -> Option<String> {
         let text = self.text(text)?;
         let base = match folder as i32 {
@@ -77,7 +76,7 @@ impl Entry<'_> {
         self.below(&base.join(text))
     }
 
-    /// The path below the folder of an open file or folder.
+    /// The path below the watched folder of an open file or folder.
     fn file(&self, descriptor: u64) -> Option<String> {
         self.below(&self.descriptor(descriptor as i32)?)
     }
@@ -98,9 +97,9 @@ impl Entry<'_> {
         Some(plain.strip_prefix(self.root).ok()?.to_string_lossy().into_owned())
     }
 
-    /// A text that ends with a zero.
+    /// A string that ends with a zero byte.
     fn text(&self, address: u64) -> Option<String> {
-        // As far as memory goes: a path may end just before a page that is not there.
+        // A short read is fine: the string may end just before an unmapped page.
         let mut bytes = vec![0; libc::PATH_MAX as usize];
         let length = self.memory()?.read_at(&mut bytes, address).ok()?;
         let end = bytes[..length].iter().position(|byte| *byte == 0)?;
@@ -118,7 +117,7 @@ impl Entry<'_> {
     }
 }
 
-/// Whether a file that is opened with these flags can change by it.
+/// Whether these flags open a file for writing or create it.
 fn writes(flags: u64) -> bool {
     let writing = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
     flags as i32 & writing != 0

@@ -1,39 +1,39 @@
-//! The commands that are disturbed, and what they start from.
+//! The commands into which failures are injected, and their inputs.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// One command in a folder with inputs, and with what earlier commands left.
+/// A command, and the folder in which it runs.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Commands that are run before, in this order.
+    /// Commands that prepare the folder, in order.
     pub(crate) before: &'static [&'static str],
-    /// The command, without the options by which it says how to continue.
+    /// The command, without options to resume or overwrite.
     pub(crate) command: &'static str,
-    /// What is added when it is disturbed.
-    pub(crate) disturbed_with: &'static str,
-    /// What may be added when it is run again.
+    /// The option of the run into which a failure is injected.
+    pub(crate) injected_with: &'static str,
+    /// Options with which it can be run again.
     pub(crate) options: &'static [&'static str],
-    pub(crate) place: Place,
-    /// Folders of sets that the command removes when its own is complete.
+    pub(crate) output: Output,
+    /// Folders that the command removes once its output is complete.
     pub(crate) sources: &'static [&'static str],
-    /// Of how many calls `--all` takes a sample; all of them where it is none.
+    /// How many calls `--all` samples; all of them if `None`.
     pub(crate) sample: Option<usize>,
 }
 
 /// Where the command writes.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Output {
     /// Anything below a folder.
     Folder(&'static str),
-    /// Masks, their manifest and hidden files beside the inputs of a folder.
+    /// Masks, their manifest and hidden files, beside the inputs in a folder.
     Beside(&'static str),
 }
 
-impl Place {
-    /// Whether the command may touch a path.
-    pub(crate) fn holds(self, path: &str) -> bool {
+impl Output {
+    /// Whether the command may change a path.
+    pub(crate) fn contains(self, path: &str) -> bool {
         let below = |folder: &str| path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
         match self {
             Self::Folder(folder) => path == folder || below(folder).is_some(),
@@ -43,7 +43,6 @@ impl Place {
         }
     }
 
-    /// The folder.
     pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Folder(folder) | Self::Beside(folder) => folder,
@@ -52,22 +51,22 @@ impl Place {
 }
 
 impl Case {
-    /// The commands that make what the case starts from.
+    /// The commands that prepare the folder.
     pub(crate) fn preparation(&self) -> impl Iterator<Item = Vec<String>> {
         self.before.iter().map(|command| words(command))
     }
 
-    /// The command that is disturbed.
-    pub(crate) fn disturbed(&self) -> Vec<String> {
-        self.with(self.disturbed_with)
+    /// The command into which a failure is injected.
+    pub(crate) fn injected(&self) -> Vec<String> {
+        self.with(self.injected_with)
     }
 
-    /// The command with another option, or none.
+    /// The command with an option, or with none if it is empty.
     pub(crate) fn with(&self, option: &str) -> Vec<String> {
         words(&format!("{} {option}", self.command))
     }
 
-    /// How long a run may take: far more than it does.
+    /// The time limit of a run, far above what it takes.
     pub(crate) fn limit(&self) -> Duration {
         Duration::from_secs(if self.sample.is_some() { 120 } else { 30 })
     }
@@ -86,7 +85,7 @@ const PART_1: &str =
     "mask corpus --rule hash --shard-size 32KiB --threads 1 --rank 1 --world 2 --output parts";
 const MERGE: &str = "merge parts/rank-00000-of-00002 parts/rank-00001-of-00002 --output out";
 const MERGE_MOVE: &str = "merge parts/rank-00000-of-00002 parts/rank-00001-of-00002 --move --output out";
-/// A set made with other options, with more files, which no new one has.
+/// An earlier output with other options and with more files.
 const EARLIER: &str = "mask corpus --rule hash --k 3 --shard-size 16KiB --threads 1 --output out";
 const MASKED: &str = "mask corpus --rule hash --shard-size 48KiB --threads 1 --output masked";
 const OLMO: &str = "export masked --to olmo --output out";
@@ -102,14 +101,14 @@ const DEMO: &str = "demo --passages 2 --epochs 1 --threads 1 --output out";
 const BOTH: &[&str] = &["--resume", "--overwrite"];
 const PARTS: &[&str] = &["parts/rank-00000-of-00002", "parts/rank-00001-of-00002"];
 
-/// A command that writes a folder of its own where nothing was before.
+/// Defaults: a command that writes a new folder.
 pub(crate) const NEW: Case = Case {
     name: "",
     before: &[],
     command: "",
-    disturbed_with: "",
+    injected_with: "",
     options: &[],
-    place: Place::Folder("out"),
+    output: Output::Folder("out"),
     sources: &[],
     sample: None,
 };
@@ -120,18 +119,18 @@ pub(crate) const CASES: [Case; 17] = [
         name: "mask-over",
         before: &[EARLIER],
         command: MASK,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: BOTH,
         ..NEW
     },
-    Case { name: "masks-beside", command: BESIDE, options: BOTH, place: Place::Beside("tokens"), ..NEW },
+    Case { name: "masks-beside", command: BESIDE, options: BOTH, output: Output::Beside("tokens"), ..NEW },
     Case {
         name: "masks-beside-over",
         before: &["mask tokens --masks-only --rule hash --k 3 --threads 1"],
         command: BESIDE,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: BOTH,
-        place: Place::Beside("tokens"),
+        output: Output::Beside("tokens"),
         ..NEW
     },
     Case { name: "masks", command: MASKS, options: BOTH, ..NEW },
@@ -139,7 +138,7 @@ pub(crate) const CASES: [Case; 17] = [
         name: "masks-over",
         before: &["mask tokens --masks-only --rule hash --k 3 --threads 1 --output out"],
         command: MASKS,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: BOTH,
         ..NEW
     },
@@ -148,7 +147,7 @@ pub(crate) const CASES: [Case; 17] = [
         name: "merge-over",
         before: &[PART_0, PART_1, EARLIER],
         command: MERGE,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: &["--overwrite"],
         ..NEW
     },
@@ -164,7 +163,7 @@ pub(crate) const CASES: [Case; 17] = [
         name: "merge-move-over",
         before: &[PART_0, PART_1, EARLIER],
         command: MERGE_MOVE,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: &["--overwrite"],
         sources: PARTS,
         ..NEW
@@ -175,7 +174,7 @@ pub(crate) const CASES: [Case; 17] = [
         name: "export-over",
         before: &[MASKED, OLMO],
         command: MEGATRON,
-        disturbed_with: "--overwrite",
+        injected_with: "--overwrite",
         options: &["--overwrite"],
         ..NEW
     },
@@ -184,7 +183,7 @@ pub(crate) const CASES: [Case; 17] = [
         name: "lab-train-resume",
         before: &[MASKED],
         command: TRAIN,
-        disturbed_with: "--resume",
+        injected_with: "--resume",
         options: &["--resume"],
         ..NEW
     },
@@ -192,38 +191,38 @@ pub(crate) const CASES: [Case; 17] = [
     Case { name: "demo", command: DEMO, sample: Some(40), ..NEW },
 ];
 
-/// Writes the inputs of every case, and what no command may touch.
+/// Writes the inputs of all cases, and files outside of the outputs.
 pub(crate) fn write_inputs(folder: &Path) -> anyhow::Result<()> {
-    let mut numbers = Numbers(7);
+    let mut random = Random(7);
     for folder in ["corpus", "tokens/more", "outside/folder", "outside/.hidden"].map(|name| folder.join(name))
     {
         fs::create_dir_all(folder)?;
     }
     for name in ["a", "b", "c"] {
         let line =
-            |row: usize| format!("{{\"id\": \"{name}{row}\", \"input_ids\": {:?}}}\n", numbers.document());
+            |row: usize| format!("{{\"id\": \"{name}{row}\", \"input_ids\": {:?}}}\n", random.document());
         fs::write(folder.join(format!("corpus/{name}.jsonl")), (0..24).map(line).collect::<String>())?;
     }
-    // Memmaps of uint16, and where their documents end.
+    // Memmaps of uint16, and the ends of their documents.
     for name in ["a", "b", "more/c"] {
         let (mut ids, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..6 {
-            ids.extend(numbers.document().iter().flat_map(|id| id.to_le_bytes()));
+            ids.extend(random.document().iter().flat_map(|id| id.to_le_bytes()));
             ends.extend((ids.len() as u64 / 2).to_le_bytes());
         }
         fs::write(folder.join(format!("tokens/{name}.ds")), ids)?;
         fs::write(folder.join(format!("tokens/{name}.ds.index")), ends)?;
     }
     for name in ["manifest.json", "folder/data-00000-of-00001.arrow", ".hidden/journal"] {
-        fs::write(folder.join("outside").join(name), format!("{name} of somebody else\n"))?;
+        fs::write(folder.join("outside").join(name), format!("{name} of another program\n"))?;
     }
     Ok(())
 }
 
-/// A linear congruential generator, with the constants of Knuth's MMIX.
-pub(crate) struct Numbers(pub(crate) u64);
+/// A linear congruential generator with the constants of Knuth's MMIX.
+pub(crate) struct Random(pub(crate) u64);
 
-impl Numbers {
+impl Random {
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

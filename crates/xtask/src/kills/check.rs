@@ -1,50 +1,50 @@
-//! What must hold after a disturbed run, and after the runs that follow it.
+//! What must hold after a run with a failure, and after the runs that follow it.
 
 use std::path::{Path, PathBuf};
 
 use crate::kills::cases::Case;
-use crate::kills::process::{Ended, Start, What};
+use crate::kills::process::{Failure, Invocation, Outcome};
 use crate::kills::tree::{self, Tree};
 
-/// The files that say that a set is complete: of shards, of exports and masks, of trainings, of audits.
+/// Files that mark an output as complete: of shards, exports and masks, trainings, audits.
 const MANIFESTS: [&str; 4] = ["manifest.json", "goldfish.json", "training.json", "summary.json"];
 
 /// The manifests that `goldfish verify` reads.
 const VERIFIED: [&str; 2] = ["manifest.json", "goldfish.json"];
 
-/// Folders of unfinished work that have no hidden name.
+/// Folders of unfinished work without hidden names.
 pub(crate) const WORKING: [&str; 2] = ["training", "segments"];
 
-/// The states of a case's folder that everything is compared with.
+/// The states of a case's folder that results are compared with.
 pub(crate) struct States {
     /// Before the command.
     pub(crate) start: Tree,
-    /// After a run that was not disturbed.
+    /// After a run without a failure.
     pub(crate) end: Tree,
 }
 
 impl States {
-    /// Whether everything that a reader sees of the output is that of the end.
+    /// Whether readers see the complete output.
     fn is_complete(&self, case: &Case, found: &Tree) -> bool {
-        let folder = case.place.folder();
+        let folder = case.output.folder();
         visible(found, folder) == visible(&self.end, folder)
     }
 
-    /// What is wrong with the folder as a disturbed run left it.
-    pub(crate) fn left(&self, case: &Case, found: &Tree) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// Violations in the folder after a run with a failure.
+    pub(crate) fn check_folder(&self, case: &Case, found: &Tree) -> Vec<String> {
+        let mut violations = Vec::new();
         let differ = self.start.differences(found);
         let is_source = |path: &str| {
             case.sources.iter().any(|source| path == *source || path.starts_with(&format!("{source}/")))
         };
         let (sources, others): (Vec<_>, Vec<_>) =
-            differ.into_iter().filter(|path| !case.place.holds(path)).partition(|path| is_source(path));
+            differ.into_iter().filter(|path| !case.output.contains(path)).partition(|path| is_source(path));
         if !others.is_empty() {
-            faults.push(format!("changed outside of the output: {}", list(&others)));
+            violations.push(format!("changed outside of the output: {}", list(&others)));
         }
         let removed_too_early = sources.iter().any(|path| found.has(path)) || !self.is_complete(case, found);
         if !sources.is_empty() && removed_too_early {
-            faults.push(format!("changed before the output was complete: {}", list(&sources)));
+            violations.push(format!("changed before the output was complete: {}", list(&sources)));
         }
         for (folder, manifest) in found.folders_with(&MANIFESTS) {
             let seen = visible(found, &folder);
@@ -52,36 +52,41 @@ impl States {
             if !states.contains(&seen) {
                 let [start, end] = states.map(|state| state.differences(&seen));
                 let nearest = if start.len() < end.len() { start } else { end };
-                faults.push(format!(
-                    "{folder}/{manifest} is there, and these are not as it says: {}",
+                violations.push(format!(
+                    "{folder}/{manifest} exists, but these files do not match it: {}",
                     list(&nearest)
                 ));
             }
         }
-        faults
+        violations
     }
 
-    /// What is wrong with how a disturbed run ended.
-    pub(crate) fn ended(&self, what: What, ended: &Ended, found: &Tree, reached: bool) -> Vec<String> {
-        let mut faults = Vec::new();
-        if ended.timed_out {
-            faults.push("took too long".into());
-        } else if !(what == What::Kill && reached) && ended.code.is_none_or(|code| code > 2) {
-            faults.push(format!("{}: {}", ended.describe(), last_line(&ended.stderr)));
+    /// Violations in the outcome of a run with a failure.
+    pub(crate) fn check_outcome(
+        &self,
+        failure: Failure,
+        outcome: &Outcome,
+        found: &Tree,
+        reached: bool,
+    ) -> Vec<String> {
+        let mut violations = Vec::new();
+        if outcome.timed_out {
+            violations.push("took too long".into());
+        } else if !(failure == Failure::Kill && reached) && outcome.code.is_none_or(|code| code > 2) {
+            violations.push(format!("{}: {}", outcome.describe(), last_line(&outcome.stderr)));
         }
-        if ended.code == Some(0) && *found != self.end {
-            faults.push(format!("exit code 0, but these differ: {}", list(&self.end.differences(found))));
+        if outcome.code == Some(0) && *found != self.end {
+            violations.push(format!("exit code 0, but these differ: {}", list(&self.end.differences(found))));
         }
-        faults
+        violations
     }
 }
 
-/// A run after a disturbed one.
+/// A run after one with a failure.
 struct Rerun {
     option: &'static str,
-    /// Its folder.
     folder: PathBuf,
-    ended: Ended,
+    outcome: Outcome,
     found: Tree,
 }
 
@@ -91,120 +96,128 @@ impl Rerun {
     }
 
     fn succeeds(&self, states: &States) -> bool {
-        self.ended.code == Some(0) && self.found == states.end
+        self.outcome.code == Some(0) && self.found == states.end
     }
 }
 
-/// Runs a case's command again.
-pub(crate) struct Again<'a> {
+/// Runs the command of a case again.
+pub(crate) struct Recovery<'a> {
     pub(crate) program: &'a Path,
     pub(crate) case: &'a Case,
     pub(crate) states: &'a States,
-    /// How many calls a run has that is not disturbed.
+    /// The number of calls of a run without a failure.
     pub(crate) points: usize,
     /// A folder for copies.
     pub(crate) scratch: &'a Path,
 }
 
-impl Again<'_> {
-    /// Runs the command on copies of a folder, plainly and with each of its options; says what is wrong.
-    pub(crate) fn check(&self, left: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
-        let mut faults = self.verify(left, found)?;
-        // What a run that is complete has removed need not be there for another one.
+impl Recovery<'_> {
+    /// Runs the command on copies of a folder without and with each of its options; returns violations.
+    pub(crate) fn check(&self, remains: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
+        let mut violations = self.verify(remains, found)?;
+        // A complete run may have removed the inputs of another one.
         if *found == self.states.end {
-            return Ok(faults);
+            return Ok(violations);
         }
         let options = std::iter::once("").chain(self.case.options.iter().copied());
         let reruns = options
-            .map(|option| self.rerun(left, option, &format!("again{option}")))
+            .map(|option| self.rerun(remains, option, &format!("again{option}")))
             .collect::<anyhow::Result<Vec<_>>>()?;
         for rerun in &reruns {
-            let fault = self.fault(rerun, &reruns, found)?;
-            faults.extend(fault.map(|fault| format!("{}: {fault}", rerun.name())));
+            let violation = self.check_rerun(rerun, &reruns, found)?;
+            violations.extend(violation.map(|violation| format!("{}: {violation}", rerun.name())));
         }
         if self.case.sample.is_some() {
-            return Ok(faults);
+            return Ok(violations);
         }
-        // What a first disturbance left must not be worse for a second one: a kill of a run that resumes, where there is
-        // one, and a full disk for a run that replaces.
+        // A second failure must be recoverable as well: a kill of the run that resumes, and a full disk for the run that
+        // replaces the output.
         if let ([.., last], Some(first)) = (reruns.as_slice(), reruns.get(1).or(reruns.first())) {
-            for (rerun, what) in [(first, What::Kill), (last, What::Enospc)] {
+            for (rerun, failure) in [(first, Failure::Kill), (last, Failure::Enospc)] {
                 if rerun.succeeds(self.states) {
-                    faults.extend(self.disturb_again(left, found, rerun, what)?);
+                    violations.extend(self.inject_again(remains, found, rerun, failure)?);
                 }
             }
         }
-        Ok(faults)
+        Ok(violations)
     }
 
-    /// What is wrong with a run, given all the runs from the same state.
-    fn fault(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
-        Ok(match rerun.ended.code {
+    /// The violation of a run, given all runs from the same state.
+    fn check_rerun(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
+        Ok(match rerun.outcome.code {
             Some(0) if rerun.found == self.states.end => None,
             Some(0) => {
                 let differ = list(&self.states.end.differences(&rerun.found));
                 Some(format!("exit code 0, but these differ: {differ}"))
             }
-            Some(1 | 2) => self.refused(rerun, reruns, before)?,
-            _ => Some(format!("{}: {}", rerun.ended.describe(), last_line(&rerun.ended.stderr))),
+            Some(1 | 2) => self.check_refusal(rerun, reruns, before)?,
+            _ => Some(format!("{}: {}", rerun.outcome.describe(), last_line(&rerun.outcome.stderr))),
         })
     }
 
-    /// Disturbs a run that would succeed, at a call that depends on the state alone, and repeats it.
-    fn disturb_again(
+    /// Injects a failure into a run that would succeed, at a call chosen by the state alone, and repeats the run.
+    fn inject_again(
         &self,
-        left: &Path,
+        remains: &Path,
         found: &Tree,
         rerun: &Rerun,
-        what: What,
+        failure: Failure,
     ) -> anyhow::Result<Vec<String>> {
-        let folder = self.scratch.join("disturbed-again");
+        let folder = self.scratch.join("failed-again");
         tree::remove(&folder)?;
-        tree::copy(left, &folder)?;
+        tree::copy(remains, &folder)?;
         let point = 1 + (found.shape() % self.points as u64) as usize;
-        let ended = self.start(&folder, &self.case.with(rerun.option)).trace(Some((point, what)))?;
-        let Some(call) = ended.calls.get(point - 1) else { return Ok(Vec::new()) };
-        let left = Tree::read(&folder)?;
-        if left == self.states.end {
+        let outcome = self.start(&folder, &self.case.with(rerun.option)).trace(Some((point, failure)))?;
+        let Some(call) = outcome.calls.get(point - 1) else { return Ok(Vec::new()) };
+        let remains = Tree::read(&folder)?;
+        if remains == self.states.end {
             return Ok(Vec::new());
         }
-        let mut faults = self.states.left(self.case, &left);
+        let mut violations = self.states.check_folder(self.case, &remains);
         let repeated = self.rerun(&folder, rerun.option, "repeated")?;
-        // Where all is in place there is nothing left to do.
+        // A complete output may be refused.
         let is_done = self.states.is_complete(self.case, &repeated.found)
-            && last_line(&repeated.ended.stderr).contains("choose another --output");
+            && last_line(&repeated.outcome.stderr).contains("choose another --output");
         if !is_done && !repeated.succeeds(self.states) {
-            let message = last_line(&repeated.ended.stderr);
+            let message = last_line(&repeated.outcome.stderr);
             let named = self.case.options.iter().find(|option| message.contains(**option));
             let followed = named.map(|option| self.rerun(&folder, option, "followed")).transpose()?;
             if !followed.is_some_and(|followed| followed.succeeds(self.states)) {
-                let fault = match repeated.ended.code {
+                let violation = match repeated.outcome.code {
                     Some(0) => {
                         format!("these differ: {}", list(&self.states.end.differences(&repeated.found)))
                     }
-                    _ => format!("{}: {message}", repeated.ended.describe()),
+                    _ => format!("{}: {message}", repeated.outcome.describe()),
                 };
-                faults.push(format!("then once more {}, {fault}", rerun.name()));
+                violations.push(format!("then again {}, {violation}", rerun.name()));
             }
         }
-        let (name, what) = (rerun.name(), what.name());
-        Ok(faults.into_iter().map(|fault| format!("{name}, with {what} at {call}: {fault}")).collect())
+        let (name, failure) = (rerun.name(), failure.name());
+        Ok(violations
+            .into_iter()
+            .map(|violation| format!("{name}, with {failure} at {call}: {violation}"))
+            .collect())
     }
 
-    /// What is wrong with a run that refused, given all the runs from the same state.
-    fn refused(&self, rerun: &Rerun, reruns: &[Rerun], before: &Tree) -> anyhow::Result<Option<String>> {
-        let message = rerun.ended.stderr.trim();
-        if let Some(fault) = self.states.left(self.case, &rerun.found).first() {
-            return Ok(Some(format!("refuses ({}), and {fault}", last_line(message))));
+    /// The violation of a run that refused, given all runs from the same state.
+    fn check_refusal(
+        &self,
+        rerun: &Rerun,
+        reruns: &[Rerun],
+        before: &Tree,
+    ) -> anyhow::Result<Option<String>> {
+        let message = rerun.outcome.stderr.trim();
+        if let Some(violation) = self.states.check_folder(self.case, &rerun.found).first() {
+            return Ok(Some(format!("refuses ({}), and {violation}", last_line(message))));
         }
-        // It may tidy up hidden files, put back the set that was there at the start, or complete the new one.
+        // It may remove hidden files, restore the earlier output, or complete the new one.
         let seen = |tree: &Tree| visible(tree, "");
         let States { start, end } = self.states;
         if seen(&rerun.found) != seen(before) && ![start, end].contains(&&rerun.found) {
             let differ = list(&seen(before).differences(&seen(&rerun.found)));
             return Ok(Some(format!("refuses, and changed {differ}: {}", last_line(message))));
         }
-        // Where all is in place there is nothing left to do.
+        // A complete output may be refused.
         if self.states.is_complete(self.case, &rerun.found) && message.contains("choose another --output") {
             return Ok(None);
         }
@@ -224,41 +237,45 @@ impl Again<'_> {
             }
         }
         let why =
-            if names_any { "what it names does not work" } else { "it names no option to continue with" };
+            if names_any { "the option that it names fails" } else { "it names no option to continue with" };
         Ok(Some(format!("refuses, and {why}: {}", last_line(message))))
     }
 
-    fn rerun(&self, left: &Path, option: &'static str, name: &str) -> anyhow::Result<Rerun> {
+    fn rerun(&self, remains: &Path, option: &'static str, name: &str) -> anyhow::Result<Rerun> {
         let folder = self.scratch.join(name);
         tree::remove(&folder)?;
-        tree::copy(left, &folder)?;
-        let ended = self.run(&folder, &self.case.with(option))?;
+        tree::copy(remains, &folder)?;
+        let outcome = self.run(&folder, &self.case.with(option))?;
         let found = Tree::read(&folder)?;
-        Ok(Rerun { option, folder, ended, found })
+        Ok(Rerun { option, folder, outcome, found })
     }
 
-    /// `goldfish verify` must pass where there is a manifest.
-    fn verify(&self, left: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
-        let mut faults = Vec::new();
+    /// Runs `goldfish verify` on all folders with a manifest.
+    fn verify(&self, remains: &Path, found: &Tree) -> anyhow::Result<Vec<String>> {
+        let mut violations = Vec::new();
         for (folder, _) in found.folders_with(&VERIFIED) {
             if folder.starts_with("outside") {
                 continue;
             }
-            let ended = self.run(left, &["verify".to_owned(), folder.clone()])?;
-            if ended.code != Some(0) {
-                faults.push(format!("verify {folder}: {}: {}", ended.describe(), last_line(&ended.stderr)));
+            let outcome = self.run(remains, &["verify".to_owned(), folder.clone()])?;
+            if outcome.code != Some(0) {
+                violations.push(format!(
+                    "verify {folder}: {}: {}",
+                    outcome.describe(),
+                    last_line(&outcome.stderr)
+                ));
             }
         }
-        Ok(faults)
+        Ok(violations)
     }
 
-    fn run(&self, folder: &Path, arguments: &[String]) -> anyhow::Result<Ended> {
+    fn run(&self, folder: &Path, arguments: &[String]) -> anyhow::Result<Outcome> {
         self.start(folder, arguments).run()
     }
 
-    fn start<'b>(&'b self, folder: &'b Path, arguments: &'b [String]) -> Start<'b> {
-        let (program, prints) = (self.program, self.scratch);
-        Start { program, arguments, folder, prints, limit: self.case.limit() }
+    fn start<'b>(&'b self, folder: &'b Path, arguments: &'b [String]) -> Invocation<'b> {
+        let (program, log_folder) = (self.program, self.scratch);
+        Invocation { program, arguments, folder, log_folder, limit: self.case.limit() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Folders as they are at one moment.
+//! Snapshots of folders.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// What there is at a path.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Entry {
     Folder,
@@ -17,12 +17,12 @@ enum Entry {
     Other,
 }
 
-/// Everything below a folder, by its path with `/`.
+/// Everything below a folder, by path with `/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree(BTreeMap<String, Entry>);
 
 impl Tree {
-    /// Reads all of a folder; links are not followed.
+    /// Reads a folder without following links.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let mut tree = Self::default();
         tree.add(root, "").with_context(|| root.display().to_string())?;
@@ -50,7 +50,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The same for the same contents. Hidden files count by name and size: a staging folder has an identity that is random.
+    /// A hash of the contents. Only name and size of hidden files count, since staging folders contain random ids.
     pub(crate) fn shape(&self) -> u64 {
         let of_size = |size: &u64| Entry::File { size: *size, hash: 0 };
         let shapes = self.0.iter().map(|(name, entry)| match entry {
@@ -67,12 +67,12 @@ impl Tree {
         differ.cloned().collect()
     }
 
-    /// Whether there is something at a path.
+    /// Whether a path exists.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// What a reader sees below a folder: everything but folders, hidden names, and what is in folders of these names.
+    /// The files that readers see below a folder: not hidden, and not in folders with these names.
     pub(crate) fn visible(&self, folder: &str, working: &[&str]) -> Self {
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let below = self.0.iter().filter_map(|(name, entry)| Some((name.strip_prefix(&prefix)?, entry)));
@@ -82,7 +82,7 @@ impl Tree {
         Self(seen.map(|(name, entry)| (name.to_owned(), entry.clone())).collect())
     }
 
-    /// Folders in which a visible file has one of these names, with the name.
+    /// Folders that contain a visible file with one of these names, and the name.
     pub(crate) fn folders_with(&self, names: &[&'static str]) -> Vec<(String, &'static str)> {
         let visible = self.0.iter().filter(|(path, entry)| **entry != Entry::Folder && !is_hidden(path));
         let found = visible.filter_map(|(path, _)| {
@@ -93,7 +93,7 @@ impl Tree {
     }
 }
 
-/// Whether a part of a path begins with a point.
+/// Whether a component of a path starts with a dot.
 fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.'))
 }
@@ -104,7 +104,7 @@ fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
-/// Copies a folder to a path at which there is nothing. Names of one file stay names of one file.
+/// Copies a folder to a new path; hard links stay hard links.
 pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     copy_below(from, to, &mut HashMap::new()).with_context(|| format!("copying {}", from.display()))
 }
@@ -120,7 +120,7 @@ fn copy_below(from: &Path, to: &Path, copied: &mut HashMap<(u64, u64), PathBuf>)
         } else if found.is_symlink() {
             symlink(fs::read_link(&source)?, &target)?;
         } else if !found.is_file() {
-            bail!("{} is no file, folder or link", source.display());
+            bail!("{} is not a file, folder or link", source.display());
         } else if let Some(first) = copied.get(&(found.dev(), found.ino())) {
             fs::hard_link(first, &target)?;
         } else {
@@ -133,7 +133,7 @@ fn copy_below(from: &Path, to: &Path, copied: &mut HashMap<(u64, u64), PathBuf>)
     Ok(())
 }
 
-/// Removes a folder of this harness if it is there.
+/// Removes a folder if it exists.
 pub(crate) fn remove(folder: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

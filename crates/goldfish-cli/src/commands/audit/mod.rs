@@ -21,7 +21,7 @@ use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, se
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, StatisticsOptions, summarise};
+use goldfish_audit::{AuditError, StatisticsOptions, summarize};
 use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
@@ -36,7 +36,7 @@ use model::Model;
 /// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
 
-/// Starts that a model in this process is tested with, on which nothing lies between question and answer.
+/// Starts that a model in this process is tested with, which no server changes.
 const TESTED_IN_PROCESS: usize = 2;
 
 /// Results that are written together.
@@ -123,7 +123,7 @@ impl Audit<'_> {
         let done = engine.run(&tables, &mut store, &mut |progress| {
             if bar.length() != Some(progress.probes) {
                 bar.set_length(progress.probes);
-                // What an earlier process did tells nothing about the speed of this one.
+                // The progress of an earlier process says nothing about the speed of this one.
                 bar.set_position(progress.done);
                 bar.reset_eta();
             }
@@ -133,12 +133,12 @@ impl Audit<'_> {
         done.map_err(|error| unfinished(error, &store, &tables))?;
         let statistics =
             StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
-        let (_, summary) = store.finish(|rows| summarise(&config, rows, &tested, &statistics))?;
+        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
         Ok(summary)
     }
 }
 
-/// An error with the command that goes on behind what is done.
+/// An error with the command that resumes the run.
 fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> anyhow::Error {
     let probes: usize = tables.iter().map(|table| table.probes.len()).sum();
     let done = format!(
@@ -226,7 +226,7 @@ impl Probes {
             bos: options.bos,
             eos: tokenizer.and_then(Tokenizer::eos_id),
             scheme: options.extraction.map(|extraction| extraction.scheme),
-            // A server's continuations also tell whether its scores are those of its own choices.
+            // A server's continuations also show whether its scores are those of its own choices.
             continuations: options.continuations || !in_process,
         };
         let tested = self_test(backend, &sequences, &options)?;
@@ -300,7 +300,7 @@ impl Sources {
         Ok(fits.then_some(tokenizer))
     }
 
-    /// What a reader of the run must know to make it again.
+    /// What it takes to reproduce the run.
     fn origin(&self, tokenizer: Option<&Tokenizer>) -> Origin {
         let documents = |(path, manifest): &(String, Option<Manifest>)| DocumentsOrigin {
             path: path.clone(),
@@ -316,7 +316,7 @@ impl Sources {
     }
 }
 
-/// Text of ids; a model can answer ids that the tokenizer doesn't have.
+/// Text of ids; a model can give ids that the tokenizer doesn't have.
 fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
     tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())

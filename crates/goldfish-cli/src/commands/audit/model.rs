@@ -1,4 +1,4 @@
-//! The model behind `--model` or `--server`.
+//! The model of `--model` or `--server`.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyh
 /// The tokenizer of the corpus, for servers that take text.
 struct Codec {
     tokenizer: Arc<Tokenizer>,
-    /// What stands before every sequence: servers of text put it there by themselves.
+    /// The token before every sequence: servers that take text add it themselves.
     bos: Option<u32>,
 }
 

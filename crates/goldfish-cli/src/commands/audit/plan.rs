@@ -31,7 +31,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
         let positives =
             if args.positives == 0 { "none".into() } else { format!("at most {}", args.positives) };
         print::out(&format!(
-            "{} from {}: if {positives} of them is an exact match, the rate lies below {} with {} confidence\n",
+            "{} from {}: if {positives} of them is an exact match, the rate is below {} with {} confidence\n",
             plural(probes, "probe"),
             plural(documents, "document"),
             print::fraction(args.rate),

@@ -88,7 +88,7 @@ fn head(
         Some(tally) => {
             format!("           {}", describe_tally(&counts(tally), manifest.rule.k(), totals.tokens))
         }
-        None => "           the rule decides by the text: --tokenizer tells which tokens it decided".into(),
+        None => "           the rule decides by text: give --tokenizer to see which tokens it decided".into(),
     });
     lines
 }
@@ -245,7 +245,7 @@ fn groups(groups: &Groups) -> Vec<String> {
 
 fn duplicates(found: &Duplicates) -> Vec<String> {
     let mut lines = vec![format!(
-        "\n{BOLD}recurring passages{BOLD:#}  about {} of the text of {} stands at more than one place",
+        "\n{BOLD}recurring passages{BOLD:#}  about {} of the text of {} recurs",
         share(found.recurring_share),
         plural(found.documents, "document"),
     )];
@@ -261,9 +261,9 @@ fn duplicates(found: &Duplicates) -> Vec<String> {
         plural(found.pairs, "pair"),
         count(found.near)
     ));
-    let behind = format!("behind {} letters in common", found.settling);
+    let settled = format!("after {} letters in common", found.settling);
     lines.push(format!(
-        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   {behind}{FAINT:#}",
+        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   {settled}{FAINT:#}",
         "leak by rule", "dropped", "leaked", "share"
     ));
     for rule in &found.rules {
@@ -279,10 +279,10 @@ fn duplicates(found: &Duplicates) -> Vec<String> {
             share(leak.settled_share)
         ));
     }
-    lines.push(format!("{:40} {:>31}", "masks that know nothing of each other", share(found.independent)));
+    lines.push(format!("{:40} {:>31}", "independent masks", share(found.independent)));
     let rules: String = found.rules.iter().map(|rule| format!(" {:>23}", rule.rule)).collect();
     lines.push(format!(
-        "\n{FAINT}{:36} {:>7}{rules}{FAINT:#}\n{FAINT}{behind}{FAINT:#}",
+        "\n{FAINT}{:36} {:>7}{rules}{FAINT:#}\n{FAINT}{settled}{FAINT:#}",
         "leak by what differs,", "pairs"
     ));
     for kind in found.kinds.iter().take(SHOWN_ROWS) {

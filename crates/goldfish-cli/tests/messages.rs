@@ -1,0 +1,231 @@
+//! Exit codes and messages of the program: what it refuses, and what it says to do.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs commands in a folder of its own.
+struct Terminal(tempfile::TempDir);
+
+impl Terminal {
+    /// A folder with a few inputs: token ids in `ids.jsonl`, a row of which is bad in `bad.jsonl`, text in `docs.jsonl` and `docs.parquet`,
+    /// and a tokenizer.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let row = |seed: u64| {
+            let ids: Vec<u64> = (0..60).map(|token| (seed * 7919 + token * token * 31) % 5000).collect();
+            format!("{{\"input_ids\": {ids:?}, \"source\": \"web\"}}\n")
+        };
+        let ids: String = (0..20).map(row).collect();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("ids.jsonl", &ids);
+        write("bad.jsonl", &(ids + "{\"input_ids\": [-1]}\n"));
+        write("docs.jsonl", "{\"text\": \"The lamp was lit.\"}\n");
+        write("shard.data", "");
+        write("no-json.json", "{");
+        for (source, name) in
+            [("tokenizers/gpt2.json", "gpt2.json"), ("formats/docs.parquet", "docs.parquet")]
+        {
+            fs::copy(fixtures.join(source), folder.path().join(name)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a command, the words of which stand in one line, and gives its two outputs.
+    fn run(&self, command: &str, code: i32) -> (String, String) {
+        let program = env!("CARGO_BIN_EXE_goldfish");
+        let arguments = command.split_whitespace();
+        let output = Command::new(program).args(arguments).current_dir(self.0.path()).output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(output.status.code(), Some(code), "goldfish {command}: {stdout}{stderr}");
+        assert!(!stderr.contains("panicked"), "goldfish {command}: {stderr}");
+        (stdout, stderr)
+    }
+
+    fn succeeds(&self, command: &str) -> String {
+        self.run(command, 0).0
+    }
+
+    /// A command that can't run: it says so in these words, and changes nothing.
+    fn refuses(&self, command: &str, words: &[&str]) {
+        let before = files(self.0.path());
+        let (_, message) = self.run(command, 2);
+        for word in words {
+            assert!(message.contains(word), "goldfish {command}: no {word:?} in {message}");
+        }
+        assert!(message.lines().any(|line| line.starts_with("error: ")), "goldfish {command}: {message}");
+        assert_eq!(files(self.0.path()), before, "goldfish {command}");
+    }
+}
+
+/// Every file and folder below a folder, with its contents.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+                found.insert(path, Vec::new());
+            } else {
+                let contents = fs::read(&path).unwrap();
+                found.insert(path, contents);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn help() {
+    let terminal = Terminal::new();
+    let commands =
+        ["", "demo", "mask", "merge", "export", "inspect", "verify", "audit", "audit plan", "report"];
+    for command in [&commands[..], &["compare", "lab", "lab train", "lab sweep"]].concat() {
+        assert!(terminal.succeeds(&format!("{command} --help")).contains("Usage: goldfish"), "{command}");
+    }
+    assert!(terminal.succeeds("--version").starts_with("goldfish "));
+}
+
+#[test]
+fn masks_that_can_not_be_made() {
+    let terminal = Terminal::new();
+    let tokenizer = "--tokenizer gpt2.json";
+    let large = "large.jsonl";
+    fs::write(terminal.path(large), "{\"input_ids\": [1, 2, 60000]}\n").unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("nowhere.jsonl", &["nowhere.jsonl: no such file or folder"]),
+        ("shard.data", &["shard.data: ", "--format"]),
+        ("ids.jsonl ids.jsonl", &["ids.jsonl: given twice"]),
+        ("docs.jsonl", &["input_ids"]),
+        (
+            "docs.jsonl --text-column text",
+            &["raw text needs a tokenizer; give --tokenizer, or give --ids-column"],
+        ),
+        ("docs.jsonl --tokenizer nowhere.json", &["nowhere.json"]),
+        ("docs.jsonl --tokenizer no-json.json", &["no-json.json"]),
+        ("large.jsonl --ids-column input_ids --tokenizer gpt2.json", &["60000"]),
+        ("ids.jsonl --k 0", &["k is 0"]),
+        ("ids.jsonl --k 1", &["k is 1"]),
+        ("ids.jsonl --context 0", &["context is 0"]),
+        ("ids.jsonl --seed=-1", &["--seed"]),
+        ("ids.jsonl --rule haddock", &["'haddock'", "coefficient-sum"]),
+        ("ids.jsonl --color red", &["'--color'"]),
+        ("ids.jsonl --columns tags", &["'tags'", "attention_mask"]),
+        ("ids.jsonl --columns labels,labels", &["two columns \"labels\""]),
+        ("ids.jsonl --carry source,source", &["two columns \"source\""]),
+        ("ids.jsonl --carry input_ids", &["input_ids", "--carry"]),
+        ("ids.jsonl --id-column input_ids", &["input_ids"]),
+        ("ids.jsonl --shard-size 0", &["--shard-size", "1 byte"]),
+        ("ids.jsonl --shard-size large", &["--shard-size", "'large'"]),
+        ("ids.jsonl --max-document 2GiB", &["no document may have more than 2147483647 bytes"]),
+        (
+            "ids.jsonl --rule static --unit word",
+            &["the rule is static", "leave out --unit, or give --rule text"],
+        ),
+        ("ids.jsonl --append-eos", &["token ids are masked as they are", "leave out --append-eos"]),
+        (
+            "docs.jsonl --tokenizer gpt2.json --eos-id 99999",
+            &["99999", "vocabulary of 2457", "another --eos-id"],
+        ),
+        ("ids.jsonl --exempt-special", &["give --tokenizer, or give --eos-id and --bos-id"]),
+        (
+            "ids.jsonl --rule coefficient-sum",
+            &["needs the training run's coefficients", "give --coefficients"],
+        ),
+        ("ids.jsonl --rule hash-table --scope sequence", &["give --sequence-length"]),
+        ("ids.jsonl --sequence-length 64", &["give --scope sequence, or leave out --sequence-length"]),
+        ("ids.jsonl --rank 0", &["--world"]),
+        ("ids.jsonl --world 3", &["--rank"]),
+        ("ids.jsonl --rank 3 --world 3", &["rank 3 among 3"]),
+        ("ids.jsonl --rank 0 --world 0", &["--world"]),
+        (
+            "ids.jsonl --rank 0 --world 2 --scope sequence --sequence-length 9",
+            &["leave out --rank and --world"],
+        ),
+        ("ids.jsonl --resume --overwrite", &["'--resume' cannot be used with '--overwrite'"]),
+        ("ids.jsonl --masks-only --carry source", &["cannot be used"]),
+        ("ids.jsonl --masks-only", &["memmaps"]),
+        ("bad.jsonl", &["bad.jsonl: row 20", "--on-error skip"]),
+    ];
+    for (arguments, words) in cases {
+        terminal.refuses(&format!("mask {arguments} --output out"), words);
+    }
+    terminal.refuses("mask ids.jsonl", &["--output"]);
+    terminal.refuses(&format!("mask docs.parquet {tokenizer} --carry color --output out"), &["color"]);
+    terminal.succeeds("mask ids.jsonl --max-document 2147483647 --output most");
+    terminal.succeeds(&format!("mask {large} --output unchecked"));
+}
+
+#[test]
+fn folders_that_are_taken() {
+    let terminal = Terminal::new();
+    terminal.succeeds("mask ids.jsonl --output out");
+    terminal.refuses("mask ids.jsonl --output out --k 8", &["--overwrite"]);
+    terminal.refuses("mask ids.jsonl --output out --resume --k 8", &["--overwrite"]);
+    terminal.succeeds("mask ids.jsonl --output out --k 8 --overwrite");
+    let foreign = [("home", "thesis.txt", "years of work"), ("other", "manifest.json", "{\"my\": 1}")];
+    for (folder, name, contents) in foreign {
+        fs::create_dir(terminal.path(folder)).unwrap();
+        fs::write(terminal.path(folder).join(name), contents).unwrap();
+        terminal.refuses(&format!("mask ids.jsonl --output {folder}"), &[name]);
+        terminal.refuses(&format!("mask ids.jsonl --output {folder} --overwrite"), &[name]);
+    }
+    // The output is never an input.
+    fs::create_dir(terminal.path("corpus")).unwrap();
+    fs::copy(terminal.path("ids.jsonl"), terminal.path("corpus/a.jsonl")).unwrap();
+    terminal.succeeds("mask corpus --output corpus/out");
+    terminal.refuses("mask corpus --output corpus/out --overwrite", &["output folder"]);
+    terminal.refuses("mask corpus/a.jsonl --output corpus --overwrite", &["output folder"]);
+}
+
+#[test]
+fn rejected_rows_and_damaged_shards_are_findings() {
+    let terminal = Terminal::new();
+    let (said, _) = terminal.run("mask bad.jsonl --on-error skip --output out", 1);
+    assert!(said.contains("rejected") && said.contains("1 row of 21"), "{said}");
+    assert!(terminal.succeeds("verify out").contains("out: sound"));
+    let shard = terminal.path("out").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let shard = shard.into_iter().find(|path| path.extension().is_some_and(|end| end == "arrow")).unwrap();
+    let mut bytes = fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    let (said, _) = terminal.run("verify out", 1);
+    let name = shard.file_name().unwrap().to_string_lossy();
+    assert!(said.contains(&*name), "{said}");
+    fs::remove_file(&shard).unwrap();
+    let (said, _) = terminal.run("verify out --json", 1);
+    assert!(said.contains("\"sound\": false") && said.contains(&*name), "{said}");
+}
+
+#[test]
+fn folders_that_hold_nothing() {
+    let terminal = Terminal::new();
+    fs::create_dir(terminal.path("empty")).unwrap();
+    terminal.succeeds("mask ids.jsonl --output out");
+    for folder in ["nowhere", "empty"] {
+        terminal.refuses(&format!("verify {folder}"), &[folder]);
+        terminal.refuses(&format!("inspect {folder}"), &[folder, "no manifest.json"]);
+        terminal.refuses(&format!("export {folder} --to olmo --output olmo"), &[folder, "no manifest.json"]);
+        terminal.refuses(&format!("merge {folder} --output merged"), &[folder]);
+        terminal.refuses(&format!("report {folder}"), &[folder]);
+        terminal.refuses(&format!("compare {folder} {folder}"), &[folder]);
+    }
+    terminal.refuses("verify out --recompute --table nowhere.npy", &["nowhere.npy"]);
+    terminal.refuses("inspect out --by absent", &["absent", "--carry"]);
+    terminal.refuses("inspect out --duplicates", &["--tokenizer"]);
+    terminal.refuses("inspect out --html absent/page.html", &["--html"]);
+    terminal.refuses("export out --to nowhere --output olmo", &["'nowhere'", "megatron-labels"]);
+    terminal.refuses("export out --to bridge --output packed", &["--sequence-length"]);
+    terminal.refuses("audit out --output run", &["--model"]);
+}

@@ -1,0 +1,35 @@
+//! Running commands in the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect::<PathBuf>()
+}
+
+/// The folder of build products.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Runs a command in the repository; fails if the command does.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    println!("\n$ {}", describe(command));
+    let status = command.current_dir(root()).status().with_context(|| describe(command))?;
+    ensure!(status.success(), "{} ended with {status}", describe(command));
+    Ok(())
+}
+
+/// A command as a person would type it.
+pub(crate) fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
