@@ -52,7 +52,7 @@ impl TextCodec for Characters {
         let mut ids = Vec::new();
         for character in text.chars() {
             match self.characters.iter().position(|own| *own == character) {
-                Some(place) => ids.push(self.first + place as u32),
+                Some(index) => ids.push(self.first + index as u32),
                 None => ids.extend(character.to_string().bytes().map(|byte| 3 + u32::from(byte))),
             }
         }
@@ -62,7 +62,7 @@ impl TextCodec for Characters {
     fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
         for id in ids {
-            match id.checked_sub(self.first).and_then(|place| self.characters.get(place as usize)) {
+            match id.checked_sub(self.first).and_then(|index| self.characters.get(index as usize)) {
                 Some(character) => bytes.extend(character.to_string().bytes()),
                 None => bytes.extend(id.checked_sub(3).and_then(|byte| u8::try_from(byte).ok())),
             }
@@ -137,7 +137,7 @@ fn answer(backend: &Server, question: Question) -> Result<Value, Box<dyn Error>>
     }
 }
 
-/// A whole run; its results.
+/// A complete run; its results.
 fn audit(
     backend: &dyn Backend,
     documents: &str,

@@ -1,4 +1,4 @@
-//! Checkpoint folders made by hand: one that holds, and all the ways in which one can be broken or lie.
+//! Checkpoint folders made by hand: a valid one, and all the ways in which one can be damaged or inconsistent.
 
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -47,7 +47,7 @@ fn keeps_the_contract_of_a_backend() {
 fn an_answer_depends_on_its_request_alone() {
     let (_folder, model) = sound();
     let wants = Wants { moments: true, scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(3) }) };
-    // Beginnings that are shared, repeated and cut everywhere, in no order.
+    // Prefixes that are shared, repeated and cut everywhere, in no order.
     let long: Vec<u32> = (0..40).map(|i| (i * i + 3) % VOCABULARY as u32).collect();
     let mut sequences: Vec<Vec<u32>> = (2..40).map(|end| long[..end].to_vec()).collect();
     sequences.extend((1..30).map(|cut| [&long[..cut], &[5, 5, 7]].concat()));
@@ -96,7 +96,7 @@ fn requests_that_no_model_can_answer() {
 }
 
 #[test]
-fn the_fingerprint_tells_weights_and_settings() {
+fn the_fingerprint_depends_on_weights_and_settings() {
     let of = |config: &Value, tensors: &Tensors| {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), config, &file_of(tensors));
@@ -112,7 +112,7 @@ fn the_fingerprint_tells_weights_and_settings() {
     assert_ne!(first, of(&settings, &tensors()));
 }
 
-/// Settings that must be refused, with what must be said.
+/// Settings that must be refused, with their messages.
 #[test]
 fn settings_that_are_refused() {
     let cases = [
@@ -123,7 +123,7 @@ fn settings_that_are_refused() {
         ("num_local_experts", json!(8), "num_local_experts is 8"),
         ("vocab_size", json!(1u64 << 40), "vocab_size is 1099511627776, at most 16777216"),
         ("vocab_size", json!(-1), "vocab_size must be a whole number"),
-        ("vocab_size", json!(12), "has shape [11, 8], the settings ask for [12, 8]"),
+        ("vocab_size", json!(12), "has shape [11, 8], the settings require [12, 8]"),
         ("hidden_size", json!(1u64 << 30), "hidden_size is 1073741824"),
         ("hidden_size", json!(9), "doesn't divide the hidden size 9"),
         ("hidden_size", json!(1e30), "hidden_size must be a whole number"),
@@ -160,7 +160,7 @@ fn settings_that_are_refused() {
     }
 }
 
-/// A file with this header in front of this many bytes of data.
+/// A file with this header before this many bytes of data.
 fn with_header(header: &str, data: usize) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
@@ -231,7 +231,7 @@ fn files_that_are_refused() {
         (
             "transposed",
             changed("model.layers.0.mlp.down_proj.weight", &|t| t.0.reverse()),
-            "has shape [12, 8], the settings ask for [8, 12]",
+            "has shape [12, 8], the settings require [8, 12]",
         ),
         ("flat", changed("lm_head.weight", &|t| t.0 = vec![VOCABULARY * HIDDEN]), "has shape [88]"),
         ("NaN", changed("lm_head.weight", &|t| t.1[7] = f32::NAN), "has the value NaN at element 7"),
@@ -341,7 +341,7 @@ fn adapters_that_are_refused() {
     for (changed, value, said) in [
         ("peft_type", json!("IA3"), "peft_type is \"IA3\""),
         ("r", json!(1u64 << 50), "r is 1125899906842624"),
-        ("r", json!(3), "has shape [8, 2], the settings ask for [8, 3]"),
+        ("r", json!(3), "has shape [8, 2], the settings require [8, 3]"),
         ("lora_alpha", json!(null), "lora_alpha is missing"),
         ("init_lora_weights", json!("pissa"), "init_lora_weights is \"pissa\""),
     ] {

@@ -1,4 +1,4 @@
-//! Whole runs over a server: as over the model itself, whatever goes wrong on the way.
+//! Complete runs on a server: the same as on its model, whatever errors occur.
 
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -33,7 +33,7 @@ fn near(a: &Option<Vec<f64>>, b: &Option<Vec<f64>>) -> bool {
 
 type Verdict<'a> = (&'a str, bool, u32, Option<&'a Vec<u32>>, Option<f64>);
 
-/// What is known with every protocol.
+/// What every protocol gives.
 fn verdicts(rows: &[ResultRow]) -> Vec<Verdict<'_>> {
     rows.iter()
         .map(|row| {
@@ -117,7 +117,7 @@ fn text_gives_what_ids_give() {
     }
 }
 
-/// Echo scores name no greedy token: the continuation is asked for from the divergence itself.
+/// Echo scores name no greedy token: continuations start at the divergence.
 #[test]
 fn echo_scores_decide_as_others_do() {
     let folder = tempdir().unwrap();
@@ -143,7 +143,7 @@ fn echo_scores_decide_as_others_do() {
     }
 }
 
-/// Forty random faults in a hundred requests: the same bytes, and not a request too many.
+/// Random errors in 40% of the requests: the same bytes, without unnecessary requests.
 #[test]
 fn faults_change_nothing() {
     let folder = tempdir().unwrap();
@@ -226,12 +226,12 @@ fn every_fault_alone_and_to_the_end() {
 }
 
 #[test]
-fn what_will_not_come_right_is_not_asked_again() {
+fn permanent_errors_are_not_retried() {
     for (misdeed, words) in [
-        (Misdeed::Status(400), "HTTP 400 Bad Request: told to"),
+        (Misdeed::Status(400), "HTTP 400 Bad Request: as scripted"),
         (Misdeed::Status(403), "GOLDFISH_API_KEY"),
         (Misdeed::Status(404), "HTTP 404"),
-        (Misdeed::Status(422), "told to"),
+        (Misdeed::Status(422), "as scripted"),
         (Misdeed::Redirect, "redirects to http://127.0.0.2:9/elsewhere, which is not followed"),
         (Misdeed::Huge, "more than 67108864 bytes"),
         (Misdeed::Endless, "more than 67108864 bytes"),
@@ -252,14 +252,14 @@ fn a_server_that_asks_to_wait_is_left_alone() {
         assert!(start.elapsed() >= Duration::from_millis(least), "{:?}", start.elapsed());
         assert_eq!(server.completions(), 2);
     }
-    // Longer than anybody waits: the caller is told.
+    // Longer than the longest wait: the caller gets the time.
     let (server, result) = once(Kind::LlamaCpp, &[Misdeed::RetryAfter(429, 3600)], |_| ());
     let Err(BackendError::Failed { retry_after, .. }) = result else { panic!("{result:?}") };
     assert_eq!((retry_after, server.completions()), (Some(Duration::from_secs(3600)), 1));
 }
 
 #[test]
-fn a_slow_answer_is_asked_for_again() {
+fn a_slow_answer_is_retried() {
     let slow = Misdeed::Slow(Duration::from_millis(1500));
     let timeouts = Timeouts { connect: Duration::from_secs(5), answer: Duration::from_millis(500) };
     let (server, result) = once(Kind::LlamaCpp, &[slow], |options| options.timeouts = timeouts);
@@ -268,10 +268,10 @@ fn a_slow_answer_is_asked_for_again() {
 }
 
 #[test]
-fn nobody_there() {
-    // With the usual waits: they would take half a minute.
+fn unreachable_servers() {
+    // With the default waits, which would take half a minute.
     let start = Instant::now();
-    // A label of a name has 63 letters at most: nobody needs to be asked.
+    // A label of a name has 63 letters at most: the lookup fails without a request.
     let unknown = format!("http://{}:8000", "n".repeat(64));
     for (url, words) in
         [("http://127.0.0.1:1", "nothing listens there"), (unknown.as_str(), "is the address right?")]

@@ -1,4 +1,4 @@
-//! What connecting and the self-test find out about servers.
+//! What connecting and the self-test detect about servers.
 
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -30,7 +30,7 @@ fn test(kind: Kind, faults: Faults) -> SelfTest {
 }
 
 #[test]
-fn servers_are_told_apart() {
+fn servers_are_detected() {
     for (kind, protocol, name, fingerprint) in [
         (Kind::Vllm, "vllm", "fake", "id=fake; root=/models/fake; max_model_len=200; version=0.11.0"),
         (Kind::OpenAi, "openai", "fake", "id=fake"),
@@ -79,7 +79,7 @@ fn of_several_models_one_is_named() {
 }
 
 #[test]
-fn positions_that_nobody_can_score() {
+fn positions_that_cannot_be_scored() {
     let (_server, backend) = connect(Kind::Vllm, Faults::default());
     for from in [0, 4] {
         let request = [ScoreRequest { ids: &[3, 4, 5], from }];
@@ -118,7 +118,7 @@ fn an_added_token_is_refused() {
         assert_eq!(found.outcome(CheckName::NoBosAdded), Outcome::Failed, "{kind:?}");
         let refusal = found.verdict("it").unwrap_err().to_string();
         assert!(refusal.contains("tokens were sent, but"), "{refusal}");
-        // Nor does a run go on that didn't ask.
+        // A run without a self-test ends as well.
         let folder = tempdir().unwrap();
         let (_server, backend) = connect(kind, faults);
         let options = goldfish_audit::options::AuditOptions {
@@ -132,7 +132,7 @@ fn an_added_token_is_refused() {
     }
 }
 
-/// A text server that always adds its BOS is told the text without it.
+/// A text server that always adds its BOS gets the text without it.
 #[test]
 fn a_bos_that_the_server_adds_is_left_to_it() {
     struct WithBos;
@@ -170,7 +170,7 @@ fn a_bos_that_the_server_adds_is_left_to_it() {
 #[test]
 fn an_end_of_sequence_is_refused_or_flagged() {
     let stops = || Faults { stops: true, ..Faults::default() };
-    // Behind this prompt the model ends at once.
+    // After this prompt the model ends at once.
     let prompt = (0..VOCAB).flat_map(|a| (0..VOCAB).map(move |b| [a, b])).find(|pair| {
         let all =
             model().generate(&[GenerateRequest { prompt: pair, tokens: 3 }], &Decoding::Greedy).unwrap();
@@ -187,7 +187,7 @@ fn an_end_of_sequence_is_refused_or_flagged() {
         assert_eq!(found.outcome(CheckName::EosSuppressed), outcome, "{kind:?}");
         let verdict = found.verdict("it");
         match kind {
-            Kind::Vllm => assert_eq!(verdict.unwrap(), Decide::Score, "scores stand without continuations"),
+            Kind::Vllm => assert_eq!(verdict.unwrap(), Decide::Score, "scores don't need continuations"),
             Kind::LlamaCpp => {
                 assert!(verdict.unwrap_err().to_string().contains("stops at the end of sequence"))
             }
@@ -204,7 +204,7 @@ fn without_scores_continuations_decide() {
     let found = test(Kind::Vllm, no_scores());
     assert_eq!(found.verdict("it").unwrap(), Decide::Generate);
     assert_eq!(found.outcome(CheckName::ScoreCount), Outcome::Flagged);
-    // An echo that is ignored, and text that nobody can read: nothing is left.
+    // An ignored echo, and text without a tokenizer: nothing is left.
     let found = test(Kind::OpenAi, no_scores());
     assert!(found.verdict("it").unwrap_err().to_string().contains("neither scores nor continues"));
 }
@@ -265,12 +265,12 @@ fn cuts_move_where_ids_do_not_survive() {
     assert!(found.caveats.is_empty() && sent == Codec.decode(&[20, 21, MERGED, 22]));
     let (found, sent) = ask(&[20, 21, ten, eleven]);
     assert_eq!((found.caveats, sent), (vec![Caveat::CutMoved], Codec.decode(&[20, 21, ten])));
-    let behind: Vec<u32> = model()
+    let after: Vec<u32> = model()
         .generate(&[GenerateRequest { prompt: &[20, 21, ten], tokens: 5 }], &Decoding::Greedy)
         .unwrap()
         .remove(0)
         .ids;
-    assert_eq!(found.ids, behind[1..], "what the model made of the last token is left out");
+    assert_eq!(found.ids, after[1..], "the generated last token of the prompt is left out");
     // Too far back to cut there.
     let far = [vec![ten, eleven], vec![20; 40]].concat();
     let (found, sent) = ask(&far);

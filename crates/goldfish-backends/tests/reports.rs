@@ -1,4 +1,4 @@
-//! Pages and gates of a run over every protocol, and of one in this process: what each leaves untold.
+//! Pages and gates of a run over every protocol, and of one in this process: what each leaves unknown.
 
 #![cfg(all(feature = "http", feature = "local"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -57,13 +57,13 @@ fn page(run: &Run) -> String {
         decode: None,
         seed: 0,
     };
-    // With and without what tells of the model's text.
+    // With and without the model's text.
     let (page, redacted) = (audit_page(&input), audit_page(&AuditPage { redact: true, ..input }));
     assert!(redacted.unwrap().contains("Redacted"));
     page.unwrap()
 }
 
-/// A gate on a score: decided where it was measured, else an error that names it; never passed over.
+/// A gate on a score: decided if it was measured, otherwise an error that names it.
 fn gate(run: &Run, path: &str, measured: bool) {
     let gate: Gate<Summary> = format!("{path} > -1e9").parse().unwrap();
     match gate.failure(&run.summary) {
@@ -99,7 +99,7 @@ fn compared(runs: &[(String, Run)]) -> String {
 fn every_protocol_has_pages_and_gates() {
     let folder = tempdir().unwrap();
     let table = table(folder.path());
-    // Each with what it tells of the vocabulary and the context, and whether it scores and continues.
+    // Each with what is known of the vocabulary and the context, and whether it scores and continues.
     let (no_size, no_context) = ("unknown vocabulary size", "unknown context length");
     let cases = [
         (Kind::Vllm, no_size, "context of 199 tokens", true, true),

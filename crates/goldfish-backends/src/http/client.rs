@@ -249,7 +249,7 @@ impl Client {
         if status.is_success() {
             return match broken {
                 None => Attempt::Answer(bytes),
-                Some(error) => Attempt::Transient(failure(format!("the answer broke off: {error}"))),
+                Some(error) => Attempt::Transient(failure(format!("the answer ended early: {error}"))),
             };
         }
         let words = self.message(&bytes);
@@ -260,7 +260,7 @@ impl Client {
             StatusCode::NOT_IMPLEMENTED => Attempt::Permanent(failure(said)),
             _ if status.is_server_error() => Attempt::Transient(failure(said)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Attempt::Permanent(failure(format!(
-                "{said}; a key is taken from the environment variable {KEY_VARIABLE}"
+                "{said}; a key is read from the environment variable {KEY_VARIABLE}"
             ))),
             _ if status.is_redirection() => {
                 let target = target.map_or("elsewhere".into(), |target| self.clean(&target));
@@ -272,7 +272,7 @@ impl Client {
         }
     }
 
-    /// The beginning of an error's body, on one line: the message where it is JSON with one.
+    /// The start of an error's body, on one line: its message if it is JSON with one.
     fn message(&self, body: &[u8]) -> String {
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
         let inner = parsed.as_ref().and_then(|value| {
@@ -344,7 +344,7 @@ fn base_url(url: &str) -> Result<String, BackendError> {
     };
     if rest.contains(['@', '?', '#']) {
         return Err(bad(&format!(
-            "its address must have no user, query or fragment; a key is taken from the environment variable {KEY_VARIABLE}"
+            "its address must have no user, query or fragment; a key is read from the environment variable {KEY_VARIABLE}"
         )));
     }
     let base = url.trim_end_matches('/');
@@ -374,7 +374,7 @@ mod tests {
             let key = ApiKey::new(key).unwrap();
             Client::new("http://a", key, Timeouts::default(), Retry::default(), 1).unwrap()
         };
-        // So often that a cut of the body leaves a part of it among what is shown.
+        // Often enough that the cut leaves a part of it.
         for body in [key.repeat(100), format!("{{\"error\": \"{}\"}}", key.repeat(100).replace('\\', "\\\\"))]
         {
             let words = client(&key).message(body.as_bytes());
@@ -384,7 +384,7 @@ mod tests {
                 "{words}"
             );
         }
-        // Nor where a library repeats what a server said in its own words.
+        // Nor where a library repeats a server's text.
         let read = |_: &[u8]| -> Result<(), ResponseError> {
             Err(ResponseError::permanent(format!("{}{key}", "x".repeat(250))))
         };

@@ -1,4 +1,4 @@
-//! What servers with `/v1/completions` share.
+//! Servers with `/v1/completions`.
 
 use goldfish_audit::backend::BackendError;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ pub(super) const PATH: &str = "/v1/completions";
 /// The list of models.
 pub(super) const MODELS: &str = "/v1/models";
 
-/// What OpenAI-like servers answer.
+/// An answer.
 #[derive(Deserialize)]
 pub(super) struct Completion<'a> {
     #[serde(borrow)]
@@ -27,7 +27,7 @@ struct Usage {
 }
 
 impl<'a> Completion<'a> {
-    /// The choices in the order of the prompts, and how many tokens of prompt there were over all of them.
+    /// The choices in the order of the prompts, and the number of prompt tokens over all of them.
     pub(super) fn read(
         answer: &'a [u8],
         prompts: usize,

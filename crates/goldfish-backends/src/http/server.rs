@@ -27,13 +27,13 @@ pub struct ServerOptions {
     pub connections: usize,
     /// Sequences in one request, if the protocol takes several.
     pub sequences: usize,
-    /// How long it may take.
+    /// Time limits.
     pub timeouts: Timeouts,
     /// How errors are retried.
     pub retry: Retry,
     /// The `top_k` of the sampling scheme that will be asked for, if any: as many candidates are needed at each position.
     pub top_k: Option<u32>,
-    /// Ids to text and back, for servers that don't speak ids.
+    /// Ids to text and back, for servers that take text instead of ids.
     pub codec: Option<Box<dyn TextCodec>>,
 }
 
@@ -54,7 +54,7 @@ impl Default for ServerOptions {
     }
 }
 
-/// A model behind a completion server.
+/// A model on a completion server.
 pub struct Server {
     pub(super) client: Client,
     pub(super) protocol: Protocol,

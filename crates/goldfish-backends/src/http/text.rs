@@ -1,7 +1,7 @@
 //! Continuations by servers that take text and give text.
 //!
-//! Probes are token ids, so that ids must survive the way through text. The prompt is cut where the tokens before the cut are what
-//! tokenizing their text gives; the continuation's tokens are what tokenizing prompt and continuation gives after the prompt.
+//! Probes are token ids, so ids must survive as text. The prompt is cut where tokenizing the text before the cut gives its tokens
+//! again; the continuation's tokens are what tokenizing prompt and continuation gives after the prompt.
 //! Where that fails, the answer says so ([`Caveat`]).
 
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl<S: TextServer> Text<S> {
             caveats.push(if answer.ended { Caveat::EndedEarly } else { Caveat::Reencoded });
             caveats.dedup();
         }
-        // As many more than the prompt as the server saw more than it was sent.
+        // Plus the tokens that the server evaluated beyond those that were sent.
         let sent = cut.shown.len() + usize::from(cut.bos);
         let evaluated = answer.prompt_tokens.filter(|_| cut.exact);
         let evaluated = evaluated

@@ -124,14 +124,14 @@ impl TensorFiles {
             CheckpointError::tensor(
                 &self.folder,
                 name,
-                format!("is missing; the settings ask for one of shape {shape:?}"),
+                format!("is missing; the settings require one of shape {shape:?}"),
             )
         };
         let file = &self.files[*self.file_of.get(name).ok_or_else(missing)?];
         let info = file.header.info(name).ok_or_else(missing)?;
         let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
         if info.shape != shape {
-            return Err(wrong(format!("has shape {:?}, the settings ask for {shape:?}", info.shape)));
+            return Err(wrong(format!("has shape {:?}, the settings require {shape:?}", info.shape)));
         }
         let width = match info.dtype {
             Dtype::F32 => 4,

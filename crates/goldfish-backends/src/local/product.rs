@@ -41,7 +41,7 @@ impl Linear {
         let (storage, layout) = weight.storage_and_layout();
         let candle_core::Storage::Cpu(storage) = &*storage else { bail!("weights are not in memory") };
         let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
-        let [by_input, by_output] = *layout.stride() else { bail!("weights are no matrix") };
+        let [by_input, by_output] = *layout.stride() else { bail!("weights are not a matrix") };
         if inputs > 0 {
             let packed = &mut buffer[start..][..panels * inputs * PANEL];
             packed.par_chunks_exact_mut(inputs * PANEL).enumerate().for_each(|(panel, packed)| {
@@ -274,7 +274,7 @@ mod tests {
                     assert!(difference < 1e-6 * size, "{inputs} x {outputs}: {difference}");
                 }
             }
-            // Whatever rows are together, whoever computes them, however the weights lay: the same bits.
+            // The same bits for all combinations of rows, threads and layouts of the weights.
             for rows in 1..=21 {
                 let (x, expected) = (&x[..rows * inputs], &whole[..rows * outputs]);
                 for one in [&linear, &turned] {

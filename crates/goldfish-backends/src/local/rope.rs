@@ -74,7 +74,7 @@ pub(super) struct RotaryDefaults {
     pub(super) fraction: f64,
 }
 
-/// What the speeds depend on beside the settings of the rotation.
+/// What the speeds depend on besides the settings of the rotation.
 #[derive(Clone, Copy)]
 pub(super) struct RotaryContext {
     pub(super) head_dim: usize,

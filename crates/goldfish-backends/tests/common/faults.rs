@@ -18,7 +18,7 @@ pub(crate) enum Misdeed {
     BrokenChunks,
     Garbage,
     Empty,
-    /// What a proxy puts before a server that is starting.
+    /// The page of a proxy whose server is starting.
     Page,
     /// `NaN` where a number should be.
     NotANumber,
@@ -27,13 +27,13 @@ pub(crate) enum Misdeed {
     RetryAtDate,
     Slow(Duration),
     Redirect,
-    /// Announces more than anybody would read.
+    /// Announces more than is read.
     Huge,
     /// Sends without end.
     Endless,
     /// One answer fewer than prompts.
     MissingChoice,
-    /// One answer stands for two prompts.
+    /// One answer has the index of another.
     SameIndex,
     /// Not wrong: answers in another order.
     OtherOrder,
@@ -47,13 +47,13 @@ pub(crate) enum Misdeed {
 }
 
 impl Misdeed {
-    /// Whether the client has to ask again.
+    /// Whether the client has to retry.
     pub(crate) fn repeated(self) -> bool {
         !matches!(self, Self::OtherOrder)
     }
 }
 
-/// What a server does wrong by itself or by accident.
+/// What a server does wrong.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
     /// For each request these, one after the other, then nothing more.
@@ -64,7 +64,7 @@ pub(crate) struct Faults {
     pub(crate) key: Option<String>,
     /// Puts this before every prompt.
     pub(crate) adds: Option<u32>,
-    /// Ends at [`EOS`](super::EOS), whatever it was asked.
+    /// Ends at [`EOS`](super::EOS), whatever the request.
     pub(crate) stops: bool,
     /// Has no log-probabilities of prompts.
     pub(crate) no_scores: bool,
@@ -72,7 +72,7 @@ pub(crate) struct Faults {
     pub(crate) most_candidates: Option<u64>,
     /// Cuts prompts.
     pub(crate) truncates: bool,
-    /// Models beside the first.
+    /// Models besides the first.
     pub(crate) more_models: bool,
 }
 

@@ -29,7 +29,7 @@ use goldfish_backends::http::{Retry, ServerOptions, Timeouts};
 use goldfish_shard::ToolEntry;
 
 pub(crate) const VOCAB: u32 = 60;
-/// The token that ends a sequence where nobody says to ignore it.
+/// The token that ends a sequence, unless a request ignores it.
 pub(crate) const EOS: u32 = 1;
 
 /// The passages that the model knows, and one that it doesn't.
@@ -113,7 +113,7 @@ pub(crate) fn tested(backend: &dyn Backend, table: &ProbeTable) -> Result<SelfTe
     )
 }
 
-/// A whole run in a folder.
+/// A complete run in a folder.
 pub(crate) fn audit(
     folder: &Path,
     backend: &dyn Backend,

@@ -1,4 +1,4 @@
-//! The protocols from the server's side, as the servers' own sources and answers have them.
+//! The server's side of the protocols, by the servers' own sources and answers.
 
 use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, SamplingScheme, TokenScore, Wants};
 use goldfish_audit::fake::FakeModel;
@@ -182,7 +182,7 @@ fn page(kind: Kind, faults: &Faults, path: &str) -> Option<Value> {
     }
 }
 
-/// The server's model at work.
+/// A model behind a server.
 struct Completing<'a> {
     model: &'a FakeModel,
     faults: &'a Faults,
@@ -205,7 +205,7 @@ impl Completing<'_> {
         self.faults.adds.iter().chain(prompt).copied().collect()
     }
 
-    /// Tokens behind a prompt, and whether they ended the sequence.
+    /// Tokens after a prompt, and whether they ended the sequence.
     fn go_on(&self, prompt: &[u32], tokens: u64, body: &Value, ignore_eos: bool) -> (Vec<u32>, bool) {
         let decoding = match body["temperature"].as_f64() {
             Some(temperature) if temperature > 0.0 => {
@@ -227,7 +227,7 @@ impl Completing<'_> {
         (ids, end.is_some())
     }
 
-    /// Log-probability of every token at a place.
+    /// Log-probability of every token at a position.
     fn log_probs(&self, before: &[u32]) -> Vec<(u32, f64)> {
         let logits = self.model.logits(before);
         let score = |id| TokenScore::from_logits(&logits, id, &Wants::default()).unwrap().log_prob;
@@ -245,9 +245,9 @@ impl Completing<'_> {
             let scores = body["prompt_logprobs"].as_u64().filter(|_| !self.faults.no_scores).map(|k| {
                 let candidates = |position: usize| {
                     let mut named = Map::new();
-                    for (place, (id, log_prob)) in self.log_probs(&prompt[..position]).into_iter().enumerate() {
-                        if id == prompt[position] || place < k as usize {
-                            let value = json!({ "logprob": log_prob.max(-9999.0), "rank": place + 1, "decoded_token": "?" });
+                    for (index, (id, log_prob)) in self.log_probs(&prompt[..position]).into_iter().enumerate() {
+                        if id == prompt[position] || index < k as usize {
+                            let value = json!({ "logprob": log_prob.max(-9999.0), "rank": index + 1, "decoded_token": "?" });
                             named.insert(id.to_string(), value);
                         }
                     }
@@ -309,7 +309,7 @@ impl Completing<'_> {
         if answers.len() == 1 { answers.remove(0) } else { answers.into() }
     }
 
-    /// What a text server makes of a prompt: tokens before and behind, the text, and whether it ended.
+    /// The answer of a text server: tokens before and after, the text, and whether it ended.
     fn read_on(&self, text: &Value, tokens: &Value, settings: &Value) -> (usize, Vec<u32>, String, bool) {
         let prompt = self.seen(&Codec.encode(text.as_str().unwrap()));
         let (mut ids, ended) = self.go_on(&prompt, tokens.as_u64().unwrap(), settings, !self.faults.stops);
@@ -380,7 +380,7 @@ impl TextCodec for Codec {
     }
 }
 
-/// Breaks an answer where that takes knowing what is in it.
+/// Errors that depend on the contents of an answer.
 pub(crate) fn spoil(misdeed: Misdeed, mut reply: Reply) -> Reply {
     let body = &mut reply.body;
     let llama_cpp = body.get("choices").is_none();
@@ -426,7 +426,7 @@ fn scores(choice: &mut Value, change: impl Fn(&mut Vec<Value>)) {
         change(list);
     }
     if let Some(list) = choice["logprobs"]["token_logprobs"].as_array_mut() {
-        // The last one is of the token behind the prompt, which nobody reads.
+        // The last one is of the token after the prompt, which is ignored.
         list.pop();
         change(list);
     }

@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) kind: Kind,
     pub(crate) model: FakeModel,
     pub(crate) faults: Faults,
-    /// How many bodies of each kind were met with a misdeed.
+    /// How many bodies of each kind got a misdeed.
     met: Mutex<HashMap<String, u32>>,
     seen: Mutex<Vec<Seen>>,
     misdeeds: Mutex<Vec<Misdeed>>,
@@ -128,7 +128,7 @@ fn serve(stream: &TcpStream, state: &State) -> Option<()> {
         busy.0 += 1;
         busy.1 = busy.1.max(busy.0);
     }
-    // Long enough for what is sent at the same time to be seen at the same time, on a busy machine too.
+    // Long enough that concurrent requests overlap, on a busy machine too.
     std::thread::sleep(Duration::from_millis(3));
     let alive = respond(stream, state, &path, &body, &text, authorization.as_deref());
     state.busy.lock().unwrap().0 -= 1;
@@ -144,7 +144,7 @@ fn respond(
     authorization: Option<&str>,
 ) -> Option<()> {
     if state.faults.key.as_ref().is_some_and(|key| authorization != Some(&format!("Bearer {key}"))) {
-        // As some do: the key that was given stands in the refusal.
+        // Some servers repeat the key in the refusal.
         let given = authorization.unwrap_or("none");
         return write(stream, 401, &format!("{{\"error\": {{\"message\": \"no good key: {given}\"}}}}"), &[]);
     }
@@ -180,7 +180,7 @@ fn respond(
             write(stream, 200, &bytes.replacen("\"index\":", "\"index\":NaN,\"was\":", 1), &[])
         }
         Some(Misdeed::Status(status)) => {
-            write(stream, status, "{\"error\": {\"message\": \"told to\"}}", &[])
+            write(stream, status, "{\"error\": {\"message\": \"as scripted\"}}", &[])
         }
         Some(Misdeed::RetryAfter(status, seconds)) => {
             write(stream, status, "busy", &[("retry-after", seconds.to_string())])
@@ -211,7 +211,7 @@ fn respond(
     }
 }
 
-/// What shall go wrong with this request.
+/// The error of this request.
 fn misdeed(state: &State, body: &str) -> Option<Misdeed> {
     let mut met = state.met.lock().unwrap();
     let times = met.entry(body.to_owned()).or_default();
