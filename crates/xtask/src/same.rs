@@ -18,7 +18,8 @@ const COMMANDS: &str = include_str!("same.txt");
 const FIXTURES: [&str; 4] = ["corpus", "formats", "tokenizers", "malformed"];
 
 /// JSON fields that are not compared: their values are messages, or hashes of files with messages.
-const NOT_COMPARED: [&str; 5] = ["reason", "warnings", "rule_chosen_because", "rejects", "checksum"];
+const NOT_COMPARED: [&str; 8] =
+    ["reason", "warnings", "notes", "detail", "rule_chosen_because", "rejects", "checksum", "_fingerprint"];
 
 /// File names that end like this contain JSON, as one document or by line.
 const JSON_SUFFIXES: [&str; 2] = [".json", ".jsonl"];
@@ -199,9 +200,12 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// The numbers of an HTML page in order; its words are not compared.
+/// The numbers of an HTML page, sorted: its words and their order are not compared.
 fn numbers(page: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(page);
     let runs = text.split(|c: char| !c.is_ascii_digit() && c != '.');
-    runs.map(|run| run.trim_matches('.').to_owned()).filter(|run| !run.is_empty()).collect()
+    let mut numbers: Vec<String> =
+        runs.map(|run| run.trim_matches('.').to_owned()).filter(|run| !run.is_empty()).collect();
+    numbers.sort();
+    numbers
 }
