@@ -254,7 +254,7 @@ pub struct Generated {
     pub ids: Vec<u32>,
     /// In what the answer is less than what was asked for, where a server can't do better.
     pub caveats: Vec<Caveat>,
-    /// How many tokens of prompt the model saw, where the backend was told.
+    /// How many tokens of prompt the model saw, where the backend knows it.
     pub evaluated: Option<u64>,
     /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
     pub exchange: Option<String>,

@@ -25,7 +25,7 @@ pub struct Evidence {
     pub tokens: Option<EvidenceTokens>,
 }
 
-/// The tokens behind a piece of evidence.
+/// The tokens of a piece of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceTokens {
@@ -33,9 +33,9 @@ pub struct EvidenceTokens {
     pub prompt: Vec<u32>,
     /// The true suffix, which its greedy continuation is.
     pub expected: Vec<u32>,
-    /// The prefix as text, where text is at hand.
+    /// The prefix as text, where text is available.
     pub prompt_text: Option<String>,
-    /// The suffix as text, where text is at hand.
+    /// The suffix as text, where text is available.
     pub expected_text: Option<String>,
     /// The exchange with a server as it went over the wire, without secrets.
     pub exchange: Option<String>,

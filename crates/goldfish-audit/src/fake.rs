@@ -81,7 +81,7 @@ impl FakeModel {
         }
     }
 
-    /// A model that recites passages: behind any `context` tokens that stand in one, the next token of the (first) passage has
+    /// A model that recites passages: after any `context` tokens that occur in one, the next token of the (first) passage has
     /// logit `sure`, all others 0. Elsewhere the token `(7 * last + 3) mod vocab_size` has logit ln 2, all others 0.
     #[must_use]
     pub fn reciting(vocab_size: u32, passages: &[Vec<u32>], context: usize, sure: f32) -> Self {
@@ -120,7 +120,7 @@ impl FakeModel {
         self
     }
 
-    /// The logits behind some tokens.
+    /// The logits after some tokens.
     #[must_use]
     pub fn logits(&self, tokens: &[u32]) -> Vec<f32> {
         (self.logits)(tokens)

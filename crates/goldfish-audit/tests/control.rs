@@ -101,7 +101,7 @@ fn controls_are_like_the_audited() {
     assert_eq!((control.set, control.counts.probes, control.counts.documents), (Set::Control, 30, 154));
 }
 
-/// A licence that stands in both corpora: the documents that hold it leave the control.
+/// A license that is in both corpora: the documents that hold it leave the control.
 #[test]
 fn contaminated_controls_are_removed_and_counted() {
     let folder = tempdir().unwrap();

@@ -81,7 +81,7 @@ fn a_run_by_hand() {
     assert_eq!(second.ranks, Some(vec![1, 1, 18, 20]));
     // The truth is ln 2 below the favourite, and less than the known ones are above theirs.
     near(second.margin, 2f64.ln());
-    // The model goes on with 15, after 16, 15 with (7 * 15 + 3) mod 50 = 8.
+    // The model continues with 15, after 16, 15 with (7 * 15 + 3) mod 50 = 8.
     assert_eq!(second.generated, Some(vec![15, 16, 15, 8]));
     near(second.scores["loss"], (sure + unsure) / 2.0);
     near(second.scores["min_k"], unsure);
@@ -109,7 +109,7 @@ fn a_run_by_hand() {
     assert_eq!(within, [0, 1, 1, 1, 1, 1, 1]);
 }
 
-/// Masks: the model loses the chain just behind the second dropped token of the suffix.
+/// Masks: the model loses the chain just after the second dropped token of the suffix.
 #[test]
 fn goldfish_diagnostics_by_hand() {
     let folder = tempdir().unwrap();
@@ -185,7 +185,7 @@ fn without_continuations_nothing_is_decoded() {
 fn a_bos_goes_before_every_sequence() {
     let folder = tempdir().unwrap();
     let text = numbers(3, 12, VOCAB);
-    // Knows the passage only behind the BOS, of which the first window of three holds one.
+    // Knows the passage only after the BOS, of which the first window of three holds one.
     let passage: Vec<u32> = std::iter::once(49).chain(text.iter().copied()).collect();
     let model = FakeModel::reciting(VOCAB, &[passage], 3, 4.0);
     let grid = grid(&[0], None, &[2], &[6]);
@@ -241,7 +241,7 @@ fn bad_answers_are_errors() {
     assert!(matches!(stopped, Err(AuditError::BadAnswer { .. })), "{stopped:?}");
 }
 
-/// A run that breaks off at any call and goes on ends with the same bytes.
+/// A run that is interrupted at any call and resumed ends with the same bytes.
 #[test]
 fn a_resumed_run_has_the_same_bytes() {
     let folder = tempdir().unwrap();

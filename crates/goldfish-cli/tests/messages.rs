@@ -39,7 +39,7 @@ impl Terminal {
         self.0.path().join(name)
     }
 
-    /// Runs a command, the words of which stand in one line, and gives its two outputs.
+    /// Runs a command, given as one line, and returns its two outputs.
     fn run(&self, command: &str, code: i32) -> (String, String) {
         let program = env!("CARGO_BIN_EXE_goldfish");
         let arguments = command.split_whitespace();

@@ -106,7 +106,7 @@ mod tests {
         let forward = draw(&mut hashes().into_iter());
         assert_eq!(forward, draw(&mut hashes().into_iter().rev()));
         assert!((500..=1000).contains(&forward.len()), "{}", forward.len());
-        // 30,000 draws of 9000 values: each stands three or four times.
+        // 30,000 draws of 9000 values: each occurs three or four times.
         assert!(forward.iter().all(|&(_, n)| n == 3 || n == 4));
     }
 

@@ -44,7 +44,7 @@ pub enum MaskError {
         /// The number, as text.
         value: String,
     },
-    /// The rule was described with a table from a file, and that table is not at hand.
+    /// The rule was described with a table from a file, and that table is not available.
     #[error("the rule uses the hash table {expected}, which was not given")]
     TableMissing {
         /// The fingerprint in the description.

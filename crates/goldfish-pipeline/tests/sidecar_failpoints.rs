@@ -127,7 +127,7 @@ fn fail_everywhere(then: Then, over_old: bool) -> u64 {
     unreachable!("a run has an end")
 }
 
-/// Takes a copy of a run up; returns whether there was something to go on behind.
+/// Resumes a copy of a run; returns whether there was something to resume after.
 fn goes_on(place: &Path, expected: &BTreeMap<String, Vec<u8>>, before: &BTreeMap<String, Vec<u8>>) -> bool {
     let again = place.with_extension("again");
     copy_folder(place, &again);

@@ -37,8 +37,8 @@ pub(crate) fn import_array(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Arr
     // SAFETY: a capsule of this name holds an initialized `ArrowSchema`, which lives as long as the capsule does, until
     // the end of this function.
     let schema = unsafe { schema.as_ref() };
-    // SAFETY: a capsule of this name holds an initialized `ArrowArray`. Moving it out leaves a released one behind, which
-    // the capsule's destructor passes over, as the interface wants it.
+    // SAFETY: a capsule of this name holds an initialized `ArrowArray`. Moving it out leaves a released one, which
+    // the capsule's destructor skips, as the interface requires.
     let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
     if array.is_released() || is_released {
         let advice =
@@ -57,8 +57,8 @@ pub(crate) fn import_stream(object: &Bound<'_, PyAny>) -> PyResult<(FieldRef, Ve
 
     let capsule = object.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
     let stream = capsule.pointer_checked(Some(c"arrow_array_stream"))?.cast::<FFI_ArrowArrayStream>();
-    // SAFETY: a capsule of this name holds an initialized `ArrowArrayStream`. Moving it out leaves a released one
-    // behind, which the capsule's destructor passes over.
+    // SAFETY: a capsule of this name holds an initialized `ArrowArrayStream`. Moving it out leaves a released one,
+    // which the capsule's destructor skips.
     let reader = unsafe { ArrayStreamReader::from_raw(stream.as_ptr()) }.map_err(MaskerError::from)?;
     let field = reader.field().clone();
     // A producer may be Python code, which takes the GIL on its own.

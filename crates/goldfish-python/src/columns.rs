@@ -156,7 +156,7 @@ pub(crate) fn keys(
         let advice = format!("documents' ids are {}; give strings or integers", doc_ids.data_type());
         return Err(MaskerError::data(advice));
     }
-    // A null may stand in the values of a dictionary, and come out by the cast.
+    // The values of a dictionary may include a null, which only the cast reveals.
     let names = cast(doc_ids, &DataType::LargeUtf8)?;
     if let Some(row) = (0..rows).find(|&row| doc_ids.is_null(row) || names.is_null(row)) {
         return Err(MaskerError::data("the document's id is null").at_row(row));

@@ -167,7 +167,7 @@ fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Char
         .and_then(|()| area.present().map_err(Into::into))
         .map_err(|error| ReportError::Chart { chart: caption.id, reason: error.to_string() })?;
     drop(area);
-    // The page opens the element by itself, with its title and without the namespace's address.
+    // The page opens the element on its own, with its title and without the namespace's address.
     let marks = svg.split_once('>').map(|(_, marks)| marks.to_owned()).unwrap_or_default();
     let Caption { id, title, description } = caption;
     Ok(Chart { id, width: WIDTH, height: HEIGHT, marks, title, description })

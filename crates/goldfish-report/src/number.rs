@@ -28,7 +28,7 @@ pub(crate) fn percent(share: f64) -> String {
     } else if value < 1e-9 {
         "<0.000000001%".into()
     } else if value < 0.01 {
-        // Between 1e-9 and 1e-2 the logarithm lies between -9 and -2.
+        // Between 1e-9 and 1e-2 the logarithm is between -9 and -2.
         format!("{:.*}%", 1 + (-value.log10().floor()) as usize, value)
     } else if share < 1.0 && value >= 99.995 {
         ">99.99%".into()

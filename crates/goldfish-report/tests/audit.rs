@@ -75,7 +75,7 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
     let output = folder.join(format!("run-{known}-{control}-{redact}"));
     let mut store = RunStore::open(&output, &config, &tables, false).unwrap();
     let command = format!("goldfish audit {TEXT}");
-    // A process that goes on with the run has another command: the first one counts.
+    // A process that resumes the run has another command: the first one counts.
     for command in [command, "goldfish audit --resume".into()] {
         store.origin(&Origin { command, corpus: Vec::new(), control: Vec::new(), tokenizer: None }).unwrap();
     }

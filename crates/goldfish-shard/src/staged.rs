@@ -392,7 +392,7 @@ impl StagedFiles {
         }
     }
 
-    /// Takes the last record of the journal back, of which `before` knows nothing.
+    /// Removes the last record of the journal, which `before` does not include.
     fn forget_placing(&mut self, before: Option<Chain>) -> Result<(), ShardError> {
         self.journal = match before {
             None => {

@@ -44,7 +44,7 @@ fn batch(number: u64, first_id: i32) -> RecordBatch {
     schema().batch(names, offsets, ids.into(), mask.into(), Vec::new()).unwrap()
 }
 
-/// Writes a batch behind its rejected row, as the pipeline does.
+/// Writes a batch after its rejected row, as the pipeline does.
 fn feed(writer: &mut ShardWriter, number: u64, skip: u64, first_id: i32) -> Result<(), ShardError> {
     let before = writer.rejects();
     writer.write_reject(&format!("{{\"row\":{number},\"reason\":\"is \\\"bad\\\"\"}}"))?;
@@ -58,7 +58,7 @@ fn new(path: &Path, mode: OutputMode) -> ShardWriter {
     }
 }
 
-/// Goes on behind what is there, to the end.
+/// Resumes after what is there, and runs to the end.
 fn resume(path: &Path) {
     let (mut writer, number, rows) = take_up(prepare_folder(path, OutputMode::Resume).unwrap()).unwrap();
     feed(&mut writer, number, rows, 0).unwrap();

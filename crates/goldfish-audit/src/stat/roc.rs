@@ -24,7 +24,7 @@ pub fn auc<D: Hash + Eq + Clone>(
         let placement = |value: f64| {
             let lower = sorted.partition_point(|other| *other < value);
             let ties = sorted.partition_point(|other| *other <= value) - lower;
-            // The share of the others that lie above.
+            // The share of the others that are above.
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
         Clusters::new(

@@ -37,7 +37,7 @@ impl Trap {
         Self { _folder: folder, here, home }
     }
 
-    /// Runs the program, which has to come to its end by itself and to leave the user's folder alone. Returns its messages.
+    /// Runs the program, which has to end on its own and to leave the user's folder alone. Returns its messages.
     fn spring(&self, line: &str) -> String {
         let before = tree::read(&self.home);
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -75,7 +75,7 @@ impl Trap {
     }
 }
 
-/// Runs a test once for each mode, and tells all modes that fail.
+/// Runs a test once for each mode, and names all modes that fail.
 fn in_each_mode(attack: impl Fn(&str) + std::panic::RefUnwindSafe) {
     let failed: Vec<&str> =
         MODES.into_iter().filter(|mode| std::panic::catch_unwind(|| attack(mode)).is_err()).collect();

@@ -2,7 +2,7 @@
 //! link, a FIFO, a device, a folder, an empty or a huge file, or the file of another run, and each command is run there.
 //!
 //! What must hold each time: nothing outside the folder changes, nor a file of the user in it; the program ends soon, with
-//! little memory, by itself; and if it refuses, it says why, with a path. Inputs may be read through links
+//! little memory, on its own; and if it refuses, it says why, with a path. Inputs may be read through links
 //! (`docs/limits.md`); nothing is ever written or removed through one, but where the command line names the link itself.
 //!
 //! `GOLDFISH_BIN` names another program than the one built here. The table is taken in part, so that it takes a minute;

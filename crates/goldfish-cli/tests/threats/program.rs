@@ -27,7 +27,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The exit code of a run that came to its end by itself.
+    /// The exit code of a run that ended on its own.
     pub(crate) fn code(&self) -> Result<i32, String> {
         match self.status {
             None => Err(format!("hangs: still running after {:?}", self.time)),

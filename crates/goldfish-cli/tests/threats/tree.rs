@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What is at each path below a folder. Two of the same folder are equal if nobody wrote, removed or renamed anything.
+/// What is at each path below a folder. Two of the same folder are equal if nothing was written, removed or renamed.
 pub(crate) type Tree = BTreeMap<PathBuf, Entry>;
 
 /// What is at a path; links are not followed.

@@ -97,7 +97,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// One pair a passage, at most `most`: the fingerprints of a passage lie near each other in both documents.
+/// One pair a passage, at most `most`: the fingerprints of a passage are near each other in both documents.
 fn chosen(locations: &[(u64, Occurrences)], most: usize, seed: u64) -> Vec<Pair> {
     let mut pairs: Vec<(Pair, u64)> = locations
         .iter()

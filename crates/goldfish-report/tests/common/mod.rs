@@ -44,7 +44,7 @@ fn rates(documents: u64, tokens: u64, dropped: u64) -> Rates {
     Rates { documents, tokens, dropped, drop_rate: dropped as f64 / tokens as f64 }
 }
 
-/// Gaps by the geometric law up to 30 tokens, with a tail of fewer and fewer behind.
+/// Gaps by the geometric law up to 30 tokens, with a tail of fewer and fewer after that.
 fn gaps(k: u32, longest: u64) -> Gaps {
     let law = |gap: u64| (1.0 - 1.0 / f64::from(k)).powf(gap as f64 - 1.0);
     let lengths = [1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810];

@@ -62,8 +62,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
-/// The text of the documents, where a tokenizer was given. It is an error if that can't tell it, but only where it
-/// is needed.
+/// The text of the documents, where a tokenizer was given. It is an error if that can't give the text, but only where
+/// the text is needed.
 fn shard_text(
     args: &InspectArgs,
     manifest: &Manifest,
