@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// depend on what else is in the batch; where a server can't promise that, the
 /// [self-test](crate::selftest) measures it.
 ///
-/// The engine hands over requests sorted so that neighbours share their beginnings, and scores the whole
+/// The engine hands over requests sorted so that neighbors share their beginnings, and scores the whole
 /// sequence of a start at once, whose every (prefix, suffix) split is then read from one answer. A backend that
 /// keeps keys and values of a prefix may use both.
 pub trait Backend {

@@ -83,7 +83,7 @@ impl RunConfig {
             probes: FileDigest::of(names.as_bytes()).hash,
             key: String::new(),
         };
-        // Strings, numbers and lists only: serialisation has nothing to fail at.
+        // Strings, numbers and lists only: serialization has nothing to fail at.
         config.key = FileDigest::of(&serde_json::to_vec(&config).unwrap_or_default()).hash;
         config
     }

@@ -272,7 +272,7 @@ mod tests {
         let request = ScoreRequest { ids: &[1, 2, 3, 9], from: 1 };
         let scored = model.score(&[request], &Wants::default()).unwrap().remove(0).tokens;
         let known = 3f64.exp() + 9.0;
-        // After 1: unknown, favourite (7 + 3) mod 10 = 0 with e^ln2 = 2 of 11.
+        // After 1: unknown, favorite (7 + 3) mod 10 = 0 with e^ln2 = 2 of 11.
         let expected = [-(11f64.ln()), 3.0 - known.ln(), -known.ln()];
         for (found, expected) in scored.iter().zip(expected) {
             assert!((found.log_prob - expected).abs() < 1e-6, "{} {expected}", found.log_prob);

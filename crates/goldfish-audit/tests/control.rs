@@ -105,7 +105,7 @@ fn controls_are_like_the_audited() {
 #[test]
 fn contaminated_controls_are_removed_and_counted() {
     let folder = tempdir().unwrap();
-    // Ids are characters here; the licence in the corpus has other spacing than that in one of the controls.
+    // Ids are characters here; the license in the corpus has other spacing than that in one of the controls.
     let text = |text: &str| text.chars().map(u32::from).collect::<Vec<u32>>();
     let licence =
         "permission is hereby granted free of charge to any person obtaining a copy of this software";

@@ -70,7 +70,7 @@ fn a_run_by_hand() {
     near(first.scores["ln_draws"], (0.1f64.ln() / (1.0 - log_p_z.exp()).ln()).ln());
     near(first.scores["min_k"], sure);
 
-    // Positions 4 and 5 are known. At 6 the favourite is (7 * 16 + 3) mod 50 = 15, at 7 (7 * 17 + 3) mod 50 = 22.
+    // Positions 4 and 5 are known. At 6 the favorite is (7 * 16 + 3) mod 50 = 15, at 7 (7 * 17 + 3) mod 50 = 22.
     let unsure = 51f64.ln();
     assert!(!second.exact_match && second.match_length == 2);
     let log_probs = second.log_probs.clone().unwrap();
@@ -79,7 +79,7 @@ fn a_run_by_hand() {
     }
     // 17 is after 15 and the 17 ids before itself; 18 likewise, with 22 ahead.
     assert_eq!(second.ranks, Some(vec![1, 1, 18, 20]));
-    // The truth is ln 2 below the favourite, and less than the known ones are above theirs.
+    // The truth is ln 2 below the favorite, and less than the known ones are above theirs.
     near(second.margin, 2f64.ln());
     // The model continues with 15, after 16, 15 with (7 * 15 + 3) mod 50 = 8.
     assert_eq!(second.generated, Some(vec![15, 16, 15, 8]));

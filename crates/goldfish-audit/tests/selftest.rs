@@ -66,7 +66,7 @@ fn ids_of_another_vocabulary_are_found() {
 
 #[test]
 fn early_ends_are_found() {
-    // After 5 comes (7 * 5 + 3) mod 40 = 38, and so on until 11, which is the end of the favourites' circle or lies on it.
+    // After 5 comes (7 * 5 + 3) mod 40 = 38, and so on until 11, which is the end of the favorites' circle or lies on it.
     let ends = (0..VOCAB).map(|eos| faulty(Faults { stops_at: Some(eos), ..Faults::default() }));
     let outcomes: Vec<Outcome> = ends.map(|found| found.outcome(CheckName::EosSuppressed)).collect();
     assert!(outcomes.contains(&Outcome::Failed));

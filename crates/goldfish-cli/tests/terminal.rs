@@ -9,7 +9,7 @@ use std::process::Command;
 
 use goldfish_report::is_hidden;
 
-/// A new line, a colour, marks of both directions, a line separator, a zero-width space, a control of the upper set.
+/// A new line, a color, marks of both directions, a line separator, a zero-width space, a control of the upper set.
 const EVIL: &str = "e\nv\u{1b}[31mi\u{202e}l\u{2066}\u{200f}\u{61c}\u{2028}\u{200b}\u{9b}";
 
 /// The same as it may be shown: in messages, in a command for a shell, in JSON.

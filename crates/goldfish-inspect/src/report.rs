@@ -62,7 +62,7 @@ pub struct TallyReport {
     pub too_short: u64,
 }
 
-/// Distances between consecutive dropped tokens of a document: 1 where they are neighbours.
+/// Distances between consecutive dropped tokens of a document: 1 where they are neighbors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gaps {
     /// How many there are.

@@ -16,7 +16,7 @@ use crate::ReportError;
 const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
 /// What it is measured against.
 const REFERENCE: RGBColor = RGBColor(0xB8, 0x5C, 0x0A);
-/// The colours of several series; the first two are what was measured and what that is measured against.
+/// The colors of several series; the first two are what was measured and what that is measured against.
 const SERIES: [RGBColor; 6] = [
     DATA,
     REFERENCE,

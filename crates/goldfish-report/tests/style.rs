@@ -1,4 +1,4 @@
-//! The style of all pages: contrast in both schemes, and no colour of a chart without its counterpart.
+//! The style of all pages: contrast in both schemes, and no color of a chart without its counterpart.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const STYLE: &str = include_str!("../templates/style.css");
 
-/// The colours of the light scheme, and those of the dark one.
+/// The colors of the light scheme, and those of the dark one.
 fn schemes() -> [BTreeMap<String, String>; 2] {
     let colours = |block: &str| -> BTreeMap<String, String> {
         let declarations = block.split([';', '{', '}']).filter_map(|line| line.trim().split_once(": "));

@@ -62,7 +62,7 @@
 //!
 //! # Speed
 //!
-//! On one core of a busy two-core machine, 46 MB of Python sources and licences, tokenizer of GPT-NeoX: 60 to 80 MB/s
+//! On one core of a busy two-core machine, 46 MB of Python sources and licenses, tokenizer of GPT-NeoX: 60 to 80 MB/s
 //! fast, 1.4 to 2.4 MB/s exact. Time grows with n log n in the length of a word: two million random letters without a
 //! space take 0.6 s fast, 3 s exact. A fast tokenizer keeps about 2 MiB of recent words for each thread that uses it.
 

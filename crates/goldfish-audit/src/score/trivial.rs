@@ -41,7 +41,7 @@ impl Triviality {
     }
 }
 
-/// Phrases in their normalised form: letters and digits alone, in lower case.
+/// Phrases in their normalized form: letters and digits alone, in lower case.
 const BOILERPLATE: [&str; 13] = [
     "permissionisherebygrantedfreeofcharge",
     "thesoftwareisprovidedasiswithoutwarranty",

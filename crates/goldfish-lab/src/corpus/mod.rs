@@ -218,7 +218,7 @@ pub fn copies(name: &str, passages: &[String], formattings: &[Formatting], each:
 pub fn write(path: &Path, copies: &[Copy]) -> Result<(), LabError> {
     let mut lines = String::new();
     for copy in copies {
-        // Strings only: serialisation has nothing to fail at.
+        // Strings only: serialization has nothing to fail at.
         lines += &serde_json::to_string(copy).unwrap_or_default();
         lines += "\n";
     }
