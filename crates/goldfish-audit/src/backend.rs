@@ -56,7 +56,7 @@ pub trait Backend {
 pub struct ModelDescription {
     /// Its name: the checkpoint folder's or the server's.
     pub name: String,
-    /// What tells it from others: a hash of its weights, or the server's own answer.
+    /// What identifies it: a hash of its weights, or the server's own answer.
     pub fingerprint: String,
     /// The kind of backend, such as `fake`, `local`, `vllm`.
     pub backend: String,

@@ -148,7 +148,7 @@ pub struct WithinDraws {
     pub draws: u64,
     /// Share of audited probes with n(p) of at most that.
     pub audited: Rate,
-    /// Share of control probes likewise.
+    /// Share of control probes with n(p) of at most that.
     pub control: Option<Rate>,
 }
 

@@ -48,7 +48,7 @@ pub struct Difference {
     pub difference: Option<f64>,
     /// Lower end of the 95% interval; absent where one side has fewer than two documents.
     pub lower: Option<f64>,
-    /// Upper end of the 95% interval; likewise.
+    /// Upper end of the 95% interval; absent where one side has fewer than two documents.
     pub upper: Option<f64>,
 }
 
