@@ -14,7 +14,7 @@ use crate::manifest::{MANIFEST_NAME, ShardEntry};
 use crate::names::{JOURNAL_NAME, StagedName, is_ours, is_staged_name, object_name, plain_name, staged_name};
 use crate::placing::Placing;
 use crate::staging::PreparedFolder;
-use crate::{FinishedFiles, ShardError, disk};
+use crate::{ShardError, disk};
 
 /// Length of a line's checksum: `xxh3_128:` and 32 hex digits.
 const CHECKSUM_BYTES: usize = 41;
@@ -91,6 +91,15 @@ pub(crate) struct ClosedShards {
     pub(crate) rejected: String,
     /// The caller's state before the batch.
     pub(crate) state: Box<RawValue>,
+}
+
+/// What is left in the staging folder of a run that stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedFiles {
+    /// Finished shards, or masks of memmaps.
+    pub files: usize,
+    /// Documents in them.
+    pub documents: u64,
 }
 
 /// What the journal has of a run that did not end.

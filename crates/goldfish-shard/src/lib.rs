@@ -40,7 +40,7 @@ pub use error::{ExportError, MAX_FOLDER_SHARDS, MAX_SEQUENCE_LENGTH, MAX_STORE_R
 pub use export::{ExportOptions, Layout, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{OutputMode, Prepared, prepare_folder};
-pub use journal::{JOURNAL_VERSION, Unfinished};
+pub use journal::{FinishedFiles, JOURNAL_VERSION, Unfinished};
 pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
     PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
@@ -53,4 +53,4 @@ pub use staged::{Placement, PreviousRun, StagedFile, StagedFiles, UnfinishedFile
 pub use staging::PreparedFolder;
 pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
 pub use verify::{Problem, RowCheck, verify};
-pub use writer::{FinishedFiles, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};
+pub use writer::{MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
 use crate::folder::{complete, publish};
-use crate::journal::{ClosedShards, Journal, Record, Unfinished};
+use crate::journal::{ClosedShards, FinishedFiles, Journal, Record, Unfinished};
 use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry, check_count};
 use crate::names::{INPUTS_NAME, JOURNAL_NAME, StagedName, shard_name, staged_name};
 use crate::rejects::Rejects;
@@ -65,15 +65,6 @@ pub struct ShardWriter {
     rejects: Option<Rejects>,
     /// Whether the journal can't know the others, because another run took over.
     lost: bool,
-}
-
-/// What is left in the staging folder of a run that stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FinishedFiles {
-    /// Finished shards, or masks of memmaps.
-    pub files: usize,
-    /// Documents in them.
-    pub documents: u64,
 }
 
 impl ShardWriter {
