@@ -15,7 +15,9 @@ os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="goldfish-hf-"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from product import Goldfish, executable  # noqa: E402
+pytest.register_assert_rewrite("product")
+
+from product import executable  # noqa: E402
 
 SUITES = Path(__file__).parent
 REPOSITORY = SUITES.parents[1]
@@ -39,6 +41,8 @@ def pytest_configure(config):
     chosen = suites(config)
     if not chosen:
         raise pytest.UsageError(f"name a suite: a folder or a file below {SUITES}")
+    # Fixtures of plugins that are loaded later override those of the same name.
+    config.pluginmanager.import_plugin("product")
     for suite in chosen:
         for program in PROGRAMS.get(suite, ["GOLDFISH_BIN"]):
             if program.isupper():
@@ -56,8 +60,3 @@ def repository():
 @pytest.fixture(scope="session")
 def fixtures():
     return REPOSITORY / "fixtures"
-
-
-@pytest.fixture(scope="session")
-def goldfish():
-    return Goldfish()

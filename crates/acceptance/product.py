@@ -69,6 +69,11 @@ class Goldfish:
         return Output(Path(output), process)
 
 
+@pytest.fixture(scope="session")
+def goldfish():
+    return Goldfish()
+
+
 # Runs commands from a small process: the peak memory of a child is never reported below that of its parent, and the process of
 # the tests is large.
 MEASURE = """

@@ -217,7 +217,7 @@ def test_gates_have_exit_codes(goldfish, masked_run, standard_run, folder, fake_
     assert "gate failed: probes.probes > 1 holds: probes.probes is" in done.stderr
     assert "1 gate of 2 failed" in page[1].read_text()
     done = goldfish("report", masked_run, *page, "--fail-if", "excess.rouge.lower > 0", code=2)
-    assert "in excess is no `rouge`, but" in done.stderr and "rouge_l" in done.stderr
+    assert "there is no `rouge` in excess, but" in done.stderr and "rouge_l" in done.stderr
     alone = fake_run(folder / "no-control", folder / "corpus.jsonl", "--starts", 20)
     done = goldfish("report", alone, *page, "--fail-if", "excess.rouge_l.lower > 0", code=2)
     assert "excess has no value here" in done.stderr
