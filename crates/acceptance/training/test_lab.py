@@ -171,4 +171,4 @@ def test_other_options_are_refused(corpus, tmp_path):
     assert "--resume" in train(corpus, tmp_path / "run", *options, code=2).stderr
     small = ["--vocab-size", 100]
     refused = goldfish("lab", "train", corpus.shards, *small, "--output", tmp_path / "small", code=2).stderr
-    assert "none of a vocabulary of 100" in refused and "document" in refused
+    assert "is not in a vocabulary of 100" in refused and "document" in refused

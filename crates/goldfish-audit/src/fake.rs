@@ -143,7 +143,7 @@ impl FakeModel {
         match self.faults.fails_at {
             Some(at) if number >= at => Err(BackendError::Failed {
                 backend: "fake".into(),
-                reason: format!("told to fail at call {at}"),
+                reason: format!("scripted to fail at call {at}"),
                 retry_after: None,
             }),
             _ => Ok(number),

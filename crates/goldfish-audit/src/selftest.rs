@@ -272,11 +272,11 @@ impl Tester<'_> {
     }
 
     fn bos_added(&mut self, evaluated: impl Iterator<Item = Option<u64>>, sent: &[&[u32]]) {
-        let (mut told, mut detail) = (false, "as many tokens were evaluated as were sent".to_owned());
+        let (mut reported, mut detail) = (false, "as many tokens were evaluated as were sent".to_owned());
         let mut good = true;
         for (evaluated, ids) in evaluated.zip(sent) {
             let Some(evaluated) = evaluated else { continue };
-            told = true;
+            reported = true;
             if good && evaluated != ids.len() as u64 {
                 good = false;
                 detail = format!(
@@ -288,7 +288,7 @@ impl Tester<'_> {
         if self.result.outcome(CheckName::NoBosAdded) == Outcome::Failed {
             return;
         }
-        if told {
+        if reported {
             self.note(CheckName::NoBosAdded, good, Outcome::Failed, detail, None);
         } else {
             self.skip(CheckName::NoBosAdded, "the backend doesn't report how many tokens it evaluated");
@@ -357,8 +357,8 @@ impl Tester<'_> {
         let all: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let together = self.generate(&all, TOKENS)?;
         let short = together.iter().find(|generated| generated.ids.len() != TOKENS);
-        let told = |generated: &Generated| generated.caveats.iter().any(|caveat| caveat.allows_fewer());
-        let bad = if together.iter().all(|generated| generated.ids.len() == TOKENS || told(generated)) {
+        let reported = |generated: &Generated| generated.caveats.iter().any(|caveat| caveat.allows_fewer());
+        let bad = if together.iter().all(|generated| generated.ids.len() == TOKENS || reported(generated)) {
             Outcome::Flagged
         } else {
             Outcome::Failed
