@@ -146,7 +146,7 @@ impl RuleSpec {
         Self::new(Text::new(k))
     }
 
-    /// The rule [`Hash`] with its defaults: for new runs on token ids without their text.
+    /// The rule [`struct@Hash`] with its defaults: for new runs on token ids without their text.
     #[must_use]
     pub fn hash(k: u32) -> Self {
         Self::new(Hash::new(k))

@@ -5,7 +5,7 @@
 //! the objects below a key and a slash: it exists as long as there is one.
 //!
 //! Objects need the feature `object-stores`; without it every call on one is an error of the kind
-//! [`io::ErrorKind::Unsupported`], and this crate only has the files of the standard library.
+//! [`std::io::ErrorKind::Unsupported`], and this crate only has the files of the standard library.
 //!
 //! Errors are the system's, without the path: the caller knows it, and what failed.
 
