@@ -38,10 +38,10 @@ def expected(request, corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory, fixtures_root):
+def written(tmp_path_factory, fixtures):
     """Text, its tokenizer, and the program's ids and masks."""
     folder = tmp_path_factory.mktemp("text")
-    source, tokenizer = fixtures_root / "corpus/prose.jsonl", fixtures_root / "tokenizers/gpt2.json"
+    source, tokenizer = fixtures / "corpus/prose.jsonl", fixtures / "tokenizers/gpt2.json"
     tiny.goldfish("mask", source, "--tokenizer", tokenizer, "--append-eos", "--output", folder / "out")
     documents = [(d.input_ids.tolist(), d.loss_mask.tolist()) for d in goldfish.open(folder / "out")]
     masker = goldfish.Masker(rule="text", tokenizer=tokenizer, append_eos=True)
