@@ -10,7 +10,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("goldfish-mask", &[]),
     ("goldfish-digest", &[]),
     ("goldfish-remedy", &[]),
-    ("goldfish-storage", &["goldfish-remedy"]),
+    ("goldfish-storage", &[]),
     ("goldfish-columnar", &["goldfish-storage"]),
     ("goldfish-tokenize", &["goldfish-remedy", "goldfish-storage"]),
     ("goldfish-corpus", &["goldfish-remedy", "goldfish-columnar", "goldfish-digest", "goldfish-storage"]),
