@@ -2,7 +2,7 @@
 
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{RuleSpec, Scope};
-use goldfish_shard::Manifest;
+use goldfish_shard::{FILE_SET_NAME, FileSet, Manifest, SetFile, Totals};
 use serde_json::json;
 
 use crate::print::{count, percent, plural};
@@ -50,6 +50,34 @@ pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
         line += &format!(" (measured on {} tokens)", count(tally.tokens));
     }
     line
+}
+
+/// The line of a summary with a rule, and why it was chosen if it was not named.
+pub(crate) fn rule_line(rule: &str, chosen: Option<&str>) -> String {
+    let reason = chosen.map(|reason| format!("\n           (chosen because {reason})"));
+    format!("rule       {rule}{}", reason.unwrap_or_default())
+}
+
+/// The line of a summary with the number of dropped tokens.
+pub(crate) fn dropped_line(totals: &Totals) -> String {
+    format!("dropped    {} tokens, {} of all", count(totals.dropped), percent(totals.dropped, totals.tokens))
+}
+
+/// How many files a summary names.
+const LISTED: usize = 8;
+
+/// The lines of a summary with the first files of a set, each as `describe` has it.
+pub(crate) fn file_lines(set: &FileSet, describe: impl Fn(&SetFile) -> String) -> Vec<String> {
+    let first = set.files.iter().take(LISTED).enumerate();
+    let mut lines: Vec<String> = first
+        .map(|(index, file)| {
+            format!("{}{}", if index == 0 { "files      " } else { "           " }, describe(file))
+        })
+        .collect();
+    if set.files.len() > LISTED {
+        lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
+    }
+    lines
 }
 
 /// The counted tokens by outcome.

@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_pipeline::Passage;
 use goldfish_report::is_hidden;
 use goldfish_tokenize::Tokenizer;
+
+use crate::print::{self, FAINT};
 
 const DROPPED: Style = AnsiColor::Red.on_default().underline();
 const LEAKED: Style = AnsiColor::Yellow.on_default().bold().underline();
@@ -22,6 +25,16 @@ pub(crate) enum Marked {
 
 /// Width of the shown text, in characters.
 const WIDTH: usize = 92;
+
+/// The first tokens of a document, with its id above them.
+pub(crate) fn example(passage: &Passage, tokenizer: Option<&Tokenizer>) -> String {
+    format!(
+        "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
+        print::name(&passage.doc_id),
+        passage.ids.len(),
+        render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
+    )
+}
 
 /// Renders tokens with `[`brackets`]` around the dropped ones; as text if there is a tokenizer, else as ids.
 pub(crate) fn render(ids: &[u32], mask: &[u8], tokenizer: Option<&Tokenizer>) -> String {

@@ -4,15 +4,13 @@ use goldfish_shard::{ExportOptions, FILE_SET_NAME, FileSet, Manifest, ShardError
 use serde_json::json;
 
 use crate::args::ExportArgs;
-use crate::print::{self, BOLD, bytes, count, percent, plural};
+use crate::describe::{dropped_line, file_lines};
+use crate::print::{self, BOLD, bytes, plural};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 /// What the progress bar shows.
 const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";
-
-/// How many files a summary names.
-const LISTED: usize = 8;
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     let options = ExportOptions {
@@ -59,23 +57,10 @@ fn summary(args: &ExportArgs, set: &FileSet) -> String {
             plural(set.files.len() as u64, "file"),
         ),
         format!("layout     {}", print::name(&set.layout)),
-        format!(
-            "dropped    {} tokens, {} of all",
-            count(totals.dropped),
-            percent(totals.dropped, totals.tokens)
-        ),
+        dropped_line(totals),
     ];
-    let named = set.files.iter().take(LISTED).enumerate();
-    lines.extend(named.map(|(index, file)| {
-        format!(
-            "{}{}  ({})",
-            if index == 0 { "files      " } else { "           " },
-            print::text(&file.name),
-            print::text(&file.holds)
-        )
+    lines.extend(file_lines(set, |file| {
+        format!("{}  ({})", print::text(&file.name), print::text(&file.holds))
     }));
-    if set.files.len() > LISTED {
-        lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
-    }
     lines.join("\n") + "\n"
 }

@@ -16,10 +16,10 @@ use serde_json::json;
 use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::masks_only;
-use crate::describe::{describe_rule, describe_tally, tally};
+use crate::describe::{describe_rule, describe_tally, dropped_line, rule_line, tally};
 use crate::files::read_table;
 use crate::passage;
-use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+use crate::print::{self, BOLD, bytes, count, percent, plural};
 use crate::progress::{PROGRESS, show};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
@@ -217,16 +217,8 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
     let totals = &outcome.manifest.totals;
     let mut lines = vec![
         print::headline(&job.output, &outcome.manifest),
-        format!(
-            "rule       {}{}",
-            describe_rule(&outcome.manifest),
-            chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
-        ),
-        format!(
-            "dropped    {} tokens, {} of all",
-            count(totals.dropped),
-            percent(totals.dropped, totals.tokens),
-        ),
+        rule_line(&describe_rule(&outcome.manifest), chosen),
+        dropped_line(totals),
         format!("           {}", describe_tally(&outcome.tally, job.rule.k(), totals.tokens)),
     ];
     let text = outcome.tokenized.fast + outcome.tokenized.exact;
@@ -250,12 +242,7 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
     }
     if let Some(passage) = &outcome.passage {
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
-        lines.push(format!(
-            "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            print::name(&passage.doc_id),
-            passage.ids.len(),
-            passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
-        ));
+        lines.push(passage::example(passage, tokenizer));
     }
     lines.join("\n") + "\n"
 }

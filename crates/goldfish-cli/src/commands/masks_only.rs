@@ -7,9 +7,9 @@ use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
 use crate::args::MaskArgs;
-use crate::describe::{describe, describe_tally, tally};
+use crate::describe::{describe, describe_tally, dropped_line, file_lines, rule_line, tally};
 use crate::passage;
-use crate::print::{self, BOLD, FAINT, bytes, count, percent, plural};
+use crate::print::{self, BOLD, bytes, plural};
 use crate::progress::{PROGRESS, show};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
@@ -86,9 +86,6 @@ fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome
     })
 }
 
-/// How many files a summary names.
-const LISTED: usize = 8;
-
 fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> String {
     let SidecarOutcome { files: set, tally, passage } = outcome;
     let totals = &set.totals;
@@ -101,33 +98,14 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
             bytes(set.files.iter().map(|file| file.size).sum()),
             plural(set.files.len() as u64, "file"),
         ),
-        format!(
-            "rule       {}{}",
-            describe(&set.rule, set.scope, &set.exempt_ids),
-            chosen.map(|reason| format!("\n           (chosen because {reason})")).unwrap_or_default(),
-        ),
-        format!(
-            "dropped    {} tokens, {} of all",
-            count(totals.dropped),
-            percent(totals.dropped, totals.tokens)
-        ),
+        rule_line(&describe(&set.rule, set.scope, &set.exempt_ids), chosen),
+        dropped_line(totals),
         format!("           {}", describe_tally(tally, job.mask.rule.k(), totals.tokens)),
     ];
-    let named = set.files.iter().take(LISTED).enumerate();
-    lines.extend(named.map(|(index, file)| {
-        format!("{}{}", if index == 0 { "files      " } else { "           " }, print::text(&file.name))
-    }));
-    if set.files.len() > LISTED {
-        lines.push(format!("           and {} more, in {FILE_SET_NAME}", set.files.len() - LISTED));
-    }
+    lines.extend(file_lines(set, |file| print::text(&file.name)));
     if let Some(passage) = passage {
         let tokenizer = job.mask.tokenize.as_ref().map(|options| &*options.tokenizer);
-        lines.push(format!(
-            "\n{FAINT}{}, first {} tokens, the dropped ones in brackets:{FAINT:#}\n{}",
-            print::name(&passage.doc_id),
-            passage.ids.len(),
-            passage::render(&passage.ids, &passage.mask, tokenizer).trim_end_matches('\n'),
-        ));
+        lines.push(passage::example(passage, tokenizer));
     }
     lines.join("\n") + "\n"
 }
