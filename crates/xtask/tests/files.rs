@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// The crate that may open files, and those that never see untrusted files.
 const EXEMPT: [&str; 3] = ["goldfish-storage", "xtask", "fuzz"];
@@ -28,29 +29,10 @@ const CALLS: [&str; 13] = [
     "OpenOptions",
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with(TEST_MODULE)
-        {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn only_one_crate_opens_and_changes_files_by_path() {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&crates).unwrap() {
-        let entry = entry.unwrap();
-        if !EXEMPT.contains(&entry.file_name().to_str().unwrap()) && entry.path().join("src").is_dir() {
-            sources(&entry.path().join("src"), &mut files);
-        }
-    }
-    assert!(files.len() > 200, "{} files", files.len());
+    let mut files = common::sources_without(&EXEMPT);
+    files.retain(|path| !path.ends_with(TEST_MODULE));
     let mut wrong = Vec::new();
     for path in files {
         let text = fs::read_to_string(&path).unwrap();

@@ -3,25 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// Crates that are front ends or run the project's tests.
 const FRONT_ENDS: [&str; 4] = ["goldfish-cli", "goldfish-python", "fuzz", "xtask"];
 
 /// Files that build command lines for users to run.
 const COMMAND_LINES: [&str; 1] = ["goldfish-lab/src/commands.rs"];
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// Whether a line of code has two hyphens and a letter.
 fn names_a_flag(line: &str) -> bool {
@@ -31,15 +21,7 @@ fn names_a_flag(line: &str) -> bool {
 
 #[test]
 fn messages_of_libraries_name_no_flags() {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&crates).unwrap() {
-        let entry = entry.unwrap();
-        if !FRONT_ENDS.contains(&entry.file_name().to_str().unwrap()) && entry.path().join("src").is_dir() {
-            sources(&entry.path().join("src"), &mut files);
-        }
-    }
-    assert!(files.len() > 200, "{} files", files.len());
+    let files = common::sources_without(&FRONT_ENDS);
     let mut wrong = Vec::new();
     for path in files.iter().filter(|path| !COMMAND_LINES.iter().any(|exempt| path.ends_with(exempt))) {
         let text = fs::read_to_string(path).unwrap();
