@@ -32,7 +32,7 @@ pub use error::{PipelineError, mask_remedies};
 pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use job_error::JobError;
-pub use passage::Passage;
+pub use passage::{Passage, SampledDocument};
 pub use plan::Partition;
 pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
-use goldfish_corpus::{Content, ReadOptions, Resolved, Warning, read_npy, resolve, warnings};
+use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, ResolvedMask, mask_corpus,
     resolve_content, shared_folder,
@@ -40,7 +40,8 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     }
     let (job, chosen) = job(args, resolved)?;
     let suspicious = warnings(&job.inputs, &job.read);
-    let suspicious: Vec<String> = suspicious.iter().map(advised).collect();
+    let suspicious: Vec<String> =
+        suspicious.iter().map(|warning| advice::advised(warning, &warning.remedies)).collect();
     suspicious.iter().for_each(|warning| print::warn(warning));
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
@@ -198,14 +199,6 @@ fn summary_json(
         "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
-}
-
-/// A warning with the options that it is about.
-fn advised(warning: &Warning) -> String {
-    std::iter::once(warning.to_string())
-        .chain(advice::render(&warning.remedies))
-        .collect::<Vec<_>>()
-        .join("; ")
 }
 
 /// What speaks against the rule on this corpus.
