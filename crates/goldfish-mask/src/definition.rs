@@ -1,7 +1,7 @@
 use std::fmt::{Debug, Display};
 
 use crate::window_keys::WindowKeys;
-use crate::{MaskError, MaskRule, UniformTable};
+use crate::{MaskError, MaskRule, RunUnit, UniformTable};
 
 /// Which tokens a rule could drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,17 @@ pub trait RuleDefinition: Debug + Display + Send + Sync {
     /// Whether decisions depend on the [key of the document](crate::document_key).
     fn needs_key(&self) -> bool {
         false
+    }
+
+    /// What the rule's [longest runs](MaskRule::decide_measuring) are counted in; `None` if it doesn't count them.
+    fn run_unit(&self) -> Option<RunUnit> {
+        None
+    }
+
+    /// The most decided [units](Self::run_unit) in a row that the rule keeps, whatever the document; `None` if it promises
+    /// no bound.
+    fn longest_run(&self) -> Option<u32> {
+        None
     }
 
     /// Builds the rule. `table` is needed only if the parameters name a table from a file.

@@ -1,6 +1,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{MaskRule, TokenSpan};
+use crate::exempt::IdSet;
+use crate::{LongestRun, MaskRule, TokenSpan};
 
 /// The key of a document for the rule `random`: `xxh3_64` of its id with seed 0.
 ///
@@ -48,47 +49,18 @@ impl Masker {
     ///
     /// As [`MaskRule::decide`].
     pub fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
-        self.rule.decide(span, mask);
+        self.rule.decide(&span.with_exempt(&self.exempt), mask);
         self.exempt.keep(span.decided(), mask);
     }
-}
 
-/// Sets of up to this many ids are compared with one by one, which compiles to vector instructions.
-const COMPARED: usize = 4;
-
-/// A few ids that are looked up once a token.
-#[derive(Debug)]
-struct IdSet {
-    sorted: Vec<u32>,
-    /// One bit for each `id % 64` that occurs, so that most other ids need no search.
-    sketch: u64,
-}
-
-impl IdSet {
-    fn new(ids: &[u32]) -> Self {
-        let mut sorted = ids.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let sketch = sorted.iter().fold(0, |bits, id| bits | 1 << (id % 64));
-        Self { sorted, sketch }
-    }
-
-    /// Keeps the ids of the set.
-    fn keep(&self, ids: &[u32], mask: &mut [u8]) {
-        if self.sorted.len() <= COMPARED {
-            for exempt in &self.sorted {
-                for (&id, keep) in ids.iter().zip(&mut *mask) {
-                    *keep |= u8::from(id == *exempt);
-                }
-            }
-        } else {
-            for (&id, keep) in ids.iter().zip(mask) {
-                *keep |= u8::from(self.contains(id));
-            }
-        }
-    }
-
-    fn contains(&self, id: u32) -> bool {
-        self.sketch >> (id % 64) & 1 == 1 && self.sorted.binary_search(&id).is_ok()
+    /// Decides, and gives the longest run of decided units that are all kept. See [`MaskRule::decide_measuring`].
+    ///
+    /// # Panics
+    ///
+    /// As [`MaskRule::decide`].
+    pub fn decide_measuring(&self, span: &TokenSpan<'_>, mask: &mut [u8]) -> Option<LongestRun> {
+        let run = self.rule.decide_measuring(&span.with_exempt(&self.exempt), mask);
+        self.exempt.keep(span.decided(), mask);
+        run
     }
 }

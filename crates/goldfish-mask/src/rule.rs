@@ -1,5 +1,8 @@
 use std::fmt::Debug;
 
+use crate::exempt::IdSet;
+use crate::runs::{LongestRun, longest_counted};
+
 /// Consecutive tokens of a document to decide, with what a rule may look at around them.
 ///
 /// Here and in all rules, *document* also means one packed sequence. A document may be decided whole or
@@ -12,13 +15,14 @@ pub struct TokenSpan<'a> {
     position: u64,
     key: u64,
     text: Option<(&'a str, &'a [(usize, usize)])>,
+    exempt: Option<&'a IdSet>,
 }
 
 impl<'a> TokenSpan<'a> {
     /// A whole document (or the start of one): nothing comes before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
-        Self { ids, history: 0, position: 0, key: 0, text: None }
+        Self { ids, history: 0, position: 0, key: 0, text: None, exempt: None }
     }
 
     /// Tokens `position..` of a document: the first `history` ids are context, the rest is decided.
@@ -31,7 +35,7 @@ impl<'a> TokenSpan<'a> {
     pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
         assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
         assert!(history as u64 <= position, "history of {history} tokens before position {position}");
-        Self { ids, history, position, key: 0, text: None }
+        Self { ids, history, position, key: 0, text: None, exempt: None }
     }
 
     /// The same span in the document with this key (see [`document_key`](crate::document_key)); only the
@@ -51,6 +55,35 @@ impl<'a> TokenSpan<'a> {
     #[must_use]
     pub fn with_text(self, text: &'a str, spans: &'a [(usize, usize)]) -> Self {
         Self { text: Some((text, spans)), ..self }
+    }
+
+    /// The same span with the ids that are kept whatever the rule decides.
+    pub(crate) fn with_exempt(self, exempt: &'a IdSet) -> Self {
+        Self { exempt: Some(exempt), ..self }
+    }
+
+    /// Whether this id is kept whatever the rule decides. A rule that [promises a
+    /// bound](crate::RuleDefinition::longest_run) must not count on dropping it.
+    #[must_use]
+    pub fn exempts(&self, id: u32) -> bool {
+        self.exempt.is_some_and(|exempt| exempt.contains(id))
+    }
+
+    /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
+    /// of the span on that are not exempt, and has decided `mask`.
+    ///
+    /// # Panics
+    ///
+    /// If `first` exceeds the length of the mask, or this that of the span.
+    #[must_use]
+    pub fn longest_run(&self, first: usize, mask: &[u8]) -> LongestRun {
+        let ids = &self.decided()[first..mask.len()];
+        let counted = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[index]));
+        counted.map_or_else(LongestRun::default, |(units, range)| {
+            let start = self.position + first as u64;
+            let (units, end) = (units as u64, start + range.end as u64);
+            LongestRun { units, start: start + range.start as u64, end }
+        })
     }
 
     /// The document's text and one byte span a token, if the span has them.
@@ -122,6 +155,18 @@ pub trait MaskRule: Send + Sync + Debug {
     /// `min(span.position(), self.lookback())`, or if the rule [needs the text](Self::needs_text) and the
     /// span has none, or not a byte span for each token up to the last decided one.
     fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]);
+
+    /// Decides as [`decide`](Self::decide), and gives the longest run of decided
+    /// [units](crate::RuleDefinition::run_unit) of the span that are all kept. `None` from rules that don't count them;
+    /// they cost nothing more.
+    ///
+    /// # Panics
+    ///
+    /// As [`decide`](Self::decide).
+    fn decide_measuring(&self, span: &TokenSpan<'_>, mask: &mut [u8]) -> Option<LongestRun> {
+        self.decide(span, mask);
+        None
+    }
 }
 
 /// Checks the contract of [`MaskRule::decide`]; called first by every implementation.
