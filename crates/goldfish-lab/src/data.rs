@@ -7,6 +7,7 @@ use goldfish_shard::verify;
 use rand_mt::Mt64;
 
 use crate::architecture::{Batch, Targets};
+use crate::draw::below;
 use crate::error::LabError;
 
 /// The documents of some folders of shards, in memory: five bytes a token.
@@ -147,7 +148,7 @@ impl Order {
             // Adjacent seeds and epochs must not have the same stream.
             let mut random = Mt64::new_with_key([self.seed, epoch, ORDER_STREAM]);
             for last in (1..self.sequences).rev() {
-                let other = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
+                let other = below(&mut random, last as u64 + 1);
                 self.shuffled.swap(last, other as usize);
             }
         }

@@ -36,6 +36,8 @@ pub mod corpus;
 mod data;
 mod decoder;
 mod demo;
+mod draw;
+pub mod edits;
 mod error;
 mod events;
 mod experiment;

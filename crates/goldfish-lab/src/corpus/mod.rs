@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use rand_mt::Mt64;
 use serde::Serialize;
 
+use crate::draw::below;
 use crate::error::LabError;
 
 /// The rules, as text.
@@ -61,15 +62,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.random.next_u64()) * u128::from(n)) >> 64) as u64
-    }
-
     fn draw(&mut self, rule: &str) -> Option<&'static str> {
         let (name, alternatives) = rules().get_key_value(rule)?;
         let mut deck =
             self.decks.remove(name).filter(|deck| !deck.is_empty()).unwrap_or_else(|| alternatives.clone());
-        let at = self.below(deck.len() as u64) as usize;
+        let at = below(&mut self.random, deck.len() as u64) as usize;
         let drawn = deck.swap_remove(at);
         self.decks.insert(name, deck);
         Some(drawn)
@@ -100,7 +97,7 @@ impl Writer {
         if let Some(range) = slot.strip_prefix("number:") {
             let (low, high) = range.split_once('-')?;
             let (low, high): (u64, u64) = (low.parse().ok()?, high.parse().ok()?);
-            return Some((low + self.below(high.checked_sub(low)? + 1)).to_string());
+            return Some((low + below(&mut self.random, high.checked_sub(low)? + 1)).to_string());
         }
         let template = self.draw(slot)?;
         Some(self.fill(template, depth.checked_sub(1)?))
