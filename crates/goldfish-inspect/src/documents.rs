@@ -8,6 +8,10 @@ use crate::duplicates::{Document, Fingerprints, Masks, Search};
 use crate::error::InspectError;
 use crate::options::DuplicateOptions;
 use crate::report::Duplicates;
+use crate::warning::LeakWarning;
+
+/// Pairs of passages that a warning looks at, and the least length of a passage.
+const WARNED: DuplicateOptions = DuplicateOptions { least_characters: 200, pairs: 300, shown: 0 };
 
 /// Documents with their masks, and how these were decided.
 #[derive(Clone, Copy)]
@@ -59,4 +63,19 @@ pub fn compare_documents(
     let wanted: Vec<Document<'_>> = documents.filter(|document| found.wants(document.number)).collect();
     found.read(&wanted)?;
     Ok(found.compare())
+}
+
+/// Whether documents leak more through copies among them than under another rule.
+///
+/// Never for the baselines `static` and `random`, whose copies are meant to differ, nor in packed sequences.
+///
+/// # Errors
+///
+/// As [`compare_documents`].
+pub fn leak_warning(masked: &MaskedDocuments<'_>) -> Result<Option<LeakWarning>, InspectError> {
+    let &MaskedDocuments { rule, scope, exempt_ids, .. } = masked;
+    if !(Masks { rule, scope, exempt: exempt_ids }).may_be_replaced() {
+        return Ok(None);
+    }
+    Ok(compare_documents(masked, WARNED, 0)?.warning(rule))
 }

@@ -19,7 +19,7 @@ mod shards;
 mod warning;
 mod windows;
 
-pub use documents::{MaskedDocuments, compare_documents};
+pub use documents::{MaskedDocuments, compare_documents, leak_warning};
 pub use error::InspectError;
 pub use inspect::inspect;
 pub use options::{DuplicateOptions, InspectOptions};

@@ -23,6 +23,7 @@ mod resolve;
 mod results;
 mod resume;
 mod run;
+mod sample;
 mod sidecars;
 mod text;
 mod work;
@@ -33,7 +34,7 @@ pub use error::{PipelineError, mask_remedies};
 pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use job_error::JobError;
-pub use passage::{Passage, SampledDocument};
+pub use passage::Passage;
 pub use plan::Partition;
 pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;
@@ -42,6 +43,7 @@ pub use resolve::{
     resolve_content,
 };
 pub use run::mask_corpus;
+pub use sample::SampledDocument;
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
 pub use write::Outcome;

@@ -13,17 +13,6 @@ pub struct Passage {
     pub mask: Vec<u8>,
 }
 
-/// A document of a sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SampledDocument {
-    /// Its id.
-    pub doc_id: String,
-    /// Its tokens.
-    pub ids: Vec<u32>,
-    /// Their mask.
-    pub mask: Vec<u8>,
-}
-
 /// Tokens in a [`Passage`].
 const PASSAGE_TOKENS: usize = 96;
 

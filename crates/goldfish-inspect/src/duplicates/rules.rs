@@ -46,7 +46,7 @@ impl Masks<'_> {
 
     /// Whether another rule may be recommended: not for baselines, whose copies are meant to differ, and not for packed
     /// sequences, which the others are not measured in.
-    fn may_be_replaced(&self) -> bool {
+    pub(crate) fn may_be_replaced(&self) -> bool {
         let baseline = matches!(self.rule.parameters, RuleParameters::Static(_) | RuleParameters::Random(_));
         !baseline && self.scope == Scope::Document
     }
