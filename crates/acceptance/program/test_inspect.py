@@ -196,12 +196,11 @@ class TestDuplicates:
             for (chars, mask), (other_chars, other_mask) in (sides, sides[::-1]):
                 dropped = {token for token in chars if mask[token] == 0}
                 leaked = {a for a, b in zip(chars, other_chars) if mask[a] == 0 and other_mask[b] == 1}
-                # Layout differs from the second word on.
-                first = len(texts[0].split(" ")[0]) if kind not in ("nothing", "case") else 0
+                # Layout differs from the second word on, or from the second line on.
+                before = "".join(texts[0].split(" ")[: 9 if "line breaks" in kind else 1])
+                equal = set(chars[: len(before)]) if kind not in ("nothing", "case") else set()
                 for token in dropped:
-                    difference = {"nothing": "nothing", "case": "case"}.get(kind, "layout")
-                    if first and token in chars[:first]:
-                        difference = "nothing"
+                    difference = kind if kind in ("nothing", "case") else "nothing" if token in equal else "layout"
                     entry = counts.setdefault(difference, [0, 0])
                     entry[0] += 1
                     entry[1] += token in leaked

@@ -152,6 +152,7 @@ impl Walk<'_> {
         let starts = self.passage.side().starts;
         let mut partners = vec![None; starts.len()];
         let ahead = self.words_ahead();
+        let formats = self.formats();
         // Words since the last edit or entry, and whether that is known to be all there is.
         let mut since: Option<(Difference, u32)> = None;
         let mut known = true;
@@ -170,7 +171,7 @@ impl Walk<'_> {
             let (here, there) = ((self.of)(block), (self.other)(block));
             for i in 0..block.length {
                 words += u32::from(starts[here + i] || i == 0);
-                if let Some(difference) = self.formatting[nth].difference() {
+                if let Some(difference) = formats[nth] {
                     format = Some((difference, words));
                 }
                 let (ahead, ahead_known) = ahead[nth];
@@ -194,6 +195,26 @@ impl Walk<'_> {
             }
         }
         partners
+    }
+
+    /// For each aligned letter in order, the formatting that differs there or further on in its word.
+    fn formats(&self) -> Vec<Option<Difference>> {
+        let starts = self.passage.side().starts;
+        let mut formats: Vec<_> = self.formatting.iter().map(|here| here.difference()).collect();
+        let mut end = formats.len();
+        for block in self.blocks.iter().rev() {
+            let here = (self.of)(block);
+            let mut word = None;
+            for i in (0..block.length).rev() {
+                end -= 1;
+                word = formats[end].or(word);
+                formats[end] = word;
+                if starts[here + i] {
+                    word = None;
+                }
+            }
+        }
+        formats
     }
 
     /// For each aligned letter in order, words up to the next edit or exit, and whether what is within reach is known.
