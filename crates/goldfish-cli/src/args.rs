@@ -187,8 +187,8 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Mask")]
     pub(crate) sequence_length: Option<u32>,
 
-    /// Never drop the tokenizer's special tokens, nor (if given as true) --bos-id and --eos-id. [default: true; false for
-    /// the rules that reproduce another implementation: hash-table, hash-avalanche, coefficient-sum]
+    /// Never drop the tokenizer's special tokens, nor --bos-id and --eos-id. [default: true; false for the rules that
+    /// reproduce another implementation: hash-table, hash-avalanche, coefficient-sum]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Mask")]
     pub(crate) exempt_special: Option<bool>,
 

@@ -2,10 +2,10 @@
 
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{RuleSpec, Scope};
-use goldfish_shard::{FILE_SET_NAME, FileSet, Manifest, SetFile, Totals};
+use goldfish_shard::{FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, SetFile, Totals};
 use serde_json::json;
 
-use crate::print::{count, percent, plural};
+use crate::print::{count, name, percent, plural};
 
 /// The rule of shards with its parameters in a line.
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
@@ -62,6 +62,38 @@ pub(crate) fn rule_line(rule: &str, chosen: Option<&str>) -> String {
 pub(crate) fn dropped_line(totals: &Totals) -> String {
     format!("dropped    {} tokens, {} of all", count(totals.dropped), percent(totals.dropped, totals.tokens))
 }
+
+/// The lines of a summary with the longest runs of tokens that are all kept.
+pub(crate) fn kept_lines(rule: &RuleSpec, runs: &KeptRuns) -> Vec<String> {
+    let at = |doc_id: &str, position: u64| format!("from token {} of {}", count(position), name(doc_id));
+    let tokens = |run: &KeptRun| {
+        format!("{} in a row, {}", plural(run.tokens, "token"), at(&run.doc_id, run.position))
+    };
+    let Some(decided) = &runs.decided else {
+        return vec![format!("kept       at most {}", tokens(&runs.tokens))];
+    };
+    let bound = match rule.definition().longest_run() {
+        Some(bound) => format!("never more than {}", count(bound.into())),
+        None => "without a bound".to_owned(),
+    };
+    let place = if decided.length == 0 {
+        String::new()
+    } else {
+        format!(", {}", at(&decided.doc_id, decided.position))
+    };
+    vec![
+        format!(
+            "kept       at most {} decided {} in a row ({bound}){place}",
+            count(decided.length),
+            decided.unit
+        ),
+        format!("           {}, with {}", tokens(&runs.tokens), UNCOUNTED),
+    ]
+}
+
+/// What the bound of a rule does not count.
+const UNCOUNTED: &str = "what the rule does not decide: short contexts at starts of documents, text without letters or digits, \
+                         special tokens";
 
 /// How many files a summary names.
 const LISTED: usize = 8;

@@ -78,12 +78,8 @@ impl<'a> TokenSpan<'a> {
     #[must_use]
     pub fn longest_run(&self, first: usize, mask: &[u8]) -> LongestRun {
         let ids = &self.decided()[first..mask.len()];
-        let counted = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[index]));
-        counted.map_or_else(LongestRun::default, |(units, range)| {
-            let start = self.position + first as u64;
-            let (units, end) = (units as u64, start + range.end as u64);
-            LongestRun { units, start: start + range.start as u64, end }
-        })
+        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[index]));
+        LongestRun::found(found, self.position + first as u64)
     }
 
     /// The document's text and one byte span a token, if the span has them.

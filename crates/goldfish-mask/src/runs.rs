@@ -35,6 +35,26 @@ pub struct LongestRun {
     pub end: u64,
 }
 
+impl LongestRun {
+    /// The longest run of tokens that are all kept, in a slice that starts at position 0. `decided` has one byte a token,
+    /// 0 if the rule decided it, as [`Coverage::Decided`](crate::Coverage::Decided) writes it.
+    ///
+    /// # Panics
+    ///
+    /// If `decided` is shorter than `mask`.
+    #[must_use]
+    pub fn among(decided: &[u8], mask: &[u8]) -> Self {
+        Self::found(longest_counted(mask, 0, |position| decided[position] == 0), 0)
+    }
+
+    /// What was found in a mask that starts at this position.
+    pub(crate) fn found(found: Option<(usize, Range<usize>)>, position: u64) -> Self {
+        let (units, range) = found.unwrap_or_default();
+        let (start, end) = (position + range.start as u64, position + range.end as u64);
+        if units == 0 { Self::default() } else { Self { units: units as u64, start, end } }
+    }
+}
+
 /// The longest stretch of ones in `mask` that has more than `longer_than`; of several the first one.
 ///
 /// It looks for a zero from the far end of each place where such a stretch could be, so that it reads a few bytes for

@@ -110,6 +110,7 @@ impl MaskJob {
             shards: Vec::new(),
             rejects: None,
             totals: Totals::default(),
+            longest_kept_run: None,
             checksum: String::new(),
         }
     }

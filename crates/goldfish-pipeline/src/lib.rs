@@ -12,6 +12,7 @@ mod error;
 mod execute;
 mod job;
 mod job_error;
+mod kept;
 mod message;
 mod passage;
 mod plan;

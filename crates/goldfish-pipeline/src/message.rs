@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use goldfish_corpus::{Chunk, Reject};
+use goldfish_mask::LongestRun;
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{InputEntry, ShardSchema};
 
@@ -65,6 +66,22 @@ pub(crate) enum Event {
     End(InputEntry),
 }
 
+/// The longest run of decided words or tokens of some documents, and which of them has it; `None` if the rule doesn't
+/// count that, or before they are decided.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LongestOf(pub(crate) Option<(usize, LongestRun)>);
+
+impl LongestOf {
+    /// Notes the run of a document that comes after the others.
+    pub(crate) fn note(&mut self, row: usize, run: Option<LongestRun>) {
+        if let Some(run) = run
+            && self.0.is_none_or(|(_, longest)| run.units > longest.units)
+        {
+            self.0 = Some((row, run));
+        }
+    }
+}
+
 /// Documents as tokens.
 pub(crate) struct Tokens {
     pub(crate) doc_ids: StringArray,
@@ -73,6 +90,8 @@ pub(crate) struct Tokens {
     pub(crate) ids: ScalarBuffer<i32>,
     /// Empty until it is decided, which rules that decide by the text do while the text is there.
     pub(crate) mask: Vec<u8>,
+    /// What the rule measured while it decided.
+    pub(crate) longest: LongestOf,
     pub(crate) carried: Vec<ArrayRef>,
 }
 

@@ -1,11 +1,14 @@
 use std::path::Path;
 
-use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable, document_key};
-use goldfish_shard::{MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
+use goldfish_mask::{
+    Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable, document_key,
+};
+use goldfish_shard::{DecidedRun, KeptCounter, MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
 use crate::job_error::JobError;
+use crate::kept::longest_in_sequences;
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
@@ -25,9 +28,15 @@ pub fn recompute(
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
     let shard_text = if masker.needs_text() { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
+    let definition = manifest.rule.definition();
+    let (unit, bound) = (definition.run_unit(), definition.longest_run());
+    let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
     let mut sequences = match manifest.scope {
         Scope::Document => None,
-        Scope::Sequence { length } => Some(SequenceMasker::new(&masker, length, SequenceState::default())?),
+        Scope::Sequence { length } => {
+            let start = |masker| SequenceMasker::new(masker, length, SequenceState::default());
+            Some((length, start(&masker)?, unit.map(|_| start(&reach)).transpose()?))
+        }
     };
     if sequences.is_some() {
         // Windows cross documents, so that every shard before a row has a say in its mask.
@@ -39,8 +48,11 @@ pub fn recompute(
             return Ok((manifest, problems));
         }
     }
-    let mut expected = Vec::new();
+    let (mut expected, mut decided) = (Vec::new(), Vec::new());
+    let mut kept = KeptCounter::new(unit);
     let mut check_row = |batch: &ShardBatch, row: usize| {
+        let doc_id = batch.doc_ids().value(row);
+        kept.add(doc_id, batch.mask(row));
         let stored = batch.ids(row);
         if let Some(position) = stored.iter().position(|&id| id < 0) {
             return Some(format!("the id {} at position {position} is negative", stored[position]));
@@ -48,27 +60,64 @@ pub fn recompute(
         let ids: &[u32] = bytemuck::cast_slice(stored);
         expected.clear();
         expected.resize(ids.len(), 0);
-        match (&mut sequences, &shard_text) {
-            (Some(sequences), _) => sequences.decide_next(ids, &mut expected),
+        let run = match (&mut sequences, &shard_text) {
+            (Some((length, sequences, reach)), _) => {
+                let before = sequences.state().tokens;
+                sequences.decide_next(ids, &mut expected);
+                reach.as_mut().map(|reach| {
+                    decided.clear();
+                    decided.resize(ids.len(), 0);
+                    reach.decide_next(ids, &mut decided);
+                    longest_in_sequences(before, *length, &decided, &expected)
+                })
+            }
             (None, Some(shard_text)) => {
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
-                masker.decide(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected);
+                masker.decide_measuring(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected)
             }
             (None, None) => {
-                let key = document_key(batch.doc_ids().value(row));
-                masker.decide(&TokenSpan::document(ids).with_key(key), &mut expected);
+                let span = TokenSpan::document(ids).with_key(document_key(doc_id));
+                masker.decide_measuring(&span, &mut expected)
             }
+        };
+        if let Some(position) = expected.iter().zip(batch.mask(row)).position(|(a, b)| a != b) {
+            return Some(format!(
+                "loss_mask is {} at position {position}, but the rule decides {}",
+                batch.mask(row)[position],
+                expected[position]
+            ));
         }
-        let position = expected.iter().zip(batch.mask(row)).position(|(a, b)| a != b)?;
+        let (run, unit) = run.zip(unit)?;
+        kept.note_decided(kept.documents() - 1, doc_id, run);
+        let bound = bound.filter(|&bound| run.units > bound.into())?;
         Some(format!(
-            "loss_mask is {} at position {position}, but the rule decides {}",
-            batch.mask(row)[position],
-            expected[position]
+            "loss_mask keeps {} {unit} in a row from position {} on, but the rule keeps no more than {bound}",
+            run.units, run.start
         ))
     };
-    Ok(verify(folder, &mut check_row)?)
+    let (manifest, mut problems) = verify(folder, &mut check_row)?;
+    problems.extend(check_decided(&manifest, &kept));
+    Ok((manifest, problems))
+}
+
+/// Compares the longest run of decided words or tokens with the manifest, if all documents were seen.
+fn check_decided(manifest: &Manifest, kept: &KeptCounter) -> Option<Problem> {
+    let stated = &manifest.longest_kept_run.as_ref()?.decided;
+    let found = &kept.runs().decided;
+    if kept.documents() != manifest.totals.documents_out || stated == found {
+        return None;
+    }
+    let describe = |run: &Option<DecidedRun>| match run {
+        None => "none".to_owned(),
+        Some(DecidedRun { unit, length, document, doc_id, position, .. }) => {
+            format!("{length} {unit} from token {position} of document {document} ({doc_id})")
+        }
+    };
+    let description =
+        format!("longest kept run of decided {}, but {} expected", describe(found), describe(stated));
+    Some(Problem { file: MANIFEST_NAME.into(), description })
 }
 
 /// The text of the manifest's tokens.

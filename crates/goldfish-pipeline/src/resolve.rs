@@ -436,9 +436,9 @@ pub fn resolve_content(
     })
 }
 
-/// Which ids a rule never drops: with a tokenizer its special tokens and the ends of documents. `exempt_special` is what
-/// was asked for: `None` for yes unless the rule reproduces another implementation; asked for, it covers the `given`
-/// ends without a tokenizer too.
+/// Which ids a rule never drops, in ascending order: the tokenizer's special tokens and the ends of documents, which are
+/// `given` or else the tokenizer's. `exempt_special` is what was asked for: `None` for yes unless the rule reproduces
+/// another implementation.
 #[must_use]
 pub fn exempt_ids(
     rule: &RuleSpec,
@@ -446,15 +446,13 @@ pub fn exempt_ids(
     exempt_special: Option<bool>,
     given: [Option<u32>; 2],
 ) -> Vec<u32> {
-    let mut exempt = Vec::new();
-    if let (true, Some(tokenizer)) = (exempt_special.unwrap_or(!rule.is_reference()), tokenizer) {
-        exempt.extend_from_slice(tokenizer.special_ids());
-        let [bos, eos] = given;
-        exempt.extend(bos.or(tokenizer.bos_id()).into_iter().chain(eos.or(tokenizer.eos_id())));
+    if !exempt_special.unwrap_or(!rule.is_reference()) {
+        return Vec::new();
     }
-    if exempt_special == Some(true) {
-        exempt.extend(given.into_iter().flatten());
-    }
+    let [bos, eos] = given;
+    let mut exempt = tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.special_ids().to_vec());
+    exempt.extend(bos.or_else(|| tokenizer?.bos_id()));
+    exempt.extend(eos.or_else(|| tokenizer?.eos_id()));
     exempt.sort_unstable();
     exempt.dedup();
     exempt

@@ -6,7 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 
+use goldfish_shard::KeptCounter;
+
 use crate::PipelineError;
+use crate::kept::longest_in_sequences;
 use crate::message::{Message, Tokens, WorkResult};
 use crate::passage::{Passage, find_passage};
 use crate::progress::TICK;
@@ -51,13 +54,19 @@ pub(crate) struct OrderedResults<'a> {
     /// Masks of packed sequences, and which tokens the rule decides about.
     sequences: Option<(SequenceMasker<'a>, SequenceMasker<'a>)>,
     pub(crate) tally: Tally,
+    pub(crate) kept: KeptCounter,
     /// The first document with a dropped token among its first ones.
     pub(crate) passage: Option<Passage>,
 }
 
 impl<'a> OrderedResults<'a> {
     /// Resumes from a state in the journal.
-    pub(crate) fn new(shared: &'a Shared, states: Option<SequenceStates>, tally: Tally) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        states: Option<SequenceStates>,
+        tally: Tally,
+        kept: Option<KeptCounter>,
+    ) -> Self {
         let (masks, decided) = states.unwrap_or_default();
         let sequencer = |masker: &'a Masker, state| match shared.job.scope {
             Scope::Document => None,
@@ -65,17 +74,35 @@ impl<'a> OrderedResults<'a> {
             Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
         };
         let sequences = sequencer(&shared.masker, masks).zip(sequencer(&shared.decided, decided));
-        Self { shared, sequences, tally, passage: None }
+        let kept = kept.unwrap_or_else(|| KeptCounter::new(shared.job.rule.definition().run_unit()));
+        Self { shared, sequences, tally, kept, passage: None }
     }
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
     pub(crate) fn add(&mut self, documents: &mut Tokens, tally: &Tally) {
         self.tally.add(tally);
         if let Some((masks, decided)) = &mut self.sequences {
+            let before = masks.state().tokens;
             let decided = mask_documents(decided, documents);
             documents.mask = mask_documents(masks, documents);
+            if let (Scope::Sequence { length }, Some(_)) =
+                (self.shared.job.scope, self.shared.job.rule.definition().run_unit())
+            {
+                for row in 0..documents.len() {
+                    let range = documents.range(row);
+                    let (decided, mask) = (&decided[range.clone()], &documents.mask[range.clone()]);
+                    let run = longest_in_sequences(before + range.start as u64, length, decided, mask);
+                    documents.longest.note(row, Some(run));
+                }
+            }
             let (ids, mask) = (documents.unsigned(), &documents.mask);
             self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
+        }
+        if let Some((row, run)) = documents.longest.0 {
+            self.kept.note_decided(self.kept.documents() + row as u64, documents.doc_ids.value(row), run);
+        }
+        for row in 0..documents.len() {
+            self.kept.add(documents.doc_ids.value(row), &documents.mask[documents.range(row)]);
         }
         if self.passage.is_none() {
             self.passage = find_passage(documents);

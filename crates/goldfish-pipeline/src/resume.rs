@@ -5,7 +5,7 @@ use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
 use goldfish_mask::diagnostics::Tally;
-use goldfish_shard::{FileSet, InputEntry, MAX_LISTED_INPUTS, Manifest, Unfinished};
+use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -40,6 +40,7 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) tokenized: TokenizedBytes,
     pub(crate) tally: Tally,
     pub(crate) sequences: Option<SequenceStates>,
+    pub(crate) kept: Option<KeptCounter>,
 }
 
 impl Checkpoint<'_> {
@@ -117,6 +118,7 @@ impl Identity {
         manifest.shards = Vec::new();
         manifest.rejects = None;
         manifest.totals = goldfish_shard::Totals::default();
+        manifest.longest_kept_run = None;
         manifest.checksum = String::new();
         Self::new(manifest, inputs.iter().map(InputIdentity::of_entry), skips_rejects)
     }

@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::Input;
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{
-    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, Manifest, Placement, PreviousRun,
-    SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
+    FILE_SET_TABLES, FILE_SET_VERSION, FileSet, FinishedFiles, InputEntry, KeptCounter, Manifest, Placement,
+    PreviousRun, SetFile, StagedFile, StagedFiles, Totals, UnfinishedFiles, megatron,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -159,6 +159,7 @@ fn resume(
         let state = state?;
         written.inputs.push(state.input);
         (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
+        written.kept = Some(state.kept);
     }
     identity.check(&job, (plan, &written.inputs), 0, &mask.output)?;
     check_inputs(plan, &written.inputs, None, executor.pool())?;
@@ -173,6 +174,7 @@ struct State {
     totals: Totals,
     tally: Tally,
     sequences: Option<SequenceStates>,
+    kept: KeptCounter,
 }
 
 /// No mask may take the name of an input, of a file of others, or of another mask.
@@ -244,6 +246,8 @@ struct Written {
     passage: Option<Passage>,
     /// Packed sequences after the last finished mask of an earlier run.
     sequences: Option<SequenceStates>,
+    /// The longest runs so far.
+    kept: Option<KeptCounter>,
 }
 
 impl Written {
@@ -265,6 +269,7 @@ impl Written {
             files: self.files,
             file_table: None,
             totals: self.totals,
+            longest_kept_run: self.kept.map(|kept| kept.runs().clone()),
             checksum: String::new(),
         }
     }
@@ -277,7 +282,8 @@ impl<'a> Sidecars<'a> {
         (names, job): (&'a [Vec<String>], Box<RawValue>),
         mut written: Written,
     ) -> Self {
-        let results = OrderedResults::new(shared, written.sequences.take(), written.tally);
+        let results =
+            OrderedResults::new(shared, written.sequences.take(), written.tally, written.kept.take());
         Self { shared, files, names, job, results, open: None, written }
     }
 
@@ -293,8 +299,8 @@ impl<'a> Sidecars<'a> {
             *memmaps = self.written.inputs.len();
             Ok(())
         })?;
-        let OrderedResults { tally, passage, .. } = self.results;
-        Ok(Written { tally, passage, ..self.written })
+        let OrderedResults { tally, kept, passage, .. } = self.results;
+        Ok(Written { tally, kept: Some(kept), passage, ..self.written })
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
@@ -369,6 +375,7 @@ impl<'a> Sidecars<'a> {
             totals: self.written.totals.clone(),
             tally: self.results.tally,
             sequences: self.results.states(),
+            kept: self.results.kept.clone(),
         });
         self.files.record(&self.job, &self.written.files[files..], state)?;
         self.written.inputs.push(entry);

@@ -8,14 +8,14 @@ use arrow::compute::{concat, filter};
 use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
-use goldfish_mask::{Masker, RuleSpec, Scope, TokenSpan, document_key};
+use goldfish_mask::{LongestRun, Masker, RuleSpec, Scope, TokenSpan, document_key};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
-use crate::message::{Event, Part, Tokens, Work, WorkResult};
+use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult};
 use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
@@ -65,13 +65,15 @@ impl<'a> Deciding<'a> {
         })
     }
 
-    fn decide(&mut self, doc_id: &str, span: &TokenSpan<'_>, mask: &mut [u8]) {
+    /// Decides a document, and gives its longest run if the rule counts that.
+    fn decide(&mut self, doc_id: &str, span: &TokenSpan<'_>, mask: &mut [u8]) -> Option<LongestRun> {
         let key = document_key(doc_id);
         let span = span.with_key(key);
-        self.shared.masker.decide(&span, mask);
+        let run = self.shared.masker.decide_measuring(&span, mask);
         if key <= self.shared.last_counted {
             self.tally.add(&self.tallier.count(&span, mask).0);
         }
+        run
     }
 }
 
@@ -103,7 +105,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     let mut documents =
         joined.map_err(|source| PipelineError::Batch { file: shared.first_input(), source })?;
     if shared.job.scope == Scope::Document && shared.text.is_none() {
-        documents.mask = mask_documents(&mut deciding, &documents);
+        (documents.mask, documents.longest) = mask_documents(&mut deciding, &documents);
     }
     shared.progress.lock(|progress| {
         progress.documents += documents.len() as u64;
@@ -174,6 +176,7 @@ struct Encoded {
     ids: ScalarBuffer<i32>,
     /// Their mask, if the rule decides by the text; else empty.
     mask: Vec<u8>,
+    longest: LongestOf,
     /// Ends of the documents that were encoded, in tokens.
     offsets: Vec<i32>,
     /// Those that were not.
@@ -191,25 +194,28 @@ fn encode(
     // Code and small vocabularies have about two bytes a token; room that is left over costs nothing.
     let mut ids = Vec::with_capacity(texts.value_data().len() / 2);
     let mut mask = Vec::with_capacity(if deciding.shared.text.is_some() { ids.capacity() } else { 0 });
+    let mut longest = LongestOf::default();
     let mut offsets = vec![0];
     let mut failed = Vec::new();
     let mut scratch = Scratch::default();
     for index in 0..texts.len() {
         let text = texts.value(index);
         let start = ids.len();
-        let longest = deciding.shared.job.read.max_document;
-        if text.len() > longest {
+        let most = deciding.shared.job.read.max_document;
+        if text.len() > most {
             let bytes = text.len();
-            let reason = format!("the document has {bytes} bytes, more than {longest}; split it");
+            let reason = format!("the document has {bytes} bytes, more than {most}; split it");
             let remedies = vec![Remedy::give(Setting::MaxDocument).to("mask it whole")];
             failed.push(Failed { index, reason, remedies });
             continue;
         }
+        let mut run = None;
         let encoded = match &deciding.shared.text {
             Some(side) => {
                 let out = (&mut ids, &mut mask);
-                let mut decide =
-                    |span: &TokenSpan<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
+                let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
+                    run = deciding.decide(doc_ids.value(index), span, mask);
+                };
                 encode_and_decide(&mut decide, side, options, text, out, &mut scratch)
             }
             None => {
@@ -236,7 +242,10 @@ fn encode(
             Err(error) => Some((error.to_string(), error.remedies())),
         };
         match failure {
-            None => offsets.push(ids.len() as i32),
+            None => {
+                longest.note(offsets.len() - 1, run);
+                offsets.push(ids.len() as i32);
+            }
             Some((reason, remedies)) => {
                 ids.truncate(start);
                 mask.truncate(start);
@@ -245,7 +254,7 @@ fn encode(
         }
     }
     let ids: Vec<i32> = bytemuck::allocation::cast_vec(ids);
-    Encoded { ids: ids.into(), mask, offsets, failed, texts: texts.len() }
+    Encoded { ids: ids.into(), mask, longest, offsets, failed, texts: texts.len() }
 }
 
 /// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be decoded.
@@ -256,10 +265,13 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
     let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
     for (index, range) in ranges().enumerate() {
-        let mut decide =
-            |span: &TokenSpan<'_>, mask: &mut [u8]| deciding.decide(doc_ids.value(index), span, mask);
+        let mut run = None;
+        let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
+            run = deciding.decide(doc_ids.value(index), span, mask);
+        };
         let decided =
             decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
+        batch.longest.note(index - batch.failed.len(), run);
         if let Err(error) = decided {
             let (reason, remedies) = (error.to_string(), error.remedies());
             batch.failed.push(Failed { index, reason, remedies });
@@ -296,7 +308,7 @@ impl Encoded {
             carried = carried.into_iter().map(|array| filter(&array, &keep).unwrap_or(array)).collect();
         }
         let offsets = OffsetBuffer::new(self.offsets.into());
-        Tokens { doc_ids, offsets, ids: self.ids, mask: self.mask, carried }
+        Tokens { doc_ids, offsets, ids: self.ids, mask: self.mask, longest: self.longest, carried }
     }
 }
 
@@ -318,20 +330,29 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
         let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| piece.carried[column].as_ref()).collect();
         carried.push(concat(&arrays)?);
     }
+    let (mut longest, mut documents) = (LongestOf::default(), 0);
+    for piece in &pieces {
+        if let Some((row, run)) = piece.longest.0 {
+            longest.note(documents + row, Some(run));
+        }
+        documents += piece.len();
+    }
     let lengths = pieces.iter().flat_map(|piece| piece.offsets.lengths());
     let offsets = OffsetBuffer::from_lengths(lengths);
     let ids = pieces.iter().map(|piece| &*piece.ids).collect::<Vec<&[i32]>>().concat();
     let mask = pieces.iter().map(|piece| piece.mask.as_slice()).collect::<Vec<_>>().concat();
-    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, carried })
+    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, longest, carried })
 }
 
-fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> Vec<u8> {
+fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> (Vec<u8>, LongestOf) {
+    let mut longest = LongestOf::default();
     let ids = documents.unsigned();
     let mut mask = vec![0; ids.len()];
     for row in 0..documents.len() {
         let range = documents.range(row);
         let doc_id = documents.doc_ids.value(row);
-        deciding.decide(doc_id, &TokenSpan::document(&ids[range.clone()]), &mut mask[range]);
+        let run = deciding.decide(doc_id, &TokenSpan::document(&ids[range.clone()]), &mut mask[range]);
+        longest.note(row, run);
     }
-    mask
+    (mask, longest)
 }

@@ -91,7 +91,15 @@ impl<'a> OutputWriter<'a> {
         let PreparedRun { folder, job, unfinished } = prepared;
         let (unfinished, checkpoint) = unfinished.unzip();
         let Checkpoint {
-            inputs, current, documents_in, documents_rejected, tokenized, tally, sequences, ..
+            inputs,
+            current,
+            documents_in,
+            documents_rejected,
+            tokenized,
+            tally,
+            sequences,
+            kept,
+            ..
         } = checkpoint.unwrap_or_default();
         let mut manifest = shared.job.manifest(plan);
         manifest.totals.documents_in = documents_in;
@@ -103,7 +111,7 @@ impl<'a> OutputWriter<'a> {
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
             output: Output::Folder(Box::new(folder), unfinished.map(Box::new)),
             recorded_inputs: inputs.len(),
-            results: OrderedResults::new(shared, sequences, tally),
+            results: OrderedResults::new(shared, sequences, tally, kept),
             manifest: Manifest { inputs: inputs.into_owned(), ..manifest },
             tokenized,
             current,
@@ -119,17 +127,23 @@ impl<'a> OutputWriter<'a> {
         let output = std::mem::replace(&mut self.output, Output::Gone);
         let (error, finished) = match (written, output) {
             (Ok(()), Output::Shards(writer)) => {
-                let Self { tokenized, results: OrderedResults { tally, passage, .. }, .. } = self;
+                let Self {
+                    tokenized,
+                    results: OrderedResults { tally, kept, passage, .. },
+                    mut manifest,
+                    ..
+                } = self;
+                manifest.longest_kept_run = Some(kept.runs().clone());
                 let last = Checkpoint {
                     position: Position { step: usize::MAX, ..Position::default() },
-                    inputs: (&self.manifest.inputs[self.recorded_inputs..]).into(),
-                    documents_rejected: self.manifest.totals.documents_rejected,
+                    inputs: (&manifest.inputs[self.recorded_inputs..]).into(),
+                    documents_rejected: manifest.totals.documents_rejected,
                     tokenized,
                     tally,
                     ..Checkpoint::default()
                 };
                 let last = last.to_json();
-                match writer.finish(self.manifest, last) {
+                match writer.finish(manifest, last) {
                     Ok(manifest) => return Ok(Outcome { manifest, tokenized, tally, passage }),
                     Err((error, finished)) => (error.into(), finished),
                 }
@@ -184,6 +198,7 @@ impl<'a> OutputWriter<'a> {
                 tokenized: self.tokenized,
                 tally: self.results.tally,
                 sequences: self.results.states(),
+                kept: Some(self.results.kept.clone()),
                 ..Checkpoint::default()
             },
             inputs: self.manifest.inputs.len(),

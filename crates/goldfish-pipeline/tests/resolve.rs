@@ -128,8 +128,16 @@ fn ends_and_exempt_ids() {
     assert_eq!(resolve(reference.clone()).2, [0; 0]);
     assert_eq!(resolve(MaskOptions { exempt_special: Some(true), ..reference }).2, own);
     let alone = MaskOptions { eos_id: Some(9), ..defaults() };
-    assert_eq!(resolve(alone.clone()), (None, Some(9), vec![]));
-    assert_eq!(resolve(MaskOptions { exempt_special: Some(true), ..alone }).2, [9]);
+    assert_eq!(resolve(alone.clone()), (None, Some(9), vec![9]));
+    let ends = MaskOptions { bos_id: Some(7), ..alone.clone() };
+    for rule in RuleName::ALL.iter().filter(|rule| **rule != RuleName::CoefficientSum) {
+        let named = MaskOptions { rule: Some(*rule), ..ends.clone() };
+        let own = !named.clone().resolve().unwrap().rule.is_reference();
+        assert_eq!(resolve(named).2, if own { vec![7, 9] } else { vec![] }, "{rule}");
+    }
+    assert_eq!(resolve(MaskOptions { exempt_special: Some(false), ..alone.clone() }).2, [0; 0]);
+    let reference = MaskOptions { rule: Some(RuleName::HashTable), ..alone };
+    assert_eq!(resolve(MaskOptions { exempt_special: Some(true), ..reference }).2, [9]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use goldfish_mask::{RuleSpec, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kept::KeptRuns;
 use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
 use crate::table::{self, MAX_LISTED_INPUTS, TableEntry, TableReader};
 use crate::verify::{NOT_LISTED, unlisted};
@@ -71,6 +72,10 @@ pub struct FileSet {
     pub file_table: Option<TableEntry>,
     /// Sums over everything.
     pub totals: Totals,
+    /// The longest runs of tokens that are all kept, for an export those of the shards; missing in sets of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_kept_run: Option<KeptRuns>,
     /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
     pub checksum: String,
 }

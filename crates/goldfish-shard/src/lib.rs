@@ -21,6 +21,7 @@ mod folder;
 mod hf;
 mod inputs;
 mod journal;
+mod kept;
 mod lock;
 mod manifest;
 pub mod megatron;
@@ -41,6 +42,7 @@ pub use export::{ExportOptions, Layout, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};
 pub use folder::{OutputMode, Prepared, prepare_folder};
 pub use journal::{FinishedFiles, JOURNAL_VERSION, Unfinished};
+pub use kept::{DecidedRun, KeptCounter, KeptRun, KeptRuns};
 pub use manifest::{
     CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
     PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
 use crate::error::MAX_FOLDER_SHARDS;
+use crate::kept::KeptRuns;
 use crate::schema::{ExtraColumn, OutputFormat};
 use crate::table::TableEntry;
 
@@ -60,6 +61,9 @@ pub struct Manifest {
     pub rejects: Option<RejectsEntry>,
     /// Sums over everything.
     pub totals: Totals,
+    /// The longest runs of tokens that are all kept; missing in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_kept_run: Option<KeptRuns>,
     /// `xxh3_128:` and 32 hex digits over this file's bytes with this value left empty.
     pub checksum: String,
 }

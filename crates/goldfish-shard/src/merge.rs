@@ -300,11 +300,17 @@ fn differing_options(a: &Manifest, b: &Manifest) -> String {
 fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardError> {
     let mut inputs = JoinedInputs::default();
     let (mut totals, mut rows) = (Totals::default(), 0);
+    let mut longest_kept_run = parts.first().and_then(|part| part.manifest.longest_kept_run.clone());
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
         for entry in manifest.read_inputs(path)? {
             inputs.add(entry?).map_err(|reason| ShardError::part(path, reason, []))?;
         }
+        // The first part joins itself, which changes nothing.
+        longest_kept_run = longest_kept_run.zip(manifest.longest_kept_run.clone()).map(|(mut all, run)| {
+            all.join(run, totals.documents_out);
+            all
+        });
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
         shards.extend(manifest.shards.iter().map(|shard| (index, shard)));
@@ -329,6 +335,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     (manifest.inputs, manifest.input_table) = (inputs, None);
     manifest.shards = renamed.collect();
     manifest.totals = totals;
+    manifest.longest_kept_run = longest_kept_run;
     Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
 }
 

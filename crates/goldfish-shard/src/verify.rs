@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use goldfish_storage::{File, Metadata, is_remote};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kept::{KeptCounter, KeptRun, short_id};
 use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, REJECTS_NAME, ShardEntry};
 use crate::names::{INPUTS_NAME, shard_name};
 use crate::reader::{ShardBatch, ShardReader};
@@ -43,16 +43,34 @@ pub type RowCheck<'a> = dyn FnMut(&ShardBatch, usize) -> Option<String> + 'a;
 pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, Vec<Problem>), ShardError> {
     let manifest = Manifest::read(folder)?;
     let mut problems = Problems(Vec::new());
+    let mut kept = KeptCounter::new(None);
     check_manifest(folder, &manifest, &mut problems)?;
     std::thread::scope(|scope| {
         let digests = hash_ahead(scope, folder, &manifest.shards)?;
         for (shard, digest) in manifest.shards.iter().zip(digests) {
-            check_shard(folder, &manifest, (shard, digest?), check_row, &mut problems)?;
+            check_shard(folder, &manifest, (shard, digest?), check_row, (&mut kept, &mut problems))?;
         }
         Ok(())
     })?;
+    check_kept(&manifest, &kept, &mut problems);
     check_small_files(folder, &manifest, &mut problems)?;
     Ok((manifest, problems.0))
+}
+
+/// Compares the longest run of kept tokens with the manifest, if all documents were seen.
+fn check_kept(manifest: &Manifest, kept: &KeptCounter, problems: &mut Problems) {
+    let Some(stated) = &manifest.longest_kept_run else { return };
+    let found = &kept.runs().tokens;
+    if kept.documents() == manifest.totals.documents_out && *found != stated.tokens {
+        let run = |run: &KeptRun| {
+            format!(
+                "{} tokens from token {} of document {} ({})",
+                run.tokens, run.position, run.document, run.doc_id
+            )
+        };
+        let problem = format!("longest kept run: {}, but {} expected", run(found), run(&stated.tokens));
+        problems.add(MANIFEST_NAME, problem);
+    }
 }
 
 /// Rows with problems that are listed, for each shard.
@@ -202,7 +220,7 @@ fn check_shard(
     manifest: &Manifest,
     (shard, digest): (&ShardEntry, Option<FileDigest>),
     check_row: &mut RowCheck<'_>,
-    problems: &mut Problems,
+    (kept, problems): (&mut KeptCounter, &mut Problems),
 ) -> Result<(), ShardError> {
     let Some(digest) = digest else {
         problems.add(&shard.name, "missing");
@@ -217,7 +235,7 @@ fn check_shard(
         return Ok(());
     }
     // The bytes are those that were written; what is wrong from here on was written wrong.
-    if let Err(problem) = check_contents(folder, manifest, shard, check_row, problems) {
+    if let Err(problem) = check_contents(folder, manifest, shard, check_row, (kept, problems)) {
         problems.add(&shard.name, problem.to_string());
     }
     Ok(())
@@ -228,7 +246,7 @@ fn check_contents(
     manifest: &Manifest,
     shard: &ShardEntry,
     check_row: &mut RowCheck<'_>,
-    problems: &mut Problems,
+    (kept, problems): (&mut KeptCounter, &mut Problems),
 ) -> Result<(), ShardError> {
     let reader = ShardReader::open(&folder.join(&shard.name), manifest.output.format)?;
     let extra = manifest.output.columns.iter().map(|column| column.name());
@@ -254,6 +272,7 @@ fn check_contents(
             let mask = batch.mask(row);
             tokens += mask.len() as u64;
             dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
+            kept.add(batch.doc_ids().value(row), mask);
             let negative = batch.ids(row).iter().position(|&id| id < 0);
             let negative = negative.map(|position| {
                 format!("the id {} at position {position} is negative", batch.ids(row)[position])
@@ -394,15 +413,4 @@ pub(crate) fn unlisted(
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Characters that a message shows of a document's id.
-const LONGEST_ID: usize = 100;
-
-/// A document's id, cut with its length where it is long: anyone chooses ids.
-pub(crate) fn short_id(id: &str) -> Cow<'_, str> {
-    match id.char_indices().nth(LONGEST_ID) {
-        Some((end, _)) => format!("{}… ({} characters)", &id[..end], id.chars().count()).into(),
-        None => id.into(),
-    }
 }

@@ -51,6 +51,7 @@ fn write(root: &Path, inputs: usize, mode: OutputMode) -> Result<FileSet, ShardE
         files: vec![file],
         file_table: None,
         totals: manifest.totals.clone(),
+        longest_kept_run: None,
         checksum: String::new(),
     };
     files.publish(set).map_err(|(error, _)| error)

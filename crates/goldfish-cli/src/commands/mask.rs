@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::masks_only;
-use crate::describe::{describe_rule, describe_tally, dropped_line, rule_line, tally};
+use crate::describe::{describe_rule, describe_tally, dropped_line, kept_lines, rule_line, tally};
 use crate::files::read_table;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
@@ -192,6 +192,7 @@ fn summary_json(
         "tokens": totals.tokens,
         "dropped": totals.dropped,
         "drop_rate": outcome.manifest.drop_rate(),
+        "longest_kept_run": outcome.manifest.longest_kept_run,
         "shards": shards.len(),
         "bytes": outcome.manifest.shard_bytes(),
         "tally": tally(&outcome.tally),
@@ -221,6 +222,7 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
         dropped_line(totals),
         format!("           {}", describe_tally(&outcome.tally, job.rule.k(), totals.tokens)),
     ];
+    lines.extend(outcome.manifest.longest_kept_run.iter().flat_map(|runs| kept_lines(&job.rule, runs)));
     let text = outcome.tokenized.fast + outcome.tokenized.exact;
     if let Some(options) = job.tokenize.as_ref().filter(|_| text > 0) {
         lines.push(format!(

@@ -7,7 +7,7 @@ use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
 use crate::args::MaskArgs;
-use crate::describe::{describe, describe_tally, dropped_line, file_lines, rule_line, tally};
+use crate::describe::{describe, describe_tally, dropped_line, file_lines, kept_lines, rule_line, tally};
 use crate::passage;
 use crate::print::{self, BOLD, bytes, plural};
 use crate::progress::{PROGRESS, show};
@@ -80,6 +80,7 @@ fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome
         "documents": set.totals.documents_out,
         "tokens": set.totals.tokens,
         "dropped": set.totals.dropped,
+        "longest_kept_run": set.longest_kept_run,
         "files": set.files,
         "tally": tally(counted),
         "warnings": counted.warnings(set.rule.definition()).iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -102,6 +103,7 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
         dropped_line(totals),
         format!("           {}", describe_tally(tally, job.mask.rule.k(), totals.tokens)),
     ];
+    lines.extend(set.longest_kept_run.iter().flat_map(|runs| kept_lines(&set.rule, runs)));
     lines.extend(file_lines(set, |file| print::text(&file.name)));
     if let Some(passage) = passage {
         let tokenizer = job.mask.tokenize.as_ref().map(|options| &*options.tokenizer);

@@ -24,6 +24,7 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
             "rejected": totals.documents_rejected,
             "tokens": totals.tokens,
             "dropped": totals.dropped,
+            "longest_kept_run": manifest.longest_kept_run,
             "shards": shards.len(),
             "bytes": manifest.shard_bytes(),
         }))?;

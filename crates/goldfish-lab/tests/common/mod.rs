@@ -85,6 +85,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         shards: Vec::new(),
         rejects: None,
         totals: Totals { documents_in: documents, ..Totals::default() },
+        longest_kept_run: None,
         checksum: String::new(),
     }
 }

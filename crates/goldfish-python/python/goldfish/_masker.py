@@ -51,7 +51,8 @@ class Masker:
     prepend_bos, append_eos
         Put these tokens around each document of text. Token ids are masked as they are.
     exempt_special
-        Never drop special tokens. Default: yes, except with the rules that reproduce another implementation.
+        Never drop special tokens: those of the tokenizer, ``bos_id`` and ``eos_id``. Default: yes, except with the rules
+        that reproduce another implementation.
 
     Raises
     ------

@@ -2,8 +2,8 @@
 
 use crate::error::ExportError;
 use crate::file_set::SetFile;
+use crate::kept::short_id;
 use crate::manifest::ShardEntry;
-use crate::verify::short_id;
 use crate::{ShardBatch, ShardError};
 
 /// Where shards can go.

@@ -243,6 +243,7 @@ impl<'a> Job<'a> {
             files,
             file_table: None,
             totals: manifest.totals,
+            longest_kept_run: manifest.longest_kept_run,
             checksum: String::new(),
         }
     }

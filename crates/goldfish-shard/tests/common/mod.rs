@@ -56,6 +56,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
             documents_rejected: rejected,
             ..Totals::default()
         },
+        longest_kept_run: None,
         checksum: String::new(),
     }
 }

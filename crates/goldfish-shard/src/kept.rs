@@ -1,0 +1,138 @@
+//! The longest runs of tokens that masks keep.
+
+use std::borrow::Cow;
+
+use goldfish_mask::{LongestRun, RunUnit, longest_stretch};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest runs of tokens that are all kept, over every document: what a model trains on in one piece. A run ends
+/// with its document; of equally long ones this is the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptRuns {
+    /// In tokens, whether or not the rule decided about them.
+    pub tokens: KeptRun,
+    /// In what the rule decided about, where the rule counts that; its bound, if it has one, holds for this. In packed
+    /// sequences such a run ends with its sequence too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<DecidedRun>,
+}
+
+/// The longest run of kept tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptRun {
+    /// Its tokens; 0 where no token is kept, and then the other values say nothing.
+    pub tokens: u64,
+    /// Number of its document, from 0.
+    pub document: u64,
+    /// Id of the document; what exceeds 100 characters is cut.
+    pub doc_id: String,
+    /// Position of its first token in the document, from 0.
+    pub position: u64,
+}
+
+/// The longest run of decided words or tokens that are all kept. Neither special tokens nor text without letters or digits
+/// nor the short context at the start of a document count or end it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecidedRun {
+    /// What is counted.
+    pub unit: RunUnit,
+    /// How many of them; 0 where none is kept, and then the other values say nothing.
+    pub length: u64,
+    /// Tokens from its first to its last one.
+    pub tokens: u64,
+    /// Number of its document, from 0.
+    pub document: u64,
+    /// Id of the document; what exceeds 100 characters is cut.
+    pub doc_id: String,
+    /// Position of its first token in the document, from 0.
+    pub position: u64,
+}
+
+/// Looks for the longest runs, document by document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptCounter {
+    documents: u64,
+    runs: KeptRuns,
+}
+
+impl KeptCounter {
+    /// A counter of no documents. `unit` is what runs of decided tokens are counted in, if they are.
+    #[must_use]
+    pub fn new(unit: Option<RunUnit>) -> Self {
+        let decided = unit.map(|unit| DecidedRun {
+            unit,
+            length: 0,
+            tokens: 0,
+            document: 0,
+            doc_id: String::new(),
+            position: 0,
+        });
+        Self { documents: 0, runs: KeptRuns { tokens: KeptRun::default(), decided } }
+    }
+
+    /// Documents so far.
+    #[must_use]
+    pub fn documents(&self) -> u64 {
+        self.documents
+    }
+
+    /// Notes the longest run of decided words or tokens of this document of all, which need not be the next one.
+    pub fn note_decided(&mut self, document: u64, doc_id: &str, run: LongestRun) {
+        let Some(longest) = self.runs.decided.as_mut().filter(|longest| run.units > longest.length) else {
+            return;
+        };
+        (longest.length, longest.tokens) = (run.units, run.end - run.start);
+        (longest.document, longest.position) = (document, run.start);
+        longest.doc_id = short_id(doc_id).into_owned();
+    }
+
+    /// Adds the next document, with its mask.
+    pub fn add(&mut self, doc_id: &str, mask: &[u8]) {
+        let longest = &mut self.runs.tokens;
+        let longer_than = usize::try_from(longest.tokens).unwrap_or(usize::MAX);
+        if let Some(run) = longest_stretch(mask, longer_than) {
+            let doc_id = short_id(doc_id).into_owned();
+            let (tokens, position) = (run.len() as u64, run.start as u64);
+            *longest = KeptRun { tokens, document: self.documents, doc_id, position };
+        }
+        self.documents += 1;
+    }
+
+    /// The longest runs of all documents.
+    #[must_use]
+    pub fn runs(&self) -> &KeptRuns {
+        &self.runs
+    }
+}
+
+impl KeptRuns {
+    /// Adds the runs of further documents, after `documents` others.
+    pub(crate) fn join(&mut self, mut later: Self, documents: u64) {
+        if later.tokens.tokens > self.tokens.tokens {
+            later.tokens.document += documents;
+            self.tokens = later.tokens;
+        }
+        let length = |run: &Option<DecidedRun>| run.as_ref().map(|run| run.length);
+        if length(&later.decided) > length(&self.decided)
+            && let Some(mut run) = later.decided
+        {
+            run.document += documents;
+            self.decided = Some(run);
+        }
+    }
+}
+
+/// Characters that a message or a manifest has of a document's id.
+const LONGEST_ID: usize = 100;
+
+/// A document's id, cut with its length where it is long: anyone chooses ids.
+pub(crate) fn short_id(id: &str) -> Cow<'_, str> {
+    match id.char_indices().nth(LONGEST_ID) {
+        Some((end, _)) => format!("{}… ({} characters)", &id[..end], id.chars().count()).into(),
+        None => id.into(),
+    }
+}
