@@ -17,7 +17,9 @@ pub enum MaskError {
         context: u32,
     },
     /// The context among which an anchor is looked for is zero or too large.
-    #[error("context is {context}, but must be in 1..={MAX_ANCHOR_CONTEXT} for a rule that chooses an anchor in it")]
+    #[error(
+        "context is {context}, but must be in 1..={MAX_ANCHOR_CONTEXT} for a rule that chooses an anchor in it"
+    )]
     AnchorContext {
         /// The value given, in words or tokens.
         context: u32,
@@ -48,7 +50,7 @@ pub enum MaskError {
     TextInSequences,
     /// A rule that looks at the tokens after a position was asked to mask packed sequences, whose next document is not known.
     #[error(
-        "the rule looks at the tokens after a position, which packed sequences do not have yet; use scope document, or the rule hash"
+        "the rule looks at the tokens after a position, which packed sequences do not have yet; use scope document, or another rule"
     )]
     LookaheadInSequences,
     /// A table of uniform numbers has the wrong length.

@@ -153,8 +153,8 @@ mod options;
 mod parameters;
 mod rule;
 pub mod rules;
-mod selection;
 mod runs;
+mod selection;
 mod sequence;
 mod spec;
 mod text;
@@ -166,7 +166,8 @@ pub use limits::{MAX_ANCHOR_CONTEXT, MAX_CONTEXT, MAX_LONGEST_RUN, TABLE_LEN};
 pub use masker::{Masker, document_key};
 pub use options::{RuleOption, RuleOptions};
 pub use parameters::{
-    ANCHOR_CONTEXT, Granularity, LongestRunOption, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, WORD_CONTEXT, Window,
+    ANCHOR_CONTEXT, Granularity, LongestRunOption, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, WORD_CONTEXT,
+    Window,
 };
 pub use rule::{MaskRule, TokenSpan};
 pub use rules::table::{TableSource, UniformTable};

@@ -238,10 +238,12 @@ fn any_anchor() -> impl Strategy<Value = Anchor> {
     let k = prop_oneof![2u32..6, Just(50)];
     let bound = prop_oneof![Just(None), (0u32..9).prop_map(Some)];
     let head = prop_oneof![Just(ShortContext::Keep), Just(ShortContext::Short)];
-    (k, prop_oneof![1u32..14, Just(64)], bound, head, any::<u64>()).prop_map(|(k, context, bound, head, seed)| {
-        let run = bound.map(|more| 2 * k - 2 + more);
-        Anchor::new(k).context(context).longest_run(run).short_context(head).seed(seed)
-    })
+    (k, prop_oneof![1u32..14, Just(64)], bound, head, any::<u64>()).prop_map(
+        |(k, context, bound, head, seed)| {
+            let run = bound.map(|more| 2 * k - 2 + more);
+            Anchor::new(k).context(context).longest_run(run).short_context(head).seed(seed)
+        },
+    )
 }
 
 /// Ids of which some repeat themselves.

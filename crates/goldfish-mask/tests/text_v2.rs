@@ -11,7 +11,8 @@ mod naive_v2;
 
 use goldfish_mask::rules::Text;
 use goldfish_mask::{
-    Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext, TokenSpan,
+    Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext,
+    TokenSpan,
 };
 use proptest::prelude::*;
 
@@ -52,7 +53,8 @@ fn any_text() -> impl Strategy<Value = String> {
     let run = (any_char(), 1usize..40).prop_map(|(c, n)| c.to_string().repeat(n));
     let few = prop::collection::vec(any_char(), 0..14).prop_map(String::from_iter);
     let periodic = ("[ab ]{1,6}", 1usize..20).prop_map(|(text, n)| text.repeat(n));
-    prop::collection::vec(prop_oneof![6 => few, 1 => run, 1 => periodic], 0..24).prop_map(|parts| parts.concat())
+    prop::collection::vec(prop_oneof![6 => few, 1 => run, 1 => periodic], 0..24)
+        .prop_map(|parts| parts.concat())
 }
 
 fn any_rule() -> impl Strategy<Value = Text> {
@@ -160,7 +162,8 @@ fn text_that_repeats_itself_is_neither_dropped_nor_kept_whole() {
             let rule = Text::new(4).seed(seed);
             let mask = whole(&*build(&rule), &text, &spans);
             let letters = text.chars().zip(&mask).filter(|(c, _)| c.is_alphanumeric());
-            let (count, dropped) = letters.fold((0, 0), |(n, d), (_, &keep)| (n + 1, d + u32::from(keep == 0)));
+            let (count, dropped) =
+                letters.fold((0, 0), |(n, d), (_, &keep)| (n + 1, d + u32::from(keep == 0)));
             let rate = f64::from(dropped) / f64::from(count);
             assert!((0.03..0.67).contains(&rate), "{period:?}, seed {seed}: {rate}");
         }
@@ -169,7 +172,8 @@ fn text_that_repeats_itself_is_neither_dropped_nor_kept_whole() {
 
 #[test]
 fn formatting_changes_nothing() {
-    let words: Vec<String> = (0..300u64).map(|i| format!("w{:x}", i.wrapping_mul(0x9E37_79B9) % 9973)).collect();
+    let words: Vec<String> =
+        (0..300u64).map(|i| format!("w{:x}", i.wrapping_mul(0x9E37_79B9) % 9973)).collect();
     let plain = words.join(" ");
     let rule = build(&Text::new(3).seed(1));
     let letters = |text: &str| -> Vec<u8> {
@@ -214,7 +218,9 @@ fn an_edit_changes_few_decisions() {
 #[allow(clippy::disallowed_types, reason = "a clock that decides no mask")]
 fn hostile_texts_take_linear_time() {
     let size = 1_000_000;
-    for unit in ["a", "\u{301}", "a\u{301}", "\u{11A8}", " ", "漢", "ﷺ", "\u{345}", "ก", "ก\u{E31}", "\u{E31}", "0 "] {
+    for unit in
+        ["a", "\u{301}", "a\u{301}", "\u{11A8}", " ", "漢", "ﷺ", "\u{345}", "ก", "ก\u{E31}", "\u{E31}", "0 "]
+    {
         // One ligature contributes 15 characters.
         let size = if unit == "ﷺ" { size / 10 } else { size };
         let text = unit.repeat(size / unit.len());
@@ -237,7 +243,8 @@ fn bad_parameters_are_refused() {
     assert_eq!(error(Text::new(1)), MaskError::K { k: 1 });
     assert_eq!(error(Text::new(4).context(0)), MaskError::AnchorContext { context: 0 });
     assert_eq!(error(Text::new(4).context(65)), MaskError::AnchorContext { context: 65 });
-    let MaskError::LongestRun { run: 5, k: 4, least: 6, .. } = error(Text::new(4).longest_run(Some(5))) else {
+    let MaskError::LongestRun { run: 5, k: 4, least: 6, .. } = error(Text::new(4).longest_run(Some(5)))
+    else {
         panic!("a run of 5 is too short for k = 4")
     };
     let masker = Masker::new(build(&Text::new(4)), &[]);

@@ -59,7 +59,8 @@ impl Anchor {
     #[must_use]
     pub fn new(k: u32) -> Self {
         let short_context = ShortContext::Keep;
-        let rule = Self { k, context: ANCHOR_CONTEXT, longest_run: None, threshold: 0, short_context, seed: 0 };
+        let rule =
+            Self { k, context: ANCHOR_CONTEXT, longest_run: None, threshold: 0, short_context, seed: 0 };
         rule.longest_run(Some(default_longest_run(k)))
     }
 
@@ -146,7 +147,12 @@ impl RuleDefinition for Anchor {
         let window = check_longest_run(check_k(self.k)?, self.longest_run)?;
         let context = check_anchor_context(self.context)?;
         let keys = Keys { context, seed: self.seed, hash: PairHash::new(self.seed) };
-        Ok(Box::new(Kernel { keys, needed: self.needed(), threshold: self.threshold, window: window.unwrap_or(0) }))
+        Ok(Box::new(Kernel {
+            keys,
+            needed: self.needed(),
+            threshold: self.threshold,
+            window: window.unwrap_or(0),
+        }))
     }
 
     fn build_coverage(&self, coverage: Coverage) -> Result<Box<dyn MaskRule>, MaskError> {

@@ -7,7 +7,9 @@ use std::fmt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
-use crate::parameters::{Granularity, ShortContext, WORD_CONTEXT, check_anchor_context, check_k, longest_run_name};
+use crate::parameters::{
+    Granularity, ShortContext, WORD_CONTEXT, check_anchor_context, check_k, longest_run_name,
+};
 use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
 use crate::runs::LongestRun;
@@ -102,8 +104,15 @@ impl Text {
     #[must_use]
     pub fn new(k: u32) -> Self {
         let (granularity, short_context) = (Granularity::Word, ShortContext::Keep);
-        let rule =
-            Self { k, context: WORD_CONTEXT, longest_run: None, threshold: 0, granularity, short_context, seed: 0 };
+        let rule = Self {
+            k,
+            context: WORD_CONTEXT,
+            longest_run: None,
+            threshold: 0,
+            granularity,
+            short_context,
+            seed: 0,
+        };
         rule.longest_run(Some(default_longest_run(k)))
     }
 
@@ -154,7 +163,11 @@ impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, head) = (self.granularity.name(), self.short_context.name());
         let run = longest_run_name(self.longest_run);
-        write!(f, "by {unit}, context {} words, longest run {run}, head {head}, seed {}", self.context, self.seed)
+        write!(
+            f,
+            "by {unit}, context {} words, longest run {run}, head {head}, seed {}",
+            self.context, self.seed
+        )
     }
 }
 
@@ -696,8 +709,7 @@ impl Sink for Segments<'_> {
 
     fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
         let bytes = stream.end().bytes;
-        let segments =
-            (start..end).map(|at| Segment { stream: bytes + at - start, source: (at, at + 1) });
+        let segments = (start..end).map(|at| Segment { stream: bytes + at - start, source: (at, at + 1) });
         self.0.receiver.segments.extend(segments);
         self.0.ascii(text, start, end, stream);
     }
@@ -735,7 +747,9 @@ fn by_token(
     );
     let positions = |unit: Unit| unit.positions(spans, order).map(|position| position as u64);
     let ends = longest.ends.and_then(|(first, last)| positions(first).min().zip(positions(last).max()));
-    ends.map_or_else(LongestRun::default, |(first, last)| {
-        LongestRun { units: longest.units, start: first, end: last + 1 }
+    ends.map_or_else(LongestRun::default, |(first, last)| LongestRun {
+        units: longest.units,
+        start: first,
+        end: last + 1,
     })
 }

@@ -30,7 +30,9 @@ pub(crate) fn mask(rule: &Anchor, ids: &[u32], exempt: &[u32]) -> Vec<u8> {
     let keys: Vec<u64> = decided.iter().map(|&i| key(i)).collect();
     let kept: Vec<bool> = decided.iter().map(|&i| exempt.contains(&ids[i])).collect();
     let mut mask = vec![1; ids.len()];
-    for (i, dropped) in decided.into_iter().zip(select(&keys, &kept, (rule.threshold, rule.longest_run), needed)) {
+    for (i, dropped) in
+        decided.into_iter().zip(select(&keys, &kept, (rule.threshold, rule.longest_run), needed))
+    {
         mask[i] = u8::from(!dropped);
     }
     mask

@@ -78,7 +78,13 @@ pub(crate) fn words(stream: &[Normal]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Key of what follows word `number - 1` and `inside` characters of word `number`.
-fn key(rule: &Text, stream: &[Normal], words: &[std::ops::Range<usize>], number: usize, inside: usize) -> u64 {
+fn key(
+    rule: &Text,
+    stream: &[Normal],
+    words: &[std::ops::Range<usize>],
+    number: usize,
+    inside: usize,
+) -> u64 {
     let hash = |word: &std::ops::Range<usize>| {
         let first = word.start..word.end.min(word.start + 5);
         xxh3_64_with_seed(utf8(&stream[first]).as_bytes(), rule.seed)
@@ -106,8 +112,7 @@ pub(crate) fn mask(rule: &Text, text: &str, spans: &[(usize, usize)]) -> Vec<u8>
     match rule.granularity {
         Granularity::Word => {
             let decided: Vec<usize> = (needed..words.len()).collect();
-            let keys: Vec<u64> =
-                decided.iter().map(|&word| key(rule, &stream, &words, word, 0)).collect();
+            let keys: Vec<u64> = decided.iter().map(|&word| key(rule, &stream, &words, word, 0)).collect();
             let dropped = select(&keys, &vec![false; keys.len()], (rule.threshold, rule.longest_run), 0);
             for (word, _) in decided.iter().zip(dropped).filter(|(_, dropped)| *dropped) {
                 for (keep, span) in mask.iter_mut().zip(spans) {
