@@ -78,6 +78,9 @@ pub(crate) fn kept_lines(rule: &RuleSpec, runs: &KeptRuns) -> Vec<String> {
 /// The longest run of decided words or tokens that are all kept, in a line.
 pub(crate) fn decided_run(length: u64, unit: RunUnit, bound: Option<u32>, place: (&str, u64)) -> String {
     let bound = match bound {
+        Some(bound) if length > bound.into() => {
+            format!("more than the {} of its rule: a bug", count(bound.into()))
+        }
         Some(bound) => format!("never more than {}", count(bound.into())),
         None => "without a bound".to_owned(),
     };
@@ -89,10 +92,11 @@ pub(crate) fn token_run(tokens: u64, unit: Option<RunUnit>, place: (&str, u64)) 
     let others = match unit {
         None => "",
         Some(RunUnit::Words) => {
-            ", with the start of a document, where the context is short, text without letters or digits, and special tokens"
+            " with those that are not decided (short contexts at the start of documents, text without letters or digits, \
+             special tokens)"
         }
         Some(RunUnit::Tokens) => {
-            ", with the start of a document, where the context is short, and special tokens"
+            " with those that are not decided (short contexts at the start of documents, special tokens)"
         }
     };
     format!("at most {} in a row{others}{}", plural(tokens, "token"), at(tokens, place))

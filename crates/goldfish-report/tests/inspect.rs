@@ -402,8 +402,8 @@ fn the_longest_pieces_are_shown_with_their_place_and_text() {
     let line = gaps(&inspection);
     for expected in [
         "The rule never keeps more than 14 decided words in a row.",
-        "decided words 14 letters/7 1,905 the marks of the licensor",
-        "tokens 260 letters/7 1,905 | 3.1 | 2.7 |…",
+        "decided words14letters/71,905the marks of the licensor",
+        "tokens260letters/71,905| 3.1 | 2.7 |…",
     ] {
         assert!(line.contains(expected), "{expected}: {line}");
     }
@@ -412,7 +412,7 @@ fn the_longest_pieces_are_shown_with_their_place_and_text() {
     inspection.longest_kept.tokens.text = None;
     let line = gaps(&inspection);
     assert!(!line.contains("never keeps") && !line.contains("decided words"), "{line}");
-    assert!(line.contains("tokens 260 letters/7 1,905"), "{line}");
+    assert!(line.ends_with("tokens260letters/71,905"), "{line}");
 }
 
 #[test]
