@@ -20,7 +20,7 @@ use goldfish_corpus::{Format, IdType};
 use goldfish_mask::{Granularity, RuleName, ShortContext, Window};
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
-pub(crate) use lab::{LabArgs, LabCommand, TrainArgs};
+pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 use values::{on_disk, parse_document_size, parse_size};
 
 /// Keeps language models from reciting their training data.

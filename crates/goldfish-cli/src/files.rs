@@ -15,14 +15,19 @@ pub(crate) fn read_table(path: Option<&Path>) -> anyhow::Result<Option<UniformTa
     Ok(Some(table))
 }
 
-/// Writes a page, whole or not at all. `option` is what names its path.
+/// Writes a page. `option` is what names its path.
 pub(crate) fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {
+    write_file(path, page, option)?;
+    print::note(&format!("wrote {}; open it in a browser", path.display()));
+    Ok(())
+}
+
+/// Writes a file, whole or not at all. `option` is what names its path.
+pub(crate) fn write_file(path: &Path, contents: &str, option: &str) -> anyhow::Result<()> {
     // A link or a folder of the name is not replaced: its target may be what the user wants to keep.
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         anyhow::bail!("{} is a link, a folder or a device; choose another {option}", path.display());
     }
-    let written = goldfish_storage::replace_file(path, page.as_bytes());
-    written.with_context(|| format!("{} can't be written; choose another {option}", path.display()))?;
-    print::note(&format!("wrote {}; open it in a browser", path.display()));
-    Ok(())
+    let written = goldfish_storage::replace_file(path, contents.as_bytes());
+    written.with_context(|| format!("{} can't be written; choose another {option}", path.display()))
 }

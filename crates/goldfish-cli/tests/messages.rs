@@ -90,7 +90,7 @@ fn help() {
     let terminal = Terminal::new();
     let commands =
         ["", "demo", "mask", "merge", "export", "inspect", "verify", "audit", "audit plan", "report"];
-    for command in [&commands[..], &["compare", "lab", "lab train", "lab sweep"]].concat() {
+    for command in [&commands[..], &["compare", "lab", "lab train", "lab sweep", "lab corrupt"]].concat() {
         assert!(terminal.succeeds(&format!("{command} --help")).contains("Usage: goldfish"), "{command}");
     }
     assert!(terminal.succeeds("--version").starts_with("goldfish "));

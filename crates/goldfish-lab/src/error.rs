@@ -48,6 +48,18 @@ pub enum LabError {
         /// What to do.
         remedies: Vec<Remedy>,
     },
+    /// A row of a corpus is no document.
+    #[error("{file}: row {row}: {reason}")]
+    BadRow {
+        /// The input.
+        file: String,
+        /// The row, from 0.
+        row: u64,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        remedies: Vec<Remedy>,
+    },
     /// The loss or the gradients are no longer finite.
     #[error(
         "step {step}: the loss is {loss}, the gradients' norm {norm}; try a smaller learning rate or a longer warmup"
@@ -106,7 +118,9 @@ impl Remedies for LabError {
         match self {
             Self::Shards(error) => error.remedies(),
             Self::Tokenizer(error) => error.remedies(),
-            Self::Option { remedies, .. } | Self::Folder { remedies, .. } => remedies.clone(),
+            Self::Option { remedies, .. } | Self::Folder { remedies, .. } | Self::BadRow { remedies, .. } => {
+                remedies.clone()
+            }
             Self::Stopped { .. } => vec![Remedy::give(Setting::Resume).to("resume")],
             // A checkpoint's remedies are about audits.
             Self::Model(_) | Self::Io { .. } | Self::Diverged { .. } | Self::Compute(_) => Vec::new(),

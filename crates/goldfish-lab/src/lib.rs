@@ -33,6 +33,7 @@ mod architecture;
 mod architectures;
 mod commands;
 pub mod corpus;
+mod corrupt;
 mod data;
 mod decoder;
 mod demo;
@@ -53,6 +54,7 @@ pub use architecture::{
     Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use architectures::{ARCHITECTURES, architecture};
+pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;

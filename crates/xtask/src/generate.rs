@@ -86,6 +86,7 @@ fn cli_reference(program: &Path) -> anyhow::Result<String> {
         "compare",
         "lab train",
         "lab sweep",
+        "lab corrupt",
     ] {
         let mut help = Command::new(program);
         help.args(command.split_whitespace()).arg("--help").current_dir(root());

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use goldfish_lab::ARCHITECTURES;
+use goldfish_lab::edits::EditKind;
 
 use crate::args::demo::SweepArgs;
 use crate::args::values::on_disk;
 
-/// Train small models on this machine, to see what a mask does.
+/// Train small models on this machine, and make edited copies of a corpus, to see what a mask does.
 #[derive(Debug, Args)]
 pub(crate) struct LabArgs {
     #[command(subcommand)]
@@ -20,6 +21,7 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabCommand {
     Train(Box<TrainArgs>),
     Sweep(SweepArgs),
+    Corrupt(CorruptArgs),
 }
 
 /// Train a small language model on shards with their masks, on the CPUs of this machine.
@@ -150,6 +152,91 @@ pub(crate) struct TrainArgs {
     /// Print training.json instead of the summary.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+/// Make edited copies of a corpus, to measure how well a mask rule survives edits.
+///
+///   goldfish lab corrupt corpus/ --edit words-replaced --rate 0.05 --output copies.jsonl
+///   goldfish mask corpus/ copies.jsonl --tokenizer tokenizer.json --output masked/
+///   goldfish inspect masked/ --tokenizer tokenizer.json --duplicates
+///
+/// As pages are scanned:
+///   goldfish lab corrupt corpus/ --edit characters,words-split,lines,pages --rate 0.01,0.002 \
+///     --output scans.jsonl
+///
+/// Writes JSON lines with id, original (the document's id), text and alignment: for every stretch of
+/// the copy, which bytes of the original it equals, or which edit was made there (docs/lab.md). The
+/// same inputs, options and seed give the same copies on every machine.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CorruptArgs {
+    /// Files, folders or globs with raw text, as for `goldfish mask`.
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<String>,
+
+    /// File for the copies.
+    #[arg(short, long, value_name = "FILE", value_parser = on_disk())]
+    pub(crate) output: PathBuf,
+
+    /// What to do to each copy; several at once are separated by commas. Where two would change the same bytes, the first
+    /// one does.
+    #[arg(long, required = true, value_name = "EDIT", value_delimiter = ',', value_parser = edits())]
+    pub(crate) edit: Vec<EditKind>,
+
+    /// Shares of the words (or letters, spaces, numbers, names) that edits with a rate change, from 0 to 1: one for all of
+    /// them, or one each.
+    #[arg(long, default_value = "0.05", value_name = "SHARE", value_delimiter = ',', value_parser = parse_rate)]
+    pub(crate) rate: Vec<f64>,
+
+    /// Characters in a line, for the edit lines.
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u16).range(4..))]
+    pub(crate) line_width: u16,
+
+    /// Words on a page, for the edit pages.
+    #[arg(long, default_value_t = 250, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) page_words: u32,
+
+    /// Words in the passage that the edit quotation puts into the text of the next document.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) quoted_words: u32,
+
+    /// A text whose words are inserted or put in place of others. [default: the words of each document itself]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) words: Option<PathBuf>,
+
+    /// Copies of each document, which differ.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) copies: u32,
+
+    /// Column with the text.
+    #[arg(long, default_value = "text", value_name = "COLUMN")]
+    pub(crate) text_column: String,
+
+    /// Column with the documents' ids. [default: FILE:ROW, rows counted from 0]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) id_column: Option<String>,
+
+    /// Determines what is drawn.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+
+    /// Print one JSON object instead of a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The edits by name.
+fn edits() -> impl TypedValueParser<Value = EditKind> {
+    let values = EditKind::ALL.iter().map(|kind| PossibleValue::new(kind.name()).help(kind.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        let kind = EditKind::ALL.iter().find(|kind| kind.name() == name);
+        kind.copied().ok_or("is not an edit")
+    })
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+    rate.ok_or_else(|| "a number from 0 to 1 is needed, for example 0.05".into())
 }
 
 fn architectures() -> PossibleValuesParser {
