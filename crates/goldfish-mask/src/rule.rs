@@ -85,15 +85,18 @@ impl<'a> TokenSpan<'a> {
     }
 
     /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
-    /// of the span on that are not exempt, and has decided `mask`.
+    /// of the span on that are not exempt, and has decided `mask`. Keeps the exempt ones.
     ///
     /// # Panics
     ///
     /// If `first` exceeds the length of the mask, or this that of the span.
     #[must_use]
-    pub fn longest_run(&self, first: usize, mask: &[u8]) -> LongestRun {
-        let ids = &self.decided()[first..mask.len()];
-        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[index]));
+    pub fn longest_run(&self, first: usize, mask: &mut [u8]) -> LongestRun {
+        let ids = &self.decided()[..mask.len()];
+        if let Some(exempt) = self.exempt {
+            exempt.keep(ids, mask);
+        }
+        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[first + index]));
         LongestRun::found(found, self.position + first as u64)
     }
 
