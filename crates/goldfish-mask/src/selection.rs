@@ -53,12 +53,12 @@ pub(crate) fn threshold(k: u32, longest_run: Option<u32>) -> u64 {
         let (mut power, mut square, mut exponent) = (ONE, kept, w);
         while exponent > 0 {
             if exponent & 1 == 1 {
-                power = power * square >> 62;
+                power = (power * square) >> 62;
             }
-            square = square * square >> 62;
+            square = (square * square) >> 62;
             exponent >>= 1;
         }
-        t + (power * (ONE - (w - 1) * kept / (w + 1)) >> 62)
+        t + ((power * (ONE - (w - 1) * kept / (w + 1))) >> 62)
     };
     let (mut low, mut high) = (0, ONE / k);
     while high - low > 1 {

@@ -136,7 +136,7 @@ fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
 #[test]
 fn long_documents_are_decided_in_blocks() {
     let ids: Vec<u32> = (0..20_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 16 & 0x1FFF).collect();
-    let repeated = [vec![7; 9000], ids.clone(), vec![1, 2, 3].repeat(3000)].concat();
+    let repeated = [vec![7; 9000], ids.clone(), [1, 2, 3].repeat(3000)].concat();
     for rule in [Anchor::new(4), Anchor::new(50), Anchor::new(50).context(5).longest_run(Some(5000))] {
         for ids in [&ids, &repeated] {
             let built = build(&RuleParameters::from(rule.clone()));
