@@ -16,6 +16,7 @@ mod options;
 mod report;
 mod sample;
 mod shards;
+mod stretches;
 mod warning;
 mod windows;
 
@@ -28,4 +29,5 @@ pub use report::{
     GapSurvival, Gaps, GroupRow, Groups, IdCount, IdList, IdRates, Inspection, Leak, LeakingPair, Rates,
     RuleLeak, ShownToken, TallyReport, Undropped, Windows, WorstKey,
 };
+pub use stretches::{KeptStretch, LongestKept};
 pub use warning::LeakWarning;

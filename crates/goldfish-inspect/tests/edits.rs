@@ -180,7 +180,7 @@ fn by_difference(found: &Duplicates, rule: usize) -> BTreeMap<Difference, [u64; 
 
 #[test]
 fn the_leak_is_that_of_the_edits() {
-    for rule in [RuleName::Text, RuleName::Hash] {
+    for rule in [RuleName::Text, RuleName::TextV1, RuleName::Anchor] {
         let lab = Lab::new(rule);
         for edits in [
             vec![Edit::WordsReplaced(0.05)],
@@ -245,7 +245,9 @@ fn each_kind_of_formatting_has_its_own_leak() {
         let rows = by_difference(&found, 0);
         assert!(rows.keys().all(|row| [difference, Difference::Nothing].contains(row)), "{rows:?}");
         let text = found.rules.iter().find(|rule| rule.option.as_deref() == Some("text")).unwrap();
-        assert!(text.leak.dropped > 1000 && text.leak.share < 0.02, "{text:?}");
+        // Words that are split are other words to it.
+        let most = if std::ptr::eq(copies, &split) { 0.1 } else { 0.005 };
+        assert!(text.leak.dropped > 1000 && text.leak.share < most, "{text:?}");
     }
 }
 

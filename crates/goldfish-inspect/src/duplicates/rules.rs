@@ -4,7 +4,8 @@ use goldfish_mask::{MaskError, Masker, RuleName, RuleOptions, RuleParameters, Ru
 
 /// The rules that masks are compared with, in their defaults and with the same `k`: those that decide copies alike by
 /// design, and the reference.
-const COMPARED: &[RuleName] = &[RuleName::Text, RuleName::Hash, RuleName::HashTable];
+const COMPARED: &[RuleName] =
+    &[RuleName::Text, RuleName::TextV1, RuleName::Anchor, RuleName::Hash, RuleName::HashTable];
 
 /// A rule that copies are compared under.
 pub(crate) struct ComparedRule {
@@ -54,8 +55,7 @@ impl Masks<'_> {
 
 /// A rule in words.
 pub(crate) fn in_words(rule: &RuleSpec) -> String {
-    match rule.context() {
-        Some(context) => format!("{}, context {context}", rule.name()),
-        None => rule.name().to_owned(),
-    }
+    let context = rule.context().map(|context| format!(", context {context}"));
+    let run = rule.definition().longest_run().map(|run| format!(", longest run {run}"));
+    format!("{}{}{}", rule.name(), context.unwrap_or_default(), run.unwrap_or_default())
 }
