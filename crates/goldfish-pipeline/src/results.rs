@@ -99,18 +99,23 @@ impl<'a> OrderedResults<'a> {
                     documents.longest.note(row, Some(run));
                 }
             }
+            documents.find_stretch();
             let (ids, mask) = (documents.unsigned(), &documents.mask);
             self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
         }
         if let Some((row, run)) = documents.longest.0 {
             self.kept.note_decided(self.kept.documents() + row as u64, documents.doc_ids.value(row), run);
         }
-        for row in 0..documents.len() {
-            let (doc_id, range) = (documents.doc_ids.value(row), documents.range(row));
-            let mask = &documents.mask[range.clone()];
-            self.kept.add(doc_id, mask);
-            if let Some(sample) = &mut self.sample {
-                sample.add(self.shared.last_counted, doc_id, &documents.unsigned()[range], mask);
+        if let Some((row, run)) = &documents.stretch {
+            let document = self.kept.documents() + *row as u64;
+            self.kept.note_stretch(document, documents.doc_ids.value(*row), run);
+        }
+        self.kept.pass(documents.len() as u64);
+        if let Some(sample) = &mut self.sample {
+            for row in 0..documents.len() {
+                let (doc_id, range) = (documents.doc_ids.value(row), documents.range(row));
+                let (ids, mask) = (&documents.unsigned()[range.clone()], &documents.mask[range]);
+                sample.add(self.shared.last_counted, doc_id, ids, mask);
             }
         }
         if self.passage.is_none() {
