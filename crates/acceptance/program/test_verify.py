@@ -114,6 +114,8 @@ EDITS = {
     "total tokens": lambda m: m["totals"].update(tokens=m["totals"]["tokens"] + 1),
     "total dropped": lambda m: m["totals"].update(dropped=m["totals"]["dropped"] - 1),
     "total documents": lambda m: m["totals"].update(documents_out=m["totals"]["documents_out"] + 1),
+    "longest kept run": lambda m: m["longest_kept_run"]["tokens"].update(tokens=m["longest_kept_run"]["tokens"]["tokens"] - 1),
+    "place of the longest kept run": lambda m: m["longest_kept_run"]["tokens"].update(position=1),
     "a shard left out": lambda m: m["shards"].pop(),
     "shards in another order": lambda m: m["shards"].reverse(),
 }
@@ -130,6 +132,12 @@ def test_a_manifest_of_another_tool_version_passes(goldfish, copy):
     """Sealing works, so the tests above fail for their change alone."""
     edit_manifest(copy, lambda m: m["tool"].update(version="0.0.1"), sealed=True)
     goldfish.run("verify", copy.folder)
+
+
+def test_a_manifest_of_a_version_without_the_longest_kept_run_passes(goldfish, copy):
+    edit_manifest(copy, lambda m: m.pop("longest_kept_run"), sealed=True)
+    goldfish.run("verify", copy.folder, "--recompute")
+    goldfish.run("inspect", copy.folder)
 
 
 @pytest.mark.parametrize("name", ["data-00099-of-00100.arrow", "data-00000-of-00001.arrow"])

@@ -17,11 +17,11 @@ pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
-use goldfish_mask::{Granularity, RuleName, ShortContext, Window};
+use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
-use values::{on_disk, parse_document_size, parse_size};
+use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
 
 /// Keeps language models from reciting their training data.
 ///
@@ -142,15 +142,21 @@ pub(crate) struct MaskArgs {
     #[arg(long, default_value_t = 4, help_heading = "Mask")]
     pub(crate) k: u32,
 
-    /// Length of the context that is hashed: in tokens, or with the rule text in letters and digits. A smaller context gives
-    /// copies the same mask sooner after a difference; a larger one varies the mask more between passages that begin alike. [default: 50 for text, else 13]
+    /// Length of the context that decides: in tokens, with the rule text in words, with text-v1 in letters and digits. A smaller
+    /// context gives copies the same mask sooner after a difference; a larger one varies the mask more between passages that
+    /// begin alike. [default: 8 for text, 12 for anchor, 50 for text-v1, else 13]
     #[arg(long, value_name = "N", help_heading = "Mask")]
     pub(crate) context: Option<u32>,
 
-    /// With the rule text: decide whole words, which are then the same for every tokenizer, or each token by the text
+    /// With the rules over text: decide whole words, which are then the same for every tokenizer, or each token by the text
     /// before it. [default: word]
     #[arg(long, value_enum, help_heading = "Mask")]
     pub(crate) unit: Option<Granularity>,
+
+    /// With the rules text and anchor: the most words or tokens in a row that are kept, at least 2k - 2, or none for no bound. A
+    /// smaller number changes more decisions around an edit. [default: 4k - 2]
+    #[arg(long, value_name = "N|none", value_parser = parse_longest_run, help_heading = "Mask")]
+    pub(crate) longest_run: Option<LongestRunOption>,
 
     /// With the rule hash: whether the window holds the tokens before the decided one, or that one too (as in the
     /// reference code). [default: preceding]
@@ -161,7 +167,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_enum, default_value_t = ShortContext::Keep, help_heading = "Mask")]
     pub(crate) head: ShortContext,
 
-    /// Seed of the rules text, hash and random. Another seed drops other tokens.
+    /// Seed of the rules that hash. Another seed drops other tokens.
     #[arg(long, default_value_t = 0, help_heading = "Mask")]
     pub(crate) seed: u64,
 

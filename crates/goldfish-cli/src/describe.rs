@@ -1,8 +1,8 @@
 //! Rules and what they decided, in words.
 
 use goldfish_mask::diagnostics::Tally;
-use goldfish_mask::{RuleSpec, Scope};
-use goldfish_shard::{FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, SetFile, Totals};
+use goldfish_mask::{RuleSpec, RunUnit, Scope};
+use goldfish_shard::{DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, SetFile, Totals};
 use serde_json::json;
 
 use crate::print::{count, name, percent, plural};
@@ -65,35 +65,47 @@ pub(crate) fn dropped_line(totals: &Totals) -> String {
 
 /// The lines of a summary with the longest runs of tokens that are all kept.
 pub(crate) fn kept_lines(rule: &RuleSpec, runs: &KeptRuns) -> Vec<String> {
-    let at = |doc_id: &str, position: u64| format!("from token {} of {}", count(position), name(doc_id));
-    let tokens = |run: &KeptRun| {
-        format!("{} in a row, {}", plural(run.tokens, "token"), at(&run.doc_id, run.position))
-    };
-    let Some(decided) = &runs.decided else {
-        return vec![format!("kept       at most {}", tokens(&runs.tokens))];
-    };
-    let bound = match rule.definition().longest_run() {
+    let mut lines = Vec::new();
+    if let Some(DecidedRun { unit, length, doc_id, position, .. }) = &runs.decided {
+        lines.push(decided_run(*length, *unit, rule.definition().longest_run(), (doc_id, *position)));
+    }
+    let KeptRun { tokens, doc_id, position, .. } = &runs.tokens;
+    lines.push(token_run(*tokens, runs.decided.as_ref().map(|run| run.unit), (doc_id, *position)));
+    let heads = std::iter::once("kept       ").chain(std::iter::repeat("           "));
+    heads.zip(lines).map(|(head, line)| format!("{head}{line}")).collect()
+}
+
+/// The longest run of decided words or tokens that are all kept, in a line.
+pub(crate) fn decided_run(length: u64, unit: RunUnit, bound: Option<u32>, place: (&str, u64)) -> String {
+    let bound = match bound {
+        Some(bound) if length > bound.into() => {
+            format!("more than the {} of its rule: a bug", count(bound.into()))
+        }
         Some(bound) => format!("never more than {}", count(bound.into())),
         None => "without a bound".to_owned(),
     };
-    let place = if decided.length == 0 {
-        String::new()
-    } else {
-        format!(", {}", at(&decided.doc_id, decided.position))
-    };
-    vec![
-        format!(
-            "kept       at most {} decided {} in a row ({bound}){place}",
-            count(decided.length),
-            decided.unit
-        ),
-        format!("           {}, with {}", tokens(&runs.tokens), UNCOUNTED),
-    ]
+    format!("at most {} decided {unit} in a row ({bound}){}", count(length), at(length, place))
 }
 
-/// What the bound of a rule does not count.
-const UNCOUNTED: &str = "what the rule does not decide: short contexts at starts of documents, text without letters or digits, \
-                         special tokens";
+/// The longest run of kept tokens in a line. Where the rule counts decided ones in `unit`, it says what these are not.
+pub(crate) fn token_run(tokens: u64, unit: Option<RunUnit>, place: (&str, u64)) -> String {
+    let others = match unit {
+        None => "",
+        Some(RunUnit::Words) => {
+            " with those that are not decided (short contexts at the start of documents, text without letters or digits, \
+             special tokens)"
+        }
+        Some(RunUnit::Tokens) => {
+            " with those that are not decided (short contexts at the start of documents, special tokens)"
+        }
+    };
+    format!("at most {} in a row{others}{}", plural(tokens, "token"), at(tokens, place))
+}
+
+/// Where a run starts, if there is one.
+fn at(length: u64, (doc_id, position): (&str, u64)) -> String {
+    if length == 0 { String::new() } else { format!(", from token {} of {}", count(position), name(doc_id)) }
+}
 
 /// How many files a summary names.
 const LISTED: usize = 8;

@@ -18,6 +18,7 @@ use crate::options::InspectOptions;
 use crate::report::{Inspection, TallyReport, Undropped};
 use crate::sample::DocumentSample;
 use crate::shards::{batches, row};
+use crate::stretches::StretchSearch;
 use crate::windows::WindowSample;
 
 /// The column that every folder can be grouped by: the input that a document came from.
@@ -60,7 +61,9 @@ pub fn inspect(
         None => None,
         Some(search) => Some(search.compare(folder, manifest, &mut |compared| observe(seen + compared))?),
     };
-    let Reading { totals, counted, tally, too_short, gaps, undropped, windows, groups, ids, .. } = reading;
+    let Reading {
+        totals, counted, tally, too_short, gaps, stretches, undropped, windows, groups, ids, ..
+    } = reading;
     let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(manifest.rule.definition()));
     let warnings = warnings.iter().map(ToString::to_string).collect();
     Ok(Inspection {
@@ -77,6 +80,7 @@ pub fn inspect(
             too_short,
         }),
         gaps: gaps.report(k),
+        longest_kept: stretches.report(text),
         undropped,
         windows: windows.map(WindowSample::report),
         groups: groups.map(ColumnCounts::report).transpose()?,
@@ -99,6 +103,7 @@ struct Reading<'a> {
     tally: Option<Tally>,
     too_short: u64,
     gaps: GapCounts,
+    stretches: StretchSearch,
     undropped: Undropped,
     windows: Option<WindowSample<'a>>,
     groups: Option<ColumnCounts>,
@@ -158,6 +163,7 @@ impl<'a> Reading<'a> {
             tally: knows.then(Tally::default),
             too_short: 0,
             gaps: GapCounts::default(),
+            stretches: StretchSearch::new(manifest),
             undropped: Undropped::default(),
             windows: manifest.rule.window_keys().map(WindowSample::new),
             groups: options.by.clone().map(ColumnCounts::new),
@@ -192,6 +198,7 @@ impl<'a> Reading<'a> {
         let first_document = self.totals.0;
         for (index, (ids, mask)) in rows.iter().enumerate() {
             let stretches = self.gaps.add(mask);
+            self.stretches.add(batch.doc_ids().value(index), ids, mask);
             self.totals.0 += 1;
             self.totals.1 += ids.len() as u64;
             self.totals.2 += stretches.dropped;

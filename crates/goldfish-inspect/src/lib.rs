@@ -15,6 +15,7 @@ mod options;
 mod report;
 mod sample;
 mod shards;
+mod stretches;
 mod windows;
 
 pub use error::InspectError;
@@ -25,3 +26,4 @@ pub use report::{
     IdRates, Inspection, KindLeak, Leak, LeakingPair, Rates, RuleLeak, ShownToken, TallyReport, Undropped,
     Windows, WorstKey,
 };
+pub use stretches::{KeptStretch, LongestKept};

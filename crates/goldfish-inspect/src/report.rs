@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::stretches::LongestKept;
+
 /// All that was found in a folder of shards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
@@ -12,6 +14,8 @@ pub struct Inspection {
     pub tally: Option<TallyReport>,
     /// Distances between dropped tokens.
     pub gaps: Gaps,
+    /// The longest stretches of tokens that are all kept.
+    pub longest_kept: LongestKept,
     /// Documents without a drop.
     pub undropped: Undropped,
     /// Windows that the rule can't distinguish; missing for rules that look at no window of tokens.

@@ -1,4 +1,4 @@
-use crate::{MAX_CONTEXT, TABLE_LEN};
+use crate::{MAX_ANCHOR_CONTEXT, MAX_CONTEXT, TABLE_LEN};
 
 /// Why a rule could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +16,28 @@ pub enum MaskError {
         /// The value given, in tokens or characters.
         context: u32,
     },
+    /// The context among which an anchor is looked for is zero or too large.
+    #[error(
+        "context is {context}, but must be in 1..={MAX_ANCHOR_CONTEXT} for a rule that chooses an anchor in it"
+    )]
+    AnchorContext {
+        /// The value given, in words or tokens.
+        context: u32,
+    },
+    /// The longest run is too short for the drop rate, or unreasonably long.
+    #[error(
+        "the longest run is {run}, but must be in {least}..={most} for k = {k}: a shorter one takes more drops than one in k"
+    )]
+    LongestRun {
+        /// The value given.
+        run: u32,
+        /// The rule's `k`.
+        k: u32,
+        /// The shortest run that can be promised.
+        least: u32,
+        /// The longest run that can be given.
+        most: u32,
+    },
     /// The sequence length of scope `sequence` is zero.
     #[error(
         "the sequence length is 0; give the number of targets in one packed training sequence, for example 2048"
@@ -26,6 +48,11 @@ pub enum MaskError {
         "the rule text decides by a document's text, which packed sequences do not have; use scope document, or another rule"
     )]
     TextInSequences,
+    /// A rule that looks at the tokens after a position was asked to mask packed sequences, whose next document is not known.
+    #[error(
+        "the rule looks at the tokens after a position, which packed sequences do not have yet; use scope document, or another rule"
+    )]
+    LookaheadInSequences,
     /// A table of uniform numbers has the wrong length.
     #[error(
         "the hash table holds {found} numbers, but the rule indexes {TABLE_LEN}; save torch's table with numpy.save"

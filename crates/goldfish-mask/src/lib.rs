@@ -154,6 +154,7 @@ mod parameters;
 mod rule;
 pub mod rules;
 mod runs;
+mod selection;
 mod sequence;
 mod spec;
 mod text;
@@ -161,10 +162,13 @@ mod window_keys;
 
 pub use definition::{Coverage, RuleDefinition};
 pub use error::MaskError;
-pub use limits::{MAX_CONTEXT, TABLE_LEN};
+pub use limits::{MAX_ANCHOR_CONTEXT, MAX_CONTEXT, MAX_LONGEST_RUN, TABLE_LEN};
 pub use masker::{Masker, document_key};
 pub use options::{RuleOption, RuleOptions};
-pub use parameters::{Granularity, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, Window};
+pub use parameters::{
+    ANCHOR_CONTEXT, Granularity, LongestRunOption, ShortContext, TEXT_CONTEXT, TOKEN_CONTEXT, WORD_CONTEXT,
+    Window,
+};
 pub use rule::{MaskRule, TokenSpan};
 pub use rules::table::{TableSource, UniformTable};
 pub use runs::{LongestRun, RunUnit, longest_stretch};

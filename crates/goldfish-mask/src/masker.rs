@@ -37,6 +37,12 @@ impl Masker {
         self.rule.lookback()
     }
 
+    /// See [`MaskRule::lookahead`].
+    #[must_use]
+    pub fn lookahead(&self) -> usize {
+        self.rule.lookahead()
+    }
+
     /// See [`MaskRule::needs_text`].
     #[must_use]
     pub fn needs_text(&self) -> bool {

@@ -1,3 +1,4 @@
+use crate::parameters::LongestRunOption;
 use crate::{Granularity, MaskError, ShortContext, TableSource, Window};
 
 /// The options of all rules, as a front end gets them: each rule takes those that it has.
@@ -27,6 +28,8 @@ pub struct RuleOptions {
     pub seed: u64,
     /// First dropped position.
     pub start: u64,
+    /// See [`RuleOption::LongestRun`].
+    pub longest_run: Option<LongestRunOption>,
     /// See [`RuleOption::Table`].
     pub table: Option<TableSource>,
     /// See [`RuleOption::Coefficients`].
@@ -50,6 +53,8 @@ pub enum RuleOption {
     Granularity,
     /// Where the window is.
     Window,
+    /// The most words or tokens in a row that are kept.
+    LongestRun,
     /// The table of uniform numbers, if not that of a CPU.
     Table,
     /// One factor for each token of the window.

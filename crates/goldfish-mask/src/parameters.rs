@@ -1,12 +1,43 @@
 //! Parameters that several rules have.
 
-use crate::{MAX_CONTEXT, MaskError};
+use crate::{MAX_ANCHOR_CONTEXT, MAX_CONTEXT, MaskError};
 
 /// Default context of the rules over token ids, in tokens: that of the paper (section 3.1).
 pub const TOKEN_CONTEXT: u32 = 13;
 
 /// Default context of the rule `text-v1`, in normalized characters: about as much text as 13 tokens.
 pub const TEXT_CONTEXT: u32 = 50;
+
+/// Default context of the rule `text-v2`, in words.
+pub const WORD_CONTEXT: u32 = 8;
+
+/// Default context of the rule `anchor`, in tokens.
+pub const ANCHOR_CONTEXT: u32 = 12;
+
+/// A bound on the run of kept words or tokens, as an option gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongestRunOption {
+    /// At most so many in a row.
+    Most(u32),
+    /// As many as chance makes.
+    Unbounded,
+}
+
+impl LongestRunOption {
+    /// The bound, if there is one.
+    #[must_use]
+    pub fn most(self) -> Option<u32> {
+        match self {
+            Self::Most(most) => Some(most),
+            Self::Unbounded => None,
+        }
+    }
+}
+
+/// A bound as descriptions show it.
+pub(crate) fn longest_run_name(longest_run: Option<u32>) -> String {
+    longest_run.map_or_else(|| "unbounded".to_owned(), |run| run.to_string())
+}
 
 /// The tokens that a rule over windows looks at when it decides position `i` with context `h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,7 +96,7 @@ impl ShortContext {
     }
 }
 
-/// What the rule `text-v1` decides about.
+/// What the rules over text decide about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -101,6 +132,15 @@ pub(crate) fn check_context(context: u32) -> Result<usize, MaskError> {
         Ok(context as usize)
     } else {
         Err(MaskError::Context { context })
+    }
+}
+
+/// Checks the width of a context in which an anchor is chosen.
+pub(crate) fn check_anchor_context(context: u32) -> Result<usize, MaskError> {
+    if (1..=MAX_ANCHOR_CONTEXT).contains(&context) {
+        Ok(context as usize)
+    } else {
+        Err(MaskError::AnchorContext { context })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::runs::{LongestRun, longest_counted};
 pub struct TokenSpan<'a> {
     ids: &'a [u32],
     history: usize,
+    following: usize,
     position: u64,
     key: u64,
     text: Option<(&'a str, &'a [(usize, usize)])>,
@@ -22,7 +23,7 @@ impl<'a> TokenSpan<'a> {
     /// A whole document (or the start of one): nothing comes before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
-        Self { ids, history: 0, position: 0, key: 0, text: None, exempt: None }
+        Self { ids, history: 0, following: 0, position: 0, key: 0, text: None, exempt: None }
     }
 
     /// Tokens `position..` of a document: the first `history` ids are context, the rest is decided.
@@ -35,7 +36,20 @@ impl<'a> TokenSpan<'a> {
     pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
         assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
         assert!(history as u64 <= position, "history of {history} tokens before position {position}");
-        Self { ids, history, position, key: 0, text: None, exempt: None }
+        Self { ids, history, following: 0, position, key: 0, text: None, exempt: None }
+    }
+
+    /// The same span, of which the last `following` ids are context and not decided. Without them the document ends with
+    /// the last decided token.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer ids after the history.
+    #[must_use]
+    pub fn followed_by(self, following: usize) -> Self {
+        let rest = self.ids.len() - self.history;
+        assert!(following <= rest, "{following} following tokens in a slice of {rest} after the history");
+        Self { following, ..self }
     }
 
     /// The same span in the document with this key (see [`document_key`](crate::document_key)); only the
@@ -49,7 +63,8 @@ impl<'a> TokenSpan<'a> {
     /// [need it](MaskRule::needs_text).
     ///
     /// `text` is that of the whole document, and `spans` has the start and end of every token of the document, in
-    /// bytes of `text`, from position 0 to the last decided token at least. A token without text, such as an appended
+    /// bytes of `text`, from position 0 to the last decided token at least, or further if the rule [looks
+    /// ahead](MaskRule::lookahead). A token without text, such as an appended
     /// end-of-sequence token, has an empty span. Spans may cut characters and overlap. Their starts need not be in
     /// order, but it is faster if they are.
     #[must_use]
@@ -70,15 +85,18 @@ impl<'a> TokenSpan<'a> {
     }
 
     /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
-    /// of the span on that are not exempt, and has decided `mask`.
+    /// of the span on that are not exempt, and has decided `mask`. Keeps the exempt ones.
     ///
     /// # Panics
     ///
     /// If `first` exceeds the length of the mask, or this that of the span.
     #[must_use]
-    pub fn longest_run(&self, first: usize, mask: &[u8]) -> LongestRun {
-        let ids = &self.decided()[first..mask.len()];
-        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[index]));
+    pub fn longest_run(&self, first: usize, mask: &mut [u8]) -> LongestRun {
+        let ids = &self.decided()[..mask.len()];
+        if let Some(exempt) = self.exempt {
+            exempt.keep(ids, mask);
+        }
+        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[first + index]));
         LongestRun::found(found, self.position + first as u64)
     }
 
@@ -88,7 +106,7 @@ impl<'a> TokenSpan<'a> {
         self.text
     }
 
-    /// Context and decided tokens in one slice: `history` context ids, then `len` ids to decide.
+    /// Context and decided tokens in one slice: `history` context ids, `len` ids to decide, `following` context ids.
     #[must_use]
     pub fn ids(&self) -> &'a [u32] {
         self.ids
@@ -100,10 +118,16 @@ impl<'a> TokenSpan<'a> {
         self.history
     }
 
+    /// How many ids at the end are context only.
+    #[must_use]
+    pub fn following(&self) -> usize {
+        self.following
+    }
+
     /// The ids to decide.
     #[must_use]
     pub fn decided(&self) -> &'a [u32] {
-        &self.ids[self.history..]
+        &self.ids[self.history..self.ids.len() - self.following]
     }
 
     /// Position in its document of the first decided token, from 0.
@@ -121,7 +145,7 @@ impl<'a> TokenSpan<'a> {
     /// How many tokens this span decides.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ids.len() - self.history
+        self.ids.len() - self.history - self.following
     }
 
     /// Whether there is nothing to decide.
@@ -137,6 +161,14 @@ pub trait MaskRule: Send + Sync + Debug {
     ///
     /// A span that starts at position `p` must have at least `min(p, lookback())` tokens of history.
     fn lookback(&self) -> usize;
+
+    /// How many tokens after a position its decision may depend on; `usize::MAX` for all of the document.
+    ///
+    /// A span must have as many tokens [after it](TokenSpan::followed_by), or all that there are; with a
+    /// [text](TokenSpan::with_text), the byte spans of so many tokens.
+    fn lookahead(&self) -> usize {
+        0
+    }
 
     /// Whether it looks at the text, so that every span must have it (see [`TokenSpan::with_text`]).
     fn needs_text(&self) -> bool {

@@ -45,13 +45,17 @@ impl<'m> SequenceMasker<'m> {
     ///
     /// # Errors
     ///
-    /// If `length` is 0, or the rule [needs the text](crate::MaskRule::needs_text) of its documents.
+    /// If `length` is 0, or the rule [needs the text](crate::MaskRule::needs_text) of its documents or [looks
+    /// ahead](crate::MaskRule::lookahead).
     pub fn new(masker: &'m Masker, length: u32, state: SequenceState) -> Result<Self, MaskError> {
         if length == 0 {
             return Err(MaskError::SequenceLength);
         }
         if masker.needs_text() {
             return Err(MaskError::TextInSequences);
+        }
+        if masker.lookahead() > 0 {
+            return Err(MaskError::LookaheadInSequences);
         }
         Ok(Self { masker, length: length.into(), state, scratch: Vec::new() })
     }

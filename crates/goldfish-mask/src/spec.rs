@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
-use crate::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use crate::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, MaskRule, RuleDefinition, UniformTable};
 
@@ -29,7 +29,7 @@ pub enum Scope {
 macro_rules! rules {
     ($($(#[$attribute:meta])+ $rule:ident: $option:literal, $name:literal;)*) => {
         /// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens, except
-        /// for `text-v1`, which counts normalized characters.
+        /// for `text-v2`, which counts words, and `text-v1`, which counts normalized characters.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "name"))]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -94,10 +94,15 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Whole words by the letters before them: copies lose the same words, however they are formatted and
-    /// tokenized. For new runs.
-    #[cfg_attr(feature = "clap", value(alias = "text-v1"))]
-    Text: "text", "text-v1";
+    /// Whole words by two of the words before them: copies lose the same words, however they are formatted and tokenized, and
+    /// most of them where words were edited. Keeps no long run. For new runs.
+    #[cfg_attr(feature = "clap", value(alias = "text-v2"))]
+    Text: "text", "text-v2";
+    /// Tokens by two of the tokens before them: copies with the same tokens lose the same ones, and most of them after edits.
+    /// Keeps no long run. For new runs on token ids alone.
+    Anchor: "anchor", "anchor";
+    /// Whole words by the 50 letters before them: the first version of text.
+    TextV1: "text-v1", "text-v1";
     /// xxh3 of the window of token ids: copies with the same tokens lose the same ones.
     Hash: "hash", "hash";
     /// Every k-th token: copies at other offsets lose other tokens. A baseline of the paper.
@@ -146,7 +151,13 @@ impl RuleSpec {
         Self::new(Text::new(k))
     }
 
-    /// The rule [`struct@Hash`] with its defaults: for new runs on token ids without their text.
+    /// The rule [`Anchor`] with its defaults: for new runs on token ids without their text.
+    #[must_use]
+    pub fn anchor(k: u32) -> Self {
+        Self::new(Anchor::new(k))
+    }
+
+    /// The rule [`struct@Hash`] with its defaults.
     #[must_use]
     pub fn hash(k: u32) -> Self {
         Self::new(Hash::new(k))

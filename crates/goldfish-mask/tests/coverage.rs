@@ -1,6 +1,6 @@
 //! What a rule could drop, and the keys that it decides windows by.
 
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Text};
+use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, TextV1};
 use goldfish_mask::{
     Coverage, Granularity, MaskRule, RuleParameters, RuleSpec, ShortContext, TokenSpan, Window,
 };
@@ -44,7 +44,7 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
             for unit in [Granularity::Word, Granularity::Token] {
                 specs.push(Box::new(move |seed| {
                     RuleParameters::from(
-                        Text::new(2).context(context).granularity(unit).short_context(head).seed(seed),
+                        TextV1::new(2).context(context).granularity(unit).short_context(head).seed(seed),
                     )
                 }));
             }
@@ -67,7 +67,7 @@ fn a_rule_drops_all_within_its_reach_over_the_seeds_and_nothing_beyond() {
 fn what_is_present_is_the_head_and_what_is_decided() {
     let spans = spans();
     let ids: Vec<u32> = (0..spans.len() as u32).collect();
-    let text = RuleParameters::from(Text::new(4).context(9));
+    let text = RuleParameters::from(TextV1::new(4).context(9));
     let mask = decide(&*RuleSpec::new(text).build_coverage(Coverage::Present).unwrap(), &ids, &spans);
     for (&(start, end), &keep) in spans.iter().zip(&mask) {
         let letters = TEXT[start..end].chars().any(|c| c.is_alphanumeric() || c == '\u{301}');

@@ -4,7 +4,7 @@
 
 mod naive;
 
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
+use goldfish_mask::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
 use goldfish_mask::{
     MaskError, MaskRule, Masker, RuleName, RuleOptions, RuleParameters, RuleSpec, Scope, SequenceMasker,
     SequenceState, ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
@@ -76,14 +76,15 @@ fn whole(rule: &dyn MaskRule, ids: &[u32], key: u64) -> Vec<u8> {
     mask
 }
 
-/// Decides `ids` in pieces of `step` tokens, each with no more history than the rule needs.
+/// Decides `ids` in pieces of `step` tokens, each with no more around it than the rule needs.
 fn in_pieces(rule: &dyn MaskRule, ids: &[u32], key: u64, step: usize) -> Vec<u8> {
     let mut mask = vec![9; ids.len()];
     for start in (0..ids.len()).step_by(step) {
         let end = ids.len().min(start + step);
         let history = start.min(rule.lookback());
-        let span = TokenSpan::continued(&ids[start - history..end], history, start as u64).with_key(key);
-        rule.decide(&span, &mut mask[start..end]);
+        let following = (ids.len() - end).min(rule.lookahead());
+        let span = TokenSpan::continued(&ids[start - history..end + following], history, start as u64);
+        rule.decide(&span.followed_by(following).with_key(key), &mut mask[start..end]);
     }
     mask
 }
@@ -129,6 +130,35 @@ fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
         // Three standard deviations of a binomial share, or the half per cent, whichever is wider.
         let noise = 3.0 * (f64::from(k) / mask.len() as f64).sqrt();
         assert!((ratio - 1.0).abs() < noise.max(0.005), "k = {k}: {ratio} of 1/k");
+    }
+}
+
+#[test]
+fn long_documents_are_decided_in_blocks() {
+    let ids: Vec<u32> = (0..20_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 16 & 0x1FFF).collect();
+    let repeated = [vec![7; 9000], ids.clone(), [1, 2, 3].repeat(3000)].concat();
+    for rule in [Anchor::new(4), Anchor::new(50), Anchor::new(50).context(5).longest_run(Some(5000))] {
+        for ids in [&ids, &repeated] {
+            let built = build(&RuleParameters::from(rule.clone()));
+            let expected = naive::anchor_mask(&rule, ids, &[]);
+            assert!(whole(&*built, ids, 0) == expected, "{rule:?}");
+            assert!(in_pieces(&*built, ids, 0, 7001) == expected, "{rule:?} in pieces");
+        }
+        let masker = Masker::new(build(&RuleParameters::from(rule)), &[]);
+        let refused = SequenceMasker::new(&masker, 8, SequenceState::default());
+        assert!(matches!(refused, Err(MaskError::LookaheadInSequences)));
+    }
+}
+
+#[test]
+fn one_token_in_k_is_dropped_by_anchors() {
+    let ids: Vec<u32> = (0..2_000_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 8).collect();
+    for k in [2, 3, 4, 8, 50] {
+        for run in [Some(2 * k - 2), Some(4 * k - 2), Some(8 * k - 2), None] {
+            let mask = whole(&*build(&RuleParameters::from(Anchor::new(k).longest_run(run))), &ids, 0);
+            let ratio = mask.iter().filter(|&&m| m == 0).count() as f64 / mask.len() as f64 * f64::from(k);
+            assert!((ratio - 1.0).abs() < 0.02, "k = {k}, {run:?}: {ratio} of 1/k");
+        }
     }
 }
 
@@ -204,6 +234,25 @@ fn a_given_table_replaces_the_cpu_table() {
     assert_ne!(whole(&*built, &ids, 0), whole(&*build(&hash_table(4, 3)), &ids, 0));
 }
 
+fn any_anchor() -> impl Strategy<Value = Anchor> {
+    let k = prop_oneof![2u32..6, Just(50)];
+    let bound = prop_oneof![Just(None), (0u32..9).prop_map(Some)];
+    let head = prop_oneof![Just(ShortContext::Keep), Just(ShortContext::Short)];
+    (k, prop_oneof![1u32..14, Just(64)], bound, head, any::<u64>()).prop_map(
+        |(k, context, bound, head, seed)| {
+            let run = bound.map(|more| 2 * k - 2 + more);
+            Anchor::new(k).context(context).longest_run(run).short_context(head).seed(seed)
+        },
+    )
+}
+
+/// Ids of which some repeat themselves.
+fn any_periodic_ids() -> impl Strategy<Value = Vec<u32>> {
+    let period = (prop::collection::vec(0u32..90_000, 1..6), 1usize..30).prop_map(|(ids, n)| ids.repeat(n));
+    prop::collection::vec(prop_oneof![any_ids(40), period], 0..8).prop_map(|parts| parts.concat())
+}
+
+/// Rules that decide without looking at what follows.
 fn any_rule() -> impl Strategy<Value = RuleParameters> {
     let k = prop_oneof![2u32..10, Just(50), Just(128), Just(u32::MAX)];
     let h = prop_oneof![1u32..6, Just(13), Just(50)];
@@ -235,6 +284,30 @@ proptest! {
     fn pieces_equal_the_whole(rule in any_rule(), ids in any_ids(200), key: u64, step in 1usize..70) {
         let built = build(&rule);
         prop_assert_eq!(in_pieces(&*built, &ids, key, step), whole(&*built, &ids, key));
+    }
+
+    #[test]
+    fn anchors_equal_their_naive_definition(
+        rule in any_anchor(),
+        ids in any_periodic_ids(),
+        exempt in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        step in 1usize..70,
+    ) {
+        let exempt: Vec<u32> = if ids.is_empty() { vec![] } else { exempt.iter().map(|at| *at.get(&ids)).collect() };
+        let expected = naive::anchor_mask(&rule, &ids, &exempt);
+        let parameters = RuleParameters::from(rule.clone());
+        let built = build(&parameters);
+        if exempt.is_empty() {
+            prop_assert_eq!(&whole(&*built, &ids, 0), &expected);
+            prop_assert_eq!(&in_pieces(&*built, &ids, 0, step), &expected);
+        }
+        let mut mask = vec![9; ids.len()];
+        let longest = Masker::new(built, &exempt).decide_measuring(&TokenSpan::document(&ids), &mut mask).unwrap();
+        prop_assert_eq!(&mask, &expected);
+        // No longer run is kept than the rule promises.
+        if let Some(run) = rule.longest_run {
+            prop_assert!(longest.units <= u64::from(run), "{longest:?}");
+        }
     }
 
     #[test]

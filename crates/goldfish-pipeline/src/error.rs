@@ -187,6 +187,11 @@ impl Remedies for PipelineError {
 #[must_use]
 pub fn mask_remedies(error: &MaskError) -> Vec<Remedy> {
     match error {
+        MaskError::AnchorContext { .. } | MaskError::Context { .. } => vec![Remedy::change(Setting::Context)],
+        MaskError::LongestRun { least, .. } => {
+            vec![Remedy::give(Setting::LongestRun).value(least.to_string())]
+        }
+        MaskError::LookaheadInSequences => vec![Remedy::give(Setting::Rule).value("hash")],
         MaskError::TableMissing { .. } => vec![Remedy::give(Setting::Table)],
         MaskError::NoCoefficients => vec![Remedy::give(Setting::Coefficients)],
         _ => Vec::new(),

@@ -93,7 +93,7 @@ pub fn recompute(
         kept.note_decided(kept.documents() - 1, doc_id, run);
         let bound = bound.filter(|&bound| run.units > bound.into())?;
         Some(format!(
-            "loss_mask keeps {} {unit} in a row from position {} on, but the rule keeps no more than {bound}",
+            "loss_mask keeps {} decided {unit} in a row from position {} on, but the rule keeps no more than {bound}",
             run.units, run.start
         ))
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use goldfish_corpus::{Content, Input};
 use goldfish_mask::{
-    Granularity, MaskError, RuleName, RuleOption, RuleOptions, RuleSpec, Scope, ShortContext, TableSource,
-    UniformTable, Window,
+    Granularity, LongestRunOption, MaskError, RuleName, RuleOption, RuleOptions, RuleSpec, Scope,
+    ShortContext, TableSource, UniformTable, Window,
 };
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::{TokenizeError, Tokenizer};
@@ -58,6 +58,8 @@ pub struct MaskOptions {
     pub granularity: Option<Granularity>,
     pub window: Option<Window>,
     pub short_context: ShortContext,
+    /// The most words or tokens in a row that are kept, for the rules that have a bound.
+    pub longest_run: Option<LongestRunOption>,
     pub seed: u64,
     pub start: u64,
     pub table: Option<UniformTable>,
@@ -84,6 +86,7 @@ impl Default for MaskOptions {
             granularity: None,
             window: None,
             short_context: ShortContext::Keep,
+            longest_run: None,
             seed: 0,
             start: 0,
             table: None,
@@ -359,14 +362,14 @@ impl MaskOptions {
         if self.documents == DocumentKind::Text {
             return (RuleName::Text, RuleReason::RawText);
         }
-        let Some(tokenizer) = &self.tokenizer else { return (RuleName::Hash, RuleReason::IdsAlone) };
+        let Some(tokenizer) = &self.tokenizer else { return (RuleName::Anchor, RuleReason::IdsAlone) };
         match tokenizer.text_map() {
             Ok(map) if map.is_lossless() => (RuleName::Text, RuleReason::TextOfIds),
-            Ok(_) => (RuleName::Hash, RuleReason::LossyTokenizer),
+            Ok(_) => (RuleName::Anchor, RuleReason::LossyTokenizer),
             Err(TokenizeError::NoText { problem, .. }) => {
-                (RuleName::Hash, RuleReason::InexactText { problem })
+                (RuleName::Anchor, RuleReason::InexactText { problem })
             }
-            Err(error) => (RuleName::Hash, RuleReason::InexactText { problem: error.to_string() }),
+            Err(error) => (RuleName::Anchor, RuleReason::InexactText { problem: error.to_string() }),
         }
     }
 
@@ -374,6 +377,7 @@ impl MaskOptions {
         let given = [
             (Setting::Unit, RuleOption::Granularity, self.granularity.is_some()),
             (Setting::Window, RuleOption::Window, self.window.is_some()),
+            (Setting::LongestRun, RuleOption::LongestRun, self.longest_run.is_some()),
             (Setting::Table, RuleOption::Table, self.table.is_some()),
             (Setting::Coefficients, RuleOption::Coefficients, self.coefficients.is_some()),
         ];
@@ -404,6 +408,7 @@ impl MaskOptions {
             granularity: self.granularity,
             window: self.window,
             short_context: self.short_context,
+            longest_run: self.longest_run,
             seed: self.seed,
             start: self.start,
             table: self.table.as_ref().map(|table| TableSource::File(table.fingerprint())),

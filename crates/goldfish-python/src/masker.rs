@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, new_empty_array};
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use goldfish_mask::{RuleSpec, UniformTable, document_key};
+use goldfish_mask::{LongestRunOption, RuleSpec, UniformTable, document_key};
 use goldfish_pipeline::{DocumentMasker, DocumentScratch, MaskOptions, ResolvedMask, TokenizeOptions};
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
@@ -29,6 +29,7 @@ struct Options {
     tokenizer: Option<PathBuf>,
     seed: u64,
     unit: Option<String>,
+    longest_run: Option<LongestRun>,
     window: Option<String>,
     head: String,
     start: u64,
@@ -39,6 +40,25 @@ struct Options {
     prepend_bos: bool,
     append_eos: bool,
     exempt_special: Option<bool>,
+}
+
+/// A bound, or `"none"`.
+#[derive(FromPyObject)]
+enum LongestRun {
+    Most(u32),
+    Named(String),
+}
+
+impl LongestRun {
+    fn option(self) -> Result<LongestRunOption, MaskerError> {
+        match self {
+            Self::Most(most) => Ok(LongestRunOption::Most(most)),
+            Self::Named(name) if name == "none" => Ok(LongestRunOption::Unbounded),
+            Self::Named(name) => {
+                Err(MaskerError::rule(format!("longest_run: a number or \"none\" is needed, not {name:?}")))
+            }
+        }
+    }
 }
 
 impl Options {
@@ -54,6 +74,7 @@ impl Options {
             k: self.k,
             context: self.context,
             granularity: self.unit.map(|name| choose("unit", name)).transpose()?,
+            longest_run: self.longest_run.map(LongestRun::option).transpose()?,
             window: self.window.map(|name| choose("window", name)).transpose()?,
             short_context: choose("head", self.head)?,
             seed: self.seed,

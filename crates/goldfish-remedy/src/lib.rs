@@ -52,6 +52,7 @@ options! {
     IdColumn "id_column",
     IdsColumn "ids_column",
     IdsDtype "ids_dtype",
+    LongestRun "longest_run",
     MasksOnly "masks_only",
     MaxDocument "max_document",
     Metrics "metrics",

@@ -394,6 +394,28 @@ fn long_texts_and_lists_are_cut_with_a_note() {
 }
 
 #[test]
+fn the_longest_pieces_are_shown_with_their_place_and_text() {
+    let (mut inspection, manifest) = common::healthy();
+    let gaps = |inspection: &Inspection| {
+        Page::parse(&page_of(&(inspection.clone(), manifest.clone()))).by_id("gaps").unwrap().line()
+    };
+    let line = gaps(&inspection);
+    for expected in [
+        "The rule never keeps more than 14 decided words in a row.",
+        "decided words14letters/71,905the marks of the licensor",
+        "tokens260letters/71,905| 3.1 | 2.7 |…",
+    ] {
+        assert!(line.contains(expected), "{expected}: {line}");
+    }
+    inspection.longest_kept.bound = None;
+    inspection.longest_kept.decided = None;
+    inspection.longest_kept.tokens.text = None;
+    let line = gaps(&inspection);
+    assert!(!line.contains("never keeps") && !line.contains("decided words"), "{line}");
+    assert!(line.ends_with("tokens260letters/71,905"), "{line}");
+}
+
+#[test]
 fn an_empty_folder_has_a_page() {
     let empty = serde_json::json!({
         "totals": {"documents": 0, "tokens": 0, "dropped": 0, "drop_rate": 0.0},
@@ -401,6 +423,8 @@ fn an_empty_folder_has_a_page() {
             "decided_drop_rate": 0.0, "too_short": 0},
         "gaps": {"count": 0, "measured": {"mean": 0.0, "p50": 0, "p99": 0, "max": null},
             "law": {"mean": 4.0, "p50": 3, "p99": 17, "max": null}, "longest_kept": 0, "longest_dropped": 0, "survival": []},
+        "longest_kept": {"bound": null, "decided": null, "tokens": {"length": 0, "unit": "tokens", "tokens": 0, "document": 0,
+            "doc_id": "", "position": 0, "text": null}},
         "undropped": {"documents": 0, "tokens": 0},
         "windows": {"distinct": 0, "positions": 0, "complete": true, "distinct_keys": 0, "key_space": 7, "threshold": 64,
             "degenerate_keys": 0, "degenerate_positions": 0, "degenerate_share": 0.0, "worst": []},

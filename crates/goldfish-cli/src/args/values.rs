@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use goldfish_corpus::MAX_DOCUMENT_BYTES;
+use goldfish_mask::LongestRunOption;
 use goldfish_storage::is_remote;
 
 /// Reads a size such as `256MiB`, `1GB` or `65536`.
@@ -34,6 +35,15 @@ pub(super) fn parse_document_size(text: &str) -> Result<usize, String> {
             "no document may have more than {MAX_DOCUMENT_BYTES} bytes (2 GiB less one): split longer ones"
         )
     })
+}
+
+/// Reads the most words or tokens in a row that are kept.
+pub(super) fn parse_longest_run(text: &str) -> Result<LongestRunOption, String> {
+    if text == "none" {
+        return Ok(LongestRunOption::Unbounded);
+    }
+    let number = text.parse().map_err(|_| "a whole number is needed, or none for no bound".to_owned())?;
+    Ok(LongestRunOption::Most(number))
 }
 
 /// The path of what is written to a disk only.

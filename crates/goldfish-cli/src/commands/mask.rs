@@ -136,6 +136,7 @@ fn mask_options(
         granularity: args.unit,
         window: args.window,
         short_context: args.head,
+        longest_run: args.longest_run,
         seed: args.seed,
         start: args.start,
         table: read_table(args.table.as_deref())?,

@@ -3,6 +3,7 @@
 //! A rule is a struct of parameters with a [`RuleDefinition`](crate::RuleDefinition). Its `new` takes `k` and sets
 //! everything else to the documented default; setters of the same names as the fields change it.
 
+mod anchor;
 mod coefficient_sum;
 mod full_windows;
 mod hash;
@@ -15,8 +16,10 @@ mod random;
 mod static_rule;
 pub(crate) mod table;
 mod text;
+mod text_v1;
 mod xxh3;
 
+pub use anchor::Anchor;
 pub use coefficient_sum::CoefficientSum;
 pub use hash::Hash;
 pub use hash_avalanche::HashAvalanche;
@@ -25,3 +28,4 @@ pub use prefix::AfterPrefix;
 pub use random::Random;
 pub use static_rule::Static;
 pub use text::Text;
+pub use text_v1::TextV1;

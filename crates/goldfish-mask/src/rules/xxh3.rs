@@ -126,6 +126,30 @@ impl WindowHash {
     }
 }
 
+/// `xxh3_64` of two u32, as eight little-endian bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PairHash {
+    flip: u64,
+}
+
+const PRIME_MX2: u64 = 0x9FB2_1C65_1E98_DF25;
+
+impl PairHash {
+    pub(crate) fn new(seed: u64) -> Self {
+        let seed = seed ^ u64::from((seed as u32).swap_bytes()) << 32;
+        Self { flip: (secret(8) ^ secret(16)).wrapping_sub(seed) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self, first: u32, second: u32) -> u64 {
+        const BYTES: u64 = 8;
+        let x = (u64::from(second) + (u64::from(first) << 32)) ^ self.flip;
+        let x = (x ^ x.rotate_left(49) ^ x.rotate_left(24)).wrapping_mul(PRIME_MX2);
+        let x = (x ^ ((x >> 35) + BYTES)).wrapping_mul(PRIME_MX2);
+        x ^ (x >> 28)
+    }
+}
+
 struct Windows<'a> {
     hash: &'a WindowHash,
     ids: &'a [u32],
@@ -221,6 +245,14 @@ fn mixed(sum: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_are_hashed_as_by_the_crate() {
+        for (first, second, seed) in [(0, 0, 0), (1, 2, 3), (u32::MAX, 7, u64::MAX), (9, u32::MAX, 1 << 40)] {
+            let expected = xxh3_64_with_seed(bytemuck::cast_slice(&[first, second]), seed);
+            assert_eq!(PairHash::new(seed).hash(first, second), expected);
+        }
+    }
 
     /// Every width, by both loops over windows, against the `xxhash-rust` crate.
     #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Class {
     Ignorable,
     /// Anything else: contributes nothing.
     Other,
+    /// A letter of a script that puts no spaces between words: contributes.
+    Spaceless,
 }
 
 /// Classifies a character that went through normalization and case folding.
@@ -38,6 +40,8 @@ pub(crate) fn classify(c: char) -> Class {
         | DecimalNumber | LetterNumber | OtherNumber => {
             if is_ideograph_or_kana(c) {
                 Class::Ideograph
+            } else if is_spaceless(c) {
+                Class::Spaceless
             } else {
                 Class::Letter
             }
@@ -66,6 +70,14 @@ fn is_ideograph_or_kana(c: char) -> bool {
         | '\u{16FE0}'..='\u{18DFF}' | '\u{1AFF0}'..='\u{1B2FF}' | '\u{20000}'..='\u{3FFFF}')
 }
 
+/// Scripts of Southeast Asia that put no spaces between words, by their blocks: Thai, Lao, Myanmar, Khmer, Tai Le, New Tai
+/// Lue, Tai Tham, Tai Viet, Ahom, and the blocks that extend them; asked of letters and numbers only.
+fn is_spaceless(c: char) -> bool {
+    matches!(c,
+        '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{1950}'..='\u{19FF}'
+        | '\u{1A20}'..='\u{1AAF}' | '\u{A9E0}'..='\u{A9FF}' | '\u{AA60}'..='\u{AADF}' | '\u{11700}'..='\u{1174F}')
+}
+
 /// What one character contributes to the stream when nothing that follows can combine with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(u32);
@@ -80,7 +92,7 @@ pub(crate) enum Single {
 }
 
 const CHAR_BITS: u32 = 21;
-const COMPLEX: u32 = 5;
+const COMPLEX: u32 = 6;
 const STARTS: u32 = 1 << 31;
 
 impl Entry {
@@ -107,6 +119,7 @@ impl Entry {
             2 => Class::Mark,
             3 => Class::Ignorable,
             4 => Class::Other,
+            5 => Class::Spaceless,
             _ => return Single::Complex,
         };
         // The bits were taken from a character.

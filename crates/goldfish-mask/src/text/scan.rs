@@ -14,7 +14,7 @@ use super::stream::Stream;
 
 /// Receives the characters of the stream as it grows.
 pub(crate) trait Sink {
-    /// The next character of the stream, of class `Letter`, `Ideograph` or `Mark`, comes from bytes
+    /// The next character of the stream, of class `Letter`, `Ideograph`, `Spaceless` or `Mark`, comes from bytes
     /// `start..end` of the text. Called before it is in the stream; `first` for the first one of its segment.
     fn char(&mut self, class: Class, start: usize, end: usize, first: bool, stream: &mut Stream);
 
@@ -154,7 +154,7 @@ fn segments(
 #[inline]
 fn contributes(class: Class, attached: &mut bool) -> bool {
     match class {
-        Class::Letter | Class::Ideograph => {
+        Class::Letter | Class::Ideograph | Class::Spaceless => {
             *attached = true;
             true
         }

@@ -98,6 +98,12 @@ impl Stream {
         &self.bytes[byte..end]
     }
 
+    /// Its bytes `from..to`.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes[from..to]
+    }
+
     /// Gives back the memory of an unusually large text.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         self.bytes.truncate(bytes);

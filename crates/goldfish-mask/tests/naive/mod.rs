@@ -2,6 +2,10 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several test crates")]
 
+mod anchor;
+pub(crate) mod selection;
+
+pub(crate) use anchor::mask as anchor_mask;
 use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
 use goldfish_mask::{RuleParameters, Scope, ShortContext, TABLE_LEN, UniformTable, Window};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -90,6 +94,9 @@ fn hashint(product: u64) -> u64 {
 
 /// The mask of one document.
 pub(crate) fn document(rule: &RuleParameters, table: &UniformTable, ids: &[u32], key: u64) -> Vec<u8> {
+    if let RuleParameters::Anchor(rule) = rule {
+        return anchor_mask(rule, ids, &[]);
+    }
     (0..ids.len()).map(|i| u8::from(!drops(rule, table, ids, key, i))).collect()
 }
 

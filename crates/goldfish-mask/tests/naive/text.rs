@@ -53,24 +53,26 @@ fn ignorable(c: char) -> bool {
         | 0xFFF0..=0xFFF8 | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
 }
 
-fn ideograph(c: char) -> bool {
+pub(crate) fn ideograph(c: char) -> bool {
     matches!(c as u32, 0x2E80..=0x2FDF | 0x3005..=0x3007 | 0x3021..=0x3029 | 0x3031..=0x3035 | 0x3038..=0x303C
         | 0x3041..=0x30FF | 0x31F0..=0x31FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF
         | 0x16FE0..=0x18DFF | 0x1AFF0..=0x1B2FF | 0x20000..=0x3FFFF)
 }
 
 /// One character of the stream.
-struct Normal {
-    c: char,
-    mark: bool,
+pub(crate) struct Normal {
+    pub(crate) c: char,
+    pub(crate) mark: bool,
     /// Its segment, by number.
-    segment: usize,
+    pub(crate) segment: usize,
+    /// Whether something that contributes nothing is between it and the one before.
+    pub(crate) gap: bool,
     /// Which word it belongs to.
-    word: usize,
+    pub(crate) word: usize,
 }
 
 /// Byte ranges of the segments.
-fn segments(text: &str) -> Vec<(usize, usize)> {
+pub(crate) fn segments(text: &str) -> Vec<(usize, usize)> {
     let mut segments: Vec<(usize, usize)> = Vec::new();
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
@@ -111,7 +113,7 @@ fn contributing(normalized: &str, attached: &mut bool) -> Vec<(char, bool)> {
 }
 
 /// The stream, with words counted from 0.
-fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
+pub(crate) fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
     let mut stream: Vec<Normal> = Vec::new();
     let mut attached = false;
     let mut joined = String::new();
@@ -123,7 +125,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
         let folded: String = text[start..end].nfkc().default_case_fold().collect();
         joined.push_str(&folded);
         let characters = contributing(&folded, &mut attached).into_iter();
-        stream.extend(characters.map(|(c, mark)| Normal { c, mark, segment, word: 0 }));
+        stream.extend(characters.map(|(c, mark)| Normal { c, mark, segment, gap: false, word: 0 }));
     }
     let whole: String = text.nfkc().default_case_fold().collect();
     assert_eq!(joined, whole, "normalizing by segments differs from normalizing {text:?} whole");
@@ -132,6 +134,7 @@ fn stream(text: &str, segments: &[(usize, usize)]) -> Vec<Normal> {
     for i in 1..stream.len() {
         length += 1;
         let gap = (stream[i - 1].segment + 1..=stream[i].segment).any(|segment| gaps[segment]);
+        stream[i].gap = gap;
         let base = stream[..i].iter().rev().find(|n| !n.mark).is_some_and(|n| ideograph(n.c));
         let alone = !stream[i].mark && (ideograph(stream[i].c) || base);
         if gap || alone || length == 24 {

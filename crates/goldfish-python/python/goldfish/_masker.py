@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from ._goldfish import ArrowArray, GoldfishError, NativeMasker
 
-Rule = Literal["text", "hash", "random", "static", "hash-table", "hash-avalanche", "coefficient-sum"]
+Rule = Literal[
+    "text", "anchor", "text-v1", "hash", "random", "static", "hash-table", "hash-avalanche", "coefficient-sum"
+]
 
 
 class Masker:
@@ -23,19 +25,22 @@ class Masker:
     Parameters
     ----------
     rule
-        How dropped tokens are chosen. ``"text"`` needs ``tokenizer``, ``"random"`` the documents' ids.
+        How dropped tokens are chosen. ``"text"`` and ``"text-v1"`` need ``tokenizer``, ``"random"`` the documents' ids.
     k
         Drop one token in k.
     context
-        Length of the context that is hashed: in tokens, or with the rule text in letters and digits. Default: 50 for
-        text, else 13.
+        Length of the context that decides: in tokens, with the rule text in words, with text-v1 in letters and digits.
+        Default: 8 for text, 12 for anchor, 50 for text-v1, else 13.
     tokenizer
         Path of a Hugging Face ``tokenizer.json``. It tokenizes text, gives the text of ids and the special tokens that
         are never dropped, and ids are checked against its vocabulary.
     seed
-        Seed of the rules text, hash and random.
+        Seed of the rules that hash.
     unit
-        With the rule text: ``"word"`` (default) decides whole words, ``"token"`` each token.
+        With the rules over text: ``"word"`` (default) decides whole words, ``"token"`` each token.
+    longest_run
+        With the rules text and anchor: the most words or tokens in a row that are kept, at least ``2 * k - 2``, or
+        ``"none"`` for no bound. Default: ``4 * k - 2``.
     window
         With the rule hash: ``"preceding"`` (default) or ``"inclusive"``.
     head
@@ -71,6 +76,7 @@ class Masker:
         tokenizer: str | os.PathLike[str] | None = None,
         seed: int = 0,
         unit: Literal["word", "token"] | None = None,
+        longest_run: int | Literal["none"] | None = None,
         window: Literal["preceding", "inclusive"] | None = None,
         head: Literal["keep", "short"] = "keep",
         start: int = 0,
@@ -82,7 +88,7 @@ class Masker:
         append_eos: bool = False,
         exempt_special: bool | None = None,
     ) -> None:
-        numbers = {"context": context, "start": start, "k": k, "seed": seed, "bos_id": bos_id, "eos_id": eos_id}
+        numbers = {"context": context, "longest_run": None if longest_run == "none" else longest_run, "start": start, "k": k, "seed": seed, "bos_id": bos_id, "eos_id": eos_id}
         for name, value in numbers.items():
             _check_number(name, value, 64 if name in ("start", "seed") else 32)
         options = {
@@ -92,6 +98,7 @@ class Masker:
             "tokenizer": tokenizer,
             "seed": seed,
             "unit": unit,
+            "longest_run": longest_run,
             "window": window,
             "head": head,
             "start": start,

@@ -63,6 +63,19 @@ fn gaps(k: u32, longest: u64) -> Gaps {
     }
 }
 
+/// Of the rule `text-v1` with a bound, which it would have if it counted words.
+fn longest_kept() -> LongestKept {
+    let stretch = |length: u64, unit: &str, tokens: u64, text: &str| {
+        json!({"length": length, "unit": unit, "tokens": tokens,
+        "document": 7, "doc_id": "letters/7", "position": 1_905, "text": text})
+    };
+    let words = stretch(14, "words", 19, "the marks of the licensor");
+    serde_json::from_value(
+        json!({"bound": 14, "tokens": stretch(260, "tokens", 260, "| 3.1 | 2.7 |…"), "decided": words}),
+    )
+    .unwrap()
+}
+
 fn group(value: Option<&str>, counts: Rates, decided: u64, dropped: u64, longest: (u64, u64)) -> GroupRow {
     GroupRow {
         value: value.map(Into::into),
@@ -224,6 +237,7 @@ pub(crate) fn healthy() -> (Inspection, Manifest) {
             too_short: 41,
         }),
         gaps: gaps(4, 212),
+        longest_kept: longest_kept(),
         undropped: Undropped { documents: 58, tokens: 1_904 },
         windows: None,
         groups: Some(Groups {

@@ -1,13 +1,15 @@
 //! The tables of `goldfish inspect`.
 
-use goldfish_inspect::{Duplicates, Gaps, Groups, IdList, Inspection, LeakingPair, TallyReport, Windows};
+use goldfish_inspect::{
+    Duplicates, Gaps, Groups, IdList, Inspection, KeptStretch, LeakingPair, LongestKept, TallyReport, Windows,
+};
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
 use crate::args::InspectArgs;
-use crate::describe::{describe_rule, describe_tally};
+use crate::describe::{decided_run, describe_rule, describe_tally, token_run};
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 
@@ -26,6 +28,7 @@ pub(super) fn report(
 ) -> String {
     let mut lines = head(args, (manifest, input_bytes), inspection);
     lines.extend(gaps(&inspection.gaps));
+    lines.extend(longest_kept(&inspection.longest_kept));
     lines.extend(undropped(inspection));
     lines.extend(inspection.windows.as_ref().map(windows).unwrap_or_default());
     lines.extend(ids(inspection, tokenizer));
@@ -122,6 +125,30 @@ fn gaps(gaps: &Gaps) -> Vec<String> {
             count(gaps.longest_dropped)
         ),
     ]
+}
+
+/// Characters that are shown of a stretch.
+const SHOWN_TEXT: usize = 240;
+
+fn longest_kept(longest: &LongestKept) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut add = |line: String, stretch: &KeptStretch| {
+        lines.push(format!("{}{line}", if lines.is_empty() { "kept       " } else { "           " }));
+        if let Some(text) = stretch.text.as_ref().filter(|_| stretch.length > 0) {
+            let cut = text
+                .char_indices()
+                .nth(SHOWN_TEXT)
+                .map_or(text.clone(), |(end, _)| format!("{}…", &text[..end]));
+            lines.push(format!("           {FAINT}“{}”{FAINT:#}", passage::printable(&cut)));
+        }
+    };
+    if let Some(stretch) = &longest.decided {
+        let place = (stretch.doc_id.as_str(), stretch.position);
+        add(decided_run(stretch.length, stretch.unit, longest.bound, place), stretch);
+    }
+    let (stretch, unit) = (&longest.tokens, longest.decided.as_ref().map(|decided| decided.unit));
+    add(token_run(stretch.length, unit, (&stretch.doc_id, stretch.position)), stretch);
+    lines
 }
 
 fn undropped(inspection: &Inspection) -> Vec<String> {

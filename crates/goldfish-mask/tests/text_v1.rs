@@ -5,7 +5,7 @@
 #[path = "naive/text.rs"]
 mod naive;
 
-use goldfish_mask::rules::Text;
+use goldfish_mask::rules::TextV1;
 use goldfish_mask::{
     Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext,
     TokenSpan,
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 fn build(rule: &Rule) -> Box<dyn MaskRule> {
     let Rule { k, context, unit, head, seed } = *rule;
-    RuleSpec::new(Text::new(k).context(context).granularity(unit).short_context(head).seed(seed))
+    RuleSpec::new(TextV1::new(k).context(context).granularity(unit).short_context(head).seed(seed))
         .build(None)
         .unwrap()
 }
@@ -363,7 +363,7 @@ fn the_text_must_be_given() {
 fn a_description_names_the_version() {
     let rule = words(4, 50, ShortContext::Keep);
     let spec = RuleSpec::new(
-        Text::new(rule.k)
+        TextV1::new(rule.k)
             .context(rule.context)
             .granularity(rule.unit)
             .short_context(rule.head)
