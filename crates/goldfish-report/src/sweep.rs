@@ -163,9 +163,11 @@ fn verdict(arms: &[SweepArm]) -> String {
         };
         let parts: Vec<String> = [
             ("standard", None, "the standard loss"),
-            ("text", Some(4), "text masks with k = 4"),
-            ("hash", Some(4), "hash masks"),
-            ("random", Some(4), "random masks"),
+            ("text", Some(4), "masks with k = 4 by text"),
+            ("text-v1", Some(4), "text-v1"),
+            ("anchor", Some(4), "anchor"),
+            ("hash", Some(4), "hash"),
+            ("random", Some(4), "random"),
             ("control", None, "a model that never saw the passages"),
         ]
         .into_iter()
@@ -210,7 +212,7 @@ const ROUGE: Score = Score {
 };
 
 /// The lines of the charts: rules over k, then those that have no k, from end to end.
-const RULES: [&str; 4] = ["text", "hash", "static", "random"];
+const RULES: [&str; 6] = ["text", "text-v1", "anchor", "hash", "static", "random"];
 const LEVELS: [&str; 2] = ["standard", "control"];
 
 fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> {

@@ -48,7 +48,7 @@ pub(crate) struct DemoArgs {
 /// See what rules and k do: train and audit a small model for each of some k and rules, for the standard loss, and for a
 /// control that never saw the audited passages, with copies that are equal, in other layouts, or edited.
 ///
-/// Takes about SWEEPTIME on two cores. Writes results.json, a page (sweep.html), and a folder for each model with its shards,
+/// Takes about two hours on two cores. Writes results.json, a page (sweep.html), and a folder for each model with its shards,
 /// checkpoint and audit. A stopped sweep resumes when the command is run again. With --copies or --only it trains some of
 /// the models; results and page have all that were trained in the folder so far, so that calls can follow each other, or
 /// run at the same time.

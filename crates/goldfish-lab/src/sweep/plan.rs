@@ -1,7 +1,7 @@
 //! The arms of a sweep.
 
 use goldfish_mask::RuleParameters;
-use goldfish_mask::rules::{Hash, Random, Static, Text};
+use goldfish_mask::rules::{Anchor, Hash, Random, Static, Text, TextV1};
 
 use crate::error::LabError;
 use crate::sweep::options::{SweepCopies, SweepOptions, SweepSelection};
@@ -53,10 +53,10 @@ impl Plan {
 }
 
 /// The rules of the sweep, by name.
-const RULES: [&str; 4] = ["text", "hash", "static", "random"];
+const RULES: [&str; 6] = ["text", "text-v1", "anchor", "hash", "static", "random"];
 
 /// The rules of the arms with edited copies.
-const EDITED_RULES: [&str; 2] = ["text", "hash"];
+const EDITED_RULES: [&str; 4] = ["text", "text-v1", "anchor", "hash"];
 
 /// k of the arms outside the sweep over it: the paper's.
 const K: u32 = 4;
@@ -68,6 +68,8 @@ pub(super) fn unmasked() -> RuleParameters {
 
 fn rule(name: &str, k: u32) -> RuleParameters {
     match name {
+        "text-v1" => TextV1::new(k).into(),
+        "anchor" => Anchor::new(k).into(),
         "hash" => Hash::new(k).into(),
         "static" => Static::new(k).into(),
         "random" => Random::new(k).into(),
@@ -116,6 +118,14 @@ pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
     plans.push(plain(SweepCopies::Edited, "standard"));
     plans.push(plain(SweepCopies::Edited, "control"));
     plans.extend(EDITED_RULES.map(|series| masked(SweepCopies::Edited, series, K)));
+    let tight = 2 * K - 2;
+    for (run, short, shown) in [
+        (Some(tight), format!("run-{tight}"), format!("longest run {tight}")),
+        (None, "unbounded".to_owned(), "no longest run".to_owned()),
+    ] {
+        let plan = variant(masked(SweepCopies::Edited, "text", K), &short, &shown);
+        plans.push(Plan { rule: Text::new(K).longest_run(run).into(), ..plan });
+    }
     plans
 }
 
@@ -155,7 +165,7 @@ mod tests {
     fn arms_have_different_names_and_corpora_that_exist() {
         let plans = plans(&SweepOptions::default());
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        assert_eq!((names.len(), plans.len()), (32, 32));
+        assert_eq!((names.len(), plans.len()), (48, 48));
         assert!(plans.iter().all(|plan| plan.use_mask == plan.k.is_some()));
         assert!(plans.iter().all(|plan| Corpus::ALL.contains(&plan.corpus)));
     }
