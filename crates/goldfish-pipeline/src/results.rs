@@ -95,15 +95,18 @@ impl<'a> OrderedResults<'a> {
                     documents.longest.note(row, Some(run));
                 }
             }
+            documents.find_stretch();
             let (ids, mask) = (documents.unsigned(), &documents.mask);
             self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
         }
         if let Some((row, run)) = documents.longest.0 {
             self.kept.note_decided(self.kept.documents() + row as u64, documents.doc_ids.value(row), run);
         }
-        for row in 0..documents.len() {
-            self.kept.add(documents.doc_ids.value(row), &documents.mask[documents.range(row)]);
+        if let Some((row, run)) = &documents.stretch {
+            let document = self.kept.documents() + *row as u64;
+            self.kept.note_stretch(document, documents.doc_ids.value(*row), run);
         }
+        self.kept.pass(documents.len() as u64);
         if self.passage.is_none() {
             self.passage = find_passage(documents);
         }
