@@ -179,9 +179,9 @@ mod tests {
             found.map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
         };
         assert_eq!(select(&SweepCopies::ALL, &[]).unwrap().len(), plans.len());
-        let layouts =
-            ["layouts-standard", "layouts-text", "layouts-hash", "layouts-static", "layouts-random"];
-        assert_eq!(select(&[SweepCopies::Layouts], &[]).unwrap(), layouts);
+        let edited = select(&[SweepCopies::Edited], &[]).unwrap();
+        assert_eq!(edited.len(), 8);
+        assert!(edited.contains(&"edited-text-run-6".to_owned()));
         assert_eq!(select(&SweepCopies::ALL, &["hash-8", "control"]).unwrap(), ["control", "hash-8"]);
         assert!(select(&SweepCopies::ALL, &["hash-5"]).is_err());
         assert!(select(&[SweepCopies::Edited], &["hash-8"]).is_err());
