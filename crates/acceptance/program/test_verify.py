@@ -187,6 +187,14 @@ def test_recompute_finds_a_wrong_mask_bit_with_a_valid_checksum(goldfish, copy):
     assert shard.name in process.stdout + process.stderr
 
 
+def test_recompute_finds_another_longest_run_in_the_manifest(goldfish, fixtures, tmp_path):
+    output = goldfish.mask(fixtures / "formats/ids.jsonl", tmp_path / "out", *IDS, "--rule", "anchor")
+    edit_manifest(output, lambda m: m["longest_kept_run"]["decided"].update(position=1), sealed=True)
+    goldfish.run("verify", output.folder)
+    process = goldfish.run("verify", output.folder, "--recompute", expect=1)
+    assert "manifest.json: longest kept run of decided" in process.stdout
+
+
 def rules(folder):
     """Name -> arguments of `mask`, and those of `verify --recompute`; files are in `folder`."""
     table = ["--table", folder / "table.npy"]
