@@ -141,8 +141,8 @@ class TestDegenerateWindows:
 
     def test_short_documents_are_reported(self, goldfish, gpt2, tmp_path):
         source = write_texts(tmp_path / "short.jsonl", [" ".join(words(i, 15)) for i in range(500)])
-        output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2, "--context", 200)
-        assert "by their short context" in output.process.stderr and "before the context of 200 is full" in output.process.stderr
+        output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2, "--context", 40)
+        assert "by their short context" in output.process.stderr and "before the context of 40 is full" in output.process.stderr
 
 
 def reformatted(text):

@@ -16,7 +16,8 @@ IDS = ["--ids-column", "input_ids"]
 @pytest.fixture(scope="module")
 def pristine(goldfish, fixtures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify") / "out"
-    return goldfish.mask(fixtures / "formats/ids.jsonl", folder, *IDS, "--columns", "labels", "--shard-size", "32KiB")
+    arguments = [*IDS, "--rule", "hash", "--columns", "labels", "--shard-size", "32KiB"]
+    return goldfish.mask(fixtures / "formats/ids.jsonl", folder, *arguments)
 
 
 @pytest.fixture
@@ -203,6 +204,7 @@ def rules(folder):
         "static": (["--rule", "static", "--start", 3], []),
         "random": (["--rule", "random", "--seed", 9, "--id-column", "id"], []),
         "hash": (["--rule", "hash", "--window", "inclusive", "--head", "short", "--seed", 2**63], []),
+        "anchor": (["--rule", "anchor", "--longest-run", 8, "--seed", 5], []),
         "hash-table": (["--rule", "hash-table"], []),
         "hash-table from a file": (["--rule", "hash-table", *table], table),
         "hash-avalanche": (["--rule", "hash-avalanche", "--exempt-special", "true", "--eos-id", 13], []),
