@@ -84,6 +84,13 @@ impl<'a> TokenSpan<'a> {
         self.exempt.is_some_and(|exempt| exempt.contains(id))
     }
 
+    /// Keeps what is exempt of the ids from index `first` of the [`ids`](Self::ids) on, of which `mask` has one byte each.
+    pub(crate) fn keep_exempt(&self, first: usize, mask: &mut [u8]) {
+        if let Some(exempt) = self.exempt {
+            exempt.keep(&self.ids[first..first + mask.len()], mask);
+        }
+    }
+
     /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
     /// of the span on that are not exempt, and has decided `mask`. Keeps the exempt ones.
     ///

@@ -12,9 +12,10 @@ use crate::parameters::{
 };
 use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
+use crate::rules::xxh3::SixteenHash;
 use crate::runs::LongestRun;
 use crate::selection::{Last, LongestKept, Selector, check_longest_run, default_longest_run, threshold};
-use crate::text::{Class, Marks, Sink, Stream, scan};
+use crate::text::{Class, Marks, Sink, Stream, scan, width};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, RunUnit, UniformTable};
 
@@ -63,7 +64,7 @@ thread_local! {
 /// - *Words* are those of [`TextV1`](crate::rules::TextV1), except in scripts that put no spaces between words (Thai, Lao,
 ///   Khmer, Burmese and related ones): a run of their letters is cut before each letter, with its marks, whose hash is below
 ///   that of the letter before it and not above that of the letter after it; and after 24 normalized characters.
-/// - *Hash of a word*: `xxh3_64(seed, its first 5 normalized characters as UTF-8)`.
+/// - *Hash of a word*: `xxh3_64(seed, its first 5 normalized characters as UTF-8)`, cut or filled up with zeros to 16 bytes.
 /// - *Rank of a word*: the upper 32 bits of its hash, times a weight. The weight is `2^32` for one normalized character
 ///   and three quarters (rounded down) of the previous weight for each further one up to 16.
 /// - *Key of a word*: `xxh3_64(seed, the least rank of the context words before it ++ the hash of the word before it)`, both
@@ -259,7 +260,7 @@ struct Decision {
 }
 
 impl Decision {
-    fn selector<U: Copy>(&self) -> Selector<U> {
+    fn selector(&self) -> Selector {
         Selector::new(self.threshold, self.window, self.all)
     }
 }
@@ -312,6 +313,7 @@ impl MaskRule for Kernel {
 #[derive(Debug)]
 struct Keys {
     decision: Decision,
+    hash: SixteenHash,
     /// Ranks of the words so far.
     ranks: Last,
     /// Hash of the latest word.
@@ -322,7 +324,8 @@ struct Keys {
 
 impl Keys {
     fn new(decision: Decision) -> Self {
-        Self { decision, ranks: Last::new(decision.context), previous: 0, words: 0 }
+        let (hash, ranks) = (SixteenHash::new(decision.seed), Last::new(decision.context));
+        Self { decision, hash, ranks, previous: 0, words: 0 }
     }
 
     /// Whether the next word is decided.
@@ -331,81 +334,89 @@ impl Keys {
         self.words >= self.decision.needed
     }
 
-    /// Anchor and hash of the previous word: what the key of the next word is made of.
     #[inline(always)]
-    fn next(&self) -> [u64; 2] {
-        let anchor = self.ranks.values().iter().copied().fold(u64::MAX, u64::min);
-        [anchor.to_le(), self.previous.to_le()]
+    fn anchor(&self) -> u64 {
+        self.ranks.values().iter().copied().fold(u64::MAX, u64::min)
     }
 
+    /// The key of the next word.
     #[inline(always)]
     fn key(&self) -> u64 {
-        xxh3_64_with_seed(bytemuck::cast_slice(&self.next()), self.decision.seed)
+        self.hash.hash(self.anchor(), self.previous)
     }
 
     /// The key of a token inside of the next word, after these of its characters.
     fn key_inside(&self, before: &[u8]) -> u64 {
         let mut key = [0; 2 * 8 + 4 * WORD];
-        key[..16].copy_from_slice(bytemuck::cast_slice(&self.next()));
+        key[..8].copy_from_slice(&self.anchor().to_le_bytes());
+        key[8..16].copy_from_slice(&self.previous.to_le_bytes());
         let end = key.len().min(16 + before.len());
         key[16..end].copy_from_slice(&before[..end - 16]);
         xxh3_64_with_seed(&key[..end], self.decision.seed)
     }
 
-    /// Takes the next word: its normalized characters as UTF-8, and how many there are.
+    /// Takes the next word: where it is in the stream, and how many characters it has.
     #[inline(always)]
-    fn push(&mut self, word: &[u8], chars: usize) {
-        let hash = xxh3_64_with_seed(first_chars(word, IDENTITY), self.decision.seed);
+    fn push(&mut self, stream: &Stream, from: usize, to: usize, chars: usize) {
+        let (first, last) = identity(stream, from, to);
+        let hash = self.hash.hash(first, last);
         self.ranks.push((hash >> 32) * WEIGHTS[chars.min(LONGEST_WEIGHED)]);
         self.previous = hash;
         self.words += 1;
     }
 }
 
-/// The first characters of UTF-8.
+/// The first characters of a word as UTF-8, in sixteen bytes.
 #[inline(always)]
-fn first_chars(word: &[u8], chars: usize) -> &[u8] {
-    let start = &word[..word.len().min(chars)];
-    if start.is_ascii() {
-        return start;
+fn identity(stream: &Stream, from: usize, to: usize) -> (u64, u64) {
+    const HIGH: u64 = 0x80_8080_8080;
+    let bits = 8 * (to - from).min(IDENTITY);
+    match stream.eight_bytes(from).map(|eight| eight & ((1 << bits) - 1)) {
+        Some(first) if first & HIGH == 0 => (first, 0),
+        _ => wide_identity(stream.bytes(from, to)),
     }
-    let continues = |byte: u8| byte & 0xC0 == 0x80;
+}
+
+#[inline(never)]
+fn wide_identity(word: &[u8]) -> (u64, u64) {
     let mut end = 0;
-    for _ in 0..chars {
-        if end == word.len() {
-            break;
-        }
-        end += 1;
-        while word.get(end).copied().is_some_and(continues) {
-            end += 1;
-        }
+    for _ in 0..IDENTITY {
+        let Some(&lead) = word.get(end) else { break };
+        end += width(lead);
     }
-    &word[..end]
+    let mut bytes = [0; 16];
+    let end = end.min(bytes.len());
+    bytes[..end].copy_from_slice(&word[..end]);
+    let [first, last] = bytemuck::cast::<_, [u64; 2]>(bytes);
+    (first, last)
 }
 
 /// A part of the stream that grows: a word, or a letter with its marks.
+///
+/// What is written when it starts and what when it grows are not adjacent: they would be read in one load just after each
+/// was written, which stalls the processor.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
 struct Part {
-    /// Where it is in the stream, in bytes.
-    stream: (usize, usize),
-    /// Where it comes from in the text, in bytes.
-    source: (usize, usize),
+    /// Where it comes from in the text, in bytes: from here to `source_end`.
+    source_start: usize,
+    /// Where it is in the stream, in bytes: from here to `stream_end`.
+    stream_start: usize,
     /// Its normalized characters; 0 for none.
     chars: usize,
+    source_end: usize,
+    stream_end: usize,
 }
 
 impl Part {
     #[inline(always)]
     fn starting(stream: &Stream, start: usize) -> Self {
-        Self { stream: (stream.end().bytes, 0), source: (start, start), chars: 0 }
+        Self { stream_start: stream.end().bytes, source_start: start, source_end: start, chars: 0, stream_end: 0 }
     }
 
     fn joined(self, next: Self) -> Self {
-        Self {
-            stream: (self.stream.0, next.stream.1),
-            source: (self.source.0, next.source.1),
-            chars: self.chars + next.chars,
-        }
+        let chars = self.chars + next.chars;
+        Self { source_end: next.source_end, stream_end: next.stream_end, chars, ..self }
     }
 }
 
@@ -420,7 +431,7 @@ enum Kind {
 
 /// Receives words: which one, and the stream, of which it is a part.
 trait Receive {
-    fn word(&mut self, word: Part, bytes: &[u8]);
+    fn word(&mut self, word: Part, stream: &Stream);
 }
 
 /// Cuts the stream into words.
@@ -449,7 +460,7 @@ impl<R: Receive> Words<R> {
         if self.kind == Kind::Spaceless {
             self.end_run(stream);
         } else {
-            self.word.stream.1 = stream.end().bytes;
+            self.word.stream_end = stream.end().bytes;
         }
         self.emit(stream);
     }
@@ -457,8 +468,7 @@ impl<R: Receive> Words<R> {
     #[inline(always)]
     fn emit(&mut self, stream: &Stream) {
         if self.word.chars > 0 {
-            let (from, to) = self.word.stream;
-            self.receiver.word(self.word, stream.bytes(from, to));
+            self.receiver.word(self.word, stream);
             self.word.chars = 0;
         }
     }
@@ -481,14 +491,14 @@ impl<R: Receive> Words<R> {
             self.letter = Part::starting(stream, start);
         }
         self.letter.chars += 1;
-        self.letter.source.1 = end;
+        self.letter.source_end = end;
     }
 
     /// The letter that grew is complete; the one before it starts a word if its hash is less than those around it.
     fn end_letter(&mut self, stream: &Stream) {
-        self.letter.stream.1 = stream.end().bytes;
-        let (from, to) = self.letter.stream;
-        let hash = xxh3_64_with_seed(stream.bytes(from, to), 0);
+        self.letter.stream_end = stream.end().bytes;
+        let letter = stream.bytes(self.letter.stream_start, self.letter.stream_end);
+        let hash = xxh3_64_with_seed(letter, 0);
         if let Some((letter, own)) = self.waiting.replace((self.letter, hash)) {
             let starts = self.before.is_some_and(|before| own < before) && own <= hash;
             self.place(letter, starts, stream);
@@ -534,7 +544,7 @@ impl<R: Receive> Sink for Words<R> {
             self.open(kind, start, stream);
         }
         self.word.chars += 1;
-        self.word.source.1 = end;
+        self.word.source_end = end;
     }
 
     #[inline(always)]
@@ -548,7 +558,7 @@ impl<R: Receive> Sink for Words<R> {
             stream.push_ascii(&text[at..], taken);
             self.word.chars += taken;
             at += taken;
-            self.word.source.1 = at;
+            self.word.source_end = at;
         }
     }
 
@@ -560,18 +570,79 @@ impl<R: Receive> Sink for Words<R> {
 /// Decides words, and marks the bytes of those that are dropped.
 struct WholeWords<'a> {
     keys: Keys,
-    selector: Selector<(usize, usize)>,
+    selector: Selector,
+    /// Where decided words come from in the text, and from how many bytes.
+    sources: Sources,
     dropped: &'a mut Marks,
 }
 
+/// What units are, by their numbers, as long as it is asked for.
+struct Units<U> {
+    units: VecDeque<U>,
+    /// Number of the first.
+    first: usize,
+    longest: LongestKept,
+    /// First and last unit of the longest run.
+    ends: Option<(U, U)>,
+}
+
+type Sources = Units<(usize, usize)>;
+
+impl<U: Copy> Units<U> {
+    fn new() -> Self {
+        Self { units: VecDeque::new(), first: 0, longest: LongestKept::default(), ends: None }
+    }
+
+    #[inline(always)]
+    fn get(&self, number: usize) -> U {
+        self.units[number - self.first]
+    }
+
+    /// Notes the longest run so far, and forgets the units before number `needed`.
+    fn settle(&mut self, longest: LongestKept, needed: usize) {
+        if longest != self.longest {
+            let last = longest.start + longest.units - 1;
+            (self.longest, self.ends) = (longest, Some((self.get(longest.start), self.get(last))));
+        }
+        self.units.drain(..needed - self.first);
+        self.first = needed;
+    }
+}
+
+impl WholeWords<'_> {
+    /// Selects among the words that came.
+    #[inline(never)]
+    fn select(&mut self) {
+        let Self { selector, sources, dropped, .. } = self;
+        selector.block(|number| {
+            let (start, length) = sources.get(number);
+            dropped.mark(start, start + length, true);
+        });
+        sources.settle(selector.longest(), selector.needed());
+    }
+
+    fn finish(mut self) -> Option<(usize, Ends)> {
+        self.select();
+        self.selector.end();
+        self.sources.settle(self.selector.longest(), self.sources.first);
+        self.sources.ends.map(|ends| (self.sources.longest.units, ends))
+    }
+}
+
+/// First and last word of a run: where each comes from in the text, and from how many bytes.
+type Ends = ((usize, usize), (usize, usize));
+
 impl Receive for WholeWords<'_> {
     #[inline(always)]
-    fn word(&mut self, word: Part, bytes: &[u8]) {
+    fn word(&mut self, word: Part, stream: &Stream) {
         if self.keys.decides() {
-            let Self { selector, dropped, .. } = self;
-            selector.push(self.keys.key(), word.source, |(start, end)| dropped.mark(start, end, true));
+            let length = word.source_end - word.source_start;
+            self.sources.units.push_back((word.source_start, length));
+            if self.selector.push(self.keys.key()) {
+                self.select();
+            }
         }
-        self.keys.push(bytes, word.chars);
+        self.keys.push(stream, word.stream_start, word.stream_end, word.chars);
     }
 }
 
@@ -584,31 +655,28 @@ fn by_word(
 ) -> LongestRun {
     let Scratch { stream, dropped, .. } = scratch;
     dropped.clear(text.len());
-    let mut longest = LongestKept { units: 0, ends: None };
+    let mut longest = None;
     simd_dispatch(
         #[inline(always)]
         || {
-            let keys = Keys::new(decision);
-            let mut words = Words::new(WholeWords { keys, selector: decision.selector(), dropped });
+            let (keys, selector, sources) = (Keys::new(decision), decision.selector(), Units::new());
+            let mut words = Words::new(WholeWords { keys, selector, sources, dropped: &mut *dropped });
             scan(text, stream, &mut words);
             words.end(stream);
-            let WholeWords { selector, dropped, .. } = words.receiver;
-            longest = selector.finish();
+            longest = words.receiver.finish();
             for (&(start, end), keep) in spans.iter().zip(mask) {
                 *keep = u8::from(!dropped.any(start, end));
             }
         },
     );
-    let Some(((start, first_end), (last_start, end))) = longest.ends else { return LongestRun::default() };
+    let Some((units, (first, last))) = longest else { return LongestRun::default() };
     // The first token of the first word, and the last one of the last.
-    let overlaps = |from: usize, to: usize| move |span: &&(usize, usize)| span.0 < to && span.1 > from;
-    let position = |found: Option<usize>| found.map(|index| index as u64);
-    let first = position(spans.iter().position(|span| overlaps(start, first_end)(&span)));
-    let last = position(spans.iter().rposition(|span| overlaps(last_start, end)(&span)));
-    match first.zip(last) {
-        Some((first, last)) => LongestRun { units: longest.units, start: first, end: last + 1 },
-        None => LongestRun { units: longest.units, start: 0, end: 0 },
-    }
+    let overlaps = |(start, length): (usize, usize)| {
+        move |span: &(usize, usize)| span.0 < start + length && span.1 > start
+    };
+    let first = spans.iter().position(overlaps(first)).unwrap_or_default() as u64;
+    let last = spans.iter().rposition(overlaps(last)).map_or(first, |last| last as u64 + 1);
+    LongestRun { units: units as u64, start: first, end: last }
 }
 
 /// What a segment of the text contributes first, and where it comes from, in bytes.
@@ -621,7 +689,8 @@ struct Segment {
 /// Decides tokens, each with the key of its word and the characters of the word before it.
 struct TokensOfWords<'a> {
     keys: Keys,
-    selector: Selector<Unit>,
+    selector: Selector,
+    units: Units<Unit>,
     /// Segments that are in no complete word yet.
     segments: VecDeque<Segment>,
     spans: &'a [(usize, usize)],
@@ -674,24 +743,44 @@ impl TokensOfWords<'_> {
     }
 }
 
+impl TokensOfWords<'_> {
+    /// Selects among the tokens that came.
+    fn select(&mut self) {
+        let Self { selector, units, spans, order, start, mask, .. } = self;
+        selector.block(|number| {
+            for position in units.get(number).positions(spans, order) {
+                if let Some(keep) = position.checked_sub(*start).and_then(|index| mask.get_mut(index)) {
+                    *keep = 0;
+                }
+            }
+        });
+        units.settle(selector.longest(), selector.needed());
+    }
+
+    fn finish(mut self) -> Option<(usize, (Unit, Unit))> {
+        self.select();
+        self.selector.end();
+        self.units.settle(self.selector.longest(), self.units.first);
+        self.units.ends.map(|ends| (self.units.longest.units, ends))
+    }
+}
+
 impl Receive for TokensOfWords<'_> {
-    fn word(&mut self, word: Part, bytes: &[u8]) {
+    fn word(&mut self, word: Part, stream: &Stream) {
         let decides = self.keys.decides();
-        while let Some(&segment) = self.segments.front().filter(|segment| segment.stream < word.stream.1) {
+        let (from, to) = (word.stream_start, word.stream_end);
+        while let Some(&segment) = self.segments.front().filter(|segment| segment.stream < to) {
             self.segments.pop_front();
             let Some(unit) = self.overlapping(segment.source).filter(|_| decides) else { continue };
-            let inside = segment.stream.saturating_sub(word.stream.0);
-            let key = if inside == 0 { self.keys.key() } else { self.keys.key_inside(&bytes[..inside]) };
-            let Self { selector, spans, order, start, mask, .. } = self;
-            selector.push(key, unit, |unit| {
-                for position in unit.positions(spans, order) {
-                    if let Some(keep) = position.checked_sub(*start).and_then(|index| mask.get_mut(index)) {
-                        *keep = 0;
-                    }
-                }
-            });
+            let inside = segment.stream.saturating_sub(from);
+            let before = stream.bytes(from, from + inside);
+            let key = if inside == 0 { self.keys.key() } else { self.keys.key_inside(before) };
+            self.units.units.push_back(unit);
+            if self.selector.push(key) {
+                self.select();
+            }
         }
-        self.keys.push(bytes, word.chars);
+        self.keys.push(stream, word.stream_start, word.stream_end, word.chars);
     }
 }
 
@@ -733,23 +822,21 @@ fn by_token(
         order.extend(0..spans.len());
         order.sort_by_key(|&index| spans[index].0);
     }
-    let mut longest = LongestKept { units: 0, ends: None };
+    let mut longest = None;
     simd_dispatch(
         #[inline(always)]
         || {
             let (keys, selector, segments) = (Keys::new(decision), decision.selector(), VecDeque::new());
-            let receiver = TokensOfWords { keys, selector, segments, spans, order, next: 0, start, mask };
+            let units = Units::new();
+            let receiver = TokensOfWords { keys, selector, units, segments, spans, order, next: 0, start, mask };
             let mut words = Segments(Words::new(receiver));
             scan(text, stream, &mut words);
             words.0.end(stream);
-            longest = words.0.receiver.selector.finish();
+            longest = words.0.receiver.finish();
         },
     );
-    let positions = |unit: Unit| unit.positions(spans, order).map(|position| position as u64);
-    let ends = longest.ends.and_then(|(first, last)| positions(first).min().zip(positions(last).max()));
-    ends.map_or_else(LongestRun::default, |(first, last)| LongestRun {
-        units: longest.units,
-        start: first,
-        end: last + 1,
-    })
+    let Some((units, (first, last))) = longest else { return LongestRun::default() };
+    let start = first.positions(spans, order).min().unwrap_or_default() as u64;
+    let end = last.positions(spans, order).max().map_or(start, |last| last as u64 + 1);
+    LongestRun { units: units as u64, start, end }
 }

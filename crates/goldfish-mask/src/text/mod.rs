@@ -11,7 +11,7 @@ pub use classes::UNICODE_VERSION;
 pub(crate) use marks::Marks;
 pub use normalize::{NormalizedText, normalize};
 pub(crate) use scan::{Sink, scan};
-pub(crate) use stream::{Position, Stream};
+pub(crate) use stream::{Position, Stream, width};
 
 #[cfg(test)]
 mod tests {
