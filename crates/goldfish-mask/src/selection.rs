@@ -293,7 +293,9 @@ impl Selector {
         for number in self.fed..end {
             let key = self.keys[self.known + number - self.start];
             // Those before `run_start` were dropped already.
-            if let Some(least) = self.least.push(key, residue, number).filter(|&least| least >= self.run_start) {
+            if let Some(least) =
+                self.least.push(key, residue, number).filter(|&least| least >= self.run_start)
+            {
                 drop(least);
                 self.ends_run(least);
             }
@@ -313,7 +315,7 @@ impl Selector {
     }
 
     /// Ends the run of kept units, after the last block.
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         self.ends_run(self.start);
     }
 
@@ -325,6 +327,50 @@ impl Selector {
     /// Number of the first unit that may still be dropped or begin the longest run.
     pub(crate) fn needed(&self) -> usize {
         self.least.first().unwrap_or(self.fed).min(self.run_start).min(self.fed)
+    }
+}
+
+/// What units are, by their numbers, as long as it is asked for.
+#[derive(Debug)]
+pub(crate) struct Units<U> {
+    units: VecDeque<U>,
+    /// Number of the first.
+    first: usize,
+    longest: LongestKept,
+    /// First and last unit of the longest run.
+    ends: Option<(U, U)>,
+}
+
+impl<U: Copy> Units<U> {
+    pub(crate) fn new() -> Self {
+        Self { units: VecDeque::new(), first: 0, longest: LongestKept::default(), ends: None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, number: usize) -> U {
+        self.units[number - self.first]
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, unit: U) {
+        self.units.push_back(unit);
+    }
+
+    /// Notes the longest run so far, and forgets the units before number `needed`.
+    pub(crate) fn settle(&mut self, longest: LongestKept, needed: usize) {
+        if longest != self.longest {
+            let last = longest.start + longest.units - 1;
+            (self.longest, self.ends) = (longest, Some((self.get(longest.start), self.get(last))));
+        }
+        self.units.drain(..needed - self.first);
+        self.first = needed;
+    }
+
+    /// Ends the run of kept units after the last block; gives the longest run in units, with its first and last one.
+    pub(crate) fn finish(mut self, mut selector: Selector) -> Option<(usize, (U, U))> {
+        selector.end();
+        self.settle(selector.longest(), self.first);
+        self.ends.map(|ends| (self.longest.units, ends))
     }
 }
 

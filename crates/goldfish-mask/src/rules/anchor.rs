@@ -143,12 +143,7 @@ impl RuleDefinition for Anchor {
         let window = check_longest_run(check_k(self.k)?, self.longest_run)?;
         let context = check_anchor_context(self.context)?;
         let keys = Keys { context, seed: self.seed, hash: PairHash::new(self.seed) };
-        Ok(Box::new(Kernel {
-            keys,
-            needed: self.needed(),
-            threshold: self.threshold,
-            window,
-        }))
+        Ok(Box::new(Kernel { keys, needed: self.needed(), threshold: self.threshold, window }))
     }
 
     fn build_coverage(&self, coverage: Coverage) -> Result<Box<dyn MaskRule>, MaskError> {
