@@ -104,34 +104,80 @@ def test_a_stopped_demo_resumes(goldfish, made, tmp_path):
     assert [name for name in first if first[name] != second.get(name)] == []
 
 
-def test_a_small_sweep(goldfish, tmp_path):
-    results = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        process = goldfish.run("lab", "sweep", "--quick", "--output", "sweep", "--json", cwd=tmp_path / name)
-        results.append(json.loads(process.stdout))
-    assert results[0] == results[1]
-    folder = tmp_path / "a/sweep"
-    assert json.loads((folder / "results.json").read_text()) == results[0]
-    arms = {arm["name"]: arm for arm in results[0]["arms"]}
+def sweep(goldfish, folder, *arguments):
+    arguments = ["lab", "sweep", "--quick", "--output", "sweep", "--json", *arguments]
+    return json.loads(goldfish.run(*arguments, cwd=folder).stdout)
+
+
+@pytest.fixture(scope="module")
+def swept(goldfish, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return folder, sweep(goldfish, folder)
+
+
+def test_a_small_sweep(swept):
+    folder, results = swept
+    folder = folder / "sweep"
+    assert json.loads((folder / "results.json").read_text()) == results
+    arms = {arm["name"]: arm for arm in results["arms"]}
     assert {"standard", "control", "text-4", "hash-32", "text-4-longer", "layouts-hash"} <= arms.keys()
-    assert len(arms) == 16
+    edited = {name.removeprefix("edited-") for name, arm in arms.items() if arm["group"] == "edited"}
+    texts = {"text", "text-v1", "text-run-6", "text-unbounded"}
+    assert edited == {"standard", "control", "anchor", "hash"} | texts
+    assert len(arms) == 30 and results["missing"] == []
     for arm in arms.values():
         assert 0 < arm["supervised_tokens"] <= arm["tokens"] and arm["validation"]
         assert arm["goldfish"] is None or arm["k"]
+        lengths = arm["match_lengths"]
+        assert len(lengths) == 4 and sum(lengths) / 4 == pytest.approx(arm["match_length"]["mean"])
     # At a dropped token or just after one: more than the dropped tokens, but fewer than twice as many.
     masks = arms["hash-4"]["goldfish"]
     assert masks["drop_rate"] < arms["hash-4"]["near_by_chance"] <= 2 * masks["drop_rate"] + 0.02
     assert arms["standard"]["near_by_chance"] is None
     assert arms["text-4"]["supervised_tokens"] < arms["text-32"]["supervised_tokens"]
     assert arms["text-4-longer"]["tokens"] > arms["text-4"]["tokens"]
-    page = (folder / "sweep.html").read_text()
-    assert page == (tmp_path / "b/sweep/sweep.html").read_text()
-    assert page.count("<svg class=\"chart\"") >= 3 and "<script" not in page
+    # All arms of a group see the same documents.
+    assert len({arms[f"edited-{name}"]["tokens"] for name in edited - {"control"}}) == 1
+
+
+def test_the_page_of_a_sweep(swept):
+    page = (swept[0] / "sweep/sweep.html").read_text()
+    assert page.count('<svg class="chart"') >= 4 and "<script" not in page
+    for found in ["Equal copies", "Copies in layouts", "Edited copies", "longest run 6", "no longest run"]:
+        assert found in page, found
     # The page shows the command that reproduces it.
     assert "goldfish lab sweep --output sweep --quick<" in page
-    # Finished models are reused; missing ones are trained again.
-    (folder / "results.json").unlink()
-    (folder / "arms/hash-4/arm.json").unlink()
-    goldfish.run("lab", "sweep", "--quick", "--output", "sweep", cwd=tmp_path / "a")
-    assert json.loads((folder / "results.json").read_text()) == results[0]
+
+
+def test_rates_of_edited_copies(swept):
+    corpus = swept[0] / "sweep/corpus"
+    texts = {}
+    for name in ("edited", "audited"):
+        for line in (corpus / f"{name}.jsonl").read_text().splitlines():
+            document = json.loads(line)
+            texts[document["id"]] = document["text"].split()
+    for passage in range(4):
+        original = texts[f"target-{passage:03}/line"]
+        for copy, percent in ((0, 5), (1, 10)):
+            edited = texts[f"target-{passage:03}/edited-{percent}/{copy}"]
+            differing = sum(old != new for old, new in zip(original, edited, strict=True))
+            assert 0 < differing < 3 * percent / 100 * len(original)
+
+
+def test_parts_of_a_sweep_are_those_of_the_whole(goldfish, swept, tmp_path):
+    arms = {arm["name"]: arm for arm in swept[1]["arms"]}
+    first = sweep(goldfish, tmp_path, "--copies", "edited", "--only", "edited-text,edited-control")
+    assert [arm["name"] for arm in first["arms"]] == ["edited-control", "edited-text"]
+    page = (tmp_path / "sweep/sweep.html").read_text()
+    assert "Edited copies" in page and "Copies in layouts" not in page and "Not trained yet" in page
+    second = sweep(goldfish, tmp_path, "--only", "text-32", "--threads", "1")
+    assert [arm["name"] for arm in second["arms"]] == ["text-32", "edited-control", "edited-text"]
+    assert all(arm == arms[arm["name"]] for arm in second["arms"])
+    assert len(second["missing"]) == 27
+    # An arm that was lost is made again, from its model.
+    (tmp_path / "sweep/arms/text-32/arm.json").unlink()
+    assert sweep(goldfish, tmp_path, "--only", "text-32") == second
+    process = goldfish.run("lab", "sweep", "--quick", "--only", "text-5", "--output", "b", cwd=tmp_path, expect=2)
+    assert "text-5" in process.stderr and "edited-hash" in process.stderr and not (tmp_path / "b").exists()
+    process = goldfish.run("lab", "sweep", "--output", "sweep", "--epochs", "3", cwd=tmp_path, expect=2)
+    assert "other options" in process.stderr

@@ -141,12 +141,12 @@ class TestDegenerateWindows:
 
     def test_short_documents_are_reported(self, goldfish, gpt2, tmp_path):
         source = write_texts(tmp_path / "short.jsonl", [" ".join(words(i, 15)) for i in range(500)])
-        output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2, "--context", 200)
+        output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2, "--rule", "text-v1", "--context", 200)
         assert "by their short context" in output.process.stderr and "before the context of 200 is full" in output.process.stderr
 
 
 def reformatted(text):
-    """A text in five layouts, with the names of their differences in `inspect`."""
+    """A text in five layouts, with what differs."""
     tokens = text.split(" ")
     lines = [" ".join(tokens[i : i + 9]) for i in range(0, len(tokens), 9)]
     return {
@@ -182,7 +182,7 @@ class TestDuplicates:
         return goldfish.mask(write_texts(folder / "copies.jsonl", texts), folder / "out", *arguments)
 
     def brute_force(self, output, copies, gpt2):
-        """(dropped, leaked) by kind, from the characters of both copies and the offsets of Python's tokenizer."""
+        """[dropped, leaked] by difference, from the characters of both copies and the offsets of Python's tokenizer."""
         tokenizer = Tokenizer.from_file(str(gpt2))
         masks, counts = output.masks, {}
         for i, (kind, *texts) in enumerate(copies):
@@ -196,9 +196,14 @@ class TestDuplicates:
             for (chars, mask), (other_chars, other_mask) in (sides, sides[::-1]):
                 dropped = {token for token in chars if mask[token] == 0}
                 leaked = {a for a, b in zip(chars, other_chars) if mask[a] == 0 and other_mask[b] == 1}
-                entry = counts.setdefault(kind, [0, 0])
-                entry[0] += len(dropped)
-                entry[1] += len(leaked)
+                # Layout differs from the second word on, or from the second line on.
+                before = "".join(texts[0].split(" ")[: 9 if "line breaks" in kind else 1])
+                equal = set(chars[: len(before)]) if kind not in ("nothing", "case") else set()
+                for token in dropped:
+                    difference = kind if kind in ("nothing", "case") else "nothing" if token in equal else "layout"
+                    entry = counts.setdefault(difference, [0, 0])
+                    entry[0] += 1
+                    entry[1] += token in leaked
         return counts
 
     def test_every_copy_is_found_and_its_leak_is_counted(self, goldfish, output, copies, gpt2):
@@ -206,8 +211,9 @@ class TestDuplicates:
         duplicates = found["duplicates"]
         assert (duplicates["pairs"], duplicates["near"]) == (self.COUNT, 0)
         assert duplicates["documents"] == 2 * self.COUNT + 30 and duplicates["complete"]
-        own = {row["kind"]: [row["leaks"][0]["dropped"], row["leaks"][0]["leaked"]] for row in duplicates["kinds"]}
+        own = {row["difference"]: [row["leaks"][0]["dropped"], row["leaks"][0]["leaked"]] for row in duplicates["differences"]}
         assert own == self.brute_force(output, copies, gpt2)
+        assert [row["leaks"][0]["dropped"] for row in duplicates["distances"]] == [0] * 6 + [duplicates["rules"][0]["dropped"]]
         by_rule = {row["rule"]: row for row in duplicates["rules"]}
         assert [row["own"] for row in duplicates["rules"]].count(True) == 1 and duplicates["rules"][0]["own"]
         # Both runs see the same copies: one measures its masks, the other computes them.
@@ -223,7 +229,7 @@ class TestDuplicates:
 
     def test_equal_copies_never_leak_with_a_hash(self, goldfish, output, gpt2):
         found, _ = inspected(goldfish, output.folder, "--tokenizer", gpt2, "--duplicates")
-        equal = next(row for row in found["duplicates"]["kinds"] if row["kind"] == "nothing")
+        equal = next(row for row in found["duplicates"]["differences"] if row["difference"] == "nothing")
         assert all(leak["dropped"] > 0 and leak["leaked"] == 0 for leak in equal["leaks"])
 
     def test_passages_within_other_text_and_with_changed_words(self, goldfish, gpt2, tmp_path):
@@ -238,12 +244,11 @@ class TestDuplicates:
         found, _ = inspected(goldfish, output.folder, "--tokenizer", gpt2, "--duplicates")
         duplicates = found["duplicates"]
         assert (duplicates["pairs"], duplicates["near"]) == (1, 1)
-        assert duplicates["kinds"][0]["kind"] == "words"
-        letters = len("".join(passage)) - len(passage[45])
-        assert letters <= duplicates["worst"][0]["characters"] <= letters + 40
-        own = duplicates["rules"][0]
-        assert own["leaked"] > 0, "the start of a passage, and what follows a changed word, have other contexts"
-        assert own["settled_dropped"] > 0 and own["settled_leaked"] == 0
+        assert duplicates["worst"][0]["kind"] == "words"
+        assert duplicates["worst"][0]["characters"] == len("".join(passage)) - len(passage[45])
+        leaks = {row["difference"]: row["leaks"][0] for row in duplicates["differences"]}
+        assert set(leaks) == {"entry", "replaced", "ahead"}
+        assert leaks["entry"]["leaked"] > 0 and leaks["replaced"]["leaked"] > 0 == leaks["ahead"]["leaked"]
 
     def test_the_same_for_every_number_of_threads_and_bounded_by_the_sample(self, goldfish, output, gpt2, monkeypatch):
         arguments = ["--tokenizer", gpt2, "--duplicates", "--sample", 5000, "--seed", 3]

@@ -1,6 +1,7 @@
 //! What to do about an error, as options of the command line.
 
 use std::error::Error;
+use std::fmt::Display;
 
 use goldfish_audit::AuditError;
 use goldfish_audit::backend::BackendError;
@@ -23,6 +24,11 @@ fn flag(setting: Setting) -> String {
 /// Remedies in words: "give --table, or leave out --carry".
 pub(crate) fn render(remedies: &[Remedy]) -> Option<String> {
     goldfish_remedy::advice(remedies, flag)
+}
+
+/// What is said with what to do about it.
+pub(crate) fn advised(said: &impl Display, remedies: &[Remedy]) -> String {
+    std::iter::once(said.to_string()).chain(render(remedies)).collect::<Vec<_>>().join("; ")
 }
 
 /// What the outermost error that has remedies advises.

@@ -6,6 +6,7 @@ mod commands;
 mod describe;
 mod experiment;
 mod files;
+mod leak;
 mod passage;
 mod print;
 mod progress;

@@ -10,12 +10,12 @@ use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError};
 use rayon::prelude::*;
 
-use crate::duplicates::{Search, fingerprint};
+use crate::duplicates::{Document, Fingerprints, Found, Masks, Search};
 use crate::error::InspectError;
 use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
 use crate::gaps::GapCounts;
 use crate::options::InspectOptions;
-use crate::report::{Inspection, TallyReport, Undropped};
+use crate::report::{Duplicates, Inspection, TallyReport, Undropped};
 use crate::sample::DocumentSample;
 use crate::shards::{batches, row};
 use crate::stretches::StretchSearch;
@@ -41,7 +41,7 @@ pub fn inspect(
     let mut search = match (&options.duplicates, text) {
         (None, _) => None,
         (Some(_), None) => return Err(InspectError::NoText),
-        (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, text)),
+        (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, Some(text))),
     };
     let k = manifest.rule.k();
     let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
@@ -59,7 +59,11 @@ pub fn inspect(
     }
     let duplicates = match search {
         None => None,
-        Some(search) => Some(search.compare(folder, manifest, &mut |compared| observe(seen + compared))?),
+        Some(search) => {
+            let masks = Masks { rule: &manifest.rule, scope: manifest.scope, exempt: &manifest.exempt_ids };
+            let found = search.found(&masks)?;
+            Some(compare(found, folder, manifest, &mut |compared| observe(seen + compared))?)
+        }
     };
     let Reading {
         totals, counted, tally, too_short, gaps, stretches, undropped, windows, groups, ids, ..
@@ -88,6 +92,30 @@ pub fn inspect(
         duplicates,
         warnings,
     })
+}
+
+/// Reads the documents with passages to compare again, and compares these. `observe` is called with the number of
+/// documents read.
+fn compare(
+    mut found: Found<'_>,
+    folder: &Path,
+    manifest: &Manifest,
+    observe: &mut dyn FnMut(u64),
+) -> Result<Duplicates, InspectError> {
+    let mut number = 0;
+    for batch in batches(folder, manifest) {
+        let (path, first_row, batch) = batch?;
+        let mut documents = Vec::new();
+        for index in (0..batch.len()).filter(|&index| found.wants(number + index as u64)) {
+            let (ids, mask) = row(&path, first_row, &batch, index)?;
+            let doc_id = batch.doc_ids().value(index);
+            documents.push(Document { number: number + index as u64, doc_id, ids, mask });
+        }
+        found.read(&documents)?;
+        number += batch.len() as u64;
+        observe(number);
+    }
+    Ok(found.compare())
 }
 
 /// What is counted on the way through the shards.
@@ -136,8 +164,8 @@ struct Looked {
     tally: Tally,
     /// 0 for each token that the rule decided.
     decided: Vec<u8>,
-    fingerprints: Vec<(u64, usize)>,
-    characters: u64,
+    /// Where duplicates are searched.
+    fingerprints: Option<Fingerprints>,
 }
 
 impl<'a> Reading<'a> {
@@ -219,8 +247,8 @@ impl<'a> Reading<'a> {
         }
         if let Some(search) = search {
             for (index, looked) in looked.iter().enumerate() {
-                if let Some(looked) = looked {
-                    search.note(first_document + index as u64, &looked.fingerprints, looked.characters);
+                if let Some(fingerprints) = looked.as_ref().and_then(|looked| looked.fingerprints.as_ref()) {
+                    search.note(first_document + index as u64, fingerprints);
                 }
             }
         }
@@ -279,9 +307,8 @@ impl<'a> Reading<'a> {
                     (tally, decided.to_vec())
                 }
             };
-            let (fingerprints, characters) =
-                if with_fingerprints { fingerprint(&text) } else { (Vec::new(), 0) };
-            Ok(Some(Looked { tally, decided, fingerprints, characters }))
+            let fingerprints = with_fingerprints.then(|| Fingerprints::of_text(&text));
+            Ok(Some(Looked { tally, decided, fingerprints }))
         };
         (0..rows.len()).into_par_iter().map(look).collect()
     }

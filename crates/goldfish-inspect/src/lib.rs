@@ -6,6 +6,7 @@
 //! [`Windows`], [`Duplicates`]) over a sample of documents, chosen by a seeded hash of their ids. Memory stays bounded
 //! however large the folder is.
 
+mod documents;
 mod duplicates;
 mod error;
 mod frames;
@@ -16,14 +17,17 @@ mod report;
 mod sample;
 mod shards;
 mod stretches;
+mod warning;
 mod windows;
 
+pub use documents::{MaskedDocuments, compare_documents, leak_warning};
 pub use error::InspectError;
 pub use inspect::inspect;
 pub use options::{DuplicateOptions, InspectOptions};
 pub use report::{
-    Copy, CopyBucket, Duplicates, GapQuantiles, GapSurvival, Gaps, GroupRow, Groups, IdCount, IdList,
-    IdRates, Inspection, KindLeak, Leak, LeakingPair, Rates, RuleLeak, ShownToken, TallyReport, Undropped,
-    Windows, WorstKey,
+    Copy, CopyBucket, Difference, DifferenceLeak, DistanceLeak, Duplicates, Excess, GapQuantiles,
+    GapSurvival, Gaps, GroupRow, Groups, IdCount, IdList, IdRates, Inspection, Leak, LeakingPair, Rates,
+    RuleLeak, ShownToken, TallyReport, Undropped, Windows, WorstKey,
 };
 pub use stretches::{KeptStretch, LongestKept};
+pub use warning::LeakWarning;

@@ -233,18 +233,20 @@ pub struct Duplicates {
     pub complete: bool,
     /// Least length of a passage, in normalized characters.
     pub least_characters: u64,
-    /// Letters and numbers in common after which masks should agree: the context of `text-v1`, 50 at least.
-    pub settling: u64,
     /// Pairs of passages that were compared.
     pub pairs: u64,
     /// Of these, pairs with some words that differ.
     pub near: u64,
+    /// Different passages among them, as independent units: pairs that share text are copies of the same one.
+    pub passages: u64,
     /// What leaks under the masks as they are, and what would under other rules with the same `k`.
     pub rules: Vec<RuleLeak>,
     /// The share that would leak if the masks of the copies were independent: `1 - 1/k`.
     pub independent: f64,
-    /// What leaks under the masks as they are, by what differs between the copies; the most frequent kind first.
-    pub kinds: Vec<KindLeak>,
+    /// What leaks, by what differs near the token.
+    pub differences: Vec<DifferenceLeak>,
+    /// What leaks, by the distance from the last edit or the start of the passage.
+    pub distances: Vec<DistanceLeak>,
     /// The worst pairs under the masks as they are.
     pub worst: Vec<LeakingPair>,
 }
@@ -269,14 +271,6 @@ pub struct Leak {
     pub leaked: u64,
     /// `leaked / dropped`; 0 where nothing was dropped.
     pub share: f64,
-    /// Of the dropped, tokens whose words have at least [`Duplicates::settling`] letters and numbers in common before
-    /// them. Nearer to the start of a passage, or to a word that differs, the contexts of the copies differ, and so do
-    /// their masks.
-    pub settled_dropped: u64,
-    /// Of these, those that leak.
-    pub settled_leaked: u64,
-    /// `settled_leaked / settled_dropped`; 0 where nothing was dropped.
-    pub settled_share: f64,
 }
 
 /// The leak under a rule.
@@ -286,20 +280,105 @@ pub struct RuleLeak {
     pub rule: String,
     /// Whether these are the folder's own masks.
     pub own: bool,
+    /// The name that options have for the rule, where it could be used in place of the folder's own.
+    pub option: Option<String>,
     /// What leaks.
     #[serde(flatten)]
     pub leak: Leak,
+    /// How much more leaks under the masks as they are; missing for these themselves.
+    pub excess: Option<Excess>,
 }
 
-/// The leak between copies that differ in a certain way.
+/// How much more leaks under the masks as they are than under another rule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Excess {
+    /// The difference of the shares: below 0 if less leaks.
+    pub share: f64,
+    /// Its standard error, over passages as independent units; missing where they are fewer than ten.
+    pub standard_error: Option<f64>,
+}
+
+/// What differs between two copies near a token. An edit or the start of a passage counts for the 32 words behind it. Inserted
+/// and deleted are seen from the copy that comes first in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difference {
+    /// The passage starts, and what is before it differs.
+    Entry,
+    /// Words that differ are the last difference in words before the token.
+    Replaced,
+    /// Words that only the second copy has are the last difference in words before the token.
+    Inserted,
+    /// Words that only the first copy has are the last difference in words before the token.
+    Deleted,
+    /// No such difference is near, but words that differ, or the end of the passage, come within 32 words.
+    Ahead,
+    /// Line breaks, spaces or punctuation differ within 32 words before the token, and no words.
+    Layout,
+    /// The case differs there.
+    Case,
+    /// The same letters are written with other characters there, such as a ligature.
+    Forms,
+    /// None of these.
+    Nothing,
+}
+
+impl Difference {
+    /// It in a few words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Entry => "start of a passage",
+            Self::Replaced => "words replaced",
+            Self::Inserted => "words inserted",
+            Self::Deleted => "words deleted",
+            Self::Ahead => "words or end ahead",
+            Self::Layout => "layout",
+            Self::Case => "case",
+            Self::Forms => "character forms",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// The leak near a difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct KindLeak {
-    /// What differs, for example `line breaks, case`; `nothing` where the passages are equal.
-    pub kind: String,
-    /// Pairs.
-    pub pairs: u64,
+pub struct DifferenceLeak {
+    /// What differs.
+    pub difference: Difference,
     /// For each rule, in the order of [`Duplicates::rules`], what leaks.
     pub leaks: Vec<Leak>,
+}
+
+/// The leak at a distance from the last edit or the start of the passage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DistanceLeak {
+    /// The least distance in words: 1 is the first word after it.
+    pub from: u64,
+    /// The largest; missing for all that is further on, or has none before it.
+    pub to: Option<u64>,
+    /// For each rule, in the order of [`Duplicates::rules`], what leaks.
+    pub leaks: Vec<Leak>,
+}
+
+impl DistanceLeak {
+    /// The distance in a few words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.to {
+            None => format!("{} and more, or none", self.from),
+            Some(to) if to == self.from => to.to_string(),
+            Some(to) => format!("{} to {to}", self.from),
+        }
+    }
+}
+
+impl RuleLeak {
+    /// The rule as the heading of a column.
+    #[must_use]
+    pub fn heading(&self) -> &str {
+        if self.own { "this folder" } else { self.rule.split(',').next().unwrap_or_default() }
+    }
 }
 
 /// Two copies side by side.

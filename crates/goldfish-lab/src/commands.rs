@@ -36,24 +36,31 @@ pub(crate) fn compare(runs: [&Path; 2], page: &Path) -> String {
 
 /// Makes a sweep again.
 pub(crate) fn sweep(options: &SweepOptions, folder: &Path) -> String {
-    let like = |size: &SweepOptions| {
-        SweepOptions { ks: options.ks.clone(), seed: options.seed, ..size.clone() } == *options
+    let differing = |size: &SweepOptions| {
+        let mut found = Vec::new();
+        let mut option = |name: &str, own: String, usual: String| {
+            if own != usual {
+                found.extend([format!("--{name}"), own]);
+            }
+        };
+        let list = |ks: &[u32]| ks.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        option("k", list(&options.ks), list(&size.ks));
+        option("passages", options.passages.to_string(), size.passages.to_string());
+        option("copies-each", options.copies.to_string(), size.copies.to_string());
+        option("background", options.background.to_string(), size.background.to_string());
+        option("epochs", options.epochs.to_string(), size.epochs.to_string());
+        option("seed", options.seed.to_string(), size.seed.to_string());
+        found
     };
-    let (mut size, quick) = (SweepOptions::default(), like(&SweepOptions::quick()));
-    if quick {
-        size = SweepOptions::quick();
+    let mut size = differing(&SweepOptions::default());
+    // The number of validation passages has no option: it says which of the two sizes the others start from.
+    if options.validation == SweepOptions::quick().validation {
+        size = differing(&SweepOptions::quick());
+        size.insert(0, "--quick".to_owned());
     }
     let folder = path(folder);
-    let ks = options.ks.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    let seed = options.seed.to_string();
     let mut arguments = vec!["lab", "sweep", "--output", &folder];
-    arguments.extend(quick.then_some("--quick"));
-    if options.ks != size.ks {
-        arguments.extend(["--k", &ks]);
-    }
-    if options.seed != size.seed {
-        arguments.extend(["--seed", &seed]);
-    }
+    arguments.extend(size.iter().map(String::as_str));
     line(&arguments)
 }
 
@@ -75,5 +82,7 @@ mod tests {
         let found = sweep(&quick, Path::new("a folder"));
         assert_eq!(found, "goldfish lab sweep --output 'a folder' --quick --k 4 --seed 3");
         assert_eq!(sweep(&SweepOptions::default(), Path::new("s")), "goldfish lab sweep --output s");
+        let large = SweepOptions { passages: 500, epochs: 9, ..SweepOptions::default() };
+        assert_eq!(sweep(&large, Path::new("s")), "goldfish lab sweep --output s --passages 500 --epochs 9");
     }
 }

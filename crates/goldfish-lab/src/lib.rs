@@ -62,6 +62,6 @@ pub use events::{StepEvent, TrainEvent, Trained, ValidationEvent};
 pub use experiment::error::ExperimentError;
 pub use experiment::{Event, Observe};
 pub use options::{Length, ModelOptions, OptimizerOptions, TrainOptions};
-pub use sweep::options::{SweepOptions, SweepResults};
+pub use sweep::options::{SweepCopies, SweepOptions, SweepResults, SweepSelection};
 pub use sweep::{page_path, sweep};
 pub use train::{train, train_architecture};

@@ -17,13 +17,14 @@ pub struct TokenSpan<'a> {
     key: u64,
     text: Option<(&'a str, &'a [(usize, usize)])>,
     exempt: Option<&'a IdSet>,
+    longer_than: u64,
 }
 
 impl<'a> TokenSpan<'a> {
     /// A whole document (or the start of one): nothing comes before `ids[0]`.
     #[must_use]
     pub fn document(ids: &'a [u32]) -> Self {
-        Self { ids, history: 0, following: 0, position: 0, key: 0, text: None, exempt: None }
+        Self { ids, history: 0, following: 0, position: 0, key: 0, text: None, exempt: None, longer_than: 0 }
     }
 
     /// Tokens `position..` of a document: the first `history` ids are context, the rest is decided.
@@ -36,7 +37,7 @@ impl<'a> TokenSpan<'a> {
     pub fn continued(ids: &'a [u32], history: usize, position: u64) -> Self {
         assert!(history <= ids.len(), "history of {history} tokens in a slice of {}", ids.len());
         assert!(history as u64 <= position, "history of {history} tokens before position {position}");
-        Self { ids, history, following: 0, position, key: 0, text: None, exempt: None }
+        Self { ids, history, following: 0, position, key: 0, text: None, exempt: None, longer_than: 0 }
     }
 
     /// The same span, of which the last `following` ids are context and not decided. Without them the document ends with
@@ -91,6 +92,12 @@ impl<'a> TokenSpan<'a> {
         }
     }
 
+    /// The same span, of whose longest run nobody wants to know unless it has more units than this.
+    #[must_use]
+    pub fn with_longer_than(self, units: u64) -> Self {
+        Self { longer_than: units, ..self }
+    }
+
     /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
     /// of the span on that are not exempt, and has decided `mask`. Keeps the exempt ones.
     ///
@@ -103,7 +110,8 @@ impl<'a> TokenSpan<'a> {
         if let Some(exempt) = self.exempt {
             exempt.keep(ids, mask);
         }
-        let found = longest_counted(&mask[first..], 0, |index| !self.exempts(ids[first + index]));
+        let longer_than = usize::try_from(self.longer_than).unwrap_or(usize::MAX);
+        let found = longest_counted(&mask[first..], longer_than, |index| !self.exempts(ids[first + index]));
         LongestRun::found(found, self.position + first as u64)
     }
 
@@ -193,7 +201,8 @@ pub trait MaskRule: Send + Sync + Debug {
 
     /// Decides as [`decide`](Self::decide), and gives the longest run of decided
     /// [units](crate::RuleDefinition::run_unit) of the span that are all kept. `None` from rules that don't count them;
-    /// they cost nothing more.
+    /// they cost nothing more. A run that is no longer than the span [asks for](TokenSpan::with_longer_than) may be given
+    /// as one without units.
     ///
     /// # Panics
     ///

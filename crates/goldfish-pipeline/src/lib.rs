@@ -23,6 +23,7 @@ mod resolve;
 mod results;
 mod resume;
 mod run;
+mod sample;
 mod sidecars;
 mod text;
 mod work;
@@ -42,6 +43,7 @@ pub use resolve::{
     resolve_content,
 };
 pub use run::mask_corpus;
+pub use sample::SampledDocument;
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
 pub use write::Outcome;

@@ -1,13 +1,14 @@
 //! What the reading thread, the workers and the writer hand to each other.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use goldfish_corpus::{Chunk, Reject};
-use goldfish_mask::LongestRun;
 use goldfish_mask::diagnostics::Tally;
+use goldfish_mask::{LongestRun, longest_stretch};
 use goldfish_shard::{InputEntry, ShardSchema};
 
 use crate::PipelineError;
@@ -72,6 +73,10 @@ pub(crate) enum Event {
 pub(crate) struct LongestOf(pub(crate) Option<(usize, LongestRun)>);
 
 impl LongestOf {
+    pub(crate) fn units(&self) -> u64 {
+        self.0.map_or(0, |(_, run)| run.units)
+    }
+
     /// Notes the run of a document that comes after the others.
     pub(crate) fn note(&mut self, row: usize, run: Option<LongestRun>) {
         if let Some(run) = run
@@ -92,6 +97,8 @@ pub(crate) struct Tokens {
     pub(crate) mask: Vec<u8>,
     /// What the rule measured while it decided.
     pub(crate) longest: LongestOf,
+    /// The longest stretch of kept tokens, with its document; found when they are decided.
+    pub(crate) stretch: Option<(usize, Range<usize>)>,
     pub(crate) carried: Vec<ArrayRef>,
 }
 
@@ -101,13 +108,25 @@ impl Tokens {
     }
 
     /// Token positions of document `row`.
-    pub(crate) fn range(&self, row: usize) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, row: usize) -> Range<usize> {
         self.offsets[row] as usize..self.offsets[row + 1] as usize
     }
 
     /// All ids, unsigned: sources let none below 0 pass.
     pub(crate) fn unsigned(&self) -> &[u32] {
         bytemuck::cast_slice(&self.ids)
+    }
+
+    /// Finds the longest stretch of kept tokens.
+    pub(crate) fn find_stretch(&mut self) {
+        let mut longest = None;
+        let mut tokens = 0;
+        for row in 0..self.len() {
+            if let Some(run) = longest_stretch(&self.mask[self.range(row)], tokens) {
+                (tokens, longest) = (run.len(), Some((row, run)));
+            }
+        }
+        self.stretch = longest;
     }
 
     pub(crate) fn into_record_batch(

@@ -58,6 +58,8 @@ pub fn recompute(
             return Some(format!("the id {} at position {position} is negative", stored[position]));
         }
         let ids: &[u32] = bytemuck::cast_slice(stored);
+        let longest = kept.runs().decided.as_ref().map_or(0, |run| run.length);
+        let longer_than = bound.map_or(longest, |bound| longest.min(bound.into()));
         expected.clear();
         expected.resize(ids.len(), 0);
         let run = match (&mut sequences, &shard_text) {
@@ -75,10 +77,12 @@ pub fn recompute(
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
-                masker.decide_measuring(&TokenSpan::document(ids).with_text(&text, &spans), &mut expected)
+                let span = TokenSpan::document(ids).with_text(&text, &spans).with_longer_than(longer_than);
+                masker.decide_measuring(&span, &mut expected)
             }
             (None, None) => {
-                let span = TokenSpan::document(ids).with_key(document_key(doc_id));
+                let key = document_key(doc_id);
+                let span = TokenSpan::document(ids).with_key(key).with_longer_than(longer_than);
                 masker.decide_measuring(&span, &mut expected)
             }
         };

@@ -13,6 +13,7 @@ use crate::kept::longest_in_sequences;
 use crate::message::{Message, Tokens, WorkResult};
 use crate::passage::{Passage, find_passage};
 use crate::progress::TICK;
+use crate::sample::Sample;
 use crate::work::Shared;
 
 /// Hands over the results of the workers in order. Dropping the receiver on an error lets the reader stop too.
@@ -57,16 +58,19 @@ pub(crate) struct OrderedResults<'a> {
     pub(crate) kept: KeptCounter,
     /// The first document with a dropped token among its first ones.
     pub(crate) passage: Option<Passage>,
+    /// Some documents of all; `None` if those that an earlier run wrote are not among them.
+    pub(crate) sample: Option<Sample>,
 }
 
 impl<'a> OrderedResults<'a> {
-    /// Resumes from a state in the journal.
+    /// Resumes from a state in the journal, if there is one.
     pub(crate) fn new(
         shared: &'a Shared,
         states: Option<SequenceStates>,
         tally: Tally,
         kept: Option<KeptCounter>,
     ) -> Self {
+        let sample = kept.is_none().then(Sample::default);
         let (masks, decided) = states.unwrap_or_default();
         let sequencer = |masker: &'a Masker, state| match shared.job.scope {
             Scope::Document => None,
@@ -75,7 +79,7 @@ impl<'a> OrderedResults<'a> {
         };
         let sequences = sequencer(&shared.masker, masks).zip(sequencer(&shared.decided, decided));
         let kept = kept.unwrap_or_else(|| KeptCounter::new(shared.job.rule.definition().run_unit()));
-        Self { shared, sequences, tally, kept, passage: None }
+        Self { shared, sequences, tally, kept, passage: None, sample }
     }
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
@@ -95,14 +99,24 @@ impl<'a> OrderedResults<'a> {
                     documents.longest.note(row, Some(run));
                 }
             }
+            documents.find_stretch();
             let (ids, mask) = (documents.unsigned(), &documents.mask);
             self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
         }
         if let Some((row, run)) = documents.longest.0 {
             self.kept.note_decided(self.kept.documents() + row as u64, documents.doc_ids.value(row), run);
         }
-        for row in 0..documents.len() {
-            self.kept.add(documents.doc_ids.value(row), &documents.mask[documents.range(row)]);
+        if let Some((row, run)) = &documents.stretch {
+            let document = self.kept.documents() + *row as u64;
+            self.kept.note_stretch(document, documents.doc_ids.value(*row), run);
+        }
+        self.kept.pass(documents.len() as u64);
+        if let Some(sample) = &mut self.sample {
+            for row in 0..documents.len() {
+                let (doc_id, range) = (documents.doc_ids.value(row), documents.range(row));
+                let (ids, mask) = (&documents.unsigned()[range.clone()], &documents.mask[range]);
+                sample.add(self.shared.last_counted, doc_id, ids, mask);
+            }
         }
         if self.passage.is_none() {
             self.passage = find_passage(documents);

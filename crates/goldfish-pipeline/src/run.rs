@@ -60,7 +60,7 @@ fn prepare(
     let identity = Identity::of_job(job, plan);
     let complete = |manifest: Manifest, state: Checkpoint<'_>| {
         let Checkpoint { tokenized, tally, .. } = state;
-        Ok(RunState::Complete(Box::new(Outcome { manifest, tokenized, tally, passage: None })))
+        Ok(RunState::Complete(Box::new(Outcome { manifest, tokenized, tally, passage: None, sample: None })))
     };
     let pending = |folder, unfinished| {
         let job = identity.to_json();

@@ -23,6 +23,7 @@ use crate::plan::{Plan, Position};
 use crate::progress::Progress;
 use crate::results::{OrderedResults, SequenceStates, for_each_result};
 use crate::resume::{Identity, check_inputs, parse_states, to_json};
+use crate::sample::{Sample, SampledDocument};
 use crate::work::Shared;
 
 /// A run that writes masks alone.
@@ -42,6 +43,8 @@ pub struct SidecarOutcome {
     pub tally: Tally,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
+    /// The documents that were counted, as far as they fit into memory. `None` if an earlier run wrote some of the masks.
+    pub sample: Option<Vec<SampledDocument>>,
 }
 
 /// The deepest folder that holds all inputs, from which their names start.
@@ -104,7 +107,7 @@ pub fn mask_sidecars(
             let before = Identity::of_file_set(&set, mask.manifest(&plan));
             identity.check(&before.to_value(), (&plan, &set.inputs), 0, &mask.output)?;
             check_inputs(&plan, &set.inputs, None, executor.pool())?;
-            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None });
+            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None, sample: None });
         }
     };
     let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
@@ -131,10 +134,10 @@ pub fn mask_sidecars(
     });
     let (error, kept) = match written {
         Ok(mut written) => {
-            let (tally, passage) = (written.tally, written.passage.take());
+            let (tally, passage, sample) = (written.tally, written.passage.take(), written.sample.take());
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
             match files.publish(set) {
-                Ok(files) => return Ok(SidecarOutcome { files, tally, passage }),
+                Ok(files) => return Ok(SidecarOutcome { files, tally, passage, sample }),
                 Err((error, kept)) => (error.into(), kept),
             }
         }
@@ -244,6 +247,7 @@ struct Written {
     totals: Totals,
     tally: Tally,
     passage: Option<Passage>,
+    sample: Option<Vec<SampledDocument>>,
     /// Packed sequences after the last finished mask of an earlier run.
     sequences: Option<SequenceStates>,
     /// The longest runs so far.
@@ -299,8 +303,9 @@ impl<'a> Sidecars<'a> {
             *memmaps = self.written.inputs.len();
             Ok(())
         })?;
-        let OrderedResults { tally, kept, passage, .. } = self.results;
-        Ok(Written { tally, kept: Some(kept), passage, ..self.written })
+        let OrderedResults { tally, kept, passage, sample, .. } = self.results;
+        let sample = sample.map(Sample::into_documents);
+        Ok(Written { tally, kept: Some(kept), passage, sample, ..self.written })
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {

@@ -177,8 +177,25 @@ impl ShardText {
         };
         check_tokenizer(manifest, tokenizer)?;
         let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
-        let silent = Silent::new(tokenizer, &manifest.exempt_ids, ends);
-        Ok(Self { map: tokenizer.text_map()?, silent })
+        Self::with_ends(tokenizer, &manifest.exempt_ids, ends)
+    }
+
+    /// The text of documents that are tokenized so, with ids that are never dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer can't decode the text of ids exactly.
+    pub fn of_options(options: &TokenizeOptions, exempt_ids: &[u32]) -> Result<Self, PipelineError> {
+        let ends = options.prepend_bos.into_iter().chain(options.append_eos);
+        Self::with_ends(&options.tokenizer, exempt_ids, ends)
+    }
+
+    fn with_ends(
+        tokenizer: &Tokenizer,
+        exempt_ids: &[u32],
+        ends: impl IntoIterator<Item = u32>,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self { map: tokenizer.text_map()?, silent: Silent::new(tokenizer, exempt_ids, ends) })
     }
 
     /// Reads a document's text into `text`, and the start and end of each token's part of it, in bytes, into

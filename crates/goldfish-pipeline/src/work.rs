@@ -65,10 +65,16 @@ impl<'a> Deciding<'a> {
         })
     }
 
-    /// Decides a document, and gives its longest run if the rule counts that.
-    fn decide(&mut self, doc_id: &str, span: &TokenSpan<'_>, mask: &mut [u8]) -> Option<LongestRun> {
+    /// Decides a document, and gives its longest run if the rule counts that; only one that exceeds `longest` matters.
+    fn decide(
+        &mut self,
+        doc_id: &str,
+        span: &TokenSpan<'_>,
+        mask: &mut [u8],
+        longest: &LongestOf,
+    ) -> Option<LongestRun> {
         let key = document_key(doc_id);
-        let span = span.with_key(key);
+        let span = span.with_key(key).with_longer_than(longest.units());
         let run = self.shared.masker.decide_measuring(&span, mask);
         if key <= self.shared.last_counted {
             self.tally.add(&self.tallier.count(&span, mask).0);
@@ -106,6 +112,9 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
         joined.map_err(|source| PipelineError::Batch { file: shared.first_input(), source })?;
     if shared.job.scope == Scope::Document && shared.text.is_none() {
         (documents.mask, documents.longest) = mask_documents(&mut deciding, &documents);
+    }
+    if shared.job.scope == Scope::Document {
+        documents.find_stretch();
     }
     shared.progress.lock(|progress| {
         progress.documents += documents.len() as u64;
@@ -214,7 +223,7 @@ fn encode(
             Some(side) => {
                 let out = (&mut ids, &mut mask);
                 let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
-                    run = deciding.decide(doc_ids.value(index), span, mask);
+                    run = deciding.decide(doc_ids.value(index), span, mask, &longest);
                 };
                 encode_and_decide(&mut decide, side, options, text, out, &mut scratch)
             }
@@ -267,7 +276,7 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
     for (index, range) in ranges().enumerate() {
         let mut run = None;
         let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
-            run = deciding.decide(doc_ids.value(index), span, mask);
+            run = deciding.decide(doc_ids.value(index), span, mask, &batch.longest);
         };
         let decided =
             decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
@@ -308,7 +317,15 @@ impl Encoded {
             carried = carried.into_iter().map(|array| filter(&array, &keep).unwrap_or(array)).collect();
         }
         let offsets = OffsetBuffer::new(self.offsets.into());
-        Tokens { doc_ids, offsets, ids: self.ids, mask: self.mask, longest: self.longest, carried }
+        Tokens {
+            doc_ids,
+            offsets,
+            ids: self.ids,
+            mask: self.mask,
+            longest: self.longest,
+            stretch: None,
+            carried,
+        }
     }
 }
 
@@ -341,7 +358,7 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
     let offsets = OffsetBuffer::from_lengths(lengths);
     let ids = pieces.iter().map(|piece| &*piece.ids).collect::<Vec<&[i32]>>().concat();
     let mask = pieces.iter().map(|piece| piece.mask.as_slice()).collect::<Vec<_>>().concat();
-    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, longest, carried })
+    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, longest, stretch: None, carried })
 }
 
 fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> (Vec<u8>, LongestOf) {
@@ -351,7 +368,8 @@ fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> (Vec<u8>, 
     for row in 0..documents.len() {
         let range = documents.range(row);
         let doc_id = documents.doc_ids.value(row);
-        let run = deciding.decide(doc_id, &TokenSpan::document(&ids[range.clone()]), &mut mask[range]);
+        let span = TokenSpan::document(&ids[range.clone()]);
+        let run = deciding.decide(doc_id, &span, &mut mask[range], &longest);
         longest.note(row, run);
     }
     (mask, longest)

@@ -17,6 +17,7 @@ use crate::plan::{Plan, Position};
 use crate::progress::TokenizedBytes;
 use crate::results::{OrderedResults, for_each_result};
 use crate::resume::{Checkpoint, CurrentInput};
+use crate::sample::{Sample, SampledDocument};
 use crate::work::Shared;
 
 /// What a run did.
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
+    /// The documents that were counted, as far as they fit into memory. `None` if an earlier run wrote some of the folder.
+    pub sample: Option<Vec<SampledDocument>>,
 }
 
 /// Writes shards.
@@ -129,7 +132,7 @@ impl<'a> OutputWriter<'a> {
             (Ok(()), Output::Shards(writer)) => {
                 let Self {
                     tokenized,
-                    results: OrderedResults { tally, kept, passage, .. },
+                    results: OrderedResults { tally, kept, passage, sample, .. },
                     mut manifest,
                     ..
                 } = self;
@@ -144,7 +147,10 @@ impl<'a> OutputWriter<'a> {
                 };
                 let last = last.to_json();
                 match writer.finish(manifest, last) {
-                    Ok(manifest) => return Ok(Outcome { manifest, tokenized, tally, passage }),
+                    Ok(manifest) => {
+                        let sample = sample.map(Sample::into_documents);
+                        return Ok(Outcome { manifest, tokenized, tally, passage, sample });
+                    }
                     Err((error, finished)) => (error.into(), finished),
                 }
             }

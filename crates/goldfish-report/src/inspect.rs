@@ -4,7 +4,7 @@ mod charts;
 
 use std::collections::BTreeMap;
 
-use goldfish_inspect::{IdRates, Inspection};
+use goldfish_inspect::{Duplicates, IdRates, Inspection, Leak};
 use goldfish_shard::Manifest;
 use serde::Serialize;
 
@@ -47,7 +47,23 @@ struct Context<'a> {
     gap_chart: Option<Chart>,
     id_chart: Option<Chart>,
     copies_chart: Option<Chart>,
+    leaks: Vec<LeakTable<'a>>,
     limits: Limits,
+}
+
+/// Leaks by one of their causes.
+#[derive(Serialize)]
+struct LeakTable<'a> {
+    caption: &'static str,
+    heading: &'static str,
+    rows: Vec<LeakRow<'a>>,
+}
+
+/// The leaks of one row, by rule.
+#[derive(Serialize)]
+struct LeakRow<'a> {
+    name: String,
+    leaks: &'a [Leak],
 }
 
 /// How much of each list is shown.
@@ -56,12 +72,11 @@ struct Limits {
     groups: usize,
     ids: usize,
     keys: usize,
-    kinds: usize,
     pairs: usize,
     tokens: usize,
 }
 
-const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, kinds: 30, pairs: 10, tokens: 300 };
+const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, pairs: 10, tokens: 300 };
 
 /// Writes the page of an inspection: one HTML file that needs nothing else.
 ///
@@ -87,9 +102,31 @@ pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
         gap_chart: charts::gap_chart(&inspection.gaps, k)?,
         id_chart: charts::id_chart(&inspection.ids, k)?,
         copies_chart: inspection.duplicates.as_ref().map(charts::copies_chart).transpose()?.flatten(),
+        leaks: inspection.duplicates.as_ref().map(leak_tables).unwrap_or_default(),
         limits: LIMITS,
     };
     page::render("inspect.html", &context)
+}
+
+/// The leaks by what differs and by the distance from it, without the rows where nothing was dropped.
+fn leak_tables(duplicates: &Duplicates) -> Vec<LeakTable<'_>> {
+    let row = |name: String, leaks| LeakRow { name, leaks };
+    let some = |row: &LeakRow<'_>| row.leaks.iter().any(|leak| leak.dropped > 0);
+    let differences =
+        duplicates.differences.iter().map(|found| row(found.difference.name().to_owned(), &*found.leaks));
+    let distances = duplicates.distances.iter().map(|found| row(found.name(), &*found.leaks));
+    vec![
+        LeakTable {
+            caption: "Leak by what differs near the token",
+            heading: "what differs",
+            rows: differences.filter(some).collect(),
+        },
+        LeakTable {
+            caption: "Leak by the distance from an edit or the start of a passage",
+            heading: "words since then",
+            rows: distances.filter(some).collect(),
+        },
+    ]
 }
 
 /// The texts of all ids that the page shows.

@@ -15,12 +15,14 @@ use crate::{ReportError, page};
 pub struct SweepArm {
     /// Its name.
     pub name: String,
-    /// What it belongs to: `repeated` (the sweep over k), `longer` (as many supervised tokens as without a mask) or `layouts`.
+    /// How the copies in training differ: `equal` (the sweep over k), `layouts` or `edited`.
     pub group: String,
     /// The rule; `standard` for the standard loss, `control` for a model that never saw the audited passages.
     pub series: String,
     /// One token in k was dropped.
     pub k: Option<u32>,
+    /// How it differs from the other arms of its group with this series and k.
+    pub variant: Option<String>,
     /// Tokens in training.
     pub tokens: u64,
     /// Of those, included in the loss.
@@ -33,6 +35,8 @@ pub struct SweepArm {
     pub rouge_l: Mean,
     /// Tokens before the first divergence.
     pub match_length: Mean,
+    /// The same for each passage, in order.
+    pub match_lengths: Vec<u32>,
     /// Divergences and losses at dropped tokens, where the audited copy has that of training.
     pub goldfish: Option<GoldfishSummary>,
     /// Share of the suffixes' tokens that are dropped or just after a dropped one: what [`near_dropped`](Self::near_dropped) would be
@@ -81,13 +85,37 @@ struct Context<'a> {
     verdict: String,
     facts: &'a [(String, String)],
     command: &'a str,
-    repeated: Vec<Row<'a>>,
-    layouts: Vec<Row<'a>>,
+    groups: Vec<Group<'a>>,
     exact: Option<Chart>,
     rouge: Option<Chart>,
     losses: Option<Chart>,
     distances: Option<Chart>,
+    edited: Option<Chart>,
 }
+
+/// A table of arms.
+#[derive(Serialize)]
+struct Group<'a> {
+    id: &'static str,
+    name: &'static str,
+    about: &'static str,
+    rows: Vec<Row<'a>>,
+}
+
+/// Names of the groups in `SweepArm::group`, their titles, and what is said about them.
+const GROUPS: [[&str; 3]; 3] = [
+    ["equal", "Equal copies", "All copies of a passage in training were the passage itself."],
+    [
+        "layouts",
+        "Copies in layouts",
+        "The copies of a passage differed in line breaks, comment marks or case; it is asked for in its plain form. Masks that depend on tokens differ between such copies; those that depend on words don't.",
+    ],
+    [
+        "edited",
+        "Edited copies",
+        "Every copy of a passage had other words replaced, 5% of them or 10%; it is asked for as it was before. Each edit also changes the masks around it, more of them the more context a rule looks at.",
+    ],
+];
 
 /// Writes the page of a sweep: one HTML file that needs nothing else.
 ///
@@ -97,52 +125,62 @@ struct Context<'a> {
 pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
     let &SweepPage { arms, facts, command } = input;
     let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };
-    let rows =
-        |layouts: bool| arms.iter().filter(|arm| (arm.group == "layouts") == layouts).map(row).collect();
-    let masks = find(arms, "repeated", "text", Some(4)).and_then(|arm| arm.goldfish.as_ref());
+    let group = |[id, name, about]: [&'static str; 3]| Group {
+        id,
+        name,
+        about,
+        rows: arms.iter().filter(|arm| arm.group == id).map(row).collect(),
+    };
+    let masks = find(arms, "equal", "text", Some(4)).and_then(|arm| arm.goldfish.as_ref());
     let distances: Vec<(i64, u64)> =
         masks.iter().flat_map(|masks| &masks.nearest).map(|found| (found.distance, found.count)).collect();
     let context = Context {
         verdict: verdict(arms),
         facts,
         command,
-        repeated: rows(false),
-        layouts: rows(true),
+        groups: GROUPS.map(group).into_iter().filter(|group| !group.rows.is_empty()).collect(),
         exact: by_k(arms, &EXACT)?,
         rouge: by_k(arms, &ROUGE)?,
         losses: losses(arms)?,
         distances: distance_chart(&distances)?,
+        edited: matches(arms)?,
     };
     page::render("sweep.html", &context)
 }
 
+/// The arm without a variant.
 fn find<'a>(arms: &'a [SweepArm], group: &str, series: &str, k: Option<u32>) -> Option<&'a SweepArm> {
-    arms.iter().find(|arm| arm.group == group && arm.series == series && arm.k == k)
+    let mut own = arms.iter().filter(|arm| arm.group == group && arm.series == series && arm.k == k);
+    own.find(|arm| arm.variant.is_none())
 }
 
-/// What was found, in a sentence or two.
+/// What was found, in a sentence for each group.
 fn verdict(arms: &[SweepArm]) -> String {
-    let said = |group, series, k, name: &str| {
-        let rate = find(arms, group, series, k)?.exact_match;
-        Some(format!("{name} {} of {}", rate.positives, rate.n))
+    let said = |group: &str| {
+        let found = |(series, k, name): (&str, Option<u32>, &str)| {
+            let rate = find(arms, group, series, k)?.exact_match;
+            Some(format!("{name} {} of {}", rate.positives, rate.n))
+        };
+        let parts: Vec<String> = [
+            ("standard", None, "the standard loss"),
+            ("text", Some(4), "masks with k = 4 by text"),
+            ("text-v1", Some(4), "text-v1"),
+            ("anchor", Some(4), "anchor"),
+            ("hash", Some(4), "hash"),
+            ("random", Some(4), "random"),
+            ("control", None, "a model that never saw the passages"),
+        ]
+        .into_iter()
+        .filter_map(found)
+        .collect();
+        parts.join(", ")
     };
-    let repeated = [
-        said("repeated", "standard", None, "the standard loss"),
-        said("repeated", "text", Some(4), "text masks with k = 4"),
-        said("repeated", "random", Some(4), "random masks at the same rate"),
-        said("repeated", "control", None, "a model that never saw them"),
-    ];
-    let layouts = [
-        said("layouts", "standard", None, "the standard loss"),
-        said("layouts", "hash", Some(4), "hash masks"),
-        said("layouts", "text", Some(4), "text masks"),
-    ];
-    let list = |parts: &[Option<String>]| parts.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-    format!(
-        "Recited token for token after equal copies: {}. After copies in twelve layouts: {}.",
-        list(&repeated),
-        list(&layouts)
-    )
+    let sentences =
+        [("equal", "equal copies"), ("layouts", "copies in other layouts"), ("edited", "edited copies")];
+    let sentences = sentences.map(|(group, name)| (said(group), name));
+    let sentences = sentences.iter().filter(|(said, _)| !said.is_empty());
+    let sentences: Vec<String> = sentences.map(|(said, name)| format!("After {name}: {said}.")).collect();
+    format!("Recited token for token. {}", sentences.join(" "))
 }
 
 /// A score that is drawn by k.
@@ -174,7 +212,7 @@ const ROUGE: Score = Score {
 };
 
 /// The lines of the charts: rules over k, then those that have no k, from end to end.
-const RULES: [&str; 4] = ["text", "hash", "static", "random"];
+const RULES: [&str; 6] = ["text", "text-v1", "anchor", "hash", "static", "random"];
 const LEVELS: [&str; 2] = ["standard", "control"];
 
 fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> {
@@ -185,10 +223,13 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         return Ok(None);
     };
     let of =
-        |series: &'static str| arms.iter().filter(move |arm| arm.group == "repeated" && arm.series == series);
+        |series: &'static str| arms.iter().filter(move |arm| arm.group == "equal" && arm.series == series);
     let mut drawn = Vec::new();
     for series in RULES {
-        let point = |arm: &SweepArm| Some((f64::from(arm.k?), (score.of)(arm)?));
+        let point = |arm: &SweepArm| {
+            arm.variant.is_none().then_some(())?;
+            Some((f64::from(arm.k?), (score.of)(arm)?))
+        };
         let points: Vec<(f64, f64)> = of(series).filter_map(point).collect();
         drawn.push(Curve { name: series.into(), points, series: drawn.len(), dots: true });
     }
@@ -214,11 +255,10 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         labels: 8,
         format: &|k| short_count(*k),
     };
-    // Room for the legend above the curves.
     let y = Axis {
         title: score.axis,
         from: 0.0,
-        to: 1.6,
+        to: above(drawn.len()),
         log: false,
         labels: 8,
         format: &|value| {
@@ -228,17 +268,75 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
     curves(caption, &x, &y, &drawn).map(Some)
 }
 
+/// The end of an axis of shares with room for the legend of so many curves above them.
+fn above(curves: usize) -> f64 {
+    1.0 + 0.1 * curves as f64
+}
+
+/// Shares of the passages whose continuation matches for so many tokens at least, after edited copies.
+fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
+    let series = ["text", "standard", "text-v1", "hash", "anchor", "control"];
+    let found = series.into_iter().filter_map(|series| {
+        let arm =
+            arms.iter().find(|arm| arm.group == "edited" && arm.series == series && arm.variant.is_none())?;
+        (!arm.match_lengths.is_empty()).then_some((series, &arm.match_lengths))
+    });
+    let mut drawn: Vec<Curve> = Vec::new();
+    for (series, lengths) in found {
+        let share = |least: u32| {
+            lengths.iter().filter(|length| **length >= least).count() as f64 / lengths.len() as f64
+        };
+        let points = (0..=LONGEST).map(|least| (f64::from(least), share(least))).collect();
+        drawn.push(Curve { name: series.into(), points, series: drawn.len(), dots: false });
+    }
+    if drawn.is_empty() {
+        return Ok(None);
+    }
+    let said = drawn.iter().map(|curve| {
+        let shares =
+            curve.points.iter().step_by(10).map(|(least, share)| format!("{least}: {}", percent(*share)));
+        format!("{}, by least length: {}", curve.name, shares.collect::<Vec<_>>().join(", "))
+    });
+    let caption = Caption {
+        id: "edited-matches",
+        title: "Share of the passages that are continued for at least so many tokens, after edited copies"
+            .into(),
+        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+    };
+    let x = Axis {
+        title: "tokens before the first that differs",
+        from: 0.0,
+        to: f64::from(LONGEST),
+        log: false,
+        labels: 6,
+        format: &|length| short_count(*length),
+    };
+    let y = Axis {
+        title: "share of passages",
+        from: 0.0,
+        to: above(drawn.len()),
+        log: false,
+        labels: 8,
+        format: &|share| if *share > 1.01 { String::new() } else { short_percent(*share) },
+    };
+    curves(caption, &x, &y, &drawn).map(Some)
+}
+
+/// Tokens of the text that a model must continue with.
+const LONGEST: u32 = 50;
+
 /// The losses on the validation documents by supervised tokens.
 fn losses(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
+    let longer = arms.iter().find(|arm| arm.group == "equal" && arm.variant.is_some());
     let wanted = [
-        ("repeated", "standard", None, "standard"),
-        ("repeated", "text", Some(4), "text, k = 4"),
-        ("longer", "text", Some(4), "text, k = 4, trained longer"),
-        ("repeated", "hash", Some(4), "hash, k = 4"),
+        (find(arms, "equal", "standard", None), "standard"),
+        (find(arms, "equal", "text", Some(4)), "text, k = 4"),
+        (longer, "text, k = 4, trained longer"),
+        (find(arms, "equal", "hash", Some(4)), "hash, k = 4"),
     ];
     let drawn: Vec<Curve> = wanted
         .into_iter()
-        .filter_map(|(group, series, k, name)| Some((find(arms, group, series, k)?, name)))
+        .filter_map(|(arm, name)| Some((arm?, name)))
         .filter(|(arm, _)| !arm.validation.is_empty())
         .enumerate()
         .map(|(at, (arm, name))| {

@@ -149,7 +149,7 @@ fn the_numbers_are_those_of_the_inspection() {
     assert_eq!(
         verdict.line(),
         "The rule text-v1 dropped 25.02% of the tokens that it decided about, against 1/k = 25.00%, and 1.55% of what it \
-         dropped leaks through copies (0.04% after 50 common letters; 75.00% with independent masks)."
+         dropped leaks through copies (75.00% with independent masks)."
     );
     assert_eq!(row(&page, "where", "dropped")[1..], ["4,627,229", "23.00%"]);
     assert_eq!(row(&page, "where", "decided and kept")[1..], ["13,863,715", "68.91%"]);
@@ -169,12 +169,12 @@ fn the_numbers_are_those_of_the_inspection() {
     assert_eq!(row(&page, "ids", "50256"), ["50256", "<|endoftext|>", "22,313"]);
     assert_eq!(
         row(&page, "duplicates", "hash, context 50"),
-        ["hash, context 50", "34.40%", "", "46,021", "133,782", "34.40%"]
+        ["hash, context 50", "34.40%", "", "46,021", "133,782", "-32.85 ± 2.13"]
     );
-    assert_eq!(
-        row(&page, "duplicates", "line breaks, case"),
-        ["line breaks, case", "1,120", "0%", "70.85%", "71.98%"]
-    );
+    assert_eq!(row(&page, "duplicates", "case"), ["case", "17,400", "0.35%", "70.85%", "71.99%"]);
+    assert_eq!(row(&page, "duplicates", "words replaced")[1..3], ["15,210", "12.52%"]);
+    assert_eq!(row(&page, "duplicates", "3 to 4"), ["3 to 4", "1,870", "28.88%", "62.04%", "61.97%"]);
+    assert_eq!(row(&page, "duplicates", "33 and more, or none")[1..3], ["116,730", "0.12%"]);
     let facts: String = with_class(&page, "what", "facts").iter().map(Element::line).collect();
     for fact in
         ["22,313 of 22,316 rows; 3 rejected", "context = 50 characters", &"8f1e2a9c".repeat(8), "77.55 MiB"]
@@ -432,7 +432,8 @@ fn an_empty_folder_has_a_page() {
         "ids": {"distinct": 0, "least_tokens": 20, "always": {"count": 0, "tokens": 0, "most_frequent": []},
             "never": {"count": 0, "tokens": 0, "most_frequent": []}, "histogram": []},
         "duplicates": {"documents": 0, "characters": 0, "recurring_share": 0.0, "copies": [], "complete": true,
-            "least_characters": 200, "settling": 50, "pairs": 0, "near": 0, "rules": [], "independent": 0.75, "kinds": [], "worst": []},
+            "least_characters": 200, "pairs": 0, "near": 0, "passages": 0, "rules": [], "independent": 0.75, "differences": [],
+            "distances": [], "worst": []},
         "warnings": []
     });
     let inspection: Inspection = serde_json::from_value(empty).unwrap();

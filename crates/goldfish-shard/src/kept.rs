@@ -1,6 +1,7 @@
 //! The longest runs of tokens that masks keep.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use goldfish_mask::{LongestRun, RunUnit, longest_stretch};
 use schemars::JsonSchema;
@@ -92,14 +93,24 @@ impl KeptCounter {
 
     /// Adds the next document, with its mask.
     pub fn add(&mut self, doc_id: &str, mask: &[u8]) {
-        let longest = &mut self.runs.tokens;
-        let longer_than = usize::try_from(longest.tokens).unwrap_or(usize::MAX);
+        let longer_than = usize::try_from(self.runs.tokens.tokens).unwrap_or(usize::MAX);
         if let Some(run) = longest_stretch(mask, longer_than) {
-            let doc_id = short_id(doc_id).into_owned();
-            let (tokens, position) = (run.len() as u64, run.start as u64);
-            *longest = KeptRun { tokens, document: self.documents, doc_id, position };
+            self.note_stretch(self.documents, doc_id, &run);
         }
         self.documents += 1;
+    }
+
+    /// Notes the longest stretch of kept tokens of this document of all, which need not be the next one.
+    pub fn note_stretch(&mut self, document: u64, doc_id: &str, run: &Range<usize>) {
+        let (tokens, position) = (run.len() as u64, run.start as u64);
+        if tokens > self.runs.tokens.tokens {
+            self.runs.tokens = KeptRun { tokens, document, doc_id: short_id(doc_id).into_owned(), position };
+        }
+    }
+
+    /// Passes over documents whose longest runs were noted.
+    pub fn pass(&mut self, documents: u64) {
+        self.documents += documents;
     }
 
     /// The longest runs of all documents.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use goldfish_lab::SweepCopies;
 
 use crate::args::values::on_disk;
 
@@ -43,11 +45,13 @@ pub(crate) struct DemoArgs {
     pub(crate) json: bool,
 }
 
-/// See what rules and k do: train and audit a small model for each of some k and rules, for the standard loss, for a
-/// control that never saw the audited passages, and for copies in twelve layouts.
+/// See what rules and k do: train and audit a small model for each of some k and rules, for the standard loss, and for a
+/// control that never saw the audited passages, with copies that are equal, in other layouts, or edited.
 ///
-/// Takes about half an hour on two cores. Writes results.json, a page (sweep.html), and a folder for each model with its shards,
-/// checkpoint and audit. A stopped sweep resumes when the command is run again.
+/// Takes about two hours on two cores. Writes results.json, a page (sweep.html), and a folder for each model with its shards,
+/// checkpoint and audit. A stopped sweep resumes when the command is run again. With --copies or --only it trains some of
+/// the models; results and page have all that were trained in the folder so far, so that calls can follow each other, or
+/// run at the same time.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// Folder for everything.
@@ -58,11 +62,36 @@ pub(crate) struct SweepArgs {
     #[arg(long)]
     pub(crate) quick: bool,
 
+    /// Train only the arms with these copies; separated by commas. [default: all]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = copies())]
+    pub(crate) copies: Vec<SweepCopies>,
+
+    /// Train only the arms with these names, separated by commas, such as text-4,edited-hash; results.json has the names of
+    /// all. [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+
     /// Values of k. The arms outside the sweep over k use 4. [default: 3,4,8,32,128; with --quick 4,32]
-    #[arg(long, value_name = "K", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "K", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(2..), help_heading = "Size")]
     pub(crate) k: Option<Vec<u32>>,
 
-    /// Determines the passages, the initial weights and the order of training.
+    /// Passages to recite. [default: 160; with --quick 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=100_000), help_heading = "Size")]
+    pub(crate) passages: Option<u64>,
+
+    /// Copies of each passage among the documents. [default: 12; with --quick 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Size")]
+    pub(crate) copies_each: Option<u16>,
+
+    /// Passages among the documents that stand there once. [default: 128; with --quick 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000), help_heading = "Size")]
+    pub(crate) background: Option<u64>,
+
+    /// How often a model sees every document. [default: 6; with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000), help_heading = "Size")]
+    pub(crate) epochs: Option<u64>,
+
+    /// Determines the passages, the edits, the initial weights and the order of training.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
@@ -73,4 +102,13 @@ pub(crate) struct SweepArgs {
     /// Print results.json instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The kinds of copies by name.
+fn copies() -> impl TypedValueParser<Value = SweepCopies> {
+    let values = SweepCopies::ALL.map(|kind| PossibleValue::new(kind.name()).help(kind.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        let kind = SweepCopies::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or("is not a kind of copies")
+    })
 }

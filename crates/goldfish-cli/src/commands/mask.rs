@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
-use goldfish_corpus::{Content, ReadOptions, Resolved, Warning, read_npy, resolve, warnings};
+use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, ResolvedMask, mask_corpus,
     resolve_content, shared_folder,
@@ -18,6 +18,7 @@ use crate::args::MaskArgs;
 use crate::commands::masks_only;
 use crate::describe::{describe_rule, describe_tally, dropped_line, kept_lines, rule_line, tally};
 use crate::files::read_table;
+use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
 use crate::progress::{PROGRESS, show};
@@ -40,7 +41,8 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     }
     let (job, chosen) = job(args, resolved)?;
     let suspicious = warnings(&job.inputs, &job.read);
-    let suspicious: Vec<String> = suspicious.iter().map(advised).collect();
+    let suspicious: Vec<String> =
+        suspicious.iter().map(|warning| advice::advised(warning, &warning.remedies)).collect();
     suspicious.iter().for_each(|warning| print::warn(warning));
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
@@ -55,12 +57,14 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
+    let found = warnings_of(&job, &outcome);
     if args.json {
-        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &suspicious))?;
+        let warnings = [&suspicious[..], &found[..]].concat();
+        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
     } else {
         print::out(&summary(&job, chosen.as_deref(), &outcome))?;
     }
-    warnings_of(&outcome).iter().for_each(|warning| print::warn(warning));
+    found.iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
@@ -180,10 +184,9 @@ fn summary_json(
     job: &MaskJob,
     chosen: Option<&str>,
     outcome: &Outcome,
-    suspicious: &[String],
+    warnings: &[String],
 ) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
-    let warnings = [suspicious, &warnings_of(outcome)[..]].concat();
     json!({
         "output": job.output,
         "rule": rule,
@@ -202,17 +205,11 @@ fn summary_json(
     })
 }
 
-/// A warning with the options that it is about.
-fn advised(warning: &Warning) -> String {
-    std::iter::once(warning.to_string())
-        .chain(advice::render(&warning.remedies))
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
 /// What speaks against the rule on this corpus.
-fn warnings_of(outcome: &Outcome) -> Vec<String> {
-    outcome.tally.warnings(outcome.manifest.rule.definition()).iter().map(ToString::to_string).collect()
+fn warnings_of(job: &MaskJob, outcome: &Outcome) -> Vec<String> {
+    let counted = outcome.tally.warnings(outcome.manifest.rule.definition());
+    let leak = leak::warning(job, outcome.sample.as_deref());
+    counted.iter().map(ToString::to_string).chain(leak).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::args::MaskArgs;
 use crate::describe::{describe, describe_tally, dropped_line, file_lines, kept_lines, rule_line, tally};
+use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, plural};
 use crate::progress::{PROGRESS, show};
@@ -35,17 +36,21 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(explain)?;
+    let warnings = warnings_of(&job.mask, &outcome);
     if args.json {
-        print::json(&summary_json(&job, chosen, &outcome))?;
+        print::json(&summary_json(&job, chosen, &outcome, &warnings))?;
     } else {
         print::out(&summary(&job, chosen, &outcome))?;
     }
-    outcome
-        .tally
-        .warnings(outcome.files.rule.definition())
-        .iter()
-        .for_each(|warning| print::warn(&warning.to_string()));
+    warnings.iter().for_each(|warning| print::warn(warning));
     Ok(Verdict::Clean)
+}
+
+/// What speaks against the rule on this corpus.
+fn warnings_of(job: &MaskJob, outcome: &SidecarOutcome) -> Vec<String> {
+    let counted = outcome.tally.warnings(outcome.files.rule.definition());
+    let leak = leak::warning(job, outcome.sample.as_deref());
+    counted.iter().map(ToString::to_string).chain(leak).collect()
 }
 
 fn resuming(kept: &FinishedFiles) -> String {
@@ -70,7 +75,12 @@ fn explain(error: PipelineError) -> anyhow::Error {
     }
 }
 
-fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> serde_json::Value {
+fn summary_json(
+    job: &SidecarJob,
+    chosen: Option<&str>,
+    outcome: &SidecarOutcome,
+    warnings: &[String],
+) -> serde_json::Value {
     let SidecarOutcome { files: set, tally: counted, .. } = outcome;
     json!({
         "output": job.mask.output,
@@ -83,12 +93,12 @@ fn summary_json(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome
         "longest_kept_run": set.longest_kept_run,
         "files": set.files,
         "tally": tally(counted),
-        "warnings": counted.warnings(set.rule.definition()).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": warnings,
     })
 }
 
 fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> String {
-    let SidecarOutcome { files: set, tally, passage } = outcome;
+    let SidecarOutcome { files: set, tally, passage, .. } = outcome;
     let totals = &set.totals;
     let mut lines = vec![
         format!(

@@ -1,200 +1,232 @@
-//! The passages to compare, read again from the shards.
+//! The passages to compare.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use goldfish_mask::rules::{Hash, HashTable, Text};
-use goldfish_mask::{Masker, NormalizedText, RuleParameters, RuleSpec, Scope, TokenSpan, document_key};
-use goldfish_pipeline::ShardText;
-use goldfish_shard::Manifest;
-use rayon::prelude::*;
+use goldfish_mask::{NormalizedText, TokenSpan, document_key};
+use goldfish_pipeline::{PipelineError, ShardText};
 
 use super::align::Side;
-use super::location::{Location, Pair, RADIUS};
-use crate::error::InspectError;
-use crate::shards::{batches, row};
+use super::grain::{Grain, stands_alone};
+use super::location::{Location, Pair};
+use super::rules::ComparedRule;
 
-/// A rule that copies are compared under, with its name.
-pub(crate) struct NamedRule {
-    pub(crate) name: String,
-    masker: Masker,
-}
+/// Letters that are normalized at once with their places in the text.
+const MOST_LETTERS: usize = 1 << 22;
 
 /// The passage around a location.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Excerpt {
     pub(crate) doc_id: String,
     /// Position in the document of its first token.
     pub(crate) first_token: usize,
-    pub(crate) ids: Vec<u32>,
-    /// The text of its tokens.
+    /// The text of its tokens; empty where only ids are compared.
     pub(crate) text: String,
-    /// Each token's bytes of the text.
+    /// Each token's bytes of the text, or its index.
     pub(crate) spans: Vec<(u32, u32)>,
     /// The tokens' masks: as they are, then by each rule.
     pub(crate) masks: Vec<Vec<u8>>,
-    chars: Vec<char>,
+    /// Whether its document goes on before its first and after its last letter.
+    pub(crate) cut: (bool, bool),
+    grain: Grain,
+    letters: Vec<u32>,
     starts: Vec<bool>,
-    /// Each character's bytes of the text.
-    pub(crate) sources: Vec<(u32, u32)>,
-    /// Where the location is among the characters.
+    /// Each letter's bytes of the text, or its token's index.
+    sources: Vec<(u32, u32)>,
+    /// Where the location is among the letters.
     pub(crate) seed: usize,
 }
 
 /// All passages that are compared.
+#[derive(Default)]
 pub(crate) struct Excerpts {
-    rules: Vec<NamedRule>,
     by_location: HashMap<Location, Excerpt>,
 }
 
-/// The rules that a folder's masks are compared with, with the same `k`.
-fn rules(manifest: &Manifest) -> Result<Vec<NamedRule>, InspectError> {
-    let k = manifest.rule.k();
-    let rules = [
-        ("hash, context 13", Hash::new(k).into()),
-        ("hash-table, context 13", HashTable::new(k).into()),
-        ("text-v1, context 50", Text::new(k).into()),
-    ];
-    let other = |parameters: &RuleParameters| {
-        *parameters != manifest.rule.parameters || manifest.scope != Scope::Document
-    };
-    let named = |(name, parameters): (&str, RuleParameters)| {
-        let rule = RuleSpec::new(parameters).build(None)?;
-        Ok(NamedRule { name: name.to_owned(), masker: Masker::new(rule, &manifest.exempt_ids) })
-    };
-    rules.into_iter().filter(|(_, parameters)| other(parameters)).map(named).collect()
+/// The locations of passages by document.
+pub(crate) fn by_document(pairs: &[Pair]) -> BTreeMap<u64, BTreeSet<usize>> {
+    let mut wanted: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
+    for location in pairs.iter().flat_map(|pair| pair.locations) {
+        wanted.entry(location.document).or_default().insert(location.position as usize);
+    }
+    wanted
 }
 
 impl Excerpts {
-    /// Reads the locations of all pairs.
-    pub(crate) fn read(
-        folder: &Path,
-        manifest: &Manifest,
-        text: &ShardText,
-        pairs: &[Pair],
-        observe: &mut dyn FnMut(u64),
-    ) -> Result<Self, InspectError> {
-        let mut wanted: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for location in pairs.iter().flat_map(|pair| pair.locations) {
-            wanted.entry(location.document).or_default().push(location.position);
-        }
-        let rules = rules(manifest)?;
-        let mut by_location = HashMap::new();
-        let mut document = 0;
-        for batch in batches(folder, manifest) {
-            let (path, first_row, batch) = batch?;
-            let end = document + batch.len() as u64;
-            let here: Vec<(&u64, &Vec<u64>)> = wanted.range(document..end).collect();
-            let read =
-                |&(&number, positions): &(&u64, &Vec<u64>)| -> Result<Vec<(Location, Excerpt)>, InspectError> {
-                    let index = (number - document) as usize;
-                    let (ids, mask) = row(&path, first_row, &batch, index)?;
-                    let whole = Whole::read(batch.doc_ids().value(index), ids, mask, text, &rules)?;
-                    let location = |&position: &u64| {
-                        let excerpt = whole.excerpt(usize::try_from(position).ok()?)?;
-                        Some((Location { document: number, position }, excerpt))
-                    };
-                    Ok(positions.iter().filter_map(location).collect())
-                };
-            let found: Vec<_> = here.par_iter().map(read).collect::<Result<_, _>>()?;
-            by_location.extend(found.into_iter().flatten());
-            document = end;
-            observe(document);
-        }
-        Ok(Self { rules, by_location })
-    }
-
-    pub(crate) fn rules(&self) -> &[NamedRule] {
-        &self.rules
-    }
-
     pub(crate) fn get(&self, location: Location) -> Option<&Excerpt> {
         self.by_location.get(&location)
+    }
+
+    pub(crate) fn extend(&mut self, found: impl IntoIterator<Item = (Location, Excerpt)>) {
+        self.by_location.extend(found);
+    }
+}
+
+/// A document that passages are cut from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document<'a> {
+    /// Its number.
+    pub(crate) number: u64,
+    pub(crate) doc_id: &'a str,
+    pub(crate) ids: &'a [u32],
+    pub(crate) mask: &'a [u8],
+}
+
+impl Document<'_> {
+    /// The passages around these positions. Without `text` they are those of ids, and the rules decide by ids.
+    pub(crate) fn excerpts(
+        &self,
+        positions: &BTreeSet<usize>,
+        text: Option<&ShardText>,
+        rules: &[ComparedRule],
+    ) -> Result<Vec<(Location, Excerpt)>, PipelineError> {
+        let (mut decoded, mut spans) = (String::new(), Vec::new());
+        let span = TokenSpan::document(self.ids).with_key(document_key(self.doc_id));
+        let span = match text {
+            Some(reader) => {
+                reader.read(self.ids, &mut decoded, &mut spans)?;
+                span.with_text(&decoded, &spans)
+            }
+            None => span,
+        };
+        let mut masks = vec![self.mask.to_vec()];
+        for rule in rules {
+            let mut mask = vec![0; self.ids.len()];
+            rule.masker.decide(&span, &mut mask);
+            masks.push(mask);
+        }
+        if text.is_none() {
+            spans = (0..self.ids.len()).map(|index| (index, index + 1)).collect();
+        }
+        let letters = Letters::default();
+        let mut whole = Whole { document: *self, text: &decoded, spans: &spans, masks: &masks, letters };
+        let mut found = Vec::new();
+        for &position in positions {
+            let location = Location { document: self.number, position: position as u64 };
+            found.extend(
+                whole.excerpt(position, text.is_some(), positions).map(|excerpt| (location, excerpt)),
+            );
+        }
+        Ok(found)
     }
 }
 
 /// A document with what its passages are cut from.
 struct Whole<'a> {
-    doc_id: &'a str,
-    ids: &'a [u32],
-    text: String,
-    spans: Vec<(usize, usize)>,
-    masks: Vec<Vec<u8>>,
+    document: Document<'a>,
+    text: &'a str,
+    spans: &'a [(usize, usize)],
+    masks: &'a [Vec<u8>],
+    letters: Letters,
 }
 
-impl<'a> Whole<'a> {
-    fn read(
-        doc_id: &'a str,
-        ids: &'a [u32],
-        mask: &[u8],
-        reader: &ShardText,
-        rules: &[NamedRule],
-    ) -> Result<Self, InspectError> {
-        let (mut text, mut spans) = (String::new(), Vec::new());
-        reader.read(ids, &mut text, &mut spans)?;
-        let mut masks = vec![mask.to_vec()];
-        for rule in rules {
-            let mut mask = vec![0; ids.len()];
-            let span = TokenSpan::document(ids).with_key(document_key(doc_id)).with_text(&text, &spans);
-            rule.masker.decide(&span, &mut mask);
-            masks.push(mask);
-        }
-        Ok(Self { doc_id, ids, text, spans, masks })
-    }
+/// Consecutive letters of a document.
+#[derive(Default)]
+struct Letters {
+    first: usize,
+    letters: Vec<u32>,
+    sources: Vec<(usize, usize)>,
+    /// Letters of the whole document.
+    total: usize,
+}
 
-    fn excerpt(&self, position: usize) -> Option<Excerpt> {
-        let first = position.saturating_sub(RADIUS);
+impl Letters {
+    /// Letters `first..last` of a text's normalized stream.
+    fn of_text(text: &str, first: usize, last: usize) -> Self {
         let mut normalized = NormalizedText::default();
-        normalized.read(&self.text, first..position + RADIUS);
-        let sources = normalized.sources();
-        let chars: Vec<char> = normalized.text().chars().skip(first).take(sources.len()).collect();
-        let (&(start, _), &(_, end)) = (sources.first()?, sources.last()?);
+        normalized.read(text, first..last);
+        let sources = normalized.sources().to_vec();
+        let letters = normalized.text().chars().skip(first).take(sources.len()).map(u32::from).collect();
+        Self { first, letters, sources, total: normalized.text().chars().count() }
+    }
+}
+
+impl Whole<'_> {
+    fn excerpt(&mut self, position: usize, by_text: bool, positions: &BTreeSet<usize>) -> Option<Excerpt> {
+        let grain = if by_text { Grain::Letters } else { Grain::Ids };
+        let (first, last) = (position.saturating_sub(grain.radius()), position + grain.radius());
+        let Self { document, text, spans, masks, letters } = self;
+        if letters.sources.is_empty() || last.min(letters.total) > letters.first + letters.sources.len() {
+            *letters = if by_text {
+                let most = positions
+                    .range(..first + MOST_LETTERS)
+                    .next_back()
+                    .map_or(last, |last| last + grain.radius());
+                Letters::of_text(text, first, most.max(last))
+            } else {
+                let all = 0..document.ids.len();
+                Letters {
+                    first: 0,
+                    letters: document.ids.to_vec(),
+                    sources: all.map(|index| (index, index + 1)).collect(),
+                    total: document.ids.len(),
+                }
+            };
+        }
+        let end = last.min(letters.first + letters.sources.len());
+        let here = first.checked_sub(letters.first)?..end.checked_sub(letters.first)?;
+        let (sources, letters_here) = (letters.sources.get(here.clone())?, letters.letters.get(here)?);
+        let (&(start, _), &(_, stop)) = (sources.first()?, sources.last()?);
         // Tokens are in the order of their text; those without any have an empty span anywhere.
-        let overlaps = |span: &(usize, usize)| span.0 < span.1 && span.0 < end && span.1 > start;
-        let from = self.spans.iter().position(overlaps)?;
-        let to = self.spans.iter().rposition(overlaps)? + 1;
-        let spans = &self.spans[from..to];
+        let overlaps = |span: &(usize, usize)| span.0 < span.1 && span.0 < stop && span.1 > start;
+        let from = spans.iter().position(overlaps)?;
+        let to = spans.iter().rposition(overlaps)? + 1;
+        let spans = &spans[from..to];
         let start = spans.iter().map(|span| span.0).chain([start]).min()?;
-        let end = spans.iter().map(|span| span.1).chain([end]).max()?;
+        let stop = spans.iter().map(|span| span.1).chain([stop]).max()?;
         let relative = |&(from, to): &(usize, usize)| {
-            let at = |byte: usize| (byte.clamp(start, end) - start) as u32;
+            let at = |byte: usize| (byte.clamp(start, stop) - start) as u32;
             (at(from), at(to))
         };
-        let starts = (0..chars.len()).map(|i| starts_word(&chars, sources, i)).collect();
+        let starts_word = |i: usize| match grain {
+            Grain::Ids => true,
+            Grain::Letters => {
+                i == 0
+                    || sources[i].0 > sources[i - 1].1
+                    || stands_alone(letters_here[i])
+                    || stands_alone(letters_here[i - 1])
+            }
+        };
         Some(Excerpt {
-            doc_id: self.doc_id.to_owned(),
+            doc_id: document.doc_id.to_owned(),
             first_token: from,
-            ids: self.ids[from..to].to_vec(),
-            text: self.text.get(start..end)?.to_owned(),
+            text: text.get(start..stop).unwrap_or_default().to_owned(),
             spans: spans.iter().map(relative).collect(),
-            masks: self.masks.iter().map(|mask| mask[from..to].to_vec()).collect(),
-            starts,
+            masks: masks.iter().map(|mask| mask[from..to].to_vec()).collect(),
+            cut: (first > 0, end < letters.total),
+            grain,
+            starts: (0..sources.len()).map(starts_word).collect(),
+            letters: letters_here.to_vec(),
             sources: sources.iter().map(relative).collect(),
             seed: position - first,
-            chars,
         })
     }
 }
 
-/// A word starts after a gap, and with each letter of a script without case, which may be one without spaces.
-fn starts_word(chars: &[char], sources: &[(usize, usize)], i: usize) -> bool {
-    let uncased = chars[i].is_alphabetic() && !chars[i].is_lowercase();
-    i == 0 || sources[i].0 > sources[i - 1].1 || uncased
-}
-
 impl Excerpt {
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { chars: &self.chars, starts: &self.starts }
+        Side { letters: &self.letters, starts: &self.starts, worth: self.grain.worth() }
     }
 
-    /// The tokens that overlap a character.
-    pub(crate) fn tokens_of(&self, char: usize) -> impl Iterator<Item = usize> + '_ {
-        let (start, end) = self.sources[char];
+    /// The tokens that overlap a letter.
+    pub(crate) fn tokens_of(&self, letter: usize) -> impl Iterator<Item = usize> + '_ {
+        let (start, end) = self.sources[letter];
         let first = self.spans.partition_point(|span| span.1 <= start);
         let spans = self.spans[first..].iter().enumerate();
         spans
             .take_while(move |(_, span)| span.0 < end)
             .filter(|(_, span)| span.0 < span.1)
             .map(move |(i, _)| first + i)
+    }
+
+    /// A letter as it was written.
+    pub(crate) fn letter_text(&self, letter: usize) -> &str {
+        let (start, end) = self.sources[letter];
+        self.text.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// What is between a letter and the one before it.
+    pub(crate) fn gap_before(&self, letter: usize) -> &str {
+        let (start, end) = (self.sources[letter - 1].1, self.sources[letter].0);
+        self.text.get(start as usize..end as usize).unwrap_or_default()
     }
 }

@@ -1,12 +1,9 @@
-/// Normalized characters on each side of a shared fingerprint that are compared.
-pub(crate) const RADIUS: usize = 1000;
-
-/// A character of a document's normalized stream.
+/// A letter of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location {
     /// Number of the document in the folder.
     pub(crate) document: u64,
-    /// Position in its stream.
+    /// Its position among the document's letters.
     pub(crate) position: u64,
 }
 

@@ -125,10 +125,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, ExperimentError> {
         let path = folder.join(record);
         if path.is_file() {
-            let read = goldfish_storage::read(&path, MAX_RECORD_BYTES);
-            let found: Option<O> =
-                serde_json::from_slice(&read.map_err(LabError::io(&path, "reading"))?).ok();
-            if found.as_ref() != Some(options) {
+            if read_record(&path)?.as_ref() != Some(options) {
                 return Err(LabError::output(folder, "has an experiment with other options in it").into());
             }
         } else if fs::read_dir(folder).is_ok_and(|mut entries| {
@@ -334,6 +331,18 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), LabError> {
 /// Writes a file, whole or not at all.
 pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<(), LabError> {
     goldfish_storage::replace_file(path, contents).map_err(LabError::io(path, "writing"))
+}
+
+/// Reads what [`write_json`] wrote; `None` if it has other fields.
+fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, LabError> {
+    let read = goldfish_storage::read(path, MAX_RECORD_BYTES).map_err(LabError::io(path, "reading"))?;
+    Ok(serde_json::from_slice(&read).ok())
+}
+
+/// Reads what [`write_json`] wrote in an earlier call.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, LabError> {
+    read_record(path)?
+        .ok_or_else(|| LabError::folder(path, "was not written by this version; remove it to make it again"))
 }
 
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabError> {

@@ -1,21 +1,25 @@
 //! The paper's figure at a small scale: recitation by rule and k, its cost, and the effect of copies that differ.
 
+mod documents;
 pub(crate) mod options;
 mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use goldfish_audit::run::Run;
 use goldfish_report::{SweepArm, SweepPage, sweep_page};
 
-use self::options::{SweepOptions, SweepResults};
-use self::plan::{Corpus, Plan};
+use self::documents::{AUDITED, write_documents};
+use self::options::{SweepOptions, SweepResults, SweepSelection};
+use self::plan::Plan;
 use crate::commands;
-use crate::corpus::{self, Formatting, copies, write};
 use crate::error::LabError;
 use crate::events::ValidationEvent;
 use crate::experiment::error::ExperimentError;
-use crate::experiment::{Audited, Bench, Observe, make_folder, small_model, write_json, write_whole};
+use crate::experiment::{
+    Audited, Bench, Observe, make_folder, read_json, small_model, write_json, write_whole,
+};
 use crate::options::{Length, TrainOptions};
 
 /// Losses on the validation documents in a run.
@@ -24,24 +28,8 @@ const VALIDATIONS: u64 = 12;
 /// Sequences in one step.
 const BATCH: u64 = 4;
 
-/// Layouts of the arms with copies that differ: the plain form, nine line widths, comment marks and capitals.
-const LAYOUTS: [Formatting; 12] = [
-    Formatting::Line,
-    Formatting::Wrapped(40),
-    Formatting::Wrapped(44),
-    Formatting::Wrapped(48),
-    Formatting::Wrapped(52),
-    Formatting::Wrapped(56),
-    Formatting::Wrapped(60),
-    Formatting::Wrapped(64),
-    Formatting::Wrapped(68),
-    Formatting::Wrapped(72),
-    Formatting::Commented(56),
-    Formatting::Capitals,
-];
-
-/// Trains and audits a model for each arm: rules and values of k on documents among which the same passages recur, the standard loss,
-/// a control that never saw those passages, and copies in twelve layouts.
+/// Trains and audits a model for each arm: rules and values of k on documents among which copies of the same passages recur, the standard
+/// loss, and a control that never saw those passages. The copies are equal, in other layouts, or edited.
 ///
 /// | in the folder | what |
 /// |---|---|
@@ -50,31 +38,36 @@ const LAYOUTS: [Formatting; 12] = [
 /// | `results.json` | [`SweepResults`] |
 /// | `sweep.html` | the page |
 ///
-/// A stopped sweep resumes in its folder, after the last saved step. The same options give the same bytes.
+/// Only the selected arms are trained; results and page have all that are finished in the folder. So a sweep can be divided over several
+/// calls, also at the same time. A stopped sweep resumes in its folder, after the last saved step; an arm with an `arm.json` is not
+/// trained again. The same options give the same bytes.
 ///
 /// # Errors
 ///
-/// If the folder has other contents, a file can't be written, or `stop` is set.
+/// If the folder has other contents, a file can't be written, no arm has a selected name, or `stop` is set.
 pub fn sweep(
     options: &SweepOptions,
+    selection: &SweepSelection,
     folder: &Path,
     stop: &AtomicBool,
     observe: &mut Observe<'_>,
 ) -> Result<SweepResults, ExperimentError> {
+    let plans = plan::plans(options);
+    let selected = plan::selected(&plans, selection)?;
     let mut bench = Bench::open(folder, "sweep.json", options, stop, observe)?;
     bench.begin("writing the documents");
-    write_corpora(&bench, options)?;
-    let plans = plan::plans(options);
-    let mut arms = Vec::new();
-    for (number, plan) in plans.iter().enumerate() {
-        let shown = format!("arm {} of {}, {}", number + 1, plans.len(), plan.name);
-        arms.push(arm(&mut bench, options, plan, &shown)?);
+    write_documents(&bench, options)?;
+    for (number, plan) in selected.iter().enumerate() {
+        let shown = format!("arm {} of {}, {}", number + 1, selected.len(), plan.name);
+        if !record(&bench, plan).is_file() {
+            arm(&mut bench, options, plan, &shown)?;
+        }
     }
-    let results = SweepResults { options: options.clone(), arms };
+    let results = results(&bench, options, &plans)?;
     write_json(&bench.path("results.json"), &results)?;
     let page = sweep_page(&SweepPage {
         arms: &results.arms,
-        facts: &facts(options),
+        facts: &facts(&results),
         command: &commands::sweep(options, folder),
     })?;
     write_whole(&page_path(folder), page.as_bytes())?;
@@ -87,36 +80,49 @@ pub fn page_path(folder: &Path) -> PathBuf {
     folder.join("sweep.html")
 }
 
+/// The file with the results of an arm, which is written last.
+fn record(bench: &Bench<'_>, plan: &Plan) -> PathBuf {
+    bench.path("arms").join(&plan.name).join("arm.json")
+}
+
+/// The results of all arms that are finished.
+fn results(
+    bench: &Bench<'_>,
+    options: &SweepOptions,
+    plans: &[Plan],
+) -> Result<SweepResults, ExperimentError> {
+    let mut results = SweepResults { options: options.clone(), arms: Vec::new(), missing: Vec::new() };
+    for plan in plans {
+        let path = record(bench, plan);
+        if path.is_file() {
+            results.arms.push(read_json(&path)?);
+        } else {
+            results.missing.push(plan.name.clone());
+        }
+    }
+    Ok(results)
+}
+
 /// What was trained and audited, for the page.
-fn facts(options: &SweepOptions) -> Vec<(String, String)> {
-    let SweepOptions {
-        targets,
-        copies,
-        background,
-        epochs,
-        layout_targets,
-        layout_epochs,
-        validation,
-        seed,
-        ..
-    } = options;
+fn facts(results: &SweepResults) -> Vec<(String, String)> {
+    let SweepOptions { passages, copies, background, epochs, validation, seed, .. } = &results.options;
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    vec![
+    let mut facts = vec![
         fact(
             "Documents",
             format!(
-                "{targets} made-up passages in {copies} equal copies each, among {background} that stand once; every document is seen {epochs} times"
+                "{passages} made-up passages in {copies} copies each, among {background} that stand once; every document is seen {epochs} times"
             ),
         ),
         fact(
-            "Layouts",
-            format!(
-                "{layout_targets} passages, each once in 12 layouts; every copy is seen {layout_epochs} times"
-            ),
+            "Copies",
+            "equal; or in twelve layouts in turn; or with words replaced, 5% of them in every other copy, 10% in the rest"
+                .into(),
         ),
         fact(
             "Probes",
-            "the first 50 tokens of each passage; the next 50 must be the greedy continuation".into(),
+            "the first 50 tokens of each passage as it was before the edits, on one line; the next 50 must be the greedy continuation"
+                .into(),
         ),
         fact("Model", "Llama, 2 layers, width 128; the same first weights and order in every arm".into()),
         fact("Validation", format!("{validation} passages that no arm was trained on")),
@@ -126,40 +132,11 @@ fn facts(options: &SweepOptions) -> Vec<(String, String)> {
                 .into(),
         ),
         fact("Seed", seed.to_string()),
-    ]
-}
-
-/// Passages for one purpose, so that no passage is in two corpora that must differ.
-fn passages(options: &SweepOptions, purpose: u64, count: u64) -> Vec<String> {
-    corpus::passages((purpose << 40) ^ options.seed.wrapping_mul(1 << 20), count)
-}
-
-fn write_corpora(bench: &Bench<'_>, options: &SweepOptions) -> Result<(), ExperimentError> {
-    let folder = bench.path("corpus");
-    make_folder(&folder)?;
-    let plain = [Formatting::Line];
-    let targets = passages(options, 1, options.targets);
-    let background = copies("background", &passages(options, 2, options.background), &plain, 1);
-    let others = passages(options, 3, options.targets);
-    let layout_targets = passages(options, 4, options.layout_targets);
-    let validation = passages(options, 5, options.validation);
-    let among = |passages: &[String]| {
-        let mut all = copies("target", passages, &plain, options.copies);
-        all.extend(background.iter().cloned());
-        all
-    };
-    for (name, contents) in [
-        (Corpus::Repeated.file(), among(&targets)),
-        (Corpus::Control.file(), among(&others)),
-        (Corpus::Layouts.file(), copies("target", &layout_targets, &LAYOUTS, 1)),
-        (Corpus::Repeated.audited_file(), copies("target", &targets, &plain, 1)),
-        (Corpus::Layouts.audited_file(), copies("target", &layout_targets, &plain, 1)),
-        ("validation.jsonl", copies("validation", &validation, &plain, 1)),
-    ] {
-        write(&folder.join(name), &contents)?;
+    ];
+    if !results.missing.is_empty() {
+        facts.push(fact("Not trained yet", results.missing.join(", ")));
     }
-    bench.mask(&folder.join("validation.jsonl"), plan::unmasked(), &bench.path("validation"))?;
-    Ok(())
+    facts
 }
 
 /// Trains and audits one arm. With the same options, training and audit return their earlier results; with others they fail.
@@ -168,15 +145,15 @@ fn arm(
     options: &SweepOptions,
     plan: &Plan,
     shown: &str,
-) -> Result<SweepArm, ExperimentError> {
+) -> Result<(), ExperimentError> {
     let folder = bench.path("arms").join(&plan.name);
     make_folder(&folder)?;
     bench.begin(shown);
     let corpora = bench.path("corpus");
     let (shards, audited, model) = (folder.join("shards"), folder.join("audited"), folder.join("model"));
     let masked = bench.mask(&corpora.join(plan.corpus.file()), plan.rule.clone(), &shards)?.totals;
-    bench.mask(&corpora.join(plan.corpus.audited_file()), plan.rule.clone(), &audited)?;
-    let epochs = if plan.corpus == Corpus::Layouts { options.layout_epochs } else { options.epochs };
+    bench.mask(&corpora.join(AUDITED), plan.rule.clone(), &audited)?;
+    let epochs = options.epochs;
     let epoch = masked.documents_out.div_ceil(BATCH);
     // More steps for as many supervised tokens as without a mask.
     let supervised = (masked.tokens - masked.dropped).max(1);
@@ -184,30 +161,34 @@ fn arm(
         if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
     let training = training(bench, &shards, plan.use_mask, steps, options.seed);
     let trained = bench.train(&training, &model)?;
+    let run = folder.join("run");
     let (summary, near_dropped) = bench.audit(&Audited {
         model: &model,
         shards: &audited,
         control: None,
-        run: &folder.join("run"),
-        samples: options.targets.max(options.layout_targets).max(1000),
+        run: &run,
+        samples: options.passages.max(1000),
     })?;
-    let same_mask = plan.use_mask && plan.repeats_mask;
+    let rows = Run::open(&run)?.results()?;
+    let same_mask = plan.repeats_mask();
     let arm = SweepArm {
         name: plan.name.clone(),
-        group: plan.group.to_owned(),
+        group: plan.corpus.copies.name().to_owned(),
         series: plan.series.to_owned(),
         k: plan.k,
+        variant: plan.variant.clone(),
         tokens: trained.tokens,
         supervised_tokens: trained.supervised_tokens,
         validation: validation(&model)?,
         exact_match: summary.scores.exact_match,
         rouge_l: summary.scores.means["rouge_l"],
         match_length: summary.scores.means["match_length"],
+        match_lengths: rows.map(|row| row.map(|row| row.match_length)).collect::<Result<_, _>>()?,
         goldfish: summary.goldfish.filter(|_| same_mask),
         near_by_chance: near_dropped.filter(|_| same_mask),
     };
-    write_json(&folder.join("arm.json"), &arm)?;
-    Ok(arm)
+    write_json(&record(bench, plan), &arm)?;
+    Ok(())
 }
 
 /// Largest file of metrics that is read, in bytes.

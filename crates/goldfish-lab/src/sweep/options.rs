@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepOptions {
-    /// Passages to recite.
-    pub targets: u64,
-    /// Copies of each among the documents.
+    /// Passages to recite: the same in all arms.
+    pub passages: u64,
+    /// Copies of each among the documents: equal ones, layouts or edited ones.
     pub copies: usize,
     /// Passages that occur once among them.
     pub background: u64,
@@ -19,25 +19,20 @@ pub struct SweepOptions {
     pub validation: u64,
     /// One token in k is dropped, for each of these.
     pub ks: Vec<u32>,
-    /// Passages of the arms with copies in twelve layouts.
-    pub layout_targets: u64,
-    /// Epochs of those arms.
-    pub layout_epochs: u64,
-    /// Determines passages, initial weights and order.
+    /// Determines passages, edits, initial weights and order.
     pub seed: u64,
 }
 
 impl Default for SweepOptions {
+    /// So many passages that none recited bounds the rate at 2%.
     fn default() -> Self {
         Self {
-            targets: 32,
-            copies: 8,
+            passages: 160,
+            copies: 12,
             background: 128,
             epochs: 6,
             validation: 64,
             ks: vec![3, 4, 8, 32, 128],
-            layout_targets: 16,
-            layout_epochs: 14,
             seed: 0,
         }
     }
@@ -47,17 +42,58 @@ impl SweepOptions {
     /// The smallest sweep with every kind of arm, to try it out.
     #[must_use]
     pub fn quick() -> Self {
-        Self {
-            targets: 4,
-            copies: 2,
-            background: 4,
-            epochs: 1,
-            validation: 2,
-            ks: vec![4, 32],
-            layout_targets: 2,
-            layout_epochs: 1,
-            seed: 0,
+        Self { passages: 4, copies: 2, background: 4, epochs: 1, validation: 2, ks: vec![4, 32], seed: 0 }
+    }
+}
+
+/// How the copies of a passage differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SweepCopies {
+    /// Not at all.
+    Equal,
+    /// In their layout: line breaks, comment marks, case.
+    Layouts,
+    /// In their words: half of the copies have 5% of them replaced, half 10%.
+    Edited,
+}
+
+impl SweepCopies {
+    /// Every kind, in the order of the arms.
+    pub const ALL: [Self; 3] = [Self::Equal, Self::Layouts, Self::Edited];
+
+    /// Its name: the group of its arms.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Layouts => "layouts",
+            Self::Edited => "edited",
         }
+    }
+
+    /// What it is, in a line.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Equal => "the same text; rules by k",
+            Self::Layouts => "other line breaks, comment marks or case",
+            Self::Edited => "5% of the words replaced in half of the copies, 10% in the others",
+        }
+    }
+}
+
+/// Which arms of a sweep are trained in one call. Those of earlier calls in the same folder stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepSelection {
+    /// Arms with these copies.
+    pub copies: Vec<SweepCopies>,
+    /// Of those, the arms with these names; all if there are none.
+    pub only: Vec<String>,
+}
+
+impl Default for SweepSelection {
+    fn default() -> Self {
+        Self { copies: SweepCopies::ALL.to_vec(), only: Vec::new() }
     }
 }
 
@@ -68,4 +104,6 @@ pub struct SweepResults {
     pub options: SweepOptions,
     /// Its arms, in order.
     pub arms: Vec<SweepArm>,
+    /// Names of the arms that no call has trained yet.
+    pub missing: Vec<String>,
 }

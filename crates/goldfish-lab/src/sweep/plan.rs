@@ -1,36 +1,31 @@
 //! The arms of a sweep.
 
 use goldfish_mask::RuleParameters;
-use goldfish_mask::rules::{Hash, Random, Static, Text};
+use goldfish_mask::rules::{Anchor, Hash, Random, Static, Text, TextV1};
 
-use crate::sweep::options::SweepOptions;
+use crate::error::LabError;
+use crate::sweep::options::{SweepCopies, SweepOptions, SweepSelection};
 
 /// Which documents an arm is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Corpus {
-    /// Equal copies of the targets among passages that occur once.
-    Repeated,
-    /// The same with other passages instead of the targets.
-    Control,
-    /// The targets in twelve layouts.
-    Layouts,
+pub(super) struct Corpus {
+    /// How the copies of a passage differ.
+    pub(super) copies: SweepCopies,
+    /// Whether they are of other passages than those that are asked for.
+    pub(super) control: bool,
 }
 
 impl Corpus {
-    pub(super) fn file(self) -> &'static str {
-        match self {
-            Self::Repeated => "repeated.jsonl",
-            Self::Control => "control.jsonl",
-            Self::Layouts => "layouts.jsonl",
-        }
-    }
+    pub(super) const ALL: [Self; 5] = [
+        Self { copies: SweepCopies::Equal, control: false },
+        Self { copies: SweepCopies::Equal, control: true },
+        Self { copies: SweepCopies::Layouts, control: false },
+        Self { copies: SweepCopies::Edited, control: false },
+        Self { copies: SweepCopies::Edited, control: true },
+    ];
 
-    /// The passages to recite, each once and plain.
-    pub(super) fn audited_file(self) -> &'static str {
-        match self {
-            Self::Repeated | Self::Control => "repeated-targets.jsonl",
-            Self::Layouts => "layouts-targets.jsonl",
-        }
+    pub(super) fn file(self) -> String {
+        format!("{}{}.jsonl", self.copies.name(), if self.control { "-control" } else { "" })
     }
 }
 
@@ -38,22 +33,30 @@ impl Corpus {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) name: String,
-    /// The group of arms that the page shows it in.
-    pub(super) group: &'static str,
+    pub(super) corpus: Corpus,
     /// The name of the rule, or of what is done instead.
     pub(super) series: &'static str,
     pub(super) k: Option<u32>,
-    pub(super) corpus: Corpus,
+    /// How it differs from the other arms of its series.
+    pub(super) variant: Option<String>,
     pub(super) rule: RuleParameters,
     pub(super) use_mask: bool,
-    /// Whether the audited copy has the mask that the copies in training had.
-    pub(super) repeats_mask: bool,
     /// Whether it is trained until it saw as many supervised tokens as without a mask.
     pub(super) longer: bool,
 }
 
+impl Plan {
+    /// Whether the audited copy has the mask that the copies in training had.
+    pub(super) fn repeats_mask(&self) -> bool {
+        self.use_mask && self.series != "random"
+    }
+}
+
 /// The rules of the sweep, by name.
-const RULES: [&str; 4] = ["text", "hash", "static", "random"];
+const RULES: [&str; 6] = ["text", "text-v1", "anchor", "hash", "static", "random"];
+
+/// The rules of the arms with edited copies.
+const EDITED_RULES: [&str; 4] = ["text", "text-v1", "anchor", "hash"];
 
 /// k of the arms outside the sweep over it: the paper's.
 const K: u32 = 4;
@@ -65,6 +68,8 @@ pub(super) fn unmasked() -> RuleParameters {
 
 fn rule(name: &str, k: u32) -> RuleParameters {
     match name {
+        "text-v1" => TextV1::new(k).into(),
+        "anchor" => Anchor::new(k).into(),
         "hash" => Hash::new(k).into(),
         "static" => Static::new(k).into(),
         "random" => Random::new(k).into(),
@@ -72,45 +77,82 @@ fn rule(name: &str, k: u32) -> RuleParameters {
     }
 }
 
-/// Every arm, in order.
-pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
-    let plain = |name: &str, group, series, corpus| Plan {
-        name: name.to_owned(),
-        group,
+/// An arm without a mask.
+fn plain(copies: SweepCopies, series: &'static str) -> Plan {
+    let group = if copies == SweepCopies::Equal { String::new() } else { format!("{}-", copies.name()) };
+    Plan {
+        name: format!("{group}{series}"),
+        corpus: Corpus { copies, control: series == "control" },
         series,
         k: None,
-        corpus,
+        variant: None,
         rule: unmasked(),
         use_mask: false,
-        repeats_mask: true,
         longer: false,
-    };
-    let masked = |name: String, group, series, k, corpus| Plan {
-        k: Some(k),
-        rule: rule(series, k),
-        use_mask: true,
-        repeats_mask: series != "random",
-        ..plain(&name, group, series, corpus)
-    };
-    let mut plans = vec![
-        plain("standard", "repeated", "standard", Corpus::Repeated),
-        plain("control", "repeated", "control", Corpus::Control),
-    ];
-    for series in RULES {
-        plans.extend(
-            options
-                .ks
-                .iter()
-                .map(|k| masked(format!("{series}-{k}"), "repeated", series, *k, Corpus::Repeated)),
-        );
     }
-    let longer = masked(format!("text-{K}-longer"), "longer", "text", K, Corpus::Repeated);
-    plans.push(Plan { longer: true, ..longer });
-    plans.push(plain("layouts-standard", "layouts", "standard", Corpus::Layouts));
+}
+
+/// An arm with a mask.
+fn masked(copies: SweepCopies, series: &'static str, k: u32) -> Plan {
+    Plan { k: Some(k), rule: rule(series, k), use_mask: true, ..plain(copies, series) }
+}
+
+/// The same arm in another way.
+fn variant(plan: Plan, short: &str, variant: &str) -> Plan {
+    Plan { name: format!("{}-{short}", plan.name), variant: Some(variant.to_owned()), ..plan }
+}
+
+/// Every arm, in order.
+pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
+    let by_k = |series, k| {
+        let plan = masked(SweepCopies::Equal, series, k);
+        Plan { name: format!("{}-{k}", plan.name), ..plan }
+    };
+    let mut plans = vec![plain(SweepCopies::Equal, "standard"), plain(SweepCopies::Equal, "control")];
     for series in RULES {
-        plans.push(masked(format!("layouts-{series}"), "layouts", series, K, Corpus::Layouts));
+        plans.extend(options.ks.iter().map(|k| by_k(series, *k)));
+    }
+    plans.push(Plan { longer: true, ..variant(by_k("text", K), "longer", "trained longer") });
+    plans.push(plain(SweepCopies::Layouts, "standard"));
+    plans.extend(RULES.map(|series| masked(SweepCopies::Layouts, series, K)));
+    plans.push(plain(SweepCopies::Edited, "standard"));
+    plans.push(plain(SweepCopies::Edited, "control"));
+    plans.extend(EDITED_RULES.map(|series| masked(SweepCopies::Edited, series, K)));
+    let tight = 2 * K - 2;
+    for (run, short, shown) in [
+        (Some(tight), format!("run-{tight}"), format!("longest run {tight}")),
+        (None, "unbounded".to_owned(), "no longest run".to_owned()),
+    ] {
+        let plan = variant(masked(SweepCopies::Edited, "text", K), &short, &shown);
+        plans.push(Plan { rule: Text::new(K).longest_run(run).into(), ..plan });
     }
     plans
+}
+
+/// The arms that are selected.
+///
+/// # Errors
+///
+/// If a name is that of no arm, or no arm is left.
+pub(super) fn selected<'a>(plans: &'a [Plan], selection: &SweepSelection) -> Result<Vec<&'a Plan>, LabError> {
+    let SweepSelection { copies, only } = selection;
+    let names = || plans.iter().map(|plan| plan.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = only.iter().find(|name| plans.iter().all(|plan| plan.name != **name)) {
+        return Err(LabError::option(
+            "only",
+            format!("no arm is called {unknown:?}; the arms are {}", names()),
+        ));
+    }
+    let wanted =
+        |plan: &&Plan| copies.contains(&plan.corpus.copies) && (only.is_empty() || only.contains(&plan.name));
+    let found: Vec<&Plan> = plans.iter().filter(wanted).collect();
+    if found.is_empty() {
+        return Err(LabError::option(
+            "only",
+            "none of these arms has copies of the kinds that are asked for",
+        ));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -120,10 +162,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arms_have_different_names() {
+    fn arms_have_different_names_and_corpora_that_exist() {
         let plans = plans(&SweepOptions::default());
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        assert_eq!((names.len(), plans.len()), (28, 28));
+        assert_eq!((names.len(), plans.len()), (48, 48));
         assert!(plans.iter().all(|plan| plan.use_mask == plan.k.is_some()));
+        assert!(plans.iter().all(|plan| Corpus::ALL.contains(&plan.corpus)));
+    }
+
+    #[test]
+    fn arms_are_selected_by_copies_and_name() {
+        let plans = plans(&SweepOptions::default());
+        let select = |copies: &[SweepCopies], only: &[&str]| {
+            let only = only.iter().map(|name| (*name).to_owned()).collect();
+            let found = selected(&plans, &SweepSelection { copies: copies.to_vec(), only });
+            found.map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(select(&SweepCopies::ALL, &[]).unwrap().len(), plans.len());
+        let edited = select(&[SweepCopies::Edited], &[]).unwrap();
+        assert_eq!(edited.len(), 8);
+        assert!(edited.contains(&"edited-text-run-6".to_owned()));
+        assert_eq!(select(&SweepCopies::ALL, &["hash-8", "control"]).unwrap(), ["control", "hash-8"]);
+        assert!(select(&SweepCopies::ALL, &["hash-5"]).is_err());
+        assert!(select(&[SweepCopies::Edited], &["hash-8"]).is_err());
     }
 }

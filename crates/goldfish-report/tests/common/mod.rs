@@ -114,17 +114,7 @@ fn ids(at: f64, extremes: (u64, u64)) -> IdRates {
 
 fn leak(dropped: u64, leaked: u64) -> Leak {
     let share = |leaked: u64, dropped: u64| if dropped == 0 { 0.0 } else { leaked as f64 / dropped as f64 };
-    // Half of the dropped tokens are settled, and a small leak falls to almost nothing there.
-    let settled_dropped = dropped / 2;
-    let settled_leaked = if leaked * 5 < dropped { leaked / 80 } else { leaked / 2 };
-    Leak {
-        dropped,
-        leaked,
-        share: share(leaked, dropped),
-        settled_dropped,
-        settled_leaked,
-        settled_share: share(settled_leaked, settled_dropped),
-    }
+    Leak { dropped, leaked, share: share(leaked, dropped) }
 }
 
 /// A copy from its text: `[dropped]`, `{leaked}`, and everything else kept, split before spaces.
@@ -142,14 +132,15 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
     let names = ["text-v1, context 50, by word", "hash, context 50", "hash-table, context 50"];
     let rules = names.iter().zip(leaks).map(|(name, (dropped, leaked))| RuleLeak {
         rule: (*name).into(),
+        option: (*name != own && name.starts_with("text")).then(|| "text".into()),
         own: *name == own,
         leak: leak(dropped, leaked),
+        excess: (*name != own).then_some(Excess { share: -0.3285, standard_error: Some(0.0213) }),
     });
-    let kind = |kind: &str, pairs: u64, leaks: [(u64, u64); 3]| KindLeak {
-        kind: kind.into(),
-        pairs,
-        leaks: leaks.into_iter().map(|(dropped, leaked)| leak(dropped, leaked)).collect(),
-    };
+    let by_rule =
+        |leaks: [(u64, u64); 3]| leaks.into_iter().map(|(dropped, leaked)| leak(dropped, leaked)).collect();
+    let differs = |difference: Difference, leaks| DifferenceLeak { difference, leaks: by_rule(leaks) };
+    let apart = |from: u64, to: Option<u64>, leaks| DistanceLeak { from, to, leaks: by_rule(leaks) };
     let bucket = |from: u64, to: u64, fingerprints: u64| CopyBucket { from, to, fingerprints };
     Duplicates {
         documents: 22_313,
@@ -167,16 +158,22 @@ fn duplicates(own: &str, leaks: [(u64, u64); 3]) -> Duplicates {
         ],
         complete: false,
         least_characters: 200,
-        settling: 50,
         pairs: 8_412,
         near: 2_077,
+        passages: 1_204,
         rules: rules.collect(),
         independent: 0.75,
-        kinds: vec![
-            kind("nothing", 3_902, [(61_220, 0), (62_001, 0), (60_870, 0)]),
-            kind("line breaks", 2_410, [(38_110, 84), (38_400, 26_611), (38_021, 26_004)]),
-            kind("line breaks, case", 1_120, [(17_400, 61), (17_911, 12_690), (17_380, 12_511)]),
-            kind("words", 980, [(15_210, 1_904), (15_470, 6_720), (15_101, 6_312)]),
+        differences: vec![
+            differs(Difference::Entry, [(8_020, 1_880), (8_111, 4_020), (8_090, 4_001)]),
+            differs(Difference::Replaced, [(15_210, 1_904), (15_470, 6_720), (15_101, 6_312)]),
+            differs(Difference::Layout, [(38_110, 84), (38_400, 26_611), (38_021, 26_004)]),
+            differs(Difference::Case, [(17_400, 61), (17_911, 12_690), (17_380, 12_511)]),
+            differs(Difference::Nothing, [(61_220, 0), (62_001, 0), (60_870, 0)]),
+        ],
+        distances: vec![
+            apart(1, Some(1), [(1_020, 512), (1_003, 740), (1_011, 742)]),
+            apart(3, Some(4), [(1_870, 540), (1_902, 1_180), (1_888, 1_170)]),
+            apart(33, None, [(116_730, 145), (118_312, 39_301), (116_271, 38_515)]),
         ],
         worst: vec![
             LeakingPair {
@@ -335,7 +332,7 @@ pub(crate) fn hostile(text: &str) -> (Inspection, Manifest) {
     groups.rows.iter_mut().for_each(|row| row.value = Some(text.into()));
     let duplicates = inspection.duplicates.as_mut().unwrap();
     duplicates.rules.iter_mut().for_each(|row| row.rule = text.into());
-    duplicates.kinds.iter_mut().for_each(|row| row.kind = text.into());
+    duplicates.rules.iter_mut().for_each(|row| row.option = Some(text.into()));
     for pair in &mut duplicates.worst {
         pair.kind = text.into();
         for copy in &mut pair.copies {

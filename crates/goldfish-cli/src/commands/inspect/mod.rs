@@ -7,11 +7,13 @@ use std::path::Path;
 
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_pipeline::{ShardText, check_tokenizer};
+use goldfish_remedy::Remedies;
 use goldfish_report::{InspectPage, inspect_page};
 use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
+use crate::advice::advised;
 use crate::args::InspectArgs;
 use crate::files;
 use crate::print;
@@ -38,7 +40,9 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
         bar.set_position(documents)
     });
     bar.finish_and_clear();
-    let inspection = inspection?;
+    let mut inspection = inspection?;
+    let leak = inspection.duplicates.as_ref().and_then(|found| found.warning(&manifest.rule));
+    inspection.warnings.extend(leak.map(|warning| advised(&warning, &warning.remedies())));
     let mut input_bytes = 0u64;
     for input in manifest.read_inputs(&args.folder)? {
         input_bytes = input_bytes.saturating_add(input?.size);

@@ -1,7 +1,8 @@
 //! The tables of `goldfish inspect`.
 
 use goldfish_inspect::{
-    Duplicates, Gaps, Groups, IdList, Inspection, KeptStretch, LeakingPair, LongestKept, TallyReport, Windows,
+    Duplicates, Gaps, Groups, IdList, Inspection, KeptStretch, Leak, LeakingPair, LongestKept, TallyReport,
+    Windows,
 };
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::Manifest;
@@ -284,39 +285,44 @@ fn duplicates(found: &Duplicates) -> Vec<String> {
         return lines;
     }
     lines.push(format!(
-        "           {} compared, {} of them with words that differ",
+        "           {} of {} compared, {} of them with words that differ",
         plural(found.pairs, "pair"),
+        plural(found.passages, "passage"),
         count(found.near)
     ));
-    let settled = format!("after {} letters in common", found.settling);
     lines.push(format!(
-        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   {settled}{FAINT:#}",
+        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   less than this folder{FAINT:#}",
         "leak by rule", "dropped", "leaked", "share"
     ));
     for rule in &found.rules {
-        let rule_name = if rule.own { format!("{} (these shards)", rule.rule) } else { rule.rule.clone() };
+        let rule_name = if rule.own { format!("{} (this folder)", rule.rule) } else { rule.rule.clone() };
         let leak = rule.leak;
+        let excess = rule.excess.map(|excess| {
+            let error = excess.standard_error.map(|error| format!(" ± {:.2}", 100.0 * error));
+            format!("   {:.2}{} points", 100.0 * excess.share, error.unwrap_or_default())
+        });
         lines.push(format!(
-            "{rule_name:40} {:>10} {:>10} {:>9}   {} of {}, {}",
+            "{rule_name:40} {:>10} {:>10} {:>9}{}",
             count(leak.dropped),
             count(leak.leaked),
             share(leak.share),
-            count(leak.settled_leaked),
-            count(leak.settled_dropped),
-            share(leak.settled_share)
+            excess.unwrap_or_default()
         ));
     }
     lines.push(format!("{:40} {:>31}", "independent masks", share(found.independent)));
-    let rules: String = found.rules.iter().map(|rule| format!(" {:>23}", rule.rule)).collect();
-    lines.push(format!(
-        "\n{FAINT}{:36} {:>7}{rules}{FAINT:#}\n{FAINT}{settled}{FAINT:#}",
-        "leak by what differs,", "pairs"
-    ));
-    for kind in found.kinds.iter().take(SHOWN_ROWS) {
-        let leaks: String =
-            kind.leaks.iter().map(|leak| format!(" {:>23}", share(leak.settled_share))).collect();
-        lines.push(format!("{:36} {:>7}{leaks}", kind.kind, count(kind.pairs)));
-    }
+    let rules: String = found.rules.iter().map(|rule| format!(" {:>12}", rule.heading())).collect();
+    let row = |name: &str, leaks: &[Leak]| -> Option<String> {
+        let dropped = leaks.first().map_or(0, |own| own.dropped);
+        let shares: String = leaks
+            .iter()
+            .map(|leak| format!(" {:>12}", if leak.dropped == 0 { "–".into() } else { share(leak.share) }))
+            .collect();
+        leaks.iter().any(|leak| leak.dropped > 0).then(|| format!("{name:32} {:>10}{shares}", count(dropped)))
+    };
+    lines.push(format!("\n{FAINT}{:32} {:>10}{rules}{FAINT:#}", "leak by what differs nearby", "dropped"));
+    lines.extend(found.differences.iter().filter_map(|found| row(found.difference.name(), &found.leaks)));
+    lines.push(format!("\n{FAINT}{:32} {:>10}{rules}{FAINT:#}", "leak by words since an edit", "dropped"));
+    lines.extend(found.distances.iter().filter_map(|found| row(&found.name(), &found.leaks)));
     found.worst.iter().for_each(|pair| lines.push(side_by_side(pair)));
     lines
 }

@@ -1,6 +1,6 @@
 //! `goldfish lab sweep`.
 
-use goldfish_lab::{SweepOptions, SweepResults, page_path, sweep};
+use goldfish_lab::{SweepCopies, SweepOptions, SweepResults, SweepSelection, page_path, sweep};
 
 use crate::args::SweepArgs;
 use crate::experiment::{Display, explain};
@@ -17,9 +17,19 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
     let mut ks = args.k.clone().unwrap_or(size.ks);
     ks.sort_unstable();
     ks.dedup();
-    let options = SweepOptions { ks, seed: args.seed, ..size };
+    let options = SweepOptions {
+        ks,
+        passages: args.passages.unwrap_or(size.passages),
+        copies: args.copies_each.map_or(size.copies, Into::into),
+        background: args.background.unwrap_or(size.background),
+        epochs: args.epochs.unwrap_or(size.epochs),
+        validation: size.validation,
+        seed: args.seed,
+    };
+    let copies = if args.copies.is_empty() { SweepCopies::ALL.to_vec() } else { args.copies.clone() };
+    let selection = SweepSelection { copies, only: args.only.clone() };
     let mut display = Display::default();
-    let results = sweep(&options, &args.output, &stop, &mut |event| display.show(event));
+    let results = sweep(&options, &selection, &args.output, &stop, &mut |event| display.show(event));
     display.end();
     let results = results.map_err(explain)?;
     if args.json {
@@ -32,14 +42,14 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
 
 fn table(args: &SweepArgs, results: &SweepResults) -> String {
     let mut lines = vec![format!(
-        "{FAINT}{:20} {:>12} {:>9}  {:18} {:>8} {:>10}{FAINT:#}",
+        "{FAINT}{:24} {:>12} {:>9}  {:18} {:>8} {:>10}{FAINT:#}",
         "arm", "recited", "", "95% interval", "Rouge-L", "loss"
     )];
     for arm in &results.arms {
         let rate = &arm.exact_match;
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.3}"));
         lines.push(format!(
-            "{:20} {:>12} {:>9}  {:18} {:>8} {:>10}",
+            "{:24} {:>12} {:>9}  {:18} {:>8} {:>10}",
             arm.name,
             format!("{} of {}", count(rate.positives), count(rate.n)),
             share(rate.rate),
@@ -47,6 +57,9 @@ fn table(args: &SweepArgs, results: &SweepResults) -> String {
             number(arm.rouge_l.mean),
             number(arm.validation.last().map(|(_, loss)| *loss)),
         ));
+    }
+    if !results.missing.is_empty() {
+        lines.push(format!("{FAINT}not trained yet: {}{FAINT:#}", results.missing.join(", ")));
     }
     lines.push(format!("Look at {}.", print::path(&page_path(&args.output))));
     lines.join("\n") + "\n"

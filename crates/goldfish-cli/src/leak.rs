@@ -1,0 +1,26 @@
+//! What speaks against a rule among the copies in a corpus.
+
+use goldfish_inspect::{MaskedDocuments, leak_warning};
+use goldfish_pipeline::{MaskJob, SampledDocument, ShardText};
+use goldfish_remedy::Remedies;
+
+use crate::advice::advised;
+
+/// Says whether another rule leaks less among some documents of a run. Nothing where an earlier run wrote some of the
+/// folder, or their text can't be had for a rule that decides by it.
+pub(crate) fn warning(job: &MaskJob, sample: Option<&[SampledDocument]>) -> Option<String> {
+    let text = job.tokenize.as_ref().map(|options| ShardText::of_options(options, &job.exempt_ids));
+    let text = text.and_then(Result::ok);
+    if text.is_none() && job.rule.definition().needs_text() {
+        return None;
+    }
+    let masked = MaskedDocuments {
+        documents: sample?,
+        rule: &job.rule,
+        scope: job.scope,
+        exempt_ids: &job.exempt_ids,
+        text: text.as_ref(),
+    };
+    let warning = leak_warning(&masked).ok()??;
+    Some(advised(&warning, &warning.remedies()))
+}

@@ -1,0 +1,61 @@
+//! The rules that copies are compared under.
+
+use goldfish_mask::{MaskError, Masker, RuleName, RuleOptions, RuleParameters, RuleSpec, Scope};
+
+/// The rules that masks are compared with, in their defaults and with the same `k`: those that decide copies alike by
+/// design, and the reference.
+const COMPARED: &[RuleName] =
+    &[RuleName::Text, RuleName::TextV1, RuleName::Anchor, RuleName::Hash, RuleName::HashTable];
+
+/// A rule that copies are compared under.
+pub(crate) struct ComparedRule {
+    /// The rule, in words.
+    pub(crate) name: String,
+    /// The name that options have for it, if it may be recommended in place of the masks' own rule.
+    pub(crate) option: Option<String>,
+    pub(crate) masker: Masker,
+}
+
+/// What masks are compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Masks<'a> {
+    pub(crate) rule: &'a RuleSpec,
+    pub(crate) scope: Scope,
+    pub(crate) exempt: &'a [u32],
+}
+
+impl Masks<'_> {
+    /// The rules to compare with; without text those that decide by ids.
+    pub(crate) fn compared(&self, by_text: bool) -> Result<Vec<ComparedRule>, MaskError> {
+        let mut rules = Vec::new();
+        for name in COMPARED {
+            let spec = RuleSpec::new(name.parameters(&RuleOptions::new(self.rule.k()))?);
+            let is_own = spec.parameters == self.rule.parameters && self.scope == Scope::Document;
+            if is_own || (spec.definition().needs_text() && !by_text) {
+                continue;
+            }
+            let recommended =
+                self.may_be_replaced() && !spec.is_reference() && spec.name() != self.rule.name();
+            rules.push(ComparedRule {
+                name: in_words(&spec),
+                option: recommended.then(|| name.to_string()),
+                masker: Masker::new(spec.build(None)?, self.exempt),
+            });
+        }
+        Ok(rules)
+    }
+
+    /// Whether another rule may be recommended: not for baselines, whose copies are meant to differ, and not for packed
+    /// sequences, which the others are not measured in.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        let baseline = matches!(self.rule.parameters, RuleParameters::Static(_) | RuleParameters::Random(_));
+        !baseline && self.scope == Scope::Document
+    }
+}
+
+/// A rule in words.
+pub(crate) fn in_words(rule: &RuleSpec) -> String {
+    let context = rule.context().map(|context| format!(", context {context}"));
+    let run = rule.definition().longest_run().map(|run| format!(", longest run {run}"));
+    format!("{}{}{}", rule.name(), context.unwrap_or_default(), run.unwrap_or_default())
+}
