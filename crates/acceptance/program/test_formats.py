@@ -46,7 +46,7 @@ def masks(rows):
 
 @pytest.mark.parametrize("path, arguments, named", TOKEN_FILES, ids=[f"{p}-{n or 'id'}" for p, _, n in TOKEN_FILES])
 def test_token_files(goldfish, fixtures, rows, masks, names, end_id, tmp_path, path, arguments, named):
-    ends = ["--eos-id", end_id, "--exempt-special", "false"]
+    ends = ["--rule", "hash", "--eos-id", end_id, "--exempt-special", "false"]
     output = goldfish.mask(fixtures / "formats" / path, tmp_path / "out", *arguments, *ends)
     assert_same_rows(output.ids, rows)
     assert_same_rows(output.masks, masks)
@@ -75,7 +75,7 @@ def test_names_of_text_files(goldfish, fixtures, tmp_path):
 @pytest.mark.parametrize("path", ["packed-u16.parquet", "packed-u16.arrow", "packed.jsonl"])
 def test_fixed_length_rows(goldfish, fixtures, tmp_path, path):
     expected = [row["input_ids"] for row in read_json_lines(fixtures / "formats/packed.jsonl")]
-    output = goldfish.mask(fixtures / "formats" / path, tmp_path / "out", *IDS)
+    output = goldfish.mask(fixtures / "formats" / path, tmp_path / "out", *IDS, "--rule", "hash")
     assert_same_rows(output.ids, expected)
     digests = [window_digests(row, 13, "preceding", "keep", 0) for row in expected]
     assert_same_rows(output.masks, [hash_mask(row, 4) for row in digests])

@@ -16,7 +16,8 @@ IDS = ["--ids-column", "input_ids"]
 @pytest.fixture(scope="module")
 def pristine(goldfish, fixtures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify") / "out"
-    return goldfish.mask(fixtures / "formats/ids.jsonl", folder, *IDS, "--columns", "labels", "--shard-size", "32KiB")
+    arguments = [*IDS, "--rule", "hash", "--columns", "labels", "--shard-size", "32KiB"]
+    return goldfish.mask(fixtures / "formats/ids.jsonl", folder, *arguments)
 
 
 @pytest.fixture
@@ -187,6 +188,14 @@ def test_recompute_finds_a_wrong_mask_bit_with_a_valid_checksum(goldfish, copy):
     assert shard.name in process.stdout + process.stderr
 
 
+def test_recompute_finds_another_longest_run_in_the_manifest(goldfish, fixtures, tmp_path):
+    output = goldfish.mask(fixtures / "formats/ids.jsonl", tmp_path / "out", *IDS, "--rule", "anchor")
+    edit_manifest(output, lambda m: m["longest_kept_run"]["decided"].update(position=1), sealed=True)
+    goldfish.run("verify", output.folder)
+    process = goldfish.run("verify", output.folder, "--recompute", expect=1)
+    assert "manifest.json: longest kept run of decided" in process.stdout
+
+
 def rules(folder):
     """Name -> arguments of `mask`, and those of `verify --recompute`; files are in `folder`."""
     table = ["--table", folder / "table.npy"]
@@ -195,6 +204,7 @@ def rules(folder):
         "static": (["--rule", "static", "--start", 3], []),
         "random": (["--rule", "random", "--seed", 9, "--id-column", "id"], []),
         "hash": (["--rule", "hash", "--window", "inclusive", "--head", "short", "--seed", 2**63], []),
+        "anchor": (["--rule", "anchor", "--longest-run", 8, "--seed", 5], []),
         "hash-table": (["--rule", "hash-table"], []),
         "hash-table from a file": (["--rule", "hash-table", *table], table),
         "hash-avalanche": (["--rule", "hash-avalanche", "--exempt-special", "true", "--eos-id", 13], []),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
 use crate::files::read_table;
-use crate::print::{self, BOLD, bytes, plural};
+use crate::print::{self, BOLD, bytes, count, plural};
 use crate::verdict::Verdict;
 
 /// The result for a folder.
@@ -63,14 +63,26 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         "shards": manifest.shards.len(),
         "documents": manifest.totals.documents_out,
         "tokens": manifest.totals.tokens,
+        "longest_kept_run": manifest.longest_kept_run,
     });
+    let longest = manifest.longest_kept_run.as_ref().and_then(|runs| runs.decided.as_ref());
+    let recomputed = match longest {
+        _ if !args.recompute => String::new(),
+        None => ", every mask as its rule decides".to_owned(),
+        Some(run) => {
+            format!(
+                ", every mask as its rule decides, which keeps at most {} {} in a row",
+                count(run.length),
+                run.unit
+            )
+        }
+    };
     let sound = format!(
-        ": {}, {}, {}, {}{}",
+        ": {}, {}, {}, {}{recomputed}",
         plural(manifest.shards.len() as u64, "shard"),
         bytes(manifest.shards.iter().map(|shard| shard.size).fold(0, u64::saturating_add)),
         plural(manifest.totals.documents_out, "document"),
         plural(manifest.totals.tokens, "token"),
-        if args.recompute { ", every mask as its rule decides" } else { "" },
     );
     Ok(Findings {
         problems,
