@@ -55,7 +55,7 @@ def test_other_commands_read_its_output(goldfish, made, tmp_path):
     trained = {row["doc_id"]: row for row in masked.table.select(columns).to_pylist()}
     plain = audited.table.select(columns).to_pylist()
     assert all(row["doc_id"].endswith("/line") and row == trained[row["doc_id"]] for row in plain)
-    assert masked.manifest["rule"]["name"] == "text-v1" and masked.manifest["rule"]["k"] == 4
+    assert masked.manifest["rule"]["name"] == "text-v2" and masked.manifest["rule"]["k"] == 4
     goldfish.run("verify", folder / "masked", "--recompute", "--tokenizer", folder / "tokenizer.json")
     runs = [folder / "runs" / name for name in ("standard", "goldfish")]
     goldfish.run("report", runs[0], "--output", tmp_path / "report.html")

@@ -85,6 +85,13 @@ impl<'a> TokenSpan<'a> {
         self.exempt.is_some_and(|exempt| exempt.contains(id))
     }
 
+    /// Keeps what is exempt of the ids from index `first` of the [`ids`](Self::ids) on, of which `mask` has one byte each.
+    pub(crate) fn keep_exempt(&self, first: usize, mask: &mut [u8]) {
+        if let Some(exempt) = self.exempt {
+            exempt.keep(&self.ids[first..first + mask.len()], mask);
+        }
+    }
+
     /// The same span, of whose longest run nobody wants to know unless it has more units than this.
     #[must_use]
     pub fn with_longer_than(self, units: u64) -> Self {

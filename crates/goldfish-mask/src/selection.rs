@@ -105,135 +105,272 @@ impl Last {
     }
 }
 
-/// A unit whose key is the least of those after it in its window.
-#[derive(Debug, Clone, Copy)]
-struct Candidate<U> {
-    /// The key, then the index modulo the window's length: distinct in every window.
-    order: (u64, usize),
-    index: u64,
-    dropped: bool,
-    unit: U,
-    before: Option<U>,
-    after: Option<U>,
+/// Keys that are looked at together.
+pub(crate) const BLOCK: usize = 1024;
+
+/// Keys that are compared with the threshold together.
+const BITS: usize = 64;
+
+/// Keys of earlier blocks that are kept, so that a run that is too short for a window need not be looked at.
+const KEPT: usize = 256;
+
+/// The least of the last units, as many as a window has.
+#[derive(Debug)]
+pub(crate) struct Least {
+    window: usize,
+    /// Units so far.
+    count: usize,
+    /// Key, number modulo the window, and number of those that can still become the least, with rising keys.
+    candidates: VecDeque<(u64, usize, usize)>,
+}
+
+impl Least {
+    /// Of windows of so many units, 0 for none.
+    pub(crate) fn new(window: usize) -> Self {
+        Self { window, count: 0, candidates: VecDeque::new() }
+    }
+
+    /// Forgets all units.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+        self.candidates.clear();
+    }
+
+    /// Takes the next unit: its key, its number in the document modulo the window, and any number that rises with it. Gives the
+    /// latter of the least unit of the window that ends here, if there are enough units.
+    #[inline]
+    pub(crate) fn push(&mut self, key: u64, residue: usize, number: usize) -> Option<usize> {
+        while self.candidates.back().is_some_and(|last| (last.0, last.1) > (key, residue)) {
+            self.candidates.pop_back();
+        }
+        self.candidates.push_back((key, residue, number));
+        self.count += 1;
+        if self.count < self.window {
+            return None;
+        }
+        while self.candidates.front().is_some_and(|first| first.2 + self.window <= number) {
+            self.candidates.pop_front();
+        }
+        self.first()
+    }
+
+    /// Number of the first unit that may still become the least.
+    pub(crate) fn first(&self) -> Option<usize> {
+        self.candidates.front().map(|first| first.2)
+    }
 }
 
 /// The longest run of kept units.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LongestKept<U> {
-    pub(crate) units: u64,
-    /// Its first and its last unit.
-    pub(crate) ends: Option<(U, U)>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LongestKept {
+    pub(crate) units: usize,
+    /// Number of its first unit.
+    pub(crate) start: usize,
 }
 
-/// Selects units as their keys come, each at the latest when the window that starts with it is complete.
+/// Selects among the units of a document, which are numbered in the order in which their keys come.
 #[derive(Debug)]
-pub(crate) struct Selector<U> {
+pub(crate) struct Selector {
     threshold: u64,
     /// Units of a window; 0 for no bound.
     window: usize,
     /// Drops every unit.
     all: bool,
-    recent: Last,
-    /// Units since the last one below the threshold that can be the least of a window, with rising keys.
-    least: VecDeque<Candidate<U>>,
-    /// Units since the last one below the threshold.
-    gap: usize,
-    /// Units so far, and the same modulo the window.
-    index: u64,
-    residue: usize,
-    previous: Option<U>,
-    /// Index after the last dropped unit, and the first unit of the run since.
-    run_start: u64,
-    run_first: Option<U>,
-    longest: LongestKept<U>,
+    /// The last few keys of earlier blocks, then those of this block, then room.
+    keys: [u64; KEPT + BLOCK + BITS],
+    /// How many keys of earlier blocks these are.
+    known: usize,
+    /// How many keys there are in all.
+    filled: usize,
+    /// Number of the first unit of this block.
+    start: usize,
+    /// The units since the last one that is dropped for its key, up to `fed`.
+    least: Least,
+    /// Number after the last unit that is dropped for its key.
+    since: usize,
+    /// Number of the first unit that `least` does not know.
+    fed: usize,
+    /// Number after the last dropped unit.
+    run_start: usize,
+    longest: LongestKept,
 }
 
-impl<U: Copy> Selector<U> {
+impl Selector {
     /// A selector with this threshold and window; `all` drops every unit instead.
     pub(crate) fn new(threshold: u64, window: Option<usize>, all: bool) -> Self {
         Self {
             threshold,
             window: window.unwrap_or(0),
             all,
-            recent: Last::new(RECENT),
-            least: VecDeque::new(),
-            gap: 0,
-            index: 0,
-            residue: 0,
-            previous: None,
+            keys: [0; KEPT + BLOCK + BITS],
+            known: 0,
+            filled: 0,
+            start: 0,
+            least: Least::new(window.unwrap_or(0)),
+            since: 0,
+            fed: 0,
             run_start: 0,
-            run_first: None,
-            longest: LongestKept { units: 0, ends: None },
+            longest: LongestKept::default(),
         }
     }
 
-    /// The next unit with its key; calls `drop` for each that is now known to be dropped.
+    /// Takes the key of the next unit; says whether the block is full, so that [`block`](Self::block) must be called.
     #[inline(always)]
-    pub(crate) fn push(&mut self, key: u64, unit: U, mut drop: impl FnMut(U)) {
-        let below = key < self.threshold;
-        let below = below && !self.recent.values().iter().fold(false, |found, &other| found | (other == key));
-        if below || self.all {
-            drop(unit);
-            self.ends_run(self.index, self.previous, None);
-            self.least.clear();
-            self.gap = 0;
-        } else {
-            if self.run_start == self.index || self.run_first.is_none() {
-                self.run_first = Some(unit);
+    #[must_use]
+    pub(crate) fn push(&mut self, key: u64) -> bool {
+        self.keys[self.filled] = key;
+        self.filled += 1;
+        self.filled == self.known + BLOCK
+    }
+
+    /// Selects among the units whose keys came since the last call: calls `drop` with the number of each that is now known to be
+    /// dropped, in order.
+    #[inline(always)]
+    pub(crate) fn block(&mut self, mut drop: impl FnMut(usize)) {
+        let end = self.start + self.filled - self.known;
+        if self.all {
+            (self.start..end).for_each(drop);
+            (self.run_start, self.since, self.fed) = (end, end, end);
+            return self.next_block(end);
+        }
+        let mut at = self.known;
+        while at < self.filled {
+            let count = (self.filled - at).min(BITS);
+            let mut bits = 0;
+            for (i, eight) in self.keys[at..at + BITS].as_chunks::<8>().0.iter().enumerate() {
+                let below = |bit: usize| u64::from(eight[bit] < self.threshold) << bit;
+                bits |= (0..8).map(below).fold(0, |byte, bit| byte | bit) << (8 * i);
             }
-            if self.window > 0 {
-                self.offer(key, unit, drop);
+            bits &= u64::MAX >> (BITS - count);
+            while bits != 0 {
+                let key = at + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let number = self.start + key - self.known;
+                if self.repeats(key) {
+                    continue;
+                }
+                if self.window > 0 && number - self.since >= self.window {
+                    self.feed(number, &mut drop);
+                }
+                drop(number);
+                self.ends_run(number);
+                self.least.clear();
+                (self.since, self.fed) = (number + 1, number + 1);
             }
+            at += count;
         }
-        self.recent.push(key);
-        self.previous = Some(unit);
-        self.index += 1;
-        self.residue = if self.residue + 1 >= self.window { 0 } else { self.residue + 1 };
+        // A shorter run is looked at once it has grown.
+        if self.window > 0 && (end - self.since >= self.window || end - self.fed > KEPT) {
+            self.feed(end, &mut drop);
+        }
+        self.next_block(end);
+    }
+
+    /// Whether one of the keys just before this one is equal.
+    #[inline(always)]
+    fn repeats(&self, key: usize) -> bool {
+        let own = self.keys[key];
+        let before = &self.keys[key.saturating_sub(RECENT)..key];
+        match before.first_chunk::<RECENT>() {
+            Some(before) => before.iter().fold(false, |found, &other| found | (other == own)),
+            None => before.contains(&own),
+        }
     }
 
     #[inline(always)]
-    fn offer(&mut self, key: u64, unit: U, mut drop: impl FnMut(U)) {
-        let (index, order) = (self.index, (key, self.residue));
-        if let Some(back) = self.least.back_mut()
-            && back.index + 1 == index
-        {
-            back.after = Some(unit);
-        }
-        while self.least.back().is_some_and(|back| back.order > order) {
-            self.least.pop_back();
-        }
-        let before = self.previous;
-        self.least.push_back(Candidate { order, index, dropped: false, unit, before, after: None });
-        self.gap += 1;
-        if self.gap < self.window {
-            return;
-        }
-        let oldest = index + 1 - self.window as u64;
-        while self.least.front().is_some_and(|front| front.index < oldest) {
-            self.least.pop_front();
-        }
-        let Some(front) = self.least.front_mut().filter(|front| !front.dropped) else { return };
-        front.dropped = true;
-        let Candidate { index, unit, before, after, .. } = *front;
-        drop(unit);
-        self.ends_run(index, before, after);
+    fn next_block(&mut self, start: usize) {
+        let unknown = if self.window > 0 { start - self.fed } else { 0 };
+        let known = self.filled.min(RECENT.max(unknown));
+        self.keys.copy_within(self.filled - known..self.filled, 0);
+        (self.known, self.filled, self.start) = (known, known, start);
     }
 
-    /// Unit `index` is dropped, after the unit `last` and before `next`.
+    /// Takes the units before number `end` into the windows, and drops the least of each.
+    #[inline(never)]
+    fn feed(&mut self, end: usize, drop: &mut impl FnMut(usize)) {
+        let mut residue = self.fed % self.window;
+        for number in self.fed..end {
+            let key = self.keys[self.known + number - self.start];
+            // Those before `run_start` were dropped already.
+            if let Some(least) =
+                self.least.push(key, residue, number).filter(|&least| least >= self.run_start)
+            {
+                drop(least);
+                self.ends_run(least);
+            }
+            residue = if residue + 1 == self.window { 0 } else { residue + 1 };
+        }
+        self.fed = self.fed.max(end);
+    }
+
+    /// The unit of this number is dropped.
     #[inline(always)]
-    fn ends_run(&mut self, index: u64, last: Option<U>, next: Option<U>) {
-        let units = index - self.run_start;
+    fn ends_run(&mut self, number: usize) {
+        let units = number - self.run_start;
         if units > self.longest.units {
-            self.longest = LongestKept { units, ends: self.run_first.zip(last) };
+            self.longest = LongestKept { units, start: self.run_start };
         }
-        self.run_start = index + 1;
-        self.run_first = next;
+        self.run_start = number + 1;
     }
 
-    /// The longest run of kept units, now that all have come.
-    pub(crate) fn finish(mut self) -> LongestKept<U> {
-        self.ends_run(self.index, self.previous, None);
+    /// Ends the run of kept units, after the last block.
+    fn end(&mut self) {
+        self.ends_run(self.start);
+    }
+
+    /// The longest run of kept units that ended.
+    pub(crate) fn longest(&self) -> LongestKept {
         self.longest
+    }
+
+    /// Number of the first unit that may still be dropped or begin the longest run.
+    pub(crate) fn needed(&self) -> usize {
+        self.least.first().unwrap_or(self.fed).min(self.run_start).min(self.fed)
+    }
+}
+
+/// What units are, by their numbers, as long as it is asked for.
+#[derive(Debug)]
+pub(crate) struct Units<U> {
+    units: VecDeque<U>,
+    /// Number of the first.
+    first: usize,
+    longest: LongestKept,
+    /// First and last unit of the longest run.
+    ends: Option<(U, U)>,
+}
+
+impl<U: Copy> Units<U> {
+    pub(crate) fn new() -> Self {
+        Self { units: VecDeque::new(), first: 0, longest: LongestKept::default(), ends: None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, number: usize) -> U {
+        self.units[number - self.first]
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, unit: U) {
+        self.units.push_back(unit);
+    }
+
+    /// Notes the longest run so far, and forgets the units before number `needed`.
+    pub(crate) fn settle(&mut self, longest: LongestKept, needed: usize) {
+        if longest != self.longest {
+            let last = longest.start + longest.units - 1;
+            (self.longest, self.ends) = (longest, Some((self.get(longest.start), self.get(last))));
+        }
+        self.units.drain(..needed - self.first);
+        self.first = needed;
+    }
+
+    /// Ends the run of kept units after the last block; gives the longest run in units, with its first and last one.
+    pub(crate) fn finish(mut self, mut selector: Selector) -> Option<(usize, (U, U))> {
+        selector.end();
+        self.settle(selector.longest(), self.first);
+        self.ends.map(|ends| (self.longest.units, ends))
     }
 }
 
@@ -287,27 +424,26 @@ mod tests {
     proptest! {
         #[test]
         fn selection_equals_its_definition(
-            keys in prop::collection::vec(0u64..40, 0..300),
+            keys in prop_oneof![prop::collection::vec(0u64..40, 0..300), prop::collection::vec(0u64..900, 400..1400)],
             threshold in 0u64..12,
             window in prop_oneof![Just(0usize), 3usize..20],
         ) {
             let mut dropped = vec![false; keys.len()];
             let bound = (window > 0).then_some(window);
             let mut selector = Selector::new(threshold, bound, false);
-            for (i, &key) in keys.iter().enumerate() {
-                selector.push(key, i, |unit| dropped[unit] = true);
+            for &key in &keys {
+                if selector.push(key) {
+                    selector.block(|unit| dropped[unit] = true);
+                }
             }
+            selector.block(|unit| dropped[unit] = true);
+            selector.end();
+            let longest = selector.longest();
             prop_assert_eq!(&dropped, &naive(&keys, threshold, window));
-            let longest = selector.finish();
             let runs: Vec<&[bool]> = dropped.split(|&dropped| dropped).collect();
-            prop_assert_eq!(longest.units, runs.iter().map(|run| run.len() as u64).max().unwrap_or(0));
-            if window > 0 {
-                prop_assert!(longest.units < window as u64);
-            }
-            if let Some((first, last)) = longest.ends {
-                prop_assert_eq!((last + 1 - first) as u64, longest.units);
-                prop_assert!(!dropped[first..=last].contains(&true));
-            }
+            prop_assert_eq!(longest.units, runs.iter().map(|run| run.len()).max().unwrap_or(0));
+            prop_assert!(window == 0 || longest.units < window);
+            prop_assert!(!dropped[longest.start..][..longest.units].contains(&true));
         }
     }
 }

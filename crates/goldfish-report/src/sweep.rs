@@ -5,7 +5,7 @@ use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::chart::{Axis, Caption, Chart, Curve, curves};
-use crate::number::{decimal, percent, short_count, short_percent};
+use crate::number::{decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
 use crate::{ReportError, page};
 
@@ -156,31 +156,29 @@ fn find<'a>(arms: &'a [SweepArm], group: &str, series: &str, k: Option<u32>) -> 
 
 /// What was found, in a sentence for each group.
 fn verdict(arms: &[SweepArm]) -> String {
-    let said = |group: &str| {
+    let recited = |group: &str| {
         let found = |(series, k, name): (&str, Option<u32>, &str)| {
-            let rate = find(arms, group, series, k)?.exact_match;
-            Some(format!("{name} {} of {}", rate.positives, rate.n))
+            Some(format!("{name} {}", find(arms, group, series, k)?.exact_match.positives))
         };
         let parts: Vec<String> = [
-            ("standard", None, "the standard loss"),
-            ("text", Some(4), "masks with k = 4 by text"),
+            ("standard", None, "standard loss"),
+            ("text", Some(4), "text"),
             ("text-v1", Some(4), "text-v1"),
             ("anchor", Some(4), "anchor"),
             ("hash", Some(4), "hash"),
             ("random", Some(4), "random"),
-            ("control", None, "a model that never saw the passages"),
+            ("control", None, "never seen"),
         ]
         .into_iter()
         .filter_map(found)
         .collect();
         parts.join(", ")
     };
-    let sentences =
-        [("equal", "equal copies"), ("layouts", "copies in other layouts"), ("edited", "edited copies")];
-    let sentences = sentences.map(|(group, name)| (said(group), name));
-    let sentences = sentences.iter().filter(|(said, _)| !said.is_empty());
-    let sentences: Vec<String> = sentences.map(|(said, name)| format!("After {name}: {said}.")).collect();
-    format!("Recited token for token. {}", sentences.join(" "))
+    let groups = GROUPS.map(|[id, name, _]| (name, recited(id)));
+    let groups = groups.iter().filter(|(_, said)| !said.is_empty());
+    let groups: Vec<String> = groups.map(|(name, said)| format!("{name}: {said}.")).collect();
+    let passages = arms.first().map_or(0, |arm| arm.exact_match.n);
+    format!("Recited with k = 4, of {}. {}", plural(passages, "passage"), groups.join(" "))
 }
 
 /// A score that is drawn by k.

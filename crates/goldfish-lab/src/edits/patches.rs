@@ -15,8 +15,8 @@ const TRIES: usize = 16;
 /// Words on each side of a quotation, at most: farther than the windows of any usual rule reach.
 const SURROUNDINGS: usize = 400;
 
-/// Words of made-up surroundings, on each side.
-const MADE_UP: usize = 100;
+/// Least length of made-up surroundings in bytes, on each side.
+const MADE_UP: usize = 600;
 
 /// Words of the title in the header of a page.
 const TITLE: usize = 3;
@@ -52,7 +52,7 @@ impl<'a> Draft<'a> {
             let word = pick(&mut self.random, self.words)?;
             return Some(self.word(word));
         }
-        pick(&mut self.random, self.vocabulary).map(String::as_str)
+        pick(&mut self.random, self.vocabulary).map(String::as_str).filter(|word| !word.is_empty())
     }
 
     /// A word that differs from `old` in more than case, with a capital where that one has one.
@@ -317,12 +317,24 @@ impl<'a> Draft<'a> {
         ]
     }
 
+    /// Words in any order.
+    fn made_up(&mut self) -> String {
+        let mut text = String::new();
+        while text.len() < MADE_UP
+            && let Some(word) = self.draw()
+        {
+            text += if text.is_empty() { "" } else { " " };
+            text += word;
+        }
+        text
+    }
+
     /// Text before and after a quotation.
     fn surroundings(&mut self, foreign: &str) -> (String, String) {
         let words = scan(foreign);
         if words.len() < 2 {
-            let mut made_up = || (0..MADE_UP).filter_map(|_| self.draw()).collect::<Vec<_>>().join(" ");
-            return (made_up(), made_up());
+            let before = self.made_up();
+            return (before, self.made_up());
         }
         let each = SURROUNDINGS.min(words.len() / 2);
         let first = below(&mut self.random, (words.len() - 2 * each + 1) as u64) as usize;

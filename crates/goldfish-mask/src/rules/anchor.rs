@@ -1,10 +1,6 @@
 //! The rule `anchor`: decisions for tokens, from two of the tokens before them.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
-
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{ANCHOR_CONTEXT, ShortContext, check_anchor_context, check_k, longest_run_name};
@@ -13,7 +9,7 @@ use crate::rules::AfterPrefix;
 use crate::rules::lanes::simd_dispatch;
 use crate::rules::xxh3::PairHash;
 use crate::runs::LongestRun;
-use crate::selection::{RECENT, check_longest_run, default_longest_run, threshold};
+use crate::selection::{BLOCK, Least, RECENT, check_longest_run, default_longest_run, threshold};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MAX_ANCHOR_CONTEXT, MaskError, RuleDefinition, RunUnit, UniformTable};
 
@@ -24,8 +20,8 @@ use crate::{Coverage, MAX_ANCHOR_CONTEXT, MaskError, RuleDefinition, RunUnit, Un
 /// - *Rank of a token*, in wrapping u32 arithmetic: `x = (id ^ low half of seed ^ high half of seed) * 0x9E3779B1 +
 ///   0x165667B1`, then `x ^= x >> 15`, `x *= 0x85EBCA77`, `x ^= x >> 13`, and a shift right by one for each of 256, 1024,
 ///   4096, 16384 and 65536 that the id is not below: large ids, which are rare tokens in most vocabularies, win more often.
-/// - *Key of a token*: `xxh3_64(seed, the least rank of the context tokens before it ++ the id before it)`, both little-endian
-///   u32.
+/// - *Key of a token*: the upper 32 bits of `xxh3_64(seed, the least rank of the context tokens before it ++ the id before
+///   it)`, both little-endian u32.
 /// - *Selection*: a token is dropped if its key is below [`threshold`](Self::threshold) and none of the 8 decided tokens
 ///   before it has the same key; or if in some `longest_run + 1` consecutive decided tokens, none of which is dropped for
 ///   that reason, it has the least key (of equal ones that whose position in the document is least modulo `longest_run + 1`).
@@ -45,7 +41,7 @@ pub struct Anchor {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub longest_run: Option<u32>,
     /// Keys below this one are dropped: what makes the rate `1/k`.
-    pub threshold: u64,
+    pub threshold: u32,
     /// What happens where fewer than `context` tokens come before.
     #[cfg_attr(feature = "serde", serde(rename = "head"))]
     pub short_context: ShortContext,
@@ -73,7 +69,7 @@ impl Anchor {
     /// Sets the most tokens in a row that are kept, at least `2k - 2`, or that there is no bound; and the threshold with it.
     #[must_use]
     pub fn longest_run(self, longest_run: Option<u32>) -> Self {
-        Self { longest_run, threshold: threshold(self.k, longest_run), ..self }
+        Self { longest_run, threshold: (threshold(self.k, longest_run) >> 32) as u32, ..self }
     }
 
     /// Sets what happens where fewer than `context` tokens come before.
@@ -147,12 +143,7 @@ impl RuleDefinition for Anchor {
         let window = check_longest_run(check_k(self.k)?, self.longest_run)?;
         let context = check_anchor_context(self.context)?;
         let keys = Keys { context, seed: self.seed, hash: PairHash::new(self.seed) };
-        Ok(Box::new(Kernel {
-            keys,
-            needed: self.needed(),
-            threshold: self.threshold,
-            window: window.unwrap_or(0),
-        }))
+        Ok(Box::new(Kernel { keys, needed: self.needed(), threshold: self.threshold, window }))
     }
 
     fn build_coverage(&self, coverage: Coverage) -> Result<Box<dyn MaskRule>, MaskError> {
@@ -174,11 +165,8 @@ struct Keys {
     hash: PairHash,
 }
 
-/// Keys that are computed together: what they are made of stays in the nearest cache.
-const TOGETHER: usize = 512;
-
 /// Ranks of a block, with those of the context before it.
-type Ranks = [u32; TOGETHER + MAX_ANCHOR_CONTEXT as usize];
+type Ranks = [u32; BLOCK + MAX_ANCHOR_CONTEXT as usize];
 
 impl Keys {
     #[inline(always)]
@@ -192,37 +180,35 @@ impl Keys {
     }
 
     /// The key of the token after these, at least one: of which the last `context` count.
-    fn key_after(&self, before: &[u32]) -> u64 {
+    fn key_after(&self, before: &[u32]) -> u32 {
         let context = &before[before.len().saturating_sub(self.context)..];
         let anchor = context.iter().map(|&id| self.rank(id)).fold(u32::MAX, u32::min);
         let previous = context.last().copied().unwrap_or_default();
-        xxh3_64_with_seed(bytemuck::cast_slice(&[anchor, previous]), self.seed)
+        self.hash.upper(anchor, previous)
     }
 
-    /// The keys of the last `keys.len()` of `ids`, each with its whole context before it.
+    /// The keys of the last `keys.len()` of `ids`, a block at most, each with its whole context before it.
     #[inline(always)]
-    fn all(&self, ids: &[u32], keys: &mut [u64], ranks: &mut Ranks) {
-        for (block, keys) in keys.chunks_mut(TOGETHER).enumerate() {
-            let ids = &ids[block * TOGETHER..][..keys.len() + self.context];
-            let count = ids.len();
-            let ranks = &mut ranks[..count];
-            for (rank, &id) in ranks.iter_mut().zip(ids) {
-                *rank = self.rank(id);
+    fn all(&self, ids: &[u32], keys: &mut [u32], [ranks, wider]: &mut [Ranks; 2]) {
+        for (rank, &id) in ranks.iter_mut().zip(ids) {
+            *rank = self.rank(id);
+        }
+        // Each becomes the least of as many from it on as the largest power of two in the context.
+        let (mut ranks, mut wider) = (ranks, wider);
+        let mut width = 1;
+        while 2 * width <= self.context {
+            let count = ids.len() + 1 - 2 * width;
+            for ((wider, &a), &b) in wider.iter_mut().zip(&ranks[..count]).zip(&ranks[width..][..count]) {
+                *wider = a.min(b);
             }
-            // Each becomes the least of as many from it on as the largest power of two in the context.
-            let mut width = 1;
-            while 2 * width <= self.context {
-                for i in 0..count - width {
-                    ranks[i] = ranks[i].min(ranks[i + width]);
-                }
-                width *= 2;
-            }
-            let first = &ranks[..keys.len()];
-            let last = &ranks[self.context - width..][..keys.len()];
-            let previous = &ids[self.context - 1..][..keys.len()];
-            for (((key, &a), &b), &previous) in keys.iter_mut().zip(first).zip(last).zip(previous) {
-                *key = self.hash.hash(a.min(b), previous);
-            }
+            (ranks, wider) = (wider, ranks);
+            width *= 2;
+        }
+        let first = &ranks[..keys.len()];
+        let last = &ranks[self.context - width..][..keys.len()];
+        let previous = &ids[self.context - 1..][..keys.len()];
+        for (((key, &a), &b), &previous) in keys.iter_mut().zip(first).zip(last).zip(previous) {
+            *key = self.hash.upper(a.min(b), previous);
         }
     }
 }
@@ -232,40 +218,26 @@ struct Kernel {
     keys: Keys,
     /// Tokens that must come before a token for it to be decided.
     needed: usize,
-    threshold: u64,
-    /// Tokens of a window; 0 for no bound.
-    window: usize,
+    threshold: u32,
+    /// Tokens of a window.
+    window: Option<usize>,
 }
 
-/// Tokens whose keys are in memory together.
-const BLOCK: usize = 4096;
-
-/// What a thread reuses from document to document.
-struct Scratch {
-    /// Keys of a block, after the last few of the block before.
-    keys: Box<[u64; RECENT + BLOCK]>,
-    ranks: Box<Ranks>,
-    least: VecDeque<(u64, usize, usize)>,
-    mask: Vec<u8>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        keys: Box::new([0; RECENT + BLOCK]),
-        ranks: Box::new([0; TOGETHER + MAX_ANCHOR_CONTEXT as usize]),
-        least: VecDeque::new(),
-        mask: Vec::new(),
-    });
+impl Kernel {
+    /// Tokens before and after one that are in windows with it.
+    fn around(&self) -> usize {
+        self.window.map_or(0, |window| window - 1)
+    }
 }
 
 impl MaskRule for Kernel {
     fn lookback(&self) -> usize {
         // A window before the token, the keys that must differ from that of its first token, and their context.
-        self.window.saturating_sub(1) + RECENT + self.keys.context
+        self.around() + RECENT + self.keys.context
     }
 
     fn lookahead(&self) -> usize {
-        self.window.saturating_sub(1)
+        self.around()
     }
 
     fn decide(&self, span: &TokenSpan<'_>, mask: &mut [u8]) {
@@ -273,20 +245,15 @@ impl MaskRule for Kernel {
         if mask.is_empty() {
             return;
         }
-        let around = self.window.saturating_sub(1);
+        let around = self.around();
         let (from, to) = (span.history() - span.history().min(around), span.history() + span.len());
         let to = to + span.following().min(around);
-        SCRATCH.with_borrow_mut(|scratch| {
-            if (from, to) == (span.history(), span.history() + span.len()) {
-                return self.decide_range(span, (from, to), mask, scratch);
-            }
-            let mut whole = std::mem::take(&mut scratch.mask);
-            whole.clear();
-            whole.resize(to - from, 1);
-            self.decide_range(span, (from, to), &mut whole, scratch);
-            mask.copy_from_slice(&whole[span.history() - from..][..mask.len()]);
-            scratch.mask = whole;
-        });
+        if (from, to) == (span.history(), span.history() + span.len()) {
+            return self.decide_range(span, (from, to), mask);
+        }
+        let mut whole = vec![1; to - from];
+        self.decide_range(span, (from, to), &mut whole);
+        mask.copy_from_slice(&whole[span.history() - from..][..mask.len()]);
     }
 
     fn decide_measuring(&self, span: &TokenSpan<'_>, mask: &mut [u8]) -> Option<LongestRun> {
@@ -297,167 +264,255 @@ impl MaskRule for Kernel {
     }
 }
 
+/// Keys that are compared together.
+const LANES: usize = 16;
+
+/// Keys of a block, after those of the tokens just before it.
+type Block = [u32; RECENT + BLOCK];
+
+/// The ids of a span from the first decided one on, with what is before it.
+struct Decided<'a> {
+    kernel: &'a Kernel,
+    ids: &'a [u32],
+    /// Index of the first id whose context is full.
+    full: usize,
+}
+
+impl Decided<'_> {
+    /// The keys of the ids from index `start` on.
+    #[inline(always)]
+    fn keys(&self, start: usize, keys: &mut [u32], ranks: &mut [Ranks; 2]) {
+        let short = self.full.saturating_sub(start).min(keys.len());
+        let (before_full, keys) = keys.split_at_mut(short);
+        for (key, at) in before_full.iter_mut().zip(start..) {
+            *key = self.kernel.keys.key_after(&self.ids[..at]);
+        }
+        if !keys.is_empty() {
+            let start = start + short;
+            let ids = &self.ids[start - self.kernel.keys.context..start + keys.len()];
+            self.kernel.keys.all(ids, keys, ranks);
+        }
+    }
+}
+
 impl Kernel {
     /// Decides the ids `from..to` of a span, as if windows began and ended there.
-    fn decide_range(
-        &self,
-        span: &TokenSpan<'_>,
-        (from, to): (usize, usize),
-        mask: &mut [u8],
-        scratch: &mut Scratch,
-    ) {
+    fn decide_range(&self, span: &TokenSpan<'_>, (from, to): (usize, usize), mask: &mut [u8]) {
         let ids = span.ids();
         // Position in the document of the first id of the span.
         let base = span.position() - span.history() as u64;
         let index = |position: usize| {
             usize::try_from((position as u64).saturating_sub(base)).map_or(to, |index| index.clamp(from, to))
         };
-        let (decided, full) = (index(self.needed), index(self.keys.context.max(self.needed)));
-        mask[..decided - from].fill(1);
-        let Scratch { keys, ranks, least, .. } = scratch;
-        least.clear();
-        let residue = if self.window == 0 { 0 } else { (base + from as u64) % self.window as u64 };
-        let mut selection = Selection {
-            kernel: self,
-            span,
-            from,
-            residue: residue as usize,
-            mask,
-            least,
-            since: decided,
-            fed: decided,
-        };
-        // No key is equal to these, which are of tokens that are not decided.
-        let mut known = 0;
-        let before = decided.min(RECENT).min(self.recent_before(base, decided));
-        for back in (1..=before).rev() {
-            keys[known] = self.keys.key_after(&ids[..decided - back]);
-            known += 1;
-        }
-        let mut start = decided;
-        while start < to {
-            let end = if start < full { full } else { to.min(start + BLOCK) };
-            let block = &mut keys[known..known + end - start];
-            if start < full {
-                for (at, key) in (start..end).zip(block) {
-                    *key = self.keys.key_after(&ids[..at]);
-                }
-            } else {
-                let ids = &ids[start - self.keys.context..end];
-                let (keys, mask) = (&self.keys, &mut selection.mask[start - from..end - from]);
-                simd_dispatch(
-                    #[inline(always)]
-                    || {
-                        keys.all(ids, block, ranks);
-                        for (keep, &key) in mask.iter_mut().zip(&*block) {
-                            *keep = u8::from(key >= self.threshold);
-                        }
-                    },
-                );
-            }
-            if start < full {
-                let block = &keys[known..known + end - start];
-                let mask = &mut selection.mask[start - from..end - from];
-                mask.iter_mut().zip(block).for_each(|(keep, &key)| *keep = u8::from(key >= self.threshold));
-            }
-            selection.block(&keys[..known + end - start], known, start);
-            let last = (known + end - start).min(RECENT);
-            keys.copy_within(known + end - start - last..known + end - start, 0);
-            known = last;
-            start = end;
-        }
+        let first = index(self.needed);
+        let decided = Decided { kernel: self, ids, full: index(self.keys.context) };
+        let (short, mask) = mask.split_at_mut(first - from);
+        short.fill(1);
+        // Of the tokens just before the range, those that are decided have keys.
+        let before = (base + first as u64).saturating_sub(self.needed as u64).min(RECENT as u64) as usize;
+        let position = base + first as u64;
+        simd_dispatch(
+            #[inline(always)]
+            || Range { kernel: self, span, decided, first, position, mask, since: 0 }.decide(before),
+        );
     }
 
-    /// How many ids before index `decided` are decided too.
-    fn recent_before(&self, base: u64, decided: usize) -> usize {
-        usize::try_from((base + decided as u64).saturating_sub(self.needed as u64)).unwrap_or(usize::MAX)
+    /// Which tokens are not dropped for their keys, which come after those of the tokens just before.
+    #[inline(always)]
+    fn keep(&self, keys: &[u32], mask: &mut [u8; LANES]) {
+        let own: &[u32; LANES] = keys.last_chunk().unwrap_or(&[0; _]);
+        let mut kept = own.map(|key| u32::from(key >= self.threshold));
+        for back in 1..=RECENT {
+            let before: &[u32; LANES] = keys[RECENT - back..].first_chunk().unwrap_or(&[0; _]);
+            for lane in 0..LANES {
+                kept[lane] |= u32::from(own[lane] == before[lane]);
+            }
+        }
+        *mask = kept.map(|kept| kept as u8);
     }
 }
 
-/// The tokens of a range that were selected so far. Indices are those of the span's ids.
-struct Selection<'a> {
+/// Tokens that are decided together.
+struct Range<'a> {
     kernel: &'a Kernel,
     span: &'a TokenSpan<'a>,
-    from: usize,
-    /// Position of the range's start in the document, modulo the window.
-    residue: usize,
+    decided: Decided<'a>,
+    /// Index of the first one among the ids, and its position in the document.
+    first: usize,
+    position: u64,
     mask: &'a mut [u8],
-    /// Key, position modulo the window, and index of the tokens that can be the least of a window since `since`.
-    least: &'a mut VecDeque<(u64, usize, usize)>,
-    /// Index after the last token that is dropped for its key.
+    /// Number of the token after the last one that was dropped for its key. Numbers are those of the mask.
     since: usize,
-    /// Index up to which `least` knows the tokens since then.
-    fed: usize,
 }
 
-impl Selection<'_> {
-    /// Selects among tokens from index `start` on, whose keys are `keys[known..]`. The mask has 0 where a key is below the
-    /// threshold.
-    fn block(&mut self, keys: &[u64], known: usize, start: usize) {
-        let end = start + keys.len() - known;
-        let first = start - self.from;
-        let mut at = start;
-        while let Some(next) = next_zero(&self.mask[first..end - self.from], at - start) {
-            let index = start + next;
-            at = index + 1;
-            let key = known + next;
-            let before = &keys[key.saturating_sub(RECENT)..key];
-            let repeated = match before.first_chunk::<RECENT>() {
-                Some(before) => before.iter().fold(false, |found, &other| found | (other == keys[key])),
-                None => before.contains(&keys[key]),
-            };
-            if repeated || self.span.exempts(self.span.ids()[index]) {
-                self.mask[index - self.from] = 1;
+impl Range<'_> {
+    /// Decides the tokens, after `before` decided ones.
+    #[inline(always)]
+    fn decide(mut self, before: usize) {
+        let mut keys: Block = [0; _];
+        let mut ranks = [[0; BLOCK + MAX_ANCHOR_CONTEXT as usize]; 2];
+        // Keys that don't exist are equal to none that is below the threshold.
+        keys[..RECENT - before].fill(u32::MAX);
+        self.decided.keys(self.first - before, &mut keys[RECENT - before..RECENT], &mut ranks);
+        let mut start = 0;
+        while start < self.mask.len() {
+            let count = (self.mask.len() - start).min(BLOCK);
+            self.decided.keys(self.first + start, &mut keys[RECENT..][..count], &mut ranks);
+            self.below_threshold(&keys[..RECENT + count], start);
+            if let Some(window) = self.kernel.window {
+                self.runs(&keys[RECENT..][..count], start, window);
+            }
+            keys.copy_within(count..count + RECENT, 0);
+            start += count;
+        }
+        if let Some(window) = self.kernel.window {
+            self.run(&[], start, start, window);
+        }
+    }
+
+    /// Drops tokens from number `start` on for their keys, which come after those of the tokens just before.
+    #[inline(always)]
+    fn below_threshold(&mut self, keys: &[u32], start: usize) {
+        let mask = &mut self.mask[start..][..keys.len() - RECENT];
+        let (many, rest) = mask.as_chunks_mut::<LANES>();
+        let mut at = 0;
+        for many in many {
+            self.kernel.keep(&keys[at..at + RECENT + LANES], many);
+            at += LANES;
+        }
+        let (mut few, mut last) = ([0; RECENT + LANES], [0; LANES]);
+        few[..keys.len() - at].copy_from_slice(&keys[at..]);
+        self.kernel.keep(&few, &mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+        self.span.keep_exempt(self.first + start, mask);
+    }
+
+    /// Finds runs of kept tokens that are as long as a window, among those from number `start` on with these keys.
+    #[inline(always)]
+    fn runs(&mut self, keys: &[u32], start: usize, window: usize) {
+        for at in (start..start + keys.len()).step_by(64) {
+            let mut dropped = dropped_bits(&self.mask[at..(at + 64).min(start + keys.len())]);
+            // Whether every window within the word has a dropped token.
+            let mut covered = dropped;
+            let mut width = 1;
+            while width < window.min(64) {
+                let more = width.min(window - width);
+                covered |= covered << more;
+                width += more;
+            }
+            let (first, last) = (dropped.trailing_zeros() as usize, dropped.leading_zeros() as usize);
+            if dropped == 0 {
                 continue;
             }
-            if self.kernel.window > 0 && index - self.since >= self.kernel.window {
-                self.feed(keys, known, start, index);
+            let inside = (u64::MAX << first) & (u64::MAX >> last);
+            if covered & inside == inside {
+                if at + first >= self.since + window {
+                    self.run(keys, start, at + first, window);
+                }
+                self.since = at + 64 - last;
+                continue;
             }
-            self.least.clear();
-            self.since = index + 1;
-            self.fed = index + 1;
-        }
-        if self.kernel.window > 0 {
-            self.feed(keys, known, start, end);
+            while dropped != 0 {
+                let next = at + dropped.trailing_zeros() as usize;
+                dropped &= dropped - 1;
+                if next >= self.since + window {
+                    self.run(keys, start, next, window);
+                }
+                self.since = next + 1;
+            }
         }
     }
 
-    /// Takes the tokens up to index `end` into the windows, and drops the least of each.
-    #[cold]
-    fn feed(&mut self, keys: &[u64], known: usize, start: usize, end: usize) {
-        let window = self.kernel.window;
-        for index in self.fed..end {
-            let exempt = self.span.exempts(self.span.ids()[index]);
-            let key = if exempt { u64::MAX } else { keys[known + index - start] };
-            let residue = (self.residue + index - self.from) % window;
-            while self.least.back().is_some_and(|&(other, its, _)| (other, its) > (key, residue)) {
-                self.least.pop_back();
-            }
-            self.least.push_back((key, residue, index));
-            if index + 1 - self.since >= window {
-                while self.least.front().is_some_and(|&(.., index_of)| index_of + window <= index) {
-                    self.least.pop_front();
+    /// Drops the least token of each window between the last dropped token and number `end`. `keys` are those from number
+    /// `start` on.
+    #[inline(never)]
+    fn run(&mut self, keys: &[u32], start: usize, end: usize, window: usize) {
+        if end < self.since + window {
+            return;
+        }
+        let residue = ((self.position + self.since as u64) % window as u64) as usize;
+        if self.since >= start && window <= RESCANNED {
+            let keys = &keys[self.since - start..end - start];
+            return self.short_windows(keys, residue, window);
+        }
+        let mut least = Least::new(window);
+        let mut keys: Block = [0; _];
+        let mut ranks = [[0; BLOCK + MAX_ANCHOR_CONTEXT as usize]; 2];
+        let mut residue = residue;
+        for block in (self.since..end).step_by(BLOCK) {
+            let keys = &mut keys[..BLOCK.min(end - block)];
+            self.decided.keys(self.first + block, keys, &mut ranks);
+            for (number, &key) in (block..).zip(&*keys) {
+                let key = if self.exempts(number) { u32::MAX } else { key };
+                if let Some(dropped) = least.push(key.into(), residue, number) {
+                    self.drop(dropped);
                 }
-                if let Some(&(.., least)) = self.least.front() {
-                    self.mask[least - self.from] = u8::from(self.span.exempts(self.span.ids()[least]));
-                }
+                residue = if residue + 1 == window { 0 } else { residue + 1 };
             }
         }
-        self.fed = self.fed.max(end);
+    }
+
+    /// The same for windows of [`RESCANNED`] tokens at most: looks through one whenever its least token leaves it.
+    #[inline(always)]
+    fn short_windows(&mut self, keys: &[u32], residue: usize, window: usize) {
+        let since = self.since;
+        let mut residue = residue;
+        // Key and number modulo the window, of the last tokens; there is room for two windows, so that they are side by side.
+        let mut orders = [0; 2 * RESCANNED];
+        let (mut filled, mut least, mut order_of_least) = (0, 0, u64::MAX);
+        for (at, &key) in keys.iter().enumerate() {
+            let key = if self.exempts(since + at) { u32::MAX } else { key };
+            let order = u64::from(key) << 32 | residue as u64;
+            residue = if residue + 1 == window { 0 } else { residue + 1 };
+            if filled == orders.len() {
+                orders.copy_within(filled + 1 - window.., 0);
+                filled = window - 1;
+            }
+            orders[filled] = order;
+            filled += 1;
+            if order < order_of_least {
+                (least, order_of_least) = (at, order);
+            } else if at - least == window {
+                let last = &orders[filled - window..filled];
+                order_of_least = last.iter().copied().fold(u64::MAX, u64::min);
+                let place = last.iter().position(|&order| order == order_of_least).unwrap_or_default();
+                least = at + 1 + place - window;
+            }
+            if at + 1 >= window {
+                self.drop(since + least);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn exempts(&self, number: usize) -> bool {
+        self.span.exempts(self.decided.ids[self.first + number])
+    }
+
+    #[inline(always)]
+    fn drop(&mut self, number: usize) {
+        self.mask[number] = u8::from(self.exempts(number));
     }
 }
 
-/// Index of the first zero from `start` on.
+/// Longest window that is looked through again when its least token leaves it.
+const RESCANNED: usize = 256;
+
+/// One bit for each zero of a mask of 64 bytes at most, which are 0 or 1.
 #[inline(always)]
-fn next_zero(mask: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while let Some(eight) = mask.get(at..).and_then(<[u8]>::first_chunk) {
-        // Bytes are 0 or 1.
-        let zeros = u64::from_le_bytes(*eight) ^ 0x0101_0101_0101_0101;
-        if zeros != 0 {
-            return Some(at + zeros.trailing_zeros() as usize / 8);
+fn dropped_bits(mask: &[u8]) -> u64 {
+    let mut padded = [1; 64];
+    let whole = match mask.first_chunk() {
+        Some(whole) => whole,
+        None => {
+            padded[..mask.len()].copy_from_slice(mask);
+            &padded
         }
-        at += 8;
+    };
+    let mut kept = 0;
+    for (i, eight) in whole.as_chunks::<8>().0.iter().enumerate() {
+        // Gathers the lowest bits of eight bytes in the highest byte.
+        kept |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
-    mask.get(at..)?.iter().position(|&keep| keep == 0).map(|index| at + index)
+    !kept
 }

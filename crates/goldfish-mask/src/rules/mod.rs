@@ -16,6 +16,8 @@ mod random;
 mod static_rule;
 pub(crate) mod table;
 mod text;
+mod text_keys;
+mod text_tokens;
 mod text_v1;
 mod xxh3;
 

@@ -81,8 +81,7 @@ impl Steps {
     fn new(bytes: usize, seed: u64) -> Self {
         match bytes {
             9..=16 => {
-                let first = (secret(24) ^ secret(32)).wrapping_add(seed);
-                let last = (secret(40) ^ secret(48)).wrapping_sub(seed);
+                let SixteenHash { first, last } = SixteenHash::new(seed);
                 Self::One { first, last, last_at: bytes / 4 - 2 }
             }
             17..=128 => {
@@ -126,10 +125,34 @@ impl WindowHash {
     }
 }
 
-/// `xxh3_64` of two u32, as eight little-endian bytes.
+/// The upper half of `xxh3_64` of two u32, as eight little-endian bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PairHash {
     flip: u64,
+}
+
+/// `xxh3_64` of two u64, as sixteen little-endian bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SixteenHash {
+    first: u64,
+    last: u64,
+}
+
+impl SixteenHash {
+    pub(crate) fn new(seed: u64) -> Self {
+        let first = (secret(24) ^ secret(32)).wrapping_add(seed);
+        let last = (secret(40) ^ secret(48)).wrapping_sub(seed);
+        Self { first, last }
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self, first: u64, last: u64) -> u64 {
+        const BYTES: u64 = 16;
+        let (a, b) = (first ^ self.first, last ^ self.last);
+        let product = u128::from(a) * u128::from(b);
+        let folded = product as u64 ^ (product >> 64) as u64;
+        mixed(BYTES.wrapping_add(a.swap_bytes()).wrapping_add(b).wrapping_add(folded))
+    }
 }
 
 const PRIME_MX2: u64 = 0x9FB2_1C65_1E98_DF25;
@@ -141,12 +164,13 @@ impl PairHash {
     }
 
     #[inline(always)]
-    pub(crate) fn hash(&self, first: u32, second: u32) -> u64 {
+    pub(crate) fn upper(&self, first: u32, second: u32) -> u32 {
         const BYTES: u64 = 8;
         let x = (u64::from(second) + (u64::from(first) << 32)) ^ self.flip;
         let x = (x ^ x.rotate_left(49) ^ x.rotate_left(24)).wrapping_mul(PRIME_MX2);
         let x = (x ^ ((x >> 35) + BYTES)).wrapping_mul(PRIME_MX2);
-        x ^ (x >> 28)
+        // The last step is `x ^= x >> 28`.
+        ((x >> 32) ^ (x >> 60)) as u32
     }
 }
 
@@ -250,7 +274,10 @@ mod tests {
     fn pairs_are_hashed_as_by_the_crate() {
         for (first, second, seed) in [(0, 0, 0), (1, 2, 3), (u32::MAX, 7, u64::MAX), (9, u32::MAX, 1 << 40)] {
             let expected = xxh3_64_with_seed(bytemuck::cast_slice(&[first, second]), seed);
-            assert_eq!(PairHash::new(seed).hash(first, second), expected);
+            assert_eq!(u64::from(PairHash::new(seed).upper(first, second)), expected >> 32);
+            let long = [u64::from(first) << 7, u64::from(second) << 31 | 5];
+            let expected = xxh3_64_with_seed(bytemuck::cast_slice(&long), seed);
+            assert_eq!(SixteenHash::new(seed).hash(long[0], long[1]), expected);
         }
     }
 

@@ -5,13 +5,15 @@ mod marks;
 mod normalize;
 mod scan;
 mod stream;
+mod words;
 
 pub(crate) use classes::Class;
 pub use classes::UNICODE_VERSION;
 pub(crate) use marks::Marks;
 pub use normalize::{NormalizedText, normalize};
 pub(crate) use scan::{Sink, scan};
-pub(crate) use stream::{Position, Stream};
+pub(crate) use stream::{Position, Stream, width};
+pub(crate) use words::{Part, Receive, WORD, Words};
 
 #[cfg(test)]
 mod tests {

@@ -98,6 +98,12 @@ impl Stream {
         &self.bytes[byte..end]
     }
 
+    /// Eight bytes from byte `at` of it, of which those after its end are anything.
+    #[inline(always)]
+    pub(crate) fn eight_bytes(&self, at: usize) -> Option<u64> {
+        self.bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
+    }
+
     /// Its bytes `from..to`.
     #[inline(always)]
     pub(crate) fn bytes(&self, from: usize, to: usize) -> &[u8] {

@@ -24,14 +24,14 @@ pub(crate) fn mask(rule: &Anchor, ids: &[u32], exempt: &[u32]) -> Vec<u8> {
         let context = &ids[i.saturating_sub(rule.context as usize)..i];
         let anchor = context.iter().map(|&id| rank(id, rule.seed)).min().unwrap();
         let bytes = [anchor.to_le_bytes(), ids[i - 1].to_le_bytes()].concat();
-        xxh3_64_with_seed(&bytes, rule.seed)
+        xxh3_64_with_seed(&bytes, rule.seed) >> 32
     };
     let decided: Vec<usize> = (needed..ids.len()).collect();
     let keys: Vec<u64> = decided.iter().map(|&i| key(i)).collect();
     let kept: Vec<bool> = decided.iter().map(|&i| exempt.contains(&ids[i])).collect();
     let mut mask = vec![1; ids.len()];
     for (i, dropped) in
-        decided.into_iter().zip(select(&keys, &kept, (rule.threshold, rule.longest_run), needed))
+        decided.into_iter().zip(select(&keys, &kept, (rule.threshold.into(), rule.longest_run), needed))
     {
         mask[i] = u8::from(!dropped);
     }

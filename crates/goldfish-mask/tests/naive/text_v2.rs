@@ -87,7 +87,9 @@ fn key(
 ) -> u64 {
     let hash = |word: &std::ops::Range<usize>| {
         let first = word.start..word.end.min(word.start + 5);
-        xxh3_64_with_seed(utf8(&stream[first]).as_bytes(), rule.seed)
+        let mut bytes = utf8(&stream[first]).into_bytes();
+        bytes.resize(16, 0);
+        xxh3_64_with_seed(&bytes, rule.seed)
     };
     let weight = |length: usize| (1..length.min(16)).fold(1u64 << 32, |weight, _| weight * 3 / 4);
     let context = &words[number.saturating_sub(rule.context as usize)..number];

@@ -1,0 +1,222 @@
+//! The keys of words of the rule `text-v2`.
+
+use crate::rules::xxh3::SixteenHash;
+use crate::selection::{BLOCK, Last, Selector};
+use crate::text::{Part, Stream, WORD, width};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Normalized characters by which words are told apart: an error further into a word changes nothing.
+const IDENTITY: usize = 5;
+
+/// Normalized characters from which on longer words don't win more often.
+const LONGEST_WEIGHED: usize = 16;
+
+/// What the ranks of words are multiplied by, for each length: three quarters of that of the next shorter words, so that
+/// long words win more often than short ones, which are in every sentence.
+const WEIGHTS: [u64; LONGEST_WEIGHED + 1] = {
+    let mut weights = [1 << 32; LONGEST_WEIGHED + 1];
+    let mut length = 2;
+    while length <= LONGEST_WEIGHED {
+        weights[length] = weights[length - 1] * 3 / 4;
+        length += 1;
+    }
+    weights
+};
+
+/// How words are decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decision {
+    pub(crate) threshold: u64,
+    /// Units of a window.
+    pub(crate) window: Option<usize>,
+    /// Words among which an anchor is.
+    pub(crate) context: usize,
+    /// Words that must come before a word for it to be decided.
+    pub(crate) needed: usize,
+    pub(crate) seed: u64,
+    /// Drops everything that is decided.
+    pub(crate) all: bool,
+}
+
+impl Decision {
+    pub(crate) fn selector(&self) -> Selector {
+        Selector::new(self.threshold, self.window, self.all)
+    }
+}
+
+/// Hashes and ranks of words.
+#[derive(Debug, Clone, Copy)]
+struct Hashing(SixteenHash);
+
+impl Hashing {
+    /// Hash and rank of a word.
+    #[inline(always)]
+    fn word(self, stream: &Stream, word: &Part) -> (u64, u64) {
+        let (first, last) = identity(stream, word.stream_start, word.stream_end);
+        let hash = self.0.hash(first, last);
+        (hash, (hash >> 32) * WEIGHTS[word.chars.min(LONGEST_WEIGHED)])
+    }
+}
+
+/// The keys of many words, a block at a time: what depends on one another is done in steps.
+#[derive(Debug)]
+pub(crate) struct BlockKeys {
+    decision: Decision,
+    hashing: Hashing,
+    /// Ranks of the words, after those of the context before them; the greatest for words that there are not.
+    ranks: Box<[u64; CONTEXT + BLOCK]>,
+    /// Hashes of the words, after that of the word before them.
+    hashes: Box<[u64; 1 + BLOCK]>,
+    /// Words in the block.
+    count: usize,
+    /// Words before the block.
+    before: usize,
+}
+
+const CONTEXT: usize = crate::MAX_ANCHOR_CONTEXT as usize;
+
+impl BlockKeys {
+    pub(crate) fn new(decision: Decision) -> Self {
+        let hashing = Hashing(SixteenHash::new(decision.seed));
+        let (ranks, hashes) = (Box::new([u64::MAX; _]), Box::new([0; _]));
+        Self { decision, hashing, ranks, hashes, count: 0, before: 0 }
+    }
+
+    /// Takes the next word; says whether the block is full, so that [`select`](Self::select) must be called.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn push(&mut self, stream: &Stream, word: &Part) -> bool {
+        let (hash, rank) = self.hashing.word(stream, word);
+        self.ranks[CONTEXT + self.count] = rank;
+        self.count += 1;
+        self.hashes[self.count] = hash;
+        self.count == BLOCK
+    }
+
+    /// Whether the next word is decided.
+    #[inline(always)]
+    pub(crate) fn decides(&self) -> bool {
+        self.before + self.count >= self.decision.needed
+    }
+
+    /// Gives the keys of the block to a selector, and begins another one.
+    #[inline(always)]
+    pub(crate) fn select(&mut self, selector: &mut Selector) {
+        let Self { decision, ranks, hashes, count, .. } = self;
+        let context = decision.context;
+        // Each becomes the least of as many from it on as the largest power of two in the context.
+        let mut least = [0; CONTEXT + BLOCK];
+        let ranks_before = &ranks[CONTEXT - context..CONTEXT + *count];
+        let least = &mut least[..ranks_before.len()];
+        least.copy_from_slice(ranks_before);
+        let mut width = 1;
+        while 2 * width <= context {
+            let mut at = 0;
+            // Eight at a time are read before they are written.
+            while at + 8 + width <= least.len() {
+                let mut eight = [0; 8];
+                for (lane, to) in eight.iter_mut().enumerate() {
+                    *to = least[at + lane].min(least[at + lane + width]);
+                }
+                least[at..at + 8].copy_from_slice(&eight);
+                at += 8;
+            }
+            for at in at..least.len().saturating_sub(width) {
+                least[at] = least[at].min(least[at + width]);
+            }
+            width *= 2;
+        }
+        let undecided = decision.needed.saturating_sub(self.before).min(*count);
+        for word in undecided..*count {
+            let anchor = least[word].min(least[word + context - width]);
+            // There is room: blocks are emptied together.
+            let _full = selector.push(self.hashing.0.hash(anchor, hashes[word]));
+        }
+        ranks.copy_within(*count..*count + CONTEXT, 0);
+        hashes[0] = hashes[*count];
+        self.before += *count;
+        *count = 0;
+    }
+}
+
+/// The keys of words and tokens, one after the other.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    decision: Decision,
+    hashing: Hashing,
+    /// Ranks of the words so far.
+    ranks: Last,
+    /// Hash of the latest word.
+    previous: u64,
+    /// Words so far.
+    words: usize,
+}
+
+impl Keys {
+    pub(crate) fn new(decision: Decision) -> Self {
+        let hashing = Hashing(SixteenHash::new(decision.seed));
+        let ranks = Last::new(decision.context);
+        Self { decision, hashing, ranks, previous: 0, words: 0 }
+    }
+
+    /// Whether the next word is decided.
+    #[inline(always)]
+    pub(crate) fn decides(&self) -> bool {
+        self.words >= self.decision.needed
+    }
+
+    #[inline(always)]
+    fn anchor(&self) -> u64 {
+        self.ranks.values().iter().copied().fold(u64::MAX, u64::min)
+    }
+
+    /// The key of the next word.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> u64 {
+        self.hashing.0.hash(self.anchor(), self.previous)
+    }
+
+    /// The key of a token inside of the next word, after these of its characters.
+    pub(crate) fn key_inside(&self, before: &[u8]) -> u64 {
+        let mut key = [0; 2 * 8 + 4 * WORD];
+        key[..8].copy_from_slice(&self.anchor().to_le_bytes());
+        key[8..16].copy_from_slice(&self.previous.to_le_bytes());
+        let end = key.len().min(16 + before.len());
+        key[16..end].copy_from_slice(&before[..end - 16]);
+        xxh3_64_with_seed(&key[..end], self.decision.seed)
+    }
+
+    /// Takes the next word.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, stream: &Stream, word: &Part) {
+        let (hash, rank) = self.hashing.word(stream, word);
+        self.ranks.push(rank);
+        self.previous = hash;
+        self.words += 1;
+    }
+}
+
+/// The first characters of a word as UTF-8, in sixteen bytes.
+#[inline(always)]
+fn identity(stream: &Stream, from: usize, to: usize) -> (u64, u64) {
+    const HIGH: u64 = 0x80_8080_8080;
+    let bits = 8 * (to - from).min(IDENTITY);
+    match stream.eight_bytes(from).map(|eight| eight & ((1 << bits) - 1)) {
+        Some(first) if first & HIGH == 0 => (first, 0),
+        _ => wide_identity(stream.bytes(from, to)),
+    }
+}
+
+#[inline(never)]
+fn wide_identity(word: &[u8]) -> (u64, u64) {
+    let mut end = 0;
+    for _ in 0..IDENTITY {
+        let Some(&lead) = word.get(end) else { break };
+        end += width(lead);
+    }
+    let mut bytes = [0; 16];
+    let end = end.min(bytes.len());
+    bytes[..end].copy_from_slice(&word[..end]);
+    let [first, last] = bytemuck::cast::<_, [u64; 2]>(bytes);
+    (first, last)
+}
