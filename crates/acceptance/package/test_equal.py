@@ -23,6 +23,7 @@ RULES = {
     "random": ({"seed": 3}, ["--seed", "3"]),
     "hash-table": ({"context": 5}, ["--context", "5"]),
     "hash-avalanche": ({}, []),
+    "ends": ({"rule": "hash", "eos_id": 0}, ["--rule", "hash", "--eos-id", "0"]),
     "exempt": ({"rule": "hash", "eos_id": 0, "exempt_special": True}, ["--rule", "hash", "--eos-id", "0", "--exempt-special"]),
 }
 
