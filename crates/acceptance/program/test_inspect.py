@@ -284,6 +284,9 @@ class TestWarnings:
         first = self.warning(warned[0])
         assert f"copies of {self.COUNT} passages" in first and first.endswith("give --rule text to leak less")
         assert self.warning(warned[1]) == first
+        # A run that did not see all documents says nothing.
+        arguments = ["--tokenizer", gpt2, "--rule", "hash", "--output", warned[0].folder, "--resume"]
+        assert "between copies of" not in goldfish.run("mask", corpus, *arguments).stderr
         said = goldfish.run("inspect", warned[0].folder, "--tokenizer", gpt2, "--duplicates").stderr
         assert "give --rule text to leak less" in said
         # The reference is for matching a run, baselines are meant to leak, and the default does not.
