@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! All draws are made in integers by a Mersenne Twister, with tables of Unicode of a fixed version: the same text, edits and key give the
-//! same copy on every machine.
+//! All draws are made in integers by a Mersenne Twister, and words are found with Unicode tables of a fixed version: the same text, edits
+//! and key give the same copy on every machine.
 
 mod confusions;
 mod edit;

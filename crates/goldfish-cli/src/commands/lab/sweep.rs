@@ -42,18 +42,19 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
 
 fn table(args: &SweepArgs, results: &SweepResults) -> String {
     let mut lines = vec![format!(
-        "{FAINT}{:24} {:>12} {:>9}  {:18} {:>8} {:>10}{FAINT:#}",
-        "arm", "recited", "", "95% interval", "Rouge-L", "loss"
+        "{FAINT}{:24} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}{FAINT:#}",
+        "arm", "recited", "", "95% interval", "match", "Rouge-L", "loss"
     )];
     for arm in &results.arms {
         let rate = &arm.exact_match;
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.3}"));
         lines.push(format!(
-            "{:24} {:>12} {:>9}  {:18} {:>8} {:>10}",
+            "{:24} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}",
             arm.name,
             format!("{} of {}", count(rate.positives), count(rate.n)),
             share(rate.rate),
             format!("{} to {}", share(rate.lower), share(rate.upper)),
+            arm.match_length.mean.map_or_else(|| "–".into(), |mean| format!("{mean:.1}")),
             number(arm.rouge_l.mean),
             number(arm.validation.last().map(|(_, loss)| *loss)),
         ));
