@@ -21,7 +21,8 @@ def shards(source, tmp_path_factory):
     """A folder of shards with labels, under the rule hash."""
     folder = tmp_path_factory.mktemp("shards") / "masked"
     columns = ["--columns", "labels,attention_mask,assistant_masks"]
-    tiny.goldfish("mask", source, "--ids-column", "input_ids", "--id-column", "id", "--context", "4", *columns, "--output", folder)
+    rule = ["--rule", "hash", "--context", "4"]
+    tiny.goldfish("mask", source, "--ids-column", "input_ids", "--id-column", "id", *rule, *columns, "--output", folder)
     return folder
 
 

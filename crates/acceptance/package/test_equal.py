@@ -9,6 +9,11 @@ import pyarrow
 import pytest
 
 RULES = {
+    "anchor": ({}, []),
+    "anchor-short": (
+        {"rule": "anchor", "longest_run": 7, "head": "short", "k": 3, "context": 4, "seed": 9, "eos_id": 0},
+        ["--rule", "anchor", "--longest-run", "7", "--head", "short", "--k", "3", "--context", "4", "--seed", "9", "--eos-id", "0"],
+    ),
     "hash": ({}, []),
     "hash-inclusive-short": (
         {"rule": "hash", "window": "inclusive", "head": "short", "k": 3, "context": 4, "seed": 9},
@@ -18,6 +23,7 @@ RULES = {
     "random": ({"seed": 3}, ["--seed", "3"]),
     "hash-table": ({"context": 5}, ["--context", "5"]),
     "hash-avalanche": ({}, []),
+    "ends": ({"rule": "hash", "eos_id": 0}, ["--rule", "hash", "--eos-id", "0"]),
     "exempt": ({"rule": "hash", "eos_id": 0, "exempt_special": True}, ["--rule", "hash", "--eos-id", "0", "--exempt-special"]),
 }
 
@@ -82,7 +88,7 @@ def test_ids(name, rows, program):
 
 @pytest.mark.parametrize("tokenizer", ["gpt2", "llama3", "sentencepiece", "wordpiece"])
 @pytest.mark.parametrize("ends", [{}, {"append_eos": True}])
-@pytest.mark.parametrize("rule", ["text", "hash"])
+@pytest.mark.parametrize("rule", ["text", "text-v1", "hash"])
 def test_text(tokenizer, ends, rule, texts, program, fixtures):
     path = fixtures / f"tokenizers/{tokenizer}.json"
     arguments = ["--append-eos"] if ends else []
@@ -102,13 +108,14 @@ def test_text(tokenizer, ends, rule, texts, program, fixtures):
 
 
 @pytest.mark.parametrize("tokenizer", ["gpt2", "sentencepiece"])
-def test_text_of_ids(tokenizer, texts, program, fixtures):
-    """The rule text on ids alone."""
+@pytest.mark.parametrize("rule", ["text", "text-v1"])
+def test_text_of_ids(tokenizer, rule, texts, program, fixtures):
+    """The rules over text on ids alone."""
     path = fixtures / f"tokenizers/{tokenizer}.json"
     _, ids, _ = stored(program(texts, "text", "--tokenizer", path, "--append-eos"))
-    folder = program(ids, "input_ids", "--tokenizer", path, "--rule", "text", "--unit", "token", "--context", "20")
+    folder = program(ids, "input_ids", "--tokenizer", path, "--rule", rule, "--unit", "token", "--context", "20")
     names, _, expected = stored(folder)
-    masker = goldfish.Masker(rule="text", tokenizer=path, unit="token", context=20)
+    masker = goldfish.Masker(rule=rule, tokenizer=path, unit="token", context=20)
     assert masker.mask(ids) == expected
     assert masker.mask(pyarrow.array(ids)).to_pylist() == expected
     assert goldfish.Masker.of_shards(folder, tokenizer=path).mask(ids) == expected

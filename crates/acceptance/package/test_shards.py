@@ -18,7 +18,7 @@ def test_open(form, rows, program):
     table = shards.table()
     assert len(list(folder.glob("*.arrow"))) > 1
     assert len(shards) == table.num_rows == 3 * len(rows) and shards.tokens == 3 * sum(map(len, rows))
-    assert shards.manifest["rule"]["name"] == "hash"
+    assert shards.manifest["rule"]["name"] == "anchor"
     for copy in (shards, pickle.loads(pickle.dumps(shards))):
         for index, document in enumerate(copy):
             row = {name: table[name][index].as_py() for name in table.column_names}

@@ -29,3 +29,16 @@ def edge_input(edge_rows, tmp_path_factory):
 @pytest.fixture(scope="session")
 def corpus_files(fixtures):
     return sorted(path for path in (fixtures / "corpus").iterdir() if ".jsonl" in path.name)
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory):
+    """A tokenizer with one token for each byte: its masks show which bytes are dropped."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    path = tmp_path_factory.mktemp("bytes") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path

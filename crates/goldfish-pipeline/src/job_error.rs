@@ -159,7 +159,7 @@ impl Remedies for JobError {
             Self::InputInOutput { .. } | Self::MaskNameTaken { .. } => Remedy::change(Setting::Output),
             Self::TextNeedsTokenizer | Self::MasksNeedTokenizer { .. } => tokenizer(),
             Self::RuleNeedsTokenizer { .. } => {
-                return vec![tokenizer(), Remedy::give(Setting::Rule).value("hash")];
+                return vec![tokenizer(), Remedy::give(Setting::Rule).value("anchor")];
             }
             Self::UnknownTokenizer => Remedy::give(Setting::Tokenizer).to("mask the corpus with one"),
             Self::NotAMemmap { .. } => Remedy::omit(Setting::MasksOnly).to("write shards"),

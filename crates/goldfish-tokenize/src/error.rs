@@ -122,7 +122,7 @@ pub enum TokenizeError {
 impl Remedies for TokenizeError {
     fn remedies(&self) -> Vec<Remedy> {
         match self {
-            Self::NoText { .. } => vec![Remedy::give(Setting::Rule).value("hash").to("decide by ids only")],
+            Self::NoText { .. } => vec![Remedy::give(Setting::Rule).value("anchor").to("decide by ids only")],
             _ => Vec::new(),
         }
     }
