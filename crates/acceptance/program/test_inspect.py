@@ -260,6 +260,55 @@ class TestDuplicates:
         assert first["totals"]["documents"] == 2 * self.COUNT + 30
 
 
+class TestWarnings:
+    """`mask` says when another rule would leak less between copies of its documents."""
+
+    COUNT = 30
+
+    @pytest.fixture(scope="class")
+    def texts(self):
+        originals = [" ".join(words(2000 + i, 150)) for i in range(self.COUNT)]
+        return originals, originals + [text.replace(" ", ", ") for text in originals]
+
+    def warning(self, output):
+        found = [line for line in output.process.stderr.splitlines() if "between copies of" in line]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def test_of_the_rule_that_leaks(self, goldfish, gpt2, texts, tmp_path):
+        originals, copied = texts
+        corpus = write_texts(tmp_path / "copied.jsonl", copied)
+        warned = [
+            goldfish.mask(corpus, tmp_path / f"hash{n}", "--tokenizer", gpt2, "--rule", "hash", "--threads", n) for n in (1, 4)
+        ]
+        first = self.warning(warned[0])
+        assert f"copies of {self.COUNT} passages" in first and first.endswith("give --rule text to leak less")
+        assert self.warning(warned[1]) == first
+        said = goldfish.run("inspect", warned[0].folder, "--tokenizer", gpt2, "--duplicates").stderr
+        assert "give --rule text to leak less" in said
+        # The reference is for matching a run, baselines are meant to leak, and the default does not.
+        reference = goldfish.mask(corpus, tmp_path / "table", "--tokenizer", gpt2, "--rule", "hash-table")
+        assert "Use hash-table only to match a run that used it; give --rule text to mask a new run" in self.warning(reference)
+        for name, *arguments in (("text",), ("random", "--rule", "random"), ("static", "--rule", "static")):
+            assert self.warning(goldfish.mask(corpus, tmp_path / name, "--tokenizer", gpt2, *arguments)) is None
+        # Equal copies leak nothing, and neither do none.
+        equal = write_texts(tmp_path / "equal.jsonl", originals * 2)
+        assert self.warning(goldfish.mask(equal, tmp_path / "equal", "--tokenizer", gpt2, "--rule", "hash")) is None
+
+    def test_of_ids_without_text(self, goldfish, gpt2, tmp_path):
+        """Every tenth word differs: windows of 13 tokens forget it later than an anchor does."""
+        tokenizer, rows = Tokenizer.from_file(str(gpt2)), []
+        for i in range(self.COUNT):
+            text = words(3000 + i, 200)
+            for other in (words(5000 + i, 200), words(6000 + i, 200)):
+                copy = [other[at] if at % 10 == 9 else word for at, word in enumerate(text)]
+                rows.append({"input_ids": tokenizer.encode(" ".join(copy), add_special_tokens=False).ids})
+        corpus = write_json_lines(tmp_path / "ids.jsonl", rows)
+        warned = goldfish.mask(corpus, tmp_path / "hash", "--rule", "hash")
+        assert self.warning(warned).endswith("give --rule anchor to leak less")
+        assert self.warning(goldfish.mask(corpus, tmp_path / "anchor")) is None
+
+
 class TestPage:
     def test_the_page_is_self_contained_and_agrees_with_json(self, goldfish, masked, gpt2, tmp_path):
         page = tmp_path / "page with 'quotes'.html"

@@ -4,14 +4,14 @@ use goldfish_mask::{RuleSpec, Scope};
 use goldfish_pipeline::{PipelineError, SampledDocument, ShardText};
 use rayon::prelude::*;
 
-use crate::duplicates::{Document, Fingerprints, Masks, Search};
+use crate::duplicates::{Against, Document, FEWEST_PASSAGES, Fingerprints, Masks, Search};
 use crate::error::InspectError;
 use crate::options::DuplicateOptions;
 use crate::report::Duplicates;
 use crate::warning::LeakWarning;
 
 /// Pairs of passages that a warning looks at, and the least length of a passage.
-const WARNED: DuplicateOptions = DuplicateOptions { least_characters: 200, pairs: 300, shown: 0 };
+const WARNED: DuplicateOptions = DuplicateOptions { least_characters: 200, pairs: 100, shown: 0 };
 
 /// Documents with their masks, and how these were decided.
 #[derive(Clone, Copy)]
@@ -41,6 +41,15 @@ pub fn compare_documents(
     options: DuplicateOptions,
     seed: u64,
 ) -> Result<Duplicates, InspectError> {
+    compare(masked, options, seed, Against::All)
+}
+
+fn compare(
+    masked: &MaskedDocuments<'_>,
+    options: DuplicateOptions,
+    seed: u64,
+    which: Against,
+) -> Result<Duplicates, InspectError> {
     let &MaskedDocuments { documents, rule, scope, exempt_ids, text } = masked;
     let fingerprints = |document: &SampledDocument| -> Result<Fingerprints, PipelineError> {
         let Some(reader) = text else { return Ok(Fingerprints::of_ids(&document.ids)) };
@@ -53,7 +62,11 @@ pub fn compare_documents(
     for (number, fingerprints) in fingerprints.iter().enumerate() {
         search.note(number as u64, fingerprints);
     }
-    let mut found = search.found(&Masks { rule, scope, exempt: exempt_ids })?;
+    let mut found = search.found(&Masks { rule, scope, exempt: exempt_ids }, which)?;
+    if which == Against::Better && found.pairs() < FEWEST_PASSAGES as usize {
+        // Too few for a warning.
+        return Ok(found.compare());
+    }
     let documents = documents.iter().enumerate().map(|(number, document)| Document {
         number: number as u64,
         doc_id: &document.doc_id,
@@ -77,5 +90,5 @@ pub fn leak_warning(masked: &MaskedDocuments<'_>) -> Result<Option<LeakWarning>,
     if !(Masks { rule, scope, exempt: exempt_ids }).may_be_replaced() {
         return Ok(None);
     }
-    Ok(compare_documents(masked, WARNED, 0)?.warning(rule))
+    Ok(compare(masked, WARNED, 0, Against::Better)?.warning(rule))
 }

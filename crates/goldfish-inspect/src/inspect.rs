@@ -10,7 +10,7 @@ use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError};
 use rayon::prelude::*;
 
-use crate::duplicates::{Document, Fingerprints, Found, Masks, Search};
+use crate::duplicates::{Against, Document, Fingerprints, Found, Masks, Search};
 use crate::error::InspectError;
 use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
 use crate::gaps::GapCounts;
@@ -61,7 +61,7 @@ pub fn inspect(
         None => None,
         Some(search) => {
             let masks = Masks { rule: &manifest.rule, scope: manifest.scope, exempt: &manifest.exempt_ids };
-            let found = search.found(&masks)?;
+            let found = search.found(&masks, Against::All)?;
             Some(compare(found, folder, manifest, &mut |compared| observe(seen + compared))?)
         }
     };

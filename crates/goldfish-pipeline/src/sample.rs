@@ -16,11 +16,11 @@ pub struct SampledDocument {
     pub mask: Vec<u8>,
 }
 
-/// Tokens that a sample holds. Twice as many as the documents that are counted have in most corpora.
-const MOST_TOKENS: usize = 1 << 20;
+/// Tokens that a sample holds.
+const MOST_TOKENS: usize = 1 << 18;
 
 /// Tokens of the longest document in a sample.
-const LONGEST: usize = MOST_TOKENS / 4;
+const LONGEST: usize = MOST_TOKENS / 16;
 
 /// The documents with the least keys, as far as there is room for them: the same ones in every order.
 #[derive(Default)]
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_sample_is_bounded_and_the_same_in_every_order() {
         let documents: Vec<(String, usize)> = (0..400)
-            .map(|i| (format!("d{i}"), if i == 7 { LONGEST + 1 } else { 1000 + i * 37 % 9000 }))
+            .map(|i| (format!("d{i}"), if i == 7 { LONGEST + 1 } else { 500 + i * 37 % 2300 }))
             .collect();
         let draw = |documents: &mut dyn Iterator<Item = &(String, usize)>| {
             let mut sample = Sample::default();

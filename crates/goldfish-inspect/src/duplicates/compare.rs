@@ -46,16 +46,18 @@ pub(crate) struct Compared {
 pub(crate) fn compared(a: &Excerpt, b: &Excerpt, rules: usize, least: usize) -> Option<Compared> {
     let blocks = align(a.side(), b.side(), (a.seed, b.seed));
     let letters: usize = blocks.iter().map(|block| block.length).sum();
-    if letters < least {
+    if letters < least || !is_copy(&blocks, letters) {
         return None;
     }
     let formatting = formatting(&blocks, a, b);
     let (from_a, from_b) = partners(&blocks, &formatting, a, b);
+    let (links_a, links_b) = (links(a, b, &from_a), links(b, a, &from_b));
     let mut counts = vec![BTreeMap::new(); rules];
     let mut leaking = (Vec::new(), Vec::new());
     for (rule, counts) in counts.iter_mut().enumerate() {
-        let in_a = leaks(a, b, &from_a, rule, counts);
-        let in_b = leaks(b, a, &from_b, rule, counts);
+        let (mask_a, mask_b) = (&*a.masks[rule], &*b.masks[rule]);
+        let in_a = leaks(&links_a, (mask_a, mask_b), counts);
+        let in_b = leaks(&links_b, (mask_b, mask_a), counts);
         if rule == 0 {
             leaking = (in_a, in_b);
         }
@@ -70,6 +72,16 @@ pub(crate) fn compared(a: &Excerpt, b: &Excerpt, rules: usize, least: usize) -> 
         copies: [copy(a, &leaking.0, shown_a), copy(b, &leaking.1, shown_b)],
     };
     Some(Compared { exact, counts, pair })
+}
+
+/// Letters in common of a hundred from the first to the last in common, without which passages are no copies of each other:
+/// tables and generated code have lines alike.
+const LEAST_IN_COMMON: usize = 75;
+
+fn is_copy(blocks: &[Block], letters: usize) -> bool {
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return false };
+    let longer = (last.a + last.length - first.a).max(last.b + last.length - first.b);
+    100 * letters >= LEAST_IN_COMMON * longer
 }
 
 /// The sum over all labels.
@@ -171,26 +183,46 @@ impl Comparison {
     }
 }
 
+/// Two tokens that share a letter.
+#[derive(Clone, Copy)]
+struct Link {
+    token: usize,
+    other: usize,
+    label: Label,
+}
+
+/// The tokens of two passages that share letters, in the order of the first one.
+fn links(from: &Excerpt, to: &Excerpt, partners: &Partners) -> Vec<Link> {
+    let mut links: Vec<Link> = Vec::new();
+    for (letter, partner) in partners.iter().enumerate() {
+        let Some(partner) = partner else { continue };
+        for token in from.tokens_of(letter) {
+            for other in to.tokens_of(partner.letter as usize) {
+                match links.last_mut() {
+                    Some(last) if (last.token, last.other) == (token, other) => {
+                        last.label = last.label.min(partner.label);
+                    }
+                    _ => links.push(Link { token, other, label: partner.label }),
+                }
+            }
+        }
+    }
+    links
+}
+
 /// Counts the leak from one passage into the other, and gives the tokens that leak.
 ///
 /// A token leaks if it is dropped here, and a token of the other passage that shares a letter with it is trained on. It is
 /// counted under the nearest of its letters' differences.
 fn leaks(
-    from: &Excerpt,
-    to: &Excerpt,
-    partners: &Partners,
-    rule: usize,
+    links: &[Link],
+    (mask, other): (&[u8], &[u8]),
     counts: &mut BTreeMap<Label, (u64, u64)>,
 ) -> Vec<usize> {
-    let (mask, other) = (&from.masks[rule], &to.masks[rule]);
     let mut found: Vec<Option<(Label, bool)>> = vec![None; mask.len()];
-    for (letter, partner) in partners.iter().enumerate() {
-        let Some(partner) = partner else { continue };
-        for token in from.tokens_of(letter).filter(|&token| mask[token] == 0) {
-            let leaks = to.tokens_of(partner.letter as usize).any(|token| other[token] == 1);
-            let before = found[token].unwrap_or((partner.label, false));
-            found[token] = Some((before.0.min(partner.label), before.1 | leaks));
-        }
+    for link in links.iter().filter(|link| mask[link.token] == 0) {
+        let (label, leaks) = found[link.token].unwrap_or((link.label, false));
+        found[link.token] = Some((label.min(link.label), leaks | (other[link.other] == 1)));
     }
     let mut leaking = Vec::new();
     for (token, found) in found.iter().enumerate() {

@@ -9,7 +9,7 @@ const GAP_WORD: i32 = 1;
 
 /// How far a score may fall below the best before an extension ends, as in the X-drop extension of BLAST (Altschul et al.
 /// 1990; with gaps, 1997).
-const DROP: i32 = 48;
+const DROP: i32 = 32;
 
 /// A score below all others.
 const NONE: i32 = i32::MIN / 2;

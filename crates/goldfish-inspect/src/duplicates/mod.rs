@@ -19,5 +19,6 @@ mod sums;
 
 pub(crate) use excerpt::Document;
 pub(crate) use fingerprint::Fingerprints;
-pub(crate) use rules::Masks;
+pub(crate) use rules::{Against, Masks};
 pub(crate) use search::{Found, Search};
+pub(crate) use sums::FEWEST_PASSAGES;

@@ -24,9 +24,18 @@ pub(crate) struct Masks<'a> {
     pub(crate) exempt: &'a [u32],
 }
 
+/// Which rules masks are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// All that there are.
+    All,
+    /// Those that may be recommended.
+    Better,
+}
+
 impl Masks<'_> {
     /// The rules to compare with; without text those that decide by ids.
-    pub(crate) fn compared(&self, by_text: bool) -> Result<Vec<ComparedRule>, MaskError> {
+    pub(crate) fn compared(&self, by_text: bool, which: Against) -> Result<Vec<ComparedRule>, MaskError> {
         let mut rules = Vec::new();
         for name in COMPARED {
             let spec = RuleSpec::new(name.parameters(&RuleOptions::new(self.rule.k()))?);
@@ -34,8 +43,12 @@ impl Masks<'_> {
             if is_own || (spec.definition().needs_text() && !by_text) {
                 continue;
             }
-            let recommended =
-                self.may_be_replaced() && !spec.is_reference() && spec.name() != self.rule.name();
+            // There is no reason to start with a rule that another one supersedes.
+            let is_current = !spec.is_reference() && *name != RuleName::TextV1;
+            let recommended = self.may_be_replaced() && is_current && spec.name() != self.rule.name();
+            if which == Against::Better && !recommended {
+                continue;
+            }
             rules.push(ComparedRule {
                 name: in_words(&spec),
                 option: recommended.then(|| name.to_string()),

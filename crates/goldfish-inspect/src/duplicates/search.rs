@@ -12,7 +12,7 @@ use super::excerpt::{Document, Excerpts, by_document};
 use super::fingerprint::Fingerprints;
 use super::grain::Grain;
 use super::location::{Location, Pair};
-use super::rules::{ComparedRule, Masks};
+use super::rules::{Against, ComparedRule, Masks};
 use crate::options::DuplicateOptions;
 use crate::report::{CopyBucket, Duplicates};
 use crate::sample::KeySample;
@@ -71,7 +71,7 @@ impl<'a> Search<'a> {
     }
 
     /// Chooses the passages to compare.
-    pub(crate) fn found(self, masks: &Masks<'_>) -> Result<Found<'a>, MaskError> {
+    pub(crate) fn found(self, masks: &Masks<'_>, which: Against) -> Result<Found<'a>, MaskError> {
         let Self { options, seed, text, grain, locations, documents, letters } = self;
         let complete = locations.is_complete();
         let locations = locations.into_sorted();
@@ -79,7 +79,7 @@ impl<'a> Search<'a> {
             (all + locations.count, recurring + if locations.count > 1 { locations.count } else { 0 })
         });
         let pairs = chosen(&locations, options.pairs, seed, grain.radius() as u64);
-        let rules = if pairs.is_empty() { Vec::new() } else { masks.compared(text.is_some())? };
+        let rules = if pairs.is_empty() { Vec::new() } else { masks.compared(text.is_some(), which)? };
         let comparison = Comparison::new(masks.rule, options, &rules);
         let summary = Duplicates {
             documents,
@@ -122,6 +122,11 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// How many pairs there are.
+    pub(crate) fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// Whether passages of this document are compared.
     pub(crate) fn wants(&self, document: u64) -> bool {
         self.wanted.contains_key(&document)

@@ -14,7 +14,7 @@ pub(crate) struct Sums {
 }
 
 /// Passages below which no error is given.
-const FEWEST_PASSAGES: u64 = 10;
+pub(crate) const FEWEST_PASSAGES: u64 = 10;
 
 impl Sums {
     /// Adds what leaks between two copies of a passage.
