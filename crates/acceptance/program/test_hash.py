@@ -23,18 +23,18 @@ def test_hash_is_xxh3_of_the_window(goldfish, edge_input, edge_rows, tmp_path, c
 
 
 def test_defaults_are_those_of_the_paper(goldfish, edge_input, edge_rows, tmp_path):
-    output = goldfish.mask(edge_input, tmp_path / "out", *IDS)
+    output = goldfish.mask(edge_input, tmp_path / "out", *IDS, "--rule", "hash")
     expected = [hash_mask(window_digests(row, 13, "preceding", "keep", 0), 4) for row in edge_rows]
     assert_same_rows(output.masks, expected)
     rule = output.manifest["rule"]
     assert (rule["name"], rule["k"], rule["context"]) == ("hash", 4, 13)
 
 
-def test_one_token_in_k_is_dropped(goldfish, fixtures, tmp_path):
+@pytest.mark.parametrize("rule", ["hash", "anchor"])
+def test_one_token_in_k_is_dropped(goldfish, fixtures, tmp_path, rule):
     for k in (2, 4, 8):
-        totals = goldfish.mask(
-            fixtures / "formats/ids.jsonl", tmp_path / str(k), *IDS, "--k", k, "--context", 4
-        ).manifest["totals"]
+        arguments = [*IDS, "--rule", rule, "--k", k, "--context", 4]
+        totals = goldfish.mask(fixtures / "formats/ids.jsonl", tmp_path / str(k), *arguments).manifest["totals"]
         assert totals["dropped"] / totals["tokens"] == pytest.approx(1 / k, rel=0.15)
 
 

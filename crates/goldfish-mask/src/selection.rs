@@ -178,7 +178,7 @@ pub(crate) struct Selector {
     /// Drops every unit.
     all: bool,
     /// The last few keys of earlier blocks, then those of this block, then room.
-    keys: [u64; KEPT + BLOCK + BITS],
+    keys: Box<[u64; KEPT + BLOCK + BITS]>,
     /// How many keys of earlier blocks these are.
     known: usize,
     /// How many keys there are in all.
@@ -203,7 +203,7 @@ impl Selector {
             threshold,
             window: window.unwrap_or(0),
             all,
-            keys: [0; KEPT + BLOCK + BITS],
+            keys: Box::new([0; _]),
             known: 0,
             filled: 0,
             start: 0,
@@ -213,6 +213,15 @@ impl Selector {
             run_start: 0,
             longest: LongestKept::default(),
         }
+    }
+
+    /// Starts another document.
+    pub(crate) fn restart(&mut self, threshold: u64, window: Option<usize>, all: bool) {
+        (self.threshold, self.window, self.all) = (threshold, window.unwrap_or(0), all);
+        (self.known, self.filled, self.start, self.since, self.fed, self.run_start) = (0, 0, 0, 0, 0, 0);
+        self.longest = LongestKept::default();
+        self.least.clear();
+        self.least.window = self.window;
     }
 
     /// Takes the key of the next unit; says whether the block is full, so that [`block`](Self::block) must be called.
@@ -333,7 +342,7 @@ impl Selector {
 /// What units are, by their numbers, as long as it is asked for.
 #[derive(Debug)]
 pub(crate) struct Units<U> {
-    units: VecDeque<U>,
+    units: Vec<U>,
     /// Number of the first.
     first: usize,
     longest: LongestKept,
@@ -343,7 +352,7 @@ pub(crate) struct Units<U> {
 
 impl<U: Copy> Units<U> {
     pub(crate) fn new() -> Self {
-        Self { units: VecDeque::new(), first: 0, longest: LongestKept::default(), ends: None }
+        Self { units: Vec::new(), first: 0, longest: LongestKept::default(), ends: None }
     }
 
     #[inline(always)]
@@ -353,7 +362,7 @@ impl<U: Copy> Units<U> {
 
     #[inline(always)]
     pub(crate) fn push(&mut self, unit: U) {
-        self.units.push_back(unit);
+        self.units.push(unit);
     }
 
     /// Notes the longest run so far, and forgets the units before number `needed`.
@@ -366,11 +375,14 @@ impl<U: Copy> Units<U> {
         self.first = needed;
     }
 
-    /// Ends the run of kept units after the last block; gives the longest run in units, with its first and last one.
-    pub(crate) fn finish(mut self, mut selector: Selector) -> Option<(usize, (U, U))> {
+    /// Ends the document after its last block; gives the longest run in units, with its first and last one.
+    pub(crate) fn finish(&mut self, selector: &mut Selector) -> Option<(usize, (U, U))> {
         selector.end();
         self.settle(selector.longest(), self.first);
-        self.ends.map(|ends| (self.longest.units, ends))
+        let longest = self.ends.map(|ends| (self.longest.units, ends));
+        self.units.clear();
+        (self.first, self.longest, self.ends) = (0, LongestKept::default(), None);
+        longest
     }
 }
 

@@ -217,7 +217,7 @@ fn an_edit_changes_few_decisions() {
 #[test]
 #[allow(clippy::disallowed_types, reason = "a clock that decides no mask")]
 fn hostile_texts_take_linear_time() {
-    let size = 1_000_000;
+    let size = 200_000;
     for unit in
         ["a", "\u{301}", "a\u{301}", "\u{11A8}", " ", "漢", "ﷺ", "\u{345}", "ก", "ก\u{E31}", "\u{E31}", "0 "]
     {

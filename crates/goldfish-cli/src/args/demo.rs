@@ -87,7 +87,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000), help_heading = "Size")]
     pub(crate) background: Option<u64>,
 
-    /// How often a model sees every document. [default: 6; with --quick 1]
+    /// How often a model sees every document; twice as often with copies in layouts. [default: 6; with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000), help_heading = "Size")]
     pub(crate) epochs: Option<u64>,
 

@@ -13,7 +13,7 @@ pub struct SweepOptions {
     pub copies: usize,
     /// Passages that occur once among them.
     pub background: u64,
-    /// How often a model sees every document.
+    /// How often a model sees every document; twice as often with copies in layouts.
     pub epochs: u64,
     /// Passages in the validation loss.
     pub validation: u64,

@@ -25,6 +25,7 @@ const KEPT_TOKENS: usize = 1 << 20;
 #[derive(Default)]
 struct Scratch {
     stream: Stream,
+    words: Option<WordScratch>,
     /// The bytes of dropped words.
     dropped: Marks,
     order: Vec<usize>,
@@ -272,12 +273,32 @@ impl MaskRule for Kernel {
     }
 }
 
-/// Decides words, and marks the bytes of those that are dropped.
-struct WholeWords<'a> {
+/// What decides words.
+struct WordScratch {
     keys: BlockKeys,
     selector: Selector,
     /// Where decided words come from in the text, and from how many bytes.
     sources: Units<(usize, usize)>,
+}
+
+impl WordScratch {
+    /// For a new document, with the memory of an earlier one.
+    fn starting(earlier: Option<Self>, decision: Decision) -> Self {
+        let Decision { threshold, window, all, .. } = decision;
+        let mut words = earlier.unwrap_or_else(|| Self {
+            keys: BlockKeys::new(decision),
+            selector: Selector::new(threshold, window, all),
+            sources: Units::new(),
+        });
+        words.keys.restart(decision);
+        words.selector.restart(threshold, window, all);
+        words
+    }
+}
+
+/// Decides words, and marks the bytes of those that are dropped.
+struct WholeWords<'a> {
+    words: WordScratch,
     dropped: &'a mut Marks,
 }
 
@@ -285,7 +306,7 @@ impl WholeWords<'_> {
     /// Selects among the words that came.
     #[inline(always)]
     fn select(&mut self) {
-        let Self { keys, selector, sources, dropped } = self;
+        let Self { words: WordScratch { keys, selector, sources }, dropped } = self;
         keys.select(selector);
         selector.block(|number| {
             let (start, length) = sources.get(number);
@@ -298,11 +319,11 @@ impl WholeWords<'_> {
 impl Receive for WholeWords<'_> {
     #[inline(always)]
     fn word(&mut self, word: Part, stream: &Stream) {
-        if self.keys.decides() {
+        if self.words.keys.decides() {
             // A difference, since the ends are read together otherwise, just after one of them was written.
-            self.sources.push((word.source_start, word.source_end - word.source_start));
+            self.words.sources.push((word.source_start, word.source_end - word.source_start));
         }
-        if self.keys.push(stream, &word) {
+        if self.words.keys.push(stream, &word) {
             self.select();
         }
     }
@@ -315,19 +336,20 @@ fn by_word(
     mask: &mut [u8],
     scratch: &mut Scratch,
 ) -> LongestRun {
-    let Scratch { stream, dropped, .. } = scratch;
+    let Scratch { stream, dropped, words: earlier, .. } = scratch;
     dropped.clear(text.len());
     let mut longest = None;
     simd_dispatch(
         #[inline(always)]
         || {
-            let (keys, selector, sources) = (BlockKeys::new(decision), decision.selector(), Units::new());
-            let mut words = Words::new(WholeWords { keys, selector, sources, dropped: &mut *dropped });
+            let words = WordScratch::starting(earlier.take(), decision);
+            let mut words = Words::new(WholeWords { words, dropped: &mut *dropped });
             scan(text, stream, &mut words);
             words.end(stream);
             words.receiver.select();
-            let WholeWords { selector, sources, .. } = words.receiver;
-            longest = sources.finish(selector);
+            let mut words = words.receiver.words;
+            longest = words.sources.finish(&mut words.selector);
+            *earlier = Some(words);
             for (&(start, end), keep) in spans.iter().zip(mask) {
                 *keep = u8::from(!dropped.any(start, end));
             }

@@ -82,6 +82,14 @@ impl BlockKeys {
         Self { decision, hashing, ranks, hashes, count: 0, before: 0 }
     }
 
+    /// Starts another document.
+    pub(crate) fn restart(&mut self, decision: Decision) {
+        (self.decision, self.hashing) = (decision, Hashing(SixteenHash::new(decision.seed)));
+        (self.count, self.before) = (0, 0);
+        self.ranks[..CONTEXT].fill(u64::MAX);
+        self.hashes[0] = 0;
+    }
+
     /// Takes the next word; says whether the block is full, so that [`select`](Self::select) must be called.
     #[inline(always)]
     #[must_use]

@@ -155,8 +155,8 @@ pub(crate) fn by_token(
             scan(text, stream, &mut words);
             words.0.end(stream);
             words.0.receiver.select();
-            let TokensOfWords { selector, units, .. } = words.0.receiver;
-            longest = units.finish(selector);
+            let TokensOfWords { mut selector, mut units, .. } = words.0.receiver;
+            longest = units.finish(&mut selector);
         },
     );
     let Some((units, (first, last))) = longest else { return LongestRun::default() };
