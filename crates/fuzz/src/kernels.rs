@@ -4,11 +4,17 @@
 mod naive;
 #[path = "../../goldfish-mask/tests/naive/text.rs"]
 mod naive_text;
+#[path = "../../goldfish-mask/tests/naive/text_v2.rs"]
+mod naive_text_v2;
 
 use std::sync::LazyLock;
 
+use naive::selection as naive_selection;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use goldfish_mask::rules::{
+    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1,
+};
 use goldfish_mask::{
     Granularity, MaskRule, Masker, RuleParameters, RuleSpec, Scope, SequenceMasker, SequenceState,
     ShortContext, TableSource, TokenSpan, UniformTable, Window,
@@ -69,7 +75,7 @@ pub fn mask_rules(data: &[u8]) {
 }
 
 fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
-    let rule = with_shared_table(any_rule(input)?);
+    let rule = if input.ratio(1, 4)? { any_anchor(input)? } else { with_shared_table(any_rule(input)?) };
     let (key, step) = (u64::arbitrary(input)?, input.int_in_range(1..=70usize)?);
     let ids = any_ids(input)?;
     let built = build(&rule);
@@ -81,11 +87,25 @@ fn check_rules(input: &mut Unstructured<'_>) -> Result<()> {
     for start in (0..ids.len()).step_by(step) {
         let end = ids.len().min(start + step);
         let history = start.min(built.lookback());
-        let span = TokenSpan::continued(&ids[start - history..end], history, start as u64).with_key(key);
-        built.decide(&span, &mut mask[start..end]);
+        let following = (ids.len() - end).min(built.lookahead());
+        let span = TokenSpan::continued(&ids[start - history..end + following], history, start as u64);
+        built.decide(&span.followed_by(following).with_key(key), &mut mask[start..end]);
     }
     assert_eq!(mask, expected, "in pieces of {step}: {rule:?}");
     Ok(())
+}
+
+fn any_anchor(input: &mut Unstructured<'_>) -> Result<RuleParameters> {
+    let k = input.int_in_range(2..=50u32)?;
+    let context = input.int_in_range(1..=64u32)?;
+    let head = if bool::arbitrary(input)? { ShortContext::Keep } else { ShortContext::Short };
+    let rule = Anchor::new(k).context(context).short_context(head).seed(u64::arbitrary(input)?);
+    Ok(rule.longest_run(any_longest_run(input, k)?).into())
+}
+
+fn any_longest_run(input: &mut Unstructured<'_>, k: u32) -> Result<Option<u32>> {
+    let more = input.int_in_range(0..=20u32)?;
+    Ok(if input.ratio(1, 4)? { None } else { Some(2 * k - 2 + more) })
 }
 
 /// Refers to the shared table by its fingerprint, so that building a rule does not compute it again.
@@ -135,7 +155,7 @@ fn check_sequences(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The text rule, with arbitrary spans.
+/// The rules over text, with arbitrary spans.
 pub fn mask_text(data: &[u8]) {
     let _ = check_text(&mut Unstructured::new(data));
 }
@@ -146,6 +166,7 @@ fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
     let k = input.int_in_range(2..=5u32)?;
     let context = if input.ratio(1, 4)? { 50 } else { input.int_in_range(1..=6u32)? };
     let rule = naive_text::Rule { k, context, unit, head, seed: u16::arbitrary(input)?.into() };
+    let longest_run = any_longest_run(input, k)?;
     let ordered = bool::arbitrary(input)?;
     let cuts: Vec<u16> = (0..24).map(|_| u16::arbitrary(input)).collect::<Result<_>>()?;
     let bytes = input.bytes(input.len().min(600))?;
@@ -158,13 +179,18 @@ fn check_text(input: &mut Unstructured<'_>) -> Result<()> {
     } else {
         bounds.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
     };
-    let parameters = RuleParameters::from(
-        Text::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed),
-    );
-    let built = RuleSpec::new(parameters).build(None).expect("a valid rule");
     let ids = vec![0; spans.len()];
-    let mut mask = vec![9; spans.len()];
-    built.decide(&TokenSpan::document(&ids).with_text(&text, &spans), &mut mask);
-    assert_eq!(mask, naive_text::mask(&rule, &text, &spans), "{rule:?} {text:?}");
+    let decide = |parameters: RuleParameters| {
+        let mut mask = vec![9; spans.len()];
+        let built = RuleSpec::new(parameters).build(None).expect("a valid rule");
+        built.decide(&TokenSpan::document(&ids).with_text(&text, &spans), &mut mask);
+        mask
+    };
+    let first = TextV1::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed);
+    assert_eq!(decide(first.into()), naive_text::mask(&rule, &text, &spans), "{rule:?} {text:?}");
+    let second = Text::new(k).context(context).granularity(unit).short_context(head).seed(rule.seed);
+    let second = second.longest_run(longest_run);
+    let expected = naive_text_v2::mask(&second, &text, &spans);
+    assert_eq!(decide(second.clone().into()), expected, "{second:?} {text:?}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use anyhow::bail;
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Text};
+use goldfish_mask::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Text, TextV1};
 use goldfish_mask::{RuleParameters, RuleSpec, TableSource, TokenSpan};
 use goldfish_tokenize::Tokenizer;
 
@@ -24,7 +24,10 @@ fn main() -> anyhow::Result<()> {
 
 fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     if let Some(language) = name.strip_prefix("text ") {
-        return by_text(language, turns);
+        return by_text(Text::new(4).into(), language, turns);
+    }
+    if let Some(language) = name.strip_prefix("text-v1 ") {
+        return by_text(TextV1::new(4).into(), language, turns);
     }
     if let Some(how) = name.strip_prefix("tokenize gpt2") {
         return tokenize(!how.is_empty(), turns);
@@ -32,6 +35,7 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
     let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
     let rule = match name {
+        "anchor" => RuleParameters::from(Anchor::new(k).context(context)),
         "hash" => RuleParameters::from(Hash::new(k).context(context)),
         "hash-table" => RuleParameters::from(HashTable::new(k).context(context).table(table)),
         "hash-avalanche" => RuleParameters::from(HashAvalanche::new(k).context(context)),
@@ -54,7 +58,7 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn by_text(language: &str, turns: u32) -> anyhow::Result<()> {
+fn by_text(rule: RuleParameters, language: &str, turns: u32) -> anyhow::Result<()> {
     let sentence = match language {
         "English" => {
             "The ship sailed at dawn, and by noon the harbour lay far behind (as \"Annie\" had said). "
@@ -68,7 +72,6 @@ fn by_text(language: &str, turns: u32) -> anyhow::Result<()> {
     let first = if language == "marks" { "e" } else { "" };
     let text = first.to_owned() + &sentence.repeat((1 << 17) / sentence.len());
     let spans: Vec<(usize, usize)> = (0..text.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
-    let rule = RuleParameters::from(Text::new(4));
     let rule = RuleSpec::new(rule).build(None)?;
     let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
     let span = TokenSpan::document(&ids).with_text(&text, &spans);

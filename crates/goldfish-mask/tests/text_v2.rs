@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "naive/text.rs"]
-mod naive;
 #[path = "naive/selection.rs"]
 mod naive_selection;
+#[path = "naive/text.rs"]
+mod naive_text;
 #[path = "naive/text_v2.rs"]
 mod naive_v2;
 

@@ -17,7 +17,8 @@ use crate::tools::{cargo, describe, root, run, target};
 const TOLERANCE: f64 = 0.05;
 
 /// Kernels of the example `counted`.
-const KERNELS: [&str; 13] = [
+const KERNELS: [&str; 15] = [
+    "anchor h=12",
     "hash h=4",
     "hash h=13",
     "hash h=50",
@@ -29,14 +30,16 @@ const KERNELS: [&str; 13] = [
     "text German",
     "text Chinese",
     "text marks",
+    "text-v1 English",
     "tokenize gpt2",
     "tokenize gpt2 with spans",
 ];
 
 /// Small runs of `goldfish mask` on one thread.
-const RUNS: [(&str, [&str; 4]); 3] = [
+const RUNS: [(&str, [&str; 4]); 4] = [
     ("mask raw text by text", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=text"]),
     ("mask raw text by hash", ["text.jsonl", "--tokenizer", "fixtures/tokenizers/gpt2.json", "--rule=hash"]),
+    ("mask a memmap by anchor", ["ids.npy", "--ids-dtype=uint32", "--eos-id=0", "--rule=anchor"]),
     ("mask a memmap by hash", ["ids.npy", "--ids-dtype=uint32", "--eos-id=0", "--rule=hash"]),
 ];
 

@@ -153,7 +153,7 @@ impl fmt::Display for Warning {
                 if *reference {
                     f.write_str(
                         ": its hash loses information about the window. Use it only to match a run that used it; for a \
-                         new run use the rule text, or the rule hash where there is no text",
+                         new run use the rule text, or the rule anchor where there is no text",
                     )
                 } else {
                     f.write_str(
@@ -171,7 +171,7 @@ impl fmt::Display for Warning {
             Self::Blank { share } => write!(
                 f,
                 "{:.0}% of the tokens have no letter or number, and the rule text keeps them all; for such data use the \
-                 rule hash",
+                 rule anchor",
                 100.0 * share
             ),
         }

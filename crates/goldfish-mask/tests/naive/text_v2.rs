@@ -4,8 +4,8 @@ use goldfish_mask::rules::Text;
 use goldfish_mask::{Granularity, ShortContext};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::naive::{Normal, ideograph, segments, stream};
-use crate::naive_selection::select;
+use super::naive_selection::select;
+use super::naive_text::{Normal, ideograph, segments, stream};
 
 fn spaceless(c: char) -> bool {
     matches!(c as u32, 0xE00..=0xEFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x1950..=0x19FF | 0x1A20..=0x1AAF

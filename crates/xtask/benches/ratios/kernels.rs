@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use goldfish_mask::rules::{
+    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1,
+};
 use goldfish_mask::{Granularity, MaskRule, RuleParameters, RuleSpec, TokenSpan};
 
 use crate::inputs::{DOCUMENT, SENTENCES, ids};
@@ -15,6 +17,7 @@ fn rules() -> Vec<(String, RuleParameters)> {
     let mut rules = vec![
         ("static".to_owned(), RuleParameters::from(Static::new(4))),
         ("random".to_owned(), RuleParameters::from(Random::new(4))),
+        ("`anchor`".to_owned(), RuleParameters::from(Anchor::new(4))),
     ];
     for context in [4, 13, 50] {
         let k = 4;
@@ -58,10 +61,10 @@ fn decide(rule: &dyn MaskRule, ids: &[u32], mask: &mut [u8]) {
     }
 }
 
-/// The rule `text` on documents of 4 KiB with four bytes a token.
+/// The rules over text on documents of 4 KiB with four bytes a token.
 pub(crate) fn words() {
     title(
-        "Rule `text` and UTF-8 validation of the text: one thread, documents of 4 KiB, four bytes a token; ratio = speed of the rule / speed of validation",
+        "Rules over text and UTF-8 validation of the text: one thread, documents of 4 KiB, four bytes a token; ratio = speed of the rule / speed of validation",
         "MB/s",
     );
     for (name, sentence) in SENTENCES {
@@ -71,22 +74,30 @@ pub(crate) fn words() {
         let spans: Vec<(usize, usize)> = (0..document.len() / 4).map(|i| (4 * i, 4 * i + 4)).collect();
         let (ids, mut mask) = (vec![0; spans.len()], vec![0; spans.len()]);
         for unit in [Granularity::Word, Granularity::Token] {
-            let parameters = RuleParameters::from(Text::new(4).granularity(unit));
-            let rule = RuleSpec::new(parameters).build(None).unwrap();
-            let pairs = (0..RUNS).map(|_| {
-                let validation = time(|| {
-                    for text in black_box(&documents) {
-                        black_box(std::str::from_utf8(text.as_bytes()).unwrap());
-                    }
+            for (rule, parameters) in [
+                ("text", RuleParameters::from(Text::new(4).granularity(unit))),
+                ("text-v1", TextV1::new(4).granularity(unit).into()),
+            ] {
+                let name = format!("`{rule}`, {name}");
+                let rule = RuleSpec::new(parameters).build(None).unwrap();
+                let pairs = (0..RUNS).map(|_| {
+                    let validation = time(|| {
+                        for text in black_box(&documents) {
+                            black_box(std::str::from_utf8(text.as_bytes()).unwrap());
+                        }
+                    });
+                    let kernel = time(|| {
+                        for text in black_box(&documents) {
+                            rule.decide(
+                                &TokenSpan::document(&ids).with_text(text, &spans),
+                                black_box(&mut mask),
+                            );
+                        }
+                    });
+                    (validation / kernel, bytes as f64 / kernel / 1e6)
                 });
-                let kernel = time(|| {
-                    for text in black_box(&documents) {
-                        rule.decide(&TokenSpan::document(&ids).with_text(text, &spans), black_box(&mut mask));
-                    }
-                });
-                (validation / kernel, bytes as f64 / kernel / 1e6)
-            });
-            row(&format!("{name}, by {}", format!("{unit:?}").to_lowercase()), pairs);
+                row(&format!("{name}, by {}", format!("{unit:?}").to_lowercase()), pairs);
+            }
         }
     }
 }
