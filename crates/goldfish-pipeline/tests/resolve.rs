@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use goldfish_corpus::{Content, Format, Input};
-use goldfish_mask::rules::{CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text};
+use goldfish_mask::rules::{
+    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1,
+};
 use goldfish_mask::{
-    Granularity, MaskError, RuleName, RuleParameters, Scope, ShortContext, TableSource, UniformTable, Window,
+    Granularity, LongestRunOption, MaskError, RuleName, RuleParameters, Scope, ShortContext, TableSource,
+    UniformTable, Window,
 };
 use goldfish_pipeline::{
     DocumentKind, MaskOptions, ResolveError, RuleReason, ScopeName, SequenceToken, resolve_content,
@@ -36,6 +39,8 @@ fn rules_have_the_documented_defaults() {
     let coefficients = vec![3, 5];
     let cases = [
         (RuleName::Text, RuleParameters::from(Text::new(k).short_context(head).seed(seed))),
+        (RuleName::Anchor, RuleParameters::from(Anchor::new(k).longest_run(Some(14)))),
+        (RuleName::TextV1, RuleParameters::from(TextV1::new(k))),
         (RuleName::Hash, RuleParameters::from(Hash::new(k).short_context(head).seed(seed))),
         (RuleName::Static, RuleParameters::from(Static::new(k))),
         (RuleName::Random, RuleParameters::from(Random::new(k).seed(seed))),
@@ -67,6 +72,11 @@ fn options_reach_the_rule() {
     };
     let expected = RuleParameters::from(Text::new(3).context(7).granularity(Granularity::Token).seed(9));
     assert_eq!(text.resolve().unwrap().rule.parameters, expected);
+    let bound = |longest_run| MaskOptions { longest_run: Some(longest_run), ..of_rule(RuleName::Anchor) };
+    for (given, expected) in [(LongestRunOption::Most(9), Some(9)), (LongestRunOption::Unbounded, None)] {
+        let expected = RuleParameters::from(Anchor::new(4).longest_run(expected));
+        assert_eq!(bound(given).resolve().unwrap().rule.parameters, expected);
+    }
     let window = Some(Window::Inclusive);
     let hash = MaskOptions { window, short_context: ShortContext::Short, ..of_rule(RuleName::Hash) };
     let expected =
@@ -94,13 +104,13 @@ fn a_rule_is_chosen_by_what_is_known_of_the_text() {
         let resolved = options.resolve().unwrap();
         (resolved.rule.name(), resolved.reason.unwrap())
     };
-    assert_eq!(chosen(text), ("text-v1", RuleReason::RawText));
-    assert_eq!(chosen(ids("gpt2")), ("text-v1", RuleReason::TextOfIds));
-    assert_eq!(chosen(alone), ("hash", RuleReason::IdsAlone));
+    assert_eq!(chosen(text), ("text-v2", RuleReason::RawText));
+    assert_eq!(chosen(ids("gpt2")), ("text-v2", RuleReason::TextOfIds));
+    assert_eq!(chosen(alone), ("anchor", RuleReason::IdsAlone));
     assert_eq!(chosen(window), ("hash", RuleReason::Window));
     assert_eq!(chosen(packed), ("hash", RuleReason::PackedSequences));
     let (name, reason) = chosen(ids("wordpiece"));
-    assert_eq!(name, "hash");
+    assert_eq!(name, "anchor");
     assert!(matches!(reason, RuleReason::InexactText { problem } if problem.contains("accents")));
 }
 
@@ -179,8 +189,13 @@ fn contradictions() {
         ),
         (
             MaskOptions { granularity: Some(Granularity::Word), ..of_rule(Static) },
-            misplaced(Setting::Unit, Static, vec![RuleName::Text]),
-            "leave out unit, or give rule text",
+            misplaced(Setting::Unit, Static, vec![RuleName::Text, RuleName::TextV1]),
+            "leave out unit, or give rule text, or give rule text-v1",
+        ),
+        (
+            MaskOptions { longest_run: Some(LongestRunOption::Most(14)), ..of_rule(Hash) },
+            misplaced(Setting::LongestRun, Hash, vec![RuleName::Text, RuleName::Anchor]),
+            "leave out longest_run, or give rule text, or give rule anchor",
         ),
         (
             MaskOptions { window: Some(Window::Inclusive), ..of_rule(HashTable) },
