@@ -35,20 +35,20 @@
 //!
 //! # Which rule
 //!
-//! [`rules::Text`] for new runs on text: copies lose the same words in any layout and with any tokenizer.
-//! [`rules::Hash`] where there are only token ids: copies with the same tokens lose the same ones. [`rules::Static`] and
-//! [`rules::Random`] are baselines of the paper, and the others reproduce existing implementations bit for bit, to match
+//! [`rules::Text`] for new runs on text: copies lose the same words in any layout and with any tokenizer, and most of them
+//! after edits. [`rules::Anchor`] where there are only token ids, [`struct@rules::Hash`] for packed sequences of them.
+//! [`rules::Static`] and [`rules::Random`] are baselines of the paper, and the others reproduce existing implementations bit for bit, to match
 //! a run that used them.
 //!
 //! # Example: text
 //!
-//! The rule `text-v1` decides words by the letters before them. It needs the text of the document, and for each token
+//! The rule `text-v2` decides words by two of the words before them. It needs the text of the document, and for each token
 //! the bytes of the text that it covers.
 //!
 //! ```
 //! use goldfish_mask::{RuleSpec, TokenSpan, rules::Text};
 //!
-//! let rule = RuleSpec::new(Text::new(2).context(4)).build(None)?;
+//! let rule = RuleSpec::new(Text::new(2).context(1)).build(None)?;
 //! let mask = |text: &str, tokens: &[(usize, usize)]| {
 //!     let ids = vec![0; tokens.len()];
 //!     let mut mask = vec![0; tokens.len()];
@@ -67,7 +67,7 @@
 //! # Example: a document in pieces
 //!
 //! A document can be decided in pieces, if each brings as many of the tokens before it as the rule
-//! [looks back](MaskRule::lookback).
+//! [looks back](MaskRule::lookback), and as many after it as it [looks ahead](MaskRule::lookahead).
 //!
 //! ```
 //! use goldfish_mask::{MaskRule, RuleSpec, TokenSpan};
