@@ -86,6 +86,14 @@ pub enum ShortContext {
 }
 
 impl ShortContext {
+    /// How many of a context's `context` units must come before a unit for it to be decided.
+    pub(crate) fn needed(self, context: usize) -> usize {
+        match self {
+            Self::Keep => context,
+            Self::Short => 1,
+        }
+    }
+
     /// The value in manifests.
     #[must_use]
     pub fn name(self) -> &'static str {

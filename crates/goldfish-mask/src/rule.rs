@@ -92,24 +92,21 @@ impl<'a> TokenSpan<'a> {
         }
     }
 
-    /// The same span, of whose longest run nobody wants to know unless it has more units than this.
+    /// The same span, whose longest run matters only if it has more units than this.
     #[must_use]
     pub fn with_longer_than(self, units: u64) -> Self {
         Self { longer_than: units, ..self }
     }
 
     /// What [`MaskRule::decide_measuring`] of a rule over token ids gives, which decides all tokens from the `first` one
-    /// of the span on that are not exempt, and has decided `mask`. Keeps the exempt ones.
+    /// of the span on that are not exempt, and has decided `mask`, in which exempt ones are kept.
     ///
     /// # Panics
     ///
     /// If `first` exceeds the length of the mask, or this that of the span.
     #[must_use]
-    pub fn longest_run(&self, first: usize, mask: &mut [u8]) -> LongestRun {
+    pub fn longest_run(&self, first: usize, mask: &[u8]) -> LongestRun {
         let ids = &self.decided()[..mask.len()];
-        if let Some(exempt) = self.exempt {
-            exempt.keep(ids, mask);
-        }
         let longer_than = usize::try_from(self.longer_than).unwrap_or(usize::MAX);
         let found = longest_counted(&mask[first..], longer_than, |index| !self.exempts(ids[first + index]));
         LongestRun::found(found, self.position + first as u64)

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{MAX_LONGEST_RUN, MaskError};
+use crate::{LongestRunOption, MAX_LONGEST_RUN, MaskError};
 
 /// A key is not below the threshold if one of so many keys before it is equal: text that repeats itself (a row of zeros)
 /// is neither dropped nor kept whole.
@@ -16,6 +16,11 @@ pub(crate) const RECENT: usize = 8;
 /// The most units in a row that are kept unless an option says otherwise.
 pub(crate) fn default_longest_run(k: u32) -> u32 {
     k.saturating_mul(4).saturating_sub(2).min(MAX_LONGEST_RUN)
+}
+
+/// The most units in a row that an option allows, or the default.
+pub(crate) fn given_longest_run(option: Option<LongestRunOption>, k: u32) -> Option<u32> {
+    option.map_or_else(|| Some(default_longest_run(k)), LongestRunOption::most)
 }
 
 /// Checks a bound on the run of kept units, and gives the length of a window.
@@ -72,6 +77,28 @@ pub(crate) fn threshold(k: u32, longest_run: Option<u32>) -> u64 {
     (low << 2) as u64
 }
 
+/// The least of every `width` consecutive values: `values[i..i + width]` has the less of number `i` and number `i + offset` of the
+/// slice that is returned with the offset. `wider` is room for as many values; both are overwritten.
+#[inline(always)]
+pub(crate) fn least_in_row<'a, T: Ord + Copy>(
+    mut values: &'a mut [T],
+    mut wider: &'a mut [T],
+    width: usize,
+) -> (&'a [T], usize) {
+    // Each becomes the least of as many from it on as a power of two, the largest one in `width` in the end.
+    let mut reach = 1;
+    while 2 * reach <= width {
+        let count = (values.len() + 1).saturating_sub(2 * reach);
+        let pairs = values[..count].iter().zip(&values[reach.min(values.len())..]);
+        for (wider, (&a, &b)) in wider.iter_mut().zip(pairs) {
+            *wider = a.min(b);
+        }
+        (values, wider) = (wider, values);
+        reach *= 2;
+    }
+    (values, width - reach)
+}
+
 /// The last few values of a sequence, side by side in memory.
 #[derive(Debug)]
 pub(crate) struct Last {
@@ -107,6 +134,9 @@ impl Last {
 
 /// Keys that are looked at together.
 pub(crate) const BLOCK: usize = 1024;
+
+/// Units for which memory is kept after an unusual document.
+const KEPT_UNITS: usize = 1 << 16;
 
 /// Keys that are compared with the threshold together.
 const BITS: usize = 64;
@@ -197,31 +227,29 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    /// A selector with this threshold and window; `all` drops every unit instead.
-    pub(crate) fn new(threshold: u64, window: Option<usize>, all: bool) -> Self {
+    /// A selector with this threshold and window; `all` drops every unit instead. It takes the memory of an earlier one.
+    pub(crate) fn new(threshold: u64, window: Option<usize>, all: bool, earlier: Option<Self>) -> Self {
+        let window = window.unwrap_or(0);
+        let (keys, mut least) = match earlier {
+            Some(Self { keys, least, .. }) => (keys, Least { window, ..least }),
+            None => (Box::new([0; _]), Least::new(window)),
+        };
+        least.clear();
+        least.candidates.shrink_to(KEPT_UNITS);
         Self {
             threshold,
-            window: window.unwrap_or(0),
+            window,
             all,
-            keys: Box::new([0; _]),
+            keys,
             known: 0,
             filled: 0,
             start: 0,
-            least: Least::new(window.unwrap_or(0)),
+            least,
             since: 0,
             fed: 0,
             run_start: 0,
             longest: LongestKept::default(),
         }
-    }
-
-    /// Starts another document.
-    pub(crate) fn restart(&mut self, threshold: u64, window: Option<usize>, all: bool) {
-        (self.threshold, self.window, self.all) = (threshold, window.unwrap_or(0), all);
-        (self.known, self.filled, self.start, self.since, self.fed, self.run_start) = (0, 0, 0, 0, 0, 0);
-        self.longest = LongestKept::default();
-        self.least.clear();
-        self.least.window = self.window;
     }
 
     /// Takes the key of the next unit; says whether the block is full, so that [`block`](Self::block) must be called.
@@ -381,6 +409,7 @@ impl<U: Copy> Units<U> {
         self.settle(selector.longest(), self.first);
         let longest = self.ends.map(|ends| (self.longest.units, ends));
         self.units.clear();
+        self.units.shrink_to(KEPT_UNITS);
         (self.first, self.longest, self.ends) = (0, LongestKept::default(), None);
         longest
     }
@@ -442,7 +471,7 @@ mod tests {
         ) {
             let mut dropped = vec![false; keys.len()];
             let bound = (window > 0).then_some(window);
-            let mut selector = Selector::new(threshold, bound, false);
+            let mut selector = Selector::new(threshold, bound, false, None);
             for &key in &keys {
                 if selector.push(key) {
                     selector.block(|unit| dropped[unit] = true);

@@ -9,7 +9,9 @@ use crate::rules::AfterPrefix;
 use crate::rules::lanes::simd_dispatch;
 use crate::rules::xxh3::PairHash;
 use crate::runs::LongestRun;
-use crate::selection::{BLOCK, Least, RECENT, check_longest_run, default_longest_run, threshold};
+use crate::selection::{
+    BLOCK, Least, RECENT, check_longest_run, default_longest_run, given_longest_run, least_in_row, threshold,
+};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MAX_ANCHOR_CONTEXT, MaskError, RuleDefinition, RunUnit, UniformTable};
 
@@ -86,10 +88,7 @@ impl Anchor {
 
     /// Tokens that must come before a token for it to be decided.
     fn needed(&self) -> usize {
-        match self.short_context {
-            ShortContext::Keep => self.context as usize,
-            ShortContext::Short => 1,
-        }
+        self.short_context.needed(self.context as usize)
     }
 }
 
@@ -105,12 +104,8 @@ impl FromOptions for Anchor {
 
     fn from_options(options: &RuleOptions) -> Result<Self, MaskError> {
         let RuleOptions { k, context, short_context, seed, longest_run, .. } = *options;
-        let rule =
-            Self::new(k).context(context.unwrap_or(ANCHOR_CONTEXT)).short_context(short_context).seed(seed);
-        Ok(match longest_run {
-            Some(longest_run) => rule.longest_run(longest_run.most()),
-            None => rule,
-        })
+        let rule = Self::new(k).context(context.unwrap_or(ANCHOR_CONTEXT)).short_context(short_context);
+        Ok(rule.seed(seed).longest_run(given_longest_run(longest_run, k)))
     }
 }
 
@@ -190,24 +185,13 @@ impl Keys {
     /// The keys of the last `keys.len()` of `ids`, a block at most, each with its whole context before it.
     #[inline(always)]
     fn all(&self, ids: &[u32], keys: &mut [u32], [ranks, wider]: &mut [Ranks; 2]) {
+        let (ranks, wider) = (&mut ranks[..ids.len()], &mut wider[..ids.len()]);
         for (rank, &id) in ranks.iter_mut().zip(ids) {
             *rank = self.rank(id);
         }
-        // Each becomes the least of as many from it on as the largest power of two in the context.
-        let (mut ranks, mut wider) = (ranks, wider);
-        let mut width = 1;
-        while 2 * width <= self.context {
-            let count = ids.len() + 1 - 2 * width;
-            for ((wider, &a), &b) in wider.iter_mut().zip(&ranks[..count]).zip(&ranks[width..][..count]) {
-                *wider = a.min(b);
-            }
-            (ranks, wider) = (wider, ranks);
-            width *= 2;
-        }
-        let first = &ranks[..keys.len()];
-        let last = &ranks[self.context - width..][..keys.len()];
-        let previous = &ids[self.context - 1..][..keys.len()];
-        for (((key, &a), &b), &previous) in keys.iter_mut().zip(first).zip(last).zip(previous) {
+        let (least, offset) = least_in_row(ranks, wider, self.context);
+        let previous = &ids[self.context - 1..];
+        for (((key, &a), &b), &previous) in keys.iter_mut().zip(least).zip(&least[offset..]).zip(previous) {
             *key = self.hash.upper(a.min(b), previous);
         }
     }
@@ -270,42 +254,16 @@ const LANES: usize = 16;
 /// Keys of a block, after those of the tokens just before it.
 type Block = [u32; RECENT + BLOCK];
 
-/// The ids of a span from the first decided one on, with what is before it.
-struct Decided<'a> {
-    kernel: &'a Kernel,
-    ids: &'a [u32],
-    /// Index of the first id whose context is full.
-    full: usize,
-}
-
-impl Decided<'_> {
-    /// The keys of the ids from index `start` on.
-    #[inline(always)]
-    fn keys(&self, start: usize, keys: &mut [u32], ranks: &mut [Ranks; 2]) {
-        let short = self.full.saturating_sub(start).min(keys.len());
-        let (before_full, keys) = keys.split_at_mut(short);
-        for (key, at) in before_full.iter_mut().zip(start..) {
-            *key = self.kernel.keys.key_after(&self.ids[..at]);
-        }
-        if !keys.is_empty() {
-            let start = start + short;
-            let ids = &self.ids[start - self.kernel.keys.context..start + keys.len()];
-            self.kernel.keys.all(ids, keys, ranks);
-        }
-    }
-}
-
 impl Kernel {
     /// Decides the ids `from..to` of a span, as if windows began and ended there.
     fn decide_range(&self, span: &TokenSpan<'_>, (from, to): (usize, usize), mask: &mut [u8]) {
-        let ids = span.ids();
         // Position in the document of the first id of the span.
         let base = span.position() - span.history() as u64;
         let index = |position: usize| {
             usize::try_from((position as u64).saturating_sub(base)).map_or(to, |index| index.clamp(from, to))
         };
         let first = index(self.needed);
-        let decided = Decided { kernel: self, ids, full: index(self.keys.context) };
+        let full = index(self.keys.context);
         let (short, mask) = mask.split_at_mut(first - from);
         short.fill(1);
         // Of the tokens just before the range, those that are decided have keys.
@@ -313,7 +271,7 @@ impl Kernel {
         let position = base + first as u64;
         simd_dispatch(
             #[inline(always)]
-            || Range { kernel: self, span, decided, first, position, mask, since: 0 }.decide(before),
+            || Range { kernel: self, span, full, first, position, mask, since: 0 }.decide(before),
         );
     }
 
@@ -336,7 +294,8 @@ impl Kernel {
 struct Range<'a> {
     kernel: &'a Kernel,
     span: &'a TokenSpan<'a>,
-    decided: Decided<'a>,
+    /// Index among the ids of the first one whose context is full.
+    full: usize,
     /// Index of the first one among the ids, and its position in the document.
     first: usize,
     position: u64,
@@ -346,6 +305,21 @@ struct Range<'a> {
 }
 
 impl Range<'_> {
+    /// The keys of the ids from index `start` on.
+    #[inline(always)]
+    fn keys(&self, start: usize, keys: &mut [u32], ranks: &mut [Ranks; 2]) {
+        let (ids, of) = (self.span.ids(), &self.kernel.keys);
+        let short = self.full.saturating_sub(start).min(keys.len());
+        let (before_full, keys) = keys.split_at_mut(short);
+        for (key, at) in before_full.iter_mut().zip(start..) {
+            *key = of.key_after(&ids[..at]);
+        }
+        if !keys.is_empty() {
+            let start = start + short;
+            of.all(&ids[start - of.context..start + keys.len()], keys, ranks);
+        }
+    }
+
     /// Decides the tokens, after `before` decided ones.
     #[inline(always)]
     fn decide(mut self, before: usize) {
@@ -353,11 +327,11 @@ impl Range<'_> {
         let mut ranks = [[0; BLOCK + MAX_ANCHOR_CONTEXT as usize]; 2];
         // Keys that don't exist are equal to none that is below the threshold.
         keys[..RECENT - before].fill(u32::MAX);
-        self.decided.keys(self.first - before, &mut keys[RECENT - before..RECENT], &mut ranks);
+        self.keys(self.first - before, &mut keys[RECENT - before..RECENT], &mut ranks);
         let mut start = 0;
         while start < self.mask.len() {
             let count = (self.mask.len() - start).min(BLOCK);
-            self.decided.keys(self.first + start, &mut keys[RECENT..][..count], &mut ranks);
+            self.keys(self.first + start, &mut keys[RECENT..][..count], &mut ranks);
             self.below_threshold(&keys[..RECENT + count], start);
             if let Some(window) = self.kernel.window {
                 self.runs(&keys[RECENT..][..count], start, window);
@@ -392,6 +366,9 @@ impl Range<'_> {
     fn runs(&mut self, keys: &[u32], start: usize, window: usize) {
         for at in (start..start + keys.len()).step_by(64) {
             let mut dropped = dropped_bits(&self.mask[at..(at + 64).min(start + keys.len())]);
+            if dropped == 0 {
+                continue;
+            }
             // Whether every window within the word has a dropped token.
             let mut covered = dropped;
             let mut width = 1;
@@ -401,9 +378,6 @@ impl Range<'_> {
                 width += more;
             }
             let (first, last) = (dropped.trailing_zeros() as usize, dropped.leading_zeros() as usize);
-            if dropped == 0 {
-                continue;
-            }
             let inside = (u64::MAX << first) & (u64::MAX >> last);
             if covered & inside == inside {
                 if at + first >= self.since + window {
@@ -441,7 +415,7 @@ impl Range<'_> {
         let mut residue = residue;
         for block in (self.since..end).step_by(BLOCK) {
             let keys = &mut keys[..BLOCK.min(end - block)];
-            self.decided.keys(self.first + block, keys, &mut ranks);
+            self.keys(self.first + block, keys, &mut ranks);
             for (number, &key) in (block..).zip(&*keys) {
                 let key = if self.exempts(number) { u32::MAX } else { key };
                 if let Some(dropped) = least.push(key.into(), residue, number) {
@@ -486,7 +460,7 @@ impl Range<'_> {
 
     #[inline(always)]
     fn exempts(&self, number: usize) -> bool {
-        self.span.exempts(self.decided.ids[self.first + number])
+        self.span.exempts(self.span.ids()[self.first + number])
     }
 
     #[inline(always)]

@@ -12,7 +12,9 @@ use crate::rules::lanes::simd_dispatch;
 use crate::rules::text_keys::{BlockKeys, Decision};
 use crate::rules::text_tokens::by_token;
 use crate::runs::LongestRun;
-use crate::selection::{Selector, Units, check_longest_run, default_longest_run, threshold};
+use crate::selection::{
+    Selector, Units, check_longest_run, default_longest_run, given_longest_run, threshold,
+};
 use crate::text::{Marks, Part, Receive, Stream, Words, scan};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, RunUnit, UniformTable};
@@ -128,10 +130,7 @@ impl Text {
     fn kernel(&self) -> Result<Kernel, MaskError> {
         let window = check_longest_run(check_k(self.k)?, self.longest_run)?;
         let context = check_anchor_context(self.context)?;
-        let needed = match self.short_context {
-            ShortContext::Keep => context,
-            ShortContext::Short => 1,
-        };
+        let needed = self.short_context.needed(context);
         let decision =
             Decision { threshold: self.threshold, window, context, needed, seed: self.seed, all: false };
         Ok(Kernel { decision, granularity: self.granularity })
@@ -158,12 +157,8 @@ impl FromOptions for Text {
         let rule = Self::new(k)
             .context(context.unwrap_or(WORD_CONTEXT))
             .granularity(granularity.unwrap_or_default())
-            .short_context(short_context)
-            .seed(seed);
-        Ok(match longest_run {
-            Some(longest_run) => rule.longest_run(longest_run.most()),
-            None => rule,
-        })
+            .short_context(short_context);
+        Ok(rule.seed(seed).longest_run(given_longest_run(longest_run, k)))
     }
 }
 
@@ -284,15 +279,11 @@ struct WordScratch {
 impl WordScratch {
     /// For a new document, with the memory of an earlier one.
     fn starting(earlier: Option<Self>, decision: Decision) -> Self {
-        let Decision { threshold, window, all, .. } = decision;
-        let mut words = earlier.unwrap_or_else(|| Self {
-            keys: BlockKeys::new(decision),
-            selector: Selector::new(threshold, window, all),
-            sources: Units::new(),
-        });
-        words.keys.restart(decision);
-        words.selector.restart(threshold, window, all);
-        words
+        let (keys, selector, sources) = match earlier {
+            Some(Self { keys, selector, sources }) => (Some(keys), Some(selector), sources),
+            None => (None, None, Units::new()),
+        };
+        Self { keys: BlockKeys::new(decision, keys), selector: decision.selector(selector), sources }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The keys of words of the rule `text-v2`.
 
 use crate::rules::xxh3::SixteenHash;
-use crate::selection::{BLOCK, Last, Selector};
+use crate::selection::{BLOCK, Last, Selector, least_in_row};
 use crate::text::{Part, Stream, WORD, width};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -39,8 +39,9 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    pub(crate) fn selector(&self) -> Selector {
-        Selector::new(self.threshold, self.window, self.all)
+    /// A selector for a new document, in the memory of an earlier one.
+    pub(crate) fn selector(&self, earlier: Option<Selector>) -> Selector {
+        Selector::new(self.threshold, self.window, self.all, earlier)
     }
 }
 
@@ -76,18 +77,16 @@ pub(crate) struct BlockKeys {
 const CONTEXT: usize = crate::MAX_ANCHOR_CONTEXT as usize;
 
 impl BlockKeys {
-    pub(crate) fn new(decision: Decision) -> Self {
+    /// Of a new document, in the memory of an earlier one.
+    pub(crate) fn new(decision: Decision, earlier: Option<Self>) -> Self {
         let hashing = Hashing(SixteenHash::new(decision.seed));
-        let (ranks, hashes) = (Box::new([u64::MAX; _]), Box::new([0; _]));
+        let (mut ranks, mut hashes) = match earlier {
+            Some(Self { ranks, hashes, .. }) => (ranks, hashes),
+            None => (Box::new([0; _]), Box::new([0; _])),
+        };
+        ranks[..CONTEXT].fill(u64::MAX);
+        hashes[0] = 0;
         Self { decision, hashing, ranks, hashes, count: 0, before: 0 }
-    }
-
-    /// Starts another document.
-    pub(crate) fn restart(&mut self, decision: Decision) {
-        (self.decision, self.hashing) = (decision, Hashing(SixteenHash::new(decision.seed)));
-        (self.count, self.before) = (0, 0);
-        self.ranks[..CONTEXT].fill(u64::MAX);
-        self.hashes[0] = 0;
     }
 
     /// Takes the next word; says whether the block is full, so that [`select`](Self::select) must be called.
@@ -112,31 +111,14 @@ impl BlockKeys {
     pub(crate) fn select(&mut self, selector: &mut Selector) {
         let Self { decision, ranks, hashes, count, .. } = self;
         let context = decision.context;
-        // Each becomes the least of as many from it on as the largest power of two in the context.
-        let mut least = [0; CONTEXT + BLOCK];
         let ranks_before = &ranks[CONTEXT - context..CONTEXT + *count];
-        let least = &mut least[..ranks_before.len()];
-        least.copy_from_slice(ranks_before);
-        let mut width = 1;
-        while 2 * width <= context {
-            let mut at = 0;
-            // Eight at a time are read before they are written.
-            while at + 8 + width <= least.len() {
-                let mut eight = [0; 8];
-                for (lane, to) in eight.iter_mut().enumerate() {
-                    *to = least[at + lane].min(least[at + lane + width]);
-                }
-                least[at..at + 8].copy_from_slice(&eight);
-                at += 8;
-            }
-            for at in at..least.len().saturating_sub(width) {
-                least[at] = least[at].min(least[at + width]);
-            }
-            width *= 2;
-        }
+        let (mut values, mut wider) = ([0; CONTEXT + BLOCK], [0; CONTEXT + BLOCK]);
+        let (values, wider) = (&mut values[..ranks_before.len()], &mut wider[..ranks_before.len()]);
+        values.copy_from_slice(ranks_before);
+        let (least, offset) = least_in_row(values, wider, context);
         let undecided = decision.needed.saturating_sub(self.before).min(*count);
         for word in undecided..*count {
-            let anchor = least[word].min(least[word + context - width]);
+            let anchor = least[word].min(least[word + offset]);
             // There is room: blocks are emptied together.
             let _full = selector.push(self.hashing.0.hash(anchor, hashes[word]));
         }

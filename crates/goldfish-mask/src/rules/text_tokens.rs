@@ -70,9 +70,7 @@ impl TokensOfWords<'_> {
         }
         unit
     }
-}
 
-impl TokensOfWords<'_> {
     /// Selects among the tokens that came.
     fn select(&mut self) {
         let Self { selector, units, spans, order, start, mask, .. } = self;
@@ -147,7 +145,7 @@ pub(crate) fn by_token(
     simd_dispatch(
         #[inline(always)]
         || {
-            let (keys, selector, segments) = (Keys::new(decision), decision.selector(), VecDeque::new());
+            let (keys, selector, segments) = (Keys::new(decision), decision.selector(None), VecDeque::new());
             let units = Units::new();
             let receiver =
                 TokensOfWords { keys, selector, units, segments, spans, order, next: 0, start, mask };

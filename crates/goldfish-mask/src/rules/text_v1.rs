@@ -9,12 +9,9 @@ use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{Granularity, ShortContext, TEXT_CONTEXT, check_context, check_k, drop_threshold};
 use crate::rule::{MaskRule, TokenSpan, check_text};
 use crate::rules::lanes::simd_dispatch;
-use crate::text::{Class, Marks, Position, Sink, Stream, scan};
+use crate::text::{Class, Marks, Position, Sink, Stream, WORD, scan};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, UniformTable};
-
-/// Longest word, in normalized characters; longer runs are cut.
-const WORD: usize = 24;
 
 /// Scratch memory that a thread keeps, in bytes of text and in tokens.
 const KEPT_BYTES: usize = 1 << 24;
@@ -102,10 +99,7 @@ impl TextV1 {
     fn kernel(&self) -> Result<Kernel, MaskError> {
         let last_dropped = drop_threshold(check_k(self.k)?);
         let context = check_context(self.context)?;
-        let needed = match self.short_context {
-            ShortContext::Keep => context,
-            ShortContext::Short => 1,
-        };
+        let needed = self.short_context.needed(context);
         let decision = Decision { last_dropped, context, needed, seed: self.seed };
         Ok(Kernel { decision, granularity: self.granularity })
     }
