@@ -298,7 +298,7 @@ pub struct Excess {
     pub standard_error: Option<f64>,
 }
 
-/// What differs between two copies near a token. An edit or the start of a passage counts for the 32 words behind it. Inserted
+/// What differs between two copies near a token. An edit or the start of a passage counts for the 32 words after it. Inserted
 /// and deleted are seen from the copy that comes first in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

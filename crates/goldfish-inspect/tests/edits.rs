@@ -106,12 +106,12 @@ fn equal_bytes(text: &str, copy: &EditedCopy) -> Vec<(usize, usize)> {
     for stretch in copy.alignment.iter().filter(|stretch| stretch.edit.is_none()) {
         let (first, last) = (stretch.original.start, stretch.original.end);
         let within = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        // Words at its ends may go on in what was edited.
+        // Words at its ends may continue in what was edited.
         let other = &copy.text;
         let cut = |at: usize, there: usize| {
             let ahead = within(text[at..].chars().next()) || within(other[there..].chars().next());
-            let behind = within(text[..at].chars().next_back()) || within(other[..there].chars().next_back());
-            ahead && behind
+            let before = within(text[..at].chars().next_back()) || within(other[..there].chars().next_back());
+            ahead && before
         };
         let inside = &text[first..last];
         let skipped = |cut: bool, at: Option<usize>| if cut { at.unwrap_or(inside.len()) } else { 0 };

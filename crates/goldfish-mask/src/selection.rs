@@ -416,9 +416,14 @@ impl<U: Copy> Units<U> {
 }
 
 #[cfg(test)]
+#[path = "../tests/naive/selection.rs"]
+mod naive_selection;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::naive_selection::select;
     use super::*;
 
     /// The rate that the formula gives, in floating point.
@@ -443,25 +448,6 @@ mod tests {
         }
     }
 
-    /// From the definition, with no thought of speed.
-    fn naive(keys: &[u64], threshold: u64, window: usize) -> Vec<bool> {
-        let below: Vec<bool> = (0..keys.len())
-            .map(|i| keys[i] < threshold && !keys[i.saturating_sub(RECENT)..i].contains(&keys[i]))
-            .collect();
-        let mut dropped = below.clone();
-        if window > 0 {
-            for start in 0..(keys.len() + 1).saturating_sub(window) {
-                let within = start..start + window;
-                if !below[within.clone()].contains(&true)
-                    && let Some(least) = within.min_by_key(|&i| (keys[i], i % window))
-                {
-                    dropped[least] = true;
-                }
-            }
-        }
-        dropped
-    }
-
     proptest! {
         #[test]
         fn selection_equals_its_definition(
@@ -480,7 +466,8 @@ mod tests {
             selector.block(|unit| dropped[unit] = true);
             selector.end();
             let longest = selector.longest();
-            prop_assert_eq!(&dropped, &naive(&keys, threshold, window));
+            let bound = bound.map(|window| window as u32 - 1);
+            prop_assert_eq!(&dropped, &select(&keys, &vec![false; keys.len()], (threshold, bound), 0));
             let runs: Vec<&[bool]> = dropped.split(|&dropped| dropped).collect();
             prop_assert_eq!(longest.units, runs.iter().map(|run| run.len()).max().unwrap_or(0));
             prop_assert!(window == 0 || longest.units < window);

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod documents;
 #[path = "naive/text.rs"]
 mod naive;
 
+use documents::{by_char, in_pieces, spans_of, whole};
 use goldfish_mask::rules::TextV1;
 use goldfish_mask::{
     Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext,
@@ -22,18 +24,6 @@ fn build(rule: &Rule) -> Box<dyn MaskRule> {
 
 fn words(k: u32, context: u32, head: ShortContext) -> Rule {
     Rule { k, context, unit: Granularity::Word, head, seed: 0 }
-}
-
-fn whole(rule: &dyn MaskRule, text: &str, spans: &[(usize, usize)]) -> Vec<u8> {
-    let ids = vec![0; spans.len()];
-    let mut mask = vec![9; spans.len()];
-    rule.decide(&TokenSpan::document(&ids).with_text(text, spans), &mut mask);
-    mask
-}
-
-/// One span a character.
-fn by_char(text: &str) -> Vec<(usize, usize)> {
-    text.char_indices().map(|(at, c)| (at, at + c.len_utf8())).collect()
 }
 
 /// The text with each dropped character replaced by `_`.
@@ -91,17 +81,6 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         .prop_map(|(k, context, unit, head, seed)| Rule { k, context, unit, head, seed })
 }
 
-/// Spans of tokens that cut the text at the given bytes, or any spans at all.
-fn spans_of(text: &str, cuts: &[prop::sample::Index], ordered: bool) -> Vec<(usize, usize)> {
-    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
-    if ordered {
-        at.extend([0, text.len()]);
-        at.sort_unstable();
-        return at.windows(2).map(|pair| (pair[0], pair[1])).collect();
-    }
-    at.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -117,16 +96,7 @@ proptest! {
         let expected = naive::mask(&rule, &text, &spans);
         let built = build(&rule);
         prop_assert_eq!(&whole(&*built, &text, &spans), &expected);
-        // Pieces bring the whole text, and as much history as they like.
-        let ids = vec![0; spans.len()];
-        let mut pieces = vec![9; spans.len()];
-        for start in (0..spans.len()).step_by(step) {
-            let end = spans.len().min(start + step);
-            let history = start.min(step / 2);
-            let span = TokenSpan::continued(&ids[start - history..end], history, start as u64);
-            built.decide(&span.with_text(&text, &spans[..end]), &mut pieces[start..end]);
-        }
-        prop_assert_eq!(pieces, expected);
+        prop_assert_eq!(in_pieces(&*built, &text, &spans, step), expected);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod documents;
 #[path = "naive/selection.rs"]
 mod naive_selection;
 #[path = "naive/text.rs"]
@@ -9,6 +10,7 @@ mod naive_text;
 #[path = "naive/text_v2.rs"]
 mod naive_v2;
 
+use documents::{by_char, in_pieces, spans_of, whole};
 use goldfish_mask::rules::Text;
 use goldfish_mask::{
     Granularity, MaskError, MaskRule, Masker, RuleSpec, SequenceMasker, SequenceState, ShortContext,
@@ -18,18 +20,6 @@ use proptest::prelude::*;
 
 fn build(rule: &Text) -> Box<dyn MaskRule> {
     RuleSpec::new(rule.clone()).build(None).unwrap()
-}
-
-fn whole(rule: &dyn MaskRule, text: &str, spans: &[(usize, usize)]) -> Vec<u8> {
-    let ids = vec![0; spans.len()];
-    let mut mask = vec![9; spans.len()];
-    rule.decide(&TokenSpan::document(&ids).with_text(text, spans), &mut mask);
-    mask
-}
-
-/// One span a character.
-fn by_char(text: &str) -> Vec<(usize, usize)> {
-    text.char_indices().map(|(at, c)| (at, at + c.len_utf8())).collect()
 }
 
 fn any_char() -> impl Strategy<Value = char> {
@@ -69,17 +59,6 @@ fn any_rule() -> impl Strategy<Value = Text> {
     )
 }
 
-/// Spans of tokens that cut the text at the given bytes, or any spans at all.
-fn spans_of(text: &str, cuts: &[prop::sample::Index], ordered: bool) -> Vec<(usize, usize)> {
-    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
-    if ordered {
-        at.extend([0, text.len()]);
-        at.sort_unstable();
-        return at.windows(2).map(|pair| (pair[0], pair[1])).collect();
-    }
-    at.chunks_exact(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -95,16 +74,7 @@ proptest! {
         let expected = naive_v2::mask(&rule, &text, &spans);
         let built = build(&rule);
         prop_assert_eq!(&whole(&*built, &text, &spans), &expected);
-        let ids = vec![0; spans.len()];
-        let mut pieces = vec![9; spans.len()];
-        for start in (0..spans.len()).step_by(step) {
-            let end = spans.len().min(start + step);
-            let given = spans.len().min(end.saturating_add(built.lookahead()));
-            let history = start.min(step / 2);
-            let span = TokenSpan::continued(&ids[start - history..end], history, start as u64);
-            built.decide(&span.with_text(&text, &spans[..given]), &mut pieces[start..end]);
-        }
-        prop_assert_eq!(pieces, expected);
+        prop_assert_eq!(in_pieces(&*built, &text, &spans, step), expected);
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Size")]
     pub(crate) copies_each: Option<u16>,
 
-    /// Passages among the documents that stand there once. [default: 128; with --quick 4]
+    /// Passages that occur once among the documents. [default: 128; with --quick 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000), help_heading = "Size")]
     pub(crate) background: Option<u64>,
 

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
-    let found = warnings_of(&job, &outcome);
+    let found = leak::warnings(&job, &outcome.tally, outcome.sample.as_deref());
     if args.json {
         let warnings = [&suspicious[..], &found[..]].concat();
         print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
@@ -203,13 +203,6 @@ fn summary_json(
         "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
-}
-
-/// What speaks against the rule on this corpus.
-fn warnings_of(job: &MaskJob, outcome: &Outcome) -> Vec<String> {
-    let counted = outcome.tally.warnings(outcome.manifest.rule.definition());
-    let leak = leak::warning(job, outcome.sample.as_deref());
-    counted.iter().map(ToString::to_string).chain(leak).collect()
 }
 
 fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {

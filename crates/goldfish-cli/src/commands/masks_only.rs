@@ -36,7 +36,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(explain)?;
-    let warnings = warnings_of(&job.mask, &outcome);
+    let warnings = leak::warnings(&job.mask, &outcome.tally, outcome.sample.as_deref());
     if args.json {
         print::json(&summary_json(&job, chosen, &outcome, &warnings))?;
     } else {
@@ -44,13 +44,6 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     }
     warnings.iter().for_each(|warning| print::warn(warning));
     Ok(Verdict::Clean)
-}
-
-/// What speaks against the rule on this corpus.
-fn warnings_of(job: &MaskJob, outcome: &SidecarOutcome) -> Vec<String> {
-    let counted = outcome.tally.warnings(outcome.files.rule.definition());
-    let leak = leak::warning(job, outcome.sample.as_deref());
-    counted.iter().map(ToString::to_string).chain(leak).collect()
 }
 
 fn resuming(kept: &FinishedFiles) -> String {

@@ -26,7 +26,7 @@ pub(crate) struct Partner {
     pub(crate) label: Label,
 }
 
-/// For each letter of a passage, its partner. None where there is none, or where what is before or behind was cut off.
+/// For each letter of a passage, its partner. `None` if it has none, or if what is before or after it was cut off.
 pub(crate) type Partners = Vec<Option<Partner>>;
 
 /// Formatting that differs at a letter or just before it.
@@ -121,7 +121,7 @@ pub(crate) fn partners(
 
 fn borders(blocks: &[Block], a: &Excerpt, b: &Excerpt) -> Vec<Border> {
     let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Vec::new() };
-    // Whether the passage's letters end here, and whether its document goes on.
+    // Whether the passage's letters end here, and whether its document continues.
     let end = |(at_a, cut_a): (bool, bool), (at_b, cut_b): (bool, bool)| {
         let (ends_a, ends_b) = (at_a && !cut_a, at_b && !cut_b);
         if ends_a && ends_b {

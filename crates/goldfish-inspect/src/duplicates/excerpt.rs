@@ -25,7 +25,7 @@ pub(crate) struct Excerpt {
     pub(crate) spans: Vec<(u32, u32)>,
     /// The tokens' masks: as they are, then by each rule.
     pub(crate) masks: Vec<Vec<u8>>,
-    /// Whether its document goes on before its first and after its last letter.
+    /// Whether its document has more before its first and after its last letter.
     pub(crate) cut: (bool, bool),
     grain: Grain,
     letters: Vec<u32>,

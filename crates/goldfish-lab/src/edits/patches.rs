@@ -29,7 +29,7 @@ const PARAGRAPH: &str = "\n\n";
 pub(super) struct Patch {
     /// The bytes that are replaced.
     pub(super) range: Range<usize>,
-    /// What stands there instead.
+    /// What replaces them.
     pub(super) new: String,
 }
 
