@@ -136,7 +136,7 @@ class TestDegenerateWindows:
         output = goldfish.mask(source, tmp_path / "out", "--tokenizer", gpt2)
         assert all(0 not in mask for mask in output.masks)
         found, warned = inspected(goldfish, output.folder, "--tokenizer", gpt2)
-        assert "no letter or number" in warned and "the rule hash" in warned
+        assert "no letter or number" in warned and "the rule anchor" in warned
         assert found["tally"]["decided"] == 0 and found["tally"]["too_short"] == 2
 
     def test_short_documents_are_reported(self, goldfish, gpt2, tmp_path):
