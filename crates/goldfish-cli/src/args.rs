@@ -460,8 +460,8 @@ mod tests {
         let reference = std::fs::read_to_string(path).unwrap();
         let sections: Vec<(&str, &str)> =
             reference.split("\n## `").skip(1).map(|section| section.split_once("`\n").unwrap()).collect();
-        let mut commands = Vec::new();
-        list_commands("goldfish", &Cli::command(), &mut commands);
+        let (program, mut commands) = (Cli::command(), Vec::new());
+        list_commands("goldfish", &program, &mut commands);
 
         let headings: Vec<&str> = sections.iter().map(|(heading, _)| *heading).collect();
         let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
@@ -475,8 +475,12 @@ mod tests {
     }
 
     /// Commands in the order of the help, each before its own subcommands; a hidden one hides these too.
-    fn list_commands(name: &str, command: &clap::Command, commands: &mut Vec<(String, clap::Command)>) {
-        commands.push((name.to_owned(), command.clone()));
+    fn list_commands<'c>(
+        name: &str,
+        command: &'c clap::Command,
+        commands: &mut Vec<(String, &'c clap::Command)>,
+    ) {
+        commands.push((name.to_owned(), command));
         for nested in command.get_subcommands().filter(|nested| !nested.is_hide_set()) {
             list_commands(&format!("{name} {}", nested.get_name()), nested, commands);
         }

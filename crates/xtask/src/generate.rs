@@ -69,21 +69,26 @@ fn schema(title: &str, mut schema: Schema) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The long help of every command, a command before its subcommands. The help itself names these, so that none can be forgotten.
+/// The long help of every command.
 fn cli_reference(program: &Path) -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    let mut commands = vec![Vec::new()];
-    while let Some(command) = commands.pop() {
-        let help = long_help(program, &command)?;
-        let title = [&["goldfish".to_owned()], command.as_slice()].concat().join(" ");
-        text += &format!("\n## `{title}`\n\n```text\n{help}\n```\n");
-        let further = subcommands(&help).map(|name| [command.as_slice(), &[name.to_owned()]].concat());
-        let further: Vec<_> = further.collect();
-        commands.extend(further.into_iter().rev());
-    }
+    push_help(program, &mut Vec::new(), &mut text)?;
     Ok(text)
+}
+
+/// Appends the help of a command, then those of the subcommands that it lists.
+fn push_help(program: &Path, command: &mut Vec<String>, text: &mut String) -> anyhow::Result<()> {
+    let help = long_help(program, command)?;
+    let title = [&["goldfish".to_owned()], command.as_slice()].concat().join(" ");
+    *text += &format!("\n## `{title}`\n\n```text\n{help}\n```\n");
+    for name in subcommands(&help) {
+        command.push(name.to_owned());
+        push_help(program, command, text)?;
+        command.pop();
+    }
+    Ok(())
 }
 
 fn long_help(program: &Path, command: &[String]) -> anyhow::Result<String> {
