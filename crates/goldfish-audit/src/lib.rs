@@ -9,6 +9,7 @@
 
 mod aggregate;
 pub mod backend;
+pub mod check;
 mod columns;
 pub mod config;
 pub mod control;
@@ -31,9 +32,10 @@ pub mod selftest;
 pub mod stat;
 pub mod store;
 pub mod summary;
+mod sums;
 mod table;
 
-pub use aggregate::{StatisticsOptions, compare, summarize};
+pub use aggregate::{compare, summarize};
 pub use error::{Ability, AuditError};
 pub use rows::{ProbeRow, ResultRow, tables_reference};
 pub use table::{read_probes, read_results};

@@ -147,7 +147,7 @@ impl Set {
 pub struct ProbeId(pub u128);
 
 impl ProbeId {
-    fn of(document: &str, offset: u64, prefix: u32, ids: &[u32]) -> Self {
+    pub(crate) fn of(document: &str, offset: u64, prefix: u32, ids: &[u32]) -> Self {
         let mut hash = Xxh3Default::new();
         hash.update(&(document.len() as u64).to_le_bytes());
         hash.update(document.as_bytes());

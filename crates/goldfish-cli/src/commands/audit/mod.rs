@@ -15,13 +15,12 @@ use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_contro
 use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::Engine;
 use goldfish_audit::gate;
-use goldfish_audit::options::{AuditOptions, Extraction};
+use goldfish_audit::options::{AuditOptions, Extraction, StatisticsOptions};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
-use goldfish_audit::store::RunStore;
-use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, StatisticsOptions, summarize};
+use goldfish_audit::store::{Finished, RunStore};
+use goldfish_audit::AuditError;
 use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
@@ -61,11 +60,13 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.is_some())?;
     let origin = &sources.origin(tokenizer.as_deref());
     let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
-    let summary = audit.run(output, tested)?;
+    let Finished { summary, digest, .. } = audit.run(output, tested)?;
     if args.json {
-        print::json(&summary)?;
+        let mut json = serde_json::to_value(&summary)?;
+        json["digest"] = digest.into();
+        print::json(&json)?;
     } else {
-        print::out(&table::report(output, &summary))?;
+        print::out(&table::report(output, &summary, &digest))?;
     }
     summary.notes.iter().for_each(|note| print::warn(note));
     let failures = gate::failures(&args.fail_if, &summary)?;
@@ -86,7 +87,7 @@ struct Audit<'a> {
 
 impl Audit<'_> {
     /// Measures in a folder, and sums up.
-    fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Summary> {
+    fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Finished> {
         let model = self.model.backend.describe()?;
         let options = AuditOptions { decide: tested.verdict(&model.name)?, ..self.options };
         ensure!(
@@ -131,10 +132,7 @@ impl Audit<'_> {
         });
         bar.finish_and_clear();
         done.map_err(|error| unfinished(error, &store, &tables))?;
-        let statistics =
-            StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
-        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
-        Ok(summary)
+        Ok(store.finish(&tested)?)
     }
 }
 
@@ -249,6 +247,7 @@ fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
         text: tokenizer.is_some(),
         tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         redact: args.redact,
+        statistics: StatisticsOptions { rates: args.interval, bootstrap: Bootstrap::new(args.seed) },
         ..AuditOptions::default()
     }
 }
