@@ -2,8 +2,8 @@
 //!
 //! A run says the same thing several times: the checksums cover every file, the configuration covers the probes, the results
 //! have one row a probe, most values of a row follow from others, the evidence shows every positive, and the summary follows
-//! from the results. Whoever changes a number has to change all of that; and then the run's digest is another one, and a
-//! [replay](crate::replay) of the model gives other answers.
+//! from the results. Whoever changes a number has to change all of that; and then the run's digest is another one, and the
+//! model gives other answers.
 
 use std::path::Path;
 
@@ -74,6 +74,12 @@ pub fn check(
     let mut check = Check { folder, decode, problems };
     let checked = check.all(config, digest);
     Ok((check.problems, checked))
+}
+
+/// Whether a folder holds the run of an audit, complete or not.
+#[must_use]
+pub fn is_run(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file() && folder.join(PROBES).is_file()
 }
 
 /// Refuses what is no complete run.
