@@ -44,11 +44,10 @@ fn table(args: &ReportArgs, summary: &Summary) -> String {
     let exact = &summary.scores.exact_match;
     let mut lines = vec![
         format!(
-            "{BOLD}{}{BOLD:#}  {}, {} of {}",
+            "{BOLD}{}{BOLD:#}  {}, {}",
             path(&args.run),
             name(&summary.model.name),
-            plural(exact.n, "probe"),
-            plural(exact.documents, "document")
+            of_passages(summary)
         ),
         format!("exact match  {}", rate(exact)),
     ];

@@ -55,12 +55,11 @@ impl Unit {
 pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
     let Summary { scores, control, model, probes, .. } = summary;
     let mut text = format!(
-        "{BOLD}{}{BOLD:#}  {} ({}), {} of {}\n\n",
+        "{BOLD}{}{BOLD:#}  {} ({}), {}\n\n",
         path(folder),
         name(&model.name),
         name(&model.backend),
-        plural(scores.exact_match.n, "probe"),
-        plural(scores.exact_match.documents, "document"),
+        of_passages(summary),
     );
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
@@ -80,7 +79,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
     let cost = summary.cost;
     let _ = writeln!(
         text,
-        "\n  {FAINT}95% intervals, clustered by document. {} of {} documents are too short for a probe.{FAINT:#}",
+        "\n  {FAINT}95% intervals, by independent passages. {} of {} documents are too short for a probe.{FAINT:#}",
         count(probes.too_short),
         count(probes.documents),
     );
