@@ -11,7 +11,7 @@ use crate::options::AuditOptions;
 use crate::probe::{Grid, Probe, ProbeCounts, ProbeTable, Sample};
 
 /// Version of the files of a run.
-pub const RUN_VERSION: u32 = 1;
+pub const RUN_VERSION: u32 = 2;
 
 /// What a run measures: everything that can change its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

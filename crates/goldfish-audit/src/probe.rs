@@ -318,6 +318,7 @@ impl ProbeTable {
     /// Cuts starts into probes.
     pub(crate) fn new(set: Set, mut starts: Vec<Start>, grid: &Grid, mut counts: ProbeCounts) -> Self {
         starts.sort_by_key(|start| (start.document, start.offset));
+        let mut clusters = clusters(&starts);
         let mut probes: Vec<Probe> = Vec::new();
         let mut seen: HashMap<(u32, u128), usize> = HashMap::new();
         for (number, start) in starts.iter().enumerate() {
@@ -327,6 +328,7 @@ impl ProbeTable {
                 match seen.get(&(prefix, sample_key(ids, 0))) {
                     Some(first) => {
                         probes[*first].copies += start.copies;
+                        clusters.join(probes[*first].start, number);
                         counts.duplicates += 1;
                     }
                     None => {
@@ -339,7 +341,6 @@ impl ProbeTable {
         }
         counts.starts = starts.len() as u64;
         counts.probes = probes.len() as u64;
-        let clusters = clusters(&starts);
         counts.probed = starts.iter().map(|start| &start.doc_id).collect::<HashSet<_>>().len() as u64;
         counts.clusters = clusters.groups() as u64;
         Self { set, starts, probes, counts, clusters }

@@ -4,13 +4,13 @@ use goldfish_audit::gate::{Gate, failures};
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::{Difference, Rate};
 use goldfish_audit::summary::Summary;
-use goldfish_report::{AuditPage, audit_page};
+use goldfish_report::{AuditPage, audit_page, of_passages};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
 use crate::args::ReportArgs;
 use crate::files::write_page;
-use crate::print::{self, BOLD, FAINT, count, name, path, plural, share, text};
+use crate::print::{self, BOLD, FAINT, count, name, path, share, text};
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {

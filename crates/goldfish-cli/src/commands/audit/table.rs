@@ -6,6 +6,7 @@ use std::path::Path;
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
 use goldfish_audit::summary::Summary;
+use goldfish_report::of_passages;
 
 use crate::print::{BOLD, FAINT, count, name, path, plural, share};
 
@@ -53,7 +54,7 @@ impl Unit {
 
 /// The summary as a table.
 pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
-    let Summary { scores, control, model, probes, .. } = summary;
+    let Summary { control, model, probes, .. } = summary;
     let mut text = format!(
         "{BOLD}{}{BOLD:#}  {} ({}), {}\n\n",
         path(folder),
