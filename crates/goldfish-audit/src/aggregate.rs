@@ -162,7 +162,9 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
             }
         }
     }
-    for (set, counts) in [("audited", Some(config.audited)), ("control", config.control.as_ref().map(|c| c.probes))] {
+    for (set, counts) in
+        [("audited", Some(config.audited)), ("control", config.control.as_ref().map(|c| c.probes))]
+    {
         if let Some(counts) = counts.filter(|counts| counts.joined > 0) {
             notes.push(format!(
                 "near-copies among the {set} passages: {} documents count as {} independent passages, {} fewer than without looking for near-copies",

@@ -70,9 +70,8 @@ impl RunConfig {
         let names: String =
             tables().flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
         let cluster = |table: &'_ ProbeTable, probe: &Probe| format!("{}\n", table.cluster(probe.start));
-        let clusters: String = tables()
-            .flat_map(|table| table.probes.iter().map(move |probe| cluster(table, probe)))
-            .collect();
+        let clusters: String =
+            tables().flat_map(|table| table.probes.iter().map(move |probe| cluster(table, probe))).collect();
         let mut config = Self {
             run_version: RUN_VERSION,
             tool,

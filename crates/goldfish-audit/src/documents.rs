@@ -147,7 +147,8 @@ impl Walk<'_, '_> {
     fn other(&mut self, input: &Input) -> Result<(), AuditError> {
         let mut options = ReadOptions::new(Content::Ids { column: self.options.ids_column.clone() });
         options.id_column.clone_from(&self.options.id_column);
-        for name in [&self.options.mask_column, &self.options.by, &self.options.cluster].into_iter().flatten() {
+        for name in [&self.options.mask_column, &self.options.by, &self.options.cluster].into_iter().flatten()
+        {
             if !options.carry.contains(name) {
                 options.carry.push(name.clone());
             }

@@ -28,9 +28,7 @@ pub fn auc<D: Hash + Eq + Clone>(
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
         Clusters::new(
-            of.iter()
-                .map(|(cluster, value)| (cluster.clone(), placement(sign * value)))
-                .collect::<Vec<_>>(),
+            of.iter().map(|(cluster, value)| (cluster.clone(), placement(sign * value))).collect::<Vec<_>>(),
         )
     };
     if members.is_empty() || others.is_empty() {

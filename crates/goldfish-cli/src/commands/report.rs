@@ -43,12 +43,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
 fn table(args: &ReportArgs, summary: &Summary) -> String {
     let exact = &summary.scores.exact_match;
     let mut lines = vec![
-        format!(
-            "{BOLD}{}{BOLD:#}  {}, {}",
-            path(&args.run),
-            name(&summary.model.name),
-            of_passages(summary)
-        ),
+        format!("{BOLD}{}{BOLD:#}  {}, {}", path(&args.run), name(&summary.model.name), of_passages(summary)),
         format!("exact match  {}", rate(exact)),
     ];
     if let Some(control) = &summary.control {
