@@ -7,6 +7,7 @@ mod estimate;
 mod interval;
 mod out_of_range;
 mod plan;
+mod randomization;
 mod roc;
 
 pub use bootstrap::{Bootstrap, Range};
@@ -16,4 +17,5 @@ pub use estimate::{Difference, Mean, Rate, RateMethod};
 pub use interval::{Effective, clopper_pearson, rate, rule_of_three, t_quantile, wilson};
 pub use out_of_range::OutOfRange;
 pub use plan::{PlanRequest, probes_needed};
+pub use randomization::{chance_exposure, exposure, holm, sign_test, signed_rank};
 pub use roc::auc;
