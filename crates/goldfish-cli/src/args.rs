@@ -443,11 +443,64 @@ pub(crate) struct CompareArgs {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use clap::CommandFactory;
 
     #[test]
     fn the_options_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command, option and argument that is not hidden has its place in docs/cli.md.
+    #[test]
+    fn the_reference_has_every_command_and_option() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        let reference = std::fs::read_to_string(path).unwrap();
+        let sections: Vec<(&str, &str)> =
+            reference.split("\n## `").skip(1).map(|section| section.split_once("`\n").unwrap()).collect();
+        let (program, mut commands) = (Cli::command(), Vec::new());
+        list_commands("goldfish", &program, &mut commands);
+
+        let headings: Vec<&str> = sections.iter().map(|(heading, _)| *heading).collect();
+        let names: Vec<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(headings, names, "docs/cli.md: run `cargo xtask generate`");
+        for ((name, command), (_, section)) in commands.iter().zip(&sections) {
+            let visible = command.get_arguments().filter(|argument| !argument.is_hide_set());
+            for argument in visible.filter(|argument| !argument.is_hide_long_help_set()) {
+                assert!(has(section, argument), "docs/cli.md: `{name}` lacks {}", argument.get_id());
+            }
+        }
+    }
+
+    /// Commands in the order of the help, each before its own subcommands; a hidden one hides these too.
+    fn list_commands<'c>(
+        name: &str,
+        command: &'c clap::Command,
+        commands: &mut Vec<(String, &'c clap::Command)>,
+    ) {
+        commands.push((name.to_owned(), command));
+        for nested in command.get_subcommands().filter(|nested| !nested.is_hide_set()) {
+            list_commands(&format!("{name} {}", nested.get_name()), nested, commands);
+        }
+    }
+
+    /// Whether a help has a line that starts with this argument: with its flags, or with its name in brackets.
+    fn has(section: &str, argument: &clap::Arg) -> bool {
+        let name = match argument.get_value_names() {
+            Some([name, ..]) => name.to_string(),
+            _ => argument.get_id().as_str().to_uppercase(),
+        };
+        let mut labels =
+            section.lines().filter_map(|line| line.strip_prefix("  ")?.trim_start().split("  ").next());
+        match argument.get_long().map(|long| format!("--{long}")) {
+            Some(flag) => {
+                labels.any(|label| label.starts_with('-') && label.split([' ', ',']).any(|word| word == flag))
+            }
+            None => labels.any(|label| {
+                [format!("<{name}>"), format!("[{name}]")].iter().any(|it| label.starts_with(it))
+            }),
+        }
     }
 }

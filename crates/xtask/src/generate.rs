@@ -74,30 +74,39 @@ fn cli_reference(program: &Path) -> anyhow::Result<String> {
     let mut text = String::from(
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
     );
-    for command in [
-        "",
-        "demo",
-        "mask",
-        "merge",
-        "export",
-        "inspect",
-        "verify",
-        "report",
-        "compare",
-        "lab train",
-        "lab sweep",
-        "lab corrupt",
-    ] {
-        let mut help = Command::new(program);
-        help.args(command.split_whitespace()).arg("--help").current_dir(root());
-        let output = help.output().with_context(|| describe(&help))?;
-        if !output.status.success() {
-            bail!("{} failed:\n{}", describe(&help), String::from_utf8_lossy(&output.stderr));
-        }
-        let title = format!("goldfish {command}");
-        let help = String::from_utf8(output.stdout)?;
-        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-        text += &format!("\n## `{}`\n\n```text\n{}\n```\n", title.trim_end(), lines.join("\n").trim_end());
-    }
+    push_help(program, &mut Vec::new(), &mut text)?;
     Ok(text)
+}
+
+/// Appends the help of a command, then those of the subcommands that it lists.
+fn push_help(program: &Path, command: &mut Vec<String>, text: &mut String) -> anyhow::Result<()> {
+    let help = long_help(program, command)?;
+    let title = [&["goldfish".to_owned()], command.as_slice()].concat().join(" ");
+    *text += &format!("\n## `{title}`\n\n```text\n{help}\n```\n");
+    for name in subcommands(&help) {
+        command.push(name.to_owned());
+        push_help(program, command, text)?;
+        command.pop();
+    }
+    Ok(())
+}
+
+fn long_help(program: &Path, command: &[String]) -> anyhow::Result<String> {
+    let mut help = Command::new(program);
+    help.args(command).arg("--help").current_dir(root());
+    let output = help.output().with_context(|| describe(&help))?;
+    if !output.status.success() {
+        bail!("{} failed:\n{}", describe(&help), String::from_utf8_lossy(&output.stderr));
+    }
+    let help = String::from_utf8(output.stdout)?;
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    Ok(lines.join("\n").trim_end().to_owned())
+}
+
+/// The commands that a help lists: those two spaces deep, below its heading.
+fn subcommands(help: &str) -> impl Iterator<Item = &str> {
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
 }
