@@ -8,6 +8,7 @@ mod interval;
 mod join;
 mod out_of_range;
 mod plan;
+mod randomization;
 mod roc;
 
 pub use bootstrap::{Bootstrap, Range};
@@ -18,4 +19,5 @@ pub use interval::{Effective, clopper_pearson, rate, rule_of_three, t_quantile, 
 pub use join::Joined;
 pub use out_of_range::OutOfRange;
 pub use plan::{PlanRequest, probes_needed};
+pub use randomization::{chance_exposure, exposure, holm, sign_test, signed_rank};
 pub use roc::auc;
