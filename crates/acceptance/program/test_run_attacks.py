@@ -65,7 +65,7 @@ class Run:
         """Writes a table with the run's key in its metadata, which pyarrow does not keep."""
         key = key or pq.read_metadata(self.path(name)).metadata[b"goldfish.run"]
         table = table.replace_schema_metadata({b"goldfish.run": key})
-        pq.write_table(table, self.path(name), compression="zstd")
+        pq.write_table(table, self.path(name), compression="zstd", use_compliant_nested_type=False)
 
     def column(self, name, column, change):
         """Changes the values of a column: `change(value, row)`."""

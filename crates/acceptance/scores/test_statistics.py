@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 
@@ -90,7 +91,7 @@ def test_excess_of_rates(ask):
     for ((k, n), (l, m)), found in zip(sets, ask([{"op": "excess", "first": a, "second": b} for a, b in sets])):
         lower, upper = confint_proportions_2indep(k, n, l, m, method="newcomb")
         assert found["difference"] == pytest.approx(k / n - l / m, abs=1e-12)
-        # The effective size of a set with no or only positives is its number of documents, here that of its probes.
+        # The effective size of a set with no or only positives is its number of clusters, here that of its probes.
         assert [found["lower"], found["upper"]] == pytest.approx([lower, upper], rel=1e-7, abs=1e-9)
 
 
@@ -114,7 +115,7 @@ def test_area_under_the_curve(ask):
 
 
 def test_clustered_mean(ask):
-    """The bootstrap interval, compared with scipy's BCa for documents of one probe each, and with resampling by hand otherwise."""
+    """The bootstrap interval, compared with scipy's BCa for clusters of one probe each, and with resampling by hand otherwise."""
     rng = np.random.default_rng(7)
     values = rng.exponential(1, 400)
     found = ask([{"op": "mean", "values": list(enumerate(values)), "seed": 1, "resamples": 9999}])[0]
@@ -129,5 +130,29 @@ def test_clustered_mean(ask):
     sums = np.array([sum(v for d, v in clustered if d == i) for i in range(150)])
     draws = rng.integers(0, 150, (4000, 150))
     means = sums[draws].sum(1) / sizes[draws].sum(1)
-    assert found["n"] == len(clustered) and found["documents"] == 150
+    assert found["n"] == len(clustered) and found["clusters"] == 150
     assert [found["lower"], found["upper"]] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.03)
+
+
+def test_exact_tests_of_signs(ask):
+    """The signed-rank test with equal sizes is compared with scipy's enumeration of all signs, without them with its exact distribution."""
+    rng = np.random.default_rng(8)
+    distinct = [rng.normal(shift, 1, n) for n in (1, 2, 7, 30, 50) for shift in (-0.3, 0, 0.5)]
+    tied = [rng.normal(0.3, 1, n).round(digits) for n in (3, 8, 12) for digits in (0, 1) for _ in range(4)]
+    tied = [values for values in tied if values.any()]
+    found = ask([{"op": "signs", "differences": list(values)} for values in distinct + tied])
+    for number, (values, answer) in enumerate(zip(distinct + tied, found)):
+        enumerated = stats.PermutationMethod(n_resamples=np.inf)
+        method = "exact" if number < len(distinct) else enumerated
+        peer = stats.wilcoxon(values, alternative="greater", method=method).pvalue
+        assert answer["signed_rank"] == pytest.approx(peer, rel=1e-12), values
+        positive, negative = int((values > 0).sum()), int((values < 0).sum())
+        peer = stats.binomtest(positive, positive + negative, alternative="greater").pvalue
+        assert answer["sign_test"] == pytest.approx(peer, rel=1e-9), values
+
+
+def test_adjusted_p_values(ask):
+    rng = np.random.default_rng(9)
+    cases = [list(rng.uniform(0, 0.2, n).round(2)) for n in (1, 2, 5, 12) for _ in range(5)]
+    for p_values, adjusted in zip(cases, ask([{"op": "holm", "p_values": p} for p in cases])):
+        assert adjusted == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12), p_values

@@ -16,8 +16,8 @@ use goldfish_audit::score::rouge_l_words::rouge_l_words;
 use goldfish_audit::score::type_token_ratio::type_token_ratio;
 use goldfish_audit::score::zlib_ratio::zlib_bytes;
 use goldfish_audit::stat::{
-    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, mcnemar, probes_needed,
-    rule_of_three, t_quantile, wilson,
+    Bootstrap, Clusters, PlanRequest, auc, clopper_pearson, excess_rate, holm, mcnemar, probes_needed,
+    rule_of_three, sign_test, signed_rank, t_quantile, wilson,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +38,8 @@ enum Question {
     Token { logits: Vec<f32>, token: u32, temperature: f64, top_k: Option<u32> },
     Zlib { text: String },
     Student { p: f64, freedom: f64 },
+    Signs { differences: Vec<f64> },
+    Holm { p_values: Vec<f64> },
 }
 
 fn overlaps(g: &[u32], s: &[u32]) -> Value {
@@ -105,6 +107,11 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
             })
         }
         Question::Student { p, freedom } => json!(t_quantile(p, freedom)),
+        Question::Signs { differences } => json!({
+            "signed_rank": signed_rank(&differences),
+            "sign_test": sign_test(&differences),
+        }),
+        Question::Holm { p_values } => json!(holm(&p_values)),
         Question::Zlib { text } => json!(zlib_bytes(&text)),
     })
 }

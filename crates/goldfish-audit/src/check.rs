@@ -266,6 +266,7 @@ fn other_column(probe: &ProbeRow, row: &ResultRow) -> Option<&'static str> {
         ("probe_id", probe.probe_id == row.probe_id),
         ("set", probe.set == row.set),
         ("doc_id", probe.doc_id == row.doc_id),
+        ("cluster", probe.cluster == row.cluster),
         ("stratum", probe.stratum == row.stratum),
         ("offset", probe.offset == row.offset),
         ("prefix_tokens", probe.prefix_tokens == row.prefix_tokens),

@@ -12,7 +12,7 @@ use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
 use crate::rows::ProbeRow;
 
 /// Version of the files of a run.
-pub const RUN_VERSION: u32 = 1;
+pub const RUN_VERSION: u32 = 2;
 
 /// What a run measures: everything that can change its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -100,10 +100,11 @@ impl RunConfig {
 /// The hash of [`RunConfig::probes`]; the same with and without tokens in the rows.
 pub(crate) fn probes_hash(rows: &[ProbeRow]) -> String {
     let line = |row: &ProbeRow| {
-        let ProbeRow { probe_id, set, doc_id, stratum, document_tokens, offset, copies, dropped, .. } = row;
+        let ProbeRow { probe_id, set, doc_id, cluster, stratum, document_tokens, offset, copies, dropped, .. } =
+            row;
         let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
         format!(
-            "{probe_id} {set} {offset} {prefix} {suffix} {document_tokens} {copies} {dropped:?} {doc_id:?} {stratum:?}\n"
+            "{probe_id} {set} {offset} {prefix} {suffix} {document_tokens} {copies} {dropped:?} {doc_id:?} {cluster:?} {stratum:?}\n"
         )
     };
     FileDigest::of(rows.iter().map(line).collect::<String>().as_bytes()).hash
