@@ -26,11 +26,7 @@ const FEW_CLUSTERS: usize = 50;
 
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
-pub fn summarize<'r>(
-    config: &RunConfig,
-    rows: &'r [ResultRow],
-    self_test: &SelfTest,
-) -> Summary {
+pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &SelfTest) -> Summary {
     let (audited, control): (Vec<&'r ResultRow>, Vec<&'r ResultRow>) =
         rows.iter().partition(|row| row.set == "audited");
     let with_control = config.control.is_some();

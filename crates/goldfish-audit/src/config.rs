@@ -100,8 +100,18 @@ impl RunConfig {
 /// The hash of [`RunConfig::probes`]; the same with and without tokens in the rows.
 pub(crate) fn probes_hash(rows: &[ProbeRow]) -> String {
     let line = |row: &ProbeRow| {
-        let ProbeRow { probe_id, set, doc_id, cluster, stratum, document_tokens, offset, copies, dropped, .. } =
-            row;
+        let ProbeRow {
+            probe_id,
+            set,
+            doc_id,
+            cluster,
+            stratum,
+            document_tokens,
+            offset,
+            copies,
+            dropped,
+            ..
+        } = row;
         let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
         format!(
             "{probe_id} {set} {offset} {prefix} {suffix} {document_tokens} {copies} {dropped:?} {doc_id:?} {cluster:?} {stratum:?}\n"

@@ -24,7 +24,12 @@ const KEY: &str = "goldfish.run";
 const BATCH: usize = 4096;
 
 /// Writes a whole table of the run with this key, crash-safe.
-pub(crate) fn write_rows<R: Row>(folder: &Folder, name: &str, key: &str, rows: &[R]) -> Result<(), AuditError> {
+pub(crate) fn write_rows<R: Row>(
+    folder: &Folder,
+    name: &str,
+    key: &str,
+    rows: &[R],
+) -> Result<(), AuditError> {
     let written = folder.replace(name, |file| {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -44,9 +49,14 @@ pub(crate) fn write_rows<R: Row>(folder: &Folder, name: &str, key: &str, rows: &
 
 /// Checks that a table is one of the run with this key.
 pub(crate) fn check_key(path: &Path, key: &str) -> Result<(), AuditError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(open_file(path)?).map_err(AuditError::parquet(path))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(open_file(path)?).map_err(AuditError::parquet(path))?;
     let metadata = builder.metadata().file_metadata().key_value_metadata();
-    let found = metadata.into_iter().flatten().find(|entry| entry.key == KEY).and_then(|entry| entry.value.as_deref());
+    let found = metadata
+        .into_iter()
+        .flatten()
+        .find(|entry| entry.key == KEY)
+        .and_then(|entry| entry.value.as_deref());
     if found == Some(key) {
         return Ok(());
     }

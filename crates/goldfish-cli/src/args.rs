@@ -24,8 +24,8 @@ use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use model::ModelArgs;
-pub(crate) use verify::VerifyArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
+pub(crate) use verify::VerifyArgs;
 
 /// Keeps language models from reciting their training data.
 ///

@@ -42,9 +42,9 @@ pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
     }
     let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };
     let defaults = ServerOptions::default();
-    let codec = asking.tokenizer.map(|tokenizer| -> Box<dyn TextCodec> {
-        Box::new(Codec { tokenizer, bos: asking.bos })
-    });
+    let codec = asking
+        .tokenizer
+        .map(|tokenizer| -> Box<dyn TextCodec> { Box::new(Codec { tokenizer, bos: asking.bos }) });
     let options = ServerOptions {
         protocol: args.protocol,
         model: args.server_model.clone(),

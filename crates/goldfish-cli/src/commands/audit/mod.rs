@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
+use goldfish_audit::AuditError;
 use goldfish_audit::backend::{Backend, SamplingScheme};
 use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
@@ -19,7 +20,6 @@ use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::{Finished, RunStore};
-use goldfish_audit::AuditError;
 use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
 use goldfish_tokenize::Tokenizer;
@@ -54,11 +54,8 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, tokenizer.as_deref());
     options.check()?;
-    let asking = Asking {
-        tokenizer: tokenizer.clone(),
-        bos: args.bos_id,
-        top_k: args.temperature.and(args.top_k),
-    };
+    let asking =
+        Asking { tokenizer: tokenizer.clone(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
     let model = model::open(&args.model, asking)?;
     let probes = Probes::choose(args, decode)?;
     let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.model.is_some())?;

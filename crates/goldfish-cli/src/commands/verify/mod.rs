@@ -61,7 +61,10 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
 /// A folder of shards.
 fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     ensure!(args.digest.is_none(), "--digest is for the runs of audits");
-    ensure!(args.recompute || args.tokenizer.is_none(), "--tokenizer needs --recompute: without it no mask is computed");
+    ensure!(
+        args.recompute || args.tokenizer.is_none(),
+        "--tokenizer needs --recompute: without it no mask is computed"
+    );
     let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let (manifest, problems) = if args.recompute {

@@ -14,7 +14,10 @@ use crate::print::plural;
 
 /// Checks a run's files against its checksums, against each other, and against a digest.
 pub(super) fn check_run(args: &VerifyArgs) -> anyhow::Result<Findings> {
-    ensure!(!args.recompute, "--recompute is for folders of shards; the scores of a run are always computed again");
+    ensure!(
+        !args.recompute,
+        "--recompute is for folders of shards; the scores of a run are always computed again"
+    );
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
@@ -31,9 +34,13 @@ pub(super) fn check_run(args: &VerifyArgs) -> anyhow::Result<Findings> {
             (true, None) => "every number but those that need text (give --tokenizer) computed again",
             _ => "every number computed again",
         };
-        let signed = if args.digest.is_some() { "which is the one given" } else { "compare it with the one that was signed" };
+        let signed = if args.digest.is_some() {
+            "which is the one given"
+        } else {
+            "compare it with the one that was signed"
+        };
         sound = format!(
-            ": {}, {}, {computed}\n{}, {signed}",
+            ": {}, {}, {computed}\ndigest {}, {signed}",
             plural(probes, "probe"),
             plural(positives, "positive"),
             run.digest
@@ -62,6 +69,9 @@ fn other_digest(run: &Checked, expected: Option<&str>) -> Option<Problem> {
     let hex = |digest: &str| digest.trim().trim_start_matches("sha256:").to_ascii_lowercase();
     (hex(expected) != hex(&run.digest)).then(|| Problem {
         file: "SHA256SUMS".into(),
-        description: format!("the digest is {}, not {expected}: this is not the run that was signed", run.digest),
+        description: format!(
+            "the digest is {}, not {expected}: this is not the run that was signed",
+            run.digest
+        ),
     })
 }
