@@ -105,7 +105,7 @@ impl Check<'_> {
         if config.key != config.computed_key() {
             self.problem(CONFIG, "its key is not that of its values");
         }
-        let probes: Vec<ProbeRow> = self.read(PROBES, |path| read_rows(path))?;
+        let probes: Vec<ProbeRow> = self.read(PROBES, read_rows)?;
         self.probes(&config, &probes);
         let results: Vec<ResultRow> = self.read(RESULTS, |path| {
             check_key(path, &config.key)?;
@@ -114,7 +114,7 @@ impl Check<'_> {
         self.results(&config, &probes, &results);
         let evidence: Vec<Evidence> = self.read(EVIDENCE, evidence)?;
         self.evidence(&config, &probes, &results, &evidence);
-        let self_test: SelfTest = self.read(SELF_TEST, |path| read_json(path))?;
+        let self_test: SelfTest = self.read(SELF_TEST, read_json)?;
         match self_test.verdict(&config.model.name) {
             Ok(decide) if decide == config.options.decide => {}
             Ok(_) => {
@@ -122,7 +122,7 @@ impl Check<'_> {
             }
             Err(error) => self.problem(SELF_TEST, error.to_string()),
         }
-        let found: Value = self.read(SUMMARY, |path| read_json(path))?;
+        let found: Value = self.read(SUMMARY, read_json)?;
         let summary = summarize(&config, &results, &self_test);
         let expected = serde_json::to_value(&summary).unwrap_or_default();
         if let Some(difference) = difference("", &found, &expected) {
@@ -305,15 +305,7 @@ fn tokens_problem(
     decode: Option<&Decode<'_>>,
 ) -> Option<String> {
     let length = row.match_length as usize;
-    let mask = probe.dropped.as_ref().map(|dropped| {
-        let mut mask = vec![1; (probe.prefix_tokens + probe.suffix_tokens) as usize];
-        dropped.iter().filter_map(|at| usize::try_from(*at).ok()).for_each(|at| {
-            if let Some(kept) = mask.get_mut(at) {
-                *kept = 0;
-            }
-        });
-        mask
-    });
+    let mask = probe.mask();
     let mut expected = ResultRow::default();
     dropped_columns(&mut expected, mask.as_deref(), probe.prefix_tokens as usize, length);
     let columns = [

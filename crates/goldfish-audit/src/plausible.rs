@@ -100,9 +100,8 @@ mod tests {
         let other = outcome(&others, &[]);
         assert_eq!(other.outcome, Outcome::Failed, "{}", other.detail);
         // Below the loss of guessing, but far above that of the control.
-        let mixed: Vec<Vec<u32>> = (0..4)
-            .map(|i| if i < 2 { others[i].clone() } else { texts[i].clone() })
-            .collect();
+        let mixed: Vec<Vec<u32>> =
+            (0..4).map(|i| if i < 2 { others[i].clone() } else { texts[i].clone() }).collect();
         let beside = outcome(&mixed, &texts);
         assert_eq!(beside.outcome, Outcome::Failed, "{}", beside.detail);
         assert_eq!(outcome(&mixed, &[]).outcome, Outcome::Passed);

@@ -346,6 +346,33 @@ impl ProbeTable {
         Self { set, starts, probes, counts, clusters }
     }
 
+    /// The table of rows of a run's file, with a start for each row; `None` if the rows have no tokens.
+    #[must_use]
+    pub fn from_rows(set: Set, rows: &[&ProbeRow]) -> Option<Self> {
+        let mut starts = Vec::with_capacity(rows.len());
+        let mut probes = Vec::with_capacity(rows.len());
+        for (number, row) in rows.iter().enumerate() {
+            let ids = [row.prefix.as_deref()?, row.suffix.as_deref()?].concat();
+            let id = ProbeId::of(&row.doc_id, row.offset, row.prefix_tokens, &ids);
+            let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
+            probes.push(Probe { id, start: number, prefix, suffix, copies: row.copies });
+            starts.push(Start {
+                document: number as u64,
+                doc_id: row.doc_id.clone(),
+                stratum: row.stratum.clone(),
+                document_tokens: row.document_tokens,
+                offset: row.offset,
+                ids,
+                mask: row.mask(),
+                copies: row.copies,
+                clusters: Vec::new(),
+            });
+        }
+        let n = rows.len() as u64;
+        let counts = ProbeCounts { starts: n, splits: n, probes: n, ..ProbeCounts::default() };
+        Some(Self { set, clusters: clusters(&starts), starts, probes, counts })
+    }
+
     /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one for
     /// near-copies.
     pub fn join(&mut self, groups: &[usize]) {

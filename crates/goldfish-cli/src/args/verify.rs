@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+
+use crate::args::model::ModelArgs;
 
 /// Check a folder that goldfish wrote: shards, files for a training loop, or the run of an audit.
 ///
@@ -17,9 +19,13 @@ use clap::Args;
 /// log-probabilities, the evidence of every positive, and the summary. With --digest also against the line that was signed:
 ///   goldfish verify run/ --digest sha256:9f86d0…
 ///
+/// The model itself, asked again for 100 probes and for everything that it recited:
+///   goldfish verify run/ --replay 100 --model checkpoint/
+///
 /// Exit codes: 0 no problems, 1 problems were found, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
+#[command(group(ArgGroup::new("subject").args(["model", "server"]).requires("replay")))]
 pub(crate) struct VerifyArgs {
     /// Output folder of `goldfish mask`, `goldfish export` or `goldfish audit`.
     #[arg(value_name = "DIR")]
@@ -41,6 +47,17 @@ pub(crate) struct VerifyArgs {
     /// The digest that `goldfish audit` printed at the end of the run.
     #[arg(long, value_name = "SHA-256", conflicts_with = "recompute")]
     pub(crate) digest: Option<String>,
+
+    /// Ask the model again for this many probes, chosen by --seed, and for every exact match of the run.
+    #[arg(long, value_name = "N", requires = "subject", help_heading = "Model")]
+    pub(crate) replay: Option<usize>,
+
+    /// Seed of the choice of probes.
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "replay", help_heading = "Model")]
+    pub(crate) seed: u64,
+
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
 
     /// Print one JSON object instead of lines.
     #[arg(long)]

@@ -58,9 +58,18 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
+/// Refuses what only the runs of audits have.
+fn only_runs(args: &VerifyArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.digest.is_none() && args.replay.is_none(),
+        "--digest and --replay are for the runs of audits"
+    );
+    Ok(())
+}
+
 /// A folder of shards.
 fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
-    ensure!(args.digest.is_none(), "--digest is for the runs of audits");
+    only_runs(args)?;
     ensure!(
         args.recompute || args.tokenizer.is_none(),
         "--tokenizer needs --recompute: without it no mask is computed"
@@ -108,7 +117,7 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
 
 /// A folder with files in a training loop's layout.
 fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
-    ensure!(args.digest.is_none(), "--digest is for the runs of audits");
+    only_runs(args)?;
     ensure!(
         !args.recompute,
         "--recompute is for folders of shards; to recompute these masks, mask the inputs into another folder and compare"
