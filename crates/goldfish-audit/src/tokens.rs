@@ -210,16 +210,18 @@ impl<'a> Tokenizers<'a> {
     }
 
     fn compare(&self, tokens: &DocumentTokens, sample: &[&Start]) -> Result<Finding, AuditError> {
-        let mut found = match &tokens.name {
-            None => Ok(TokenCheck::new(TokensOutcome::SameFile, "")),
-            Some(name) => self.compare_named(name, sample)?,
+        let Some(name) = &tokens.name else {
+            let Some(model) = self.model else { return Ok(Ok(TokenCheck::default())) };
+            return round_trip(model.tokenizer, sample);
         };
-        let (Ok(named), Some(model)) = (&found, self.model) else { return Ok(found) };
-        // Ids that others made are only said to be of a tokenizer.
-        if !tokens.tokenized && named.outcome < TokensOutcome::RoundTrip {
-            found = round_trip(model.tokenizer, sample)?;
+        let found = self.compare_named(name, sample)?;
+        match (&found, self.model) {
+            // Ids that others made are only said to be of a tokenizer.
+            (Ok(named), Some(model)) if !tokens.tokenized && named.outcome < TokensOutcome::RoundTrip => {
+                round_trip(model.tokenizer, sample)
+            }
+            _ => Ok(found),
         }
-        Ok(found)
     }
 
     /// Compares a tokenizer by its name, and by texts where its file is there.

@@ -237,7 +237,9 @@ impl<'a> Bench<'a> {
             options,
             &table,
             control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
-        );
+        )
+        // Shards and model are made with the experiment's.
+        .with_tokens(TokenCheck::same_file(tokenizer.sha256()));
         let tables: Vec<&ProbeTable> =
             std::iter::once(&table).chain(control.as_ref().map(|(table, ..)| table)).collect();
         let engine = Engine {
