@@ -1,8 +1,9 @@
 //! Whether a corpus's token ids are the model's own.
 //!
 //! Ids of another tokenizer are other words to the model: it recites none of them, however much of the text it knows. So the tokenizers
-//! are compared before anything is measured: by their files, by the text that both give to the same ids, or by decoding ids with the model's
-//! tokenizer and encoding the text again, which returns the ids of the right tokenizer and loses some of any other's.
+//! are compared before anything is measured: by their files, by the text that both give to the same ids, and by encoding that text with the
+//! model's tokenizer, which returns the ids of the right tokenizer and loses some of any other's. The text alone is not enough: a vocabulary
+//! that has all tokens of another one, and more, divides the same text into other tokens.
 
 use goldfish_remedy::{Remedy, Setting};
 use schemars::JsonSchema;
@@ -78,7 +79,7 @@ pub struct Tokenizers<'a> {
 pub enum TokensOutcome {
     /// Both are the same file.
     SameFile,
-    /// Both give the same text to the ids of a sample.
+    /// Both give the same text to the ids of a sample, and the model's the same ids to the text.
     SameText,
     /// The ids of a sample come back when the model's tokenizer decodes and encodes them.
     RoundTrip,
@@ -212,13 +213,13 @@ impl<'a> Tokenizers<'a> {
     fn compare(&self, tokens: &DocumentTokens, sample: &[&Start]) -> Result<Finding, AuditError> {
         let Some(name) = &tokens.name else {
             let Some(model) = self.model else { return Ok(Ok(TokenCheck::default())) };
-            return round_trip(model.tokenizer, sample);
+            return round_trip(model.tokenizer, model.tokenizer, sample);
         };
         let found = self.compare_named(name, sample)?;
         match (&found, self.model) {
             // Ids that others made are only said to be of a tokenizer.
-            (Ok(named), Some(model)) if !tokens.tokenized && named.outcome < TokensOutcome::RoundTrip => {
-                round_trip(model.tokenizer, sample)
+            (Ok(named), Some(model)) if !tokens.tokenized && named.outcome == TokensOutcome::SameFile => {
+                round_trip(model.tokenizer, model.tokenizer, sample)
             }
             _ => Ok(found),
         }
@@ -242,8 +243,17 @@ impl<'a> Tokenizers<'a> {
         }
         match (file, self.model) {
             (_, None) => Ok(Ok(TokenCheck::default())),
-            (Some(file), Some(model)) => same_text(file.tokenizer, model.tokenizer, sample),
-            (None, Some(model)) => round_trip(model.tokenizer, sample),
+            (None, Some(model)) => round_trip(model.tokenizer, model.tokenizer, sample),
+            (Some(file), Some(model)) => {
+                let text = same_text(file.tokenizer, model.tokenizer, sample)?;
+                if !matches!(&text, Ok(found) if found.outcome == TokensOutcome::SameText) {
+                    return Ok(text);
+                }
+                match round_trip(file.tokenizer, model.tokenizer, sample)? {
+                    Ok(found) if found.outcome == TokensOutcome::RoundTrip => Ok(text),
+                    other => Ok(other),
+                }
+            }
         }
     }
 
@@ -348,13 +358,17 @@ fn differing(a: &[char], b: &[char]) -> (String, String) {
     (shown(a), shown(b))
 }
 
-/// Whether ids come back when the model's tokenizer decodes them and encodes the text.
-fn round_trip(model: &dyn OwnTokenizer, sample: &[&Start]) -> Result<Finding, AuditError> {
+/// Whether ids come back when the model's tokenizer encodes the text that a tokenizer gives them.
+fn round_trip(
+    decodes: &dyn OwnTokenizer,
+    model: &dyn OwnTokenizer,
+    sample: &[&Start],
+) -> Result<Finding, AuditError> {
     let (mut came_back, mut tokens) = (0, 0);
     let mut worst: Option<(usize, &Start)> = None;
     for start in sample {
         let ids = passage(start);
-        let text = match asked(model.decode(ids))? {
+        let text = match asked(decodes.decode(ids))? {
             Asked::Given(text) => text,
             Asked::Unknown(reason) => return Ok(Err(Mismatch::new(format!("{}: {reason}", place(start))))),
             Asked::Silent(reason) => return Ok(Ok(TokenCheck::new(TokensOutcome::NotCompared, reason))),
@@ -380,7 +394,7 @@ fn round_trip(model: &dyn OwnTokenizer, sample: &[&Start]) -> Result<Finding, Au
         return Ok(Ok(TokenCheck::new(TokensOutcome::NotCompared, detail)));
     }
     let detail = format!(
-        "when the model's tokenizer decodes {} passages and encodes the text, {came_back} of {tokens} ids come back",
+        "when {} passages are decoded and the model's tokenizer encodes their text, {came_back} of {tokens} ids come back",
         sample.len()
     );
     Ok(match worst {
@@ -476,6 +490,11 @@ mod tests {
         assert!(text.note().unwrap().contains("same text to 1 passages"), "{text:?}");
         let refused = of(Some((&b, 3)), Some((Some(&a), 0)), Some(&b)).unwrap_err().to_string();
         assert!(refused.contains("document \"d0\" at offset 0") && refused.contains("\"dkr"), "{refused}");
+        // "ab" is two ids for the corpus's, and one for the model's.
+        let mut apart = ids.clone();
+        apart[10..12].copy_from_slice(&[0, 1]);
+        let refused = check(Some((&b, 0)), Some((Some(&a), 0)), Some(&b), true, &[&apart]).unwrap_err();
+        assert!(refused.to_string().contains("30 of 32 ids come back"), "{refused}");
         // A server has no file, but a tokenizer; and a model that has neither may have too few ids.
         assert_eq!(of(Some((&b, 0)), Some((None, 0)), Some(&b)).unwrap().outcome, TokensOutcome::SameText);
         assert!(of(Some((&b, 1)), Some((None, 0)), Some(&b)).is_err());

@@ -127,7 +127,7 @@ fn a_server_is_asked_for_its_tokenizer() {
         assert_eq!((text.as_str(), tokenizer.encode(&text).unwrap()), ("ĉĊċČ", vec![9, 59, 12]), "{kind:?}");
         assert_eq!(server.misdeeds().len(), server.seen().iter().filter(|seen| seen.body.is_object()).count() / 2);
         let (_server, backend) = connect(kind, Faults { no_tokenizer: true, ..Faults::default() });
-        let refused = backend.tokenizer().unwrap().encode("a").unwrap_err();
+        let refused = backend.tokenizer().unwrap().encode("ĉ").unwrap_err();
         assert!(matches!(refused, BackendError::Unsupported { .. }), "{refused}");
         assert!(refused.to_string().contains("can't answer /tokenize: HTTP 404"), "{refused}");
     }

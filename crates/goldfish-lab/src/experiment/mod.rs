@@ -19,6 +19,7 @@ use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
+use goldfish_audit::tokens::TokenCheck;
 use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
