@@ -72,9 +72,7 @@ pub struct Tokenizers<'a> {
 }
 
 /// How the comparison of the tokenizers came out, the surest first.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokensOutcome {
     /// Both are the same file.
@@ -119,7 +117,8 @@ impl TokenCheck {
     #[must_use]
     pub fn same_file(sha256: &str) -> Self {
         let both = Some(sha256.to_owned());
-        let same = Self::new(TokensOutcome::SameFile, "the corpus was tokenized with the model's tokenizer file");
+        let same =
+            Self::new(TokensOutcome::SameFile, "the corpus was tokenized with the model's tokenizer file");
         Self { corpus: both.clone(), model: both, ..same }
     }
 
@@ -129,9 +128,9 @@ impl TokenCheck {
         let detail = &self.detail;
         match self.outcome {
             TokensOutcome::SameFile | TokensOutcome::RoundTrip => None,
-            TokensOutcome::SameText => Some(format!(
-                "the corpus's tokenizer is another file than the model's, but {detail}"
-            )),
+            TokensOutcome::SameText => {
+                Some(format!("the corpus's tokenizer is another file than the model's, but {detail}"))
+            }
             TokensOutcome::NotCompared => {
                 Some(format!("whether the token ids are the model's own was not checked: {detail}"))
             }
@@ -179,7 +178,11 @@ pub fn check_tokens(
             if let Err(Mismatch { detail, texts }) = finding {
                 let detail = format!("{}: {detail}", tokenizers.names(tokens));
                 if !allowed {
-                    return Err(AuditError::OtherTokenizer { detail, texts, remedies: tokenizers.remedies() });
+                    return Err(AuditError::OtherTokenizer {
+                        detail,
+                        texts,
+                        remedies: tokenizers.remedies(),
+                    });
                 }
                 finding = Ok(TokenCheck::new(TokensOutcome::MismatchAllowed, detail));
             }
@@ -233,27 +236,28 @@ impl<'a> Tokenizers<'a> {
                 return Ok(Ok(TokenCheck::same_file(&name.sha256)));
             }
             if file.is_none() {
-                let detail = "they are different files, and without the corpus's their texts can't be compared";
+                let detail =
+                    "they are different files, and without the corpus's their texts can't be compared";
                 return Ok(Err(Mismatch::new(detail.into())));
             }
+        }
+        if let (Some(file), Some(model)) = (file, self.model) {
+            let text = same_text(file.tokenizer, model.tokenizer, sample)?;
+            if !matches!(&text, Ok(found) if found.outcome == TokensOutcome::SameText) {
+                return Ok(text);
+            }
+            return Ok(match round_trip(file.tokenizer, model.tokenizer, sample)? {
+                Ok(found) if found.outcome == TokensOutcome::RoundTrip => text,
+                other => other,
+            });
         }
         if let Some(size) = self.vocab_size.filter(|size| name.vocab_size > *size) {
             let detail = format!("the model has {size} token ids, fewer than the corpus's tokenizer");
             return Ok(Err(Mismatch::new(detail)));
         }
-        match (file, self.model) {
-            (_, None) => Ok(Ok(TokenCheck::default())),
-            (None, Some(model)) => round_trip(model.tokenizer, model.tokenizer, sample),
-            (Some(file), Some(model)) => {
-                let text = same_text(file.tokenizer, model.tokenizer, sample)?;
-                if !matches!(&text, Ok(found) if found.outcome == TokensOutcome::SameText) {
-                    return Ok(text);
-                }
-                match round_trip(file.tokenizer, model.tokenizer, sample)? {
-                    Ok(found) if found.outcome == TokensOutcome::RoundTrip => Ok(text),
-                    other => Ok(other),
-                }
-            }
+        match self.model {
+            None => Ok(Ok(TokenCheck::default())),
+            Some(model) => round_trip(model.tokenizer, model.tokenizer, sample),
         }
     }
 

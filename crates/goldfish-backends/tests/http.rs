@@ -125,7 +125,10 @@ fn a_server_is_asked_for_its_tokenizer() {
         let ids = [9, 10, 11, 12];
         let text = tokenizer.decode(&ids).unwrap();
         assert_eq!((text.as_str(), tokenizer.encode(&text).unwrap()), ("ĉĊċČ", vec![9, 59, 12]), "{kind:?}");
-        assert_eq!(server.misdeeds().len(), server.seen().iter().filter(|seen| seen.body.is_object()).count() / 2);
+        assert_eq!(
+            server.misdeeds().len(),
+            server.seen().iter().filter(|seen| seen.body.is_object()).count() / 2
+        );
         let (_server, backend) = connect(kind, Faults { no_tokenizer: true, ..Faults::default() });
         let refused = backend.tokenizer().unwrap().encode("ĉ").unwrap_err();
         assert!(matches!(refused, BackendError::Unsupported { .. }), "{refused}");

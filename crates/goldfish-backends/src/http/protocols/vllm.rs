@@ -39,12 +39,7 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
         both: json!({ "model": found.model }),
         encode: json!({ "add_special_tokens": false }),
     };
-    Ok(Some(Found {
-        scorers,
-        generator: Some(Box::new(protocol(2))),
-        tokenizer: Some(tokenizer),
-        ..found
-    }))
+    Ok(Some(Found { scorers, generator: Some(Box::new(protocol(2))), tokenizer: Some(tokenizer), ..found }))
 }
 
 /// The protocol for one model of a server.

@@ -45,7 +45,8 @@ impl Source {
 
     /// What is known of its tokens. Of ids that name no tokenizer, the named one may be said to have made them.
     fn tokens(&self, given: Option<&Asked>) -> DocumentTokens {
-        let entry = self.manifest.as_ref().and_then(|manifest| Some((manifest, manifest.tokenizer.as_ref()?)));
+        let entry =
+            self.manifest.as_ref().and_then(|manifest| Some((manifest, manifest.tokenizer.as_ref()?)));
         match entry {
             Some((manifest, entry)) => DocumentTokens {
                 name: Some(TokenizerName { sha256: entry.sha256.clone(), vocab_size: entry.vocab_size }),
@@ -111,8 +112,7 @@ impl Sources {
             vocab_size: backend.describe()?.vocab_size,
         };
         let known = |sources: &[Source]| {
-            let mut known: Vec<_> =
-                sources.iter().map(|source| source.tokens(self.given.as_ref())).collect();
+            let mut known: Vec<_> = sources.iter().map(|source| source.tokens(self.given.as_ref())).collect();
             known.sort();
             known.dedup();
             known
