@@ -450,6 +450,7 @@ mod tests {
             ids: ids.to_vec(),
             mask: None,
             copies: 1,
+            clusters: Vec::new(),
         };
         let grid = Grid::new(vec![0], None, vec![20], vec![20]).unwrap();
         let starts = documents.iter().enumerate().map(start).collect();

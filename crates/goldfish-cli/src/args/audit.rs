@@ -110,6 +110,11 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
     pub(crate) by: Option<String>,
 
+    /// Column whose values say which documents depend on each other, such as the book of a chapter or the site of a page: they count as one
+    /// in every interval and test, as near-copies do. [default: each document counts]
+    #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) cluster: Option<String>,
+
     /// Sample the same number of starts from each value of --by, however rare it is.
     #[arg(long, requires = "by", help_heading = "Probes")]
     pub(crate) equal: bool,

@@ -174,6 +174,7 @@ impl Probes {
             id_column: args.id_column.clone(),
             mask_column: args.mask_column.clone(),
             by: args.by.clone(),
+            cluster: args.cluster.clone(),
         };
         let waiting = print::spinner("choosing probes");
         let corpus = Documents::find(&args.shards, columns.clone())?;
