@@ -10,6 +10,7 @@ use crate::control::{Contamination, ControlCounts};
 use crate::options::AuditOptions;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
 use crate::rows::ProbeRow;
+use crate::tokens::TokenCheck;
 
 /// Version of the files of a run.
 pub const RUN_VERSION: u32 = 2;
@@ -30,6 +31,8 @@ pub struct RunConfig {
     pub sample: Sample,
     /// What is measured.
     pub options: AuditOptions,
+    /// Whether the token ids are the model's own.
+    pub tokens: TokenCheck,
     /// How the audited probes came about.
     pub audited: ProbeCounts,
     /// The control, if there is one.
@@ -75,6 +78,7 @@ impl RunConfig {
             grid,
             sample,
             options,
+            tokens: TokenCheck::default(),
             audited: audited.counts,
             control: control.map(|(table, matching, contamination)| ControlConfig {
                 probes: table.counts,
@@ -86,6 +90,14 @@ impl RunConfig {
         };
         config.key = config.computed_key();
         config
+    }
+
+    /// The configuration with what was found about the tokenizers.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: TokenCheck) -> Self {
+        self.tokens = tokens;
+        self.key = self.computed_key();
+        self
     }
 
     /// The key of these values.

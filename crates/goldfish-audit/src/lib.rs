@@ -36,6 +36,7 @@ pub mod store;
 pub mod summary;
 mod sums;
 mod table;
+pub mod tokens;
 
 pub use aggregate::{compare, summarize};
 pub use error::{Ability, AuditError};
