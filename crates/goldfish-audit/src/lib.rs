@@ -31,6 +31,7 @@ pub mod run;
 pub mod runs;
 pub mod score;
 pub mod selftest;
+mod sketch;
 pub mod stat;
 pub mod store;
 pub mod summary;

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed, xxh3_128_with_seed};
 use crate::documents::{Document, Documents};
 use crate::error::AuditError;
 use crate::rows::ProbeRow;
+use crate::sketch::{Sketch, share_out};
 use crate::stat::Joined;
 
 /// Where probes are cut from a document: every offset with every prefix length and every suffix length.
@@ -386,10 +387,16 @@ impl ProbeTable {
         self.counts.clusters = clusters;
     }
 
+    /// The cluster of a start, by the number of its first start in the table.
+    #[must_use]
+    pub fn group(&self, start: usize) -> usize {
+        self.clusters.first(start)
+    }
+
     /// The cluster of a start, by the id of its first document in the table.
     #[must_use]
     pub fn cluster(&self, start: usize) -> &str {
-        &self.starts[self.clusters.first(start)].doc_id
+        &self.starts[self.group(start)].doc_id
     }
 
     /// Prefix and suffix of a probe of this table.
@@ -452,64 +459,6 @@ fn clusters(starts: &[Start]) -> Joined {
 pub(crate) fn sample_key(ids: &[u32], seed: u64) -> u128 {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     xxh3_128_with_seed(&bytes, seed)
-}
-
-/// Keeps the values with the smallest keys, one a key.
-///
-/// What is kept in the end was kept from its first showing on, because the largest key only falls: so copies are
-/// counted exactly.
-#[derive(Debug)]
-pub(crate) struct Sketch<T> {
-    cap: usize,
-    kept: BTreeMap<u128, T>,
-}
-
-impl<T> Sketch<T> {
-    pub(crate) fn new(cap: usize) -> Self {
-        Self { cap, kept: BTreeMap::new() }
-    }
-
-    pub(crate) fn offer(&mut self, key: u128, make: impl FnOnce() -> T, again: impl FnOnce(&mut T)) {
-        if let Some(kept) = self.kept.get_mut(&key) {
-            again(kept);
-            return;
-        }
-        if self.kept.len() >= self.cap {
-            if self.kept.last_key_value().is_none_or(|(largest, _)| key > *largest) {
-                return;
-            }
-            self.kept.pop_last();
-        }
-        self.kept.insert(key, make());
-    }
-
-    /// In the order of the keys.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.kept.into_values()
-    }
-}
-
-/// Takes `total` values from several sketches, the same number from each as far as they have them.
-fn share_out(sketches: Vec<Sketch<Start>>, total: usize) -> Vec<Start> {
-    let mut sizes: Vec<usize> = sketches.iter().map(|sketch| sketch.kept.len()).collect();
-    sizes.sort_unstable();
-    // The level up to which every sketch is emptied; what doesn't divide goes to the first ones that have more.
-    let (mut level, mut left) = (0, total);
-    for (done, size) in sizes.iter().enumerate() {
-        let step = (size - level).min(left / (sizes.len() - done));
-        left -= step * (sizes.len() - done);
-        level += step;
-        if level < *size {
-            break;
-        }
-    }
-    let mut taken = Vec::new();
-    for sketch in sketches {
-        let extra = usize::from(left > 0 && sketch.kept.len() > level);
-        left -= extra;
-        taken.extend(sketch.into_values().take(level + extra));
-    }
-    taken
 }
 
 #[cfg(test)]

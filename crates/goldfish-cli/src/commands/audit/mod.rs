@@ -1,5 +1,6 @@
 //! `goldfish audit`.
 
+mod near;
 mod plan;
 mod sources;
 mod table;
@@ -55,11 +56,8 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, tokenizer.map(|tokenizer| &**tokenizer));
     options.check()?;
-    let asking = Asking {
-        tokenizer: tokenizer.cloned(),
-        bos: args.bos_id,
-        top_k: args.temperature.and(args.top_k),
-    };
+    let asking =
+        Asking { tokenizer: tokenizer.cloned(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
     let model = model::open(&args.model, asking)?;
     let probes = Probes::choose(args, decode)?;
     // Before the self-test, which would only say that an id is none of the model's.
@@ -182,13 +180,14 @@ impl Probes {
         };
         let waiting = print::spinner("choosing probes");
         let corpus = Documents::find(&args.shards, columns.clone())?;
-        let audited = ProbeTable::sample(&corpus, &grid, &sample)?;
+        let mut audited = ProbeTable::sample(&corpus, &grid, &sample)?;
         ensure!(
             !audited.probes.is_empty(),
             "none of {} has the {} tokens of the shortest probe; choose a shorter --prefix or --suffix, or a smaller --offset",
             print::plural(audited.counts.documents, "document"),
             grid.shortest(),
         );
+        near::join(&mut audited, decode);
         let control = if args.control.is_empty() {
             None
         } else {
@@ -197,7 +196,7 @@ impl Probes {
             let held_out = Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
             let contamination =
                 Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
-            let (table, counts) =
+            let (mut table, counts) =
                 match_controls(&audited, &corpus, &held_out, &grid, args.seed, contamination, decode)?;
             ensure!(
                 !table.probes.is_empty(),
@@ -205,6 +204,7 @@ impl Probes {
                 print::count(counts.checked),
                 print::count(counts.contaminated),
             );
+            near::join(&mut table, decode);
             Some((table, counts, contamination))
         };
         waiting.finish_and_clear();
@@ -250,7 +250,12 @@ impl Probes {
 
 impl Probes {
     /// Checks the loss on some audited and some control starts, evenly spaced.
-    fn plausible_loss(&self, backend: &dyn Backend, bos: Option<u32>, allowed: bool) -> anyhow::Result<Check> {
+    fn plausible_loss(
+        &self,
+        backend: &dyn Backend,
+        bos: Option<u32>,
+        allowed: bool,
+    ) -> anyhow::Result<Check> {
         let some = |table: &ProbeTable| -> Vec<Vec<u32>> {
             let step = table.starts.len().div_ceil(plausible::SEQUENCES).max(1);
             let starts = table.starts.iter().step_by(step);
