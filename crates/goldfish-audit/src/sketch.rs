@@ -59,3 +59,36 @@ pub(crate) fn share_out<T>(sketches: Vec<Sketch<T>>, total: usize) -> Vec<T> {
     }
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sketches_keep_the_smallest_and_count() {
+        let mut sketch = Sketch::new(2);
+        for key in [5, 3, 5, 9, 1, 3, 5] {
+            sketch.offer(key, || 1, |n| *n += 1);
+        }
+        assert_eq!(sketch.kept.into_iter().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+    }
+
+    #[test]
+    fn equal_shares() {
+        let sketch = |n: u64| {
+            let mut sketch = Sketch::new(usize::MAX);
+            (0..n).for_each(|i| sketch.offer(u128::from(i), || n, |_| ()));
+            sketch
+        };
+        let taken = |total| {
+            let taken = share_out(vec![sketch(2), sketch(10), sketch(5)], total);
+            [2, 10, 5].map(|n| taken.iter().filter(|of| **of == n).count())
+        };
+        assert_eq!(taken(6), [2, 2, 2]);
+        assert_eq!(taken(11), [2, 5, 4]);
+        assert_eq!(taken(14), [2, 7, 5]);
+        assert_eq!(taken(100), [2, 10, 5]);
+        assert_eq!(taken(1), [1, 0, 0]);
+        assert_eq!(taken(usize::MAX), [2, 10, 5]);
+    }
+}
