@@ -67,6 +67,7 @@ options! {
     Resume "resume",
     Rule "rule",
     Scope "scope",
+    Seed "seed",
     SequenceLength "sequence_length",
     Server "server",
     ShardSize "shard_size",
@@ -80,6 +81,7 @@ options! {
     Unit "unit",
     VocabSize "vocab_size",
     Window "window",
+    WordsFrom "words_from",
     World "world",
 }
 
