@@ -9,6 +9,7 @@
 
 mod draw;
 mod error;
+mod hashed;
 mod outcome;
 mod plan;
 mod plant;
@@ -16,10 +17,10 @@ mod score;
 mod words;
 
 pub use error::CanaryError;
-pub use outcome::{CanaryResult, CanaryTest, PairResult, Repeated};
+pub use outcome::{Asked, CanaryResult, CanaryTest, PairResult, Repeated};
 pub use plan::{
     CANARIES_NAME, CorpusEntry, MIXED_NAME, Opened, PLAN_NAME, Pair, Plan, PlanFile, Settings, TWINS_NAME,
-    Twin, WORDS_NAME, WordsEntry, WordsSource,
+    Twin, WORDS_NAME, WordsSource,
 };
 pub use plant::{PlantOptions, Planted, plant};
 pub use score::{Losses, score};

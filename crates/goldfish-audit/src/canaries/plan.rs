@@ -281,7 +281,10 @@ impl Drawn {
                 let number = pairs.len() as u32;
                 let twins = [0, 1].map(|twin| passage(&settings, &words, 2 * u64::from(number) + twin));
                 if let Some(text) = twins.iter().find(|text| !search.add(text)) {
-                    return Err(CanaryError::Occurs { place: format!("the passage {text:?}"), words: SHARED });
+                    return Err(CanaryError::Occurs {
+                        place: format!("the passage {text:?}"),
+                        words: SHARED,
+                    });
                 }
                 let planted = if coin(&settings.seed, number.into()) { Twin::Second } else { Twin::First };
                 pairs.push(Pair { number, repetitions: *repetitions, planted, twins });
@@ -325,15 +328,7 @@ impl Drawn {
     /// The plan, without the files beside it.
     pub(super) fn plan(self, tool: ToolEntry, words_source: WordsSource, corpus: Vec<CorpusEntry>) -> Plan {
         let Self { settings, pairs, .. } = self;
-        Plan {
-            plan_version: PLAN_VERSION,
-            tool,
-            settings,
-            words_source,
-            corpus,
-            pairs,
-            files: Vec::new(),
-        }
+        Plan { plan_version: PLAN_VERSION, tool, settings, words_source, corpus, pairs, files: Vec::new() }
     }
 }
 

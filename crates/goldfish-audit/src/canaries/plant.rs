@@ -100,7 +100,9 @@ pub fn plant(options: &PlantOptions, folder: &Path) -> Result<Planted, CanaryErr
     let mut files = Vec::new();
     for name in [WORDS_NAME, CANARIES_NAME, TWINS_NAME] {
         files.push(target.write(name, |file| {
-            drawn.write(name, file).map_err(|error| AuditError::io(&folder.join(name), "writing")(error).into())
+            drawn
+                .write(name, file)
+                .map_err(|error| AuditError::io(&folder.join(name), "writing")(error).into())
         })?);
     }
     if options.mix {
@@ -113,7 +115,8 @@ pub fn plant(options: &PlantOptions, folder: &Path) -> Result<Planted, CanaryErr
     let plan = Plan { files, ..drawn.plan(options.tool.clone(), source, corpus) };
     let json = to_json(&folder.join(PLAN_NAME), &plan, true)?;
     target.write(PLAN_NAME, |file| {
-        file.write_all(&json).map_err(|error| AuditError::io(&folder.join(PLAN_NAME), "writing")(error).into())
+        file.write_all(&json)
+            .map_err(|error| AuditError::io(&folder.join(PLAN_NAME), "writing")(error).into())
     })?;
     target.finish()?;
     Ok(Planted { plan, digest: sha256(&json), documents, bytes, corpus_bytes })

@@ -27,12 +27,10 @@ impl WordCounts {
             if !(3..=12).contains(&letters) || !word.chars().all(|c| c.is_alphabetic() && !c.is_uppercase()) {
                 continue;
             }
-            match self.0.get_mut(word) {
-                Some(count) => *count += 1,
-                None if self.0.len() < COUNTED => {
-                    self.0.insert(word.to_owned(), 1);
-                }
-                None => {}
+            if let Some(count) = self.0.get_mut(word) {
+                *count += 1;
+            } else if self.0.len() < COUNTED {
+                self.0.insert(word.to_owned(), 1);
             }
         }
     }
