@@ -258,7 +258,8 @@ fn a_model_that_learned_the_canaries_is_found() {
     assert!(result.all.p_value < 0.01 && result.all.pairs == 16);
     assert_eq!((result.highest_exposure, result.pairs.len()), (17f64.log2(), 16));
     assert_eq!(result.plan, opened.digest);
-    assert!(result.notes.is_empty(), "{:?}", result.notes);
+    // Its guesses at other passages are worse than none.
+    assert!(result.notes.len() == 1 && result.notes[0].contains("guessing at random"), "{:?}", result.notes);
 
     // One that learned the twins instead.
     let learned: Vec<Vec<u32>> =

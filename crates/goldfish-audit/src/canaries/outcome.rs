@@ -182,8 +182,8 @@ fn notes(asked: &Asked, pairs: usize, held_out_loss: f64) -> Vec<String> {
     let uniform = asked.model.vocab_size.map(|size| f64::from(size).ln());
     if let Some(uniform) = uniform.filter(|uniform| held_out_loss > *uniform) {
         notes.push(format!(
-            "held-out passages have a loss of {held_out_loss:.2} nats a token, and guessing at random has {uniform:.2}: \
-             with another tokenizer than the model's the test finds nothing"
+            "held-out passages have a loss of {held_out_loss:.2} nats a token, and guessing at random has {uniform:.2}; \
+             is it the model's own tokenizer? With another one the test finds nothing"
         ));
     }
     notes

@@ -7,6 +7,7 @@ use arrow::array::Array;
 use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
 use goldfish_shard::ToolEntry;
 use goldfish_storage::{Folder, partial_name};
+use serde::Serialize;
 
 use super::draw::{Stream, below, random, sha256};
 use super::error::CanaryError;
@@ -40,9 +41,10 @@ pub struct PlantOptions {
 }
 
 /// What was planted.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Planted {
     /// The plan.
+    #[serde(skip)]
     pub plan: Plan,
     /// SHA-256 of its file in 64 hex digits.
     pub digest: String,

@@ -1,6 +1,6 @@
 //! `goldfish audit`.
 
-mod model;
+pub(crate) mod model;
 mod plan;
 mod table;
 
@@ -31,7 +31,7 @@ use crate::describe::describe_rule;
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-use model::{Model, text};
+use model::{Choice, Model, text};
 
 /// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, tokenizer.as_deref());
     options.check()?;
-    let model = model::open(args, tokenizer.as_ref())?;
+    let model = Choice::from(args).open(tokenizer.as_ref())?;
     let probes = Probes::choose(args, decode)?;
     let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.is_some())?;
     let origin = &sources.origin(tokenizer.as_deref());
