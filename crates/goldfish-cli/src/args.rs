@@ -7,6 +7,7 @@ mod canary;
 mod demo;
 mod export;
 mod lab;
+mod model;
 mod values;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Windo
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
+pub(crate) use model::ModelArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
 
 /// Keeps language models from reciting their training data.

@@ -7,6 +7,7 @@ mod describe;
 mod experiment;
 mod files;
 mod leak;
+mod model;
 mod passage;
 mod print;
 mod progress;

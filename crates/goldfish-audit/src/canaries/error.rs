@@ -94,6 +94,9 @@ impl Remedies for CanaryError {
             Self::Corpus(error) => error.remedies(),
             Self::BadRow(reject) => reject.remedies(),
             Self::FewWords { .. } => vec![Remedy::give(Setting::WordsFrom).to("draw from other words")],
+            Self::NoText { .. } => {
+                vec![Remedy::give(Setting::WordsFrom).to("plant without reading the corpus")]
+            }
             Self::Occurs { .. } => vec![Remedy::change(Setting::Seed)],
             Self::Taken { .. } => vec![Remedy::change(Setting::Output)],
             _ => Vec::new(),

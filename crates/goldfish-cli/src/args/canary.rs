@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use goldfish_audit::canaries::CanaryResult;
 use goldfish_audit::gate::Gate;
-use goldfish_backends::http::Protocol;
 
+use crate::args::model::ModelArgs;
 use crate::args::values::on_disk;
 
 /// Plant random passages in a corpus before training, and test after it whether the model knows them.
@@ -98,6 +98,7 @@ pub(crate) struct PlantArgs {
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
+#[command(group(ArgGroup::new("subject").args(["model", "server"]).required(true)))]
 pub(crate) struct TestArgs {
     /// Folder that `goldfish canary plant` wrote.
     #[arg(value_name = "DIR")]
@@ -107,25 +108,8 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "SHA256")]
     pub(crate) digest: Option<String>,
 
-    /// Hugging Face checkpoint folder: config.json and safetensors.
-    #[arg(long, value_name = "DIR", required_unless_present = "server", help_heading = "Model")]
-    pub(crate) model: Option<PathBuf>,
-
-    /// PEFT LoRA adapter folder on top of --model.
-    #[arg(long, value_name = "DIR", requires = "model", help_heading = "Model")]
-    pub(crate) adapter: Option<PathBuf>,
-
-    /// Base URL of a completion server that scores prompts, for example http://localhost:8000.
-    #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
-    pub(crate) server: Option<String>,
-
-    /// Protocol of the server: vllm, openai (completions with echo), llama-cpp or text. [default: detected]
-    #[arg(long, value_name = "PROTOCOL", requires = "server", help_heading = "Model")]
-    pub(crate) protocol: Option<Protocol>,
-
-    /// Name of the model on the server. [default: its only one]
-    #[arg(long, value_name = "NAME", requires = "server", help_heading = "Model")]
-    pub(crate) server_model: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
 
     /// Put this token before every passage, if the model was trained with one.
     #[arg(long, value_name = "ID", help_heading = "Model")]
@@ -134,14 +118,6 @@ pub(crate) struct TestArgs {
     /// The model's tokenizer.json. [default: the checkpoint's]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) tokenizer: Option<PathBuf>,
-
-    /// Passages per pass or request. [default: 32 for a model in this process, 8 per request for a server]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Model")]
-    pub(crate) batch: Option<u16>,
-
-    /// Threads for a model in this process; concurrent requests for a server. [default: one per core; 8 requests]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Model")]
-    pub(crate) threads: Option<u16>,
 
     /// Exit with code 1 if this condition holds in the result, such as 'all.p_value < 0.001'. May be given several times.
     #[arg(long, value_name = "CONDITION")]

@@ -1,6 +1,5 @@
 //! `goldfish audit`.
 
-pub(crate) mod model;
 mod plan;
 mod table;
 
@@ -28,10 +27,10 @@ use goldfish_tokenize::Tokenizer;
 
 use crate::args::{AuditArgs, AuditCommand, Metric};
 use crate::describe::describe_rule;
+use crate::model::{self, Asking, Model, text};
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-use model::{Choice, Model, text};
 
 /// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
@@ -56,9 +55,11 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, tokenizer.as_deref());
     options.check()?;
-    let model = Choice::from(args).open(tokenizer.as_ref())?;
+    let asking =
+        Asking { tokenizer: tokenizer.clone(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
+    let model = model::open(&args.model, asking)?;
     let probes = Probes::choose(args, decode)?;
-    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.is_some())?;
+    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.model.is_some())?;
     let origin = &sources.origin(tokenizer.as_deref());
     let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
@@ -170,6 +171,7 @@ impl Probes {
             id_column: args.id_column.clone(),
             mask_column: args.mask_column.clone(),
             by: args.by.clone(),
+            cluster: args.cluster.clone(),
         };
         let waiting = print::spinner("choosing probes");
         let corpus = Documents::find(&args.shards, columns.clone())?;
@@ -289,7 +291,7 @@ impl Sources {
             }
             return Ok(Some(tokenizer));
         }
-        let path = args.model.as_ref().map(|model| model.join("tokenizer.json"));
+        let path = args.model.model.as_ref().map(|model| model.join("tokenizer.json"));
         let Some(path) = path.filter(|path| path.is_file()) else { return Ok(None) };
         let tokenizer = Tokenizer::from_file(&path)?;
         let fits = |(_, manifest): &(String, Option<Manifest>)| {

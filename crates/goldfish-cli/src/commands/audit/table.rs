@@ -6,6 +6,7 @@ use std::path::Path;
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
 use goldfish_audit::summary::Summary;
+use goldfish_report::of_passages;
 
 use crate::print::{BOLD, FAINT, count, name, path, plural, share};
 
@@ -53,14 +54,13 @@ impl Unit {
 
 /// The summary as a table.
 pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
-    let Summary { scores, control, model, probes, .. } = summary;
+    let Summary { control, model, probes, .. } = summary;
     let mut text = format!(
-        "{BOLD}{}{BOLD:#}  {} ({}), {} of {}\n\n",
+        "{BOLD}{}{BOLD:#}  {} ({}), {}\n\n",
         path(folder),
         name(&model.name),
         name(&model.backend),
-        plural(scores.exact_match.n, "probe"),
-        plural(scores.exact_match.documents, "document"),
+        of_passages(summary),
     );
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
@@ -80,7 +80,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
     let cost = summary.cost;
     let _ = writeln!(
         text,
-        "\n  {FAINT}95% intervals, clustered by document. {} of {} documents are too short for a probe.{FAINT:#}",
+        "\n  {FAINT}95% intervals, by independent passages. {} of {} documents are too short for a probe.{FAINT:#}",
         count(probes.too_short),
         count(probes.documents),
     );

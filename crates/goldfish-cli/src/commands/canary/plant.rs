@@ -1,7 +1,9 @@
 //! `goldfish canary plant`.
 
 use anyhow::Context;
-use goldfish_audit::canaries::{CANARIES_NAME, MIXED_NAME, PLAN_NAME, PlantOptions, Planted, Settings, plant};
+use goldfish_audit::canaries::{
+    CANARIES_NAME, MIXED_NAME, PLAN_NAME, PlantOptions, Planted, Settings, plant,
+};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_storage::random_id;
 

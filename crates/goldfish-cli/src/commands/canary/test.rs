@@ -11,8 +11,8 @@ use goldfish_tokenize::Tokenizer;
 
 use super::{table, tool};
 use crate::args::TestArgs;
-use crate::commands::audit::model::{Choice, Model};
 use crate::files::write_file;
+use crate::model::{self, Asking, Model};
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
         );
     }
     let tokenizer = Arc::new(tokenizer(args)?);
-    let model = choice(args).open(Some(&tokenizer))?;
+    let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: None };
+    let model = model::open(&args.model, asking)?;
     let passages = encoded(&opened, &tokenizer)?;
     let self_test = tested(args, &model, &passages, &tokenizer)?;
     let asked = Asked {
@@ -61,23 +62,10 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
     Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
 }
 
-fn choice(args: &TestArgs) -> Choice<'_> {
-    Choice {
-        model: args.model.as_deref(),
-        adapter: args.adapter.as_deref(),
-        server: args.server.as_deref(),
-        protocol: args.protocol,
-        server_model: args.server_model.as_deref(),
-        bos_id: args.bos_id,
-        batch: args.batch,
-        threads: args.threads,
-        top_k: None,
-    }
-}
-
 /// The tokenizer that was named, or the checkpoint's.
 fn tokenizer(args: &TestArgs) -> anyhow::Result<Tokenizer> {
-    let own = || args.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file());
+    let own =
+        || args.model.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file());
     let path = args.tokenizer.clone().or_else(own);
     let path = path.context("passages are text: give --tokenizer, the model's own")?;
     Ok(Tokenizer::from_file(&path)?)
@@ -114,7 +102,7 @@ fn tested(
         eos: tokenizer.eos_id(),
         scheme: None,
         // A server's continuations also show whether its scores are those of its own choices.
-        continuations: args.model.is_none(),
+        continuations: args.model.model.is_none(),
     };
     let tested = self_test(&*model.backend, &sequences, &options)?;
     let name = model.backend.describe()?.name;

@@ -1,0 +1,95 @@
+//! The model of `--model` or `--server`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use goldfish_audit::backend::Backend;
+use goldfish_backends::http::{ApiKey, KEY_VARIABLE, Server, ServerOptions, TextCodec};
+use goldfish_backends::local::Checkpoint;
+use goldfish_tokenize::Tokenizer;
+
+use crate::args::ModelArgs;
+use crate::print;
+
+/// Sequences in one pass through a model in this process.
+const BATCH: u16 = 32;
+
+/// A model, and how many sequences to hand it at a time.
+pub(crate) struct Model {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) batch: usize,
+}
+
+/// What is asked of a model besides what its options say.
+#[derive(Default)]
+pub(crate) struct Asking {
+    /// The tokenizer of the corpus, for servers that take text.
+    pub(crate) tokenizer: Option<Arc<Tokenizer>>,
+    /// The token before every sequence: servers that take text add it themselves.
+    pub(crate) bos: Option<u32>,
+    /// The sampling scheme's largest number of tokens to draw from.
+    pub(crate) top_k: Option<u32>,
+}
+
+/// Loads the checkpoint, or connects to the server.
+pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
+    if let Some(folder) = &args.model {
+        if let Some(threads) = args.threads {
+            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+        }
+        let checkpoint = Checkpoint::open(folder, args.adapter.as_deref())?;
+        return Ok(Model { backend: Box::new(checkpoint), batch: args.batch.unwrap_or(BATCH).into() });
+    }
+    let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };
+    let defaults = ServerOptions::default();
+    let codec = asking
+        .tokenizer
+        .map(|tokenizer| -> Box<dyn TextCodec> { Box::new(Codec { tokenizer, bos: asking.bos }) });
+    let options = ServerOptions {
+        protocol: args.protocol,
+        model: args.server_model.clone(),
+        key: ApiKey::from_environment().map_err(anyhow::Error::msg).context(KEY_VARIABLE)?,
+        connections: args.threads.map_or(defaults.connections, usize::from),
+        sequences: args.batch.map_or(defaults.sequences, usize::from),
+        top_k: asking.top_k,
+        codec,
+        ..defaults
+    };
+    let server = Server::connect(url, options)?;
+    print::note(&format!("{url} speaks {}", server.protocol()));
+    server.notes().iter().for_each(|note| print::note(&format!("note: {note}")));
+    Ok(Model { batch: server.batch(), backend: Box::new(server) })
+}
+
+/// The tokenizer of the corpus, for servers that take text.
+struct Codec {
+    tokenizer: Arc<Tokenizer>,
+    /// The token before every sequence: servers that take text add it themselves.
+    bos: Option<u32>,
+}
+
+impl TextCodec for Codec {
+    fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        // A text that can't be tokenized comes back as no ids, which equal no prompt's.
+        let encoded = self.tokenizer.encode_into(text, &mut ids);
+        if encoded.is_err() {
+            ids.clear();
+        }
+        ids
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        text(&self.tokenizer, ids)
+    }
+
+    fn server_bos(&self) -> Option<u32> {
+        self.bos
+    }
+}
+
+/// Text of ids; a model can give ids that the tokenizer doesn't have.
+pub(crate) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
+    tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
+}
