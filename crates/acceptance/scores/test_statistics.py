@@ -91,7 +91,7 @@ def test_excess_of_rates(ask):
     for ((k, n), (l, m)), found in zip(sets, ask([{"op": "excess", "first": a, "second": b} for a, b in sets])):
         lower, upper = confint_proportions_2indep(k, n, l, m, method="newcomb")
         assert found["difference"] == pytest.approx(k / n - l / m, abs=1e-12)
-        # The effective size of a set with no or only positives is its number of documents, here that of its probes.
+        # The effective size of a set with no or only positives is its number of clusters, here that of its probes.
         assert [found["lower"], found["upper"]] == pytest.approx([lower, upper], rel=1e-7, abs=1e-9)
 
 
@@ -115,7 +115,7 @@ def test_area_under_the_curve(ask):
 
 
 def test_clustered_mean(ask):
-    """The bootstrap interval, compared with scipy's BCa for documents of one probe each, and with resampling by hand otherwise."""
+    """The bootstrap interval, compared with scipy's BCa for clusters of one probe each, and with resampling by hand otherwise."""
     rng = np.random.default_rng(7)
     values = rng.exponential(1, 400)
     found = ask([{"op": "mean", "values": list(enumerate(values)), "seed": 1, "resamples": 9999}])[0]
@@ -130,7 +130,7 @@ def test_clustered_mean(ask):
     sums = np.array([sum(v for d, v in clustered if d == i) for i in range(150)])
     draws = rng.integers(0, 150, (4000, 150))
     means = sums[draws].sum(1) / sizes[draws].sum(1)
-    assert found["n"] == len(clustered) and found["documents"] == 150
+    assert found["n"] == len(clustered) and found["clusters"] == 150
     assert [found["lower"], found["upper"]] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.03)
 
 

@@ -8,7 +8,7 @@ use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
 use crate::score::{Scale, Score, Statistic, position};
 use crate::selftest::SelfTest;
-use crate::stat::{Bootstrap, Clusters, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate};
+use crate::stat::{Bootstrap, Clusters, Joined, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate};
 use crate::summary::*;
 
 const LOSS_DROPPED: usize = position("loss_dropped");
@@ -31,7 +31,7 @@ const DRAWS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const CLOSE: f64 = 1e-3;
 
 /// Below this, bootstrap intervals of skewed scores cover 92% rather than 95% (see `tests/coverage.rs`).
-const FEW_DOCUMENTS: usize = 50;
+const FEW_CLUSTERS: usize = 50;
 
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
@@ -87,17 +87,32 @@ pub fn compare(first: &[ResultRow], second: &[ResultRow], bootstrap: &Bootstrap)
     let pairs: Vec<(&ResultRow, &ResultRow)> =
         first.iter().filter_map(|row| Some((row, *others.get(row.probe_id.as_str())?))).collect();
     let longest = longest(pairs.iter().map(|(row, _)| *row));
+    let clusters = shared_clusters(&pairs);
     let difference = |score: &'static Score| {
         let value = ResultRow::reader(score);
-        let differences = pairs.iter().filter_map(|(a, b)| Some((&a.doc_id, value(a)? - value(b)?)));
+        let differences = (clusters.iter().zip(&pairs))
+            .filter_map(|(cluster, (a, b))| Some((*cluster, value(a)? - value(b)?)));
         bootstrap.paired(&Clusters::new(differences), range(score, longest).map(Range::differences))
     };
     Comparison {
         probes: pairs.len() as u64,
         unpaired: (first.len() + second.len() - 2 * pairs.len()) as u64,
-        exact_match_test: mcnemar(pairs.iter().map(|(a, b)| (&a.doc_id, a.exact_match, b.exact_match))),
+        exact_match_test: mcnemar(
+            (clusters.iter().zip(&pairs)).map(|(cluster, (a, b))| (*cluster, a.exact_match, b.exact_match)),
+        ),
         differences: PerScore::new(difference),
     }
+}
+
+/// The cluster of each pair, where what either run takes for dependent is so.
+fn shared_clusters(pairs: &[(&ResultRow, &ResultRow)]) -> Vec<usize> {
+    let mut joined = Joined::new(pairs.len());
+    let (mut first, mut second) = (HashMap::new(), HashMap::new());
+    for (number, (a, b)) in pairs.iter().enumerate() {
+        joined.join(*first.entry(a.cluster.as_str()).or_insert(number), number);
+        joined.join(*second.entry(b.cluster.as_str()).or_insert(number), number);
+    }
+    (0..pairs.len()).map(|number| joined.first(number)).collect()
 }
 
 /// The values that a score can take where suffixes have `longest` tokens at most.
@@ -119,7 +134,7 @@ fn exact(row: &ResultRow) -> Option<f64> {
 }
 
 fn clusters(rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> Clusters {
-    Clusters::new(rows.iter().filter_map(|row| Some((&row.doc_id, value(row)?))))
+    Clusters::new(rows.iter().filter_map(|row| Some((&row.cluster, value(row)?))))
 }
 
 fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
@@ -147,10 +162,20 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
             }
         }
     }
-    let documents = clusters(audited, exact).documents();
-    if documents < FEW_DOCUMENTS {
+    for (set, counts) in
+        [("audited", Some(config.audited)), ("control", config.control.as_ref().map(|c| c.probes))]
+    {
+        if let Some(counts) = counts.filter(|counts| counts.joined > 0) {
+            notes.push(format!(
+                "near-copies among the {set} passages: {} documents count as {} independent passages, {} fewer than without looking for near-copies",
+                counts.probed, counts.clusters, counts.joined
+            ));
+        }
+    }
+    let independent = clusters(audited, exact).clusters();
+    if independent < FEW_CLUSTERS {
         notes.push(format!(
-            "only {documents} documents: the intervals of means may cover the truth in fewer than 95% of cases"
+            "only {independent} independent passages: the intervals of means may cover the truth in fewer than 95% of cases"
         ));
     }
     let trivial = audited.iter().filter(|row| !row.trivial.is_empty()).count();
@@ -291,7 +316,7 @@ impl Statistics<'_> {
             let limit = (draws as f64).ln() + 1e-12;
             let seen = rows
                 .iter()
-                .filter_map(|row| Some((&row.doc_id, f64::from(u8::from(row.scores[LN_DRAWS]? <= limit)))));
+                .filter_map(|row| Some((&row.cluster, f64::from(u8::from(row.scores[LN_DRAWS]? <= limit)))));
             rate(&Clusters::new(seen), self.0.rates)
         };
         let line = |draws| WithinDraws {
@@ -307,7 +332,7 @@ impl Statistics<'_> {
         let values = |rows: &[&ResultRow], score: &'static Score| -> Vec<(String, f64)> {
             let value = ResultRow::reader(score);
             let sign = if score.higher_is_worse { -1.0 } else { 1.0 };
-            rows.iter().filter_map(|row| Some((row.doc_id.clone(), sign * value(row)?))).collect()
+            rows.iter().filter_map(|row| Some((row.cluster.clone(), sign * value(row)?))).collect()
         };
         let summary = |score: MembershipScore| {
             let (members, others) = (values(audited, score.0), values(control, score.0));
@@ -393,6 +418,7 @@ mod tests {
         ResultRow {
             probe_id: number.to_string(),
             doc_id: number.to_string(),
+            cluster: number.to_string(),
             suffix_tokens: 4,
             scores: ScoreValues::compute(&observation, true),
             ..ResultRow::default()

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::backend::ModelDescription;
 use crate::control::{Contamination, ControlCounts};
 use crate::options::AuditOptions;
-use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
+use crate::probe::{Grid, Probe, ProbeCounts, ProbeTable, Sample};
 
 /// Version of the files of a run.
-pub const RUN_VERSION: u32 = 1;
+pub const RUN_VERSION: u32 = 2;
 
 /// What a run measures: everything that can change its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,8 @@ pub struct RunConfig {
     pub control: Option<ControlConfig>,
     /// `xxh3_128:` and 32 hex digits over the names of all probes in order, each of which covers its tokens.
     pub probes: String,
+    /// The same over the cluster of each probe.
+    pub clusters: String,
     /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
     /// same results.
     pub key: String,
@@ -64,9 +66,12 @@ impl RunConfig {
         audited: &ProbeTable,
         control: Option<(&ProbeTable, ControlCounts, Contamination)>,
     ) -> Self {
-        let tables = std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
+        let tables = || std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
         let names: String =
-            tables.flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
+            tables().flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
+        let cluster = |table: &'_ ProbeTable, probe: &Probe| format!("{}\n", table.cluster(probe.start));
+        let clusters: String =
+            tables().flat_map(|table| table.probes.iter().map(move |probe| cluster(table, probe))).collect();
         let mut config = Self {
             run_version: RUN_VERSION,
             tool,
@@ -81,6 +86,7 @@ impl RunConfig {
                 contamination,
             }),
             probes: FileDigest::of(names.as_bytes()).hash,
+            clusters: FileDigest::of(clusters.as_bytes()).hash,
             key: String::new(),
         };
         // Strings, numbers and lists only: serialization has nothing to fail at.

@@ -137,7 +137,7 @@ fn gather(
                 start: Start::cut(&document, offset, tokens),
                 document: whole.get_or_insert_with(|| document.ids.into()).clone(),
             };
-            sketch.offer(key, make, |kept| kept.start.copies += 1);
+            sketch.offer(key, make, |kept| kept.start.fold(&document));
         }
         Ok(())
     })?;

@@ -23,6 +23,8 @@ pub struct Document<'a> {
     pub mask: Option<&'a [u8]>,
     /// Its stratum: the value of the column to stratify by, empty without one.
     pub stratum: &'a str,
+    /// The value of the column of clusters; where it is empty, the document is a cluster of its own.
+    pub cluster: &'a str,
 }
 
 /// Which columns to read.
@@ -36,11 +38,13 @@ pub struct DocumentOptions {
     pub mask_column: Option<String>,
     /// Column whose values become the documents' strata.
     pub by: Option<String>,
+    /// Column whose values say which documents depend on each other, such as the book of a chapter.
+    pub cluster: Option<String>,
 }
 
 impl Default for DocumentOptions {
     fn default() -> Self {
-        Self { ids_column: "input_ids".into(), id_column: None, mask_column: None, by: None }
+        Self { ids_column: "input_ids".into(), id_column: None, mask_column: None, by: None, cluster: None }
     }
 }
 
@@ -118,8 +122,13 @@ impl Walk<'_, '_> {
                 Some(name) => Some(strings(path, name, batch.record_batch().column_by_name(name))?),
                 None => None,
             };
+            let clusters = match &self.options.cluster {
+                Some(name) => Some(strings(path, name, batch.record_batch().column_by_name(name))?),
+                None => None,
+            };
             for i in 0..batch.len() {
                 let stratum = strata.as_ref().map_or("", |column| value(column, i));
+                let cluster = clusters.as_ref().map_or("", |column| value(column, i));
                 let file = || path.display().to_string();
                 self.document(
                     &file,
@@ -127,7 +136,7 @@ impl Walk<'_, '_> {
                     batch.doc_ids().value(i),
                     batch.ids(i),
                     Some(batch.mask(i)),
-                    stratum,
+                    (stratum, cluster),
                 )?;
                 row += 1;
             }
@@ -138,7 +147,12 @@ impl Walk<'_, '_> {
     fn other(&mut self, input: &Input) -> Result<(), AuditError> {
         let mut options = ReadOptions::new(Content::Ids { column: self.options.ids_column.clone() });
         options.id_column.clone_from(&self.options.id_column);
-        options.carry = self.options.mask_column.iter().chain(&self.options.by).cloned().collect();
+        for name in [&self.options.mask_column, &self.options.by, &self.options.cluster].into_iter().flatten()
+        {
+            if !options.carry.contains(name) {
+                options.carry.push(name.clone());
+            }
+        }
         let mut source = input.open(&options, Part::WHOLE)?;
         while let Some(chunk) = source.next_chunk()? {
             let batch = chunk.documents(&options)?;
@@ -151,13 +165,20 @@ impl Walk<'_, '_> {
                 });
             }
             let BatchContent::Ids { offsets, ids } = &batch.content else { continue };
-            let mut carried = batch.carried.iter();
+            let carried = |name: &String| {
+                let at = options.carry.iter().position(|carried| carried == name);
+                at.and_then(|at| batch.carried.get(at))
+            };
             let masks = match &self.options.mask_column {
-                Some(name) => Some(masks(&input.path, name, carried.next())?),
+                Some(name) => Some(masks(&input.path, name, carried(name))?),
                 None => None,
             };
             let strata = match &self.options.by {
-                Some(name) => Some(strings(&input.path, name, carried.next())?),
+                Some(name) => Some(strings(&input.path, name, carried(name))?),
+                None => None,
+            };
+            let clusters = match &self.options.cluster {
+                Some(name) => Some(strings(&input.path, name, carried(name))?),
                 None => None,
             };
             for (i, row) in batch.rows.iter().enumerate() {
@@ -165,8 +186,10 @@ impl Walk<'_, '_> {
                 let mask = masks.as_ref().map(|column| column.as_list::<i32>().value(i));
                 let mask = mask.as_ref().map(|values| &**values.as_primitive::<UInt8Type>().values());
                 let stratum = strata.as_ref().map_or("", |column| value(column, i));
+                let cluster = clusters.as_ref().map_or("", |column| value(column, i));
                 let file = || input.name.to_string();
-                self.document(&file, *row, batch.doc_ids.value(i), &ids[range], mask, stratum)?;
+                let (id, ids) = (batch.doc_ids.value(i), &ids[range]);
+                self.document(&file, *row, id, ids, mask, (stratum, cluster))?;
             }
         }
         Ok(())
@@ -179,7 +202,7 @@ impl Walk<'_, '_> {
         id: &str,
         ids: &[i32],
         mask: Option<&[u8]>,
-        stratum: &str,
+        (stratum, cluster): (&str, &str),
     ) -> Result<(), AuditError> {
         let bad = |reason| AuditError::BadRow { file: file(), row, reason, remedies: Vec::new() };
         self.ids.clear();
@@ -197,7 +220,7 @@ impl Walk<'_, '_> {
         }
         let number = self.number;
         self.number += 1;
-        (self.visit)(Document { id, number, ids: &self.ids, mask, stratum })
+        (self.visit)(Document { id, number, ids: &self.ids, mask, stratum, cluster })
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn result_row(
         probe_id: probe.id.to_string(),
         set: table.set.name().into(),
         doc_id: start.doc_id.clone(),
+        cluster: table.cluster(probe.start).to_owned(),
         stratum: start.stratum.clone(),
         offset: start.offset,
         prefix_tokens: probe.prefix,

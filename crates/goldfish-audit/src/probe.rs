@@ -1,16 +1,17 @@
 //! Probes, their grid, and their seeded sample.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use goldfish_remedy::{Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed, xxh3_128_with_seed};
 
 use crate::documents::{Document, Documents};
 use crate::error::AuditError;
 use crate::rows::ProbeRow;
+use crate::stat::Joined;
 
 /// Where probes are cut from a document: every offset with every prefix length and every suffix length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -184,6 +185,16 @@ pub struct Start {
     pub mask: Option<Vec<u8>>,
     /// How many starts of the corpus have the same tokens, this one included.
     pub copies: u64,
+    /// What it depends on, as hashes: the clusters of its document and of those that its copies are in.
+    pub(crate) clusters: Vec<u64>,
+}
+
+/// What documents of one cluster have in common: the value of their column, or else the document itself.
+fn cluster_key(document: &Document<'_>) -> u64 {
+    match document.cluster {
+        "" => xxh3_64_with_seed(document.id.as_bytes(), 0),
+        value => xxh3_64_with_seed(value.as_bytes(), 1),
+    }
 }
 
 impl Start {
@@ -198,6 +209,16 @@ impl Start {
             ids: document.ids[range.clone()].to_vec(),
             mask: document.mask.map(|mask| mask[range].to_vec()),
             copies: 1,
+            clusters: vec![cluster_key(document)],
+        }
+    }
+
+    /// Counts a copy of it in a document.
+    pub(crate) fn fold(&mut self, document: &Document<'_>) {
+        self.copies += 1;
+        let key = cluster_key(document);
+        if self.clusters.last() != Some(&key) {
+            self.clusters.push(key);
         }
     }
 }
@@ -236,6 +257,12 @@ pub struct ProbeCounts {
     pub duplicates: u64,
     /// Probes.
     pub probes: u64,
+    /// Documents with a start that was taken.
+    pub probed: u64,
+    /// Clusters of those: independent as far as is known, and the unit of every interval and test.
+    pub clusters: u64,
+    /// Clusters that near-copies joined to others: so many more there would be without looking for them.
+    pub joined: u64,
 }
 
 /// The probes of one set.
@@ -249,6 +276,8 @@ pub struct ProbeTable {
     pub probes: Vec<Probe>,
     /// How they came about.
     pub counts: ProbeCounts,
+    /// The cluster of each start: the first start that belongs to it.
+    clusters: Joined,
 }
 
 impl ProbeTable {
@@ -278,7 +307,7 @@ impl ProbeTable {
             for (offset, tokens) in starts {
                 let window = &document.ids[offset as usize..offset as usize + tokens];
                 let key = sample_key(window, sample.seed);
-                sketch.offer(key, || Start::cut(&document, offset, tokens), |start| start.copies += 1);
+                sketch.offer(key, || Start::cut(&document, offset, tokens), |start| start.fold(&document));
             }
             Ok(())
         })?;
@@ -289,6 +318,7 @@ impl ProbeTable {
     /// Cuts starts into probes.
     pub(crate) fn new(set: Set, mut starts: Vec<Start>, grid: &Grid, mut counts: ProbeCounts) -> Self {
         starts.sort_by_key(|start| (start.document, start.offset));
+        let mut clusters = clusters(&starts);
         let mut probes: Vec<Probe> = Vec::new();
         let mut seen: HashMap<(u32, u128), usize> = HashMap::new();
         for (number, start) in starts.iter().enumerate() {
@@ -298,6 +328,7 @@ impl ProbeTable {
                 match seen.get(&(prefix, sample_key(ids, 0))) {
                     Some(first) => {
                         probes[*first].copies += start.copies;
+                        clusters.join(probes[*first].start, number);
                         counts.duplicates += 1;
                     }
                     None => {
@@ -310,7 +341,28 @@ impl ProbeTable {
         }
         counts.starts = starts.len() as u64;
         counts.probes = probes.len() as u64;
-        Self { set, starts, probes, counts }
+        counts.probed = starts.iter().map(|start| &start.doc_id).collect::<HashSet<_>>().len() as u64;
+        counts.clusters = clusters.groups() as u64;
+        Self { set, starts, probes, counts, clusters }
+    }
+
+    /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one for
+    /// near-copies.
+    pub fn join(&mut self, groups: &[usize]) {
+        let mut first = HashMap::new();
+        for (start, group) in groups.iter().enumerate().take(self.starts.len()) {
+            let other = *first.entry(*group).or_insert(start);
+            self.clusters.join(other, start);
+        }
+        let clusters = self.clusters.groups() as u64;
+        self.counts.joined += self.counts.clusters - clusters;
+        self.counts.clusters = clusters;
+    }
+
+    /// The cluster of a start, by the id of its first document in the table.
+    #[must_use]
+    pub fn cluster(&self, start: usize) -> &str {
+        &self.starts[self.clusters.first(start)].doc_id
     }
 
     /// Prefix and suffix of a probe of this table.
@@ -337,6 +389,7 @@ impl ProbeTable {
                 probe_id: probe.id.to_string(),
                 set: self.set.name().into(),
                 doc_id: start.doc_id.clone(),
+                cluster: self.cluster(probe.start).to_owned(),
                 stratum: start.stratum.clone(),
                 document_tokens: start.document_tokens,
                 offset: start.offset,
@@ -352,6 +405,20 @@ impl ProbeTable {
         };
         self.probes.iter().map(row).collect()
     }
+}
+
+/// Which starts depend on each other, before near-copies are looked for: those of one document, of documents with the same
+/// value of the column of clusters, and of documents that have the same tokens at a start.
+fn clusters(starts: &[Start]) -> Joined {
+    let mut joined = Joined::new(starts.len());
+    let (mut documents, mut keys) = (HashMap::new(), HashMap::new());
+    for (number, start) in starts.iter().enumerate() {
+        joined.join(*documents.entry(start.doc_id.as_str()).or_insert(number), number);
+        for key in &start.clusters {
+            joined.join(*keys.entry(*key).or_insert(number), number);
+        }
+    }
+    joined
 }
 
 /// Orders starts at random by their tokens: the smallest keys are the sample.
@@ -459,6 +526,7 @@ mod tests {
             ids: ids.to_vec(),
             mask: None,
             copies,
+            clusters: vec![document],
         }
     }
 

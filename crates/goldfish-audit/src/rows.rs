@@ -15,6 +15,8 @@ row! {
         set: String,
         /// The document's id.
         doc_id: String,
+        /// The cluster of documents that depend on each other: the id of its first document in this table. Rows of different clusters count as independent.
+        cluster: String,
         /// The document's stratum, empty without one.
         stratum: String,
         /// Tokens in the document.
@@ -46,6 +48,8 @@ row! {
         set: String,
         /// The document's id.
         doc_id: String,
+        /// The cluster of documents that depend on each other: the id of its first document in this table. Rows of different clusters count as independent.
+        cluster: String,
         /// The document's stratum, empty without one.
         stratum: String,
         /// Where the prefix starts in the document, in tokens from 0.

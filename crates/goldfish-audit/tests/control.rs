@@ -71,6 +71,69 @@ fn equal_allocation_fills_every_stratum() {
     assert!(large + small == 40 && small < 10, "{large} {small}");
 }
 
+/// Documents of one book, copies of a passage, and near-copies that the caller found depend on each other.
+#[test]
+fn dependent_starts_are_one_cluster() {
+    let folder = tempdir().unwrap();
+    let mut rows: Rows = documents("a", "first book", 3, 60, 1);
+    rows.extend(documents("b", "second book", 3, 60, 2));
+    rows.extend(documents("c", "", 3, 60, 3));
+    // The second half of a page of the first book is also in a document of its own.
+    let mut quoting = rows[1].2[20..].to_vec();
+    quoting.extend(numbers(4, 20, VOCAB));
+    rows.push(("d0".into(), String::new(), quoting));
+    let path = write_documents(&folder.path().join("documents.jsonl"), &rows);
+    let sample = |cluster: Option<&str>| {
+        let options = DocumentOptions {
+            id_column: Some("id".into()),
+            by: Some("source".into()),
+            cluster: cluster.map(str::to_owned),
+            ..DocumentOptions::default()
+        };
+        let documents = Documents::find(&[path.to_str().unwrap().to_owned()], options).unwrap();
+        ProbeTable::sample(&documents, &grid(&[0, 20], None, &[20], &[20]), &everything()).unwrap()
+    };
+    let clusters = |table: &ProbeTable| -> BTreeMap<String, Vec<String>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in table.rows(true) {
+            let documents = found.entry(row.cluster).or_default();
+            if documents.last() != Some(&row.doc_id) {
+                documents.push(row.doc_id);
+            }
+        }
+        found
+    };
+    let of = |groups: &[(&str, &[&str])]| -> BTreeMap<String, Vec<String>> {
+        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        groups.iter().map(|(name, ids)| ((*name).to_owned(), owned(ids))).collect()
+    };
+    let each = sample(None);
+    let mut expected = of(&[("a1", &["a1", "d0"])]);
+    for id in ["a0", "a2", "b0", "b1", "b2", "c0", "c1", "c2"] {
+        expected.insert(id.into(), vec![id.into()]);
+    }
+    assert_eq!(clusters(&each), expected);
+    assert_eq!((each.counts.probed, each.counts.clusters, each.counts.joined), (10, 9, 0));
+
+    let mut books = sample(Some("source"));
+    let mut expected = of(&[("a0", &["a0", "a1", "a2", "d0"]), ("b0", &["b0", "b1", "b2"])]);
+    for id in ["c0", "c1", "c2"] {
+        expected.insert(id.into(), vec![id.into()]);
+    }
+    assert_eq!(clusters(&books), expected);
+    assert_eq!((books.counts.probed, books.counts.clusters), (10, 5));
+
+    // Near-copies: of the second book's last start and the last document's first.
+    let at = |id: &str| books.starts.iter().position(|start| start.doc_id == id).unwrap();
+    let mut groups: Vec<usize> = (0..books.starts.len()).collect();
+    groups[at("c2")] = groups[at("b2")];
+    books.join(&groups);
+    expected.remove("c2");
+    expected.get_mut("b0").unwrap().push("c2".into());
+    assert_eq!(clusters(&books), expected);
+    assert_eq!((books.counts.probed, books.counts.clusters, books.counts.joined), (10, 4, 1));
+}
+
 #[test]
 fn controls_are_like_the_audited() {
     let folder = tempdir().unwrap();

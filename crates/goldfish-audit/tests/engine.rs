@@ -320,6 +320,24 @@ fn two_runs_are_compared_by_probe() {
     assert!((found.differences["exact_match"].difference.unwrap() - 15.0 / 29.0).abs() < 1e-12);
     assert!(found.differences["loss"].upper.unwrap() < 0.0);
     assert_eq!(statistics().rates, RateMethod::Wilson);
+    // Pairs of documents depend on each other for one run, and the first half of them for the other: so the half is one cluster.
+    let clustered = |mut rows: Vec<ResultRow>, of: fn(usize) -> usize| {
+        rows.iter_mut().enumerate().for_each(|(i, row)| row.cluster = of(i).to_string());
+        rows
+    };
+    let test = |a: fn(usize) -> usize, b: fn(usize) -> usize| {
+        compare(&clustered(many.clone(), a), &clustered(few.clone(), b), &statistics().bootstrap)
+            .exact_match_test
+    };
+    let each = test(|i| i, |i| i);
+    assert!((each.clustered - 1.075_111_767e-4).abs() < 1e-9, "{each:?}");
+    // 5 of the documents that differ are one cluster, 10 are five.
+    let [one, other] =
+        [test(|i| i / 2, |i| if i < 10 { 0 } else { i }), test(|i| if i < 10 { 0 } else { i }, |i| i / 2)];
+    assert_eq!(one, other);
+    // Obuchowski: 15^2 / (5^2 + 5 * 2^2) = 5.
+    assert!((one.clustered - 0.025_347_318_677_468).abs() < 1e-9, "{one:?}");
+    assert_eq!((one.first_only, one.exact), (each.first_only, each.exact));
 }
 
 fn model_of(seed: u64) -> FakeModel {

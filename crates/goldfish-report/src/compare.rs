@@ -190,7 +190,7 @@ impl RunComparison {
             Estimate::difference(&exact_match::SCORE, &differences[exact_match::SCORE.name]);
         let interval = interval.map(|interval| format!(", 95% interval {interval}")).unwrap_or_default();
         format!(
-            "Of {} in common, {} continues {} token for token and {} {}: {}{interval}; McNemar's test gives {} by documents",
+            "Of {} in common, {} continues {} token for token and {} {}: {}{interval}; McNemar's test gives {} by independent passages",
             plural(*probes, "probe"),
             self.run,
             count(self.run_positives),

@@ -1,4 +1,4 @@
-//! The bootstrap over documents.
+//! The bootstrap over clusters.
 
 use rand_mt::Mt64;
 
@@ -33,11 +33,11 @@ impl Range {
     }
 }
 
-/// Resamples documents with replacement, seeded.
+/// Resamples clusters with replacement, seeded.
 ///
 /// Intervals are bias-corrected and accelerated (Efron, "Better Bootstrap Confidence Intervals", JASA 1987), with the
 /// tails widened as Student's t widens the normal (Hesterberg, "What Teachers Should Know About the Bootstrap",
-/// The American Statistician 2015), because a resample of few documents varies too little.
+/// The American Statistician 2015), because a resample of few clusters varies too little.
 #[derive(Debug, Clone, Copy)]
 pub struct Bootstrap {
     /// Seed of the resampling; the same seed gives the same interval.
@@ -56,7 +56,7 @@ impl Bootstrap {
     /// Mean over probes with its 95% interval.
     ///
     /// Where every probe has the same value, resampling sees no spread. With a `range` the interval then
-    /// reaches as far as a share of other values could hide: the [rule of three](rule_of_three) over documents.
+    /// reaches as far as a share of other values could hide: the [rule of three](rule_of_three) over clusters.
     #[must_use]
     pub fn mean(&self, clusters: &Clusters, range: Option<Range>) -> Mean {
         let mean = clusters.mean();
@@ -66,12 +66,12 @@ impl Bootstrap {
             lower: interval.map(|(lower, _)| lower),
             upper: interval.map(|(_, upper)| upper),
             n: clusters.n(),
-            documents: clusters.documents() as u64,
+            clusters: clusters.clusters() as u64,
         }
     }
 
     fn interval(&self, clusters: &Clusters, range: Option<Range>) -> Option<(f64, f64)> {
-        let (mean, m) = (clusters.mean()?, clusters.documents());
+        let (mean, m) = (clusters.mean()?, clusters.clusters());
         if m < 2 {
             return None;
         }
@@ -94,7 +94,7 @@ impl Bootstrap {
     #[must_use]
     pub fn difference(&self, first: &Clusters, second: &Clusters, range: Option<Range>) -> Difference {
         let difference = first.mean().zip(second.mean()).map(|(a, b)| a - b);
-        let smaller = first.documents().min(second.documents());
+        let smaller = first.clusters().min(second.clusters());
         let Some(center) = difference.filter(|_| smaller >= 2) else {
             return Difference { difference, lower: None, upper: None };
         };
@@ -126,7 +126,7 @@ impl Bootstrap {
 
     fn resampled_means(&self, clusters: &Clusters, seed: u64) -> Vec<f64> {
         let mut random = Mt64::new(seed);
-        let m = clusters.documents();
+        let m = clusters.clusters();
         let resample = |_| {
             let (mut sum, mut count) = (0.0, 0.0);
             for _ in 0..m {
@@ -145,7 +145,7 @@ pub(super) fn below(random: &mut Mt64, n: usize) -> usize {
     ((u128::from(random.next_u64()) * n as u128) >> 64) as usize
 }
 
-/// The acceleration constant from the influence of each document on the mean, or on a difference of two.
+/// The acceleration constant from the influence of each cluster on the mean, or on a difference of two.
 fn acceleration(sets: &[&Clusters]) -> f64 {
     let (mut squares, mut cubes) = (0.0, 0.0);
     for (sign, set) in [1.0, -1.0].iter().zip(sets) {
@@ -161,13 +161,13 @@ fn acceleration(sets: &[&Clusters]) -> f64 {
 }
 
 /// The 95% interval from sorted resampled values.
-fn accelerated(sorted: &[f64], center: f64, acceleration: f64, documents: usize) -> (f64, f64) {
+fn accelerated(sorted: &[f64], center: f64, acceleration: f64, clusters: usize) -> (f64, f64) {
     let resamples = sorted.len() as f64;
     let below = sorted.partition_point(|value| *value < center) as f64;
     let equal = sorted.partition_point(|value| *value <= center) as f64 - below;
     let share = ((below + equal / 2.0) / resamples).clamp(0.5 / resamples, 1.0 - 0.5 / resamples);
     let bias = normal_quantile(share);
-    let m = documents as f64;
+    let m = clusters as f64;
     let wide = t_quantile(0.975, m - 1.0) * (m / (m - 1.0)).sqrt();
     let end = |z: f64| {
         let shifted = bias + z;
@@ -214,7 +214,7 @@ mod tests {
         let none = Bootstrap::new(0).mean(&values(0), None);
         assert_eq!((none.mean, none.lower, none.n), (None, None, 0));
         let one = Bootstrap::new(0).mean(&Clusters::new([(1, 3.0), (1, 4.0)]), None);
-        assert_eq!((one.mean, one.lower, one.upper, one.documents), (Some(3.5), None, None, 1));
+        assert_eq!((one.mean, one.lower, one.upper, one.clusters), (Some(3.5), None, None, 1));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Values of probes by document.
+//! Values of probes by cluster.
 
 use std::collections::HashMap;
 
-/// Values of probes, summed by document: all that clustered statistics need to know.
+/// Values of probes, summed by cluster: all that clustered statistics need to know.
 ///
-/// Documents are in the order of their first probe, so that seeded resampling is the same in every run.
+/// Clusters are in the order of their first probe, so that seeded resampling is the same in every run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clusters {
     pub(super) sums: Vec<f64>,
@@ -14,14 +14,14 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// Groups `(document, value)` pairs.
+    /// Groups `(cluster, value)` pairs.
     #[must_use]
     pub fn new<D: std::hash::Hash + Eq>(values: impl IntoIterator<Item = (D, f64)>) -> Self {
         let mut clusters = Self { lowest: f64::INFINITY, highest: f64::NEG_INFINITY, ..Self::default() };
         let mut numbers = HashMap::new();
-        for (document, value) in values {
+        for (cluster, value) in values {
             let next = clusters.sums.len();
-            let number = *numbers.entry(document).or_insert(next);
+            let number = *numbers.entry(cluster).or_insert(next);
             if number == next {
                 clusters.sums.push(0.0);
                 clusters.counts.push(0.0);
@@ -34,9 +34,9 @@ impl Clusters {
         clusters
     }
 
-    /// Number of documents.
+    /// Number of clusters.
     #[must_use]
-    pub fn documents(&self) -> usize {
+    pub fn clusters(&self) -> usize {
         self.sums.len()
     }
 
@@ -59,7 +59,7 @@ impl Clusters {
         (n > 0.0).then(|| self.total() / n)
     }
 
-    /// Whether every document has one probe.
+    /// Whether every cluster has one probe.
     #[must_use]
     pub fn are_single(&self) -> bool {
         self.counts.iter().all(|n| *n == 1.0)

@@ -41,11 +41,11 @@ pub struct McNemar {
     pub second_only: u64,
     /// Two-sided exact p-value, which takes probes for independent.
     pub exact: f64,
-    /// p-value that lets probes of one document depend on each other.
+    /// p-value that lets probes of one cluster depend on each other.
     pub clustered: f64,
 }
 
-/// McNemar's test of `(document, first, second)`.
+/// McNemar's test of `(cluster, first, second)`.
 ///
 /// The exact test is binomial on the probes that differ (McNemar, Psychometrika 1947). The clustered one is Obuchowski's, "On
 /// the comparison of correlated proportions for clustered data" (Statistics in Medicine 1998): with one probe a
@@ -55,10 +55,10 @@ pub fn mcnemar<D: std::hash::Hash + Eq>(pairs: impl IntoIterator<Item = (D, bool
     let (mut first_only, mut second_only) = (0u64, 0u64);
     let differences: Vec<(D, f64)> = pairs
         .into_iter()
-        .map(|(document, first, second)| {
+        .map(|(cluster, first, second)| {
             first_only += u64::from(first && !second);
             second_only += u64::from(second && !first);
-            (document, f64::from(u8::from(first)) - f64::from(u8::from(second)))
+            (cluster, f64::from(u8::from(first)) - f64::from(u8::from(second)))
         })
         .collect();
     let clusters = Clusters::new(differences);

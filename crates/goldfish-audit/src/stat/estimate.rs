@@ -18,8 +18,8 @@ pub struct Rate {
     pub positives: u64,
     /// Probes.
     pub n: u64,
-    /// Documents that they come from.
-    pub documents: u64,
+    /// Clusters that they come from.
+    pub clusters: u64,
     /// How the interval was made.
     pub method: RateMethod,
 }
@@ -30,14 +30,14 @@ pub struct Rate {
 pub struct Mean {
     /// The mean; absent where there are no probes.
     pub mean: Option<f64>,
-    /// Lower end of the 95% interval; absent where there are fewer than two documents.
+    /// Lower end of the 95% interval; absent where there are fewer than two clusters.
     pub lower: Option<f64>,
-    /// Upper end of the 95% interval; absent where there are fewer than two documents.
+    /// Upper end of the 95% interval; absent where there are fewer than two clusters.
     pub upper: Option<f64>,
     /// Probes that have the value.
     pub n: u64,
-    /// Documents that they come from.
-    pub documents: u64,
+    /// Clusters that they come from.
+    pub clusters: u64,
 }
 
 /// A difference of two rates or means with its interval.
@@ -46,9 +46,9 @@ pub struct Mean {
 pub struct Difference {
     /// The first less the second; absent where one of them is.
     pub difference: Option<f64>,
-    /// Lower end of the 95% interval; absent where one side has fewer than two documents.
+    /// Lower end of the 95% interval; absent where one side has fewer than two clusters.
     pub lower: Option<f64>,
-    /// Upper end of the 95% interval; absent where one side has fewer than two documents.
+    /// Upper end of the 95% interval; absent where one side has fewer than two clusters.
     pub upper: Option<f64>,
 }
 

@@ -100,21 +100,21 @@ pub fn rule_of_three(n: f64, confidence: f64) -> f64 {
 pub struct Effective {
     /// The worth in probes, at most their number.
     pub n: f64,
-    /// The same with the price of estimating the variance from few documents.
+    /// The same with the price of estimating the variance from few clusters.
     pub n_adjusted: f64,
 }
 
 impl Effective {
     /// Estimates it for a rate.
     ///
-    /// The variance of the rate over resampled documents, against that of as many independent probes (Kish's
+    /// The variance of the rate over resampled clusters, against that of as many independent probes (Kish's
     /// design effect), and the small-sample factor of Korn and Graubard, "Confidence intervals for proportions
     /// with small expected number of positive counts estimated from survey data" (Survey Methodology 1998).
-    /// With one probe a document both are the number of probes. Where the rate is 0 or 1, no variance can be
-    /// seen, and a document is worth one probe.
+    /// With one probe a cluster both are the number of probes. Where the rate is 0 or 1, no variance can be
+    /// seen, and a cluster is worth one probe.
     #[must_use]
     pub fn of(clusters: &Clusters, confidence: f64) -> Self {
-        let (n, m) = (clusters.n() as f64, clusters.documents() as f64);
+        let (n, m) = (clusters.n() as f64, clusters.clusters() as f64);
         if clusters.are_single() {
             return Self { n, n_adjusted: n };
         }
@@ -135,10 +135,10 @@ impl Effective {
     }
 }
 
-/// The rate of positive values (1 and 0) with its 95% interval, clustered by document.
+/// The rate of positive values (1 and 0) with its 95% interval, by cluster.
 ///
 /// Wilson's or Clopper and Pearson's interval on the [effective](Effective) number of probes; for no positives
-/// the [rule of three](rule_of_three), on the number of documents where they have several probes each.
+/// the [rule of three](rule_of_three), on the number of clusters where they have several probes each.
 #[must_use]
 pub fn rate(clusters: &Clusters, method: RateMethod) -> Rate {
     const CONFIDENCE: f64 = 0.95;
@@ -150,8 +150,8 @@ pub fn rate(clusters: &Clusters, method: RateMethod) -> Rate {
         RateMethod::ClopperPearson => (method, clopper_pearson(share * worth, worth, CONFIDENCE)),
         _ => (RateMethod::Wilson, wilson(share * worth, worth, CONFIDENCE)),
     };
-    let documents = clusters.documents() as u64;
-    Rate { rate: share, lower, upper, positives: positives as u64, n: clusters.n(), documents, method }
+    let number = clusters.clusters() as u64;
+    Rate { rate: share, lower, upper, positives: positives as u64, n: clusters.n(), clusters: number, method }
 }
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
         let clusters = Clusters::new((0..50).map(|d| (d, f64::from(u8::from(d < 5)))));
         let found = rate(&clusters, RateMethod::Wilson);
         assert_eq!((found.lower, found.upper), wilson(5.0, 50.0, 0.95));
-        assert_eq!((found.positives, found.n, found.documents), (5, 50, 50));
+        assert_eq!((found.positives, found.n, found.clusters), (5, 50, 50));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Statistics: intervals that account for the dependence between probes of one document.
+//! Statistics: intervals that account for the dependence between probes of one cluster.
 
 mod bootstrap;
 mod clusters;
 mod compare;
 mod estimate;
 mod interval;
+mod join;
 mod out_of_range;
 mod plan;
 mod randomization;
@@ -15,6 +16,7 @@ pub use clusters::Clusters;
 pub use compare::{McNemar, excess_rate, mcnemar};
 pub use estimate::{Difference, Mean, Rate, RateMethod};
 pub use interval::{Effective, clopper_pearson, rate, rule_of_three, t_quantile, wilson};
+pub use join::Joined;
 pub use out_of_range::OutOfRange;
 pub use plan::{PlanRequest, probes_needed};
 pub use randomization::{chance_exposure, exposure, holm, sign_test, signed_rank};

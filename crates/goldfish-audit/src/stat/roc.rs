@@ -7,10 +7,10 @@ use super::clusters::Clusters;
 use super::estimate::Difference;
 
 /// Area under the ROC curve of a score that is lower for members: the share of (member, other) pairs in which the
-/// member has the lower score, ties for half. With its 95% interval, clustered by document; absent where a
+/// member has the lower score, ties for half. With its 95% interval, by cluster; absent where a
 /// side is empty.
 ///
-/// The interval resamples the documents of both sides by their placement values (DeLong, DeLong and
+/// The interval resamples the clusters of both sides by their placement values (DeLong, DeLong and
 /// Clarke-Pearson, Biometrics 1988; Obuchowski, Biometrics 1997 for clusters), cut to `[0, 1]`.
 #[must_use]
 pub fn auc<D: Hash + Eq + Clone>(
@@ -28,9 +28,7 @@ pub fn auc<D: Hash + Eq + Clone>(
             1.0 - (lower as f64 + ties as f64 / 2.0) / sorted.len() as f64
         };
         Clusters::new(
-            of.iter()
-                .map(|(document, value)| (document.clone(), placement(sign * value)))
-                .collect::<Vec<_>>(),
+            of.iter().map(|(cluster, value)| (cluster.clone(), placement(sign * value))).collect::<Vec<_>>(),
         )
     };
     if members.is_empty() || others.is_empty() {
@@ -45,7 +43,7 @@ pub fn auc<D: Hash + Eq + Clone>(
         ..others_placed
     };
     let spread = bootstrap.difference(&members_placed, &complement, Some(Range::UNIT));
-    // `spread` is centered on 2 * area - 1, each half varying with one side's documents.
+    // `spread` is centered on 2 * area - 1, each half varying with one side's clusters.
     let end = |value: Option<f64>| {
         let (value, center, area) = (value?, spread.difference?, area?);
         Some((area + value - center).clamp(0.0, 1.0))

@@ -4,13 +4,13 @@ use goldfish_audit::gate::{Gate, failures};
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::{Difference, Rate};
 use goldfish_audit::summary::Summary;
-use goldfish_report::{AuditPage, audit_page};
+use goldfish_report::{AuditPage, audit_page, of_passages};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
 use crate::args::ReportArgs;
 use crate::files::write_page;
-use crate::print::{self, BOLD, FAINT, count, name, path, plural, share, text};
+use crate::print::{self, BOLD, FAINT, count, name, path, share, text};
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
@@ -43,13 +43,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
 fn table(args: &ReportArgs, summary: &Summary) -> String {
     let exact = &summary.scores.exact_match;
     let mut lines = vec![
-        format!(
-            "{BOLD}{}{BOLD:#}  {}, {} of {}",
-            path(&args.run),
-            name(&summary.model.name),
-            plural(exact.n, "probe"),
-            plural(exact.documents, "document")
-        ),
+        format!("{BOLD}{}{BOLD:#}  {}, {}", path(&args.run), name(&summary.model.name), of_passages(summary)),
         format!("exact match  {}", rate(exact)),
     ];
     if let Some(control) = &summary.control {

@@ -97,7 +97,14 @@ pub(super) fn verdict(summary: &Summary) -> String {
     format!("{against}: {conclusion}.")
 }
 
-/// The set that the verdict is about.
-pub(super) fn probes_of(rate: &Rate) -> String {
-    format!("{} of {}", plural(rate.n, "probe"), plural(rate.documents, "document"))
+/// The set that the verdict is about: `192 probes of 64 independent passages (192 documents)`.
+#[must_use]
+pub fn of_passages(summary: &Summary) -> String {
+    let (rate, documents) = (&summary.scores.exact_match, summary.probes.probed);
+    let of = plural(rate.n, "probe");
+    if rate.clusters == documents {
+        return format!("{of} of {}", plural(documents, "document"));
+    }
+    let passages = plural(rate.clusters, "independent passage");
+    format!("{of} of {passages} ({})", plural(documents, "document"))
 }

@@ -12,7 +12,7 @@ use goldfish_audit::summary::Summary;
 use minijinja::Value;
 use serde::Serialize;
 
-use self::lines::{Line, lines, probes_of, verdict};
+use self::lines::{Line, lines, verdict};
 use self::passages::{Worst, WorstProbe};
 use crate::chart::Chart;
 use crate::spread::Spread;
@@ -20,6 +20,7 @@ use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, roug
 use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
 use crate::{ReportError, page};
 
+pub use self::lines::of_passages;
 pub use self::passages::Decode;
 
 /// What the page of an audit shows.
@@ -118,7 +119,7 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         redacted: redact,
         has_text: decode.is_some(),
         verdict: verdict(summary),
-        audited_probes: probes_of(&summary.scores.exact_match),
+        audited_probes: of_passages(summary),
         lines: lines(&summary.scores, summary.control.as_ref(), summary.excess.as_ref()),
         nontrivial: if summary.trivial.iter().any(|filter| filter.audited + filter.control > 0) {
             lines(&nontrivial.audited, nontrivial.control.as_ref(), nontrivial.excess.as_ref())
