@@ -71,7 +71,7 @@ fn summary(args: &PlantArgs, planted: &Planted) -> String {
     format!(
         "{BOLD}{}{BOLD:#}  {}, one of each planted: {} of {} words ({}{share})\n\
          SHA-256 of {PLAN_NAME}: {}\n  {FAINT}publish it before training; keep the folder secret until the test{FAINT:#}\n\
-         train on the planted passages, and on nothing else of the folder:\n  {}\n\
+         train on the planted passages, and on no other file of the folder:\n  {}\n\
          then test the model:\n  {}\n",
         print::path(&args.output),
         plural(planted.plan.pairs.len() as u64, "pair"),
