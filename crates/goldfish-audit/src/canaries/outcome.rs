@@ -242,7 +242,6 @@ mod tests {
         let critical = 1.628 / 1000f64.sqrt();
         for p_values in p_values(0.0) {
             let distance = distance_from_uniform(p_values);
-            println!("distance {distance:.4}, critical {critical:.4}");
             assert!(distance < critical, "{distance}");
         }
         for p_values in p_values(0.1) {
