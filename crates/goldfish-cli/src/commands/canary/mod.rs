@@ -11,8 +11,8 @@ use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &CanaryArgs) -> anyhow::Result<Verdict> {
     match &args.command {
-        CanaryCommand::Plant(args) => plant::run(args),
-        CanaryCommand::Test(args) => test::run(args),
+        CanaryCommand::Plant(args) => plant::run(args, tool()),
+        CanaryCommand::Test(args) => test::run(args, tool()),
     }
 }
 

@@ -5,9 +5,9 @@ use goldfish_audit::canaries::{
     CANARIES_NAME, MIXED_NAME, PLAN_NAME, PlantOptions, Planted, Settings, plant,
 };
 use goldfish_corpus::{Content, ReadOptions, resolve};
+use goldfish_shard::ToolEntry;
 use goldfish_storage::random_id;
 
-use super::tool;
 use crate::args::PlantArgs;
 use crate::print::{self, BOLD, FAINT, bytes, percent, plural, shell_line};
 use crate::verdict::Verdict;
@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 /// Largest file with words that is read, in bytes.
 const MAX_WORDS_BYTES: u64 = 1 << 30;
 
-pub(crate) fn run(args: &PlantArgs) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &PlantArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
     let mut read = ReadOptions::new(Content::Text { column: args.text_column.clone() });
     read.id_column.clone_from(&args.id_column);
     let settings = Settings {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &PlantArgs) -> anyhow::Result<Verdict> {
         read,
         words: words(args)?,
         mix: args.mix,
-        tool: tool(),
+        tool,
     };
     let waiting = print::spinner("reading the corpus");
     let planted = plant(&options, &args.output)?;

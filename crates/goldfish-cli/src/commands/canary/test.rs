@@ -7,9 +7,10 @@ use goldfish_audit::canaries::{Asked, CanaryResult, Opened, PLAN_NAME, score};
 use goldfish_audit::options::Decide;
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::{Ability, AuditError, gate};
+use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
-use super::{table, tool};
+use super::table;
 use crate::args::TestArgs;
 use crate::files::write_file;
 use crate::model::{self, Asking, Model};
@@ -19,7 +20,7 @@ use crate::verdict::Verdict;
 
 const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} pairs, {elapsed} elapsed, eta {eta}";
 
-pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &TestArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
     let opened = Opened::open(&args.folder)?;
     if let Some(expected) = &args.digest {
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
     let passages = encoded(&opened, &tokenizer)?;
     let self_test = tested(args, &model, &passages, &tokenizer)?;
     let asked = Asked {
-        tool: tool(),
+        tool,
         model: model.backend.describe()?,
         tokenizer: tokenizer.sha256().to_owned(),
         bos: args.bos_id,
