@@ -138,7 +138,7 @@ fn clusters(rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> C
 }
 
 fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = config.tokens.note().into_iter().collect();
     match &config.control {
         None => notes.push("no control: how much a model scores that never saw the text is unknown".into()),
         Some(control) => {

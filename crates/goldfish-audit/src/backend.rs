@@ -48,6 +48,28 @@ pub trait Backend {
         requests: &[GenerateRequest<'_>],
         decoding: &Decoding,
     ) -> Result<Vec<Generated>, BackendError>;
+
+    /// Its own tokenizer, where it can be asked for text: to [check](crate::tokens) that the ids of a corpus are the model's.
+    fn tokenizer(&self) -> Option<&dyn OwnTokenizer> {
+        None
+    }
+}
+
+/// A tokenizer that can be asked for text and ids.
+pub trait OwnTokenizer {
+    /// The text of ids, special tokens included.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::UnknownToken`] if an id is none of its own, [`BackendError::Unsupported`] if it turns out that it can't be asked.
+    fn decode(&self, ids: &[u32]) -> Result<String, BackendError>;
+
+    /// The ids of a text, with nothing put around it. Special tokens in it become their ids.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::Unsupported`] if it turns out that it can't be asked.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError>;
 }
 
 /// What a model is, as in the run's files.

@@ -9,6 +9,7 @@ use crate::backend::ModelDescription;
 use crate::control::{Contamination, ControlCounts};
 use crate::options::AuditOptions;
 use crate::probe::{Grid, Probe, ProbeCounts, ProbeTable, Sample};
+use crate::tokens::TokenCheck;
 
 /// Version of the files of a run.
 pub const RUN_VERSION: u32 = 2;
@@ -29,6 +30,8 @@ pub struct RunConfig {
     pub sample: Sample,
     /// What is measured.
     pub options: AuditOptions,
+    /// Whether the token ids are the model's own.
+    pub tokens: TokenCheck,
     /// How the audited probes came about.
     pub audited: ProbeCounts,
     /// The control, if there is one.
@@ -79,6 +82,7 @@ impl RunConfig {
             grid,
             sample,
             options,
+            tokens: TokenCheck::default(),
             audited: audited.counts,
             control: control.map(|(table, matching, contamination)| ControlConfig {
                 probes: table.counts,
@@ -89,9 +93,24 @@ impl RunConfig {
             clusters: FileDigest::of(clusters.as_bytes()).hash,
             key: String::new(),
         };
-        // Strings, numbers and lists only: serialization has nothing to fail at.
-        config.key = FileDigest::of(&serde_json::to_vec(&config).unwrap_or_default()).hash;
+        config.key = config.computed_key();
         config
+    }
+
+    /// The configuration with what was found about the tokenizers.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: TokenCheck) -> Self {
+        self.tokens = tokens;
+        self.key = self.computed_key();
+        self
+    }
+
+    /// The key of these values.
+    #[must_use]
+    pub fn computed_key(&self) -> String {
+        let keyless = Self { key: String::new(), ..self.clone() };
+        // Strings, numbers and lists only: serialization has nothing to fail at.
+        FileDigest::of(&serde_json::to_vec(&keyless).unwrap_or_default()).hash
     }
 }
 

@@ -143,6 +143,18 @@ pub enum AuditError {
         /// What failed.
         reason: String,
     },
+    /// The corpus was tokenized for another model.
+    #[error(
+        "the token ids are not the model's: {detail}{}; mask the corpus with the model's tokenizer", shown(texts.as_ref())
+    )]
+    OtherTokenizer {
+        /// Both tokenizers, and how they differ.
+        detail: String,
+        /// A text by the corpus's tokenizer, and the same ids by the model's.
+        texts: Option<(String, String)>,
+        /// What else to do about it.
+        remedies: Vec<Remedy>,
+    },
     /// The backend can't do what the audit asks for.
     #[error("{backend} can't serve this audit: {ability}")]
     Missing {
@@ -164,6 +176,14 @@ pub enum AuditError {
         /// What should have come.
         expected: String,
     },
+}
+
+/// Two texts of the same ids.
+fn shown(texts: Option<&(String, String)>) -> String {
+    let quoted = |(corpus, model): &(String, String)| {
+        format!(": {corpus:?} by the corpus's tokenizer, {model:?} by the model's")
+    };
+    texts.map(quoted).unwrap_or_default()
 }
 
 impl AuditError {
@@ -200,7 +220,8 @@ impl Remedies for AuditError {
             Self::Backend(error) => error.remedies(),
             Self::BadRun { remedies, .. }
             | Self::BadRow { remedies, .. }
-            | Self::EmptyGrid { remedies, .. } => remedies.clone(),
+            | Self::EmptyGrid { remedies, .. }
+            | Self::OtherTokenizer { remedies, .. } => remedies.clone(),
             Self::MissingColumn { column, .. } => {
                 vec![Remedy::give(Setting::Carry).value(column).to("keep the column when masking")]
             }

@@ -35,6 +35,7 @@ pub mod stat;
 pub mod store;
 pub mod summary;
 mod table;
+pub mod tokens;
 
 pub use aggregate::{StatisticsOptions, compare, summarize};
 pub use error::{Ability, AuditError};

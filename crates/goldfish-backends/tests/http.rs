@@ -117,6 +117,33 @@ fn text_gives_what_ids_give() {
     }
 }
 
+#[test]
+fn a_server_is_asked_for_its_tokenizer() {
+    for kind in [Kind::Vllm, Kind::LlamaCpp] {
+        let (server, backend) = connect(kind, Faults::script(&[Misdeed::Status(503)]));
+        let tokenizer = backend.tokenizer().unwrap();
+        let ids = [9, 10, 11, 12];
+        let text = tokenizer.decode(&ids).unwrap();
+        assert_eq!((text.as_str(), tokenizer.encode(&text).unwrap()), ("ĉĊċČ", vec![9, 59, 12]), "{kind:?}");
+        assert_eq!(
+            server.misdeeds().len(),
+            server.seen().iter().filter(|seen| seen.body.is_object()).count() / 2
+        );
+        let (_server, backend) = connect(kind, Faults { no_tokenizer: true, ..Faults::default() });
+        let refused = backend.tokenizer().unwrap().encode("ĉ").unwrap_err();
+        assert!(matches!(refused, BackendError::Unsupported { .. }), "{refused}");
+        assert!(refused.to_string().contains("can't answer /tokenize: HTTP 404"), "{refused}");
+    }
+    // This one says how many ids it has.
+    let (server, backend) = connect(Kind::LlamaCpp, Faults::default());
+    let before = server.seen().len();
+    let refused = backend.tokenizer().unwrap().decode(&[VOCAB]).unwrap_err();
+    assert!(matches!(refused, BackendError::UnknownToken { .. }) && server.seen().len() == before);
+    for kind in [Kind::OpenAi, Kind::Ollama, Kind::Tgi] {
+        assert!(connect(kind, Faults::default()).1.tokenizer().is_none());
+    }
+}
+
 /// Echo scores name no greedy token: continuations start at the divergence.
 #[test]
 fn echo_scores_decide_as_others_do() {

@@ -40,6 +40,7 @@ macro_rules! options {
 }
 
 options! {
+    AllowTokenizerMismatch "allow_tokenizer_mismatch",
     AppendEos "append_eos",
     BosId "bos_id",
     By "by",

@@ -27,11 +27,12 @@ impl Server {
         let (protocol, found) =
             detect(&Probe::new(&client, named, model, options.top_k, codec), options.protocol)?;
         let description = describe(&client, protocol, &found);
-        let Found { scorers, generator, .. } = found;
+        let Found { scorers, generator, tokenizer, .. } = found;
         let mut server = Self {
             protocol,
             scorer: None,
             generator,
+            tokenizer,
             description,
             schemes: false,
             notes: Vec::new(),

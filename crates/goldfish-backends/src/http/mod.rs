@@ -20,6 +20,7 @@ mod response;
 mod retry;
 mod server;
 mod text;
+mod tokenizer;
 
 pub use client::{MAX_RESPONSE_BYTES, Timeouts};
 pub use codec::TextCodec;

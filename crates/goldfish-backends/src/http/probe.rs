@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::codec::TextCodec;
 use super::protocol::{Generator, Scorer};
+use super::tokenizer::TokenizerPages;
 
 /// A kind of server: how it is detected, and how it is asked.
 pub(super) struct Kind {
@@ -32,6 +33,8 @@ pub(super) struct Found {
     /// Ways to ask for scores, with what they are tried with; the first that works is taken.
     pub(super) scorers: Vec<(Box<dyn Scorer>, Wants)>,
     pub(super) generator: Option<Box<dyn Generator>>,
+    /// How its tokenizer is asked, if it can be.
+    pub(super) tokenizer: Option<TokenizerPages>,
 }
 
 /// A server that is being detected.

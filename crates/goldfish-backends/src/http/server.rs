@@ -1,8 +1,10 @@
 //! A server as a backend.
 
+use std::sync::atomic::AtomicBool;
+
 use goldfish_audit::backend::{
     Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
-    ScoreRequest, Scored, Wants,
+    OwnTokenizer, ScoreRequest, Scored, Wants,
 };
 use serde_json::Value;
 
@@ -14,6 +16,7 @@ use super::protocol::{self, Generator, Scorer};
 use super::protocols::Protocol;
 use super::response::ResponseError;
 use super::retry::Retry;
+use super::tokenizer::{DETOKENIZE, TOKENIZE, TokenizerPages};
 
 /// How to reach a server.
 pub struct ServerOptions {
@@ -60,6 +63,7 @@ pub struct Server {
     pub(super) protocol: Protocol,
     pub(super) scorer: Option<Box<dyn Scorer>>,
     pub(super) generator: Option<Box<dyn Generator>>,
+    pub(super) tokenizer: Option<TokenizerPages>,
     pub(super) description: ModelDescription,
     /// Whether it names enough candidates for the sampling scheme.
     pub(super) schemes: bool,
@@ -94,12 +98,40 @@ impl Server {
             if let Some(longest) = self.description.context_length.filter(|longest| length > *longest) {
                 return Err(BackendError::TooLong { backend: backend(), longest, length });
             }
-            let Some(vocab_size) = self.description.vocab_size else { continue };
-            if let Some(id) = ids.iter().copied().find(|id| *id >= vocab_size) {
-                return Err(BackendError::UnknownToken { backend: backend(), id, vocab_size });
-            }
+            self.check_ids(ids)?;
         }
         Ok(())
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<(), BackendError> {
+        let Some(vocab_size) = self.description.vocab_size else { return Ok(()) };
+        match ids.iter().copied().find(|id| *id >= vocab_size) {
+            Some(id) => {
+                Err(BackendError::UnknownToken { backend: self.client.base().to_owned(), id, vocab_size })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a page of the tokenizer.
+    fn ask_tokenizer<T>(
+        &self,
+        path: &str,
+        body: impl FnOnce(&TokenizerPages) -> Value,
+        read: impl Fn(&TokenizerPages, &[u8]) -> Result<T, ResponseError>,
+    ) -> Result<T, BackendError> {
+        let Some(pages) = &self.tokenizer else {
+            return Err(self.cannot("tokenize", "compare the tokenizers by hand"));
+        };
+        let answer =
+            self.client.ask(path, Some(&body(pages)), &AtomicBool::new(false), |bytes| read(pages, bytes));
+        answer.map_err(|failure| match failure.cannot() {
+            true => {
+                let reason = self.client.scrub(failure.reason);
+                self.cannot(&format!("answer {path}: {reason}"), "update the server")
+            }
+            false => self.client.error(path, failure),
+        })
     }
 
     fn cannot(&self, what: &str, advice: &str) -> BackendError {
@@ -195,5 +227,20 @@ impl Backend for Server {
                 answer.map(|answer| self.exchange(generator.path(), &body(&[number]), &answer));
         }
         Ok(all)
+    }
+
+    fn tokenizer(&self) -> Option<&dyn OwnTokenizer> {
+        self.tokenizer.is_some().then_some(self as &dyn OwnTokenizer)
+    }
+}
+
+impl OwnTokenizer for Server {
+    fn decode(&self, ids: &[u32]) -> Result<String, BackendError> {
+        self.check_ids(ids)?;
+        self.ask_tokenizer(DETOKENIZE, |pages| pages.decode_body(ids), TokenizerPages::read_text)
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
+        self.ask_tokenizer(TOKENIZE, |pages| pages.encode_body(text), TokenizerPages::read_ids)
     }
 }

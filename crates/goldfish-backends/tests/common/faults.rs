@@ -72,6 +72,8 @@ pub(crate) struct Faults {
     pub(crate) most_candidates: Option<u64>,
     /// Cuts prompts.
     pub(crate) truncates: bool,
+    /// Its tokenizer can't be asked.
+    pub(crate) no_tokenizer: bool,
     /// Models besides the first.
     pub(crate) more_models: bool,
 }

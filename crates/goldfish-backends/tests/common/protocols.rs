@@ -118,6 +118,9 @@ pub(crate) fn answer(kind: Kind, model: &FakeModel, faults: &Faults, path: &str,
         return page(kind, faults, path)
             .map_or_else(|| bad(404, "Not Found"), |body| Reply { status: 200, body });
     }
+    if let Some(reply) = tokenizer(kind, faults, path, body) {
+        return reply;
+    }
     if let Some(name) = kind.needed().iter().find(|name| body.get(**name).is_none()) {
         return bad(400, &format!("{name} was not sent"));
     }
@@ -139,6 +142,29 @@ pub(crate) fn answer(kind: Kind, model: &FakeModel, faults: &Faults, path: &str,
         _ => return bad(404, "Not Found"),
     };
     Reply { status: 200, body }
+}
+
+/// The pages of the tokenizers that can be asked.
+fn tokenizer(kind: Kind, faults: &Faults, path: &str, body: &Value) -> Option<Reply> {
+    let (text, encode) = match kind {
+        Kind::Vllm => ("prompt", json!({ "model": "fake", "add_special_tokens": false })),
+        Kind::LlamaCpp => ("content", json!({ "add_special": false, "parse_special": true })),
+        _ => return None,
+    };
+    let ids = |text: &Value| Codec.encode(text.as_str().unwrap());
+    let body = match path {
+        "/tokenize" => {
+            assert!(encode.as_object().unwrap().iter().all(|(name, value)| body[name] == *value), "{body}");
+            json!({ "tokens": ids(&body[text]), "count": 1 })
+        }
+        "/detokenize" => json!({ text: Codec.decode(&self::ids(&body["tokens"])) }),
+        _ => return None,
+    };
+    Some(if faults.no_tokenizer {
+        Reply { status: 404, body: json!({ "detail": "Not Found" }) }
+    } else {
+        Reply { status: 200, body }
+    })
 }
 
 fn page(kind: Kind, faults: &Faults, path: &str) -> Option<Value> {

@@ -50,6 +50,11 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) tokenizer: Option<PathBuf>,
 
+    /// Audit also if the corpus's tokenizer is not the model's. The model recites nothing in ids of another tokenizer, however much
+    /// it knows, so a low rate shows nothing; the run's notes say so.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) allow_tokenizer_mismatch: bool,
+
     /// Held-out documents, in the same forms as SHARDS, to estimate what a model recites that never saw the text. Matched
     /// to the audited probes by --by, offset and length; documents that share a long run with SHARDS are excluded.
     #[arg(long, value_name = "SHARDS", help_heading = "Probes")]

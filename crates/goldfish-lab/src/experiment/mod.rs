@@ -19,6 +19,7 @@ use goldfish_audit::selftest::{SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
+use goldfish_audit::tokens::TokenCheck;
 use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
@@ -237,7 +238,9 @@ impl<'a> Bench<'a> {
             options,
             &table,
             control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
-        );
+        )
+        // Shards and model are made with the experiment's.
+        .with_tokens(TokenCheck::same_file(tokenizer.sha256()));
         let tables: Vec<&ProbeTable> =
             std::iter::once(&table).chain(control.as_ref().map(|(table, ..)| table)).collect();
         let engine = Engine {

@@ -18,6 +18,7 @@ use crate::http::completions::{self, Completion, MODELS, PATH, card};
 use crate::http::probe::{Found, Kind, Probe};
 use crate::http::protocol::{Generator, Scorer, sampling};
 use crate::http::response::{ResponseError, check_length, evaluated, log_prob, part};
+use crate::http::tokenizer::TokenizerPages;
 
 pub(super) static KIND: Kind = Kind { protocol: "vllm", page: MODELS, detect };
 
@@ -33,7 +34,12 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
         (Box::new(protocol(candidates)), Wants { moments: false, scheme })
     };
     let scorers = probe.top_k.into_iter().chain([2]).map(scorer).collect();
-    Ok(Some(Found { scorers, generator: Some(Box::new(protocol(2))), ..found }))
+    let tokenizer = TokenizerPages {
+        text: "prompt",
+        both: json!({ "model": found.model }),
+        encode: json!({ "add_special_tokens": false }),
+    };
+    Ok(Some(Found { scorers, generator: Some(Box::new(protocol(2))), tokenizer: Some(tokenizer), ..found }))
 }
 
 /// The protocol for one model of a server.

@@ -1,15 +1,15 @@
 //! `goldfish audit`.
 
 mod plan;
+mod sources;
 mod table;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
 use goldfish_audit::backend::{Backend, SamplingScheme};
-use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
+use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::Engine;
@@ -20,17 +20,17 @@ use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, se
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
+use goldfish_audit::tokens::TokenCheck;
 use goldfish_audit::{AuditError, StatisticsOptions, summarize};
-use goldfish_pipeline::check_tokenizer;
-use goldfish_shard::{MANIFEST_NAME, Manifest, ToolEntry};
+use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
 use crate::args::{AuditArgs, AuditCommand, Metric};
-use crate::describe::describe_rule;
 use crate::model::{self, Asking, Model, text};
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
+use sources::Sources;
 
 /// Starts whose tokens a server is tested with.
 const TESTED: usize = 4;
@@ -50,18 +50,21 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
     let sources = Sources::read(args)?;
-    let tokenizer = sources.tokenizer(args)?.map(Arc::new);
-    let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
+    let tokenizer = sources.tokenizer();
+    let decode = |ids: &[u32]| tokenizer.map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
-    let options = options(args, tokenizer.as_deref());
+    let options = options(args, tokenizer.map(|tokenizer| &**tokenizer));
     options.check()?;
     let asking =
-        Asking { tokenizer: tokenizer.clone(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
+        Asking { tokenizer: tokenizer.cloned(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
     let model = model::open(&args.model, asking)?;
     let probes = Probes::choose(args, decode)?;
-    let tested = probes.test(&*model.backend, &options, tokenizer.as_deref(), args.model.model.is_some())?;
-    let origin = &sources.origin(tokenizer.as_deref());
-    let audit = Audit { args, model: &model, probes: &probes, options, origin, decode, stop: &stop };
+    // Before the self-test, which would only say that an id is none of the model's.
+    let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
+    let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
+    let tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
+    let origin = &sources.origin();
+    let audit = Audit { args, model: &model, probes: &probes, options, tokens, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;
     if args.json {
         print::json(&summary)?;
@@ -80,6 +83,7 @@ struct Audit<'a> {
     model: &'a Model,
     probes: &'a Probes,
     options: AuditOptions,
+    tokens: TokenCheck,
     origin: &'a Origin,
     decode: Option<&'a Decode<'a>>,
     stop: &'a AtomicBool,
@@ -104,9 +108,9 @@ impl Audit<'_> {
             options,
             audited,
             control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
-        );
-        let tables: Vec<&ProbeTable> =
-            std::iter::once(audited).chain(control.as_ref().map(|(table, ..)| table)).collect();
+        )
+        .with_tokens(self.tokens);
+        let tables = self.probes.tables();
         let engine = Engine {
             backend: &*self.model.backend,
             options: &config.options,
@@ -204,18 +208,22 @@ impl Probes {
         Ok(Self { grid, sample, audited, control })
     }
 
+    /// The sets, the audited one first.
+    fn tables(&self) -> Vec<&ProbeTable> {
+        std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table)).collect()
+    }
+
     /// Tests the backend with starts of different lengths, the longest among them.
     fn test(
         &self,
         backend: &dyn Backend,
         options: &AuditOptions,
-        tokenizer: Option<&Tokenizer>,
+        eos: Option<u32>,
         in_process: bool,
     ) -> anyhow::Result<SelfTest> {
         let waiting = print::spinner("testing the model's answers");
-        let tables = std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table));
-        let mut starts: Vec<&[u32]> =
-            tables.flat_map(|table| &table.starts).map(|start| start.ids.as_slice()).collect();
+        let starts = self.tables().into_iter().flat_map(|table| &table.starts);
+        let mut starts: Vec<&[u32]> = starts.map(|start| start.ids.as_slice()).collect();
         starts.sort_by_key(|ids| ids.len());
         let tested = if in_process { TESTED_IN_PROCESS } else { TESTED };
         let steps = tested.min(starts.len()) - 1;
@@ -226,7 +234,7 @@ impl Probes {
         sequences.dedup();
         let options = SelfTestOptions {
             bos: options.bos,
-            eos: tokenizer.and_then(Tokenizer::eos_id),
+            eos,
             scheme: options.extraction.map(|extraction| extraction.scheme),
             // A server's continuations also show whether its scores are those of its own choices.
             continuations: options.continuations || !in_process,
@@ -252,68 +260,5 @@ fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
         tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         redact: args.redact,
         ..AuditOptions::default()
-    }
-}
-
-/// What was named as documents, with the manifests of what `goldfish mask` wrote.
-struct Sources {
-    corpus: Vec<(String, Option<Manifest>)>,
-    control: Vec<(String, Option<Manifest>)>,
-}
-
-impl Sources {
-    fn read(args: &AuditArgs) -> anyhow::Result<Self> {
-        let read = |arguments: &[String]| {
-            arguments
-                .iter()
-                .map(|argument| {
-                    let folder = Path::new(argument);
-                    let shards = goldfish_storage::is_taken(&folder.join(MANIFEST_NAME));
-                    Ok((argument.clone(), shards.then(|| Manifest::read(folder)).transpose()?))
-                })
-                .collect::<anyhow::Result<Vec<_>>>()
-        };
-        Ok(Self { corpus: read(&args.shards)?, control: read(&args.control)? })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &(String, Option<Manifest>)> {
-        self.corpus.iter().chain(&self.control)
-    }
-
-    /// The tokenizer of the documents: the one that was named, or the checkpoint's where all were made with it.
-    fn tokenizer(&self, args: &AuditArgs) -> anyhow::Result<Option<Tokenizer>> {
-        if let Some(path) = &args.tokenizer {
-            let tokenizer = Tokenizer::from_file(path)?;
-            for (name, manifest) in self.all() {
-                if let Some(manifest) = manifest {
-                    check_tokenizer(manifest, &tokenizer).with_context(|| name.clone())?;
-                }
-            }
-            return Ok(Some(tokenizer));
-        }
-        let path = args.model.model.as_ref().map(|model| model.join("tokenizer.json"));
-        let Some(path) = path.filter(|path| path.is_file()) else { return Ok(None) };
-        let tokenizer = Tokenizer::from_file(&path)?;
-        let fits = |(_, manifest): &(String, Option<Manifest>)| {
-            let named = manifest.as_ref().filter(|manifest| manifest.tokenizer.is_some());
-            named.is_some_and(|manifest| check_tokenizer(manifest, &tokenizer).is_ok())
-        };
-        let fits = self.all().all(fits);
-        Ok(fits.then_some(tokenizer))
-    }
-
-    /// What it takes to reproduce the run.
-    fn origin(&self, tokenizer: Option<&Tokenizer>) -> Origin {
-        let documents = |(path, manifest): &(String, Option<Manifest>)| DocumentsOrigin {
-            path: path.clone(),
-            manifest: manifest.as_ref().map(|manifest| manifest.checksum.clone()),
-            rule: manifest.as_ref().map(describe_rule),
-        };
-        Origin {
-            command: print::command_line(),
-            corpus: self.corpus.iter().map(documents).collect(),
-            control: self.control.iter().map(documents).collect(),
-            tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
-        }
     }
 }
