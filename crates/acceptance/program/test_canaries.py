@@ -78,6 +78,8 @@ def test_refusals(goldfish, trained, tmp_path):
     refused("it is another plan", arguments=["--model", trained.model, "--digest", "00" * 32])
     refused("plan.json", folder=tmp_path)
     refused("no `everything`", arguments=["--model", trained.model, "--fail-if", "everything.p_value < 0.1"])
+    other = trained.tokenizer.with_name("neox.json")
+    refused("own tokenizer reads other text", arguments=["--model", trained.model, "--tokenizer", other])
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):

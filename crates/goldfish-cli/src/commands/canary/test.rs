@@ -1,8 +1,10 @@
 //! `goldfish canary test`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use goldfish_audit::backend::{Backend, BackendError};
 use goldfish_audit::canaries::{Asked, CanaryResult, Opened, PLAN_NAME, score};
 use goldfish_audit::options::Decide;
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
@@ -35,6 +37,7 @@ pub(crate) fn run(args: &TestArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
     let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: None };
     let model = model::open(&args.model, asking)?;
     let passages = encoded(&opened, &tokenizer)?;
+    check_ids(args, &opened, &passages, &*model.backend)?;
     let self_test = tested(args, &model, &passages, &tokenizer)?;
     let asked = Asked {
         tool,
@@ -72,6 +75,11 @@ fn tokenizer(args: &TestArgs) -> anyhow::Result<Tokenizer> {
     Ok(Tokenizer::from_file(&path)?)
 }
 
+/// The file of the checkpoint's tokenizer, if it has one.
+fn own_tokenizer(args: &TestArgs) -> Option<PathBuf> {
+    args.model.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file())
+}
+
 /// The token ids of each pair's passages.
 fn encoded(opened: &Opened, tokenizer: &Tokenizer) -> anyhow::Result<Vec<[Vec<u32>; 2]>> {
     let mut passages = Vec::with_capacity(opened.plan.pairs.len());
@@ -83,6 +91,42 @@ fn encoded(opened: &Opened, tokenizer: &Tokenizer) -> anyhow::Result<Vec<[Vec<u3
         passages.push(twins);
     }
     Ok(passages)
+}
+
+/// Pairs whose passages a server is asked to read.
+const READ: usize = 4;
+
+/// Whether the model's own tokenizer, where there is one to ask, gives the same passages: with ids of another one the test would find
+/// nothing, whatever the model knows.
+fn check_ids(
+    args: &TestArgs,
+    opened: &Opened,
+    passages: &[[Vec<u32>; 2]],
+    backend: &dyn Backend,
+) -> anyhow::Result<()> {
+    let texts = || opened.plan.pairs.iter().flat_map(|pair| &pair.twins);
+    let own = if args.tokenizer.is_some() { own_tokenizer(args) } else { None };
+    let same = if let Some(own) = own {
+        encoded(opened, &Tokenizer::from_file(&own)?)? == passages
+    } else if let Some(server) = backend.tokenizer() {
+        let mut same = true;
+        for (text, ids) in texts().zip(passages.iter().flatten()).take(2 * READ) {
+            same &= match server.decode(ids) {
+                Ok(read) => read.trim() == text,
+                Err(BackendError::UnknownToken { .. }) => false,
+                Err(BackendError::Unsupported { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        same
+    } else {
+        true
+    };
+    ensure!(
+        same,
+        "the model's own tokenizer reads other text in the passages' ids; give the model's own tokenizer.json as --tokenizer"
+    );
+    Ok(())
 }
 
 /// Tests the model with the shortest and the longest passage, and with the one that has the largest id.
