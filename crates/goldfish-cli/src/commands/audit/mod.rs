@@ -1,5 +1,6 @@
 //! `goldfish audit`.
 
+mod near;
 mod plan;
 mod sources;
 mod table;
@@ -179,13 +180,14 @@ impl Probes {
         };
         let waiting = print::spinner("choosing probes");
         let corpus = Documents::find(&args.shards, columns.clone())?;
-        let audited = ProbeTable::sample(&corpus, &grid, &sample)?;
+        let mut audited = ProbeTable::sample(&corpus, &grid, &sample)?;
         ensure!(
             !audited.probes.is_empty(),
             "none of {} has the {} tokens of the shortest probe; choose a shorter --prefix or --suffix, or a smaller --offset",
             print::plural(audited.counts.documents, "document"),
             grid.shortest(),
         );
+        near::join(&mut audited, decode);
         let control = if args.control.is_empty() {
             None
         } else {
@@ -194,7 +196,7 @@ impl Probes {
             let held_out = Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
             let contamination =
                 Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
-            let (table, counts) =
+            let (mut table, counts) =
                 match_controls(&audited, &corpus, &held_out, &grid, args.seed, contamination, decode)?;
             ensure!(
                 !table.probes.is_empty(),
@@ -202,6 +204,7 @@ impl Probes {
                 print::count(counts.checked),
                 print::count(counts.contaminated),
             );
+            near::join(&mut table, decode);
             Some((table, counts, contamination))
         };
         waiting.finish_and_clear();
