@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
 mod audit;
+mod canary;
 mod demo;
 mod export;
 mod lab;
@@ -13,6 +14,7 @@ mod verify;
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
+pub(crate) use canary::{CanaryArgs, CanaryCommand, PlantArgs, TestArgs};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
@@ -50,6 +52,7 @@ pub(crate) enum Command {
     Audit(Box<AuditArgs>),
     Report(ReportArgs),
     Compare(CompareArgs),
+    Canary(CanaryArgs),
     Lab(LabArgs),
 }
 
