@@ -1,29 +1,20 @@
 //! `goldfish verify`.
 
+mod findings;
 mod run;
 
 use anyhow::ensure;
 use goldfish_audit::check::is_run;
 use goldfish_pipeline::recompute;
-use goldfish_shard::{FileSet, MANIFEST_NAME, Problem, verify, verify_file_set};
+use goldfish_shard::{FileSet, MANIFEST_NAME, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::findings::Findings;
 use crate::args::VerifyArgs;
 use crate::files::read_table;
 use crate::print::{self, BOLD, bytes, count, plural};
 use crate::verdict::Verdict;
-
-/// The result for a folder.
-struct Findings {
-    problems: Vec<Problem>,
-    /// What `--json` prints besides the problems.
-    json: Value,
-    /// What is printed about a folder without problems.
-    sound: String,
-    /// What to do about problems.
-    advice: &'static str,
-}
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     let has_manifest = goldfish_storage::exists(&args.folder.join(MANIFEST_NAME));

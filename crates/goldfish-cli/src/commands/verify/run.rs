@@ -11,7 +11,7 @@ use goldfish_shard::Problem;
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
-use super::Findings;
+use super::findings::Findings;
 use crate::args::VerifyArgs;
 use crate::model::{self, Asking, text};
 use crate::print::{self, plural};
