@@ -151,7 +151,7 @@ pub enum AuditError {
     },
     /// The corpus was tokenized for another model.
     #[error(
-        "the token ids are not the model's: {detail}{}; mask the corpus with the model's tokenizer", shown(texts.as_ref())
+        "the token ids are not the model's: {detail}{}; give the raw text, or mask it with the model's tokenizer", shown(texts.as_ref())
     )]
     OtherTokenizer {
         /// Both tokenizers, and how they differ.
