@@ -104,7 +104,7 @@ pub struct TokenCheck {
 impl Default for TokenCheck {
     /// Nothing was compared.
     fn default() -> Self {
-        Self::new(TokensOutcome::NotCompared, "the model has no tokenizer beside it")
+        Self::new(TokensOutcome::NotCompared, "the model has no tokenizer to compare with")
     }
 }
 
