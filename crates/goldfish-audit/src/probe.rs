@@ -346,8 +346,8 @@ impl ProbeTable {
         Self { set, starts, probes, counts, clusters }
     }
 
-    /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one for
-    /// near-copies.
+    /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one
+    /// for near-copies.
     pub fn join(&mut self, groups: &[usize]) {
         let mut first = HashMap::new();
         for (start, group) in groups.iter().enumerate().take(self.starts.len()) {
@@ -359,10 +359,16 @@ impl ProbeTable {
         self.counts.clusters = clusters;
     }
 
+    /// The cluster of a start, by the number of its first start in the table.
+    #[must_use]
+    pub fn group(&self, start: usize) -> usize {
+        self.clusters.first(start)
+    }
+
     /// The cluster of a start, by the id of its first document in the table.
     #[must_use]
     pub fn cluster(&self, start: usize) -> &str {
-        &self.starts[self.clusters.first(start)].doc_id
+        &self.starts[self.group(start)].doc_id
     }
 
     /// Prefix and suffix of a probe of this table.

@@ -21,6 +21,7 @@ mod warning;
 mod windows;
 
 pub use documents::{MaskedDocuments, compare_documents, leak_warning};
+pub use duplicates::{Passage, near_copies};
 pub use error::InspectError;
 pub use inspect::inspect;
 pub use options::{DuplicateOptions, InspectOptions};

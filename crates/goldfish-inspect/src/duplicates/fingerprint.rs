@@ -28,27 +28,48 @@ impl Fingerprints {
     }
 }
 
+/// Hashes of so many letters in a row, one letter after the other.
+struct Rolling<I> {
+    gram: usize,
+    /// What the oldest letter of a hash counts.
+    leaving: u64,
+    oldest: I,
+    hash: u64,
+    count: usize,
+}
+
+impl<I: Iterator<Item = u32>> Rolling<I> {
+    fn new(letters: I, gram: usize) -> Self {
+        Self { gram, leaving: BASE.wrapping_pow(gram as u32), oldest: letters, hash: 0, count: 0 }
+    }
+
+    /// The hash that ends with the next letter.
+    fn push(&mut self, letter: u32) -> Option<u64> {
+        self.count += 1;
+        self.hash = self.hash.wrapping_mul(BASE).wrapping_add(u64::from(letter) + 1);
+        if self.count > self.gram {
+            let left = self.oldest.next().map_or(0, |letter| u64::from(letter) + 1);
+            self.hash = self.hash.wrapping_sub(left.wrapping_mul(self.leaving));
+        }
+        (self.count >= self.gram).then(|| xxh3_64(&self.hash.to_le_bytes()))
+    }
+}
+
+/// The hash of every `gram` letters in a row, by the position of the first of them.
+pub(super) fn hashes(letters: &[u32], gram: usize) -> Vec<u64> {
+    let mut rolling = Rolling::new(letters.iter().copied(), gram);
+    letters.iter().filter_map(|letter| rolling.push(*letter)).collect()
+}
+
 fn winnow(letters: impl Iterator<Item = u32> + Clone, grain: Grain) -> Fingerprints {
     let (gram, window) = (grain.gram(), grain.window());
-    let leaving = BASE.wrapping_pow(gram as u32);
     let mut found: Vec<(u64, usize)> = Vec::new();
     // Hashes of the window that may still become its least, in rising order.
     let mut candidates: VecDeque<(u64, usize)> = VecDeque::new();
-    let mut oldest = letters.clone();
-    let mut rolling = 0u64;
-    let mut count = 0;
+    let mut rolling = Rolling::new(letters.clone(), gram);
     for letter in letters {
-        count += 1;
-        rolling = rolling.wrapping_mul(BASE).wrapping_add(u64::from(letter) + 1);
-        if count < gram {
-            continue;
-        }
-        if count > gram {
-            let left = oldest.next().map_or(0, |letter| u64::from(letter) + 1);
-            rolling = rolling.wrapping_sub(left.wrapping_mul(leaving));
-        }
-        let position = count - gram;
-        let hash = xxh3_64(&rolling.to_le_bytes());
+        let Some(hash) = rolling.push(letter) else { continue };
+        let position = rolling.count - gram;
         // Of equal hashes the last one stays, as the paper has it.
         while candidates.back().is_some_and(|last| last.0 >= hash) {
             candidates.pop_back();
@@ -64,7 +85,7 @@ fn winnow(letters: impl Iterator<Item = u32> + Clone, grain: Grain) -> Fingerpri
             found.push(least);
         }
     }
-    Fingerprints { found, letters: count as u64 }
+    Fingerprints { found, letters: rolling.count as u64 }
 }
 
 #[cfg(test)]

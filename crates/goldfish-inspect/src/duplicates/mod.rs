@@ -12,13 +12,16 @@ mod excerpt;
 mod extend;
 mod fingerprint;
 mod grain;
+mod groups;
 mod location;
+mod near;
 mod rules;
 mod search;
 mod sums;
 
 pub(crate) use excerpt::Document;
 pub(crate) use fingerprint::Fingerprints;
+pub use near::{Passage, near_copies};
 pub(crate) use rules::{Against, Masks};
 pub(crate) use search::{Found, Search};
 pub(crate) use sums::FEWEST_PASSAGES;

@@ -11,6 +11,7 @@ use super::compare::{Comparison, compared};
 use super::excerpt::{Document, Excerpts, by_document};
 use super::fingerprint::Fingerprints;
 use super::grain::Grain;
+use super::groups::Groups;
 use super::location::{Location, Pair};
 use super::rules::{Against, ComparedRule, Masks};
 use crate::options::DuplicateOptions;
@@ -173,25 +174,17 @@ impl Found<'_> {
 
 /// For each pair the number of its passage. Pairs that overlap in a document are copies of the same one.
 fn passages(pairs: &[Pair], radius: u64) -> Vec<usize> {
-    let mut passages: Vec<usize> = (0..pairs.len()).collect();
-    fn root(passages: &mut [usize], mut at: usize) -> usize {
-        while passages[at] != at {
-            passages[at] = passages[passages[at]];
-            at = passages[at];
-        }
-        at
-    }
+    let mut passages = Groups::new(pairs.len());
     let ends = pairs.iter().enumerate().flat_map(|(index, pair)| pair.locations.map(|at| (at, index)));
     let mut ends: Vec<(Location, usize)> = ends.collect();
     ends.sort_unstable();
     for two in ends.windows(2) {
         let [(before, one), (after, other)] = [two[0], two[1]];
         if before.document == after.document && after.position - before.position < 2 * radius {
-            let (one, other) = (root(&mut passages, one), root(&mut passages, other));
-            passages[one.max(other)] = one.min(other);
+            passages.join(one, other);
         }
     }
-    (0..pairs.len()).map(|index| root(&mut passages, index)).collect()
+    passages.into_numbers()
 }
 
 /// One pair a passage, at most `most`: the fingerprints of a passage are near each other in both documents.

@@ -1,6 +1,7 @@
 //! `goldfish audit`.
 
 mod model;
+mod near;
 mod plan;
 mod sources;
 mod table;
@@ -170,18 +171,19 @@ impl Probes {
         };
         let waiting = print::spinner("choosing probes");
         let corpus = sources.corpus();
-        let audited = ProbeTable::sample(corpus, &grid, &sample)?;
+        let mut audited = ProbeTable::sample(corpus, &grid, &sample)?;
         ensure!(
             !audited.probes.is_empty(),
             "none of {} has the {} tokens of the shortest probe; choose a shorter --prefix or --suffix, or a smaller --offset",
             print::plural(audited.counts.documents, "document"),
             grid.shortest(),
         );
+        near::join(&mut audited, decode);
         let control = if let Some(held_out) = sources.control() {
             waiting.set_message("matching the control, and comparing it with the audited corpus");
             let contamination =
                 Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
-            let (table, counts) =
+            let (mut table, counts) =
                 match_controls(&audited, corpus, held_out, &grid, args.seed, contamination, decode)?;
             ensure!(
                 !table.probes.is_empty(),
@@ -189,6 +191,7 @@ impl Probes {
                 print::count(counts.checked),
                 print::count(counts.contaminated),
             );
+            near::join(&mut table, decode);
             Some((table, counts, contamination))
         } else {
             None
