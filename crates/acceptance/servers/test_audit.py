@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pyarrow.parquet
 import pytest
+import safetensors.numpy
 from servers import tiny_llama
 from servers.test_llama_cpp import PREFIX, SUFFIX, continued, documents  # noqa: F401
 
@@ -69,6 +71,50 @@ def test_ids_of_another_tokenizer_are_refused(server, tmp_path):
     allowed = subprocess.run([*command, "--allow-tokenizer-mismatch", "--json"], capture_output=True, text=True)
     assert allowed.returncode == 0, allowed.stderr
     assert "0 of 128 ids come back" in json.loads(allowed.stdout)["notes"][0]
+
+
+def verify(run, *arguments):
+    """`goldfish verify`: its exit code and what it found."""
+    command = [os.environ["GOLDFISH_BIN"], "verify", run, *arguments, "--json"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def other_weights(checkpoint, folder):
+    """The same checkpoint with one weight matrix of another layer: another model under the same name."""
+    shutil.copytree(checkpoint, folder)
+    path = folder / "model.safetensors"
+    weights = safetensors.numpy.load_file(path)
+    name = next(name for name in sorted(weights) if "down_proj" in name)
+    weights[name] = weights[name][::-1].copy()
+    safetensors.numpy.save_file(weights, path)
+    return folder
+
+
+def test_a_replay_gives_the_same_answers(server, checkpoint, documents, tmp_path):  # noqa: F811
+    """On a checkpoint and on a real server: every positive and 5 other probes again."""
+    path, _ = documents
+    for name, model in [("local", ["--model", checkpoint]), ("served", ["--server", server])]:
+        summary, _ = audit(path, tmp_path / name, *model)
+        code, found, _ = verify(tmp_path / name, "--replay", 5, *model, "--digest", summary["digest"])
+        replay = found["replay"]
+        assert code == 0 and not found["faults"], found
+        assert replay["positives"] == summary["exact_match"]["positives"] > 0
+        assert replay["positives"] <= replay["asked"] <= replay["positives"] + 5
+        if name == "local":
+            assert replay["largest_difference"] < 1e-6
+        else:
+            assert replay["largest_difference"] is None, "continuations decide"
+
+
+def test_a_replay_finds_another_model_behind_the_same_name(checkpoint, documents, tmp_path):  # noqa: F811
+    audit(documents[0], tmp_path / "run", "--model", checkpoint)
+    other = other_weights(checkpoint, tmp_path / "other" / checkpoint.name)
+    code, found, messages = verify(tmp_path / "run", "--replay", 5, "--model", other)
+    assert code == 1 and "fingerprint" in messages
+    assert found["replay"]["changed"] and len(found["faults"]) == len(found["replay"]["changed"])
+    assert "the model now answers otherwise to probe" in found["faults"][0]["fault"]
 
 
 def test_an_unreachable_server_is_an_error(documents, tmp_path):  # noqa: F811
