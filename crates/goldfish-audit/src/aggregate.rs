@@ -27,8 +27,10 @@ const FEW_CLUSTERS: usize = 50;
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
 pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &SelfTest) -> Summary {
-    let (audited, control): (Vec<&'r ResultRow>, Vec<&'r ResultRow>) =
-        rows.iter().partition(|row| row.set == "audited");
+    let of = |set: Set| -> Vec<&'r ResultRow> { rows.iter().filter(|row| row.set == set.name()).collect() };
+    let (audited, control, canaries) = (of(Set::Audited), of(Set::Control), of(Set::Canary));
+    let method = config.options.statistics.rates;
+    let canary = config.canary.as_ref().map(|canary| CanarySummary::new(canary.source, &canaries, method));
     let with_control = config.control.is_some();
     let plain = |rows: &[&'r ResultRow]| -> Vec<&'r ResultRow> {
         rows.iter().copied().filter(|row| row.trivial.is_empty()).collect()
@@ -40,10 +42,11 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
         tool: config.tool.clone(),
         key: config.key.clone(),
         model: config.model.clone(),
-        notes: notes(config, self_test, &audited),
+        notes: notes(config, self_test, &audited, canary.as_ref()),
         scores: statistics.scores(&audited),
         control: with_control.then(|| statistics.scores(&control)),
         excess: with_control.then(|| statistics.excess(&audited, &control)),
+        canary,
         nontrivial: Nontrivial {
             audited: statistics.scores(&plain_audited),
             control: with_control.then(|| statistics.scores(&plain_control)),

@@ -20,7 +20,7 @@ use crate::evidence::Evidence;
 use crate::files::{evidence_lines, read_json};
 use crate::measured::dropped_columns;
 use crate::options::{AuditOptions, Decide};
-use crate::probe::ProbeId;
+use crate::probe::{ProbeId, Set};
 use crate::rows::{ProbeRow, ResultRow};
 use crate::score::extraction::ln_draws;
 use crate::score::{self, Observation, ScoreValues, trivial};
@@ -165,14 +165,23 @@ impl Check<'_> {
     }
 
     fn probes(&mut self, config: &RunConfig, probes: &[ProbeRow]) {
-        if probes_hash(probes) != config.probes {
+        let canaries = probes.iter().position(|probe| probe.set == Set::Canary.name());
+        let (others, canaries) = probes.split_at(canaries.unwrap_or(probes.len()));
+        let same_canaries = match &config.canary {
+            Some(canary) => canary.hash == probes_hash(canaries),
+            None => canaries.is_empty(),
+        };
+        if probes_hash(others) != config.probes || !same_canaries {
             self.problem(PROBES, "these are not the probes of config.json");
         }
         self.rows(PROBES, probes.iter().map(|probe| probe_problem(probe, config.options.redact)));
         let count = |set| probes.iter().filter(|probe| probe.set == set).count() as u64;
         let control = config.control.as_ref().map_or(0, |control| control.probes.probes);
-        let (audited, control) = (("audited", config.audited.probes), ("control", control));
-        for (set, expected) in [audited, control] {
+        let canaries = config.canary.as_ref().map_or(0, |canary| canary.probes);
+        for (set, expected) in
+            [(Set::Audited, config.audited.probes), (Set::Control, control), (Set::Canary, canaries)]
+        {
+            let set = set.name();
             if count(set) != expected {
                 let found = count(set);
                 self.problem(PROBES, format!("{found} {set} probes, but config.json has {expected}"));

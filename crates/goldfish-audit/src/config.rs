@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::ModelDescription;
+use crate::canary::{CanaryConfig, CanarySource};
 use crate::control::{Contamination, ControlCounts};
 use crate::options::AuditOptions;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
@@ -37,7 +38,9 @@ pub struct RunConfig {
     pub audited: ProbeCounts,
     /// The control, if there is one.
     pub control: Option<ControlConfig>,
-    /// `xxh3_128:` and 32 hex digits over one line a probe, in order: its name, which covers its tokens, its set and the other
+    /// The positive control, if there is one.
+    pub canary: Option<CanaryConfig>,
+    /// `xxh3_128:` and 32 hex digits over one line a probe of the audited and the control set, in order: its name, which covers its tokens, its set and the other
     /// columns that no result changes.
     pub probes: String,
     /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
@@ -85,6 +88,7 @@ impl RunConfig {
                 matching,
                 contamination,
             }),
+            canary: None,
             probes: probes_hash(&rows),
             key: String::new(),
         };
@@ -96,6 +100,16 @@ impl RunConfig {
     #[must_use]
     pub fn with_tokens(mut self, tokens: TokenCheck) -> Self {
         self.tokens = tokens;
+        self.key = self.computed_key();
+        self
+    }
+
+    /// The configuration with a positive control.
+    #[must_use]
+    pub fn with_canary(mut self, source: CanarySource, table: &ProbeTable) -> Self {
+        let rows = table.rows(true);
+        self.canary =
+            Some(CanaryConfig { source, probes: rows.len() as u64, hash: probes_hash(&rows) });
         self.key = self.computed_key();
         self
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Evidence {
     /// The probe.
     pub probe_id: String,
-    /// `audited` or `control`.
+    /// `audited`, `control` or `canary`.
     pub set: String,
     /// The document's id.
     pub doc_id: String,

@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::AuditError;
+use crate::summary::Summary;
 
 /// A condition on a `T`, as `exact_match.upper > 0.01 and excess.rouge_l.lower > 0`.
 #[derive(Debug, Clone)]
@@ -139,6 +140,24 @@ impl<T: Serialize> Gate<T> {
 /// As [`Gate::failure`].
 pub fn failures<T: Serialize>(gates: &[Gate<T>], found: &T) -> Result<Vec<GateFailure>, AuditError> {
     gates.iter().filter_map(|gate| gate.failure(found).transpose()).collect()
+}
+
+/// The gates that fail on an audit: those given, and that of a positive control that was not found.
+///
+/// # Errors
+///
+/// As [`Gate::failure`].
+pub fn audit_failures(gates: &[Gate<Summary>], found: &Summary) -> Result<Vec<GateFailure>, AuditError> {
+    let mut failures = failures(gates, found)?;
+    if let Some(canary) = found.canary.filter(|canary| !canary.passed) {
+        let path = "canary.exact_match.rate".to_owned();
+        let value = canary.exact_match.rate;
+        failures.push(GateFailure {
+            gate: "the positive control failed: canary.exact_match.rate < 0.5".into(),
+            values: vec![GateValue { path, value }],
+        });
+    }
+    Ok(failures)
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -12,6 +12,7 @@
 mod aggregate;
 pub mod backend;
 pub mod canaries;
+pub mod canary;
 pub mod check;
 mod columns;
 pub mod config;

@@ -130,6 +130,8 @@ pub enum Set {
     Audited,
     /// Documents that the model cannot have seen.
     Control,
+    /// Texts that the model is known to recite.
+    Canary,
 }
 
 impl Set {
@@ -139,6 +141,7 @@ impl Set {
         match self {
             Self::Audited => "audited",
             Self::Control => "control",
+            Self::Canary => "canary",
         }
     }
 }

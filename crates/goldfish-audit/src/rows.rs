@@ -11,7 +11,7 @@ row! {
     pub struct ProbeRow {
         /// Stable name of the probe: 32 hex digits.
         probe_id: String,
-        /// `audited` or `control`.
+        /// `audited`, `control` or `canary`.
         set: String,
         /// The document's id.
         doc_id: String,
@@ -44,7 +44,7 @@ row! {
     pub struct ResultRow {
         /// Stable name of the probe: 32 hex digits.
         probe_id: String,
-        /// `audited` or `control`.
+        /// `audited`, `control` or `canary`.
         set: String,
         /// The document's id.
         doc_id: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use goldfish_shard::ToolEntry;
 
 use crate::backend::ModelDescription;
+use crate::canary::CanarySummary;
 use crate::config::ControlConfig;
 use crate::options::Extraction;
 pub use crate::per_score::{MembershipScore, PerScore, ScoreStatistic};
@@ -35,6 +36,8 @@ pub struct Summary {
     pub control: Option<Scores>,
     /// Scores of the audited probes less those of the control.
     pub excess: Option<Excess>,
+    /// The positive control, if there is one.
+    pub canary: Option<CanarySummary>,
     /// The same without the probes that show nothing.
     pub nontrivial: Nontrivial,
     /// Probes that each triviality filter found.
