@@ -6,9 +6,12 @@
 //!
 //! Scores and statistics are pure functions. Everything is compared as token ids; text, where there is a tokenizer,
 //! is used for the word-level score, the boilerplate filter and display only.
+//!
+//! [Canaries](canaries) are apart from this: passages planted before training, whose losses are compared with those of twins.
 
 mod aggregate;
 pub mod backend;
+pub mod canaries;
 mod columns;
 pub mod config;
 pub mod control;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use goldfish_audit::AuditError;
 use goldfish_audit::backend::BackendError;
+use goldfish_audit::canaries::CanaryError;
 use goldfish_backends::local::CheckpointError;
 use goldfish_corpus::CorpusError;
 use goldfish_inspect::InspectError;
@@ -49,6 +50,7 @@ fn remedies(error: &(dyn Error + 'static)) -> Vec<Remedy> {
         of::<TokenizeError>,
         of::<AuditError>,
         of::<BackendError>,
+        of::<CanaryError>,
         of::<CheckpointError>,
         of::<InspectError>,
         of::<LabError>,

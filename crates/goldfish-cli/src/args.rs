@@ -3,14 +3,17 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments are help texts for a terminal")]
 
 mod audit;
+mod canary;
 mod demo;
 mod export;
 mod lab;
+mod model;
 mod values;
 
 use std::path::PathBuf;
 
 pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
+pub(crate) use canary::{CanaryArgs, CanaryCommand, PlantArgs, TestArgs};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
@@ -21,6 +24,7 @@ use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Windo
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
+pub(crate) use model::ModelArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
 
 /// Keeps language models from reciting their training data.
@@ -46,6 +50,7 @@ pub(crate) enum Command {
     Audit(Box<AuditArgs>),
     Report(ReportArgs),
     Compare(CompareArgs),
+    Canary(CanaryArgs),
     Lab(LabArgs),
 }
 

@@ -7,6 +7,7 @@ mod describe;
 mod experiment;
 mod files;
 mod leak;
+mod model;
 mod passage;
 mod print;
 mod progress;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Canary(args) => commands::canary::run(&args),
         Command::Lab(args) => commands::lab::run(&args),
     };
     match verdict {

@@ -90,7 +90,9 @@ fn help() {
     let terminal = Terminal::new();
     let commands =
         ["", "demo", "mask", "merge", "export", "inspect", "verify", "audit", "audit plan", "report"];
-    for command in [&commands[..], &["compare", "lab", "lab train", "lab sweep", "lab corrupt"]].concat() {
+    let more =
+        ["compare", "canary", "canary plant", "canary test", "lab", "lab train", "lab sweep", "lab corrupt"];
+    for command in [&commands[..], &more].concat() {
         assert!(terminal.succeeds(&format!("{command} --help")).contains("Usage: goldfish"), "{command}");
     }
     assert!(terminal.succeeds("--version").starts_with("goldfish "));

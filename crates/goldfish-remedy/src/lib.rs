@@ -68,6 +68,7 @@ options! {
     Resume "resume",
     Rule "rule",
     Scope "scope",
+    Seed "seed",
     SequenceLength "sequence_length",
     Server "server",
     ShardSize "shard_size",
@@ -81,6 +82,7 @@ options! {
     Unit "unit",
     VocabSize "vocab_size",
     Window "window",
+    WordsFrom "words_from",
     World "world",
 }
 

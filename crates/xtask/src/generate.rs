@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use goldfish_audit::canaries::{CanaryResult, Plan};
 use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::evidence::Evidence;
 use goldfish_audit::summary::Summary;
@@ -43,6 +44,14 @@ pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
         (
             "schemas/comparison.schema.json",
             schema("comparisons, in goldfish compare --json", schemars::schema_for!(Comparisons))?,
+        ),
+        (
+            "schemas/canary-plan.schema.json",
+            schema("plan.json of goldfish canary plant", schemars::schema_for!(Plan))?,
+        ),
+        (
+            "schemas/canary-result.schema.json",
+            schema("result of goldfish canary test", schemars::schema_for!(CanaryResult))?,
         ),
         ("schemas/audit-tables.md", tables_reference()),
         ("docs/cli.md", cli_reference(program)?),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use goldfish_audit::gate::Gate;
 use goldfish_audit::stat::RateMethod;
 use goldfish_audit::summary::Summary;
-use goldfish_backends::http::Protocol;
 
+use crate::args::model::ModelArgs;
 use crate::args::values::on_disk;
 
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
@@ -25,6 +25,7 @@ use crate::args::values::on_disk;
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(group(ArgGroup::new("subject").args(["model", "server"]).required(true)))]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     pub(crate) command: Option<AuditCommand>,
@@ -37,25 +38,8 @@ pub(crate) struct AuditArgs {
     #[arg(short, long, required = true, value_name = "RUN", value_parser = on_disk())]
     pub(crate) output: Option<PathBuf>,
 
-    /// Hugging Face checkpoint folder: config.json and safetensors.
-    #[arg(long, value_name = "DIR", required_unless_present = "server", help_heading = "Model")]
-    pub(crate) model: Option<PathBuf>,
-
-    /// PEFT LoRA adapter folder on top of --model.
-    #[arg(long, value_name = "DIR", requires = "model", help_heading = "Model")]
-    pub(crate) adapter: Option<PathBuf>,
-
-    /// Base URL of a completion server, for example http://localhost:8000.
-    #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
-    pub(crate) server: Option<String>,
-
-    /// Protocol of the server: vllm, openai (completions with echo), llama-cpp or text. [default: detected]
-    #[arg(long, value_name = "PROTOCOL", requires = "server", help_heading = "Model")]
-    pub(crate) protocol: Option<Protocol>,
-
-    /// Name of the model on the server. [default: its only one]
-    #[arg(long, value_name = "NAME", requires = "server", help_heading = "Model")]
-    pub(crate) server_model: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
 
     /// Put this token before every sequence, if the model was trained with one. It doesn't count toward prefix or offset.
     #[arg(long, value_name = "ID", help_heading = "Model")]
@@ -160,16 +144,6 @@ pub(crate) struct AuditArgs {
     /// Exit with code 1 if this condition holds in summary.json, such as 'exact_match.upper > 0.01'. May be given several times.
     #[arg(long, value_name = "CONDITION", help_heading = "Scores")]
     pub(crate) fail_if: Vec<Gate<Summary>>,
-
-    /// Sequences per pass or request. Results don't depend on it if the model's answers don't depend on the batch.
-    /// [default: 32 for a model in this process, 8 per request for a server]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Run")]
-    pub(crate) batch: Option<u16>,
-
-    /// Threads for a model in this process; concurrent requests for a server. Results don't depend on it.
-    /// [default: one per core; 8 requests]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
-    pub(crate) threads: Option<u16>,
 
     /// Resume the run in --output, with the same options.
     #[arg(long, help_heading = "Run")]

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 pub(crate) mod audit;
+pub(crate) mod canary;
 pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod export;

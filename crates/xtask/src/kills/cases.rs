@@ -96,6 +96,8 @@ const MODEL: &str = "lab train masked --vocab-size 64 --layers 1 --width 16 --he
                      --steps 1 --threads 1 --output model";
 const AUDIT: &str =
     "audit masked --model model --prefix 8 --suffix 8 --samples 12 --batch 4 --threads 1 --output out";
+const PLANT: &str =
+    "canary plant words.txt --canaries 2 --repetitions 1,3 --words 16 --seed secret --mix --output out";
 const DEMO: &str = "demo --passages 2 --epochs 1 --threads 1 --output out";
 
 const BOTH: &[&str] = &["--resume", "--overwrite"];
@@ -113,7 +115,7 @@ pub(crate) const NEW: Case = Case {
     sample: None,
 };
 
-pub(crate) const CASES: [Case; 17] = [
+pub(crate) const CASES: [Case; 18] = [
     Case { name: "mask", command: MASK, options: BOTH, ..NEW },
     Case {
         name: "mask-over",
@@ -188,6 +190,7 @@ pub(crate) const CASES: [Case; 17] = [
         ..NEW
     },
     Case { name: "audit", before: &[MASKED, MODEL], command: AUDIT, options: &["--resume"], ..NEW },
+    Case { name: "canary-plant", command: PLANT, ..NEW },
     Case { name: "demo", command: DEMO, sample: Some(40), ..NEW },
 ];
 
@@ -213,6 +216,12 @@ pub(crate) fn write_inputs(folder: &Path) -> anyhow::Result<()> {
         fs::write(folder.join(format!("tokens/{name}.ds")), ids)?;
         fs::write(folder.join(format!("tokens/{name}.ds.index")), ends)?;
     }
+    // All words of four letters of the first eight, in a random order.
+    let mut words: Vec<String> = (0..4096)
+        .map(|n: u32| (0..4).map(|letter| char::from(b'a' + (n >> (3 * letter) & 7) as u8)).collect())
+        .collect();
+    (1..words.len()).rev().for_each(|last| words.swap(last, random.below(last as u64 + 1) as usize));
+    fs::write(folder.join("words.txt"), words.join(" "))?;
     for name in ["manifest.json", "folder/data-00000-of-00001.arrow", ".hidden/journal"] {
         fs::write(folder.join("outside").join(name), format!("{name} of another program\n"))?;
     }

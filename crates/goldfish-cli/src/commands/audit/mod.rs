@@ -1,6 +1,5 @@
 //! `goldfish audit`.
 
-mod model;
 mod near;
 mod plan;
 mod sources;
@@ -28,10 +27,10 @@ use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
 use crate::args::{AuditArgs, AuditCommand, Metric};
+use crate::model::{self, Asking, Model, text};
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-use model::{Model, text};
 use sources::Sources;
 
 /// Starts whose tokens a server is tested with.
@@ -57,12 +56,14 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let options = options(args, tokenizer.map(|tokenizer| &**tokenizer));
     options.check()?;
-    let model = model::open(args, tokenizer)?;
+    let asking =
+        Asking { tokenizer: tokenizer.cloned(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
+    let model = model::open(&args.model, asking)?;
     let probes = Probes::choose(args, decode)?;
     // Before the self-test, which would only say that an id is none of the model's.
     let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
     let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
-    let tested = probes.test(&*model.backend, &options, eos, args.model.is_some())?;
+    let tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
     let origin = &sources.origin();
     let audit = Audit { args, model: &model, probes: &probes, options, tokens, origin, decode, stop: &stop };
     let summary = audit.run(output, tested)?;

@@ -77,7 +77,8 @@ impl Sources {
                 }
             }
         }
-        let own = args.model.as_ref().map(|model| model.join(TOKENIZER_NAME)).filter(|path| path.is_file());
+        let own =
+            args.model.model.as_ref().map(|model| model.join(TOKENIZER_NAME)).filter(|path| path.is_file());
         let own = match own.map(|path| Asked::open(&path)).transpose() {
             Err(error) if args.allow_tokenizer_mismatch => {
                 print::warn(&format!("the model's tokenizer can't be read: {error:#}"));

@@ -8,7 +8,7 @@ use goldfish_backends::http::{ApiKey, KEY_VARIABLE, Server, ServerOptions, TextC
 use goldfish_backends::local::Checkpoint;
 use goldfish_tokenize::Tokenizer;
 
-use crate::args::AuditArgs;
+use crate::args::ModelArgs;
 use crate::print;
 
 /// Sequences in one pass through a model in this process.
@@ -20,7 +20,19 @@ pub(crate) struct Model {
     pub(crate) batch: usize,
 }
 
-pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyhow::Result<Model> {
+/// What is asked of a model besides what its options say.
+#[derive(Default)]
+pub(crate) struct Asking {
+    /// The tokenizer of the corpus, for servers that take text.
+    pub(crate) tokenizer: Option<Arc<Tokenizer>>,
+    /// The token before every sequence: servers that take text add it themselves.
+    pub(crate) bos: Option<u32>,
+    /// The sampling scheme's largest number of tokens to draw from.
+    pub(crate) top_k: Option<u32>,
+}
+
+/// Loads the checkpoint, or connects to the server.
+pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
     if let Some(folder) = &args.model {
         if let Some(threads) = args.threads {
             rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
@@ -30,16 +42,16 @@ pub(crate) fn open(args: &AuditArgs, tokenizer: Option<&Arc<Tokenizer>>) -> anyh
     }
     let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };
     let defaults = ServerOptions::default();
-    let codec = tokenizer.map(|tokenizer| -> Box<dyn TextCodec> {
-        Box::new(Codec { tokenizer: tokenizer.clone(), bos: args.bos_id })
-    });
+    let codec = asking
+        .tokenizer
+        .map(|tokenizer| -> Box<dyn TextCodec> { Box::new(Codec { tokenizer, bos: asking.bos }) });
     let options = ServerOptions {
         protocol: args.protocol,
         model: args.server_model.clone(),
         key: ApiKey::from_environment().map_err(anyhow::Error::msg).context(KEY_VARIABLE)?,
         connections: args.threads.map_or(defaults.connections, usize::from),
         sequences: args.batch.map_or(defaults.sequences, usize::from),
-        top_k: args.temperature.and(args.top_k),
+        top_k: asking.top_k,
         codec,
         ..defaults
     };
@@ -77,7 +89,7 @@ impl TextCodec for Codec {
 }
 
 /// Text of ids; a model can give ids that the tokenizer doesn't have.
-pub(super) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+pub(crate) fn text(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let known: Vec<u32> = ids.iter().copied().filter(|id| tokenizer.token(*id).is_some()).collect();
     tokenizer.decode(&known).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string())
 }

@@ -1,0 +1,74 @@
+//! The losses of passages.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::CanaryError;
+use crate::backend::{Backend, ScoreRequest, Wants};
+use crate::error::AuditError;
+
+/// Losses of the twins of each pair, in the order of the plan and in nats a token. Which of two twins is planted is not known here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Losses(pub Vec<[f64; 2]>);
+
+/// Scores the twins of each pair, given as token ids.
+///
+/// A passage's loss is the mean over its tokens but the first, or over all of them after `bos`. `progress` is told how many pairs are
+/// done.
+///
+/// # Errors
+///
+/// If a passage has fewer than two tokens, the model doesn't answer as asked, or `stop` is set.
+pub fn score(
+    backend: &dyn Backend,
+    pairs: &[[Vec<u32>; 2]],
+    bos: Option<u32>,
+    batch: usize,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Losses, CanaryError> {
+    let mut losses = Vec::with_capacity(pairs.len());
+    let name = backend.describe().map_err(AuditError::from)?.name;
+    for pairs in pairs.chunks((batch / 2).max(1)) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(AuditError::Interrupted.into());
+        }
+        let sequences: Vec<Vec<u32>> =
+            pairs.iter().flatten().map(|ids| bos.iter().chain(ids).copied().collect()).collect();
+        if let Some(short) = sequences.iter().find(|ids| ids.len() < 2) {
+            let (what, value) = ("the number of tokens of a passage", short.len() as u64);
+            return Err(CanaryError::OutOfRange { what, value, range: "at least 2" });
+        }
+        let requests: Vec<ScoreRequest<'_>> =
+            sequences.iter().map(|ids| ScoreRequest { ids, from: 1 }).collect();
+        let answers = backend.score(&requests, &Wants::default()).map_err(AuditError::from)?;
+        let bad = |found: String, expected: String| AuditError::BadAnswer {
+            backend: name.clone(),
+            found,
+            expected,
+        };
+        if answers.len() != sequences.len() {
+            return Err(
+                bad(format!("{} sequences", answers.len()), format!("{} of them", sequences.len())).into()
+            );
+        }
+        let mut means = Vec::with_capacity(answers.len());
+        for (answer, ids) in answers.iter().zip(&sequences) {
+            let (found, expected) = (answer.tokens.len(), ids.len() - 1);
+            if found != expected {
+                return Err(bad(format!("{found} log-probabilities"), expected.to_string()).into());
+            }
+            if let Some(evaluated) = answer.evaluated.filter(|evaluated| *evaluated != ids.len() as u64) {
+                let expected = format!("the {} that were sent", ids.len());
+                return Err(bad(format!("{evaluated} tokens evaluated"), expected).into());
+            }
+            let sum: f64 = answer.tokens.iter().map(|token| token.log_prob).sum();
+            if !sum.is_finite() {
+                return Err(bad(format!("log-probabilities that sum to {sum}"), "numbers".into()).into());
+            }
+            means.push(-sum / found as f64);
+        }
+        losses.extend(means.chunks_exact(2).map(|twins| [twins[0], twins[1]]));
+        progress(losses.len());
+    }
+    Ok(Losses(losses))
+}
