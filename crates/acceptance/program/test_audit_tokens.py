@@ -5,6 +5,8 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from product import Goldfish, read_json_lines
 from tokenizers import Tokenizer
@@ -110,3 +112,51 @@ def test_without_the_models_tokenizer_a_note_says_so(recited, tmp_path):
     (bare / "tokenizer.json").unlink()
     found = summary("audit", recited.folder / "neox", "--model", bare, "--output", tmp_path / "run", *PROBES)
     assert "was not checked" in found["notes"][0] and tokens(tmp_path / "run")["outcome"] == "not_compared"
+
+
+def probes(run):
+    """What was asked and scored, without the names of documents."""
+    kept = ("offset", "prefix_tokens", "suffix_tokens", "exact_match", "match_length", "ranks", "log_probs", "loss")
+    table = pyarrow.parquet.read_table(run / "results.parquet").to_pylist()
+    return sorted(([row[name] for name in kept] for row in table), key=repr)
+
+
+def test_raw_text_scores_like_its_shards(recited, tmp_path):
+    """Columns of text, text files and a book, tokenized by the checkpoint's tokenizer or a named one."""
+    text, sha = recited.folder / "text.jsonl", sha256(recited.tokenizers["gpt2"])
+    goldfish(*audit(recited, recited.folder / "gpt2", tmp_path / "shards"))
+    expected = probes(tmp_path / "shards")
+    assert len(expected) == len(recited.passages)
+    files = tmp_path / "files"
+    files.mkdir()
+    rows = [{"body": passage, "input_ids": [1, 2, 3]} for passage in recited.passages]
+    for number, passage in enumerate(recited.passages):
+        (files / f"{number}.txt").write_text(passage)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "columns.parquet")
+    named = ["--tokenizer", recited.tokenizers["gpt2"]]
+    columns = [tmp_path / "columns.parquet", "--text-column", "body"]
+    for name, corpus in [("json", [text]), ("named", [text, *named]), ("txt", [files]), ("columns", columns)]:
+        found = summary(*audit(recited, corpus[0], tmp_path / name, *corpus[1:]))
+        assert probes(tmp_path / name) == expected and found["exact_match"]["rate"] > 0.9, name
+        assert tokens(tmp_path / name)["outcome"] == "same_file"
+        origin = json.loads((tmp_path / name / "origin.json").read_text())
+        assert origin["corpus"][0]["tokenized_by"] == sha == origin["tokenizer"]
+    # The model's tokenizer must encode as the named one does.
+    other = audit(recited, text, tmp_path / "other", "--tokenizer", recited.tokenizers["qwen2"])
+    assert "not the model's" in goldfish(*other, code=2).stderr
+    assert "raw text needs the model's tokenizer; give --tokenizer" in goldfish(
+        "audit", text, "--server", "http://127.0.0.1:9", "--output", tmp_path / "other", code=2
+    ).stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_book_is_probed_with_a_stride(recited, fixtures, tmp_path):
+    book, control = tmp_path / "book.txt", tmp_path / "control.txt"
+    book.write_text("\n".join(recited.passages))
+    control.write_text("\n".join(row["text"] for row in read_json_lines(fixtures / "corpus/notes.jsonl")[:20]))
+    one = goldfish(*audit(recited, book, tmp_path / "one"))
+    assert "only 1 start" in one.stderr and "--stride 48" in one.stderr
+    found = summary(*audit(recited, book, tmp_path / "all", "--stride", 48, "--control", control))
+    assert found["exact_match"]["n"] > 20 and found["control"]["exact_match"]["n"] > 5
+    book.write_bytes(b"caf\xe9 " * 100)
+    assert "book.txt" in goldfish(*audit(recited, book, tmp_path / "bad"), code=2).stderr

@@ -49,6 +49,26 @@ def test_both_backends_give_the_same_verdicts(server, checkpoint, documents, tmp
     assert alike >= len(known) // 2
     assert here["model"]["backend"] == "local" and there["model"]["backend"] == "llama-cpp"
     assert any("continuations decided" in note for note in there["notes"])
+    # The checkpoint has no tokenizer beside it; the server is asked for its own.
+    outcomes = [json.loads((tmp_path / name / "config.json").read_text())["tokens"] for name in ("local", "served")]
+    assert [found["outcome"] for found in outcomes] == ["not_compared", "round_trip"], outcomes
+
+
+def test_ids_of_another_tokenizer_are_refused(server, tmp_path):
+    """Letters as bytes: this vocabulary has them too, but its tokenizer makes other tokens of their text."""
+    corpus = tmp_path / "bytes.jsonl"
+    with open(corpus, "w") as file:
+        for number in range(8):
+            letters = [tiny_llama.CHARACTERS[(number * 5 + i * 7) % 44] for i in range(PREFIX + SUFFIX)]
+            print(json.dumps({"input_ids": [3 + ord(letter) for letter in letters]}), file=file)
+    command = [os.environ["GOLDFISH_BIN"], "audit", corpus, "--server", server, "--output", tmp_path / "run"]
+    command = [*map(str, command), "--prefix", str(PREFIX), "--suffix", str(SUFFIX)]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2 and "0 of 128 ids come back" in refused.stderr, refused.stderr
+    assert not (tmp_path / "run").exists()
+    allowed = subprocess.run([*command, "--allow-tokenizer-mismatch", "--json"], capture_output=True, text=True)
+    assert allowed.returncode == 0, allowed.stderr
+    assert "0 of 128 ids come back" in json.loads(allowed.stdout)["notes"][0]
 
 
 def test_an_unreachable_server_is_an_error(documents, tmp_path):  # noqa: F811

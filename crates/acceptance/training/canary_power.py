@@ -1,6 +1,6 @@
 """The power of `goldfish canary test` by repetitions, on models that are really trained: prints tables, and draws them with --svg.
 
-    GOLDFISH_BIN=... python crates/acceptance/training/canary_power.py FOLDER [--svg FILE]
+    GOLDFISH_BIN=$PWD/target/release/goldfish target/python/bin/python crates/acceptance/training/canary_power.py FOLDER [--svg FILE]
 
 Each run plants other canaries in the same corpus and trains two models, with the standard loss and with the mask of the default rule. Both are tested with
 the run's own plan, and the first of them also with the plan of the next run, which it never saw. What exists in FOLDER is not made again.

@@ -50,13 +50,13 @@ pub trait Backend {
     ) -> Result<Vec<Generated>, BackendError>;
 
     /// Its own tokenizer, where it can be asked for text: to [check](crate::tokens) that the ids of a corpus are the model's.
-    fn tokenizer(&self) -> Option<&dyn OwnTokenizer> {
+    fn tokenizer(&self) -> Option<&dyn TextTokenizer> {
         None
     }
 }
 
 /// A tokenizer that can be asked for text and ids.
-pub trait OwnTokenizer {
+pub trait TextTokenizer {
     /// The text of ids, special tokens included.
     ///
     /// # Errors

@@ -138,4 +138,6 @@ pub struct DocumentsOrigin {
     pub manifest: Option<String>,
     /// The mask rule of its manifest.
     pub rule: Option<String>,
+    /// SHA-256 of the tokenizer file that its raw text was tokenized with; absent if it holds token ids alone.
+    pub tokenized_by: Option<String>,
 }

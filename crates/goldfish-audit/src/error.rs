@@ -101,6 +101,12 @@ pub enum AuditError {
         /// What was expected.
         expected: &'static str,
     },
+    /// Raw text can't be tokenized.
+    #[error("{}: raw text needs the model's tokenizer", path.display())]
+    TextWithoutTokenizer {
+        /// The file.
+        path: PathBuf,
+    },
     /// A row can't be used.
     #[error("{file}, row {row}: {reason}")]
     BadRow {
@@ -145,7 +151,7 @@ pub enum AuditError {
     },
     /// The corpus was tokenized for another model.
     #[error(
-        "the token ids are not the model's: {detail}{}; mask the corpus with the model's tokenizer", shown(texts.as_ref())
+        "the token ids are not the model's: {detail}{}; give the raw text, or mask it with the model's tokenizer", shown(texts.as_ref())
     )]
     OtherTokenizer {
         /// Both tokenizers, and how they differ.
@@ -222,6 +228,9 @@ impl Remedies for AuditError {
             | Self::BadRow { remedies, .. }
             | Self::EmptyGrid { remedies, .. }
             | Self::OtherTokenizer { remedies, .. } => remedies.clone(),
+            Self::TextWithoutTokenizer { .. } => {
+                vec![Remedy::give(Setting::Tokenizer), Remedy::give(Setting::IdsColumn).to("read token ids")]
+            }
             Self::MissingColumn { column, .. } => {
                 vec![Remedy::give(Setting::Carry).value(column).to("keep the column when masking")]
             }

@@ -9,7 +9,7 @@ use goldfish_remedy::{Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendError, OwnTokenizer};
+use crate::backend::{BackendError, TextTokenizer};
 use crate::error::AuditError;
 use crate::probe::{ProbeTable, Start};
 use crate::score::rouge_l::common_subsequence;
@@ -48,7 +48,7 @@ pub struct KnownTokenizer<'a> {
     /// What identifies it; a server doesn't say.
     pub name: Option<&'a TokenizerName>,
     /// The tokenizer.
-    pub tokenizer: &'a dyn OwnTokenizer,
+    pub tokenizer: &'a dyn TextTokenizer,
 }
 
 /// What is known of the tokens of some documents.
@@ -104,7 +104,7 @@ pub struct TokenCheck {
 impl Default for TokenCheck {
     /// Nothing was compared.
     fn default() -> Self {
-        Self::new(TokensOutcome::NotCompared, "the model has no tokenizer beside it")
+        Self::new(TokensOutcome::NotCompared, "the model has no tokenizer to compare with")
     }
 }
 
@@ -309,8 +309,8 @@ fn place(start: &Start) -> String {
 
 /// Whether two tokenizers give the same text to the same ids. Servers tidy spaces, and show half characters differently.
 fn same_text(
-    corpus: &dyn OwnTokenizer,
-    model: &dyn OwnTokenizer,
+    corpus: &dyn TextTokenizer,
+    model: &dyn TextTokenizer,
     sample: &[&Start],
 ) -> Result<Finding, AuditError> {
     let (mut other, mut first, mut characters) = (0, None, 0);
@@ -364,8 +364,8 @@ fn differing(a: &[char], b: &[char]) -> (String, String) {
 
 /// Whether ids come back when the model's tokenizer encodes the text that a tokenizer gives them.
 fn round_trip(
-    decodes: &dyn OwnTokenizer,
-    model: &dyn OwnTokenizer,
+    decodes: &dyn TextTokenizer,
+    model: &dyn TextTokenizer,
     sample: &[&Start],
 ) -> Result<Finding, AuditError> {
     let (mut came_back, mut tokens) = (0, 0);
@@ -422,7 +422,7 @@ mod tests {
 
     const MERGED: u32 = 26;
 
-    impl OwnTokenizer for Letters {
+    impl TextTokenizer for Letters {
         fn decode(&self, ids: &[u32]) -> Result<String, BackendError> {
             let letter = |id: u32| char::from(b'a' + ((id + self.shift) % 26) as u8);
             let piece = |id: &u32| match *id {

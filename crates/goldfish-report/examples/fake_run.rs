@@ -137,7 +137,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, matched);
     let tables: Vec<&ProbeTable> = tables.collect();
     let mut store = RunStore::open(&given.folder, &config, &tables, false)?;
-    let origin = |path: &String| DocumentsOrigin { path: path.clone(), manifest: None, rule: None };
+    let origin = |path: &String| DocumentsOrigin {
+        path: path.clone(),
+        manifest: None,
+        rule: None,
+        tokenized_by: None,
+    };
     store.origin(&Origin {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         corpus: vec![origin(&given.corpus)],

@@ -236,7 +236,12 @@ fn a_comparison_pairs_probes() {
 fn no_value_that_may_be_missing_is_needed() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = run(folder.path(), 2, true, false);
-    let of = DocumentsOrigin { path: "p".into(), manifest: Some("m".into()), rule: Some("r".into()) };
+    let of = DocumentsOrigin {
+        path: "p".into(),
+        manifest: Some("m".into()),
+        rule: Some("r".into()),
+        tokenized_by: None,
+    };
     run.origin.as_mut().unwrap().corpus.push(of);
     run.origin.as_mut().unwrap().tokenizer = Some("t".into());
     (run.config.grid.stride, run.config.sample.starts, run.config.options.bos) = (Some(5), Some(9), Some(1));

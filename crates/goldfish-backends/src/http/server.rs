@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::backend::{
     Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
-    OwnTokenizer, ScoreRequest, Scored, Wants,
+    ScoreRequest, Scored, TextTokenizer, Wants,
 };
 use serde_json::Value;
 
@@ -229,12 +229,12 @@ impl Backend for Server {
         Ok(all)
     }
 
-    fn tokenizer(&self) -> Option<&dyn OwnTokenizer> {
-        self.tokenizer.is_some().then_some(self as &dyn OwnTokenizer)
+    fn tokenizer(&self) -> Option<&dyn TextTokenizer> {
+        self.tokenizer.is_some().then_some(self as &dyn TextTokenizer)
     }
 }
 
-impl OwnTokenizer for Server {
+impl TextTokenizer for Server {
     fn decode(&self, ids: &[u32]) -> Result<String, BackendError> {
         self.check_ids(ids)?;
         self.ask_tokenizer(DETOKENIZE, |pages| pages.decode_body(ids), TokenizerPages::read_text)

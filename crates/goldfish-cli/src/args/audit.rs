@@ -6,16 +6,19 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use goldfish_audit::gate::Gate;
 use goldfish_audit::stat::RateMethod;
 use goldfish_audit::summary::Summary;
+use goldfish_corpus::{Format, IdType};
 
 use crate::args::model::ModelArgs;
-use crate::args::values::on_disk;
+use crate::args::values::{on_disk, parse_document_size};
 
 /// Audit a checkpoint: prompt it with prefixes from a corpus and measure how much of it the model recites.
 ///
-/// A Hugging Face checkpoint folder, run in this process:
-///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
+/// Does it recite a book? Raw text is tokenized with the checkpoint's own tokenizer:
+///   goldfish audit book.txt --stride 100 --model checkpoint/ --control other-books/ --output run/
 ///
-/// A completion server (vLLM, llama.cpp, or one that speaks the OpenAI completions protocol):
+/// What it was trained on, with the loss masks, in this process or on a completion server (vLLM, llama.cpp, or one that
+/// speaks the OpenAI completions protocol):
+///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
 ///   goldfish audit masked/ --server http://localhost:8000 --control held-out/ --output run/
 ///
 /// Without --control there is no way to say how much of it a model that never saw the text would recite.
@@ -30,9 +33,10 @@ pub(crate) struct AuditArgs {
     #[command(subcommand)]
     pub(crate) command: Option<AuditCommand>,
 
-    /// What the model was trained on: output folders of `goldfish mask`, or files, folders or globs with token ids.
-    #[arg(required = true, value_name = "SHARDS")]
-    pub(crate) shards: Vec<String>,
+    /// What the model may have been trained on: output folders of `goldfish mask`, or files, folders or globs with raw text or
+    /// token ids, in any format that `goldfish mask` reads. A file with token ids in --ids-column holds ids, any other one text.
+    #[arg(required = true, value_name = "CORPUS")]
+    pub(crate) corpus: Vec<String>,
 
     /// Folder for the run: configuration, probes, results, evidence, summary.json.
     #[arg(short, long, required = true, value_name = "RUN", value_parser = on_disk())]
@@ -45,8 +49,8 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "ID", help_heading = "Model")]
     pub(crate) bos_id: Option<u32>,
 
-    /// The tokenizer.json of the corpus, for scores over words, the contamination check on text, and readable evidence.
-    /// [default: the checkpoint's, if the shards were made with it]
+    /// The tokenizer.json of the corpus: for raw text, scores over words, the contamination check on text, and readable evidence. It
+    /// must give the model's token ids. [default: the checkpoint's, for raw text and shards that were made with it]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) tokenizer: Option<PathBuf>,
 
@@ -55,13 +59,13 @@ pub(crate) struct AuditArgs {
     #[arg(long, help_heading = "Model")]
     pub(crate) allow_tokenizer_mismatch: bool,
 
-    /// Held-out documents, in the same forms as SHARDS, to estimate what a model recites that never saw the text. Matched
-    /// to the audited probes by --by, offset and length; documents that share a long run with SHARDS are excluded.
-    #[arg(long, value_name = "SHARDS", help_heading = "Probes")]
+    /// Held-out documents, in the same forms as CORPUS, to estimate what a model recites that never saw the text. Matched
+    /// to the audited probes by --by, offset and length; documents that share a long run with CORPUS are excluded.
+    #[arg(long, value_name = "CORPUS", help_heading = "Probes")]
     pub(crate) control: Vec<String>,
 
     /// Exclude control documents that share a run of this many tokens (or four times as many letters and digits, however
-    /// formatted) with SHARDS.
+    /// formatted) with CORPUS.
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Probes")]
     pub(crate) shared_run: u32,
 
@@ -103,15 +107,35 @@ pub(crate) struct AuditArgs {
     #[arg(long, requires = "by", help_heading = "Probes")]
     pub(crate) equal: bool,
 
-    /// Column with token ids, in files other than shards.
-    #[arg(long, default_value = "input_ids", value_name = "COLUMN", help_heading = "Probes")]
-    pub(crate) ids_column: String,
+    /// Read every file other than shards as this format, whatever its name.
+    #[arg(long, value_name = "FORMAT", help_heading = "Probes")]
+    pub(crate) format: Option<Format>,
+
+    /// Column with raw text, in files other than shards. [default: text, where a file has no input_ids]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["ids_column", "mask_column"], help_heading = "Probes")]
+    pub(crate) text_column: Option<String>,
+
+    /// Column with token ids, in files other than shards. [default: input_ids, where a file has it]
+    #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
+    pub(crate) ids_column: Option<String>,
+
+    /// Id type of headerless memmaps (.npy, .ds). [default: derived from the file sizes if possible, else uint16]
+    #[arg(long, value_name = "TYPE", help_heading = "Probes")]
+    pub(crate) ids_dtype: Option<IdType>,
+
+    /// The id that separates documents in .npy memmaps without a .csv.gz sidecar. [default: the tokenizer's]
+    #[arg(long, value_name = "ID", help_heading = "Probes")]
+    pub(crate) eos_id: Option<u32>,
+
+    /// Largest document in files other than shards, as for `goldfish mask`; a larger one is an error.
+    #[arg(long, default_value = "64MiB", value_parser = parse_document_size, value_name = "SIZE", help_heading = "Probes")]
+    pub(crate) max_document: usize,
 
     /// Column with the documents' ids, in files other than shards. [default: FILE:ROW]
     #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
     pub(crate) id_column: Option<String>,
 
-    /// Column with a loss mask, in files other than shards.
+    /// Column with a loss mask, in files with token ids other than shards.
     #[arg(long, value_name = "COLUMN", help_heading = "Probes")]
     pub(crate) mask_column: Option<String>,
 

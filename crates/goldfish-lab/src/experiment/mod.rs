@@ -303,6 +303,7 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
             path: folder.display().to_string(),
             manifest: Some(manifest.checksum.clone()),
             rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
+            tokenized_by: None,
         })
     };
     let Audited { model, shards, control, run, samples } = *audited;

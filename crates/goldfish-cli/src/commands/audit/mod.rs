@@ -12,7 +12,6 @@ use anyhow::{Context, ensure};
 use goldfish_audit::backend::{Backend, SamplingScheme};
 use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
-use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::Engine;
 use goldfish_audit::gate;
 use goldfish_audit::options::{AuditOptions, Extraction};
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     }
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
-    let sources = Sources::read(args)?;
+    let sources = Sources::find(args)?;
     let tokenizer = sources.tokenizer();
     let decode = |ids: &[u32]| tokenizer.map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let asking =
         Asking { tokenizer: tokenizer.cloned(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
     let model = model::open(&args.model, asking)?;
-    let probes = Probes::choose(args, decode)?;
+    let probes = Probes::choose(args, &sources, decode)?;
     // Before the self-test, which would only say that an id is none of the model's.
     let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
     let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
@@ -164,23 +163,16 @@ struct Probes {
 }
 
 impl Probes {
-    fn choose(args: &AuditArgs, decode: Option<&Decode<'_>>) -> anyhow::Result<Self> {
+    fn choose(args: &AuditArgs, sources: &Sources, decode: Option<&Decode<'_>>) -> anyhow::Result<Self> {
         let grid = Grid::new(args.offset.clone(), args.stride, args.prefix.clone(), args.suffix.clone())?;
         let sample = Sample {
             starts: Some(args.samples),
             seed: args.seed,
             allocation: if args.equal { Allocation::Equal } else { Allocation::Proportional },
         };
-        let columns = DocumentOptions {
-            ids_column: args.ids_column.clone(),
-            id_column: args.id_column.clone(),
-            mask_column: args.mask_column.clone(),
-            by: args.by.clone(),
-            cluster: args.cluster.clone(),
-        };
         let waiting = print::spinner("choosing probes");
-        let corpus = Documents::find(&args.shards, columns.clone())?;
-        let mut audited = ProbeTable::sample(&corpus, &grid, &sample)?;
+        let corpus = sources.corpus();
+        let mut audited = ProbeTable::sample(corpus, &grid, &sample)?;
         ensure!(
             !audited.probes.is_empty(),
             "none of {} has the {} tokens of the shortest probe; choose a shorter --prefix or --suffix, or a smaller --offset",
@@ -188,16 +180,12 @@ impl Probes {
             grid.shortest(),
         );
         near::join(&mut audited, decode);
-        let control = if args.control.is_empty() {
-            None
-        } else {
+        let control = if let Some(held_out) = sources.control() {
             waiting.set_message("matching the control, and comparing it with the audited corpus");
-            // Without masks: the model was not trained on the control.
-            let held_out = Documents::find(&args.control, DocumentOptions { mask_column: None, ..columns })?;
             let contamination =
                 Contamination { tokens: args.shared_run, characters: args.shared_run.saturating_mul(4) };
             let (mut table, counts) =
-                match_controls(&audited, &corpus, &held_out, &grid, args.seed, contamination, decode)?;
+                match_controls(&audited, corpus, held_out, &grid, args.seed, contamination, decode)?;
             ensure!(
                 !table.probes.is_empty(),
                 "no control probe is left: of {} candidates {} share long runs with the audited corpus; give other held-out documents",
@@ -206,8 +194,13 @@ impl Probes {
             );
             near::join(&mut table, decode);
             Some((table, counts, contamination))
+        } else {
+            None
         };
         waiting.finish_and_clear();
+        if let Some(advice) = more_starts(args, &grid, &audited) {
+            print::note(&advice);
+        }
         Ok(Self { grid, sample, audited, control })
     }
 
@@ -246,6 +239,23 @@ impl Probes {
         waiting.finish_and_clear();
         Ok(tested)
     }
+}
+
+/// Starts that are few, if there could be more.
+const FEW_STARTS: usize = 30;
+
+/// How to take more starts from few long documents, such as books.
+fn more_starts(args: &AuditArgs, grid: &Grid, audited: &ProbeTable) -> Option<String> {
+    let longest = audited.starts.iter().map(|start| start.document_tokens).max()?;
+    let few = args.stride.is_none() && audited.starts.len() < FEW_STARTS;
+    (few && longest >= 10 * grid.shortest()).then(|| {
+        format!(
+            "note: only {} from documents of up to {}: give --stride {} to probe all of them, or a list of values for --offset",
+            print::plural(audited.starts.len() as u64, "start"),
+            print::plural(longest, "token"),
+            grid.shortest(),
+        )
+    })
 }
 
 /// What is measured, as far as the command line says.

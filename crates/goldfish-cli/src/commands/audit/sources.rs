@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use goldfish_audit::backend::{Backend, BackendError, OwnTokenizer};
+use goldfish_audit::backend::{Backend, BackendError, TextTokenizer};
 use goldfish_audit::config::{DocumentsOrigin, Origin};
+use goldfish_audit::documents::{DocumentOptions, Documents, Encoder, Named};
 use goldfish_audit::probe::ProbeTable;
 use goldfish_audit::tokens::{
     DocumentTokens, KnownTokenizer, TokenCheck, TokenizerName, Tokenizers, check_tokens,
 };
+use goldfish_corpus::Content;
 use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest};
 use goldfish_tokenize::Tokenizer;
@@ -21,62 +23,48 @@ use crate::print;
 /// The file of a checkpoint's tokenizer.
 const TOKENIZER_NAME: &str = "tokenizer.json";
 
-/// What was named as documents, with the manifests of what `goldfish mask` wrote, and the tokenizers that were found.
+/// What was named as documents, and the tokenizers that were found.
 pub(super) struct Sources {
-    corpus: Vec<Source>,
-    control: Vec<Source>,
+    corpus: Set,
+    /// Without masks: the model was not trained on it.
+    control: Set,
     /// The tokenizer that was named.
     given: Option<Asked>,
     /// The one beside the checkpoint.
     own: Option<Asked>,
 }
 
-struct Source {
-    path: String,
-    manifest: Option<Manifest>,
+/// The arguments of one set, and the documents that they name.
+struct Set {
+    sources: Vec<Source>,
+    documents: Documents,
 }
 
-impl Source {
-    fn read(path: &String) -> anyhow::Result<Self> {
-        let folder = Path::new(path);
-        let shards = goldfish_storage::is_taken(&folder.join(MANIFEST_NAME));
-        Ok(Self { path: path.clone(), manifest: shards.then(|| Manifest::read(folder)).transpose()? })
-    }
+/// One argument.
+struct Source {
+    path: String,
+    /// Of what `goldfish mask` wrote.
+    manifest: Option<Manifest>,
+    named: Named,
+}
 
-    /// What is known of its tokens. Of ids that name no tokenizer, the named one may be said to have made them.
-    fn tokens(&self, given: Option<&Asked>) -> DocumentTokens {
-        let entry =
-            self.manifest.as_ref().and_then(|manifest| Some((manifest, manifest.tokenizer.as_ref()?)));
-        match entry {
-            Some((manifest, entry)) => DocumentTokens {
-                name: Some(TokenizerName { sha256: entry.sha256.clone(), vocab_size: entry.vocab_size }),
-                tokenized: manifest.source.content == "text",
-            },
-            None => DocumentTokens { name: given.map(|given| given.name.clone()), tokenized: false },
-        }
-    }
-
-    fn origin(&self) -> DocumentsOrigin {
-        DocumentsOrigin {
-            path: self.path.clone(),
-            manifest: self.manifest.as_ref().map(|manifest| manifest.checksum.clone()),
-            rule: self.manifest.as_ref().map(describe_rule),
-        }
+impl Set {
+    fn find(paths: &[String], options: DocumentOptions) -> anyhow::Result<Self> {
+        let documents = Documents::find(paths, options)?;
+        let read = |(path, named): (&String, &Named)| {
+            let folder = Path::new(path);
+            let shards = goldfish_storage::is_taken(&folder.join(MANIFEST_NAME));
+            let manifest = shards.then(|| Manifest::read(folder)).transpose()?;
+            Ok(Source { path: path.clone(), manifest, named: *named })
+        };
+        let sources = paths.iter().zip(documents.named()).map(read).collect::<anyhow::Result<_>>()?;
+        Ok(Self { sources, documents })
     }
 }
 
 impl Sources {
-    pub(super) fn read(args: &AuditArgs) -> anyhow::Result<Self> {
-        let read = |paths: &[String]| paths.iter().map(Source::read).collect::<anyhow::Result<Vec<_>>>();
-        let (corpus, control) = (read(&args.shards)?, read(&args.control)?);
+    pub(super) fn find(args: &AuditArgs) -> anyhow::Result<Self> {
         let given = args.tokenizer.as_deref().map(Asked::open).transpose()?;
-        if let Some(given) = &given {
-            for Source { path, manifest } in corpus.iter().chain(&control) {
-                if let Some(manifest) = manifest {
-                    check_tokenizer(manifest, &given.tokenizer).with_context(|| path.clone())?;
-                }
-            }
-        }
         let own =
             args.model.model.as_ref().map(|model| model.join(TOKENIZER_NAME)).filter(|path| path.is_file());
         let own = match own.map(|path| Asked::open(&path)).transpose() {
@@ -86,17 +74,64 @@ impl Sources {
             }
             read => read?,
         };
+        let options = document_options(args, given.as_ref().or(own.as_ref()));
+        let without_masks = DocumentOptions { mask_column: None, ..options.clone() };
+        let (corpus, control) = (Set::find(&args.corpus, options)?, Set::find(&args.control, without_masks)?);
+        if let Some(given) = &given {
+            for Source { path, manifest, .. } in corpus.sources.iter().chain(&control.sources) {
+                if let Some(manifest) = manifest {
+                    check_tokenizer(manifest, &given.tokenizer).with_context(|| path.clone())?;
+                }
+            }
+        }
         Ok(Self { corpus, control, given, own })
+    }
+
+    /// The audited documents.
+    pub(super) fn corpus(&self) -> &Documents {
+        &self.corpus.documents
+    }
+
+    /// The control's documents, if some were named.
+    pub(super) fn control(&self) -> Option<&Documents> {
+        (!self.control.sources.is_empty()).then_some(&self.control.documents)
+    }
+
+    /// The tokenizer of raw text.
+    fn encoder(&self) -> Option<&Asked> {
+        self.given.as_ref().or(self.own.as_ref())
     }
 
     /// The tokenizer of the documents: the one that was named, or the checkpoint's where all were made with it.
     pub(super) fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
         let made_with = |own: &Asked| {
-            let mut sources = self.corpus.iter().chain(&self.control);
-            sources.all(|source| source.tokens(None).name.is_some_and(|name| name.sha256 == own.name.sha256))
+            let mut sources = self.corpus.sources.iter().chain(&self.control.sources);
+            sources.all(|source| {
+                let named = |tokens: &DocumentTokens| tokens.name.as_ref() == Some(&own.name);
+                self.tokens(source).iter().all(named)
+            })
         };
         let own = self.own.as_ref().filter(|own| made_with(own));
         self.given.as_ref().or(own).map(|asked| &asked.tokenizer)
+    }
+
+    /// What is known of the tokens of a source. Of ids that name no tokenizer, the named one may be said to have made them.
+    fn tokens(&self, source: &Source) -> Vec<DocumentTokens> {
+        let name = |asked: &Asked| asked.name.clone();
+        let mut known = Vec::new();
+        if source.named.text {
+            known.push(DocumentTokens { name: self.encoder().map(name), tokenized: true });
+        }
+        if source.named.ids {
+            let manifest = source.manifest.as_ref();
+            let entry = manifest.and_then(|manifest| manifest.tokenizer.as_ref());
+            let entry = entry
+                .map(|entry| TokenizerName { sha256: entry.sha256.clone(), vocab_size: entry.vocab_size });
+            let tokenized =
+                entry.is_some() && manifest.is_some_and(|manifest| manifest.source.content == "text");
+            known.push(DocumentTokens { name: entry.or(self.given.as_ref().map(name)), tokenized });
+        }
+        known
     }
 
     /// Compares the tokenizers of all documents with the model's.
@@ -112,29 +147,58 @@ impl Sources {
             model: self.own.as_ref().map(Asked::known).or(of_server),
             vocab_size: backend.describe()?.vocab_size,
         };
-        let known = |sources: &[Source]| {
-            let mut known: Vec<_> = sources.iter().map(|source| source.tokens(self.given.as_ref())).collect();
+        let known = [&self.corpus, &self.control].map(|set| {
+            let mut known: Vec<_> = set.sources.iter().flat_map(|source| self.tokens(source)).collect();
             known.sort();
             known.dedup();
             known
-        };
-        let known = [known(&self.corpus), known(&self.control)];
+        });
         let sets: Vec<_> = known.iter().map(Vec::as_slice).zip(tables.iter().copied()).collect();
         Ok(check_tokens(&tokenizers, &sets, args.allow_tokenizer_mismatch)?)
     }
 
     /// What it takes to reproduce the run.
     pub(super) fn origin(&self) -> Origin {
+        let origins = |set: &Set| set.sources.iter().map(|source| self.origin_of(source)).collect();
         Origin {
             command: print::command_line(),
-            corpus: self.corpus.iter().map(Source::origin).collect(),
-            control: self.control.iter().map(Source::origin).collect(),
+            corpus: origins(&self.corpus),
+            control: origins(&self.control),
             tokenizer: self.tokenizer().map(|tokenizer| tokenizer.sha256().to_owned()),
+        }
+    }
+
+    fn origin_of(&self, source: &Source) -> DocumentsOrigin {
+        let encoder = self.encoder().filter(|_| source.named.text);
+        DocumentsOrigin {
+            path: source.path.clone(),
+            manifest: source.manifest.as_ref().map(|manifest| manifest.checksum.clone()),
+            rule: source.manifest.as_ref().map(describe_rule),
+            tokenized_by: encoder.map(|encoder| encoder.name.sha256.clone()),
         }
     }
 }
 
+/// How documents are read, as far as the command line says.
+fn document_options(args: &AuditArgs, encoder: Option<&Asked>) -> DocumentOptions {
+    let text = args.text_column.clone().map(|column| Content::Text { column });
+    let ids = args.ids_column.clone().map(|column| Content::Ids { column });
+    DocumentOptions {
+        content: text.or(ids),
+        encoder: encoder.map(|encoder| Encoder(Arc::new(encoder.clone()))),
+        format: args.format,
+        id_type: args.ids_dtype,
+        eos_id: args.eos_id.or(encoder.and_then(|encoder| encoder.tokenizer.eos_id())),
+        max_document: args.max_document,
+        id_column: args.id_column.clone(),
+        mask_column: args.mask_column.clone(),
+        by: args.by.clone(),
+        cluster: args.cluster.clone(),
+    }
+}
+
 /// A tokenizer file, as an audit asks it.
+#[derive(Clone)]
 struct Asked {
     tokenizer: Arc<Tokenizer>,
     name: TokenizerName,
@@ -158,7 +222,7 @@ impl Asked {
     }
 }
 
-impl OwnTokenizer for Asked {
+impl TextTokenizer for Asked {
     fn decode(&self, ids: &[u32]) -> Result<String, BackendError> {
         if let Some(id) = ids.iter().find(|id| self.tokenizer.token(**id).is_none()) {
             let backend = format!("the tokenizer {}", self.name.sha256);
