@@ -16,9 +16,7 @@ use goldfish_audit::fake::FakeModel;
 use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::SelfTest;
-use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
-use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_shard::ToolEntry;
 
 /// Sleeps before every answer.
@@ -73,8 +71,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     engine.run(&[&table], &mut store, &mut |_| ())?;
     let self_test = store.self_test(SelfTest { capabilities: model.capabilities(), checks: Vec::new() })?;
-    let statistics =
-        StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 200 } };
-    store.finish(|rows| summarize(&config, rows, &self_test, &statistics))?;
+    store.finish(&self_test)?;
     Ok(())
 }

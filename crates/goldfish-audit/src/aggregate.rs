@@ -4,28 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::config::{RUN_VERSION, RunConfig};
 use crate::control::Lacking;
-use crate::options::{AuditOptions, Decide, Extraction};
+use crate::options::{AuditOptions, Decide, Extraction, StatisticsOptions};
 use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
 use crate::score::{Scale, Score, Statistic, position};
 use crate::selftest::SelfTest;
-use crate::stat::{
-    Bootstrap, Clusters, Joined, Range, Rate, RateMethod, auc, excess_rate, mcnemar, rate, rate_interval,
-};
+use crate::stat::{Bootstrap, Clusters, Joined, Range, Rate, auc, excess_rate, mcnemar, rate, rate_interval};
 use crate::summary::*;
 
 const LOSS_DROPPED: usize = position("loss_dropped");
 const LOSS_KEPT: usize = position("loss_kept");
 const LN_DRAWS: usize = position("ln_draws");
-
-/// How the statistics are made.
-#[derive(Debug, Clone, Copy)]
-pub struct StatisticsOptions {
-    /// Interval of rates.
-    pub rates: RateMethod,
-    /// The bootstrap of means.
-    pub bootstrap: Bootstrap,
-}
 
 /// Draws for which extraction is reported.
 const DRAWS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
@@ -38,12 +27,7 @@ const FEW_CLUSTERS: usize = 50;
 
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
-pub fn summarize<'r>(
-    config: &RunConfig,
-    rows: &'r [ResultRow],
-    self_test: &SelfTest,
-    options: &StatisticsOptions,
-) -> Summary {
+pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &SelfTest) -> Summary {
     let (audited, control): (Vec<&'r ResultRow>, Vec<&'r ResultRow>) =
         rows.iter().partition(|row| row.set == "audited");
     let with_control = config.control.is_some();
@@ -51,7 +35,7 @@ pub fn summarize<'r>(
         rows.iter().copied().filter(|row| row.trivial.is_empty()).collect()
     };
     let (plain_audited, plain_control) = (plain(&audited), plain(&control));
-    let statistics = Statistics(options);
+    let statistics = Statistics(&config.options.statistics);
     Summary {
         run_version: RUN_VERSION,
         tool: config.tool.clone(),
@@ -451,10 +435,11 @@ mod tests {
         assert!(tables_reference().contains("| `toy` | `float64` | yes | Share of the true suffix's ids"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
-        write_rows(&goldfish_storage::Folder::open(folder.path()).unwrap(), "rows.parquet", &rows).unwrap();
+        let opened = goldfish_storage::Folder::open(folder.path()).unwrap();
+        write_rows(&opened, "rows.parquet", "key", &rows).unwrap();
         assert_eq!(read_results(&path).unwrap(), rows);
 
-        let options = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
+        let options = StatisticsOptions::default();
         let (statistics, rows) = (Statistics(&options), rows.iter().collect::<Vec<_>>());
         let scores = statistics.scores(&rows);
         assert_eq!(scores.means["toy"].mean, Some(0.625));

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::backend::ModelDescription;
 use crate::control::{Contamination, ControlCounts};
 use crate::options::AuditOptions;
-use crate::probe::{Grid, Probe, ProbeCounts, ProbeTable, Sample};
+use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
+use crate::rows::ProbeRow;
 use crate::tokens::TokenCheck;
 
 /// Version of the files of a run.
@@ -36,10 +37,9 @@ pub struct RunConfig {
     pub audited: ProbeCounts,
     /// The control, if there is one.
     pub control: Option<ControlConfig>,
-    /// `xxh3_128:` and 32 hex digits over the names of all probes in order, each of which covers its tokens.
+    /// `xxh3_128:` and 32 hex digits over one line a probe, in order: its name, which covers its tokens, its set and the other
+    /// columns that no result changes.
     pub probes: String,
-    /// The same over the cluster of each probe.
-    pub clusters: String,
     /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
     /// same results.
     pub key: String,
@@ -69,12 +69,8 @@ impl RunConfig {
         audited: &ProbeTable,
         control: Option<(&ProbeTable, ControlCounts, Contamination)>,
     ) -> Self {
-        let tables = || std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
-        let names: String =
-            tables().flat_map(|table| &table.probes).map(|probe| format!("{}\n", probe.id)).collect();
-        let cluster = |table: &'_ ProbeTable, probe: &Probe| format!("{}\n", table.cluster(probe.start));
-        let clusters: String =
-            tables().flat_map(|table| table.probes.iter().map(move |probe| cluster(table, probe))).collect();
+        let tables = std::iter::once(audited).chain(control.as_ref().map(|(table, _, _)| *table));
+        let rows: Vec<ProbeRow> = tables.flat_map(|table| table.rows(true)).collect();
         let mut config = Self {
             run_version: RUN_VERSION,
             tool,
@@ -89,8 +85,7 @@ impl RunConfig {
                 matching,
                 contamination,
             }),
-            probes: FileDigest::of(names.as_bytes()).hash,
-            clusters: FileDigest::of(clusters.as_bytes()).hash,
+            probes: probes_hash(&rows),
             key: String::new(),
         };
         config.key = config.computed_key();
@@ -112,6 +107,29 @@ impl RunConfig {
         // Strings, numbers and lists only: serialization has nothing to fail at.
         FileDigest::of(&serde_json::to_vec(&keyless).unwrap_or_default()).hash
     }
+}
+
+/// The hash of [`RunConfig::probes`]; the same with and without tokens in the rows.
+pub(crate) fn probes_hash(rows: &[ProbeRow]) -> String {
+    let line = |row: &ProbeRow| {
+        let ProbeRow {
+            probe_id,
+            set,
+            doc_id,
+            cluster,
+            stratum,
+            document_tokens,
+            offset,
+            copies,
+            dropped,
+            ..
+        } = row;
+        let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
+        format!(
+            "{probe_id} {set} {offset} {prefix} {suffix} {document_tokens} {copies} {dropped:?} {doc_id:?} {cluster:?} {stratum:?}\n"
+        )
+    };
+    FileDigest::of(rows.iter().map(line).collect::<String>().as_bytes()).hash
 }
 
 /// Where a run came from: what a reader wants to know, and no result hangs on.

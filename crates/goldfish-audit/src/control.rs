@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents::{Document, Documents};
 use crate::error::AuditError;
-use crate::probe::{Grid, ProbeCounts, ProbeTable, Set, Sketch, Start, sample_key};
+use crate::probe::{Grid, ProbeCounts, ProbeTable, Set, Start, sample_key};
 use crate::runs::RunIndex;
+use crate::sketch::Sketch;
 
 /// Turns token ids to text.
 pub type Decode<'a> = dyn Fn(&[u32]) -> String + 'a;

@@ -98,6 +98,24 @@ impl Engine<'_> {
         store.append(&rows, &proofs)
     }
 
+    /// Measures every probe of a table, and keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn ask(&self, table: &ProbeTable) -> Result<Vec<ResultRow>, AuditError> {
+        self.check()?;
+        let probes: Vec<&Probe> = table.probes.iter().collect();
+        let mut rows = Vec::with_capacity(probes.len());
+        for batch in batches(&probes, self.batch.max(1)) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(AuditError::Interrupted);
+            }
+            rows.extend(self.measure(table, &batch)?.0);
+        }
+        Ok(rows)
+    }
+
     /// Checks that the backend can do what the options need.
     ///
     /// # Errors

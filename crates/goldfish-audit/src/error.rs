@@ -169,6 +169,9 @@ pub enum AuditError {
         /// What it can't do.
         ability: Ability,
     },
+    /// A run without tokens can't be asked again.
+    #[error("the run is redacted: it has no token ids to ask the model with again")]
+    Redacted,
     /// The run was stopped.
     #[error("interrupted")]
     Interrupted,

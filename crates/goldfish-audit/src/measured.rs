@@ -74,20 +74,30 @@ pub(crate) fn result_row(
         let decisive = &tokens[..tokens.len().min(match_length + 1)];
         let margins = decisive.iter().map(|token| Some((token.log_prob - token.rival?).abs()));
         row.margin = margins.collect::<Option<Vec<_>>>().map(|m| m.into_iter().fold(f64::INFINITY, f64::min));
-        row.ranks = Some(tokens.iter().map(|token| token.rank).collect());
+        let rank = |(token, id): (&TokenScore, &u32)| match token.greedy {
+            // Equally likely, but the model takes the other one.
+            Some(greedy) if greedy != *id => token.rank.max(2),
+            _ => token.rank,
+        };
+        row.ranks = Some(tokens.iter().zip(truth).map(rank).collect());
         row.log_probs = Some(tokens.iter().map(|token| token.log_prob).collect());
     }
-    if let Some(mask) = mask {
-        let divergence = divergence(mask, truth.len(), match_length);
-        row.dropped = Some(mask[prefix.len()..].iter().filter(|kept| **kept == 0).count() as u32);
-        row.divergence_at_dropped = divergence.map(|d| d.at_dropped);
-        row.divergence_nearest = divergence.and_then(|d| d.nearest);
-        row.divergence_since_dropped = divergence.and_then(|d| d.since_dropped);
-    }
+    dropped_columns(&mut row, mask, prefix.len(), match_length);
     if !options.redact {
         row.generated = measured.continuation.clone();
     }
     row
+}
+
+/// Fills in what follows from the mask of prefix and suffix and the first divergence.
+pub(crate) fn dropped_columns(row: &mut ResultRow, mask: Option<&[u8]>, prefix: usize, match_length: usize) {
+    let Some(mask) = mask else { return };
+    let suffix = &mask[prefix..];
+    let divergence = divergence(mask, suffix.len(), match_length);
+    row.dropped = Some(suffix.iter().filter(|kept| **kept == 0).count() as u32);
+    row.divergence_at_dropped = divergence.map(|d| d.at_dropped);
+    row.divergence_nearest = divergence.and_then(|d| d.nearest);
+    row.divergence_since_dropped = divergence.and_then(|d| d.since_dropped);
 }
 
 /// What proves a positive.

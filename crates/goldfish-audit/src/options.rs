@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::SamplingScheme;
-use crate::stat::OutOfRange;
+use crate::stat::{Bootstrap, OutOfRange, RateMethod};
 
 /// What is measured. Part of a run's configuration: everything in it can change results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,24 @@ pub struct AuditOptions {
     pub tokenizer: Option<String>,
     /// Whether texts and token ids are left out of the run's files.
     pub redact: bool,
+    /// How the statistics are made.
+    pub statistics: StatisticsOptions,
+}
+
+/// How the statistics are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatisticsOptions {
+    /// Interval of rates.
+    pub rates: RateMethod,
+    /// The bootstrap of means.
+    pub bootstrap: Bootstrap,
+}
+
+impl Default for StatisticsOptions {
+    fn default() -> Self {
+        Self { rates: RateMethod::default(), bootstrap: Bootstrap::new(0) }
+    }
 }
 
 impl Default for AuditOptions {
@@ -42,6 +60,7 @@ impl Default for AuditOptions {
             text: false,
             tokenizer: None,
             redact: false,
+            statistics: StatisticsOptions::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed, xxh3_128_with_seed};
 use crate::documents::{Document, Documents};
 use crate::error::AuditError;
 use crate::rows::ProbeRow;
+use crate::sketch::{Sketch, share_out};
 use crate::stat::Joined;
 
 /// Where probes are cut from a document: every offset with every prefix length and every suffix length.
@@ -148,7 +149,7 @@ impl Set {
 pub struct ProbeId(pub u128);
 
 impl ProbeId {
-    fn of(document: &str, offset: u64, prefix: u32, ids: &[u32]) -> Self {
+    pub(crate) fn of(document: &str, offset: u64, prefix: u32, ids: &[u32]) -> Self {
         let mut hash = Xxh3Default::new();
         hash.update(&(document.len() as u64).to_le_bytes());
         hash.update(document.as_bytes());
@@ -346,8 +347,35 @@ impl ProbeTable {
         Self { set, starts, probes, counts, clusters }
     }
 
-    /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one
-    /// for near-copies.
+    /// The table of rows of a run's file, with a start for each row; `None` if the rows have no tokens.
+    #[must_use]
+    pub fn from_rows(set: Set, rows: &[&ProbeRow]) -> Option<Self> {
+        let mut starts = Vec::with_capacity(rows.len());
+        let mut probes = Vec::with_capacity(rows.len());
+        for (number, row) in rows.iter().enumerate() {
+            let ids = [row.prefix.as_deref()?, row.suffix.as_deref()?].concat();
+            let id = ProbeId::of(&row.doc_id, row.offset, row.prefix_tokens, &ids);
+            let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
+            probes.push(Probe { id, start: number, prefix, suffix, copies: row.copies });
+            starts.push(Start {
+                document: number as u64,
+                doc_id: row.doc_id.clone(),
+                stratum: row.stratum.clone(),
+                document_tokens: row.document_tokens,
+                offset: row.offset,
+                ids,
+                mask: row.mask(),
+                copies: row.copies,
+                clusters: Vec::new(),
+            });
+        }
+        let n = rows.len() as u64;
+        let counts = ProbeCounts { starts: n, splits: n, probes: n, ..ProbeCounts::default() };
+        Some(Self { set, clusters: clusters(&starts), starts, probes, counts })
+    }
+
+    /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one for
+    /// near-copies.
     pub fn join(&mut self, groups: &[usize]) {
         let mut first = HashMap::new();
         for (start, group) in groups.iter().enumerate().take(self.starts.len()) {
@@ -433,64 +461,6 @@ pub(crate) fn sample_key(ids: &[u32], seed: u64) -> u128 {
     xxh3_128_with_seed(&bytes, seed)
 }
 
-/// Keeps the values with the smallest keys, one a key.
-///
-/// What is kept in the end was kept from its first showing on, because the largest key only falls: so copies are
-/// counted exactly.
-#[derive(Debug)]
-pub(crate) struct Sketch<T> {
-    cap: usize,
-    kept: BTreeMap<u128, T>,
-}
-
-impl<T> Sketch<T> {
-    pub(crate) fn new(cap: usize) -> Self {
-        Self { cap, kept: BTreeMap::new() }
-    }
-
-    pub(crate) fn offer(&mut self, key: u128, make: impl FnOnce() -> T, again: impl FnOnce(&mut T)) {
-        if let Some(kept) = self.kept.get_mut(&key) {
-            again(kept);
-            return;
-        }
-        if self.kept.len() >= self.cap {
-            if self.kept.last_key_value().is_none_or(|(largest, _)| key > *largest) {
-                return;
-            }
-            self.kept.pop_last();
-        }
-        self.kept.insert(key, make());
-    }
-
-    /// In the order of the keys.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.kept.into_values()
-    }
-}
-
-/// Takes `total` values from several sketches, the same number from each as far as they have them.
-fn share_out(sketches: Vec<Sketch<Start>>, total: usize) -> Vec<Start> {
-    let mut sizes: Vec<usize> = sketches.iter().map(|sketch| sketch.kept.len()).collect();
-    sizes.sort_unstable();
-    // The level up to which every sketch is emptied; what doesn't divide goes to the first ones that have more.
-    let (mut level, mut left) = (0, total);
-    for (done, size) in sizes.iter().enumerate() {
-        let step = (size - level).min(left / (sizes.len() - done));
-        left -= step * (sizes.len() - done);
-        level += step;
-        if level < *size {
-            break;
-        }
-    }
-    let mut taken = Vec::new();
-    for sketch in sketches {
-        let extra = usize::from(left > 0 && sketch.kept.len() > level);
-        left -= extra;
-        taken.extend(sketch.into_values().take(level + extra));
-    }
-    taken
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -572,32 +542,4 @@ mod tests {
 
     // Python: xxhash.xxh3_128_hexdigest(pack("<Q", 1) + b"a" + pack("<QI", 0, 1) + pack("<QII", 2, 1, 2)).
     const PROBE_A: &str = "97ba69ab8b94d318f4be77c1d82abe8e";
-
-    #[test]
-    fn sketches_keep_the_smallest_and_count() {
-        let mut sketch = Sketch::new(2);
-        for key in [5, 3, 5, 9, 1, 3, 5] {
-            sketch.offer(key, || 1, |n| *n += 1);
-        }
-        assert_eq!(sketch.kept.into_iter().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
-    }
-
-    #[test]
-    fn equal_shares() {
-        let sketch = |n: u64| {
-            let mut sketch = Sketch::new(usize::MAX);
-            (0..n).for_each(|i| sketch.offer(u128::from(i), || start(n, &[i as u32], 1), |_| ()));
-            sketch
-        };
-        let taken = |total| {
-            let starts = share_out(vec![sketch(2), sketch(10), sketch(5)], total);
-            [2, 10, 5].map(|n| starts.iter().filter(|s| s.document == n).count())
-        };
-        assert_eq!(taken(6), [2, 2, 2]);
-        assert_eq!(taken(11), [2, 5, 4]);
-        assert_eq!(taken(14), [2, 7, 5]);
-        assert_eq!(taken(100), [2, 10, 5]);
-        assert_eq!(taken(1), [1, 0, 0]);
-        assert_eq!(taken(usize::MAX), [2, 10, 5]);
-    }
 }

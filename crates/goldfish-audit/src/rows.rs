@@ -91,6 +91,20 @@ row! {
     }
 }
 
+impl ProbeRow {
+    /// The mask of prefix and suffix, 1 kept and 0 dropped, where the corpus has masks.
+    pub(crate) fn mask(&self) -> Option<Vec<u8>> {
+        let dropped = self.dropped.as_ref()?;
+        let mut mask = vec![1; self.prefix_tokens as usize + self.suffix_tokens as usize];
+        for at in dropped {
+            if let Some(kept) = mask.get_mut(*at as usize) {
+                *kept = 0;
+            }
+        }
+        Some(mask)
+    }
+}
+
 impl ResultRow {
     /// Where the values of a score are, for statistics over many rows.
     pub(crate) fn reader(score: &'static Score) -> impl Fn(&Self) -> Option<f64> + Copy {

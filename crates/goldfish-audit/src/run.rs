@@ -2,25 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use goldfish_remedy::{Remedy, Setting};
-
-use crate::config::{Origin, RUN_VERSION, RunConfig};
+use crate::check::{Checked, check};
+use crate::config::{Origin, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
 use crate::files::{evidence_lines, read_json};
 use crate::rows::{ProbeRow, ResultRow};
-use crate::store::{CONFIG, EVIDENCE, ORIGIN, PROBES, RESULTS, SUMMARY};
+use crate::store::{EVIDENCE, ORIGIN, PROBES, RESULTS};
 use crate::summary::Summary;
 use crate::table::stream_rows;
 
-/// A run whose summary is there. Its tables are read row by row.
+/// A complete run that was [checked](crate::check). Its tables are read row by row.
 #[derive(Debug)]
 pub struct Run {
     folder: PathBuf,
     /// What was measured.
     pub config: RunConfig,
-    /// What was found.
+    /// What was found, computed again from the results.
     pub summary: Summary,
+    /// SHA-256 of the file with the checksums of all the others: `sha256:` and 64 hex digits.
+    pub digest: String,
     /// Where the run came from, if the program that made it said so.
     pub origin: Option<Origin>,
 }
@@ -30,27 +31,29 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// If it holds no run, one that is not complete, or one of another version.
+    /// If it holds no run, one that is not complete, one of another version, or one whose files do not
+    /// [fit together](crate::check).
     pub fn open(folder: &Path) -> Result<Self, AuditError> {
-        if !folder.join(CONFIG).is_file() {
-            let reason = "there is no audit run";
-            return Err(AuditError::bad_run(folder, reason));
+        let (problems, checked) = check(folder, None)?;
+        if let Some(problem) = problems.first() {
+            let more = match problems.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            let reason = format!(
+                "{}{more}; the files of the run are not as they were written: restore them from a copy, or make the audit again",
+                problem.description
+            );
+            return Err(AuditError::bad_run(&folder.join(&problem.file), reason));
         }
-        let summary = folder.join(SUMMARY);
-        if !summary.is_file() {
-            let remedies = vec![Remedy::give(Setting::Resume).to("complete it")];
-            return Err(AuditError::refused(folder, "the run is not complete", remedies));
-        }
-        let config: RunConfig = read_json(&folder.join(CONFIG))?;
-        if config.run_version != RUN_VERSION {
-            let reason =
-                format!("a run of version {}, not {RUN_VERSION}; start a new run", config.run_version);
-            return Err(AuditError::bad_run(folder, reason));
-        }
+        let Some(Checked { config, summary, digest, .. }) = checked else {
+            return Err(AuditError::bad_run(folder, "the run can't be read"));
+        };
         let origin = folder.join(ORIGIN);
         Ok(Self {
             config,
-            summary: read_json(&summary)?,
+            summary,
+            digest,
             origin: origin.is_file().then(|| read_json(&origin)).transpose()?,
             folder: folder.to_owned(),
         })

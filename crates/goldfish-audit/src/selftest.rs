@@ -38,6 +38,8 @@ pub enum CheckName {
     Repeatable,
     /// An answer doesn't depend on what else is in the batch.
     BatchInvariant,
+    /// The loss on the audited text is one that a language model of that vocabulary can have.
+    PlausibleLoss,
 }
 
 /// How a check ended, from the mildest to the worst.
@@ -155,7 +157,7 @@ impl SelfTest {
     /// If it can't, with the failed checks and their details.
     pub fn verdict(&self, backend: &str) -> Result<Decide, AuditError> {
         use CheckName::*;
-        if self.sound(&[Vocabulary, ContextLength]) {
+        if self.sound(&[Vocabulary, ContextLength, PlausibleLoss]) {
             if self.scores_decide() {
                 return Ok(Decide::Score);
             }

@@ -9,11 +9,12 @@
 //! | `segments/` | results so far, gone when the run is complete |
 //! | `results.parquet` | one row a probe, in the order of the probe table |
 //! | `evidence.jsonl` | request and response of every positive |
-//! | `summary.json` | the statistics; a folder that has it is complete |
+//! | `summary.json` | the statistics |
+//! | `SHA256SUMS` | the checksum of every other file; a folder that has it is complete |
 //!
 //! Every file is written under a hidden name, flushed to disk and renamed. A segment counts once it has its name, so
 //! a killed run loses only what it had not written, and ends with the same bytes in every file but
-//! `self-test.json` and `origin.json`.
+//! `self-test.json`, `origin.json` and `SHA256SUMS`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Folder, Kind, Lock};
 
+use crate::aggregate::summarize;
 use crate::config::{Origin, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
@@ -31,11 +33,12 @@ use crate::probe::ProbeTable;
 use crate::rows::{ProbeRow, ResultRow};
 use crate::selftest::SelfTest;
 use crate::summary::Summary;
-use crate::table::{read_rows, read_texts, write_rows};
+use crate::sums;
+use crate::table::{check_key, read_rows, read_texts, write_rows};
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PROBES: &str = "probes.parquet";
-const SELF_TEST: &str = "self-test.json";
+pub(crate) const SELF_TEST: &str = "self-test.json";
 const SEGMENTS: &str = "segments";
 pub(crate) const ORIGIN: &str = "origin.json";
 pub(crate) const RESULTS: &str = "results.parquet";
@@ -43,10 +46,14 @@ pub(crate) const EVIDENCE: &str = "evidence.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
 const LOCK: &str = ".lock";
 
+/// The files of a complete run that have a checksum.
+pub(crate) const FILES: [&str; 7] = [CONFIG, EVIDENCE, ORIGIN, PROBES, RESULTS, SELF_TEST, SUMMARY];
+
 /// A run's folder, open for one process at a time.
 #[derive(Debug)]
 pub struct RunStore {
     folder: Folder,
+    config: RunConfig,
     /// Probes in order.
     order: Vec<String>,
     done: HashSet<String>,
@@ -105,14 +112,15 @@ impl RunStore {
             }
             let rows: Vec<ProbeRow> =
                 tables.iter().flat_map(|table| table.rows(config.options.redact)).collect();
-            write_rows(&folder, PROBES, &rows)?;
+            write_rows(&folder, PROBES, &config.key, &rows)?;
             write_json(&folder, CONFIG, config)?;
         }
         folder
             .create_subfolder(SEGMENTS)
             .map_err(AuditError::io(&folder.join(SEGMENTS), "creating the folder"))?;
         let order = tables.iter().flat_map(|table| &table.probes).map(|probe| probe.id.to_string()).collect();
-        let mut store = Self { folder, order, done: HashSet::new(), segments: 0, _lock: lock };
+        let mut store =
+            Self { folder, config: config.clone(), order, done: HashSet::new(), segments: 0, _lock: lock };
         store.segments = store.segment_names()?.last().map_or(0, |last| last + 1);
         store.done = store.names()?;
         Ok(store)
@@ -184,22 +192,19 @@ impl RunStore {
         let made = self.folder.create_subfolder(SEGMENTS);
         let segments = made.map_err(AuditError::io(&self.folder.join(SEGMENTS), "creating the folder"))?;
         write_file(&segments, &segment(self.segments, "jsonl"), &lines)?;
-        write_rows(&segments, &segment(self.segments, "parquet"), rows)?;
+        write_rows(&segments, &segment(self.segments, "parquet"), &self.config.key, rows)?;
         self.segments += 1;
         self.done.extend(rows.iter().map(|row| row.probe_id.clone()));
         Ok(())
     }
 
-    /// Ends the run: all results in order, their evidence, and the summary, which comes last. A run that is
-    /// complete already is written again with the same bytes.
+    /// Ends the run: all results in order, their evidence, the summary, and the checksums, which come last. `tested` is the
+    /// self-test that [`self_test`](Self::self_test) gave. A run that is complete already is written again with the same bytes.
     ///
     /// # Errors
     ///
     /// If a probe has no result yet, or a file can't be written.
-    pub fn finish(
-        self,
-        summarize: impl FnOnce(&[ResultRow]) -> Summary,
-    ) -> Result<(Vec<ResultRow>, Summary), AuditError> {
+    pub fn finish(self, tested: &SelfTest) -> Result<Finished, AuditError> {
         let mut found = self.rows()?;
         let mut rows = Vec::with_capacity(self.order.len());
         for id in &self.order {
@@ -214,12 +219,14 @@ impl RunStore {
         }
         let mut proofs = self.evidence()?;
         let lines: Vec<String> = self.order.iter().filter_map(|id| proofs.remove(id)).collect();
-        let summary = summarize(&rows);
+        let summary = summarize(&self.config, &rows, tested);
+        write_json(&self.folder, SELF_TEST, tested)?;
         write_file(&self.folder, EVIDENCE, lines.concat().as_bytes())?;
-        write_rows(&self.folder, RESULTS, &rows)?;
+        write_rows(&self.folder, RESULTS, &self.config.key, &rows)?;
         write_json(&self.folder, SUMMARY, &summary)?;
+        let digest = sums::write(&self.folder, &FILES)?;
         self.clear()?;
-        Ok((rows, summary))
+        Ok(Finished { rows, summary, digest })
     }
 
     /// Removes what a finished run no longer needs, the lock last.
@@ -262,6 +269,7 @@ impl RunStore {
     fn names(&self) -> Result<HashSet<String>, AuditError> {
         let mut names = HashSet::new();
         for path in self.files("parquet", RESULTS)? {
+            check_key(&path, &self.config.key)?;
             for name in read_texts::<ResultRow>(&path, "probe_id")? {
                 if let Some(twice) = names.replace(name) {
                     return Err(AuditError::bad_run(&path, format!("probe {twice} has two results")));
@@ -298,6 +306,17 @@ impl RunStore {
         }
         Ok(lines)
     }
+}
+
+/// A complete run.
+#[derive(Debug)]
+pub struct Finished {
+    /// The results in the order of the probes.
+    pub rows: Vec<ResultRow>,
+    /// What was found.
+    pub summary: Summary,
+    /// SHA-256 of the file with the checksums of all the others: `sha256:` and 64 hex digits.
+    pub digest: String,
 }
 
 /// The remedy where a folder is taken.

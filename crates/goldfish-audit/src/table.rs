@@ -9,6 +9,7 @@ use goldfish_storage::Folder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::columns::{Row, Value};
@@ -16,15 +17,24 @@ use crate::error::AuditError;
 use crate::files::open_file;
 use crate::rows::{ProbeRow, ResultRow};
 
+/// Where a table's metadata has the key of its run.
+const KEY: &str = "goldfish.run";
+
 /// Rows that become columns at once.
 const BATCH: usize = 4096;
 
-/// Writes a whole table, crash-safe.
-pub(crate) fn write_rows<R: Row>(folder: &Folder, name: &str, rows: &[R]) -> Result<(), AuditError> {
+/// Writes a whole table of the run with this key, crash-safe.
+pub(crate) fn write_rows<R: Row>(
+    folder: &Folder,
+    name: &str,
+    key: &str,
+    rows: &[R],
+) -> Result<(), AuditError> {
     let written = folder.replace(name, |file| {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by("goldfish".into())
+            .set_key_value_metadata(Some(vec![KeyValue::new(KEY.into(), key.to_owned())]))
             .build();
         let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
         let mut writer = writer.map_err(io::Error::other)?;
@@ -35,6 +45,23 @@ pub(crate) fn write_rows<R: Row>(folder: &Folder, name: &str, rows: &[R]) -> Res
         writer.close().map(drop).map_err(io::Error::other)
     });
     written.map_err(AuditError::io(&folder.join(name), "writing"))
+}
+
+/// Checks that a table is one of the run with this key.
+pub(crate) fn check_key(path: &Path, key: &str) -> Result<(), AuditError> {
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(open_file(path)?).map_err(AuditError::parquet(path))?;
+    let metadata = builder.metadata().file_metadata().key_value_metadata();
+    let found = metadata
+        .into_iter()
+        .flatten()
+        .find(|entry| entry.key == KEY)
+        .and_then(|entry| entry.value.as_deref());
+    if found == Some(key) {
+        return Ok(());
+    }
+    let other = found.map_or("no run".into(), |found| format!("the run {found}"));
+    Err(AuditError::bad_run(path, format!("the table is one of {other}, not of {key}")))
 }
 
 /// Reads a whole table.

@@ -256,7 +256,15 @@ fn a_resumed_run_has_the_same_bytes() {
     let expected = contents(&whole);
     assert_eq!(
         expected.keys().collect::<Vec<_>>(),
-        ["config.json", "evidence.jsonl", "probes.parquet", "results.parquet", "summary.json"]
+        [
+            "SHA256SUMS",
+            "config.json",
+            "evidence.jsonl",
+            "probes.parquet",
+            "results.parquet",
+            "self-test.json",
+            "summary.json"
+        ]
     );
     for fails_at in 0..model.asked().calls {
         let broken = folder.path().join(format!("broken-{fails_at}"));

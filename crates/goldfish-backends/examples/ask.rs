@@ -18,9 +18,7 @@ use goldfish_audit::options::Decide;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::read_results;
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
-use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_backends::http::{ApiKey, Protocol, Server, ServerOptions, TextCodec};
 use goldfish_shard::ToolEntry;
 use serde::Deserialize;
@@ -164,9 +162,7 @@ fn audit(
     };
     engine.run(&[&table], &mut store, &mut |_| ())?;
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
-    let statistics =
-        StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 100 } };
-    store.finish(|rows| summarize(&config, rows, &none, &statistics))?;
+    store.finish(&none)?;
     let row = |row: &goldfish_audit::ResultRow| {
         json!({ "doc_id": row.doc_id, "exact_match": row.exact_match, "match_length": row.match_length, "rouge_l": row.scores["rouge_l"],
             "generated": row.generated, "caveats": row.caveats })

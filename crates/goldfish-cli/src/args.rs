@@ -9,6 +9,7 @@ mod export;
 mod lab;
 mod model;
 mod values;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use model::ModelArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
+pub(crate) use verify::VerifyArgs;
 
 /// Keeps language models from reciting their training data.
 ///
@@ -342,35 +344,6 @@ pub(crate) struct InspectArgs {
     pub(crate) html: Option<PathBuf>,
 
     /// Print one JSON object instead of tables.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Check a folder of shards against its manifest: checksums, columns, counts, missing and extra files.
-///
-/// A folder that `goldfish export` or `goldfish mask --masks-only` wrote is checked against its goldfish.json: sizes and
-/// checksums, including those of the memmaps next to the masks.
-///
-/// Exit codes: 0 no problems, 1 problems were found, 2 could not run.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// Output folder of `goldfish mask`.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
-
-    /// Also recompute every mask from the ids and the rule in the manifest.
-    #[arg(long)]
-    pub(crate) recompute: bool,
-
-    /// The hash table that the masks were made with, if it came from a file.
-    #[arg(long, value_name = "FILE.npy", requires = "recompute")]
-    pub(crate) table: Option<PathBuf>,
-
-    /// The tokenizer.json that the masks were made with; required for the rule text.
-    #[arg(long, value_name = "FILE", requires = "recompute")]
-    pub(crate) tokenizer: Option<PathBuf>,
-
-    /// Print one JSON object instead of lines.
     #[arg(long)]
     pub(crate) json: bool,
 }

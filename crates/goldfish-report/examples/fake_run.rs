@@ -21,9 +21,7 @@ use goldfish_audit::fake::FakeModel;
 use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
-use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
@@ -165,7 +163,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         stop: &AtomicBool::new(false),
     };
     engine.run(&tables, &mut store, &mut |_| ())?;
-    let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
-    store.finish(|rows| summarize(&config, rows, &test, &statistics))?;
+    store.finish(&test)?;
     Ok(())
 }

@@ -21,10 +21,9 @@ use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::run::Run;
 use goldfish_audit::selftest::SelfTest;
-use goldfish_audit::stat::{Bootstrap, RateMethod};
+use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::{DistanceCount, GoldfishSummary, Summary};
-use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_report::{AuditPage, ComparePage, audit_page, compare_page, compare_runs};
 use goldfish_shard::ToolEntry;
 
@@ -89,9 +88,7 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
     };
     engine.run(&tables, &mut store, &mut |_| ()).unwrap();
     let none = SelfTest { capabilities: model.capabilities(), checks: Vec::new() };
-    let statistics =
-        StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 200 } };
-    store.finish(|rows| summarize(&config, rows, &none, &statistics)).unwrap();
+    store.finish(&none).unwrap();
     Run::open(&output).unwrap()
 }
 

@@ -20,16 +20,19 @@ pub const SCORE: Score = Score {
             Column { name: "loss_dropped", meaning: "The same over its dropped tokens." },
             Column { name: "loss_kept", meaning: "The same over its kept tokens." },
         ],
-        |o, values| {
-            let Some(tokens) = o.tokens else { return };
-            values[0] = loss(tokens.iter().map(|token| token.log_prob));
-            if let Some(mask) = o.mask {
-                values[1] = loss_where(tokens, mask, false);
-                values[2] = loss_where(tokens, mask, true);
-            }
-        },
+        |o, values| losses(o.tokens, o.mask, values),
     ),
 };
+
+/// Fills in the losses over all tokens, over the dropped and over the kept ones.
+pub(crate) fn losses(tokens: Option<&[TokenScore]>, mask: Option<&[u8]>, values: &mut [Option<f64>]) {
+    let Some(tokens) = tokens else { return };
+    values[0] = loss(tokens.iter().map(|token| token.log_prob));
+    if let Some(mask) = mask {
+        values[1] = loss_where(tokens, mask, false);
+        values[2] = loss_where(tokens, mask, true);
+    }
+}
 
 /// Mean negative log-probability in nats a token; `None` for no tokens.
 #[must_use]

@@ -1,6 +1,8 @@
 //! The bootstrap over clusters.
 
 use rand_mt::Mt64;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::clusters::Clusters;
 use super::estimate::{Difference, Mean};
@@ -38,7 +40,8 @@ impl Range {
 /// Intervals are bias-corrected and accelerated (Efron, "Better Bootstrap Confidence Intervals", JASA 1987), with the
 /// tails widened as Student's t widens the normal (Hesterberg, "What Teachers Should Know About the Bootstrap",
 /// The American Statistician 2015), because a resample of few clusters varies too little.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Bootstrap {
     /// Seed of the resampling; the same seed gives the same interval.
     pub seed: u64,

@@ -11,13 +11,13 @@ use goldfish_audit::backend::Backend;
 use goldfish_audit::config::RunConfig;
 use goldfish_audit::documents::{DocumentOptions, Documents};
 use goldfish_audit::engine::Engine;
-use goldfish_audit::options::AuditOptions;
+use goldfish_audit::options::{AuditOptions, StatisticsOptions};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarize};
+use goldfish_audit::{AuditError, ResultRow};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::rules::Static;
 use goldfish_mask::{RuleSpec, Scope};
@@ -102,7 +102,8 @@ pub(crate) fn config(
 ) -> RunConfig {
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let model = backend.describe().unwrap();
-    RunConfig::new(tool, model, grid.clone(), everything(), options.clone(), table, None)
+    let options = AuditOptions { statistics: statistics(), ..options.clone() };
+    RunConfig::new(tool, model, grid.clone(), everything(), options, table, None)
 }
 
 pub(crate) fn tested(backend: &dyn Backend, table: &ProbeTable) -> SelfTest {
@@ -132,7 +133,8 @@ pub(crate) fn audit(
     engine.run(&[table], &mut store, &mut |_| ())?;
     // No self-test of a backend that is told to fail.
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
-    store.finish(|rows| summarize(&config, rows, &none, &statistics()))
+    let finished = store.finish(&none)?;
+    Ok((finished.rows, finished.summary))
 }
 
 /// Relative path -> bytes of every file below a folder, but the lock.

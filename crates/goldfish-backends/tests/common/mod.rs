@@ -21,10 +21,9 @@ use goldfish_audit::options::AuditOptions;
 use goldfish_audit::options::Decide;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTest, SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
-use goldfish_audit::{AuditError, ResultRow, StatisticsOptions, summarize};
+use goldfish_audit::{AuditError, ResultRow};
 use goldfish_backends::http::{Retry, ServerOptions, Timeouts};
 use goldfish_shard::ToolEntry;
 
@@ -136,9 +135,8 @@ pub(crate) fn audit_with(
         Engine { backend, options, decode: None, batch: 12, segment_rows: 64, stop: &AtomicBool::new(false) };
     engine.run(&[table], &mut store, &mut |_| ())?;
     let none = SelfTest { capabilities: backend.capabilities(), checks: Vec::new() };
-    let statistics =
-        StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap { seed: 0, resamples: 100 } };
-    store.finish(|rows| summarize(&config, rows, &none, &statistics))
+    let finished = store.finish(&none)?;
+    Ok((finished.rows, finished.summary))
 }
 
 /// Every file below a folder.

@@ -16,11 +16,9 @@ use goldfish_audit::engine::Engine;
 use goldfish_audit::options::AuditOptions;
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
 use goldfish_audit::selftest::{SelfTestOptions, self_test};
-use goldfish_audit::stat::{Bootstrap, RateMethod};
 use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::Summary;
 use goldfish_audit::tokens::TokenCheck;
-use goldfish_audit::{StatisticsOptions, summarize};
 use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
@@ -258,9 +256,7 @@ impl<'a> Bench<'a> {
         engine.run(&tables, &mut store, &mut |progress| {
             observe(Event::Audit { done: progress.done, probes: progress.probes })
         })?;
-        let statistics = StatisticsOptions { rates: RateMethod::Wilson, bootstrap: Bootstrap::new(0) };
-        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
-        Ok((summary, near_dropped(&table)))
+        Ok((store.finish(&tested)?.summary, near_dropped(&table)))
     }
 }
 

@@ -9,19 +9,19 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
+use goldfish_audit::AuditError;
 use goldfish_audit::backend::{Backend, SamplingScheme};
 use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
 use goldfish_audit::engine::Engine;
 use goldfish_audit::gate;
-use goldfish_audit::options::{AuditOptions, Extraction};
+use goldfish_audit::options::{AuditOptions, Extraction, StatisticsOptions};
+use goldfish_audit::plausible::{self, plausible_loss};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
-use goldfish_audit::selftest::{CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
+use goldfish_audit::selftest::{Check, CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
-use goldfish_audit::store::RunStore;
-use goldfish_audit::summary::Summary;
+use goldfish_audit::store::{Finished, RunStore};
 use goldfish_audit::tokens::TokenCheck;
-use goldfish_audit::{AuditError, StatisticsOptions, summarize};
 use goldfish_shard::ToolEntry;
 use goldfish_tokenize::Tokenizer;
 
@@ -62,14 +62,17 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     // Before the self-test, which would only say that an id is none of the model's.
     let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
     let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
-    let tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
+    let mut tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
+    tested.checks.push(probes.plausible_loss(&*model.backend, options.bos, args.allow_tokenizer_mismatch)?);
     let origin = &sources.origin();
     let audit = Audit { args, model: &model, probes: &probes, options, tokens, origin, decode, stop: &stop };
-    let summary = audit.run(output, tested)?;
+    let Finished { summary, digest, .. } = audit.run(output, tested)?;
     if args.json {
-        print::json(&summary)?;
+        let mut json = serde_json::to_value(&summary)?;
+        json["digest"] = digest.into();
+        print::json(&json)?;
     } else {
-        print::out(&table::report(output, &summary))?;
+        print::out(&table::report(output, &summary, &digest))?;
     }
     summary.notes.iter().for_each(|note| print::warn(note));
     let failures = gate::failures(&args.fail_if, &summary)?;
@@ -91,7 +94,7 @@ struct Audit<'a> {
 
 impl Audit<'_> {
     /// Measures in a folder, and sums up.
-    fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Summary> {
+    fn run(self, output: &Path, tested: SelfTest) -> anyhow::Result<Finished> {
         let model = self.model.backend.describe()?;
         let options = AuditOptions { decide: tested.verdict(&model.name)?, ..self.options };
         ensure!(
@@ -136,10 +139,7 @@ impl Audit<'_> {
         });
         bar.finish_and_clear();
         done.map_err(|error| unfinished(error, &store, &tables))?;
-        let statistics =
-            StatisticsOptions { rates: self.args.interval, bootstrap: Bootstrap::new(self.args.seed) };
-        let (_, summary) = store.finish(|rows| summarize(&config, rows, &tested, &statistics))?;
-        Ok(summary)
+        Ok(store.finish(&tested)?)
     }
 }
 
@@ -241,6 +241,32 @@ impl Probes {
     }
 }
 
+impl Probes {
+    /// Checks the loss on some audited and some control starts, evenly spaced.
+    fn plausible_loss(
+        &self,
+        backend: &dyn Backend,
+        bos: Option<u32>,
+        allowed: bool,
+    ) -> anyhow::Result<Check> {
+        let some = |table: &ProbeTable| -> Vec<Vec<u32>> {
+            let step = table.starts.len().div_ceil(plausible::SEQUENCES).max(1);
+            let starts = table.starts.iter().step_by(step);
+            starts.map(|start| bos.iter().chain(&start.ids).copied().collect()).collect()
+        };
+        let control = self.control.as_ref().map_or_else(Vec::new, |(table, ..)| some(table));
+        let mut check = plausible_loss(backend, &some(&self.audited), &control)?;
+        if check.outcome == Outcome::Failed {
+            if allowed {
+                check.outcome = Outcome::Flagged;
+            } else {
+                check.detail += "; --allow-tokenizer-mismatch audits it all the same";
+            }
+        }
+        Ok(check)
+    }
+}
+
 /// Starts that are few, if there could be more.
 const FEW_STARTS: usize = 30;
 
@@ -272,6 +298,7 @@ fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
         text: tokenizer.is_some(),
         tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
         redact: args.redact,
+        statistics: StatisticsOptions { rates: args.interval, bootstrap: Bootstrap::new(args.seed) },
         ..AuditOptions::default()
     }
 }

@@ -53,7 +53,7 @@ impl Unit {
 }
 
 /// The summary as a table.
-pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
+pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let Summary { control, model, probes, .. } = summary;
     let mut text = format!(
         "{BOLD}{}{BOLD:#}  {} ({}), {}\n\n",
@@ -83,6 +83,12 @@ pub(crate) fn report(folder: &Path, summary: &Summary) -> String {
         count(cost.naive_decoded_tokens),
     );
     let _ = writeln!(text, "  {FAINT}goldfish report {} makes a page of it.{FAINT:#}", path(folder));
+    let _ = writeln!(text, "\n  digest  {digest}");
+    let _ = writeln!(
+        text,
+        "  {FAINT}Sign or publish this line: it covers every file of the run. goldfish verify {} checks them.{FAINT:#}",
+        path(folder)
+    );
     text
 }
 

@@ -1,37 +1,36 @@
 //! `goldfish verify`.
 
-use anyhow::ensure;
-use goldfish_pipeline::recompute;
-use goldfish_shard::{FileSet, MANIFEST_NAME, Problem, verify, verify_file_set};
-use goldfish_tokenize::Tokenizer;
-use serde_json::{Value, json};
+mod findings;
+mod run;
 
+use anyhow::ensure;
+use goldfish_audit::check::is_run;
+use goldfish_pipeline::recompute;
+use goldfish_shard::{FileSet, MANIFEST_NAME, verify, verify_file_set};
+use goldfish_tokenize::Tokenizer;
+use serde_json::json;
+
+use self::findings::Findings;
 use crate::args::VerifyArgs;
 use crate::files::read_table;
 use crate::print::{self, BOLD, bytes, count, plural};
 use crate::verdict::Verdict;
 
-/// The result for a folder.
-struct Findings {
-    problems: Vec<Problem>,
-    /// What `--json` prints besides the problems.
-    json: Value,
-    /// What is printed about a folder without problems.
-    sound: String,
-    /// What to do about problems.
-    advice: &'static str,
-}
-
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
-    let is_file_set =
-        FileSet::is_in(&args.folder) && !goldfish_storage::exists(&args.folder.join(MANIFEST_NAME));
-    let Findings { problems, mut json, sound, advice } =
-        if is_file_set { files(args)? } else { shards(args)? };
+    let has_manifest = goldfish_storage::exists(&args.folder.join(MANIFEST_NAME));
+    let Findings { problems, mut json, sound, advice } = if has_manifest {
+        shards(args)?
+    } else if FileSet::is_in(&args.folder) {
+        files(args)?
+    } else if is_run(&args.folder) {
+        run::check_run(args)?
+    } else {
+        shards(args)?
+    };
     let verdict = if problems.is_empty() { Verdict::Clean } else { Verdict::Findings };
     if args.json {
         json["folder"] = json!(args.folder);
         json["sound"] = json!(problems.is_empty());
-        json["recomputed"] = json!(args.recompute);
         json["faults"] = json!(problems);
         print::json(&json)?;
         return Ok(verdict);
@@ -50,8 +49,22 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
+/// Refuses what only the runs of audits have.
+fn only_runs(args: &VerifyArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.digest.is_none() && args.replay.is_none(),
+        "--digest and --replay are for the runs of audits"
+    );
+    Ok(())
+}
+
 /// A folder of shards.
 fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
+    only_runs(args)?;
+    ensure!(
+        args.recompute || args.tokenizer.is_none(),
+        "--tokenizer needs --recompute: without it no mask is computed"
+    );
     let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let (manifest, problems) = if args.recompute {
@@ -64,6 +77,7 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         "documents": manifest.totals.documents_out,
         "tokens": manifest.totals.tokens,
         "longest_kept_run": manifest.longest_kept_run,
+        "recomputed": args.recompute,
     });
     let longest = manifest.longest_kept_run.as_ref().and_then(|runs| runs.decided.as_ref());
     let recomputed = match longest {
@@ -94,6 +108,7 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
 
 /// A folder with files in a training loop's layout.
 fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
+    only_runs(args)?;
     ensure!(
         !args.recompute,
         "--recompute is for folders of shards; to recompute these masks, mask the inputs into another folder and compare"
@@ -104,6 +119,7 @@ fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
         "files": set.files.len(),
         "documents": set.totals.documents_out,
         "tokens": set.totals.tokens,
+        "recomputed": false,
     });
     let sound = format!(
         ": {} ({}), {}, {}, {}",
