@@ -74,6 +74,21 @@ def test_copies_in_other_layouts_count_once(goldfish, reformatted, tmp_path, tok
     assert "192 probes of 64 independent passages (192 documents)" in (tmp_path / "page.html").read_text()
 
 
+def test_groups_have_corrected_intervals(goldfish, reformatted, tmp_path):
+    found = audit(goldfish, reformatted, tmp_path / "run", "--by", "book")
+    groups = [stratum for stratum in found["strata"] if stratum["by"] == "source"]
+    assert [group["value"] for group in groups] == [f"book {number}" for number in range(8)]
+    for group in groups:
+        both = group["simultaneous"]
+        assert (both["groups"], both["confidence"]) == (8, pytest.approx(1 - 0.05 / 8))
+        # Eight passages each: nothing is recited, and little is shown.
+        assert both["audited"] == {"lower": 0, "upper": pytest.approx(1 - (0.05 / 8) ** (1 / 8))}
+        assert group["audited"]["exact_match"]["upper"] == pytest.approx(1 - 0.05 ** (1 / 8))
+    again = ["--metrics", "exact-match", "--by", "book", "--output", tmp_path / "run", "--resume"]
+    printed = goldfish.run("audit", reformatted / "masked", "--model", reformatted / "model", *again).stdout
+    assert "0.00% [below 46.97%]" in printed and "corrected for 8 groups: each is at 99.38%" in printed
+
+
 def test_documents_of_a_cluster_count_once(goldfish, reformatted, tmp_path):
     found = audit(goldfish, reformatted, tmp_path / "run", "--cluster", "book")
     assert found["exact_match"]["clusters"] == PASSAGES // 8

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::config::{RUN_VERSION, RunConfig};
+use crate::control::Lacking;
 use crate::options::{AuditOptions, Decide, Extraction, StatisticsOptions};
 use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
 use crate::score::{Scale, Score, Statistic, position};
 use crate::selftest::SelfTest;
-use crate::stat::{Bootstrap, Clusters, Joined, Range, Rate, auc, excess_rate, mcnemar, rate};
+use crate::stat::{Bootstrap, Clusters, Joined, Range, Rate, auc, excess_rate, mcnemar, rate, rate_interval};
 use crate::summary::*;
 
 const LOSS_DROPPED: usize = position("loss_dropped");
@@ -131,11 +132,14 @@ fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Ve
     match &config.control {
         None => notes.push("no control: how much a model scores that never saw the text is unknown".into()),
         Some(control) => {
-            let matching = control.matching;
+            let matching = &control.matching;
             if matching.unmatched > 0 {
+                let lacking: Vec<String> = matching.lacking.iter().map(Lacking::to_string).collect();
                 notes.push(format!(
-                    "{} of {} audited starts have no matching control (same stratum and offset)",
-                    matching.unmatched, matching.wanted
+                    "{} of {} audited starts have no matching control (same stratum and offset); held-out documents to add: {}",
+                    matching.unmatched,
+                    matching.wanted,
+                    lacking.join(", ")
                 ));
             }
             if matching.contaminated > 0 {
@@ -284,14 +288,26 @@ impl Statistics<'_> {
             for row in control {
                 groups.entry(key(row)).or_default().1.push(row);
             }
+            let number = groups.len() as u64;
             strata.extend(groups.into_iter().map(|((_, value), (audited, control))| Stratum {
                 by,
                 value,
                 audited: self.scores(&audited),
                 control: (!control.is_empty()).then(|| self.scores(&control)),
+                simultaneous: self.simultaneous(number, &audited, &control),
             }));
         }
         strata
+    }
+
+    fn simultaneous(&self, groups: u64, audited: &[&ResultRow], control: &[&ResultRow]) -> Simultaneous {
+        let confidence = 1.0 - 0.05 / groups as f64;
+        let ends = |rows: &[&ResultRow]| {
+            let (_, (lower, upper)) = rate_interval(&clusters(rows, exact), self.0.rates, confidence);
+            Ends { lower, upper }
+        };
+        let control = (!control.is_empty()).then(|| ends(control));
+        Simultaneous { groups, confidence, audited: ends(audited), control }
     }
 
     fn extraction(

@@ -1,6 +1,7 @@
 //! Controls: probes that the model cannot have trained on, matched to the audited ones.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use goldfish_mask::normalize;
@@ -36,7 +37,7 @@ impl Default for Contamination {
 /// How the control came about.
 ///
 /// `checked = contaminated + clean`, and `wanted = matched + matched_other_length + unmatched`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlCounts {
     /// Documents of the control that were candidates and were compared with the audited corpus.
@@ -57,7 +58,38 @@ pub struct ControlCounts {
     pub matched_other_length: u64,
     /// Starts without a matching one.
     pub unmatched: u64,
+    /// What documents would match them: the kinds of which most are lacking, at most five.
+    pub lacking: Vec<Lacking>,
 }
+
+/// Held-out documents of a kind that the control lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lacking {
+    /// How many more it takes.
+    pub documents: u64,
+    /// Their stratum, empty without one.
+    pub stratum: String,
+    /// The fewest tokens that they have.
+    pub from_tokens: u64,
+    /// The most tokens that they have.
+    pub to_tokens: u64,
+}
+
+/// `12 more documents of source "books" with 256 to 511 tokens`.
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { documents, stratum, from_tokens, to_tokens } = self;
+        write!(f, "{documents} more document{}", if *documents == 1 { "" } else { "s" })?;
+        if !stratum.is_empty() {
+            write!(f, " of source {stratum:?}")?;
+        }
+        write!(f, " with {from_tokens} to {to_tokens} tokens")
+    }
+}
+
+/// Kinds of lacking documents that are named.
+const MOST_LACKING: usize = 5;
 
 /// Candidates that are kept for each start that is wanted, so that contaminated ones can be replaced.
 const CANDIDATES: usize = 4;
@@ -105,7 +137,7 @@ pub fn match_controls(
     let candidates = gather(held_out, grid, seed, &demand, &mut probes)?;
     let mut counts = ControlCounts { normalised_checked: decode.is_some(), ..ControlCounts::default() };
     let candidates = remove_contaminated(candidates, corpus, grid, contamination, decode, &mut counts)?;
-    let chosen = choose(candidates, &demand, &mut counts);
+    let chosen = choose(candidates, &demand, grid.shortest(), &mut counts);
     Ok((ProbeTable::new(Set::Control, chosen, grid, probes), counts))
 }
 
@@ -193,10 +225,11 @@ fn remove_contaminated(
 fn choose(
     mut candidates: BTreeMap<Cell, Vec<Candidate>>,
     demand: &BTreeMap<Cell, usize>,
+    shortest: u64,
     counts: &mut ControlCounts,
 ) -> Vec<Start> {
     let mut chosen = Vec::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut unmatched) = (Vec::new(), Vec::new());
     for (cell, wanted) in demand {
         let own = candidates.get_mut(cell).map(|own| own.drain(..(*wanted).min(own.len()))).into_iter();
         let before = chosen.len();
@@ -222,6 +255,29 @@ fn choose(
             counts.matched_other_length += n as u64;
         }
         counts.unmatched += wanted as u64;
+        if wanted > 0 {
+            unmatched.push(((stratum.as_str(), *offset, *class), wanted as u64));
+        }
     }
+    counts.lacking = lacking(unmatched, shortest);
     chosen
+}
+
+/// The documents that would match starts, those of which most are lacking first. One document can match a start at each offset.
+fn lacking(unmatched: Vec<((&str, u64, u32), u64)>, shortest: u64) -> Vec<Lacking> {
+    let mut kinds: BTreeMap<(&str, u32), Lacking> = BTreeMap::new();
+    for ((stratum, offset, class), starts) in unmatched {
+        let kind = kinds.entry((stratum, class)).or_insert_with(|| Lacking {
+            documents: 0,
+            stratum: stratum.to_owned(),
+            from_tokens: 1 << class,
+            to_tokens: u64::MAX >> (63 - class),
+        });
+        kind.documents = kind.documents.max(starts);
+        kind.from_tokens = kind.from_tokens.max(offset.saturating_add(shortest));
+    }
+    let mut all: Vec<Lacking> = kinds.into_values().collect();
+    all.sort_by_key(|kind| std::cmp::Reverse(kind.documents));
+    all.truncate(MOST_LACKING);
+    all
 }

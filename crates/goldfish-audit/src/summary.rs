@@ -131,6 +131,33 @@ pub struct Stratum {
     pub audited: Scores,
     /// Scores of its control probes, if there are any.
     pub control: Option<Scores>,
+    /// Intervals of exact match that hold for all groups at once.
+    pub simultaneous: Simultaneous,
+}
+
+/// Intervals of exact match that are so wide that with 95% confidence all groups of a kind are within theirs: each has the
+/// confidence `1 - 0.05 / groups` (Bonferroni). Which group recites most can be read from them alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Simultaneous {
+    /// Groups of this kind.
+    pub groups: u64,
+    /// Confidence of each interval.
+    pub confidence: f64,
+    /// Interval of the audited probes.
+    pub audited: Ends,
+    /// Interval of the control probes, if there are any.
+    pub control: Option<Ends>,
+}
+
+/// Ends of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ends {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end; where no probe counts, the bound that the rate stays below.
+    pub upper: f64,
 }
 
 /// How many suffixes are seen within so many draws.

@@ -154,6 +154,8 @@ fn controls_are_like_the_audited() {
         (counts.wanted, counts.matched, counts.matched_other_length, counts.unmatched),
         (33, 24, 6, 3)
     );
+    let lacking: Vec<String> = counts.lacking.iter().map(ToString::to_string).collect();
+    assert_eq!(lacking, ["3 more documents of source \"rare\" with 64 to 127 tokens"]);
     assert_eq!((counts.contaminated, counts.checked), (0, counts.clean));
     assert!(!counts.normalised_checked);
     let mut found: BTreeMap<(&str, u64), usize> = BTreeMap::new();

@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-use goldfish_audit::stat::{Bootstrap, Clusters, Difference, RateMethod, auc, excess_rate, rate};
+use goldfish_audit::stat::{
+    Bootstrap, Clusters, Difference, RateMethod, auc, excess_rate, rate, rate_interval,
+};
 use rand_mt::Mt64;
 use statrs::distribution::{ContinuousCDF, Normal};
 
@@ -44,6 +46,30 @@ impl Random {
                 let own = self.unit() < p;
                 let outcome = if self.unit() < correlation.sqrt() { shared } else { own };
                 values.push((document, f64::from(u8::from(outcome))));
+            }
+        }
+        Clusters::new(values)
+    }
+
+    /// Clusters of copies with equal outcomes: of so many clusters as many copies each as `copies` says, with rates that vary between
+    /// clusters (beta(1, 3), mean 0.25).
+    fn copied(&mut self, clusters: usize, copies: impl Fn(&mut Self) -> usize) -> Clusters {
+        let mut values = Vec::new();
+        for cluster in 0..clusters {
+            let p = 1.0 - self.unit().powf(1.0 / 3.0);
+            let outcome = f64::from(u8::from(self.unit() < p));
+            values.extend((0..copies(self)).map(|_| (cluster, outcome)));
+        }
+        Clusters::new(values)
+    }
+
+    /// Outcomes of 1 to 8 probes of each cluster, independent but for the rate that they have in common (beta(1, 3), mean 0.25).
+    fn varying(&mut self, clusters: usize) -> Clusters {
+        let mut values = Vec::new();
+        for cluster in 0..clusters {
+            let p = 1.0 - self.unit().powf(1.0 / 3.0);
+            for _ in 0..self.probes() {
+                values.push((cluster, f64::from(u8::from(self.unit() < p))));
             }
         }
         Clusters::new(values)
@@ -112,6 +138,48 @@ fn rates() {
             found.lower <= p && p <= found.upper
         });
     }
+}
+
+/// Passages in several layouts, whose outcomes are the same; and clusters with rates of their own.
+#[test]
+fn rates_of_copies() {
+    let within = |found: goldfish_audit::stat::Rate| found.lower <= 0.25 && 0.25 <= found.upper;
+    let n = simulations(2000);
+    covers("rate of 64 passages in 3 copies", n, BAND, |random, _| {
+        within(rate(&random.copied(64, |_| 3), RateMethod::Wilson))
+    });
+    covers("rate of 150 passages in 1 to 8 copies", n, BAND, |random, _| {
+        within(rate(&random.copied(150, Random::probes), RateMethod::Wilson))
+    });
+    covers("rate of 100 clusters with rates of their own", n, BAND, |random, _| {
+        within(rate(&random.varying(100), RateMethod::Wilson))
+    });
+    covers("the same copies, taken for independent", n, (0.0, 0.85), |random, _| {
+        let clusters = random.copied(64, |_| 3);
+        let (lower, upper) = goldfish_audit::stat::wilson(clusters.total(), clusters.n() as f64, 0.95);
+        lower <= 0.25 && 0.25 <= upper
+    });
+    covers("mean of 64 passages in 3 copies", simulations(1000), BAND, |random, seed| {
+        let scores = random.scores(64).into_iter().flat_map(|(cluster, value)| [(cluster, value); 3]);
+        let found = Bootstrap { seed, resamples: 600 }.mean(&Clusters::new(scores), None);
+        found.lower.unwrap() <= 1.0 && 1.0 <= found.upper.unwrap()
+    });
+}
+
+/// Corrected for eight groups, all intervals hold their truth at once in 95% of audits.
+#[test]
+fn corrected_intervals_hold_together() {
+    let together = |confidence: f64| {
+        move |random: &mut Random, _| {
+            (0..8).all(|_| {
+                let found = random.outcomes(100, 0.2, 0.3);
+                let (_, (lower, upper)) = rate_interval(&found, RateMethod::Wilson, confidence);
+                lower <= 0.2 && 0.2 <= upper
+            })
+        }
+    };
+    covers("eight rates, corrected", simulations(1000), BAND, together(1.0 - 0.05 / 8.0));
+    covers("eight rates, not corrected", simulations(1000), (0.0, 0.75), together(0.95));
 }
 
 #[test]

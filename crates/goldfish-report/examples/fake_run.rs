@@ -131,7 +131,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tool = ToolEntry { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() };
     let mut described = model.describe()?;
     described.name = format!("fake-{}", given.recites);
-    let matched = control.as_ref().map(|(table, counts)| (table, *counts, contamination));
+    let matched = control.as_ref().map(|(table, counts)| (table, counts.clone(), contamination));
     let config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, matched);
     let tables: Vec<&ProbeTable> = tables.collect();
     let mut store = RunStore::open(&given.folder, &config, &tables, false)?;

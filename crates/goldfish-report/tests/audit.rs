@@ -141,7 +141,11 @@ fn the_page_says_what_the_run_found() {
         worst.inside().into_iter().filter(|element| element.has_class("passage")).collect();
     assert_eq!(passages.len(), 60, "prefix, truth and continuation of 20 documents");
     assert!(passages[1].inside().iter().any(|element| element.has_class("same")));
-    assert!(page.by_id("strata").unwrap().line().contains("By source"));
+    let strata = page.by_id("strata").unwrap().line();
+    assert!(
+        strata.contains("By source: 2 groups, each interval at 97.50%") && strata.contains("below"),
+        "{strata}"
+    );
     for chart in ["survival-chart-d", "rouge-chart-d", "draws-chart-d"] {
         let said = page.by_id(chart).unwrap().line();
         assert!(said.contains("audited") && said.contains('%'), "{chart}: {said}");

@@ -141,17 +141,28 @@ impl Effective {
 /// the [rule of three](rule_of_three), on the number of clusters where they have several probes each.
 #[must_use]
 pub fn rate(clusters: &Clusters, method: RateMethod) -> Rate {
-    const CONFIDENCE: f64 = 0.95;
+    let (method, (lower, upper)) = rate_interval(clusters, method, 0.95);
+    Rate {
+        rate: clusters.mean().unwrap_or(0.0),
+        lower,
+        upper,
+        positives: clusters.total() as u64,
+        n: clusters.n(),
+        clusters: clusters.clusters() as u64,
+        method,
+    }
+}
+
+/// The interval of [`rate`] at another confidence, with how it was made.
+#[must_use]
+pub fn rate_interval(clusters: &Clusters, method: RateMethod, confidence: f64) -> (RateMethod, (f64, f64)) {
     let share = clusters.mean().unwrap_or(0.0);
-    let worth = Effective::of(clusters, CONFIDENCE).n_adjusted;
-    let positives = clusters.total();
-    let (method, (lower, upper)) = match method {
-        _ if positives <= 0.0 => (RateMethod::RuleOfThree, (0.0, rule_of_three(worth, CONFIDENCE))),
-        RateMethod::ClopperPearson => (method, clopper_pearson(share * worth, worth, CONFIDENCE)),
-        _ => (RateMethod::Wilson, wilson(share * worth, worth, CONFIDENCE)),
-    };
-    let number = clusters.clusters() as u64;
-    Rate { rate: share, lower, upper, positives: positives as u64, n: clusters.n(), clusters: number, method }
+    let worth = Effective::of(clusters, confidence).n_adjusted;
+    match method {
+        _ if clusters.total() <= 0.0 => (RateMethod::RuleOfThree, (0.0, rule_of_three(worth, confidence))),
+        RateMethod::ClopperPearson => (method, clopper_pearson(share * worth, worth, confidence)),
+        _ => (RateMethod::Wilson, wilson(share * worth, worth, confidence)),
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub use bootstrap::{Bootstrap, Range};
 pub use clusters::Clusters;
 pub use compare::{McNemar, excess_rate, mcnemar};
 pub use estimate::{Difference, Mean, Rate, RateMethod};
-pub use interval::{Effective, clopper_pearson, rate, rule_of_three, t_quantile, wilson};
+pub use interval::{Effective, clopper_pearson, rate, rate_interval, rule_of_three, t_quantile, wilson};
 pub use join::Joined;
 pub use out_of_range::OutOfRange;
 pub use plan::{PlanRequest, probes_needed};

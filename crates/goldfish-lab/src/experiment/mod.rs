@@ -235,7 +235,7 @@ impl<'a> Bench<'a> {
             sample,
             options,
             &table,
-            control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
+            control.as_ref().map(|(table, counts, contamination)| (table, counts.clone(), *contamination)),
         )
         // Shards and model are made with the experiment's.
         .with_tokens(TokenCheck::same_file(tokenizer.sha256()));

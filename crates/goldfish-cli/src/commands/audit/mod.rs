@@ -110,7 +110,7 @@ impl Audit<'_> {
             sample.clone(),
             options,
             audited,
-            control.as_ref().map(|(table, counts, contamination)| (table, *counts, *contamination)),
+            control.as_ref().map(|(table, counts, contamination)| (table, counts.clone(), *contamination)),
         )
         .with_tokens(self.tokens);
         let tables = self.probes.tables();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_audit::summary::Summary;
+use goldfish_audit::summary::{Ends, Simultaneous, StratifiedBy, Stratum, Summary};
 use goldfish_report::of_passages;
 
 use crate::print::{BOLD, FAINT, count, name, path, plural, share};
@@ -65,18 +65,8 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };
-    let cells = || std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned());
-    let widths: Vec<usize> =
-        (0..columns).map(|i| cells().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
-    for (number, row) in cells().enumerate() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}   ");
-        }
-        let line = line.trim_end();
-        let _ =
-            if number == 0 { writeln!(text, "  {FAINT}{line}{FAINT:#}") } else { writeln!(text, "  {line}") };
-    }
+    aligned(&mut text, heads, &rows, columns);
+    groups(&mut text, summary);
     let cost = summary.cost;
     let _ = writeln!(
         text,
@@ -100,6 +90,74 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
         path(folder)
     );
     text
+}
+
+/// Adds rows of so many columns below their heads.
+fn aligned(text: &mut String, heads: [&str; 4], rows: &[[String; 4]], columns: usize) {
+    let cells = || std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned());
+    let widths: Vec<usize> =
+        (0..columns).map(|i| cells().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    for (number, row) in cells().enumerate() {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}   ");
+        }
+        let line = line.trim_end();
+        let _ =
+            if number == 0 { writeln!(text, "  {FAINT}{line}{FAINT:#}") } else { writeln!(text, "  {line}") };
+    }
+}
+
+/// Groups of --by that are shown.
+const MOST_GROUPS: usize = 20;
+
+/// Adds the rates of the groups of --by, the highest first.
+fn groups(text: &mut String, summary: &Summary) {
+    let of_source = summary.strata.iter().filter(|stratum| stratum.by == StratifiedBy::Source);
+    let mut groups: Vec<&Stratum> = of_source.collect();
+    let Some(Simultaneous { groups: number, confidence, .. }) =
+        groups.first().map(|group| group.simultaneous)
+    else {
+        return;
+    };
+    groups.sort_by(|a, b| b.audited.exact_match.rate.total_cmp(&a.audited.exact_match.rate));
+    let row = |group: &&Stratum| {
+        let Simultaneous { audited, control, .. } = group.simultaneous;
+        let found = &group.audited.exact_match;
+        [
+            if group.value.is_empty() { "(none)".into() } else { name(&group.value) },
+            bounded(found, audited),
+            group
+                .control
+                .as_ref()
+                .zip(control)
+                .map_or_else(|| "–".into(), |(scores, ends)| bounded(&scores.exact_match, ends)),
+            format!("{} of {}", count(found.positives), plural(found.n, "probe")),
+        ]
+    };
+    let rows: Vec<[String; 4]> = groups.iter().take(MOST_GROUPS).map(row).collect();
+    text.push('\n');
+    aligned(text, ["exact match by group", "audited", "control", ""], &rows, 4);
+    let more = groups.len().saturating_sub(MOST_GROUPS) as u64;
+    let more =
+        if more > 0 { format!(" {} in summary.json.", plural(more, "more group")) } else { String::new() };
+    let _ = writeln!(
+        text,
+        "  {FAINT}Intervals corrected for {}: each is at {}, all together at 95%.{more}{FAINT:#}",
+        plural(number, "group"),
+        share(confidence),
+    );
+}
+
+/// A rate with its interval; the bound where nothing counts.
+fn bounded(rate: &Rate, ends: Ends) -> String {
+    if rate.n == 0 {
+        return "–".into();
+    }
+    if rate.positives == 0 {
+        return format!("{} [below {}]", share(rate.rate), share(ends.upper));
+    }
+    Unit::Share.cell(Some(Cell { value: rate.rate, interval: Some((ends.lower, ends.upper)) }))
 }
 
 /// One row a score that was measured: its label, audited, control, excess.
