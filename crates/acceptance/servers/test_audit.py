@@ -117,6 +117,40 @@ def test_a_replay_finds_another_model_behind_the_same_name(checkpoint, documents
     assert "the model now answers otherwise to probe" in found["faults"][0]["fault"]
 
 
+def test_a_positive_control_shows_that_recitation_is_found(server, checkpoint, documents, tmp_path):  # noqa: F811
+    path, _ = documents
+    for name, model in [("local", ["--model", checkpoint]), ("served", ["--server", server])]:
+        alone, _ = audit(path, tmp_path / f"{name}-alone", *model)
+        assert any(note.startswith("no positive control") for note in alone["notes"])
+        summary, rows = audit(path, tmp_path / name, *model, "--canary", "self")
+        found = summary["canary"]
+        assert found["source"] == "own_output" and found["passed"]
+        assert found["exact_match"]["positives"] == found["exact_match"]["n"] > 10
+        assert summary["exact_match"] == alone["exact_match"], "canaries count nowhere else"
+        assert sum(row["set"] == "canary" for row in rows.values()) == found["exact_match"]["n"]
+        assert not any("positive control" in note for note in summary["notes"])
+        # A complete run is resumed as it is.
+        audit(path, tmp_path / name, *model, "--canary", "self", "--resume")
+        assert verify(tmp_path / name, "--digest", summary["digest"])[0] == 0
+
+
+def test_without_its_positive_control_a_run_is_not_clean(checkpoint, documents, tmp_path):  # noqa: F811
+    """The model recites none of these: no gate is given, and still the exit code is 1."""
+    path, known = documents
+    unknown = tmp_path / "unknown.jsonl"
+    with open(path) as file, open(unknown, "w") as lines:
+        lines.writelines(line for line in file if known[json.loads(line)["id"]] < SUFFIX)
+    command = [os.environ["GOLDFISH_BIN"], "audit", path, "--model", checkpoint, "--id-column", "id"]
+    command += ["--prefix", PREFIX, "--suffix", SUFFIX, "--canary", unknown, "--output", tmp_path / "run"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 1 and "the positive control failed" in done.stderr, done.stderr
+    page = tmp_path / "page.html"
+    command = [os.environ["GOLDFISH_BIN"], "report", tmp_path / "run", "--output", page]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 1 and "the positive control failed" in done.stderr
+    assert "The positive control failed" in page.read_text()
+
+
 def test_an_unreachable_server_is_an_error(documents, tmp_path):  # noqa: F811
     command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--server", "http://127.0.0.1:9"]
     done = subprocess.run([*map(str, command), "--output", str(tmp_path / "run")], capture_output=True, text=True)

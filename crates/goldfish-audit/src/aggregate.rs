@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::canary::CanarySummary;
 use crate::config::{RUN_VERSION, RunConfig};
 use crate::control::Lacking;
 use crate::options::{AuditOptions, Decide, Extraction, StatisticsOptions};
+use crate::probe::Set;
 use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
 use crate::score::{Scale, Score, Statistic, position};
@@ -127,8 +129,19 @@ fn clusters(rows: &[&ResultRow], value: impl Fn(&ResultRow) -> Option<f64>) -> C
     Clusters::new(rows.iter().filter_map(|row| Some((&row.cluster, value(row)?))))
 }
 
-fn notes(config: &RunConfig, self_test: &SelfTest, audited: &[&ResultRow]) -> Vec<String> {
+fn notes(
+    config: &RunConfig,
+    self_test: &SelfTest,
+    audited: &[&ResultRow],
+    canary: Option<&CanarySummary>,
+) -> Vec<String> {
     let mut notes: Vec<String> = config.tokens.note().into_iter().collect();
+    match canary {
+        None => notes.push(
+            "no positive control: that this audit finds recitation where there is some was not shown".into(),
+        ),
+        Some(canary) => notes.extend(canary.note()),
+    }
     match &config.control {
         None => notes.push("no control: how much a model scores that never saw the text is unknown".into()),
         Some(control) => {

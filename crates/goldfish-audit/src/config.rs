@@ -108,8 +108,7 @@ impl RunConfig {
     #[must_use]
     pub fn with_canary(mut self, source: CanarySource, table: &ProbeTable) -> Self {
         let rows = table.rows(true);
-        self.canary =
-            Some(CanaryConfig { source, probes: rows.len() as u64, hash: probes_hash(&rows) });
+        self.canary = Some(CanaryConfig { source, probes: rows.len() as u64, hash: probes_hash(&rows) });
         self.key = self.computed_key();
         self
     }

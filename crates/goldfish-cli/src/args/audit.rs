@@ -21,7 +21,8 @@ use crate::args::values::{on_disk, parse_document_size};
 ///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
 ///   goldfish audit masked/ --server http://localhost:8000 --control held-out/ --output run/
 ///
-/// Without --control there is no way to say how much of it a model that never saw the text would recite.
+/// Without --control there is no way to say how much of it a model that never saw the text would recite; without --canary,
+/// whether this audit would find recitation at all.
 /// An interrupted run continues with --resume. An API key is read from the environment variable
 /// GOLDFISH_API_KEY and written nowhere. `goldfish report RUN` makes a page of a run.
 ///
@@ -63,6 +64,11 @@ pub(crate) struct AuditArgs {
     /// to the audited probes by --by, offset and length; documents that share a long run with CORPUS are excluded.
     #[arg(long, value_name = "CORPUS", help_heading = "Probes")]
     pub(crate) control: Vec<String>,
+
+    /// A positive control: texts that the model is known to recite, in the same forms as CORPUS, or `self` for its own greedy output, scored
+    /// again. If fewer than half are found, the exit code is 1.
+    #[arg(long, value_name = "CORPUS|self", help_heading = "Probes")]
+    pub(crate) canary: Vec<String>,
 
     /// Exclude control documents that share a run of this many tokens (or four times as many letters and digits, however
     /// formatted) with CORPUS.

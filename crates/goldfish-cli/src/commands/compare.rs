@@ -28,6 +28,10 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Verdict> {
     let compared = compare_runs(&runs, &Bootstrap::new(args.seed))?;
     let comparisons = &compared.comparisons.comparisons;
     let mut failures: Vec<(String, GateFailure)> = Vec::new();
+    for (name, run) in &runs {
+        let found = goldfish_audit::gate::audit_failures(&[], &run.summary)?;
+        failures.extend(found.into_iter().map(|failure| (name.clone(), failure)));
+    }
     for one in comparisons {
         let found = goldfish_audit::gate::failures(&args.fail_if, &one.comparison)?;
         failures.extend(found.into_iter().map(|failure| (one.run.clone(), failure)));

@@ -1,6 +1,6 @@
 //! `goldfish report`.
 
-use goldfish_audit::gate::{Gate, failures};
+use goldfish_audit::gate::{Gate, audit_failures};
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::{Difference, Rate};
 use goldfish_audit::summary::Summary;
@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let run = Run::open(&args.run)?;
-    let failures = failures(&args.fail_if, &run.summary)?;
+    let failures = audit_failures(&args.fail_if, &run.summary)?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
     let decode = |ids: &[u32]| tokenizer.as_ref().and_then(|tokenizer| tokenizer.decode(ids).ok());
     let page = audit_page(&AuditPage {

@@ -67,6 +67,14 @@ pub(super) fn verdict(summary: &Summary) -> String {
     if found.n == 0 {
         return "No probe was measured, so nothing can be said.".into();
     }
+    if let Some(canary) = summary.canary.filter(|canary| !canary.passed) {
+        let Rate { positives, n, .. } = canary.exact_match;
+        return format!(
+            "The positive control failed: this audit found {} of {} texts that the model recites, so what it does not find may be there.",
+            count(positives),
+            count(n)
+        );
+    }
     let what = format!("The model recites {} of its training data", in_words(found, "probe"));
     let Some((control, excess)) = summary.control.as_ref().zip(summary.excess.as_ref()) else {
         return format!("{what}; without a control, chance and common text are not ruled out.");

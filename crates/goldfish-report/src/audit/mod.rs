@@ -166,7 +166,7 @@ fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
         if row.set == "audited" {
             found.audited.add(&row);
             found.worst.offer(row);
-        } else {
+        } else if row.set == "control" {
             found.control.add(&row);
         }
     }

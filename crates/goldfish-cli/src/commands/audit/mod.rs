@@ -1,5 +1,6 @@
 //! `goldfish audit`.
 
+mod canary;
 mod near;
 mod plan;
 mod sources;
@@ -11,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, ensure};
 use goldfish_audit::AuditError;
 use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::canary::CanarySource;
 use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::control::{Contamination, ControlCounts, Decode, match_controls};
 use goldfish_audit::engine::Engine;
@@ -58,12 +60,13 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let asking =
         Asking { tokenizer: tokenizer.cloned(), bos: args.bos_id, top_k: args.temperature.and(args.top_k) };
     let model = model::open(&args.model, asking)?;
-    let probes = Probes::choose(args, &sources, decode)?;
+    let mut probes = Probes::choose(args, &sources, decode)?;
     // Before the self-test, which would only say that an id is none of the model's.
     let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
     let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
     let mut tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
     tested.checks.push(probes.plausible_loss(&*model.backend, options.bos, args.allow_tokenizer_mismatch)?);
+    probes.add_canary(args, &sources, &*model.backend, output)?;
     let origin = &sources.origin();
     let audit = Audit { args, model: &model, probes: &probes, options, tokens, origin, decode, stop: &stop };
     let Finished { summary, digest, .. } = audit.run(output, tested)?;
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
         print::out(&table::report(output, &summary, &digest))?;
     }
     summary.notes.iter().for_each(|note| print::warn(note));
-    let failures = gate::failures(&args.fail_if, &summary)?;
+    let failures = gate::audit_failures(&args.fail_if, &summary)?;
     failures.iter().for_each(|failure| print::gate_failed(&failure.to_string()));
     Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
 }
@@ -102,8 +105,8 @@ impl Audit<'_> {
             "{} ends continuations before their length: leave them out with --metrics exact-match",
             model.name
         );
-        let Probes { grid, sample, audited, control } = self.probes;
-        let config = RunConfig::new(
+        let Probes { grid, sample, audited, control, canary } = self.probes;
+        let mut config = RunConfig::new(
             ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
             model,
             grid.clone(),
@@ -113,6 +116,9 @@ impl Audit<'_> {
             control.as_ref().map(|(table, counts, contamination)| (table, counts.clone(), *contamination)),
         )
         .with_tokens(self.tokens);
+        if let Some((table, source)) = canary {
+            config = config.with_canary(*source, table);
+        }
         let tables = self.probes.tables();
         let engine = Engine {
             backend: &*self.model.backend,
@@ -160,6 +166,7 @@ struct Probes {
     sample: Sample,
     audited: ProbeTable,
     control: Option<(ProbeTable, ControlCounts, Contamination)>,
+    canary: Option<(ProbeTable, CanarySource)>,
 }
 
 impl Probes {
@@ -201,12 +208,38 @@ impl Probes {
         if let Some(advice) = more_starts(args, &grid, &audited) {
             print::note(&advice);
         }
-        Ok(Self { grid, sample, audited, control })
+        Ok(Self { grid, sample, audited, control, canary: None })
+    }
+
+    /// Chooses the positive control, if there is to be one. After the tests of the model, which may have to answer for it.
+    fn add_canary(
+        &mut self,
+        args: &AuditArgs,
+        sources: &Sources,
+        backend: &dyn Backend,
+        output: &Path,
+    ) -> anyhow::Result<()> {
+        if args.canary.is_empty() {
+            return Ok(());
+        }
+        let waiting = print::spinner("choosing the positive control");
+        let table = match sources.canary() {
+            Some(documents) => canary::of_documents(documents, &self.grid, &self.sample)?,
+            None => {
+                let resumed = args.resume.then_some(output);
+                canary::of_own_output(backend, &self.audited, &self.grid, args.bos_id, resumed)?
+            }
+        };
+        waiting.finish_and_clear();
+        self.canary = Some((table, canary::source(&args.canary)));
+        Ok(())
     }
 
     /// The sets, the audited one first.
     fn tables(&self) -> Vec<&ProbeTable> {
-        std::iter::once(&self.audited).chain(self.control.as_ref().map(|(table, ..)| table)).collect()
+        let control = self.control.as_ref().map(|(table, ..)| table);
+        let canary = self.canary.as_ref().map(|(table, _)| table);
+        std::iter::once(&self.audited).chain(control).chain(canary).collect()
     }
 
     /// Tests the backend with starts of different lengths, the longest among them.

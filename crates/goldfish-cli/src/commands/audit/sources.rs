@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use goldfish_audit::backend::{Backend, BackendError, TextTokenizer};
+use goldfish_audit::canary::CanarySource;
 use goldfish_audit::config::{DocumentsOrigin, Origin};
 use goldfish_audit::documents::{DocumentOptions, Documents, Encoder, Named};
 use goldfish_audit::probe::ProbeTable;
@@ -16,6 +17,7 @@ use goldfish_pipeline::check_tokenizer;
 use goldfish_shard::{MANIFEST_NAME, Manifest};
 use goldfish_tokenize::Tokenizer;
 
+use super::canary;
 use crate::args::AuditArgs;
 use crate::describe::describe_rule;
 use crate::print;
@@ -28,6 +30,8 @@ pub(super) struct Sources {
     corpus: Set,
     /// Without masks: the model was not trained on it.
     control: Set,
+    /// Texts that the model is known to recite.
+    canary: Set,
     /// The tokenizer that was named.
     given: Option<Asked>,
     /// The one beside the checkpoint.
@@ -76,6 +80,9 @@ impl Sources {
         };
         let options = document_options(args, given.as_ref().or(own.as_ref()));
         let without_masks = DocumentOptions { mask_column: None, ..options.clone() };
+        let canary: &[String] =
+            if canary::source(&args.canary) == CanarySource::OwnOutput { &[] } else { &args.canary };
+        let canary = Set::find(canary, without_masks.clone())?;
         let (corpus, control) = (Set::find(&args.corpus, options)?, Set::find(&args.control, without_masks)?);
         if let Some(given) = &given {
             for Source { path, manifest, .. } in corpus.sources.iter().chain(&control.sources) {
@@ -84,7 +91,7 @@ impl Sources {
                 }
             }
         }
-        Ok(Self { corpus, control, given, own })
+        Ok(Self { corpus, control, canary, given, own })
     }
 
     /// The audited documents.
@@ -95,6 +102,11 @@ impl Sources {
     /// The control's documents, if some were named.
     pub(super) fn control(&self) -> Option<&Documents> {
         (!self.control.sources.is_empty()).then_some(&self.control.documents)
+    }
+
+    /// The texts that the model is known to recite, if some were named.
+    pub(super) fn canary(&self) -> Option<&Documents> {
+        (!self.canary.sources.is_empty()).then_some(&self.canary.documents)
     }
 
     /// The tokenizer of raw text.

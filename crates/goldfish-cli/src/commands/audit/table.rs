@@ -67,6 +67,15 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let columns = if control.is_some() { 4 } else { 2 };
     aligned(&mut text, heads, &rows, columns);
     groups(&mut text, summary);
+    if let Some(canary) = &summary.canary {
+        let found = canary.exact_match;
+        let _ = writeln!(
+            text,
+            "\n  positive control: {} of {} found",
+            count(found.positives),
+            plural(found.n, "probe")
+        );
+    }
     let cost = summary.cost;
     let _ = writeln!(
         text,
