@@ -34,7 +34,7 @@ def passages(count):
 
 @pytest.fixture(scope="module")
 def reformatted(goldfish, fixtures, tmp_path_factory):
-    """A corpus of 64 passages in three layouts each, masked, and a checkpoint that was hardly trained on it."""
+    """A corpus of 64 passages in three layouts each, masked, and a checkpoint that was trained on it so little that it recites nothing."""
     folder = tmp_path_factory.mktemp("reformatted")
     with open(folder / "corpus.jsonl", "w") as file:
         for number, text in enumerate(passages(PASSAGES)):
@@ -44,7 +44,7 @@ def reformatted(goldfish, fixtures, tmp_path_factory):
     tokenizer = fixtures / "tokenizers/gpt2.json"
     mask = ["--tokenizer", tokenizer, "--id-column", "id", "--carry", "book", "--output", folder / "masked"]
     goldfish.run("mask", folder / "corpus.jsonl", *mask)
-    size = ["--layers", "1", "--width", "16", "--heads", "2", "--steps", "1"]
+    size = ["--layers", "1", "--width", "16", "--heads", "2", "--steps", "80"]
     goldfish.run("lab", "train", folder / "masked", "--tokenizer", tokenizer, *size, "--output", folder / "model")
     return folder
 
