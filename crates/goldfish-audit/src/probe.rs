@@ -377,6 +377,21 @@ impl ProbeTable {
         Some(Self { set, clusters: clusters(&starts), starts, probes, counts })
     }
 
+    /// The table as a positive control, whose documents may be audited ones too: they and their probes get other names.
+    #[must_use]
+    pub fn into_canary(mut self) -> Self {
+        self.set = Set::Canary;
+        for start in &mut self.starts {
+            start.doc_id.insert_str(0, "canary ");
+        }
+        for probe in &mut self.probes {
+            let start = &self.starts[probe.start];
+            let ids = &start.ids[..(probe.prefix + probe.suffix) as usize];
+            probe.id = ProbeId::of(&start.doc_id, start.offset, probe.prefix, ids);
+        }
+        self
+    }
+
     /// Joins the clusters of starts that are near-copies of each other: `groups` has a number for each start, the same one for
     /// near-copies.
     pub fn join(&mut self, groups: &[usize]) {

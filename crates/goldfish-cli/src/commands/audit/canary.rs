@@ -18,8 +18,7 @@ pub(super) fn of_documents(
     grid: &Grid,
     sample: &Sample,
 ) -> anyhow::Result<ProbeTable> {
-    let mut table = ProbeTable::sample(documents, grid, sample)?;
-    table.set = Set::Canary;
+    let table = ProbeTable::sample(documents, grid, sample)?.into_canary();
     ensure!(
         !table.probes.is_empty(),
         "no document of --canary has the {} tokens of the shortest probe",
