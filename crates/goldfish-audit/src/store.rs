@@ -279,8 +279,12 @@ impl RunStore {
         Ok(names)
     }
 
-    /// All results so far.
-    fn rows(&self) -> Result<HashMap<String, ResultRow>, AuditError> {
+    /// All results so far, by probe.
+    ///
+    /// # Errors
+    ///
+    /// If they can't be read, or a probe has two.
+    pub fn rows(&self) -> Result<HashMap<String, ResultRow>, AuditError> {
         let mut rows = HashMap::new();
         for path in self.files("parquet", RESULTS)? {
             for row in read_rows::<ResultRow>(&path)? {

@@ -285,6 +285,44 @@ fn a_resumed_run_has_the_same_bytes() {
 }
 
 #[test]
+fn a_replay_asks_for_all_positives_and_finds_another_model() {
+    use goldfish_audit::check::check;
+    use goldfish_audit::engine::Engine;
+    use goldfish_audit::replay::{choose, replay};
+    use std::sync::atomic::AtomicBool;
+    let folder = tempdir().unwrap();
+    let documents: Vec<Vec<u32>> = (0..12).map(|i| numbers(i, 16, VOCAB)).collect();
+    let grid = grid(&[0], None, &[8], &[8]);
+    let table = table(folder.path(), &documents, &grid);
+    let model = FakeModel::reciting(VOCAB, &documents[..5], 3, 4.0);
+    let run = folder.path().join("run");
+    audit(&run, &model, &grid, &table, &AuditOptions::default(), 4).unwrap();
+    let (problems, run) = check(&run, None).unwrap();
+    assert_eq!(problems, []);
+    let run = run.unwrap();
+    let chosen = choose(&run.results, 3, 7);
+    assert_eq!(chosen, choose(&run.results, 3, 7));
+    assert!(run.results.iter().enumerate().all(|(at, row)| !row.exact_match || chosen.contains(&at)));
+    assert!((5..=8).contains(&chosen.len()), "{chosen:?}");
+    assert_eq!(choose(&run.results, 100, 7).len(), 12);
+    let ask = |model: &FakeModel| {
+        let stop = AtomicBool::new(false);
+        let options = &run.config.options;
+        let engine = Engine { backend: model, options, decode: None, batch: 4, segment_rows: 1, stop: &stop };
+        let probes: Vec<_> = chosen.iter().map(|at| &run.probes[*at]).collect();
+        let results: Vec<_> = chosen.iter().map(|at| &run.results[*at]).collect();
+        replay(&engine, &run.self_test, &probes, &results).unwrap()
+    };
+    let same = ask(&model);
+    assert_eq!((same.asked, same.positives, same.largest_difference), (chosen.len() as u64, 5, Some(0.0)));
+    assert_eq!(same.changed, []);
+    let other = ask(&FakeModel::reciting(VOCAB, &documents[..4], 3, 4.0));
+    let changed: Vec<_> = other.changed.iter().map(|one| (&*one.doc_id, one.exact_match_now)).collect();
+    assert_eq!(changed, [("d4", false)]);
+    assert_eq!((other.changed[0].match_length_then, other.changed[0].exact_match_then), (8, true));
+}
+
+#[test]
 fn another_run_in_the_folder_is_refused() {
     use goldfish_audit::store::RunStore;
     use goldfish_remedy::{Remedies, Remedy, Setting};

@@ -3,6 +3,7 @@
 mod canary;
 mod near;
 mod plan;
+mod resumed;
 mod sources;
 mod table;
 
@@ -133,6 +134,9 @@ impl Audit<'_> {
         let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
         store.origin(self.origin)?;
         let tested = store.self_test(tested)?;
+        if (1..self.probes.number()).contains(&store.done()) {
+            resumed::check_model(&engine, &tested, &tables, &store)?;
+        }
         let bar = print::progress_bar(0, PROGRESS);
         let done = engine.run(&tables, &mut store, &mut |progress| {
             if bar.length() != Some(progress.probes) {
@@ -144,14 +148,13 @@ impl Audit<'_> {
             bar.set_position(progress.done);
         });
         bar.finish_and_clear();
-        done.map_err(|error| unfinished(error, &store, &tables))?;
+        done.map_err(|error| unfinished(error, &store, self.probes.number()))?;
         Ok(store.finish(&tested)?)
     }
 }
 
 /// An error with the command that resumes the run.
-fn unfinished(error: AuditError, store: &RunStore, tables: &[&ProbeTable]) -> anyhow::Error {
-    let probes: usize = tables.iter().map(|table| table.probes.len()).sum();
+fn unfinished(error: AuditError, store: &RunStore, probes: usize) -> anyhow::Error {
     let done = format!(
         "{} of {} probes are done; resume after them with",
         print::count(store.done() as u64),
@@ -240,6 +243,11 @@ impl Probes {
         let control = self.control.as_ref().map(|(table, ..)| table);
         let canary = self.canary.as_ref().map(|(table, _)| table);
         std::iter::once(&self.audited).chain(control).chain(canary).collect()
+    }
+
+    /// Number of probes in all sets.
+    fn number(&self) -> usize {
+        self.tables().iter().map(|table| table.probes.len()).sum()
     }
 
     /// Tests the backend with starts of different lengths, the longest among them.
