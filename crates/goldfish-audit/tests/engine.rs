@@ -102,7 +102,7 @@ fn a_run_by_hand() {
 
     assert_eq!((summary.scores.exact_match.rate, summary.scores.exact_match.n), (0.5, 2));
     assert_eq!(summary.scores.means["match_length"].mean, Some(3.0));
-    assert!(summary.notes[0].contains("not checked") && summary.notes[1].starts_with("no control"));
+    assert!(summary.notes[0].contains("not checked") && summary.notes[1].starts_with("no positive control"));
     let extraction = summary.extraction.unwrap();
     let within: Vec<u64> = extraction.within.iter().map(|line| line.audited.positives).collect();
     // n(p) of the first is 5.5 draws.
