@@ -1,5 +1,6 @@
 """`goldfish audit` and `transformers` agree on verdicts, log-probabilities and ranks of four checkpoints."""
 
+import json
 import random
 import shutil
 import signal
@@ -168,6 +169,37 @@ def test_errors_say_why(corpus, checkpoints, tmp_path):
         done = goldfish(*command, code=2)
         assert words in done.stderr, done.stderr
         assert not (tmp_path / "a").exists()
+
+
+def test_ids_of_another_tokenizer_are_no_all_clear(corpus, checkpoints, tmp_path):
+    """The model recites its documents. Under other ids it recites none: that is refused, not reported."""
+    checkpoint = checkpoints["llama"]
+    assert summary(*audit(corpus, checkpoint, tmp_path / "own"))["exact_match"]["rate"] > 0.9
+    for name, documents in [("learned", corpus.learned), ("held-out", models.documents(2))]:
+        other = [[(id * 7 + 3) % models.VOCAB for id in document] for document in documents]
+        models.write(tmp_path / f"{name}.jsonl", other, name)
+    command = ["audit", tmp_path / "learned.jsonl", "--control", tmp_path / "held-out.jsonl", "--id-column", "id"]
+    command += ["--model", checkpoint.folder, "--prefix", PREFIX, "--suffix", SUFFIX, "--output", tmp_path / "run"]
+    refused = goldfish(*command, code=2)
+    assert "no trained model has that on text of its own tokens" in refused.stderr
+    assert "--allow-tokenizer-mismatch" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    allowed = summary(*command, "--allow-tokenizer-mismatch")
+    assert allowed["exact_match"]["positives"] == 0
+    assert any("no trained model has that" in note for note in allowed["notes"])
+
+
+def test_a_replay_gives_the_same_answers(corpus, checkpoints, tmp_path):
+    checkpoint = checkpoints["gpt2"]
+    made = summary(*audit(corpus, checkpoint, tmp_path / "run", "--canary", "self"))
+    assert made["canary"]["passed"] and made["canary"]["exact_match"]["rate"] == 1
+    verify = ["verify", tmp_path / "run", "--digest", made["digest"], "--replay", 10]
+    replay = summary(*verify, "--model", checkpoint.folder)["replay"]
+    assert replay["changed"] == [] and replay["largest_difference"] < 1e-6
+    positives = made["exact_match"]["positives"] + made["canary"]["exact_match"]["positives"]
+    assert replay["positives"] == positives <= replay["asked"]
+    found = json.loads(goldfish(*verify, "--model", checkpoints["llama"].folder, "--json", code=1).stdout)
+    assert len(found["replay"]["changed"]) == found["replay"]["asked"]
 
 
 def test_plan():
