@@ -151,6 +151,36 @@ def test_without_its_positive_control_a_run_is_not_clean(checkpoint, documents, 
     assert "The positive control failed" in page.read_text()
 
 
+def edit_results(run):
+    """The positives become near misses in the verdict alone."""
+    path = run / "results.parquet"
+    key = pyarrow.parquet.read_metadata(path).metadata[b"goldfish.run"]
+    table = pyarrow.parquet.read_table(path)
+    rows = table.to_pylist()
+    for row in rows:
+        row["exact_match"] = False
+    table = pyarrow.Table.from_pylist(rows, table.schema.with_metadata({b"goldfish.run": key}))
+    pyarrow.parquet.write_table(table, path, use_compliant_nested_type=False)
+
+
+@pytest.mark.parametrize("unsealed", [False, True])
+def test_resuming_a_run_that_was_edited_does_not_seal_it(unsealed, checkpoint, documents, tmp_path):  # noqa: F811
+    run = tmp_path / "run"
+    audit(documents[0], run, "--model", checkpoint)
+    edit_results(run)
+    if unsealed:
+        (run / "SHA256SUMS").unlink()
+        (run / "summary.json").unlink()
+        (run / "segments").mkdir()
+        (run / "results.parquet").rename(run / "segments/000000.parquet")
+        (run / "evidence.jsonl").rename(run / "segments/000000.jsonl")
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--model", checkpoint, "--id-column", "id"]
+    command += ["--prefix", PREFIX, "--suffix", SUFFIX, "--output", run, "--resume"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout
+    assert "as they were written" in done.stderr or "answers otherwise" in done.stderr, done.stderr
+
+
 def test_an_unreachable_server_is_an_error(documents, tmp_path):  # noqa: F811
     command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--server", "http://127.0.0.1:9"]
     done = subprocess.run([*map(str, command), "--output", str(tmp_path / "run")], capture_output=True, text=True)

@@ -82,12 +82,18 @@ pub fn is_run(folder: &Path) -> bool {
     folder.join(CONFIG).is_file() && folder.join(PROBES).is_file()
 }
 
+/// Whether a folder holds the run of an audit that has come to its end.
+#[must_use]
+pub fn is_complete(folder: &Path) -> bool {
+    folder.join(SUMMARY).is_file() && folder.join(SUMS).is_file()
+}
+
 /// Refuses what is no complete run.
 fn require_complete(folder: &Path) -> Result<(), AuditError> {
     if !folder.join(CONFIG).is_file() {
         return Err(AuditError::bad_run(folder, "there is no audit run"));
     }
-    if !folder.join(SUMMARY).is_file() || !folder.join(SUMS).is_file() {
+    if !is_complete(folder) {
         let remedies = vec![Remedy::give(Setting::Resume).to("complete it")];
         return Err(AuditError::refused(folder, "the run is not complete", remedies));
     }

@@ -7,10 +7,10 @@ use crate::kills::process::{Failure, Invocation, Outcome};
 use crate::kills::tree::{self, Tree};
 
 /// Files that mark an output as complete: of shards, exports and masks, trainings, audits.
-const MANIFESTS: [&str; 4] = ["manifest.json", "goldfish.json", "training.json", "summary.json"];
+const MANIFESTS: [&str; 4] = ["manifest.json", "goldfish.json", "training.json", "SHA256SUMS"];
 
 /// The manifests that `goldfish verify` reads.
-const VERIFIED: [&str; 2] = ["manifest.json", "goldfish.json"];
+const VERIFIED: [&str; 3] = ["manifest.json", "goldfish.json", "SHA256SUMS"];
 
 /// Folders of unfinished work without hidden names.
 pub(crate) const WORKING: [&str; 2] = ["training", "segments"];

@@ -131,10 +131,13 @@ impl Audit<'_> {
         };
         // Before there is a folder.
         engine.check()?;
+        if self.args.resume {
+            resumed::check_complete(output)?;
+        }
         let mut store = RunStore::open(output, &config, &tables, self.args.resume)?;
         store.origin(self.origin)?;
         let tested = store.self_test(tested)?;
-        if (1..self.probes.number()).contains(&store.done()) {
+        if store.done() > 0 {
             resumed::check_model(&engine, &tested, &tables, &store)?;
         }
         let bar = print::progress_bar(0, PROGRESS);
@@ -149,7 +152,11 @@ impl Audit<'_> {
         });
         bar.finish_and_clear();
         done.map_err(|error| unfinished(error, &store, self.probes.number()))?;
-        Ok(store.finish(&tested)?)
+        let finished = store.finish(&tested)?;
+        if self.args.resume {
+            resumed::check_complete(output)?;
+        }
+        Ok(finished)
     }
 }
 

@@ -1,15 +1,27 @@
 //! Whether a run is resumed with the model that it was started with.
 
+use std::path::Path;
+
 use anyhow::bail;
+use goldfish_audit::check::is_complete;
 use goldfish_audit::engine::Engine;
 use goldfish_audit::probe::ProbeTable;
 use goldfish_audit::replay::{self, Changed};
+use goldfish_audit::run::Run;
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::store::RunStore;
 use goldfish_audit::{ProbeRow, ResultRow};
 
 /// Probes that are asked again.
 const AGAIN: usize = 4;
+
+/// Refuses a complete run whose files don't fit together: resuming it would write its checksums again, and hide that.
+pub(super) fn check_complete(output: &Path) -> anyhow::Result<()> {
+    if is_complete(output) {
+        Run::open(output)?;
+    }
+    Ok(())
+}
 
 /// Asks for a few of the results again: a server may have another model under the same name by now.
 pub(super) fn check_model(
