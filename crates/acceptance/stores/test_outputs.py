@@ -473,10 +473,10 @@ def test_models_are_trained_and_audited_on_shards_of_a_store(goldfish, amazon, c
     # Two steps don't make a language model.
     probes += ["--allow-tokenizer-mismatch"]
     for name, where in (("store", url), ("disk", tmp_path / "out")):
-        model = tmp_path / f"{name}-model"
+        model = tmp_path / f"{name}-trained/model"
         goldfish.run("lab", "train", where, "--output", model, *size, variables=variables)
         goldfish.run("audit", where, "--model", model, "--output", tmp_path / name, *probes, variables=variables)
-    weights = [(tmp_path / f"{name}-model/model.safetensors").read_bytes() for name in ("store", "disk")]
+    weights = [(tmp_path / f"{name}-trained/model/model.safetensors").read_bytes() for name in ("store", "disk")]
     assert weights[0] == weights[1]
     store, disk = files(tmp_path / "store"), files(tmp_path / "disk")
     assert store.keys() == disk.keys() and store["probes.parquet"] == disk["probes.parquet"]
