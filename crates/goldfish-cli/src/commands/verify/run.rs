@@ -28,6 +28,7 @@ pub(super) fn check_run(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
     let (mut problems, run) = check(&args.folder, decode)?;
     let mut json = json!({});
+    let mut advice = "; the files are not as the audit wrote them: restore the folder from a copy, or make the audit again";
     let mut sound = String::new();
     if let Some(run) = &run {
         same_tokenizer(run, tokenizer.as_deref())?;
@@ -50,14 +51,18 @@ pub(super) fn check_run(args: &VerifyArgs) -> anyhow::Result<Findings> {
             plural(positives, "positive"),
             run.digest
         );
-        if let Some(n) = args.replay.filter(|_| problems.is_empty()) {
+        if args.replay.is_some() && !problems.is_empty() {
+            print::note("the model was not asked again, since the files have problems");
+        } else if let Some(n) = args.replay {
             let replay = ask_again(args, run, n, tokenizer.clone(), decode)?;
             json["replay"] = serde_json::to_value(&replay)?;
             sound += &described(&replay);
+            if !replay.changed.is_empty() {
+                advice = "; the files fit together: this is another model than the one that was audited, or it answers otherwise now";
+            }
             problems.extend(replay.changed.iter().map(changed));
         }
     }
-    let advice = "; the files are not as the audit wrote them: restore the folder from a copy, or make the audit again";
     Ok(Findings { problems, json, sound, advice })
 }
 
@@ -100,7 +105,11 @@ fn ask_again(
 /// A replay without changes, in words.
 fn described(replay: &Replay) -> String {
     let differ = replay.largest_difference.map_or_else(String::new, |largest| {
-        format!(", with log-probabilities that differ by {largest:.1e} nats at most")
+        if largest == 0.0 {
+            ", with the same log-probabilities".into()
+        } else {
+            format!(", with log-probabilities that differ by {largest:.1e} nats at most")
+        }
     });
     format!(
         "\nthe model answers {} as in the run, {} among them{differ}",
