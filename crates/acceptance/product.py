@@ -191,3 +191,12 @@ def assert_same_rows(actual, expected, what="row"):
             index = next(i for i, (a, b) in enumerate(zip(left, right)) if a != b)
             around = slice(max(0, index - 3), index + 4)
             raise AssertionError(f"{what} {number}, item {index}: {left[around]}, expected {right[around]}")
+
+
+def write_run_table(path, table, key=None):
+    """Replaces a table of an audit's run. pyarrow does not keep the run's key in the metadata; it is that of the old table by default."""
+    import pyarrow.parquet as pq
+
+    key = key or pq.read_metadata(path).metadata[b"goldfish.run"]
+    table = table.replace_schema_metadata({b"goldfish.run": key})
+    pq.write_table(table, path, compression="zstd", use_compliant_nested_type=False)

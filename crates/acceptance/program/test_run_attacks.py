@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
-from product import executable
+from product import executable, write_run_table
 
 GATE = "exact_match.rate > 0.1"
 FILES = [
@@ -62,10 +62,7 @@ class Run:
         return pq.read_table(self.path(name))
 
     def write(self, name, table, key=None):
-        """Writes a table with the run's key in its metadata, which pyarrow does not keep."""
-        key = key or pq.read_metadata(self.path(name)).metadata[b"goldfish.run"]
-        table = table.replace_schema_metadata({b"goldfish.run": key})
-        pq.write_table(table, self.path(name), compression="zstd", use_compliant_nested_type=False)
+        write_run_table(self.path(name), table, key)
 
     def column(self, name, column, change):
         """Changes the values of a column: `change(value, row)`."""

@@ -8,6 +8,7 @@ import subprocess
 import pyarrow.parquet
 import pytest
 import safetensors.numpy
+from product import write_run_table
 from servers import tiny_llama
 from servers.test_llama_cpp import PREFIX, SUFFIX, continued, documents  # noqa: F401
 
@@ -154,13 +155,11 @@ def test_without_its_positive_control_a_run_is_not_clean(checkpoint, documents, 
 def edit_results(run):
     """The positives become near misses in the verdict alone."""
     path = run / "results.parquet"
-    key = pyarrow.parquet.read_metadata(path).metadata[b"goldfish.run"]
     table = pyarrow.parquet.read_table(path)
     rows = table.to_pylist()
     for row in rows:
         row["exact_match"] = False
-    table = pyarrow.Table.from_pylist(rows, table.schema.with_metadata({b"goldfish.run": key}))
-    pyarrow.parquet.write_table(table, path, use_compliant_nested_type=False)
+    write_run_table(path, pyarrow.Table.from_pylist(rows, table.schema))
 
 
 @pytest.mark.parametrize("unsealed", [False, True])

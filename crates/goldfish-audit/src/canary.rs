@@ -9,6 +9,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::answers::Answers;
 use crate::backend::{Backend, Decoding, GenerateRequest};
 use crate::error::AuditError;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Set, Start};
@@ -19,7 +20,7 @@ use crate::stat::{Clusters, Rate, RateMethod, rate};
 const OWN: usize = 16;
 
 /// The share of the canaries that has to be found.
-const FOUND: f64 = 0.5;
+pub(crate) const FOUND: f64 = 0.5;
 
 /// Where canaries come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,20 +91,20 @@ pub fn own_output(
     grid: &Grid,
     bos: Option<u32>,
 ) -> Result<ProbeTable, AuditError> {
-    let tokens = grid.suffixes.iter().max().copied().unwrap_or(0) as usize;
+    let nothing = || ProbeTable::new(Set::Canary, Vec::new(), grid, ProbeCounts::default());
+    let (Some(shortest), Some(longest)) = (grid.suffixes.first(), grid.suffixes.last()) else {
+        return Ok(nothing());
+    };
+    let tokens = *longest as usize;
     let step = audited.starts.len().div_ceil(OWN).max(1);
-    let shortest = grid.suffixes.first().copied().unwrap_or(0) as usize;
-    let longest_prefix = |start: &Start| {
-        let fits = grid.prefixes.iter().filter(|prefix| start.ids.len() >= **prefix as usize + shortest);
-        fits.max().copied()
-    };
-    // One length for all, since a probe table has a grid.
     let chosen: Vec<&Start> = audited.starts.iter().step_by(step).collect();
-    let Some(prefix) = chosen.iter().filter_map(|start| longest_prefix(start)).max() else {
-        return Ok(ProbeTable::new(Set::Canary, Vec::new(), grid, ProbeCounts::default()));
+    let fits = |start: &Start, prefix: u32| start.ids.len() >= (prefix + shortest) as usize;
+    // One length for all, since a probe table has a grid.
+    let mut prefixes = grid.prefixes.iter().rev().copied();
+    let Some(prefix) = prefixes.find(|prefix| chosen.iter().any(|start| fits(start, *prefix))) else {
+        return Ok(nothing());
     };
-    let chosen: Vec<&Start> =
-        chosen.into_iter().filter(|start| longest_prefix(start) == Some(prefix)).collect();
+    let chosen: Vec<&Start> = chosen.into_iter().filter(|start| fits(start, prefix)).collect();
     let prompts: Vec<Vec<u32>> = chosen
         .iter()
         .map(|start| bos.iter().chain(&start.ids[..prefix as usize]).copied().collect())
@@ -111,13 +112,10 @@ pub fn own_output(
     let requests: Vec<GenerateRequest<'_>> =
         prompts.iter().map(|prompt| GenerateRequest { prompt, tokens }).collect();
     let answers = backend.generate(&requests, &Decoding::Greedy)?;
-    let short = answers.iter().any(|answer| answer.ids.len() != tokens);
-    if short || answers.len() != requests.len() {
-        return Err(AuditError::BadAnswer {
-            backend: backend.describe()?.name,
-            found: "continuations of other lengths".into(),
-            expected: format!("{tokens} tokens for each of {} prompts", requests.len()),
-        });
+    let check = Answers(backend);
+    check.check_count(answers.len(), requests.len(), "continuations")?;
+    for answer in &answers {
+        check.check_count(answer.ids.len(), tokens, "tokens of continuation")?;
     }
     let starts = chosen.iter().zip(answers).zip(0..);
     let starts: Vec<Start> = starts

@@ -17,7 +17,7 @@ use crate::config::{RUN_VERSION, RunConfig, probes_hash};
 use crate::control::Decode;
 use crate::error::AuditError;
 use crate::evidence::Evidence;
-use crate::files::{evidence_lines, read_json};
+use crate::files::read_json;
 use crate::measured::dropped_columns;
 use crate::options::{AuditOptions, Decide};
 use crate::probe::{ProbeId, Set};
@@ -118,7 +118,7 @@ impl Check<'_> {
             read_rows(path)
         })?;
         self.results(&config, &probes, &results);
-        let evidence: Vec<Evidence> = self.read(EVIDENCE, evidence)?;
+        let evidence: Vec<Evidence> = self.read(EVIDENCE, |path| Evidence::read(path)?.collect())?;
         self.evidence(&config, &probes, &results, &evidence);
         let self_test: SelfTest = self.read(SELF_TEST, read_json)?;
         match self_test.verdict(&config.model.name) {
@@ -225,15 +225,7 @@ impl Check<'_> {
     }
 }
 
-fn evidence(path: &Path) -> Result<Vec<Evidence>, AuditError> {
-    let parse = |line: Result<String, AuditError>| {
-        serde_json::from_str(&line?)
-            .map_err(|error| AuditError::bad_run(path, format!("a line is not evidence: {error}")))
-    };
-    evidence_lines(path)?.map(parse).collect()
-}
-
-/// What is wrong with a probe by itself.
+/// What is wrong with a probe, whatever its result is.
 fn probe_problem(probe: &ProbeRow, redact: bool) -> Option<String> {
     let (prefix, suffix) = match (&probe.prefix, &probe.suffix) {
         (Some(prefix), Some(suffix)) if !redact => (prefix, suffix),
@@ -260,7 +252,7 @@ fn result_problem(
     if let Some(column) = other_column(probe, row) {
         return Some(format!("{column} is not that of the probe"));
     }
-    let decided_by = if options.decide == Decide::Score { "score" } else { "generate" };
+    let decided_by = options.decide.name();
     if row.decided_by != decided_by {
         return Some(format!("decided by {:?} in a run that decides by {decided_by:?}", row.decided_by));
     }
@@ -286,7 +278,12 @@ fn other_column(probe: &ProbeRow, row: &ResultRow) -> Option<&'static str> {
         ("suffix_tokens", probe.suffix_tokens == row.suffix_tokens),
         ("copies", probe.copies == row.copies),
     ];
-    columns.into_iter().find(|(_, equal)| !equal).map(|(name, _)| name)
+    first_unequal(&columns)
+}
+
+/// The first of some names of which the values are not equal.
+fn first_unequal(values: &[(&'static str, bool)]) -> Option<&'static str> {
+    values.iter().find(|(_, equal)| !equal).map(|(name, _)| *name)
 }
 
 /// What is wrong with the model's answers about the suffix's tokens.
@@ -329,7 +326,7 @@ fn tokens_problem(
         ("divergence_nearest", expected.divergence_nearest == row.divergence_nearest),
         ("divergence_since_dropped", expected.divergence_since_dropped == row.divergence_since_dropped),
     ];
-    if let Some((name, _)) = columns.into_iter().find(|(_, equal)| !equal) {
+    if let Some(name) = first_unequal(&columns) {
         return Some(format!("{name} does not follow from the mask and match_length"));
     }
     let (Some(prefix), Some(truth)) = (&probe.prefix, &probe.suffix) else {
@@ -455,7 +452,7 @@ fn evidence_problem(
         ("log_probs", same_lists(&evidence.log_probs, &row.log_probs)),
         ("tokens", evidence.tokens.is_none() == options.redact),
     ];
-    if let Some((name, _)) = fields.into_iter().find(|(_, equal)| !equal) {
+    if let Some(name) = first_unequal(&fields) {
         return Some(format!("{name} is not that of the positive {}", row.probe_id));
     }
     let (Some(tokens), Some(prefix), Some(suffix)) = (&evidence.tokens, &probe.prefix, &probe.suffix) else {

@@ -228,14 +228,10 @@ impl Walk<'_, '_> {
         let mut row = 0;
         for batch in ShardReader::open(path, format)? {
             let batch = batch?;
-            let strata = match &self.options.by {
-                Some(name) => Some(strings(path, name, batch.record_batch().column_by_name(name))?),
-                None => None,
-            };
-            let clusters = match &self.options.cluster {
-                Some(name) => Some(strings(path, name, batch.record_batch().column_by_name(name))?),
-                None => None,
-            };
+            let columns = batch.record_batch();
+            let column = |name: &String| strings(path, name, columns.column_by_name(name));
+            let strata = self.options.by.as_ref().map(column).transpose()?;
+            let clusters = self.options.cluster.as_ref().map(column).transpose()?;
             for i in 0..batch.len() {
                 let stratum = strata.as_ref().map_or("", |column| value(column, i));
                 let cluster = clusters.as_ref().map_or("", |column| value(column, i));
@@ -283,14 +279,9 @@ impl Walk<'_, '_> {
                 Some(name) => Some(masks(&input.path, name, carried(name))?),
                 None => None,
             };
-            let strata = match &self.options.by {
-                Some(name) => Some(strings(&input.path, name, carried(name))?),
-                None => None,
-            };
-            let clusters = match &self.options.cluster {
-                Some(name) => Some(strings(&input.path, name, carried(name))?),
-                None => None,
-            };
+            let column = |name: &String| strings(&input.path, name, carried(name));
+            let strata = self.options.by.as_ref().map(column).transpose()?;
+            let clusters = self.options.cluster.as_ref().map(column).transpose()?;
             for (i, row) in batch.rows.iter().enumerate() {
                 let range = offsets[i]..offsets[i + 1];
                 let mask = masks.as_ref().map(|column| column.as_list::<i32>().value(i));

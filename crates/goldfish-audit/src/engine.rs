@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::answers::Answers;
 use crate::backend::{
     Backend, Decoding, GenerateRequest, Generated, ScoreRequest, Scored, TokenScore, Wants,
 };
@@ -123,7 +124,7 @@ impl Engine<'_> {
     /// If it can't, or an option is out of its range.
     pub fn check(&self) -> Result<(), AuditError> {
         self.options.check()?;
-        let missing = |ability| Err(AuditError::Missing { backend: self.name(), ability });
+        let missing = |ability| Err(AuditError::Missing { backend: Answers(self.backend).name(), ability });
         let capabilities = self.backend.capabilities();
         let generates = self.options.continuations || self.options.decide == Decide::Generate;
         if self.options.decide == Decide::Score && !capabilities.score {
@@ -212,16 +213,7 @@ impl Engine<'_> {
         let scheme = self.options.extraction.map(|extraction| extraction.scheme);
         let moments = self.options.membership && self.backend.capabilities().moments;
         let answers = self.backend.score(&requests, &Wants { moments, scheme })?;
-        self.expect(answers.len(), requests.len(), "scored sequences")?;
-        for (answer, request) in answers.iter().zip(&requests) {
-            self.expect_evaluated(answer.evaluated, request.ids.len())?;
-            self.expect(answer.tokens.len(), request.ids.len() - request.from, "token scores")?;
-            let impossible =
-                answer.tokens.iter().find(|token| token.log_prob.is_nan() || token.log_prob > 1e-6);
-            if let Some(token) = impossible {
-                return Err(self.bad_answer(format!("the log-probability {}", token.log_prob), "at most 0"));
-            }
-        }
+        Answers(self.backend).check_scores(&requests, &answers)?;
         let keyed = sequences.iter().zip(answers);
         Ok(keyed.map(|((start, from, _), answer)| (*start, (*from, answer))).collect())
     }
@@ -261,12 +253,13 @@ impl Engine<'_> {
             let requests: Vec<_> =
                 batch.iter().map(|(_, prompt, tokens)| GenerateRequest { prompt, tokens: *tokens }).collect();
             let answers = self.backend.generate(&requests, &Decoding::Greedy)?;
-            self.expect(answers.len(), requests.len(), "continuations")?;
+            let check = Answers(self.backend);
+            check.check_count(answers.len(), requests.len(), "continuations")?;
             for ((key, prompt, tokens), answer) in batch.iter().zip(answers) {
-                self.expect_evaluated(answer.evaluated, prompt.len())?;
+                check.check_evaluated(answer.evaluated, prompt.len())?;
                 let fewer = answer.caveats.iter().any(|caveat| caveat.allows_fewer());
                 if !fewer || answer.ids.len() > *tokens {
-                    self.expect(answer.ids.len(), *tokens, "tokens of continuation")?;
+                    check.check_count(answer.ids.len(), *tokens, "tokens of continuation")?;
                 }
                 continued.insert(*key, answer);
             }
@@ -284,31 +277,6 @@ impl Engine<'_> {
             probe.continuation = Some(ids);
         }
         Ok(())
-    }
-
-    /// Fails if the model saw other tokens than it was sent.
-    fn expect_evaluated(&self, evaluated: Option<u64>, sent: usize) -> Result<(), AuditError> {
-        match evaluated {
-            Some(evaluated) if evaluated != sent as u64 => Err(self
-                .bad_answer(format!("{evaluated} tokens evaluated"), &format!("the {sent} that were sent"))),
-            _ => Ok(()),
-        }
-    }
-
-    fn expect(&self, found: usize, expected: usize, what: &str) -> Result<(), AuditError> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(self.bad_answer(format!("{found} {what}"), &expected.to_string()))
-    }
-
-    fn bad_answer(&self, found: String, expected: &str) -> AuditError {
-        AuditError::BadAnswer { backend: self.name(), found, expected: expected.into() }
-    }
-
-    /// The backend's name.
-    fn name(&self) -> String {
-        self.backend.describe().map_or_else(|_| "the backend".into(), |model| model.name)
     }
 }
 

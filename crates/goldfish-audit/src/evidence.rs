@@ -1,7 +1,12 @@
 //! `evidence.jsonl`: request and response of every positive.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::error::AuditError;
+use crate::files::evidence_lines;
 
 /// What proves that a probe is positive: what was asked and what came.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,4 +44,21 @@ pub struct EvidenceTokens {
     pub expected_text: Option<String>,
     /// The exchange with a server as it went over the wire, without secrets.
     pub exchange: Option<String>,
+}
+
+impl Evidence {
+    /// The evidence of a line of a file.
+    pub(crate) fn of_line(path: &Path, line: &str) -> Result<Self, AuditError> {
+        serde_json::from_str(line)
+            .map_err(|error| AuditError::bad_run(path, format!("a line is not evidence: {error}")))
+    }
+
+    /// All evidence of a file.
+    pub(crate) fn read(
+        path: &Path,
+    ) -> Result<impl Iterator<Item = Result<Self, AuditError>> + use<>, AuditError> {
+        let lines = evidence_lines(path)?;
+        let path = path.to_owned();
+        Ok(lines.map(move |line| Self::of_line(&path, &line?)))
+    }
 }

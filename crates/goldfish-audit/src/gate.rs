@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::canary::FOUND;
 use crate::error::AuditError;
 use crate::summary::Summary;
 
@@ -153,7 +154,7 @@ pub fn audit_failures(gates: &[Gate<Summary>], found: &Summary) -> Result<Vec<Ga
         let path = "canary.exact_match.rate".to_owned();
         let value = canary.exact_match.rate;
         failures.push(GateFailure {
-            gate: "the positive control failed: canary.exact_match.rate < 0.5".into(),
+            gate: format!("the positive control failed: {path} < {FOUND}"),
             values: vec![GateValue { path, value }],
         });
     }

@@ -10,6 +10,7 @@
 //! [Canaries](canaries) are apart from this: passages planted before training, whose losses are compared with those of twins.
 
 mod aggregate;
+mod answers;
 pub mod backend;
 pub mod canaries;
 pub mod canary;
@@ -35,6 +36,7 @@ pub mod run;
 pub mod runs;
 pub mod score;
 pub mod selftest;
+mod sha256;
 mod sketch;
 pub mod stat;
 pub mod store;

@@ -3,7 +3,7 @@
 use crate::backend::{Caveat, TokenScore};
 use crate::control::Decode;
 use crate::evidence::{Evidence, EvidenceTokens};
-use crate::options::{AuditOptions, Decide};
+use crate::options::AuditOptions;
 use crate::probe::{Probe, ProbeTable};
 use crate::rows::ResultRow;
 use crate::score::divergence::divergence;
@@ -52,7 +52,7 @@ pub(crate) fn result_row(
         copies: probe.copies,
         trivial: trivial.iter().map(|t| t.name()).collect::<Vec<_>>().join(","),
         caveats: measured.caveats.iter().map(|caveat| caveat.name()).collect::<Vec<_>>().join(","),
-        decided_by: if options.decide == Decide::Score { "score" } else { "generate" }.into(),
+        decided_by: options.decide.name().into(),
         exact_match: match_length == truth.len(),
         match_length: match_length as u32,
         ..ResultRow::default()

@@ -114,3 +114,14 @@ pub enum Decide {
     /// By a greedy continuation: the fallback where given sequences can't be scored.
     Generate,
 }
+
+impl Decide {
+    /// The name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Generate => "generate",
+        }
+    }
+}

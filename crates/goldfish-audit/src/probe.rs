@@ -434,28 +434,31 @@ impl ProbeTable {
     /// The table as the run's file holds it; without the tokens if `redact`.
     #[must_use]
     pub fn rows(&self, redact: bool) -> Vec<ProbeRow> {
-        let row = |probe: &Probe| {
-            let start = &self.starts[probe.start];
-            let (prefix, suffix) = self.tokens(probe);
-            ProbeRow {
-                probe_id: probe.id.to_string(),
-                set: self.set.name().into(),
-                doc_id: start.doc_id.clone(),
-                cluster: self.cluster(probe.start).to_owned(),
-                stratum: start.stratum.clone(),
-                document_tokens: start.document_tokens,
-                offset: start.offset,
-                prefix_tokens: probe.prefix,
-                suffix_tokens: probe.suffix,
-                copies: probe.copies,
-                prefix: (!redact).then(|| prefix.to_vec()),
-                suffix: (!redact).then(|| suffix.to_vec()),
-                dropped: self
-                    .mask(probe)
-                    .map(|mask| (0..).zip(mask).filter(|(_, kept)| **kept == 0).map(|(at, _)| at).collect()),
-            }
-        };
-        self.probes.iter().map(row).collect()
+        self.probes.iter().map(|probe| self.row(probe, redact)).collect()
+    }
+
+    /// The row of a probe of this table.
+    #[must_use]
+    pub fn row(&self, probe: &Probe, redact: bool) -> ProbeRow {
+        let start = &self.starts[probe.start];
+        let (prefix, suffix) = self.tokens(probe);
+        ProbeRow {
+            probe_id: probe.id.to_string(),
+            set: self.set.name().into(),
+            doc_id: start.doc_id.clone(),
+            cluster: self.cluster(probe.start).to_owned(),
+            stratum: start.stratum.clone(),
+            document_tokens: start.document_tokens,
+            offset: start.offset,
+            prefix_tokens: probe.prefix,
+            suffix_tokens: probe.suffix,
+            copies: probe.copies,
+            prefix: (!redact).then(|| prefix.to_vec()),
+            suffix: (!redact).then(|| suffix.to_vec()),
+            dropped: self
+                .mask(probe)
+                .map(|mask| (0..).zip(mask).filter(|(_, kept)| **kept == 0).map(|(at, _)| at).collect()),
+        }
     }
 }
 

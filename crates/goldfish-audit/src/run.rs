@@ -6,7 +6,7 @@ use crate::check::{Checked, check};
 use crate::config::{Origin, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
-use crate::files::{evidence_lines, read_json};
+use crate::files::read_json;
 use crate::rows::{ProbeRow, ResultRow};
 use crate::store::{EVIDENCE, ORIGIN, PROBES, RESULTS};
 use crate::summary::Summary;
@@ -89,11 +89,6 @@ impl Run {
     ///
     /// If the file can't be read or holds something else.
     pub fn evidence(&self) -> Result<impl Iterator<Item = Result<Evidence, AuditError>> + use<>, AuditError> {
-        let path = self.folder.join(EVIDENCE);
-        Ok(evidence_lines(&path)?.map(move |line| {
-            let line = line?;
-            serde_json::from_str(&line)
-                .map_err(|error| AuditError::bad_run(&path, format!("a line is not evidence: {error}")))
-        }))
+        Evidence::read(&self.folder.join(EVIDENCE))
     }
 }

@@ -199,7 +199,7 @@ impl RunStore {
     }
 
     /// Ends the run: all results in order, their evidence, the summary, and the checksums, which come last. `tested` is the
-    /// self-test that [`self_test`](Self::self_test) gave. A run that is complete already is written again with the same bytes.
+    /// self-test, unless [`self_test`](Self::self_test) has one already. A run that is complete already is written again with the same bytes.
     ///
     /// # Errors
     ///
@@ -219,8 +219,8 @@ impl RunStore {
         }
         let mut proofs = self.evidence()?;
         let lines: Vec<String> = self.order.iter().filter_map(|id| proofs.remove(id)).collect();
-        let summary = summarize(&self.config, &rows, tested);
-        write_json(&self.folder, SELF_TEST, tested)?;
+        let tested = self.self_test(tested.clone())?;
+        let summary = summarize(&self.config, &rows, &tested);
         write_file(&self.folder, EVIDENCE, lines.concat().as_bytes())?;
         write_rows(&self.folder, RESULTS, &self.config.key, &rows)?;
         write_json(&self.folder, SUMMARY, &summary)?;
@@ -303,8 +303,7 @@ impl RunStore {
         for path in self.files("jsonl", EVIDENCE)? {
             for line in evidence_lines(&path)? {
                 let line = line?;
-                let one: Evidence = serde_json::from_str(&line)
-                    .map_err(|e| AuditError::bad_run(&path, format!("a line is not evidence: {e}")))?;
+                let one = Evidence::of_line(&path, &line)?;
                 lines.insert(one.probe_id, line + "\n");
             }
         }

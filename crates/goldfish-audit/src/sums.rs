@@ -3,15 +3,15 @@
 //! The file has the format of coreutils' `sha256sum`, so that `sha256sum --check SHA256SUMS` reads it too. The run's digest is
 //! the SHA-256 of that file: whoever signs the digest signs every file of the run.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use goldfish_shard::Problem;
 use goldfish_storage::Folder;
-use sha2::{Digest, Sha256};
 
 use crate::error::AuditError;
 use crate::files::{open_file, write_file};
+use crate::sha256::{Hashed, sha256};
 
 /// The file's name.
 pub(crate) const SUMS: &str = "SHA256SUMS";
@@ -25,7 +25,7 @@ pub(crate) fn write(folder: &Folder, files: &[&str]) -> Result<String, AuditErro
     for name in files {
         let path = folder.join(name);
         if folder.has_file(name).map_err(AuditError::io(&path, "looking at the file"))? {
-            lines += &format!("{}  {name}\n", sha256(&path)?);
+            lines += &format!("{}  {name}\n", sha256_of(&path)?);
         }
     }
     write_file(folder, SUMS, lines.as_bytes())?;
@@ -52,7 +52,7 @@ pub(crate) fn check(folder: &Path, files: &[&str]) -> Result<(String, Vec<Proble
             continue;
         };
         listed.push(name);
-        match sha256(&folder.join(name)) {
+        match sha256_of(&folder.join(name)) {
             Ok(found) if found == sum => {}
             Ok(_) => problem(name, "the content is not what the run wrote: its SHA-256 differs".into()),
             Err(AuditError::BadRun { reason, .. }) => problem(name, reason),
@@ -72,11 +72,11 @@ pub(crate) fn check(folder: &Path, files: &[&str]) -> Result<(String, Vec<Proble
 
 /// `sha256:` and 64 hex digits.
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+    format!("sha256:{}", sha256(bytes))
 }
 
 /// SHA-256 of a file in hex digits. A file that does not start as its name promises is not read to its end, which may be far.
-fn sha256(path: &Path) -> Result<String, AuditError> {
+fn sha256_of(path: &Path) -> Result<String, AuditError> {
     let start: &[u8] =
         if path.extension().is_some_and(|extension| extension == "parquet") { b"PAR1" } else { b"{" };
     let mut file = open_file(path)?;
@@ -87,19 +87,10 @@ fn sha256(path: &Path) -> Result<String, AuditError> {
     if found != start && !found.is_empty() {
         return Err(AuditError::bad_run(path, "not what the run wrote: it starts with other bytes"));
     }
-    let mut hasher = Sha256::new();
-    hasher.update(&found);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(AuditError::io(path, "reading"))? {
-            0 => return Ok(hex(&hasher.finalize())),
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hashed = Hashed::new(io::sink());
+    let mut whole = found.as_slice().chain(file);
+    io::copy(&mut whole, &mut hashed).map_err(AuditError::io(path, "reading"))?;
+    Ok(hashed.digest().1)
 }
 
 #[cfg(test)]

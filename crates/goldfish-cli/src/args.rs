@@ -353,7 +353,7 @@ pub(crate) struct InspectArgs {
 ///   goldfish report runs/model-a --tokenizer tokenizer.json --output model-a.html
 ///   goldfish report runs/model-a --fail-if 'exact_match.upper > 0.01' --fail-if 'excess.rouge_l.lower > 0'
 ///
-/// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
+/// Exit codes: 0 done, 1 done but a --fail-if condition holds or the positive control failed, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ReportArgs {
@@ -392,8 +392,8 @@ pub(crate) struct ReportArgs {
 ///   goldfish compare runs/standard runs/goldfish --html compare.html
 ///   goldfish compare runs/step-1000 runs/step-2000 runs/step-4000 --fail-if 'differences.exact_match.lower > 0'
 ///
-/// Differences are each further run minus the first one. Exit codes: 0 done, 1 done but a --fail-if condition holds,
-/// 2 could not run.
+/// Differences are each further run minus the first one. Exit codes: 0 done, 1 done but a --fail-if condition holds or
+/// the positive control of a run failed, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CompareArgs {

@@ -43,6 +43,24 @@ pub(crate) fn path(path: &Path) -> String {
     text(&path.to_string_lossy())
 }
 
+/// Rows below their heads, each cell as wide as the widest of its column. Columns without a head are left out.
+pub(crate) fn aligned<R: AsRef<[String]>>(heads: &[&str], rows: &[R]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
+        cells.chain([heads[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let line: String = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
+        line.trim_end().to_owned()
+    };
+    let mut text = format!("  {FAINT}{}{FAINT:#}\n", line(&mut heads.iter().copied()));
+    for row in rows {
+        text += &format!("  {}\n", line(&mut row.as_ref().iter().map(String::as_str)));
+    }
+    text
+}
+
 /// Writes to standard output; colors only where it is a terminal. A reader that closed the pipe is no error.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();

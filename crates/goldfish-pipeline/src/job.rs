@@ -77,7 +77,7 @@ impl MaskJob {
         exempt_ids.dedup();
         Manifest {
             format_version: goldfish_shard::FORMAT_VERSION,
-            tool: ToolEntry { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() },
+            tool: ToolEntry::goldfish(),
             rule: self.rule.clone(),
             scope: self.scope,
             exempt_ids,

@@ -90,6 +90,14 @@ pub struct ToolEntry {
     pub version: String,
 }
 
+impl ToolEntry {
+    /// This program.
+    #[must_use]
+    pub fn goldfish() -> Self {
+        Self { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() }
+    }
+}
+
 /// A tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

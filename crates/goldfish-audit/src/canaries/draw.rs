@@ -36,7 +36,7 @@ pub(super) fn random(seed: &str, stream: Stream, number: u64) -> Mt64 {
     Mt64::new_with_key(words.iter().map(|word| u64::from_le_bytes(*word)))
 }
 
-/// A fair coin: a bit of SHA-256, of which nobody who doesn't know the seed can tell anything.
+/// A fair coin: a bit of SHA-256, which cannot be predicted without the seed.
 pub(super) fn coin(seed: &str, number: u64) -> bool {
     digest(seed, Stream::Coin, number)[0] & 1 == 1
 }
@@ -51,14 +51,4 @@ pub(super) fn shuffle<T>(random: &mut Mt64, values: &mut [T]) {
     for last in (1..values.len()).rev() {
         values.swap(last, below(random, last as u64 + 1) as usize);
     }
-}
-
-/// SHA-256 as 64 hex digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// Bytes as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

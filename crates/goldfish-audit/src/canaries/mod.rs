@@ -9,7 +9,6 @@
 
 mod draw;
 mod error;
-mod hashed;
 mod outcome;
 mod plan;
 mod plant;

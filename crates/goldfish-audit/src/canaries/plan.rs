@@ -8,11 +8,11 @@ use goldfish_shard::ToolEntry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::draw::{Stream, below, coin, random, sha256, shuffle};
+use super::draw::{Stream, below, coin, random, shuffle};
 use super::error::CanaryError;
-use super::hashed::Hashed;
 use super::words::{FEWEST, SHARED, Search};
 use crate::error::AuditError;
+use crate::sha256::{Hashed, sha256};
 
 /// The plan, written last: a folder that has it is complete.
 pub const PLAN_NAME: &str = "plan.json";

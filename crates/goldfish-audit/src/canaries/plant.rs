@@ -9,9 +9,8 @@ use goldfish_shard::ToolEntry;
 use goldfish_storage::{Folder, partial_name};
 use serde::Serialize;
 
-use super::draw::{Stream, below, random, sha256};
+use super::draw::{Stream, below, random};
 use super::error::CanaryError;
-use super::hashed::Hashed;
 use super::plan::{
     CANARIES_NAME, CorpusEntry, Drawn, MIXED_NAME, PLAN_NAME, Plan, PlanFile, Settings, TWINS_NAME,
     WORDS_NAME, WordsSource, write_line, write_planted,
@@ -19,6 +18,7 @@ use super::plan::{
 use super::words::{SHARED, WordCounts};
 use crate::error::AuditError;
 use crate::files::to_json;
+use crate::sha256::{Hashed, sha256};
 
 /// The lock of a folder that is being written; it also says that the files there are ours.
 const LOCK: &str = ".lock";

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::CanaryError;
+use crate::answers::Answers;
 use crate::backend::{Backend, ScoreRequest, Wants};
 use crate::error::AuditError;
+use crate::score::loss::loss;
 
 /// Losses of the twins of each pair, in the order of the plan and in nats a token. Which of two twins is planted is not known here.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,8 +14,8 @@ pub struct Losses(pub Vec<[f64; 2]>);
 
 /// Scores the twins of each pair, given as token ids.
 ///
-/// A passage's loss is the mean over its tokens but the first, or over all of them after `bos`. `progress` is told how many pairs are
-/// done.
+/// A passage's loss is the mean over its tokens but the first, or over all of them after `bos`. `progress` gets the number of pairs
+/// that are scored.
 ///
 /// # Errors
 ///
@@ -27,7 +29,7 @@ pub fn score(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Losses, CanaryError> {
     let mut losses = Vec::with_capacity(pairs.len());
-    let name = backend.describe().map_err(AuditError::from)?.name;
+    let check = Answers(backend);
     for pairs in pairs.chunks((batch / 2).max(1)) {
         if stop.load(Ordering::Relaxed) {
             return Err(AuditError::Interrupted.into());
@@ -41,31 +43,12 @@ pub fn score(
         let requests: Vec<ScoreRequest<'_>> =
             sequences.iter().map(|ids| ScoreRequest { ids, from: 1 }).collect();
         let answers = backend.score(&requests, &Wants::default()).map_err(AuditError::from)?;
-        let bad = |found: String, expected: String| AuditError::BadAnswer {
-            backend: name.clone(),
-            found,
-            expected,
-        };
-        if answers.len() != sequences.len() {
-            return Err(
-                bad(format!("{} sequences", answers.len()), format!("{} of them", sequences.len())).into()
-            );
-        }
+        check.check_scores(&requests, &answers)?;
         let mut means = Vec::with_capacity(answers.len());
-        for (answer, ids) in answers.iter().zip(&sequences) {
-            let (found, expected) = (answer.tokens.len(), ids.len() - 1);
-            if found != expected {
-                return Err(bad(format!("{found} log-probabilities"), expected.to_string()).into());
-            }
-            if let Some(evaluated) = answer.evaluated.filter(|evaluated| *evaluated != ids.len() as u64) {
-                let expected = format!("the {} that were sent", ids.len());
-                return Err(bad(format!("{evaluated} tokens evaluated"), expected).into());
-            }
-            let sum: f64 = answer.tokens.iter().map(|token| token.log_prob).sum();
-            if !sum.is_finite() {
-                return Err(bad(format!("log-probabilities that sum to {sum}"), "numbers".into()).into());
-            }
-            means.push(-sum / found as f64);
+        for answer in &answers {
+            let mean = loss(answer.tokens.iter().map(|token| token.log_prob));
+            let mean = mean.filter(|mean| mean.is_finite());
+            means.push(mean.ok_or_else(|| check.bad("a probability of 0".into(), "probabilities above 0"))?);
         }
         losses.extend(means.chunks_exact(2).map(|twins| [twins[0], twins[1]]));
         progress(losses.len());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::codec::TextCodec;
 use super::protocol::{Generator, Scorer};
-use super::tokenizer::TokenizerPages;
+use super::tokenizer::TokenizerEndpoints;
 
 /// A kind of server: how it is detected, and how it is asked.
 pub(super) struct Kind {
@@ -34,7 +34,7 @@ pub(super) struct Found {
     pub(super) scorers: Vec<(Box<dyn Scorer>, Wants)>,
     pub(super) generator: Option<Box<dyn Generator>>,
     /// How its tokenizer is asked, if it can be.
-    pub(super) tokenizer: Option<TokenizerPages>,
+    pub(super) tokenizer: Option<TokenizerEndpoints>,
 }
 
 /// A server that is being detected.

@@ -16,7 +16,7 @@ use super::protocol::{self, Generator, Scorer};
 use super::protocols::Protocol;
 use super::response::ResponseError;
 use super::retry::Retry;
-use super::tokenizer::{DETOKENIZE, TOKENIZE, TokenizerPages};
+use super::tokenizer::{DETOKENIZE, TOKENIZE, TokenizerEndpoints};
 
 /// How to reach a server.
 pub struct ServerOptions {
@@ -63,7 +63,7 @@ pub struct Server {
     pub(super) protocol: Protocol,
     pub(super) scorer: Option<Box<dyn Scorer>>,
     pub(super) generator: Option<Box<dyn Generator>>,
-    pub(super) tokenizer: Option<TokenizerPages>,
+    pub(super) tokenizer: Option<TokenizerEndpoints>,
     pub(super) description: ModelDescription,
     /// Whether it names enough candidates for the sampling scheme.
     pub(super) schemes: bool,
@@ -113,18 +113,19 @@ impl Server {
         }
     }
 
-    /// Asks a page of the tokenizer.
+    /// Asks an endpoint of the tokenizer.
     fn ask_tokenizer<T>(
         &self,
         path: &str,
-        body: impl FnOnce(&TokenizerPages) -> Value,
-        read: impl Fn(&TokenizerPages, &[u8]) -> Result<T, ResponseError>,
+        body: impl FnOnce(&TokenizerEndpoints) -> Value,
+        read: impl Fn(&TokenizerEndpoints, &[u8]) -> Result<T, ResponseError>,
     ) -> Result<T, BackendError> {
-        let Some(pages) = &self.tokenizer else {
+        let Some(endpoints) = &self.tokenizer else {
             return Err(self.cannot("tokenize", "compare the tokenizers by hand"));
         };
-        let answer =
-            self.client.ask(path, Some(&body(pages)), &AtomicBool::new(false), |bytes| read(pages, bytes));
+        let answer = self
+            .client
+            .ask(path, Some(&body(endpoints)), &AtomicBool::new(false), |bytes| read(endpoints, bytes));
         answer.map_err(|failure| match failure.cannot() {
             true => {
                 let reason = self.client.scrub(failure.reason);
@@ -237,10 +238,10 @@ impl Backend for Server {
 impl TextTokenizer for Server {
     fn decode(&self, ids: &[u32]) -> Result<String, BackendError> {
         self.check_ids(ids)?;
-        self.ask_tokenizer(DETOKENIZE, |pages| pages.decode_body(ids), TokenizerPages::read_text)
+        self.ask_tokenizer(DETOKENIZE, |endpoints| endpoints.decode_body(ids), TokenizerEndpoints::read_text)
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>, BackendError> {
-        self.ask_tokenizer(TOKENIZE, |pages| pages.encode_body(text), TokenizerPages::read_ids)
+        self.ask_tokenizer(TOKENIZE, |endpoints| endpoints.encode_body(text), TokenizerEndpoints::read_ids)
     }
 }

@@ -1,4 +1,4 @@
-//! A server's own tokenizer, by its pages `/tokenize` and `/detokenize`.
+//! A server's own tokenizer, by its endpoints `/tokenize` and `/detokenize`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,8 +11,8 @@ pub(super) const TOKENIZE: &str = "/tokenize";
 /// Ids to text.
 pub(super) const DETOKENIZE: &str = "/detokenize";
 
-/// How the pages are asked: both have `tokens`, and the text under a name of the server's.
-pub(super) struct TokenizerPages {
+/// How the endpoints are asked: both have `tokens`, and the text under a name of the server's.
+pub(super) struct TokenizerEndpoints {
     /// The text's field, in the request of one and the answer of the other.
     pub(super) text: &'static str,
     /// What else is sent to both.
@@ -27,7 +27,7 @@ fn joined(objects: &[&Value]) -> Value {
     fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
 
-impl TokenizerPages {
+impl TokenizerEndpoints {
     /// The request for the ids of a text.
     pub(super) fn encode_body(&self, text: &str) -> Value {
         joined(&[&self.both, &self.encode, &json!({ self.text: text })])

@@ -144,7 +144,7 @@ pub(crate) fn answer(kind: Kind, model: &FakeModel, faults: &Faults, path: &str,
     Reply { status: 200, body }
 }
 
-/// The pages of the tokenizers that can be asked.
+/// The endpoints of the tokenizers that can be asked.
 fn tokenizer(kind: Kind, faults: &Faults, path: &str, body: &Value) -> Option<Reply> {
     let (text, encode) = match kind {
         Kind::Vllm => ("prompt", json!({ "model": "fake", "add_special_tokens": false })),

@@ -26,7 +26,7 @@ use crate::args::values::{on_disk, parse_document_size};
 /// An interrupted run continues with --resume. An API key is read from the environment variable
 /// GOLDFISH_API_KEY and written nowhere. `goldfish report RUN` makes a page of a run.
 ///
-/// Exit codes: 0 done, 1 done but a --fail-if condition holds, 2 could not run.
+/// Exit codes: 0 done, 1 done but a --fail-if condition holds or the positive control failed, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(group(ArgGroup::new("subject").args(["model", "server"]).required(true)))]

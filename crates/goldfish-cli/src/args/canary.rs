@@ -60,7 +60,7 @@ pub(crate) struct PlantArgs {
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) words: u32,
 
-    /// A text whose most frequent words passages are made of. Without CORPUS, nobody has looked whether they occur there.
+    /// Make passages of the most frequent words of this text. Without CORPUS, no check is made that they don't occur in it.
     #[arg(long, value_name = "FILE")]
     pub(crate) words_from: Option<PathBuf>,
 

@@ -38,3 +38,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Run")]
     pub(crate) threads: Option<u16>,
 }
+
+impl ModelArgs {
+    /// The tokenizer file of the checkpoint, if it has one.
+    pub(crate) fn tokenizer(&self) -> Option<PathBuf> {
+        self.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file())
+    }
+}

@@ -229,7 +229,7 @@ impl<'a> Bench<'a> {
             ..AuditOptions::default()
         };
         let config = RunConfig::new(
-            tool(),
+            ToolEntry::goldfish(),
             model,
             grid,
             sample,
@@ -309,10 +309,6 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
         control: control.map(documents).transpose()?.into_iter().collect(),
         tokenizer: Some(tokenizer.sha256().to_owned()),
     })
-}
-
-fn tool() -> ToolEntry {
-    ToolEntry { name: "goldfish".into(), version: env!("CARGO_PKG_VERSION").into() }
 }
 
 /// Text of ids; a model can generate ids that the tokenizer doesn't have.

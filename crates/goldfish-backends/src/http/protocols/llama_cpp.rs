@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::http::probe::{Found, Kind, Probe, text};
 use crate::http::protocol::{Generator, sampling};
 use crate::http::response::{ResponseError, check_length, in_order, malformed, part};
-use crate::http::tokenizer::TokenizerPages;
+use crate::http::tokenizer::TokenizerEndpoints;
 
 pub(super) static KIND: Kind = Kind { protocol: "llama-cpp", page: "/props", detect };
 
@@ -40,7 +40,7 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
         vocab_size: meta["n_vocab"].as_u64().and_then(|size| u32::try_from(size).ok()),
         context_length: slot.into_iter().chain(trained).filter(|context| *context > 0).min(),
         generator: Some(Box::new(LlamaCpp)),
-        tokenizer: Some(TokenizerPages {
+        tokenizer: Some(TokenizerEndpoints {
             text: "content",
             both: json!({}),
             encode: json!({ "add_special": false, "parse_special": true }),

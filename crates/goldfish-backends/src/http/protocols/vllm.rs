@@ -18,7 +18,7 @@ use crate::http::completions::{self, Completion, MODELS, PATH, card};
 use crate::http::probe::{Found, Kind, Probe};
 use crate::http::protocol::{Generator, Scorer, sampling};
 use crate::http::response::{ResponseError, check_length, evaluated, log_prob, part};
-use crate::http::tokenizer::TokenizerPages;
+use crate::http::tokenizer::TokenizerEndpoints;
 
 pub(super) static KIND: Kind = Kind { protocol: "vllm", page: MODELS, detect };
 
@@ -34,7 +34,7 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
         (Box::new(protocol(candidates)), Wants { moments: false, scheme })
     };
     let scorers = probe.top_k.into_iter().chain([2]).map(scorer).collect();
-    let tokenizer = TokenizerPages {
+    let tokenizer = TokenizerEndpoints {
         text: "prompt",
         both: json!({ "model": found.model }),
         encode: json!({ "add_special_tokens": false }),

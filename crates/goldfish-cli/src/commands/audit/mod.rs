@@ -108,7 +108,7 @@ impl Audit<'_> {
         );
         let Probes { grid, sample, audited, control, canary } = self.probes;
         let mut config = RunConfig::new(
-            ToolEntry { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            ToolEntry::goldfish(),
             model,
             grid.clone(),
             sample.clone(),
@@ -287,9 +287,7 @@ impl Probes {
         waiting.finish_and_clear();
         Ok(tested)
     }
-}
 
-impl Probes {
     /// Checks the loss on some audited and some control starts, evenly spaced.
     fn plausible_loss(
         &self,

@@ -31,12 +31,12 @@ pub(super) fn check_model(
     store: &RunStore,
 ) -> anyhow::Result<()> {
     let rows = store.rows()?;
-    let probes: Vec<ProbeRow> = tables.iter().flat_map(|table| table.rows(false)).collect();
-    let known: Vec<(&ProbeRow, &ResultRow)> =
-        probes.iter().filter_map(|probe| Some((probe, rows.get(&probe.probe_id)?))).collect();
-    let step = known.len().div_ceil(AGAIN).max(1);
-    let (probes, results): (Vec<&ProbeRow>, Vec<&ResultRow>) = known.into_iter().step_by(step).unzip();
-    let replay = replay::replay(engine, tested, &probes, &results)?;
+    let probes = tables.iter().flat_map(|table| table.probes.iter().map(move |probe| (table, probe)));
+    let done = probes.filter_map(|(table, probe)| Some((table, probe, rows.get(&probe.id.to_string())?)));
+    let step = rows.len().div_ceil(AGAIN).max(1);
+    let (probes, results): (Vec<ProbeRow>, Vec<&ResultRow>) =
+        done.step_by(step).map(|(table, probe, result)| (table.row(probe, false), result)).unzip();
+    let replay = replay::replay(engine, tested, &probes.iter().collect::<Vec<_>>(), &results)?;
     if let Some(Changed { probe_id, match_length_then, match_length_now, .. }) = replay.changed.first() {
         bail!(
             "the model now answers otherwise than the one that the run was started with: {} of {} probes, such as {probe_id} ({match_length_then} tokens matched then, {match_length_now} now); start another run with another --output",

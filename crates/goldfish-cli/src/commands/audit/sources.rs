@@ -22,9 +22,6 @@ use crate::args::AuditArgs;
 use crate::describe::describe_rule;
 use crate::print;
 
-/// The file of a checkpoint's tokenizer.
-const TOKENIZER_NAME: &str = "tokenizer.json";
-
 /// What was named as documents, and the tokenizers that were found.
 pub(super) struct Sources {
     corpus: Set,
@@ -69,9 +66,7 @@ impl Set {
 impl Sources {
     pub(super) fn find(args: &AuditArgs) -> anyhow::Result<Self> {
         let given = args.tokenizer.as_deref().map(Asked::open).transpose()?;
-        let own =
-            args.model.model.as_ref().map(|model| model.join(TOKENIZER_NAME)).filter(|path| path.is_file());
-        let own = match own.map(|path| Asked::open(&path)).transpose() {
+        let own = match args.model.tokenizer().map(|path| Asked::open(&path)).transpose() {
             Err(error) if args.allow_tokenizer_mismatch => {
                 print::warn(&format!("the model's tokenizer can't be read: {error:#}"));
                 None

@@ -8,7 +8,7 @@ use goldfish_audit::stat::{Difference, Mean, Rate};
 use goldfish_audit::summary::{Ends, Simultaneous, StratifiedBy, Stratum, Summary};
 use goldfish_report::of_passages;
 
-use crate::print::{BOLD, FAINT, count, name, path, plural, share};
+use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
 
 /// A score as a cell: its value and its interval.
 struct Cell {
@@ -65,7 +65,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };
-    aligned(&mut text, heads, &rows, columns);
+    text += &aligned(&heads[..columns], &rows);
     groups(&mut text, summary);
     if let Some(canary) = &summary.canary {
         let found = canary.exact_match;
@@ -101,22 +101,6 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     text
 }
 
-/// Adds rows of so many columns below their heads.
-fn aligned(text: &mut String, heads: [&str; 4], rows: &[[String; 4]], columns: usize) {
-    let cells = || std::iter::once(heads.map(str::to_owned)).chain(rows.iter().cloned());
-    let widths: Vec<usize> =
-        (0..columns).map(|i| cells().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
-    for (number, row) in cells().enumerate() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}   ");
-        }
-        let line = line.trim_end();
-        let _ =
-            if number == 0 { writeln!(text, "  {FAINT}{line}{FAINT:#}") } else { writeln!(text, "  {line}") };
-    }
-}
-
 /// Groups of --by that are shown.
 const MOST_GROUPS: usize = 20;
 
@@ -146,7 +130,8 @@ fn groups(text: &mut String, summary: &Summary) {
     };
     let rows: Vec<[String; 4]> = groups.iter().take(MOST_GROUPS).map(row).collect();
     text.push('\n');
-    aligned(text, ["exact match by group", "audited", "control", ""], &rows, 4);
+    let heads = ["exact match by group", "audited", "control", ""];
+    *text += &aligned(&heads, &rows);
     let more = groups.len().saturating_sub(MOST_GROUPS) as u64;
     let more =
         if more > 0 { format!(" {} in summary.json.", plural(more, "more group")) } else { String::new() };

@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 /// Largest file with words that is read, in bytes.
 const MAX_WORDS_BYTES: u64 = 1 << 30;
 
-pub(crate) fn run(args: &PlantArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &PlantArgs) -> anyhow::Result<Verdict> {
     let mut read = ReadOptions::new(Content::Text { column: args.text_column.clone() });
     read.id_column.clone_from(&args.id_column);
     let settings = Settings {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &PlantArgs, tool: ToolEntry) -> anyhow::Result<Verdict> 
         read,
         words: words(args)?,
         mix: args.mix,
-        tool,
+        tool: ToolEntry::goldfish(),
     };
     let waiting = print::spinner("reading the corpus");
     let planted = plant(&options, &args.output)?;

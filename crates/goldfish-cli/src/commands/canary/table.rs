@@ -6,7 +6,7 @@ use std::path::Path;
 use goldfish_audit::canaries::{CanaryResult, CanaryTest, Plan};
 use goldfish_audit::stat::Mean;
 
-use crate::print::{BOLD, FAINT, count, name, path, plural, share};
+use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
 
 /// The result as a table.
 pub(crate) fn report(folder: &Path, plan: &Plan, result: &CanaryResult) -> String {
@@ -21,23 +21,12 @@ pub(crate) fn report(folder: &Path, plan: &Plan, result: &CanaryResult) -> Strin
     );
     let heads =
         ["repetitions", "planted twin has the lower loss", "p-value", "adjusted", "nats a token", "exposure"];
-    let mut rows = vec![heads.map(str::to_owned)];
-    rows.extend(result.repetitions.iter().map(|group| {
+    let groups = result.repetitions.iter().map(|group| {
         let adjusted = p_value(group.adjusted_p_value);
         row(count(group.repetitions.into()), &group.test, adjusted)
-    }));
-    rows.push(row("all".into(), &result.all, String::new()));
-    let widths: [usize; 6] =
-        std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
-    for (number, row) in rows.iter().enumerate() {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}   ");
-        }
-        let line = line.trim_end();
-        let _ =
-            if number == 0 { writeln!(text, "  {FAINT}{line}{FAINT:#}") } else { writeln!(text, "  {line}") };
-    }
+    });
+    let rows: Vec<[String; 6]> = groups.chain([row("all".into(), &result.all, String::new())]).collect();
+    text += &aligned(&heads, &rows);
     let _ = writeln!(
         text,
         "\n  A model that learned nothing from the planted passages gives so small a p-value over all pairs with probability {}.",

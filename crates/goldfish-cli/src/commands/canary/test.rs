@@ -1,6 +1,5 @@
 //! `goldfish canary test`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -22,7 +21,7 @@ use crate::verdict::Verdict;
 
 const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} pairs, {elapsed} elapsed, eta {eta}";
 
-pub(crate) fn run(args: &TestArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
     let opened = Opened::open(&args.folder)?;
     if let Some(expected) = &args.digest {
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &TestArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
     check_ids(args, &opened, &passages, &*model.backend)?;
     let self_test = tested(args, &model, &passages, &tokenizer)?;
     let asked = Asked {
-        tool,
+        tool: ToolEntry::goldfish(),
         model: model.backend.describe()?,
         tokenizer: tokenizer.sha256().to_owned(),
         bos: args.bos_id,
@@ -68,16 +67,9 @@ pub(crate) fn run(args: &TestArgs, tool: ToolEntry) -> anyhow::Result<Verdict> {
 
 /// The tokenizer that was named, or the checkpoint's.
 fn tokenizer(args: &TestArgs) -> anyhow::Result<Tokenizer> {
-    let own =
-        || args.model.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file());
-    let path = args.tokenizer.clone().or_else(own);
+    let path = args.tokenizer.clone().or_else(|| args.model.tokenizer());
     let path = path.context("passages are text: give --tokenizer, the model's own")?;
     Ok(Tokenizer::from_file(&path)?)
-}
-
-/// The file of the checkpoint's tokenizer, if it has one.
-fn own_tokenizer(args: &TestArgs) -> Option<PathBuf> {
-    args.model.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file())
 }
 
 /// The token ids of each pair's passages.
@@ -105,7 +97,7 @@ fn check_ids(
     backend: &dyn Backend,
 ) -> anyhow::Result<()> {
     let texts = || opened.plan.pairs.iter().flat_map(|pair| &pair.twins);
-    let own = if args.tokenizer.is_some() { own_tokenizer(args) } else { None };
+    let own = args.tokenizer.as_ref().and_then(|_| args.model.tokenizer());
     let same = if let Some(own) = own {
         encoded(opened, &Tokenizer::from_file(&own)?)? == passages
     } else if let Some(server) = backend.tokenizer() {

@@ -1,25 +1,28 @@
-//! SHA-256 of what is written.
+//! SHA-256 in hex digits.
 
 use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::draw::hex;
+/// SHA-256 of bytes as 64 hex digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
 
 /// A writer that hashes what it passes on.
-pub(super) struct Hashed<W> {
-    pub(super) inner: W,
+pub(crate) struct Hashed<W> {
+    inner: W,
     hasher: Sha256,
     size: u64,
 }
 
 impl<W: Write> Hashed<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), size: 0 }
     }
 
     /// Bytes and SHA-256 of what was written so far.
-    pub(super) fn digest(&self) -> (u64, String) {
+    pub(crate) fn digest(&self) -> (u64, String) {
         (self.size, hex(&self.hasher.clone().finalize()))
     }
 }
@@ -35,4 +38,8 @@ impl<W: Write> Write for Hashed<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
