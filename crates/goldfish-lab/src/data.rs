@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use goldfish_shard::verify;
 use rand_mt::Mt64;
 
-use crate::architecture::{Batch, Targets};
+use crate::batch::{Batch, Targets};
 use crate::draw::below;
 use crate::error::LabError;
 

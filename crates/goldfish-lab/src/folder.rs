@@ -37,6 +37,9 @@ pub(crate) struct Identity {
     shards: Vec<String>,
     validation: Vec<String>,
     tokenizer: Option<String>,
+    /// A hash of the weights that the run starts from, if they are a checkpoint's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
 }
 
 impl Identity {
@@ -46,8 +49,10 @@ impl Identity {
         shards: &[String],
         validation: &[String],
         tokenizer: Option<&str>,
+        from: Option<&str>,
     ) -> Self {
         let mut options = options.clone();
+        options.from = None;
         options.shards.clear();
         options.validation.clear();
         options.tokenizer = None;
@@ -58,6 +63,7 @@ impl Identity {
             shards: shards.to_vec(),
             validation: validation.to_vec(),
             tokenizer: tokenizer.map(str::to_owned),
+            from: from.map(str::to_owned),
         }
     }
 
@@ -225,13 +231,16 @@ impl Folder {
         let bytes = little_endian(&weights.values);
         let mut rest = bytes.as_slice();
         let tensors = architecture.parameters().iter().map(|parameter| {
-            let (own, after) = rest.split_at(parameter.shape.iter().product::<usize>() * 4);
+            let (own, after) = rest.split_at(parameter.elements() * 4);
             rest = after;
             (parameter.name.as_str(), parameter.shape.clone(), own)
         });
         let format = ("format", "pt".to_owned());
         write_tensors(&self.root, "model.safetensors", tensors, format)?;
         write_json(&self.root, "config.json", &architecture.config())?;
+        for (name, bytes) in architecture.files() {
+            write(&self.root, name, bytes)?;
+        }
         if let Some(tokenizer) = tokenizer {
             write(&self.root, "tokenizer.json", tokenizer)?;
         }

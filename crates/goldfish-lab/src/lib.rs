@@ -31,6 +31,7 @@
 
 mod architecture;
 mod architectures;
+mod batch;
 mod commands;
 pub mod corpus;
 mod corrupt;
@@ -44,16 +45,20 @@ mod events;
 mod experiment;
 mod folder;
 mod graph;
+mod mixers;
 mod ops;
 mod optimizer;
 mod options;
+mod parameter;
+mod stack;
+mod start;
 mod sweep;
+mod tape;
 mod train;
 
-pub use architecture::{
-    Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
-};
-pub use architectures::{ARCHITECTURES, architecture};
+pub use architecture::{Architecture, ArchitectureKind, Generation, Size, Vocabulary, logits};
+pub use architectures::{ARCHITECTURES, architecture, architecture_of};
+pub use batch::{Batch, Targets};
 pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};
@@ -61,7 +66,11 @@ pub use error::LabError;
 pub use events::{StepEvent, TrainEvent, Trained, ValidationEvent};
 pub use experiment::error::ExperimentError;
 pub use experiment::{Event, Observe};
+pub use graph::Graph;
+pub use ops::Operation;
 pub use options::{Length, ModelOptions, OptimizerOptions, TrainOptions};
+pub use parameter::{Initial, Parameter};
 pub use sweep::options::{SweepCopies, SweepOptions, SweepResults, SweepSelection};
 pub use sweep::{page_path, sweep};
+pub use tape::{Tape, Variable};
 pub use train::{train, train_architecture};

@@ -1,12 +1,10 @@
 //! `AdamW`, its schedule, and the initial weights.
 
 use candle_core::{Device, Result, Tensor, bail};
-use goldfish_digest::FileDigest;
-use rand_mt::Mt64;
 use rayon::prelude::*;
 
-use crate::architecture::{Initial, Parameter};
 use crate::options::OptimizerOptions;
+use crate::parameter::Parameter;
 
 /// Weights with the means of their gradients, all parameters one after the other in flat buffers.
 #[derive(Debug, PartialEq)]
@@ -24,17 +22,13 @@ impl Weights {
     pub(crate) fn new(parameters: &[Parameter], seed: u64) -> Self {
         let parts: Vec<Vec<f32>> = parameters
             .par_iter()
-            .map(|parameter| {
-                let count = parameter.shape.iter().product();
-                match parameter.initial {
-                    Initial::Constant(value) => vec![value; count],
-                    Initial::Normal(deviation) => {
-                        normal(&parameter.name, seed, deviation).take(count).collect()
-                    }
-                }
-            })
+            .map(|parameter| parameter.initial_values(seed))
             .collect();
-        let values = parts.concat();
+        Self::of(parts.concat())
+    }
+
+    /// Given initial weights.
+    pub(crate) fn of(values: Vec<f32>) -> Self {
         let zeros = || vec![0f32; values.len()];
         Self { means: zeros(), squares: zeros(), values }
     }
@@ -43,7 +37,7 @@ impl Weights {
     pub(crate) fn tensors(&self, parameters: &[Parameter]) -> Result<Vec<Tensor>> {
         let mut rest = self.values.as_slice();
         let tensor = |parameter: &Parameter| {
-            let (own, after) = rest.split_at(parameter.shape.iter().product());
+            let (own, after) = rest.split_at(parameter.elements());
             rest = after;
             Tensor::from_slice(own, parameter.shape.as_slice(), &Device::Cpu)
         };
@@ -158,44 +152,10 @@ impl Gradients {
     }
 }
 
-/// Normally distributed numbers: pairs of uniform ones on a ring, by Marsaglia's polar method.
-fn normal(name: &str, seed: u64, deviation: f64) -> impl Iterator<Item = f32> {
-    let own = FileDigest::of(name.as_bytes()).hash;
-    let own = own.bytes().fold(0u64, |sum, byte| sum.rotate_left(7) ^ u64::from(byte));
-    let mut random = Mt64::new_with_key([seed, own]);
-    let mut spare = None;
-    std::iter::from_fn(move || {
-        if let Some(spare) = spare.take() {
-            return Some(spare);
-        }
-        let mut uniform = || (random.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
-        loop {
-            let (x, y) = (uniform(), uniform());
-            let square = x * x + y * y;
-            if square > 0.0 && square < 1.0 {
-                let scale = deviation * (-2.0 * square.ln() / square).sqrt();
-                spare = Some((y * scale) as f32);
-                return Some((x * scale) as f32);
-            }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn first_weights_have_their_distribution() {
-        let numbers: Vec<f64> = normal("a", 3, 0.02).take(200_000).map(f64::from).collect();
-        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-        let variance = numbers.iter().map(|x| x * x).sum::<f64>() / numbers.len() as f64;
-        let fourth = numbers.iter().map(|x| x.powi(4)).sum::<f64>() / numbers.len() as f64;
-        assert!(mean.abs() < 2e-4 && (variance.sqrt() / 0.02 - 1.0).abs() < 0.01);
-        assert!((fourth / variance.powi(2) - 3.0).abs() < 0.1);
-        let other = |name, seed| normal(name, seed, 0.02).take(8).collect::<Vec<_>>();
-        assert!(other("a", 3) != other("b", 3) && other("a", 3) != other("a", 4));
-    }
+    use crate::parameter::Initial;
 
     #[test]
     fn schedule() {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,11 @@ pub struct TrainOptions {
     pub tokenizer: Option<PathBuf>,
     /// Size of the vocabulary, if there is no tokenizer or spare ids are wanted.
     pub vocab_size: Option<usize>,
-    /// The model.
+    /// The model; only its seed counts for one that continues from a checkpoint.
     pub model: ModelOptions,
+    /// A checkpoint folder to continue from: its architecture and weights, and its `tokenizer.json` if the options name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Whether masks apply: a token with mask 0 is excluded from the loss. Otherwise every token but a document's first is
     /// supervised: the standard loss on the same documents in the same order.
     pub use_mask: bool,
@@ -43,6 +47,7 @@ impl Default for TrainOptions {
             tokenizer: None,
             vocab_size: None,
             model: ModelOptions::default(),
+            from: None,
             use_mask: true,
             sequence_length: 256,
             batch_size: 16,
@@ -86,6 +91,9 @@ pub struct ModelOptions {
     pub tied: bool,
     /// Standard deviation of the initial weights.
     pub initial_deviation: f64,
+    /// Sizes that only this architecture has ([`ArchitectureKind::sizes`](crate::ArchitectureKind)), by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sizes: BTreeMap<String, usize>,
 }
 
 impl Default for ModelOptions {
@@ -100,6 +108,7 @@ impl Default for ModelOptions {
             context_length: None,
             tied: false,
             initial_deviation: 0.02,
+            sizes: BTreeMap::new(),
         }
     }
 }

@@ -7,14 +7,18 @@ use goldfish_digest::FileDigest;
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_tokenize::Tokenizer;
 
-use crate::architecture::{Architecture, Vocabulary, loss};
+use crate::architecture::{Architecture, Vocabulary};
 use crate::architectures::architecture;
 use crate::data::{Corpus, Order};
 use crate::error::LabError;
 use crate::events::{StepEvent, TrainEvent, Trained, ValidationEvent};
 use crate::folder::{Folder, Identity, Opened, Progress};
+use crate::graph::Graph;
 use crate::optimizer::{Gradients, Weights, learning_rate};
 use crate::options::{Length, OptimizerOptions, TrainOptions};
+use crate::parameter::Parameter;
+use crate::start::Start;
+use crate::tape::Tape;
 
 /// Trains a model and writes it to a folder: `config.json`, `model.safetensors`, `tokenizer.json` if the options name one,
 /// `metrics.jsonl` with a line a step, and last `training.json`.
@@ -35,10 +39,21 @@ pub fn train(
     resume: bool,
     on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
 ) -> Result<Trained, LabError> {
-    let vocabulary = vocabulary(options)?;
     check(options)?;
-    let architecture = architecture(&options.model, &vocabulary, options.sequence_length)?;
-    train_architecture(&*architecture, options, output, resume, on_event)
+    let Some(from) = &options.from else {
+        let vocabulary = vocabulary(options)?;
+        let architecture = architecture(&options.model, &vocabulary, options.sequence_length)?;
+        return train_architecture(&*architecture, options, output, resume, on_event);
+    };
+    let start = Start::open(from, options.model.initial_deviation)?;
+    let mut options = options.clone();
+    options.tokenizer = options.tokenizer.or_else(|| start.tokenizer.clone());
+    let (size, known) = (start.architecture.vocab_size(), vocabulary(&options).ok());
+    if let Some(known) = known.filter(|known| known.size > size) {
+        let reason = format!("has {} ids, but the checkpoint {size}", known.size);
+        return Err(LabError::option("tokenizer", reason));
+    }
+    run(&*start.architecture, Some(&start), &options, output, resume, on_event)
 }
 
 /// The same with an architecture of the caller's own; [`TrainOptions::model`] is recorded but not used.
@@ -54,8 +69,19 @@ pub fn train_architecture(
     on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
 ) -> Result<Trained, LabError> {
     check(options)?;
-    if options.sequence_length > architecture.context_length() {
-        let longest = architecture.context_length();
+    run(architecture, None, options, output, resume, on_event)
+}
+
+fn run(
+    architecture: &dyn Architecture,
+    start: Option<&Start>,
+    options: &TrainOptions,
+    output: &Path,
+    resume: bool,
+    on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
+) -> Result<Trained, LabError> {
+    if let Some(longest) = architecture.context_length().filter(|longest| options.sequence_length > *longest)
+    {
         return Err(LabError::option("sequence_length", format!("the model's context is {longest} tokens")));
     }
     let tokenizer = options.tokenizer.as_deref().map(|path| {
@@ -77,15 +103,21 @@ pub fn train_architecture(
         &corpus.manifests,
         validation.as_ref().map_or(&[], |validation| &validation.manifests),
         tokenizer.as_ref().map(|(_, hash)| hash.as_str()),
+        start.map(|start| start.hash.as_str()),
     );
     let parameters = architecture.parameters();
-    let count = parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+    let count = parameters.iter().map(Parameter::elements).sum();
     let (folder, saved) = match Folder::open(output, resume, &identity, count)? {
         Opened::Finished(trained) => return Ok(*trained),
         Opened::Running(folder, saved) => (folder, saved),
     };
-    let (weights, progress) =
-        saved.unwrap_or_else(|| (Weights::new(parameters, options.seed), Progress::default()));
+    let (weights, progress) = saved.unwrap_or_else(|| {
+        let weights = match start {
+            Some(start) => Weights::of(start.weights.clone()),
+            None => Weights::new(parameters, options.seed),
+        };
+        (weights, Progress::default())
+    });
     let sequences = corpus.sequences() as u64;
     let total = match options.length {
         Length::Steps(steps) => steps.saturating_mul(options.batch_size as u64),
@@ -256,13 +288,13 @@ impl Run<'_> {
 
     fn validate(&self, validation: &Corpus) -> Result<ValidationEvent, LabError> {
         let weights = self.weights.tensors(self.architecture.parameters())?;
-        let model = self.architecture.model(&weights)?;
         let mut total = 0.0;
         let numbers: Vec<usize> = (0..validation.sequences()).collect();
         for some in numbers.chunks(self.options.batch_size) {
             let batch = validation.supervised(some.iter().copied());
-            let mean = loss(&*model, &batch.batch, &batch.targets)?.to_scalar::<f32>()?;
-            total += f64::from(mean) * batch.targets.ids.len() as f64;
+            let graph = Graph::new(Tape::without_gradients(), self.architecture.parameters(), &weights)?;
+            let mean = self.architecture.loss(&graph, &batch.batch, &batch.targets)?;
+            total += f64::from(mean.tensor().to_scalar::<f32>()?) * batch.targets.ids.len() as f64;
         }
         Ok(ValidationEvent {
             step: self.progress.step,

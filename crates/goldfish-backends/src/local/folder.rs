@@ -20,9 +20,9 @@ pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Most files that a checkpoint is divided into.
 pub const MAX_SHARDS: usize = 4096;
 
-/// The tensors of a folder: one file, or several with an index.
+/// The tensors of a checkpoint folder: one safetensors file, or several with an index.
 #[derive(Debug)]
-pub(super) struct TensorFiles {
+pub struct TensorFiles {
     folder: PathBuf,
     files: Vec<TensorFile>,
     /// The file of each tensor.
@@ -39,7 +39,11 @@ struct TensorFile {
 
 impl TensorFiles {
     /// Opens `stem.safetensors`, or the shards that `stem.safetensors.index.json` names.
-    pub(super) fn open(folder: &Path, stem: &str) -> Result<Self, CheckpointError> {
+    ///
+    /// # Errors
+    ///
+    /// If there is neither, or a file is damaged.
+    pub fn open(folder: &Path, stem: &str) -> Result<Self, CheckpointError> {
         let single = folder.join(format!("{stem}.safetensors"));
         let index = folder.join(format!("{stem}.safetensors.index.json"));
         let mut opened = Self { folder: folder.into(), files: Vec::new(), file_of: BTreeMap::new() };
@@ -119,7 +123,11 @@ impl TensorFiles {
     }
 
     /// A tensor as `f32`, all of whose values are finite.
-    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+    ///
+    /// # Errors
+    ///
+    /// If it is missing, has another shape, can't be read, or has a value that is not finite.
+    pub fn read(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let missing = || {
             CheckpointError::tensor(
                 &self.folder,

@@ -38,7 +38,7 @@ pub use config::{
 };
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
-pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS};
+pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS, TensorFiles};
 pub use rope::RotarySpeeds;
 pub use settings::MAX_SETTINGS_BYTES;
 pub use weights::GetTensor;

@@ -49,7 +49,7 @@ pub(crate) struct TrainArgs {
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Number of ids, for shards without a tokenizer, or for spare ids. [default: the tokenizer's]
-    #[arg(long, value_name = "IDS", required_unless_present = "tokenizer", help_heading = "Data")]
+    #[arg(long, value_name = "IDS", required_unless_present_any = ["tokenizer", "from"], help_heading = "Data")]
     pub(crate) vocab_size: Option<usize>,
 
     /// Shards for validation: the loss on all their tokens every --validate-every steps and at the end.
@@ -63,6 +63,11 @@ pub(crate) struct TrainArgs {
     /// Longest sequence. A document is cut into sequences of so many tokens, which don't see each other; there is no padding.
     #[arg(long, default_value_t = 256, value_name = "TOKENS", help_heading = "Data")]
     pub(crate) sequence_length: usize,
+
+    /// Continue from this checkpoint: its weights, with a new optimizer. Its config.json replaces the options of the model, and
+    /// its tokenizer.json is used unless --tokenizer names one.
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["arch", "vocab_size"], help_heading = "Model")]
+    pub(crate) from: Option<PathBuf>,
 
     /// The architecture.
     #[arg(long, value_parser = architectures(), default_value = "llama", help_heading = "Model")]
@@ -95,6 +100,10 @@ pub(crate) struct TrainArgs {
     /// Use the table of embeddings as the head.
     #[arg(long, help_heading = "Model")]
     pub(crate) tied: bool,
+
+    /// A size that only this architecture has; can be given several times.
+    #[arg(long, value_name = "NAME=N", value_parser = parse_size, long_help = sizes_help(), help_heading = "Model")]
+    pub(crate) size: Vec<(String, usize)>,
 
     /// Standard deviation of the initial weights.
     #[arg(long, default_value_t = 0.02, value_name = "X", help_heading = "Model")]
@@ -237,6 +246,22 @@ fn edits() -> impl TypedValueParser<Value = EditKind> {
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
     rate.ok_or_else(|| "a number from 0 to 1 is needed, for example 0.05".into())
+}
+
+fn parse_size(text: &str) -> Result<(String, usize), String> {
+    let parsed = text.split_once('=').and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+    parsed.ok_or_else(|| "NAME=N is needed, for example state-size=16".into())
+}
+
+/// The sizes of all architectures.
+fn sizes_help() -> String {
+    let mut help = "A size that only this architecture has; can be given several times.\n".to_owned();
+    for kind in ARCHITECTURES {
+        for size in kind.sizes {
+            help += &format!("\n{}: {}, {}", kind.name, size.name, size.summary);
+        }
+    }
+    help
 }
 
 fn architectures() -> PossibleValuesParser {

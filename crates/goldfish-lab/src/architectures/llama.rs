@@ -10,10 +10,10 @@ use crate::options::ModelOptions;
 pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     name: "llama",
     summary: "rotary positions",
-    build: |options, vocabulary, context_length| {
-        let config = config(options, vocabulary, context_length)?;
-        Ok(Box::new(DecoderArchitecture::from_config(config, options.initial_deviation)?))
-    },
+    sizes: &[],
+    config,
+    recognizes: |config| ["llama", "mistral"].iter().any(|kind| config["model_type"] == *kind),
+    open: |config, deviation| Ok(Box::new(DecoderArchitecture::from_config(config, deviation)?)),
 };
 
 /// The `config.json`.

@@ -9,13 +9,16 @@ use crate::decoder::DecoderArchitecture;
 pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     name: "nope",
     summary: "no positions, saved as smollm3",
-    build: |options, vocabulary, context_length| {
+    sizes: &[],
+    config: |options, vocabulary, context_length| {
         let mut config = llama::config(options, vocabulary, context_length)?;
         config["architectures"] = json!(["SmolLM3ForCausalLM"]);
         config["model_type"] = json!("smollm3");
         // 0 in this list is a layer without positions.
         config["no_rope_layers"] = json!(vec![0; options.layers]);
         config["use_sliding_window"] = json!(false);
-        Ok(Box::new(DecoderArchitecture::from_config(config, options.initial_deviation)?))
+        Ok(config)
     },
+    recognizes: |config| config["model_type"] == "smollm3",
+    open: |config, deviation| Ok(Box::new(DecoderArchitecture::from_config(config, deviation)?)),
 };

@@ -1,11 +1,14 @@
 //! What a new architecture takes: this file, and its lines in the list.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use serde_json::{Value, json};
 
-use crate::architecture::{
-    Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Vocabulary,
-};
+use crate::architecture::{Architecture, ArchitectureKind, Generation};
+use crate::batch::Batch;
+use crate::graph::Graph;
+use crate::ops::{Multiply, Select};
+use crate::parameter::{Initial, Parameter};
+use crate::tape::{Tape, Variable};
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -13,49 +16,58 @@ mod common;
 pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     name: "toy",
     summary: "the next token by the last one",
-    build: |options, vocabulary, context_length| {
+    sizes: &[],
+    config: |options, vocabulary, _| {
+        Ok(json!({ "model_type": "toy", "vocab_size": vocabulary.size, "width": options.width }))
+    },
+    recognizes: |config| config["model_type"] == "toy",
+    open: |config, deviation| {
+        let size = |name: &str| config[name].as_u64().unwrap_or_default() as usize;
         let parameter = |name: &str| Parameter {
             name: name.into(),
-            shape: vec![vocabulary.size, options.width],
-            initial: Initial::Normal(options.initial_deviation),
+            shape: vec![size("vocab_size"), size("width")],
+            initial: Initial::Normal(deviation),
             decays: true,
         };
         let parameters = ["last", "next"].map(parameter);
-        Ok(Box::new(Toy { parameters, vocabulary: *vocabulary, context_length }))
+        Ok(Box::new(Toy { parameters, config }))
     },
 };
 
 struct Toy {
     parameters: [Parameter; 2],
-    vocabulary: Vocabulary,
-    context_length: usize,
+    config: Value,
 }
 
 impl Architecture for Toy {
     fn config(&self) -> Value {
-        json!({ "model_type": "toy" })
+        self.config.clone()
     }
 
     fn vocab_size(&self) -> usize {
-        self.vocabulary.size
+        self.parameters[0].shape[0]
     }
 
-    fn context_length(&self) -> usize {
-        self.context_length
+    fn context_length(&self) -> Option<usize> {
+        None
     }
 
     fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    fn model(&self, weights: &[Tensor]) -> Result<Box<dyn Model>> {
-        let [last, next] = weights else { bail!("{} weights", weights.len()) };
-        Ok(Box::new(Bigram { last: last.clone(), next: next.clone() }))
+    fn hidden(&self, graph: &Graph, batch: &Batch) -> Result<Variable> {
+        graph.apply(Select(batch.tokens.as_slice().into()), &[graph.weight("last")?])
+    }
+
+    fn logits(&self, graph: &Graph, hidden: &Variable) -> Result<Variable> {
+        graph.apply(Multiply, &[hidden, graph.weight("next")?])
     }
 
     fn generation(&self, weights: &[Tensor], _: usize) -> Result<Box<dyn Generation>> {
-        let [last, next] = weights else { bail!("{} weights", weights.len()) };
-        Ok(Box::new(Bigram { last: last.clone(), next: next.clone() }))
+        let graph = Graph::new(Tape::without_gradients(), &self.parameters, weights)?;
+        let [last, next] = ["last", "next"].map(|name| graph.weight(name).map(|w| w.tensor().clone()));
+        Ok(Box::new(Bigram { last: last?, next: next? }))
     }
 }
 
@@ -64,20 +76,17 @@ struct Bigram {
     next: Tensor,
 }
 
-impl Model for Bigram {
-    fn hidden(&self, batch: &Batch) -> Result<Tensor> {
-        self.last.index_select(&Tensor::new(batch.tokens.as_slice(), &Device::Cpu)?, 0)
-    }
-
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        hidden.matmul(&self.next.t()?)
-    }
-}
-
 impl Generation for Bigram {
     fn step(&mut self, token: u32) -> Result<Vec<f32>> {
-        let batch = Batch { tokens: vec![token], lengths: vec![1] };
-        self.logits(&self.hidden(&batch)?)?.flatten_all()?.to_vec1()
+        if token as usize >= self.last.dim(0)? {
+            bail!("token {token} is not in the vocabulary");
+        }
+        let hidden = self.last.narrow(0, token as usize, 1)?;
+        hidden.matmul(&self.next.t()?)?.flatten_all()?.to_vec1()
+    }
+
+    fn state_bytes(&self) -> usize {
+        0
     }
 }
 

@@ -3,23 +3,24 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use goldfish_backends::local::math::{dot, exp, mix, sum, vectorized};
 use rayon::prelude::*;
 
-use super::rows::{Rows, matrix, sum_products, with_rows};
+use super::operation::Operation;
+use super::rows::{Rows, inputs, like, matrix, sum_products, with_rows};
 
 /// The rows of a sequence.
 pub(crate) type Sequence = Range<usize>;
 
-/// Attention of queries `[rows, heads * head_dim]` over keys and values `[rows, kv_heads * head_dim]`: a query sees the rows of its
-/// sequence up to its own, `window` at most.
+/// Attention of queries over keys and values: rows `[rows, (heads + 2 * kv_heads) * head_dim]` hold the queries of all heads, then
+/// the keys, then the values. A query sees the rows of its sequence up to its own, as many as its head's window at most.
 pub(crate) struct Attend {
     pub(crate) sequences: Arc<[Sequence]>,
-    pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) scale: f32,
-    pub(crate) window: usize,
+    /// One a head of queries.
+    pub(crate) windows: Arc<[usize]>,
 }
 
 /// One sequence and one head of keys.
@@ -52,21 +53,22 @@ struct Gradients {
 
 impl Attend {
     fn group(&self) -> usize {
-        self.heads / self.kv_heads
+        self.windows.len() / self.kv_heads
     }
 
-    fn check(&self, [q, k, v]: [Rows<'_>; 3]) -> Result<()> {
-        let (heads, kv_heads) = (self.heads, self.kv_heads);
-        if kv_heads == 0 || heads % kv_heads != 0 || q.width * kv_heads != k.width * heads {
-            bail!("{heads} heads of {} and {kv_heads} of {} don't fit", q.width, k.width);
+    /// Queries, keys and values.
+    fn parts<'a>(&self, all: Rows<'a>) -> Result<[Rows<'a>; 3]> {
+        let (heads, kv_heads) = (self.windows.len(), self.kv_heads);
+        if kv_heads == 0
+            || !heads.is_multiple_of(kv_heads)
+            || !all.width.is_multiple_of(heads + 2 * kv_heads)
+        {
+            bail!("rows of {} for {heads} heads and {kv_heads} of keys", all.width);
         }
-        v.has_shape_of(&k)?;
-        // Every row is in exactly one sequence.
-        let ends = self.sequences.iter().try_fold(0, |end, next| (next.start == end).then_some(next.end));
-        if ends != Some(q.count) || k.count != q.count {
-            bail!("the sequences don't cover {} rows", q.count);
-        }
-        Ok(())
+        covers(&self.sequences, all.count)?;
+        let dim = all.width / (heads + 2 * kv_heads);
+        let (own, shared) = (heads * dim, kv_heads * dim);
+        Ok([0..own, own..own + shared, own + shared..all.width].map(|columns| all.columns(columns)))
     }
 
     /// Calls `work` for each sequence and head of keys.
@@ -88,8 +90,14 @@ impl Attend {
 
     /// Gives the weights of a query at `position`, and the first position that it sees.
     #[inline(always)]
-    fn weigh(&self, query: &[f32], position: usize, keys: &[f32], weights: &mut Vec<f32>) -> usize {
-        let start = (position + 1).saturating_sub(self.window);
+    fn weigh(
+        &self,
+        query: &[f32],
+        [position, window]: [usize; 2],
+        keys: &[f32],
+        weights: &mut Vec<f32>,
+    ) -> usize {
+        let start = (position + 1).saturating_sub(window);
         weights.clear();
         weights.resize(position + 1 - start, 0.0);
         dot(query, keys, start, weights);
@@ -123,7 +131,8 @@ impl Attend {
         for (index, out) in out.chunks_exact_mut(dim).enumerate() {
             let (position, head) = (index / group, kv_head * group + index % group);
             let query = &q.row(sequence.start + position)[head * dim..(head + 1) * dim];
-            let start = self.weigh(query, position, &scratch.transposed_keys, &mut scratch.weights);
+            let reach = [position, self.windows[head]];
+            let start = self.weigh(query, reach, &scratch.transposed_keys, &mut scratch.weights);
             mix(&scratch.weights, &scratch.values[start * dim..(position + 1) * dim], out);
         }
         out
@@ -148,14 +157,19 @@ impl Attend {
             let head = kv_head * group + member;
             gather(q, sequence, head * dim..(head + 1) * dim, &mut scratch.queries);
             gather(grad, sequence, head * dim..(head + 1) * dim, &mut scratch.grads);
-            self.head_back(dim, member, scratch, &mut found);
+            self.head_back([dim, member, self.windows[head]], scratch, &mut found);
         }
         found
     }
 
     /// With `w` the weights of a query and `g` their gradients, the scores have the gradients `w * (g - sum(w * g))`.
     #[inline(always)]
-    fn head_back(&self, dim: usize, member: usize, scratch: &mut Scratch, found: &mut Gradients) {
+    fn head_back(
+        &self,
+        [dim, member, window]: [usize; 3],
+        scratch: &mut Scratch,
+        found: &mut Gradients,
+    ) {
         let length = scratch.queries.len() / dim;
         // Only what a query sees is written, and only that is read.
         scratch.all_weights.resize(length * length, 0.0);
@@ -163,7 +177,8 @@ impl Attend {
         for position in 0..length {
             let own = position * dim..(position + 1) * dim;
             let query = &scratch.queries[own.clone()];
-            let start = self.weigh(query, position, &scratch.transposed_keys, &mut scratch.weights);
+            let reach = [position, window];
+            let start = self.weigh(query, reach, &scratch.transposed_keys, &mut scratch.weights);
             scratch.slopes.clear();
             scratch.slopes.resize(scratch.weights.len(), 0.0);
             dot(&scratch.grads[own], &scratch.transposed_values, start, &mut scratch.slopes);
@@ -181,7 +196,7 @@ impl Attend {
         let rows = found.keys.chunks_exact_mut(dim).zip(found.values.chunks_exact_mut(dim));
         for (key, (of_key, of_value)) in rows.enumerate() {
             // The queries that see this key.
-            let end = key.saturating_add(self.window).min(length);
+            let end = key.saturating_add(window).min(length);
             let weights = key * length + key..key * length + end;
             mix(&scratch.all_slopes[weights.clone()], &scratch.queries[key * dim..end * dim], of_key);
             mix(&scratch.all_weights[weights], &scratch.grads[key * dim..end * dim], of_value);
@@ -189,60 +204,56 @@ impl Attend {
     }
 }
 
-impl CustomOp3 for Attend {
-    fn name(&self) -> &'static str {
-        "attend"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        ql: &Layout,
-        k: &CpuStorage,
-        kl: &Layout,
-        v: &CpuStorage,
-        vl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let rows @ [q, k, v] = [Rows::new(q, ql)?, Rows::new(k, kl)?, Rows::new(v, vl)?];
-        self.check([q, k, v])?;
-        let done = self.tasks(
-            #[inline(always)]
-            |task, scratch| self.forward(task, rows, scratch),
-        );
-        let mut out = vec![0f32; q.count * q.width];
-        for (task, values) in &done {
-            scatter(task, values, q.width / self.kv_heads, q.width, &mut out);
-        }
-        Ok(matrix(out, q.count, q.width))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut made = [q, k, v].map(|tensor| vec![0f32; tensor.elem_count()]);
-        with_rows([q, k, v, grad], |rows @ [q, k, _, grad]| {
-            grad.has_shape_of(&q)?;
+impl Operation for Attend {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [all] = inputs(all)?;
+        with_rows([all], |[all]| {
+            let rows @ [q, ..] = self.parts(all)?;
             let done = self.tasks(
                 #[inline(always)]
-                |task, scratch| self.backward(task, rows, scratch),
+                |task, scratch| self.forward(task, rows, scratch),
             );
-            let [of_q, of_k, of_v] = &mut made;
-            for (task, found) in &done {
-                scatter(task, &found.queries, q.width / self.kv_heads, q.width, of_q);
-                scatter(task, &found.keys, k.width / self.kv_heads, k.width, of_k);
-                scatter(task, &found.values, k.width / self.kv_heads, k.width, of_v);
+            let mut out = vec![0f32; q.count * q.width];
+            let own = q.width / self.kv_heads;
+            for ((sequence, head), values) in &done {
+                scatter(sequence, values, head * own..(head + 1) * own, q.width, &mut out);
+            }
+            matrix(out, q.count, q.width)
+        })
+    }
+
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [all] = inputs(all)?;
+        let mut out = vec![0f32; all.elem_count()];
+        with_rows([all, gradient], |[all, gradient]| {
+            let [q, k, v] = self.parts(all)?;
+            gradient.has_shape_of(&q)?;
+            let done = self.tasks(
+                #[inline(always)]
+                |task, scratch| self.backward(task, [q, k, v, gradient], scratch),
+            );
+            for ((sequence, head), found) in &done {
+                let mut start = 0;
+                for (part, values) in [(q, &found.queries), (k, &found.keys), (v, &found.values)] {
+                    let own = part.width / self.kv_heads;
+                    let columns = start + head * own..start + (head + 1) * own;
+                    scatter(sequence, values, columns, all.width, &mut out);
+                    start += part.width;
+                }
             }
             Ok(())
         })?;
-        let [of_q, of_k, of_v] = made;
-        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device()).map(Some);
-        Ok((tensor(of_q, q)?, tensor(of_k, k)?, tensor(of_v, v)?))
+        Ok(vec![like(out, all)?])
     }
+}
+
+/// Checks that every row is in exactly one of consecutive sequences.
+pub(super) fn covers(sequences: &[Sequence], rows: usize) -> Result<()> {
+    let ends = sequences.iter().try_fold(0, |end, next| (next.start == end).then_some(next.end));
+    if ends != Some(rows) {
+        bail!("the sequences don't cover {rows} rows");
+    }
+    Ok(())
 }
 
 /// Copies some columns of a sequence's rows.
@@ -254,10 +265,10 @@ fn gather(rows: Rows<'_>, sequence: &Sequence, columns: Range<usize>, out: &mut 
     }
 }
 
-/// Puts a task's rows of `own` elements into their columns.
-fn scatter((sequence, head): &Task, values: &[f32], own: usize, width: usize, out: &mut [f32]) {
-    for (row, values) in sequence.clone().zip(values.chunks_exact(own)) {
-        out[row * width + head * own..][..own].copy_from_slice(values);
+/// Puts some columns of a sequence's rows into a matrix of `width` columns.
+fn scatter(sequence: &Sequence, values: &[f32], columns: Range<usize>, width: usize, out: &mut [f32]) {
+    for (row, values) in sequence.clone().zip(values.chunks_exact(columns.len())) {
+        out[row * width..][columns.clone()].copy_from_slice(values);
     }
 }
 

@@ -1,51 +1,51 @@
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use goldfish_backends::local::math::{exp, silu};
 
-use super::rows::{Rows, fill_rows, matrix, with_rows};
+use super::operation::Operation;
+use super::rows::{fill_rows, inputs, like, matrix, with_rows};
 
 /// `silu` of the first half of a row, times the second.
 pub(crate) struct Gate;
 
-impl CustomOp1 for Gate {
-    fn name(&self) -> &'static str {
-        "gate"
+impl Operation for Gate {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x] = inputs(all)?;
+        with_rows([x], |[input]| {
+            let width = input.width / 2;
+            let values = fill_rows(
+                input.count,
+                width,
+                #[inline(always)]
+                |row, out| {
+                    let (gate, up) = input.row(row).split_at(width);
+                    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                        *out = silu(*gate) * up;
+                    }
+                },
+            );
+            matrix(values, input.count, width)
+        })
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let input = Rows::new(x, layout)?;
-        let width = input.width / 2;
-        let values = fill_rows(
-            input.count,
-            width,
-            #[inline(always)]
-            |row, out| {
-                let (gate, up) = input.row(row).split_at(width);
-                for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                    *out = silu(*gate) * up;
-                }
-            },
-        );
-        Ok(matrix(values, input.count, width))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let values = with_rows([x, grad], |[x, grad]| {
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [x] = inputs(all)?;
+        let values = with_rows([x, gradient], |[x, gradient]| {
             Ok(fill_rows(
                 x.count,
                 x.width,
                 #[inline(always)]
                 |row, out| {
-                    let grad = grad.row(row);
-                    let (gate, up) = x.row(row).split_at(grad.len());
-                    let (of_gate, of_up) = out.split_at_mut(grad.len());
-                    for i in 0..grad.len() {
+                    let gradient = gradient.row(row);
+                    let (gate, up) = x.row(row).split_at(gradient.len());
+                    let (of_gate, of_up) = out.split_at_mut(gradient.len());
+                    for i in 0..gradient.len() {
                         let logistic = 1.0 / (1.0 + exp(-gate[i]));
-                        of_gate[i] = grad[i] * up[i] * logistic * gate[i].mul_add(1.0 - logistic, 1.0);
-                        of_up[i] = grad[i] * gate[i] * logistic;
+                        of_gate[i] = gradient[i] * up[i] * logistic * gate[i].mul_add(1.0 - logistic, 1.0);
+                        of_up[i] = gradient[i] * gate[i] * logistic;
                     }
                 },
             ))
         })?;
-        Tensor::from_vec(values, x.shape(), x.device()).map(Some)
+        Ok(vec![like(values, x)?])
     }
 }

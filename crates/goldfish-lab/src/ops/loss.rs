@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
+use goldfish_backends::local::math::{exp, sum, vectorized};
 use rayon::prelude::*;
 
-use super::rows::{Rows, fill_rows, with_rows};
-use goldfish_backends::local::math::{exp, sum, vectorized};
+use super::operation::Operation;
+use super::rows::{Rows, fill_rows, inputs, like, with_rows};
 
 /// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar.
 ///
@@ -37,30 +38,28 @@ impl CrossEntropy {
     }
 }
 
-impl CustomOp1 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross-entropy"
+impl Operation for CrossEntropy {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [logits] = inputs(all)?;
+        with_rows([logits], |[logits]| {
+            if logits.count != self.targets.len() || logits.count == 0 {
+                bail!("{} rows of logits for {} targets", logits.count, self.targets.len());
+            }
+            if let Some(target) = self.targets.iter().find(|target| **target as usize >= logits.width) {
+                bail!("target {target} is not among {} ids", logits.width);
+            }
+            let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
+            let losses = normalizers.iter().zip(&self.targets).enumerate();
+            let total: f64 = losses
+                .map(|(row, (normalizer, target))| f64::from(normalizer - logits.row(row)[*target as usize]))
+                .sum();
+            Tensor::new((total / logits.count as f64) as f32, &Device::Cpu)
+        })
     }
 
-    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let logits = Rows::new(logits, layout)?;
-        if logits.count != self.targets.len() || logits.count == 0 {
-            bail!("{} rows of logits for {} targets", logits.count, self.targets.len());
-        }
-        if let Some(target) = self.targets.iter().find(|target| **target as usize >= logits.width) {
-            bail!("target {target} is not among {} ids", logits.width);
-        }
-        let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
-        let losses = normalizers.iter().zip(&self.targets).enumerate();
-        let total: f64 = losses
-            .map(|(row, (normalizer, target))| f64::from(normalizer - logits.row(row)[*target as usize]))
-            .sum();
-        let mean = (total / logits.count as f64) as f32;
-        Ok((CpuStorage::F32(vec![mean]), Shape::from(())))
-    }
-
-    fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let weight = grad.to_scalar::<f32>()? / self.targets.len() as f32;
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [logits] = inputs(all)?;
+        let weight = gradient.to_scalar::<f32>()? / self.targets.len() as f32;
         let values = with_rows([logits], |[logits]| {
             let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
             Ok(fill_rows(
@@ -76,6 +75,6 @@ impl CustomOp1 for CrossEntropy {
                 },
             ))
         })?;
-        Tensor::from_vec(values, logits.shape(), logits.device()).map(Some)
+        Ok(vec![like(values, logits)?])
     }
 }

@@ -1,36 +1,42 @@
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
+
+use super::operation::Operation;
+use super::rows::inputs;
 
 /// Rows times a transposed matrix `[outputs, inputs]`, as linear layers are stored; the gradient comes back in that order.
 pub(crate) struct Multiply;
 
-impl CustomOp2 for Multiply {
-    fn name(&self) -> &'static str {
-        "multiply"
+impl Operation for Multiply {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x, weight] = inputs(all)?;
+        x.matmul(&weight.t()?)
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((rows, inputs), (outputs, width)) = (xl.shape().dims2()?, wl.shape().dims2()?);
-        if inputs != width {
-            bail!("rows of {inputs} for a matrix of {width} inputs");
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [x, weight] = inputs(all)?;
+        Ok(vec![gradient.matmul(weight)?, gradient.t()?.matmul(x)?])
+    }
+}
+
+/// Matrices with the same number of columns, one below the other: linear layers with one input.
+pub(crate) struct Join;
+
+impl Operation for Join {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        Tensor::cat(all, 0)
+    }
+
+    fn backward(&self, all: &[&Tensor], output: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(all.len());
+        for input in all {
+            let rows = input.dim(0)?;
+            parts.push(gradient.narrow(0, start, rows)?);
+            start += rows;
         }
-        let product = x.matmul(w, (1, rows, outputs, inputs), xl, &wl.transpose(0, 1)?)?;
-        Ok((product, Shape::from((rows, outputs))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(grad.matmul(w)?), Some(grad.t()?.matmul(x)?)))
+        if start != output.dim(0)? {
+            bail!("{start} rows in {:?}", output.dims());
+        }
+        Ok(parts)
     }
 }

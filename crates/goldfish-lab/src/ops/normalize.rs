@@ -1,8 +1,9 @@
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use goldfish_backends::local::math::{sum, vectorized};
 use rayon::prelude::*;
 
-use super::rows::{Rows, fill_rows, matrix, sum_products, vector, with_rows};
+use super::operation::Operation;
+use super::rows::{fill_rows, inputs, like, matrix, sum_products, with_rows};
 
 /// RMS norm of rows, times a weight.
 pub(crate) struct Normalize {
@@ -35,46 +36,34 @@ impl Normalize {
     }
 }
 
-impl CustomOp2 for Normalize {
-    fn name(&self) -> &'static str {
-        "normalize"
+impl Operation for Normalize {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x, weight] = inputs(all)?;
+        with_rows([x, weight], |[x, weight]| {
+            weight.has_shape(1, x.width)?;
+            let weight = weight.row(0);
+            let values = fill_rows(
+                x.count,
+                x.width,
+                #[inline(always)]
+                |row, out| {
+                    let x = x.row(row);
+                    let scale = self.scale(x);
+                    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                        *out = x * scale * weight;
+                    }
+                },
+            );
+            matrix(values, x.count, x.width)
+        })
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        w: &CpuStorage,
-        wl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let x = Rows::new(x, xl)?;
-        let weight = vector(w, wl, x.width)?;
-        let values = fill_rows(
-            x.count,
-            x.width,
-            #[inline(always)]
-            |row, out| {
-                let x = x.row(row);
-                let scale = self.scale(x);
-                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                    *out = x * scale * weight;
-                }
-            },
-        );
-        Ok(matrix(values, x.count, x.width))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [x, weight] = inputs(all)?;
         let width = x.dim(1)?;
         let mut of_x = vec![0f32; x.elem_count()];
-        let parts: Vec<Vec<f32>> = with_rows([x, &w.unsqueeze(0)?, grad], |[x, weight, grad]| {
-            grad.has_shape_of(&x)?;
+        let parts: Vec<Vec<f32>> = with_rows([x, weight, gradient], |[x, weight, gradient]| {
+            gradient.has_shape_of(&x)?;
             let weight = weight.row(0);
             let blocks = of_x.par_chunks_mut(BLOCK * width).enumerate().map(|(block, of_x)| {
                 let mut of_weight = vec![0f32; width];
@@ -83,7 +72,7 @@ impl CustomOp2 for Normalize {
                     || {
                         for (row, of_x) in of_x.chunks_exact_mut(width).enumerate() {
                             let row = block * BLOCK + row;
-                            self.row_back([x.row(row), weight, grad.row(row)], of_x, &mut of_weight);
+                            self.row_back([x.row(row), weight, gradient.row(row)], of_x, &mut of_weight);
                         }
                     },
                 );
@@ -95,7 +84,6 @@ impl CustomOp2 for Normalize {
         for part in &parts {
             of_weight.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
-        let of_x = Tensor::from_vec(of_x, x.shape(), x.device())?;
-        Ok((Some(of_x), Some(Tensor::from_vec(of_weight, width, x.device())?)))
+        Ok(vec![like(of_x, x)?, like(of_weight, weight)?])
     }
 }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use goldfish_backends::local::RotarySpeeds;
 
-use super::rows::{Rows, fill_rows, matrix, with_rows};
+use super::operation::Operation;
+use super::rows::{Rows, fill_rows, inputs, like, with_rows};
 
 /// Cosines and sines of each pair of a head's elements at each position.
 #[derive(Debug)]
@@ -32,19 +33,21 @@ impl Angles {
     }
 }
 
-/// Turns the heads of each row by the angles of its position.
-#[derive(Clone)]
+/// Turns the heads in the first columns of each row by the angles of its position: queries and keys, but not values.
 pub(crate) struct Rotate {
     pub(crate) angles: Arc<Angles>,
     pub(crate) positions: Arc<[u32]>,
     pub(crate) head_dim: usize,
+    /// Columns that turn.
+    pub(crate) columns: usize,
 }
 
 impl Rotate {
     /// `way` is 1, or -1 to turn backwards.
     fn turn(&self, input: Rows<'_>, way: f32) -> Result<Vec<f32>> {
         let known = self.angles.cos.len() / self.angles.pairs.max(1);
-        if !input.width.is_multiple_of(self.head_dim)
+        if !self.columns.is_multiple_of(self.head_dim)
+            || self.columns > input.width
             || self.positions.len() != input.count
             || self.positions.iter().any(|position| *position as usize >= known)
         {
@@ -57,7 +60,10 @@ impl Rotate {
             |row, out| {
                 let (cos, sin) = self.angles.at(self.positions[row] as usize);
                 let half = cos.len();
-                let heads = input.row(row).chunks_exact(self.head_dim);
+                let (turned, kept) = input.row(row).split_at(self.columns);
+                let (out, out_kept) = out.split_at_mut(self.columns);
+                out_kept.copy_from_slice(kept);
+                let heads = turned.chunks_exact(self.head_dim);
                 for (head, out) in heads.zip(out.chunks_exact_mut(self.head_dim)) {
                     let (first, rest) = head.split_at(half);
                     let (second, rest) = rest.split_at(half);
@@ -75,18 +81,14 @@ impl Rotate {
     }
 }
 
-impl CustomOp1 for Rotate {
-    fn name(&self) -> &'static str {
-        "rotate"
+impl Operation for Rotate {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x] = inputs(all)?;
+        like(with_rows([x], |[x]| self.turn(x, 1.0))?, x)
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let input = Rows::new(x, layout)?;
-        Ok(matrix(self.turn(input, 1.0)?, input.count, input.width))
-    }
-
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let values = with_rows([grad], |[grad]| self.turn(grad, -1.0))?;
-        Tensor::from_vec(values, grad.shape(), grad.device()).map(Some)
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [x] = inputs(all)?;
+        Ok(vec![like(with_rows([gradient], |[gradient]| self.turn(gradient, -1.0))?, x)?])
     }
 }

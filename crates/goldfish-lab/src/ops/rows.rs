@@ -1,8 +1,9 @@
 //! Rows of matrices in memory.
 
 use std::array::from_fn;
+use std::ops::Range;
 
-use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{Device, Result, Storage, Tensor, bail};
 use goldfish_backends::local::math::vectorized;
 use rayon::prelude::*;
 
@@ -16,53 +17,70 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
-        let (count, width) = layout.shape().dims2()?;
-        let [stride, 1] = *layout.stride() else { bail!("the elements of a row are not contiguous") };
-        Ok(Self { values: &storage.as_slice::<f32>()?[layout.start_offset()..], stride, count, width })
-    }
-
     #[inline(always)]
     pub(super) fn row(&self, index: usize) -> &'a [f32] {
         &self.values[index * self.stride..][..self.width]
     }
 
-    pub(super) fn has_shape_of(&self, other: &Self) -> Result<()> {
-        if (self.count, self.width) != (other.count, other.width) {
-            bail!("[{}, {}] instead of [{}, {}]", self.count, self.width, other.count, other.width);
+    /// Some columns of the rows.
+    pub(super) fn columns(&self, columns: Range<usize>) -> Self {
+        let (values, width) = (&self.values[columns.start..], columns.len());
+        Self { values, width, ..*self }
+    }
+
+    pub(super) fn has_shape(&self, count: usize, width: usize) -> Result<()> {
+        if (self.count, self.width) != (count, width) {
+            bail!("[{}, {}] instead of [{count}, {width}]", self.count, self.width);
         }
         Ok(())
     }
+
+    pub(super) fn has_shape_of(&self, other: &Self) -> Result<()> {
+        self.has_shape(other.count, other.width)
+    }
 }
 
-/// Calls `work` with the rows of matrices in memory.
+/// The inputs of an operation that takes `N` of them.
+pub(super) fn inputs<'a, const N: usize>(all: &[&'a Tensor]) -> Result<[&'a Tensor; N]> {
+    match <[&Tensor; N]>::try_from(all) {
+        Ok(inputs) => Ok(inputs),
+        Err(_) => bail!("{} inputs instead of {N}", all.len()),
+    }
+}
+
+/// Calls `work` with the rows of matrices in memory. A tensor of more dimensions is taken as rows of its last one, a vector as
+/// a single row.
 pub(super) fn with_rows<const N: usize, R>(
     tensors: [&Tensor; N],
     work: impl FnOnce([Rows<'_>; N]) -> Result<R>,
 ) -> Result<R> {
-    let held = tensors.map(Tensor::storage_and_layout);
+    let mut matrices = Vec::with_capacity(N);
+    for tensor in tensors {
+        matrices.push(match tensor.rank() {
+            2 => tensor.clone(),
+            1 => tensor.unsqueeze(0)?,
+            _ => tensor.flatten_to(tensor.rank().saturating_sub(2))?,
+        });
+    }
+    let held: Vec<_> = matrices.iter().map(Tensor::storage_and_layout).collect();
     let mut rows = Vec::with_capacity(N);
     for (storage, layout) in &held {
         let Storage::Cpu(storage) = &**storage else { bail!("a tensor is not in memory") };
-        rows.push(Rows::new(storage, layout)?);
+        let (count, width) = layout.shape().dims2()?;
+        let [stride, 1] = *layout.stride() else { bail!("the elements of a row are not contiguous") };
+        let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
+        rows.push(Rows { values, stride, count, width });
     }
     work(from_fn(|index| rows[index]))
 }
 
-/// The elements of a vector in memory.
-pub(super) fn vector<'a>(storage: &'a CpuStorage, layout: &Layout, width: usize) -> Result<&'a [f32]> {
-    let (start, Some((_, end))) = (layout.start_offset(), layout.contiguous_offsets()) else {
-        bail!("a vector of weights is not contiguous");
-    };
-    let values = &storage.as_slice::<f32>()?[start..end];
-    if values.len() != width {
-        bail!("{} weights for rows of {width}", values.len());
-    }
-    Ok(values)
+/// A tensor with the shape of another.
+pub(super) fn like(values: Vec<f32>, other: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, other.shape(), &Device::Cpu)
 }
 
-pub(super) fn matrix(values: Vec<f32>, rows: usize, width: usize) -> (CpuStorage, Shape) {
-    (CpuStorage::F32(values), Shape::from((rows, width)))
+pub(super) fn matrix(values: Vec<f32>, rows: usize, width: usize) -> Result<Tensor> {
+    Tensor::from_vec(values, (rows, width), &Device::Cpu)
 }
 
 /// Rows of one task of a thread.

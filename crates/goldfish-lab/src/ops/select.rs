@@ -1,39 +1,41 @@
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use std::sync::Arc;
 
-use super::rows::{Rows, fill_rows, matrix, with_rows};
+use candle_core::{Result, Tensor, bail};
+
+use super::operation::Operation;
+use super::rows::{fill_rows, inputs, like, matrix, with_rows};
 
 /// Some rows of a matrix; a row can be taken several times.
-pub(crate) struct Select(pub(crate) std::sync::Arc<[u32]>);
+pub(crate) struct Select(pub(crate) Arc<[u32]>);
 
-impl CustomOp1 for Select {
-    fn name(&self) -> &'static str {
-        "select"
+impl Operation for Select {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x] = inputs(all)?;
+        with_rows([x], |[x]| {
+            if let Some(row) = self.0.iter().find(|row| **row as usize >= x.count) {
+                bail!("row {row} of {}", x.count);
+            }
+            let values = fill_rows(
+                self.0.len(),
+                x.width,
+                #[inline(always)]
+                |row, out| out.copy_from_slice(x.row(self.0[row] as usize)),
+            );
+            matrix(values, self.0.len(), x.width)
+        })
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = Rows::new(x, layout)?;
-        if let Some(row) = self.0.iter().find(|row| **row as usize >= x.count) {
-            bail!("row {row} of {}", x.count);
-        }
-        let values = fill_rows(
-            self.0.len(),
-            x.width,
-            #[inline(always)]
-            |row, out| out.copy_from_slice(x.row(self.0[row] as usize)),
-        );
-        Ok(matrix(values, self.0.len(), x.width))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [x] = inputs(all)?;
         let width = x.dim(1)?;
         let mut values = vec![0f32; x.elem_count()];
-        with_rows([grad], |[grad]| {
+        with_rows([gradient], |[gradient]| {
             for (index, row) in self.0.iter().enumerate() {
                 let out = &mut values[*row as usize * width..][..width];
-                out.iter_mut().zip(grad.row(index)).for_each(|(out, grad)| *out += grad);
+                out.iter_mut().zip(gradient.row(index)).for_each(|(out, gradient)| *out += gradient);
             }
             Ok(())
         })?;
-        Tensor::from_vec(values, x.shape(), x.device()).map(Some)
+        Ok(vec![like(values, x)?])
     }
 }
