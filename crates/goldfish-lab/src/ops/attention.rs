@@ -1,17 +1,13 @@
 //! Causal attention within sequences of consecutive rows.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{dot, exp, mix, sum, vectorized};
-use rayon::prelude::*;
+use goldfish_backends::local::math::{dot, exp, mix, sum};
 
 use super::operation::Operation;
 use super::rows::{Rows, inputs, like, matrix, sum_products, with_rows};
-
-/// The rows of a sequence.
-pub(crate) type Sequence = Range<usize>;
+use super::sequences::{Sequence, Task, covers, gather, scatter, tasks};
 
 /// Attention of queries over keys and values: rows `[rows, (heads + 2 * kv_heads) * head_dim]` hold the queries of all heads, then
 /// the keys, then the values. A query sees the rows of its sequence up to its own, as many as its head's window at most.
@@ -22,9 +18,6 @@ pub(crate) struct Attend {
     /// One a head of queries.
     pub(crate) windows: Arc<[usize]>,
 }
-
-/// One sequence and one head of keys.
-type Task = (Sequence, usize);
 
 /// What a thread keeps from task to task.
 #[derive(Default)]
@@ -69,23 +62,6 @@ impl Attend {
         let dim = all.width / (heads + 2 * kv_heads);
         let (own, shared) = (heads * dim, kv_heads * dim);
         Ok([0..own, own..own + shared, own + shared..all.width].map(|columns| all.columns(columns)))
-    }
-
-    /// Calls `work` for each sequence and head of keys.
-    fn tasks<R: Send>(&self, work: impl Fn(&Task, &mut Scratch) -> R + Sync) -> Vec<(Task, R)> {
-        let tasks: Vec<Task> = self
-            .sequences
-            .iter()
-            .flat_map(|sequence| (0..self.kv_heads).map(move |head| (sequence.clone(), head)))
-            .collect();
-        let done = tasks.into_par_iter().map_init(Scratch::default, |scratch, task| {
-            let result = vectorized(
-                #[inline(always)]
-                || work(&task, scratch),
-            );
-            (task, result)
-        });
-        done.collect()
     }
 
     /// Gives the weights of a query at `position`, and the first position that it sees.
@@ -209,9 +185,11 @@ impl Operation for Attend {
         let [all] = inputs(all)?;
         with_rows([all], |[all]| {
             let rows @ [q, ..] = self.parts(all)?;
-            let done = self.tasks(
+            let done = tasks(
+                &self.sequences,
+                self.kv_heads,
                 #[inline(always)]
-                |task, scratch| self.forward(task, rows, scratch),
+                |task, scratch: &mut Scratch| self.forward(task, rows, scratch),
             );
             let mut out = vec![0f32; q.count * q.width];
             let own = q.width / self.kv_heads;
@@ -228,9 +206,11 @@ impl Operation for Attend {
         with_rows([all, gradient], |[all, gradient]| {
             let [q, k, v] = self.parts(all)?;
             gradient.has_shape_of(&q)?;
-            let done = self.tasks(
+            let done = tasks(
+                &self.sequences,
+                self.kv_heads,
                 #[inline(always)]
-                |task, scratch| self.backward(task, [q, k, v, gradient], scratch),
+                |task, scratch: &mut Scratch| self.backward(task, [q, k, v, gradient], scratch),
             );
             for ((sequence, head), found) in &done {
                 let mut start = 0;
@@ -244,31 +224,6 @@ impl Operation for Attend {
             Ok(())
         })?;
         Ok(vec![like(out, all)?])
-    }
-}
-
-/// Checks that every row is in exactly one of consecutive sequences.
-pub(super) fn covers(sequences: &[Sequence], rows: usize) -> Result<()> {
-    let ends = sequences.iter().try_fold(0, |end, next| (next.start == end).then_some(next.end));
-    if ends != Some(rows) {
-        bail!("the sequences don't cover {rows} rows");
-    }
-    Ok(())
-}
-
-/// Copies some columns of a sequence's rows.
-#[inline(always)]
-fn gather(rows: Rows<'_>, sequence: &Sequence, columns: Range<usize>, out: &mut Vec<f32>) {
-    out.clear();
-    for row in sequence.clone() {
-        out.extend_from_slice(&rows.row(row)[columns.clone()]);
-    }
-}
-
-/// Puts some columns of a sequence's rows into a matrix of `width` columns.
-fn scatter(sequence: &Sequence, values: &[f32], columns: Range<usize>, width: usize, out: &mut [f32]) {
-    for (row, values) in sequence.clone().zip(values.chunks_exact(columns.len())) {
-        out[row * width..][columns.clone()].copy_from_slice(values);
     }
 }
 
