@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Tensor};
 use goldfish_lab::{
-    Architecture, Batch, DecoderArchitecture, Initial, ModelOptions, Parameter, Targets, Vocabulary,
-    architecture, logits,
+    ARCHITECTURES, Architecture, Batch, Initial, ModelOptions, Parameter, Targets, Vocabulary, architecture,
+    architecture_of, logits,
 };
 
 const VOCABULARY: usize = 37;
@@ -27,14 +27,15 @@ fn architectures() -> Vec<(&'static str, Box<dyn Architecture>)> {
     let mut windowed = llama.config();
     windowed["model_type"] = "mistral".into();
     windowed["sliding_window"] = 5.into();
-    let nope = ModelOptions { architecture: "nope".into(), ..small.clone() };
-    let shared = ModelOptions { kv_heads: Some(2), tied: true, heads: 6, ..small };
-    vec![
-        ("llama", llama),
-        ("nope", new(nope)),
-        ("shared", new(shared)),
-        ("window", Box::new(DecoderArchitecture::from_config(windowed, 0.3).unwrap())),
-    ]
+    let shared = ModelOptions { kv_heads: Some(2), tied: true, heads: 6, ..small.clone() };
+    let mut all: Vec<(&str, Box<dyn Architecture>)> =
+        vec![("shared", new(shared)), ("window", architecture_of(windowed, 0.3).unwrap())];
+    for kind in ARCHITECTURES {
+        all.push((kind.name, new(ModelOptions { architecture: kind.name.into(), ..small.clone() })));
+        let tied = ModelOptions { architecture: kind.name.into(), tied: true, ..small.clone() };
+        all.push((kind.name, new(tied)));
+    }
+    all
 }
 
 /// Numbers from -1 to 1.

@@ -11,22 +11,33 @@
 
 mod adapter;
 mod attention;
+mod cached;
 mod checkpoint;
 mod config;
+mod continuing;
 mod decoder;
 mod draw;
 mod error;
 mod families;
 mod family;
+mod features;
 mod folder;
 mod layer;
 pub mod math;
+mod mixer;
+mod network;
 mod ops;
 mod pack;
 mod product;
 mod read;
+mod recurrent;
+mod recurrent_family;
 mod rope;
+mod scores;
 mod settings;
+mod source;
+mod vocabulary;
+mod walk;
 mod weights;
 
 pub use adapter::MAX_RANK;
@@ -39,6 +50,9 @@ pub use config::{
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
 pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS, TensorFiles};
+pub use network::NetworkConfig;
+pub use recurrent::{Recurrent, State};
+pub use recurrent_family::RecurrentConfig;
 pub use rope::RotarySpeeds;
 pub use settings::MAX_SETTINGS_BYTES;
 pub use weights::GetTensor;

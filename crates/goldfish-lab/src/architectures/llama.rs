@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::architecture::{ArchitectureKind, Vocabulary};
-use crate::decoder::DecoderArchitecture;
 use crate::error::LabError;
+use crate::layered;
 use crate::options::ModelOptions;
 
 pub(super) static KIND: ArchitectureKind = ArchitectureKind {
@@ -13,7 +13,7 @@ pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     sizes: &[],
     config,
     recognizes: |config| ["llama", "mistral"].iter().any(|kind| config["model_type"] == *kind),
-    open: |config, deviation| Ok(Box::new(DecoderArchitecture::from_config(config, deviation)?)),
+    open: layered::decoder,
 };
 
 /// The `config.json`.

@@ -1,6 +1,13 @@
 //! The architectures, one file each.
 
+mod aaren;
+mod hard_alibi;
+mod hedgehog;
+mod lab;
+mod linear;
 mod llama;
+mod lstm;
+mod mamba;
 mod nope;
 #[cfg(test)]
 mod toy;
@@ -15,6 +22,12 @@ use crate::options::ModelOptions;
 pub static ARCHITECTURES: &[&ArchitectureKind] = &[
     &llama::KIND,
     &nope::KIND,
+    &hard_alibi::KIND,
+    &aaren::KIND,
+    &linear::KIND,
+    &hedgehog::KIND,
+    &lstm::KIND,
+    &mamba::KIND,
     #[cfg(test)]
     &toy::KIND,
 ];

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::llama;
 use crate::architecture::ArchitectureKind;
-use crate::decoder::DecoderArchitecture;
+use crate::layered;
 
 pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     name: "nope",
@@ -20,5 +20,5 @@ pub(super) static KIND: ArchitectureKind = ArchitectureKind {
         Ok(config)
     },
     recognizes: |config| config["model_type"] == "smollm3",
-    open: |config, deviation| Ok(Box::new(DecoderArchitecture::from_config(config, deviation)?)),
+    open: layered::decoder,
 };

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
-use super::QUERY_KEY_VALUE;
+use super::{QUERY_KEY_VALUE, project_out};
 use crate::graph::Graph;
-use crate::ops::{Angles, Attend, Multiply, Rotate};
+use crate::ops::{Angles, Attend, Rotate};
 use crate::stack::{Mixer, Rows, project};
 use crate::tape::Variable;
 
@@ -36,7 +36,6 @@ impl Mixer for Attention {
             scale: self.scale,
             windows: Arc::clone(&self.windows),
         };
-        let attended = graph.apply(attend, &[&all])?;
-        graph.apply(Multiply, &[&attended, graph.weight(&format!("{layer}self_attn.o_proj.weight"))?])
+        project_out(graph, layer, &graph.apply(attend, &[&all])?)
     }
 }
