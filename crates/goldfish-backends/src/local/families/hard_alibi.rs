@@ -1,4 +1,4 @@
-//! Hard-`ALiBi` ([Jelassi et al. 2024](https://arxiv.org/abs/2402.01032)): some heads see a few positions each, the others all, and nothing else
+//! `Hard-ALiBi` ([Jelassi et al. 2024](https://arxiv.org/abs/2402.01032)): some heads see a few positions each, the others all, and nothing else
 //! tells positions apart.
 
 use crate::local::config::{DecoderConfig, MAX_WIDTH, Positions};
