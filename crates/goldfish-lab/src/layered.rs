@@ -35,7 +35,7 @@ pub(crate) struct Layered {
 pub(crate) type InitialOf<'a> = dyn Fn(&str) -> Option<Initial> + 'a;
 
 impl Layered {
-    fn new(
+    fn build(
         config: Value,
         network: NetworkConfig,
         stack: Stack,
@@ -80,7 +80,7 @@ pub(crate) fn decoder(
             format!("{kind} with these settings can't be trained; train a llama or smollm3 without biases");
         return Err(LabError::option("architecture", reason));
     };
-    Layered::new(config, NetworkConfig::Decoder(decoder), stack, initial_deviation, &|_| None)
+    Layered::build(config, NetworkConfig::Decoder(decoder), stack, initial_deviation, &|_| None)
 }
 
 /// The layers of a decoder; `None` if it has parts that have no gradients here.
@@ -150,7 +150,7 @@ pub(crate) fn recurrent(
         tied: recurrent.tied,
         context_length: None,
     };
-    Layered::new(config, network, stack, initial_deviation, special)
+    Layered::build(config, network, stack, initial_deviation, special)
 }
 
 impl Architecture for Layered {

@@ -28,15 +28,10 @@ pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     config,
     recognizes: |config| config["model_type"] == "mamba",
     open: |config, deviation| {
-        let refuse = |key: &str, what: &str| {
-            let reason = format!("a mamba {what} can't be trained");
-            match config[key] == json!(key == "use_bias") {
-                true => Err(LabError::option("architecture", reason)),
-                false => Ok(()),
-            }
-        };
-        refuse("use_bias", "whose projections have biases")?;
-        refuse("use_conv_bias", "whose convolution has no bias")?;
+        if config["use_bias"] == true || config["use_conv_bias"] == false {
+            let reason = "a mamba whose projections have biases, or whose convolution has none, can't be trained";
+            return Err(LabError::option("architecture", reason));
+        }
         let setting = |name: &str| config[name].as_u64().unwrap_or_default() as usize;
         let (width, taps) = (setting("hidden_size"), setting("conv_kernel").max(1));
         let inner = setting("intermediate_size");
