@@ -264,7 +264,12 @@ pub(super) fn activation(
 }
 
 /// The size of a head, if it is the hidden size over the heads.
-pub(super) fn head_dim(settings: &Settings, key: &str, hidden: usize, heads: usize) -> Result<usize, CheckpointError> {
+pub(super) fn head_dim(
+    settings: &Settings,
+    key: &str,
+    hidden: usize,
+    heads: usize,
+) -> Result<usize, CheckpointError> {
     if hidden % heads == 0 {
         return Ok(hidden / heads);
     }

@@ -194,10 +194,16 @@ impl Mixer for Mamba {
         let rows = x.len() / self.plan.hidden;
         let joined = whole_product(&self.input, x);
         let mut convolved = vec![0f32; rows * inner];
-        each_sequence(sequences, &mut convolved, inner, || (), |(), sequence, out| {
-            let rows = sequence.rows.start * 2 * inner..sequence.rows.end * 2 * inner;
-            self.convolve(&joined[rows], sequence.state, out);
-        });
+        each_sequence(
+            sequences,
+            &mut convolved,
+            inner,
+            || (),
+            |(), sequence, out| {
+                let rows = sequence.rows.start * 2 * inner..sequence.rows.end * 2 * inner;
+                self.convolve(&joined[rows], sequence.state, out);
+            },
+        );
         let mut u = vec![0f32; rows * inner];
         activate(self.plan.activation, false, inner, &convolved, &mut u);
         let width = rank + 2 * state;
@@ -210,7 +216,8 @@ impl Mixer for Mamba {
             for (row, y) in sequence.rows.clone().zip(out.chunks_exact_mut(inner)) {
                 scratch.clear();
                 scratch.extend_from_slice(&steps[row * inner..][..inner]);
-                let (u, select) = (&u[row * inner..][..inner], &selected[row * width + rank..][..width - rank]);
+                let (u, select) =
+                    (&u[row * inner..][..inner], &selected[row * width + rank..][..width - rank]);
                 vectorized(
                     #[inline(always)]
                     || self.read(u, scratch, select, state, y),
