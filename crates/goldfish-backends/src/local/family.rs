@@ -270,7 +270,7 @@ pub(super) fn head_dim(
     hidden: usize,
     heads: usize,
 ) -> Result<usize, CheckpointError> {
-    if hidden % heads == 0 {
+    if hidden.is_multiple_of(heads) {
         return Ok(hidden / heads);
     }
     Err(settings.wrong(key, format!("is {heads}, which doesn't divide the hidden size {hidden}")))

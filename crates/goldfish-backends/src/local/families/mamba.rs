@@ -14,7 +14,7 @@ use crate::local::math::{exp, softplus, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::ops::activate;
 use crate::local::product::Linear;
-use crate::local::recurrent_family::{LAB, RecurrentFamily};
+use crate::local::recurrent_family::RecurrentFamily;
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
@@ -30,7 +30,6 @@ pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
         ..BASE.tensors
     },
     mixer: |settings, hidden| Ok(Arc::new(Plan::of(settings, hidden)?)),
-    ..LAB
 };
 
 #[derive(Debug, Clone, Copy)]
