@@ -29,7 +29,8 @@ fn open(mixer: &str) -> Checkpoint {
 /// The network itself; `None` if it has a cache.
 fn network(mixer: &str) -> Option<Recurrent> {
     let (config, tensors) = subject(mixer);
-    let NetworkConfig::Recurrent(config) = NetworkConfig::from_value(Path::new("config.json"), config).unwrap()
+    let NetworkConfig::Recurrent(config) =
+        NetworkConfig::from_value(Path::new("config.json"), config).unwrap()
     else {
         return None;
     };
@@ -134,7 +135,8 @@ fn steps_are_what_scores_are_made_of() {
         }
         assert_ne!(states[0], states[1]);
         let requests = sequences.each_ref().map(|ids| ScoreRequest { ids, from: 1 });
-        for (scored, stepped) in open(mixer).score(&requests, &Wants::default()).unwrap().iter().zip(&stepped) {
+        for (scored, stepped) in open(mixer).score(&requests, &Wants::default()).unwrap().iter().zip(&stepped)
+        {
             for (scored, stepped) in scored.tokens.iter().zip(stepped) {
                 assert_eq!((scored.rank, scored.greedy), (stepped.rank, stepped.greedy), "{mixer}");
                 assert!((scored.log_prob - stepped.log_prob).abs() < 1e-6, "{mixer}");

@@ -21,7 +21,8 @@ pub(super) fn continue_all(
     sequences: &mut dyn Sequences,
 ) -> Result<Vec<Vec<u32>>> {
     let mut continued: Vec<Vec<u32>> = vec![Vec::new(); requests.len()];
-    let mut active: Vec<usize> = (0..requests.len()).filter(|number| requests[*number].1.tokens > 0).collect();
+    let mut active: Vec<usize> =
+        (0..requests.len()).filter(|number| requests[*number].1.tokens > 0).collect();
     let last = active.iter().map(|number| &hidden[number * vocabulary.width()..][..vocabulary.width()]);
     let mut hidden = last.collect::<Vec<_>>().concat();
     while !active.is_empty() {

@@ -264,8 +264,13 @@ pub(super) fn activation(
 }
 
 /// The size of a head, if it is the hidden size over the heads.
-pub(super) fn head_dim(settings: &Settings, key: &str, hidden: usize, heads: usize) -> Result<usize, CheckpointError> {
-    if hidden % heads == 0 {
+pub(super) fn head_dim(
+    settings: &Settings,
+    key: &str,
+    hidden: usize,
+    heads: usize,
+) -> Result<usize, CheckpointError> {
+    if hidden.is_multiple_of(heads) {
         return Ok(hidden / heads);
     }
     Err(settings.wrong(key, format!("is {heads}, which doesn't divide the hidden size {hidden}")))

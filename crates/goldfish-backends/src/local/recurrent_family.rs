@@ -37,8 +37,11 @@ pub(super) struct RecurrentFamily {
     /// What belongs to the mixers of decoders is not used.
     pub(super) tensors: TensorNames,
     /// Reads the settings of the mixers; the number is the hidden size.
-    pub(super) mixer: fn(&Settings, usize) -> Result<Arc<dyn MixerPlan>, CheckpointError>,
+    pub(super) mixer: ReadMixer,
 }
+
+/// Reads the settings of mixers.
+type ReadMixer = fn(&Settings, usize) -> Result<Arc<dyn MixerPlan>, CheckpointError>;
 
 /// Names and defaults of the lab's own models.
 pub(super) const LAB: RecurrentFamily = RecurrentFamily {

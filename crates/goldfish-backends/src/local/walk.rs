@@ -87,7 +87,11 @@ fn walk(
 }
 
 /// Scores sorted sequences together.
-pub(super) fn score(network: &Recurrent, requests: &[&ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>> {
+pub(super) fn score(
+    network: &Recurrent,
+    requests: &[&ScoreRequest<'_>],
+    wants: &Wants,
+) -> Result<Vec<Scored>> {
     let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
     let mut answers = unanswered(requests);
     let width = network.config().hidden_size;

@@ -81,18 +81,24 @@ impl Mixer for Aaren {
         let width = self.heads.width();
         let joined = whole_product(&self.key_value, x);
         let mut seen = vec![0f32; joined.len() / 2];
-        each_sequence(sequences, &mut seen, width, || (), |(), sequence, out| {
-            let rows = joined[2 * width * sequence.rows.start..].chunks_exact(2 * width);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                        self.read(row, sequence.state);
-                        out.copy_from_slice(&sequence.state[..width]);
-                    }
-                },
-            );
-        });
+        each_sequence(
+            sequences,
+            &mut seen,
+            width,
+            || (),
+            |(), sequence, out| {
+                let rows = joined[2 * width * sequence.rows.start..].chunks_exact(2 * width);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                            self.read(row, sequence.state);
+                            out.copy_from_slice(&sequence.state[..width]);
+                        }
+                    },
+                );
+            },
+        );
         whole_product(&self.out, &seen)
     }
 }

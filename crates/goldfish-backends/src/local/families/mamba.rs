@@ -14,7 +14,7 @@ use crate::local::math::{exp, softplus, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::ops::activate;
 use crate::local::product::Linear;
-use crate::local::recurrent_family::{LAB, RecurrentFamily};
+use crate::local::recurrent_family::RecurrentFamily;
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
@@ -30,7 +30,6 @@ pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
         ..BASE.tensors
     },
     mixer: |settings, hidden| Ok(Arc::new(Plan::of(settings, hidden)?)),
-    ..LAB
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -194,10 +193,16 @@ impl Mixer for Mamba {
         let rows = x.len() / self.plan.hidden;
         let joined = whole_product(&self.input, x);
         let mut convolved = vec![0f32; rows * inner];
-        each_sequence(sequences, &mut convolved, inner, || (), |(), sequence, out| {
-            let rows = sequence.rows.start * 2 * inner..sequence.rows.end * 2 * inner;
-            self.convolve(&joined[rows], sequence.state, out);
-        });
+        each_sequence(
+            sequences,
+            &mut convolved,
+            inner,
+            || (),
+            |(), sequence, out| {
+                let rows = sequence.rows.start * 2 * inner..sequence.rows.end * 2 * inner;
+                self.convolve(&joined[rows], sequence.state, out);
+            },
+        );
         let mut u = vec![0f32; rows * inner];
         activate(self.plan.activation, false, inner, &convolved, &mut u);
         let width = rank + 2 * state;
@@ -210,7 +215,8 @@ impl Mixer for Mamba {
             for (row, y) in sequence.rows.clone().zip(out.chunks_exact_mut(inner)) {
                 scratch.clear();
                 scratch.extend_from_slice(&steps[row * inner..][..inner]);
-                let (u, select) = (&u[row * inner..][..inner], &selected[row * width + rank..][..width - rank]);
+                let (u, select) =
+                    (&u[row * inner..][..inner], &selected[row * width + rank..][..width - rank]);
                 vectorized(
                     #[inline(always)]
                     || self.read(u, scratch, select, state, y),
