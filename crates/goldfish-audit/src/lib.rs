@@ -25,13 +25,16 @@ pub mod evidence;
 pub mod fake;
 mod files;
 pub mod gate;
+pub mod in_context;
 mod measured;
 pub mod options;
+
 mod per_score;
 pub mod plausible;
 pub mod probe;
 pub mod replay;
 mod rows;
+mod set;
 pub mod run;
 pub mod runs;
 pub mod score;
