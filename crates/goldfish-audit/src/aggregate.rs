@@ -44,8 +44,10 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
     let (plain_audited, plain_control) = (plain(&audited), plain(&control));
     let statistics = Statistics(&config.options.statistics);
     let in_prompt = [Set::Audited, Set::Control].map(|set| asked(Passage::InPrompt, set));
-    let in_context =
-        config.in_context.is_some().then(|| statistics.in_context([&audited, &control], in_prompt, with_control));
+    let in_context = config
+        .in_context
+        .is_some()
+        .then(|| statistics.in_context([&audited, &control], in_prompt, with_control));
     Summary {
         run_version: RUN_VERSION,
         tool: config.tool.clone(),
@@ -318,7 +320,8 @@ impl Statistics<'_> {
         PerScore::new(|score| {
             let value = ResultRow::reader(score);
             let pairs = in_prompt.iter().zip(absent);
-            let gains = pairs.filter_map(|(with, without)| Some((&with.cluster, value(with)? - value(without)?)));
+            let gains =
+                pairs.filter_map(|(with, without)| Some((&with.cluster, value(with)? - value(without)?)));
             self.0.bootstrap.paired(&Clusters::new(gains), range(score, longest).map(Range::differences))
         })
     }

@@ -179,8 +179,7 @@ impl Check<'_> {
             None => Vec::new(),
         };
         if in_prompt != expected {
-            let reason =
-                "the rows with the passage in the prompt are not those that config.json and the others ask for";
+            let reason = "the rows with the passage in the prompt are not those that config.json and the others ask for";
             self.problem(PROBES, reason);
         }
         let canaries = probes.iter().position(|probe| probe.set == Set::Canary.name());

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use goldfish_audit::backend::ModelDescription;
 use goldfish_audit::gate::GateFailure;
-use goldfish_audit::run::Run;
 use goldfish_audit::probe::{Passage, Set};
+use goldfish_audit::run::Run;
 use goldfish_audit::score::{Score, exact_match, position};
 use goldfish_audit::stat::{Bootstrap, Rate};
 use goldfish_audit::summary::Comparison;

@@ -76,7 +76,13 @@ pub(crate) struct AuditArgs {
     pub(crate) in_context_control: bool,
 
     /// Token ids between the passage and the prefix, such as that of the end of a document. [default: two line feeds, by the tokenizer]
-    #[arg(long, value_name = "ID", value_delimiter = ',', requires = "in_context_control", help_heading = "Probes")]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        requires = "in_context_control",
+        help_heading = "Probes"
+    )]
     pub(crate) separator_ids: Vec<u32>,
 
     /// Exclude control documents that share a run of this many tokens (or four times as many letters and digits, however

@@ -47,7 +47,9 @@ impl Row {
         [audited, control]: [(Option<&Rate>, &'static str); 2],
         excess: Option<&Excess>,
     ) -> Option<Self> {
-        let cell = |(rate, meaning): (Option<&Rate>, _)| rate.map(|rate| Cell { rate: Estimate::rate(rate), meaning });
+        let cell = |(rate, meaning): (Option<&Rate>, _)| {
+            rate.map(|rate| Cell { rate: Estimate::rate(rate), meaning })
+        };
         let excess = excess.map(|excess| Estimate::difference(&exact_match::SCORE, exact(excess)));
         Some(Self { name, audited: cell(audited)?, control: cell(control), excess })
     }
@@ -66,12 +68,18 @@ impl InContext {
             rows: [
                 Row::new(
                     "absent",
-                    [(Some(&absent), "recited: from the weights"), (held_out.as_ref(), "guessed: neither seen nor shown")],
+                    [
+                        (Some(&absent), "recited: from the weights"),
+                        (held_out.as_ref(), "guessed: neither seen nor shown"),
+                    ],
                     summary.excess.as_ref(),
                 )?,
                 Row::new(
                     "in the prompt",
-                    [(Some(&present), "from the weights or copied"), (copied.as_ref(), "copied: from the prompt alone")],
+                    [
+                        (Some(&present), "from the weights or copied"),
+                        (copied.as_ref(), "copied: from the prompt alone"),
+                    ],
                     found.excess.as_ref(),
                 )?,
             ],
@@ -91,7 +99,8 @@ pub fn copying_in_words(summary: &Summary, found: &InContextSummary) -> String {
     };
     let repeats = in_words(&control.exact_match, "control probe");
     let recited = in_words(&summary.scores.exact_match, "audited probe");
-    let recites = summary.excess.as_ref().is_some_and(|excess| exact(excess).lower.is_some_and(|lower| lower > 0.0));
+    let recites =
+        summary.excess.as_ref().is_some_and(|excess| exact(excess).lower.is_some_and(|lower| lower > 0.0));
     match (copying, recites) {
         (Copying::Copies, false) => format!(
             "The model copies {repeats} from its prompt, so that it is able to say such text: that it recites {recited} without the passage is not inability."
