@@ -152,7 +152,7 @@ def test_without_its_positive_control_a_run_is_not_clean(checkpoint, documents, 
     assert "The positive control failed" in page.read_text()
 
 
-def test_the_passage_in_the_prompt(server, checkpoint, documents, tmp_path):  # noqa: F811
+def test_the_passage_in_the_prompt(server, checkpoint, documents, llama, tmp_path):  # noqa: F811
     """The prompt is passage, separator and prefix, for a checkpoint and a server alike; nothing else changes."""
     path, known = documents
     control = tmp_path / "control.jsonl"
@@ -180,7 +180,6 @@ def test_the_passage_in_the_prompt(server, checkpoint, documents, tmp_path):  # 
         rows = pyarrow.parquet.read_table(tmp_path / name / "results.parquet").to_pylist()
         found[name] = [(probe, row) for probe, row in zip(probes, rows) if row["passage"] == "in_prompt"]
         assert len(found[name]) == len(rows) // 2
-    llama = tiny_llama.Llama()
     alike = 0
     for (probe, here), (_, there) in zip(found["local"], found["served"]):
         prompt = probe["prefix"] + probe["suffix"] + line_feed * 2 + probe["prefix"]
