@@ -268,16 +268,6 @@ def absent(value, row):
     return "in_prompt" if row.get("exact_match") and row["set"] == "audited" else value
 
 
-def trade_passages(rows):
-    """What was answered with the passage in the prompt stands for what was answered without it, and the other way round."""
-    half = len(rows) // 2
-    measured = ["exact_match", "match_length", "ranks", "log_probs", "generated", "rouge_l", "loss", "margin"]
-    for first, second in zip(rows[:half], rows[half:]):
-        for column in measured:
-            first[column], second[column] = second[column], first[column]
-    return rows
-
-
 def in_context(change):
     return summary(lambda s: change(s["in_context"]))
 
@@ -312,7 +302,6 @@ RESEALED = {
     "results: positives become control": result("set", move_to_control),
     "results: recitations become copies": result("passage", absent),
     "results and probes: passages": both("passage", lambda *_: "absent"),
-    "results: answers with and without the passage traded": results(trade_passages),
     "results: one document": result("doc_id", one_document),
     "results and probes: one document": both("doc_id", one_document),
     "results and probes: sets traded": both("set", lambda v, _: {"audited": "control", "control": "audited"}[v]),
