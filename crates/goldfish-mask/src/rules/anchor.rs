@@ -1,6 +1,7 @@
 //! The rule `anchor`: decisions for tokens, from two of the tokens before them.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{ANCHOR_CONTEXT, ShortContext, check_anchor_context, check_k, longest_run_name};
@@ -204,10 +205,10 @@ impl MaskRule for Kernel {
 }
 
 /// Keys that are compared together.
-const LANES: usize = 16;
+const LANES: usize = 64;
 
-/// Keys of tokens that are decided together, after those of the tokens just before.
-type Block = [u32; RECENT + TOGETHER];
+/// Keys of tokens that are decided together, after those of the tokens just before; then room.
+type Block = [u32; RECENT + TOGETHER + SHORT];
 
 impl Kernel {
     /// Decides the ids `from..to` of a span, as if windows began and ended there.
@@ -226,7 +227,7 @@ impl Kernel {
         let position = base + first as u64;
         simd_dispatch(
             #[inline(always)]
-            || Range { kernel: self, span, full, first, position, mask, since: 0 }.decide(before),
+            || Tokens { kernel: self, span, full, first, position, mask, since: 0 }.decide(before),
         );
     }
 
@@ -246,7 +247,7 @@ impl Kernel {
 }
 
 /// Tokens that are decided together.
-struct Range<'a> {
+struct Tokens<'a> {
     kernel: &'a Kernel,
     span: &'a TokenSpan<'a>,
     /// Index among the ids of the first one whose context is full.
@@ -259,7 +260,7 @@ struct Range<'a> {
     since: usize,
 }
 
-impl Range<'_> {
+impl Tokens<'_> {
     /// The keys of the ids from index `start` on.
     #[inline(always)]
     fn keys(&self, start: usize, keys: &mut [u32]) {
@@ -288,7 +289,7 @@ impl Range<'_> {
             self.keys(self.first + start, &mut keys[RECENT..][..count]);
             self.below_threshold(&keys[..RECENT + count], start);
             if let Some(window) = self.kernel.window {
-                self.runs(&keys[RECENT..][..count], start, window);
+                self.runs(&keys[RECENT..], (start, count), window);
             }
             keys.copy_within(count..count + RECENT, 0);
             start += count;
@@ -296,7 +297,7 @@ impl Range<'_> {
         if let Some(window) = self.kernel.window
             && start >= self.since + window
         {
-            self.run(&[], start, self.since..start, window);
+            self.run(self.since..start, window);
         }
     }
 
@@ -319,10 +320,11 @@ impl Range<'_> {
         self.span.keep_exempt(self.first + start, mask);
     }
 
-    /// Looks for runs of kept tokens that are as long as a window and end among those from number `start` on, with these keys.
+    /// Looks for runs of kept tokens that are as long as a window and end among the `count` from number `start` on, with these
+    /// keys.
     #[inline(always)]
-    fn runs(&mut self, keys: &[u32], start: usize, window: usize) {
-        let end = start + keys.len();
+    fn runs(&mut self, keys: &[u32], (start, count): (usize, usize), window: usize) {
+        let end = start + count;
         for at in (start..end).step_by(64) {
             let dropped = dropped_bits(&self.mask[at..(at + 64).min(end)]);
             if dropped == 0 {
@@ -337,31 +339,74 @@ impl Range<'_> {
                 ends &= ends - 1;
                 let before = dropped & ((1 << next) - 1);
                 let since = if before == 0 { self.since } else { at + 64 - before.leading_zeros() as usize };
-                self.run(keys, start, since..at + next as usize, window);
+                let run = since..at + next as usize;
+                let known = run.start.checked_sub(start).and_then(|at| keys[at..].first_chunk::<SHORT>());
+                match known {
+                    Some(keys) if run.len() <= SHORT && window <= SHORT => self.least_of_run(keys, run, window),
+                    _ => self.run(run, window),
+                }
             }
             self.since = at + 64 - dropped.leading_zeros() as usize;
         }
     }
 
-    /// Drops the least token of each window of a run. `keys` are those of the tokens from number `start` on.
+    /// Drops the least token of each window of a run.
     #[inline(never)]
-    fn run(&mut self, keys: &[u32], start: usize, run: std::ops::Range<usize>, window: usize) {
+    fn run(&mut self, run: Range<usize>, window: usize) {
         simd_dispatch(
             #[inline(always)]
-            || {
-                if window > LONGEST_WINDOW {
-                    self.by_candidates(run, window);
-                } else if run.start >= start && run.len() + window <= SHORT {
-                    self.piece::<SHORT>(&keys[run.start - start..run.end - start], &run, run.clone(), window);
-                } else {
-                    self.in_pieces(&run, window);
-                }
+            || match (window, run.len()) {
+                (..=SHORT, ..=SHORT) => self.whole_run::<SHORT>(run, window),
+                (..=LONGEST_WINDOW, ..=MEDIUM) if run.len() <= 4 * window => self.whole_run::<MEDIUM>(run, window),
+                (..=LONGEST_WINDOW, _) => self.in_pieces(&run, window),
+                _ => self.by_candidates(run, window),
             },
         );
     }
 
+    /// The same for a run of so many tokens at most.
+    #[inline(always)]
+    fn whole_run<const ROOM: usize>(&mut self, run: Range<usize>, window: usize) {
+        let mut keys = [0; ROOM];
+        for (keys, start) in keys[..run.len()].chunks_mut(TOGETHER).zip(run.clone().step_by(TOGETHER)) {
+            self.keys(self.first + start, keys);
+        }
+        self.least_of_run(&keys, run, window);
+    }
+
+    /// The same for a run whose tokens have these keys; others come after them.
+    ///
+    /// The least token of a run is the least one of every window that it is in. The other windows are before it or after it.
+    #[inline(always)]
+    fn least_of_run<const ROOM: usize>(&mut self, keys: &[u32; ROOM], run: Range<usize>, window: usize) {
+        let residue = self.residue(run.start, window) as u32;
+        // Key, position modulo the window, and index: 33, 12 and 12 bits.
+        let mut orders: [u64; ROOM] = [0; ROOM];
+        let window_reciprocal = reciprocal(window as u32);
+        for (index, (order, &key)) in orders.iter_mut().zip(keys).enumerate() {
+            let residue = modulo(residue + index as u32, window as u32, window_reciprocal);
+            *order = u64::from(key) << 24 | u64::from(residue << 12 | index as u32);
+        }
+        if self.span.has_exempt() {
+            for (order, number) in orders.iter_mut().zip(run.clone()) {
+                *order |= u64::from(self.exempts(number)) << 56;
+            }
+        }
+        let (mut from, mut to) = (0, run.len());
+        while to - from >= window {
+            let mut least = u64::MAX;
+            for (index, &order) in (0..).zip(&orders) {
+                let within = (from as u64..to as u64).contains(&index);
+                least = least.min(if within { order } else { u64::MAX });
+            }
+            let least = (least & 0xFFF) as usize;
+            self.mask[run.start + least] = u8::from(self.exempts(run.start + least));
+            (from, to) = if least - from >= window { (from, least) } else { (least + 1, run.len()) };
+        }
+    }
+
     /// The same for windows of any length.
-    fn by_candidates(&mut self, run: std::ops::Range<usize>, window: usize) {
+    fn by_candidates(&mut self, run: Range<usize>, window: usize) {
         let mut least = Least::new(window);
         let mut keys = [0; TOGETHER];
         let mut residue = self.residue(run.start, window);
@@ -380,7 +425,7 @@ impl Range<'_> {
 
     /// The same for windows of [`LONGEST_WINDOW`] tokens at most.
     #[inline(always)]
-    fn in_pieces(&mut self, run: &std::ops::Range<usize>, window: usize) {
+    fn in_pieces(&mut self, run: &Range<usize>, window: usize) {
         // A piece is decided with the windows around it.
         let around = window - 1;
         for start in run.clone().step_by(PIECE - 3 * around) {
@@ -401,8 +446,8 @@ impl Range<'_> {
     fn piece<const ROOM: usize>(
         &mut self,
         keys: &[u32],
-        seen: &std::ops::Range<usize>,
-        decided: std::ops::Range<usize>,
+        seen: &Range<usize>,
+        decided: Range<usize>,
         window: usize,
     ) {
         let mut orders = [0; ROOM];
@@ -442,8 +487,20 @@ impl Range<'_> {
 /// Longest window whose least tokens are found in vectors.
 const LONGEST_WINDOW: usize = 256;
 
-/// Tokens and window of a run that is looked at without further ado.
-const SHORT: usize = 96;
+/// Tokens of a run whose least one is looked for at once, most runs of small `k`; and of longer runs.
+const SHORT: usize = 64;
+const MEDIUM: usize = 512;
+
+/// For [`modulo`].
+fn reciprocal(divisor: u32) -> u32 {
+    (1 << 20) / divisor + 1
+}
+
+/// `number % divisor`, for numbers below 1024 and divisors of 256 at most, with the reciprocal of the latter.
+#[inline(always)]
+fn modulo(number: u32, divisor: u32, reciprocal: u32) -> u32 {
+    number - (number * reciprocal >> 20) * divisor
+}
 
 /// Tokens and window of a longer run that are looked at together.
 const PIECE: usize = 1024;
@@ -504,4 +561,18 @@ fn dropped_bits(mask: &[u8]) -> u64 {
         kept |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     !kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_modulo_windows_are_those_of_a_division() {
+        for window in 3..=LONGEST_WINDOW as u32 {
+            for number in 0..window + MEDIUM as u32 {
+                assert_eq!(modulo(number, window, reciprocal(window)), number % window, "{number} % {window}");
+            }
+        }
+    }
 }
