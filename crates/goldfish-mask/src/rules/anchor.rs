@@ -8,11 +8,13 @@ use crate::parameters::{ANCHOR_CONTEXT, ShortContext, check_anchor_context, chec
 use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::AfterPrefix;
 use crate::rules::anchor_keys::Keys;
+use crate::rules::anchor_runs::{
+    LONGEST_WINDOW, MEDIUM, Modulo, PIECE, SHORT, dropped_bits, ends_of_runs, greatest_of_least,
+    index_of_least,
+};
 use crate::rules::lanes::{TOGETHER, simd_dispatch};
 use crate::runs::LongestRun;
-use crate::selection::{
-    Least, RECENT, check_longest_run, default_longest_run, given_longest_run, least_in_row, threshold,
-};
+use crate::selection::{Least, RECENT, check_longest_run, default_longest_run, given_longest_run, threshold};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, RunUnit, UniformTable};
 
@@ -330,9 +332,8 @@ impl Tokens<'_> {
             if dropped == 0 {
                 continue;
             }
-            // The dropped tokens after such a run.
-            let mut ends = ends_of_runs(dropped, window);
             let first = dropped.trailing_zeros();
+            let mut ends = ends_of_runs(dropped, window);
             ends |= u64::from(at + first as usize >= self.since + window) << first;
             while ends != 0 {
                 let next = ends.trailing_zeros();
@@ -342,7 +343,9 @@ impl Tokens<'_> {
                 let run = since..at + next as usize;
                 let known = run.start.checked_sub(start).and_then(|at| keys[at..].first_chunk::<SHORT>());
                 match known {
-                    Some(keys) if run.len() <= SHORT && window <= SHORT => self.least_of_run(keys, run, window),
+                    Some(keys) if run.len() <= SHORT && window <= SHORT => {
+                        self.least_of_run(keys, run, window)
+                    }
                     _ => self.run(run, window),
                 }
             }
@@ -350,56 +353,48 @@ impl Tokens<'_> {
         }
     }
 
-    /// Drops the least token of each window of a run.
+    /// Drops the least token of each window of a run, of which there are few.
     #[inline(never)]
     fn run(&mut self, run: Range<usize>, window: usize) {
         simd_dispatch(
             #[inline(always)]
             || match (window, run.len()) {
                 (..=SHORT, ..=SHORT) => self.whole_run::<SHORT>(run, window),
-                (..=LONGEST_WINDOW, ..=MEDIUM) if run.len() <= 4 * window => self.whole_run::<MEDIUM>(run, window),
+                (..=LONGEST_WINDOW, ..=MEDIUM) if run.len() <= 4 * window => {
+                    self.whole_run::<MEDIUM>(run, window)
+                }
                 (..=LONGEST_WINDOW, _) => self.in_pieces(&run, window),
                 _ => self.by_candidates(run, window),
             },
         );
     }
 
-    /// The same for a run of so many tokens at most.
+    /// The same for a run of `ROOM` tokens at most.
     #[inline(always)]
     fn whole_run<const ROOM: usize>(&mut self, run: Range<usize>, window: usize) {
         let mut keys = [0; ROOM];
-        for (keys, start) in keys[..run.len()].chunks_mut(TOGETHER).zip(run.clone().step_by(TOGETHER)) {
-            self.keys(self.first + start, keys);
-        }
+        self.keys_of(&run, &mut keys);
         self.least_of_run(&keys, run, window);
     }
 
-    /// The same for a run whose tokens have these keys; others come after them.
-    ///
-    /// The least token of a run is the least one of every window that it is in. The other windows are before it or after it.
+    /// The same for a run whose tokens have the first ones of these keys.
     #[inline(always)]
     fn least_of_run<const ROOM: usize>(&mut self, keys: &[u32; ROOM], run: Range<usize>, window: usize) {
-        let residue = self.residue(run.start, window) as u32;
-        // Key, position modulo the window, and index: 33, 12 and 12 bits.
-        let mut orders: [u64; ROOM] = [0; ROOM];
-        let window_reciprocal = reciprocal(window as u32);
-        for (index, (order, &key)) in orders.iter_mut().zip(keys).enumerate() {
-            let residue = modulo(residue + index as u32, window as u32, window_reciprocal);
-            *order = u64::from(key) << 24 | u64::from(residue << 12 | index as u32);
+        // Whether it is exempt, key, position modulo the window, and index in the run.
+        let mut orders: [u64; ROOM] = [0; _];
+        let (residue, modulo) = (self.residue(run.start, window) as u32, Modulo::new(window as u32));
+        for (index, (order, &key)) in (0..).zip(orders.iter_mut().zip(keys)) {
+            *order = u64::from(key) << 24 | u64::from(modulo.of(residue + index) << 12 | index);
         }
         if self.span.has_exempt() {
             for (order, number) in orders.iter_mut().zip(run.clone()) {
                 *order |= u64::from(self.exempts(number)) << 56;
             }
         }
+        // The least token of a run is that of every window that it is in; other windows are before it or after it.
         let (mut from, mut to) = (0, run.len());
         while to - from >= window {
-            let mut least = u64::MAX;
-            for (index, &order) in (0..).zip(&orders) {
-                let within = (from as u64..to as u64).contains(&index);
-                least = least.min(if within { order } else { u64::MAX });
-            }
-            let least = (least & 0xFFF) as usize;
+            let least = index_of_least(&orders, from..to);
             self.mask[run.start + least] = u8::from(self.exempts(run.start + least));
             (from, to) = if least - from >= window { (from, least) } else { (least + 1, run.len()) };
         }
@@ -426,51 +421,49 @@ impl Tokens<'_> {
     /// The same for windows of [`LONGEST_WINDOW`] tokens at most.
     #[inline(always)]
     fn in_pieces(&mut self, run: &Range<usize>, window: usize) {
-        // A piece is decided with the windows around it.
+        // A piece is decided with the windows around it, and there must be room for one more.
         let around = window - 1;
         for start in run.clone().step_by(PIECE - 3 * around) {
             let decided = start..(start + PIECE - 3 * around).min(run.end);
-            let seen = run.start.max(decided.start.saturating_sub(around))..run.end.min(decided.end + around);
-            let mut keys = [0; PIECE];
-            let keys = &mut keys[..seen.len()];
-            for (keys, start) in keys.chunks_mut(TOGETHER).zip(seen.clone().step_by(TOGETHER)) {
-                self.keys(self.first + start, keys);
-            }
-            self.piece::<PIECE>(keys, &seen, decided, window);
+            let seen = run.start.max(start.saturating_sub(around))..run.end.min(decided.end + around);
+            self.piece(seen, decided, window);
         }
     }
 
-    /// Drops those of the `decided` tokens that are the least of a window within the tokens `seen`, which have these keys. There
-    /// are at most `ROOM` with one window less a token.
+    /// Drops those of the `decided` tokens that are the least of a window within the tokens `seen`.
     #[inline(always)]
-    fn piece<const ROOM: usize>(
-        &mut self,
-        keys: &[u32],
-        seen: &Range<usize>,
-        decided: Range<usize>,
-        window: usize,
-    ) {
-        let mut orders = [0; ROOM];
+    fn piece(&mut self, seen: Range<usize>, decided: Range<usize>, window: usize) {
+        let (mut keys, mut orders) = ([0; PIECE], [0; PIECE]);
+        let keys = self.keys_of(&seen, &mut keys);
         let orders = &mut orders[..keys.len()];
-        let mut residue = self.residue(seen.start, window) as u64;
+        let mut residue = self.residue(seen.start, window);
         for (order, &key) in orders.iter_mut().zip(keys) {
-            *order = u64::from(key) << 32 | residue;
-            residue = if residue + 1 == window as u64 { 0 } else { residue + 1 };
+            *order = u64::from(key) << 32 | residue as u64;
+            residue = if residue + 1 == window { 0 } else { residue + 1 };
         }
         if self.span.has_exempt() {
-            for (number, order) in seen.clone().zip(&mut *orders) {
+            for (order, number) in orders.iter_mut().zip(seen.clone()) {
                 *order = if self.exempts(number) { u64::MAX } else { *order };
             }
         }
-        let mut selected = [0; ROOM];
-        let selected = greatest_of_least::<ROOM>(orders, window, &mut selected);
-        let skipped = decided.start - seen.start;
-        let both = orders[skipped..].iter().zip(&selected[skipped..]);
+        let mut selected = [0; PIECE];
+        let selected = greatest_of_least(orders, window, &mut selected);
+        let before = decided.start - seen.start;
         let mask = &mut self.mask[decided.clone()];
-        for (keep, (order, selected)) in mask.iter_mut().zip(both) {
+        for (keep, (order, selected)) in mask.iter_mut().zip(orders.iter().zip(selected).skip(before)) {
             *keep = u8::from(order != selected);
         }
         self.span.keep_exempt(self.first + decided.start, mask);
+    }
+
+    /// The keys of the tokens with these numbers, in as much room.
+    #[inline(always)]
+    fn keys_of<'k>(&self, numbers: &Range<usize>, room: &'k mut [u32]) -> &'k [u32] {
+        let keys = &mut room[..numbers.len()];
+        for (keys, start) in keys.chunks_mut(TOGETHER).zip(numbers.clone().step_by(TOGETHER)) {
+            self.keys(self.first + start, keys);
+        }
+        keys
     }
 
     /// The position in the document of the token of this number, modulo the window.
@@ -482,97 +475,5 @@ impl Tokens<'_> {
     #[inline(always)]
     fn exempts(&self, number: usize) -> bool {
         self.span.exempts(self.span.ids()[self.first + number])
-    }
-}
-/// Longest window whose least tokens are found in vectors.
-const LONGEST_WINDOW: usize = 256;
-
-/// Tokens of a run whose least one is looked for at once, most runs of small `k`; and of longer runs.
-const SHORT: usize = 64;
-const MEDIUM: usize = 512;
-
-/// For [`modulo`].
-fn reciprocal(divisor: u32) -> u32 {
-    (1 << 20) / divisor + 1
-}
-
-/// `number % divisor`, for numbers below 1024 and divisors of 256 at most, with the reciprocal of the latter.
-#[inline(always)]
-fn modulo(number: u32, divisor: u32, reciprocal: u32) -> u32 {
-    number - (number * reciprocal >> 20) * divisor
-}
-
-/// Tokens and window of a longer run that are looked at together.
-const PIECE: usize = 1024;
-
-/// The dropped ones of 64 tokens before which as many are kept as a window has.
-#[inline(always)]
-fn ends_of_runs(dropped: u64, window: usize) -> u64 {
-    if window >= 64 {
-        return 0;
-    }
-    // Each bit becomes whether as many tokens up to it are kept.
-    let (mut kept, mut width) = (!dropped, 1);
-    while width < window {
-        let more = width.min(window - width);
-        kept &= kept << more;
-        width += more;
-    }
-    (kept << 1) & dropped
-}
-
-/// For each value the greatest one of the least values of the windows that it is in; what is not in a window gets 0. A value
-/// that is the least one of a window gets itself.
-#[inline(always)]
-fn greatest_of_least<'a, const ROOM: usize>(values: &[u64], window: usize, room: &'a mut [u64; ROOM]) -> &'a [u64] {
-    let mut least = [0; ROOM];
-    let least = &mut least[..values.len()];
-    least.copy_from_slice(values);
-    let offset = least_in_row(least, window);
-    // The greatest value is the complement of the least complement.
-    let windows = values.len() + 1 - window;
-    let padded = &mut room[..values.len() + window - 1];
-    padded[..window - 1].fill(u64::MAX);
-    for (padded, (a, b)) in padded[window - 1..].iter_mut().zip(least[..windows].iter().zip(&least[offset..])) {
-        *padded = !a.min(b);
-    }
-    padded[window - 1 + windows..].fill(u64::MAX);
-    let offset = least_in_row(padded, window);
-    for at in 0..values.len() {
-        padded[at] = !padded[at].min(padded[at + offset]);
-    }
-    &padded[..values.len()]
-}
-
-/// One bit for each zero of a mask of 64 bytes at most, which are 0 or 1.
-#[inline(always)]
-fn dropped_bits(mask: &[u8]) -> u64 {
-    let mut padded = [1; 64];
-    let whole = match mask.first_chunk() {
-        Some(whole) => whole,
-        None => {
-            padded[..mask.len()].copy_from_slice(mask);
-            &padded
-        }
-    };
-    let mut kept = 0;
-    for (i, eight) in whole.as_chunks::<8>().0.iter().enumerate() {
-        // Gathers the lowest bits of eight bytes in the highest byte.
-        kept |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
-    }
-    !kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_modulo_windows_are_those_of_a_division() {
-        for window in 3..=LONGEST_WINDOW as u32 {
-            for number in 0..window + MEDIUM as u32 {
-                assert_eq!(modulo(number, window, reciprocal(window)), number % window, "{number} % {window}");
-            }
-        }
     }
 }

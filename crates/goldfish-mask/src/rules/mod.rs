@@ -5,6 +5,7 @@
 
 mod anchor;
 mod anchor_keys;
+mod anchor_runs;
 mod coefficient_sum;
 mod full_windows;
 mod hash;
