@@ -137,7 +137,7 @@ fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
 fn long_documents_are_decided_in_blocks() {
     let ids: Vec<u32> = (0..20_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 16 & 0x1FFF).collect();
     let repeated = [vec![7; 9000], ids.clone(), [1, 2, 3].repeat(3000)].concat();
-    let runs = [(4, 6), (4, 14), (4, 40), (50, 98), (50, 198), (128, 255), (50, 256), (50, 5000)];
+    let runs = [(4, 6), (4, 14), (50, 98), (50, 198), (128, 255), (50, 2000)];
     for rule in runs.map(|(k, run)| Anchor::new(k).context(5).longest_run(Some(run))) {
         for ids in [&ids, &repeated] {
             let built = build(&RuleParameters::from(rule.clone()));
