@@ -9,12 +9,16 @@ use crate::print::{count, name, percent, plural};
 
 /// The rule of shards with its parameters in a line.
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
-    describe(&manifest.rule, manifest.scope, &manifest.exempt_ids)
+    let rule = describe(&manifest.rule, manifest.scope, &manifest.exempt_ids);
+    match &manifest.existing_mask {
+        Some(origin) => format!("{rule}, besides existing masks: {}", name(origin)),
+        None => rule,
+    }
 }
 
 /// A rule with its parameters in a line.
 pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> String {
-    let mut parts = vec![format!("{}, k {}", rule.name(), rule.k()), rule.definition().to_string()];
+    let mut parts = vec![rule.in_short(), rule.definition().to_string()];
     if let Scope::Sequence { length } = scope {
         parts.push(format!("in packed sequences of {length}"));
     }
@@ -25,12 +29,12 @@ pub(crate) fn describe(rule: &RuleSpec, scope: Scope, exempt_ids: &[u32]) -> Str
 }
 
 /// The drop rate where the rule had a say, and why it had none elsewhere, of a folder with this many tokens.
-pub(crate) fn describe_tally(tally: &Tally, k: u32, tokens: u64) -> String {
+pub(crate) fn describe_tally(tally: &Tally, k: Option<u32>, tokens: u64) -> String {
     let of_all = |part| percent(part, tally.tokens);
     let mut line = format!(
-        "{} of those it decided (1/k is {}), which were {}",
+        "{} of those it decided{}, which were {}",
         percent(tally.dropped, tally.decided),
-        percent(1, k.into()),
+        k.map_or_else(String::new, |k| format!(" (1/k is {})", percent(1, k.into()))),
         of_all(tally.decided)
     );
     let kept = [

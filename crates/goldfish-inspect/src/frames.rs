@@ -8,6 +8,9 @@ use crate::error::InspectError;
 use crate::gaps::Stretches;
 use crate::report::{GroupRow, Groups, IdCount, IdList, IdRates, Rates};
 
+/// One token in so many is dropped in the paper.
+const PAPERS_K: u32 = 4;
+
 /// Rows of a frame that is grouped.
 const ROWS: usize = 1 << 20;
 
@@ -188,10 +191,10 @@ impl IdCounts {
         self.all.add(vec![ids.into_column(), tokens, dropped])
     }
 
-    /// `k` sets how often an id must occur: often enough for one that is never dropped to be no accident.
-    pub(crate) fn report(mut self, k: u32) -> Result<IdRates, InspectError> {
+    /// `k`, or else the paper's, sets how often an id must occur: often enough for one that is never dropped to be no accident.
+    pub(crate) fn report(mut self, k: Option<u32>) -> Result<IdRates, InspectError> {
         self.flush()?;
-        self.rates(k).map_err(frame_error("token id"))
+        self.rates(k.unwrap_or(PAPERS_K)).map_err(frame_error("token id"))
     }
 
     fn rates(&self, k: u32) -> PolarsResult<IdRates> {
@@ -303,7 +306,7 @@ mod tests {
             counts.add(&ids, &mask).unwrap();
             counts.flush().unwrap();
         }
-        let found = counts.report(4).unwrap();
+        let found = counts.report(Some(4)).unwrap();
         assert_eq!(found.distinct, expected.len() as u64);
         let often = expected.values().filter(|(tokens, _)| *tokens >= found.least_tokens).count() as u64;
         assert_eq!(found.histogram.iter().sum::<u64>(), often);

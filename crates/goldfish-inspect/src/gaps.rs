@@ -47,7 +47,8 @@ impl GapCounts {
         found
     }
 
-    pub(crate) fn report(&self, k: u32) -> Gaps {
+    /// `k` gives the law that independent tosses would follow.
+    pub(crate) fn report(&self, k: Option<u32>) -> Gaps {
         let count: u64 = self.counts.values().sum();
         let sum: f64 = self.counts.iter().map(|(&gap, &n)| gap as f64 * n as f64).sum();
         let mean = if count == 0 { 0.0 } else { sum / count as f64 };
@@ -57,16 +58,19 @@ impl GapCounts {
             p99: self.quantile(count, 99),
             max: Some(self.counts.keys().next_back().copied().unwrap_or(0)),
         };
-        let kept = 1.0 - 1.0 / f64::from(k);
-        // The least gap that at most a share of 1 - q exceeds: kept^gap <= 1 - q.
-        let law = |q: f64| ((1.0 - q).ln() / kept.ln()).ceil() as u64;
+        let law = k.map(|k| {
+            let kept = 1.0 - 1.0 / f64::from(k);
+            // The least gap that at most a share of 1 - q exceeds: kept^gap <= 1 - q.
+            let quantile = |q: f64| ((1.0 - q).ln() / kept.ln()).ceil() as u64;
+            GapQuantiles { mean: k.into(), p50: quantile(0.5), p99: quantile(0.99), max: None }
+        });
         Gaps {
             count,
             measured,
-            law: GapQuantiles { mean: k.into(), p50: law(0.5), p99: law(0.99), max: None },
+            law,
             longest_kept: self.longest_kept,
             longest_dropped: self.longest_dropped,
-            survival: self.survival(count, kept),
+            survival: self.survival(count, 1.0 - k.map_or(0.0, |k| 1.0 / f64::from(k))),
         }
     }
 
@@ -112,7 +116,7 @@ mod tests {
         assert_eq!(found, Stretches { dropped: 4, longest_kept: 4, longest_dropped: 3 });
         assert_eq!(counts.add(&[1; 7]), Stretches { dropped: 0, longest_kept: 7, longest_dropped: 0 });
         assert_eq!(counts.add(&[]), Stretches::default());
-        let gaps = counts.report(4);
+        let gaps = counts.report(Some(4));
         assert_eq!((gaps.count, gaps.longest_kept, gaps.longest_dropped), (3, 7, 3));
         assert_eq!(gaps.measured, GapQuantiles { mean: 7.0 / 3.0, p50: 1, p99: 5, max: Some(5) });
         let shares: Vec<_> = gaps.survival.iter().map(|point| (point.gap, point.measured)).collect();
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_law_is_the_geometric_one() {
-        let law = GapCounts::default().report(4).law;
+        let law = GapCounts::default().report(Some(4)).law.unwrap();
         // P(gap <= g) = 1 - 0.75^g: 0.4375 and 0.578 at 2 and 3; 0.98998 and 0.99249 at 16 and 17.
         assert_eq!((law.p50, law.p99), (3, 17));
     }
@@ -131,10 +135,11 @@ mod tests {
         let mut counts = GapCounts::default();
         let toss = |i: u64| u8::from(xxhash_rust::xxh3::xxh3_64(&i.to_le_bytes()) > u64::MAX / 4);
         counts.add(&(0..400_000).map(toss).collect::<Vec<_>>());
-        let gaps = counts.report(4);
+        let gaps = counts.report(Some(4));
         for point in gaps.survival.iter().filter(|point| point.gap < 20) {
             assert!((point.measured - point.law).abs() < 0.01, "{point:?}");
         }
-        assert_eq!((gaps.measured.p50, gaps.measured.p99), (gaps.law.p50, gaps.law.p99));
+        let law = gaps.law.unwrap();
+        assert_eq!((gaps.measured.p50, gaps.measured.p99), (law.p50, law.p99));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use goldfish_mask::diagnostics::{Tally, TokenCounter};
+use goldfish_mask::diagnostics::{Tally, TokenCounter, Warning};
 use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, document_key};
 use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError};
@@ -68,7 +68,10 @@ pub fn inspect(
     let Reading {
         totals, counted, tally, too_short, gaps, stretches, undropped, windows, groups, ids, ..
     } = reading;
-    let warnings = tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(manifest.rule.definition()));
+    let mut warnings =
+        tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(manifest.rule.definition()));
+    // What existing masks exclude is no fault of the rule's.
+    warnings.retain(|warning| manifest.existing_mask.is_none() || !matches!(warning, Warning::Rate { .. }));
     let warnings = warnings.iter().map(ToString::to_string).collect();
     Ok(Inspection {
         totals: rates(totals.0, totals.1, totals.2),

@@ -73,8 +73,9 @@ pub struct Gaps {
     pub count: u64,
     /// Their quantiles.
     pub measured: GapQuantiles,
-    /// The quantiles of the geometric law with a mean of `k`, which independent tosses would give.
-    pub law: GapQuantiles,
+    /// The quantiles of the geometric law with a mean of `k`, which independent tosses would give; missing where the rule
+    /// drops nothing.
+    pub law: Option<GapQuantiles>,
     /// Tokens in the longest stretch without a drop, starts and ends of documents included.
     pub longest_kept: u64,
     /// Tokens in the longest stretch of drops.

@@ -37,8 +37,8 @@ impl RuleDefinition for WindowSum {
         1
     }
 
-    fn k(&self) -> u32 {
-        self.k
+    fn k(&self) -> Option<u32> {
+        Some(self.k)
     }
 
     fn context(&self) -> Option<u32> {

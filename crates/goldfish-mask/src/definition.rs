@@ -28,8 +28,13 @@ pub trait RuleDefinition: Debug + Display + Send + Sync {
     /// Version of the definition, from 1: a change of any decision raises it.
     fn version(&self) -> u32;
 
-    /// `k`: one token in `k` is dropped.
-    fn k(&self) -> u32;
+    /// `k`: one token in `k` is dropped; `None` if the rule drops none.
+    fn k(&self) -> Option<u32>;
+
+    /// The share of the tokens that it decides that it should drop: `1/k`, or 0.
+    fn rate(&self) -> f64 {
+        self.k().map_or(0.0, |k| 1.0 / f64::from(k))
+    }
 
     /// Context width in tokens, or in normalized characters if the rule [needs the text](Self::needs_text); `None` if
     /// decisions depend on no context.

@@ -1,7 +1,9 @@
 use std::fmt;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
-use crate::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1};
+use crate::rules::{
+    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, NoRule, Random, Static, Text, TextV1,
+};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, MaskRule, RuleDefinition, UniformTable};
 
@@ -28,7 +30,7 @@ pub enum Scope {
 /// The one list of rules: for each its documentation as an option, its name in options, and its name in manifests.
 macro_rules! rules {
     ($($(#[$attribute:meta])+ $rule:ident: $option:literal, $name:literal;)*) => {
-        /// A rule and its parameters. One token in `k` is dropped; windows and contexts count tokens, except
+        /// A rule and its parameters. One token in `k` is dropped, by `none` no token; windows and contexts count tokens, except
         /// for `text-v2`, which counts words, and `text-v1`, which counts normalized characters.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(tag = "name"))]
@@ -115,6 +117,9 @@ rules! {
     HashAvalanche: "hash-avalanche", "hash-avalanche";
     /// The order-aware successor in swiss-ai/Megatron-LM-MoE, to the bit; needs its coefficients.
     CoefficientSum: "coefficient-sum", "coefficient-sum";
+    /// Keeps every token: the standard loss.
+    #[cfg_attr(feature = "clap", value(name = "none"))]
+    NoRule: "none", "none";
 }
 
 /// The full description of a rule: what a manifest stores and what a mask is recomputed from.
@@ -175,10 +180,25 @@ impl RuleSpec {
         self.definition().name()
     }
 
+    /// Its name, and `k` if it has one.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self.k() {
+            Some(k) => format!("{}, k {k}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
     /// See [`RuleDefinition::k`].
     #[must_use]
-    pub fn k(&self) -> u32 {
+    pub fn k(&self) -> Option<u32> {
         self.definition().k()
+    }
+
+    /// See [`RuleDefinition::rate`].
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.definition().rate()
     }
 
     /// See [`RuleDefinition::context`].

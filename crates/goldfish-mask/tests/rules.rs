@@ -4,7 +4,7 @@
 
 mod naive;
 
-use goldfish_mask::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static};
+use goldfish_mask::rules::{Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, NoRule, Random, Static};
 use goldfish_mask::{
     MaskError, MaskRule, Masker, RuleName, RuleOptions, RuleParameters, RuleSpec, Scope, SequenceMasker,
     SequenceState, ShortContext, TableSource, TokenSpan, UniformTable, Window, document_key,
@@ -271,6 +271,7 @@ fn any_rule() -> impl Strategy<Value = RuleParameters> {
         (k.clone(), h.clone())
             .prop_map(|(k, context)| RuleParameters::from(HashAvalanche::new(k).context(context))),
         (k, h).prop_map(|(k, c)| coefficient_sum(k, c)),
+        Just(NoRule::new().into()),
     ]
 }
 

@@ -81,6 +81,7 @@ impl MaskJob {
             rule: self.rule.clone(),
             scope: self.scope,
             exempt_ids,
+            existing_mask: None,
             tokenizer: self.tokenize.as_ref().map(|options| TokenizerEntry {
                 sha256: options.tokenizer.sha256().to_owned(),
                 vocab_size: options.tokenizer.vocab_size(),

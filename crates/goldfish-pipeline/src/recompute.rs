@@ -12,7 +12,7 @@ use crate::kept::longest_in_sequences;
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
+/// manifest's rule; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
 /// rule decides by the text.
 ///
 /// # Errors
@@ -49,6 +49,7 @@ pub fn recompute(
         }
     }
     let (mut expected, mut decided) = (Vec::new(), Vec::new());
+    let existing = manifest.existing_mask.is_some();
     let mut kept = KeptCounter::new(unit);
     let mut check_row = |batch: &ShardBatch, row: usize| {
         let doc_id = batch.doc_ids().value(row);
@@ -87,7 +88,9 @@ pub fn recompute(
                 masker.decide_measuring(&span, &mut expected)
             }
         };
-        if let Some(position) = expected.iter().zip(batch.mask(row)).position(|(a, b)| a != b) {
+        // An existing mask may exclude more than the rule.
+        let contradicts = |(rule, stored): (&u8, &u8)| if existing { stored > rule } else { stored != rule };
+        if let Some(position) = expected.iter().zip(batch.mask(row)).position(contradicts) {
             return Some(format!(
                 "loss_mask is {} at position {position}, but the rule decides {}",
                 batch.mask(row)[position],

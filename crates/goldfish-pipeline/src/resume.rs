@@ -125,12 +125,13 @@ impl Identity {
 
     /// Of a finished run that wrote masks alone; what its manifest doesn't have is taken from `now`, this job's.
     pub(crate) fn of_file_set(set: &FileSet, now: Manifest) -> Self {
-        let FileSet { tool, rule, scope, exempt_ids, tokenizer, source, inputs, .. } = set;
+        let FileSet { tool, rule, scope, exempt_ids, existing_mask, tokenizer, source, inputs, .. } = set;
         let then = Manifest {
             tool: tool.clone(),
             rule: rule.clone(),
             scope: *scope,
             exempt_ids: exempt_ids.clone(),
+            existing_mask: existing_mask.clone(),
             tokenizer: tokenizer.clone(),
             source: source.clone(),
             rejects: None,

@@ -263,6 +263,7 @@ impl Written {
             rule: manifest.rule,
             scope: manifest.scope,
             exempt_ids: manifest.exempt_ids,
+            existing_mask: manifest.existing_mask,
             tokenizer: manifest.tokenizer,
             source: manifest.source,
             sequence_length: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use goldfish_corpus::{Content, Format, Input};
 use goldfish_mask::rules::{
-    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, Random, Static, Text, TextV1,
+    Anchor, CoefficientSum, Hash, HashAvalanche, HashTable, NoRule, Random, Static, Text, TextV1,
 };
 use goldfish_mask::{
     Granularity, LongestRunOption, MaskError, RuleName, RuleParameters, Scope, ShortContext, TableSource,
@@ -45,6 +45,7 @@ fn rules_have_the_documented_defaults() {
         (RuleName::Static, RuleParameters::from(Static::new(k))),
         (RuleName::Random, RuleParameters::from(Random::new(k).seed(seed))),
         (RuleName::HashTable, RuleParameters::from(HashTable::new(k).table(cpu.clone()))),
+        (RuleName::NoRule, RuleParameters::from(NoRule::new())),
         (RuleName::HashAvalanche, RuleParameters::from(HashAvalanche::new(k))),
         (
             RuleName::CoefficientSum,

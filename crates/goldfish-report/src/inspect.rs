@@ -35,7 +35,7 @@ struct Context<'a> {
     manifest: &'a Manifest,
     folder: &'a str,
     command: &'a str,
-    k: u32,
+    k: Option<u32>,
     /// What windows and contexts count.
     context_unit: &'static str,
     inputs: u64,
@@ -96,7 +96,7 @@ pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
         inputs: manifest.input_count(),
         input_bytes,
         shard_bytes: manifest.shard_bytes(),
-        expected: 1.0 / f64::from(k),
+        expected: manifest.rule.rate(),
         has_texts: token_text.is_some(),
         texts: token_text.map(|text| texts(inspection, text)).unwrap_or_default(),
         gap_chart: charts::gap_chart(&inspection.gaps, k)?,

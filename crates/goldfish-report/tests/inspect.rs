@@ -307,6 +307,21 @@ fn every_rule_is_shown_with_its_parameters() {
     }
 }
 
+#[test]
+fn a_rule_that_keeps_everything_has_no_k() {
+    let (mut inspection, _) = common::healthy();
+    inspection.gaps.law = None;
+    let rule = serde_json::from_str(r#"{"version": 1, "name": "none"}"#).unwrap();
+    let mut manifest = common::manifest(rule, 6_000_000);
+    manifest.existing_mask = Some("the answers".into());
+    let page = Page::parse(&page_of(&(inspection, manifest)));
+    let facts = page.by_id("what").unwrap().line();
+    assert!(facts.contains("none: every token is kept") && facts.contains("the answers"), "{facts}");
+    let verdict = page.elements().into_iter().find(|element| element.has_class("verdict")).unwrap();
+    assert!(!verdict.line().contains("1/k"), "{}", verdict.line());
+    assert!(!page.by_id("gaps").unwrap().line().contains("geometric law"));
+}
+
 /// The page of a sample with `text` wherever a corpus, a folder or a command line may write.
 fn hostile(text: &str) -> String {
     let (inspection, manifest) = common::hostile(text);

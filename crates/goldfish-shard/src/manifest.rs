@@ -41,6 +41,10 @@ pub struct Manifest {
     pub scope: Scope,
     /// Ids that the rule never drops, ascending.
     pub exempt_ids: Vec<u32>,
+    /// What excluded tokens from the loss besides the rule, in words, if anything did: masks that the documents came with, or
+    /// were made with. A token is kept where both keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_mask: Option<String>,
     /// The tokenizer, where raw text was tokenized or ids were checked against a vocabulary.
     pub tokenizer: Option<TokenizerEntry>,
     /// What was read from the inputs.

@@ -287,6 +287,7 @@ fn differing_options(a: &Manifest, b: &Manifest) -> String {
         ("the rules", a.rule != b.rule),
         ("the scopes", a.scope != b.scope),
         ("the exempt ids", a.exempt_ids != b.exempt_ids),
+        ("the existing masks", a.existing_mask != b.existing_mask),
         ("the tokenizers", a.tokenizer != b.tokenizer),
         ("the columns that were read", a.source != b.source),
         ("the columns or formats that were written", a.output != b.output),

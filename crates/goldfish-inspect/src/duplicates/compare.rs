@@ -22,7 +22,7 @@ const SHOWN_BEFORE: usize = 12;
 /// Pairs of copies as they are compared.
 pub(crate) struct Comparison {
     options: DuplicateOptions,
-    k: u32,
+    rate: f64,
     /// The rules in words and their options, the masks' own first.
     rules: Vec<(String, Option<String>)>,
     pairs: u64,
@@ -103,7 +103,7 @@ impl Comparison {
         let rules: Vec<_> = [(in_words(own), None)].into_iter().chain(others).collect();
         Self {
             options,
-            k: own.k(),
+            rate: own.rate(),
             pairs: 0,
             near: 0,
             sums: Sums::default(),
@@ -173,7 +173,7 @@ impl Comparison {
             near: self.near,
             passages: self.sums.passages(),
             rules,
-            independent: 1.0 - 1.0 / f64::from(self.k),
+            independent: 1.0 - self.rate,
             differences: differences
                 .map(|(difference, leaks)| DifferenceLeak { difference, leaks })
                 .collect(),

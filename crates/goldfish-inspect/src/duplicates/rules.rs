@@ -34,11 +34,12 @@ pub(crate) enum Against {
 }
 
 impl Masks<'_> {
-    /// The rules to compare with; without text those that decide by ids.
+    /// The rules to compare with; without text those that decide by ids. None where the masks' own has no `k`.
     pub(crate) fn compared(&self, by_text: bool, which: Against) -> Result<Vec<ComparedRule>, MaskError> {
         let mut rules = Vec::new();
+        let Some(k) = self.rule.k() else { return Ok(rules) };
         for name in COMPARED {
-            let spec = RuleSpec::new(name.parameters(&RuleOptions::new(self.rule.k()))?);
+            let spec = RuleSpec::new(name.parameters(&RuleOptions::new(k))?);
             let is_own = spec.parameters == self.rule.parameters && self.scope == Scope::Document;
             if is_own || (spec.definition().needs_text() && !by_text) {
                 continue;

@@ -298,7 +298,7 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
         Ok(DocumentsOrigin {
             path: folder.display().to_string(),
             manifest: Some(manifest.checksum.clone()),
-            rule: Some(format!("{}, k {}", manifest.rule.name(), manifest.rule.k())),
+            rule: Some(manifest.rule.in_short()),
             tokenized_by: None,
         })
     };

@@ -64,6 +64,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         rule: RuleSpec::new(Static::new(4)),
         scope: Scope::Document,
         exempt_ids: Vec::new(),
+        existing_mask: None,
         tokenizer: None,
         source: SourceEntry {
             content: "ids".into(),

@@ -90,7 +90,7 @@ impl Tally {
         if let Some(context) = rule.context().filter(|_| short > MOST_SHORT) {
             found.push(Warning::ShortContext { share: short, context });
         }
-        let expected = 1.0 / f64::from(rule.k());
+        let expected = rule.rate();
         let rate = self.decided_rate();
         let error = (expected * (1.0 - expected) * CLUSTER / self.decided.max(1) as f64).sqrt();
         let off = (rate - expected).abs();

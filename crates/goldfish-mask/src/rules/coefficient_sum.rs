@@ -80,8 +80,8 @@ impl RuleDefinition for CoefficientSum {
         1
     }
 
-    fn k(&self) -> u32 {
-        self.k
+    fn k(&self) -> Option<u32> {
+        Some(self.k)
     }
 
     fn context(&self) -> Option<u32> {

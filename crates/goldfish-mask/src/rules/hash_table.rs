@@ -69,8 +69,8 @@ impl RuleDefinition for HashTable {
         1
     }
 
-    fn k(&self) -> u32 {
-        self.k
+    fn k(&self) -> Option<u32> {
+        Some(self.k)
     }
 
     fn context(&self) -> Option<u32> {

@@ -56,8 +56,8 @@ impl RuleDefinition for Static {
         1
     }
 
-    fn k(&self) -> u32 {
-        self.k
+    fn k(&self) -> Option<u32> {
+        Some(self.k)
     }
 
     fn context(&self) -> Option<u32> {

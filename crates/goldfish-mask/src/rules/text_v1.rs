@@ -132,8 +132,8 @@ impl RuleDefinition for TextV1 {
         2
     }
 
-    fn k(&self) -> u32 {
-        self.k
+    fn k(&self) -> Option<u32> {
+        Some(self.k)
     }
 
     fn context(&self) -> Option<u32> {

@@ -41,6 +41,7 @@ pub(crate) fn drops(rule: &RuleParameters, table: &UniformTable, ids: &[u32], ke
     let inclusive = |h: u32| (i + 1 >= h as usize).then(|| &ids[i + 1 - h as usize..=i]);
     let product = |w: &[u32]| w.iter().fold(1u64, |p, &id| p.wrapping_mul(id.into()));
     match rule {
+        RuleParameters::NoRule(_) => false,
         RuleParameters::Static(Static { k, start, .. }) => {
             i as u64 >= *start && (i as u64 - start).is_multiple_of(u64::from(*k))
         }

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ._goldfish import ArrowArray, GoldfishError, NativeMasker
 
 Rule = Literal[
-    "text", "anchor", "text-v1", "hash", "random", "static", "hash-table", "hash-avalanche", "coefficient-sum"
+    "text", "anchor", "text-v1", "hash", "random", "static", "none", "hash-table", "hash-avalanche", "coefficient-sum"
 ]
 
 

@@ -13,7 +13,7 @@ const LEAST_SHARE: f64 = 1e-8;
 const LOG_FROM: f64 = 40.0;
 
 /// How long gaps last, against the geometric law. Nothing where there are no gaps.
-pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportError> {
+pub(super) fn gap_chart(gaps: &Gaps, k: Option<u32>) -> Result<Option<Chart>, ReportError> {
     let usable = |share: f64| share.is_finite() && share > 0.0;
     let measured: Vec<_> =
         gaps.survival.iter().filter(|point| point.gap > 0 && usable(point.measured)).collect();
@@ -21,23 +21,24 @@ pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportErro
     let least = measured.iter().map(|point| point.measured).fold(1.0, f64::min).max(LEAST_SHARE);
     // Down to the power of ten below the rarest gap.
     let floor = 10f64.powf(least.log10().floor()).min(0.1);
-    let law = |gap: f64| (1.0 - 1.0 / f64::from(k.max(2))).powf(gap - 1.0);
-    let log = last.gap as f64 > LOG_FROM * f64::from(k);
+    let log = last.gap as f64 > LOG_FROM * k.map_or(gaps.measured.mean, f64::from);
     let end = (last.gap as f64).max(first.gap as f64 + 1.0);
     let steps = 160;
     let between = |step: i32| {
         let share = f64::from(step) / f64::from(steps);
         if log { end.powf(share) } else { 1.0 + (end - 1.0) * share }
     };
-    let law_points = (0..=steps).map(between).map(|gap| (gap, law(gap)));
     let points: Vec<(f64, f64)> =
         measured.iter().map(|point| (point.gap as f64, point.measured.min(1.0))).collect();
-    let drawn = [
-        Curve { name: "measured".into(), points, series: 0, dots: true },
-        Curve { name: "geometric law".into(), points: law_points.collect(), series: 1, dots: false },
-    ];
+    let mut drawn = vec![Curve { name: "measured".into(), points, series: 0, dots: true }];
+    if let Some(k) = k {
+        let law = |gap: f64| (1.0 - 1.0 / f64::from(k.max(2))).powf(gap - 1.0);
+        let points = (0..=steps).map(between).map(|gap| (gap, law(gap))).collect();
+        drawn.push(Curve { name: "geometric law".into(), points, series: 1, dots: false });
+    }
     let said = gaps.survival.iter().map(|point| {
-        format!("{} tokens: {}, law {}", count(point.gap), percent(point.measured), percent(point.law))
+        let law = k.map_or_else(String::new, |_| format!(", law {}", percent(point.law)));
+        format!("{} tokens: {}{law}", count(point.gap), percent(point.measured))
     });
     let caption = Caption {
         id: "gap-chart",
@@ -64,7 +65,7 @@ pub(super) fn gap_chart(gaps: &Gaps, k: u32) -> Result<Option<Chart>, ReportErro
 }
 
 /// Ids by drop rate. Nothing where no id is frequent enough.
-pub(super) fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportError> {
+pub(super) fn id_chart(ids: &IdRates, k: Option<u32>) -> Result<Option<Chart>, ReportError> {
     let highest = ids.histogram.iter().copied().max().unwrap_or(0);
     if highest == 0 {
         return Ok(None);
@@ -110,8 +111,8 @@ pub(super) fn id_chart(ids: &IdRates, k: u32) -> Result<Option<Chart>, ReportErr
         labels: 5,
         format: &|n| short_count(*n),
     };
-    let rate = 1.0 / f64::from(k.max(2));
-    let reference = Some((rate, format!("1/k = {}", percent(rate))));
+    let rate = k.map(|k| 1.0 / f64::from(k.max(2)));
+    let reference = rate.map(|rate| (rate, format!("1/k = {}", percent(rate))));
     bars(caption, &x, &y, &drawn, &Beside { reference, ..Beside::default() }).map(Some)
 }
 

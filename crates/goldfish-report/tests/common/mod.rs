@@ -56,7 +56,7 @@ fn gaps(k: u32, longest: u64) -> Gaps {
     Gaps {
         count: 4_604_916,
         measured: GapQuantiles { mean: 4.13, p50: 3, p99: 18, max: Some(longest) },
-        law: GapQuantiles { mean: f64::from(k), p50: 3, p99: 17, max: None },
+        law: Some(GapQuantiles { mean: f64::from(k), p50: 3, p99: 17, max: None }),
         longest_kept: longest + 48,
         longest_dropped: 14,
         survival,

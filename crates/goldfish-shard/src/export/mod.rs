@@ -233,6 +233,7 @@ impl<'a> Job<'a> {
             rule: manifest.rule,
             scope: manifest.scope,
             exempt_ids: manifest.exempt_ids,
+            existing_mask: manifest.existing_mask,
             tokenizer: manifest.tokenizer,
             source: manifest.source,
             sequence_length: Some(self.sequence_length).filter(|&length| length > 0),

@@ -31,6 +31,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
         rule: RuleSpec::new(Static::new(4)),
         scope: Scope::Document,
         exempt_ids: Vec::new(),
+        existing_mask: None,
         tokenizer: None,
         source: SourceEntry {
             content: "ids".into(),

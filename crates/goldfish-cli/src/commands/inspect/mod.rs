@@ -122,7 +122,7 @@ fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> 
         .collect();
     json!({
         "drop_rate": manifest.drop_rate(),
-        "expected_rate": 1.0 / f64::from(manifest.rule.k()),
+        "expected_rate": manifest.rule.rate(),
         "inspection": inspection,
         "shards": shards,
         "documents": samples,

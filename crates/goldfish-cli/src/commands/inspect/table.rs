@@ -108,17 +108,19 @@ fn counts(tally: &TallyReport) -> Tally {
 }
 
 fn gaps(gaps: &Gaps) -> Vec<String> {
-    let (found, law) = (&gaps.measured, &gaps.law);
+    let found = &gaps.measured;
+    let law = gaps
+        .law
+        .as_ref()
+        .map(|law| format!(" (independent tosses: {:.2}, {}, {})", law.mean, law.p50, law.p99));
     vec![
         format!(
-            "gaps       mean {:.2}, median {}, 99% up to {}, longest {} tokens (independent tosses: {:.2}, {}, {})",
+            "gaps       mean {:.2}, median {}, 99% up to {}, longest {} tokens{}",
             found.mean,
             count(found.p50),
             count(found.p99),
             count(found.max.unwrap_or(0)),
-            law.mean,
-            law.p50,
-            law.p99
+            law.unwrap_or_default(),
         ),
         format!(
             "stretches  up to {} without a drop, up to {} dropped in a row",
