@@ -65,7 +65,7 @@ impl Modulo {
 
     #[inline(always)]
     pub(crate) fn of(&self, number: u32) -> u32 {
-        number - (number * self.reciprocal >> 20) * self.divisor
+        number - ((number * self.reciprocal) >> 20) * self.divisor
     }
 }
 
