@@ -182,11 +182,7 @@ fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Char
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(area);
-    builder
-        .margin_top(14 * UNITS)
-        .margin_right(RIGHT)
-        .x_label_area_size(50 * UNITS)
-        .y_label_area_size(LEFT);
+    builder.margin_top(14 * UNITS).margin_right(RIGHT).x_label_area_size(50 * UNITS).y_label_area_size(LEFT);
     builder
 }
 
@@ -248,10 +244,7 @@ where
 }
 
 /// Writes the names of curves in rows, each after a sample of its line; gives the area below them.
-fn names_above<'a>(
-    area: &Area<'a>,
-    curves: &[Curve],
-) -> Result<Area<'a>, Box<dyn std::error::Error>> {
+fn names_above<'a>(area: &Area<'a>, curves: &[Curve]) -> Result<Area<'a>, Box<dyn std::error::Error>> {
     let left = LEFT as i32;
     let (mut x, mut y) = (left, ROW / 2);
     for curve in curves {
