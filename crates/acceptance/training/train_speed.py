@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.ipc
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 torch.cuda.is_current_stream_capturing = lambda: False
 
@@ -32,20 +32,11 @@ def goldfish(*arguments):
 
 
 class Peer:
-    def __init__(self, options, mlp, ids, labels):
-        torch.manual_seed(0)
-        config = LlamaConfig(
-            vocab_size=options.vocabulary,
-            hidden_size=options.width,
-            intermediate_size=mlp,
-            num_hidden_layers=options.layers,
-            num_attention_heads=options.heads,
-            max_position_embeddings=options.tokens,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-        )
-        self.model, self.batch = LlamaForCausalLM(config).train(), options.batch
+    """The same checkpoint in `transformers`: Llama's and Mamba's own code there, the file beside the checkpoint for the lab's models."""
+
+    def __init__(self, options, folder, ids, labels):
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32)
+        self.model, self.batch = model.train(), options.batch
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
         self.ids, self.labels = ids, labels
         self.steps(1)
@@ -68,6 +59,7 @@ class Peer:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", default="llama")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--heads", type=int, default=4)
@@ -94,15 +86,14 @@ def main():
         def ours(steps, *more):
             nonlocal count
             count += 1
-            sizes = ["--vocab-size", options.vocabulary, "--layers", options.layers, "--width", options.width]
+            sizes = ["--vocab-size", options.vocabulary, "--arch", options.arch, "--layers", options.layers, "--width", options.width]
             sizes += ["--heads", options.heads, "--sequence-length", options.tokens, "--batch", options.batch]
             rest = ["--threads", options.threads, "--checkpoint-every", 10_000, "--output", folder / f"run-{count}"]
             seconds = goldfish("lab", "train", folder / "masked", *sizes, "--steps", steps, *rest, *more)
-            config = json.loads((folder / f"run-{count}" / "config.json").read_text())
-            return seconds, config["intermediate_size"]
+            return seconds, folder / f"run-{count}"
 
-        mlp = ours(1)[1]
-        shape = f"Llama of {options.layers} x {options.width}, vocabulary {options.vocabulary}, "
+        checkpoint = ours(1)[1]
+        shape = f"{options.arch} of {options.layers} x {options.width}, vocabulary {options.vocabulary}, "
         shape += f"{options.batch} sequences of {options.tokens}, {options.threads} threads"
         print(f"{shape}\n\n{'tokens/s':24} {'goldfish':>10} {'torch':>10}   goldfish / torch")
         tokens = options.steps * options.batch * options.tokens
@@ -110,7 +101,7 @@ def main():
             ("goldfish mask, k=4", [], ids.masked_fill(masks == 0, -100)),
             ("every token", ["--ignore-mask"], ids),
         ]:
-            peer = Peer(options, mlp, ids, labels)
+            peer = Peer(options, checkpoint, ids, labels)
             found = []
             for _ in range(options.runs):
                 seconds = ours(1 + options.steps, *more)[0] - ours(1, *more)[0]

@@ -48,7 +48,8 @@ impl Layered {
             let matrix = shape.len() > 1;
             let plain = if matrix { Initial::Normal(initial_deviation) } else { Initial::Constant(1.0) };
             let initial = special(name);
-            let decays = matrix && initial.is_none_or(|initial| matches!(initial, Initial::Normal(_)));
+            // Mamba's rates are the exception (its reference code says so too).
+            let decays = matrix && initial != Some(Initial::Logarithms);
             let (name, shape) = (name.to_owned(), shape.to_vec());
             let zeros = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu);
             parameters.push(Parameter { name, shape, initial: initial.unwrap_or(plain), decays });
@@ -190,11 +191,12 @@ impl Architecture for Layered {
 
     fn generation(&self, weights: &[Tensor], capacity: usize) -> Result<Box<dyn Generation>> {
         check(&self.parameters, weights)?;
-        let mut get = |name: &str, _: &[usize]| {
-            match self.parameters.binary_search_by(|parameter| parameter.name.as_str().cmp(name)) {
-                Ok(index) => Ok(weights[index].detach()),
-                Err(_) => bail!("there is no weight {name}"),
-            }
+        let mut get = |name: &str, _: &[usize]| match self
+            .parameters
+            .binary_search_by(|parameter| parameter.name.as_str().cmp(name))
+        {
+            Ok(index) => Ok(weights[index].detach()),
+            Err(_) => bail!("there is no weight {name}"),
         };
         match &self.network {
             NetworkConfig::Decoder(config) => {

@@ -20,10 +20,8 @@ const CHUNK: usize = 1 << 15;
 impl Weights {
     /// The initial weights. Those of a parameter depend on the seed, its name and its shape.
     pub(crate) fn new(parameters: &[Parameter], seed: u64) -> Self {
-        let parts: Vec<Vec<f32>> = parameters
-            .par_iter()
-            .map(|parameter| parameter.initial_values(seed))
-            .collect();
+        let parts: Vec<Vec<f32>> =
+            parameters.par_iter().map(|parameter| parameter.initial_values(seed)).collect();
         Self::of(parts.concat())
     }
 

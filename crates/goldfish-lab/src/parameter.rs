@@ -41,7 +41,7 @@ impl Parameter {
     }
 
     /// Its initial values. They depend on the seed, its name and its shape.
-    pub(crate) fn initial_values(&self, seed: u64) -> Vec<f32> {
+    pub fn initial_values(&self, seed: u64) -> Vec<f32> {
         let count = self.elements();
         let last = self.shape.last().copied().unwrap_or(1).max(1);
         match self.initial {

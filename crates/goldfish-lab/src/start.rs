@@ -23,7 +23,8 @@ pub(crate) struct Start {
 impl Start {
     pub(crate) fn open(folder: &Path, initial_deviation: f64) -> Result<Self, LabError> {
         let path = folder.join("config.json");
-        let config = goldfish_storage::read(&path, MAX_SETTINGS_BYTES).map_err(LabError::io(&path, "reading"))?;
+        let config =
+            goldfish_storage::read(&path, MAX_SETTINGS_BYTES).map_err(LabError::io(&path, "reading"))?;
         let config = serde_json::from_slice(&config)
             .map_err(|error| LabError::folder(&path, format!("is not JSON: {error}")))?;
         let architecture = architecture_of(config, initial_deviation)?;

@@ -15,7 +15,7 @@ use crate::{ReportError, page};
 pub struct SweepArm {
     /// Its name.
     pub name: String,
-    /// How the copies in training differ: `equal` (the sweep over k), `layouts` or `edited`.
+    /// How the copies in training differ: `equal` (the sweep over k), `layouts` or `edited`; or `architectures`.
     pub group: String,
     /// The rule; `standard` for the standard loss, `control` for a model that never saw the audited passages.
     pub series: String,
@@ -23,6 +23,8 @@ pub struct SweepArm {
     pub k: Option<u32>,
     /// How it differs from the other arms of its group with this series and k.
     pub variant: Option<String>,
+    /// How often the model saw every document; more often if it was trained until it saw as many supervised tokens as another.
+    pub epochs: u64,
     /// Tokens in training.
     pub tokens: u64,
     /// Of those, included in the loss.
@@ -103,12 +105,17 @@ struct Group<'a> {
 }
 
 /// Names of the groups in `SweepArm::group`, their titles, and what is said about them.
-const GROUPS: [[&str; 3]; 3] = [
+const GROUPS: [[&str; 3]; 4] = [
     ["equal", "Equal copies", "All copies of a passage in training were the passage itself."],
     [
         "layouts",
         "Copies in layouts",
         "The copies of a passage differed in line breaks, comment marks or case; it is asked for in its plain form. Masks that depend on tokens differ between such copies; those that depend on words don't.",
+    ],
+    [
+        "architectures",
+        "Architectures",
+        "Other models on the documents of the equal copies. Each was trained until it recites with the standard loss; with a mask it was trained as long.",
     ],
     [
         "edited",
@@ -160,6 +167,9 @@ fn verdict(arms: &[SweepArm]) -> String {
         let found = |(series, k, name): (&str, Option<u32>, &str)| {
             Some(format!("{name} {}", find(arms, group, series, k)?.exact_match.positives))
         };
+        if group == "architectures" {
+            return compared(arms);
+        }
         let parts: Vec<String> = [
             ("standard", None, "standard loss"),
             ("text", Some(4), "text"),
@@ -179,6 +189,20 @@ fn verdict(arms: &[SweepArm]) -> String {
     let groups: Vec<String> = groups.map(|(name, said)| format!("{name}: {said}.")).collect();
     let passages = arms.first().map_or(0, |arm| arm.exact_match.n);
     format!("Recited with k = 4, of {}. {}", plural(passages, "passage"), groups.join(" "))
+}
+
+/// What the arms of each architecture recite: with the standard loss, with a mask, and never having seen the passages.
+fn compared(arms: &[SweepArm]) -> String {
+    let own = |arm: &&SweepArm| arm.group == "architectures";
+    let mut names: Vec<&str> = arms.iter().filter(own).filter_map(|arm| arm.variant.as_deref()).collect();
+    names.dedup();
+    let said = names.iter().map(|name| {
+        let arms = arms.iter().filter(own).filter(|arm| arm.variant.as_deref() == Some(*name));
+        let counts: Vec<String> =
+            arms.map(|arm| format!("{} {}", arm.series, arm.exact_match.positives)).collect();
+        format!("{name}: {}", counts.join(", "))
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// A score that is drawn by k.

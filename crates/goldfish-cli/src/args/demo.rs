@@ -66,6 +66,11 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = copies())]
     pub(crate) copies: Vec<SweepCopies>,
 
+    /// Train the arms that compare these architectures, and no others unless --copies names them; `all` for every one, several
+    /// are separated by commas. Three models each: the standard loss, the mask with k = 3, and a control.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) architectures: Vec<String>,
+
     /// Train only the arms with these names, separated by commas, such as text-4,edited-hash; results.json has the names of
     /// all. [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]

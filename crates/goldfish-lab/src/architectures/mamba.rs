@@ -29,7 +29,8 @@ pub(super) static KIND: ArchitectureKind = ArchitectureKind {
     recognizes: |config| config["model_type"] == "mamba",
     open: |config, deviation| {
         if config["use_bias"] == true || config["use_conv_bias"] == false {
-            let reason = "a mamba whose projections have biases, or whose convolution has none, can't be trained";
+            let reason =
+                "a mamba whose projections have biases, or whose convolution has none, can't be trained";
             return Err(LabError::option("architecture", reason));
         }
         let setting = |name: &str| config[name].as_u64().unwrap_or_default() as usize;
@@ -62,11 +63,7 @@ static MAMBA: Names = Names {
     final_norm: "backbone.norm_f.weight",
 };
 
-fn config(
-    options: &ModelOptions,
-    vocabulary: &Vocabulary,
-    context_length: usize,
-) -> Result<Value, LabError> {
+fn config(options: &ModelOptions, vocabulary: &Vocabulary, context_length: usize) -> Result<Value, LabError> {
     let size = |name: &str, default: usize| options.sizes.get(name).copied().unwrap_or(default);
     let sizes =
         [size(STATE_SIZE, 16), size(EXPAND, 2), size(CONVOLUTION, 4), size(RANK, options.width.div_ceil(16))];

@@ -37,7 +37,8 @@ impl ScanSoftmax {
     /// Keys and values of all heads.
     fn parts<'a>(&self, rows: Rows<'a>, query: Rows<'_>) -> Result<[Rows<'a>; 2]> {
         let width = query.width;
-        if self.heads == 0 || !width.is_multiple_of(self.heads) || rows.width != 2 * width || query.count != 1 {
+        if self.heads == 0 || !width.is_multiple_of(self.heads) || rows.width != 2 * width || query.count != 1
+        {
             bail!("rows of {} for a query of {width} and {} heads", rows.width, self.heads);
         }
         covers(&self.sequences, rows.count)?;
@@ -63,12 +64,7 @@ impl ScanSoftmax {
     }
 
     #[inline(always)]
-    fn outputs(
-        &self,
-        (sequence, head): &Task,
-        [k, v, q]: [Rows<'_>; 3],
-        steps: &mut Vec<Step>,
-    ) -> Vec<f32> {
+    fn outputs(&self, (sequence, head): &Task, [k, v, q]: [Rows<'_>; 3], steps: &mut Vec<Step>) -> Vec<f32> {
         let dim = q.width / self.heads;
         let from = head * dim;
         Self::steps(sequence, k, &q.row(0)[from..from + dim], from, steps);
@@ -103,7 +99,8 @@ impl ScanSoftmax {
         Self::steps(sequence, k, query, own.start, steps);
         let scale = 1.0 / (dim as f32).sqrt();
         let zeros = |rows: usize| vec![0f32; rows * dim];
-        let mut found = Gradients { query: zeros(1), keys: zeros(sequence.len()), values: zeros(sequence.len()) };
+        let mut found =
+            Gradients { query: zeros(1), keys: zeros(sequence.len()), values: zeros(sequence.len()) };
         let (mut sum, mut product, mut factor) = (zeros(1), 0f32, 0f32);
         for (at, step) in steps.iter().enumerate().rev() {
             let row = sequence.start + at;

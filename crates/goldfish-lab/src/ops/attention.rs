@@ -52,9 +52,7 @@ impl Attend {
     /// Queries, keys and values.
     fn parts<'a>(&self, all: Rows<'a>) -> Result<[Rows<'a>; 3]> {
         let (heads, kv_heads) = (self.windows.len(), self.kv_heads);
-        if kv_heads == 0
-            || !heads.is_multiple_of(kv_heads)
-            || !all.width.is_multiple_of(heads + 2 * kv_heads)
+        if kv_heads == 0 || !heads.is_multiple_of(kv_heads) || !all.width.is_multiple_of(heads + 2 * kv_heads)
         {
             bail!("rows of {} for {heads} heads and {kv_heads} of keys", all.width);
         }
@@ -140,12 +138,7 @@ impl Attend {
 
     /// With `w` the weights of a query and `g` their gradients, the scores have the gradients `w * (g - sum(w * g))`.
     #[inline(always)]
-    fn head_back(
-        &self,
-        [dim, member, window]: [usize; 3],
-        scratch: &mut Scratch,
-        found: &mut Gradients,
-    ) {
+    fn head_back(&self, [dim, member, window]: [usize; 3], scratch: &mut Scratch, found: &mut Gradients) {
         let length = scratch.queries.len() / dim;
         // Only what a query sees is written, and only that is read.
         scratch.all_weights.resize(length * length, 0.0);

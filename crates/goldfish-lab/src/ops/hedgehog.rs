@@ -58,9 +58,11 @@ impl SoftmaxFeatures {
         let ((positive, negative), (of_positive, of_negative)) = (halves(features), halves(gradient));
         let means = [sum_products(positive, of_positive), sum_products(negative, of_negative)];
         slopes.clear();
-        slopes.extend((0..dim).map(|d| {
-            positive[d] * (of_positive[d] - means[0]) - negative[d] * (of_negative[d] - means[1])
-        }));
+        slopes.extend(
+            (0..dim).map(|d| {
+                positive[d] * (of_positive[d] - means[0]) - negative[d] * (of_negative[d] - means[1])
+            }),
+        );
         for (d, slope) in slopes.iter().enumerate() {
             mix(&[*slope], weight.row(head * dim + d), of_x);
             mix(&[*slope], x, &mut of_weight[(head * dim + d) * dim..][..dim]);

@@ -49,8 +49,11 @@ impl Recur {
             let recurrent = match step {
                 0 => vec![0f32; rows.len() * x.width],
                 _ => {
-                    let last: Vec<f32> =
-                        rows.iter().flat_map(|row| &hidden[(row - 1) * width..row * width]).copied().collect();
+                    let last: Vec<f32> = rows
+                        .iter()
+                        .flat_map(|row| &hidden[(row - 1) * width..row * width])
+                        .copied()
+                        .collect();
                     matrix(last, rows.len(), width)?.matmul(&weight)?.flatten_all()?.to_vec1()?
                 }
             };

@@ -103,7 +103,8 @@ impl Operation for Convolve {
                             of_bias[lane] += of_sum;
                             for (back, weight) in weights.iter().rev().enumerate().take(at + 1) {
                                 of_x[(at - back) * count + lane] += of_sum * weight;
-                                of_weight[lane * taps + taps - 1 - back] += of_sum * x.row(row - back)[channel];
+                                of_weight[lane * taps + taps - 1 - back] +=
+                                    of_sum * x.row(row - back)[channel];
                             }
                         }
                     }
@@ -194,7 +195,14 @@ impl<'a> Parts<'a> {
 
     /// Advances the state of a channel by a row, and returns its step; `decays` receives the factors of the state before.
     #[inline(always)]
-    fn advance(&self, row: usize, channel: usize, rates: &[f32], state: &mut [f32], decays: &mut [f32]) -> f32 {
+    fn advance(
+        &self,
+        row: usize,
+        channel: usize,
+        rates: &[f32],
+        state: &mut [f32],
+        decays: &mut [f32],
+    ) -> f32 {
         let step = softplus(self.time.row(row)[channel] + self.bias[channel]);
         let own = step * self.u.row(row)[channel];
         let b = &self.bc.row(row)[..rates.len()];

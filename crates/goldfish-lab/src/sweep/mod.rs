@@ -11,7 +11,7 @@ use goldfish_audit::run::Run;
 use goldfish_report::{SweepArm, SweepPage, sweep_page};
 
 use self::documents::{AUDITED, write_documents};
-use self::options::{SweepCopies, SweepOptions, SweepResults, SweepSelection};
+use self::options::{SweepOptions, SweepResults, SweepSelection};
 use self::plan::Plan;
 use crate::commands;
 use crate::error::LabError;
@@ -24,10 +24,6 @@ use crate::options::{Length, TrainOptions};
 
 /// Losses on the validation documents in a run.
 const VALIDATIONS: u64 = 12;
-
-/// How many times longer copies in layouts are trained on, which a model learns more slowly: with as many epochs as equal or edited ones it
-/// recites two thirds of the passages.
-const LAYOUT_EPOCHS: u64 = 2;
 
 /// Sequences in one step.
 const BATCH: u64 = 4;
@@ -96,11 +92,12 @@ fn results(
     plans: &[Plan],
 ) -> Result<SweepResults, ExperimentError> {
     let mut results = SweepResults { options: options.clone(), arms: Vec::new(), missing: Vec::new() };
+    let compared = plans.iter().any(|plan| plan.compares && record(bench, plan).is_file());
     for plan in plans {
         let path = record(bench, plan);
         if path.is_file() {
             results.arms.push(read_json(&path)?);
-        } else {
+        } else if compared || !plan.compares {
             results.missing.push(plan.name.clone());
         }
     }
@@ -115,8 +112,7 @@ fn facts(results: &SweepResults) -> Vec<(String, String)> {
         fact(
             "Documents",
             format!(
-                "{passages} made-up passages in {copies} copies each, among {background} that stand once; every document is seen {epochs} times, with copies in layouts {}",
-                epochs * LAYOUT_EPOCHS
+                "{passages} made-up passages in {copies} copies each, among {background} that stand once; every document is seen {epochs} times, more often where the tables say so"
             ),
         ),
         fact(
@@ -129,7 +125,7 @@ fn facts(results: &SweepResults) -> Vec<(String, String)> {
             "the first 50 tokens of each passage as it was before the edits, on one line; the next 50 must be the greedy continuation"
                 .into(),
         ),
-        fact("Model", "Llama, 2 layers, width 128; the same first weights and order in every arm".into()),
+        fact("Model", "2 layers, width 128, a llama unless the table says so; the same first weights and order in every arm of an architecture".into()),
         fact("Validation", format!("{validation} passages that no arm was trained on")),
         fact(
             "Intervals",
@@ -158,13 +154,14 @@ fn arm(
     let (shards, audited, model) = (folder.join("shards"), folder.join("audited"), folder.join("model"));
     let masked = bench.mask(&corpora.join(plan.corpus.file()), plan.rule.clone(), &shards)?.totals;
     bench.mask(&corpora.join(AUDITED), plan.rule.clone(), &audited)?;
-    let epochs = options.epochs * if plan.corpus.copies == SweepCopies::Layouts { LAYOUT_EPOCHS } else { 1 };
+    let epochs = plan.epochs(options);
     let epoch = masked.documents_out.div_ceil(BATCH);
     // More steps for as many supervised tokens as without a mask.
     let supervised = (masked.tokens - masked.dropped).max(1);
     let steps =
         if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
-    let training = training(bench, &shards, plan.use_mask, steps, options.seed);
+    let mut training = training(bench, &shards, plan.use_mask, steps, options.seed);
+    training.model.architecture = plan.architecture.to_owned();
     let trained = bench.train(&training, &model)?;
     let run = folder.join("run");
     let (summary, near_dropped) = bench.audit(&Audited {
@@ -178,10 +175,11 @@ fn arm(
     let same_mask = plan.repeats_mask();
     let arm = SweepArm {
         name: plan.name.clone(),
-        group: plan.corpus.copies.name().to_owned(),
+        group: plan.group().to_owned(),
         series: plan.series.to_owned(),
         k: plan.k,
         variant: plan.variant.clone(),
+        epochs,
         tokens: trained.tokens,
         supervised_tokens: trained.supervised_tokens,
         validation: validation(&model)?,

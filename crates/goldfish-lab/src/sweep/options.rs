@@ -87,13 +87,15 @@ impl SweepCopies {
 pub struct SweepSelection {
     /// Arms with these copies.
     pub copies: Vec<SweepCopies>,
+    /// Arms that compare these architectures; they have equal copies.
+    pub architectures: Vec<String>,
     /// Of those, the arms with these names; all if there are none.
     pub only: Vec<String>,
 }
 
 impl Default for SweepSelection {
     fn default() -> Self {
-        Self { copies: SweepCopies::ALL.to_vec(), only: Vec::new() }
+        Self { copies: SweepCopies::ALL.to_vec(), architectures: Vec::new(), only: Vec::new() }
     }
 }
 

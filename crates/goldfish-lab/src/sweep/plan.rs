@@ -3,6 +3,7 @@
 use goldfish_mask::RuleParameters;
 use goldfish_mask::rules::{Anchor, Hash, Random, Static, Text, TextV1};
 
+use crate::architectures::ARCHITECTURES;
 use crate::error::LabError;
 use crate::sweep::options::{SweepCopies, SweepOptions, SweepSelection};
 
@@ -43,12 +44,27 @@ pub(super) struct Plan {
     pub(super) use_mask: bool,
     /// Whether it is trained until it saw as many supervised tokens as without a mask.
     pub(super) longer: bool,
+    /// The architecture of the model.
+    pub(super) architecture: &'static str,
+    /// Whether the arm is one of those that compare architectures.
+    pub(super) compares: bool,
 }
 
 impl Plan {
     /// Whether the audited copy has the mask that the copies in training had.
     pub(super) fn repeats_mask(&self) -> bool {
         self.use_mask && self.series != "random"
+    }
+
+    /// The group of the arm on the page.
+    pub(super) fn group(&self) -> &'static str {
+        if self.compares { "architectures" } else { self.corpus.copies.name() }
+    }
+
+    /// How often the model sees every document.
+    pub(super) fn epochs(&self, options: &SweepOptions) -> u64 {
+        let layouts = if self.corpus.copies == SweepCopies::Layouts { LAYOUT_EPOCHS } else { 1 };
+        options.epochs * layouts * slowness(self.architecture)
     }
 }
 
@@ -60,6 +76,21 @@ const EDITED_RULES: [&str; 4] = ["text", "text-v1", "anchor", "hash"];
 
 /// k of the arms outside the sweep over it: the paper's.
 const K: u32 = 4;
+
+/// k of the arms that compare architectures: so small that a llama recites none of the passages.
+const ARCHITECTURES_K: u32 = 3;
+
+/// How many times longer copies in layouts are trained on, which a model learns more slowly: with as many epochs as equal or edited ones it
+/// recites two thirds of the passages.
+const LAYOUT_EPOCHS: u64 = 2;
+
+/// How many times longer an architecture is trained until it recites with the standard loss: "protected" means nothing before.
+fn slowness(architecture: &str) -> u64 {
+    match architecture {
+        "linear" | "hedgehog" | "aaren" => 3,
+        _ => 1,
+    }
+}
 
 /// The rule of documents whose mask is ignored.
 pub(super) fn unmasked() -> RuleParameters {
@@ -89,7 +120,22 @@ fn plain(copies: SweepCopies, series: &'static str) -> Plan {
         rule: unmasked(),
         use_mask: false,
         longer: false,
+        architecture: "llama",
+        compares: false,
     }
+}
+
+/// The arms of one architecture: the standard loss, the mask, and a control.
+fn of_architecture(architecture: &'static str) -> [Plan; 3] {
+    let equal = SweepCopies::Equal;
+    let plans = [plain(equal, "standard"), masked(equal, "text", ARCHITECTURES_K), plain(equal, "control")];
+    plans.map(|plan| Plan {
+        name: format!("{architecture}-{}", plan.series),
+        variant: Some(architecture.to_owned()),
+        architecture,
+        compares: true,
+        ..plan
+    })
 }
 
 /// An arm with a mask.
@@ -126,6 +172,7 @@ pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
         let plan = variant(masked(SweepCopies::Edited, "text", K), &short, &shown);
         plans.push(Plan { rule: Text::new(K).longest_run(run).into(), ..plan });
     }
+    plans.extend(ARCHITECTURES.iter().flat_map(|kind| of_architecture(kind.name)));
     plans
 }
 
@@ -135,7 +182,7 @@ pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
 ///
 /// If a name is that of no arm, or no arm is left.
 pub(super) fn selected<'a>(plans: &'a [Plan], selection: &SweepSelection) -> Result<Vec<&'a Plan>, LabError> {
-    let SweepSelection { copies, only } = selection;
+    let SweepSelection { copies, architectures, only } = selection;
     let names = || plans.iter().map(|plan| plan.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(unknown) = only.iter().find(|name| plans.iter().all(|plan| plan.name != **name)) {
         return Err(LabError::option(
@@ -143,8 +190,23 @@ pub(super) fn selected<'a>(plans: &'a [Plan], selection: &SweepSelection) -> Res
             format!("no arm is called {unknown:?}; the arms are {}", names()),
         ));
     }
-    let wanted =
-        |plan: &&Plan| copies.contains(&plan.corpus.copies) && (only.is_empty() || only.contains(&plan.name));
+    let known = || ARCHITECTURES.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) =
+        architectures.iter().find(|name| ARCHITECTURES.iter().all(|kind| kind.name != **name))
+    {
+        return Err(LabError::option(
+            "architectures",
+            format!("{unknown:?} is unknown; known are {}", known()),
+        ));
+    }
+    let named = |plan: &Plan| only.is_empty() || only.contains(&plan.name);
+    let wanted = |plan: &&Plan| {
+        let asked = match plan.compares {
+            true => architectures.iter().any(|name| name == plan.architecture),
+            false => copies.contains(&plan.corpus.copies),
+        };
+        asked && named(plan)
+    };
     let found: Vec<&Plan> = plans.iter().filter(wanted).collect();
     if found.is_empty() {
         return Err(LabError::option(
@@ -165,7 +227,8 @@ mod tests {
     fn arms_have_different_names_and_corpora_that_exist() {
         let plans = plans(&SweepOptions::default());
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        assert_eq!((names.len(), plans.len()), (48, 48));
+        let all = 48 + 3 * ARCHITECTURES.len();
+        assert_eq!((names.len(), plans.len()), (all, all));
         assert!(plans.iter().all(|plan| plan.use_mask == plan.k.is_some()));
         assert!(plans.iter().all(|plan| Corpus::ALL.contains(&plan.corpus)));
     }
@@ -175,10 +238,19 @@ mod tests {
         let plans = plans(&SweepOptions::default());
         let select = |copies: &[SweepCopies], only: &[&str]| {
             let only = only.iter().map(|name| (*name).to_owned()).collect();
-            let found = selected(&plans, &SweepSelection { copies: copies.to_vec(), only });
+            let selection = SweepSelection { copies: copies.to_vec(), architectures: Vec::new(), only };
+            let found = selected(&plans, &selection);
             found.map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
         };
-        assert_eq!(select(&SweepCopies::ALL, &[]).unwrap().len(), plans.len());
+        assert_eq!(select(&SweepCopies::ALL, &[]).unwrap().len(), 48);
+        let by_architecture = |names: &[&str]| {
+            let architectures = names.iter().map(|name| (*name).to_owned()).collect();
+            let selection = SweepSelection { copies: Vec::new(), architectures, only: Vec::new() };
+            selected(&plans, &selection)
+                .map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(by_architecture(&["lstm"]).unwrap(), ["lstm-standard", "lstm-text", "lstm-control"]);
+        assert!(by_architecture(&["gru"]).is_err());
         let edited = select(&[SweepCopies::Edited], &[]).unwrap();
         assert_eq!(edited.len(), 8);
         assert!(edited.contains(&"edited-text-run-6".to_owned()));

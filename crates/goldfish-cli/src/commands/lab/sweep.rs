@@ -1,6 +1,6 @@
 //! `goldfish lab sweep`.
 
-use goldfish_lab::{SweepCopies, SweepOptions, SweepResults, SweepSelection, page_path, sweep};
+use goldfish_lab::{ARCHITECTURES, SweepCopies, SweepOptions, SweepResults, SweepSelection, page_path, sweep};
 
 use crate::args::SweepArgs;
 use crate::experiment::{Display, explain};
@@ -26,8 +26,15 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
         validation: size.validation,
         seed: args.seed,
     };
-    let copies = if args.copies.is_empty() { SweepCopies::ALL.to_vec() } else { args.copies.clone() };
-    let selection = SweepSelection { copies, only: args.only.clone() };
+    let copies = match args.copies.is_empty() && args.architectures.is_empty() {
+        true => SweepCopies::ALL.to_vec(),
+        false => args.copies.clone(),
+    };
+    let architectures = match args.architectures.as_slice() {
+        [all] if all == "all" => ARCHITECTURES.iter().map(|kind| kind.name.to_owned()).collect(),
+        named => named.to_vec(),
+    };
+    let selection = SweepSelection { copies, architectures, only: args.only.clone() };
     let mut display = Display::default();
     let results = sweep(&options, &selection, &args.output, &stop, &mut |event| display.show(event));
     display.end();
