@@ -115,7 +115,7 @@ const GROUPS: [[&str; 3]; 4] = [
     [
         "architectures",
         "Architectures",
-        "Other models on the documents of the equal copies. Each was trained until it recites with the standard loss; with a mask it was trained as long.",
+        "Other models on the documents of the equal copies, with the standard loss, with a mask, and never having seen the passages. A mask only means something where the standard loss recites.",
     ],
     [
         "edited",

@@ -64,7 +64,7 @@ impl Plan {
     /// How often the model sees every document.
     pub(super) fn epochs(&self, options: &SweepOptions) -> u64 {
         let layouts = if self.corpus.copies == SweepCopies::Layouts { LAYOUT_EPOCHS } else { 1 };
-        options.epochs * layouts * slowness(self.architecture)
+        options.epochs * layouts
     }
 }
 
@@ -83,14 +83,6 @@ const ARCHITECTURES_K: u32 = 3;
 /// How many times longer copies in layouts are trained on, which a model learns more slowly: with as many epochs as equal or edited ones it
 /// recites two thirds of the passages.
 const LAYOUT_EPOCHS: u64 = 2;
-
-/// How many times longer an architecture is trained until it recites with the standard loss: "protected" means nothing before.
-fn slowness(architecture: &str) -> u64 {
-    match architecture {
-        "linear" | "hedgehog" | "aaren" => 3,
-        _ => 1,
-    }
-}
 
 /// The rule of documents whose mask is ignored.
 pub(super) fn unmasked() -> RuleParameters {
