@@ -7,15 +7,17 @@ import sys
 
 from checkpoints import families
 import pytest
-from checkpoints.test_families import check
 import torch
 import transformers
+from checkpoints.test_adapters import adapted
+from checkpoints.test_families import check
 
 MODELING = "crates/goldfish-lab/src/modeling_goldfish_lab.py"
 CLASSES = {"AutoConfig": "modeling_goldfish_lab.GoldfishLabConfig", "AutoModelForCausalLM": "modeling_goldfish_lab.GoldfishLabForCausalLM"}
 SIZES = dict(vocab_size=families.VOCABULARY, hidden_size=48, num_hidden_layers=3, bos_token_id=1, eos_token_id=2)
 LAB = dict(SIZES, intermediate_size=80, num_attention_heads=4, num_windowed_heads=3, max_position_embeddings=32)
-MAMBA = dict(SIZES, hidden_size=40, state_size=8, time_step_rank=5)
+# `transformers` reads a Mamba's tokens one by one, so there are few.
+MAMBA = dict(SIZES, hidden_size=40, num_hidden_layers=2, state_size=8, time_step_rank=5)
 MODELS = {
     "hard-alibi": dict(LAB),
     "hard-alibi-none": dict(LAB, num_windowed_heads=0),
@@ -61,7 +63,7 @@ def test_model(ask, tmp_path, modeling, name):
     """Sequences are longer than `max_position_embeddings`, which limits none of them."""
     model = made(modeling, name)
     model.save_pretrained(tmp_path)
-    check(ask, tmp_path, model)
+    check(ask, tmp_path, model, tokens=4)
     [described] = ask([dict(model=tmp_path)])
     assert described["context_length"] is None
 
@@ -85,7 +87,7 @@ def test_loaded_by_transformers(ask, tmp_path, repository, modeling, name):
     assert answer["ids"] == [continued[0, 20:].tolist()]
 
 
-@pytest.mark.parametrize("name", ["mamba", "aaren", "lstm"])
+@pytest.mark.parametrize("name", ["aaren", "lstm"])
 def test_half_files(ask, tmp_path, modeling, name):
     model = made(modeling, name).to(torch.bfloat16)
     model.save_pretrained(tmp_path)
@@ -93,13 +95,11 @@ def test_half_files(ask, tmp_path, modeling, name):
 
 
 def test_adapter_on_mamba(ask, tmp_path, modeling):
-    from checkpoints.test_adapters import adapted
-
     model = made(modeling, "mamba")
     model.save_pretrained(tmp_path / "model")
-    adapter = adapted(model, target_modules=["in_proj", "x_proj", "out_proj"], r=4, lora_alpha=8)
+    adapter = adapted(model, target_modules=["in_proj", "x_proj"], r=4, lora_alpha=8)
     adapter.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
-    check(ask, tmp_path / "model", adapter, adapter=tmp_path / "adapter")
+    check(ask, tmp_path / "model", adapter, adapter=tmp_path / "adapter", tokens=2)
 
 
 def test_attention_of_one_position_is_the_value(modeling):
