@@ -32,6 +32,7 @@
 mod architecture;
 mod architectures;
 mod commands;
+mod copy;
 pub mod corpus;
 mod corrupt;
 mod data;
@@ -54,6 +55,11 @@ pub use architecture::{
     Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use architectures::{ARCHITECTURES, architecture};
+pub use copy::copy;
+pub use copy::longest_copy;
+pub use copy::options::{CopyArm, CopyLength, CopyOptions, CopyResults, PromptedOptions, PromptedResults};
+pub use copy::prompted::copy_prompted;
+pub use copy::tasks::{CopySample, CopyShape, CopyTask};
 pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};
