@@ -22,6 +22,9 @@ use crate::experiment::error::ExperimentError;
 use crate::experiment::{Bench, Observe, make_folder, read_json, small_model, write_json};
 use crate::options::{Length, ModelOptions, OptimizerOptions, TrainOptions};
 
+/// The file with the options of an experiment.
+const RECORD: &str = "copy.json";
+
 /// Trains a model of each architecture on a task, and evaluates it by length.
 ///
 /// | in the folder | what |
@@ -47,7 +50,7 @@ pub fn copy(
 ) -> Result<CopyResults, ExperimentError> {
     options.check()?;
     let tokenizer = characters::tokenizer();
-    let mut bench = Bench::open_with(folder, ("copy.json", options), &tokenizer, stop, observe)?;
+    let mut bench = Bench::open_with(folder, (RECORD, options), &tokenizer, stop, observe)?;
     let shards = bench.path("shards");
     bench.begin("writing the samples");
     if !shards.join(MANIFEST_NAME).is_file() {

@@ -12,6 +12,7 @@ use goldfish_remedy::{Remedy, Setting};
 use goldfish_tokenize::Tokenizer;
 use serde::{Deserialize, Serialize};
 
+use super::RECORD;
 use super::evaluate::{Marks, by_length, samples};
 use super::options::{CopyLength, PromptedOptions, PromptedResults};
 use super::tasks::CopySample;
@@ -60,7 +61,7 @@ pub fn copy_prompted(
         model: model.describe().map_err(AuditError::from)?,
         tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
     };
-    open_folder(folder, "copy.json", &record)?;
+    open_folder(folder, RECORD, &record)?;
     let finished = folder.join("lengths");
     make_folder(&finished)?;
     let mut lengths: Vec<CopyLength> = Vec::new();

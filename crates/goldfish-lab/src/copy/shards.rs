@@ -4,16 +4,18 @@ use std::path::Path;
 
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
+use goldfish_digest::FileDigest;
 use goldfish_mask::rules::NoRule;
 use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
-    FORMAT_VERSION, KeptCounter, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError, ShardSchema,
-    ShardWriter, SourceEntry, TokenizerEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
+    FORMAT_VERSION, InputEntry, KeptCounter, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError,
+    ShardSchema, ShardWriter, SourceEntry, TokenizerEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
 };
 use goldfish_tokenize::Tokenizer;
 use rand_mt::Mt64;
 use serde_json::value::RawValue;
 
+use super::RECORD;
 use super::characters::{END_ID, encode};
 use super::options::CopyOptions;
 use crate::draw::below;
@@ -89,7 +91,8 @@ pub(super) fn write(
         if batch.is_empty() {
             break;
         }
-        let names: Vec<String> = (kept.documents()..).take(batch.len()).map(|n| format!("{n}")).collect();
+        let rows = (kept.documents()..).take(batch.len());
+        let names: Vec<String> = rows.map(|row| format!("{RECORD}:{row}")).collect();
         names.iter().zip(&batch).for_each(|(name, packed)| kept.add(name, &packed.mask));
         let offsets = OffsetBuffer::from_lengths(batch.iter().map(|packed| packed.ids.len()));
         let ids: Vec<i32> = batch.iter().flat_map(|packed| packed.ids.iter().copied()).collect();
@@ -101,9 +104,27 @@ pub(super) fn write(
         writer.write(&batch, 0, (0, 0), state)?;
     }
     manifest.totals.documents_in = kept.documents();
+    manifest.inputs = vec![input(options, kept.documents())];
     manifest.longest_kept_run = Some(kept.runs().clone());
     writer.finish(manifest, state()).map_err(|(error, _)| error)?;
     Ok(())
+}
+
+/// The options, which the documents were made from.
+fn input(options: &CopyOptions, documents: u64) -> InputEntry {
+    // Strings and numbers only: serialization can't fail.
+    let FileDigest { size, hash } = FileDigest::of(&serde_json::to_vec(options).unwrap_or_default());
+    InputEntry {
+        name: RECORD.into(),
+        format: "samples".into(),
+        size,
+        hash,
+        companions: Vec::new(),
+        documents,
+        rejected: 0,
+        rows: None,
+        broken: false,
+    }
 }
 
 /// What the journal says: a stopped run is made again.
