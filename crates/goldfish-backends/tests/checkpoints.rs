@@ -116,7 +116,7 @@ fn the_fingerprint_depends_on_weights_and_settings() {
 #[test]
 fn settings_that_are_refused() {
     let cases = [
-        ("model_type", json!("mamba"), "model_type is \"mamba\", which is not supported; known are llama"),
+        ("model_type", json!("rwkv"), "model_type is \"rwkv\", which is not supported; known are llama"),
         ("model_type", json!(null), "model_type is missing"),
         ("model_type", json!(7), "model_type must be a string"),
         ("quantization_config", json!({"quant_method": "gptq"}), "quantization_config is"),

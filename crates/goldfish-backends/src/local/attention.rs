@@ -66,6 +66,8 @@ pub(super) struct Attend<'a> {
     pub(super) softcap: Option<f32>,
     /// How many positions a query sees, its own included.
     pub(super) window: usize,
+    /// Heads of which head `i`, from 0, sees `i + 1` positions at most.
+    pub(super) growing_windows: usize,
 }
 
 /// Keys of one head, transposed so that a query meets many of them at once, and values.
@@ -77,8 +79,9 @@ pub(super) struct Scratch {
 }
 
 impl Attend<'_> {
-    fn first_seen(&self, position: usize) -> usize {
-        (position + 1).saturating_sub(self.window)
+    fn first_seen(&self, position: usize, head: usize) -> usize {
+        let window = if head < self.growing_windows { self.window.min(head + 1) } else { self.window };
+        (position + 1).saturating_sub(window)
     }
 
     /// Writes what the rows of a piece see to `out` `[rows, heads * head_dim]`.
@@ -98,7 +101,8 @@ impl Attend<'_> {
         let (dim, group) = (self.head_dim, self.heads / self.kv_heads);
         let span = &self.spans[piece.span];
         let first = span.first + piece.rows.start - span.rows.start;
-        let seen = self.first_seen(first)..first + piece.rows.len();
+        // The last head of a group sees most.
+        let seen = self.first_seen(first, (kv_head + 1) * group - 1)..first + piece.rows.len();
         let length = seen.len();
         scratch.keys.clear();
         scratch.keys.resize(length * dim, 0.0);
@@ -113,10 +117,11 @@ impl Attend<'_> {
         for (number, (row, out)) in piece.rows.clone().zip(out.chunks_exact_mut(self.heads * dim)).enumerate()
         {
             let position = first + number;
-            let visible = self.first_seen(position) - seen.start..position + 1 - seen.start;
             let heads = kv_head * group * dim..(kv_head + 1) * group * dim;
             let queries = self.queries.row(row)[heads.clone()].chunks_exact(dim);
-            for (query, out) in queries.zip(out[heads].chunks_exact_mut(dim)) {
+            for (index, (query, out)) in queries.zip(out[heads].chunks_exact_mut(dim)).enumerate() {
+                let visible = self.first_seen(position, kv_head * group + index) - seen.start
+                    ..position + 1 - seen.start;
                 let scores = &mut scratch.scores;
                 scores.clear();
                 scores.resize(visible.len(), 0.0);

@@ -61,6 +61,8 @@ pub enum QkNorm {
 /// How positions are encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Positions {
+    /// Not at all: sequences can be of any length.
+    None,
     /// By a table of embeddings.
     Learned,
     /// By rotating queries and keys.
@@ -72,6 +74,9 @@ pub enum Positions {
 pub struct LayerAttention {
     /// How many positions a token sees, its own included; all of them if absent.
     pub window: Option<usize>,
+    /// Heads of which the first sees its own position alone, the second one position more, and so on; the heads after them see
+    /// the window.
+    pub growing_windows: usize,
     /// Index into [`Positions::Rotary`], if the layer rotates queries and keys.
     pub rotary: Option<usize>,
     /// Factor of the products of queries and keys.
@@ -133,7 +138,7 @@ pub struct DecoderConfig {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// Longest sequence in tokens.
+    /// Longest sequence in tokens; without positions it is that of the training, and no limit.
     pub context_length: usize,
     pub layout: BlockLayout,
     pub norm: NormKind,
@@ -154,4 +159,16 @@ pub struct DecoderConfig {
     pub embedding_scale: Option<f64>,
     /// Whether the head is the table of embeddings.
     pub tied: bool,
+}
+
+impl DecoderConfig {
+    /// Longest sequence in tokens, if there is a limit.
+    pub fn longest(&self) -> Option<usize> {
+        (self.positions != Positions::None).then_some(self.context_length)
+    }
+
+    /// Bytes of the keys and values of one row.
+    pub(super) fn cache_row_bytes(&self) -> usize {
+        self.layers.len() * self.kv_heads * self.head_dim * 2 * size_of::<f32>()
+    }
 }

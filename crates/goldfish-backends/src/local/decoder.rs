@@ -3,19 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Storage, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::attention::{Attend, Span, blocks};
 use super::config::{DecoderConfig, LayerAttention, Positions};
 use super::layer::{BLOCK, Mix, few, normalized, product};
-use super::math::{tanh, vectorized};
-use super::ops::{Rows, add, rotate};
+use super::ops::{Rows, rotate};
 use super::rope::Rotary;
+use super::vocabulary::{Vocabulary, add_rows};
 use super::weights::{GetTensor, LayerWeights, Weights};
-
-/// Logits that a thread has in memory, unless those of [`BLOCK`] rows are more.
-const LOGITS: usize = 1 << 22;
 
 /// Rows to compute: tokens of any number of sequences one after the other, without padding.
 ///
@@ -36,6 +33,7 @@ pub struct Cache {
     /// Keys and values of each layer, `[capacity, kv_heads * head_dim]`.
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     rows: usize,
+    row_bytes: usize,
 }
 
 impl Cache {
@@ -45,7 +43,7 @@ impl Cache {
     ///
     /// If there is no memory for it.
     pub fn new(config: &DecoderConfig, capacity: usize) -> Result<Self> {
-        let size = capacity * config.kv_heads * config.head_dim;
+        let size = capacity.saturating_mul(config.kv_heads * config.head_dim);
         let empty = || -> Result<Vec<f32>> {
             let mut values = Vec::new();
             values.try_reserve_exact(size).map_err(candle_core::Error::wrap)?;
@@ -53,12 +51,17 @@ impl Cache {
             Ok(values)
         };
         let layers = config.layers.iter().map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
-        Ok(Self { layers, rows: 0 })
+        Ok(Self { layers, rows: 0, row_bytes: config.cache_row_bytes() })
     }
 
     /// Rows in it; the next pass is appended there.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Bytes of the keys and values in it.
+    pub fn bytes(&self) -> usize {
+        self.rows * self.row_bytes
     }
 }
 
@@ -82,7 +85,7 @@ impl Decoder {
     ) -> std::result::Result<Self, E> {
         let weights = Weights::load(&config, get)?;
         let rotations = match &config.positions {
-            Positions::Learned => Vec::new(),
+            Positions::None | Positions::Learned => Vec::new(),
             Positions::Rotary(speeds) => speeds.iter().cloned().map(Rotary::new).collect(),
         };
         Ok(Self { config, weights, rotations })
@@ -91,6 +94,10 @@ impl Decoder {
     /// Its structure.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        &self.weights.vocabulary
     }
 
     /// Hidden states after the last norm, `[rows, hidden_size]`.
@@ -115,54 +122,7 @@ impl Decoder {
     ///
     /// If they have another width than the model.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let (rows, width) = hidden.dims2()?;
-        if width != self.config.hidden_size {
-            bail!("hidden states of {width} for a model of {}", self.config.hidden_size);
-        }
-        let hidden = hidden.flatten_all()?.to_vec1()?;
-        let logits = self.each_logits(&hidden, |_, logits| logits.to_vec());
-        Tensor::from_vec(logits.concat(), (rows, self.config.vocab_size), &Device::Cpu)
-    }
-
-    /// Calls `read` with the logits of each of some rows of hidden states, in parallel; `read` is given the row's number.
-    pub(super) fn each_logits<R: Send>(
-        &self,
-        hidden: &[f32],
-        read: impl Fn(usize, &[f32]) -> R + Sync,
-    ) -> Vec<R> {
-        let (width, vocab) = (self.config.hidden_size, self.config.vocab_size);
-        let block = (LOGITS / vocab).clamp(BLOCK, 2 * BLOCK);
-        let read = |(row, logits): (usize, &mut [f32])| {
-            self.soften(logits);
-            read(row, logits)
-        };
-        if hidden.len() <= block * width {
-            let mut logits = vec![0f32; hidden.len() / width * vocab];
-            self.weights.head.multiply_shared(hidden, &mut logits);
-            return logits.par_chunks_exact_mut(vocab).enumerate().map(read).collect();
-        }
-        let read: Vec<Vec<R>> = hidden
-            .par_chunks(block * width)
-            .enumerate()
-            .map_init(Vec::new, |logits, (number, hidden)| {
-                logits.resize(block * vocab, 0f32);
-                let logits = &mut logits[..hidden.len() / width * vocab];
-                self.weights.head.multiply(hidden, logits);
-                let rows = logits.chunks_exact_mut(vocab).enumerate();
-                rows.map(|(row, logits)| read((number * block + row, logits))).collect()
-            })
-            .collect();
-        read.into_iter().flatten().collect()
-    }
-
-    fn soften(&self, logits: &mut [f32]) {
-        if let Some(cap) = self.config.logit_softcap {
-            let cap = cap as f32;
-            vectorized(
-                #[inline(always)]
-                || logits.iter_mut().for_each(|logit| *logit = cap * tanh(*logit / cap)),
-            );
-        }
+        self.weights.vocabulary.logits(hidden)
     }
 
     /// Hidden states of some rows, which ascend, `[wanted, hidden_size]`. All rows go into the cache.
@@ -205,6 +165,7 @@ impl Decoder {
                 scale: layer.scale as f32,
                 softcap: self.config.attention_softcap.map(|cap| cap as f32),
                 window: layer.window.unwrap_or(usize::MAX),
+                growing_windows: layer.growing_windows,
             };
             let mix = Mix { config: &self.config, weights, x: &x, attend: &attend };
             x = mix.blocks(if index + 1 == count { &last } else { &all });
@@ -219,11 +180,10 @@ impl Decoder {
     /// Whether a pass can be computed.
     fn check(&self, pass: &Pass, cache: Option<&Cache>, wanted: &[u32]) -> Result<()> {
         let rows = pass.tokens.len();
-        if let Some(token) = pass.tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
-            bail!("token {token} is not in the vocabulary");
-        }
-        let context = self.config.context_length;
-        if let Some(position) = pass.positions.iter().find(|position| **position as usize >= context) {
+        self.weights.vocabulary.check(&pass.tokens)?;
+        if let Some(context) = self.config.longest()
+            && let Some(position) = pass.positions.iter().find(|position| **position as usize >= context)
+        {
             bail!("position {position} is beyond the context of {context} tokens");
         }
         let before = cache.map_or(0, |cache| cache.rows);
@@ -262,15 +222,7 @@ impl Decoder {
     fn embed(&self, pass: &Pass) -> Result<Vec<f32>> {
         let width = self.config.hidden_size;
         let mut x = vec![0f32; pass.tokens.len() * width];
-        match &self.weights.embeddings {
-            None => {
-                for (x, token) in x.chunks_exact_mut(width).zip(&pass.tokens) {
-                    let embedding = self.weights.head.weights_of(*token as usize);
-                    x.iter_mut().zip(embedding).for_each(|(x, value)| *x = value);
-                }
-            }
-            Some(table) => add_rows(table, &pass.tokens, width, &mut x)?,
-        }
+        self.weights.vocabulary.embed(&pass.tokens, &mut x)?;
         if let Some(scale) = self.config.embedding_scale {
             x.iter_mut().for_each(|x| *x *= scale as f32);
         }
@@ -315,22 +267,4 @@ impl Decoder {
 /// Ascending numbers as ranges.
 fn ranges(rows: &[u32]) -> Vec<Range<usize>> {
     rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[0] as usize + run.len()).collect()
-}
-
-/// Adds chosen rows of a table `[rows, width]` to the rows of `x`.
-fn add_rows(table: &Tensor, chosen: &[u32], width: usize, x: &mut [f32]) -> Result<()> {
-    let (storage, layout) = table.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { bail!("a table is not in memory") };
-    let (count, columns) = table.dims2()?;
-    if !layout.is_contiguous() || columns != width {
-        bail!("a table of {count} x {columns} has no rows of {width}");
-    }
-    let table = &storage.as_slice::<f32>()?[layout.start_offset()..];
-    for (x, row) in x.chunks_exact_mut(width).zip(chosen) {
-        let Some(row) = table.get(*row as usize * width..).and_then(|rest| rest.get(..width)) else {
-            bail!("row {row} is beyond a table of {count}")
-        };
-        add(x, row);
-    }
-    Ok(())
 }

@@ -10,8 +10,7 @@ use super::settings::Settings;
 
 /// A family of models. Most are [`BASE`] with a few differences.
 pub(super) struct Family {
-    /// `model_type` in `config.json`.
-    pub(super) model_type: &'static str,
+    pub(super) name: ModelName,
     pub(super) keys: Keys,
     /// Keys that describe what this decoder doesn't compute.
     pub(super) refused: &'static [&'static str],
@@ -33,6 +32,26 @@ pub(super) struct Family {
     pub(super) tensors: TensorNames,
     /// What is particular to the family, after everything else was read.
     pub(super) adjust: fn(&Settings, &mut DecoderConfig) -> Result<(), CheckpointError>,
+}
+
+/// What `config.json` calls a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ModelName {
+    pub(super) model_type: &'static str,
+    /// `mixer`, of the models of the lab.
+    pub(super) mixer: Option<&'static str>,
+}
+
+impl ModelName {
+    /// A family with a `model_type` of its own.
+    pub(super) const fn of(model_type: &'static str) -> Self {
+        Self { model_type, mixer: None }
+    }
+
+    /// A model of the lab with this mixer.
+    pub(super) const fn lab(mixer: &'static str) -> Self {
+        Self { model_type: "goldfish_lab", mixer: Some(mixer) }
+    }
 }
 
 /// What a family calls its settings.
@@ -72,7 +91,7 @@ pub(super) struct LayerKind {
 
 /// Names and defaults that most families share: Llama's.
 pub(super) const BASE: Family = Family {
-    model_type: "",
+    name: ModelName::of(""),
     keys: Keys {
         hidden_size: "hidden_size",
         heads: "num_attention_heads",
@@ -138,11 +157,7 @@ impl Family {
         let kv_heads = optional(keys.kv_heads, heads)?.unwrap_or(heads);
         let head_dim = match optional(keys.head_dim, MAX_WIDTH)? {
             Some(head_dim) => head_dim,
-            None if hidden_size % heads == 0 => hidden_size / heads,
-            None => {
-                let reason = format!("is {heads}, which doesn't divide the hidden size {hidden_size}");
-                return Err(settings.wrong(keys.heads, reason));
-            }
+            None => head_dim(settings, keys.heads, hidden_size, heads)?,
         };
         if self.rotary.is_some() && head_dim % 2 != 0 {
             let reason = format!("make heads of {head_dim} elements, which can't be rotated in pairs");
@@ -185,7 +200,7 @@ impl Family {
             norm: self.norm,
             norm_epsilon: settings.positive(keys.norm_epsilon)?.unwrap_or(self.norm_epsilon),
             qk_norm: self.qk_norm,
-            activation: self.activation(settings)?,
+            activation: activation(settings, keys.activation, self.activation)?,
             gated: self.gated,
             biases: self.biases(settings)?,
             positions,
@@ -197,21 +212,6 @@ impl Family {
         };
         (self.adjust)(settings, &mut config)?;
         Ok(config)
-    }
-
-    fn activation(&self, settings: &Settings) -> Result<Activation, CheckpointError> {
-        let keys = self.keys.activation;
-        let key = keys.iter().find(|key| settings.get(key).is_some()).unwrap_or(&keys[0]);
-        match settings.text(key)? {
-            Some("silu" | "swish") => Ok(Activation::Silu),
-            Some("gelu") => Ok(Activation::Gelu),
-            Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
-            Some("relu") => Ok(Activation::Relu),
-            Some(_) => {
-                Err(settings.unsupported(key, "known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu"))
-            }
-            None => self.activation.ok_or_else(|| settings.wrong(key, "is missing")),
-        }
     }
 
     fn biases(&self, settings: &Settings) -> Result<Biases, CheckpointError> {
@@ -236,11 +236,44 @@ impl Family {
         let window = if slides { settings.count("sliding_window", MAX_CONTEXT_LENGTH)? } else { None };
         let layer = |kind: LayerKind| LayerAttention {
             window: window.filter(|_| kind.slides),
+            growing_windows: 0,
             rotary: (kind.rotates && self.rotary.is_some()).then_some(0),
             scale: (head_dim as f64).powf(-0.5),
         };
         Ok((self.layer_kinds)(settings, count)?.into_iter().map(layer).collect())
     }
+}
+
+/// The activation that the first of some keys names.
+pub(super) fn activation(
+    settings: &Settings,
+    keys: &[&str],
+    absent: Option<Activation>,
+) -> Result<Activation, CheckpointError> {
+    let key = keys.iter().find(|key| settings.get(key).is_some()).unwrap_or(&keys[0]);
+    match settings.text(key)? {
+        Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu") => Ok(Activation::Gelu),
+        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
+        Some("relu") => Ok(Activation::Relu),
+        Some(_) => {
+            Err(settings.unsupported(key, "known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu"))
+        }
+        None => absent.ok_or_else(|| settings.wrong(key, "is missing")),
+    }
+}
+
+/// The size of a head, if it is the hidden size over the heads.
+pub(super) fn head_dim(
+    settings: &Settings,
+    key: &str,
+    hidden: usize,
+    heads: usize,
+) -> Result<usize, CheckpointError> {
+    if hidden.is_multiple_of(heads) {
+        return Ok(hidden / heads);
+    }
+    Err(settings.wrong(key, format!("is {heads}, which doesn't divide the hidden size {hidden}")))
 }
 
 /// Every layer rotates, and has the window.

@@ -107,6 +107,17 @@ pub(super) fn product(weights: &Linear, x: &[f32], out: &mut [f32], few: bool) {
     if few { weights.multiply_shared(x, out) } else { weights.multiply(x, out) }
 }
 
+/// The product of any number of rows with weights, in blocks.
+pub(super) fn whole_product(weights: &Linear, x: &[f32]) -> Vec<f32> {
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let rows = x.len() / inputs;
+    let mut out = vec![0f32; rows * outputs];
+    let few = few(rows);
+    let blocks = x.par_chunks(BLOCK * inputs).zip(out.par_chunks_mut(BLOCK * outputs));
+    blocks.for_each(|(x, out)| product(weights, x, out, few));
+    out
+}
+
 /// Normalized rows, in `scratch`.
 pub(super) fn normalized<'a>(norm: &Norm, x: &[f32], scratch: &'a mut Vec<f32>) -> &'a [f32] {
     scratch.clear();

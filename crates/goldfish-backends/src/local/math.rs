@@ -36,9 +36,30 @@ pub fn exp(x: f32) -> f32 {
     y * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
+/// The hyperbolic tangent.
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+/// The logistic function.
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `ln(1 + e^x)`, to some units in the last place also where it is small.
+#[inline(always)]
+pub fn softplus(x: f32) -> f32 {
+    let y = exp(-x.abs());
+    // ln(1 + y) = 2 artanh t, which cancels nothing; t is at most 1/3.
+    let t = y / (2.0 + y);
+    let square = t * t;
+    let mut p = 1.0f32 / 13.0;
+    for divisor in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        p = p.mul_add(square, 1.0 / divisor);
+    }
+    (2.0 * t).mul_add(p, x.max(0.0))
 }
 
 /// The error function, to some units in the last place: an odd over an even polynomial within -4 and 4, as Eigen has it.
@@ -93,6 +114,23 @@ pub fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     }
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane += f(*value);
+    }
+    lanes.iter().sum()
+}
+
+/// The sum of the products of two rows.
+#[inline(always)]
+pub fn inner(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane = a.mul_add(*b, *lane);
+        }
+    }
+    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane = a.mul_add(*b, *lane);
     }
     lanes.iter().sum()
 }
@@ -167,6 +205,8 @@ mod tests {
             assert!((found - expected).abs() < 4e-7, "erf {x}: {found} {expected}");
             let (found, expected) = (f64::from(tanh(x)), f64::from(x).tanh());
             assert!((found - expected).abs() < 4e-7, "tanh {x}: {found} {expected}");
+            let (found, expected) = (f64::from(softplus(10.0 * x)), f64::from(10.0 * x).exp().ln_1p());
+            assert!((found / expected - 1.0).abs() < 2e-6, "softplus {x}: {found} {expected}");
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Hugging Face checkpoint folders, run in this process.
 //!
-//! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs all families: Llama
-//! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3. Weights are widened to `f32`, 4 bytes
-//! a parameter, and everything is computed in it.
+//! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs these families: Llama
+//! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3, and the lab's `hard-alibi`.
+//! [`Recurrent`] runs networks whose memory of a sequence is a state of constant size: Mamba, and the lab's Aaren, linear attention,
+//! Hedgehog and LSTM. Weights are widened to `f32`, 4 bytes a parameter, and everything is computed in it.
+//!
+//! Sequences with a common prefix share its computation: rows of keys and values, or a state that is cloned where they part. States
+//! take 1 GiB at most, or those of one sequence if they are more, and with the hidden states of one pass of 2,048 rows they are all that scoring
+//! and generating keep beside the answers, however long the sequences are.
 //!
 //! LoRA adapters in PEFT's format are merged onto the weights when they are read.
 //!
@@ -11,22 +16,33 @@
 
 mod adapter;
 mod attention;
+mod cached;
 mod checkpoint;
 mod config;
+mod continuing;
 mod decoder;
 mod draw;
 mod error;
 mod families;
 mod family;
+mod features;
 mod folder;
 mod layer;
 pub mod math;
+mod mixer;
+mod network;
 mod ops;
 mod pack;
 mod product;
 mod read;
+mod recurrent;
+mod recurrent_family;
 mod rope;
+mod scores;
 mod settings;
+mod source;
+mod vocabulary;
+mod walk;
 mod weights;
 
 pub use adapter::MAX_RANK;
@@ -39,6 +55,9 @@ pub use config::{
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
 pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS};
+pub use network::NetworkConfig;
+pub use recurrent::{Recurrent, State};
+pub use recurrent_family::RecurrentConfig;
 pub use rope::RotarySpeeds;
 pub use settings::MAX_SETTINGS_BYTES;
 pub use weights::GetTensor;

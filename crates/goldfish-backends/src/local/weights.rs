@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use super::config::{BlockLayout, DecoderConfig, NormKind, QkNorm};
 use super::ops::Norm;
 use super::product::Linear;
+use super::vocabulary::Vocabulary;
 
 /// Gives the tensor of a name and shape.
 pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
@@ -12,13 +13,11 @@ pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
 /// All tensors of a decoder.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// `[vocab_size, hidden_size]`; if the head is tied, the head alone has them.
-    pub(super) embeddings: Option<Tensor>,
+    pub(super) vocabulary: Vocabulary,
     /// `[context_length, hidden_size]`, of a model with learned positions.
     pub(super) positions: Option<Tensor>,
     pub(super) layers: Vec<LayerWeights>,
     pub(super) final_norm: Norm,
-    pub(super) head: Linear,
 }
 
 /// The tensors of one layer; norms where the block layout has them.
@@ -61,7 +60,8 @@ impl Weights {
         } else {
             (Some(embeddings), loader.linear(&[(names.head.into(), vocab)], hidden, config.biases.head)?)
         };
-        Ok(Self { embeddings, positions, layers, final_norm, head })
+        let softcap = config.logit_softcap.map(|cap| cap as f32);
+        Ok(Self { vocabulary: Vocabulary { embeddings, head, softcap }, positions, layers, final_norm })
     }
 }
 

@@ -25,16 +25,89 @@ pub(crate) fn config() -> Value {
     })
 }
 
-pub(crate) fn tensors() -> Tensors {
-    let mut made = Tensors::new();
-    let mut state = 1u32;
-    let mut add = |name: String, shape: &[usize]| {
+/// Makes tensors of numbers from -0.5 to 0.5.
+#[derive(Default)]
+struct Made {
+    tensors: Tensors,
+    state: u32,
+}
+
+impl Made {
+    fn add(&mut self, name: String, shape: &[usize]) {
         let values = (0..shape.iter().product::<usize>()).map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (self.state >> 8) as f32 / (1 << 24) as f32 - 0.5
         });
-        made.insert(name, (shape.to_vec(), values.collect()));
-    };
+        self.tensors.insert(name, (shape.to_vec(), values.collect()));
+    }
+}
+
+/// A model of the lab with this mixer, or Mamba.
+pub(crate) fn subject(mixer: &str) -> (Value, Tensors) {
+    if mixer == "mamba" {
+        return mamba();
+    }
+    let mut settings = config();
+    settings["model_type"] = json!("goldfish_lab");
+    settings["mixer"] = json!(mixer);
+    settings["num_windowed_heads"] = json!(1);
+    settings.as_object_mut().unwrap().remove("num_key_value_heads");
+    let mut made = Made { tensors: tensors(), state: 2 };
+    made.tensors.retain(|name, _| !name.contains("self_attn"));
+    for layer in 0..2 {
+        let mut part = |name: &str, shape: &[usize]| made.add(format!("model.layers.{layer}.{name}"), shape);
+        if mixer == "lstm" {
+            for name in ["ih", "hh"] {
+                part(&format!("lstm.weight_{name}_l0"), &[4 * HIDDEN, HIDDEN]);
+                part(&format!("lstm.bias_{name}_l0"), &[4 * HIDDEN]);
+            }
+            continue;
+        }
+        for name in ["q", "k", "v", "o"] {
+            part(&format!("self_attn.{name}_proj.weight"), &[HIDDEN, HIDDEN]);
+        }
+        match mixer {
+            "aaren" => part("self_attn.query", &[HIDDEN]),
+            "hedgehog" => {
+                part("self_attn.q_features.weight", &[2, HIDDEN / 2, HIDDEN / 2]);
+                part("self_attn.k_features.weight", &[2, HIDDEN / 2, HIDDEN / 2]);
+            }
+            _ => (),
+        }
+    }
+    (settings, made.tensors)
+}
+
+fn mamba() -> (Value, Tensors) {
+    let (inner, state, rank) = (2 * HIDDEN, 16, 1);
+    let settings = json!({
+        "model_type": "mamba", "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "state_size": state,
+        "num_hidden_layers": 2, "expand": 2, "conv_kernel": 4, "time_step_rank": rank, "use_bias": false,
+        "use_conv_bias": true, "hidden_act": "silu", "layer_norm_epsilon": 1e-5,
+    });
+    let mut made = Made::default();
+    made.add("backbone.embeddings.weight".into(), &[VOCABULARY, HIDDEN]);
+    made.add("backbone.norm_f.weight".into(), &[HIDDEN]);
+    for layer in 0..2 {
+        let mut part =
+            |name: &str, shape: &[usize]| made.add(format!("backbone.layers.{layer}.{name}"), shape);
+        part("norm.weight", &[HIDDEN]);
+        part("mixer.in_proj.weight", &[2 * inner, HIDDEN]);
+        part("mixer.conv1d.weight", &[inner, 1, 4]);
+        part("mixer.conv1d.bias", &[inner]);
+        part("mixer.x_proj.weight", &[rank + 2 * state, inner]);
+        part("mixer.dt_proj.weight", &[inner, rank]);
+        part("mixer.dt_proj.bias", &[inner]);
+        part("mixer.A_log", &[inner, state]);
+        part("mixer.D", &[inner]);
+        part("mixer.out_proj.weight", &[HIDDEN, inner]);
+    }
+    (settings, made.tensors)
+}
+
+pub(crate) fn tensors() -> Tensors {
+    let mut made = Made { tensors: Tensors::new(), state: 1 };
+    let mut add = |name: String, shape: &[usize]| made.add(name, shape);
     add("model.embed_tokens.weight".into(), &[VOCABULARY, HIDDEN]);
     add("lm_head.weight".into(), &[VOCABULARY, HIDDEN]);
     add("model.norm.weight".into(), &[HIDDEN]);
@@ -51,7 +124,7 @@ pub(crate) fn tensors() -> Tensors {
         part("mlp.up_proj", &[12, HIDDEN]);
         part("mlp.down_proj", &[HIDDEN, 12]);
     }
-    made
+    made.tensors
 }
 
 pub(crate) fn file_of(tensors: &Tensors) -> Vec<u8> {

@@ -2,11 +2,11 @@
 
 use crate::local::config::{Activation, DecoderConfig, NormKind};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "gemma",
+    name: ModelName::of("gemma"),
     keys: Keys { activation: &["hidden_activation", "hidden_act"], ..BASE.keys },
     norm: NormKind::RmsMinusOne,
     activation: Some(Activation::GeluTanh),

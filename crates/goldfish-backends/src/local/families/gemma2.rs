@@ -3,12 +3,12 @@
 use super::gemma::scale_embeddings;
 use crate::local::config::{BlockLayout, DecoderConfig, MAX_LAYERS, NormKind, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, LayerKind, WindowUse, sliding};
+use crate::local::family::{BASE, Family, Keys, LayerKind, ModelName, WindowUse, sliding};
 use crate::local::settings::Settings;
 
 /// Also what Gemma 3 differs from.
 pub(super) const GEMMA2: Family = Family {
-    model_type: "gemma2",
+    name: ModelName::of("gemma2"),
     keys: Keys { activation: &["hidden_activation"], ..BASE.keys },
     layout: BlockLayout::SandwichNorm,
     norm: NormKind::RmsMinusOne,

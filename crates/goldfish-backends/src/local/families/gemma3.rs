@@ -3,14 +3,14 @@
 use super::gemma2::{self, GEMMA2, alternating};
 use crate::local::config::{DecoderConfig, Positions, QkNorm};
 use crate::local::error::CheckpointError;
-use crate::local::family::{Family, LayerKind};
+use crate::local::family::{Family, LayerKind, ModelName};
 use crate::local::rope::{RotaryContext, RotaryDefaults, rotary_settings, rotary_speeds};
 use crate::local::settings::Settings;
 
 const ROTARY: RotaryDefaults = RotaryDefaults { base: 1e6, fraction: 1.0 };
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "gemma3_text",
+    name: ModelName::of("gemma3_text"),
     qk_norm: QkNorm::PerHead,
     rotary: Some(ROTARY),
     layer_kinds,

@@ -2,11 +2,11 @@
 
 use crate::local::config::{Biases, DecoderConfig, NormKind, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "gpt2",
+    name: ModelName::of("gpt2"),
     keys: Keys {
         hidden_size: "n_embd",
         heads: "n_head",

@@ -2,12 +2,12 @@
 
 use crate::local::config::{Biases, BlockLayout, DecoderConfig, NormKind, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::rope::RotaryDefaults;
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "gpt_neox",
+    name: ModelName::of("gpt_neox"),
     keys: Keys { kv_heads: None, head_dim: None, norm_epsilon: "layer_norm_eps", ..BASE.keys },
     layout: BlockLayout::Parallel,
     norm: NormKind::Layer,

@@ -1,6 +1,6 @@
 //! Llama, and models that are stored as one.
 
-use crate::local::family::{BASE, Family, Keys};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 
 pub(super) static FAMILY: Family =
-    Family { model_type: "llama", keys: Keys { mlp_bias: Some("mlp_bias"), ..BASE.keys }, ..BASE };
+    Family { name: ModelName::of("llama"), keys: Keys { mlp_bias: Some("mlp_bias"), ..BASE.keys }, ..BASE };

@@ -1,9 +1,9 @@
 //! Mistral.
 
-use crate::local::family::{BASE, Family, Keys, WindowUse};
+use crate::local::family::{BASE, Family, Keys, ModelName, WindowUse};
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "mistral",
+    name: ModelName::of("mistral"),
     keys: Keys { attention_bias: None, ..BASE.keys },
     window: WindowUse::Always,
     ..BASE

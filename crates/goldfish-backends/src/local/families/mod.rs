@@ -1,11 +1,17 @@
 //! The families of models, one file each.
 
+mod aaren;
 mod gemma;
 mod gemma2;
 mod gemma3;
 mod gpt2;
 mod gpt_neox;
+mod hard_alibi;
+mod hedgehog;
+mod linear;
 mod llama;
+mod lstm;
+mod mamba;
 mod mistral;
 mod olmo2;
 mod phi;
@@ -16,14 +22,10 @@ mod smollm3;
 #[cfg(test)]
 mod toy;
 
-use std::path::Path;
-
-use super::config::DecoderConfig;
-use super::error::CheckpointError;
 use super::family::Family;
-use super::settings::Settings;
+use super::recurrent_family::RecurrentFamily;
 
-/// Every family.
+/// Every family of decoders.
 pub(super) static FAMILIES: &[&Family] = &[
     &llama::FAMILY,
     &mistral::FAMILY,
@@ -38,38 +40,11 @@ pub(super) static FAMILIES: &[&Family] = &[
     &phi::FAMILY,
     &phi3::FAMILY,
     &smollm3::FAMILY,
+    &hard_alibi::FAMILY,
     #[cfg(test)]
     &toy::FAMILY,
 ];
 
-impl DecoderConfig {
-    /// Reads a `config.json`.
-    ///
-    /// # Errors
-    ///
-    /// If it is not one, describes a model that is not supported, or sizes beyond the caps.
-    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        Self::from_settings(&Settings::open(path)?)
-    }
-
-    /// Reads settings in memory; errors name them `path`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`DecoderConfig::open`].
-    pub fn from_value(path: &Path, settings: serde_json::Value) -> Result<Self, CheckpointError> {
-        Self::from_settings(&Settings::of(path, settings)?)
-    }
-
-    fn from_settings(settings: &Settings) -> Result<Self, CheckpointError> {
-        let model_type =
-            settings.text("model_type")?.ok_or_else(|| settings.wrong("model_type", "is missing"))?;
-        match FAMILIES.iter().find(|family| family.model_type == model_type) {
-            Some(family) => family.config(settings),
-            None => {
-                let known: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
-                Err(settings.unsupported("model_type", &format!("known are {}", known.join(", "))))
-            }
-        }
-    }
-}
+/// Every family of recurrent networks.
+pub(super) static RECURRENT_FAMILIES: &[&RecurrentFamily] =
+    &[&aaren::FAMILY, &linear::FAMILY, &hedgehog::FAMILY, &lstm::FAMILY, &mamba::FAMILY];

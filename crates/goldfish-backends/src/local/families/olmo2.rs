@@ -1,10 +1,10 @@
 //! OLMo 2.
 
 use crate::local::config::{BlockLayout, QkNorm, TensorNames};
-use crate::local::family::{BASE, Family};
+use crate::local::family::{BASE, Family, ModelName};
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "olmo2",
+    name: ModelName::of("olmo2"),
     layout: BlockLayout::PostNorm,
     norm_epsilon: 1e-5,
     qk_norm: QkNorm::AllHeads,

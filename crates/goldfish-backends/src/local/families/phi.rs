@@ -2,12 +2,12 @@
 
 use crate::local::config::{Biases, BlockLayout, DecoderConfig, NormKind, QkNorm, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::rope::RotaryDefaults;
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "phi",
+    name: ModelName::of("phi"),
     keys: Keys { head_dim: None, norm_epsilon: "layer_norm_eps", attention_bias: None, ..BASE.keys },
     layout: BlockLayout::ParallelSharedNorm,
     norm: NormKind::Layer,

@@ -1,10 +1,10 @@
 //! Phi 3.
 
 use crate::local::config::TensorNames;
-use crate::local::family::{BASE, Family, Keys, WindowUse};
+use crate::local::family::{BASE, Family, Keys, ModelName, WindowUse};
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "phi3",
+    name: ModelName::of("phi3"),
     keys: Keys { attention_bias: None, ..BASE.keys },
     norm_epsilon: 1e-5,
     window: WindowUse::Always,

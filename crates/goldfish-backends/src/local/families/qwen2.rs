@@ -2,11 +2,11 @@
 
 use crate::local::config::{Biases, MAX_LAYERS};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, LayerKind, WindowUse, sliding};
+use crate::local::family::{BASE, Family, Keys, LayerKind, ModelName, WindowUse, sliding};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "qwen2",
+    name: ModelName::of("qwen2"),
     keys: Keys { attention_bias: None, ..BASE.keys },
     biases: Biases { query_key_value: true, ..BASE.biases },
     window: WindowUse::If("use_sliding_window"),

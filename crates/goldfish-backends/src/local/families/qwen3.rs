@@ -2,10 +2,10 @@
 
 use super::qwen2;
 use crate::local::config::QkNorm;
-use crate::local::family::{BASE, Family, WindowUse};
+use crate::local::family::{BASE, Family, ModelName, WindowUse};
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "qwen3",
+    name: ModelName::of("qwen3"),
     qk_norm: QkNorm::PerHead,
     window: WindowUse::If("use_sliding_window"),
     layer_kinds: qwen2::layer_kinds,

@@ -2,12 +2,12 @@
 
 use crate::local::config::MAX_LAYERS;
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, LayerKind, WindowUse, layer_types};
+use crate::local::family::{BASE, Family, Keys, LayerKind, ModelName, WindowUse, layer_types};
 use crate::local::rope::RotaryDefaults;
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "smollm3",
+    name: ModelName::of("smollm3"),
     keys: Keys { mlp_bias: Some("mlp_bias"), ..BASE.keys },
     rotary: Some(RotaryDefaults { base: 2e6, fraction: 1.0 }),
     window: WindowUse::If("use_sliding_window"),

@@ -2,11 +2,11 @@
 
 use crate::local::config::{BlockLayout, DecoderConfig, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, LayerKind};
+use crate::local::family::{BASE, Family, Keys, LayerKind, ModelName};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
-    model_type: "toy",
+    name: ModelName::of("toy"),
     keys: Keys { hidden_size: "width", kv_heads: None, ..BASE.keys },
     layout: BlockLayout::Parallel,
     layer_kinds,
