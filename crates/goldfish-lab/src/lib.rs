@@ -55,11 +55,10 @@ pub use architecture::{
     Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use architectures::{ARCHITECTURES, architecture};
-pub use copy::copy;
-pub use copy::longest_copy;
-pub use copy::options::{CopyArm, CopyLength, CopyOptions, CopyResults, PromptedOptions, PromptedResults};
+pub use copy::options::{CopyOptions, CopyResults, PromptedOptions, PromptedResults};
 pub use copy::prompted::copy_prompted;
 pub use copy::tasks::{CopySample, CopyShape, CopyTask};
+pub use copy::{copy, copy_page_path, longest_copy};
 pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};

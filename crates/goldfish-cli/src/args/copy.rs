@@ -78,7 +78,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Training")]
     pub(crate) shortest: Option<u32>,
 
-    /// Most tokens of a training sequence, which is packed with samples. [default: five of the longest samples]
+    /// Most tokens of a training sequence, which is packed with samples. [default: two of the longest samples]
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(4..=1_000_000), help_heading = "Training")]
     pub(crate) context: Option<u32>,
 

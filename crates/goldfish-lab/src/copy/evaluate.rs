@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use goldfish_audit::AuditError;
 use goldfish_audit::backend::{Backend, BackendError, ScoreRequest, Wants};
 use goldfish_audit::stat::{Clusters, RateMethod, rate};
+use goldfish_report::CopyLength;
 use rand_mt::Mt64;
 
 use super::characters::encode;
-use super::options::CopyLength;
 use super::tasks::{CopySample, CopyShape};
 use crate::experiment::error::ExperimentError;
 use crate::experiment::{Event, Observe};

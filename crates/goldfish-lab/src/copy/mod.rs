@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_backends::local::Checkpoint;
+use goldfish_report::{CopyArm, CopyPage, copy_page};
 use goldfish_shard::MANIFEST_NAME;
 
 pub use self::bounds::longest_copy;
 use self::evaluate::{by_length, samples, teacher_forced};
-use self::options::{CopyArm, CopyOptions, CopyResults};
+use self::options::{CopyOptions, CopyResults, RECORD};
+use self::tasks::CopyTask;
 use crate::architectures::ARCHITECTURES;
+use crate::commands;
 use crate::experiment::error::ExperimentError;
-use crate::experiment::{Bench, Observe, make_folder, read_json, small_model, write_json};
+use crate::experiment::{Bench, Observe, make_folder, read_json, small_model, write_json, write_whole};
 use crate::options::{Length, ModelOptions, OptimizerOptions, TrainOptions};
-
-/// The file with the options of an experiment.
-const RECORD: &str = "copy.json";
 
 /// Trains a model of each architecture on a task, and evaluates it by length.
 ///
@@ -33,7 +33,7 @@ const RECORD: &str = "copy.json";
 /// | `tokenizer.json` | one token a character |
 /// | `shards/` | packed samples, whose masks are the answers |
 /// | `arms/NAME/` | `model`, `arm.json` |
-/// | `results.json` | [`CopyResults`] of all models that are finished in the folder |
+/// | `results.json`, `copy.html` | [`CopyResults`] of all models that are finished in the folder, and their page |
 ///
 /// A stopped run resumes in its folder, after the last saved step; further architectures can follow in other calls. The same options
 /// give the same bytes.
@@ -70,7 +70,47 @@ pub fn copy(
         }
     }
     write_json(&bench.path("results.json"), &results)?;
+    write_whole(&copy_page_path(folder), page(&results, folder)?.as_bytes())?;
     Ok(results)
+}
+
+/// The page of a task.
+#[must_use]
+pub fn copy_page_path(folder: &Path) -> PathBuf {
+    folder.join("copy.html")
+}
+
+fn page(results: &CopyResults, folder: &Path) -> Result<String, ExperimentError> {
+    let options = &results.options;
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    let unit = if options.shape.task == CopyTask::PhoneBook { "entries" } else { "letters" };
+    let facts = [
+        fact("Task", options.shape.task.about().into()),
+        fact(
+            "Training",
+            format!(
+                "{} tokens of samples of {} to {} {unit}, packed into sequences of {} tokens at most; each is seen once",
+                options.tokens, options.shortest, options.length, options.context
+            ),
+        ),
+        fact("Evaluation", format!("{} samples at each length, the same for every model", options.samples)),
+        fact(
+            "Models",
+            format!(
+                "{} layers, width {}, {} heads where there are any",
+                options.layers, options.width, options.heads
+            ),
+        ),
+        fact("Seed", options.seed.to_string()),
+    ];
+    let architectures: Vec<String> = results.arms.iter().map(|arm| arm.architecture.clone()).collect();
+    Ok(copy_page(&CopyPage {
+        task: options.shape.task.name(),
+        trained: [options.shortest, options.length],
+        arms: &results.arms,
+        facts: &facts,
+        command: &commands::copy(options, &architectures, folder),
+    })?)
 }
 
 /// The file with the results of an architecture, which is written last.
@@ -98,7 +138,7 @@ fn arm(
         let asked = (bench.stop, &mut *bench.observe);
         lengths.push(by_length(*length, &samples, asked, |some| teacher_forced(&checkpoint, some))?);
     }
-    let state_bytes = state_bytes(&checkpoint);
+    let state_bytes = checkpoint.state_bytes();
     let arm = CopyArm {
         architecture: architecture.to_owned(),
         parameters: trained.parameters,
@@ -110,11 +150,6 @@ fn arm(
         lengths,
     };
     Ok(write_json(&record(bench, architecture), &arm)?)
-}
-
-/// Bytes of a state of fixed size; a cache of keys and values grows with the sequence.
-fn state_bytes(_checkpoint: &Checkpoint) -> Option<u64> {
-    None
 }
 
 fn training(bench: &Bench<'_>, options: &CopyOptions, architecture: &str) -> TrainOptions {

@@ -1,11 +1,14 @@
 //! The size and the results of a copy task.
 
 use goldfish_audit::backend::ModelDescription;
-use goldfish_audit::stat::Rate;
+use goldfish_report::{CopyArm, CopyLength};
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{CopyShape, CopyTask};
 use crate::error::LabError;
+
+/// The file with the options of an experiment.
+pub(super) const RECORD: &str = "copy.json";
 
 /// What models are trained and evaluated on. Lengths are letters of a text, or entries of a phone book.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +43,7 @@ pub struct CopyOptions {
 }
 
 /// Samples of the longest length that fill a training sequence.
-const PACKED: usize = 5;
+const PACKED: usize = 2;
 
 impl CopyOptions {
     /// The defaults for a task and a longest length in training: from half of that length on, and evaluated up to ten times of it.
@@ -135,40 +138,6 @@ impl Default for PromptedOptions {
             seed: 0,
         }
     }
-}
-
-/// How well samples of one length were answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CopyLength {
-    /// Letters of the texts, or entries of the phone books.
-    pub length: usize,
-    /// Answers that were right to the last character.
-    pub strings: Rate,
-    /// Characters of answers that were right, over samples as independent units.
-    pub characters: Rate,
-}
-
-/// A model that was trained on a task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CopyArm {
-    /// The name of its architecture.
-    pub architecture: String,
-    /// Its parameters.
-    pub parameters: u64,
-    /// Tokens in training.
-    pub tokens: u64,
-    /// Of those, in answers.
-    pub supervised_tokens: u64,
-    /// Mean loss over the answers in the last tenth of the steps.
-    pub loss: f64,
-    /// Bytes of its state, if that has a fixed size.
-    pub state_bytes: Option<u64>,
-    /// [`longest_copy`](super::longest_copy) of that state.
-    pub longest_copy: Option<f64>,
-    /// The evaluation by length, as the options have them.
-    pub lengths: Vec<CopyLength>,
 }
 
 /// The results of a task; `results.json` in its folder.

@@ -9,12 +9,12 @@ use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, ModelDescription, TextTokenizer,
 };
 use goldfish_remedy::{Remedy, Setting};
+use goldfish_report::CopyLength;
 use goldfish_tokenize::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use super::RECORD;
 use super::evaluate::{Marks, by_length, samples};
-use super::options::{CopyLength, PromptedOptions, PromptedResults};
+use super::options::{PromptedOptions, PromptedResults, RECORD};
 use super::tasks::CopySample;
 use crate::error::LabError;
 use crate::experiment::error::ExperimentError;

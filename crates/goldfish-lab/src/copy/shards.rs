@@ -15,9 +15,8 @@ use goldfish_tokenize::Tokenizer;
 use rand_mt::Mt64;
 use serde_json::value::RawValue;
 
-use super::RECORD;
 use super::characters::{END_ID, encode};
-use super::options::CopyOptions;
+use super::options::{CopyOptions, RECORD};
 use crate::draw::below;
 use crate::experiment::error::ExperimentError;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use goldfish_lab::{
-    CopyArm, CopyLength, CopyOptions, CopyResults, CopyShape, PromptedOptions, PromptedResults, copy,
+    CopyOptions, CopyResults, CopyShape, PromptedOptions, PromptedResults, copy, copy_page_path,
     copy_prompted,
 };
+use goldfish_report::{CopyArm, CopyLength};
 use goldfish_tokenize::Tokenizer;
 
 use crate::args::CopyArgs;
@@ -110,6 +111,8 @@ fn table(args: &CopyArgs, results: &CopyResults) -> String {
             row(found, if beyond { "not in training" } else { "" })
         }));
     }
+    lines.push(String::new());
+    lines.push(format!("Look at {}.", print::path(&copy_page_path(&args.output))));
     lines.join("\n") + "\n"
 }
 
