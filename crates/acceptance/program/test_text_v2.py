@@ -4,9 +4,10 @@ import random
 import re
 from functools import cache
 from itertools import product
-from unicodedata import category
+from unicodedata import category, combining, normalize
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from product import assert_same_rows, read_json_lines, write_ids, write_texts
 from program.strings import adversarial_strings, random_strings
@@ -113,6 +114,44 @@ def test_tokenizers_drop_what_overlaps_these_words(goldfish, page, fixtures, tex
         for start, end in page["dropped_text"](text, output.manifest["rule"]):
             kept[start:end] = [0] * (end - start)
         expected.append([int(0 not in kept[start:end]) for start, end in encoding.offsets])
+    assert_same_rows(output.masks, expected)
+
+
+def kept_tokens(page, text, offsets, rule):
+    """The mask of tokens with these places in a text whose characters contribute one each."""
+    words = page["words"](text)
+    contexts = page["contexts"](words, rule)
+    keys = {}
+    for (word, start, _), context in zip(words[len(words) - len(contexts) :], contexts):
+        keys |= {start + i: xxh3_64_intdigest(context + word[:i].encode(), rule["seed"]) for i in range(len(word))}
+    in_words = {i for _, start, end in words for i in range(start, end)}
+    firsts = [next((i for i in range(*offset) if i in in_words), None) for offset in offsets]
+    units = sorted({first for first in firsts if first in keys})
+    dropped = {units[i] for i in page["selected"]([keys[unit] for unit in units], rule)}
+    return [int(first not in dropped) for first in firsts]
+
+
+@pytest.mark.parametrize("options, context", list(parameters())[::4], ids=str)
+def test_tokens_of_text_are_what_python_recomputes(goldfish, page, fixtures, texts, tmp_path, options, context):
+    from tokenizers import Tokenizer
+
+    def contribute_one_each(text):
+        firsts = [normalize("NFKD", c)[0] for c in text]
+        joined = any(combining(c) or c in page["SECONDS"] for c in firsts)
+        return not joined and all(len(word) == end - start for word, start, end in page["words"](text))
+
+    path = fixtures / "tokenizers/gpt2.json"
+    chosen = [text for text in texts if contribute_one_each(text) and "<|endoftext|>" not in text]
+    assert len(chosen) > len(texts) / 2
+    options = [*options, "--unit", "token", *(["--context", context] if context else [])]
+    source = write_texts(tmp_path / "texts.jsonl", chosen)
+    output = goldfish.mask(source, tmp_path / "out", "--rule", "text", "--tokenizer", path, *options)
+    assert output.manifest["rule"]["unit"] == "token"
+    assert any(0 in mask for mask in output.masks)
+    encodings = Tokenizer.from_file(str(path)).encode_batch(chosen, add_special_tokens=False)
+    expected = [
+        kept_tokens(page, text, encoding.offsets, output.manifest["rule"]) for text, encoding in zip(chosen, encodings)
+    ]
     assert_same_rows(output.masks, expected)
 
 

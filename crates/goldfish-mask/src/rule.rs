@@ -85,6 +85,11 @@ impl<'a> TokenSpan<'a> {
         self.exempt.is_some_and(|exempt| exempt.contains(id))
     }
 
+    /// Whether any id is kept whatever the rule decides.
+    pub(crate) fn has_exempt(&self) -> bool {
+        self.exempt.is_some()
+    }
+
     /// Keeps what is exempt of the ids from index `first` of the [`ids`](Self::ids) on, of which `mask` has one byte each.
     pub(crate) fn keep_exempt(&self, first: usize, mask: &mut [u8]) {
         if let Some(exempt) = self.exempt {

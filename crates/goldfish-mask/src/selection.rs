@@ -77,26 +77,50 @@ pub(crate) fn threshold(k: u32, longest_run: Option<u32>) -> u64 {
     (low << 2) as u64
 }
 
-/// The least of every `width` consecutive values: `values[i..i + width]` has the less of number `i` and number `i + offset` of the
-/// slice that is returned with the offset. `wider` is room for as many values; both are overwritten.
+/// The least of every `width` consecutive values, 256 at most: that of `values[i..i + width]` is afterwards the less of number `i` and
+/// number `i + offset`, with the offset that is returned.
 #[inline(always)]
-pub(crate) fn least_in_row<'a, T: Ord + Copy>(
-    mut values: &'a mut [T],
-    mut wider: &'a mut [T],
-    width: usize,
-) -> (&'a [T], usize) {
-    // Each becomes the least of as many from it on as a power of two, the largest one in `width` in the end.
+pub(crate) fn least_in_row<T: Ord + Copy>(values: &mut [T], width: usize) -> usize {
+    // Each becomes the least of as many from it on as a power of two, the largest one in `width` in the end. The powers are
+    // constants, so that the loops become vector instructions although they read what they write.
     let mut reach = 1;
-    while 2 * reach <= width {
-        let count = (values.len() + 1).saturating_sub(2 * reach);
-        let pairs = values[..count].iter().zip(&values[reach.min(values.len())..]);
-        for (wider, (&a, &b)) in wider.iter_mut().zip(pairs) {
-            *wider = a.min(b);
+    if width >= 4 {
+        least_of_four::<1, T>(values);
+        reach = 4;
+    }
+    if width >= 16 {
+        least_of_four::<4, T>(values);
+        reach = 16;
+    }
+    if width >= 64 {
+        least_of_four::<16, T>(values);
+        reach = 64;
+    }
+    if width >= 2 * reach {
+        match reach {
+            1 => least_of_two::<1, T>(values),
+            4 => least_of_two::<4, T>(values),
+            16 => least_of_two::<16, T>(values),
+            _ => least_of_two::<64, T>(values),
         }
-        (values, wider) = (wider, values);
         reach *= 2;
     }
-    (values, width - reach)
+    width - reach
+}
+
+#[inline(always)]
+fn least_of_two<const APART: usize, T: Ord + Copy>(values: &mut [T]) {
+    for at in 0..values.len().saturating_sub(APART) {
+        values[at] = values[at].min(values[at + APART]);
+    }
+}
+
+#[inline(always)]
+fn least_of_four<const APART: usize, T: Ord + Copy>(values: &mut [T]) {
+    for at in 0..values.len().saturating_sub(3 * APART) {
+        let (a, b) = (values[at].min(values[at + APART]), values[at + 2 * APART].min(values[at + 3 * APART]));
+        values[at] = a.min(b);
+    }
 }
 
 /// The last few values of a sequence, side by side in memory.

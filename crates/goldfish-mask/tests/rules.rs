@@ -137,12 +137,17 @@ fn drop_rate_of_hash_is_one_in_k_on_distinct_windows() {
 fn long_documents_are_decided_in_blocks() {
     let ids: Vec<u32> = (0..20_000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 16 & 0x1FFF).collect();
     let repeated = [vec![7; 9000], ids.clone(), [1, 2, 3].repeat(3000)].concat();
-    for rule in [Anchor::new(4), Anchor::new(50), Anchor::new(50).context(5).longest_run(Some(5000))] {
+    let runs = [(4, 6), (4, 14), (50, 98), (50, 198), (128, 255), (50, 2000)];
+    for rule in runs.map(|(k, run)| Anchor::new(k).context(5).longest_run(Some(run))) {
         for ids in [&ids, &repeated] {
             let built = build(&RuleParameters::from(rule.clone()));
             let expected = naive::anchor_mask(&rule, ids, &[]);
             assert!(whole(&*built, ids, 0) == expected, "{rule:?}");
             assert!(in_pieces(&*built, ids, 0, 7001) == expected, "{rule:?} in pieces");
+            let exempt = [7, ids[300], ids[301], ids[9001]];
+            let mut mask = vec![9; ids.len()];
+            Masker::new(built, &exempt).decide(&TokenSpan::document(ids), &mut mask);
+            assert!(mask == naive::anchor_mask(&rule, ids, &exempt), "{rule:?} with exempt ids");
         }
         let masker = Masker::new(build(&RuleParameters::from(rule)), &[]);
         let refused = SequenceMasker::new(&masker, 8, SequenceState::default());

@@ -36,6 +36,13 @@ const WIDTH: u32 = 600 * UNITS;
 const HEIGHT: u32 = 300 * UNITS;
 const FONT: u32 = 13 * UNITS;
 const LINE: u32 = 2 * UNITS;
+/// Room beside the axes.
+const LEFT: u32 = 92 * UNITS;
+const RIGHT: u32 = 22 * UNITS;
+/// Length of a line in a legend, height of its rows, and the space between its entries.
+const SAMPLE: i32 = 22 * UNITS as i32;
+const ROW: i32 = 18 * UNITS as i32;
+const GAP: i32 = 12 * UNITS as i32;
 
 /// A drawn chart.
 #[derive(Debug, Serialize)]
@@ -70,10 +77,10 @@ impl Curve {
         SERIES[self.series % SERIES.len()]
     }
 
-    /// Lengths of dash and space.
-    fn dash(&self) -> (u32, u32) {
-        let (dash, space) = [(6, 4), (2, 3), (12, 4), (9, 2), (4, 8)][(self.series + 4) % 5];
-        (dash * UNITS, space * UNITS)
+    /// Lengths of dash and space, unless its line is whole.
+    fn dash(&self) -> Option<(u32, u32)> {
+        let (dash, space) = [(6, 4), (2, 3), (12, 4), (9, 2), (4, 8)][self.series.checked_sub(1)? % 5];
+        Some((dash * UNITS, space * UNITS))
     }
 }
 
@@ -128,7 +135,7 @@ pub(crate) struct Beside {
     pub(crate) above: Vec<(f64, String)>,
 }
 
-/// Curves over two axes, with a legend in the upper right.
+/// Curves over two axes, with their names above them.
 pub(crate) fn curves(
     caption: Caption,
     x: &Axis<'_>,
@@ -175,11 +182,7 @@ fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Char
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(area);
-    builder
-        .margin_top(14 * UNITS)
-        .margin_right(22 * UNITS)
-        .x_label_area_size(50 * UNITS)
-        .y_label_area_size(92 * UNITS);
+    builder.margin_top(14 * UNITS).margin_right(RIGHT).x_label_area_size(50 * UNITS).y_label_area_size(LEFT);
     builder
 }
 
@@ -224,7 +227,8 @@ where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
-    let mut chart = builder(area).build_cartesian_2d(ranges.0, ranges.1)?;
+    let area = names_above(area, curves)?;
+    let mut chart = builder(&area).build_cartesian_2d(ranges.0, ranges.1)?;
     mesh(&mut chart, x, y)?;
     let inside = |&&(a, b): &&(f64, f64)| (x.from..=x.to).contains(&a) && (y.from..=y.to).contains(&b);
     // What was measured lies over what it is measured against.
@@ -236,7 +240,34 @@ where
             chart.draw_series(dots)?;
         }
     }
-    legend(&mut chart)
+    Ok(())
+}
+
+/// Writes the names of curves in rows, each after a sample of its line; gives the area below them.
+fn names_above<'a>(area: &Area<'a>, curves: &[Curve]) -> Result<Area<'a>, Box<dyn std::error::Error>> {
+    let left = LEFT as i32;
+    let (mut x, mut y) = (left, ROW / 2);
+    for curve in curves {
+        // The backend does not measure text; letters of this font are narrower.
+        let width = SAMPLE + GAP + curve.name.chars().count() as i32 * FONT as i32 * 6 / 10;
+        if x > left && x + width > (WIDTH - RIGHT) as i32 {
+            (x, y) = (left, y + ROW);
+        }
+        let style = curve.color().stroke_width(LINE);
+        match curve.dash() {
+            None => area.draw(&PathElement::new(sample((x, y)), style))?,
+            Some((dash, space)) => area.draw(&DashedPathElement::new(sample((x, y)), dash, space, style))?,
+        }
+        let beside = Pos::new(HPos::Left, VPos::Center);
+        area.draw(&Text::new(curve.name.clone(), (x + SAMPLE + GAP / 2, y), font(INK).pos(beside)))?;
+        x += width + GAP;
+    }
+    Ok(area.split_vertically(y + ROW / 2).1)
+}
+
+/// A piece of a line in a legend, from its left end.
+fn sample(at: (i32, i32)) -> Vec<(i32, i32)> {
+    vec![at, (at.0 + SAMPLE, at.1)]
 }
 
 /// A line with its entry in the legend.
@@ -249,19 +280,17 @@ where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
-    let sample = |at: (i32, i32)| vec![at, (at.0 + 22 * UNITS as i32, at.1)];
     let style = curve.color().stroke_width(LINE);
-    if curve.series == 0 {
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), style))?
-            .label(&curve.name)
-            .legend(move |at| PathElement::new(sample(at), style));
-    } else {
-        let (dash, space) = curve.dash();
+    if let Some((dash, space)) = curve.dash() {
         chart
             .draw_series(DashedLineSeries::new(points.iter().copied(), dash, space, style))?
             .label(&curve.name)
             .legend(move |at| DashedPathElement::new(sample(at), dash, space, style));
+    } else {
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), style))?
+            .label(&curve.name)
+            .legend(move |at| PathElement::new(sample(at), style));
     }
     Ok(())
 }
@@ -297,10 +326,10 @@ where
             Rectangle::new([(bar.from + gap, y.from), (bar.to - gap, bar.height)], DATA.filled())
         }))?;
     if !beside.outlines.is_empty() {
-        let (wide, high) = (22 * UNITS as i32, 5 * UNITS as i32);
+        let high = 5 * UNITS as i32;
         drawn
             .label(&beside.name)
-            .legend(move |(at, y)| Rectangle::new([(at, y - high), (at + wide, y + high)], DATA.filled()));
+            .legend(move |(at, y)| Rectangle::new([(at, y - high), (at + SAMPLE, y + high)], DATA.filled()));
     }
     let label = |bar: &Bar| {
         let at = ((bar.from + bar.to) / 2.0, bar.height);

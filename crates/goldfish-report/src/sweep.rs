@@ -256,7 +256,7 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
     let y = Axis {
         title: score.axis,
         from: 0.0,
-        to: above(drawn.len()),
+        to: 1.05,
         log: false,
         labels: 8,
         format: &|value| {
@@ -264,11 +264,6 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         },
     };
     curves(caption, &x, &y, &drawn).map(Some)
-}
-
-/// The end of an axis of shares with room for the legend of so many curves above them.
-fn above(curves: usize) -> f64 {
-    1.0 + 0.1 * curves as f64
 }
 
 /// Shares of the passages whose continuation matches for so many tokens at least, after edited copies.
@@ -312,7 +307,7 @@ fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
     let y = Axis {
         title: "share of passages",
         from: 0.0,
-        to: above(drawn.len()),
+        to: 1.05,
         log: false,
         labels: 8,
         format: &|share| if *share > 1.01 { String::new() } else { short_percent(*share) },

@@ -1,19 +1,22 @@
 //! The rule `anchor`: decisions for tokens, from two of the tokens before them.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::options::{FromOptions, RuleOption, RuleOptions};
 use crate::parameters::{ANCHOR_CONTEXT, ShortContext, check_anchor_context, check_k, longest_run_name};
 use crate::rule::{MaskRule, TokenSpan, check_span};
 use crate::rules::AfterPrefix;
-use crate::rules::lanes::simd_dispatch;
-use crate::rules::xxh3::PairHash;
-use crate::runs::LongestRun;
-use crate::selection::{
-    BLOCK, Least, RECENT, check_longest_run, default_longest_run, given_longest_run, least_in_row, threshold,
+use crate::rules::anchor_keys::Keys;
+use crate::rules::anchor_runs::{
+    LONGEST_WINDOW, MEDIUM, Modulo, PIECE, SHORT, dropped_bits, ends_of_runs, greatest_of_least,
+    index_of_least,
 };
+use crate::rules::lanes::{TOGETHER, simd_dispatch};
+use crate::runs::LongestRun;
+use crate::selection::{Least, RECENT, check_longest_run, default_longest_run, given_longest_run, threshold};
 use crate::window_keys::WindowKeys;
-use crate::{Coverage, MAX_ANCHOR_CONTEXT, MaskError, RuleDefinition, RunUnit, UniformTable};
+use crate::{Coverage, MaskError, RuleDefinition, RunUnit, UniformTable};
 
 /// Drops about one token in `k`, chosen by a hash of the token before it and of an *anchor*, the one that ranks least among
 /// the `context` tokens before it; and never keeps more than [`longest_run`](Self::longest_run) tokens in a row. It is
@@ -137,7 +140,7 @@ impl RuleDefinition for Anchor {
     fn build(&self, _table: Option<&UniformTable>) -> Result<Box<dyn MaskRule>, MaskError> {
         let window = check_longest_run(check_k(self.k)?, self.longest_run)?;
         let context = check_anchor_context(self.context)?;
-        let keys = Keys { context, seed: self.seed, hash: PairHash::new(self.seed) };
+        let keys = Keys::new(context, self.seed);
         Ok(Box::new(Kernel { keys, needed: self.needed(), threshold: self.threshold, window }))
     }
 
@@ -149,51 +152,6 @@ impl RuleDefinition for Anchor {
 
     fn window_keys(&self) -> Option<WindowKeys<'_>> {
         None
-    }
-}
-
-/// How tokens are ranked, and the keys that follow.
-#[derive(Debug)]
-struct Keys {
-    context: usize,
-    seed: u64,
-    hash: PairHash,
-}
-
-/// Ranks of a block, with those of the context before it.
-type Ranks = [u32; BLOCK + MAX_ANCHOR_CONTEXT as usize];
-
-impl Keys {
-    #[inline(always)]
-    fn rank(&self, id: u32) -> u32 {
-        let x = (id ^ self.seed as u32 ^ (self.seed >> 32) as u32).wrapping_mul(0x9E37_79B1);
-        let x = x.wrapping_add(0x1656_67B1);
-        let x = (x ^ (x >> 15)).wrapping_mul(0x85EB_CA77);
-        let x = x ^ (x >> 13);
-        let reaches = |bound: u32| u32::from(id >= bound);
-        x >> (reaches(256) + reaches(1024) + reaches(4096) + reaches(16384) + reaches(65536))
-    }
-
-    /// The key of the token after these, at least one: of which the last `context` count.
-    fn key_after(&self, before: &[u32]) -> u32 {
-        let context = &before[before.len().saturating_sub(self.context)..];
-        let anchor = context.iter().map(|&id| self.rank(id)).fold(u32::MAX, u32::min);
-        let previous = context.last().copied().unwrap_or_default();
-        self.hash.upper(anchor, previous)
-    }
-
-    /// The keys of the last `keys.len()` of `ids`, a block at most, each with its whole context before it.
-    #[inline(always)]
-    fn all(&self, ids: &[u32], keys: &mut [u32], [ranks, wider]: &mut [Ranks; 2]) {
-        let (ranks, wider) = (&mut ranks[..ids.len()], &mut wider[..ids.len()]);
-        for (rank, &id) in ranks.iter_mut().zip(ids) {
-            *rank = self.rank(id);
-        }
-        let (least, offset) = least_in_row(ranks, wider, self.context);
-        let previous = &ids[self.context - 1..];
-        for (((key, &a), &b), &previous) in keys.iter_mut().zip(least).zip(&least[offset..]).zip(previous) {
-            *key = self.hash.upper(a.min(b), previous);
-        }
     }
 }
 
@@ -249,10 +207,10 @@ impl MaskRule for Kernel {
 }
 
 /// Keys that are compared together.
-const LANES: usize = 16;
+const LANES: usize = 64;
 
-/// Keys of a block, after those of the tokens just before it.
-type Block = [u32; RECENT + BLOCK];
+/// Keys of tokens that are decided together, after those of the tokens just before; then room.
+type Block = [u32; RECENT + TOGETHER + SHORT];
 
 impl Kernel {
     /// Decides the ids `from..to` of a span, as if windows began and ended there.
@@ -271,7 +229,7 @@ impl Kernel {
         let position = base + first as u64;
         simd_dispatch(
             #[inline(always)]
-            || Range { kernel: self, span, full, first, position, mask, since: 0 }.decide(before),
+            || Tokens { kernel: self, span, full, first, position, mask, since: 0 }.decide(before),
         );
     }
 
@@ -291,7 +249,7 @@ impl Kernel {
 }
 
 /// Tokens that are decided together.
-struct Range<'a> {
+struct Tokens<'a> {
     kernel: &'a Kernel,
     span: &'a TokenSpan<'a>,
     /// Index among the ids of the first one whose context is full.
@@ -304,10 +262,10 @@ struct Range<'a> {
     since: usize,
 }
 
-impl Range<'_> {
+impl Tokens<'_> {
     /// The keys of the ids from index `start` on.
     #[inline(always)]
-    fn keys(&self, start: usize, keys: &mut [u32], ranks: &mut [Ranks; 2]) {
+    fn keys(&self, start: usize, keys: &mut [u32]) {
         let (ids, of) = (self.span.ids(), &self.kernel.keys);
         let short = self.full.saturating_sub(start).min(keys.len());
         let (before_full, keys) = keys.split_at_mut(short);
@@ -316,7 +274,7 @@ impl Range<'_> {
         }
         if !keys.is_empty() {
             let start = start + short;
-            of.all(&ids[start - of.context..start + keys.len()], keys, ranks);
+            of.all(&ids[start - of.context..start + keys.len()], keys);
         }
     }
 
@@ -324,23 +282,24 @@ impl Range<'_> {
     #[inline(always)]
     fn decide(mut self, before: usize) {
         let mut keys: Block = [0; _];
-        let mut ranks = [[0; BLOCK + MAX_ANCHOR_CONTEXT as usize]; 2];
         // Keys that don't exist are equal to none that is below the threshold.
         keys[..RECENT - before].fill(u32::MAX);
-        self.keys(self.first - before, &mut keys[RECENT - before..RECENT], &mut ranks);
+        self.keys(self.first - before, &mut keys[RECENT - before..RECENT]);
         let mut start = 0;
         while start < self.mask.len() {
-            let count = (self.mask.len() - start).min(BLOCK);
-            self.keys(self.first + start, &mut keys[RECENT..][..count], &mut ranks);
+            let count = (self.mask.len() - start).min(TOGETHER);
+            self.keys(self.first + start, &mut keys[RECENT..][..count]);
             self.below_threshold(&keys[..RECENT + count], start);
             if let Some(window) = self.kernel.window {
-                self.runs(&keys[RECENT..][..count], start, window);
+                self.runs(&keys[RECENT..], (start, count), window);
             }
             keys.copy_within(count..count + RECENT, 0);
             start += count;
         }
-        if let Some(window) = self.kernel.window {
-            self.run(&[], start, start, window);
+        if let Some(window) = self.kernel.window
+            && start >= self.since + window
+        {
+            self.run(self.since..start, window);
         }
     }
 
@@ -354,139 +313,167 @@ impl Range<'_> {
             self.kernel.keep(&keys[at..at + RECENT + LANES], many);
             at += LANES;
         }
-        let (mut few, mut last) = ([0; RECENT + LANES], [0; LANES]);
-        few[..keys.len() - at].copy_from_slice(&keys[at..]);
-        self.kernel.keep(&few, &mut last);
-        rest.copy_from_slice(&last[..rest.len()]);
+        if !rest.is_empty() {
+            let (mut few, mut last) = ([0; RECENT + LANES], [0; LANES]);
+            few[..keys.len() - at].copy_from_slice(&keys[at..]);
+            self.kernel.keep(&few, &mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
         self.span.keep_exempt(self.first + start, mask);
     }
 
-    /// Finds runs of kept tokens that are as long as a window, among those from number `start` on with these keys.
+    /// Looks for runs of kept tokens that are as long as a window and end among the `count` from number `start` on, with these
+    /// keys.
     #[inline(always)]
-    fn runs(&mut self, keys: &[u32], start: usize, window: usize) {
-        for at in (start..start + keys.len()).step_by(64) {
-            let mut dropped = dropped_bits(&self.mask[at..(at + 64).min(start + keys.len())]);
+    fn runs(&mut self, keys: &[u32], (start, count): (usize, usize), window: usize) {
+        let end = start + count;
+        for at in (start..end).step_by(64) {
+            let dropped = dropped_bits(&self.mask[at..(at + 64).min(end)]);
             if dropped == 0 {
                 continue;
             }
-            // Whether every window within the word has a dropped token.
-            let mut covered = dropped;
-            let mut width = 1;
-            while width < window.min(64) {
-                let more = width.min(window - width);
-                covered |= covered << more;
-                width += more;
-            }
-            let (first, last) = (dropped.trailing_zeros() as usize, dropped.leading_zeros() as usize);
-            let inside = (u64::MAX << first) & (u64::MAX >> last);
-            if covered & inside == inside {
-                if at + first >= self.since + window {
-                    self.run(keys, start, at + first, window);
+            let first = dropped.trailing_zeros();
+            let mut ends = ends_of_runs(dropped, window);
+            ends |= u64::from(at + first as usize >= self.since + window) << first;
+            while ends != 0 {
+                let next = ends.trailing_zeros();
+                ends &= ends - 1;
+                let before = dropped & ((1 << next) - 1);
+                let since = if before == 0 { self.since } else { at + 64 - before.leading_zeros() as usize };
+                let run = since..at + next as usize;
+                let known = run.start.checked_sub(start).and_then(|at| keys[at..].first_chunk::<SHORT>());
+                match known {
+                    Some(keys) if run.len() <= SHORT && window <= SHORT => {
+                        self.least_of_run(keys, run, window)
+                    }
+                    _ => self.run(run, window),
                 }
-                self.since = at + 64 - last;
-                continue;
             }
-            while dropped != 0 {
-                let next = at + dropped.trailing_zeros() as usize;
-                dropped &= dropped - 1;
-                if next >= self.since + window {
-                    self.run(keys, start, next, window);
-                }
-                self.since = next + 1;
-            }
+            self.since = at + 64 - dropped.leading_zeros() as usize;
         }
     }
 
-    /// Drops the least token of each window between the last dropped token and number `end`. `keys` are those from number
-    /// `start` on.
+    /// Drops the least token of each window of a run, of which there are few.
     #[inline(never)]
-    fn run(&mut self, keys: &[u32], start: usize, end: usize, window: usize) {
-        if end < self.since + window {
-            return;
+    fn run(&mut self, run: Range<usize>, window: usize) {
+        simd_dispatch(
+            #[inline(always)]
+            || match (window, run.len()) {
+                (..=SHORT, ..=SHORT) => self.whole_run::<SHORT>(run, window),
+                (..=LONGEST_WINDOW, ..=MEDIUM) if run.len() <= 4 * window => {
+                    self.whole_run::<MEDIUM>(run, window)
+                }
+                (..=LONGEST_WINDOW, _) => self.in_pieces(&run, window),
+                _ => self.by_candidates(run, window),
+            },
+        );
+    }
+
+    /// The same for a run of `ROOM` tokens at most.
+    #[inline(always)]
+    fn whole_run<const ROOM: usize>(&mut self, run: Range<usize>, window: usize) {
+        let mut keys = [0; ROOM];
+        self.keys_of(&run, &mut keys);
+        self.least_of_run(&keys, run, window);
+    }
+
+    /// The same for a run whose tokens have the first ones of these keys.
+    #[inline(always)]
+    fn least_of_run<const ROOM: usize>(&mut self, keys: &[u32; ROOM], run: Range<usize>, window: usize) {
+        // Whether it is exempt, key, position modulo the window, and index in the run.
+        let mut orders: [u64; ROOM] = [0; _];
+        let (residue, modulo) = (self.residue(run.start, window) as u32, Modulo::new(window as u32));
+        for (index, (order, &key)) in (0..).zip(orders.iter_mut().zip(keys)) {
+            *order = u64::from(key) << 24 | u64::from(modulo.of(residue + index) << 12 | index);
         }
-        let residue = ((self.position + self.since as u64) % window as u64) as usize;
-        if self.since >= start && window <= RESCANNED {
-            let keys = &keys[self.since - start..end - start];
-            return self.short_windows(keys, residue, window);
+        if self.span.has_exempt() {
+            for (order, number) in orders.iter_mut().zip(run.clone()) {
+                *order |= u64::from(self.exempts(number)) << 56;
+            }
         }
+        // The least token of a run is that of every window that it is in; other windows are before it or after it.
+        let (mut from, mut to) = (0, run.len());
+        while to - from >= window {
+            let least = index_of_least(&orders, from..to);
+            self.mask[run.start + least] = u8::from(self.exempts(run.start + least));
+            (from, to) = if least - from >= window { (from, least) } else { (least + 1, run.len()) };
+        }
+    }
+
+    /// The same for windows of any length.
+    fn by_candidates(&mut self, run: Range<usize>, window: usize) {
         let mut least = Least::new(window);
-        let mut keys: Block = [0; _];
-        let mut ranks = [[0; BLOCK + MAX_ANCHOR_CONTEXT as usize]; 2];
-        let mut residue = residue;
-        for block in (self.since..end).step_by(BLOCK) {
-            let keys = &mut keys[..BLOCK.min(end - block)];
-            self.keys(self.first + block, keys, &mut ranks);
+        let mut keys = [0; TOGETHER];
+        let mut residue = self.residue(run.start, window);
+        for block in run.clone().step_by(TOGETHER) {
+            let keys = &mut keys[..TOGETHER.min(run.end - block)];
+            self.keys(self.first + block, keys);
             for (number, &key) in (block..).zip(&*keys) {
-                let key = if self.exempts(number) { u32::MAX } else { key };
-                if let Some(dropped) = least.push(key.into(), residue, number) {
-                    self.drop(dropped);
+                let key = if self.exempts(number) { u64::MAX } else { key.into() };
+                if let Some(dropped) = least.push(key, residue, number) {
+                    self.mask[dropped] = u8::from(self.exempts(dropped));
                 }
                 residue = if residue + 1 == window { 0 } else { residue + 1 };
             }
         }
     }
 
-    /// The same for windows of [`RESCANNED`] tokens at most: looks through one whenever its least token leaves it.
+    /// The same for windows of [`LONGEST_WINDOW`] tokens at most.
     #[inline(always)]
-    fn short_windows(&mut self, keys: &[u32], residue: usize, window: usize) {
-        let since = self.since;
-        let mut residue = residue;
-        // Key and number modulo the window, of the last tokens; there is room for two windows, so that they are side by side.
-        let mut orders = [0; 2 * RESCANNED];
-        let (mut filled, mut least, mut order_of_least) = (0, 0, u64::MAX);
-        for (at, &key) in keys.iter().enumerate() {
-            let key = if self.exempts(since + at) { u32::MAX } else { key };
-            let order = u64::from(key) << 32 | residue as u64;
+    fn in_pieces(&mut self, run: &Range<usize>, window: usize) {
+        // A piece is decided with the windows around it, and there must be room for one more.
+        let around = window - 1;
+        for start in run.clone().step_by(PIECE - 3 * around) {
+            let decided = start..(start + PIECE - 3 * around).min(run.end);
+            let seen = run.start.max(start.saturating_sub(around))..run.end.min(decided.end + around);
+            self.piece(seen, decided, window);
+        }
+    }
+
+    /// Drops those of the `decided` tokens that are the least of a window within the tokens `seen`.
+    #[inline(always)]
+    fn piece(&mut self, seen: Range<usize>, decided: Range<usize>, window: usize) {
+        let (mut keys, mut orders) = ([0; PIECE], [0; PIECE]);
+        let keys = self.keys_of(&seen, &mut keys);
+        let orders = &mut orders[..keys.len()];
+        let mut residue = self.residue(seen.start, window);
+        for (order, &key) in orders.iter_mut().zip(keys) {
+            *order = u64::from(key) << 32 | residue as u64;
             residue = if residue + 1 == window { 0 } else { residue + 1 };
-            if filled == orders.len() {
-                orders.copy_within(filled + 1 - window.., 0);
-                filled = window - 1;
-            }
-            orders[filled] = order;
-            filled += 1;
-            if order < order_of_least {
-                (least, order_of_least) = (at, order);
-            } else if at - least == window {
-                let last = &orders[filled - window..filled];
-                order_of_least = last.iter().copied().fold(u64::MAX, u64::min);
-                let place = last.iter().position(|&order| order == order_of_least).unwrap_or_default();
-                least = at + 1 + place - window;
-            }
-            if at + 1 >= window {
-                self.drop(since + least);
+        }
+        if self.span.has_exempt() {
+            for (order, number) in orders.iter_mut().zip(seen.clone()) {
+                *order = if self.exempts(number) { u64::MAX } else { *order };
             }
         }
+        let mut selected = [0; PIECE];
+        let selected = greatest_of_least(orders, window, &mut selected);
+        let before = decided.start - seen.start;
+        let mask = &mut self.mask[decided.clone()];
+        for (keep, (order, selected)) in mask.iter_mut().zip(orders.iter().zip(selected).skip(before)) {
+            *keep = u8::from(order != selected);
+        }
+        self.span.keep_exempt(self.first + decided.start, mask);
+    }
+
+    /// The keys of the tokens with these numbers, in as much room.
+    #[inline(always)]
+    fn keys_of<'k>(&self, numbers: &Range<usize>, room: &'k mut [u32]) -> &'k [u32] {
+        let keys = &mut room[..numbers.len()];
+        for (keys, start) in keys.chunks_mut(TOGETHER).zip(numbers.clone().step_by(TOGETHER)) {
+            self.keys(self.first + start, keys);
+        }
+        keys
+    }
+
+    /// The position in the document of the token of this number, modulo the window.
+    #[inline(always)]
+    fn residue(&self, number: usize, window: usize) -> usize {
+        ((self.position + number as u64) % window as u64) as usize
     }
 
     #[inline(always)]
     fn exempts(&self, number: usize) -> bool {
         self.span.exempts(self.span.ids()[self.first + number])
     }
-
-    #[inline(always)]
-    fn drop(&mut self, number: usize) {
-        self.mask[number] = u8::from(self.exempts(number));
-    }
-}
-
-/// Longest window that is looked through again when its least token leaves it.
-const RESCANNED: usize = 256;
-
-/// One bit for each zero of a mask of 64 bytes at most, which are 0 or 1.
-#[inline(always)]
-fn dropped_bits(mask: &[u8]) -> u64 {
-    let mut padded = [1; 64];
-    let whole = match mask.first_chunk() {
-        Some(whole) => whole,
-        None => {
-            padded[..mask.len()].copy_from_slice(mask);
-            &padded
-        }
-    };
-    let mut kept = 0;
-    for (i, eight) in whole.as_chunks::<8>().0.iter().enumerate() {
-        // Gathers the lowest bits of eight bytes in the highest byte.
-        kept |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
-    }
-    !kept
 }

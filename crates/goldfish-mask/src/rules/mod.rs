@@ -4,6 +4,8 @@
 //! everything else to the documented default; setters of the same names as the fields change it.
 
 mod anchor;
+mod anchor_keys;
+mod anchor_runs;
 mod coefficient_sum;
 mod full_windows;
 mod hash;

@@ -112,10 +112,10 @@ impl BlockKeys {
         let Self { decision, ranks, hashes, count, .. } = self;
         let context = decision.context;
         let ranks_before = &ranks[CONTEXT - context..CONTEXT + *count];
-        let (mut values, mut wider) = ([0; CONTEXT + BLOCK], [0; CONTEXT + BLOCK]);
-        let (values, wider) = (&mut values[..ranks_before.len()], &mut wider[..ranks_before.len()]);
-        values.copy_from_slice(ranks_before);
-        let (least, offset) = least_in_row(values, wider, context);
+        let mut least = [0; CONTEXT + BLOCK];
+        let least = &mut least[..ranks_before.len()];
+        least.copy_from_slice(ranks_before);
+        let offset = least_in_row(least, context);
         let undecided = decision.needed.saturating_sub(self.before).min(*count);
         for word in undecided..*count {
             let anchor = least[word].min(least[word + offset]);

@@ -125,7 +125,7 @@ impl WindowHash {
     }
 }
 
-/// The upper half of `xxh3_64` of two u32, as eight little-endian bytes.
+/// The upper halves of `xxh3_64` of two u32, as eight little-endian bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PairHash {
     flip: u64,
@@ -163,14 +163,23 @@ impl PairHash {
         Self { flip: (secret(8) ^ secret(16)).wrapping_sub(seed) }
     }
 
+    /// Of two pairs at once: `first` and `second` have those of both.
     #[inline(always)]
-    pub(crate) fn upper(&self, first: u32, second: u32) -> u32 {
+    pub(crate) fn upper(&self, first: [u32; 2], second: [u32; 2]) -> [u32; 2] {
+        const LOW: u64 = u32::MAX as u64;
+        let (first, second): (u64, u64) = (bytemuck::cast(first), bytemuck::cast(second));
+        let a = self.mixed((first << 32) | (second & LOW));
+        let b = self.mixed((first & !LOW) | (second >> 32));
+        bytemuck::cast((a >> 32) | (b & !LOW))
+    }
+
+    #[inline(always)]
+    fn mixed(&self, x: u64) -> u64 {
         const BYTES: u64 = 8;
-        let x = (u64::from(second) + (u64::from(first) << 32)) ^ self.flip;
+        let x = x ^ self.flip;
         let x = (x ^ x.rotate_left(49) ^ x.rotate_left(24)).wrapping_mul(PRIME_MX2);
         let x = (x ^ ((x >> 35) + BYTES)).wrapping_mul(PRIME_MX2);
-        // The last step is `x ^= x >> 28`.
-        ((x >> 32) ^ (x >> 60)) as u32
+        x ^ (x >> 28)
     }
 }
 
@@ -274,7 +283,10 @@ mod tests {
     fn pairs_are_hashed_as_by_the_crate() {
         for (first, second, seed) in [(0, 0, 0), (1, 2, 3), (u32::MAX, 7, u64::MAX), (9, u32::MAX, 1 << 40)] {
             let expected = xxh3_64_with_seed(bytemuck::cast_slice(&[first, second]), seed);
-            assert_eq!(u64::from(PairHash::new(seed).upper(first, second)), expected >> 32);
+            let found = PairHash::new(seed).upper([first, second], [second, first])[0];
+            assert_eq!(u64::from(found), expected >> 32);
+            let found = PairHash::new(seed).upper([second, first], [first, second])[1];
+            assert_eq!(u64::from(found), expected >> 32);
             let long = [u64::from(first) << 7, u64::from(second) << 31 | 5];
             let expected = xxh3_64_with_seed(bytemuck::cast_slice(&long), seed);
             assert_eq!(SixteenHash::new(seed).hash(long[0], long[1]), expected);
