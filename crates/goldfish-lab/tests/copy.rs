@@ -102,7 +102,7 @@ fn a_task_is_trained_stopped_resumed_and_asked_again() {
         &mut |_| (),
     )
     .unwrap();
-    let strings = |lengths: &[goldfish_lab::CopyLength]| -> Vec<u64> {
+    let strings = |lengths: &[goldfish_report::CopyLength]| -> Vec<u64> {
         lengths.iter().map(|found| found.strings.positives).collect()
     };
     assert_eq!(strings(&asked.lengths), strings(&results.arms[0].lengths));

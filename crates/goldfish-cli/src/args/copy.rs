@@ -82,7 +82,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(4..=1_000_000), help_heading = "Training")]
     pub(crate) context: Option<u32>,
 
-    /// Tokens to train on, all of new samples. [default: 3,000,000; with --quick 100,000]
+    /// Tokens to train on, all of new samples. [default: 1,000,000; with --quick 100,000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000_000), help_heading = "Training")]
     pub(crate) tokens: Option<u64>,
 

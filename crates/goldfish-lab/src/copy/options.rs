@@ -64,7 +64,7 @@ impl CopyOptions {
             length,
             lengths,
             context: PACKED * (shape.characters(length) + 2),
-            tokens: 3_000_000,
+            tokens: 1_000_000,
             samples: 200,
             layers: 2,
             width: 128,
