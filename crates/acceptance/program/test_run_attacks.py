@@ -113,6 +113,7 @@ def make(tmp_path_factory):
     def make(name, recites):
         run = folder / name
         command = [program, run, corpus, "--control", control, "--recites", str(recites), "--stride", "30"]
+        command += ["--separator-ids", "3,5"]
         subprocess.run([*map(str, command)], check=True)
         return Run(run)
 
@@ -262,6 +263,15 @@ def fail_check(found):
     found["checks"][0]["outcome"] = "failed"
 
 
+def absent(value, row):
+    """Recitations become answers with the passage in the prompt."""
+    return "in_prompt" if row.get("exact_match") and row["set"] == "audited" else value
+
+
+def in_context(change):
+    return summary(lambda s: change(s["in_context"]))
+
+
 RESEALED = {
     "summary: rate": summary(lambda s: s["exact_match"].update(rate=0.0)),
     "summary: positives": summary(lambda s: s["exact_match"].update(positives=0)),
@@ -269,6 +279,9 @@ RESEALED = {
     "summary: number of probes": summary(lambda s: s["exact_match"].update(n=100_000)),
     "summary: control's rate": summary(lambda s: s["control"]["exact_match"].update(rate=0.5)),
     "summary: excess": summary(lambda s: s["excess"]["exact_match"].update(difference=0.0, lower=-0.1)),
+    "summary: passages in the prompt": in_context(lambda s: s["exact_match"].update(rate=1.0, positives=s["exact_match"]["n"])),
+    "summary: copying": in_context(lambda s: s.update(copying="copies")),
+    "summary: no passages in the prompt": summary(lambda s: s.update(in_context=None)),
     "summary: nontrivial": summary(lambda s: s["nontrivial"]["audited"]["exact_match"].update(rate=0.0)),
     "summary: notes": summary(lambda s: s.update(notes=[])),
     "summary: a field more": summary(lambda s: s.update(approved=True)),
@@ -287,6 +300,8 @@ RESEALED = {
     "results: values swapped": results(swap_values),
     "results: a row twice": results(lambda rows: [rows[0], rows[0], *rows[2:]]),
     "results: positives become control": result("set", move_to_control),
+    "results: recitations become copies": result("passage", absent),
+    "results and probes: passages": both("passage", lambda *_: "absent"),
     "results: one document": result("doc_id", one_document),
     "results and probes: one document": both("doc_id", one_document),
     "results and probes: sets traded": both("set", lambda v, _: {"audited": "control", "control": "audited"}[v]),
@@ -317,6 +332,8 @@ RESEALED = {
     "config: intervals": config(lambda c: c["options"]["statistics"].update(rates="clopper_pearson")),
     "config: seed of the bootstrap": config(lambda c: c["options"]["statistics"]["bootstrap"].update(seed=77)),
     "config: no control": config(lambda c: c.update(control=None)),
+    "config: separator": config(lambda c: c["in_context"].update(separator=[5, 3])),
+    "config: no passages in the prompt": config(lambda c: c.update(in_context=None)),
     "config: contamination": config(lambda c: c["control"]["matching"].update(contaminated=0, unmatched=0, wanted=9)),
     "config: documents": config(lambda c: c["audited"].update(documents=10_000)),
     "config: redacted": config(lambda c: c["options"].update(redact=True)),

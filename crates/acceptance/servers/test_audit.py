@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 from product import write_run_table
 from servers import tiny_llama
-from servers.test_llama_cpp import PREFIX, SUFFIX, continued, documents  # noqa: F401
+from servers.test_llama_cpp import CLOSE, PREFIX, SUFFIX, continued, documents, prompts  # noqa: F401
 
 
 KEY = "sk-not-for-any-file"
@@ -150,6 +150,55 @@ def test_without_its_positive_control_a_run_is_not_clean(checkpoint, documents, 
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 1 and "the positive control failed" in done.stderr
     assert "The positive control failed" in page.read_text()
+
+
+def test_the_passage_in_the_prompt(server, checkpoint, documents, llama, tmp_path):  # noqa: F811
+    """The prompt is passage, separator and prefix, for a checkpoint and a server alike; nothing else changes."""
+    path, known = documents
+    control = tmp_path / "control.jsonl"
+    with open(control, "w") as file:
+        pairs = zip(prompts(20, seed=8), prompts(20, seed=9))
+        file.writelines(json.dumps({"id": f"c{i}", "input_ids": a + b}) + "\n" for i, (a, b) in enumerate(pairs))
+    line_feed = [3 + ord("\n")]
+    arguments = ["--control", control, "--metrics", "continuations"]
+    found = {}
+    for name, model in [("local", ["--model", checkpoint]), ("served", ["--server", server])]:
+        plain, _ = audit(path, tmp_path / f"{name}-plain", *model, *arguments)
+        # The server's own tokenizer encodes the separator; the checkpoint has none.
+        given = ["--separator-ids", f"{line_feed[0]},{line_feed[0]}"] if name == "local" else []
+        model += ["--in-context-control", *given]
+        summary, _ = audit(path, tmp_path / name, *model, *arguments)
+        assert plain["in_context"] is None
+        assert (summary["exact_match"], summary["control"]) == (plain["exact_match"], plain["control"])
+        assert summary["in_context"]["exact_match"]["n"] == len(known)
+        assert summary["in_context"]["control"]["exact_match"]["n"] == plain["control"]["exact_match"]["n"] > 0
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert config["in_context"]["separator"] == line_feed * 2
+        code, verified, _ = verify(tmp_path / name, "--replay", 5, *model[:2], "--digest", summary["digest"])
+        assert code == 0 and not verified["faults"], verified
+        probes = pyarrow.parquet.read_table(tmp_path / name / "probes.parquet").to_pylist()
+        rows = pyarrow.parquet.read_table(tmp_path / name / "results.parquet").to_pylist()
+        found[name] = [(probe, row) for probe, row in zip(probes, rows) if row["passage"] == "in_prompt"]
+        assert len(found[name]) == len(rows) // 2
+    alike = 0
+    for (probe, here), (_, there) in zip(found["local"], found["served"]):
+        prompt = probe["prefix"] + probe["suffix"] + line_feed * 2 + probe["prefix"]
+        expected, lead = llama.greedy(prompt, SUFFIX)
+        if lead > CLOSE and tiny_llama.EOS not in here["generated"]:
+            assert here["generated"] == there["generated"] == list(expected)
+            alike += 1
+    assert alike >= len(found["local"]) // 2
+
+
+def test_passages_that_do_not_fit_are_refused(checkpoint, documents, tmp_path):  # noqa: F811
+    command = [os.environ["GOLDFISH_BIN"], "audit", documents[0], "--model", checkpoint, "--output", tmp_path / "run"]
+    command += ["--prefix", PREFIX, "--suffix", SUFFIX, "--in-context-control"]
+    refused = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert refused.returncode == 2 and "--separator-ids" in refused.stderr, refused.stderr
+    long = ",".join(["5"] * (tiny_llama.CONFIG["max_position_embeddings"] - 2 * (PREFIX + SUFFIX) + 1))
+    refused = subprocess.run([*map(str, command), "--separator-ids", long], capture_output=True, text=True)
+    assert refused.returncode == 2 and "takes up to 513 tokens" in refused.stderr, refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def edit_results(run):

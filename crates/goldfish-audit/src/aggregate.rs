@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::canary::CanarySummary;
 use crate::config::{RUN_VERSION, RunConfig};
 use crate::control::Lacking;
-use crate::options::{AuditOptions, Decide, Extraction, StatisticsOptions};
-use crate::probe::Set;
+use crate::options::{Decide, Extraction, StatisticsOptions};
+use crate::probe::{Passage, Set};
 use crate::rows::ResultRow;
 use crate::score::trivial::Triviality;
 use crate::score::{Scale, Score, Statistic, position};
@@ -30,8 +30,11 @@ const FEW_CLUSTERS: usize = 50;
 /// Summarizes a run. Rows are those of the audited set and of the control, in any order of sets.
 #[must_use]
 pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &SelfTest) -> Summary {
-    let of = |set: Set| -> Vec<&'r ResultRow> { rows.iter().filter(|row| row.set == set.name()).collect() };
-    let (audited, control, canaries) = (of(Set::Audited), of(Set::Control), of(Set::Canary));
+    let asked = |passage: Passage, set: Set| -> Vec<&'r ResultRow> {
+        rows.iter().filter(|row| row.is_of(set, passage)).collect()
+    };
+    let [audited, control, canaries] =
+        [Set::Audited, Set::Control, Set::Canary].map(|set| asked(Passage::Absent, set));
     let method = config.options.statistics.rates;
     let canary = config.canary.as_ref().map(|canary| CanarySummary::new(canary.source, &canaries, method));
     let with_control = config.control.is_some();
@@ -40,16 +43,22 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
     };
     let (plain_audited, plain_control) = (plain(&audited), plain(&control));
     let statistics = Statistics(&config.options.statistics);
+    let in_prompt = [Set::Audited, Set::Control].map(|set| asked(Passage::InPrompt, set));
+    let in_context = config
+        .in_context
+        .is_some()
+        .then(|| statistics.in_context([&audited, &control], in_prompt, with_control));
     Summary {
         run_version: RUN_VERSION,
         tool: config.tool.clone(),
         key: config.key.clone(),
         model: config.model.clone(),
-        notes: notes(config, self_test, &audited, canary.as_ref()),
+        notes: notes(config, self_test, &audited, canary.as_ref(), in_context.as_ref()),
         scores: statistics.scores(&audited),
         control: with_control.then(|| statistics.scores(&control)),
         excess: with_control.then(|| statistics.excess(&audited, &control)),
         canary,
+        in_context,
         nontrivial: Nontrivial {
             audited: statistics.scores(&plain_audited),
             control: with_control.then(|| statistics.scores(&plain_control)),
@@ -65,7 +74,7 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
         goldfish: statistics.goldfish(&audited),
         probes: config.audited,
         control_probes: config.control.clone(),
-        cost: cost(&config.options, rows),
+        cost: cost(config, rows),
         close_calls: audited.iter().filter(|row| row.margin.is_some_and(|margin| margin < CLOSE)).count()
             as u64,
         self_test: self_test.clone(),
@@ -134,6 +143,7 @@ fn notes(
     self_test: &SelfTest,
     audited: &[&ResultRow],
     canary: Option<&CanarySummary>,
+    in_context: Option<&InContextSummary>,
 ) -> Vec<String> {
     let mut notes: Vec<String> = config.tokens.note().into_iter().collect();
     match canary {
@@ -168,6 +178,7 @@ fn notes(
             }
         }
     }
+    notes.extend(in_context.and_then(InContextSummary::note));
     for (set, counts) in
         [("audited", Some(config.audited)), ("control", config.control.as_ref().map(|c| c.probes))]
     {
@@ -216,17 +227,24 @@ fn trivial_count(filter: Triviality, audited: &[&ResultRow], control: &[&ResultR
 }
 
 /// The plan's cost, from the rows alone, so that a resumed run has the same.
-fn cost(options: &AuditOptions, rows: &[ResultRow]) -> Cost {
-    let lead = u64::from(options.bos.is_some());
+fn cost(config: &RunConfig, rows: &[ResultRow]) -> Cost {
+    /// Set, document and offset of a start, and of one with the passage in the prompt the lengths of its prefix and suffix.
+    type StartKey<'r> = (&'r str, &'r str, u64, Option<(u32, u32)>);
+    let options = &config.options;
     let mut cost = Cost::default();
-    // Start -> longest sequence; (start, prefix) -> longest suffix that needs a continuation, and what is known of it.
-    let mut sequences: HashMap<(&str, &str, u64), u64> = HashMap::new();
-    let mut prompts: HashMap<(&str, &str, u64, u32), (u64, u64)> = HashMap::new();
+    // Start -> longest sequence; (start, prefix) -> longest suffix that needs a continuation, what is known of it, and what is before
+    // the prefix.
+    let mut sequences: HashMap<StartKey<'_>, u64> = HashMap::new();
+    let mut prompts: HashMap<(StartKey<'_>, u32), (u64, u64, u64)> = HashMap::new();
     for row in rows {
         let (prefix, suffix) = (u64::from(row.prefix_tokens), u64::from(row.suffix_tokens));
+        let in_prompt = row.passage == Passage::InPrompt.name();
+        let passage = if in_prompt { prefix + suffix + config.separator().len() as u64 } else { 0 };
+        let lead = u64::from(options.bos.is_some()) + passage;
         cost.naive_forward_tokens += lead + prefix + suffix;
         cost.naive_decoded_tokens += suffix;
-        let start = (row.set.as_str(), row.doc_id.as_str(), row.offset);
+        let split = in_prompt.then_some((row.prefix_tokens, row.suffix_tokens));
+        let start = (row.set.as_str(), row.doc_id.as_str(), row.offset, split);
         let longest = sequences.entry(start).or_default();
         *longest = (*longest).max(lead + prefix + suffix);
         let known = match options.decide {
@@ -234,13 +252,13 @@ fn cost(options: &AuditOptions, rows: &[ResultRow]) -> Cost {
             Decide::Score => u64::from(row.match_length) + 1,
             Decide::Generate => 0,
         };
-        let longest = prompts.entry((start.0, start.1, start.2, row.prefix_tokens)).or_insert((0, known));
+        let longest = prompts.entry((start, row.prefix_tokens)).or_insert((0, known, lead));
         longest.0 = longest.0.max(suffix);
     }
     if options.decide == Decide::Score {
         cost.scored_tokens = sequences.values().sum();
     }
-    for ((_, _, _, prefix), (suffix, known)) in prompts {
+    for ((_, prefix), (suffix, known, lead)) in prompts {
         if suffix > known {
             cost.prompt_tokens += lead + u64::from(prefix) + known;
             cost.decoded_tokens += suffix - known;
@@ -275,6 +293,36 @@ impl Statistics<'_> {
             } else {
                 self.0.bootstrap.difference(&first, &second, range(score, longest))
             }
+        })
+    }
+
+    /// What is continued with the passage in the prompt, of audited and control probes, beside what is continued without it.
+    fn in_context(
+        &self,
+        [audited, control]: [&[&ResultRow]; 2],
+        [audited_in, control_in]: [Vec<&ResultRow>; 2],
+        with_control: bool,
+    ) -> InContextSummary {
+        let held_out = with_control.then(|| self.scores(&control_in));
+        InContextSummary {
+            scores: self.scores(&audited_in),
+            copying: held_out.as_ref().map(|held_out| Copying::of(&held_out.exact_match)),
+            control: held_out,
+            excess: with_control.then(|| self.excess(&audited_in, &control_in)),
+            gain: self.gain(&audited_in, audited),
+            control_gain: with_control.then(|| self.gain(&control_in, control)),
+        }
+    }
+
+    /// The scores of probes with the passage in the prompt less those of the same probes without it. Both are in the same order.
+    fn gain(&self, in_prompt: &[&ResultRow], absent: &[&ResultRow]) -> Excess {
+        let longest = longest(absent.iter().copied());
+        PerScore::new(|score| {
+            let value = ResultRow::reader(score);
+            let pairs = in_prompt.iter().zip(absent);
+            let gains =
+                pairs.filter_map(|(with, without)| Some((&with.cluster, value(with)? - value(without)?)));
+            self.0.bootstrap.paired(&Clusters::new(gains), range(score, longest).map(Range::differences))
         })
     }
 

@@ -127,6 +127,7 @@ pub fn own_output(
                 stratum: String::new(),
                 document_tokens: ids.len() as u64,
                 offset: 0,
+                before: Vec::new(),
                 ids,
                 mask: None,
                 copies: 1,

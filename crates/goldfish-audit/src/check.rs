@@ -18,9 +18,10 @@ use crate::control::Decode;
 use crate::error::AuditError;
 use crate::evidence::Evidence;
 use crate::files::read_json;
+use crate::in_context::{InContextConfig, rows_in_prompt};
 use crate::measured::dropped_columns;
 use crate::options::{AuditOptions, Decide};
-use crate::probe::{ProbeId, Set};
+use crate::probe::{Passage, ProbeId, Set};
 use crate::rows::{ProbeRow, ResultRow};
 use crate::score::extraction::ln_draws;
 use crate::score::{self, Observation, ScoreValues, trivial};
@@ -171,6 +172,16 @@ impl Check<'_> {
     }
 
     fn probes(&mut self, config: &RunConfig, probes: &[ProbeRow]) {
+        let in_prompt = probes.iter().position(|probe| probe.passage != Passage::Absent.name());
+        let (probes, in_prompt) = probes.split_at(in_prompt.unwrap_or(probes.len()));
+        let expected = match &config.in_context {
+            Some(InContextConfig { separator }) => rows_in_prompt(probes, separator),
+            None => Vec::new(),
+        };
+        if in_prompt != expected {
+            let reason = "the rows with the passage in the prompt are not those that config.json and the others ask for";
+            self.problem(PROBES, reason);
+        }
         let canaries = probes.iter().position(|probe| probe.set == Set::Canary.name());
         let (others, canaries) = probes.split_at(canaries.unwrap_or(probes.len()));
         let same_canaries = match &config.canary {
@@ -220,7 +231,7 @@ impl Check<'_> {
         let pairs = positives.into_iter().zip(evidence);
         self.rows(
             EVIDENCE,
-            pairs.map(|((probe, row), evidence)| evidence_problem(&config.options, probe, row, evidence)),
+            pairs.map(|((probe, row), evidence)| evidence_problem(config, probe, row, evidence)),
         );
     }
 }
@@ -270,6 +281,7 @@ fn other_column(probe: &ProbeRow, row: &ResultRow) -> Option<&'static str> {
     let columns = [
         ("probe_id", probe.probe_id == row.probe_id),
         ("set", probe.set == row.set),
+        ("passage", probe.passage == row.passage),
         ("doc_id", probe.doc_id == row.doc_id),
         ("cluster", probe.cluster == row.cluster),
         ("stratum", probe.stratum == row.stratum),
@@ -433,7 +445,7 @@ fn scores_problem(
 
 /// What is wrong with the evidence of a positive.
 fn evidence_problem(
-    options: &AuditOptions,
+    config: &RunConfig,
     probe: &ProbeRow,
     row: &ResultRow,
     evidence: &Evidence,
@@ -445,12 +457,13 @@ fn evidence_problem(
     let fields = [
         ("probe_id", evidence.probe_id == row.probe_id),
         ("set", evidence.set == row.set),
+        ("passage", evidence.passage == row.passage),
         ("doc_id", evidence.doc_id == row.doc_id),
         ("offset", evidence.offset == row.offset),
         ("decided_by", evidence.decided_by == row.decided_by),
         ("ranks", evidence.ranks == row.ranks),
         ("log_probs", same_lists(&evidence.log_probs, &row.log_probs)),
-        ("tokens", evidence.tokens.is_none() == options.redact),
+        ("tokens", evidence.tokens.is_none() == config.options.redact),
     ];
     if let Some(name) = first_unequal(&fields) {
         return Some(format!("{name} is not that of the positive {}", row.probe_id));
@@ -458,7 +471,8 @@ fn evidence_problem(
     let (Some(tokens), Some(prefix), Some(suffix)) = (&evidence.tokens, &probe.prefix, &probe.suffix) else {
         return None;
     };
-    let prompt: Vec<u32> = options.bos.iter().chain(prefix).copied().collect();
+    let before = probe.before(config.separator()).unwrap_or_default();
+    let prompt: Vec<u32> = config.options.bos.iter().chain(&before).chain(prefix).copied().collect();
     (tokens.prompt != prompt || tokens.expected != *suffix)
         .then(|| format!("the tokens are not those of the probe {}", row.probe_id))
 }

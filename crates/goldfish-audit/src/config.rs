@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::backend::ModelDescription;
 use crate::canary::{CanaryConfig, CanarySource};
 use crate::control::{Contamination, ControlCounts};
+use crate::in_context::InContextConfig;
 use crate::options::AuditOptions;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Sample};
 use crate::rows::ProbeRow;
 use crate::tokens::TokenCheck;
 
 /// Version of the files of a run.
-pub const RUN_VERSION: u32 = 2;
+pub const RUN_VERSION: u32 = 3;
 
 /// What a run measures: everything that can change its results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +41,9 @@ pub struct RunConfig {
     pub control: Option<ControlConfig>,
     /// The positive control, if there is one.
     pub canary: Option<CanaryConfig>,
-    /// `xxh3_128:` and 32 hex digits over one line a probe of the audited and the control set, in order: its name, which covers its tokens, its set and the other
+    /// The control of copying, if it is asked for.
+    pub in_context: Option<InContextConfig>,
+    /// `xxh3_128:` and 32 hex digits over one line a probe of the audited and the control set, in order and without those with the passage in the prompt, which follow from them: its name, which covers its tokens, its set and the other
     /// columns that no result changes.
     pub probes: String,
     /// `xxh3_128:` and 32 hex digits over this file's values with this one left empty: runs with the same key have the
@@ -89,6 +92,7 @@ impl RunConfig {
                 contamination,
             }),
             canary: None,
+            in_context: None,
             probes: probes_hash(&rows),
             key: String::new(),
         };
@@ -111,6 +115,20 @@ impl RunConfig {
         self.canary = Some(CanaryConfig { source, probes: rows.len() as u64, hash: probes_hash(&rows) });
         self.key = self.computed_key();
         self
+    }
+
+    /// The configuration with the probes asked again with the whole passage in the prompt.
+    #[must_use]
+    pub fn with_in_context(mut self, separator: Vec<u32>) -> Self {
+        self.in_context = Some(InContextConfig { separator });
+        self.key = self.computed_key();
+        self
+    }
+
+    /// Token ids between a passage in the prompt and the prefix; none where no passage is.
+    #[must_use]
+    pub fn separator(&self) -> &[u32] {
+        self.in_context.as_ref().map_or(&[], |in_context| &in_context.separator)
     }
 
     /// The key of these values.

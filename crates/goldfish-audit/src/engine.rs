@@ -18,7 +18,7 @@ use crate::error::{Ability, AuditError};
 use crate::evidence::Evidence;
 use crate::measured::{Measured, evidence, result_row};
 use crate::options::{AuditOptions, Decide};
-use crate::probe::{Probe, ProbeTable};
+use crate::probe::{Probe, ProbeTable, Start};
 use crate::rows::ResultRow;
 use crate::store::RunStore;
 
@@ -155,7 +155,7 @@ impl Engine<'_> {
             let tokens = match scored.get(&probe.start) {
                 None => None,
                 Some((from, answer)) => {
-                    let first = self.lead() + probe.prefix as usize - from;
+                    let first = self.lead(&table.starts[probe.start]) + probe.prefix as usize - from;
                     Some(&answer.tokens[first..first + probe.suffix as usize])
                 }
             };
@@ -180,13 +180,13 @@ impl Engine<'_> {
         Ok((rows, proofs))
     }
 
-    /// Tokens before a start's own: the BOS.
-    fn lead(&self) -> usize {
-        usize::from(self.options.bos.is_some())
+    /// Tokens before a start's own: the BOS, and a passage in the prompt.
+    fn lead(&self, start: &Start) -> usize {
+        usize::from(self.options.bos.is_some()) + start.before.len()
     }
 
-    fn sequence(&self, ids: &[u32]) -> Vec<u32> {
-        self.options.bos.iter().chain(ids).copied().collect()
+    fn sequence(&self, start: &Start, ids: &[u32]) -> Vec<u32> {
+        self.options.bos.iter().chain(&start.before).chain(ids).copied().collect()
     }
 
     /// One pass a start; returns the first scored position (BOS included) and the answer.
@@ -204,8 +204,9 @@ impl Engine<'_> {
         }
         let sequences: Vec<(usize, usize, Vec<u32>)> = spans
             .into_iter()
-            .map(|(start, (from, end))| {
-                (start, from + self.lead(), self.sequence(&table.starts[start].ids[..end]))
+            .map(|(number, (from, end))| {
+                let start = &table.starts[number];
+                (number, from + self.lead(start), self.sequence(start, &start.ids[..end]))
             })
             .collect();
         let requests: Vec<_> =
@@ -243,8 +244,9 @@ impl Engine<'_> {
             .iter()
             .filter(|(_, (known, suffix))| suffix > &known.len())
             .map(|(key, (known, suffix))| {
-                let prefix = &table.starts[key.0].ids[..key.1 as usize];
-                (*key, self.sequence(&[prefix, known].concat()), suffix - known.len())
+                let start = &table.starts[key.0];
+                let prefix = &start.ids[..key.1 as usize];
+                (*key, self.sequence(start, &[prefix, known].concat()), suffix - known.len())
             })
             .collect();
         prompts.sort_by(|a, b| a.1.cmp(&b.1));

@@ -16,6 +16,8 @@ pub struct Evidence {
     pub probe_id: String,
     /// `audited`, `control` or `canary`.
     pub set: String,
+    /// `in_prompt` where the whole passage stands in the prompt before the prefix, else `absent`.
+    pub passage: String,
     /// The document's id.
     pub doc_id: String,
     /// Where the prefix starts in the document.
@@ -34,11 +36,11 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceTokens {
-    /// What the model was given, BOS included.
+    /// What the model was given, BOS and a passage in the prompt included.
     pub prompt: Vec<u32>,
     /// The true suffix, which its greedy continuation is.
     pub expected: Vec<u32>,
-    /// The prefix as text, where text is available.
+    /// The prompt as text, without a BOS, where text is available.
     pub prompt_text: Option<String>,
     /// The suffix as text, where text is available.
     pub expected_text: Option<String>,

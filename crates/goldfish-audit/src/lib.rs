@@ -25,8 +25,10 @@ pub mod evidence;
 pub mod fake;
 mod files;
 pub mod gate;
+pub mod in_context;
 mod measured;
 pub mod options;
+
 mod per_score;
 pub mod plausible;
 pub mod probe;
@@ -36,6 +38,7 @@ pub mod run;
 pub mod runs;
 pub mod score;
 pub mod selftest;
+mod set;
 mod sha256;
 mod sketch;
 pub mod stat;

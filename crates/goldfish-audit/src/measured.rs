@@ -43,6 +43,7 @@ pub(crate) fn result_row(
     let mut row = ResultRow {
         probe_id: probe.id.to_string(),
         set: table.set.name().into(),
+        passage: start.passage().name().into(),
         doc_id: start.doc_id.clone(),
         cluster: table.cluster(probe.start).to_owned(),
         stratum: start.stratum.clone(),
@@ -108,16 +109,18 @@ pub(crate) fn evidence(
     decode: Option<&Decode<'_>>,
 ) -> Evidence {
     let (prefix, truth) = measured.table.tokens(measured.probe);
+    let before = &measured.table.starts[measured.probe.start].before;
     let tokens = || EvidenceTokens {
-        prompt: options.bos.iter().chain(prefix).copied().collect(),
+        prompt: options.bos.iter().chain(before).chain(prefix).copied().collect(),
         expected: truth.to_vec(),
-        prompt_text: decode.map(|decode| decode(prefix)),
+        prompt_text: decode.map(|decode| decode(&[before, prefix].concat())),
         expected_text: decode.map(|decode| decode(truth)),
         exchange: measured.exchange.clone(),
     };
     Evidence {
         probe_id: row.probe_id.clone(),
         set: row.set.clone(),
+        passage: row.passage.clone(),
         doc_id: row.doc_id.clone(),
         offset: row.offset,
         decided_by: row.decided_by.clone(),

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed, xxh3_128_with_seed};
 use crate::documents::{Document, Documents};
 use crate::error::AuditError;
 use crate::rows::ProbeRow;
+pub use crate::set::{Passage, Set};
 use crate::sketch::{Sketch, share_out};
 use crate::stat::Joined;
 
@@ -122,30 +123,6 @@ pub enum Allocation {
     Equal,
 }
 
-/// Which set a probe belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Set {
-    /// Documents whose memorization is asked for.
-    Audited,
-    /// Documents that the model cannot have seen.
-    Control,
-    /// Texts that the model is known to recite.
-    Canary,
-}
-
-impl Set {
-    /// The name in files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Audited => "audited",
-            Self::Control => "control",
-            Self::Canary => "canary",
-        }
-    }
-}
-
 /// What a probe is called, in every run and on every machine: 128 bits over the document's id, the offset, the two lengths and the
 /// tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,6 +160,8 @@ pub struct Start {
     pub document_tokens: u64,
     /// Where the tokens start in it.
     pub offset: u64,
+    /// What stands before them in the prompt: the passage and a separator, where it is [in the prompt](Passage::InPrompt).
+    pub before: Vec<u32>,
     /// As many tokens as the longest probe has that fits.
     pub ids: Vec<u32>,
     /// Their mask, where the corpus has masks.
@@ -210,11 +189,24 @@ impl Start {
             stratum: document.stratum.to_owned(),
             document_tokens: document.ids.len() as u64,
             offset,
+            before: Vec::new(),
             ids: document.ids[range.clone()].to_vec(),
             mask: document.mask.map(|mask| mask[range].to_vec()),
             copies: 1,
             clusters: vec![cluster_key(document)],
         }
+    }
+
+    /// Whether its passage stands in the prompt.
+    #[must_use]
+    pub fn passage(&self) -> Passage {
+        if self.before.is_empty() { Passage::Absent } else { Passage::InPrompt }
+    }
+
+    /// Tokens that the model is given to score it, a BOS apart.
+    #[must_use]
+    pub fn sequence(&self) -> Vec<u32> {
+        [self.before.as_slice(), &self.ids].concat()
     }
 
     /// Counts a copy of it in a document.
@@ -281,7 +273,7 @@ pub struct ProbeTable {
     /// How they came about.
     pub counts: ProbeCounts,
     /// The cluster of each start: the first start that belongs to it.
-    clusters: Joined,
+    pub(crate) clusters: Joined,
 }
 
 impl ProbeTable {
@@ -350,12 +342,14 @@ impl ProbeTable {
         Self { set, starts, probes, counts, clusters }
     }
 
-    /// The table of rows of a run's file, with a start for each row; `None` if the rows have no tokens.
+    /// The table of rows of a run's file, with a start for each row; `None` if the rows have no tokens. `separator` is that of rows with
+    /// the passage in the prompt.
     #[must_use]
-    pub fn from_rows(set: Set, rows: &[&ProbeRow]) -> Option<Self> {
+    pub fn from_rows(set: Set, rows: &[&ProbeRow], separator: &[u32]) -> Option<Self> {
         let mut starts = Vec::with_capacity(rows.len());
         let mut probes = Vec::with_capacity(rows.len());
         for (number, row) in rows.iter().enumerate() {
+            let before = row.before(separator)?;
             let ids = [row.prefix.as_deref()?, row.suffix.as_deref()?].concat();
             let id = ProbeId::of(&row.doc_id, row.offset, row.prefix_tokens, &ids);
             let (prefix, suffix) = (row.prefix_tokens, row.suffix_tokens);
@@ -366,6 +360,7 @@ impl ProbeTable {
                 stratum: row.stratum.clone(),
                 document_tokens: row.document_tokens,
                 offset: row.offset,
+                before,
                 ids,
                 mask: row.mask(),
                 copies: row.copies,
@@ -445,6 +440,7 @@ impl ProbeTable {
         ProbeRow {
             probe_id: probe.id.to_string(),
             set: self.set.name().into(),
+            passage: start.passage().name().into(),
             doc_id: start.doc_id.clone(),
             cluster: self.cluster(probe.start).to_owned(),
             stratum: start.stratum.clone(),
@@ -520,6 +516,7 @@ mod tests {
             stratum: String::new(),
             document_tokens: ids.len() as u64,
             offset: 0,
+            before: Vec::new(),
             ids: ids.to_vec(),
             mask: None,
             copies,

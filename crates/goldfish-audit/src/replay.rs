@@ -61,7 +61,7 @@ pub fn choose(results: &[ResultRow], n: usize, seed: u64) -> Vec<usize> {
     sampled.chain(positives).collect::<BTreeSet<usize>>().into_iter().collect()
 }
 
-/// Asks for some rows of a run again.
+/// Asks for some rows of a run again; `separator` is that of the [run](crate::config::RunConfig::separator).
 ///
 /// # Errors
 ///
@@ -71,8 +71,9 @@ pub fn replay(
     self_test: &SelfTest,
     probes: &[&ProbeRow],
     results: &[&ResultRow],
+    separator: &[u32],
 ) -> Result<Replay, AuditError> {
-    let table = ProbeTable::from_rows(Set::Audited, probes).ok_or(AuditError::Redacted)?;
+    let table = ProbeTable::from_rows(Set::Audited, probes, separator).ok_or(AuditError::Redacted)?;
     let now = engine.ask(&table)?;
     let measured = |name| {
         let checks = self_test.checks.iter().filter(move |check| check.name == name);

@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 
 use crate::columns::{Column, Row, row};
 use crate::score::{Score, ScoreValues, Source, position};
+use crate::set::{Passage, Set};
 
 row! {
     /// One probe in `probes.parquet`.
@@ -13,6 +14,8 @@ row! {
         probe_id: String,
         /// `audited`, `control` or `canary`.
         set: String,
+        /// `in_prompt` where the whole passage (prefix and suffix) and a separator stand in the prompt before the prefix, as for the control of copying; else `absent`.
+        passage: String,
         /// The document's id.
         doc_id: String,
         /// The cluster of documents that depend on each other: the id of its first document in this table. Rows of different clusters count as independent.
@@ -46,6 +49,8 @@ row! {
         probe_id: String,
         /// `audited`, `control` or `canary`.
         set: String,
+        /// `in_prompt` where the whole passage (prefix and suffix) and a separator stand in the prompt before the prefix, as for the control of copying; else `absent`.
+        passage: String,
         /// The document's id.
         doc_id: String,
         /// The cluster of documents that depend on each other: the id of its first document in this table. Rows of different clusters count as independent.
@@ -92,6 +97,13 @@ row! {
 }
 
 impl ProbeRow {
+    /// What stands before the prefix in the prompt, a BOS apart; `None` if the row has no tokens.
+    pub(crate) fn before(&self, separator: &[u32]) -> Option<Vec<u32>> {
+        let passage =
+            if self.passage == Passage::InPrompt.name() { Passage::InPrompt } else { Passage::Absent };
+        Some(passage.before(self.prefix.as_ref()?, self.suffix.as_ref()?, separator))
+    }
+
     /// The mask of prefix and suffix, 1 kept and 0 dropped, where the corpus has masks.
     pub(crate) fn mask(&self) -> Option<Vec<u8>> {
         let dropped = self.dropped.as_ref()?;
@@ -106,6 +118,12 @@ impl ProbeRow {
 }
 
 impl ResultRow {
+    /// Whether it is one of a set, with or without the passage in the prompt.
+    #[must_use]
+    pub fn is_of(&self, set: Set, passage: Passage) -> bool {
+        self.set == set.name() && self.passage == passage.name()
+    }
+
     /// Where the values of a score are, for statistics over many rows.
     pub(crate) fn reader(score: &'static Score) -> impl Fn(&Self) -> Option<f64> + Copy {
         let column = match score.source {

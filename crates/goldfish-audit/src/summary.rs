@@ -38,6 +38,8 @@ pub struct Summary {
     pub excess: Option<Excess>,
     /// The positive control, if there is one.
     pub canary: Option<CanarySummary>,
+    /// The same probes with the whole passage in the prompt, if they were asked.
+    pub in_context: Option<InContextSummary>,
     /// The same without the probes that show nothing.
     pub nontrivial: Nontrivial,
     /// Probes that each triviality filter found.
@@ -245,6 +247,67 @@ pub struct Cost {
     pub naive_forward_tokens: u64,
     /// Of those, decoded one after the other: what makes a naive audit slow.
     pub naive_decoded_tokens: u64,
+}
+
+/// What the model continues with the whole passage in the prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InContextSummary {
+    /// Scores of the audited probes.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Scores of the control, if there is one: what the model copies of text that it never saw before.
+    pub control: Option<Scores>,
+    /// Scores of the audited probes less those of the control.
+    pub excess: Option<Excess>,
+    /// Scores of the audited probes less those of the same probes without the passage in the prompt.
+    pub gain: Excess,
+    /// The same of the control.
+    pub control_gain: Option<Excess>,
+    /// Whether the model copies text of these lengths; absent without a control.
+    pub copying: Option<Copying>,
+}
+
+/// Whether a model copies held-out text from its prompt, as far as the 95% interval of its rate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Copying {
+    /// More than half of it: a text that it does not recite is one that it could have said.
+    Copies,
+    /// The interval has one half in it.
+    Unclear,
+    /// Less than half: a text that it does not recite may be one that it can't say.
+    DoesNotCopy,
+}
+
+impl Copying {
+    /// By the exact matches of held-out probes with the passage in the prompt.
+    pub(crate) fn of(control: &Rate) -> Self {
+        if control.n > 0 && control.lower > 0.5 {
+            Self::Copies
+        } else if control.n > 0 && control.upper < 0.5 {
+            Self::DoesNotCopy
+        } else {
+            Self::Unclear
+        }
+    }
+}
+
+impl InContextSummary {
+    /// What to know before the numbers.
+    pub(crate) fn note(&self) -> Option<String> {
+        let Some(control) = &self.control else {
+            return Some(
+                "no control: what the model repeats with the passage in its prompt may come from its weights too"
+                    .into(),
+            );
+        };
+        let Rate { positives, n, .. } = control.exact_match;
+        (self.copying == Some(Copying::DoesNotCopy)).then(|| {
+            format!(
+                "the model does not copy from its prompt at this length: of {n} control probes with the whole passage in the prompt it repeats {positives}, so that what it does not recite may be what it can't say"
+            )
+        })
+    }
 }
 
 /// Two runs on the same probes.

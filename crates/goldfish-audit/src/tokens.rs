@@ -447,6 +447,7 @@ mod tests {
             stratum: String::new(),
             document_tokens: ids.len() as u64,
             offset: 0,
+            before: Vec::new(),
             ids: ids.to_vec(),
             mask: None,
             copies: 1,

@@ -311,7 +311,7 @@ fn a_replay_asks_for_all_positives_and_finds_another_model() {
         let engine = Engine { backend: model, options, decode: None, batch: 4, segment_rows: 1, stop: &stop };
         let probes: Vec<_> = chosen.iter().map(|at| &run.probes[*at]).collect();
         let results: Vec<_> = chosen.iter().map(|at| &run.results[*at]).collect();
-        replay(&engine, &run.self_test, &probes, &results).unwrap()
+        replay(&engine, &run.self_test, &probes, &results, &[]).unwrap()
     };
     let same = ask(&model);
     assert_eq!((same.asked, same.positives, same.largest_difference), (chosen.len() as u64, 5, Some(0.0)));

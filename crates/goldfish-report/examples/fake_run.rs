@@ -1,6 +1,6 @@
 //! Makes the run folder of an audit of a model that recites some documents, for the tests of pages:
 //! `fake_run OUTPUT CORPUS [--control CORPUS] [--recites PERCENT] [--starts N] [--stride N] [--tokenizer FILE]
-//! [--redact]`.
+//! [--redact] [--separator-ids ID,ID]`, which asks each probe with the passage in the prompt too.
 //!
 //! A corpus is a folder of `goldfish mask` or a file with columns `id` and `input_ids`; both have a column `source`.
 //! The model knows what follows any four tokens of the documents that it recites, except dropped tokens.
@@ -38,6 +38,7 @@ struct Arguments {
     stride: Option<u64>,
     tokenizer: Option<PathBuf>,
     redact: bool,
+    separator: Option<Vec<u32>>,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
@@ -54,6 +55,10 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             "--stride" => arguments.stride = Some(value()?.parse()?),
             "--tokenizer" => arguments.tokenizer = Some(value()?.into()),
             "--redact" => arguments.redact = true,
+            "--separator-ids" => {
+                let ids: Result<_, _> = value()?.split(',').map(str::parse).collect();
+                arguments.separator = Some(ids?);
+            }
             other => return Err(format!("no option {other}").into()),
         }
     }
@@ -132,8 +137,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut described = model.describe()?;
     described.name = format!("fake-{}", given.recites);
     let matched = control.as_ref().map(|(table, counts)| (table, counts.clone(), contamination));
-    let config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, matched);
-    let tables: Vec<&ProbeTable> = tables.collect();
+    let mut config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, matched);
+    let in_prompt: Vec<ProbeTable> = match &given.separator {
+        Some(separator) => {
+            config = config.with_in_context(separator.clone());
+            tables.clone().map(|table| table.in_prompt(separator)).collect()
+        }
+        None => Vec::new(),
+    };
+    let tables: Vec<&ProbeTable> = tables.chain(&in_prompt).collect();
     let mut store = RunStore::open(&given.folder, &config, &tables, false)?;
     let origin = |path: &String| DocumentsOrigin {
         path: path.clone(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use goldfish_audit::backend::ModelDescription;
 use goldfish_audit::gate::GateFailure;
+use goldfish_audit::probe::{Passage, Set};
 use goldfish_audit::run::Run;
 use goldfish_audit::score::{Score, exact_match, position};
 use goldfish_audit::stat::{Bootstrap, Rate};
@@ -109,7 +110,7 @@ fn rows(run: &Run) -> Result<Vec<ResultRow>, ReportError> {
     let mut rows = Vec::new();
     for row in run.results()? {
         let row = row?;
-        if row.set == "audited" {
+        if row.is_of(Set::Audited, Passage::Absent) {
             rows.push(ResultRow { log_probs: None, ranks: None, generated: None, ..row });
         }
     }

@@ -25,7 +25,7 @@ mod sweep;
 mod table;
 mod text;
 
-pub use audit::{AuditPage, Decode, audit_page, of_passages};
+pub use audit::{AuditPage, Decode, audit_page, copying_in_words, of_passages};
 pub use command::shell_line;
 pub use compare::{
     Changed, ComparePage, Compared, ComparedRun, Comparisons, RunComparison, compare_page, compare_runs,

@@ -48,6 +48,11 @@ fn documents(folder: &Path, name: &str, from: u32, number: u32) -> Documents {
 
 /// An audit of 30 documents, of which the first `known` are recited, with 30 for a control.
 fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
+    run_in_context(folder, known, control, redact, None)
+}
+
+/// The same with the control of copying, if it is said whether the model copies.
+fn run_in_context(folder: &Path, known: usize, control: bool, redact: bool, copies: Option<bool>) -> Run {
     let corpus = documents(folder, "corpus", 0, 30);
     let held_out = documents(folder, "held-out", 1200, 30);
     let grid = Grid::new(vec![0, 10], None, vec![8], vec![8, 16]).unwrap();
@@ -62,7 +67,18 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
             Ok(())
         })
         .unwrap();
-    let model = FakeModel::reciting(4001, &passages[..known], 4, 12.0);
+    let recites = FakeModel::reciting(4001, &passages[..known], 4, 12.0);
+    let model = FakeModel::new(4001, move |tokens| {
+        let mut logits = recites.logits(tokens);
+        let seen = tokens.last_chunk::<4>().and_then(|last| {
+            let earlier = &tokens[..tokens.len() - 1];
+            earlier.windows(4).rposition(|window| window == last).map(|at| tokens[at + 4])
+        });
+        if let Some(token) = seen.filter(|_| copies == Some(true)) {
+            logits[token as usize] = 20.0;
+        }
+        logits
+    });
     let scheme = SamplingScheme { temperature: 1.0, top_k: None };
     let options =
         AuditOptions { extraction: Some(Extraction { scheme, p: 0.5 }), redact, ..AuditOptions::default() };
@@ -70,8 +86,16 @@ fn run(folder: &Path, known: usize, control: bool, redact: bool) -> Run {
     let tables: Vec<&ProbeTable> = if control { vec![&audited, &matched.0] } else { vec![&audited] };
     let with = control.then_some((&matched.0, matched.1, contamination));
     let described = model.describe().unwrap();
-    let config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, with);
-    let output = folder.join(format!("run-{known}-{control}-{redact}"));
+    let mut config = RunConfig::new(tool, described, grid, sample, options.clone(), &audited, with);
+    let in_prompt: Vec<ProbeTable> = tables.iter().map(|table| table.in_prompt(&[4000])).collect();
+    let tables = match copies {
+        Some(_) => {
+            config = config.with_in_context(vec![4000]);
+            tables.into_iter().chain(&in_prompt).collect()
+        }
+        None => tables,
+    };
+    let output = folder.join(format!("run-{known}-{control}-{redact}-{copies:?}"));
     let mut store = RunStore::open(&output, &config, &tables, false).unwrap();
     let command = format!("goldfish audit {TEXT}");
     // A process that resumes the run has another command: the first one counts.
@@ -161,6 +185,42 @@ fn the_page_says_what_the_run_found() {
     assert!(!again.contains("--resume"), "{again}");
 }
 
+/// The page of a run says what each of the four cells shows, and what follows.
+#[test]
+fn copying_is_told_from_recitation() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |known, control, copies| {
+        let run = run_in_context(folder.path(), known, control, false, Some(copies));
+        let page = page(&run, &[], false);
+        let data: serde_json::Value =
+            serde_json::from_str(&page.by_id("all-probes-data").unwrap().text()).unwrap();
+        assert_eq!(data["rows"], if control { 480 } else { 240 });
+        let passages = data["columns"].as_array().unwrap().last().unwrap();
+        assert_eq!(passages["values"], serde_json::json!(["absent", "in the prompt"]));
+        page.by_id("copying").unwrap().line()
+    };
+    let able = said(0, true, true);
+    for words in [
+        "copies 120 of 120 control probes",
+        "is not inability",
+        "recited: from the weights",
+        "+100.00 points",
+    ] {
+        assert!(able.contains(words), "{words}: {able}");
+    }
+    assert!(said(20, true, true).contains("these come from its weights"));
+    // What is in the prompt changes no other number.
+    let plain = run(folder.path(), 20, true, false);
+    let with = Run::open(&folder.path().join("run-20-true-false-Some(true)")).unwrap();
+    assert_eq!(plain.summary.scores, with.summary.scores);
+    assert_eq!(verdict(&page(&plain, &[], false)), verdict(&page(&with, &[], false)));
+    let unable = said(0, true, false);
+    assert!(unable.contains("does not copy from its prompt at this length: it repeats 0 of 120"), "{unable}");
+    assert!(unable.contains("may be inability"), "{unable}");
+    let alone = said(3, false, true);
+    assert!(alone.contains("Without a control, what the model repeats"), "{alone}");
+}
+
 #[test]
 fn what_is_missing_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,7 +292,7 @@ fn a_comparison_pairs_probes() {
 #[test]
 fn no_value_that_may_be_missing_is_needed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut run = run(folder.path(), 2, true, false);
+    let mut run = run_in_context(folder.path(), 2, true, false, Some(true));
     let of = DocumentsOrigin {
         path: "p".into(),
         manifest: Some("m".into()),
@@ -269,9 +329,11 @@ fn no_value_that_may_be_missing_is_needed() {
     assert!(try_page(&run, "nothing").contains("4,001 token ids, context of 64 tokens"));
     // Means are written by one function, so that some of them stand for all.
     let alike = ["positional", "rouge_l_words", "longest_run", "edit_similarity", "ttr_"];
-    let summaries = without_each(&summary);
-    for (place, less) in summaries.into_iter().filter(|(place, _)| !alike.iter().any(|it| place.contains(it)))
-    {
+    let stands = |place: &str| {
+        let is_inner = place.starts_with("/in_context") && place.matches('/').count() > 2;
+        !alike.iter().any(|it| place.contains(it)) && (!is_inner || place.contains("exact_match"))
+    };
+    for (place, less) in without_each(&summary).into_iter().filter(|(place, _)| stands(place)) {
         run.summary = less;
         let page = try_page(&run, &place);
         let vocabulary = page.contains("unknown vocabulary size");

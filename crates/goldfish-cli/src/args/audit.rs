@@ -70,6 +70,21 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "CORPUS|self", help_heading = "Probes")]
     pub(crate) canary: Vec<String>,
 
+    /// Ask each probe a second time with its whole passage (prefix and suffix) in the prompt, before the prefix. What the model then
+    /// repeats of the control it copies; a model that copies and doesn't recite could have recited.
+    #[arg(long, help_heading = "Probes")]
+    pub(crate) in_context_control: bool,
+
+    /// Token ids between the passage and the prefix, such as that of the end of a document. [default: two line feeds, by the tokenizer]
+    #[arg(
+        long,
+        value_name = "ID",
+        value_delimiter = ',',
+        requires = "in_context_control",
+        help_heading = "Probes"
+    )]
+    pub(crate) separator_ids: Vec<u32>,
+
     /// Exclude control documents that share a run of this many tokens (or four times as many letters and digits, however
     /// formatted) with CORPUS.
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Probes")]

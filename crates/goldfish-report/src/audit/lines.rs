@@ -47,7 +47,7 @@ pub(super) fn lines(audited: &Scores, control: Option<&Scores>, excess: Option<&
 }
 
 /// A rate in words: `3 of 40 probes (7.5%, 95% interval 2% to 20%)`.
-fn in_words(rate: &Rate, what: &str) -> String {
+pub(super) fn in_words(rate: &Rate, what: &str) -> String {
     let of = format!("{} of {}", count(rate.positives), plural(rate.n, what));
     if rate.positives == 0 {
         format!("{of} (95% interval up to {})", percent(rate.upper))

@@ -1,17 +1,20 @@
 //! The page of `goldfish report`.
 
+mod copying;
 mod lines;
 mod passages;
 
 use goldfish_audit::ResultRow;
 use goldfish_audit::config::{Origin, RunConfig};
 use goldfish_audit::gate::GateFailure;
+use goldfish_audit::probe::{Passage, Set};
 use goldfish_audit::run::Run;
 use goldfish_audit::score::{exact_match, longest_run, loss, match_length, position, rouge_l};
 use goldfish_audit::summary::Summary;
 use minijinja::Value;
 use serde::Serialize;
 
+use self::copying::InContext;
 use self::lines::{Line, lines, verdict};
 use self::passages::{Worst, WorstProbe};
 use crate::chart::Chart;
@@ -20,6 +23,7 @@ use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, roug
 use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
 use crate::{ReportError, page};
 
+pub use self::copying::copying_in_words;
 pub use self::lines::of_passages;
 pub use self::passages::Decode;
 
@@ -62,6 +66,7 @@ struct Context<'a> {
     lines: Vec<Line>,
     /// Empty where no probe is trivial.
     nontrivial: Vec<Line>,
+    in_context: Option<InContext>,
     never_drawn: u64,
     charts: Charts,
     worst: Vec<WorstProbe>,
@@ -91,7 +96,7 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
     let &AuditPage { run, folder, command, gates, failures, redact, decode, seed } = input;
     let (summary, config) = (&run.summary, &run.config);
     let redact = redact || config.options.redact;
-    let Gathered { audited, control, table, worst } = gather(run, seed)?;
+    let Gathered { audited, control, in_prompt, table, worst } = gather(run, seed)?;
     let mut series = vec![Series { name: "audited".into(), spread: &audited }];
     if control.probes > 0 {
         series.push(Series { name: "control".into(), spread: &control });
@@ -128,10 +133,11 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         } else {
             Vec::new()
         },
+        in_context: InContext::new(summary, config.separator().len()),
         never_drawn: audited.never_drawn,
         charts,
         worst: worst.show(run, redact, decode)?,
-        probes: audited.probes + control.probes,
+        probes: audited.probes + control.probes + in_prompt,
         shown: table.rows as u64,
         seed,
         data: table.data(),
@@ -144,6 +150,8 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
 struct Gathered {
     audited: Spread,
     control: Spread,
+    /// Probes with the passage in the prompt.
+    in_prompt: u64,
     table: Table,
     worst: Worst,
 }
@@ -151,22 +159,27 @@ struct Gathered {
 fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
     let summary = &run.summary;
     let control = summary.control_probes.as_ref().map_or(0, |control| control.probes.probes);
-    let mut chooser = Chooser::new(MOST_ROWS, summary.probes.probes + control, seed);
+    let times = if summary.in_context.is_some() { 2 } else { 1 };
+    let mut chooser = Chooser::new(MOST_ROWS, times * (summary.probes.probes + control), seed);
     let mut found = Gathered {
         audited: Spread::default(),
         control: Spread::default(),
-        table: probe_table(),
+        in_prompt: 0,
+        table: probe_table(summary.in_context.is_some()),
         worst: Worst::default(),
     };
     for row in run.results()? {
         let row = row?;
         if chooser.takes() {
+            // A table without the last column takes no cell of it.
             found.table.push(probe_cells(&row));
         }
-        if row.set == "audited" {
+        if row.passage == Passage::InPrompt.name() {
+            found.in_prompt += 1;
+        } else if row.set == Set::Audited.name() {
             found.audited.add(&row);
             found.worst.offer(row);
-        } else if row.set == "control" {
+        } else if row.set == Set::Control.name() {
             found.control.add(&row);
         }
     }
@@ -177,8 +190,8 @@ const ROUGE_L: usize = position("rouge_l");
 const LONGEST_RUN: usize = position("longest_run");
 const LOSS: usize = position("loss");
 
-fn probe_table() -> Table {
-    let columns = vec![
+fn probe_table(in_context: bool) -> Table {
+    let mut columns = vec![
         Column::text("document", false),
         Column::text("set", true),
         Column::text(exact_match::SCORE.label, true),
@@ -194,11 +207,14 @@ fn probe_table() -> Table {
         Column::text("trivial", true),
         Column::text("probe", false),
     ];
+    if in_context {
+        columns.push(Column::text("passage", true));
+    }
     // By exact match, then match length, then Rouge-L.
     Table { title: "Probes", rows: 0, order: vec![4, 3, 2], columns }
 }
 
-fn probe_cells(row: &ResultRow) -> [Cell<'_>; 14] {
+fn probe_cells(row: &ResultRow) -> [Cell<'_>; 15] {
     [
         Cell::Text(&row.doc_id),
         Cell::Text(&row.set),
@@ -214,5 +230,6 @@ fn probe_cells(row: &ResultRow) -> [Cell<'_>; 14] {
         Cell::Text(&row.stratum),
         Cell::Text(if row.trivial.is_empty() { "no" } else { &row.trivial }),
         Cell::Text(row.probe_id.get(..12).unwrap_or(&row.probe_id)),
+        Cell::Text(if row.passage == Passage::InPrompt.name() { "in the prompt" } else { &row.passage }),
     ]
 }

@@ -55,7 +55,7 @@ fn written(output: &Path) -> anyhow::Result<Option<ProbeTable>> {
     }
     let rows = read_probes(&path).context("reading the probes of the run to resume")?;
     let canaries: Vec<&ProbeRow> = rows.iter().filter(|row| row.set == Set::Canary.name()).collect();
-    Ok(if canaries.is_empty() { None } else { ProbeTable::from_rows(Set::Canary, &canaries) })
+    Ok(if canaries.is_empty() { None } else { ProbeTable::from_rows(Set::Canary, &canaries, &[]) })
 }
 
 /// Where the canaries come from.

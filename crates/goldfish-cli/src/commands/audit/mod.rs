@@ -1,6 +1,7 @@
 //! `goldfish audit`.
 
 mod canary;
+mod in_context;
 mod near;
 mod plan;
 mod resumed;
@@ -20,7 +21,7 @@ use goldfish_audit::engine::Engine;
 use goldfish_audit::gate;
 use goldfish_audit::options::{AuditOptions, Extraction, StatisticsOptions};
 use goldfish_audit::plausible::{self, plausible_loss};
-use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
+use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample, Start};
 use goldfish_audit::selftest::{Check, CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::{Finished, RunStore};
@@ -33,6 +34,7 @@ use crate::model::{self, Asking, Model, text};
 use crate::print;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
+use in_context::InContext;
 use sources::Sources;
 
 /// Starts whose tokens a server is tested with.
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     let mut probes = Probes::choose(args, &sources, decode)?;
     // Before the self-test, which would only say that an id is none of the model's.
     let tokens = sources.check_tokens(args, &*model.backend, &probes.tables())?;
+    probes.add_in_context(args, &sources, &*model.backend)?;
     let eos = tokenizer.and_then(|tokenizer| tokenizer.eos_id());
     let mut tested = probes.test(&*model.backend, &options, eos, args.model.model.is_some())?;
     tested.checks.push(probes.plausible_loss(&*model.backend, options.bos, args.allow_tokenizer_mismatch)?);
@@ -106,7 +109,7 @@ impl Audit<'_> {
             "{} ends continuations before their length: leave them out with --metrics exact-match",
             model.name
         );
-        let Probes { grid, sample, audited, control, canary } = self.probes;
+        let Probes { grid, sample, audited, control, canary, in_context } = self.probes;
         let mut config = RunConfig::new(
             ToolEntry::goldfish(),
             model,
@@ -119,6 +122,9 @@ impl Audit<'_> {
         .with_tokens(self.tokens);
         if let Some((table, source)) = canary {
             config = config.with_canary(*source, table);
+        }
+        if let Some(InContext { separator, .. }) = in_context {
+            config = config.with_in_context(separator.clone());
         }
         let tables = self.probes.tables();
         let engine = Engine {
@@ -138,7 +144,7 @@ impl Audit<'_> {
         store.origin(self.origin)?;
         let tested = store.self_test(tested)?;
         if store.done() > 0 {
-            resumed::check_model(&engine, &tested, &tables, &store)?;
+            resumed::check_model(&engine, &tested, &tables, &store, config.separator())?;
         }
         let bar = print::progress_bar(0, PROGRESS);
         let done = engine.run(&tables, &mut store, &mut |progress| {
@@ -177,6 +183,7 @@ struct Probes {
     audited: ProbeTable,
     control: Option<(ProbeTable, ControlCounts, Contamination)>,
     canary: Option<(ProbeTable, CanarySource)>,
+    in_context: Option<InContext>,
 }
 
 impl Probes {
@@ -218,7 +225,7 @@ impl Probes {
         if let Some(advice) = more_starts(args, &grid, &audited) {
             print::note(&advice);
         }
-        Ok(Self { grid, sample, audited, control, canary: None })
+        Ok(Self { grid, sample, audited, control, canary: None, in_context: None })
     }
 
     /// Chooses the positive control, if there is to be one. After the tests of the model, which may have to answer for it.
@@ -245,11 +252,26 @@ impl Probes {
         Ok(())
     }
 
-    /// The sets, the audited one first.
+    /// Adds the control of copying, if there is to be one: all probes with the passage in the prompt.
+    fn add_in_context(
+        &mut self,
+        args: &AuditArgs,
+        sources: &Sources,
+        backend: &dyn Backend,
+    ) -> anyhow::Result<()> {
+        if args.in_context_control {
+            let separator = in_context::separator(&args.separator_ids, sources.text_tokenizer(), backend)?;
+            self.in_context = Some(InContext::new(&self.tables(), separator, args.bos_id, backend)?);
+        }
+        Ok(())
+    }
+
+    /// The sets, the audited one first, and those with the passage in the prompt last.
     fn tables(&self) -> Vec<&ProbeTable> {
         let control = self.control.as_ref().map(|(table, ..)| table);
         let canary = self.canary.as_ref().map(|(table, _)| table);
-        std::iter::once(&self.audited).chain(control).chain(canary).collect()
+        let in_context = self.in_context.iter().flat_map(|in_context| &in_context.tables);
+        std::iter::once(&self.audited).chain(control).chain(canary).chain(in_context).collect()
     }
 
     /// Number of probes in all sets.
@@ -267,14 +289,14 @@ impl Probes {
     ) -> anyhow::Result<SelfTest> {
         let waiting = print::spinner("testing the model's answers");
         let starts = self.tables().into_iter().flat_map(|table| &table.starts);
-        let mut starts: Vec<&[u32]> = starts.map(|start| start.ids.as_slice()).collect();
-        starts.sort_by_key(|ids| ids.len());
+        let mut starts: Vec<Vec<u32>> = starts.map(Start::sequence).collect();
+        starts.sort_by_key(Vec::len);
         let tested = if in_process { TESTED_IN_PROCESS } else { TESTED };
         let steps = tested.min(starts.len()) - 1;
         let mut sequences: Vec<&[u32]> =
-            (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)]).collect();
+            (0..=steps).map(|i| starts[(starts.len() - 1) * i / steps.max(1)].as_slice()).collect();
         // The largest id is in none of them perhaps, and must be one of the model's.
-        sequences.extend(starts.iter().max_by_key(|ids| ids.iter().max()));
+        sequences.extend(starts.iter().max_by_key(|ids| ids.iter().max()).map(Vec::as_slice));
         sequences.dedup();
         let options = SelfTestOptions {
             bos: options.bos,

@@ -29,6 +29,7 @@ pub(super) fn check_model(
     tested: &SelfTest,
     tables: &[&ProbeTable],
     store: &RunStore,
+    separator: &[u32],
 ) -> anyhow::Result<()> {
     let rows = store.rows()?;
     let probes = tables.iter().flat_map(|table| table.probes.iter().map(move |probe| (table, probe)));
@@ -36,7 +37,8 @@ pub(super) fn check_model(
     let step = rows.len().div_ceil(AGAIN).max(1);
     let (probes, results): (Vec<ProbeRow>, Vec<&ResultRow>) =
         done.step_by(step).map(|(table, probe, result)| (table.row(probe, false), result)).unzip();
-    let replay = replay::replay(engine, tested, &probes.iter().collect::<Vec<_>>(), &results)?;
+    let probes: Vec<&ProbeRow> = probes.iter().collect();
+    let replay = replay::replay(engine, tested, &probes, &results, separator)?;
     if let Some(Changed { probe_id, match_length_then, match_length_now, .. }) = replay.changed.first() {
         bail!(
             "the model now answers otherwise than the one that the run was started with: {} of {} probes, such as {probe_id} ({match_length_then} tokens matched then, {match_length_now} now); start another run with another --output",

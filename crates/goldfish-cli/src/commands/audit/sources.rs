@@ -104,6 +104,11 @@ impl Sources {
         (!self.canary.sources.is_empty()).then_some(&self.canary.documents)
     }
 
+    /// The tokenizer of raw text, as one that can be asked.
+    pub(super) fn text_tokenizer(&self) -> Option<&dyn TextTokenizer> {
+        self.encoder().map(|asked| asked as &dyn TextTokenizer)
+    }
+
     /// The tokenizer of raw text.
     fn encoder(&self) -> Option<&Asked> {
         self.given.as_ref().or(self.own.as_ref())

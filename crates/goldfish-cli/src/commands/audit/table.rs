@@ -5,8 +5,8 @@ use std::path::Path;
 
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_audit::summary::{Ends, Simultaneous, StratifiedBy, Stratum, Summary};
-use goldfish_report::of_passages;
+use goldfish_audit::summary::{Ends, Excess, Scores, Simultaneous, StratifiedBy, Stratum, Summary};
+use goldfish_report::{copying_in_words, of_passages};
 
 use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
 
@@ -66,6 +66,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };
     text += &aligned(&heads[..columns], &rows);
+    in_context(&mut text, summary);
     groups(&mut text, summary);
     if let Some(canary) = &summary.canary {
         let found = canary.exact_match;
@@ -99,6 +100,35 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
         path(folder)
     );
     text
+}
+
+/// Adds exact match with and without the passage in the prompt, if both were asked.
+fn in_context(text: &mut String, summary: &Summary) {
+    let Some(found) = &summary.in_context else { return };
+    let share = |rate: Option<&Rate>| Unit::Share.cell(rate.and_then(Cell::rate));
+    let difference = |differences: Option<&Excess>| {
+        let name = exact_match::SCORE.name;
+        Unit::Share.cell(differences.and_then(|differences| Cell::difference(&differences[name])))
+    };
+    let row = |name: &str, scores: &Scores, control: Option<&Scores>, excess: Option<&Excess>| {
+        let control = control.map(|control| &control.exact_match);
+        [name.to_owned(), share(Some(&scores.exact_match)), share(control), difference(excess)]
+    };
+    let rows = [
+        row("absent", &summary.scores, summary.control.as_ref(), summary.excess.as_ref()),
+        row("in the prompt", &found.scores, found.control.as_ref(), found.excess.as_ref()),
+        [
+            "difference".into(),
+            difference(Some(&found.gain)),
+            difference(found.control_gain.as_ref()),
+            String::new(),
+        ],
+    ];
+    text.push('\n');
+    let heads = ["exact match, passage", "audited", "control", "excess"];
+    let columns = if found.control.is_some() { 4 } else { 2 };
+    *text += &aligned(&heads[..columns], &rows);
+    let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", copying_in_words(summary, found));
 }
 
 /// Groups of --by that are shown.

@@ -97,7 +97,7 @@ fn ask_again(
         segment_rows: 1,
         stop: &stop,
     };
-    let replay = replay::replay(&engine, &run.self_test, &probes, &results)?;
+    let replay = replay::replay(&engine, &run.self_test, &probes, &results, run.config.separator())?;
     waiting.finish_and_clear();
     Ok(replay)
 }
