@@ -32,6 +32,7 @@
 mod architecture;
 mod architectures;
 mod commands;
+mod copy;
 pub mod corpus;
 mod corrupt;
 mod data;
@@ -54,6 +55,10 @@ pub use architecture::{
     Architecture, ArchitectureKind, Batch, Generation, Initial, Model, Parameter, Targets, Vocabulary,
 };
 pub use architectures::{ARCHITECTURES, architecture};
+pub use copy::options::{CopyOptions, CopyResults, PromptedOptions, PromptedResults};
+pub use copy::prompted::copy_prompted;
+pub use copy::tasks::{CopySample, CopyShape, CopyTask};
+pub use copy::{copy, copy_page_path, longest_copy};
 pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use decoder::DecoderArchitecture;
 pub use demo::{Demo, DemoOptions, comparison, demo};
