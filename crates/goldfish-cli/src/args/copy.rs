@@ -6,9 +6,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use goldfish_lab::CopyTask;
 
-use crate::args::lab::architectures;
 use crate::args::model::ModelArgs;
-use crate::args::values::on_disk;
+use crate::args::values::{architectures, on_disk};
 
 /// See which models copy from their context, and how far: the control for audits of what they recite from their weights.
 ///

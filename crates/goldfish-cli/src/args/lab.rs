@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use goldfish_lab::ARCHITECTURES;
 use goldfish_lab::edits::EditKind;
 
 use crate::args::copy::CopyArgs;
 use crate::args::demo::SweepArgs;
-use crate::args::values::on_disk;
+use crate::args::values::{architectures, on_disk};
 
 /// Train small models on this machine, and make edited copies of a corpus, to see what a mask does and which models copy.
 #[derive(Debug, Args)]
@@ -239,8 +238,4 @@ fn edits() -> impl TypedValueParser<Value = EditKind> {
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
     rate.ok_or_else(|| "a number from 0 to 1 is needed, for example 0.05".into())
-}
-
-pub(super) fn architectures() -> PossibleValuesParser {
-    ARCHITECTURES.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)).into()
 }
