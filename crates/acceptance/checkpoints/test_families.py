@@ -10,13 +10,13 @@ def close(found, expected):
     return all(abs(f - e) <= 1e-4 * max(1.0, abs(e)) for f, e in zip(found, expected))
 
 
-def check(ask, folder, model, adapter=None):
+def check(ask, folder, model, adapter=None, tokens=12):
     sequences = families.sequences()
     prompts = [ids[: 10 + 3 * i] for i, ids in enumerate(sequences)]
     scored, continued = ask(
         [
             dict(model=folder, adapter=adapter, score=sequences),
-            dict(model=folder, adapter=adapter, generate=prompts, tokens=12),
+            dict(model=folder, adapter=adapter, generate=prompts, tokens=tokens),
         ]
     )
     assert "error" not in scored, scored
@@ -25,7 +25,7 @@ def check(ask, folder, model, adapter=None):
         assert close(scored["log_probs"][i], log_probs)
         assert scored["ranks"][i] == ranks
         assert scored["greedy"][i] == greedy
-    assert continued["ids"] == [families.expected_continuation(model, prompt, 12) for prompt in prompts]
+    assert continued["ids"] == [families.expected_continuation(model, prompt, tokens) for prompt in prompts]
 
 
 @pytest.mark.parametrize("name", families.CONFIGURATIONS)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from checkpoints import recurrent
 from training import models
 from training.fixtures import CHECKPOINTS, GOLDFISH, goldfish, rows, summary
 
@@ -74,6 +75,21 @@ def test_agrees_with_transformers(corpus, checkpoints, tmp_path, name):
     else:
         assert sum(exact) >= 0.9 * len(exact), "the model has memorized its documents"
         assert found["excess"]["exact_match"]["lower"] > 0.8
+
+
+@pytest.mark.parametrize("name", [*recurrent.MIXERS, "mamba"])
+def test_continues_models_of_the_lab(corpus, tmp_path, name):
+    model = recurrent.made(name, vocab_size=models.VOCAB)
+    model.save_pretrained(tmp_path / "model")
+    # The weights are random, worse than guessing.
+    arguments = ["--model", tmp_path / "model", "--prefix", 40, "--suffix", 8, "--allow-tokenizer-mismatch"]
+    goldfish("audit", corpus.shards, *arguments, "--output", tmp_path / "run")
+    results = rows(tmp_path / "run")
+    assert len(results) == len(corpus.learned)
+    prefixes = torch.tensor([ids[:40] for ids in corpus.learned])
+    continued = model.generate(prefixes, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)
+    for row in results:
+        assert row["generated"] == continued[int(row["doc_id"].removeprefix("learned")), 40:].tolist()
 
 
 def contents(folder):

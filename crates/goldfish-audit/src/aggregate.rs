@@ -47,13 +47,13 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
     let in_context = config
         .in_context
         .is_some()
-        .then(|| statistics.in_context([&audited, &control], in_prompt, with_control));
+        .then(|| statistics.in_context([&audited, &control], [&in_prompt[0], &in_prompt[1]], with_control));
     Summary {
         run_version: RUN_VERSION,
         tool: config.tool.clone(),
         key: config.key.clone(),
         model: config.model.clone(),
-        notes: notes(config, self_test, &audited, canary.as_ref(), in_context.as_ref()),
+        notes: notes(config, self_test, &audited, canary.as_ref(), in_context.as_ref(), &in_prompt.concat()),
         scores: statistics.scores(&audited),
         control: with_control.then(|| statistics.scores(&control)),
         excess: with_control.then(|| statistics.excess(&audited, &control)),
@@ -144,6 +144,7 @@ fn notes(
     audited: &[&ResultRow],
     canary: Option<&CanarySummary>,
     in_context: Option<&InContextSummary>,
+    in_prompt: &[&ResultRow],
 ) -> Vec<String> {
     let mut notes: Vec<String> = config.tokens.note().into_iter().collect();
     match canary {
@@ -199,13 +200,8 @@ fn notes(
     if trivial > 0 {
         notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
     }
-    let with_caveats = audited.iter().filter(|row| !row.caveats.is_empty()).count();
-    if with_caveats > 0 {
-        notes.push(format!(
-            "the continuations of {with_caveats} of {} audited probes have caveats, since the server takes and gives only text",
-            audited.len()
-        ));
-    }
+    notes.extend(caveats(audited, "audited probes"));
+    notes.extend(caveats(in_prompt, "probes with the passage in the prompt"));
     if config.options.decide == Decide::Generate {
         notes.push(
             "continuations decided exact match, because the backend's scores of prompts are not reliable"
@@ -214,6 +210,17 @@ fn notes(
     }
     notes.extend(self_test.notes());
     notes
+}
+
+/// That continuations of text-only servers have caveats.
+fn caveats(rows: &[&ResultRow], what: &str) -> Option<String> {
+    let found = rows.iter().filter(|row| !row.caveats.is_empty()).count();
+    (found > 0).then(|| {
+        format!(
+            "the continuations of {found} of {} {what} have caveats, since the server takes and gives only text",
+            rows.len()
+        )
+    })
 }
 
 fn trivial_count(filter: Triviality, audited: &[&ResultRow], control: &[&ResultRow]) -> TrivialCount {
@@ -300,17 +307,17 @@ impl Statistics<'_> {
     fn in_context(
         &self,
         [audited, control]: [&[&ResultRow]; 2],
-        [audited_in, control_in]: [Vec<&ResultRow>; 2],
+        [audited_in, control_in]: [&[&ResultRow]; 2],
         with_control: bool,
     ) -> InContextSummary {
-        let held_out = with_control.then(|| self.scores(&control_in));
+        let held_out = with_control.then(|| self.scores(control_in));
         InContextSummary {
-            scores: self.scores(&audited_in),
+            scores: self.scores(audited_in),
             copying: held_out.as_ref().map(|held_out| Copying::of(&held_out.exact_match)),
             control: held_out,
-            excess: with_control.then(|| self.excess(&audited_in, &control_in)),
-            gain: self.gain(&audited_in, audited),
-            control_gain: with_control.then(|| self.gain(&control_in, control)),
+            excess: with_control.then(|| self.excess(audited_in, control_in)),
+            gain: self.gain(audited_in, audited),
+            control_gain: with_control.then(|| self.gain(control_in, control)),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod canary;
+mod copy;
 mod demo;
 mod export;
 mod lab;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
 pub(crate) use canary::{CanaryArgs, CanaryCommand, PlantArgs, TestArgs};
 use clap::{Args, Parser, Subcommand};
+pub(crate) use copy::CopyArgs;
 pub(crate) use demo::{DemoArgs, SweepArgs};
 pub(crate) use export::ExportArgs;
 use goldfish_audit::gate::Gate;

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use goldfish_report::shell_line;
 
+use crate::copy::options::CopyOptions;
+use crate::copy::tasks::CopyShape;
 use crate::sweep::options::SweepOptions;
 
 /// Makes an audit again, whose results are divided by a column.
@@ -64,6 +66,48 @@ pub(crate) fn sweep(options: &SweepOptions, folder: &Path) -> String {
     line(&arguments)
 }
 
+/// Makes a copy task again, with models of these architectures.
+pub(crate) fn copy(options: &CopyOptions, architectures: &[String], folder: &Path) -> String {
+    let usual = CopyOptions::of_shape(options.shape, options.length);
+    // The sequences in a step have no option: they say which of the two sizes the others start from.
+    let quick = options.batch == usual.clone().quick().batch;
+    let size = if quick { usual.quick() } else { usual };
+    let list = |lengths: &[usize]| lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let shape = CopyShape::default();
+    let numbers = [
+        ("key", options.shape.key as u64, shape.key as u64),
+        ("answer", options.shape.answer as u64, shape.answer as u64),
+        ("shortest", options.shortest as u64, size.shortest as u64),
+        ("context", options.context as u64, size.context as u64),
+        ("tokens", options.tokens, size.tokens),
+        ("samples", options.samples, size.samples),
+        ("layers", options.layers as u64, size.layers as u64),
+        ("width", options.width as u64, size.width as u64),
+        ("heads", options.heads as u64, size.heads as u64),
+        ("seed", options.seed, size.seed),
+    ];
+    let mut found = vec!["--length".to_owned(), options.length.to_string()];
+    if quick {
+        found.push("--quick".into());
+    }
+    for (name, own, usual) in numbers {
+        if own != usual {
+            found.extend([format!("--{name}"), own.to_string()]);
+        }
+    }
+    if options.lengths != size.lengths {
+        found.extend(["--lengths".into(), list(&options.lengths)]);
+    }
+    if options.learning_rate != size.learning_rate {
+        found.extend(["--lr".into(), options.learning_rate.to_string()]);
+    }
+    let (folder, architectures) = (path(folder), architectures.join(","));
+    let mut arguments = vec!["lab", "copy", "--task", options.shape.task.name()];
+    arguments.extend(["--architecture", &architectures, "--output", &folder]);
+    arguments.extend(found.iter().map(String::as_str));
+    line(&arguments)
+}
+
 fn path(path: &Path) -> String {
     path.display().to_string()
 }
@@ -75,6 +119,18 @@ fn line(arguments: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_of_copy_tasks_hold_what_differs() {
+        use crate::copy::tasks::CopyTask;
+
+        let command = |options: &CopyOptions| copy(options, &["llama".into(), "nope".into()], Path::new("c"));
+        let usual = CopyOptions::new(CopyTask::SuffixKey, 20);
+        let start = "goldfish lab copy --task suffix-key --architecture llama,nope --output c --length 20";
+        assert_eq!(command(&usual), start);
+        let other = CopyOptions { lengths: vec![9, 40], learning_rate: 1e-3, heads: 2, ..usual.quick() };
+        assert_eq!(command(&other), format!("{start} --quick --heads 2 --lengths 9,40 --lr 0.001"));
+    }
 
     #[test]
     fn commands_hold_what_differs() {

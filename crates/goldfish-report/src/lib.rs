@@ -7,12 +7,13 @@
 //! points, long texts are cut with a note, and a content security policy would keep anything from being loaded or run.
 //!
 //! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
-//! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`.
+//! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`, [`copy_page`] that of `goldfish lab copy`.
 
 mod audit;
 mod chart;
 mod command;
 mod compare;
+mod copy;
 mod error;
 mod estimate;
 mod inspect;
@@ -29,6 +30,7 @@ pub use command::shell_line;
 pub use compare::{
     Changed, ComparePage, Compared, ComparedRun, Comparisons, RunComparison, compare_page, compare_runs,
 };
+pub use copy::{CopyArm, CopyLength, CopyPage, copy_page};
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};

@@ -60,6 +60,15 @@ impl Checkpoint {
         Ok(Self { network, description })
     }
 
+    /// Bytes of the state after a sequence, however long it is; `None` for a cache of keys and values, which grows with it.
+    #[must_use]
+    pub fn state_bytes(&self) -> Option<u64> {
+        match &self.network {
+            Network::Recurrent(network) => Some(network.state_bytes() as u64),
+            Network::Decoder(_) => None,
+        }
+    }
+
     fn failed(&self, reason: impl ToString) -> BackendError {
         BackendError::Failed {
             backend: self.description.name.clone(),

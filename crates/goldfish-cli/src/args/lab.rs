@@ -7,10 +7,11 @@ use clap::{Args, Subcommand};
 use goldfish_lab::ARCHITECTURES;
 use goldfish_lab::edits::EditKind;
 
+use crate::args::copy::CopyArgs;
 use crate::args::demo::SweepArgs;
-use crate::args::values::on_disk;
+use crate::args::values::{architectures, on_disk};
 
-/// Train small models on this machine, and make edited copies of a corpus, to see what a mask does.
+/// Train small models on this machine, and make edited copies of a corpus, to see what a mask does and which models copy.
 #[derive(Debug, Args)]
 pub(crate) struct LabArgs {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ pub(crate) struct LabArgs {
 pub(crate) enum LabCommand {
     Train(Box<TrainArgs>),
     Sweep(SweepArgs),
+    Copy(Box<CopyArgs>),
     Corrupt(CorruptArgs),
 }
 
@@ -262,8 +264,4 @@ fn sizes_help() -> String {
         }
     }
     help
-}
-
-fn architectures() -> PossibleValuesParser {
-    ARCHITECTURES.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)).into()
 }

@@ -1,9 +1,10 @@
-//! Sizes and paths on the command line.
+//! Sizes, paths and names on the command line.
 
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use goldfish_corpus::MAX_DOCUMENT_BYTES;
+use goldfish_lab::ARCHITECTURES;
 use goldfish_mask::LongestRunOption;
 use goldfish_storage::is_remote;
 
@@ -55,6 +56,11 @@ pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
             Ok(path)
         }
     })
+}
+
+/// The architectures of the lab by name.
+pub(super) fn architectures() -> PossibleValuesParser {
+    ARCHITECTURES.iter().map(|kind| PossibleValue::new(kind.name).help(kind.summary)).into()
 }
 
 #[cfg(test)]

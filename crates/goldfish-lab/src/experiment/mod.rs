@@ -122,23 +122,20 @@ impl<'a> Bench<'a> {
         stop: &'a AtomicBool,
         observe: &'a mut Observe<'a>,
     ) -> Result<Self, ExperimentError> {
-        let path = folder.join(record);
-        if path.is_file() {
-            if read_record(&path)?.as_ref() != Some(options) {
-                return Err(LabError::output(folder, "has an experiment with other options in it").into());
-            }
-        } else if fs::read_dir(folder).is_ok_and(|mut entries| {
-            // What an interrupted start leaves.
-            let partial = goldfish_storage::partial_name(record);
-            entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != *partial))
-        }) {
-            return Err(LabError::output(folder, "is not empty and has no such experiment in it").into());
-        }
-        make_folder(folder)?;
-        write_json(&path, options)?;
-        let tokenizer = folder.join("tokenizer.json");
-        write_whole(&tokenizer, TOKENIZER)?;
-        Ok(Self { folder, tokenizer: Arc::new(Tokenizer::from_bytes(TOKENIZER)?), stop, observe })
+        Self::open_with(folder, (record, options), TOKENIZER, stop, observe)
+    }
+
+    /// The same with another tokenizer.
+    pub(crate) fn open_with<O: Serialize + DeserializeOwned + PartialEq>(
+        folder: &'a Path,
+        (record, options): (&str, &O),
+        tokenizer: &[u8],
+        stop: &'a AtomicBool,
+        observe: &'a mut Observe<'a>,
+    ) -> Result<Self, ExperimentError> {
+        open_folder(folder, record, options)?;
+        write_whole(&folder.join("tokenizer.json"), tokenizer)?;
+        Ok(Self { folder, tokenizer: Arc::new(Tokenizer::from_bytes(tokenizer)?), stop, observe })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -258,6 +255,28 @@ impl<'a> Bench<'a> {
         })?;
         Ok((store.finish(&tested)?.summary, near_dropped(&table)))
     }
+}
+
+/// Makes a folder for an experiment with these options, or checks that it was started there. They are in the file `record`.
+pub(crate) fn open_folder<O: Serialize + DeserializeOwned + PartialEq>(
+    folder: &Path,
+    record: &str,
+    options: &O,
+) -> Result<(), LabError> {
+    let path = folder.join(record);
+    if path.is_file() {
+        if read_record(&path)?.as_ref() != Some(options) {
+            return Err(LabError::output(folder, "has an experiment with other options in it"));
+        }
+    } else if fs::read_dir(folder).is_ok_and(|mut entries| {
+        // What an interrupted start leaves.
+        let partial = goldfish_storage::partial_name(record);
+        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != *partial))
+    }) {
+        return Err(LabError::output(folder, "is not empty and has no such experiment in it"));
+    }
+    make_folder(folder)?;
+    write_json(&path, options)
 }
 
 /// Fraction of the suffixes' tokens that are dropped or follow a dropped one.

@@ -1,5 +1,6 @@
 //! `goldfish lab`.
 
+mod copy;
 mod corrupt;
 mod sweep;
 mod train;
@@ -11,6 +12,7 @@ pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
     match &args.command {
         LabCommand::Train(args) => train::run(args),
         LabCommand::Sweep(args) => sweep::run(args),
+        LabCommand::Copy(args) => copy::run(args),
         LabCommand::Corrupt(args) => corrupt::run(args),
     }
 }

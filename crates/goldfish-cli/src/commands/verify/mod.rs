@@ -82,6 +82,7 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let longest = manifest.longest_kept_run.as_ref().and_then(|runs| runs.decided.as_ref());
     let recomputed = match longest {
         _ if !args.recompute => String::new(),
+        _ if manifest.existing_mask.is_some() => ", no mask keeps what its rule drops".to_owned(),
         None => ", every mask as its rule decides".to_owned(),
         Some(run) => {
             format!(

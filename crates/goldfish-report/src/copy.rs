@@ -1,0 +1,170 @@
+//! The page of `goldfish lab copy`.
+
+use goldfish_audit::stat::Rate;
+use serde::{Deserialize, Serialize};
+
+use crate::chart::{Axis, Caption, Chart, Curve, curves};
+use crate::number::{count, percent, short_count, short_percent};
+use crate::{ReportError, page};
+
+/// How well samples of one length were answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyLength {
+    /// Letters of the texts, or entries of the phone books.
+    pub length: usize,
+    /// Answers that were right to the last character.
+    pub strings: Rate,
+    /// Characters of answers that were right, over samples as independent units.
+    pub characters: Rate,
+}
+
+/// A model that was trained on a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyArm {
+    /// The name of its architecture.
+    pub architecture: String,
+    /// Its parameters.
+    pub parameters: u64,
+    /// Tokens in training.
+    pub tokens: u64,
+    /// Of those, in answers.
+    pub supervised_tokens: u64,
+    /// Mean loss over the answers in the last tenth of the steps.
+    pub loss: f64,
+    /// Bytes of its state, if that has a fixed size.
+    pub state_bytes: Option<u64>,
+    /// Letters of the longest text that such a state can copy.
+    pub longest_copy: Option<f64>,
+    /// The evaluation by length, as the options have them.
+    pub lengths: Vec<CopyLength>,
+}
+
+/// What the page of a copy task shows.
+#[derive(Clone, Copy)]
+pub struct CopyPage<'a> {
+    /// The name of the task.
+    pub task: &'a str,
+    /// Shortest and longest length in training.
+    pub trained: [usize; 2],
+    /// The models, in order.
+    pub arms: &'a [CopyArm],
+    /// What was done: names and values.
+    pub facts: &'a [(String, String)],
+    /// The command line that makes this page.
+    pub command: &'a str,
+}
+
+/// What the template sees.
+#[derive(Serialize)]
+struct Context<'a> {
+    task: &'a str,
+    trained: [usize; 2],
+    arms: &'a [CopyArm],
+    facts: &'a [(String, String)],
+    command: &'a str,
+    verdict: String,
+    strings: Option<Chart>,
+    characters: Option<Chart>,
+}
+
+/// Writes the page of a copy task: one HTML file that needs nothing else.
+///
+/// # Errors
+///
+/// If the page can't be made, which is a bug in goldfish.
+pub fn copy_page(input: &CopyPage<'_>) -> Result<String, ReportError> {
+    let &CopyPage { task, trained, arms, facts, command } = input;
+    let [strings, characters] = [&STRINGS, &CHARACTERS].map(|share| by_length(arms, trained[1], share));
+    let context = Context {
+        task,
+        trained,
+        arms,
+        facts,
+        command,
+        verdict: verdict(arms, trained[1]),
+        strings: strings?,
+        characters: characters?,
+    };
+    page::render("copy.html", &context)
+}
+
+/// The characters of each model at the longest length in training, and at the longest of all.
+fn verdict(arms: &[CopyArm], trained: usize) -> String {
+    let said = arms.iter().map(|arm| {
+        let share = |found: &CopyLength| {
+            format!("{} at length {}", percent(found.characters.rate), count(found.length as u64))
+        };
+        let within = arm.lengths.iter().find(|found| found.length == trained);
+        let last = arm.lengths.iter().max_by_key(|found| found.length).filter(|found| found.length > trained);
+        let shares: Vec<String> = within.into_iter().chain(last).map(share).collect();
+        format!("{}: {}.", arm.architecture, shares.join(", "))
+    });
+    format!("Characters that are right. {}", said.collect::<Vec<_>>().join(" "))
+}
+
+/// A share that is drawn by length.
+struct Share {
+    id: &'static str,
+    title: &'static str,
+    axis: &'static str,
+    of: fn(&CopyLength) -> &Rate,
+}
+
+const STRINGS: Share = Share {
+    id: "strings-by-length",
+    title: "Answers that are right to the last character, by length",
+    axis: "share of answers",
+    of: |found| &found.strings,
+};
+
+const CHARACTERS: Share = Share {
+    id: "characters-by-length",
+    title: "Characters of answers that are right, by length",
+    axis: "share of characters",
+    of: |found| &found.characters,
+};
+
+/// Colors are few: so many models are drawn at most.
+const MOST: usize = 8;
+
+fn by_length(arms: &[CopyArm], trained: usize, share: &Share) -> Result<Option<Chart>, ReportError> {
+    let lengths = || arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length as f64));
+    let (Some(first), Some(last)) = (lengths().reduce(f64::min), lengths().reduce(f64::max)) else {
+        return Ok(None);
+    };
+    let mut drawn: Vec<Curve> = Vec::new();
+    for arm in arms.iter().take(MOST) {
+        let mut points: Vec<(f64, f64)> =
+            arm.lengths.iter().map(|found| (found.length as f64, (share.of)(found).rate)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        drawn.push(Curve { name: arm.architecture.clone(), points, series: drawn.len(), dots: true });
+    }
+    let said = drawn.iter().map(|curve| {
+        let points = curve.points.iter().map(|(length, rate)| format!("{} at {length}", percent(*rate)));
+        format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
+    });
+    let description = format!("{}.", said.collect::<Vec<_>>().join(". "));
+    let limit = vec![(trained as f64, 0.0), (trained as f64, 1.0)];
+    drawn.push(Curve { name: "longest in training".into(), points: limit, series: drawn.len(), dots: false });
+    let caption = Caption { id: share.id, title: share.title.into(), description };
+    let x = Axis {
+        title: "length",
+        from: first.min(trained as f64) * 0.9,
+        to: last.max(trained as f64) * 1.12,
+        log: true,
+        labels: 8,
+        format: &|length| short_count(*length),
+    };
+    let y = Axis {
+        title: share.axis,
+        from: 0.0,
+        // Room for the legend.
+        to: 1.0 + 0.1 * drawn.len() as f64,
+        log: false,
+        labels: 8,
+        format: &|value| if *value > 1.01 { String::new() } else { short_percent(*value) },
+    };
+    curves(caption, &x, &y, &drawn).map(Some)
+}
