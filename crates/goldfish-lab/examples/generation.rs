@@ -7,6 +7,8 @@
 //! Models have 2 layers of width 128 and their initial weights. A time is the median over the last 65 tokens before a position.
 //! *Uncached* is one pass over all tokens up to the position: what a token costs without a cache or a state.
 
+#![allow(clippy::print_stdout, reason = "a measurement for people")]
+
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor};
