@@ -7,8 +7,9 @@ use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::attention::{Attend, Span, blocks};
+use super::block::{BLOCK, few, normalized, product};
 use super::config::{DecoderConfig, LayerAttention, Positions};
-use super::layer::{BLOCK, Mix, few, normalized, product};
+use super::layer::Mix;
 use super::ops::{Rows, rotate};
 use super::rope::Rotary;
 use super::vocabulary::{Vocabulary, add_rows};

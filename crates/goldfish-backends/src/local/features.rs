@@ -6,10 +6,10 @@ use std::fmt::Debug;
 
 use candle_core::{Result, Tensor};
 
+use super::block::whole_product;
 use super::config::MAX_WIDTH;
 use super::error::CheckpointError;
 use super::family::head_dim;
-use super::layer::whole_product;
 use super::math::{inner, mix, vectorized};
 use super::mixer::{Mixer, Reading, each_sequence};
 use super::product::Linear;

@@ -16,6 +16,7 @@
 
 mod adapter;
 mod attention;
+mod block;
 mod cached;
 mod checkpoint;
 mod config;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
+use super::block::{BLOCK, few, normalized, product};
 use super::config::Activation;
-use super::layer::{BLOCK, few, normalized, product};
 use super::mixer::{Mixer, Reading};
 use super::ops::{Norm, activate, add};
 use super::product::Linear;

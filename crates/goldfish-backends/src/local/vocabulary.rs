@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use super::layer::BLOCK;
+use super::block::BLOCK;
 use super::math::{tanh, vectorized};
 use super::ops::add;
 use super::product::Linear;

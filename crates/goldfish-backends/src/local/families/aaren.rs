@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::local::block::whole_product;
 use crate::local::family::ModelName;
 use crate::local::features::Heads;
-use crate::local::layer::whole_product;
 use crate::local::math::{inner, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::product::Linear;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::local::block::whole_product;
 use crate::local::family::ModelName;
-use crate::local::layer::whole_product;
 use crate::local::math::{sigmoid, tanh, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading};
 use crate::local::product::Linear;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::local::block::whole_product;
 use crate::local::config::{Activation, MAX_WIDTH, TensorNames};
 use crate::local::error::CheckpointError;
 use crate::local::family::{BASE, ModelName, activation};
-use crate::local::layer::whole_product;
 use crate::local::math::{exp, softplus, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::ops::activate;
