@@ -1,6 +1,8 @@
 //! `goldfish lab sweep`.
 
-use goldfish_lab::{ARCHITECTURES, SweepCopies, SweepOptions, SweepResults, SweepSelection, page_path, sweep};
+use goldfish_lab::{
+    ARCHITECTURES, SweepCopies, SweepOptions, SweepResults, SweepSelection, page_path, sweep,
+};
 
 use crate::args::SweepArgs;
 use crate::experiment::{Display, explain};
