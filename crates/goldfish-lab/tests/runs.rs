@@ -165,3 +165,40 @@ fn folders_and_options_that_cannot_be() {
     refused(&options, "new", "data-00000-of-00001.arrow");
     assert!(!folder.path().join("new").exists(), "nothing was made");
 }
+
+#[test]
+fn a_run_continues_from_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    write(&shards, &documents(&[40, 9, 30], VOCABULARY as i32));
+    let first = folder.path().join("first");
+    let model = ModelOptions { architecture: "mamba".into(), ..options(&shards).model };
+    steps(&TrainOptions { model: model.clone(), ..options(&shards) }, &first);
+    // Steps of size 0: the weights stay those of the checkpoint, and so does the loss.
+    let still = OptimizerOptions { learning_rate: 0.0, ..OptimizerOptions::default() };
+    let again = TrainOptions {
+        from: Some(first.clone()),
+        vocab_size: None,
+        length: Length::Steps(1),
+        batch_size: 50,
+        optimizer: still,
+        ..options(&shards)
+    };
+    let second = folder.path().join("second");
+    steps(&again, &second);
+    assert_eq!(fs::read(first.join("config.json")).unwrap(), fs::read(second.join("config.json")).unwrap());
+    let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert_eq!(weights(&first), weights(&second));
+    // Not the same run as one that starts elsewhere.
+    let other = folder.path().join("other");
+    let seed = TrainOptions { seed: 1, vocab_size: Some(VOCABULARY), from: None, ..again.clone() };
+    steps(&TrainOptions { model, ..seed }, &other);
+    let resumed = train(&TrainOptions { from: Some(other), ..again.clone() }, &second, true, &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(resumed.unwrap_err().to_string().contains("from"));
+    // A checkpoint of another kind of model is refused by name.
+    fs::write(first.join("config.json"), r#"{"model_type": "gru"}"#).unwrap();
+    let refused = train(&again, &folder.path().join("third"), false, &mut |_| ControlFlow::Continue(()));
+    assert!(refused.unwrap_err().to_string().contains("gru"));
+}
