@@ -182,8 +182,10 @@ class GoldfishLabForCausalLM(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(self, input_ids, **_):
         return {"input_ids": input_ids}
 
-    def forward(self, input_ids, labels=None, **_):
-        """Sequences of one length; padding is not masked. Labels of -100 are excluded from the loss."""
+    def forward(self, input_ids, attention_mask=None, labels=None, **_):
+        """Sequences of one length, without padding. Labels of -100 are excluded from the loss."""
+        if attention_mask is not None and not attention_mask.bool().all():
+            raise ValueError("padding is not masked; pass sequences of one length")
         logits = self.lm_head(self.model(input_ids))
         loss = None
         if labels is not None:
