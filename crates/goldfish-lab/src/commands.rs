@@ -36,8 +36,13 @@ pub(crate) fn compare(runs: [&Path; 2], page: &Path) -> String {
     line(&["compare", &first, &second, "--html", &path(page)])
 }
 
-/// Makes a sweep again.
-pub(crate) fn sweep(options: &SweepOptions, folder: &Path) -> String {
+/// Makes a sweep again. Architectures are those that it compares; with them, copies are those of its other arms.
+pub(crate) fn sweep(
+    options: &SweepOptions,
+    folder: &Path,
+    architectures: &[&str],
+    copies: &[&str],
+) -> String {
     let differing = |size: &SweepOptions| {
         let mut found = Vec::new();
         let mut option = |name: &str, own: String, usual: String| {
@@ -63,6 +68,13 @@ pub(crate) fn sweep(options: &SweepOptions, folder: &Path) -> String {
     let folder = path(folder);
     let mut arguments = vec!["lab", "sweep", "--output", &folder];
     arguments.extend(size.iter().map(String::as_str));
+    let (architectures, copies) = (architectures.join(","), copies.join(","));
+    if !architectures.is_empty() {
+        arguments.extend(["--architectures", &architectures]);
+        if !copies.is_empty() {
+            arguments.extend(["--copies", &copies]);
+        }
+    }
     line(&arguments)
 }
 
@@ -135,10 +147,18 @@ mod tests {
     #[test]
     fn commands_hold_what_differs() {
         let quick = SweepOptions { ks: vec![4], seed: 3, ..SweepOptions::quick() };
-        let found = sweep(&quick, Path::new("a folder"));
+        let found = sweep(&quick, Path::new("a folder"), &[], &["equal"]);
         assert_eq!(found, "goldfish lab sweep --output 'a folder' --quick --k 4 --seed 3");
-        assert_eq!(sweep(&SweepOptions::default(), Path::new("s")), "goldfish lab sweep --output s");
+        let usual = SweepOptions::default();
+        assert_eq!(sweep(&usual, Path::new("s"), &[], &[]), "goldfish lab sweep --output s");
+        assert_eq!(
+            sweep(&usual, Path::new("s"), &["lstm", "mamba"], &["equal"]),
+            "goldfish lab sweep --output s --architectures lstm,mamba --copies equal"
+        );
         let large = SweepOptions { passages: 500, epochs: 9, ..SweepOptions::default() };
-        assert_eq!(sweep(&large, Path::new("s")), "goldfish lab sweep --output s --passages 500 --epochs 9");
+        assert_eq!(
+            sweep(&large, Path::new("s"), &[], &[]),
+            "goldfish lab sweep --output s --passages 500 --epochs 9"
+        );
     }
 }

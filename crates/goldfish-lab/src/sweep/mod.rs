@@ -65,10 +65,17 @@ pub fn sweep(
     }
     let results = results(&bench, options, &plans)?;
     write_json(&bench.path("results.json"), &results)?;
+    let done = |plan: &&Plan| results.arms.iter().any(|arm| arm.name == plan.name);
+    let (compared, others): (Vec<&Plan>, Vec<&Plan>) =
+        plans.iter().filter(done).partition(|plan| plan.compares);
+    let mut architectures: Vec<&str> = compared.iter().map(|plan| plan.architecture).collect();
+    let mut copies: Vec<&str> = others.iter().map(|plan| plan.corpus.copies.name()).collect();
+    architectures.dedup();
+    copies.dedup();
     let page = sweep_page(&SweepPage {
         arms: &results.arms,
         facts: &facts(&results),
-        command: &commands::sweep(options, folder),
+        command: &commands::sweep(options, folder, &architectures, &copies),
     })?;
     write_whole(&page_path(folder), page.as_bytes())?;
     Ok(results)
