@@ -100,7 +100,7 @@ def test_refusals(goldfish, trained, tmp_path):
 
 
 class Bigrams:
-    """A model of pairs of tokens that were trained on, behind the endpoints of vLLM."""
+    """A model of pairs of tokens that were trained on, with the endpoints of vLLM."""
 
     def __init__(self, tokenizer, texts):
         from tokenizers import Tokenizer

@@ -16,7 +16,7 @@ pub struct Evidence {
     pub probe_id: String,
     /// `audited`, `control` or `canary`.
     pub set: String,
-    /// `in_prompt` where the whole passage stands in the prompt before the prefix, else `absent`.
+    /// `in_prompt` where the prompt has the whole passage before the prefix, else `absent`.
     pub passage: String,
     /// The document's id.
     pub doc_id: String,

@@ -160,7 +160,7 @@ pub struct Start {
     pub document_tokens: u64,
     /// Where the tokens start in it.
     pub offset: u64,
-    /// What stands before them in the prompt: the passage and a separator, where it is [in the prompt](Passage::InPrompt).
+    /// What comes before them in the prompt: the passage and a separator, where it is [in the prompt](Passage::InPrompt).
     pub before: Vec<u32>,
     /// As many tokens as the longest probe has that fits.
     pub ids: Vec<u32>,
@@ -197,7 +197,7 @@ impl Start {
         }
     }
 
-    /// Whether its passage stands in the prompt.
+    /// Whether the prompt has its passage.
     #[must_use]
     pub fn passage(&self) -> Passage {
         if self.before.is_empty() { Passage::Absent } else { Passage::InPrompt }

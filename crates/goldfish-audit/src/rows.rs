@@ -14,7 +14,7 @@ row! {
         probe_id: String,
         /// `audited`, `control` or `canary`.
         set: String,
-        /// `in_prompt` where the whole passage (prefix and suffix) and a separator stand in the prompt before the prefix, as for the control of copying; else `absent`.
+        /// `in_prompt` where the prompt has the whole passage (prefix and suffix) and a separator before the prefix, as for the control of copying; else `absent`.
         passage: String,
         /// The document's id.
         doc_id: String,
@@ -49,7 +49,7 @@ row! {
         probe_id: String,
         /// `audited`, `control` or `canary`.
         set: String,
-        /// `in_prompt` where the whole passage (prefix and suffix) and a separator stand in the prompt before the prefix, as for the control of copying; else `absent`.
+        /// `in_prompt` where the prompt has the whole passage (prefix and suffix) and a separator before the prefix, as for the control of copying; else `absent`.
         passage: String,
         /// The document's id.
         doc_id: String,
@@ -97,7 +97,7 @@ row! {
 }
 
 impl ProbeRow {
-    /// What stands before the prefix in the prompt, a BOS apart; `None` if the row has no tokens.
+    /// What comes before the prefix in the prompt, a BOS apart; `None` if the row has no tokens.
     pub(crate) fn before(&self, separator: &[u32]) -> Option<Vec<u32>> {
         let passage =
             if self.passage == Passage::InPrompt.name() { Passage::InPrompt } else { Passage::Absent };

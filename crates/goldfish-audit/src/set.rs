@@ -1,4 +1,4 @@
-//! Which set a probe belongs to, and whether the passage that it asks for stands in its prompt.
+//! Which set a probe belongs to, and whether its prompt has the passage that it asks for.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ impl Set {
     }
 }
 
-/// Whether a probe's whole passage, which is its prefix and suffix, stands in the prompt before the prefix.
+/// Whether the prompt has a probe's whole passage, its prefix and suffix, before the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Passage {
     /// The prompt is the prefix alone: what the model continues comes from its weights.
@@ -46,7 +46,7 @@ impl Passage {
         }
     }
 
-    /// What stands before the prefix in the prompt, a BOS apart.
+    /// What comes before the prefix in the prompt, a BOS apart.
     pub(crate) fn before(self, prefix: &[u32], suffix: &[u32], separator: &[u32]) -> Vec<u32> {
         match self {
             Self::Absent => Vec::new(),

@@ -235,9 +235,7 @@ impl Generation for Cached {
     }
 
     fn state_bytes(&self) -> usize {
-        let config = self.decoder.config();
-        let numbers = config.layers.len() * 2 * config.kv_heads * config.head_dim;
-        self.cache.rows() * numbers * size_of::<f32>()
+        self.cache.bytes()
     }
 }
 

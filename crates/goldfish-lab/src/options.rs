@@ -14,7 +14,7 @@ pub struct TrainOptions {
     pub tokenizer: Option<PathBuf>,
     /// Size of the vocabulary, if there is no tokenizer or spare ids are wanted.
     pub vocab_size: Option<usize>,
-    /// The model; only its seed counts for one that continues from a checkpoint.
+    /// The model; a run that continues from a checkpoint has that one's.
     pub model: ModelOptions,
     /// A checkpoint folder to continue from: its architecture and weights, and its `tokenizer.json` if the options name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

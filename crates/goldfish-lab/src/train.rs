@@ -48,10 +48,12 @@ pub fn train(
     let start = Start::open(from, options.model.initial_deviation)?;
     let mut options = options.clone();
     options.tokenizer = options.tokenizer.or_else(|| start.tokenizer.clone());
-    let (size, known) = (start.architecture.vocab_size(), vocabulary(&options).ok());
-    if let Some(known) = known.filter(|known| known.size > size) {
-        let reason = format!("has {} ids, but the checkpoint {size}", known.size);
-        return Err(LabError::option("tokenizer", reason));
+    if options.tokenizer.is_some() {
+        let (own, known) = (start.architecture.vocab_size(), vocabulary(&options)?.size);
+        if known > own {
+            let reason = format!("has {known} ids, but the checkpoint {own}");
+            return Err(LabError::option("tokenizer", reason));
+        }
     }
     run(&*start.architecture, Some(&start), &options, output, resume, on_event)
 }

@@ -5,7 +5,7 @@ use goldfish_corpus::{Content, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
     ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry, OutputMode, SourceEntry, TokenizerEntry,
-    ToolEntry, Totals, WriterOptions,
+    WriterOptions,
 };
 use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
@@ -75,44 +75,33 @@ impl MaskJob {
         let mut exempt_ids = self.exempt_ids.clone();
         exempt_ids.sort_unstable();
         exempt_ids.dedup();
+        let source = SourceEntry {
+            content: match self.read.content {
+                Content::Text { .. } => "text".into(),
+                Content::Ids { .. } => "ids".into(),
+            },
+            column: self.read.content.column().to_owned(),
+            id_column: self.read.id_column.clone(),
+            ids_dtype: self.read.id_type.map(|t: IdType| t.name().to_owned()),
+            eos_id: self.read.eos_id,
+            max_document: self.read.max_document as u64,
+        };
+        let output = OutputEntry {
+            format: self.writer.format,
+            columns: self.columns.clone(),
+            carry: self.read.carry.clone(),
+            shard_size: self.writer.shard_size,
+        };
         Manifest {
-            format_version: goldfish_shard::FORMAT_VERSION,
-            tool: ToolEntry::goldfish(),
-            rule: self.rule.clone(),
-            scope: self.scope,
             exempt_ids,
-            existing_mask: None,
             tokenizer: self.tokenize.as_ref().map(|options| TokenizerEntry {
                 sha256: options.tokenizer.sha256().to_owned(),
                 vocab_size: options.tokenizer.vocab_size(),
                 prepended_bos: options.prepend_bos,
                 appended_eos: options.append_eos,
             }),
-            source: SourceEntry {
-                content: match self.read.content {
-                    Content::Text { .. } => "text".into(),
-                    Content::Ids { .. } => "ids".into(),
-                },
-                column: self.read.content.column().to_owned(),
-                id_column: self.read.id_column.clone(),
-                ids_dtype: self.read.id_type.map(|t: IdType| t.name().to_owned()),
-                eos_id: self.read.eos_id,
-                max_document: self.read.max_document as u64,
-            },
-            output: OutputEntry {
-                format: self.writer.format,
-                columns: self.columns.clone(),
-                carry: self.read.carry.clone(),
-                shard_size: self.writer.shard_size,
-            },
             part: plan.part.clone(),
-            inputs: Vec::new(),
-            input_table: None,
-            shards: Vec::new(),
-            rejects: None,
-            totals: Totals::default(),
-            longest_kept_run: None,
-            checksum: String::new(),
+            ..Manifest::new(self.rule.clone(), self.scope, source, output)
         }
     }
 }

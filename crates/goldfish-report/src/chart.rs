@@ -11,6 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use crate::ReportError;
+use crate::number::short_percent;
 
 /// What was measured.
 const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
@@ -110,6 +111,15 @@ impl Axis<'_> {
     fn range(&self) -> std::ops::Range<f64> {
         self.from..self.to
     }
+}
+
+/// An axis of shares, with some room above 1.
+pub(crate) fn shares(title: &str) -> Axis<'_> {
+    Axis { title, from: 0.0, to: 1.05, log: false, labels: 8, format: &share_label }
+}
+
+fn share_label(share: &f64) -> String {
+    if *share > 1.01 { String::new() } else { short_percent(*share) }
 }
 
 /// What a chart is called, and what it says to those who don't see it.

@@ -3,8 +3,8 @@
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves};
-use crate::number::{count, percent, short_count, short_percent};
+use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::number::{count, percent, short_count};
 use crate::{ReportError, page};
 
 /// How well samples of one length were answered.
@@ -157,14 +157,5 @@ fn by_length(arms: &[CopyArm], trained: usize, share: &Share) -> Result<Option<C
         labels: 8,
         format: &|length| short_count(*length),
     };
-    let y = Axis {
-        title: share.axis,
-        from: 0.0,
-        // Room for the legend.
-        to: 1.0 + 0.1 * drawn.len() as f64,
-        log: false,
-        labels: 8,
-        format: &|value| if *value > 1.01 { String::new() } else { short_percent(*value) },
-    };
-    curves(caption, &x, &y, &drawn).map(Some)
+    curves(caption, &x, &shares(share.axis), &drawn).map(Some)
 }

@@ -4,7 +4,7 @@ use goldfish_audit::stat::{Mean, Rate};
 use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves};
+use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
 use crate::number::{decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
 use crate::{ReportError, page};
@@ -278,14 +278,10 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         format: &|k| short_count(*k),
     };
     let y = Axis {
-        title: score.axis,
-        from: 0.0,
-        to: 1.05,
-        log: false,
-        labels: 8,
         format: &|value| {
             if *value > 1.01 { String::new() } else { (score.format)(value) }
         },
+        ..shares(score.axis)
     };
     curves(caption, &x, &y, &drawn).map(Some)
 }
@@ -328,15 +324,7 @@ fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         labels: 6,
         format: &|length| short_count(*length),
     };
-    let y = Axis {
-        title: "share of passages",
-        from: 0.0,
-        to: 1.05,
-        log: false,
-        labels: 8,
-        format: &|share| if *share > 1.01 { String::new() } else { short_percent(*share) },
-    };
-    curves(caption, &x, &y, &drawn).map(Some)
+    curves(caption, &x, &shares("share of passages"), &drawn).map(Some)
 }
 
 /// Tokens of the text that a model must continue with.

@@ -94,6 +94,33 @@ pub struct ToolEntry {
     pub version: String,
 }
 
+impl Manifest {
+    /// A manifest of this program for shards that are yet to be written: without inputs, shards and totals, which
+    /// [`ShardWriter::finish`](crate::ShardWriter::finish) and its caller fill in.
+    #[must_use]
+    pub fn new(rule: RuleSpec, scope: Scope, source: SourceEntry, output: OutputEntry) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            tool: ToolEntry::goldfish(),
+            rule,
+            scope,
+            exempt_ids: Vec::new(),
+            existing_mask: None,
+            tokenizer: None,
+            source,
+            output,
+            part: None,
+            inputs: Vec::new(),
+            input_table: None,
+            shards: Vec::new(),
+            rejects: None,
+            totals: Totals::default(),
+            longest_kept_run: None,
+            checksum: String::new(),
+        }
+    }
+}
+
 impl ToolEntry {
     /// This program.
     #[must_use]

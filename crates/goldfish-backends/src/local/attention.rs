@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::math::{dot, exp, mix, sum, tanh, vectorized};
+use super::math::{dot, mix, softmax, tanh, vectorized};
 use super::ops::Rows;
 
 /// Consecutive rows of one sequence.
@@ -144,14 +144,7 @@ impl Attend<'_> {
                 *score = cap * tanh(*score / cap);
             }
         }
-        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for score in scores.iter_mut() {
-            *score = exp(*score - highest);
-        }
-        let total = sum(scores, |weight| weight);
-        for score in scores.iter_mut() {
-            *score /= total;
-        }
+        softmax(scores);
     }
 }
 

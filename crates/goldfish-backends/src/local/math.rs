@@ -80,6 +80,25 @@ pub(super) fn erf(x: f32) -> f32 {
     x * odd / even
 }
 
+/// The exponential linear unit plus 1: what linear attention maps queries and keys by.
+#[inline(always)]
+pub fn elu_plus_one(x: f32) -> f32 {
+    if x > 0.0 { x + 1.0 } else { exp(x) }
+}
+
+/// Scores to weights that sum to 1.
+#[inline(always)]
+pub fn softmax(scores: &mut [f32]) {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for score in scores.iter_mut() {
+        *score = exp(*score - highest);
+    }
+    let total = sum(scores, |weight| weight);
+    for score in scores.iter_mut() {
+        *score /= total;
+    }
+}
+
 /// `x` times the logistic function of `x`.
 #[inline(always)]
 pub fn silu(x: f32) -> f32 {

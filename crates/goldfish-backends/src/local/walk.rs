@@ -1,7 +1,7 @@
 //! Scores and continuations of a recurrent network.
 //!
 //! Sorted sequences are walked as a tree: a common prefix is computed once, and the state is cloned where sequences part. A state
-//! is kept for each branch and none for what is behind, so that memory doesn't grow with the length.
+//! is kept for each branch and none for the tokens before, so that memory doesn't grow with the length.
 
 use std::ops::Range;
 

@@ -40,7 +40,7 @@ pub(crate) struct CopyArgs {
     #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
-    /// Letters of a key, of a name, or of the n-gram that stands twice.
+    /// Letters of a key, of a name, or of the n-gram that occurs twice.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Task")]
     pub(crate) key: u8,
 

@@ -11,15 +11,12 @@ use rand_mt::Mt64;
 use super::characters::encode;
 use super::tasks::{CopySample, CopyShape};
 use crate::experiment::error::ExperimentError;
-use crate::experiment::{Event, Observe};
-
-/// Sequences in one pass through a model.
-pub(super) const BATCH: usize = 32;
+use crate::experiment::{BATCH, Event, Observe};
 
 /// Distinguishes the samples of evaluations from those of training.
 const EVALUATION: u64 = 2;
 
-/// Samples of a length; of another purpose, other ones.
+/// The samples of a length, the same for every model.
 pub(super) fn samples(shape: &CopyShape, length: usize, count: u64, seed: u64) -> Vec<CopySample> {
     let mut random = Mt64::new_with_key([seed, EVALUATION, length as u64]);
     (0..count).map(|_| shape.sample(&mut random, length)).collect()

@@ -69,7 +69,7 @@ pub fn copy_prompted(
         let path = finished.join(format!("{length}.json"));
         if !path.is_file() {
             observe(Event::Step(&format!("length {length}")));
-            let prompter = Prompter { options, model, codec: &codec, length: *length };
+            let prompter = Prompter { options, model, codec: &codec, examples: examples(options, *length) };
             let questions = samples(&options.shape, *length, options.samples, options.seed);
             let found = by_length(*length, &questions, (stop, observe), |some| prompter.answer(some))?;
             write_json(&path, &found)?;
@@ -117,38 +117,36 @@ struct Prompter<'a> {
     options: &'a PromptedOptions,
     model: &'a dyn Backend,
     codec: &'a Codec<'a>,
-    length: usize,
+    /// What comes before every question.
+    examples: String,
 }
 
 impl Prompter<'_> {
     fn answer(&self, questions: &[CopySample]) -> Result<Vec<Marks>, BackendError> {
-        let examples = self.examples();
         let prompt = |sample: &CopySample| -> Result<Vec<u32>, BackendError> {
-            let ids = self.codec.encode(&format!("{examples}{}", sample.question))?;
+            let ids = self.codec.encode(&format!("{}{}", self.examples, sample.question))?;
             Ok(self.options.bos.into_iter().chain(ids).collect())
         };
         let prompts: Vec<Vec<u32>> = questions.iter().map(prompt).collect::<Result<_, _>>()?;
-        let request = |(prompt, sample): (&Vec<u32>, &CopySample)| {
+        let requests: Vec<GenerateRequest<'_>> = prompts
+            .iter()
+            .zip(questions)
             // A token of the answer has at least one of its characters.
-            (prompt.clone(), sample.answer.len())
-        };
-        let requests: Vec<(Vec<u32>, usize)> = prompts.iter().zip(questions).map(request).collect();
-        let requests: Vec<GenerateRequest<'_>> =
-            requests.iter().map(|(prompt, tokens)| GenerateRequest { prompt, tokens: *tokens }).collect();
+            .map(|(prompt, sample)| GenerateRequest { prompt, tokens: sample.answer.len() })
+            .collect();
         let generated = self.model.generate(&requests, &Decoding::Greedy)?;
         let marks = |(found, sample): (goldfish_audit::backend::Generated, &CopySample)| {
             Ok(compare(&self.codec.decode(&found.ids)?, &sample.answer))
         };
         generated.into_iter().zip(questions).map(marks).collect()
     }
+}
 
-    /// The examples, each with its answer on a line: the same before every question.
-    fn examples(&self) -> String {
-        // No example is a question.
-        let seed = !self.options.seed;
-        let all = samples(&self.options.shape, self.length, self.options.examples as u64, seed);
-        all.iter().map(|sample| format!("{}{}\n", sample.question, sample.answer)).collect()
-    }
+/// The examples, each with its answer on a line: the same before every question.
+fn examples(options: &PromptedOptions, length: usize) -> String {
+    // No example is a question.
+    let all = samples(&options.shape, length, options.examples as u64, !options.seed);
+    all.iter().map(|sample| format!("{}{}\n", sample.question, sample.answer)).collect()
 }
 
 /// Which characters of an answer a text begins with, each at its place.

@@ -8,8 +8,8 @@ use goldfish_digest::FileDigest;
 use goldfish_mask::rules::NoRule;
 use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
-    FORMAT_VERSION, InputEntry, KeptCounter, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError,
-    ShardSchema, ShardWriter, SourceEntry, TokenizerEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
+    InputEntry, KeptCounter, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError, ShardSchema,
+    ShardWriter, SourceEntry, TokenizerEntry, WriterOptions, prepare_folder,
 };
 use goldfish_tokenize::Tokenizer;
 use rand_mt::Mt64;
@@ -132,12 +132,21 @@ fn state() -> Box<RawValue> {
 }
 
 fn manifest(options: &CopyOptions, tokenizer: &Tokenizer, writer: &WriterOptions) -> Manifest {
+    let source = SourceEntry {
+        content: "ids".into(),
+        column: "input_ids".into(),
+        id_column: None,
+        ids_dtype: None,
+        eos_id: None,
+        max_document: 4 * options.context as u64,
+    };
+    let output = OutputEntry {
+        format: writer.format,
+        columns: Vec::new(),
+        carry: Vec::new(),
+        shard_size: writer.shard_size,
+    };
     Manifest {
-        format_version: FORMAT_VERSION,
-        tool: ToolEntry::goldfish(),
-        rule: RuleSpec::new(NoRule::new()),
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
         existing_mask: Some(format!("the answers of {}", options.shape.task.name())),
         tokenizer: Some(TokenizerEntry {
             sha256: tokenizer.sha256().to_owned(),
@@ -145,28 +154,7 @@ fn manifest(options: &CopyOptions, tokenizer: &Tokenizer, writer: &WriterOptions
             prepended_bos: None,
             appended_eos: None,
         }),
-        source: SourceEntry {
-            content: "ids".into(),
-            column: "input_ids".into(),
-            id_column: None,
-            ids_dtype: None,
-            eos_id: None,
-            max_document: 4 * options.context as u64,
-        },
-        output: OutputEntry {
-            format: writer.format,
-            columns: Vec::new(),
-            carry: Vec::new(),
-            shard_size: writer.shard_size,
-        },
-        part: None,
-        inputs: Vec::new(),
-        input_table: None,
-        shards: Vec::new(),
-        rejects: None,
-        totals: Totals::default(),
-        longest_kept_run: None,
-        checksum: String::new(),
+        ..Manifest::new(RuleSpec::new(NoRule::new()), Scope::Document, source, output)
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) const NEXT: char = ',';
 pub enum CopyTask {
     /// `text|` is answered with the text.
     Copy,
-    /// The same with texts in which an n-gram stands twice, so that it takes more than the last letters to know what follows.
+    /// The same with texts in which an n-gram occurs twice, so that it takes more than the last letters to know what follows.
     Duplicates,
     /// `key|text|` is answered with what follows the key in the text. A model of bounded state knows what to look for while it reads.
     PrefixKey,
@@ -58,7 +58,7 @@ impl CopyTask {
     pub fn about(self) -> &'static str {
         match self {
             Self::Copy => "text| is answered with the text",
-            Self::Duplicates => "the same with texts in which an n-gram stands twice",
+            Self::Duplicates => "the same with texts in which an n-gram occurs twice",
             Self::PrefixKey => "key|text| is answered with what follows the key in the text",
             Self::SuffixKey => "text|key is answered with what follows the key in the text",
             Self::PhoneBook => "name:number,name:number|name: is answered with the number of that name",
@@ -72,7 +72,7 @@ impl CopyTask {
 pub struct CopyShape {
     /// The task.
     pub task: CopyTask,
-    /// Letters of a key, of a name, or of an n-gram that stands twice.
+    /// Letters of a key, of a name, or of an n-gram that occurs twice.
     pub key: usize,
     /// Letters of the answer to a key, or digits of a number.
     pub answer: usize,
@@ -193,7 +193,7 @@ fn copied(text: String) -> CopySample {
     CopySample { question: format!("{text}{SEPARATOR}"), answer: text }
 }
 
-/// A text in which an n-gram stands at two places that don't overlap.
+/// A text in which an n-gram occurs at two places that don't overlap.
 fn with_duplicate(random: &mut Mt64, n: usize, length: usize) -> String {
     let text = string(random, LETTERS, length);
     let from = below(random, (length - 2 * n + 1) as u64) as usize;

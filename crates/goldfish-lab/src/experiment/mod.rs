@@ -47,7 +47,7 @@ pub(crate) const PREFIX: u32 = 50;
 pub(crate) const SUFFIX: u32 = 50;
 
 /// Sequences in one pass through a model.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// The model that experiments train on some shards, and how: 2 layers, 128 wide, `AdamW` without weight decay.
 pub(crate) fn small_model(shards: &Path) -> TrainOptions {

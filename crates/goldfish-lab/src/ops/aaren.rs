@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::exp;
+use goldfish_backends::local::math::{exp, inner};
 
 use super::operation::Operation;
-use super::rows::{Rows, inputs, like, matrix, sum_products, with_rows};
+use super::rows::{Rows, inputs, like, matrix, with_rows};
 use super::sequences::{Sequence, Task, covers, scatter, tasks};
 
 /// Attention of a query `[1, heads * head_dim]`, the same at all positions, over rows `[rows, 2 * heads * head_dim]` of keys and
@@ -52,7 +52,7 @@ impl ScanSoftmax {
         steps.clear();
         let (mut m, mut u) = (f32::NEG_INFINITY, 0f32);
         for row in sequence.clone() {
-            let score = scale * sum_products(query, &keys.row(row)[from..from + query.len()]);
+            let score = scale * inner(query, &keys.row(row)[from..from + query.len()]);
             let highest = m.max(score);
             // The first position has nothing before it.
             let before = if u == 0.0 { 0.0 } else { u * exp(m - highest) };
@@ -108,9 +108,9 @@ impl ScanSoftmax {
             for (sum, of_out) in sum.iter_mut().zip(of_out) {
                 *sum = factor.mul_add(*sum, *of_out);
             }
-            product = factor.mul_add(product, sum_products(of_out, &out.row(row)[own.clone()]));
+            product = factor.mul_add(product, inner(of_out, &out.row(row)[own.clone()]));
             factor = step.before;
-            let of_score = scale * step.own * (sum_products(&sum, &v.row(row)[own.clone()]) - product);
+            let of_score = scale * step.own * (inner(&sum, &v.row(row)[own.clone()]) - product);
             let place = at * dim..(at + 1) * dim;
             for (of_value, sum) in found.values[place.clone()].iter_mut().zip(&sum) {
                 *of_value = step.own * sum;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{dot, exp, mix, sum};
+use goldfish_backends::local::math::{dot, exp, inner, mix, sum};
 
 use super::operation::Operation;
-use super::rows::{Rows, inputs, like, matrix, sum_products, with_rows};
+use super::rows::{Rows, inputs, like, matrix, with_rows};
 use super::sequences::{Sequence, Task, covers, gather, scatter, tasks};
 
 /// Attention of queries over keys and values: rows `[rows, (heads + 2 * kv_heads) * head_dim]` hold the queries of all heads, then
@@ -151,7 +151,7 @@ impl Attend {
             scratch.slopes.clear();
             scratch.slopes.resize(scratch.weights.len(), 0.0);
             dot(&scratch.grads[own], &scratch.transposed_values, start, &mut scratch.slopes);
-            let mean = sum_products(&scratch.weights, &scratch.slopes);
+            let mean = inner(&scratch.weights, &scratch.slopes);
             for (slope, weight) in scratch.slopes.iter_mut().zip(&scratch.weights) {
                 *slope = self.scale * weight * (*slope - mean);
             }

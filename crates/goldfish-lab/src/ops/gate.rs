@@ -1,8 +1,15 @@
 use candle_core::{Result, Tensor};
-use goldfish_backends::local::math::{exp, silu};
+use goldfish_backends::local::math::{sigmoid, silu};
 
 use super::operation::Operation;
 use super::rows::{fill_rows, inputs, like, matrix, with_rows};
+
+/// From the gradient of `silu(x)` to that of `x`.
+#[inline(always)]
+pub(super) fn silu_back(gradient: f32, x: f32) -> f32 {
+    let logistic = sigmoid(x);
+    gradient * logistic * x.mul_add(1.0 - logistic, 1.0)
+}
 
 /// `silu` of the first half of a row, times the second.
 pub(crate) struct Gate;
@@ -39,9 +46,8 @@ impl Operation for Gate {
                     let (gate, up) = x.row(row).split_at(gradient.len());
                     let (of_gate, of_up) = out.split_at_mut(gradient.len());
                     for i in 0..gradient.len() {
-                        let logistic = 1.0 / (1.0 + exp(-gate[i]));
-                        of_gate[i] = gradient[i] * up[i] * logistic * gate[i].mul_add(1.0 - logistic, 1.0);
-                        of_up[i] = gradient[i] * gate[i] * logistic;
+                        of_gate[i] = silu_back(gradient[i] * up[i], gate[i]);
+                        of_up[i] = gradient[i] * gate[i] * sigmoid(gate[i]);
                     }
                 },
             ))

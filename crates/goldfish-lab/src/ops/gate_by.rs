@@ -1,6 +1,7 @@
 use candle_core::{Result, Tensor};
-use goldfish_backends::local::math::{exp, silu};
+use goldfish_backends::local::math::silu;
 
+use super::gate::silu_back;
 use super::operation::Operation;
 use super::rows::{fill_rows, inputs, like, with_rows};
 
@@ -46,8 +47,7 @@ impl Operation for GateBy {
                 |row, out| {
                     let (x, gate, g) = (x.row(row), gate.row(row), gradient.row(row));
                     for (i, out) in out.iter_mut().enumerate() {
-                        let logistic = 1.0 / (1.0 + exp(-gate[i]));
-                        *out = g[i] * x[i] * logistic * gate[i].mul_add(1.0 - logistic, 1.0);
+                        *out = silu_back(g[i] * x[i], gate[i]);
                     }
                 },
             );

@@ -2,11 +2,11 @@
 //! ([Zhang et al. 2024, "The Hedgehog & the Porcupine"](https://arxiv.org/abs/2402.04347), section 4.1).
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{exp, mix, sum, vectorized};
+use goldfish_backends::local::math::{inner, mix, softmax, vectorized};
 use rayon::prelude::*;
 
 use super::operation::Operation;
-use super::rows::{Rows, fill_rows, inputs, like, matrix, sum_products, with_rows};
+use super::rows::{Rows, fill_rows, inputs, like, matrix, with_rows};
 
 /// The features `[softmax(W x), softmax(-W x)]` of each head's query and key, with a matrix `W` `[head_dim, head_dim]` a head for
 /// queries and another for keys. Rows `[rows, 3 * heads * head_dim]` of queries, keys and values become rows of features, twice as
@@ -35,13 +35,13 @@ impl SoftmaxFeatures {
         let dim = x.len();
         let (positive, negative) = out.split_at_mut(dim);
         for (d, out) in positive.iter_mut().enumerate() {
-            *out = sum_products(weight.row(head * dim + d), x);
+            *out = inner(weight.row(head * dim + d), x);
         }
         for (negative, positive) in negative.iter_mut().zip(&*positive) {
             *negative = -positive;
         }
-        soften(positive);
-        soften(negative);
+        softmax(positive);
+        softmax(negative);
     }
 
     /// Adds the gradient of one head's matrix, and writes that of its query or key.
@@ -56,7 +56,7 @@ impl SoftmaxFeatures {
         let dim = x.len();
         let halves = |values| -> (&[f32], &[f32]) { <[f32]>::split_at(values, dim) };
         let ((positive, negative), (of_positive, of_negative)) = (halves(features), halves(gradient));
-        let means = [sum_products(positive, of_positive), sum_products(negative, of_negative)];
+        let means = [inner(positive, of_positive), inner(negative, of_negative)];
         slopes.clear();
         slopes.extend(
             (0..dim).map(|d| {
@@ -68,17 +68,6 @@ impl SoftmaxFeatures {
             mix(&[*slope], x, &mut of_weight[(head * dim + d) * dim..][..dim]);
         }
     }
-}
-
-/// Scores to weights that sum to 1.
-#[inline(always)]
-fn soften(scores: &mut [f32]) {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for score in scores.iter_mut() {
-        *score = exp(*score - highest);
-    }
-    let whole = 1.0 / sum(scores, |weight| weight);
-    scores.iter_mut().for_each(|score| *score *= whole);
 }
 
 impl Operation for SoftmaxFeatures {

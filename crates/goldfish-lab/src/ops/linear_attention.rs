@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{exp, mix};
+use goldfish_backends::local::math::{elu_plus_one, inner, mix};
 
 use super::operation::Operation;
-use super::rows::{Rows, fill_rows, inputs, like, matrix, sum_products, with_rows};
+use super::rows::{Rows, fill_rows, inputs, like, matrix, with_rows};
 use super::sequences::{Sequence, Task, covers, scatter, tasks};
 
 /// What the sum of the weights is raised by.
-pub(crate) const EPSILON: f32 = 1e-6;
+const EPSILON: f32 = 1e-6;
 
 /// `elu(x) + 1` of the queries and keys in the first two thirds of each row.
 pub(crate) struct EluFeatures;
@@ -27,7 +27,7 @@ impl Operation for EluFeatures {
                 |row, out| {
                     let mapped = x.width / 3 * 2;
                     for (out, x) in out[..mapped].iter_mut().zip(x.row(row)) {
-                        *out = if *x > 0.0 { *x + 1.0 } else { exp(*x) };
+                        *out = elu_plus_one(*x);
                     }
                     out[mapped..].copy_from_slice(&x.row(row)[mapped..]);
                 },
@@ -109,7 +109,7 @@ impl State {
     fn apply(&self, row: &[f32], weight: f32, out: &mut [f32]) {
         let lines = self.matrix.chunks_exact(row.len()).zip(&self.vector);
         for (out, (line, sum)) in out.iter_mut().zip(lines) {
-            *out = weight.mul_add(*sum, sum_products(line, row));
+            *out = weight.mul_add(*sum, inner(line, row));
         }
     }
 }
@@ -135,7 +135,7 @@ impl ScanLinear {
             state.add(&k.row(row)[features.clone()], &v.row(row)[own.clone()], 1.0);
             let query = &q.row(row)[features.clone()];
             mix(query, &state.matrix, out);
-            let whole = 1.0 / (sum_products(query, &state.vector) + EPSILON);
+            let whole = 1.0 / (inner(query, &state.vector) + EPSILON);
             out.iter_mut().for_each(|out| *out *= whole);
         }
         out
@@ -159,12 +159,12 @@ impl ScanLinear {
         for (at, row) in sequence.clone().enumerate() {
             state.add(&k.row(row)[features.clone()], &v.row(row)[own.clone()], 1.0);
             let query = &q.row(row)[features.clone()];
-            let whole = 1.0 / (sum_products(query, &state.vector) + EPSILON);
+            let whole = 1.0 / (inner(query, &state.vector) + EPSILON);
             let numerator = &mut numerators[at * dim..(at + 1) * dim];
             for (n, g) in numerator.iter_mut().zip(&gradient.row(row)[own.clone()]) {
                 *n = whole * g;
             }
-            denominators[at] = -sum_products(numerator, &out.row(row)[own.clone()]);
+            denominators[at] = -inner(numerator, &out.row(row)[own.clone()]);
             state.apply(numerator, denominators[at], &mut found.queries[at * f..(at + 1) * f]);
         }
         state.clear(f, dim);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{exp, vectorized};
+use goldfish_backends::local::math::{sigmoid, tanh, vectorized};
 
 use super::operation::Operation;
 use super::rows::{Rows, inputs, like, matrix, with_rows};
@@ -122,16 +122,6 @@ impl Recur {
     }
 }
 
-#[inline(always)]
-fn logistic(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
-}
-
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
-}
-
 /// The gates of a row.
 #[inline(always)]
 fn activate([x, recurrent, first, second]: [&[f32]; 4], gates: &mut [f32]) {
@@ -141,9 +131,9 @@ fn activate([x, recurrent, first, second]: [&[f32]; 4], gates: &mut [f32]) {
     }
     let (sigmoids, rest) = gates.split_at_mut(2 * width);
     let (candidates, outputs) = rest.split_at_mut(width);
-    sigmoids.iter_mut().for_each(|gate| *gate = logistic(*gate));
+    sigmoids.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
     candidates.iter_mut().for_each(|gate| *gate = tanh(*gate));
-    outputs.iter_mut().for_each(|gate| *gate = logistic(*gate));
+    outputs.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
 }
 
 /// Cells and hidden states from the gates and the cells before.
@@ -194,7 +184,7 @@ impl Operation for Recur {
     }
 
     fn backward(&self, all: &[&Tensor], hidden: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
-        let [x, weight, first, second] = inputs(all)?;
+        let [x, weight, ..] = inputs::<4>(all)?;
         let Some(saved) = self.saved.get() else { bail!("no hidden states were computed") };
         let of_gates = with_rows([gradient], |[gradient]| self.gates_back(saved, weight, gradient))?;
         let of_gates = like(of_gates, x)?;
@@ -211,7 +201,6 @@ impl Operation for Recur {
         })?;
         let of_weight = of_gates.t()?.matmul(&matrix(before, rows, width)?)?;
         let of_bias = of_gates.sum(0)?;
-        debug_assert_eq!(first.dims(), second.dims());
         Ok(vec![of_gates, of_weight, of_bias.clone(), of_bias])
     }
 }

@@ -1,9 +1,9 @@
 use candle_core::{Result, Tensor};
-use goldfish_backends::local::math::{sum, vectorized};
+use goldfish_backends::local::math::{inner, sum, vectorized};
 use rayon::prelude::*;
 
 use super::operation::Operation;
-use super::rows::{fill_rows, inputs, like, matrix, sum_products, with_rows};
+use super::rows::{fill_rows, inputs, like, matrix, with_rows};
 
 /// RMS norm of rows, times a weight.
 pub(crate) struct Normalize {
@@ -26,7 +26,7 @@ impl Normalize {
         for ((of_x, grad), weight) in of_x.iter_mut().zip(grad).zip(weight) {
             *of_x = grad * weight;
         }
-        let along = scale * scale * sum_products(of_x, x) / x.len() as f32;
+        let along = scale * scale * inner(of_x, x) / x.len() as f32;
         for (of_x, x) in of_x.iter_mut().zip(x) {
             *of_x = scale * (*of_x - x * along);
         }

@@ -103,21 +103,3 @@ pub(super) fn fill_rows(rows: usize, width: usize, fill: impl Fn(usize, &mut [f3
     }
     values
 }
-
-/// The sum of the products of two rows, in an order that depends on their length alone.
-#[inline(always)]
-pub(super) fn sum_products(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut lanes = [0f32; LANES];
-    let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = left.remainder().iter().zip(right.remainder());
-    for (a, b) in left.zip(right) {
-        for i in 0..LANES {
-            lanes[i] = a[i].mul_add(b[i], lanes[i]);
-        }
-    }
-    for (lane, (a, b)) in lanes.iter_mut().zip(rest) {
-        *lane = a.mul_add(*b, *lane);
-    }
-    lanes.iter().sum()
-}

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use goldfish_backends::local::math::{exp, silu};
+use goldfish_backends::local::math::{exp, inner, sigmoid, silu, softplus};
 
+use super::gate::silu_back;
 use super::operation::Operation;
 use super::rows::{Rows, inputs, like, matrix, with_rows};
 use super::sequences::{Sequence, Task, covers, scatter, tasks};
@@ -97,9 +98,7 @@ impl Operation for Convolve {
                             let weights = weight.row(channel);
                             let place = [sequence.start, row];
                             let sum = Self::sum(x, place, channel, weights, bias.row(0)[channel]);
-                            let logistic = 1.0 / (1.0 + exp(-sum));
-                            let slope = logistic * sum.mul_add(1.0 - logistic, 1.0);
-                            let of_sum = gradient.row(row)[channel] * slope;
+                            let of_sum = silu_back(gradient.row(row)[channel], sum);
                             of_bias[lane] += of_sum;
                             for (back, weight) in weights.iter().rev().enumerate().take(at + 1) {
                                 of_x[(at - back) * count + lane] += of_sum * weight;
@@ -125,12 +124,6 @@ impl Operation for Convolve {
 
 fn add(sums: &mut [f32], parts: &[f32]) {
     sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
-}
-
-/// `log(1 + e^x)`.
-#[inline(always)]
-fn softplus(x: f32) -> f32 {
-    x.max(0.0) + exp(-x.abs()).ln_1p()
 }
 
 /// The selective scan: per channel `h_t = exp(step A) h_{t-1} + step B_t u_t` and `y_t = C_t . h_t + D u_t`, with `A = -exp(A_log)`
@@ -226,7 +219,7 @@ impl<'a> Parts<'a> {
             for (at, row) in sequence.clone().enumerate() {
                 self.advance(row, channel, rates, state, &mut decays[..states]);
                 let c = &self.bc.row(row)[states..];
-                let seen = super::rows::sum_products(c, state);
+                let seen = inner(c, state);
                 out[at * own.len() + lane] = self.d[channel].mul_add(self.u.row(row)[channel], seen);
             }
         }
@@ -299,7 +292,7 @@ impl<'a> Parts<'a> {
             let along: f32 = along.iter().sum();
             let of_step = along.mul_add(u, of_step.iter().sum::<f32>());
             let time = self.time.row(row)[channel] + self.bias[channel];
-            let of_time = of_step / (1.0 + exp(-time));
+            let of_time = of_step * sigmoid(time);
             found.u[at * lanes + lane] = step.mul_add(along, self.d[channel] * g);
             found.time[at * lanes + lane] = of_time;
             found.bias[lane] += of_time;

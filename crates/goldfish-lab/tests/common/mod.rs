@@ -7,8 +7,8 @@ use arrow::buffer::OffsetBuffer;
 use goldfish_mask::rules::Static;
 use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
-    FORMAT_VERSION, InputEntry, Manifest, OutputEntry, OutputFormat, OutputMode, ShardSchema, ShardWriter,
-    SourceEntry, ToolEntry, Totals, WriterOptions, prepare_folder,
+    InputEntry, Manifest, OutputEntry, OutputFormat, OutputMode, ShardSchema, ShardWriter, SourceEntry,
+    ToolEntry, Totals, WriterOptions, prepare_folder,
 };
 use serde_json::value::RawValue;
 
@@ -58,35 +58,24 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         rows: None,
         broken: false,
     };
+    let source = SourceEntry {
+        content: "ids".into(),
+        column: "input_ids".into(),
+        id_column: None,
+        ids_dtype: None,
+        eos_id: None,
+        max_document: 1 << 20,
+    };
+    let output = OutputEntry {
+        format: options.format,
+        columns: Vec::new(),
+        carry: Vec::new(),
+        shard_size: options.shard_size,
+    };
     Manifest {
-        format_version: FORMAT_VERSION,
         tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(Static::new(4)),
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        existing_mask: None,
-        tokenizer: None,
-        source: SourceEntry {
-            content: "ids".into(),
-            column: "input_ids".into(),
-            id_column: None,
-            ids_dtype: None,
-            eos_id: None,
-            max_document: 1 << 20,
-        },
-        output: OutputEntry {
-            format: options.format,
-            columns: Vec::new(),
-            carry: Vec::new(),
-            shard_size: options.shard_size,
-        },
-        part: None,
         inputs: vec![input],
-        input_table: None,
-        shards: Vec::new(),
-        rejects: None,
         totals: Totals { documents_in: documents, ..Totals::default() },
-        longest_kept_run: None,
-        checksum: String::new(),
+        ..Manifest::new(RuleSpec::new(Static::new(4)), Scope::Document, source, output)
     }
 }

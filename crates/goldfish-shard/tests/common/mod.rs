@@ -3,8 +3,8 @@
 use goldfish_mask::rules::Static;
 use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
-    ExtraColumn, FORMAT_VERSION, InputEntry, Manifest, OutputEntry, ShardSchema, SourceEntry, ToolEntry,
-    Totals, WriterOptions,
+    ExtraColumn, InputEntry, Manifest, OutputEntry, ShardSchema, SourceEntry, ToolEntry, Totals,
+    WriterOptions,
 };
 
 /// The schema of documents with labels.
@@ -25,39 +25,28 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
         rows: None,
         broken: false,
     };
+    let source = SourceEntry {
+        content: "ids".into(),
+        column: "input_ids".into(),
+        id_column: None,
+        ids_dtype: None,
+        eos_id: None,
+        max_document: 1 << 20,
+    };
+    let output = OutputEntry {
+        format: options.format,
+        columns: vec![ExtraColumn::Labels],
+        carry: Vec::new(),
+        shard_size: options.shard_size,
+    };
     Manifest {
-        format_version: FORMAT_VERSION,
         tool: ToolEntry { name: "goldfish".into(), version: "0".into() },
-        rule: RuleSpec::new(Static::new(4)),
-        scope: Scope::Document,
-        exempt_ids: Vec::new(),
-        existing_mask: None,
-        tokenizer: None,
-        source: SourceEntry {
-            content: "ids".into(),
-            column: "input_ids".into(),
-            id_column: None,
-            ids_dtype: None,
-            eos_id: None,
-            max_document: 1 << 20,
-        },
-        output: OutputEntry {
-            format: options.format,
-            columns: vec![ExtraColumn::Labels],
-            carry: Vec::new(),
-            shard_size: options.shard_size,
-        },
-        part: None,
         inputs: vec![input],
-        input_table: None,
-        shards: Vec::new(),
-        rejects: None,
         totals: Totals {
             documents_in: documents + rejected,
             documents_rejected: rejected,
             ..Totals::default()
         },
-        longest_kept_run: None,
-        checksum: String::new(),
+        ..Manifest::new(RuleSpec::new(Static::new(4)), Scope::Document, source, output)
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use crate::local::family::ModelName;
 use crate::local::features::{FeatureAttention, Features, Heads};
-use crate::local::math::{exp, mix, sum};
+use crate::local::math::{mix, softmax};
 use crate::local::mixer::{Mixer, MixerPlan};
 use crate::local::recurrent_family::{LAB, RecurrentFamily};
 
@@ -55,11 +55,7 @@ impl Features for Softmax {
         positive.fill(0.0);
         mix(x, &self.weights[which][head * size..][..size], positive);
         negative.iter_mut().zip(positive.iter()).for_each(|(negative, y)| *negative = -y);
-        for half in [positive, negative] {
-            let highest = half.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            half.iter_mut().for_each(|y| *y = exp(*y - highest));
-            let total = sum(half, |y| y);
-            half.iter_mut().for_each(|y| *y /= total);
-        }
+        softmax(positive);
+        softmax(negative);
     }
 }

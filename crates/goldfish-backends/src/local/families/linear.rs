@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use crate::local::family::ModelName;
 use crate::local::features::{FeatureAttention, Features, Heads};
-use crate::local::math::exp;
+use crate::local::math::elu_plus_one;
 use crate::local::mixer::{Mixer, MixerPlan};
 use crate::local::recurrent_family::{LAB, RecurrentFamily};
 
@@ -42,7 +42,7 @@ impl Features for Elu {
     #[inline(always)]
     fn of(&self, _: usize, _: usize, x: &[f32], features: &mut [f32]) {
         for (feature, x) in features.iter_mut().zip(x) {
-            *feature = if *x > 0.0 { *x + 1.0 } else { exp(*x) };
+            *feature = elu_plus_one(*x);
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use goldfish_audit::backend::{Backend, TextTokenizer};
 use goldfish_audit::probe::ProbeTable;
 
-/// What stands between a passage and the prefix, unless ids are given.
+/// What is put between a passage and the prefix, unless ids are given.
 const SEPARATOR: &str = "\n\n";
 
 /// All probes with the whole passage in the prompt.
