@@ -87,7 +87,9 @@ def test_continues_models_of_the_lab(corpus, tmp_path, name):
     results = rows(tmp_path / "run")
     assert len(results) == len(corpus.learned)
     prefixes = torch.tensor([ids[:40] for ids in corpus.learned])
-    continued = model.generate(prefixes, max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)
+    # Id 0 is a token of the documents, no padding: `generate` would guess a mask without it.
+    settings = {"attention_mask": torch.ones_like(prefixes), "eos_token_id": None, "pad_token_id": 0}
+    continued = model.generate(prefixes, max_new_tokens=8, do_sample=False, **settings)
     for row in results:
         assert row["generated"] == continued[int(row["doc_id"].removeprefix("learned")), 40:].tolist()
 
