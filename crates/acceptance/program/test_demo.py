@@ -181,3 +181,34 @@ def test_parts_of_a_sweep_are_those_of_the_whole(goldfish, swept, tmp_path):
     assert "text-5" in process.stderr and "edited-hash" in process.stderr and not (tmp_path / "b").exists()
     process = goldfish.run("lab", "sweep", "--output", "sweep", "--epochs", "3", cwd=tmp_path, expect=2)
     assert "other options" in process.stderr
+
+
+def test_what_a_sweep_finds_out_about_architectures(goldfish, tmp_path):
+    size = ["--passages", "4", "--copies-each", "8", "--background", "4", "--epochs", "24"]
+    results = sweep(goldfish, tmp_path, "--architectures", "llama", *size)
+    arms = {arm["series"]: arm for arm in results["arms"]}
+    for arm in arms.values():
+        epochs, recited = zip(*arm["recited"], strict=True)
+        assert epochs[-1] == 24 and list(epochs) == sorted(epochs)
+        # Counted in training as in the audit afterwards.
+        if arm["series"] != "control":
+            assert recited[-1] == arm["exact_match"]["positives"]
+    assert arms["standard"]["recited"][0][1] == 0 and arms["standard"]["recited"][-1][1] == 4
+    for series in ("standard", "text"):
+        context = arms[series]["in_context"]
+        assert context["held_out"]["positives"] == 0 and context["held_out_in_prompt"]["n"] > 0
+        assert context["in_prompt"]["n"] == arms[series]["exact_match"]["n"]
+    assert "in_context" not in arms["control"]
+    results = sweep(goldfish, tmp_path, "--architectures", "aaren", "--parts", "costs,copy", *size)
+    assert len(results["arms"]) == 3
+    [costs] = results["costs"]
+    assert costs["architecture"] == "aaren" and [at["tokens"] for at in costs["at"]] == [1024, 8192]
+    # A layer keeps a number for each of 128 channels and one for each of four heads.
+    assert [at["state_bytes"] for at in costs["at"]] == [2 * 4 * (128 + 4)] * 2
+    assert all(at["step_ms"] > 0 and at["whole_ms"] > at["step_ms"] for at in costs["at"])
+    [task] = results["tasks"]
+    assert task["task"] == "copy" and [arm["architecture"] for arm in task["arms"]] == ["aaren"]
+    page = (tmp_path / "sweep/sweep.html").read_text()
+    for found in ["Weights or context", "Costs of a token", "Copying from context", "by epochs"]:
+        assert found in page, found
+    assert "--architectures llama,aaren --parts recitation,costs,copy<" in page

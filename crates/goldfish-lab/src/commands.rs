@@ -6,21 +6,16 @@ use goldfish_report::shell_line;
 
 use crate::copy::options::CopyOptions;
 use crate::copy::tasks::CopyShape;
-use crate::sweep::options::SweepOptions;
+use crate::experiment::audited::Audited;
+use crate::sweep::options::{SweepOptions, SweepPart};
 
 /// Makes an audit again, whose results are divided by a column.
-pub(crate) fn audit(
-    shards: &Path,
-    model: &Path,
-    control: Option<&Path>,
-    by: &str,
-    samples: u64,
-    run: &Path,
-) -> String {
-    let (shards, model, run) = (path(shards), path(model), path(run));
-    let (control, samples) = (control.map(path), samples.to_string());
+pub(crate) fn audit(audited: &Audited<'_>, by: &str) -> String {
+    let (shards, model, run) = (path(audited.shards), path(audited.model), path(audited.run));
+    let (control, samples) = (audited.control.map(path), audited.samples.to_string());
     let mut arguments = vec!["audit", &shards, "--model", &model];
     arguments.extend(control.iter().flat_map(|control| ["--control", control]));
+    arguments.extend(audited.in_context.then_some("--in-context-control"));
     arguments.extend(["--by", by, "--samples", &samples, "--output", &run]);
     line(&arguments)
 }
@@ -36,12 +31,11 @@ pub(crate) fn compare(runs: [&Path; 2], page: &Path) -> String {
     line(&["compare", &first, &second, "--html", &path(page)])
 }
 
-/// Makes a sweep again. Architectures are those that it compares; with them, copies are those of its other arms.
+/// Makes a sweep again: the architectures that it compares, what it finds out about them, and the copies of its other arms.
 pub(crate) fn sweep(
     options: &SweepOptions,
     folder: &Path,
-    architectures: &[&str],
-    copies: &[&str],
+    [architectures, parts, copies]: [&[&str]; 3],
 ) -> String {
     let differing = |size: &SweepOptions| {
         let mut found = Vec::new();
@@ -68,9 +62,12 @@ pub(crate) fn sweep(
     let folder = path(folder);
     let mut arguments = vec!["lab", "sweep", "--output", &folder];
     arguments.extend(size.iter().map(String::as_str));
-    let (architectures, copies) = (architectures.join(","), copies.join(","));
+    let [architectures, parts, copies] = [architectures, parts, copies].map(|names| names.join(","));
     if !architectures.is_empty() {
         arguments.extend(["--architectures", &architectures]);
+        if parts != SweepPart::Recitation.name() {
+            arguments.extend(["--parts", &parts]);
+        }
         if !copies.is_empty() {
             arguments.extend(["--copies", &copies]);
         }
@@ -147,17 +144,21 @@ mod tests {
     #[test]
     fn commands_hold_what_differs() {
         let quick = SweepOptions { ks: vec![4], seed: 3, ..SweepOptions::quick() };
-        let found = sweep(&quick, Path::new("a folder"), &[], &["equal"]);
+        let found = sweep(&quick, Path::new("a folder"), [&[], &[], &["equal"]]);
         assert_eq!(found, "goldfish lab sweep --output 'a folder' --quick --k 4 --seed 3");
         let usual = SweepOptions::default();
-        assert_eq!(sweep(&usual, Path::new("s"), &[], &[]), "goldfish lab sweep --output s");
+        assert_eq!(sweep(&usual, Path::new("s"), [&[], &[], &[]]), "goldfish lab sweep --output s");
         assert_eq!(
-            sweep(&usual, Path::new("s"), &["lstm", "mamba"], &["equal"]),
+            sweep(&usual, Path::new("s"), [&["lstm", "mamba"], &["recitation"], &["equal"]]),
             "goldfish lab sweep --output s --architectures lstm,mamba --copies equal"
+        );
+        assert_eq!(
+            sweep(&usual, Path::new("s"), [&["lstm"], &["recitation", "costs"], &[]]),
+            "goldfish lab sweep --output s --architectures lstm --parts recitation,costs"
         );
         let large = SweepOptions { passages: 500, epochs: 9, ..SweepOptions::default() };
         assert_eq!(
-            sweep(&large, Path::new("s"), &[], &[]),
+            sweep(&large, Path::new("s"), [&[], &[], &[]]),
             "goldfish lab sweep --output s --passages 500 --epochs 9"
         );
     }

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands;
 use crate::corpus::{Formatting, copies, passages, write};
+use crate::experiment::audited::Audited;
 use crate::experiment::error::ExperimentError;
-use crate::experiment::{Audited, Bench, Observe, make_folder, small_model, text, write_whole};
+use crate::experiment::{Bench, Observe, make_folder, small_model, text, write_whole};
 use crate::options::{Length, TrainOptions};
 
 /// The size of a demo.
@@ -105,6 +106,7 @@ pub fn demo(
         bench.begin(&format!("auditing: {name}"));
         let control = control.map(|control| bench.path(control));
         let (summary, _) = bench.audit(&Audited {
+            in_context: false,
             model: &bench.path("models").join(model),
             shards: &bench.path(shards),
             control: control.as_deref(),

@@ -25,6 +25,8 @@ pub enum TrainEvent {
     Step(StepEvent),
     /// The loss on the validation documents was computed.
     Validation(ValidationEvent),
+    /// Recited documents were counted.
+    Recitation(RecitationEvent),
 }
 
 /// One step; a line of `metrics.jsonl`.
@@ -59,6 +61,21 @@ pub struct ValidationEvent {
     pub validation_loss: f64,
     /// Number of these tokens.
     pub tokens: u64,
+}
+
+/// How many documents of [`TrainOptions::recite`] were recited; a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecitationEvent {
+    /// The step after which they were counted.
+    pub step: u64,
+    /// Supervised tokens of all steps so far.
+    pub supervised_total: u64,
+    /// Documents whose tokens [`TrainOptions::RECITED_SUFFIX`] after the first [`TrainOptions::RECITED_PREFIX`] are the greedy continuation.
+    pub recited: u64,
+    /// Documents that have so many tokens.
+    pub documents: u64,
+    /// Documents that have fewer, which are not asked for.
+    pub short: u64,
 }
 
 /// A finished run; `training.json` in its folder.

@@ -36,6 +36,8 @@ pub(crate) struct Identity {
     config: Value,
     shards: Vec<String>,
     validation: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recite: Vec<String>,
     tokenizer: Option<String>,
     /// A hash of the weights that the run starts from, if they are a checkpoint's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,8 +48,7 @@ impl Identity {
     pub(crate) fn new(
         options: &TrainOptions,
         config: Value,
-        shards: &[String],
-        validation: &[String],
+        [shards, validation, recite]: [&[String]; 3],
         tokenizer: Option<&str>,
         from: Option<&str>,
     ) -> Self {
@@ -55,6 +56,7 @@ impl Identity {
         options.from = None;
         options.shards.clear();
         options.validation.clear();
+        options.recite.clear();
         options.tokenizer = None;
         options.checkpoint_every = 0;
         Self {
@@ -62,6 +64,7 @@ impl Identity {
             config,
             shards: shards.to_vec(),
             validation: validation.to_vec(),
+            recite: recite.to_vec(),
             tokenizer: tokenizer.map(str::to_owned),
             from: from.map(str::to_owned),
         }

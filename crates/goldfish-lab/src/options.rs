@@ -10,6 +10,9 @@ pub struct TrainOptions {
     pub shards: Vec<PathBuf>,
     /// Folders with documents that are not trained on, for the loss on them.
     pub validation: Vec<PathBuf>,
+    /// Folders with documents that the model may recite: how many it does is counted with the loss on the validation documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recite: Vec<PathBuf>,
     /// A `tokenizer.json` that is copied to the weights and gives the size of the vocabulary.
     pub tokenizer: Option<PathBuf>,
     /// Size of the vocabulary, if there is no tokenizer or spare ids are wanted.
@@ -35,8 +38,16 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Steps from one saved state to the next; a killed run resumes from the last one.
     pub checkpoint_every: u64,
-    /// Steps from one loss on the validation documents to the next; it is also computed after the last step.
+    /// Steps from one loss on the validation documents, and one count of recited documents, to the next; they are also computed after the
+    /// last step.
     pub validate_every: u64,
+}
+
+impl TrainOptions {
+    /// Tokens of a document that are given when recitation is counted.
+    pub const RECITED_PREFIX: usize = 50;
+    /// Tokens after them that must be the greedy continuation.
+    pub const RECITED_SUFFIX: usize = 50;
 }
 
 impl Default for TrainOptions {
@@ -44,6 +55,7 @@ impl Default for TrainOptions {
         Self {
             shards: Vec::new(),
             validation: Vec::new(),
+            recite: Vec::new(),
             tokenizer: None,
             vocab_size: None,
             model: ModelOptions::default(),

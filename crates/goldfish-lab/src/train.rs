@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use candle_core::Tensor;
 use goldfish_digest::FileDigest;
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_tokenize::Tokenizer;
@@ -11,12 +12,13 @@ use crate::architecture::{Architecture, Vocabulary};
 use crate::architectures::architecture;
 use crate::data::{Corpus, Order};
 use crate::error::LabError;
-use crate::events::{StepEvent, TrainEvent, Trained, ValidationEvent};
+use crate::events::{RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent};
 use crate::folder::{Folder, Identity, Opened, Progress};
 use crate::graph::Graph;
 use crate::optimizer::{Gradients, Weights, learning_rate};
 use crate::options::{Length, OptimizerOptions, TrainOptions};
 use crate::parameter::Parameter;
+use crate::recitation::Recitation;
 use crate::start::Start;
 use crate::tape::Tape;
 
@@ -99,11 +101,18 @@ fn run(
     let corpus = read(&options.shards, options.use_mask)?;
     let validation =
         if options.validation.is_empty() { None } else { Some(read(&options.validation, false)?) };
+    let recitation = match options.recite.is_empty() {
+        true => None,
+        false => Some(Recitation::read(&options.recite, architecture.vocab_size())?),
+    };
     let identity = Identity::new(
         options,
         architecture.config(),
-        &corpus.manifests,
-        validation.as_ref().map_or(&[], |validation| &validation.manifests),
+        [
+            &corpus.manifests,
+            validation.as_ref().map_or(&[], |validation| &validation.manifests),
+            recitation.as_ref().map_or(&[], |recitation| &recitation.manifests),
+        ],
         tokenizer.as_ref().map(|(_, hash)| hash.as_str()),
         start.map(|start| start.hash.as_str()),
     );
@@ -131,6 +140,7 @@ fn run(
         order: Order::new(corpus.sequences(), options.seed),
         corpus,
         validation,
+        recitation,
         weights,
         progress,
         folder,
@@ -201,6 +211,7 @@ struct Run<'a> {
     options: &'a TrainOptions,
     corpus: Corpus,
     validation: Option<Corpus>,
+    recitation: Option<Recitation>,
     order: Order,
     weights: Weights,
     progress: Progress,
@@ -236,13 +247,11 @@ impl Run<'_> {
             self.folder.record(&event)?;
             let mut flow = on_event(&TrainEvent::Step(event));
             let (step, last) = (self.progress.step, self.progress.step == self.steps);
-            if let Some(validation) = &self.validation
-                && (last || step.is_multiple_of(self.options.validate_every))
-            {
-                let event = self.validate(validation)?;
-                self.folder.record(&event)?;
-                if on_event(&TrainEvent::Validation(event)).is_break() {
-                    flow = ControlFlow::Break(());
+            if last || step.is_multiple_of(self.options.validate_every) {
+                for event in self.measured()? {
+                    if on_event(&event).is_break() {
+                        flow = ControlFlow::Break(());
+                    }
                 }
             }
             if last || flow.is_break() || step.is_multiple_of(self.options.checkpoint_every) {
@@ -288,13 +297,38 @@ impl Run<'_> {
         })
     }
 
-    fn validate(&self, validation: &Corpus) -> Result<ValidationEvent, LabError> {
+    /// The loss on the validation documents, and how many documents are recited.
+    fn measured(&mut self) -> Result<Vec<TrainEvent>, LabError> {
+        let mut events = Vec::new();
+        if self.validation.is_none() && self.recitation.is_none() {
+            return Ok(events);
+        }
         let weights = self.weights.tensors(self.architecture.parameters())?;
+        if let Some(validation) = &self.validation {
+            let event = self.validate(validation, &weights)?;
+            self.folder.record(&event)?;
+            events.push(TrainEvent::Validation(event));
+        }
+        if let Some(recitation) = &self.recitation {
+            let event = RecitationEvent {
+                step: self.progress.step,
+                supervised_total: self.progress.supervised,
+                recited: recitation.count(self.architecture, &weights, self.options.batch_size)?,
+                documents: recitation.documents(),
+                short: recitation.short,
+            };
+            self.folder.record(&event)?;
+            events.push(TrainEvent::Recitation(event));
+        }
+        Ok(events)
+    }
+
+    fn validate(&self, validation: &Corpus, weights: &[Tensor]) -> Result<ValidationEvent, LabError> {
         let mut total = 0.0;
         let numbers: Vec<usize> = (0..validation.sequences()).collect();
         for some in numbers.chunks(self.options.batch_size) {
             let batch = validation.supervised(some.iter().copied());
-            let graph = Graph::new(Tape::without_gradients(), self.architecture.parameters(), &weights)?;
+            let graph = Graph::new(Tape::without_gradients(), self.architecture.parameters(), weights)?;
             let mean = self.architecture.loss(&graph, &batch.batch, &batch.targets)?;
             total += f64::from(mean.tensor().to_scalar::<f32>()?) * batch.targets.ids.len() as f64;
         }

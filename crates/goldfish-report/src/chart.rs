@@ -49,7 +49,7 @@ const GAP: i32 = 12 * UNITS as i32;
 #[derive(Debug, Serialize)]
 pub(crate) struct Chart {
     /// Its name in the page.
-    id: &'static str,
+    id: String,
     width: u32,
     height: u32,
     /// The elements inside `<svg>`, and its end. The library escaped their texts.
@@ -124,7 +124,7 @@ fn share_label(share: &f64) -> String {
 
 /// What a chart is called, and what it says to those who don't see it.
 pub(crate) struct Caption {
-    pub(crate) id: &'static str,
+    pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) description: String,
 }
@@ -182,7 +182,7 @@ fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Char
     let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
     marks(&area)
         .and_then(|()| area.present().map_err(Into::into))
-        .map_err(|error| ReportError::Chart { chart: caption.id, reason: error.to_string() })?;
+        .map_err(|error| ReportError::Chart { chart: caption.id.clone(), reason: error.to_string() })?;
     drop(area);
     // The page opens the element on its own, with its title and without the namespace's address.
     let marks = svg.split_once('>').map(|(_, marks)| marks.to_owned()).unwrap_or_default();

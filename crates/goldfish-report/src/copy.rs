@@ -76,7 +76,8 @@ struct Context<'a> {
 /// If the page can't be made, which is a bug in goldfish.
 pub fn copy_page(input: &CopyPage<'_>) -> Result<String, ReportError> {
     let &CopyPage { task, trained, arms, facts, command } = input;
-    let [strings, characters] = [&STRINGS, &CHARACTERS].map(|share| by_length(arms, trained[1], share));
+    let [strings, characters] =
+        [&STRINGS, &CHARACTERS].map(|share| by_length(arms, trained[1], share, share.id));
     let context = Context {
         task,
         trained,
@@ -129,7 +130,21 @@ const CHARACTERS: Share = Share {
 /// Colors are few: so many models are drawn at most.
 const MOST: usize = 8;
 
-fn by_length(arms: &[CopyArm], trained: usize, share: &Share) -> Result<Option<Chart>, ReportError> {
+/// The characters of each model by length; `id` is the chart's name in the page.
+pub(crate) fn characters_by_length(
+    arms: &[CopyArm],
+    trained: usize,
+    id: &str,
+) -> Result<Option<Chart>, ReportError> {
+    by_length(arms, trained, &CHARACTERS, id)
+}
+
+fn by_length(
+    arms: &[CopyArm],
+    trained: usize,
+    share: &Share,
+    id: &str,
+) -> Result<Option<Chart>, ReportError> {
     let lengths = || arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length as f64));
     let (Some(first), Some(last)) = (lengths().reduce(f64::min), lengths().reduce(f64::max)) else {
         return Ok(None);
@@ -148,7 +163,7 @@ fn by_length(arms: &[CopyArm], trained: usize, share: &Share) -> Result<Option<C
     let description = format!("{}.", said.collect::<Vec<_>>().join(". "));
     let limit = vec![(trained as f64, 0.0), (trained as f64, 1.0)];
     drawn.push(Curve { name: "longest in training".into(), points: limit, series: drawn.len(), dots: false });
-    let caption = Caption { id: share.id, title: share.title.into(), description };
+    let caption = Caption { id: id.into(), title: share.title.into(), description };
     let x = Axis {
         title: "length",
         from: first.min(trained as f64) * 0.9,

@@ -27,7 +27,7 @@ pub enum ReportError {
     #[error("the chart {chart} can't be drawn: {reason}; this is a bug in goldfish, please report it")]
     Chart {
         /// Which chart.
-        chart: &'static str,
+        chart: String,
         /// What the library said.
         reason: String,
     },

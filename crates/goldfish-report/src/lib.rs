@@ -9,6 +9,7 @@
 //! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
 //! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`, [`copy_page`] that of `goldfish lab copy`.
 
+mod architectures;
 mod audit;
 mod chart;
 mod command;
@@ -25,6 +26,7 @@ mod sweep;
 mod table;
 mod text;
 
+pub use architectures::{SweepContext, SweepCost, SweepCostAt, SweepTask};
 pub use audit::{AuditPage, Decode, audit_page, copying_in_words, of_passages};
 pub use command::shell_line;
 pub use compare::{

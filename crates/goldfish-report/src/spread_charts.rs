@@ -39,7 +39,7 @@ pub(crate) fn survival_chart(series: &[Series<'_>]) -> Result<Option<Chart>, Rep
         format!("{}: {}", series.name, shares.join("; "))
     });
     let caption = Caption {
-        id: "survival-chart",
+        id: "survival-chart".into(),
         title: "Share of the probes whose match is at least this long".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
@@ -115,7 +115,8 @@ fn histogram(
             .collect();
         format!("{name}, {}: {}", plural(values.total, "probe"), parts.join("; "))
     });
-    let caption = Caption { id, title, description: format!("{}.", said.collect::<Vec<_>>().join(". ")) };
+    let caption =
+        Caption { id: id.into(), title, description: format!("{}.", said.collect::<Vec<_>>().join(". ")) };
     let drawn: Vec<Bar> =
         shares[0].iter().map(|&(from, to, height)| Bar { from, to, height, label: String::new() }).collect();
     let outlines = (1..filled.len()).map(|at| Curve {
@@ -235,7 +236,7 @@ pub(crate) fn distance_chart(distances: &[(i64, u64)]) -> Result<Option<Chart>, 
     let said = near.iter().map(|(distance, found)| format!("{distance}: {}", count(*found)));
     let beyond: u64 = total - near.iter().map(|(_, count)| count).sum::<u64>();
     let caption = Caption {
-        id: "distance-chart",
+        id: "distance-chart".into(),
         title: "First divergences by their distance to the nearest dropped token".into(),
         description: format!(
             "In tokens, 0 at a dropped token, 1 just after one. {}. Farther off: {}.",

@@ -4,6 +4,7 @@ use goldfish_audit::stat::{Mean, Rate};
 use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
+use crate::architectures::{Learned, SweepContext, SweepCost, SweepTask, TaskShown, learned_chart};
 use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
 use crate::number::{decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
@@ -39,6 +40,12 @@ pub struct SweepArm {
     pub match_length: Mean,
     /// The same for each passage, in order.
     pub match_lengths: Vec<u32>,
+    /// How often the model had seen every document, and the passages that it recited then; empty where this was not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recited: Vec<(f64, u64)>,
+    /// The same with passages that the model never saw, and with the passages in the prompt, where this was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_context: Option<SweepContext>,
     /// Divergences and losses at dropped tokens, where the audited copy has that of training.
     pub goldfish: Option<GoldfishSummary>,
     /// Share of the suffixes' tokens that are dropped or just after a dropped one: what [`near_dropped`](Self::near_dropped) would be
@@ -66,6 +73,10 @@ impl SweepArm {
 pub struct SweepPage<'a> {
     /// The arms, in order.
     pub arms: &'a [SweepArm],
+    /// What a token costs in each architecture.
+    pub costs: &'a [SweepCost],
+    /// The copy tasks.
+    pub tasks: &'a [SweepTask],
     /// What was done: names and values.
     pub facts: &'a [(String, String)],
     /// The command line that makes this page.
@@ -93,6 +104,13 @@ struct Context<'a> {
     losses: Option<Chart>,
     distances: Option<Chart>,
     edited: Option<Chart>,
+    /// Models whose epochs were counted.
+    learned: Vec<Learned<'a>>,
+    learning: Option<Chart>,
+    /// Arms that were asked with the passages in the prompt.
+    in_context: Vec<&'a SweepArm>,
+    costs: &'a [SweepCost],
+    tasks: Vec<TaskShown<'a>>,
 }
 
 /// A table of arms.
@@ -130,7 +148,7 @@ const GROUPS: [[&str; 3]; 4] = [
 ///
 /// If the page can't be made, which is a bug in goldfish.
 pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
-    let &SweepPage { arms, facts, command } = input;
+    let &SweepPage { arms, costs, tasks, facts, command } = input;
     let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };
     let group = |[id, name, about]: [&'static str; 3]| Group {
         id,
@@ -141,6 +159,10 @@ pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
     let masks = find(arms, "equal", "text", Some(4)).and_then(|arm| arm.goldfish.as_ref());
     let distances: Vec<(i64, u64)> =
         masks.iter().flat_map(|masks| &masks.nearest).map(|found| (found.distance, found.count)).collect();
+    let standard = arms.iter().filter(|arm| arm.series == "standard" && !arm.recited.is_empty());
+    let learned: Vec<Learned<'_>> = standard
+        .map(|arm| Learned::new(arm.variant.as_deref().unwrap_or(&arm.name), &arm.recited, arm.exact_match.n))
+        .collect();
     let context = Context {
         verdict: verdict(arms),
         facts,
@@ -151,6 +173,11 @@ pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
         losses: losses(arms)?,
         distances: distance_chart(&distances)?,
         edited: matches(arms)?,
+        learning: learned_chart(&learned)?,
+        learned,
+        in_context: arms.iter().filter(|arm| arm.in_context.is_some()).collect(),
+        costs,
+        tasks: tasks.iter().map(TaskShown::new).collect::<Result<_, _>>()?,
     };
     page::render("sweep.html", &context)
 }
@@ -265,7 +292,7 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
     });
     let caption = Caption {
-        id: score.id,
+        id: score.id.into(),
         title: score.title.into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
@@ -311,7 +338,7 @@ fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         format!("{}, by least length: {}", curve.name, shares.collect::<Vec<_>>().join(", "))
     });
     let caption = Caption {
-        id: "edited-matches",
+        id: "edited-matches".into(),
         title: "Share of the passages that are continued for at least so many tokens, after edited copies"
             .into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
@@ -365,7 +392,7 @@ fn losses(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         ))
     });
     let caption = Caption {
-        id: "validation",
+        id: "validation".into(),
         title: "Loss on passages that were not trained on, by supervised tokens".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use goldfish_lab::SweepCopies;
+use goldfish_lab::{SweepCopies, SweepPart};
 
 use crate::args::values::on_disk;
 
@@ -71,6 +71,10 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) architectures: Vec<String>,
 
+    /// What to find out about the architectures, separated by commas.
+    #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = parts(), default_value = "recitation", requires = "architectures")]
+    pub(crate) parts: Vec<SweepPart>,
+
     /// Train only the arms with these names, separated by commas, such as text-4,edited-hash; results.json has the names of
     /// all. [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -107,6 +111,15 @@ pub(crate) struct SweepArgs {
     /// Print results.json instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The parts by name.
+fn parts() -> impl TypedValueParser<Value = SweepPart> {
+    let values = SweepPart::ALL.map(|part| PossibleValue::new(part.name()).help(part.about()));
+    PossibleValuesParser::new(values).try_map(|name| {
+        let part = SweepPart::ALL.into_iter().find(|part| part.name() == name);
+        part.ok_or("is not a part")
+    })
 }
 
 /// The kinds of copies by name.

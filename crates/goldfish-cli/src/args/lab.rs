@@ -58,6 +58,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "SHARDS", help_heading = "Data")]
     pub(crate) validation: Vec<PathBuf>,
 
+    /// Shards whose documents the model may recite: every --validate-every steps and at the end, metrics.jsonl gets the number of
+    /// documents whose tokens 51 to 100 are the greedy continuation of the first 50.
+    #[arg(long, value_name = "SHARDS", help_heading = "Data")]
+    pub(crate) recite: Vec<PathBuf>,
+
     /// Ignore the masks and train on every token: the standard loss, to compare with.
     #[arg(long, help_heading = "Data")]
     pub(crate) ignore_mask: bool,
@@ -143,7 +148,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Training")]
     pub(crate) seed: u64,
 
-    /// Steps between losses on the validation shards.
+    /// Steps between losses on the validation shards, and between counts of recited documents.
     #[arg(long, default_value_t = 200, value_name = "N", help_heading = "Training")]
     pub(crate) validate_every: u64,
 

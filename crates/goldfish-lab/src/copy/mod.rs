@@ -17,7 +17,7 @@ use goldfish_shard::MANIFEST_NAME;
 
 pub use self::bounds::longest_copy;
 use self::evaluate::{by_length, samples, teacher_forced};
-use self::options::{CopyOptions, CopyResults, RECORD};
+use self::options::{CopyOptions, CopyResults};
 use self::tasks::CopyTask;
 use crate::architectures::ARCHITECTURES;
 use crate::commands;
@@ -50,7 +50,7 @@ pub fn copy(
 ) -> Result<CopyResults, ExperimentError> {
     options.check()?;
     let tokenizer = characters::tokenizer();
-    let mut bench = Bench::open_with(folder, (RECORD, options), &tokenizer, stop, observe)?;
+    let mut bench = Bench::open_with(folder, (CopyOptions::RECORD, options), &tokenizer, stop, observe)?;
     let shards = bench.path("shards");
     bench.begin("writing the samples");
     if !shards.join(MANIFEST_NAME).is_file() {

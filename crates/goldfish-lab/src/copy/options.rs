@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::tasks::{CopyShape, CopyTask};
 use crate::error::LabError;
 
-/// The file with the options of an experiment.
-pub(super) const RECORD: &str = "copy.json";
-
 /// What models are trained and evaluated on. Lengths are letters of a text, or entries of a phone book.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +43,9 @@ pub struct CopyOptions {
 const PACKED: usize = 2;
 
 impl CopyOptions {
+    /// The file with the options in the folder of a task.
+    pub(crate) const RECORD: &str = "copy.json";
+
     /// The defaults for a task and a longest length in training: from half of that length on, and evaluated up to ten times of it.
     #[must_use]
     pub fn new(task: CopyTask, length: usize) -> Self {

@@ -14,7 +14,7 @@ use goldfish_tokenize::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Marks, by_length, samples};
-use super::options::{PromptedOptions, PromptedResults, RECORD};
+use super::options::{CopyOptions, PromptedOptions, PromptedResults};
 use super::tasks::CopySample;
 use crate::error::LabError;
 use crate::experiment::error::ExperimentError;
@@ -61,7 +61,7 @@ pub fn copy_prompted(
         model: model.describe().map_err(AuditError::from)?,
         tokenizer: tokenizer.map(|tokenizer| tokenizer.sha256().to_owned()),
     };
-    open_folder(folder, RECORD, &record)?;
+    open_folder(folder, CopyOptions::RECORD, &record)?;
     let finished = folder.join("lengths");
     make_folder(&finished)?;
     let mut lengths: Vec<CopyLength> = Vec::new();

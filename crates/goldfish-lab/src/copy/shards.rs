@@ -16,7 +16,7 @@ use rand_mt::Mt64;
 use serde_json::value::RawValue;
 
 use super::characters::{END_ID, encode};
-use super::options::{CopyOptions, RECORD};
+use super::options::CopyOptions;
 use crate::draw::below;
 use crate::experiment::error::ExperimentError;
 
@@ -91,7 +91,7 @@ pub(super) fn write(
             break;
         }
         let rows = (kept.documents()..).take(batch.len());
-        let names: Vec<String> = rows.map(|row| format!("{RECORD}:{row}")).collect();
+        let names: Vec<String> = rows.map(|row| format!("{}:{row}", CopyOptions::RECORD)).collect();
         names.iter().zip(&batch).for_each(|(name, packed)| kept.add(name, &packed.mask));
         let offsets = OffsetBuffer::from_lengths(batch.iter().map(|packed| packed.ids.len()));
         let ids: Vec<i32> = batch.iter().flat_map(|packed| packed.ids.iter().copied()).collect();
@@ -114,7 +114,7 @@ fn input(options: &CopyOptions, documents: u64) -> InputEntry {
     // Strings and numbers only: serialization can't fail.
     let FileDigest { size, hash } = FileDigest::of(&serde_json::to_vec(options).unwrap_or_default());
     InputEntry {
-        name: RECORD.into(),
+        name: CopyOptions::RECORD.into(),
         format: "samples".into(),
         size,
         hash,

@@ -1,5 +1,6 @@
 //! The steps of experiments, as the commands of the same name do them: mask, train, audit.
 
+pub(crate) mod audited;
 pub(crate) mod error;
 
 use std::fs;
@@ -28,6 +29,7 @@ use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::audited::Audited;
 use self::error::ExperimentError;
 use crate::commands;
 use crate::error::LabError;
@@ -45,6 +47,9 @@ pub(crate) const FORMATTING: &str = "formatting";
 pub(crate) const PREFIX: u32 = 50;
 /// Tokens of suffix of every probe.
 pub(crate) const SUFFIX: u32 = 50;
+
+/// What stands between a passage in the prompt and the prefix, as in `goldfish audit`.
+const SEPARATOR: &str = "\n\n";
 
 /// Sequences in one pass through a model.
 pub(crate) const BATCH: usize = 32;
@@ -97,20 +102,6 @@ pub(crate) struct Bench<'a> {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) stop: &'a AtomicBool,
     pub(crate) observe: &'a mut Observe<'a>,
-}
-
-/// One audit.
-pub(crate) struct Audited<'a> {
-    /// The checkpoint.
-    pub(crate) model: &'a Path,
-    /// Shards to audit with.
-    pub(crate) shards: &'a Path,
-    /// Shards of the control.
-    pub(crate) control: Option<&'a Path>,
-    /// Folder of the run.
-    pub(crate) run: &'a Path,
-    /// Most starts to take.
-    pub(crate) samples: u64,
 }
 
 impl<'a> Bench<'a> {
@@ -217,6 +208,14 @@ impl<'a> Bench<'a> {
                 Some((control, counts, contamination))
             }
         };
+        let separator = match audited.in_context {
+            true => {
+                let mut ids = Vec::new();
+                tokenizer.encode_into(SEPARATOR, &mut ids)?;
+                Some(ids)
+            }
+            false => None,
+        };
         let tested = test(&checkpoint, &table, tokenizer.eos_id())?;
         let model = checkpoint.describe().map_err(goldfish_audit::AuditError::from)?;
         let options = AuditOptions {
@@ -225,7 +224,7 @@ impl<'a> Bench<'a> {
             tokenizer: Some(tokenizer.sha256().to_owned()),
             ..AuditOptions::default()
         };
-        let config = RunConfig::new(
+        let mut config = RunConfig::new(
             ToolEntry::goldfish(),
             model,
             grid,
@@ -236,8 +235,14 @@ impl<'a> Bench<'a> {
         )
         // Shards and model are made with the experiment's.
         .with_tokens(TokenCheck::same_file(tokenizer.sha256()));
-        let tables: Vec<&ProbeTable> =
+        let mut tables: Vec<&ProbeTable> =
             std::iter::once(&table).chain(control.as_ref().map(|(table, ..)| table)).collect();
+        let mut in_prompt = Vec::new();
+        if let Some(separator) = separator {
+            in_prompt.extend(tables.iter().map(|table| table.in_prompt(&separator)));
+            config = config.with_in_context(separator);
+        }
+        tables.extend(&in_prompt);
         let engine = Engine {
             backend: &checkpoint,
             options: &config.options,
@@ -321,11 +326,10 @@ fn origin(audited: &Audited<'_>, tokenizer: &Tokenizer) -> Result<Origin, Experi
             tokenized_by: None,
         })
     };
-    let Audited { model, shards, control, run, samples } = *audited;
     Ok(Origin {
-        command: commands::audit(shards, model, control, FORMATTING, samples, run),
-        corpus: vec![documents(shards)?],
-        control: control.map(documents).transpose()?.into_iter().collect(),
+        command: commands::audit(audited, FORMATTING),
+        corpus: vec![documents(audited.shards)?],
+        control: audited.control.map(documents).transpose()?.into_iter().collect(),
         tokenizer: Some(tokenizer.sha256().to_owned()),
     })
 }

@@ -31,6 +31,12 @@ const REPLACED: [u32; 2] = [5, 10];
 /// The file of the passages to recite, each once and plain.
 pub(super) const AUDITED: &str = "audited.jsonl";
 
+/// The shards of the passages in the validation loss.
+pub(super) const VALIDATION: &str = "validation";
+
+/// The shards of the passages that only the control saw, each once and plain.
+pub(super) const HELD_OUT: &str = "held-out";
+
 /// Passages for one purpose, so that no passage is in two corpora that must differ.
 fn passages(options: &SweepOptions, purpose: u64, count: u64) -> Vec<String> {
     corpus::passages((purpose << 40) ^ options.seed.wrapping_mul(1 << 20), count)
@@ -51,12 +57,16 @@ pub(super) fn write_documents(bench: &Bench<'_>, options: &SweepOptions) -> Resu
         write(&folder.join(corpus.file()), &all)?;
     }
     write(&folder.join(AUDITED), &copies("target", &targets, &plain, 1))?;
-    let validation = folder.join("validation.jsonl");
-    write(&validation, &copies("validation", &passages(options, 5, options.validation), &plain, 1))?;
-    let shards = bench.path("validation");
-    // Another call may be reading them.
-    if !shards.join(MANIFEST_NAME).is_file() {
-        bench.mask(&validation, unmasked(), &shards)?;
+    let validation = passages(options, 5, options.validation);
+    // No model but the control saw its passages.
+    for (name, passages) in [(VALIDATION, &validation), (HELD_OUT, &others)] {
+        let file = folder.join(format!("{name}.jsonl"));
+        write(&file, &copies(name, passages, &plain, 1))?;
+        let shards = bench.path(name);
+        // Another call may be reading them.
+        if !shards.join(MANIFEST_NAME).is_file() {
+            bench.mask(&file, unmasked(), &shards)?;
+        }
     }
     Ok(())
 }

@@ -1,26 +1,31 @@
 //! The paper's figure at a small scale: recitation by rule and k, its cost, and the effect of copies that differ.
 
+mod costs;
 mod documents;
 pub(crate) mod options;
 mod plan;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use goldfish_audit::run::Run;
-use goldfish_report::{SweepArm, SweepPage, sweep_page};
+use goldfish_audit::summary::Summary;
+use goldfish_report::{SweepArm, SweepContext, SweepPage, sweep_page};
+use serde::de::DeserializeOwned;
 
-use self::documents::{AUDITED, write_documents};
-use self::options::{SweepOptions, SweepResults, SweepSelection};
+use self::documents::{AUDITED, HELD_OUT, VALIDATION, write_documents};
+use self::options::{SweepOptions, SweepPart, SweepResults, SweepSelection};
 use self::plan::Plan;
+use crate::architecture::Vocabulary;
+use crate::architectures::ARCHITECTURES;
 use crate::commands;
 use crate::error::LabError;
-use crate::events::ValidationEvent;
+use crate::events::{RecitationEvent, ValidationEvent};
+use crate::experiment::audited::Audited;
 use crate::experiment::error::ExperimentError;
-use crate::experiment::{
-    Audited, Bench, Observe, make_folder, read_json, small_model, write_json, write_whole,
-};
-use crate::options::{Length, TrainOptions};
+use crate::experiment::{Bench, Observe, make_folder, read_json, small_model, write_json, write_whole};
+use crate::options::{Length, ModelOptions, TrainOptions};
 
 /// Losses on the validation documents in a run.
 const VALIDATIONS: u64 = 12;
@@ -35,12 +40,13 @@ const BATCH: u64 = 4;
 /// |---|---|
 /// | `corpus/` | the documents as JSON lines |
 /// | `arms/NAME/` | `shards`, `audited` (the passages to recite, once each), `model`, `run`, `arm.json` |
+/// | `costs/`, `tasks/` | what other parts found: files by architecture, and folders of [`copy`](crate::copy()) by task |
 /// | `results.json` | [`SweepResults`] |
 /// | `sweep.html` | the page |
 ///
 /// Only the selected arms are trained; results and page have all that are finished in the folder. So a sweep can be divided over several
 /// calls, also at the same time. A stopped sweep resumes in its folder, after the last saved step; an arm with an `arm.json` is not
-/// trained again. The same options give the same bytes.
+/// trained again. The same options give the same bytes, but for the times of [`SweepPart::Costs`].
 ///
 /// # Errors
 ///
@@ -63,22 +69,52 @@ pub fn sweep(
             arm(&mut bench, options, plan, &shown)?;
         }
     }
+    let is_new = |part: &&SweepPart| selection.parts.contains(part);
+    for part in SweepPart::ALL.iter().filter(is_new) {
+        match part {
+            SweepPart::Recitation => {}
+            SweepPart::Costs => measure_costs(&mut bench, &selection.architectures)?,
+            SweepPart::Copy | SweepPart::Keys => {
+                let quick = *options == SweepOptions::quick();
+                tasks::run(&mut bench, *part, &selection.architectures, quick)?;
+            }
+        }
+    }
     let results = results(&bench, options, &plans)?;
     write_json(&bench.path("results.json"), &results)?;
-    let done = |plan: &&Plan| results.arms.iter().any(|arm| arm.name == plan.name);
-    let (compared, others): (Vec<&Plan>, Vec<&Plan>) =
-        plans.iter().filter(done).partition(|plan| plan.compares);
-    let mut architectures: Vec<&str> = compared.iter().map(|plan| plan.architecture).collect();
-    let mut copies: Vec<&str> = others.iter().map(|plan| plan.corpus.copies.name()).collect();
-    architectures.dedup();
-    copies.dedup();
     let page = sweep_page(&SweepPage {
         arms: &results.arms,
+        costs: &results.costs,
+        tasks: &results.tasks,
         facts: &facts(&results),
-        command: &commands::sweep(options, folder, &architectures, &copies),
+        command: &command(&results, &plans, folder),
     })?;
     write_whole(&page_path(folder), page.as_bytes())?;
     Ok(results)
+}
+
+/// The command line that finds out again what the results have.
+fn command(results: &SweepResults, plans: &[Plan], folder: &Path) -> String {
+    let done = |plan: &&Plan| results.arms.iter().any(|arm| arm.name == plan.name);
+    let (compared, others): (Vec<&Plan>, Vec<&Plan>) =
+        plans.iter().filter(done).partition(|plan| plan.compares);
+    let has = |name: &str| {
+        compared.iter().any(|plan| plan.architecture == name)
+            || results.costs.iter().any(|cost| cost.architecture == name)
+            || results.tasks.iter().any(|task| task.arms.iter().any(|arm| arm.architecture == name))
+    };
+    let architectures: Vec<&str> =
+        ARCHITECTURES.iter().map(|kind| kind.name).filter(|name| has(name)).collect();
+    let finished = |part: &SweepPart| match part {
+        SweepPart::Recitation => !compared.is_empty(),
+        SweepPart::Costs => !results.costs.is_empty(),
+        part => results.tasks.iter().any(|task| tasks::is_of(*part, &task.task)),
+    };
+    let parts: Vec<&str> =
+        SweepPart::ALL.iter().filter(|part| finished(part)).map(|part| part.name()).collect();
+    let mut copies: Vec<&str> = others.iter().map(|plan| plan.corpus.copies.name()).collect();
+    copies.dedup();
+    commands::sweep(&results.options, folder, [&architectures, &parts, &copies])
 }
 
 /// The page of a sweep.
@@ -92,13 +128,49 @@ fn record(bench: &Bench<'_>, plan: &Plan) -> PathBuf {
     bench.path("arms").join(&plan.name).join("arm.json")
 }
 
+/// The file with the costs of an architecture.
+fn cost_record(bench: &Bench<'_>, architecture: &str) -> PathBuf {
+    bench.path("costs").join(format!("{architecture}.json"))
+}
+
+/// Measures the architectures that no earlier call measured.
+fn measure_costs(bench: &mut Bench<'_>, architectures: &[String]) -> Result<(), ExperimentError> {
+    make_folder(&bench.path("costs"))?;
+    for name in architectures {
+        let path = cost_record(bench, name);
+        if !path.is_file() {
+            bench.begin(&format!("costs of {name}"));
+            let model = ModelOptions { architecture: name.clone(), ..small_model(bench.folder).model };
+            let vocabulary = Vocabulary {
+                size: bench.tokenizer.vocab_size() as usize,
+                bos_id: bench.tokenizer.bos_id(),
+                eos_id: bench.tokenizer.eos_id(),
+            };
+            write_json(&path, &costs::costs(&model, &vocabulary)?)?;
+        }
+    }
+    Ok(())
+}
+
 /// The results of all arms that are finished.
 fn results(
     bench: &Bench<'_>,
     options: &SweepOptions,
     plans: &[Plan],
 ) -> Result<SweepResults, ExperimentError> {
-    let mut results = SweepResults { options: options.clone(), arms: Vec::new(), missing: Vec::new() };
+    let mut results = SweepResults {
+        options: options.clone(),
+        arms: Vec::new(),
+        missing: Vec::new(),
+        costs: Vec::new(),
+        tasks: tasks::results(bench)?,
+    };
+    for kind in ARCHITECTURES {
+        let path = cost_record(bench, kind.name);
+        if path.is_file() {
+            results.costs.push(read_json(&path)?);
+        }
+    }
     let compared = plans.iter().any(|plan| plan.compares && record(bench, plan).is_file());
     for plan in plans {
         let path = record(bench, plan);
@@ -169,14 +241,20 @@ fn arm(
         if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
     let mut training = training(bench, &shards, plan.use_mask, steps, options.seed);
     training.model.architecture = plan.architecture.to_owned();
+    if plan.compares {
+        training.recite = vec![audited.clone()];
+    }
     let trained = bench.train(&training, &model)?;
     let run = folder.join("run");
+    // For the control these are the passages that it was trained on.
+    let held_out = (plan.compares && !plan.corpus.control).then(|| bench.path(HELD_OUT));
     let (summary, near_dropped) = bench.audit(&Audited {
         model: &model,
         shards: &audited,
-        control: None,
+        control: held_out.as_deref(),
         run: &run,
         samples: options.passages.max(1000),
+        in_context: held_out.is_some(),
     })?;
     let rows = Run::open(&run)?.results()?;
     let same_mask = plan.repeats_mask();
@@ -194,6 +272,8 @@ fn arm(
         rouge_l: summary.scores.means["rouge_l"],
         match_length: summary.scores.means["match_length"],
         match_lengths: rows.map(|row| row.map(|row| row.match_length)).collect::<Result<_, _>>()?,
+        recited: recited(&model, epoch)?,
+        in_context: in_context(&summary),
         goldfish: summary.goldfish.filter(|_| same_mask),
         near_by_chance: near_dropped.filter(|_| same_mask),
     };
@@ -204,18 +284,39 @@ fn arm(
 /// Largest file of metrics that is read, in bytes.
 const MAX_METRICS_BYTES: u64 = 1 << 30;
 
-/// The losses on the validation documents by supervised tokens, from the model's metrics.
+/// The losses on the validation documents by supervised tokens.
 fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
+    let events: Vec<ValidationEvent> = metrics(model)?;
+    Ok(events.iter().map(|event| (event.supervised_total, event.validation_loss)).collect())
+}
+
+/// The passages that the model recited, by how often it had seen every document, which takes `epoch` steps.
+fn recited(model: &Path, epoch: u64) -> Result<Vec<(f64, u64)>, LabError> {
+    let events: Vec<RecitationEvent> = metrics(model)?;
+    Ok(events.iter().map(|event| (event.step as f64 / epoch as f64, event.recited)).collect())
+}
+
+/// The events of one kind in a model's metrics.
+fn metrics<T: DeserializeOwned>(model: &Path) -> Result<Vec<T>, LabError> {
     let path = model.join("metrics.jsonl");
     let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
     let lines = text.split(|byte| *byte == b'\n');
-    let events = lines.filter_map(|line| serde_json::from_slice::<ValidationEvent>(line).ok());
-    Ok(events.map(|event| (event.supervised_total, event.validation_loss)).collect())
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+/// What an audit with the passages in the prompt found.
+fn in_context(summary: &Summary) -> Option<SweepContext> {
+    let found = summary.in_context.as_ref()?;
+    Some(SweepContext {
+        held_out: summary.control.as_ref()?.exact_match,
+        in_prompt: found.scores.exact_match,
+        held_out_in_prompt: found.control.as_ref()?.exact_match,
+    })
 }
 
 fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: u64) -> TrainOptions {
     TrainOptions {
-        validation: vec![bench.path("validation")],
+        validation: vec![bench.path(VALIDATION)],
         tokenizer: Some(bench.path("tokenizer.json")),
         use_mask,
         sequence_length: 512,

@@ -1,6 +1,6 @@
 //! The size and the results of a sweep.
 
-use goldfish_report::SweepArm;
+use goldfish_report::{SweepArm, SweepCost, SweepTask};
 use serde::{Deserialize, Serialize};
 
 /// The size of a sweep.
@@ -82,6 +82,46 @@ impl SweepCopies {
     }
 }
 
+/// What a sweep finds out about the architectures that it compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SweepPart {
+    /// Which of them recite, with and without a mask: the arms.
+    Recitation,
+    /// What they keep of the tokens before, and what a token costs.
+    Costs,
+    /// How far they copy from their context.
+    Copy,
+    /// What they look up in it, by a key before and after the text.
+    Keys,
+}
+
+impl SweepPart {
+    /// Every part, in the order of the page.
+    pub const ALL: [Self; 4] = [Self::Recitation, Self::Costs, Self::Copy, Self::Keys];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recitation => "recitation",
+            Self::Costs => "costs",
+            Self::Copy => "copy",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// What it is, in a line.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Recitation => "who recites passages, with and without a mask",
+            Self::Costs => "bytes of state and time of a token, by position",
+            Self::Copy => "who copies texts from its context, by length",
+            Self::Keys => "who finds text by a key, before and after the text",
+        }
+    }
+}
+
 /// Which arms of a sweep are trained in one call. Those of earlier calls in the same folder stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepSelection {
@@ -89,13 +129,20 @@ pub struct SweepSelection {
     pub copies: Vec<SweepCopies>,
     /// Arms that compare these architectures; they have equal copies.
     pub architectures: Vec<String>,
-    /// Of those, the arms with these names; all if there are none.
+    /// What is found out about these architectures.
+    pub parts: Vec<SweepPart>,
+    /// Of the arms, those with these names; all if there are none.
     pub only: Vec<String>,
 }
 
 impl Default for SweepSelection {
     fn default() -> Self {
-        Self { copies: SweepCopies::ALL.to_vec(), architectures: Vec::new(), only: Vec::new() }
+        Self {
+            copies: SweepCopies::ALL.to_vec(),
+            architectures: Vec::new(),
+            parts: vec![SweepPart::Recitation],
+            only: Vec::new(),
+        }
     }
 }
 
@@ -108,4 +155,8 @@ pub struct SweepResults {
     pub arms: Vec<SweepArm>,
     /// Names of the arms that no call has trained yet.
     pub missing: Vec<String>,
+    /// What a token costs in each architecture that was measured.
+    pub costs: Vec<SweepCost>,
+    /// The copy tasks that are finished.
+    pub tasks: Vec<SweepTask>,
 }

@@ -5,7 +5,7 @@ use goldfish_mask::rules::{Anchor, Hash, Random, Static, Text, TextV1};
 
 use crate::architectures::ARCHITECTURES;
 use crate::error::LabError;
-use crate::sweep::options::{SweepCopies, SweepOptions, SweepSelection};
+use crate::sweep::options::{SweepCopies, SweepOptions, SweepPart, SweepSelection};
 
 /// Which documents an arm is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,9 +172,9 @@ pub(super) fn plans(options: &SweepOptions) -> Vec<Plan> {
 ///
 /// # Errors
 ///
-/// If a name is that of no arm, or no arm is left.
+/// If a name is that of no arm, or no arm is left and there is no other part.
 pub(super) fn selected<'a>(plans: &'a [Plan], selection: &SweepSelection) -> Result<Vec<&'a Plan>, LabError> {
-    let SweepSelection { copies, architectures, only } = selection;
+    let SweepSelection { copies, architectures, parts, only } = selection;
     let names = || plans.iter().map(|plan| plan.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(unknown) = only.iter().find(|name| plans.iter().all(|plan| plan.name != **name)) {
         return Err(LabError::option(
@@ -194,13 +194,18 @@ pub(super) fn selected<'a>(plans: &'a [Plan], selection: &SweepSelection) -> Res
     let named = |plan: &Plan| only.is_empty() || only.contains(&plan.name);
     let wanted = |plan: &&Plan| {
         let asked = match plan.compares {
-            true => architectures.iter().any(|name| name == plan.architecture),
+            true => {
+                parts.contains(&SweepPart::Recitation)
+                    && architectures.iter().any(|name| name == plan.architecture)
+            }
             false => copies.contains(&plan.corpus.copies),
         };
         asked && named(plan)
     };
     let found: Vec<&Plan> = plans.iter().filter(wanted).collect();
-    if found.is_empty() {
+    // Other parts have no arms.
+    let other_parts = !architectures.is_empty() && parts.iter().any(|part| *part != SweepPart::Recitation);
+    if found.is_empty() && !other_parts {
         return Err(LabError::option(
             "only",
             "none of these arms has copies of the kinds that are asked for",
@@ -230,14 +235,14 @@ mod tests {
         let plans = plans(&SweepOptions::default());
         let select = |copies: &[SweepCopies], only: &[&str]| {
             let only = only.iter().map(|name| (*name).to_owned()).collect();
-            let selection = SweepSelection { copies: copies.to_vec(), architectures: Vec::new(), only };
+            let selection = SweepSelection { copies: copies.to_vec(), only, ..SweepSelection::default() };
             let found = selected(&plans, &selection);
             found.map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
         };
         assert_eq!(select(&SweepCopies::ALL, &[]).unwrap().len(), 48);
         let by_architecture = |names: &[&str]| {
             let architectures = names.iter().map(|name| (*name).to_owned()).collect();
-            let selection = SweepSelection { copies: Vec::new(), architectures, only: Vec::new() };
+            let selection = SweepSelection { copies: Vec::new(), architectures, ..SweepSelection::default() };
             selected(&plans, &selection)
                 .map(|plans| plans.iter().map(|plan| plan.name.clone()).collect::<Vec<_>>())
         };

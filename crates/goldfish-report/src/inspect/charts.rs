@@ -41,7 +41,7 @@ pub(super) fn gap_chart(gaps: &Gaps, k: Option<u32>) -> Result<Option<Chart>, Re
         format!("{} tokens: {}{law}", count(point.gap), percent(point.measured))
     });
     let caption = Caption {
-        id: "gap-chart",
+        id: "gap-chart".into(),
         title: "Share of the gaps that are at least this long".into(),
         description: format!("By gap length. {}.", said.collect::<Vec<_>>().join("; ")),
     };
@@ -91,7 +91,7 @@ pub(super) fn id_chart(ids: &IdRates, k: Option<u32>) -> Result<Option<Chart>, R
         )
     });
     let caption = Caption {
-        id: "id-chart",
+        id: "id-chart".into(),
         title: "Token ids by the share of their occurrences that is dropped".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
     };
@@ -141,7 +141,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         .iter()
         .map(|bucket| format!("{} places: {}", places(bucket), plural(bucket.fingerprints, "fingerprint")));
     let caption = Caption {
-        id: "copies-chart",
+        id: "copies-chart".into(),
         title: "Recurring text by its number of occurrences".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
     };

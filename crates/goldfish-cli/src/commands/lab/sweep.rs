@@ -36,7 +36,8 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
         [all] if all == "all" => ARCHITECTURES.iter().map(|kind| kind.name.to_owned()).collect(),
         named => named.to_vec(),
     };
-    let selection = SweepSelection { copies, architectures, only: args.only.clone() };
+    let selection =
+        SweepSelection { copies, architectures, parts: args.parts.clone(), only: args.only.clone() };
     let mut display = Display::default();
     let results = sweep(&options, &selection, &args.output, &stop, &mut |event| display.show(event));
     display.end();

@@ -43,6 +43,7 @@ fn options(args: &TrainArgs) -> TrainOptions {
     TrainOptions {
         shards: args.shards.clone(),
         validation: args.validation.clone(),
+        recite: args.recite.clone(),
         tokenizer: args.tokenizer.clone(),
         vocab_size: args.vocab_size,
         model: ModelOptions {
