@@ -13,8 +13,13 @@ use crate::tape::{Tape, Variable};
 
 /// A kind of model: how its checkpoint looks, and how it is run with given weights.
 pub trait Architecture: Send + Sync {
-    /// The checkpoint's `config.json`.
+    /// The checkpoint's settings, its `config.json`.
     fn config(&self) -> Value;
+
+    /// The names of the files with its settings and its weights.
+    fn file_names(&self) -> [&'static str; 2] {
+        ["config.json", "model.safetensors"]
+    }
 
     /// Files that a checkpoint has beside its config and weights, by name.
     fn files(&self) -> &'static [(&'static str, &'static [u8])] {
@@ -29,6 +34,15 @@ pub trait Architecture: Send + Sync {
 
     /// All parameters, in an order that never changes.
     fn parameters(&self) -> &[Parameter];
+
+    /// Its weights on a tape, one tensor a parameter.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor doesn't have the shape of its parameter.
+    fn graph(&self, tape: Tape, weights: &[Tensor]) -> Result<Graph> {
+        Graph::new(tape, self.parameters(), weights)
+    }
 
     /// What the head reads, `[rows, width]`, of every token of a batch.
     ///
@@ -58,7 +72,7 @@ pub trait Architecture: Send + Sync {
     ///
     /// If a tensor doesn't have the shape of its parameter, a target is not in the vocabulary, or a parameter gets no gradient.
     fn gradients(&self, weights: &[Tensor], batch: &Batch, targets: &Targets) -> Result<(f64, Vec<Tensor>)> {
-        let graph = Graph::new(Tape::default(), self.parameters(), weights)?;
+        let graph = self.graph(Tape::default(), weights)?;
         let loss = self.loss(&graph, batch, targets)?;
         let value = f64::from(loss.tensor().to_scalar::<f32>()?);
         let parameters = self.parameters();
@@ -88,7 +102,7 @@ pub trait Architecture: Send + Sync {
 ///
 /// Those of [`Architecture::hidden`].
 pub fn logits(architecture: &dyn Architecture, weights: &[Tensor], batch: &Batch) -> Result<Tensor> {
-    let graph = Graph::new(Tape::without_gradients(), architecture.parameters(), weights)?;
+    let graph = architecture.graph(Tape::without_gradients(), weights)?;
     let hidden = architecture.hidden(&graph, batch)?;
     Ok(architecture.logits(&graph, &hidden)?.tensor().clone())
 }

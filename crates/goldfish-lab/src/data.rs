@@ -9,18 +9,32 @@ use rand_mt::Mt64;
 use crate::batch::{Batch, Targets};
 use crate::draw::below;
 use crate::error::LabError;
+use crate::options::Documents;
+use crate::selection::selected;
 
 /// The documents of some folders of shards, in memory: five bytes a token.
+#[derive(Default)]
 pub(crate) struct Corpus {
     tokens: Vec<u32>,
     /// 0 for a token that is excluded from the loss.
     mask: Vec<u8>,
     /// Inputs of each sequence; the target of an input is the next token.
     sequences: Vec<Range<usize>>,
+    documents: Vec<Document>,
+    /// Tokens of the documents.
+    pub(crate) length: u64,
     /// Supervised tokens.
     pub(crate) supervised: u64,
     /// The checksum of each folder's manifest.
     pub(crate) manifests: Vec<String>,
+}
+
+/// What is in a document.
+struct Document {
+    tokens: u64,
+    supervised: u64,
+    /// Numbers of its sequences.
+    sequences: Range<usize>,
 }
 
 /// Some sequences with their targets.
@@ -37,13 +51,7 @@ impl Corpus {
         use_mask: bool,
         sequence_length: usize,
     ) -> Result<Self, LabError> {
-        let mut corpus = Self {
-            tokens: Vec::new(),
-            mask: Vec::new(),
-            sequences: Vec::new(),
-            supervised: 0,
-            manifests: Vec::new(),
-        };
+        let mut corpus = Self::default();
         for folder in folders {
             let (manifest, faults) = verify(folder, &mut |batch, row| {
                 let found =
@@ -86,6 +94,7 @@ impl Corpus {
             }
         }
         self.mask.extend(mask.iter().map(|kept| u8::from(!use_mask || *kept != 0)));
+        let (first_sequence, before) = (self.sequences.len(), self.supervised);
         let last = self.tokens.len().saturating_sub(1);
         for first in (start..last).step_by(sequence_length) {
             let inputs = first..(first + sequence_length).min(last);
@@ -97,11 +106,35 @@ impl Corpus {
                 self.supervised += supervised;
             }
         }
+        self.length += ids.len() as u64;
+        self.documents.push(Document {
+            tokens: ids.len() as u64,
+            supervised: self.supervised - before,
+            sequences: first_sequence..self.sequences.len(),
+        });
         None
     }
 
-    pub(crate) fn tokens(&self) -> u64 {
-        self.tokens.len() as u64
+    /// Keeps only the sequences of some documents.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`selected`].
+    pub(crate) fn select(&mut self, documents: Documents, seed: u64) -> Result<(), LabError> {
+        if documents == Documents::All {
+            return Ok(());
+        }
+        let supervised: Vec<u64> = self.documents.iter().map(|document| document.supervised).collect();
+        let (mut sequences, mut length, mut kept) = (Vec::new(), 0, 0);
+        for number in selected(&supervised, documents, seed)? {
+            let document = &self.documents[number];
+            sequences.extend_from_slice(&self.sequences[document.sequences.clone()]);
+            length += document.tokens;
+            kept += document.supervised;
+        }
+        (self.sequences, self.length, self.supervised) = (sequences, length, kept);
+        self.documents.clear();
+        Ok(())
     }
 
     pub(crate) fn sequences(&self) -> usize {
@@ -165,13 +198,7 @@ mod tests {
 
     #[test]
     fn documents_after_one_with_a_bad_id_are_still_checked() {
-        let mut corpus = Corpus {
-            tokens: Vec::new(),
-            mask: Vec::new(),
-            sequences: Vec::new(),
-            supervised: 0,
-            manifests: Vec::new(),
-        };
+        let mut corpus = Corpus::default();
         let mut add = |ids: &[i32]| corpus.add(ids, &vec![1; ids.len()], [100, 4], true);
         assert_eq!(add(&[1, 2, 3, 4, 5]), None);
         assert!(add(&[6, 7, 8, 9, -1]).is_some_and(|reason| reason.contains("-1 at position 4")));

@@ -39,7 +39,7 @@ pub(crate) struct Identity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     recite: Vec<String>,
     tokenizer: Option<String>,
-    /// A hash of the weights that the run starts from, if they are a checkpoint's.
+    /// A hash of the checkpoint that the run starts from, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<String>,
 }
@@ -239,8 +239,9 @@ impl Folder {
             (parameter.name.as_str(), parameter.shape.clone(), own)
         });
         let format = ("format", "pt".to_owned());
-        write_tensors(&self.root, "model.safetensors", tensors, format)?;
-        write_json(&self.root, "config.json", &architecture.config())?;
+        let [settings, model] = architecture.file_names();
+        write_tensors(&self.root, model, tensors, format)?;
+        write_json(&self.root, settings, &architecture.config())?;
         for (name, bytes) in architecture.files() {
             write(&self.root, name, bytes)?;
         }

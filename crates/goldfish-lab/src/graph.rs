@@ -1,38 +1,47 @@
 //! The weights of a model on a tape.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::ops::Operation;
+use crate::ops::{Join, Multiply, MultiplyBy, Operation};
 use crate::parameter::Parameter;
 use crate::tape::{Tape, Variable};
 
 /// The weights of a model, to which operations are applied.
 pub struct Graph {
     tape: Tape,
-    /// In the order of the parameters.
-    weights: Vec<Variable>,
-    numbers: BTreeMap<String, usize>,
+    /// What gradients are computed of: one variable a parameter, in their order.
+    parameters: Vec<Variable>,
+    weights: BTreeMap<String, Variable>,
+    /// Names of the weights of [`Graph::project`].
+    projected: RefCell<BTreeSet<String>>,
 }
 
 impl Graph {
     /// Weights, one tensor a parameter, in their order.
     pub(crate) fn new(tape: Tape, parameters: &[Parameter], weights: &[Tensor]) -> Result<Self> {
         check(parameters, weights)?;
-        let numbers = parameters.iter().enumerate().map(|(number, p)| (p.name.clone(), number)).collect();
-        let weights = weights.iter().map(|weight| tape.variable(weight.clone())).collect();
-        Ok(Self { tape, weights, numbers })
+        let variables: Vec<Variable> = weights.iter().map(|weight| tape.variable(weight.clone())).collect();
+        let names = parameters.iter().map(|parameter| parameter.name.clone());
+        let weights = names.zip(variables.iter().cloned()).collect();
+        Ok(Self { tape, parameters: variables, weights, projected: RefCell::default() })
+    }
+
+    /// Adds a weight that is computed from the parameters, or constant.
+    pub(crate) fn add_weight(&mut self, name: String, weight: Variable) {
+        self.weights.insert(name, weight);
     }
 
     /// The weight of this name.
     ///
     /// # Errors
     ///
-    /// If no parameter has it.
+    /// If there is none.
     pub fn weight(&self, name: &str) -> Result<&Variable> {
-        match self.numbers.get(name) {
-            Some(number) => Ok(&self.weights[*number]),
+        match self.weights.get(name) {
+            Some(weight) => Ok(weight),
             None => bail!("there is no weight {name}"),
         }
     }
@@ -46,9 +55,42 @@ impl Graph {
         self.tape.apply(operation, inputs)
     }
 
-    /// The gradient of a scalar with respect to each weight, in the order of the parameters.
+    /// The products of rows `[rows, inputs]` with a transposed matrix `[outputs, inputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the inputs of the two differ.
+    pub fn multiply(&self, x: &Variable, weight: &Variable) -> Result<Variable> {
+        match weight.is_constant() {
+            true => self.apply(MultiplyBy(weight.tensor().clone()), &[x]),
+            false => self.apply(Multiply, &[x, weight]),
+        }
+    }
+
+    /// What linear layers without biases compute from the same rows, side by side. Their weights have the names
+    /// `{layer}{part}.weight`; these layers can have adapters.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such weight, or the inputs differ.
+    pub fn project(&self, layer: &str, parts: &[&str], x: &Variable) -> Result<Variable> {
+        let names: Vec<String> = parts.iter().map(|part| format!("{layer}{part}.weight")).collect();
+        let weights = names.iter().map(|name| self.weight(name)).collect::<Result<Vec<_>>>()?;
+        self.projected.borrow_mut().extend(names.iter().cloned());
+        match weights.as_slice() {
+            [one] => self.multiply(x, one),
+            several => self.multiply(x, &self.apply(Join, several)?),
+        }
+    }
+
+    /// Names of the weights of all layers that were computed by [`Graph::project`].
+    pub(crate) fn into_projected(self) -> BTreeSet<String> {
+        self.projected.into_inner()
+    }
+
+    /// The gradient of a scalar with respect to each parameter, in their order.
     pub(crate) fn gradients(self, of: &Variable) -> Result<Vec<Option<Tensor>>> {
-        self.tape.gradients(of, &self.weights)
+        self.tape.gradients(of, &self.parameters)
     }
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct TrainOptions {
     /// Folders that `goldfish mask` wrote; their documents are trained on in an order that the seed decides.
     pub shards: Vec<PathBuf>,
+    /// Which of the documents are trained on.
+    #[serde(default, skip_serializing_if = "Documents::are_all")]
+    pub documents: Documents,
     /// Folders with documents that are not trained on, for the loss on them.
     pub validation: Vec<PathBuf>,
     /// Folders with documents that the model may recite: how many it does is counted with the loss on the validation documents.
@@ -22,6 +25,9 @@ pub struct TrainOptions {
     /// A checkpoint folder to continue from: its architecture and weights, and its `tokenizer.json` if the options name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
+    /// Adapters that are trained in place of the checkpoint's weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraOptions>,
     /// Whether masks apply: a token with mask 0 is excluded from the loss. Otherwise every token but a document's first is
     /// supervised: the standard loss on the same documents in the same order.
     pub use_mask: bool,
@@ -34,7 +40,7 @@ pub struct TrainOptions {
     pub length: Length,
     /// The optimizer, and its schedule.
     pub optimizer: OptimizerOptions,
-    /// Determines the initial weights and the order of the sequences.
+    /// Determines the initial weights, which documents are drawn, and the order of the sequences.
     pub seed: u64,
     /// Steps from one saved state to the next; a killed run resumes from the last one.
     pub checkpoint_every: u64,
@@ -54,12 +60,14 @@ impl Default for TrainOptions {
     fn default() -> Self {
         Self {
             shards: Vec::new(),
+            documents: Documents::All,
             validation: Vec::new(),
             recite: Vec::new(),
             tokenizer: None,
             vocab_size: None,
             model: ModelOptions::default(),
             from: None,
+            lora: None,
             use_mask: true,
             sequence_length: 256,
             batch_size: 16,
@@ -80,6 +88,28 @@ pub enum Length {
     Steps(u64),
     /// Every sequence so many times; the last step may be smaller than the others.
     Epochs(u64),
+}
+
+/// Which documents are trained on. Those without supervised tokens never are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Documents {
+    /// All of them.
+    #[default]
+    All,
+    /// So many with the most supervised tokens; of two with as many, the one that stands first
+    /// ([Zhao et al. 2024](https://arxiv.org/abs/2402.04833)).
+    Longest(u64),
+    /// So many, drawn with the seed.
+    Random(u64),
+    /// Documents in the order of the same draw, until they have as many supervised tokens as so many of the longest.
+    RandomAsLongest(u64),
+}
+
+impl Documents {
+    fn are_all(&self) -> bool {
+        *self == Self::All
+    }
 }
 
 /// The model and its size.
@@ -123,6 +153,17 @@ impl Default for ModelOptions {
             sizes: BTreeMap::new(),
         }
     }
+}
+
+/// Adapters of low rank ([Hu et al. 2021](https://arxiv.org/abs/2106.09685)) of linear layers without biases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoraOptions {
+    /// Rank of the product that is added to a weight; at most its smaller side.
+    pub rank: usize,
+    /// The product is multiplied by `alpha / rank`; twice the rank if absent.
+    pub alpha: Option<usize>,
+    /// Names of the layers, or the ends of them, such as `q_proj`; all linear layers if empty, but not the head.
+    pub targets: Vec<String>,
 }
 
 /// `AdamW` ([Loshchilov and Hutter 2019](https://arxiv.org/abs/1711.05101)): linear warmup to the learning rate, then a cosine down.

@@ -6,7 +6,7 @@ use candle_core::{Result, bail};
 
 use crate::batch::Batch;
 use crate::graph::Graph;
-use crate::ops::{Add, Gate, Join, Multiply, Normalize, Select, Sequence};
+use crate::ops::{Add, Gate, Normalize, Select, Sequence};
 use crate::tape::Variable;
 
 /// What mixes the tokens of a sequence in a layer: attention, or a recurrence.
@@ -92,9 +92,9 @@ impl Stack {
             x = graph.apply(Add, &[&x, &mixed])?;
             if let Some(norm) = self.names.mlp_norm {
                 let normal = graph.apply(self.norm(), &[&x, weight(norm)?])?;
-                let gate_up = project(graph, &layer, &["mlp.gate_proj", "mlp.up_proj"], &normal)?;
+                let gate_up = graph.project(&layer, &["mlp.gate_proj", "mlp.up_proj"], &normal)?;
                 let inner = graph.apply(Gate, &[&gate_up])?;
-                let out = graph.apply(Multiply, &[&inner, weight("mlp.down_proj.weight")?])?;
+                let out = graph.project(&layer, &["mlp.down_proj"], &inner)?;
                 x = graph.apply(Add, &[&x, &out])?;
             }
         }
@@ -104,16 +104,6 @@ impl Stack {
     /// Logits `[rows, vocab_size]` of hidden states.
     pub(crate) fn logits(&self, graph: &Graph, hidden: &Variable) -> Result<Variable> {
         let head = if self.tied { self.names.embeddings } else { "lm_head.weight" };
-        graph.apply(Multiply, &[hidden, graph.weight(head)?])
+        graph.multiply(hidden, graph.weight(head)?)
     }
-}
-
-/// The products of rows with several matrices of a layer, side by side.
-pub(crate) fn project(graph: &Graph, layer: &str, parts: &[&str], x: &Variable) -> Result<Variable> {
-    let weights = parts.iter().map(|part| graph.weight(&format!("{layer}{part}.weight")));
-    let joined = match weights.collect::<Result<Vec<_>>>()?.as_slice() {
-        [one] => (*one).clone(),
-        several => graph.apply(Join, several)?,
-    };
-    graph.apply(Multiply, &[x, &joined])
 }

@@ -14,7 +14,7 @@ pub(crate) struct Start {
     pub(crate) architecture: Box<dyn Architecture>,
     /// All parameters one after the other, in their order.
     pub(crate) weights: Vec<f32>,
-    /// A hash of the weights.
+    /// A hash of its settings and weights.
     pub(crate) hash: String,
     /// The folder's `tokenizer.json`, if it has one.
     pub(crate) tokenizer: Option<PathBuf>,
@@ -25,16 +25,17 @@ impl Start {
         let path = folder.join("config.json");
         let config =
             goldfish_storage::read(&path, MAX_SETTINGS_BYTES).map_err(LabError::io(&path, "reading"))?;
-        let config = serde_json::from_slice(&config)
+        let parsed = serde_json::from_slice(&config)
             .map_err(|error| LabError::folder(&path, format!("is not JSON: {error}")))?;
-        let architecture = architecture_of(config, initial_deviation)?;
+        let architecture = architecture_of(parsed, initial_deviation)?;
         let files = TensorFiles::open(folder, "model")?;
         let mut weights = Vec::new();
         for parameter in architecture.parameters() {
             let tensor = files.read(&parameter.name, &parameter.shape)?;
             weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
         }
-        let bytes: Vec<u8> = weights.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut bytes = config;
+        bytes.extend(weights.iter().flat_map(|value| value.to_le_bytes()));
         let tokenizer = Some(folder.join("tokenizer.json")).filter(|path| path.is_file());
         Ok(Self { architecture, weights, hash: FileDigest::of(&bytes).hash, tokenizer })
     }

@@ -14,7 +14,7 @@ use crate::data::{Corpus, Order};
 use crate::error::LabError;
 use crate::events::{RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent};
 use crate::folder::{Folder, Identity, Opened, Progress};
-use crate::graph::Graph;
+use crate::lora::adapted;
 use crate::optimizer::{Gradients, Weights, learning_rate};
 use crate::options::{Length, OptimizerOptions, TrainOptions};
 use crate::parameter::Parameter;
@@ -23,7 +23,8 @@ use crate::start::Start;
 use crate::tape::Tape;
 
 /// Trains a model and writes it to a folder: `config.json`, `model.safetensors`, `tokenizer.json` if the options name one,
-/// `metrics.jsonl` with a line a step, and last `training.json`.
+/// `metrics.jsonl` with a line a step, and last `training.json`. Adapters are written as `adapter_config.json` and
+/// `adapter_model.safetensors`, which PEFT reads.
 ///
 /// The state is saved in the folder from time to time. `resume` resumes from there, with the same options; a finished run is
 /// returned unchanged.
@@ -43,6 +44,10 @@ pub fn train(
 ) -> Result<Trained, LabError> {
     check(options)?;
     let Some(from) = &options.from else {
+        if options.lora.is_some() {
+            let reason = "adapters are trained on a checkpoint, and none is given";
+            return Err(LabError::option("lora_rank", reason).with([Remedy::give(Setting::From)]));
+        }
         let vocabulary = vocabulary(options)?;
         let architecture = architecture(&options.model, &vocabulary, options.sequence_length)?;
         return train_architecture(&*architecture, options, output, resume, on_event);
@@ -57,7 +62,14 @@ pub fn train(
             return Err(LabError::option("tokenizer", reason));
         }
     }
-    run(&*start.architecture, Some(&start), &options, output, resume, on_event)
+    let Start { architecture, weights, hash, .. } = start;
+    let Some(lora) = &options.lora else {
+        let start = (Some(weights), Some(hash.as_str()));
+        return run(&*architecture, start, &options, output, resume, on_event);
+    };
+    let weights = Weights::of(weights).tensors(architecture.parameters())?;
+    let adapted = adapted(architecture, weights, lora)?;
+    run(&*adapted, (None, Some(&hash)), &options, output, resume, on_event)
 }
 
 /// The same with an architecture of the caller's own; [`TrainOptions::model`] is recorded but not used.
@@ -73,12 +85,13 @@ pub fn train_architecture(
     on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
 ) -> Result<Trained, LabError> {
     check(options)?;
-    run(architecture, None, options, output, resume, on_event)
+    run(architecture, (None, None), options, output, resume, on_event)
 }
 
+/// `weights` to start with, if they are not drawn, and the hash of the checkpoint that the run starts from.
 fn run(
     architecture: &dyn Architecture,
-    start: Option<&Start>,
+    (weights, from): (Option<Vec<f32>>, Option<&str>),
     options: &TrainOptions,
     output: &Path,
     resume: bool,
@@ -98,7 +111,8 @@ fn run(
     let read = |folders: &[PathBuf], use_mask| {
         Corpus::read(folders, architecture.vocab_size(), use_mask, options.sequence_length)
     };
-    let corpus = read(&options.shards, options.use_mask)?;
+    let mut corpus = read(&options.shards, options.use_mask)?;
+    corpus.select(options.documents, options.seed)?;
     let validation =
         if options.validation.is_empty() { None } else { Some(read(&options.validation, false)?) };
     let recitation = match options.recite.is_empty() {
@@ -114,7 +128,7 @@ fn run(
             recitation.as_ref().map_or(&[], |recitation| &recitation.manifests),
         ],
         tokenizer.as_ref().map(|(_, hash)| hash.as_str()),
-        start.map(|start| start.hash.as_str()),
+        from,
     );
     let parameters = architecture.parameters();
     let count = parameters.iter().map(Parameter::elements).sum();
@@ -123,8 +137,8 @@ fn run(
         Opened::Running(folder, saved) => (folder, saved),
     };
     let (weights, progress) = saved.unwrap_or_else(|| {
-        let weights = match start {
-            Some(start) => Weights::of(start.weights.clone()),
+        let weights = match weights {
+            Some(weights) => Weights::of(weights),
             None => Weights::new(parameters, options.seed),
         };
         (weights, Progress::default())
@@ -228,7 +242,7 @@ impl Run<'_> {
             steps: self.steps,
             parameters: self.weights.values.len() as u64,
             supervised_tokens: self.corpus.supervised,
-            tokens: self.corpus.tokens(),
+            tokens: self.corpus.length,
         };
         match on_event(&start) {
             ControlFlow::Continue(()) => Ok(()),
@@ -328,7 +342,7 @@ impl Run<'_> {
         let numbers: Vec<usize> = (0..validation.sequences()).collect();
         for some in numbers.chunks(self.options.batch_size) {
             let batch = validation.supervised(some.iter().copied());
-            let graph = Graph::new(Tape::without_gradients(), self.architecture.parameters(), weights)?;
+            let graph = self.architecture.graph(Tape::without_gradients(), weights)?;
             let mean = self.architecture.loss(&graph, &batch.batch, &batch.targets)?;
             total += f64::from(mean.tensor().to_scalar::<f32>()?) * batch.targets.ids.len() as f64;
         }

@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Tensor};
 use goldfish_lab::{
-    ARCHITECTURES, Architecture, Batch, Initial, ModelOptions, Parameter, Targets, Vocabulary, architecture,
-    architecture_of, logits,
+    ARCHITECTURES, Architecture, Batch, Initial, LoraOptions, ModelOptions, Parameter, Targets, Vocabulary,
+    adapted, architecture, architecture_of, logits,
 };
 
 const VOCABULARY: usize = 37;
@@ -33,7 +33,11 @@ fn architectures() -> Vec<(&'static str, Box<dyn Architecture>)> {
     for kind in ARCHITECTURES {
         all.push((kind.name, new(ModelOptions { architecture: kind.name.into(), ..small.clone() })));
         let tied = ModelOptions { architecture: kind.name.into(), tied: true, ..small.clone() };
-        all.push((kind.name, new(tied)));
+        all.push((kind.name, new(tied.clone())));
+        let lora = LoraOptions { rank: 2, alpha: Some(3), targets: Vec::new() };
+        let base = new(tied);
+        let frozen = weights(&*base);
+        all.push((kind.name, adapted(base, frozen, &lora).unwrap()));
     }
     all
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use common::{documents, write};
 use goldfish_lab::{
-    LabError, Length, ModelOptions, OptimizerOptions, StepEvent, TrainEvent, TrainOptions, Trained, train,
+    Documents, LabError, Length, LoraOptions, ModelOptions, OptimizerOptions, StepEvent, TrainEvent,
+    TrainOptions, Trained, train,
 };
 
 const VOCABULARY: usize = 61;
@@ -201,4 +202,97 @@ fn a_run_continues_from_a_checkpoint() {
     fs::write(first.join("config.json"), r#"{"model_type": "gru"}"#).unwrap();
     let refused = train(&again, &folder.path().join("third"), false, &mut |_| ControlFlow::Continue(()));
     assert!(refused.unwrap_err().to_string().contains("gru"));
+}
+
+#[test]
+fn selected_documents_alone_are_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = folder.path().join("shards");
+    write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
+    let trained = |documents, name: &str| {
+        let options = TrainOptions { documents, length: Length::Epochs(1), ..options(&shards) };
+        run(&options, &folder.path().join(name), 1, None).unwrap()
+    };
+    let longest = trained(Documents::Longest(3), "longest");
+    assert_eq!(longest.tokens, 39 + 29 + 59);
+    // The mask drops every fourth token from the third on.
+    assert_eq!(longest.supervised_tokens, (39 - 10) + (29 - 7) + (59 - 15));
+    let random = trained(Documents::RandomAsLongest(3), "random");
+    assert!(random.supervised_tokens >= longest.supervised_tokens);
+    assert_eq!(trained(Documents::Longest(7), "all").tokens, trained(Documents::All, "whole").tokens);
+    let eight = TrainOptions { documents: Documents::Random(8), ..options(&shards) };
+    let error = run(&eight, &folder.path().join("eight"), 1, None).unwrap_err().to_string();
+    assert!(error.contains("7 have supervised tokens"), "{error}");
+}
+
+/// A model, and the options of adapters for it.
+fn with_adapters(folder: &Path, architecture: &str, rank: usize) -> TrainOptions {
+    let shards = folder.join("shards");
+    let (base, options) = (folder.join(architecture), options(&shards));
+    if !shards.exists() {
+        write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
+    }
+    if !base.exists() {
+        let model = ModelOptions { architecture: architecture.into(), ..options.model.clone() };
+        steps(&TrainOptions { model, ..options.clone() }, &base);
+    }
+    let lora = LoraOptions { rank, alpha: None, targets: Vec::new() };
+    TrainOptions { from: Some(base), lora: Some(lora), vocab_size: None, ..options }
+}
+
+#[test]
+fn adapters_resume_and_leave_the_checkpoint_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["llama", "lstm", "mamba"] {
+        let options = with_adapters(folder.path(), name, 2);
+        let base = options.from.clone().unwrap();
+        let before = files(&base);
+        let [one, cut] = ["one", "cut"].map(|end| folder.path().join(format!("{name}-{end}")));
+        let trained = run(&options, &one, 1, None).unwrap();
+        assert!(run(&options, &cut, 3, Some(4)).is_err());
+        assert_eq!(run(&options, &cut, 2, None).unwrap(), trained);
+        assert_eq!(files(&one), files(&cut));
+        assert_eq!(files(&base), before);
+        let written: Vec<String> = files(&one).into_keys().collect();
+        let expected = ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "training.json"];
+        assert_eq!(written, expected);
+        // 2 (inputs + outputs) of each matrix in two layers: four of attention or none, three of the MLP; Mamba has others.
+        let own = match name {
+            "llama" => 4 * (48 + 48) + 3 * (48 + 128),
+            "lstm" => 3 * (48 + 128),
+            _ => (48 + 192) + (96 + 35),
+        };
+        assert_eq!(trained.parameters, 2 * 2 * own);
+        // Another checkpoint, or another rank, is another run.
+        fs::write(base.join("config.json"), [before["config.json"].as_slice(), b"\n"].concat()).unwrap();
+        let error = run(&options, &cut, 1, None).unwrap_err().to_string();
+        assert!(error.contains("another from"), "{error}");
+    }
+}
+
+#[test]
+fn adapters_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = with_adapters(folder.path(), "mamba", 2);
+    let refused = |lora: LoraOptions, words: &[&str]| {
+        let options = TrainOptions { lora: Some(lora), ..options.clone() };
+        let error = run(&options, &folder.path().join("new"), 1, None).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    let lora = options.lora.clone().unwrap();
+    refused(LoraOptions { rank: 0, ..lora.clone() }, &["lora_rank", "at least 1"]);
+    refused(LoraOptions { alpha: Some(0), ..lora.clone() }, &["lora_alpha", "at least 1"]);
+    refused(LoraOptions { rank: 36, ..lora.clone() }, &["lora_rank: 36", "x_proj", "[35, 96]"]);
+    let targets = |name: &str| LoraOptions { targets: vec![name.into()], ..lora.clone() };
+    refused(targets("q_proj"), &["lora_targets", "\"q_proj\"", "in_proj, x_proj"]);
+    // PEFT refuses it too.
+    refused(targets("out_proj"), &["lora_targets", "\"out_proj\""]);
+    let (from, vocab_size) = (None, Some(VOCABULARY));
+    let error =
+        run(&TrainOptions { from, vocab_size, ..options.clone() }, &folder.path().join("new"), 1, None);
+    assert!(error.unwrap_err().to_string().contains("trained on a checkpoint"));
+    assert!(!folder.path().join("new").exists(), "nothing was made");
+    let some = LoraOptions { rank: 4, ..targets("mixer.in_proj") };
+    let options = TrainOptions { lora: Some(some), ..options };
+    assert_eq!(run(&options, &folder.path().join("some"), 1, None).unwrap().parameters, 2 * 4 * (48 + 192));
 }

@@ -32,6 +32,10 @@ pub(crate) enum LabCommand {
 ///   goldfish lab train masked/ --tokenizer tokenizer.json --epochs 20 --output model/
 ///   goldfish audit masked/ --model model/ --control held-out/ --output run/
 ///
+/// Adapters of a checkpoint (LoRA):
+///   goldfish lab train masked/ --from model/ --lora-rank 8 --epochs 20 --output adapter/
+///   goldfish audit masked/ --model model/ --adapter adapter/ --output run/
+///
 /// Writes a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json) that transformers and goldfish audit
 /// read, metrics.jsonl with a line a step, and training.json with the options and the result. The same shards and options
 /// give the same bytes, for every number of threads, and however often the run was killed and resumed with --resume.
@@ -67,6 +71,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, help_heading = "Data")]
     pub(crate) ignore_mask: bool,
 
+    /// Train only on so many documents with the most supervised tokens.
+    #[arg(long, value_name = "N", conflicts_with_all = ["random", "random_as_longest"], help_heading = "Data")]
+    pub(crate) longest: Option<u64>,
+
+    /// Train only on so many documents, drawn with --seed.
+    #[arg(long, value_name = "N", conflicts_with = "random_as_longest", help_heading = "Data")]
+    pub(crate) random: Option<u64>,
+
+    /// Train only on documents drawn with --seed that have as many supervised tokens as --longest N would.
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub(crate) random_as_longest: Option<u64>,
+
     /// Longest sequence. A document is cut into sequences of so many tokens, which don't see each other; there is no padding.
     #[arg(long, default_value_t = 256, value_name = "TOKENS", help_heading = "Data")]
     pub(crate) sequence_length: usize,
@@ -75,6 +91,25 @@ pub(crate) struct TrainArgs {
     /// its tokenizer.json is used unless --tokenizer names one.
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["arch", "vocab_size"], help_heading = "Model")]
     pub(crate) from: Option<PathBuf>,
+
+    /// Train adapters of this rank (LoRA) in place of the weights of --from, and write them as PEFT does: for goldfish audit
+    /// --adapter, or PeftModel.from_pretrained.
+    #[arg(long, value_name = "RANK", requires = "from", help_heading = "Adapters")]
+    pub(crate) lora_rank: Option<usize>,
+
+    /// The adapters' product is multiplied by N / RANK. [default: twice the rank]
+    #[arg(long, value_name = "N", requires = "lora_rank", help_heading = "Adapters")]
+    pub(crate) lora_alpha: Option<usize>,
+
+    /// Layers with adapters, such as q_proj,v_proj: the ends of their names. [default: all linear layers, without the head]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "lora_rank",
+        help_heading = "Adapters"
+    )]
+    pub(crate) lora_targets: Vec<String>,
 
     /// The architecture.
     #[arg(long, value_parser = architectures(), default_value = "llama", help_heading = "Model")]
@@ -144,7 +179,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Training")]
     pub(crate) clip: f64,
 
-    /// Seed of the initial weights and of the order of the sequences.
+    /// Seed of the initial weights, of the documents that are drawn, and of the order of the sequences.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Training")]
     pub(crate) seed: u64,
 

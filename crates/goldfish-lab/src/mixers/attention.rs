@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::{QUERY_KEY_VALUE, project_out};
 use crate::graph::Graph;
 use crate::ops::{Angles, Attend, Rotate};
-use crate::stack::{Mixer, Rows, project};
+use crate::stack::{Mixer, Rows};
 use crate::tape::Variable;
 
 /// Softmax attention, with rotated queries and keys or without positions.
@@ -20,7 +20,7 @@ pub(crate) struct Attention {
 
 impl Mixer for Attention {
     fn mix(&self, graph: &Graph, layer: &str, x: &Variable, rows: &Rows) -> Result<Variable> {
-        let mut all = project(graph, layer, &QUERY_KEY_VALUE, x)?;
+        let mut all = graph.project(layer, &QUERY_KEY_VALUE, x)?;
         if let Some(angles) = &self.rotation {
             let rotate = Rotate {
                 angles: Arc::clone(angles),

@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::{QUERY_KEY_VALUE, project_out};
 use crate::graph::Graph;
 use crate::ops::{ScanLinear, SoftmaxFeatures};
-use crate::stack::{Mixer, Rows, project};
+use crate::stack::{Mixer, Rows};
 use crate::tape::Variable;
 
 /// Linear attention with learned features.
@@ -16,7 +16,7 @@ pub(crate) struct Hedgehog {
 
 impl Mixer for Hedgehog {
     fn mix(&self, graph: &Graph, layer: &str, x: &Variable, rows: &Rows) -> Result<Variable> {
-        let all = project(graph, layer, &QUERY_KEY_VALUE, x)?;
+        let all = graph.project(layer, &QUERY_KEY_VALUE, x)?;
         let weight = |name: &str| graph.weight(&format!("{layer}self_attn.{name}_features.weight"));
         let features = SoftmaxFeatures { heads: self.heads };
         let all = graph.apply(features, &[&all, weight("q")?, weight("k")?])?;

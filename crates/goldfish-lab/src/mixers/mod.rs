@@ -17,7 +17,6 @@ pub(crate) use mamba::Mamba;
 use candle_core::Result;
 
 use crate::graph::Graph;
-use crate::ops::Multiply;
 use crate::tape::Variable;
 
 /// The projections of attention and of what replaces it.
@@ -25,5 +24,5 @@ const QUERY_KEY_VALUE: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "sel
 
 /// The projection of what the heads saw.
 fn project_out(graph: &Graph, layer: &str, seen: &Variable) -> Result<Variable> {
-    graph.apply(Multiply, &[seen, graph.weight(&format!("{layer}self_attn.o_proj.weight"))?])
+    graph.project(layer, &["self_attn.o_proj"], seen)
 }

@@ -18,6 +18,20 @@ impl Operation for Multiply {
     }
 }
 
+/// Rows times a transposed matrix that gets no gradient.
+pub(crate) struct MultiplyBy(pub(crate) Tensor);
+
+impl Operation for MultiplyBy {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [x] = inputs(all)?;
+        x.matmul(&self.0.t()?)
+    }
+
+    fn backward(&self, _: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        Ok(vec![gradient.matmul(&self.0)?])
+    }
+}
+
 /// Matrices with the same number of columns, one below the other: linear layers with one input.
 pub(crate) struct Join;
 

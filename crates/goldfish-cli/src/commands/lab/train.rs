@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use goldfish_lab::{
-    LabError, Length, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions, Trained, train,
+    Documents, LabError, Length, LoraOptions, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions,
+    Trained, train,
 };
 use indicatif::ProgressBar;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
 fn options(args: &TrainArgs) -> TrainOptions {
     TrainOptions {
         shards: args.shards.clone(),
+        documents: documents(args),
         validation: args.validation.clone(),
         recite: args.recite.clone(),
         tokenizer: args.tokenizer.clone(),
@@ -59,6 +61,11 @@ fn options(args: &TrainArgs) -> TrainOptions {
             sizes: args.size.iter().cloned().collect(),
         },
         from: args.from.clone(),
+        lora: args.lora_rank.map(|rank| LoraOptions {
+            rank,
+            alpha: args.lora_alpha,
+            targets: args.lora_targets.clone(),
+        }),
         use_mask: !args.ignore_mask,
         sequence_length: args.sequence_length,
         batch_size: args.batch,
@@ -76,6 +83,15 @@ fn options(args: &TrainArgs) -> TrainOptions {
         seed: args.seed,
         checkpoint_every: args.checkpoint_every,
         validate_every: args.validate_every,
+    }
+}
+
+fn documents(args: &TrainArgs) -> Documents {
+    match (args.longest, args.random, args.random_as_longest) {
+        (Some(count), ..) => Documents::Longest(count),
+        (_, Some(count), _) => Documents::Random(count),
+        (.., Some(count)) => Documents::RandomAsLongest(count),
+        _ => Documents::All,
     }
 }
 
@@ -132,7 +148,15 @@ fn summary(args: &TrainArgs, trained: &Trained, progress: &Progress) -> String {
     }
     let shards = args.shards.iter().map(|shards| shards.to_string_lossy().into_owned());
     let audit = ["goldfish", "audit"].map(str::to_owned).into_iter().chain(shards);
-    let audit = audit.chain(["--model".to_owned(), args.output.to_string_lossy().into_owned()]);
+    let output = args.output.to_string_lossy().into_owned();
+    let model = match (&args.from, args.lora_rank) {
+        (Some(from), Some(_)) => {
+            let from = from.to_string_lossy().into_owned();
+            vec!["--model".to_owned(), from, "--adapter".to_owned(), output]
+        }
+        _ => vec!["--model".to_owned(), output],
+    };
+    let audit = audit.chain(model);
     let audit = audit.chain(["--output".to_owned(), "run".to_owned()]);
     lines.push(format!("what does it recite?\n  {}", print::shell_line(audit)));
     lines.join("\n") + "\n"
