@@ -8,7 +8,6 @@ use goldfish_shard::verify;
 use crate::architecture::Architecture;
 use crate::batch::Batch;
 use crate::error::LabError;
-use crate::graph::Graph;
 use crate::ops::Select;
 use crate::options::TrainOptions;
 use crate::tape::Tape;
@@ -77,7 +76,7 @@ impl Recitation {
     ) -> candle_core::Result<u64> {
         let mut recited = 0;
         for some in self.probes.chunks(batch_size) {
-            let graph = Graph::new(Tape::without_gradients(), architecture.parameters(), weights)?;
+            let graph = architecture.graph(Tape::without_gradients(), weights)?;
             let inputs = Self::ALL - 1;
             let batch = Batch {
                 tokens: some.iter().flat_map(|ids| &ids[..inputs]).copied().collect(),

@@ -230,14 +230,17 @@ fn with_adapters(folder: &Path, architecture: &str, rank: usize) -> TrainOptions
     let shards = folder.join("shards");
     let (base, options) = (folder.join(architecture), options(&shards));
     if !shards.exists() {
-        write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 60], VOCABULARY as i32));
+        write(&shards, &documents(&[40, 9, 1, 17, 30, 25, 12, 120], VOCABULARY as i32));
     }
     if !base.exists() {
-        let model = ModelOptions { architecture: architecture.into(), ..options.model.clone() };
+        let context_length = Some(128);
+        let model =
+            ModelOptions { architecture: architecture.into(), context_length, ..options.model.clone() };
         steps(&TrainOptions { model, ..options.clone() }, &base);
     }
     let lora = LoraOptions { rank, alpha: None, targets: Vec::new() };
-    TrainOptions { from: Some(base), lora: Some(lora), vocab_size: None, ..options }
+    let (validation, recite) = (vec![shards.clone()], vec![shards]);
+    TrainOptions { from: Some(base), lora: Some(lora), vocab_size: None, validation, recite, ..options }
 }
 
 #[test]
