@@ -63,12 +63,39 @@ def weights(seed):
     return found | {"model.norm.weight": norm(), "lm_head.weight": head}
 
 
-def write_checkpoint(folder, seed=0):
+def without_end(seed=0):
+    """Weights of a model that never ends a sequence: the end is as likely as what no weight speaks for."""
+    found = weights(seed)
+    found["lm_head.weight"][EOS] = 0
+    return found
+
+
+def write_tokenizer(path):
+    """Writes the tokenizer of the GGUF file as a tokenizer.json."""
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *CHARACTERS]
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [{"id": id, "content": token, **special} for id, token in enumerate(tokens[:3])],
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {
+            "type": "BPE",
+            "unk_token": "<unk>",
+            "byte_fallback": True,
+            "vocab": {token: id for id, token in enumerate(tokens)},
+            "merges": [],
+        },
+    }
+    Path(path).write_text(json.dumps(tokenizer))
+    return path
+
+
+def write_checkpoint(folder, seed=0, arrays=None):
     """Writes a checkpoint like `transformers`, without a tokenizer."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
-    save_file(weights(seed), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights(seed) if arrays is None else arrays, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
@@ -78,7 +105,7 @@ def interleaved(weight, heads):
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def write_gguf(path, seed=0):
+def write_gguf(path, seed=0, arrays=None):
     """Writes the same weights for llama.cpp, in float32."""
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
@@ -117,7 +144,7 @@ def write_gguf(path, seed=0):
         "post_attention_layernorm": "ffn_norm",
     }
     whole = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    for name, weight in weights(seed).items():
+    for name, weight in (weights(seed) if arrays is None else arrays).items():
         name = name.removesuffix(".weight")
         if name in whole:
             target = whole[name]
