@@ -117,3 +117,29 @@ def test_chosen_layers(corpus, base, tmp_path):
     assert '"lm_head"' in refused and ", ".join(ATTENTION) in refused
     refused = train(corpus, tmp_path / "other", "--lora-rank", 2, code=2).stderr
     assert "--from" in refused
+
+
+def test_parts_of_a_sweep(tmp_path):
+    """Both parts that train a checkpoint further, at the smallest size: what was trained, and on how much."""
+    sweep = ["lab", "sweep", "--quick", "--architectures", "llama", "--parts", "adapters,lengths", "--output", tmp_path / "sweep"]
+    found = json.loads(goldfish(*sweep, "--json").stdout)
+    tuned = found["tuned"]
+    assert [(one["rank"], one["k"]) for one in tuned] == [(rank, k) for k in (None, 3) for rank in (2, 8, 32, None)]
+    # Two layers: four matrices of attention with 128 and 128, three of the MLP with 128 and 384.
+    sides = 2 * (4 * (128 + 128) + 3 * (128 + 384))
+    assert all(one["parameters"] == one["rank"] * sides for one in tuned if one["rank"])
+    assert len({one["supervised_tokens"] for one in tuned}) == 2, "by loss alone"
+    assert all(one["exact_match"]["n"] == 4 for one in tuned)
+    [lengths] = found["lengths"]
+    longest, random = lengths["longest"], lengths["random"]
+    assert longest["exact_match"]["n"] == 8 < random["exact_match"]["n"]
+    assert longest["mean_tokens"] > random["mean_tokens"]
+    assert 1 <= random["supervised_tokens"] / longest["supervised_tokens"] < 1.5
+    assert lengths["difference"]["lower"] < lengths["difference"]["difference"] < lengths["difference"]["upper"]
+    # Trained again only where something is missing.
+    (tmp_path / "sweep" / "adapters" / "llama-text-rank-8" / "tuned.json").unlink()
+    before = contents(tmp_path / "sweep" / "adapters" / "llama-text-rank-2" / "model")
+    assert json.loads(goldfish(*sweep, "--json").stdout) == found
+    assert contents(tmp_path / "sweep" / "adapters" / "llama-text-rank-2" / "model") == before
+    page = (tmp_path / "sweep" / "sweep.html").read_text()
+    assert "<h2 id=\"tuned-h\">" in page and "<h2 id=\"lengths-h\">" in page

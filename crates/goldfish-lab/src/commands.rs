@@ -13,7 +13,9 @@ use crate::sweep::options::{SweepOptions, SweepPart};
 pub(crate) fn audit(audited: &Audited<'_>, by: &str) -> String {
     let (shards, model, run) = (path(audited.shards), path(audited.model), path(audited.run));
     let (control, samples) = (audited.control.map(path), audited.samples.to_string());
+    let adapter = audited.adapter.map(path);
     let mut arguments = vec!["audit", &shards, "--model", &model];
+    arguments.extend(adapter.iter().flat_map(|adapter| ["--adapter", adapter]));
     arguments.extend(control.iter().flat_map(|control| ["--control", control]));
     arguments.extend(audited.in_context.then_some("--in-context-control"));
     arguments.extend(["--by", by, "--samples", &samples, "--output", &run]);

@@ -115,6 +115,16 @@ impl Corpus {
         None
     }
 
+    /// The numbers of some documents, ascending.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`selected`].
+    pub(crate) fn selected(&self, documents: Documents, seed: u64) -> Result<Vec<usize>, LabError> {
+        let supervised: Vec<u64> = self.documents.iter().map(|document| document.supervised).collect();
+        selected(&supervised, documents, seed)
+    }
+
     /// Keeps only the sequences of some documents.
     ///
     /// # Errors
@@ -124,9 +134,8 @@ impl Corpus {
         if documents == Documents::All {
             return Ok(());
         }
-        let supervised: Vec<u64> = self.documents.iter().map(|document| document.supervised).collect();
         let (mut sequences, mut length, mut kept) = (Vec::new(), 0, 0);
-        for number in selected(&supervised, documents, seed)? {
+        for number in self.selected(documents, seed)? {
             let document = &self.documents[number];
             sequences.extend_from_slice(&self.sequences[document.sequences.clone()]);
             length += document.tokens;

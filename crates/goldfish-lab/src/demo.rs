@@ -106,6 +106,7 @@ pub fn demo(
         bench.begin(&format!("auditing: {name}"));
         let control = control.map(|control| bench.path(control));
         let (summary, _) = bench.audit(&Audited {
+            adapter: None,
             in_context: false,
             model: &bench.path("models").join(model),
             shards: &bench.path(shards),

@@ -25,6 +25,7 @@ mod spread_charts;
 mod sweep;
 mod table;
 mod text;
+mod tuned;
 
 pub use architectures::{SweepContext, SweepCost, SweepCostAt, SweepTask};
 pub use audit::{AuditPage, Decode, audit_page, copying_in_words, of_passages};
@@ -37,3 +38,4 @@ pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};
 pub use text::{escaped, is_hidden};
+pub use tuned::{SweepLength, SweepLengths, SweepTuned};

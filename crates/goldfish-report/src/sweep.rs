@@ -8,6 +8,7 @@ use crate::architectures::{Learned, SweepContext, SweepCost, SweepTask, TaskShow
 use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
 use crate::number::{decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
+use crate::tuned::{SweepLengths, SweepTuned};
 use crate::{ReportError, page};
 
 /// One model of a sweep.
@@ -77,6 +78,10 @@ pub struct SweepPage<'a> {
     pub costs: &'a [SweepCost],
     /// The copy tasks.
     pub tasks: &'a [SweepTask],
+    /// Models that were trained further on the passages.
+    pub tuned: &'a [SweepTuned],
+    /// Long documents against random ones.
+    pub lengths: &'a [SweepLengths],
     /// What was done: names and values.
     pub facts: &'a [(String, String)],
     /// The command line that makes this page.
@@ -111,6 +116,8 @@ struct Context<'a> {
     in_context: Vec<&'a SweepArm>,
     costs: &'a [SweepCost],
     tasks: Vec<TaskShown<'a>>,
+    tuned: &'a [SweepTuned],
+    lengths: &'a [SweepLengths],
 }
 
 /// A table of arms.
@@ -148,7 +155,7 @@ const GROUPS: [[&str; 3]; 4] = [
 ///
 /// If the page can't be made, which is a bug in goldfish.
 pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
-    let &SweepPage { arms, costs, tasks, facts, command } = input;
+    let &SweepPage { arms, costs, tasks, tuned, lengths, facts, command } = input;
     let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };
     let group = |[id, name, about]: [&'static str; 3]| Group {
         id,
@@ -178,6 +185,8 @@ pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
         in_context: arms.iter().filter(|arm| arm.in_context.is_some()).collect(),
         costs,
         tasks: tasks.iter().map(TaskShown::new).collect::<Result<_, _>>()?,
+        tuned,
+        lengths,
     };
     page::render("sweep.html", &context)
 }

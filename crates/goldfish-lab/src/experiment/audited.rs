@@ -6,6 +6,8 @@ use std::path::Path;
 pub(crate) struct Audited<'a> {
     /// The checkpoint.
     pub(crate) model: &'a Path,
+    /// An adapter that is merged onto it.
+    pub(crate) adapter: Option<&'a Path>,
     /// Shards to audit with.
     pub(crate) shards: &'a Path,
     /// Shards of the control.

@@ -185,7 +185,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn audit(&mut self, audited: &Audited<'_>) -> Result<(Summary, Option<f64>), ExperimentError> {
         let tokenizer = self.tokenizer.clone();
         let decode = |ids: &[u32]| text(&tokenizer, ids);
-        let checkpoint = Checkpoint::open(audited.model, None)?;
+        let checkpoint = Checkpoint::open(audited.model, audited.adapter)?;
         let grid = Grid::new(vec![0], None, vec![PREFIX], vec![SUFFIX])?;
         let sample = Sample { starts: Some(audited.samples), seed: 0, allocation: Allocation::Proportional };
         let columns = DocumentOptions { by: Some(FORMATTING.into()), ..DocumentOptions::default() };

@@ -1,6 +1,9 @@
 //! The documents of a sweep.
 
-use goldfish_shard::MANIFEST_NAME;
+use std::path::Path;
+
+use goldfish_mask::RuleParameters;
+use goldfish_shard::{MANIFEST_NAME, Manifest};
 
 use super::options::{SweepCopies, SweepOptions};
 use super::plan::{Corpus, unmasked};
@@ -24,6 +27,12 @@ const LAYOUTS: [Formatting; 12] = [
     Formatting::Commented(56),
     Formatting::Capitals,
 ];
+
+/// Documents of several lengths, for each passage to recite.
+const DOCUMENTS: u64 = 8;
+
+/// Passages in the longest of them.
+const LONGEST: usize = 3;
 
 /// Percent of the words that are replaced in edited copies, in turn.
 const REPLACED: [u32; 2] = [5, 10];
@@ -62,13 +71,31 @@ pub(super) fn write_documents(bench: &Bench<'_>, options: &SweepOptions) -> Resu
     for (name, passages) in [(VALIDATION, &validation), (HELD_OUT, &others)] {
         let file = folder.join(format!("{name}.jsonl"));
         write(&file, &copies(name, passages, &plain, 1))?;
-        let shards = bench.path(name);
-        // Another call may be reading them.
-        if !shards.join(MANIFEST_NAME).is_file() {
-            bench.mask(&file, unmasked(), &shards)?;
-        }
+        mask_once(bench, &file, unmasked(), &bench.path(name))?;
     }
     Ok(())
+}
+
+/// Masks documents, unless an earlier call did: another call may be reading the shards.
+pub(super) fn mask_once(
+    bench: &Bench<'_>,
+    documents: &Path,
+    rule: RuleParameters,
+    shards: &Path,
+) -> Result<Manifest, ExperimentError> {
+    match shards.join(MANIFEST_NAME).is_file() {
+        true => Ok(Manifest::read(shards)?),
+        false => bench.mask(documents, rule, shards),
+    }
+}
+
+/// Documents of one passage, two and three, in turn: eight times as many as there are passages to recite.
+pub(super) fn of_several_lengths(options: &SweepOptions) -> Vec<Copy> {
+    let mut passages = passages(options, 6, 2 * DOCUMENTS * options.passages).into_iter();
+    let document =
+        |number: u64| passages.by_ref().take(1 + number as usize % LONGEST).collect::<Vec<_>>().join(" ");
+    let texts: Vec<String> = (0..DOCUMENTS * options.passages).map(document).collect();
+    copies("long", &texts, &[Formatting::Line], 1)
 }
 
 /// The copies of each passage.

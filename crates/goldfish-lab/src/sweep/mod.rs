@@ -1,7 +1,10 @@
 //! The paper's figure at a small scale: recitation by rule and k, its cost, and the effect of copies that differ.
 
+mod adapters;
+mod arm;
 mod costs;
 mod documents;
+mod lengths;
 pub(crate) mod options;
 mod plan;
 mod tasks;
@@ -9,29 +12,18 @@ mod tasks;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use goldfish_audit::run::Run;
-use goldfish_audit::summary::Summary;
-use goldfish_report::{SweepArm, SweepContext, SweepPage, sweep_page};
-use serde::de::DeserializeOwned;
+use goldfish_report::{SweepPage, sweep_page};
 
-use self::documents::{AUDITED, HELD_OUT, VALIDATION, write_documents};
+use self::arm::{arm, record};
+use self::documents::write_documents;
 use self::options::{SweepOptions, SweepPart, SweepResults, SweepSelection};
 use self::plan::Plan;
 use crate::architecture::Vocabulary;
 use crate::architectures::ARCHITECTURES;
 use crate::commands;
-use crate::error::LabError;
-use crate::events::{RecitationEvent, ValidationEvent};
-use crate::experiment::audited::Audited;
 use crate::experiment::error::ExperimentError;
 use crate::experiment::{Bench, Observe, make_folder, read_json, small_model, write_json, write_whole};
-use crate::options::{Length, ModelOptions, TrainOptions};
-
-/// Losses on the validation documents in a run.
-const VALIDATIONS: u64 = 12;
-
-/// Sequences in one step.
-const BATCH: u64 = 4;
+use crate::options::ModelOptions;
 
 /// Trains and audits a model for each arm: rules and values of k on documents among which copies of the same passages recur, the standard
 /// loss, and a control that never saw those passages. The copies are equal, in other layouts, or edited.
@@ -41,6 +33,7 @@ const BATCH: u64 = 4;
 /// | `corpus/` | the documents as JSON lines |
 /// | `arms/NAME/` | `shards`, `audited` (the passages to recite, once each), `model`, `run`, `arm.json` |
 /// | `costs/`, `tasks/` | what other parts found: files by architecture, and folders of [`copy`](crate::copy()) by task |
+/// | `adapters/NAME/`, `lengths/ARCHITECTURE/` | models that were trained further, with their audits |
 /// | `results.json` | [`SweepResults`] |
 /// | `sweep.html` | the page |
 ///
@@ -78,6 +71,8 @@ pub fn sweep(
                 let quick = *options == SweepOptions::quick();
                 tasks::run(&mut bench, *part, &selection.architectures, quick)?;
             }
+            SweepPart::Adapters => adapters::run(&mut bench, options, &plans, &selection.architectures)?,
+            SweepPart::Lengths => lengths::run(&mut bench, options, &plans, &selection.architectures)?,
         }
     }
     let results = results(&bench, options, &plans)?;
@@ -86,6 +81,8 @@ pub fn sweep(
         arms: &results.arms,
         costs: &results.costs,
         tasks: &results.tasks,
+        tuned: &results.tuned,
+        lengths: &results.lengths,
         facts: &facts(&results),
         command: &command(&results, &plans, folder),
     })?;
@@ -102,12 +99,16 @@ fn command(results: &SweepResults, plans: &[Plan], folder: &Path) -> String {
         compared.iter().any(|plan| plan.architecture == name)
             || results.costs.iter().any(|cost| cost.architecture == name)
             || results.tasks.iter().any(|task| task.arms.iter().any(|arm| arm.architecture == name))
+            || results.tuned.iter().any(|tuned| tuned.architecture == name)
+            || results.lengths.iter().any(|lengths| lengths.architecture == name)
     };
     let architectures: Vec<&str> =
         ARCHITECTURES.iter().map(|kind| kind.name).filter(|name| has(name)).collect();
     let finished = |part: &SweepPart| match part {
         SweepPart::Recitation => !compared.is_empty(),
         SweepPart::Costs => !results.costs.is_empty(),
+        SweepPart::Adapters => !results.tuned.is_empty(),
+        SweepPart::Lengths => !results.lengths.is_empty(),
         part => results.tasks.iter().any(|task| tasks::is_of(*part, &task.task)),
     };
     let parts: Vec<&str> =
@@ -121,11 +122,6 @@ fn command(results: &SweepResults, plans: &[Plan], folder: &Path) -> String {
 #[must_use]
 pub fn page_path(folder: &Path) -> PathBuf {
     folder.join("sweep.html")
-}
-
-/// The file with the results of an arm, which is written last.
-fn record(bench: &Bench<'_>, plan: &Plan) -> PathBuf {
-    bench.path("arms").join(&plan.name).join("arm.json")
 }
 
 /// The file with the costs of an architecture.
@@ -164,6 +160,8 @@ fn results(
         missing: Vec::new(),
         costs: Vec::new(),
         tasks: tasks::results(bench)?,
+        tuned: adapters::results(bench)?,
+        lengths: lengths::results(bench)?,
     };
     for kind in ARCHITECTURES {
         let path = cost_record(bench, kind.name);
@@ -217,113 +215,4 @@ fn facts(results: &SweepResults) -> Vec<(String, String)> {
         facts.push(fact("Not trained yet", results.missing.join(", ")));
     }
     facts
-}
-
-/// Trains and audits one arm. With the same options, training and audit return their earlier results; with others they fail.
-fn arm(
-    bench: &mut Bench<'_>,
-    options: &SweepOptions,
-    plan: &Plan,
-    shown: &str,
-) -> Result<(), ExperimentError> {
-    let folder = bench.path("arms").join(&plan.name);
-    make_folder(&folder)?;
-    bench.begin(shown);
-    let corpora = bench.path("corpus");
-    let (shards, audited, model) = (folder.join("shards"), folder.join("audited"), folder.join("model"));
-    let masked = bench.mask(&corpora.join(plan.corpus.file()), plan.rule.clone(), &shards)?.totals;
-    bench.mask(&corpora.join(AUDITED), plan.rule.clone(), &audited)?;
-    let epochs = plan.epochs(options);
-    let epoch = masked.documents_out.div_ceil(BATCH);
-    // More steps for as many supervised tokens as without a mask.
-    let supervised = (masked.tokens - masked.dropped).max(1);
-    let steps =
-        if plan.longer { (epochs * epoch * masked.tokens).div_ceil(supervised) } else { epochs * epoch };
-    let mut training = training(bench, &shards, plan.use_mask, steps, options.seed);
-    training.model.architecture = plan.architecture.to_owned();
-    if plan.compares {
-        training.recite = vec![audited.clone()];
-    }
-    let trained = bench.train(&training, &model)?;
-    let run = folder.join("run");
-    // For the control these are the passages that it was trained on.
-    let held_out = (plan.compares && !plan.corpus.control).then(|| bench.path(HELD_OUT));
-    let (summary, near_dropped) = bench.audit(&Audited {
-        model: &model,
-        shards: &audited,
-        control: held_out.as_deref(),
-        run: &run,
-        samples: options.passages.max(1000),
-        in_context: held_out.is_some(),
-    })?;
-    let rows = Run::open(&run)?.results()?;
-    let same_mask = plan.repeats_mask();
-    let arm = SweepArm {
-        name: plan.name.clone(),
-        group: plan.group().to_owned(),
-        series: plan.series.to_owned(),
-        k: plan.k,
-        variant: plan.variant.clone(),
-        epochs,
-        tokens: trained.tokens,
-        supervised_tokens: trained.supervised_tokens,
-        validation: validation(&model)?,
-        exact_match: summary.scores.exact_match,
-        rouge_l: summary.scores.means["rouge_l"],
-        match_length: summary.scores.means["match_length"],
-        match_lengths: rows.map(|row| row.map(|row| row.match_length)).collect::<Result<_, _>>()?,
-        recited: recited(&model, epoch)?,
-        in_context: in_context(&summary),
-        goldfish: summary.goldfish.filter(|_| same_mask),
-        near_by_chance: near_dropped.filter(|_| same_mask),
-    };
-    write_json(&record(bench, plan), &arm)?;
-    Ok(())
-}
-
-/// Largest file of metrics that is read, in bytes.
-const MAX_METRICS_BYTES: u64 = 1 << 30;
-
-/// The losses on the validation documents by supervised tokens.
-fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
-    let events: Vec<ValidationEvent> = metrics(model)?;
-    Ok(events.iter().map(|event| (event.supervised_total, event.validation_loss)).collect())
-}
-
-/// The passages that the model recited, by how often it had seen every document, which takes `epoch` steps.
-fn recited(model: &Path, epoch: u64) -> Result<Vec<(f64, u64)>, LabError> {
-    let events: Vec<RecitationEvent> = metrics(model)?;
-    Ok(events.iter().map(|event| (event.step as f64 / epoch as f64, event.recited)).collect())
-}
-
-/// The events of one kind in a model's metrics.
-fn metrics<T: DeserializeOwned>(model: &Path) -> Result<Vec<T>, LabError> {
-    let path = model.join("metrics.jsonl");
-    let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
-    let lines = text.split(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
-}
-
-/// What an audit with the passages in the prompt found.
-fn in_context(summary: &Summary) -> Option<SweepContext> {
-    let found = summary.in_context.as_ref()?;
-    Some(SweepContext {
-        held_out: summary.control.as_ref()?.exact_match,
-        in_prompt: found.scores.exact_match,
-        held_out_in_prompt: found.control.as_ref()?.exact_match,
-    })
-}
-
-fn training(bench: &Bench<'_>, shards: &Path, use_mask: bool, steps: u64, seed: u64) -> TrainOptions {
-    TrainOptions {
-        validation: vec![bench.path(VALIDATION)],
-        tokenizer: Some(bench.path("tokenizer.json")),
-        use_mask,
-        sequence_length: 512,
-        batch_size: BATCH as usize,
-        length: Length::Steps(steps),
-        seed,
-        validate_every: steps.div_ceil(VALIDATIONS).max(1),
-        ..small_model(shards)
-    }
 }

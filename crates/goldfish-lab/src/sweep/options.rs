@@ -1,6 +1,6 @@
 //! The size and the results of a sweep.
 
-use goldfish_report::{SweepArm, SweepCost, SweepTask};
+use goldfish_report::{SweepArm, SweepCost, SweepLengths, SweepTask, SweepTuned};
 use serde::{Deserialize, Serialize};
 
 /// The size of a sweep.
@@ -93,11 +93,16 @@ pub enum SweepPart {
     Copy,
     /// What they look up in it, by a key before and after the text.
     Keys,
+    /// What they recite after the control was trained further on the passages, by rank of the adapters.
+    Adapters,
+    /// Whether they recite longer documents more.
+    Lengths,
 }
 
 impl SweepPart {
     /// Every part, in the order of the page.
-    pub const ALL: [Self; 4] = [Self::Recitation, Self::Costs, Self::Copy, Self::Keys];
+    pub const ALL: [Self; 6] =
+        [Self::Recitation, Self::Costs, Self::Copy, Self::Keys, Self::Adapters, Self::Lengths];
 
     /// Its name.
     #[must_use]
@@ -107,6 +112,8 @@ impl SweepPart {
             Self::Costs => "costs",
             Self::Copy => "copy",
             Self::Keys => "keys",
+            Self::Adapters => "adapters",
+            Self::Lengths => "lengths",
         }
     }
 
@@ -118,6 +125,12 @@ impl SweepPart {
             Self::Costs => "bytes of state and time of a token, by position",
             Self::Copy => "who copies texts from its context, by length",
             Self::Keys => "who finds text by a key, before and after the text",
+            Self::Adapters => {
+                "what is recited after further training, with adapters by rank and with all weights"
+            }
+            Self::Lengths => {
+                "whether long documents are recited more than random ones, after further training"
+            }
         }
     }
 }
@@ -159,4 +172,8 @@ pub struct SweepResults {
     pub costs: Vec<SweepCost>,
     /// The copy tasks that are finished.
     pub tasks: Vec<SweepTask>,
+    /// Models that were trained further on the passages.
+    pub tuned: Vec<SweepTuned>,
+    /// Long documents against random ones.
+    pub lengths: Vec<SweepLengths>,
 }

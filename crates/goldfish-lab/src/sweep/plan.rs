@@ -78,7 +78,7 @@ const EDITED_RULES: [&str; 4] = ["text", "text-v1", "anchor", "hash"];
 const K: u32 = 4;
 
 /// k of the arms that compare architectures: so small that a llama recites none of the passages.
-const ARCHITECTURES_K: u32 = 3;
+pub(super) const ARCHITECTURES_K: u32 = 3;
 
 /// How many times longer copies in layouts are trained on, which a model learns more slowly: with as many epochs as equal or edited ones it
 /// recites two thirds of the passages.
@@ -89,7 +89,7 @@ pub(super) fn unmasked() -> RuleParameters {
     rule("text", K)
 }
 
-fn rule(name: &str, k: u32) -> RuleParameters {
+pub(super) fn rule(name: &str, k: u32) -> RuleParameters {
     match name {
         "text-v1" => TextV1::new(k).into(),
         "anchor" => Anchor::new(k).into(),
