@@ -40,7 +40,7 @@ struct Adapted {
 ///
 /// # Errors
 ///
-/// If the rank is 0 or larger than a side of an adapted weight, a target is no linear layer that can have adapters, or the weights
+/// If the rank is 0 or larger than a side of an adapted weight, a target can't have adapters, or the weights
 /// are not those of the model.
 pub fn adapted(
     base: Box<dyn Architecture>,
@@ -66,8 +66,7 @@ pub fn adapted(
     if let Some(unknown) = targets.iter().find(|target| !layers.iter().any(|layer| is_target(layer, target)))
     {
         let known: Vec<&str> = known.into_iter().collect();
-        let reason =
-            format!("{unknown:?} is no linear layer of this model; its layers are {}", known.join(", "));
+        let reason = format!("{unknown:?} can't have adapters; the layers that can are {}", known.join(", "));
         return Err(LabError::option("lora_targets", reason));
     }
     let mut parameters = Vec::new();

@@ -25,7 +25,7 @@ pub(crate) fn selected(supervised: &[u64], documents: Documents, seed: u64) -> R
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if count == 0 || count > all.len() {
-        let reason = format!("{count} can't be selected: {} have supervised tokens", all.len());
+        let reason = format!("{count} are asked for, but {} have supervised tokens", all.len());
         return Err(LabError::option("documents", reason).with([Remedy::change(setting)]));
     }
     // A stable sort: of two with as many tokens, the one that stands first.
