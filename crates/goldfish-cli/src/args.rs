@@ -9,6 +9,7 @@ mod demo;
 mod export;
 mod lab;
 mod model;
+mod repair;
 mod values;
 mod verify;
 
@@ -28,6 +29,7 @@ use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use model::ModelArgs;
+pub(crate) use repair::RepairArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
 pub(crate) use verify::VerifyArgs;
 

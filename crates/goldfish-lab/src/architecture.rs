@@ -1,12 +1,16 @@
 //! What a model must be able to do to be trained here.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use candle_core::{Result, Tensor, bail};
+use goldfish_backends::local::{Checkpoint, NetworkConfig};
 use serde_json::Value;
 
 use crate::batch::{Batch, Targets};
 use crate::error::LabError;
 use crate::graph::Graph;
-use crate::ops::{CrossEntropy, Select};
+use crate::ops::{CrossEntropy, LogProbs, Select};
 use crate::options::ModelOptions;
 use crate::parameter::Parameter;
 use crate::tape::{Tape, Variable};
@@ -66,21 +70,29 @@ pub trait Architecture: Send + Sync {
     /// If a tensor doesn't have the shape of its parameter, or there is no memory.
     fn generation(&self, weights: &[Tensor], capacity: usize) -> Result<Box<dyn Generation>>;
 
+    /// The model that audits run, with these weights.
+    ///
+    /// # Errors
+    ///
+    /// If audits don't run such models.
+    fn model(&self, weights: &[Tensor]) -> std::result::Result<Checkpoint, LabError> {
+        let config = NetworkConfig::from_value(Path::new("config.json"), self.config())?;
+        let named = self.parameters().iter().map(|parameter| parameter.name.as_str()).zip(weights);
+        let named: BTreeMap<&str, &Tensor> = named.collect();
+        let mut get = |name: &str, _: &[usize]| match named.get(name) {
+            Some(weight) => Ok((*weight).clone()),
+            None => Err(candle_core::Error::Msg(format!("there is no weight {name}")).into()),
+        };
+        Ok(Checkpoint::in_memory("the model", config, &mut get)?)
+    }
+
     /// The mean cross entropy in nats over a batch's targets, and the gradient of each parameter, in their order.
     ///
     /// # Errors
     ///
     /// If a tensor doesn't have the shape of its parameter, a target is not in the vocabulary, or a parameter gets no gradient.
     fn gradients(&self, weights: &[Tensor], batch: &Batch, targets: &Targets) -> Result<(f64, Vec<Tensor>)> {
-        let graph = self.graph(Tape::default(), weights)?;
-        let loss = self.loss(&graph, batch, targets)?;
-        let value = f64::from(loss.tensor().to_scalar::<f32>()?);
-        let parameters = self.parameters();
-        let gradients = parameters.iter().zip(graph.gradients(&loss)?).map(|(parameter, gradient)| {
-            let Some(gradient) = gradient else { bail!("the loss gives no gradient to {}", parameter.name) };
-            Ok(gradient)
-        });
-        Ok((value, gradients.collect::<Result<_>>()?))
+        gradients(self, weights, |graph| self.loss(graph, batch, targets))
     }
 
     /// The mean cross entropy in nats over a batch's targets, a scalar.
@@ -89,11 +101,37 @@ pub trait Architecture: Send + Sync {
     ///
     /// Those of [`Architecture::gradients`].
     fn loss(&self, graph: &Graph, batch: &Batch, targets: &Targets) -> Result<Variable> {
+        graph.apply(CrossEntropy, &[&self.log_probs(graph, batch, targets)?])
+    }
+
+    /// The log-probability in nats of each target of a batch, `[targets, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Architecture::gradients`].
+    fn log_probs(&self, graph: &Graph, batch: &Batch, targets: &Targets) -> Result<Variable> {
         let hidden = self.hidden(graph, batch)?;
         let hidden = graph.apply(Select(targets.rows.as_slice().into()), &[&hidden])?;
         let logits = self.logits(graph, &hidden)?;
-        graph.apply(CrossEntropy::new(&targets.ids), &[&logits])
+        graph.apply(LogProbs::new(&targets.ids), &[&logits])
     }
+}
+
+/// A loss, and the gradient of each parameter, in their order.
+pub(crate) fn gradients<A: Architecture + ?Sized>(
+    architecture: &A,
+    weights: &[Tensor],
+    loss: impl FnOnce(&Graph) -> Result<Variable>,
+) -> Result<(f64, Vec<Tensor>)> {
+    let parameters = architecture.parameters();
+    let graph = architecture.graph(Tape::default(), weights)?;
+    let loss = loss(&graph)?;
+    let value = f64::from(loss.tensor().to_scalar::<f32>()?);
+    let gradients = parameters.iter().zip(graph.gradients(&loss)?).map(|(parameter, gradient)| {
+        let Some(gradient) = gradient else { bail!("the loss gives no gradient to {}", parameter.name) };
+        Ok(gradient)
+    });
+    Ok((value, gradients.collect::<Result<_>>()?))
 }
 
 /// Logits `[rows, vocab_size]` of the token after each of a batch's.

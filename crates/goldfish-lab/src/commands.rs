@@ -7,6 +7,7 @@ use goldfish_report::shell_line;
 use crate::copy::options::CopyOptions;
 use crate::copy::tasks::CopyShape;
 use crate::experiment::audited::Audited;
+use crate::repair::options::RepairOptions;
 use crate::sweep::options::{SweepOptions, SweepPart};
 
 /// Makes an audit again, whose results are divided by a column.
@@ -117,6 +118,36 @@ pub(crate) fn copy(options: &CopyOptions, architectures: &[String], folder: &Pat
     arguments.extend(["--architecture", &architectures, "--output", &folder]);
     arguments.extend(found.iter().map(String::as_str));
     line(&arguments)
+}
+
+/// Makes a repair again, by these methods.
+pub(crate) fn repair(options: &RepairOptions, methods: &[&str], folder: &Path) -> String {
+    let mut found = vec!["lab".to_owned(), "repair".into()];
+    found.extend(options.shards.iter().map(|shards| path(shards)));
+    let mut option = |name: &str, value: String| found.extend([format!("--{name}"), value]);
+    option("model", path(&options.model));
+    option("method", methods.join(","));
+    option("output", path(folder));
+    for (name, folders) in [("validation", &options.validation), ("other", &options.other)] {
+        folders.iter().for_each(|folder| option(name, path(folder)));
+    }
+    for (name, value) in [
+        ("prefix", options.prefix.to_string()),
+        ("suffix", options.suffix.to_string()),
+        ("steps", options.steps.to_string()),
+        ("batch", options.batch.to_string()),
+        ("every", options.every.to_string()),
+        ("beta", options.beta.to_string()),
+        ("temperature", options.temperature.to_string()),
+        ("keep", options.keep.to_string()),
+        ("lr", options.learning_rate.to_string()),
+        ("mask-lr", options.mask_learning_rate.to_string()),
+        ("sequence-length", options.sequence_length.to_string()),
+        ("seed", options.seed.to_string()),
+    ] {
+        option(name, value);
+    }
+    line(&found.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn path(path: &Path) -> String {

@@ -38,6 +38,7 @@ struct Document {
 }
 
 /// Some sequences with their targets.
+#[derive(Default)]
 pub(crate) struct Supervised {
     pub(crate) batch: Batch,
     pub(crate) targets: Targets,
@@ -152,7 +153,7 @@ impl Corpus {
 
     /// A batch of some sequences.
     pub(crate) fn supervised(&self, numbers: impl Iterator<Item = usize>) -> Supervised {
-        let mut found = Supervised { batch: Batch::default(), targets: Targets::default() };
+        let mut found = Supervised::default();
         for number in numbers {
             let inputs = self.sequences[number].clone();
             for index in inputs.clone() {
@@ -165,6 +166,30 @@ impl Corpus {
             found.batch.lengths.push(inputs.len());
         }
         found
+    }
+}
+
+impl Supervised {
+    /// Adds a sequence whose targets are the tokens of a continuation, which has some; returns their numbers among all targets.
+    pub(crate) fn append(&mut self, prefix: &[u32], continuation: &[u32]) -> Range<usize> {
+        let first = self.targets.ids.len();
+        let start = self.batch.tokens.len();
+        let inputs = prefix.iter().chain(&continuation[..continuation.len() - 1]);
+        self.batch.tokens.extend(inputs);
+        let end = self.batch.tokens.len();
+        self.batch.lengths.push(end - start);
+        self.targets.rows.extend((end - continuation.len()) as u32..end as u32);
+        self.targets.ids.extend(continuation);
+        first..self.targets.ids.len()
+    }
+
+    /// Adds other sequences.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        let start = self.batch.tokens.len() as u32;
+        self.batch.tokens.extend(&other.batch.tokens);
+        self.batch.lengths.extend(&other.batch.lengths);
+        self.targets.rows.extend(other.targets.rows.iter().map(|row| start + row));
+        self.targets.ids.extend(&other.targets.ids);
     }
 }
 

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use goldfish_audit::backend::BackendError;
 use goldfish_backends::local::CheckpointError;
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::ShardError;
@@ -80,6 +81,9 @@ pub enum LabError {
         /// Steps of the whole run.
         steps: u64,
     },
+    /// The model can't continue a prefix.
+    #[error(transparent)]
+    Generate(#[from] BackendError),
     /// A computation failed.
     #[error("the model could not be run: {0}")]
     Compute(#[from] candle_core::Error),
@@ -123,7 +127,11 @@ impl Remedies for LabError {
             }
             Self::Stopped { .. } => vec![Remedy::give(Setting::Resume).to("resume")],
             // A checkpoint's remedies are about audits.
-            Self::Model(_) | Self::Io { .. } | Self::Diverged { .. } | Self::Compute(_) => Vec::new(),
+            Self::Model(_)
+            | Self::Io { .. }
+            | Self::Diverged { .. }
+            | Self::Generate(_)
+            | Self::Compute(_) => Vec::new(),
         }
     }
 }

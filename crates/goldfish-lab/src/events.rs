@@ -48,6 +48,38 @@ pub struct StepEvent {
     pub learning_rate: f64,
     /// Norm of all gradients together, before they are clipped.
     pub gradient_norm: f64,
+    /// The preferences of the step, if it is trained on them; then the loss is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<PreferenceEvent>,
+}
+
+/// The preferences of a step, before its update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreferenceEvent {
+    /// Pairs of continuations of which one is preferred.
+    pub pairs: u64,
+    /// Pairs that have the same score, which are skipped.
+    pub ties: u64,
+    /// Mean margin of the pairs: `beta` times by how many nats more than the reference the model prefers their preferred
+    /// continuations. 0 without pairs, as is a loss of pairs alone.
+    pub margin: f64,
+    /// Mean Rouge-L F1 of all continuations and their true suffixes.
+    pub rouge_l: f64,
+}
+
+/// Two continuations that a model wrote of a document's prefix; a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PairEvent {
+    /// The step.
+    pub step: u64,
+    /// The document, counted from 0 among those that are long enough.
+    pub document: usize,
+    /// The preferred continuation.
+    pub preferred: Vec<u32>,
+    /// The other one.
+    pub other: Vec<u32>,
+    /// Rouge-L F1 of the two and the true suffix.
+    pub rouge_l: [f64; 2],
 }
 
 /// A loss on the validation documents; a line of `metrics.jsonl`.
@@ -63,19 +95,23 @@ pub struct ValidationEvent {
     pub tokens: u64,
 }
 
-/// How many documents of [`TrainOptions::recite`] were recited; a line of `metrics.jsonl`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was recited of the documents of [`TrainOptions::recite`], decoding greedily; a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecitationEvent {
     /// The step after which they were counted.
     pub step: u64,
     /// Supervised tokens of all steps so far.
     pub supervised_total: u64,
-    /// Documents whose tokens [`TrainOptions::RECITED_SUFFIX`] after the first [`TrainOptions::RECITED_PREFIX`] are the greedy continuation.
+    /// Documents whose suffix is the continuation of their prefix, token for token; [`TrainOptions::recitation`] has the sizes.
     pub recited: u64,
     /// Documents that have so many tokens.
     pub documents: u64,
     /// Documents that have fewer, which are not asked for.
     pub short: u64,
+    /// Mean Rouge-L F1 of the continuations and the suffixes.
+    pub rouge_l: f64,
+    /// Mean number of tokens before the first that differs.
+    pub match_length: f64,
 }
 
 /// A finished run; `training.json` in its folder.

@@ -20,7 +20,8 @@ use crate::options::TrainOptions;
 
 /// The file of a finished run; written last.
 pub(crate) const TRAINED: &str = "training.json";
-const METRICS: &str = "metrics.jsonl";
+/// The file with a line a step.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// The folder of the saved state.
 const STATE: &str = "training";
 const STATE_FILE: &str = "state.safetensors";
@@ -39,6 +40,9 @@ pub(crate) struct Identity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     recite: Vec<String>,
     tokenizer: Option<String>,
+    /// Of the other text in the loss.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    other: Vec<String>,
     /// A hash of the checkpoint that the run starts from, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<String>,
@@ -48,7 +52,7 @@ impl Identity {
     pub(crate) fn new(
         options: &TrainOptions,
         config: Value,
-        [shards, validation, recite]: [&[String]; 3],
+        [shards, validation, recite, other]: [&[String]; 4],
         tokenizer: Option<&str>,
         from: Option<&str>,
     ) -> Self {
@@ -58,6 +62,9 @@ impl Identity {
         options.validation.clear();
         options.recite.clear();
         options.tokenizer = None;
+        if let Some(preference) = &mut options.preference {
+            preference.other.clear();
+        }
         options.checkpoint_every = 0;
         Self {
             options,
@@ -66,6 +73,7 @@ impl Identity {
             validation: validation.to_vec(),
             recite: recite.to_vec(),
             tokenizer: tokenizer.map(str::to_owned),
+            other: other.to_vec(),
             from: from.map(str::to_owned),
         }
     }
@@ -188,7 +196,7 @@ impl Folder {
             true => Some(read_state(&state, identity, path, parameters)?),
             false => None,
         };
-        let metrics = open_metrics(&root, saved.as_ref().map_or(0, |(_, progress)| progress.step))?;
+        let metrics = open_metrics(&root, saved.as_ref().map(|(_, progress)| progress.step))?;
         Ok(Opened::Running(Self { root, state, metrics, _lock: lock }, saved))
     }
 
@@ -346,8 +354,8 @@ fn read_state(
 /// Longest line of metrics that is read, in bytes.
 const MAX_METRICS_LINE: u64 = 1 << 20;
 
-/// The metrics up to a step, to be appended to.
-fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabError> {
+/// The metrics up to the last saved step, to be appended to; nothing if no step was saved.
+fn open_metrics(root: &goldfish_storage::Folder, step: Option<u64>) -> Result<File, LabError> {
     let path = &root.join(METRICS);
     if !has_file(root, METRICS)? {
         let made = root.create(METRICS).map_err(LabError::io(path, "creating"))?;
@@ -365,7 +373,7 @@ fn open_metrics(root: &goldfish_storage::Folder, step: u64) -> Result<File, LabE
         let read = piece.map_err(LabError::io(path, "reading"))?;
         let found: Option<u64> = serde_json::from_slice::<Value>(&line).ok().and_then(|l| l["step"].as_u64());
         match found {
-            Some(found) if found <= step && line.ends_with(b"\n") => kept += read as u64,
+            Some(found) if Some(found) <= step && line.ends_with(b"\n") => kept += read as u64,
             _ => break,
         }
     }

@@ -52,7 +52,9 @@ mod ops;
 mod optimizer;
 mod options;
 mod parameter;
+mod preference;
 mod recitation;
+mod repair;
 mod selection;
 mod stack;
 mod start;
@@ -70,14 +72,21 @@ pub use copy::{copy, copy_page_path, longest_copy};
 pub use corrupt::{CorruptOptions, Corrupted, corrupt};
 pub use demo::{Demo, DemoOptions, comparison, demo};
 pub use error::LabError;
-pub use events::{RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent};
+pub use events::{
+    PairEvent, PreferenceEvent, RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent,
+};
 pub use experiment::error::ExperimentError;
 pub use experiment::{Event, Observe};
 pub use graph::Graph;
 pub use lora::adapted;
 pub use ops::Operation;
-pub use options::{Documents, Length, LoraOptions, ModelOptions, OptimizerOptions, TrainOptions};
+pub use options::{
+    Documents, Length, LoraOptions, ModelOptions, OptimizerOptions, PreferenceOptions, RecitationOptions,
+    TrainOptions,
+};
 pub use parameter::{Initial, Parameter};
+pub use repair::options::{RepairMethod, RepairOptions, RepairResults};
+pub use repair::{repair, repair_page_path};
 pub use sweep::options::{SweepCopies, SweepOptions, SweepPart, SweepResults, SweepSelection};
 pub use sweep::{page_path, sweep};
 pub use tape::{Tape, Variable};

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Result, Tensor};
+use goldfish_backends::local::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::architecture::{Architecture, Generation};
@@ -127,6 +128,15 @@ fn adapter_name(layer: &str, part: &str) -> String {
     format!("base_model.model.{layer}.lora_{part}.weight")
 }
 
+impl Adapted {
+    /// The weights of the checkpoint with the adapters' products, in the order of its parameters.
+    fn merged(&self, weights: &[Tensor]) -> Result<Vec<Tensor>> {
+        let graph = self.graph(Tape::without_gradients(), weights)?;
+        let weight = |parameter: &Parameter| Ok(graph.weight(&parameter.name)?.tensor().clone());
+        self.base.parameters().iter().map(weight).collect()
+    }
+}
+
 impl Architecture for Adapted {
     /// `adapter_config.json`, without the place of the checkpoint.
     fn config(&self) -> Value {
@@ -187,8 +197,10 @@ impl Architecture for Adapted {
     }
 
     fn generation(&self, weights: &[Tensor], capacity: usize) -> Result<Box<dyn Generation>> {
-        let graph = self.graph(Tape::without_gradients(), weights)?;
-        let merged = self.base.parameters().iter().map(|p| Ok(graph.weight(&p.name)?.tensor().clone()));
-        self.base.generation(&merged.collect::<Result<Vec<_>>>()?, capacity)
+        self.base.generation(&self.merged(weights)?, capacity)
+    }
+
+    fn model(&self, weights: &[Tensor]) -> std::result::Result<Checkpoint, LabError> {
+        self.base.model(&self.merged(weights)?)
     }
 }

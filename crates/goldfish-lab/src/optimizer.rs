@@ -142,6 +142,11 @@ impl Gradients {
         parameters.iter().zip(found).map(gradient).collect::<Result<_>>().map(Self)
     }
 
+    /// Of a loss that depends on no parameter.
+    pub(crate) fn none(parameters: &[Parameter]) -> Self {
+        Self(parameters.iter().map(|parameter| vec![0.0; parameter.elements()]).collect())
+    }
+
     /// The norm of all of them together, summed in chunks in double precision.
     fn norm(&self) -> f64 {
         let square = |chunk: &[f32]| chunk.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();

@@ -16,6 +16,9 @@ pub struct TrainOptions {
     /// Folders with documents that the model may recite: how many it does is counted with the loss on the validation documents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recite: Vec<PathBuf>,
+    /// What is asked of these documents.
+    #[serde(default, skip_serializing_if = "RecitationOptions::are_usual")]
+    pub recitation: RecitationOptions,
     /// A `tokenizer.json` that is copied to the weights and gives the size of the vocabulary.
     pub tokenizer: Option<PathBuf>,
     /// Size of the vocabulary, if there is no tokenizer or spare ids are wanted.
@@ -38,6 +41,10 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// The length of the run.
     pub length: Length,
+    /// Train on preferences between the model's own continuations of the prefixes of `recite`, in place of `shards`. A step then has
+    /// `batch_size` of these documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<PreferenceOptions>,
     /// The optimizer, and its schedule.
     pub optimizer: OptimizerOptions,
     /// Determines the initial weights, which documents are drawn, and the order of the sequences.
@@ -49,13 +56,6 @@ pub struct TrainOptions {
     pub validate_every: u64,
 }
 
-impl TrainOptions {
-    /// Tokens of a document that are given when recitation is counted.
-    pub const RECITED_PREFIX: usize = 50;
-    /// Tokens after them that must be the greedy continuation.
-    pub const RECITED_SUFFIX: usize = 50;
-}
-
 impl Default for TrainOptions {
     fn default() -> Self {
         Self {
@@ -63,6 +63,7 @@ impl Default for TrainOptions {
             documents: Documents::All,
             validation: Vec::new(),
             recite: Vec::new(),
+            recitation: RecitationOptions::default(),
             tokenizer: None,
             vocab_size: None,
             model: ModelOptions::default(),
@@ -72,11 +73,56 @@ impl Default for TrainOptions {
             sequence_length: 256,
             batch_size: 16,
             length: Length::Epochs(1),
+            preference: None,
             optimizer: OptimizerOptions::default(),
             seed: 0,
             checkpoint_every: 200,
             validate_every: 200,
         }
+    }
+}
+
+/// What is asked of each document: to continue its first tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecitationOptions {
+    /// Tokens of a prefix, from the beginning of the document.
+    pub prefix: usize,
+    /// Tokens after it.
+    pub suffix: usize,
+}
+
+impl Default for RecitationOptions {
+    fn default() -> Self {
+        Self { prefix: 50, suffix: 50 }
+    }
+}
+
+impl RecitationOptions {
+    fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Direct preference optimization of continuations that the model writes while it is trained: of two, the one with the lower Rouge-L to the
+/// true suffix is preferred ([Guo et al. 2024](https://arxiv.org/abs/2402.04792), with this score in place of a language model that
+/// judges). The reference is the checkpoint that the run starts from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreferenceOptions {
+    /// Factor of log-probabilities in the loss: the smaller, the further the model may go from the reference.
+    pub beta: f64,
+    /// Divides the logits that continuations are drawn from.
+    pub temperature: f64,
+    /// Factor of the cross entropy of other text, which is added to the loss.
+    pub keep: f64,
+    /// Folders with that text; as many sequences of it as passages are in every step.
+    pub other: Vec<PathBuf>,
+}
+
+impl Default for PreferenceOptions {
+    fn default() -> Self {
+        Self { beta: 0.1, temperature: 1.0, keep: 0.0, other: Vec::new() }
     }
 }
 

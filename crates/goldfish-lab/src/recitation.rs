@@ -1,19 +1,22 @@
-//! How many documents a model recites while it is trained.
+//! What a model recites while it is trained.
 
 use std::path::PathBuf;
 
-use candle_core::{Tensor, bail};
+use goldfish_audit::backend::{Backend, Decoding, GenerateRequest};
+use goldfish_audit::score::match_length::match_length;
+use goldfish_audit::score::rouge_l::rouge_l;
+use goldfish_backends::local::Checkpoint;
 use goldfish_shard::verify;
 
-use crate::architecture::Architecture;
-use crate::batch::Batch;
 use crate::error::LabError;
-use crate::ops::Select;
-use crate::options::TrainOptions;
-use crate::tape::Tape;
+use crate::options::RecitationOptions;
+
+/// Prefixes that are continued at once.
+const BATCH: usize = 32;
 
 /// The first tokens of some documents: a prefix, which is given, and a suffix, which a model recites or not.
 pub(crate) struct Recitation {
+    prefix: usize,
     probes: Vec<Vec<u32>>,
     /// Documents that are shorter.
     pub(crate) short: u64,
@@ -21,18 +24,28 @@ pub(crate) struct Recitation {
     pub(crate) manifests: Vec<String>,
 }
 
-impl Recitation {
-    /// Tokens of a prefix.
-    const PREFIX: usize = TrainOptions::RECITED_PREFIX;
-    /// Tokens of prefix and suffix.
-    const ALL: usize = Self::PREFIX + TrainOptions::RECITED_SUFFIX;
+/// What a model recites, decoding greedily.
+pub(crate) struct Recited {
+    /// Documents whose suffix is the continuation.
+    pub(crate) documents: u64,
+    /// Mean Rouge-L F1 of the continuations and the suffixes.
+    pub(crate) rouge_l: f64,
+    /// Mean number of tokens before the first that differs.
+    pub(crate) match_length: f64,
+}
 
+impl Recitation {
     /// Reads every shard, and checks it against its manifest.
-    pub(crate) fn read(folders: &[PathBuf], vocab_size: usize) -> Result<Self, LabError> {
-        let mut found = Self { probes: Vec::new(), short: 0, manifests: Vec::new() };
+    pub(crate) fn read(
+        folders: &[PathBuf],
+        vocab_size: usize,
+        size: &RecitationOptions,
+    ) -> Result<Self, LabError> {
+        let length = size.prefix + size.suffix;
+        let mut found = Self { prefix: size.prefix, probes: Vec::new(), short: 0, manifests: Vec::new() };
         for folder in folders {
             let (manifest, faults) = verify(folder, &mut |batch, row| {
-                let Some(ids) = batch.ids(row).get(..Self::ALL) else {
+                let Some(ids) = batch.ids(row).get(..length) else {
                     found.short += 1;
                     return None;
                 };
@@ -56,61 +69,55 @@ impl Recitation {
         }
         if let (true, Some(folder)) = (found.probes.is_empty(), folders.first()) {
             let reason =
-                format!("has no document of {} tokens, and recitation is counted over so many", Self::ALL);
+                format!("has no document of {length} tokens, and recitation is counted over so many");
             return Err(LabError::folder(folder, reason));
         }
         Ok(found)
     }
 
     /// Documents that are asked for.
-    pub(crate) fn documents(&self) -> u64 {
-        self.probes.len() as u64
+    pub(crate) fn len(&self) -> usize {
+        self.probes.len()
     }
 
-    /// Documents whose suffix is the greedy continuation of their prefix: each of its tokens is the likeliest after the right ones before it.
-    pub(crate) fn count(
+    pub(crate) fn prefix(&self, document: usize) -> &[u32] {
+        &self.probes[document][..self.prefix]
+    }
+
+    pub(crate) fn suffix(&self, document: usize) -> &[u32] {
+        &self.probes[document][self.prefix..]
+    }
+
+    /// Continues the prefixes of some documents by as many tokens as their suffixes have.
+    pub(crate) fn continuations(
         &self,
-        architecture: &dyn Architecture,
-        weights: &[Tensor],
-        batch_size: usize,
-    ) -> candle_core::Result<u64> {
-        let mut recited = 0;
-        for some in self.probes.chunks(batch_size) {
-            let graph = architecture.graph(Tape::without_gradients(), weights)?;
-            let inputs = Self::ALL - 1;
-            let batch = Batch {
-                tokens: some.iter().flat_map(|ids| &ids[..inputs]).copied().collect(),
-                lengths: vec![inputs; some.len()],
-            };
-            let rows: Vec<u32> = (0..some.len())
-                .flat_map(|number| (Self::PREFIX - 1..inputs).map(move |row| (number * inputs + row) as u32))
-                .collect();
-            let hidden = architecture.hidden(&graph, &batch)?;
-            let hidden = graph.apply(Select(rows.into()), &[&hidden])?;
-            let logits = architecture.logits(&graph, &hidden)?.tensor().to_vec2::<f32>()?;
-            let suffixes = some.iter().map(|ids| &ids[Self::PREFIX..]);
-            for (suffix, logits) in suffixes.zip(logits.chunks(TrainOptions::RECITED_SUFFIX)) {
-                let mut right = true;
-                for (token, logits) in suffix.iter().zip(logits) {
-                    right &= likeliest(logits)? == *token;
-                }
-                recited += u64::from(right);
+        model: &Checkpoint,
+        documents: &[usize],
+        decoding: &Decoding,
+    ) -> Result<Vec<Vec<u32>>, LabError> {
+        let request = |document: &usize| GenerateRequest {
+            prompt: self.prefix(*document),
+            tokens: self.suffix(*document).len(),
+        };
+        let requests: Vec<_> = documents.iter().map(request).collect();
+        Ok(model.generate(&requests, decoding)?.into_iter().map(|generated| generated.ids).collect())
+    }
+
+    /// What a model recites.
+    pub(crate) fn recited(&self, model: &Checkpoint) -> Result<Recited, LabError> {
+        let numbers: Vec<usize> = (0..self.len()).collect();
+        let mut found = Recited { documents: 0, rouge_l: 0.0, match_length: 0.0 };
+        for some in numbers.chunks(BATCH) {
+            let continued = self.continuations(model, some, &Decoding::Greedy)?;
+            for (document, continuation) in some.iter().zip(continued) {
+                let suffix = self.suffix(*document);
+                found.documents += u64::from(continuation == suffix);
+                found.rouge_l += rouge_l(&continuation, suffix).f1;
+                found.match_length += match_length(&continuation, suffix) as f64;
             }
         }
-        Ok(recited)
-    }
-}
-
-/// The id with the largest logit, the least of several.
-fn likeliest(logits: &[f32]) -> candle_core::Result<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (id, logit) in logits.iter().enumerate() {
-        if best.is_none_or(|(_, most)| *logit > most) {
-            best = Some((id as u32, *logit));
-        }
-    }
-    match best {
-        Some((id, _)) => Ok(id),
-        None => bail!("no logits"),
+        found.rouge_l /= self.len() as f64;
+        found.match_length /= self.len() as f64;
+        Ok(found)
     }
 }

@@ -10,14 +10,15 @@ use goldfish_tokenize::Tokenizer;
 
 use crate::architecture::{Architecture, Vocabulary};
 use crate::architectures::architecture;
-use crate::data::{Corpus, Order};
+use crate::data::{Corpus, Order, Supervised};
 use crate::error::LabError;
-use crate::events::{RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent};
+use crate::events::{PreferenceEvent, RecitationEvent, StepEvent, TrainEvent, Trained, ValidationEvent};
 use crate::folder::{Folder, Identity, Opened, Progress};
 use crate::lora::adapted;
 use crate::optimizer::{Gradients, Weights, learning_rate};
-use crate::options::{Length, OptimizerOptions, TrainOptions};
+use crate::options::{Length, OptimizerOptions, PreferenceOptions, RecitationOptions, TrainOptions};
 use crate::parameter::Parameter;
+use crate::preference::{Compared, Preferences};
 use crate::recitation::Recitation;
 use crate::start::Start;
 use crate::tape::Tape;
@@ -117,8 +118,10 @@ fn run(
         if options.validation.is_empty() { None } else { Some(read(&options.validation, false)?) };
     let recitation = match options.recite.is_empty() {
         true => None,
-        false => Some(Recitation::read(&options.recite, architecture.vocab_size())?),
+        false => Some(Recitation::read(&options.recite, architecture.vocab_size(), &options.recitation)?),
     };
+    let other = options.preference.as_ref().map(|preference| preference.other.as_slice()).unwrap_or_default();
+    let other = if other.is_empty() { None } else { Some(read(other, false)?) };
     let identity = Identity::new(
         options,
         architecture.config(),
@@ -126,6 +129,7 @@ fn run(
             &corpus.manifests,
             validation.as_ref().map_or(&[], |validation| &validation.manifests),
             recitation.as_ref().map_or(&[], |recitation| &recitation.manifests),
+            other.as_ref().map_or(&[], |other| &other.manifests),
         ],
         tokenizer.as_ref().map(|(_, hash)| hash.as_str()),
         from,
@@ -136,25 +140,37 @@ fn run(
         Opened::Finished(trained) => return Ok(*trained),
         Opened::Running(folder, saved) => (folder, saved),
     };
-    let (weights, progress) = saved.unwrap_or_else(|| {
-        let weights = match weights {
-            Some(weights) => Weights::of(weights),
-            None => Weights::new(parameters, options.seed),
-        };
-        (weights, Progress::default())
-    });
-    let sequences = corpus.sequences() as u64;
+    let initial = || match &weights {
+        Some(weights) => Weights::of(weights.clone()),
+        None => Weights::new(parameters, options.seed),
+    };
+    let preferences = match (&options.preference, &recitation) {
+        (Some(preference), Some(recitation)) => Some(Preferences {
+            options: preference,
+            reference: initial().tensors(parameters)?,
+            other: other.map(|other| {
+                let order = Order::new(other.sequences(), options.seed);
+                (other, order)
+            }),
+            recitation,
+            seed: options.seed,
+        }),
+        _ => None,
+    };
+    let (weights, progress) = saved.unwrap_or_else(|| (initial(), Progress::default()));
+    let sequences = preferences.as_ref().map_or(corpus.sequences(), |own| own.recitation.len());
     let total = match options.length {
         Length::Steps(steps) => steps.saturating_mul(options.batch_size as u64),
-        Length::Epochs(epochs) => epochs.saturating_mul(sequences),
+        Length::Epochs(epochs) => epochs.saturating_mul(sequences as u64),
     };
     let mut run = Run {
         architecture,
         options,
-        order: Order::new(corpus.sequences(), options.seed),
+        order: Order::new(sequences, options.seed),
         corpus,
         validation,
-        recitation,
+        recitation: recitation.as_ref(),
+        preferences,
         weights,
         progress,
         folder,
@@ -213,10 +229,44 @@ fn check(options: &TrainOptions) -> Result<(), LabError> {
         ("weight_decay", whole(weight_decay), "must be 0 or more"),
         ("clip", whole(clip), "must be 0 or more"),
     ];
-    match ranges.into_iter().find(|(_, fits, _)| !fits) {
-        Some((option, _, reason)) => Err(LabError::option(option, reason)),
-        None => Ok(()),
+    if let Some((option, _, reason)) = ranges.into_iter().find(|(_, fits, _)| !fits) {
+        return Err(LabError::option(option, reason));
     }
+    check_recitation(options)
+}
+
+/// Checks what is measured while the model is trained, and the preferences that depend on it.
+fn check_recitation(options: &TrainOptions) -> Result<(), LabError> {
+    let bad = |option, reason: String| Err(LabError::option(option, reason));
+    let RecitationOptions { prefix, suffix } = options.recitation;
+    if prefix == 0 || suffix == 0 {
+        return bad("recitation", "prefix and suffix must be at least 1".into());
+    }
+    let Some(PreferenceOptions { beta, temperature, keep, other }) = &options.preference else {
+        return Ok(());
+    };
+    if options.from.is_none() || options.recite.is_empty() {
+        return bad("preference", "needs a checkpoint to start from, and documents that it recites".into());
+    }
+    let above_0 = |x: f64| x.is_finite() && x > 0.0;
+    if !above_0(*beta) {
+        return bad("beta", "must be above 0".into());
+    }
+    if !above_0(*temperature) {
+        return bad("temperature", "must be above 0".into());
+    }
+    if other.is_empty() != (*keep == 0.0) || !keep.is_finite() || *keep < 0.0 {
+        return bad("keep", "must be above 0 with other text, and 0 without".into());
+    }
+    Ok(())
+}
+
+/// A step before its update.
+struct Found {
+    loss: f64,
+    gradients: Gradients,
+    supervised: Supervised,
+    preference: Option<PreferenceEvent>,
 }
 
 /// A run in progress.
@@ -225,7 +275,9 @@ struct Run<'a> {
     options: &'a TrainOptions,
     corpus: Corpus,
     validation: Option<Corpus>,
-    recitation: Option<Recitation>,
+    recitation: Option<&'a Recitation>,
+    preferences: Option<Preferences<'a>>,
+    /// Of sequences, or of passages that preferences are about.
     order: Order,
     weights: Weights,
     progress: Progress,
@@ -256,6 +308,14 @@ impl Run<'_> {
         identity: &Identity,
         on_event: &mut dyn FnMut(&TrainEvent) -> ControlFlow<()>,
     ) -> Result<Option<f64>, LabError> {
+        // What the checkpoint recites that the run starts from.
+        if self.progress.step == 0 && self.options.from.is_some() && self.recitation.is_some() {
+            for event in self.measured()? {
+                if on_event(&event).is_break() {
+                    return Err(LabError::Stopped { step: 0, steps: self.steps });
+                }
+            }
+        }
         while self.progress.step < self.steps {
             let event = self.step()?;
             self.folder.record(&event)?;
@@ -285,17 +345,15 @@ impl Run<'_> {
         let first = self.progress.step * batch_size;
         let positions = first..(first + batch_size).min(self.total);
         let numbers: Vec<usize> = positions.map(|position| self.order.at(position)).collect();
-        let batch = self.corpus.supervised(numbers.into_iter());
-        let tensors = self.weights.tensors(parameters)?;
-        let (loss, found) = self.architecture.gradients(&tensors, &batch.batch, &batch.targets)?;
-        let gradients = Gradients::of(parameters, &found)?;
         let step = self.progress.step + 1;
+        let Found { loss, gradients, supervised, preference } = self.find(&numbers, step)?;
         let optimizer = &self.options.optimizer;
         let norm = self.weights.update(parameters, &gradients, optimizer, [step, self.steps]);
         if !loss.is_finite() || !norm.is_finite() {
             return Err(LabError::Diverged { step, loss, norm });
         }
-        let (tokens, supervised) = (batch.batch.tokens.len() as u64, batch.targets.ids.len() as u64);
+        let (tokens, supervised) =
+            (supervised.batch.tokens.len() as u64, supervised.targets.ids.len() as u64);
         self.progress.step = step;
         self.progress.tokens += tokens;
         self.progress.supervised += supervised;
@@ -308,10 +366,34 @@ impl Run<'_> {
             supervised_total: self.progress.supervised,
             learning_rate: learning_rate(optimizer, [step, self.steps]),
             gradient_norm: norm,
+            preference,
         })
     }
 
-    /// The loss on the validation documents, and how many documents are recited.
+    /// The loss of some sequences, or of some passages, and its gradients.
+    fn find(&mut self, numbers: &[usize], step: u64) -> Result<Found, LabError> {
+        let parameters = self.architecture.parameters();
+        let tensors = self.weights.tensors(parameters)?;
+        let Some(preferences) = &mut self.preferences else {
+            let supervised = self.corpus.supervised(numbers.iter().copied());
+            let (loss, found) =
+                self.architecture.gradients(&tensors, &supervised.batch, &supervised.targets)?;
+            let gradients = Gradients::of(parameters, &found)?;
+            return Ok(Found { loss, gradients, supervised, preference: None });
+        };
+        let Compared { loss, gradients, supervised, event, pairs } =
+            preferences.compare(self.architecture, &tensors, numbers, step)?;
+        for pair in &pairs {
+            self.folder.record(pair)?;
+        }
+        let gradients = match gradients {
+            Some(found) => Gradients::of(parameters, &found)?,
+            None => Gradients::none(parameters),
+        };
+        Ok(Found { loss, gradients, supervised, preference: Some(event) })
+    }
+
+    /// The loss on the validation documents, and what is recited.
     fn measured(&mut self) -> Result<Vec<TrainEvent>, LabError> {
         let mut events = Vec::new();
         if self.validation.is_none() && self.recitation.is_none() {
@@ -324,12 +406,15 @@ impl Run<'_> {
             events.push(TrainEvent::Validation(event));
         }
         if let Some(recitation) = &self.recitation {
+            let recited = recitation.recited(&self.architecture.model(&weights)?)?;
             let event = RecitationEvent {
                 step: self.progress.step,
                 supervised_total: self.progress.supervised,
-                recited: recitation.count(self.architecture, &weights, self.options.batch_size)?,
-                documents: recitation.documents(),
+                recited: recited.documents,
+                documents: recitation.len() as u64,
                 short: recitation.short,
+                rouge_l: recited.rouge_l,
+                match_length: recited.match_length,
             };
             self.folder.record(&event)?;
             events.push(TrainEvent::Recitation(event));
@@ -376,7 +461,8 @@ impl Run<'_> {
             steps: self.steps,
             tokens: self.progress.tokens,
             supervised_tokens: self.progress.supervised,
-            loss: total / count,
+            // Steps in which every pair was a tie have no targets.
+            loss: total / f64::max(count, 1.0),
             validation_loss,
         };
         self.folder.finish(self.architecture, &self.weights, tokenizer.as_deref(), identity, &trained)?;

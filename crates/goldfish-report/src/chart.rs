@@ -64,7 +64,7 @@ pub(crate) struct Chart {
 pub(crate) struct Curve {
     /// Its name.
     pub(crate) name: String,
-    /// Its points by growing `x`; those outside of the axes are left out.
+    /// Its points, which a line joins in their order; those outside of the axes are left out.
     pub(crate) points: Vec<(f64, f64)>,
     /// Its position among the series: 0 is what was measured, 1 what that is measured against. All but the first are
     /// dashed, each in its own way.

@@ -7,7 +7,8 @@
 //! points, long texts are cut with a note, and a content security policy would keep anything from being loaded or run.
 //!
 //! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
-//! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`, [`copy_page`] that of `goldfish lab copy`.
+//! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`, [`copy_page`] that of `goldfish lab copy`,
+//! [`repair_page`] that of `goldfish lab repair`.
 
 mod architectures;
 mod audit;
@@ -20,6 +21,7 @@ mod estimate;
 mod inspect;
 mod number;
 mod page;
+mod repair;
 mod spread;
 mod spread_charts;
 mod sweep;
@@ -36,6 +38,7 @@ pub use compare::{
 pub use copy::{CopyArm, CopyLength, CopyPage, copy_page};
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
+pub use repair::{RepairArm, RepairPage, RepairPoint, repair_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};
 pub use text::{escaped, is_hidden};
 pub use tuned::{SweepLength, SweepLengths, SweepTuned};

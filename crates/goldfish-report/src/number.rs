@@ -76,6 +76,11 @@ pub(crate) fn signed(value: f64) -> String {
     }
 }
 
+/// A relative difference in per cent, with its sign.
+pub(crate) fn signed_percent(share: f64) -> String {
+    if share.is_finite() { format!("{:+.1}%", 100.0 * share).replace('-', "\u{2212}") } else { "–".into() }
+}
+
 /// What a test says.
 pub(crate) fn probability(p: f64) -> String {
     match p {
@@ -137,6 +142,7 @@ mod tests {
         assert_eq!(plural(1_000, "token"), "1,000 tokens");
         assert_eq!(decimal(4.018), "4.02");
         assert_eq!([-0.5, 0.001, 1234.5, f64::NAN].map(signed), ["\u{2212}0.5", "0", "+1,234.5", "–"]);
+        assert_eq!([-0.5, 0.0, 0.012_34].map(signed_percent), ["\u{2212}50.0%", "+0.0%", "+1.2%"]);
         assert_eq!([-0.5, 0.0, 0.000_03].map(points), ["\u{2212}50.00 points", "0 points", "+0.0030 points"]);
     }
 }

@@ -16,6 +16,7 @@ use super::network::{Network, NetworkConfig};
 use super::recurrent::Recurrent;
 use super::source::Source;
 use super::walk;
+use super::weights::GetTensor;
 
 /// Bytes of keys, values and states of sequences that are computed together.
 const CACHE_BYTES: usize = 1 << 30;
@@ -50,13 +51,22 @@ impl Checkpoint {
         });
         let network = network?;
         let fingerprint = fingerprint.map_err(|_| CheckpointError::file(folder, "could not be hashed"))??;
-        let description = ModelDescription {
-            name: name_of(folder),
-            fingerprint,
-            backend: "local".into(),
-            vocab_size: Some(network.vocabulary().size() as u32),
-            context_length: network.longest().map(|longest| longest as u64),
-        };
+        let description = describe(&network, name_of(folder), fingerprint);
+        Ok(Self { network, description })
+    }
+
+    /// A model with weights in memory, which `get` returns by name and shape. It has no fingerprint.
+    ///
+    /// # Errors
+    ///
+    /// Those of `get`.
+    pub fn in_memory(
+        name: &str,
+        config: NetworkConfig,
+        get: &mut GetTensor<'_, CheckpointError>,
+    ) -> Result<Self, CheckpointError> {
+        let network = Network::new(config, get)?;
+        let description = describe(&network, name.to_owned(), String::new());
         Ok(Self { network, description })
     }
 
@@ -92,6 +102,16 @@ impl Checkpoint {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn describe(network: &Network, name: String, fingerprint: String) -> ModelDescription {
+    ModelDescription {
+        name,
+        fingerprint,
+        backend: "local".into(),
+        vocab_size: Some(network.vocabulary().size() as u32),
+        context_length: network.longest().map(|longest| longest as u64),
     }
 }
 

@@ -9,9 +9,11 @@ use goldfish_lab::edits::EditKind;
 
 use crate::args::copy::CopyArgs;
 use crate::args::demo::SweepArgs;
+use crate::args::repair::RepairArgs;
 use crate::args::values::{architectures, on_disk};
 
-/// Train small models on this machine, and make edited copies of a corpus, to see what a mask does and which models copy.
+/// Train small models on this machine, and make edited copies of a corpus, to see what a mask does, which models copy, and how a
+/// model that recites is taught not to.
 #[derive(Debug, Args)]
 pub(crate) struct LabArgs {
     #[command(subcommand)]
@@ -23,6 +25,7 @@ pub(crate) enum LabCommand {
     Train(Box<TrainArgs>),
     Sweep(SweepArgs),
     Copy(Box<CopyArgs>),
+    Repair(Box<RepairArgs>),
     Corrupt(CorruptArgs),
 }
 

@@ -174,11 +174,7 @@ impl<'a> Bench<'a> {
 
     /// `goldfish lab train --resume`.
     pub(crate) fn train(&mut self, options: &TrainOptions, model: &Path) -> Result<Trained, ExperimentError> {
-        let (stop, observe) = (self.stop, &mut self.observe);
-        Ok(train(options, model, true, &mut |event| {
-            observe(Event::Train(event));
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?)
+        Ok(train_observed(options, model, self.stop, self.observe)?)
     }
 
     /// `goldfish audit --resume`. Also returns [`near_dropped`] of its probes.
@@ -260,6 +256,19 @@ impl<'a> Bench<'a> {
         })?;
         Ok((store.finish(&tested)?.summary, near_dropped(&table)))
     }
+}
+
+/// Trains, or resumes what was stopped.
+pub(crate) fn train_observed(
+    options: &TrainOptions,
+    model: &Path,
+    stop: &AtomicBool,
+    observe: &mut Observe<'_>,
+) -> Result<Trained, LabError> {
+    train(options, model, true, &mut |event| {
+        observe(Event::Train(event));
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
 }
 
 /// Makes a folder for an experiment with these options, or checks that it was started there. They are in the file `record`.

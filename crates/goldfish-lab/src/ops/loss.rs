@@ -1,4 +1,4 @@
-//! The loss of training.
+//! The log-probabilities of targets, and the loss of training.
 
 use std::sync::OnceLock;
 
@@ -7,18 +7,19 @@ use goldfish_backends::local::math::{exp, sum, vectorized};
 use rayon::prelude::*;
 
 use super::operation::Operation;
-use super::rows::{Rows, fill_rows, inputs, like, with_rows};
+use super::rows::{Rows, fill_rows, inputs, like, matrix, with_rows};
 
-/// Mean cross entropy in nats of logits `[rows, vocab_size]`, one target a row; a scalar.
+/// Log-probabilities `[rows, 1]`, in nats, by logits `[rows, vocab_size]` of one target a row.
 ///
-/// Rows without a target have to be left out before, which saves their logits too.
-pub(crate) struct CrossEntropy {
+/// Rows without a target have to be left out before, which saves their logits too. The gradient weighs each target on its own,
+/// with either sign.
+pub(crate) struct LogProbs {
     targets: Vec<u32>,
     /// The logarithm of the sum of each row's exponentials.
     normalizers: OnceLock<Vec<f32>>,
 }
 
-impl CrossEntropy {
+impl LogProbs {
     pub(crate) fn new(targets: &[u32]) -> Self {
         Self { targets: targets.to_vec(), normalizers: OnceLock::new() }
     }
@@ -38,7 +39,7 @@ impl CrossEntropy {
     }
 }
 
-impl Operation for CrossEntropy {
+impl Operation for LogProbs {
     fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
         let [logits] = inputs(all)?;
         with_rows([logits], |[logits]| {
@@ -49,25 +50,24 @@ impl Operation for CrossEntropy {
                 bail!("target {target} is not among {} ids", logits.width);
             }
             let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
-            let losses = normalizers.iter().zip(&self.targets).enumerate();
-            let total: f64 = losses
-                .map(|(row, (normalizer, target))| f64::from(normalizer - logits.row(row)[*target as usize]))
-                .sum();
-            Tensor::new((total / logits.count as f64) as f32, &Device::Cpu)
+            let targets = normalizers.iter().zip(&self.targets).enumerate();
+            let values =
+                targets.map(|(row, (normalizer, target))| logits.row(row)[*target as usize] - normalizer);
+            matrix(values.collect(), logits.count, 1)
         })
     }
 
     fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
         let [logits] = inputs(all)?;
-        let weight = gradient.to_scalar::<f32>()? / self.targets.len() as f32;
-        let values = with_rows([logits], |[logits]| {
+        let values = with_rows([logits, gradient], |[logits, gradient]| {
+            gradient.has_shape(logits.count, 1)?;
             let normalizers = self.normalizers.get_or_init(|| self.normalizers(logits));
             Ok(fill_rows(
                 logits.count,
                 logits.width,
                 #[inline(always)]
                 |row, out| {
-                    let normalizer = normalizers[row];
+                    let (normalizer, weight) = (normalizers[row], -gradient.row(row)[0]);
                     for (out, logit) in out.iter_mut().zip(logits.row(row)) {
                         *out = weight * exp(logit - normalizer);
                     }
@@ -76,5 +76,26 @@ impl Operation for CrossEntropy {
             ))
         })?;
         Ok(vec![like(values, logits)?])
+    }
+}
+
+/// The mean of log-probabilities `[targets, 1]` with its sign changed, a scalar: the cross entropy.
+pub(crate) struct CrossEntropy;
+
+impl Operation for CrossEntropy {
+    fn forward(&self, all: &[&Tensor]) -> Result<Tensor> {
+        let [log_probs] = inputs(all)?;
+        with_rows([log_probs], |[log_probs]| {
+            log_probs.has_shape(log_probs.count, 1)?;
+            let total: f64 = (0..log_probs.count).map(|row| -f64::from(log_probs.row(row)[0])).sum();
+            Tensor::new((total / log_probs.count as f64) as f32, &Device::Cpu)
+        })
+    }
+
+    fn backward(&self, all: &[&Tensor], _: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>> {
+        let [log_probs] = inputs(all)?;
+        let count = log_probs.elem_count();
+        let weight = gradient.to_scalar::<f32>()? / count as f32;
+        Ok(vec![like(vec![-weight; count], log_probs)?])
     }
 }

@@ -2,6 +2,7 @@
 
 mod copy;
 mod corrupt;
+mod repair;
 mod sweep;
 mod train;
 
@@ -13,6 +14,7 @@ pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
         LabCommand::Train(args) => train::run(args),
         LabCommand::Sweep(args) => sweep::run(args),
         LabCommand::Copy(args) => copy::run(args),
+        LabCommand::Repair(args) => repair::run(args),
         LabCommand::Corrupt(args) => corrupt::run(args),
     }
 }

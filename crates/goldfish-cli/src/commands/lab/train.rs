@@ -83,6 +83,7 @@ fn options(args: &TrainArgs) -> TrainOptions {
         seed: args.seed,
         checkpoint_every: args.checkpoint_every,
         validate_every: args.validate_every,
+        ..TrainOptions::default()
     }
 }
 

@@ -1,0 +1,83 @@
+//! `goldfish lab repair`.
+
+use goldfish_lab::{RepairOptions, RepairResults, repair, repair_page_path};
+use goldfish_report::RepairPoint;
+
+use crate::args::RepairArgs;
+use crate::experiment::{Display, explain};
+use crate::print::{self, BOLD, FAINT, count, plural, share};
+use crate::signals::stop_on_signals;
+use crate::verdict::Verdict;
+
+pub(crate) fn run(args: &RepairArgs) -> anyhow::Result<Verdict> {
+    let stop = stop_on_signals()?;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    let options = RepairOptions {
+        model: args.model.clone(),
+        shards: args.shards.clone(),
+        validation: args.validation.clone(),
+        other: args.other.clone(),
+        prefix: args.prefix as usize,
+        suffix: args.suffix as usize,
+        steps: args.steps,
+        batch: args.batch as usize,
+        every: args.every,
+        beta: args.beta,
+        temperature: args.temperature,
+        keep: args.keep,
+        learning_rate: args.lr,
+        mask_learning_rate: args.mask_lr,
+        sequence_length: args.sequence_length as usize,
+        seed: args.seed,
+    };
+    let mut display = Display::default();
+    let results = repair(&options, &args.method, &args.output, &stop, &mut |event| display.show(event));
+    display.end();
+    let results = results.map_err(explain)?;
+    if args.json {
+        print::json(&results)?;
+    } else {
+        print::out(&table(args, &results))?;
+    }
+    Ok(Verdict::Clean)
+}
+
+fn table(args: &RepairArgs, results: &RepairResults) -> String {
+    let mut lines = Vec::new();
+    for arm in &results.arms {
+        let pairs = arm.pairs.map_or_else(String::new, |(pairs, ties)| {
+            format!("; {} and {}", plural(pairs, "pair"), plural(ties, "tie"))
+        });
+        lines.push(format!(
+            "{BOLD}{}{BOLD:#}  {}, {} supervised{pairs}",
+            print::path(&args.output.join(&arm.name)),
+            plural(arm.steps, "step"),
+            plural(arm.supervised_tokens, "token"),
+        ));
+        lines.push(format!(
+            "{FAINT}{:>8} {:>12} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}{FAINT:#}",
+            "step", "tokens", "recited", "", "95% interval", "match", "Rouge-L", "loss"
+        ));
+        lines.extend(arm.points.iter().map(row));
+        lines.push(String::new());
+    }
+    lines.push(format!("Look at {}.", print::path(&repair_page_path(&args.output))));
+    lines.join("\n") + "\n"
+}
+
+fn row(point: &RepairPoint) -> String {
+    let rate = &point.recited;
+    format!(
+        "{:>8} {:>12} {:>12} {:>9}  {:18} {:>8.1} {:>8.3} {:>8.3}",
+        count(point.step),
+        count(point.supervised_tokens),
+        format!("{} of {}", count(rate.positives), count(rate.n)),
+        share(rate.rate),
+        format!("{} to {}", share(rate.lower), share(rate.upper)),
+        point.match_length,
+        point.rouge_l,
+        point.validation_loss,
+    )
+}
