@@ -1,5 +1,6 @@
 //! What an audit asks of a model, whether it runs in this process or on a server.
 
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use goldfish_remedy::{Remedies, Remedy, Setting};
@@ -86,6 +87,34 @@ pub struct ModelDescription {
     pub vocab_size: Option<u32>,
     /// Longest sequence in tokens, where it is known.
     pub context_length: Option<u64>,
+    /// What each token attends to, if not to all tokens before it; then a sequence may be of any length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<BlockMemory>,
+}
+
+/// A memory of blocks: what a token attends to in sequences longer than the model's context
+/// ([InfLLM](https://arxiv.org/abs/2402.04617)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlockMemory {
+    /// The last tokens, its own included; at least 1.
+    pub window: u32,
+    /// How many blocks of the tokens before them are retrieved.
+    pub blocks: u32,
+    /// Tokens of a block; at least 1.
+    pub block_tokens: u32,
+    /// The first tokens of the sequence.
+    pub init: u32,
+}
+
+impl Display for BlockMemory {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { window, blocks, block_tokens, init } = self;
+        write!(
+            f,
+            "each token attends to the last {window}, to {blocks} blocks of {block_tokens} before them, and to the first {init}"
+        )
+    }
 }
 
 /// What a backend can do.
@@ -337,6 +366,8 @@ pub enum BackendError {
         longest: u64,
         /// Tokens in the sequence.
         length: u64,
+        /// Whether it would take longer ones with a [`BlockMemory`].
+        memory: bool,
     },
     /// A token id is not in its vocabulary.
     #[error(
@@ -365,7 +396,12 @@ pub enum BackendError {
 impl Remedies for BackendError {
     fn remedies(&self) -> Vec<Remedy> {
         match self {
-            Self::TooLong { .. } => vec![Remedy::change(Setting::Prefix).and(Setting::Suffix)],
+            Self::TooLong { memory, .. } => {
+                let attend = Remedy::give(Setting::MemoryWindow)
+                    .to("attend to a window and to blocks of the tokens before it");
+                let shorter = Remedy::change(Setting::Prefix).and(Setting::Suffix);
+                std::iter::once(shorter).chain(memory.then_some(attend)).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -67,6 +67,7 @@ impl FakeModel {
             backend: "fake".into(),
             vocab_size: Some(vocab_size),
             context_length: None,
+            memory: None,
         };
         Self {
             logits: Box::new(logits),

@@ -1,14 +1,15 @@
 //! Answers questions about checkpoints, one JSON object a line, for the tests against Python peers.
 //!
 //! `{"model": DIR, "adapter": DIR or null, "score": [[ids]], "from": 1}` is answered with log-probabilities, ranks and greedy tokens;
-//! `"generate": [[ids]], "tokens": 8` instead of `score` with continuations; neither with the model's description. An error is `{"error": text}`.
+//! `"generate": [[ids]], "tokens": 8` instead of `score` with continuations; neither with the model's description. With `"memory"` the
+//! model has a memory of blocks. An error is `{"error": text}`.
 
 #![allow(clippy::print_stdout, reason = "an example program")]
 
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 
-use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, ScoreRequest, Wants};
+use goldfish_audit::backend::{Backend, BlockMemory, Decoding, GenerateRequest, ScoreRequest, Wants};
 use goldfish_backends::local::Checkpoint;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 struct Question {
     model: PathBuf,
     adapter: Option<PathBuf>,
+    memory: Option<BlockMemory>,
     score: Option<Vec<Vec<u32>>>,
     from: Option<usize>,
     generate: Option<Vec<Vec<u32>>>,
@@ -49,13 +51,21 @@ fn answer(question: &Question, model: &Checkpoint) -> Result<Value, Box<dyn std:
     Ok(serde_json::to_value(model.describe()?)?)
 }
 
+/// What a model is opened with: its folder, adapter and memory.
+type Key = (PathBuf, Option<PathBuf>, Option<BlockMemory>);
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut open: Option<((PathBuf, Option<PathBuf>), Checkpoint)> = None;
+    let mut open: Option<(Key, Checkpoint)> = None;
     for line in io::stdin().lock().lines() {
         let question: Question = serde_json::from_str(&line?)?;
-        let key = (question.model.clone(), question.adapter.clone());
+        let key: Key = (question.model.clone(), question.adapter.clone(), question.memory);
         if open.as_ref().is_none_or(|(known, _)| *known != key) {
-            match Checkpoint::open(&key.0, key.1.as_deref()) {
+            let model = Checkpoint::open(&key.0, key.1.as_deref());
+            let model = model.and_then(|model| match key.2 {
+                Some(memory) => model.with_memory(memory),
+                None => Ok(model),
+            });
+            match model {
                 Ok(model) => open = Some((key, model)),
                 Err(error) => {
                     println!("{}", json!({ "error": error.to_string() }));

@@ -37,7 +37,10 @@ pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
         if let Some(threads) = args.threads {
             rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
         }
-        let checkpoint = Checkpoint::open(folder, args.adapter.as_deref())?;
+        let mut checkpoint = Checkpoint::open(folder, args.adapter.as_deref())?;
+        if let Some(memory) = args.memory() {
+            checkpoint = checkpoint.with_memory(memory)?;
+        }
         return Ok(Model { backend: Box::new(checkpoint), batch: args.batch.unwrap_or(BATCH).into() });
     }
     let Some(url) = &args.server else { bail!("give --model DIR or --server URL") };

@@ -131,6 +131,7 @@ impl Backend for Copier {
             backend: "fake".into(),
             vocab_size: None,
             context_length: None,
+            memory: None,
         })
     }
 

@@ -58,6 +58,7 @@ options! {
     LongestRun "longest_run",
     MasksOnly "masks_only",
     MaxDocument "max_document",
+    MemoryWindow "memory_window",
     Metrics "metrics",
     Offset "offset",
     OnError "on_error",

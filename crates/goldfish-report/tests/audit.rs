@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use common::dom::Page;
 use common::optional::without_each;
-use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::backend::{Backend, BlockMemory, SamplingScheme};
 use goldfish_audit::config::{DocumentsOrigin, Origin, RunConfig};
 use goldfish_audit::control::{Contamination, match_controls};
 use goldfish_audit::documents::{DocumentOptions, Documents};
@@ -303,6 +303,7 @@ fn no_value_that_may_be_missing_is_needed() {
     run.origin.as_mut().unwrap().tokenizer = Some("t".into());
     (run.config.grid.stride, run.config.sample.starts, run.config.options.bos) = (Some(5), Some(9), Some(1));
     (run.summary.model.vocab_size, run.summary.model.context_length) = (Some(4001), Some(64));
+    run.summary.model.memory = Some(BlockMemory { window: 512, blocks: 16, block_tokens: 128, init: 4 });
     let (scores, excess) = (&run.summary.scores, run.summary.excess.as_ref().unwrap());
     let distances = vec![DistanceCount { distance: 0, count: 2 }];
     run.summary.goldfish = Some(GoldfishSummary {
@@ -326,7 +327,11 @@ fn no_value_that_may_be_missing_is_needed() {
         tried += 1;
         page.unwrap()
     };
-    assert!(try_page(&run, "nothing").contains("4,001 token ids, context of 64 tokens"));
+    let whole = try_page(&run, "nothing");
+    assert!(whole.contains("4,001 token ids, context of 64 tokens"));
+    assert!(
+        whole.contains("each token to the last 512, to 16 blocks of 128 before them, and to the first 4")
+    );
     // Means are written by one function, so that some of them stand for all.
     let alike = ["positional", "rouge_l_words", "longest_run", "edit_similarity", "ttr_"];
     let stands = |place: &str| {

@@ -101,5 +101,6 @@ fn describe(client: &Client, protocol: Protocol, found: &Found) -> ModelDescript
         backend: protocol.name().into(),
         vocab_size: found.vocab_size,
         context_length: found.context_length,
+        memory: None,
     }
 }

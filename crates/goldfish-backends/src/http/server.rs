@@ -96,7 +96,7 @@ impl Server {
         for (ids, more) in sequences {
             let length = (ids.len() + more) as u64;
             if let Some(longest) = self.description.context_length.filter(|longest| length > *longest) {
-                return Err(BackendError::TooLong { backend: backend(), longest, length });
+                return Err(BackendError::TooLong { backend: backend(), longest, length, memory: false });
             }
             self.check_ids(ids)?;
         }

@@ -126,26 +126,26 @@ impl Attend<'_> {
                 scores.clear();
                 scores.resize(visible.len(), 0.0);
                 dot(query, &scratch.keys, visible.start, scores);
-                self.soften(scores);
+                soften(scores, self.scale, self.softcap);
                 out.fill(0.0);
                 mix(scores, &scratch.values[visible.start * dim..visible.end * dim], out);
             }
         }
     }
+}
 
-    /// Scores to weights that sum to 1.
-    #[inline(always)]
-    fn soften(&self, scores: &mut [f32]) {
-        for score in scores.iter_mut() {
-            *score *= self.scale;
-        }
-        if let Some(cap) = self.softcap {
-            for score in scores.iter_mut() {
-                *score = cap * tanh(*score / cap);
-            }
-        }
-        softmax(scores);
+/// Products of queries and keys to weights that sum to 1.
+#[inline(always)]
+pub(super) fn soften(scores: &mut [f32], scale: f32, softcap: Option<f32>) {
+    for score in scores.iter_mut() {
+        *score *= scale;
     }
+    if let Some(cap) = softcap {
+        for score in scores.iter_mut() {
+            *score = cap * tanh(*score / cap);
+        }
+    }
+    softmax(scores);
 }
 
 #[cfg(test)]

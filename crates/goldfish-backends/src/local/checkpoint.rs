@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish_audit::backend::{
-    Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
+    Backend, BackendError, BlockMemory, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
     ScoreRequest, Scored, Wants,
 };
 
@@ -12,6 +12,7 @@ use super::adapter::Adapter;
 use super::cached::{self, PASS_ROWS};
 use super::error::CheckpointError;
 use super::folder::{TensorFiles, fingerprint};
+use super::long::LongDecoder;
 use super::network::{Network, NetworkConfig};
 use super::recurrent::Recurrent;
 use super::source::Source;
@@ -70,12 +71,25 @@ impl Checkpoint {
         Ok(Self { network, description })
     }
 
+    /// The model with a memory of blocks: each token attends to a window of tokens, to retrieved blocks before it and to the first tokens, and
+    /// sequences may be of any length. The keys and values of all tokens stay in memory.
+    ///
+    /// # Errors
+    ///
+    /// If the model has a recurrent state, learned positions or windows of its own, or the memory's window is longer than
+    /// its context.
+    pub fn with_memory(self, memory: BlockMemory) -> Result<Self, CheckpointError> {
+        let network = self.network.with_memory(memory, &self.description.name)?;
+        let description = ModelDescription { context_length: None, memory: Some(memory), ..self.description };
+        Ok(Self { network, description })
+    }
+
     /// Bytes of the state after a sequence, however long it is; `None` for a cache of keys and values, which grows with it.
     #[must_use]
     pub fn state_bytes(&self) -> Option<u64> {
         match &self.network {
             Network::Recurrent(network) => Some(network.state_bytes() as u64),
-            Network::Decoder(_) => None,
+            Network::Decoder(_) | Network::Long(_) => None,
         }
     }
 
@@ -98,7 +112,8 @@ impl Checkpoint {
         match self.network.longest() {
             Some(longest) if length > longest => {
                 let (longest, length) = (longest as u64, length as u64);
-                Err(BackendError::TooLong { backend: backend(), longest, length })
+                let memory = self.network.can_have_memory();
+                Err(BackendError::TooLong { backend: backend(), longest, length, memory })
             }
             _ => Ok(()),
         }
@@ -112,6 +127,7 @@ fn describe(network: &Network, name: String, fingerprint: String) -> ModelDescri
         backend: "local".into(),
         vocab_size: Some(network.vocabulary().size() as u32),
         context_length: network.longest().map(|longest| longest as u64),
+        memory: None,
     }
 }
 
@@ -154,12 +170,16 @@ impl Backend for Checkpoint {
         let mut answers = vec![Scored::default(); requests.len()];
         let groups = match &self.network {
             Network::Decoder(_) => groups(&sequences, |number| sequences[number].len(), PASS_ROWS),
+            Network::Long(decoder) => {
+                groups(&sequences, |number| long_bytes(decoder, sequences[number].len()), CACHE_BYTES)
+            }
             Network::Recurrent(network) => groups(&sequences, |_| state_bytes(network), CACHE_BYTES),
         };
         for group in groups {
             let chosen: Vec<_> = group.iter().map(|number| &requests[*number]).collect();
             let scored = match &self.network {
                 Network::Decoder(decoder) => cached::score(decoder, &chosen, wants),
+                Network::Long(decoder) => walk::score(decoder, &chosen, wants),
                 Network::Recurrent(network) => walk::score(network, &chosen, wants),
             };
             for (number, answer) in group.iter().zip(scored.map_err(|error| self.failed(error))?) {
@@ -181,11 +201,14 @@ impl Backend for Checkpoint {
             }
         }
         let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt).collect();
+        let length = |number: usize| prompts[number].len().saturating_add(requests[number].tokens);
         let groups = match &self.network {
             Network::Decoder(decoder) => {
                 let row_bytes = decoder.config().cache_row_bytes();
-                let rows = |number: usize| prompts[number].len().saturating_add(requests[number].tokens);
-                groups(&prompts, |number| rows(number).saturating_mul(row_bytes), CACHE_BYTES)
+                groups(&prompts, |number| length(number).saturating_mul(row_bytes), CACHE_BYTES)
+            }
+            Network::Long(decoder) => {
+                groups(&prompts, |number| long_bytes(decoder, length(number)), CACHE_BYTES)
             }
             Network::Recurrent(network) => groups(&prompts, |_| state_bytes(network), CACHE_BYTES),
         };
@@ -194,6 +217,7 @@ impl Backend for Checkpoint {
             let chosen: Vec<_> = group.iter().map(|number| (*number, &requests[*number])).collect();
             let continued = match &self.network {
                 Network::Decoder(decoder) => cached::generate(decoder, &chosen, decoding),
+                Network::Long(decoder) => walk::generate(decoder, &chosen, decoding),
                 Network::Recurrent(network) => walk::generate(network, &chosen, decoding),
             };
             for (number, ids) in group.iter().zip(continued.map_err(|error| self.failed(error))?) {
@@ -209,6 +233,11 @@ impl Backend for Checkpoint {
 /// no larger than a pass.
 fn state_bytes(network: &Recurrent) -> usize {
     (2 * network.state_bytes()).max(CACHE_BYTES / PASS_ROWS)
+}
+
+/// The same for a sequence of this length.
+fn long_bytes(decoder: &LongDecoder, length: usize) -> usize {
+    decoder.state_bytes(length).max(CACHE_BYTES / PASS_ROWS)
 }
 
 /// The last component of the folder's path.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::attention::{Attend, Span, blocks};
+use super::attention::{Attend, Piece, Scratch, Span, blocks};
 use super::block::{BLOCK, few, normalized, product};
 use super::config::{DecoderConfig, LayerAttention, Positions};
 use super::layer::Mix;
 use super::ops::{Rows, rotate};
-use super::rope::Rotary;
+use super::rope::{Angles, Rotary};
 use super::vocabulary::{Vocabulary, add_rows};
 use super::weights::{GetTensor, LayerWeights, Weights};
 
@@ -101,6 +101,10 @@ impl Decoder {
         &self.weights.vocabulary
     }
 
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// Hidden states after the last norm, `[rows, hidden_size]`.
     ///
     /// The paths of the spans lead to rows of this pass, or with a cache to rows of the cache, to which those of this pass are appended.
@@ -135,13 +139,19 @@ impl Decoder {
     ) -> Result<Vec<f32>> {
         let rows = pass.tokens.len();
         self.check(pass, cache.as_deref(), wanted)?;
-        let mut x = self.embed(pass)?;
+        let mut x = self.embed(&pass.tokens)?;
+        if let Some(table) = &self.weights.positions {
+            add_rows(table, &pass.positions, self.config.hidden_size, &mut x)?;
+        }
         let all = blocks(&pass.spans, std::slice::from_ref(&(0..rows)), BLOCK);
         // The last layer is computed for these rows alone.
         let last = blocks(&pass.spans, &ranges(wanted), BLOCK);
         let count = self.config.layers.len();
         for (index, (layer, weights)) in self.config.layers.iter().zip(&self.weights.layers).enumerate() {
-            let joined = self.project(layer, weights, &x, pass);
+            let positions = pass.positions.iter().max().map_or(0, |last| *last as usize + 1);
+            let angles = self.angles(layer, positions);
+            let joined =
+                self.project(weights, &x, angles.as_deref().map(|angles| (angles, &*pass.positions)));
             let (own, shared) = self.widths();
             let width = own + 2 * shared;
             let here = |first, columns| Rows::new(&joined, width, first, columns);
@@ -168,7 +178,9 @@ impl Decoder {
                 window: layer.window.unwrap_or(usize::MAX),
                 growing_windows: layer.growing_windows,
             };
-            let mix = Mix { config: &self.config, weights, x: &x, attend: &attend };
+            let see =
+                |piece: &Piece, out: &mut [f32], scratch: &mut Scratch| attend.piece(piece, out, scratch);
+            let mix = Mix { config: &self.config, weights, x: &x, see: &see };
             x = mix.blocks(if index + 1 == count { &last } else { &all });
         }
         if let Some(cache) = cache {
@@ -215,35 +227,39 @@ impl Decoder {
     }
 
     /// Elements of all queries, and of all keys or values, of a row.
-    fn widths(&self) -> (usize, usize) {
+    pub(super) fn widths(&self) -> (usize, usize) {
         let config = &self.config;
         (config.heads * config.head_dim, config.kv_heads * config.head_dim)
     }
 
-    fn embed(&self, pass: &Pass) -> Result<Vec<f32>> {
-        let width = self.config.hidden_size;
-        let mut x = vec![0f32; pass.tokens.len() * width];
-        self.weights.vocabulary.embed(&pass.tokens, &mut x)?;
+    /// Embeddings of tokens, without positions.
+    pub(super) fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let mut x = vec![0f32; tokens.len() * self.config.hidden_size];
+        self.weights.vocabulary.embed(tokens, &mut x)?;
         if let Some(scale) = self.config.embedding_scale {
             x.iter_mut().for_each(|x| *x *= scale as f32);
-        }
-        if let Some(table) = &self.weights.positions {
-            add_rows(table, &pass.positions, width, &mut x)?;
         }
         Ok(x)
     }
 
-    /// Queries, keys and values of all rows, normalized and rotated, one row after the other.
-    fn project(&self, layer: &LayerAttention, weights: &LayerWeights, x: &[f32], pass: &Pass) -> Vec<f32> {
+    /// The angles of so many positions, if a layer rotates.
+    pub(super) fn angles(&self, layer: &LayerAttention, positions: usize) -> Option<Arc<Angles>> {
+        Some(self.rotations.get(layer.rotary?)?.angles(positions))
+    }
+
+    /// Queries, keys and values of all rows, normalized, one row after the other; rotated by positions if some are given.
+    pub(super) fn project(
+        &self,
+        weights: &LayerWeights,
+        x: &[f32],
+        rotation: Option<(&Angles, &[u32])>,
+    ) -> Vec<f32> {
         let (own, shared) = self.widths();
         let (hidden, width) = (self.config.hidden_size, own + 2 * shared);
-        let angles = layer
-            .rotary
-            .and_then(|rotary| self.rotations.get(rotary))
-            .map(|rotary| rotary.angles(pass.positions.iter().max().map_or(0, |last| *last as usize + 1)));
-        let mut joined = vec![0f32; pass.tokens.len() * width];
+        let rows = x.len() / hidden;
+        let mut joined = vec![0f32; rows * width];
         let blocks = joined.par_chunks_mut(BLOCK * width).zip(x.par_chunks(BLOCK * hidden)).enumerate();
-        let few = few(pass.tokens.len());
+        let few = few(rows);
         blocks.for_each_init(Vec::new, |normed, (block, (joined, x))| {
             let x = match &weights.before_attention {
                 Some(norm) => normalized(norm, x, normed),
@@ -255,8 +271,8 @@ impl Decoder {
                     query_norm.apply(&mut joined[..own]);
                     key_norm.apply(&mut joined[own..own + shared]);
                 }
-                if let Some(angles) = &angles {
-                    let position = pass.positions[block * BLOCK + row] as usize;
+                if let Some((angles, positions)) = rotation {
+                    let position = positions[block * BLOCK + row] as usize;
                     rotate(&mut joined[..own + shared], self.config.head_dim, angles, position);
                 }
             }

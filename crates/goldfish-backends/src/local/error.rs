@@ -69,6 +69,24 @@ pub enum CheckpointError {
         /// Bytes of memory, swap included.
         available: u64,
     },
+    /// A memory of blocks can't be used.
+    #[error("{name} can't attend to blocks of earlier tokens: {reason}")]
+    NoMemory {
+        /// The model.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The window of a memory of blocks is longer than the model's context.
+    #[error("{name} has a context of {context} tokens, and the window has {window}")]
+    WindowTooLong {
+        /// The model.
+        name: String,
+        /// Tokens of the window.
+        window: u32,
+        /// Tokens of the context.
+        context: u64,
+    },
     /// Something is beyond its cap.
     #[error("{}: {what} is {found}, at most {cap} is accepted", path.display())]
     TooLarge {
@@ -106,6 +124,8 @@ impl Remedies for CheckpointError {
             Self::Unsupported { .. } | Self::TooLittleMemory { .. } => {
                 vec![Remedy::give(Setting::Server).to("audit the model on a server")]
             }
+            Self::NoMemory { .. } => vec![Remedy::omit(Setting::MemoryWindow)],
+            Self::WindowTooLong { .. } => vec![Remedy::change(Setting::MemoryWindow)],
             _ => Vec::new(),
         }
     }

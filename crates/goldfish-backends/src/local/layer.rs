@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::attention::{self, Attend, Piece};
+use super::attention::{self, Piece};
 use super::block::{few, normalized, product};
 use super::config::{BlockLayout, DecoderConfig};
 use super::ops::{activate, add};
@@ -13,7 +13,8 @@ pub(super) struct Mix<'a> {
     pub(super) config: &'a DecoderConfig,
     pub(super) weights: &'a LayerWeights,
     pub(super) x: &'a [f32],
-    pub(super) attend: &'a Attend<'a>,
+    /// Writes what the rows of a piece see, `[rows, heads * head_dim]`.
+    pub(super) see: &'a (dyn Fn(&Piece, &mut [f32], &mut attention::Scratch) + Sync),
 }
 
 impl Mix<'_> {
@@ -38,7 +39,7 @@ impl Mix<'_> {
     }
 
     fn block(&self, block: &[Piece], few: bool, out: &mut [f32], scratch: &mut Scratch) {
-        let Self { config, weights, x, attend } = self;
+        let Self { config, weights, x, see } = self;
         let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);
         let rows = out.len() / hidden;
         let Scratch { attention, seen, attended, normed, up, activated, mlp } = scratch;
@@ -48,7 +49,7 @@ impl Mix<'_> {
             let count = piece.rows.len();
             out[done * hidden..][..count * hidden]
                 .copy_from_slice(&x[piece.rows.start * hidden..][..count * hidden]);
-            attend.piece(piece, &mut seen[done * own..][..count * own], attention);
+            see(piece, &mut seen[done * own..][..count * own], attention);
             done += count;
         }
         attended.resize(rows * hidden, 0.0);

@@ -9,6 +9,9 @@
 //! take 1 GiB at most, or those of one sequence if they are more, and with the hidden states of one pass of 2,048 rows they are all that scoring
 //! and generating keep beside the answers, however long the sequences are.
 //!
+//! [`Checkpoint::with_memory`] reads sequences longer than a decoder's context: a token attends to a window, to retrieved blocks before it,
+//! and to the first tokens. The work for a token is bounded, except for one product a block to choose among them; keys and values are kept of all tokens.
+//!
 //! LoRA adapters in PEFT's format are merged onto the weights when they are read.
 //!
 //! An answer has the same bits whatever else is in the batch, and whatever the number of threads: sequences are packed without
@@ -17,6 +20,7 @@
 mod adapter;
 mod attention;
 mod block;
+mod block_memory;
 mod cached;
 mod checkpoint;
 mod config;
@@ -28,7 +32,9 @@ mod families;
 mod family;
 mod features;
 mod folder;
+mod lanes;
 mod layer;
+mod long;
 pub mod math;
 mod mixer;
 mod network;

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
+use goldfish_audit::backend::BlockMemory;
+
 use super::config::{DecoderConfig, TensorNames};
 use super::decoder::Decoder;
 use super::error::CheckpointError;
 use super::families::{FAMILIES, RECURRENT_FAMILIES};
 use super::family::ModelName;
+use super::long::{LongDecoder, unsuited};
 use super::recurrent::Recurrent;
 use super::recurrent_family::RecurrentConfig;
 use super::settings::Settings;
 use super::vocabulary::Vocabulary;
+use super::walk::Stateful;
 use super::weights::GetTensor;
 
 /// A network, without its weights.
@@ -104,6 +108,8 @@ impl DecoderConfig {
 #[derive(Debug)]
 pub(super) enum Network {
     Decoder(Decoder),
+    /// With a memory of blocks in place of all keys and values.
+    Long(LongDecoder),
     Recurrent(Recurrent),
 }
 
@@ -122,6 +128,7 @@ impl Network {
     pub(super) fn vocabulary(&self) -> &Vocabulary {
         match self {
             Self::Decoder(decoder) => decoder.vocabulary(),
+            Self::Long(decoder) => decoder.vocabulary(),
             Self::Recurrent(recurrent) => recurrent.vocabulary(),
         }
     }
@@ -130,7 +137,23 @@ impl Network {
     pub(super) fn longest(&self) -> Option<usize> {
         match self {
             Self::Decoder(decoder) => decoder.config().longest(),
-            Self::Recurrent(_) => None,
+            Self::Long(_) | Self::Recurrent(_) => None,
         }
+    }
+
+    /// The network with a memory of blocks; errors call it `name`.
+    pub(super) fn with_memory(self, memory: BlockMemory, name: &str) -> Result<Self, CheckpointError> {
+        match self {
+            Self::Decoder(decoder) => Ok(Self::Long(LongDecoder::new(decoder, memory, name)?)),
+            Self::Long(_) | Self::Recurrent(_) => Err(CheckpointError::NoMemory {
+                name: name.into(),
+                reason: "its memory has a constant size already".into(),
+            }),
+        }
+    }
+
+    /// Whether a memory of blocks would read longer sequences.
+    pub(super) fn can_have_memory(&self) -> bool {
+        matches!(self, Self::Decoder(decoder) if unsuited(decoder.config()).is_none())
     }
 }

@@ -12,6 +12,7 @@ use super::ops::{Norm, activate, add};
 use super::product::Linear;
 use super::recurrent_family::RecurrentConfig;
 use super::vocabulary::Vocabulary;
+use super::walk::Stateful;
 use super::weights::GetTensor;
 
 /// What a network keeps of a sequence.
@@ -111,10 +112,6 @@ impl Recurrent {
         &self.config
     }
 
-    pub(super) fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
-    }
-
     /// The state before the first token.
     pub fn state(&self) -> State {
         self.beginning.clone()
@@ -145,13 +142,25 @@ impl Recurrent {
         self.vocabulary.logits(hidden)
     }
 
-    /// Reads `counts` consecutive tokens for each of several sequences, one sequence after the other, as single steps would.
-    pub(super) fn advance(
-        &self,
-        states: &mut [&mut State],
-        counts: &[usize],
-        tokens: &[u32],
-    ) -> Result<Vec<f32>> {
+    /// Normalizes rows, block by block.
+    fn normalize(&self, norm: &Norm, mut x: Vec<f32>) -> Vec<f32> {
+        x.par_chunks_mut(BLOCK * self.config.hidden_size).for_each(|x| norm.apply(x));
+        x
+    }
+}
+
+impl Stateful for Recurrent {
+    type State = State;
+
+    fn beginning(&self) -> State {
+        self.state()
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    fn advance(&self, states: &mut [&mut State], counts: &[usize], tokens: &[u32]) -> Result<Vec<f32>> {
         self.vocabulary.check(tokens)?;
         let size = self.beginning.values.len();
         let fits = states.len() == counts.len()
@@ -177,12 +186,6 @@ impl Recurrent {
             }
         }
         Ok(self.normalize(&self.final_norm, x))
-    }
-
-    /// Normalizes rows, block by block.
-    fn normalize(&self, norm: &Norm, mut x: Vec<f32>) -> Vec<f32> {
-        x.par_chunks_mut(BLOCK * self.config.hidden_size).for_each(|x| norm.apply(x));
-        x
     }
 }
 

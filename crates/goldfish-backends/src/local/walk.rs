@@ -1,7 +1,7 @@
-//! Scores and continuations of a recurrent network.
+//! Scores and continuations of a network that reads a sequence token by token into a state.
 //!
 //! Sorted sequences are walked as a tree: a common prefix is computed once, and the state is cloned where sequences part. A state
-//! is kept for each branch and none for the tokens before, so that memory doesn't grow with the length.
+//! is kept for each branch and none for the tokens before: memory grows with the length only if a state does.
 
 use std::ops::Range;
 
@@ -10,21 +10,36 @@ use goldfish_audit::backend::{Decoding, GenerateRequest, ScoreRequest, Scored, W
 
 use super::cached::PASS_ROWS;
 use super::continuing::{Sequences, continue_all};
-use super::recurrent::{Recurrent, State};
 use super::scores::{Asked, append_scores, rows_of, unanswered};
+use super::vocabulary::Vocabulary;
+
+/// A network with a state for each sequence.
+pub(super) trait Stateful: Sync {
+    /// What it keeps of a sequence.
+    type State: Clone + Default;
+
+    /// The state before the first token.
+    fn beginning(&self) -> Self::State;
+
+    /// Reads `counts` consecutive tokens for each of several sequences, one sequence after the other, as single steps would. Returns the
+    /// hidden states of these tokens after the last norm, `[tokens, hidden_size]`.
+    fn advance(&self, states: &mut [&mut Self::State], counts: &[usize], tokens: &[u32]) -> Result<Vec<f32>>;
+
+    fn vocabulary(&self) -> &Vocabulary;
+}
 
 /// Sequences that are the same so far.
-struct Branch {
+struct Branch<S> {
     /// Their numbers.
     sequences: Range<usize>,
     /// How many tokens were read.
     at: usize,
     /// How many they have in common.
     end: usize,
-    state: State,
+    state: S,
 }
 
-impl Branch {
+impl<S: Clone> Branch<S> {
     /// One for each token that comes next; sequences that end here have none.
     fn divide(self, all: &[&[u32]]) -> Vec<Self> {
         let own = &all[self.sequences.clone()];
@@ -46,21 +61,21 @@ impl Branch {
 }
 
 /// Tokens that were just read.
-struct Stretch<'a> {
+struct Stretch<'a, S> {
     /// The numbers of the sequences that have them.
     sequences: Range<usize>,
     positions: Range<usize>,
     /// The state after the last of them.
-    state: &'a State,
+    state: &'a S,
 }
 
 /// Reads sorted sequences; `visit` is given hidden states of rows, stretch by stretch.
-fn walk(
-    network: &Recurrent,
+fn walk<N: Stateful>(
+    network: &N,
     all: &[&[u32]],
-    mut visit: impl FnMut(&[f32], &[Stretch<'_>]) -> Result<()>,
+    mut visit: impl FnMut(&[f32], &[Stretch<'_, N::State>]) -> Result<()>,
 ) -> Result<()> {
-    let root = Branch { sequences: 0..all.len(), at: 0, end: 0, state: network.state() };
+    let root = Branch { sequences: 0..all.len(), at: 0, end: 0, state: network.beginning() };
     let mut branches = root.divide(all);
     while !branches.is_empty() {
         let each = (PASS_ROWS / branches.len()).max(1);
@@ -72,15 +87,16 @@ fn walk(
             branch.at += count;
             counts.push(count);
         }
-        let mut states: Vec<&mut State> = branches.iter_mut().map(|branch| &mut branch.state).collect();
+        let mut states: Vec<&mut N::State> = branches.iter_mut().map(|branch| &mut branch.state).collect();
         let hidden = network.advance(&mut states, &counts, &tokens)?;
         let stretch = |(branch, count): (_, &usize)| {
-            let branch: &Branch = branch;
+            let branch: &Branch<N::State> = branch;
             let positions = branch.at - count..branch.at;
             Stretch { sequences: branch.sequences.clone(), positions, state: &branch.state }
         };
         visit(&hidden, &branches.iter().zip(&counts).map(stretch).collect::<Vec<_>>())?;
-        let next = |branch: Branch| if branch.at < branch.end { vec![branch] } else { branch.divide(all) };
+        let next =
+            |branch: Branch<N::State>| if branch.at < branch.end { vec![branch] } else { branch.divide(all) };
         branches = branches.into_iter().flat_map(next).collect();
     }
     Ok(())
@@ -88,13 +104,13 @@ fn walk(
 
 /// Scores sorted sequences together.
 pub(super) fn score(
-    network: &Recurrent,
+    network: &impl Stateful,
     requests: &[&ScoreRequest<'_>],
     wants: &Wants,
 ) -> Result<Vec<Scored>> {
     let sequences: Vec<&[u32]> = requests.iter().map(|request| request.ids).collect();
     let mut answers = unanswered(requests);
-    let width = network.config().hidden_size;
+    let width = network.vocabulary().width();
     walk(network, &sequences, |hidden, stretches| {
         let mut asked = Vec::new();
         let mut first = 0;
@@ -119,16 +135,16 @@ pub(super) fn score(
 }
 
 /// Continues sorted prompts together; each has its number among all requests.
-pub(super) fn generate(
-    network: &Recurrent,
+pub(super) fn generate<N: Stateful>(
+    network: &N,
     requests: &[(usize, &GenerateRequest<'_>)],
     decoding: &Decoding,
 ) -> Result<Vec<Vec<u32>>> {
     let prompts: Vec<&[u32]> = requests.iter().map(|(_, request)| request.prompt).collect();
-    let width = network.config().hidden_size;
+    let width = network.vocabulary().width();
     let mut last = vec![0f32; prompts.len() * width];
-    let mut states: Vec<State> = Vec::with_capacity(prompts.len());
-    states.resize_with(prompts.len(), State::default);
+    let mut states: Vec<N::State> = Vec::with_capacity(prompts.len());
+    states.resize_with(prompts.len(), N::State::default);
     walk(network, &prompts, |hidden, stretches| {
         let mut rows = 0;
         for stretch in stretches {
@@ -147,12 +163,12 @@ pub(super) fn generate(
 }
 
 /// Sequences with a state each.
-struct Stepped<'a> {
-    network: &'a Recurrent,
-    states: Vec<State>,
+struct Stepped<'a, N: Stateful> {
+    network: &'a N,
+    states: Vec<N::State>,
 }
 
-impl Sequences for Stepped<'_> {
+impl<N: Stateful> Sequences for Stepped<'_, N> {
     fn append(&mut self, tokens: &[(usize, u32)]) -> Result<Vec<f32>> {
         let mut next = tokens.iter().peekable();
         let mut read = Vec::with_capacity(tokens.len());
@@ -161,7 +177,7 @@ impl Sequences for Stepped<'_> {
             read.push(*token);
             Some(state)
         });
-        let mut chosen: Vec<&mut State> = chosen.collect();
+        let mut chosen: Vec<&mut N::State> = chosen.collect();
         self.network.advance(&mut chosen, &vec![1; tokens.len()], &read)
     }
 }

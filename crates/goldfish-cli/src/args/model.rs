@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use goldfish_audit::backend::BlockMemory;
 use goldfish_backends::http::Protocol;
+
+use crate::args::values::parse_blocks;
 
 /// A model, and how it is asked. Commands that need one have a required group of `model` and `server`.
 #[derive(Debug, Args)]
@@ -15,6 +18,36 @@ pub(crate) struct ModelArgs {
     /// PEFT LoRA adapter folder on top of --model.
     #[arg(long, value_name = "DIR", requires = "model", help_heading = "Model")]
     pub(crate) adapter: Option<PathBuf>,
+
+    /// Read sequences of any length: each token attends to the last W tokens, to the blocks of --memory-blocks before them and to
+    /// the first tokens, as if everything before the window were at the distance W (InfLLM, arXiv 2402.04617). Attention takes the
+    /// same work for each token, besides one product for each block to choose among them. Keys and values of all tokens stay
+    /// in memory: 8 bytes for each layer and each element of the heads of keys, for each token. For models with rotary
+    /// positions, whose context is the longest W, or with none; not with sliding windows.
+    #[arg(
+        long,
+        value_name = "W",
+        requires = "model",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Model"
+    )]
+    pub(crate) memory_window: Option<u32>,
+
+    /// With --memory-window: tokens before the window are divided into blocks of S, of which a token attends to the B that fit
+    /// its query best. None with 0x1: then the window slides, and what is before it is forgotten.
+    #[arg(
+        long,
+        value_name = "BxS",
+        default_value = "16x128",
+        value_parser = parse_blocks,
+        requires = "memory_window",
+        help_heading = "Model"
+    )]
+    pub(crate) memory_blocks: (u32, u32),
+
+    /// With --memory-window: the first tokens, to which every token attends.
+    #[arg(long, value_name = "N", default_value_t = 128, requires = "memory_window", help_heading = "Model")]
+    pub(crate) memory_init: u32,
 
     /// Base URL of a completion server, for example http://localhost:8000.
     #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
@@ -40,6 +73,12 @@ pub(crate) struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The memory of blocks, if the model is to have one.
+    pub(crate) fn memory(&self) -> Option<BlockMemory> {
+        let (blocks, block_tokens) = self.memory_blocks;
+        self.memory_window.map(|window| BlockMemory { window, blocks, block_tokens, init: self.memory_init })
+    }
+
     /// The tokenizer file of the checkpoint, if it has one.
     pub(crate) fn tokenizer(&self) -> Option<PathBuf> {
         self.model.as_ref().map(|model| model.join("tokenizer.json")).filter(|path| path.is_file())

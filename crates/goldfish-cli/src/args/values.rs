@@ -47,6 +47,17 @@ pub(super) fn parse_longest_run(text: &str) -> Result<LongestRunOption, String> 
     Ok(LongestRunOption::Most(number))
 }
 
+/// Reads a number of blocks and their size, such as `16x128`.
+pub(super) fn parse_blocks(text: &str) -> Result<(u32, u32), String> {
+    let parts =
+        text.split_once('x').and_then(|(blocks, size)| Some((blocks.parse().ok()?, size.parse().ok()?)));
+    match parts {
+        Some((blocks, size)) if size > 0 => Ok((blocks, size)),
+        Some(_) => Err("a block has at least one token".into()),
+        None => Err("a number of blocks and their tokens are needed, for example 16x128".into()),
+    }
+}
+
 /// The path of what is written to a disk only.
 pub(crate) fn on_disk() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
@@ -72,6 +83,15 @@ mod tests {
         assert_eq!(parse_document_size("2147483647"), Ok(MAX_DOCUMENT_BYTES));
         for beyond in ["2147483648", "2GiB", "3GiB"] {
             assert!(parse_document_size(beyond).is_err_and(|error| error.contains("2147483647")), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn blocks() {
+        assert_eq!(parse_blocks("16x128"), Ok((16, 128)));
+        assert_eq!(parse_blocks("0x1"), Ok((0, 1)));
+        for wrong in ["16", "x", "16x", "-1x4", "2x0", "2x4x8", "1x4294967296"] {
+            assert!(parse_blocks(wrong).is_err(), "{wrong}");
         }
     }
 

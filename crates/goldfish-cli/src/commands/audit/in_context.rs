@@ -30,7 +30,7 @@ impl InContext {
         if let Some(context) = backend.describe()?.context_length {
             ensure!(
                 longest as u64 <= context,
-                "with the passage in the prompt a probe takes up to {longest} tokens, and the model's context has {context}; choose a shorter --prefix or --suffix, or leave out --in-context-control"
+                "with the passage in the prompt a probe takes up to {longest} tokens, and the model's context has {context}; choose a shorter --prefix or --suffix, give --memory-window for a checkpoint with rotary positions, or leave out --in-context-control"
             );
         }
         Ok(Self { separator, tables })

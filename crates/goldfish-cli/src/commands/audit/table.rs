@@ -62,6 +62,9 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
         name(&model.backend),
         of_passages(summary),
     );
+    if let Some(memory) = model.memory {
+        let _ = writeln!(text, "  {FAINT}{memory}{FAINT:#}\n");
+    }
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };

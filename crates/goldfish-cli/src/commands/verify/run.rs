@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
+use goldfish_audit::backend::BlockMemory;
 use goldfish_audit::check::{Checked, check};
 use goldfish_audit::control::Decode;
 use goldfish_audit::engine::Engine;
@@ -83,6 +84,17 @@ fn ask_again(
         print::note(&format!(
             "the model's fingerprint is {}, the run's is {}",
             found.fingerprint, run.config.model.fingerprint
+        ));
+    }
+    if found.memory != run.config.model.memory {
+        let named = |memory: Option<BlockMemory>| {
+            memory
+                .map_or_else(|| "each token attends to all before it".to_owned(), |memory| memory.to_string())
+        };
+        print::note(&format!(
+            "{}; in the run {}: give the --memory-window, --memory-blocks and --memory-init of the run",
+            named(found.memory),
+            named(run.config.model.memory)
         ));
     }
     let chosen = replay::choose(&run.results, n, args.seed);
