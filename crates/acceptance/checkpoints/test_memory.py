@@ -64,17 +64,19 @@ def attention(queries, keys, values, scale, memory, rotate):
     return out
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("name", ["llama", "llama-yarn", "llama-llama3", "qwen3", "smollm3", "smollm3-nope"])
+CASES = [("llama", settings) for settings in SETTINGS]
+CASES += [(name, "retrieved") for name in ["llama-yarn", "llama-llama3", "qwen3", "smollm3", "smollm3-nope"]]
+
+
+@pytest.mark.parametrize("name, settings", CASES)
 def test_definition(ask, tmp_path, monkeypatch, name, settings):
+    """Sequences are longer than the context of 128 tokens, and refused without a memory."""
     memory = SETTINGS[settings]
-    # Longer than what the model was made for, in training and in `transformers`.
     model = families.model(name)
     model.save_pretrained(tmp_path)
-    sequences = families.sequences(count=3, longest=170)
-    if max(map(len, sequences)) > 128:
-        [refused] = ask([dict(model=tmp_path, score=sequences)])
-        assert "takes 128 tokens at most, a sequence has 170" in refused["error"]
+    sequences = families.sequences(count=2, longest=150)[:2]
+    [refused] = ask([dict(model=tmp_path, score=sequences)])
+    assert "takes 128 tokens at most, a sequence has 150" in refused["error"]
     modeling = sys.modules[type(model).__module__]
     turn = Rotation(model, 200)
 
@@ -85,11 +87,11 @@ def test_definition(ask, tmp_path, monkeypatch, name, settings):
 
     monkeypatch.setattr(modeling, "apply_rotary_pos_emb", lambda query, key, *others, **more: (query, key))
     monkeypatch.setattr(modeling, "eager_attention_forward", attend)
-    prompts = [ids[:100] for ids in sequences]
+    prompt, tokens = sequences[0][:130], 3
     scored, continued = ask(
         [
             dict(model=tmp_path, memory=memory, score=sequences),
-            dict(model=tmp_path, memory=memory, generate=prompts, tokens=6),
+            dict(model=tmp_path, memory=memory, generate=[prompt], tokens=tokens),
         ]
     )
     for i, ids in enumerate(sequences):
@@ -97,7 +99,7 @@ def test_definition(ask, tmp_path, monkeypatch, name, settings):
         assert close(scored["log_probs"][i], log_probs)
         assert scored["ranks"][i] == ranks
         assert scored["greedy"][i] == greedy
-    assert continued["ids"] == [families.expected_continuation(model, prompt, 6) for prompt in prompts]
+    assert continued["ids"] == [families.expected_continuation(model, prompt, tokens)]
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt-neox", "gpt-neox-serial", "phi", "qwen2", "olmo2", "gemma"])
