@@ -24,7 +24,7 @@ use goldfish_audit::backend::BlockMemory;
 
 use super::attention::soften;
 use super::lanes::Lanes;
-use super::math::{inner, mix};
+use super::math::mix;
 use super::ops::rotate;
 use super::rope::Angles;
 
@@ -63,8 +63,8 @@ pub(super) struct LayerMemory {
     init: Vec<KeysValues>,
     /// For each head of keys; shared by sequences that begin alike.
     blocks: Vec<Arc<Vec<KeysValues>>>,
-    /// The sum of each block's representatives, `[blocks, kv_heads * head_dim]`.
-    representatives: Vec<f32>,
+    /// For each block the sum of its representatives, of all heads of keys; nothing before the first block.
+    representatives: Option<Lanes>,
 }
 
 /// Keys that are not rotated, and values, of one head.
@@ -136,28 +136,28 @@ impl LayerMemory {
         let dim = reader.head_dim;
         let (own, shared) = (reader.heads * dim, reader.kv_heads * dim);
         let (queries, keys, values) = (&row[..own], &row[own..own + shared], &row[own + shared..]);
-        let Scratch { near, far, scores, ranked, chosen, column } = scratch;
         if self.length.is_multiple_of(REFRESH) {
-            self.refresh(reader, column);
+            self.refresh(reader, &mut scratch.column);
         }
-        self.append(reader, keys, values, column);
+        self.append(reader, keys, values, &mut scratch.column);
         let window = reader.before_window(self.length);
         if self.after_blocks(reader) + reader.block_size() <= window {
             self.add_block(reader);
         }
-        near.clear();
-        near.extend_from_slice(queries);
         let last = self.length - 1 - self.first;
+        scratch.near.clear();
+        scratch.near.extend_from_slice(queries);
         if let Some(angles) = reader.angles {
-            rotate(near, dim, angles, last);
+            rotate(&mut scratch.near, dim, angles, last);
         }
-        far.clear();
-        chosen.clear();
+        scratch.far.clear();
+        scratch.chosen.clear();
         if window > 0 {
-            far.extend_from_slice(queries);
-            reader.rotate_far(far);
-            self.choose(reader, far, ranked, chosen, column);
+            scratch.far.extend_from_slice(queries);
+            reader.rotate_far(&mut scratch.far);
+            self.choose(reader, scratch);
         }
+        let Scratch { near, far, chosen, scores, .. } = scratch;
         let seen = Seen {
             near,
             far,
@@ -270,32 +270,26 @@ impl LayerMemory {
     fn add_block(&mut self, reader: &Reader<'_>) {
         let start = self.after_blocks(reader) - self.first;
         let tokens = start..start + reader.block_size();
-        let mut block = Vec::new();
+        let (mut block, mut sums) = (Vec::new(), Vec::new());
         // Where none is retrieved, their number alone counts.
         for Recent { own, received, .. } in self.recent.iter().filter(|_| reader.memory.blocks > 0) {
             let mut ranked: Vec<usize> = tokens.clone().collect();
             ranked.sort_by(|a, b| received[*b].total_cmp(&received[*a]));
-            let from = self.representatives.len();
-            self.representatives.resize(from + reader.head_dim, 0.0);
+            let from = sums.len();
+            sums.resize(from + reader.head_dim, 0.0);
             for place in ranked.into_iter().take(REPRESENTATIVES) {
-                let sums = self.representatives[from..].iter_mut();
-                sums.zip(own.keys.key(place)).for_each(|(sum, key)| *sum += key);
+                sums[from..].iter_mut().zip(own.keys.key(place)).for_each(|(sum, key)| *sum += key);
             }
             block.push(own.part(tokens.clone()));
         }
         self.blocks.push(Arc::new(block));
+        self.representatives.get_or_insert_with(|| Lanes::new(sums.len())).push(&sums);
     }
 
-    /// The blocks that a token with these queries retrieves, ascending.
+    /// The blocks that the token retrieves, ascending, by its queries in `scratch.far`.
     #[inline(always)]
-    fn choose(
-        &self,
-        reader: &Reader<'_>,
-        queries: &[f32],
-        ranked: &mut Vec<(f32, usize)>,
-        chosen: &mut Vec<usize>,
-        sums: &mut Vec<f32>,
-    ) {
+    fn choose(&self, reader: &Reader<'_>, scratch: &mut Scratch) {
+        let Scratch { far, scores, ranked, chosen, column: sums, .. } = scratch;
         let (all, wanted) = (self.blocks.len(), reader.memory.blocks as usize);
         if all <= wanted {
             return chosen.extend(0..all);
@@ -307,14 +301,18 @@ impl LayerMemory {
         let dim = reader.head_dim;
         sums.clear();
         sums.resize(reader.kv_heads * dim, 0.0);
-        for (sum, queries) in sums.chunks_exact_mut(dim).zip(queries.chunks_exact(reader.group() * dim)) {
+        for (sum, queries) in sums.chunks_exact_mut(dim).zip(far.chunks_exact(reader.group() * dim)) {
             for query in queries.chunks_exact(dim) {
                 sum.iter_mut().zip(query).for_each(|(sum, query)| *sum += query);
             }
         }
-        let representatives = self.representatives.chunks_exact(sums.len());
+        scores.clear();
+        scores.resize(all, 0.0);
+        if let Some(representatives) = &self.representatives {
+            representatives.dot(sums, 0, scores);
+        }
         ranked.clear();
-        ranked.extend(representatives.enumerate().map(|(block, keys)| (inner(sums, keys), block)));
+        ranked.extend(scores.iter().copied().zip(0..));
         ranked.select_nth_unstable_by(wanted - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         chosen.extend(ranked[..wanted].iter().map(|(_, block)| *block));
         chosen.sort_unstable();
