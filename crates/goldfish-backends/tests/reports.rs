@@ -5,20 +5,24 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::checkpoint;
 use common::faults::Faults;
 use common::protocols::{Codec, Kind};
 use common::server::TestServer;
 use common::*;
-use goldfish_audit::backend::{Backend, SamplingScheme};
+use goldfish_audit::AuditError;
+use goldfish_audit::backend::{Backend, BlockMemory, SamplingScheme};
+use goldfish_audit::engine::Engine;
 use goldfish_audit::gate::{Gate, failures};
 use goldfish_audit::options::Decide;
 use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::ProbeTable;
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::Bootstrap;
+use goldfish_audit::store::RunStore;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_backends::http::{Server, ServerOptions, TextCodec};
 use goldfish_backends::local::Checkpoint;
@@ -137,16 +141,21 @@ fn every_protocol_has_pages_and_gates() {
     compared(&runs);
 }
 
+/// A checkpoint's folder, and probes of its ids.
+fn checkpoint_and_probes(folder: &Path) -> (PathBuf, ProbeTable) {
+    let model = folder.join("model");
+    std::fs::create_dir(&model).unwrap();
+    checkpoint::write(&model, &checkpoint::config(), &checkpoint::file_of(&checkpoint::tensors()));
+    let vocabulary = checkpoint::VOCABULARY as u32;
+    let documents = documents().into_iter().map(|ids| ids.into_iter().map(|id| id % vocabulary).collect());
+    (model, table_of(folder, documents.collect()))
+}
+
 #[test]
 fn a_local_run_has_pages_and_gates() {
     let folder = tempdir().unwrap();
-    let model = folder.path().join("model");
-    std::fs::create_dir(&model).unwrap();
-    checkpoint::write(&model, &checkpoint::config(), &checkpoint::file_of(&checkpoint::tensors()));
+    let (model, table) = checkpoint_and_probes(folder.path());
     let backend = Checkpoint::open(&model, None).unwrap();
-    let vocabulary = checkpoint::VOCABULARY as u32;
-    let documents = documents().into_iter().map(|ids| ids.into_iter().map(|id| id % vocabulary).collect());
-    let table = table_of(folder.path(), documents.collect());
     let mut runs = Vec::new();
     for extraction in [false, true] {
         let name = format!("local-{extraction}");
@@ -157,4 +166,44 @@ fn a_local_run_has_pages_and_gates() {
         runs.push((name, run));
     }
     compared(&runs);
+}
+
+/// A memory belongs to what a run is resumed with.
+#[test]
+fn a_run_with_a_memory_is_resumed_with_the_same_one() {
+    let folder = tempdir().unwrap();
+    let (model, table) = checkpoint_and_probes(folder.path());
+    let small = BlockMemory { window: 8, blocks: 1, block_tokens: 2, init: 1 };
+    let open = |memory: Option<BlockMemory>| {
+        let model = Checkpoint::open(&model, None).unwrap();
+        match memory {
+            Some(memory) => model.with_memory(memory).unwrap(),
+            None => model,
+        }
+    };
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    let backend = open(Some(small));
+    audit(&whole, &backend, &table, Decide::Score).unwrap();
+    assert!(
+        page(&Run::open(&whole).unwrap()).contains("each token to the last 8, to 1 block of 2 before them")
+    );
+
+    let options = AuditOptions { decide: Decide::Score, ..AuditOptions::default() };
+    let config = Run::open(&whole).unwrap().config;
+    let mut store = RunStore::open(&stopped, &config, &[&table], true).unwrap();
+    let stop = AtomicBool::new(false);
+    let engine =
+        Engine { backend: &backend, options: &options, decode: None, batch: 5, segment_rows: 1, stop: &stop };
+    let error =
+        engine.run(&[&table], &mut store, &mut |progress| stop.store(progress.done > 0, Ordering::Relaxed));
+    assert!(matches!(error, Err(AuditError::Interrupted)));
+    assert!(store.done() > 0 && store.done() < table.probes.len());
+    drop(store);
+    for other in [None, Some(BlockMemory { window: 9, ..small })] {
+        let refused = audit(&stopped, &open(other), &table, Decide::Score).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("it differs in model"), "{refused}");
+    }
+    audit(&stopped, &backend, &table, Decide::Score).unwrap();
+    let sums = |run: &Path| std::fs::read(run.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums(&stopped), sums(&whole));
 }
