@@ -18,8 +18,8 @@ use crate::experiment::error::ExperimentError;
 use crate::experiment::{Bench, make_folder, read_json, write_json};
 use crate::options::{Documents, Length};
 
-/// How often a model sees every document.
-const EPOCHS: u64 = 12;
+/// How many times longer models are trained than on copies: every document stands once.
+const EPOCHS: u64 = 3;
 
 /// The file with the results of an architecture, which is written last.
 const RECORD: &str = "lengths.json";
@@ -82,7 +82,8 @@ impl Further<'_> {
         let mut training = training(bench, self.shards, false, 1, self.options.seed);
         training.from = Some(self.base.to_owned());
         training.documents = documents;
-        training.length = Length::Epochs(EPOCHS);
+        let epochs = EPOCHS * self.options.epochs;
+        training.length = Length::Epochs(epochs);
         let vocabulary = bench.tokenizer.vocab_size() as usize;
         let mut corpus = Corpus::read(&training.shards, vocabulary, false, training.sequence_length)?;
         let numbers = corpus.selected(documents, training.seed)?;
@@ -105,7 +106,7 @@ impl Further<'_> {
         })?;
         Ok(SweepLength {
             mean_tokens: corpus.length as f64 / chosen.len() as f64,
-            epochs: EPOCHS,
+            epochs,
             supervised_tokens: trained.supervised_tokens,
             validation_loss: trained.validation_loss,
             exact_match: summary.scores.exact_match,
