@@ -8,6 +8,7 @@ mod copy;
 mod demo;
 mod export;
 mod lab;
+mod memory;
 mod model;
 mod repair;
 mod values;
@@ -28,6 +29,7 @@ use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Windo
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
+pub(crate) use memory::MemoryArgs;
 pub(crate) use model::ModelArgs;
 pub(crate) use repair::RepairArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};

@@ -7,6 +7,7 @@ use goldfish_report::shell_line;
 use crate::copy::options::CopyOptions;
 use crate::copy::tasks::CopyShape;
 use crate::experiment::audited::Audited;
+use crate::memory::options::MemoryOptions;
 use crate::repair::options::RepairOptions;
 use crate::sweep::options::{SweepOptions, SweepPart};
 
@@ -75,6 +76,36 @@ pub(crate) fn sweep(
             arguments.extend(["--copies", &copies]);
         }
     }
+    line(&arguments)
+}
+
+/// Makes an experiment with a pool of memory again.
+pub(crate) fn memory(options: &MemoryOptions, folder: &Path) -> String {
+    let quick = options.samples == MemoryOptions::quick().samples;
+    let size = if quick { MemoryOptions::quick() } else { MemoryOptions::default() };
+    let numbers = [
+        ("slots", options.slots as u64, size.slots as u64),
+        ("replaced", options.replaced as u64, size.replaced as u64),
+        ("most-later", options.most_later as u64, size.most_later as u64),
+        ("k", u64::from(options.k), u64::from(size.k)),
+        ("steps", options.steps, size.steps),
+        ("width", options.width as u64, size.width as u64),
+        ("seed", options.seed, size.seed),
+    ];
+    let mut found = vec!["--output".to_owned(), path(folder)];
+    if quick {
+        found.push("--quick".into());
+    }
+    for (name, own, usual) in numbers {
+        if own != usual {
+            found.extend([format!("--{name}"), own.to_string()]);
+        }
+    }
+    if options.learning_rate != size.learning_rate {
+        found.extend(["--lr".into(), options.learning_rate.to_string()]);
+    }
+    let mut arguments = vec!["lab", "memory"];
+    arguments.extend(found.iter().map(String::as_str));
     line(&arguments)
 }
 

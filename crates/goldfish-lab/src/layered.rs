@@ -41,7 +41,7 @@ impl Layered {
         stack: Stack,
         initial_deviation: f64,
         special: &InitialOf<'_>,
-    ) -> std::result::Result<Box<dyn Architecture>, LabError> {
+    ) -> std::result::Result<Self, LabError> {
         let mut parameters = Vec::new();
         let mut record = |name: &str, shape: &[usize]| {
             // Norms are vectors, what else is plain is a matrix.
@@ -64,7 +64,7 @@ impl Layered {
             }
         }
         parameters.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Box::new(Self { config, network, stack, parameters }))
+        Ok(Self { config, network, stack, parameters })
     }
 }
 
@@ -74,6 +74,19 @@ pub(crate) fn decoder(
     config: Value,
     initial_deviation: f64,
 ) -> std::result::Result<Box<dyn Architecture>, LabError> {
+    Ok(Box::new(new_decoder(config, initial_deviation)?))
+}
+
+/// The layers of the same decoder and its parameters, to run them in another way.
+pub(crate) fn decoder_layers(
+    config: Value,
+    initial_deviation: f64,
+) -> std::result::Result<(Stack, Vec<Parameter>), LabError> {
+    let Layered { stack, parameters, .. } = new_decoder(config, initial_deviation)?;
+    Ok((stack, parameters))
+}
+
+fn new_decoder(config: Value, initial_deviation: f64) -> std::result::Result<Layered, LabError> {
     let decoder = DecoderConfig::from_value(Path::new("config.json"), config.clone())?;
     let Some(stack) = decoder_stack(&decoder) else {
         let kind = config["model_type"].as_str().unwrap_or_default();
@@ -151,7 +164,7 @@ pub(crate) fn recurrent(
         tied: recurrent.tied,
         context_length: None,
     };
-    Layered::build(config, network, stack, initial_deviation, special)
+    Ok(Box::new(Layered::build(config, network, stack, initial_deviation, special)?))
 }
 
 impl Architecture for Layered {

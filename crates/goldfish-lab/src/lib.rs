@@ -47,6 +47,7 @@ mod folder;
 mod graph;
 mod layered;
 mod lora;
+mod memory;
 mod mixers;
 mod ops;
 mod optimizer;
@@ -79,6 +80,8 @@ pub use experiment::error::ExperimentError;
 pub use experiment::{Event, Observe};
 pub use graph::Graph;
 pub use lora::adapted;
+pub use memory::options::{MemoryOptions, MemoryResults};
+pub use memory::{memory, memory_page_path};
 pub use ops::Operation;
 pub use options::{
     Documents, Length, LoraOptions, ModelOptions, OptimizerOptions, PreferenceOptions, RecitationOptions,

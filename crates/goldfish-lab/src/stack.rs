@@ -82,23 +82,37 @@ impl Stack {
     /// Hidden states after the last norm, `[rows, width]`.
     pub(crate) fn hidden(&self, graph: &Graph, batch: &Batch) -> Result<Variable> {
         let rows = self.rows(batch)?;
-        let embed = Select(batch.tokens.as_slice().into());
-        let mut x = graph.apply(embed, &[graph.weight(self.names.embeddings)?])?;
-        for (number, mixer) in self.mixers.iter().enumerate() {
-            let layer = format!("{}.{number}.", self.names.layers);
-            let weight = |name: &str| graph.weight(&format!("{layer}{name}"));
-            let normal = graph.apply(self.norm(), &[&x, weight(self.names.norm)?])?;
-            let mixed = mixer.mix(graph, &layer, &normal, &rows)?;
-            x = graph.apply(Add, &[&x, &mixed])?;
-            if let Some(norm) = self.names.mlp_norm {
-                let normal = graph.apply(self.norm(), &[&x, weight(norm)?])?;
-                let gate_up = graph.project(&layer, &["mlp.gate_proj", "mlp.up_proj"], &normal)?;
-                let inner = graph.apply(Gate, &[&gate_up])?;
-                let out = graph.project(&layer, &["mlp.down_proj"], &inner)?;
-                x = graph.apply(Add, &[&x, &out])?;
-            }
+        let mut x = self.embed(graph, &batch.tokens)?;
+        for layer in 0..self.mixers.len() {
+            x = self.layer(graph, layer, &x, &rows)?;
         }
-        graph.apply(self.norm(), &[&x, graph.weight(self.names.final_norm)?])
+        self.last_norm(graph, &x)
+    }
+
+    /// The embeddings of tokens, `[tokens, width]`.
+    pub(crate) fn embed(&self, graph: &Graph, tokens: &[u32]) -> Result<Variable> {
+        graph.apply(Select(tokens.into()), &[graph.weight(self.names.embeddings)?])
+    }
+
+    /// Hidden states after a layer, from those before it.
+    pub(crate) fn layer(&self, graph: &Graph, number: usize, x: &Variable, rows: &Rows) -> Result<Variable> {
+        let Some(mixer) = self.mixers.get(number) else { bail!("there is no layer {number}") };
+        let layer = format!("{}.{number}.", self.names.layers);
+        let weight = |name: &str| graph.weight(&format!("{layer}{name}"));
+        let normal = graph.apply(self.norm(), &[x, weight(self.names.norm)?])?;
+        let mixed = mixer.mix(graph, &layer, &normal, rows)?;
+        let x = graph.apply(Add, &[x, &mixed])?;
+        let Some(norm) = self.names.mlp_norm else { return Ok(x) };
+        let normal = graph.apply(self.norm(), &[&x, weight(norm)?])?;
+        let gate_up = graph.project(&layer, &["mlp.gate_proj", "mlp.up_proj"], &normal)?;
+        let inner = graph.apply(Gate, &[&gate_up])?;
+        let out = graph.project(&layer, &["mlp.down_proj"], &inner)?;
+        graph.apply(Add, &[&x, &out])
+    }
+
+    /// What the head reads, from the hidden states after the last layer.
+    pub(crate) fn last_norm(&self, graph: &Graph, x: &Variable) -> Result<Variable> {
+        graph.apply(self.norm(), &[x, graph.weight(self.names.final_norm)?])
     }
 
     /// Logits `[rows, vocab_size]` of hidden states.

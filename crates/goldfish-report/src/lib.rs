@@ -19,6 +19,7 @@ mod copy;
 mod error;
 mod estimate;
 mod inspect;
+mod memory;
 mod number;
 mod page;
 mod repair;
@@ -38,6 +39,7 @@ pub use compare::{
 pub use copy::{CopyArm, CopyLength, CopyPage, copy_page};
 pub use error::ReportError;
 pub use inspect::{InspectPage, inspect_page};
+pub use memory::{MemoryArm, MemoryPage, MemoryPoint, memory_page};
 pub use repair::{RepairArm, RepairPage, RepairPoint, repair_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};
 pub use text::{escaped, is_hidden};

@@ -11,13 +11,14 @@ use crate::{number, text};
 const LIMIT: usize = 160;
 
 /// The templates. The ending `.html` turns escaping on.
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("page.html", include_str!("../templates/page.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("audit.html", include_str!("../templates/audit.html")),
     ("compare.html", include_str!("../templates/compare.html")),
     ("copy.html", include_str!("../templates/copy.html")),
     ("inspect.html", include_str!("../templates/inspect.html")),
+    ("memory.html", include_str!("../templates/memory.html")),
     ("repair.html", include_str!("../templates/repair.html")),
     ("sweep.html", include_str!("../templates/sweep.html")),
 ];

@@ -9,6 +9,7 @@ use goldfish_lab::edits::EditKind;
 
 use crate::args::copy::CopyArgs;
 use crate::args::demo::SweepArgs;
+use crate::args::memory::MemoryArgs;
 use crate::args::repair::RepairArgs;
 use crate::args::values::{architectures, on_disk};
 
@@ -25,6 +26,7 @@ pub(crate) enum LabCommand {
     Train(Box<TrainArgs>),
     Sweep(SweepArgs),
     Copy(Box<CopyArgs>),
+    Memory(MemoryArgs),
     Repair(Box<RepairArgs>),
     Corrupt(CorruptArgs),
 }

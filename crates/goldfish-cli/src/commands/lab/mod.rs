@@ -2,6 +2,7 @@
 
 mod copy;
 mod corrupt;
+mod memory;
 mod repair;
 mod sweep;
 mod train;
@@ -14,6 +15,7 @@ pub(crate) fn run(args: &LabArgs) -> anyhow::Result<Verdict> {
         LabCommand::Train(args) => train::run(args),
         LabCommand::Sweep(args) => sweep::run(args),
         LabCommand::Copy(args) => copy::run(args),
+        LabCommand::Memory(args) => memory::run(args),
         LabCommand::Repair(args) => repair::run(args),
         LabCommand::Corrupt(args) => corrupt::run(args),
     }
