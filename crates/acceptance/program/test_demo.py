@@ -212,3 +212,25 @@ def test_what_a_sweep_finds_out_about_architectures(goldfish, tmp_path):
     for found in ["Weights or context", "Costs of a token", "Copying from context", "by epochs"]:
         assert found in page, found
     assert "--architectures llama,aaren --parts recitation,costs,copy<" in page
+
+
+def test_a_small_pool_of_memory(goldfish, tmp_path):
+    arguments = ["lab", "memory", "--quick", "--output", "memory", "--json"]
+    results = json.loads(goldfish.run(*arguments, cwd=tmp_path).stdout)
+    folder = tmp_path / "memory"
+    assert json.loads((folder / "results.json").read_text()) == results
+    assert [(arm["name"], arm["k"]) for arm in results["arms"]] == [("standard", None), ("masked", 4)]
+    for arm in results["arms"]:
+        assert [point["later"] for point in arm["points"]] == [0, 2]
+        # Eight of 16 vectors are replaced by each fact.
+        assert [point["kept"] for point in arm["points"]] == [1.0, 0.25]
+        assert all(point["letters"]["n"] == 20 * 5 and point["facts"]["n"] == 20 for point in arm["points"])
+        steps = [step for step, _ in arm["losses"]]
+        assert steps[-1] == 40 and arm["losses"][-1][1] < arm["losses"][0][1]
+    page = (folder / "memory.html").read_text()
+    assert page.count('<svg class="chart"') == 2 and "goldfish lab memory --output memory --quick<" in page
+    # The same options give the same bytes, and an arm that was lost is made again.
+    (folder / "arms/masked.json").unlink()
+    assert json.loads(goldfish.run(*arguments, "--threads", "1", cwd=tmp_path).stdout) == results
+    process = goldfish.run(*arguments, "--seed", "1", cwd=tmp_path, expect=2)
+    assert "other options" in process.stderr
