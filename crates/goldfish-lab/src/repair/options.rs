@@ -99,7 +99,7 @@ impl RepairMethod {
             Self::Preference => {
                 "of two continuations by the model, the one with less of the suffix is preferred"
             }
-            Self::Keep => "the same, with the cross entropy of --other in the loss",
+            Self::Keep => "the same, with the cross entropy of other documents in the loss",
             Self::Mask => "training on with the masks of the shards, for as many supervised tokens",
         }
     }
