@@ -224,7 +224,7 @@ fn verdict(arms: &[SweepArm]) -> String {
     let groups = groups.iter().filter(|(_, said)| !said.is_empty());
     let groups: Vec<String> = groups.map(|(name, said)| format!("{name}: {said}.")).collect();
     let passages = arms.first().map_or(0, |arm| arm.exact_match.n);
-    format!("Recited with k = 4, of {}. {}", plural(passages, "passage"), groups.join(" "))
+    format!("Recited with k = 4 unless said, of {}. {}", plural(passages, "passage"), groups.join(" "))
 }
 
 /// What the arms of each architecture recite: with the standard loss, with a mask, and never having seen the passages.
@@ -234,8 +234,11 @@ fn compared(arms: &[SweepArm]) -> String {
     names.dedup();
     let said = names.iter().map(|name| {
         let arms = arms.iter().filter(own).filter(|arm| arm.variant.as_deref() == Some(*name));
-        let counts: Vec<String> =
-            arms.map(|arm| format!("{} {}", arm.series, arm.exact_match.positives)).collect();
+        let count = |arm: &SweepArm| {
+            let k = arm.k.map_or_else(String::new, |k| format!(" (k = {k})"));
+            format!("{}{k} {}", arm.series, arm.exact_match.positives)
+        };
+        let counts: Vec<String> = arms.map(count).collect();
         format!("{name}: {}", counts.join(", "))
     });
     said.collect::<Vec<_>>().join("; ")
@@ -274,7 +277,8 @@ const RULES: [&str; 6] = ["text", "text-v1", "anchor", "hash", "static", "random
 const LEVELS: [&str; 2] = ["standard", "control"];
 
 fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> {
-    let ks: Vec<f64> = arms.iter().filter_map(|arm| arm.k).map(f64::from).collect();
+    let own = |arm: &&SweepArm| arm.group == "equal";
+    let ks: Vec<f64> = arms.iter().filter(own).filter_map(|arm| arm.k).map(f64::from).collect();
     let (Some(first), Some(last)) =
         (ks.iter().copied().reduce(f64::min), ks.iter().copied().reduce(f64::max))
     else {
