@@ -1,22 +1,28 @@
-//! How an experiment's progress is shown on a terminal.
+//! How experiments are run, and their progress is shown on a terminal.
 
-use goldfish_lab::{Event, ExperimentError, TrainEvent};
+use std::sync::atomic::AtomicBool;
+
+use goldfish_lab::{Event, ExperimentError, Observe, TrainEvent};
 use indicatif::ProgressBar;
+use serde::Serialize;
 
 use crate::print;
+use crate::signals::stop_on_signals;
+use crate::threads::use_threads;
+use crate::verdict::Verdict;
 
 const STEPS: &str = "{prefix}  {bar:24} step {human_pos}/{human_len}  {msg}";
 const PROBES: &str = "{prefix}  {bar:24} probe {human_pos}/{human_len}";
 
 /// A bar for the current step.
 #[derive(Default)]
-pub(crate) struct Display {
+struct Display {
     what: String,
     bar: Option<ProgressBar>,
 }
 
 impl Display {
-    pub(crate) fn show(&mut self, event: Event<'_>) {
+    fn show(&mut self, event: Event<'_>) {
         match event {
             Event::Step(what) => {
                 self.end();
@@ -50,7 +56,7 @@ impl Display {
     }
 
     /// Removes the bar.
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -58,9 +64,37 @@ impl Display {
 }
 
 /// Explains how a stopped experiment resumes: on its own, without `--resume`.
-pub(crate) fn explain(error: ExperimentError) -> anyhow::Error {
+fn explain(error: ExperimentError) -> anyhow::Error {
     if error.stopped() {
         return anyhow::anyhow!("stopped; what was done is kept: run the same command again to resume");
     }
     error.into()
+}
+
+/// Runs an experiment on so many threads, shows its progress, and prints its results as JSON or as a table.
+pub(crate) fn run<R: Serialize>(
+    threads: Option<u16>,
+    json: bool,
+    experiment: impl FnOnce(&AtomicBool, &mut Observe<'_>) -> Result<R, ExperimentError>,
+    table: impl FnOnce(&R) -> String,
+) -> anyhow::Result<Verdict> {
+    let stop = stop_on_signals()?;
+    use_threads(threads)?;
+    let results = shown(|observe| experiment(&stop, observe))?;
+    if json {
+        print::json(&results)?;
+    } else {
+        print::out(&table(&results))?;
+    }
+    Ok(Verdict::Clean)
+}
+
+/// Runs an experiment, and shows its progress.
+pub(crate) fn shown<R>(
+    experiment: impl FnOnce(&mut Observe<'_>) -> Result<R, ExperimentError>,
+) -> anyhow::Result<R> {
+    let mut display = Display::default();
+    let results = experiment(&mut |event| display.show(event));
+    display.end();
+    results.map_err(explain)
 }

@@ -12,6 +12,7 @@ mod passage;
 mod print;
 mod progress;
 mod signals;
+mod threads;
 mod verdict;
 
 use std::process::ExitCode;

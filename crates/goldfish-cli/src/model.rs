@@ -10,6 +10,7 @@ use goldfish_tokenize::Tokenizer;
 
 use crate::args::ModelArgs;
 use crate::print;
+use crate::threads::use_threads;
 
 /// Sequences in one pass through a model in this process.
 const BATCH: u16 = 32;
@@ -34,9 +35,7 @@ pub(crate) struct Asking {
 /// Loads the checkpoint, or connects to the server.
 pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
     if let Some(folder) = &args.model {
-        if let Some(threads) = args.threads {
-            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-        }
+        use_threads(args.threads)?;
         let mut checkpoint = Checkpoint::open(folder, args.adapter.as_deref())?;
         if let Some(memory) = args.memory() {
             checkpoint = checkpoint.with_memory(memory)?;

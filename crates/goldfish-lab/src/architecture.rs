@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use goldfish_backends::local::{Checkpoint, NetworkConfig};
 use serde_json::Value;
 
@@ -123,15 +123,9 @@ pub(crate) fn gradients<A: Architecture + ?Sized>(
     weights: &[Tensor],
     loss: impl FnOnce(&Graph) -> Result<Variable>,
 ) -> Result<(f64, Vec<Tensor>)> {
-    let parameters = architecture.parameters();
     let graph = architecture.graph(Tape::default(), weights)?;
     let loss = loss(&graph)?;
-    let value = f64::from(loss.tensor().to_scalar::<f32>()?);
-    let gradients = parameters.iter().zip(graph.gradients(&loss)?).map(|(parameter, gradient)| {
-        let Some(gradient) = gradient else { bail!("the loss gives no gradient to {}", parameter.name) };
-        Ok(gradient)
-    });
-    Ok((value, gradients.collect::<Result<_>>()?))
+    graph.gradients(&loss, architecture.parameters())
 }
 
 /// Logits `[rows, vocab_size]` of the token after each of a batch's.

@@ -41,31 +41,21 @@ pub(crate) fn sweep(
     folder: &Path,
     [architectures, parts, copies]: [&[&str]; 3],
 ) -> String {
-    let differing = |size: &SweepOptions| {
-        let mut found = Vec::new();
-        let mut option = |name: &str, own: String, usual: String| {
-            if own != usual {
-                found.extend([format!("--{name}"), own]);
-            }
-        };
-        let list = |ks: &[u32]| ks.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        option("k", list(&options.ks), list(&size.ks));
-        option("passages", options.passages.to_string(), size.passages.to_string());
-        option("copies-each", options.copies.to_string(), size.copies.to_string());
-        option("background", options.background.to_string(), size.background.to_string());
-        option("epochs", options.epochs.to_string(), size.epochs.to_string());
-        option("seed", options.seed.to_string(), size.seed.to_string());
-        found
-    };
-    let mut size = differing(&SweepOptions::default());
     // The number of validation passages has no option: it says which of the two sizes the others start from.
-    if options.validation == SweepOptions::quick().validation {
-        size = differing(&SweepOptions::quick());
-        size.insert(0, "--quick".to_owned());
-    }
+    let quick = options.validation == SweepOptions::quick().validation;
+    let size = if quick { SweepOptions::quick() } else { SweepOptions::default() };
+    let found = differing([
+        ("k", list(&options.ks), list(&size.ks)),
+        ("passages", options.passages.to_string(), size.passages.to_string()),
+        ("copies-each", options.copies.to_string(), size.copies.to_string()),
+        ("background", options.background.to_string(), size.background.to_string()),
+        ("epochs", options.epochs.to_string(), size.epochs.to_string()),
+        ("seed", options.seed.to_string(), size.seed.to_string()),
+    ]);
     let folder = path(folder);
     let mut arguments = vec!["lab", "sweep", "--output", &folder];
-    arguments.extend(size.iter().map(String::as_str));
+    arguments.extend(quick.then_some("--quick"));
+    arguments.extend(found.iter().map(String::as_str));
     let [architectures, parts, copies] = [architectures, parts, copies].map(|names| names.join(","));
     if !architectures.is_empty() {
         arguments.extend(["--architectures", &architectures]);
@@ -83,28 +73,19 @@ pub(crate) fn sweep(
 pub(crate) fn memory(options: &MemoryOptions, folder: &Path) -> String {
     let quick = options.samples == MemoryOptions::quick().samples;
     let size = if quick { MemoryOptions::quick() } else { MemoryOptions::default() };
-    let numbers = [
-        ("slots", options.slots as u64, size.slots as u64),
-        ("replaced", options.replaced as u64, size.replaced as u64),
-        ("most-later", options.most_later as u64, size.most_later as u64),
-        ("k", u64::from(options.k), u64::from(size.k)),
-        ("steps", options.steps, size.steps),
-        ("width", options.width as u64, size.width as u64),
-        ("seed", options.seed, size.seed),
-    ];
-    let mut found = vec!["--output".to_owned(), path(folder)];
-    if quick {
-        found.push("--quick".into());
-    }
-    for (name, own, usual) in numbers {
-        if own != usual {
-            found.extend([format!("--{name}"), own.to_string()]);
-        }
-    }
-    if options.learning_rate != size.learning_rate {
-        found.extend(["--lr".into(), options.learning_rate.to_string()]);
-    }
-    let mut arguments = vec!["lab", "memory"];
+    let found = differing([
+        ("slots", options.slots.to_string(), size.slots.to_string()),
+        ("replaced", options.replaced.to_string(), size.replaced.to_string()),
+        ("most-later", options.most_later.to_string(), size.most_later.to_string()),
+        ("k", options.k.to_string(), size.k.to_string()),
+        ("steps", options.steps.to_string(), size.steps.to_string()),
+        ("width", options.width.to_string(), size.width.to_string()),
+        ("seed", options.seed.to_string(), size.seed.to_string()),
+        ("lr", options.learning_rate.to_string(), size.learning_rate.to_string()),
+    ]);
+    let folder = path(folder);
+    let mut arguments = vec!["lab", "memory", "--output", &folder];
+    arguments.extend(quick.then_some("--quick"));
     arguments.extend(found.iter().map(String::as_str));
     line(&arguments)
 }
@@ -115,38 +96,25 @@ pub(crate) fn copy(options: &CopyOptions, architectures: &[String], folder: &Pat
     // The sequences in a step have no option: they say which of the two sizes the others start from.
     let quick = options.batch == usual.clone().quick().batch;
     let size = if quick { usual.quick() } else { usual };
-    let list = |lengths: &[usize]| lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let shape = CopyShape::default();
-    let numbers = [
-        ("key", options.shape.key as u64, shape.key as u64),
-        ("answer", options.shape.answer as u64, shape.answer as u64),
-        ("shortest", options.shortest as u64, size.shortest as u64),
-        ("context", options.context as u64, size.context as u64),
-        ("tokens", options.tokens, size.tokens),
-        ("samples", options.samples, size.samples),
-        ("layers", options.layers as u64, size.layers as u64),
-        ("width", options.width as u64, size.width as u64),
-        ("heads", options.heads as u64, size.heads as u64),
-        ("seed", options.seed, size.seed),
-    ];
-    let mut found = vec!["--length".to_owned(), options.length.to_string()];
-    if quick {
-        found.push("--quick".into());
-    }
-    for (name, own, usual) in numbers {
-        if own != usual {
-            found.extend([format!("--{name}"), own.to_string()]);
-        }
-    }
-    if options.lengths != size.lengths {
-        found.extend(["--lengths".into(), list(&options.lengths)]);
-    }
-    if options.learning_rate != size.learning_rate {
-        found.extend(["--lr".into(), options.learning_rate.to_string()]);
-    }
-    let (folder, architectures) = (path(folder), architectures.join(","));
+    let found = differing([
+        ("key", options.shape.key.to_string(), shape.key.to_string()),
+        ("answer", options.shape.answer.to_string(), shape.answer.to_string()),
+        ("shortest", options.shortest.to_string(), size.shortest.to_string()),
+        ("context", options.context.to_string(), size.context.to_string()),
+        ("tokens", options.tokens.to_string(), size.tokens.to_string()),
+        ("samples", options.samples.to_string(), size.samples.to_string()),
+        ("layers", options.layers.to_string(), size.layers.to_string()),
+        ("width", options.width.to_string(), size.width.to_string()),
+        ("heads", options.heads.to_string(), size.heads.to_string()),
+        ("seed", options.seed.to_string(), size.seed.to_string()),
+        ("lengths", list(&options.lengths), list(&size.lengths)),
+        ("lr", options.learning_rate.to_string(), size.learning_rate.to_string()),
+    ]);
+    let (folder, architectures, length) = (path(folder), architectures.join(","), options.length.to_string());
     let mut arguments = vec!["lab", "copy", "--task", options.shape.task.name()];
-    arguments.extend(["--architecture", &architectures, "--output", &folder]);
+    arguments.extend(["--architecture", &architectures, "--output", &folder, "--length", &length]);
+    arguments.extend(quick.then_some("--quick"));
     arguments.extend(found.iter().map(String::as_str));
     line(&arguments)
 }
@@ -179,6 +147,16 @@ pub(crate) fn repair(options: &RepairOptions, methods: &[&str], folder: &Path) -
         option(name, value);
     }
     line(&found.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The options, each with its name, own and usual value, that are not as usual.
+fn differing<const N: usize>(options: [(&str, String, String); N]) -> Vec<String> {
+    let others = options.into_iter().filter(|(_, own, usual)| own != usual);
+    others.flat_map(|(name, own, _)| [format!("--{name}"), own]).collect()
+}
+
+fn list(values: &[impl ToString]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn path(path: &Path) -> String {

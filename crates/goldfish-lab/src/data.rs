@@ -53,17 +53,9 @@ impl Corpus {
         sequence_length: usize,
     ) -> Result<Self, LabError> {
         let mut corpus = Self::default();
-        for folder in folders {
-            let (manifest, faults) = verify(folder, &mut |batch, row| {
-                let found =
-                    corpus.add(batch.ids(row), batch.mask(row), [vocab_size, sequence_length], use_mask);
-                found.map(|reason| format!("document {:?}: {reason}", batch.doc_ids().value(row)))
-            })?;
-            if let Some(fault) = faults.first() {
-                return Err(LabError::folder(&folder.join(&fault.file), &fault.description));
-            }
-            corpus.manifests.push(manifest.checksum);
-        }
+        corpus.manifests = read_documents(folders, |ids, mask| {
+            corpus.add(ids, mask, [vocab_size, sequence_length], use_mask)
+        })?;
         if corpus.sequences.is_empty() {
             let folder = folders.first().cloned().unwrap_or_default();
             return Err(LabError::folder(&folder, "has no supervised token"));
@@ -167,6 +159,26 @@ impl Corpus {
         }
         found
     }
+}
+
+/// Reads every document of some folders, its ids and its mask, and checks every shard against its manifest. `read` says what is wrong
+/// with a document. Returns the checksum of each folder's manifest.
+pub(crate) fn read_documents(
+    folders: &[PathBuf],
+    mut read: impl FnMut(&[i32], &[u8]) -> Option<String>,
+) -> Result<Vec<String>, LabError> {
+    let mut manifests = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let (manifest, faults) = verify(folder, &mut |batch, row| {
+            let reason = read(batch.ids(row), batch.mask(row))?;
+            Some(format!("document {:?}: {reason}", batch.doc_ids().value(row)))
+        })?;
+        if let Some(fault) = faults.first() {
+            return Err(LabError::folder(&folder.join(&fault.file), &fault.description));
+        }
+        manifests.push(manifest.checksum);
+    }
+    Ok(manifests)
 }
 
 impl Supervised {

@@ -9,6 +9,7 @@ use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Kind, Lock};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::options::TrainOptions;
 /// The file of a finished run; written last.
 pub(crate) const TRAINED: &str = "training.json";
 /// The file with a line a step.
-pub(crate) const METRICS: &str = "metrics.jsonl";
+const METRICS: &str = "metrics.jsonl";
 /// The folder of the saved state.
 const STATE: &str = "training";
 const STATE_FILE: &str = "state.safetensors";
@@ -126,6 +127,23 @@ pub(crate) struct Folder {
     state: goldfish_storage::Folder,
     metrics: File,
     _lock: Lock,
+}
+
+/// The metrics of a run.
+pub(crate) struct Metrics(Vec<u8>);
+
+impl Metrics {
+    /// Of the run in a folder.
+    pub(crate) fn read(model: &Path) -> Result<Self, LabError> {
+        let path = model.join(METRICS);
+        let text = goldfish_storage::read(&path, MAX_METRICS_BYTES);
+        Ok(Self(text.map_err(LabError::io(&path, "reading"))?))
+    }
+
+    /// The lines of one kind.
+    pub(crate) fn events<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
+        self.0.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+    }
 }
 
 /// The contents of a folder.
@@ -290,6 +308,9 @@ fn has_file(folder: &goldfish_storage::Folder, name: &str) -> Result<bool, LabEr
         Some(_) => Err(LabError::output(&path, "is not a regular file; move it away")),
     }
 }
+
+/// Largest file of metrics that is read when a run is finished, in bytes.
+const MAX_METRICS_BYTES: u64 = 1 << 30;
 
 /// Largest file of a run that is read, in bytes.
 const MAX_STATE_BYTES: u64 = 1 << 36;

@@ -88,9 +88,19 @@ impl Graph {
         self.projected.into_inner()
     }
 
-    /// The gradient of a scalar with respect to each parameter, in their order.
-    pub(crate) fn gradients(self, of: &Variable) -> Result<Vec<Option<Tensor>>> {
-        self.tape.gradients(of, &self.parameters)
+    /// A loss, and its gradient with respect to each parameter, in their order.
+    ///
+    /// # Errors
+    ///
+    /// If the loss is no scalar, or doesn't depend on a parameter.
+    pub(crate) fn gradients(self, loss: &Variable, parameters: &[Parameter]) -> Result<(f64, Vec<Tensor>)> {
+        let value = f64::from(loss.tensor().to_scalar::<f32>()?);
+        let found = self.tape.gradients(loss, &self.parameters)?;
+        let gradients = parameters.iter().zip(found).map(|(parameter, gradient)| {
+            let Some(gradient) = gradient else { bail!("the loss gives no gradient to {}", parameter.name) };
+            Ok(gradient)
+        });
+        Ok((value, gradients.collect::<Result<_>>()?))
     }
 }
 

@@ -6,8 +6,8 @@ use goldfish_audit::backend::{Backend, Decoding, GenerateRequest};
 use goldfish_audit::score::match_length::match_length;
 use goldfish_audit::score::rouge_l::rouge_l;
 use goldfish_backends::local::Checkpoint;
-use goldfish_shard::verify;
 
+use crate::data::read_documents;
 use crate::error::LabError;
 use crate::options::RecitationOptions;
 
@@ -43,30 +43,18 @@ impl Recitation {
     ) -> Result<Self, LabError> {
         let length = size.prefix + size.suffix;
         let mut found = Self { prefix: size.prefix, probes: Vec::new(), short: 0, manifests: Vec::new() };
-        for folder in folders {
-            let (manifest, faults) = verify(folder, &mut |batch, row| {
-                let Some(ids) = batch.ids(row).get(..length) else {
-                    found.short += 1;
-                    return None;
-                };
-                let known = |id: &i32| u32::try_from(*id).ok().filter(|id| (*id as usize) < vocab_size);
-                match ids.iter().map(known).collect() {
-                    Some(ids) => found.probes.push(ids),
-                    None => {
-                        let name = batch.doc_ids().value(row);
-                        let reason = format!(
-                            "document {name:?} has an id that is not in a vocabulary of {vocab_size}"
-                        );
-                        return Some(reason);
-                    }
-                }
-                None
-            })?;
-            if let Some(fault) = faults.first() {
-                return Err(LabError::folder(&folder.join(&fault.file), &fault.description));
+        found.manifests = read_documents(folders, |ids, _| {
+            let Some(ids) = ids.get(..length) else {
+                found.short += 1;
+                return None;
+            };
+            let known = |id: &i32| u32::try_from(*id).ok().filter(|id| (*id as usize) < vocab_size);
+            match ids.iter().map(known).collect() {
+                Some(ids) => found.probes.push(ids),
+                None => return Some(format!("an id is not in a vocabulary of {vocab_size}")),
             }
-            found.manifests.push(manifest.checksum);
-        }
+            None
+        })?;
         if let (true, Some(folder)) = (found.probes.is_empty(), folders.first()) {
             let reason =
                 format!("has no document of {length} tokens, and recitation is counted over so many");

@@ -4,7 +4,7 @@ use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::chart::{Axis, Caption, Chart, Curve, curves, described, shares};
 use crate::copy::{CopyArm, characters_by_length};
 use crate::number::percent;
 
@@ -108,15 +108,10 @@ pub(crate) fn learned_chart(learned: &[Learned<'_>]) -> Result<Option<Chart>, Re
             dots: true,
         })
         .collect();
-    let said = learned.iter().map(|one| {
-        let shares =
-            one.points.iter().map(|(epochs, share)| format!("{} after {epochs:.1}", percent(*share)));
-        format!("{}: {}", one.name, shares.collect::<Vec<_>>().join(", "))
-    });
     let caption = Caption {
         id: "learned".into(),
         title: "Passages recited with the standard loss, by epochs".into(),
-        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+        description: described(&drawn, |(epochs, share)| format!("{} after {epochs:.1}", percent(share))),
     };
     let x = Axis {
         title: "how often every document was seen",

@@ -11,7 +11,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use crate::ReportError;
-use crate::number::short_percent;
+use crate::number::{short_count, short_percent};
 
 /// What was measured.
 const DATA: RGBColor = RGBColor(0x2F, 0x6A, 0xB3);
@@ -116,6 +116,25 @@ impl Axis<'_> {
 /// An axis of shares, with some room above 1.
 pub(crate) fn shares(title: &str) -> Axis<'_> {
     Axis { title, from: 0.0, to: 1.05, log: false, labels: 8, format: &share_label }
+}
+
+/// An axis of numbers that are counted from 0.
+pub(crate) fn counted(title: &str, last: f64) -> Axis<'_> {
+    Axis { title, from: 0.0, to: last * 1.03, log: false, labels: 8, format: &|n| short_count(*n) }
+}
+
+/// An axis of losses in nats.
+pub(crate) fn losses(title: &str, highest: f64) -> Axis<'_> {
+    Axis { title, from: 0.0, to: highest * 1.05, log: false, labels: 6, format: &|loss| format!("{loss:.1}") }
+}
+
+/// The points of curves in words.
+pub(crate) fn described(drawn: &[Curve], said: impl Fn((f64, f64)) -> String) -> String {
+    let curve = |curve: &Curve| {
+        let points: Vec<String> = curve.points.iter().map(|point| said(*point)).collect();
+        format!("{}: {}.", curve.name, points.join(", "))
+    };
+    drawn.iter().map(curve).collect::<Vec<_>>().join(" ")
 }
 
 fn share_label(share: &f64) -> String {

@@ -3,7 +3,7 @@
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::chart::{Axis, Caption, Chart, Curve, curves, described, shares};
 use crate::number::{count, percent, short_count};
 use crate::{ReportError, page};
 
@@ -65,8 +65,7 @@ struct Context<'a> {
     facts: &'a [(String, String)],
     command: &'a str,
     verdict: String,
-    strings: Option<Chart>,
-    characters: Option<Chart>,
+    charts: Vec<Chart>,
 }
 
 /// Writes the page of a copy task: one HTML file that needs nothing else.
@@ -76,8 +75,7 @@ struct Context<'a> {
 /// If the page can't be made, which is a bug in goldfish.
 pub fn copy_page(input: &CopyPage<'_>) -> Result<String, ReportError> {
     let &CopyPage { task, trained, arms, facts, command } = input;
-    let [strings, characters] =
-        [&STRINGS, &CHARACTERS].map(|share| by_length(arms, trained[1], share, share.id));
+    let charts = [&CHARACTERS, &STRINGS].map(|share| by_length(arms, trained[1], share, share.id));
     let context = Context {
         task,
         trained,
@@ -85,8 +83,7 @@ pub fn copy_page(input: &CopyPage<'_>) -> Result<String, ReportError> {
         facts,
         command,
         verdict: verdict(arms, trained[1]),
-        strings: strings?,
-        characters: characters?,
+        charts: charts.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?,
     };
     page::render("copy.html", &context)
 }
@@ -156,11 +153,7 @@ fn by_length(
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         drawn.push(Curve { name: arm.architecture.clone(), points, series: drawn.len(), dots: true });
     }
-    let said = drawn.iter().map(|curve| {
-        let points = curve.points.iter().map(|(length, rate)| format!("{} at {length}", percent(*rate)));
-        format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
-    });
-    let description = format!("{}.", said.collect::<Vec<_>>().join(". "));
+    let description = described(&drawn, |(length, rate)| format!("{} at {length}", percent(rate)));
     let limit = vec![(trained as f64, 0.0), (trained as f64, 1.0)];
     drawn.push(Curve { name: "longest in training".into(), points: limit, series: drawn.len(), dots: false });
     let caption = Caption { id: id.into(), title: share.title.into(), description };

@@ -3,8 +3,8 @@
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
-use crate::number::{decimal, percent, short_count};
+use crate::chart::{Caption, Chart, Curve, counted, curves, described, losses, shares};
+use crate::number::{decimal, percent};
 use crate::{ReportError, page};
 
 /// How well a model answers after so many other facts were injected.
@@ -53,8 +53,7 @@ struct Context<'a> {
     facts: &'a [(String, String)],
     command: &'a str,
     verdict: String,
-    retention: Option<Chart>,
-    losses: Option<Chart>,
+    charts: Vec<Chart>,
 }
 
 /// Writes the page of an experiment with a pool of memory: one HTML file that needs nothing else.
@@ -72,9 +71,8 @@ pub fn memory_page(input: &MemoryPage<'_>) -> Result<String, ReportError> {
         Some(format!("{}: {}, {}.", arm.name, share(first), share(last)))
     });
     let verdict = format!("Letters of injected facts that are right. {}", said.collect::<Vec<_>>().join(" "));
-    let context =
-        Context { arms, facts, command, verdict, retention: retention(arms)?, losses: losses(arms)? };
-    page::render("memory.html", &context)
+    let charts = retention(arms)?.into_iter().chain(training(arms)?).collect();
+    page::render("memory.html", &Context { arms, facts, command, verdict, charts })
 }
 
 /// Letters that are right by later facts, beside the share of a fact's vectors that is still in the pool.
@@ -92,29 +90,18 @@ fn retention(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
         series: drawn.len(),
         dots: false,
     });
-    let said = drawn.iter().map(|curve| {
-        let points = curve.points.iter().map(|(later, share)| format!("{} after {later}", percent(*share)));
-        format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
-    });
     let caption = Caption {
         id: "retention".into(),
         title: "Letters that are right, by facts that were injected later".into(),
-        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+        description: described(&drawn, |(later, share)| format!("{} after {later}", percent(share))),
     };
     let last = first.points.iter().map(|point| point.later).max().unwrap_or(1);
-    let x = Axis {
-        title: "facts that were injected later",
-        from: 0.0,
-        to: last as f64 * 1.03,
-        log: false,
-        labels: 8,
-        format: &|later| short_count(*later),
-    };
+    let x = counted("facts that were injected later", last as f64);
     curves(caption, &x, &shares("share of letters"), &drawn).map(Some)
 }
 
 /// The loss in training.
-fn losses(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
+fn training(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
     let all = || arms.iter().flat_map(|arm| &arm.losses);
     let (Some(last), Some(highest)) =
         (all().map(|(step, _)| *step).max(), all().map(|(_, loss)| *loss).reduce(f64::max))
@@ -137,21 +124,6 @@ fn losses(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
         title: "Loss of the answers in training".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
-    let x = Axis {
-        title: "steps",
-        from: 0.0,
-        to: last as f64 * 1.03,
-        log: false,
-        labels: 8,
-        format: &|step| short_count(*step),
-    };
-    let y = Axis {
-        title: "loss (nats a letter)",
-        from: 0.0,
-        to: highest * 1.05,
-        log: false,
-        labels: 6,
-        format: &|loss| format!("{loss:.1}"),
-    };
+    let (x, y) = (counted("steps", last as f64), losses("loss (nats a letter)", highest));
     curves(caption, &x, &y, &drawn).map(Some)
 }

@@ -11,12 +11,13 @@ use crate::{number, text};
 const LIMIT: usize = 160;
 
 /// The templates. The ending `.html` turns escaping on.
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("page.html", include_str!("../templates/page.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("audit.html", include_str!("../templates/audit.html")),
     ("compare.html", include_str!("../templates/compare.html")),
     ("copy.html", include_str!("../templates/copy.html")),
+    ("experiment.html", include_str!("../templates/experiment.html")),
     ("inspect.html", include_str!("../templates/inspect.html")),
     ("memory.html", include_str!("../templates/memory.html")),
     ("repair.html", include_str!("../templates/repair.html")),

@@ -3,7 +3,7 @@
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::chart::{Axis, Caption, Chart, Curve, counted, curves, described, losses, shares};
 use crate::number::{count, decimal, percent, plural, short_count, signed_percent};
 use crate::{ReportError, page};
 
@@ -97,8 +97,8 @@ fn verdict(arms: &[RepairArm]) -> String {
 
 /// Recited share by loss on other text: a line leads from the model as it was through the steps.
 fn against_loss(arms: &[RepairArm]) -> Result<Option<Chart>, ReportError> {
-    let losses = || arms.iter().flat_map(|arm| arm.points.iter().map(|point| point.validation_loss));
-    let (Some(least), Some(most)) = (losses().reduce(f64::min), losses().reduce(f64::max)) else {
+    let all = || arms.iter().flat_map(|arm| arm.points.iter().map(|point| point.validation_loss));
+    let (Some(least), Some(most)) = (all().reduce(f64::min), all().reduce(f64::max)) else {
         return Ok(None);
     };
     let room = ((most - least) * 0.05).max(0.01);
@@ -174,24 +174,8 @@ fn by_step(arms: &[RepairArm], measure: &Measure) -> Result<Option<Chart>, Repor
             format!("{} after {}", (measure.said)(value), short_count(tokens))
         }),
     };
-    let x = Axis {
-        title: "supervised tokens",
-        from: 0.0,
-        to: furthest as f64 * 1.03,
-        log: false,
-        labels: 8,
-        format: &|tokens| short_count(*tokens),
-    };
-    let losses = Axis {
-        title: measure.axis,
-        from: 0.0,
-        to: highest * 1.05,
-        log: false,
-        labels: 6,
-        format: &|loss| format!("{loss:.1}"),
-    };
-    let y = if measure.share { shares(measure.axis) } else { losses };
-    curves(caption, &x, &y, &drawn).map(Some)
+    let y = if measure.share { shares(measure.axis) } else { losses(measure.axis, highest) };
+    curves(caption, &counted("supervised tokens", furthest as f64), &y, &drawn).map(Some)
 }
 
 fn drawn(arms: &[RepairArm], point: impl Fn(&RepairPoint) -> (f64, f64)) -> Vec<Curve> {
@@ -202,12 +186,4 @@ fn drawn(arms: &[RepairArm], point: impl Fn(&RepairPoint) -> (f64, f64)) -> Vec<
         dots: true,
     };
     arms.iter().enumerate().map(curve).collect()
-}
-
-fn described(drawn: &[Curve], said: impl Fn((f64, f64)) -> String) -> String {
-    let curve = |curve: &Curve| {
-        let points: Vec<String> = curve.points.iter().map(|point| said(*point)).collect();
-        format!("{}: {}.", curve.name, points.join(", "))
-    };
-    drawn.iter().map(curve).collect::<Vec<_>>().join(" ")
 }

@@ -5,7 +5,7 @@ use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::architectures::{Learned, SweepContext, SweepCost, SweepTask, TaskShown, learned_chart};
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::chart::{Axis, Caption, Chart, Curve, counted, curves, described, losses, shares};
 use crate::number::{decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
 use crate::tuned::{SweepLengths, SweepTuned};
@@ -177,7 +177,7 @@ pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
         groups: GROUPS.map(group).into_iter().filter(|group| !group.rows.is_empty()).collect(),
         exact: by_k(arms, &EXACT)?,
         rouge: by_k(arms, &ROUGE)?,
-        losses: losses(arms)?,
+        losses: validation(arms)?,
         distances: distance_chart(&distances)?,
         edited: matches(arms)?,
         learning: learned_chart(&learned)?,
@@ -300,14 +300,10 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         drawn.push(Curve { name: series.into(), points: levels.collect(), series: drawn.len(), dots: false });
     }
     drawn.retain(|curve| !curve.points.is_empty());
-    let said = drawn.iter().map(|curve| {
-        let points = curve.points.iter().map(|(k, value)| format!("{} at k = {k}", (score.said)(*value)));
-        format!("{}: {}", curve.name, points.collect::<Vec<_>>().join(", "))
-    });
     let caption = Caption {
         id: score.id.into(),
         title: score.title.into(),
-        description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
+        description: described(&drawn, |(k, value)| format!("{} at k = {k}", (score.said)(value))),
     };
     let x = Axis {
         title: "k: one token in k is dropped",
@@ -371,7 +367,7 @@ fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
 const LONGEST: u32 = 50;
 
 /// The losses on the validation documents by supervised tokens.
-fn losses(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
+fn validation(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
     let longer = arms.iter().find(|arm| arm.group == "equal" && arm.variant.is_some());
     let wanted = [
         (find(arms, "equal", "standard", None), "standard"),
@@ -409,21 +405,6 @@ fn losses(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         title: "Loss on passages that were not trained on, by supervised tokens".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
-    let x = Axis {
-        title: "supervised tokens seen",
-        from: 0.0,
-        to: furthest * 1.03,
-        log: false,
-        labels: 8,
-        format: &|tokens| short_count(*tokens),
-    };
-    let y = Axis {
-        title: "loss (nats a token)",
-        from: 0.0,
-        to: highest * 1.05,
-        log: false,
-        labels: 6,
-        format: &|loss| format!("{loss:.1}"),
-    };
+    let (x, y) = (counted("supervised tokens seen", furthest), losses("loss (nats a token)", highest));
     curves(caption, &x, &y, &drawn).map(Some)
 }

@@ -34,6 +34,12 @@ impl Clusters {
         clusters
     }
 
+    /// Probes that are clusters of their own, so many of them positive.
+    #[must_use]
+    pub fn single(positives: u64, n: u64) -> Self {
+        Self::new((0..n).map(|number| (number, f64::from(u8::from(number < positives)))))
+    }
+
     /// Number of clusters.
     #[must_use]
     pub fn clusters(&self) -> usize {

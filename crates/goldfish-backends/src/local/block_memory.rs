@@ -5,7 +5,7 @@
 //! - the first `N` tokens;
 //! - `B` blocks, or all of them if there are fewer. Block `b` has the positions from `N + b S` up to `N + (b + 1) S`, and is there once all of
 //!   them have left the window;
-//! - the tokens behind the last block that have left the window, up to `S - 1`.
+//! - the tokens after the last block that have left the window, up to `S - 1`.
 //!
 //! To the last three a query has the distance `W`, whatever the true one is.
 //!

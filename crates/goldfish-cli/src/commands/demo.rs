@@ -4,27 +4,18 @@ use goldfish_audit::stat::Rate;
 use goldfish_lab::{Demo, DemoOptions, comparison, demo};
 
 use crate::args::DemoArgs;
-use crate::experiment::{Display, explain};
+use crate::experiment;
 use crate::print::{self, BOLD, FAINT, count, share};
-use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<Verdict> {
-    let stop = stop_on_signals()?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
     let options = DemoOptions { passages: args.passages, epochs: args.epochs, seed: args.seed };
-    let mut display = Display::default();
-    let made = demo(&options, &args.output, &stop, &mut |event| display.show(event));
-    display.end();
-    let made = made.map_err(explain)?;
-    if args.json {
-        print::json(&made)?;
-    } else {
-        print::out(&table(args, &made))?;
-    }
-    Ok(Verdict::Clean)
+    experiment::run(
+        args.threads,
+        args.json,
+        |stop, observe| demo(&options, &args.output, stop, observe),
+        |made| table(args, made),
+    )
 }
 
 fn table(args: &DemoArgs, demo: &Demo) -> String {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish_audit::AuditError;
 use goldfish_audit::backend::{Backend, BackendError, ScoreRequest, Wants};
-use goldfish_audit::stat::{Clusters, RateMethod, rate};
+use goldfish_audit::stat::{Clusters, Rate, RateMethod, rate};
 use goldfish_report::CopyLength;
 use rand_mt::Mt64;
 
@@ -23,7 +23,7 @@ pub(super) fn samples(shape: &CopyShape, length: usize, count: u64, seed: u64) -
 }
 
 /// Which characters of an answer were right.
-pub(super) type Marks = Vec<bool>;
+pub(crate) type Marks = Vec<bool>;
 
 /// Answers samples in batches, and says how well.
 pub(super) fn by_length(
@@ -40,13 +40,18 @@ pub(super) fn by_length(
         answers.extend(answer(some).map_err(AuditError::from)?);
         observe(Event::Audit { done: answers.len() as u64, probes: samples.len() as u64 });
     }
+    let [strings, characters] = rates(&answers);
+    Ok(CopyLength { length, strings, characters })
+}
+
+/// Answers that were right to the last character, and characters that were right, over answers as independent units.
+pub(crate) fn rates(answers: &[Marks]) -> [Rate; 2] {
     let one = |right: bool| f64::from(u8::from(right));
     let numbered = || answers.iter().enumerate();
     let strings = Clusters::new(numbered().map(|(n, marks)| (n, one(marks.iter().all(|mark| *mark)))));
     let characters =
         Clusters::new(numbered().flat_map(|(n, marks)| marks.iter().map(move |mark| (n, one(*mark)))));
-    let [strings, characters] = [strings, characters].map(|found| rate(&found, RateMethod::Wilson));
-    Ok(CopyLength { length, strings, characters })
+    [strings, characters].map(|found| rate(&found, RateMethod::Wilson))
 }
 
 /// Teacher-forced: a character is right if it has the largest logit after the right ones before it. So a string is right if and only

@@ -2,7 +2,7 @@
 
 mod bounds;
 mod characters;
-mod evaluate;
+pub(crate) mod evaluate;
 pub(crate) mod options;
 pub(crate) mod prompted;
 mod shards;

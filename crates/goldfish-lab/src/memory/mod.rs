@@ -9,8 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Tensor, bail};
-use goldfish_audit::stat::{Clusters, RateMethod, rate};
+use candle_core::Tensor;
 use goldfish_mask::rules::Hash;
 use goldfish_mask::{Masker, RuleSpec, TokenSpan};
 use goldfish_report::{MemoryArm, MemoryPage, MemoryPoint, memory_page};
@@ -20,6 +19,7 @@ use self::facts::{Episode, FACT, Fact, NAME, asked, injected};
 use self::model::Pooled;
 use self::options::{MemoryOptions, MemoryResults};
 use crate::commands;
+use crate::copy::evaluate::{Marks, rates};
 use crate::draw::below;
 use crate::error::LabError;
 use crate::events::{StepEvent, TrainEvent};
@@ -205,9 +205,6 @@ fn train(
         let slots = [options.slots, options.replaced];
         let episodes: Vec<Episode> =
             (0..options.batch).map(|_| Episode::draw(&mut random, later, slots)).collect();
-        let tensors = weights.tensors(parameters)?;
-        let graph = Graph::new(Tape::default(), parameters, &tensors)?;
-        let hidden = asked_after(&graph, model, &episodes)?;
         let (mut rows, mut ids) = (Vec::new(), Vec::new());
         for (number, episode) in episodes.iter().enumerate() {
             for letter in supervised(&episode.facts[0], masker) {
@@ -218,16 +215,14 @@ fn train(
         if ids.is_empty() {
             continue;
         }
+        let tensors = weights.tensors(parameters)?;
+        let graph = Graph::new(Tape::default(), parameters, &tensors)?;
+        let hidden = asked_after(&graph, model, &episodes)?;
         let logits = model.logits(&graph, &hidden, rows.into_iter())?;
         let log_probs = graph.apply(LogProbs::new(&ids), &[&logits])?;
         let loss = graph.apply(CrossEntropy, &[&log_probs])?;
-        let value = f64::from(loss.tensor().to_scalar::<f32>()?);
-        let found =
-            graph.gradients(&loss)?.into_iter().zip(parameters).map(|(found, parameter)| match found {
-                Some(gradient) => Ok(gradient),
-                None => bail!("the loss gives no gradient to {}", parameter.name),
-            });
-        let gradients = Gradients::of(parameters, &found.collect::<candle_core::Result<Vec<_>>>()?)?;
+        let (value, found) = graph.gradients(&loss, parameters)?;
+        let gradients = Gradients::of(parameters, &found)?;
         let norm = weights.update(parameters, &gradients, &optimizer, [step, steps]);
         if !value.is_finite() || !norm.is_finite() {
             return Err(LabError::Diverged { step, loss: value, norm });
@@ -279,7 +274,7 @@ fn evaluated(
     let slots = [options.slots, options.replaced];
     let episodes: Vec<Episode> =
         (0..options.samples).map(|_| Episode::draw(&mut random, later, slots)).collect();
-    let mut marks: Vec<Vec<bool>> = Vec::with_capacity(episodes.len());
+    let mut marks: Vec<Marks> = Vec::with_capacity(episodes.len());
     for some in episodes.chunks(BATCH) {
         let graph = Graph::new(Tape::without_gradients(), model.parameters(), tensors)?;
         let hidden = asked_after(&graph, model, some)?;
@@ -292,18 +287,9 @@ fn evaluated(
             );
         }
     }
-    let one = |right: bool| f64::from(u8::from(right));
-    let numbered = || marks.iter().enumerate();
-    let letters =
-        Clusters::new(numbered().flat_map(|(n, marks)| marks.iter().map(move |mark| (n, one(*mark)))));
-    let whole = Clusters::new(numbered().map(|(n, marks)| (n, one(marks.iter().all(|mark| *mark)))));
+    let [facts, letters] = rates(&marks);
     let kept = 1.0 - options.replaced as f64 / options.slots as f64;
-    Ok(MemoryPoint {
-        later,
-        letters: rate(&letters, RateMethod::Wilson),
-        facts: rate(&whole, RateMethod::Wilson),
-        kept: kept.powi(i32::try_from(later).unwrap_or(i32::MAX)),
-    })
+    Ok(MemoryPoint { later, letters, facts, kept: kept.powi(i32::try_from(later).unwrap_or(i32::MAX)) })
 }
 
 #[cfg(test)]
@@ -340,9 +326,7 @@ mod tests {
         let logits = model.logits(&graph, &hidden, rows).unwrap();
         let log_probs = graph.apply(LogProbs::new(&ids), &[&logits]).unwrap();
         let loss = graph.apply(CrossEntropy, &[&log_probs]).unwrap();
-        let value = f64::from(loss.tensor().to_scalar::<f32>().unwrap());
-        let found = graph.gradients(&loss).unwrap().into_iter().map(Option::unwrap).collect();
-        (value, found)
+        graph.gradients(&loss, model.parameters()).unwrap()
     }
 
     #[test]

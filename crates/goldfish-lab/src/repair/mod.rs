@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use goldfish_audit::stat::{Clusters, RateMethod, rate};
 use goldfish_report::{RepairArm, RepairPage, RepairPoint, repair_page};
 use goldfish_shard::Manifest;
-use serde::de::DeserializeOwned;
 
 use self::options::{RepairMethod, RepairOptions, RepairResults};
 use crate::commands;
@@ -16,7 +15,7 @@ use crate::error::LabError;
 use crate::events::{RecitationEvent, StepEvent, Trained, ValidationEvent};
 use crate::experiment::error::ExperimentError;
 use crate::experiment::{Event, Observe, open_folder, read_json, train_observed, write_json, write_whole};
-use crate::folder::{METRICS, TRAINED};
+use crate::folder::{Metrics, TRAINED};
 use crate::options::{Length, OptimizerOptions, PreferenceOptions, RecitationOptions, TrainOptions};
 
 /// Repairs a checkpoint by each of some methods, and measures by steps what it still recites and what became of its loss on other text.
@@ -143,30 +142,24 @@ fn masked_steps(options: &RepairOptions, folder: &Path) -> Result<u64, Experimen
     Ok(steps.max(1))
 }
 
-/// Largest file of metrics that is read, in bytes.
-const MAX_METRICS_BYTES: u64 = 1 << 30;
-
 /// The results of a method that is finished.
 fn arm(method: RepairMethod, model: &Path, left_out: &mut u64) -> Result<RepairArm, LabError> {
     let trained: Trained = read_json(&model.join(TRAINED))?;
-    let path = model.join(METRICS);
-    let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
+    let metrics = Metrics::read(model)?;
     let mut points = Vec::new();
     // Both are measured at the same steps.
-    for (loss, found) in lines::<ValidationEvent>(&text).zip(lines::<RecitationEvent>(&text)) {
+    for (loss, found) in metrics.events::<ValidationEvent>().zip(metrics.events::<RecitationEvent>()) {
         *left_out = found.short;
-        let documents =
-            (0..found.documents).map(|number| (number, f64::from(u8::from(number < found.recited))));
         points.push(RepairPoint {
             step: found.step,
             supervised_tokens: found.supervised_total,
             validation_loss: loss.validation_loss,
-            recited: rate(&Clusters::new(documents), RateMethod::Wilson),
+            recited: rate(&Clusters::single(found.recited, found.documents), RateMethod::Wilson),
             rouge_l: found.rouge_l,
             match_length: found.match_length,
         });
     }
-    let preferences: Vec<_> = lines::<StepEvent>(&text).filter_map(|step| step.preference).collect();
+    let preferences: Vec<_> = metrics.events::<StepEvent>().filter_map(|step| step.preference).collect();
     let pairs = preferences.iter().fold((0, 0), |(pairs, ties), step| (pairs + step.pairs, ties + step.ties));
     Ok(RepairArm {
         name: method.name().to_owned(),
@@ -176,11 +169,6 @@ fn arm(method: RepairMethod, model: &Path, left_out: &mut u64) -> Result<RepairA
         pairs: (!preferences.is_empty()).then_some(pairs),
         points,
     })
-}
-
-/// The lines of a kind.
-fn lines<'a, T: DeserializeOwned + 'a>(text: &'a [u8]) -> impl Iterator<Item = T> + 'a {
-    text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// What was done, for the page.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use goldfish_audit::run::Run;
 use goldfish_audit::summary::Summary;
 use goldfish_report::{SweepArm, SweepContext};
-use serde::de::DeserializeOwned;
 
 use super::documents::{AUDITED, HELD_OUT, VALIDATION};
 use super::options::SweepOptions;
@@ -15,6 +14,7 @@ use crate::events::{RecitationEvent, ValidationEvent};
 use crate::experiment::audited::Audited;
 use crate::experiment::error::ExperimentError;
 use crate::experiment::{Bench, make_folder, small_model, write_json};
+use crate::folder::Metrics;
 use crate::options::{Length, TrainOptions};
 
 /// Losses on the validation documents in a run.
@@ -68,6 +68,7 @@ pub(super) fn arm(
     })?;
     let rows = Run::open(&run)?.results()?;
     let same_mask = plan.repeats_mask();
+    let metrics = Metrics::read(&model)?;
     let arm = SweepArm {
         name: plan.name.clone(),
         group: plan.group().to_owned(),
@@ -77,12 +78,18 @@ pub(super) fn arm(
         epochs,
         tokens: trained.tokens,
         supervised_tokens: trained.supervised_tokens,
-        validation: validation(&model)?,
+        validation: metrics
+            .events::<ValidationEvent>()
+            .map(|event| (event.supervised_total, event.validation_loss))
+            .collect(),
         exact_match: summary.scores.exact_match,
         rouge_l: summary.scores.means["rouge_l"],
         match_length: summary.scores.means["match_length"],
         match_lengths: rows.map(|row| row.map(|row| row.match_length)).collect::<Result<_, _>>()?,
-        recited: recited(&model, epoch)?,
+        recited: metrics
+            .events::<RecitationEvent>()
+            .map(|event| (event.step as f64 / epoch as f64, event.recited))
+            .collect(),
         in_context: in_context(&summary),
         goldfish: summary.goldfish.filter(|_| same_mask),
         near_by_chance: near_dropped.filter(|_| same_mask),
@@ -106,29 +113,6 @@ pub(super) fn control(
         arm(bench, options, plan, &plan.name)?;
     }
     Ok(bench.path("arms").join(&plan.name).join("model"))
-}
-
-/// Largest file of metrics that is read, in bytes.
-const MAX_METRICS_BYTES: u64 = 1 << 30;
-
-/// The losses on the validation documents by supervised tokens.
-fn validation(model: &Path) -> Result<Vec<(u64, f64)>, LabError> {
-    let events: Vec<ValidationEvent> = metrics(model)?;
-    Ok(events.iter().map(|event| (event.supervised_total, event.validation_loss)).collect())
-}
-
-/// The passages that the model recited, by how often it had seen every document, which takes `epoch` steps.
-fn recited(model: &Path, epoch: u64) -> Result<Vec<(f64, u64)>, LabError> {
-    let events: Vec<RecitationEvent> = metrics(model)?;
-    Ok(events.iter().map(|event| (event.step as f64 / epoch as f64, event.recited)).collect())
-}
-
-/// The events of one kind in a model's metrics.
-fn metrics<T: DeserializeOwned>(model: &Path) -> Result<Vec<T>, LabError> {
-    let path = model.join("metrics.jsonl");
-    let text = goldfish_storage::read(&path, MAX_METRICS_BYTES).map_err(LabError::io(&path, "reading"))?;
-    let lines = text.split(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 /// What an audit with the passages in the prompt found.

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use goldfish_report::{SweepCost, SweepCostAt};
 
 use crate::architecture::{Architecture, Vocabulary, logits};
 use crate::architectures::architecture;
 use crate::batch::Batch;
 use crate::error::LabError;
+use crate::optimizer::Weights;
 use crate::options::ModelOptions;
 
 /// Tokens after which costs are measured.
@@ -23,13 +24,8 @@ pub(super) fn costs(model: &ModelOptions, vocabulary: &Vocabulary) -> Result<Swe
     let longest = POSITIONS.into_iter().max().unwrap_or(0);
     let model = ModelOptions { context_length: Some(longest), ..model.clone() };
     let architecture = architecture(&model, vocabulary, longest)?;
-    let weights = architecture
-        .parameters()
-        .iter()
-        .map(|parameter| {
-            Tensor::from_vec(parameter.initial_values(0), parameter.shape.as_slice(), &Device::Cpu)
-        })
-        .collect::<candle_core::Result<Vec<_>>>()?;
+    let parameters = architecture.parameters();
+    let weights = Weights::new(parameters, 0).tensors(parameters)?;
     let tokens: Vec<u32> = (0..longest).map(|at| (at * 7919 % vocabulary.size) as u32).collect();
     Ok(SweepCost { architecture: model.architecture, at: steps(&*architecture, &weights, &tokens)? })
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use goldfish_audit::stat::{Clusters, Rate, excess_rate};
+use goldfish_audit::stat::{Clusters, excess_rate};
 use goldfish_report::{SweepLength, SweepLengths};
 
 use super::arm::{control, training};
@@ -50,17 +50,14 @@ pub(super) fn run(
             further.train_and_audit(bench, Documents::Longest(longest), &own.join("longest"))?;
         let random =
             further.train_and_audit(bench, Documents::RandomAsLongest(longest), &own.join("random"))?;
-        let difference = excess_rate(&of(&longest_only.exact_match), &of(&random.exact_match));
+        let [first, second] = [&longest_only, &random]
+            .map(|found| Clusters::single(found.exact_match.positives, found.exact_match.n));
+        let difference = excess_rate(&first, &second);
         let architecture = architecture.clone();
         let lengths = SweepLengths { architecture, longest: longest_only, random, difference };
         write_json(&own.join(RECORD), &lengths)?;
     }
     Ok(())
-}
-
-/// The documents of a rate, each a cluster of its own.
-fn of(rate: &Rate) -> Clusters {
-    Clusters::new((0..rate.n).map(|number| (number, f64::from(u8::from(number < rate.positives)))))
 }
 
 /// What both models have in common.

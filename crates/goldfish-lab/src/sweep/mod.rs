@@ -62,8 +62,8 @@ pub fn sweep(
             arm(&mut bench, options, plan, &shown)?;
         }
     }
-    let is_new = |part: &&SweepPart| selection.parts.contains(part);
-    for part in SweepPart::ALL.iter().filter(is_new) {
+    let wanted = |part: &&SweepPart| selection.parts.contains(part);
+    for part in SweepPart::ALL.iter().filter(wanted) {
         match part {
             SweepPart::Recitation => {}
             SweepPart::Costs => measure_costs(&mut bench, &selection.architectures)?,

@@ -11,10 +11,11 @@ use goldfish_report::{CopyArm, CopyLength};
 use goldfish_tokenize::Tokenizer;
 
 use crate::args::CopyArgs;
-use crate::experiment::{Display, explain};
+use crate::experiment::shown;
 use crate::model::{self, Asking};
 use crate::print::{self, BOLD, FAINT, count, plural, share};
 use crate::signals::stop_on_signals;
+use crate::threads::use_threads;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &CopyArgs) -> anyhow::Result<Verdict> {
@@ -37,9 +38,7 @@ fn lengths(args: &CopyArgs) -> Option<Vec<usize>> {
 
 /// Trains models and evaluates them.
 fn trained(args: &CopyArgs, stop: &AtomicBool) -> anyhow::Result<()> {
-    if let Some(threads) = args.model.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
+    use_threads(args.model.threads)?;
     let mut size = CopyOptions::of_shape(shape(args), args.length as usize);
     if let Some(shortest) = args.shortest {
         size.shortest = shortest as usize;
@@ -60,10 +59,7 @@ fn trained(args: &CopyArgs, stop: &AtomicBool) -> anyhow::Result<()> {
         seed: args.seed,
         ..size
     };
-    let mut display = Display::default();
-    let results = copy(&options, &args.architecture, &args.output, stop, &mut |event| display.show(event));
-    display.end();
-    let results = results.map_err(explain)?;
+    let results = shown(|observe| copy(&options, &args.architecture, &args.output, stop, observe))?;
     if args.json { print::json(&results) } else { print::out(&table(args, &results)) }
 }
 
@@ -82,13 +78,9 @@ fn prompted(args: &CopyArgs, stop: &AtomicBool) -> anyhow::Result<()> {
         bos: args.bos_id,
         seed: args.seed,
     };
-    let mut display = Display::default();
-    let asked =
-        copy_prompted(&options, &*model.backend, tokenizer.as_ref(), &args.output, stop, &mut |event| {
-            display.show(event);
-        });
-    display.end();
-    let results = asked.map_err(explain)?;
+    let results = shown(|observe| {
+        copy_prompted(&options, &*model.backend, tokenizer.as_ref(), &args.output, stop, observe)
+    })?;
     if args.json { print::json(&results) } else { print::out(&prompted_table(args, &results)) }
 }
 

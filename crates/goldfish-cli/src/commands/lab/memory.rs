@@ -4,16 +4,11 @@ use goldfish_lab::{MemoryOptions, MemoryResults, memory, memory_page_path};
 use goldfish_report::MemoryArm;
 
 use crate::args::MemoryArgs;
-use crate::experiment::{Display, explain};
+use crate::experiment;
 use crate::print::{self, BOLD, FAINT, share};
-use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<Verdict> {
-    let stop = stop_on_signals()?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
     let size = if args.quick { MemoryOptions::quick() } else { MemoryOptions::default() };
     let options = MemoryOptions {
         slots: args.slots.map_or(size.slots, usize::from),
@@ -26,16 +21,12 @@ pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<Verdict> {
         seed: args.seed,
         ..size
     };
-    let mut display = Display::default();
-    let results = memory(&options, &args.output, &stop, &mut |event| display.show(event));
-    display.end();
-    let results = results.map_err(explain)?;
-    if args.json {
-        print::json(&results)?;
-    } else {
-        print::out(&table(args, &results))?;
-    }
-    Ok(Verdict::Clean)
+    experiment::run(
+        args.threads,
+        args.json,
+        |stop, observe| memory(&options, &args.output, stop, observe),
+        |results| table(args, results),
+    )
 }
 
 fn table(args: &MemoryArgs, results: &MemoryResults) -> String {

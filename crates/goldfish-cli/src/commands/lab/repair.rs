@@ -4,16 +4,11 @@ use goldfish_lab::{RepairOptions, RepairResults, repair, repair_page_path};
 use goldfish_report::RepairPoint;
 
 use crate::args::RepairArgs;
-use crate::experiment::{Display, explain};
+use crate::experiment;
 use crate::print::{self, BOLD, FAINT, count, plural, share};
-use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &RepairArgs) -> anyhow::Result<Verdict> {
-    let stop = stop_on_signals()?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
     let options = RepairOptions {
         model: args.model.clone(),
         shards: args.shards.clone(),
@@ -32,16 +27,12 @@ pub(crate) fn run(args: &RepairArgs) -> anyhow::Result<Verdict> {
         sequence_length: args.sequence_length as usize,
         seed: args.seed,
     };
-    let mut display = Display::default();
-    let results = repair(&options, &args.method, &args.output, &stop, &mut |event| display.show(event));
-    display.end();
-    let results = results.map_err(explain)?;
-    if args.json {
-        print::json(&results)?;
-    } else {
-        print::out(&table(args, &results))?;
-    }
-    Ok(Verdict::Clean)
+    experiment::run(
+        args.threads,
+        args.json,
+        |stop, observe| repair(&options, &args.method, &args.output, stop, observe),
+        |results| table(args, results),
+    )
 }
 
 fn table(args: &RepairArgs, results: &RepairResults) -> String {

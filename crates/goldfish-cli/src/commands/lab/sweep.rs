@@ -5,16 +5,11 @@ use goldfish_lab::{
 };
 
 use crate::args::SweepArgs;
-use crate::experiment::{Display, explain};
+use crate::experiment;
 use crate::print::{self, FAINT, count, share};
-use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
-    let stop = stop_on_signals()?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
     let size = if args.quick { SweepOptions::quick() } else { SweepOptions::default() };
     let mut ks = args.k.clone().unwrap_or(size.ks);
     ks.sort_unstable();
@@ -38,16 +33,12 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
     };
     let selection =
         SweepSelection { copies, architectures, parts: args.parts.clone(), only: args.only.clone() };
-    let mut display = Display::default();
-    let results = sweep(&options, &selection, &args.output, &stop, &mut |event| display.show(event));
-    display.end();
-    let results = results.map_err(explain)?;
-    if args.json {
-        print::json(&results)?;
-    } else {
-        print::out(&table(args, &results))?;
-    }
-    Ok(Verdict::Clean)
+    experiment::run(
+        args.threads,
+        args.json,
+        |stop, observe| sweep(&options, &selection, &args.output, stop, observe),
+        |results| table(args, results),
+    )
 }
 
 fn table(args: &SweepArgs, results: &SweepResults) -> String {

@@ -13,15 +13,14 @@ use indicatif::ProgressBar;
 use crate::args::TrainArgs;
 use crate::print::{self, BOLD, plural};
 use crate::signals::stop_on_signals;
+use crate::threads::use_threads;
 use crate::verdict::Verdict;
 
 const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} steps, {msg}, {elapsed} elapsed, eta {eta}";
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-    }
+    use_threads(args.threads)?;
     let mut progress = Progress { bar: print::progress_bar(0, PROGRESS), started: Instant::now(), tokens: 0 };
     let done = train(&options(args), &args.output, args.resume, &mut |event| progress.show(event, &stop));
     progress.bar.finish_and_clear();
