@@ -11,7 +11,7 @@ use goldfish_corpus::CorpusError;
 use goldfish_inspect::InspectError;
 use goldfish_lab::{ExperimentError, LabError};
 use goldfish_mask::MaskError;
-use goldfish_pipeline::{PipelineError, ResolveError, mask_remedies};
+use goldfish_pipeline::{PipelineError, PolicyError, ResolveError, mask_remedies};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
@@ -44,6 +44,7 @@ fn remedies(error: &(dyn Error + 'static)) -> Vec<Remedy> {
     }
     let known = [
         of::<ResolveError>,
+        of::<PolicyError>,
         of::<PipelineError>,
         of::<CorpusError>,
         of::<ShardError>,

@@ -10,6 +10,7 @@ mod export;
 mod lab;
 mod memory;
 mod model;
+mod policy;
 mod repair;
 mod values;
 mod verify;
@@ -31,6 +32,7 @@ use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use memory::MemoryArgs;
 pub(crate) use model::ModelArgs;
+pub(crate) use policy::{CheckArgs, PolicyArgs, PolicyCommand};
 pub(crate) use repair::RepairArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
 pub(crate) use verify::VerifyArgs;
@@ -51,6 +53,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(DemoArgs),
     Mask(Box<MaskArgs>),
+    Policy(PolicyArgs),
     Merge(MergeArgs),
     Export(ExportArgs),
     Inspect(InspectArgs),
@@ -141,9 +144,35 @@ pub(crate) struct MaskArgs {
     #[arg(long, default_value = "64MiB", value_parser = parse_document_size, value_name = "SIZE", help_heading = "Input")]
     pub(crate) max_document: usize,
 
+    /// Column with the loss masks that token ids come with: lists of booleans or of 0 and 1, one a token; with
+    /// --columns loss_weights of weights from 0 on. A token is in the loss where both this and the rule keep it.
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["labels_column", "ignore_masks"], help_heading = "Input")]
+    pub(crate) mask_column: Option<String>,
+
+    /// The same for a column of labels: the token's own id (not the next one's), or -100 where it is excluded from the loss.
+    #[arg(long, value_name = "COLUMN", conflicts_with = "ignore_masks", help_heading = "Input")]
+    pub(crate) labels_column: Option<String>,
+
+    /// Do not ask about columns that look like masks (labels, loss_mask, assistant_masks and the like): every token is in
+    /// the loss unless the rule drops it.
+    #[arg(long, help_heading = "Input")]
+    pub(crate) ignore_masks: bool,
+
     /// What to do with a row that can't become a document.
     #[arg(long, value_enum, default_value_t = OnError::Fail, help_heading = "Input")]
     pub(crate) on_error: OnError,
+
+    /// Decide documents by different rules: a TOML file that says which, by source, path or any column (docs/policies.md).
+    /// The column `policy` of the shards says which entry decided a document; `goldfish policy check` tries a file out.
+    #[arg(
+        long,
+        value_name = "FILE.toml",
+        conflicts_with_all = [
+            "rule", "k", "context", "unit", "longest_run", "window", "head", "seed", "start", "table", "coefficients",
+        ],
+        help_heading = "Mask"
+    )]
+    pub(crate) policy: Option<PathBuf>,
 
     /// How dropped tokens are chosen. [default: text where the text is available (raw text, or token ids whose text
     /// --tokenizer gives exactly), else hash]
@@ -216,17 +245,19 @@ pub(crate) struct MaskArgs {
     /// NAME.ds.loss.
     #[arg(
         long,
-        conflicts_with_all = ["columns", "carry", "shard_size", "output_format", "rank", "on_error"],
+        conflicts_with_all = [
+            "columns", "carry", "shard_size", "output_format", "rank", "on_error", "policy", "mask_column", "labels_column",
+        ],
         help_heading = "Output"
     )]
     pub(crate) masks_only: bool,
 
     /// Additional columns: labels (ids with -100 where dropped), attention_mask (ones), assistant_masks (the mask
-    /// under the name TRL reads).
+    /// under the name TRL reads), loss_weights (float32: the mask, times the weights of --mask-column).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) columns: Vec<ExtraColumn>,
 
-    /// Columns of the source to copy into the shards.
+    /// Columns of the source to copy into the shards. META.SOURCE is the field SOURCE inside the column META.
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) carry: Vec<String>,
 

@@ -2,14 +2,19 @@
 
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{RuleSpec, RunUnit, Scope};
-use goldfish_shard::{DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, SetFile, Totals};
+use goldfish_shard::{
+    DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, PolicyRule, SetFile, Totals,
+};
 use serde_json::json;
 
 use crate::print::{count, name, percent, plural};
 
 /// The rule of shards with its parameters in a line.
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
-    let rule = describe(&manifest.rule, manifest.scope, &manifest.exempt_ids);
+    let rule = match manifest.policy.len() {
+        0 => describe(&manifest.rule, manifest.scope, &manifest.exempt_ids),
+        entries => format!("a policy of {entries} entries"),
+    };
     match &manifest.existing_mask {
         Some(origin) => format!("{rule}, besides existing masks: {}", name(origin)),
         None => rule,
@@ -64,7 +69,36 @@ pub(crate) fn rule_line(rule: &str, chosen: Option<&str>) -> String {
 
 /// The line of a summary with the number of dropped tokens.
 pub(crate) fn dropped_line(totals: &Totals) -> String {
-    format!("dropped    {} tokens, {} of all", count(totals.dropped), percent(totals.dropped, totals.tokens))
+    let (dropped, targets) = (totals.dropped_by_rule(), totals.targets());
+    match totals.excluded_before {
+        0 => format!("dropped    {} tokens, {} of all", count(dropped), percent(dropped, targets)),
+        excluded => format!(
+            "dropped    {} tokens, {} of the {} that were in the loss; {} were excluded before",
+            count(dropped),
+            percent(dropped, targets),
+            count(targets),
+            count(excluded)
+        ),
+    }
+}
+
+/// The lines of a summary with the entries of a policy and what they decided.
+pub(crate) fn policy_lines(entries: &[PolicyRule]) -> Vec<String> {
+    let heads = std::iter::once("policy     ").chain(std::iter::repeat("           "));
+    let line = |entry: &PolicyRule| {
+        let PolicyRule { name: entry_name, rule, counts, .. } = entry;
+        let (dropped, targets) =
+            (counts.dropped - counts.excluded_before, counts.tokens - counts.excluded_before);
+        format!(
+            "{}: {}; {}, {}, {} dropped",
+            name(entry_name),
+            rule.in_short(),
+            plural(counts.documents, "document"),
+            plural(counts.tokens, "token"),
+            percent(dropped, targets)
+        )
+    };
+    heads.zip(entries).map(|(head, entry)| format!("{head}{}", line(entry))).collect()
 }
 
 /// The lines of a summary with the longest runs of tokens that are all kept.

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use goldfish_corpus::read_npy;
 use goldfish_mask::UniformTable;
+use goldfish_pipeline::{MaskOptions, Policy, ResolvedMask};
 
 use crate::print;
 
@@ -14,6 +15,17 @@ pub(crate) fn read_table(path: Option<&Path>) -> anyhow::Result<Option<UniformTa
     let table = UniformTable::from_values(read_npy(path)?).with_context(|| path.display().to_string())?;
     Ok(Some(table))
 }
+
+/// The policy of `--policy`, with what its default resolves to.
+pub(crate) fn read_policy(path: &Path, options: &MaskOptions) -> anyhow::Result<(Policy, ResolvedMask)> {
+    let shown = || path.display().to_string();
+    let bytes = goldfish_storage::read(path, MAX_POLICY_BYTES).with_context(shown)?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Policy::parse(&text, options).with_context(shown)
+}
+
+/// Largest policy file, in bytes.
+const MAX_POLICY_BYTES: u64 = 1 << 20;
 
 /// Writes a page. `option` is what names its path.
 pub(crate) fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {

@@ -2,15 +2,23 @@
 
 use goldfish_inspect::{MaskedDocuments, leak_warning};
 use goldfish_mask::diagnostics::Tally;
-use goldfish_pipeline::{MaskJob, SampledDocument, ShardText};
+use goldfish_pipeline::{MaskJob, PolicyEntry, SampledDocument, ShardText};
 use goldfish_remedy::Remedies;
 
 use crate::advice::advised;
+use crate::print::name;
 
 /// What speaks against the rule of a run: what was counted, and what leaks between copies.
-pub(crate) fn warnings(job: &MaskJob, counted: &Tally, sample: Option<&[SampledDocument]>) -> Vec<String> {
-    let counted = counted.warnings(job.rule.definition());
-    counted.iter().map(ToString::to_string).chain(leak(job, sample)).collect()
+pub(crate) fn warnings(job: &MaskJob, counted: &[Tally], sample: Option<&[SampledDocument]>) -> Vec<String> {
+    let Some(policy) = &job.policy else {
+        let counted = counted.first().map_or_else(Vec::new, |tally| tally.warnings(job.rule.definition()));
+        return counted.iter().map(ToString::to_string).chain(leak(job, sample)).collect();
+    };
+    let of_entry = |(entry, tally): (&PolicyEntry, &Tally)| {
+        let warnings = tally.warnings(entry.rule.definition()).into_iter();
+        warnings.map(|warning| format!("{}: {warning}", name(&entry.name))).collect::<Vec<_>>()
+    };
+    policy.entries().iter().zip(counted).flat_map(of_entry).collect()
 }
 
 /// Says whether another rule leaks less among some documents of a run. Nothing where an earlier run wrote some of the

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     let verdict = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),
+        Command::Policy(args) => commands::policy::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

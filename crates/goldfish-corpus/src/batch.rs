@@ -7,11 +7,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray, StringBuilder};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, filter};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, Float64Type};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::existing::append_weights;
 use crate::options::{MAX_DOCUMENT_TOKENS, ReadOptions};
 
 /// A row that could not become a document.
@@ -73,8 +74,12 @@ pub struct DocumentBatch {
     pub doc_ids: StringArray,
     /// The documents.
     pub content: BatchContent,
+    /// What the loss of each token is multiplied with, by the masks that the documents come with; as many as there are ids.
+    pub weights: Option<Vec<f32>>,
     /// Carried columns, one value a document.
     pub carried: Vec<ArrayRef>,
+    /// The values of [`ReadOptions::conditions`] as text, one a document; null where there is none.
+    pub conditions: Vec<StringArray>,
     /// Rows among them that are not documents.
     pub rejects: Vec<Reject>,
 }
@@ -116,6 +121,9 @@ pub(crate) struct Rows {
     /// The documents' own ids, where a column was named.
     pub(crate) doc_ids: Option<StringArray>,
     pub(crate) content: RowContent,
+    /// One value an id, where the documents come with masks that are to be read.
+    pub(crate) existing: Option<Lists>,
+    /// Carried columns, then conditions.
     pub(crate) carried: Vec<ArrayRef>,
 }
 
@@ -157,8 +165,20 @@ impl Rows {
             RowContent::Text(_) => None,
             RowContent::Lists(lists) => Some(lists.convert(options, &mut errors)),
         };
+        let weights = match (&self.content, &ids, &self.existing) {
+            (RowContent::Lists(lists), Some(ids), Some(existing)) => {
+                Some(existing.weights(options, (&lists.offsets, ids), &mut errors))
+            }
+            _ => None,
+        };
         let keep = (!errors.is_empty())
             .then(|| BooleanArray::from_iter((0..rows).map(|row| Some(!errors.contains_key(&row)))));
+        let weights = match (&self.content, weights, &keep) {
+            (RowContent::Lists(lists), Some(weights), Some(keep)) => {
+                Some(keep_values(&lists.offsets, &weights, keep))
+            }
+            (_, weights, _) => weights,
+        };
         let content = match (self.content, ids) {
             (RowContent::Text(text), _) => {
                 let text = keep_rows(Arc::new(text), keep.as_ref());
@@ -176,12 +196,29 @@ impl Rows {
             Some(ids) => keep_rows(Arc::new(ids), keep.as_ref()).as_string().clone(),
             None => default_ids(&self.name, &rows),
         };
-        let carried = self.carried.into_iter().map(|array| keep_rows(array, keep.as_ref())).collect();
+        let columns = self.carried.into_iter().map(|array| keep_rows(array, keep.as_ref()));
+        let (carried, conditions) = split_columns(columns.collect(), options);
         let rejects = errors.into_iter();
         let rejects =
             rejects.map(|(row, error)| error.reject(&self.name, self.first + row as u64, None)).collect();
-        DocumentBatch { rows, doc_ids, content, carried, rejects }
+        DocumentBatch { rows, doc_ids, content, weights, carried, conditions, rejects }
     }
+}
+
+/// Carried columns, and conditions as text.
+pub(crate) fn split_columns(
+    mut columns: Vec<ArrayRef>,
+    options: &ReadOptions,
+) -> (Vec<ArrayRef>, Vec<StringArray>) {
+    let conditions = columns.split_off(options.carry.len().min(columns.len()));
+    // Columns of other types are refused when the file is opened.
+    let text = |array: ArrayRef| cast(&array, &DataType::Utf8).map(|array| array.as_string().clone());
+    let nulls = |rows| StringArray::new_null(rows);
+    let conditions = conditions.into_iter().map(|array| {
+        let rows = array.len();
+        text(array).unwrap_or_else(|_| nulls(rows))
+    });
+    (columns, conditions.collect())
 }
 
 impl Lists {
@@ -209,6 +246,44 @@ impl Lists {
             DataType::UInt64 => self.convert_as::<t::UInt64Type>(options, errors),
             other => unreachable!("lists of {other} are refused when the file is opened"),
         }
+    }
+
+    /// What the loss of each id is multiplied with; arbitrary in rows with an error.
+    fn weights(
+        &self,
+        options: &ReadOptions,
+        (offsets, ids): (&OffsetBuffer<i64>, &[i32]),
+        errors: &mut BTreeMap<usize, RowError>,
+    ) -> Vec<f32> {
+        let column = options.existing.column().unwrap_or_default();
+        for row in null_rows(self.nulls.as_ref()) {
+            errors.entry(row).or_insert_with(|| format!("column {column:?} is null").into());
+        }
+        let mut weights = Vec::with_capacity(ids.len());
+        let Ok(values) = cast(&self.values, &DataType::Float64) else {
+            unreachable!("lists of anything but numbers and booleans are refused when the file is opened")
+        };
+        let values = values.as_primitive::<Float64Type>();
+        for (row, (own, of_ids)) in self.offsets.windows(2).zip(offsets.windows(2)).enumerate() {
+            let (own, of_ids) = (own[0] as usize..own[1] as usize, of_ids[0] as usize..of_ids[1] as usize);
+            let null = own.clone().find(|&i| values.is_null(i));
+            let found = match null {
+                Some(null) => {
+                    Err(format!("column {column:?} has null at position {}", null - own.start).into())
+                }
+                None => append_weights(
+                    &options.existing,
+                    &values.values()[own],
+                    &ids[of_ids.clone()],
+                    &mut weights,
+                ),
+            };
+            if let Err(error) = found {
+                errors.entry(row).or_insert(error);
+            }
+            weights.resize(of_ids.end, 0.0);
+        }
+        weights
     }
 
     fn convert_as<T>(
@@ -292,15 +367,20 @@ fn keep_rows(array: ArrayRef, keep: Option<&BooleanArray>) -> ArrayRef {
 }
 
 fn keep_lists(offsets: &OffsetBuffer<i64>, ids: &ScalarBuffer<i32>, keep: &BooleanArray) -> BatchContent {
-    let mut lengths = Vec::new();
+    let kept = offsets.lengths().enumerate().filter(|(row, _)| keep.value(*row));
+    let offsets_kept = OffsetBuffer::from_lengths(kept.map(|(_, length)| length));
+    BatchContent::Ids { offsets: offsets_kept, ids: keep_values(offsets, ids, keep).into() }
+}
+
+/// The values of the rows that are kept.
+fn keep_values<T: Copy>(offsets: &OffsetBuffer<i64>, values: &[T], keep: &BooleanArray) -> Vec<T> {
     let mut kept = Vec::new();
     for (row, ends) in offsets.windows(2).enumerate() {
         if keep.value(row) {
-            kept.extend_from_slice(&ids[ends[0] as usize..ends[1] as usize]);
-            lengths.push((ends[1] - ends[0]) as usize);
+            kept.extend_from_slice(&values[ends[0] as usize..ends[1] as usize]);
         }
     }
-    BatchContent::Ids { offsets: OffsetBuffer::from_lengths(lengths), ids: kept.into() }
+    kept
 }
 
 /// A carried column in the type that shards store: neither a dictionary nor a view, which readers of the

@@ -17,7 +17,8 @@ use crate::batch::{DocumentBatch, Lists, RowContent, Rows, plain_type, to_plain}
 use crate::error::CorpusError;
 use crate::file::HashedFile;
 use crate::input::Input;
-use crate::options::{CHUNK_BYTES, Content, ReadOptions};
+use crate::options::{CHUNK_BYTES, Content, ExistingMask, ReadOptions};
+use crate::paths::ColumnPath;
 use crate::source::{Chunk, Part, Source};
 
 pub(crate) struct ColumnarSource {
@@ -83,6 +84,7 @@ impl Source for ColumnarSource {
         if rows < prepared.rows {
             // A slice would keep the whole batch in memory until its worker is done.
             chunk.content = chunk.content.detached();
+            chunk.existing = chunk.existing.map(Lists::detached);
         }
         if start + rows < prepared.rows {
             self.current = Some((prepared, start + rows));
@@ -157,7 +159,9 @@ pub(crate) struct Columns {
     content: usize,
     is_text: bool,
     id: Option<usize>,
-    carry: Vec<usize>,
+    existing: Option<usize>,
+    /// Carried columns, then conditions.
+    columns: Vec<ColumnPath>,
     carried: Vec<FieldRef>,
 }
 
@@ -176,21 +180,41 @@ impl Columns {
         };
         let content = find(options.content.column())?;
         let id = options.id_column.as_deref().map(find).transpose()?;
-        let carry = options.carry.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+        let existing = options.existing.column().map(find).transpose()?;
+        let path_to = |name: &String| match find(name) {
+            Err(missing @ CorpusError::NoColumn { .. }) => ColumnPath::inside(schema, name).ok_or(missing),
+            found => found.map(|root| ColumnPath::of_column(schema, root)),
+        };
+        let mut columns = options.columns().map(path_to).collect::<Result<Vec<_>, _>>()?;
         let is_text = matches!(options.content, Content::Text { .. });
         check_types(path, schema, content, is_text, id)?;
+        for (column, name) in columns.iter().zip(options.columns()).skip(options.carry.len()) {
+            check_condition(path, name, &column.field)?;
+        }
+        if let Some(existing) = existing {
+            check_existing(path, &schema.fields()[existing], &options.existing)?;
+        }
+        let unnamed = |field: &&FieldRef| options.is_unnamed_mask(field.name()) && is_list(field.data_type());
+        if let Some(field) = schema.fields().iter().find(unnamed) {
+            return Err(CorpusError::UnnamedMask { path: path.to_owned(), column: field.name().clone() });
+        }
 
-        let mut projection: Vec<usize> = carry.iter().copied().chain([content]).chain(id).collect();
+        let roots = columns.iter().map(|column| column.root);
+        let mut projection: Vec<usize> = roots.chain([content]).chain(id).chain(existing).collect();
         projection.sort_unstable();
         projection.dedup();
         let names = projection.iter().map(|&i| schema.field(i).name().clone()).collect();
         let projected = |index: usize| projection.partition_point(|&p| p < index);
-        let carried = carry.iter().map(|&i| plain_field(schema, i)).collect();
+        let carried =
+            columns.iter().zip(&options.carry).map(|(column, name)| plain_field(name, &column.field));
+        let carried = carried.collect();
+        columns.iter_mut().for_each(|column| column.root = projected(column.root));
         Ok(Self {
             content: projected(content),
             is_text,
             id: id.map(projected),
-            carry: carry.iter().map(|&i| projected(i)).collect(),
+            existing: existing.map(projected),
+            columns,
             carried,
             names,
             projection,
@@ -207,17 +231,24 @@ impl Columns {
             RowContent::Lists(lists(content)?)
         };
         let doc_ids = self.id.map(|i| cast(batch.column(i), &DataType::Utf8)).transpose()?;
-        let carried = self.carry.iter().zip(&self.carried);
-        let carried =
-            carried.map(|(&i, field)| to_plain(batch.column(i), field)).collect::<Result<_, _>>()?;
-        Ok(Prepared { rows: batch.num_rows(), content, doc_ids, carried })
+        let existing = self.existing.map(|i| lists(batch.column(i))).transpose()?;
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (index, column) in self.columns.iter().enumerate() {
+            let values = column.of(batch)?;
+            columns.push(match self.carried.get(index) {
+                Some(field) => to_plain(&values, field)?,
+                None => cast(&values, &DataType::Utf8)?,
+            });
+        }
+        Ok(Prepared { rows: batch.num_rows(), content, doc_ids, existing, columns })
     }
 }
 
 impl Columns {
     /// Refuses a batch whose columns are too large once each row has its own value.
     fn check_size(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        for &index in self.carry.iter().chain([&self.content]).chain(&self.id) {
+        let roots = self.columns.iter().map(|column| column.root);
+        for index in roots.chain([self.content]).chain(self.id).chain(self.existing) {
             let bytes = expanded_bytes(batch.column(index))?;
             if bytes > MAX_BATCH_BYTES {
                 return Err(ArrowError::InvalidArgumentError(format!(
@@ -230,9 +261,55 @@ impl Columns {
     }
 }
 
-fn plain_field(schema: &Schema, index: usize) -> FieldRef {
-    let field = schema.field(index);
-    Arc::new(Field::new(field.name(), plain_type(field.data_type()), true))
+fn plain_field(name: &str, field: &Field) -> FieldRef {
+    Arc::new(Field::new(name, plain_type(field.data_type()), true))
+}
+
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
+}
+
+/// Conditions are compared as text, which lists and structs have none of.
+fn check_condition(path: &Path, name: &str, field: &Field) -> Result<(), CorpusError> {
+    let plain = plain_type(field.data_type());
+    if plain.is_numeric()
+        || matches!(plain, DataType::Utf8 | DataType::LargeUtf8 | DataType::Boolean | DataType::Null)
+    {
+        return Ok(());
+    }
+    Err(CorpusError::ColumnType {
+        path: path.to_owned(),
+        column: name.to_owned(),
+        found: field.data_type().to_string(),
+        expected: "a column of strings, numbers or booleans",
+        setting: Setting::Policy,
+    })
+}
+
+fn check_existing(path: &Path, field: &Field, existing: &ExistingMask) -> Result<(), CorpusError> {
+    let (labels, setting) = match existing {
+        ExistingMask::Labels { .. } => (true, Setting::LabelsColumn),
+        _ => (false, Setting::MaskColumn),
+    };
+    match plain_type(field.data_type()) {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+            if item.data_type().is_integer()
+                || !labels && (item.data_type().is_floating() || *item.data_type() == DataType::Boolean) =>
+        {
+            Ok(())
+        }
+        _ => Err(CorpusError::ColumnType {
+            path: path.to_owned(),
+            column: field.name().clone(),
+            found: field.data_type().to_string(),
+            expected: if labels {
+                "a column of integer lists"
+            } else {
+                "a column of lists of booleans or numbers"
+            },
+            setting,
+        }),
+    }
 }
 
 fn check_types(
@@ -285,7 +362,7 @@ fn lists(array: &ArrayRef) -> Result<Lists, ArrowError> {
             let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(*size as usize, list.len()));
             Lists { values: list.values().clone(), offsets, nulls }
         }
-        other => return Err(ArrowError::SchemaError(format!("{other} is not a list of integers"))),
+        other => return Err(ArrowError::SchemaError(format!("{other} is not a list"))),
     })
 }
 
@@ -306,7 +383,7 @@ impl RowContent {
     fn detached(self) -> Self {
         match self {
             Self::Text(text) => Self::Text(copied(&text).as_string().clone()),
-            Self::Lists(lists) => Self::Lists(Lists { values: copied(&lists.values), ..lists }),
+            Self::Lists(lists) => Self::Lists(lists.detached()),
         }
     }
 }
@@ -334,7 +411,9 @@ struct Prepared {
     rows: usize,
     content: RowContent,
     doc_ids: Option<ArrayRef>,
-    carried: Vec<ArrayRef>,
+    existing: Option<Lists>,
+    /// Carried columns, then conditions.
+    columns: Vec<ArrayRef>,
 }
 
 impl Prepared {
@@ -347,7 +426,7 @@ impl Prepared {
             }
         };
         // The other columns count with their mean, which is known for every type.
-        let others = self.carried.iter().chain(&self.doc_ids).map(memory).sum::<usize>() / self.rows;
+        let others = self.other_bytes() / self.rows;
         let limit = CHUNK_BYTES / (others + ROW_BYTES);
         let end = offsets[start] + (CHUNK_BYTES / width) as i64;
         let fitting = offsets[start..].partition_point(|&offset| offset <= end) - 1;
@@ -362,24 +441,39 @@ impl Prepared {
                 lists.values.len() * lists.values.data_type().primitive_width().unwrap_or(1)
             }
         };
-        content + self.carried.iter().chain(&self.doc_ids).map(memory).sum::<usize>() + self.rows * ROW_BYTES
+        content + self.other_bytes() + self.rows * ROW_BYTES
+    }
+
+    /// Bytes of the columns besides the content.
+    fn other_bytes(&self) -> usize {
+        let existing = self.existing.as_ref().map(|lists| &lists.values);
+        self.columns.iter().chain(&self.doc_ids).chain(existing).map(memory).sum()
     }
 
     fn slice(&self, start: usize, rows: usize) -> Self {
         let content = match &self.content {
             RowContent::Text(text) => RowContent::Text(text.slice(start, rows)),
-            RowContent::Lists(lists) => {
-                let offsets = lists.offsets.slice(start, rows);
-                let nulls = lists.nulls.as_ref().map(|nulls| nulls.slice(start, rows));
-                RowContent::Lists(rebase(&lists.values, offsets.iter().copied(), nulls))
-            }
+            RowContent::Lists(lists) => RowContent::Lists(lists.slice(start, rows)),
         };
         Self {
             rows,
             content,
             doc_ids: self.doc_ids.as_ref().map(|ids| ids.slice(start, rows)),
-            carried: self.carried.iter().map(|array| array.slice(start, rows)).collect(),
+            existing: self.existing.as_ref().map(|lists| lists.slice(start, rows)),
+            columns: self.columns.iter().map(|array| array.slice(start, rows)).collect(),
         }
+    }
+}
+
+impl Lists {
+    fn detached(self) -> Self {
+        Self { values: copied(&self.values), ..self }
+    }
+
+    fn slice(&self, start: usize, rows: usize) -> Self {
+        let offsets = self.offsets.slice(start, rows);
+        let nulls = self.nulls.as_ref().map(|nulls| nulls.slice(start, rows));
+        rebase(&self.values, offsets.iter().copied(), nulls)
     }
 }
 
@@ -406,7 +500,8 @@ impl Chunk for ColumnChunk {
             first: self.first,
             doc_ids: self.prepared.doc_ids.map(|ids| ids.as_string().clone()),
             content: self.prepared.content,
-            carried: self.prepared.carried,
+            existing: self.prepared.existing,
+            carried: self.prepared.columns,
         };
         Ok(rows.into_batch(options))
     }

@@ -121,6 +121,31 @@ pub enum CorpusError {
         /// The columns that exist.
         found: Vec<String>,
     },
+    /// A column that was asked for is in no input.
+    #[error(
+        "no input has a column {column:?}: it is in none of the first {rows} rows of {files} files, whose columns are {}",
+        found.join(", ")
+    )]
+    NoColumnAnywhere {
+        /// The column asked for.
+        column: String,
+        /// Rows that were looked at.
+        rows: u64,
+        /// Files that they are from.
+        files: usize,
+        /// The columns that exist.
+        found: Vec<String>,
+        /// The option that named the column.
+        setting: Setting,
+    },
+    /// Documents seem to come with a mask, and nobody said what to do with it.
+    #[error("{}: the column {column:?} seems to say which tokens are in the loss; a mask without it would put others back", path.display())]
+    UnnamedMask {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// Several columns have the name that was asked for.
     #[error("{}: several columns are called {column:?}; rename them", path.display())]
     ColumnTwice {
@@ -265,6 +290,17 @@ impl Remedies for CorpusError {
                 Remedy::give(Setting::IdsColumn).to("read token ids"),
             ],
             Self::ColumnType { setting, .. } => vec![Remedy::change(*setting)],
+            Self::NoColumnAnywhere { setting, .. } => vec![Remedy::change(*setting)],
+            Self::UnnamedMask { column, .. } => {
+                let read = match column.as_str() {
+                    "labels" => Setting::LabelsColumn,
+                    _ => Setting::MaskColumn,
+                };
+                vec![
+                    Remedy::give(read).value(column.as_str()).to("keep it"),
+                    Remedy::give(Setting::IgnoreMasks).to("leave it out"),
+                ]
+            }
             Self::NoIds { .. } => {
                 vec![Remedy::give(Setting::Tokenizer).to("read its text"), Remedy::omit(Setting::IdsColumn)]
             }

@@ -1,9 +1,12 @@
 //! What a source format is, and a file that is read in one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use goldfish_remedy::Setting;
 
 use crate::batch::RowError;
 use crate::error::CorpusError;
@@ -13,6 +16,9 @@ use crate::warning::Warning;
 
 /// Opens an input, to read a part of it.
 pub(crate) type Open = fn(&Input, &ReadOptions, Part) -> Result<Box<dyn Source>, CorpusError>;
+
+/// Looks at the first rows of an input for columns, which may be paths.
+pub(crate) type ReadHead = fn(&Input, &[&str]) -> Result<Head, CorpusError>;
 
 /// What a format is: each file of `formats` has one such table.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub(crate) struct FormatTable {
     pub(crate) uses_eos_id: bool,
     /// What is suspicious about a file that could be read with other options.
     pub(crate) warning: Option<fn(&Input, &ReadOptions) -> Option<Warning>>,
+    /// For files without a schema: what their first rows have.
+    pub(crate) head: Option<ReadHead>,
     /// Whether a part of a file can be read without what comes before it, apart from counting rows.
     pub(crate) is_divisible: fn(&Path) -> Result<bool, CorpusError>,
     /// Opens an input to read a part of it.
@@ -65,6 +73,7 @@ impl FormatTable {
             is_written: false,
             uses_eos_id: false,
             warning: None,
+            head: None,
             is_divisible: |_| Ok(true),
             open,
         }
@@ -192,6 +201,54 @@ pub fn warnings(inputs: &[Input], options: &ReadOptions) -> Vec<Warning> {
     checked.take(WARNING_INPUTS).filter_map(|(input, warning)| warning(input, options)).collect()
 }
 
+/// Checks that each carried column and each condition is in some input. Of files without a schema the first rows are looked at;
+/// the others are checked when they are opened.
+///
+/// # Errors
+///
+/// If a column is in none of those rows.
+pub fn check_columns_exist(inputs: &[Input], options: &ReadOptions) -> Result<(), CorpusError> {
+    let paths: Vec<&str> = options.columns().map(String::as_str).collect();
+    let checked: Vec<_> = inputs.iter().filter_map(|input| Some((input, input.format.0.head?))).collect();
+    if paths.is_empty() || checked.is_empty() {
+        return Ok(());
+    }
+    let (mut all, mut files) = (Head { has: vec![false; paths.len()], ..Head::default() }, 0);
+    for (input, head) in checked.iter().step_by(checked.len().div_ceil(HEAD_INPUTS)) {
+        // What can't be read is reported when it is its turn.
+        let Ok(head) = head(input, &paths) else { continue };
+        files += 1;
+        all.rows += head.rows;
+        all.columns.extend(head.columns);
+        all.has.iter_mut().zip(head.has).for_each(|(all, has)| *all |= has);
+    }
+    match all.has.iter().position(|has| !has).filter(|_| all.rows > 0) {
+        None => Ok(()),
+        Some(index) => Err(CorpusError::NoColumnAnywhere {
+            column: paths[index].to_owned(),
+            rows: all.rows,
+            files,
+            found: all.columns.iter().take(LISTED_COLUMNS).map(|name| format!("{name:?}")).collect(),
+            setting: if index < options.carry.len() { Setting::Carry } else { Setting::Policy },
+        }),
+    }
+}
+
+/// What the first rows of a file have.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) rows: u64,
+    pub(crate) columns: BTreeSet<String>,
+    /// Which of the columns that were asked for are there.
+    pub(crate) has: Vec<bool>,
+}
+
+/// Files whose first rows are looked at, spread over all.
+const HEAD_INPUTS: usize = 32;
+
+/// Columns that a message lists.
+const LISTED_COLUMNS: usize = 20;
+
 /// One file to read, with its companions where the format has some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
@@ -255,13 +312,12 @@ impl Input {
         options: &ReadOptions,
         known: &'static [&'static str],
     ) -> Result<(), CorpusError> {
-        let mut wanted = options.id_column.iter().chain(&options.carry);
-        match wanted.find(|name| !known.contains(&name.as_str())) {
+        match options.other_columns().find(|name| !known.contains(name)) {
             None => Ok(()),
             Some(column) => Err(CorpusError::FormatHasNoColumn {
                 path: self.path.to_path_buf(),
                 format: self.format.name(),
-                column: column.clone(),
+                column: column.to_owned(),
                 known,
             }),
         }

@@ -26,13 +26,16 @@
 mod batch;
 mod columnar;
 mod error;
+mod existing;
 mod file;
 mod formats;
 mod input;
+mod json_row;
 mod non_finite;
 mod npy;
 mod options;
 mod packed;
+mod paths;
 mod resolve;
 mod source;
 mod warning;
@@ -41,10 +44,11 @@ pub use batch::{BatchContent, DocumentBatch, Reject};
 pub use error::CorpusError;
 pub use file::{digest_file, digest_start};
 pub use goldfish_digest::FileDigest;
-pub use input::{Format, Input, warnings};
+pub use input::{Format, Input, check_columns_exist, warnings};
 pub use npy::{MAX_ARRAY_BYTES, NpyNumber, read_npy};
 pub use options::{
-    Content, DEFAULT_MAX_DOCUMENT, IdType, MAX_DOCUMENT_BYTES, MAX_DOCUMENT_TOKENS, ReadOptions,
+    Content, DEFAULT_MAX_DOCUMENT, ExistingMask, IdType, MASK_COLUMNS, MAX_DOCUMENT_BYTES,
+    MAX_DOCUMENT_TOKENS, ReadOptions,
 };
 pub use resolve::{Resolved, resolve};
 pub use source::{Chunk, Part, Source};

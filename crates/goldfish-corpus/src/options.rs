@@ -82,6 +82,43 @@ impl IdType {
     }
 }
 
+/// What to do with masks that documents of token ids come with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ExistingMask {
+    /// Read none, and refuse inputs that seem to have one, in a column with one of the names in [`MASK_COLUMNS`].
+    #[default]
+    Refuse,
+    /// Read none.
+    Ignore,
+    /// A column of lists with one value a token: booleans, or numbers from 0 on.
+    Mask {
+        /// Its name.
+        column: String,
+        /// Whether numbers other than 0 and 1 are weights; else they are errors.
+        weights: bool,
+    },
+    /// A column of lists with one label a token, not shifted: the token's id, or -100 where it is excluded from the loss.
+    Labels {
+        /// Its name.
+        column: String,
+    },
+}
+
+impl ExistingMask {
+    /// Name of the column.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Refuse | Self::Ignore => None,
+            Self::Mask { column, .. } | Self::Labels { column } => Some(column),
+        }
+    }
+}
+
+/// Columns that hold masks, labels or weights where tokens have them: of TRL and `transformers`, Levanter, Megatron and goldfish.
+pub const MASK_COLUMNS: [&str; 6] =
+    ["labels", "loss_mask", "assistant_masks", "completion_mask", "loss_weights", "label_mask"];
+
 /// What to read from the inputs.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
@@ -89,8 +126,13 @@ pub struct ReadOptions {
     pub content: Content,
     /// Column with the documents' own ids; without it a document is called `name:row`.
     pub id_column: Option<String>,
-    /// Columns to carry along.
+    /// Columns to carry along. Like conditions they may be paths: `meta.source` is the column of this name or else the field
+    /// `source` of the column `meta`.
     pub carry: Vec<String>,
+    /// Columns to read besides, as text.
+    pub conditions: Vec<String>,
+    /// Masks that the documents come with.
+    pub existing: ExistingMask,
     /// Id type of `olmo` and `datatrove` memmaps; `None` takes the type that the sizes imply, else `uint16`.
     pub id_type: Option<IdType>,
     /// The id that ends a document in an `olmo` memmap without a sidecar.
@@ -107,8 +149,28 @@ impl ReadOptions {
     #[must_use]
     pub fn new(content: Content) -> Self {
         let max_document = DEFAULT_MAX_DOCUMENT;
-        let (id_column, carry, id_type, eos_id, vocab_size) = (None, Vec::new(), None, None, None);
-        Self { content, id_column, carry, id_type, eos_id, max_document, vocab_size }
+        let (carry, conditions, existing) = Default::default();
+        let (id_column, id_type, eos_id, vocab_size) = (None, None, None, None);
+        Self { content, id_column, carry, conditions, existing, id_type, eos_id, max_document, vocab_size }
+    }
+
+    /// Columns that are carried along, then conditions.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &String> + Clone {
+        self.carry.iter().chain(&self.conditions)
+    }
+
+    /// Names of all columns besides the content.
+    pub(crate) fn other_columns(&self) -> impl Iterator<Item = &str> {
+        let columns = self.id_column.iter().chain(self.columns()).map(String::as_str);
+        columns.chain(self.existing.column())
+    }
+
+    /// Whether a column of this name may hold a mask that nobody named.
+    pub(crate) fn is_unnamed_mask(&self, column: &str) -> bool {
+        self.existing == ExistingMask::Refuse
+            && matches!(self.content, Content::Ids { .. })
+            && column != self.content.column()
+            && MASK_COLUMNS.contains(&column)
     }
 
     /// Largest document in bytes, within what the formats of shards allow.

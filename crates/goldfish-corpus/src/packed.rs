@@ -64,6 +64,7 @@ impl Chunk for PackedChunk {
             first: self.first,
             doc_ids: self.doc_ids,
             content,
+            existing: None,
             carried: self.carried,
         };
         Ok(rows.into_batch(options))

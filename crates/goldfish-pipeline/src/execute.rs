@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState};
+use goldfish_mask::{Scope, SequenceMasker, SequenceState};
 
 use crate::PipelineError;
 use crate::job::MaskJob;
 use crate::message::Message;
 use crate::plan::{Plan, Position};
+use crate::policy::PolicyEntry;
 use crate::progress::{Progress, SharedProgress, TICK};
 use crate::read::InputReader;
+use crate::rule::BuiltRule;
 use crate::text::{TextSide, text_side};
 use crate::work::{Shared, last_counted};
 
@@ -30,8 +32,7 @@ pub fn reports_panics(thread: &str) -> bool {
 
 /// Runs a job. Made before anything is written, so that bad options are reported first.
 pub(crate) struct Executor {
-    masker: Masker,
-    decided: Masker,
+    rules: Vec<BuiltRule>,
     text: Option<TextSide>,
     pool: rayon::ThreadPool,
     threads: usize,
@@ -39,20 +40,24 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(job: &MaskJob) -> Result<Self, PipelineError> {
-        let rule = job.rule.build(job.table.as_ref())?;
-        let masker = Masker::new(rule, &job.exempt_ids);
-        let decided = Masker::new(job.rule.build_coverage(Coverage::Decided)?, &job.exempt_ids);
+        let rules = match &job.policy {
+            None => vec![BuiltRule::new(&job.rule, job.table.as_ref(), &job.exempt_ids)?],
+            Some(policy) => {
+                let built = |entry: &PolicyEntry| BuiltRule::new(&entry.rule, None, &entry.exempt_ids);
+                policy.entries().iter().map(built).collect::<Result<_, _>>()?
+            }
+        };
         if let Scope::Sequence { length } = job.scope {
-            SequenceMasker::new(&masker, length, SequenceState::default())?;
+            SequenceMasker::new(&rules[0].masker, length, SequenceState::default())?;
         }
-        let text = text_side(job, &masker)?;
+        let text = text_side(job, &rules)?;
         let threads = job.threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("{WORKER_THREADS}{index}"))
             .build()
             .map_err(|source| PipelineError::Threads { threads, source })?;
-        Ok(Self { masker, decided, text, pool, threads })
+        Ok(Self { rules, text, pool, threads })
     }
 
     /// The worker threads.
@@ -69,11 +74,11 @@ impl Executor {
         observe: &(dyn Fn(Progress) + Sync),
         write: impl FnOnce(&Shared, Receiver<Message>) -> Result<T, PipelineError>,
     ) -> Result<T, PipelineError> {
-        let Self { masker, decided, text, pool, threads } = self;
+        let Self { rules, text, pool, threads } = self;
         let progress = SharedProgress::new(progress);
         let job = Arc::new(job.clone());
         let last_counted = last_counted(plan.bytes());
-        let shared = Arc::new(Shared { job: job.clone(), masker, decided, text, last_counted, progress });
+        let shared = Arc::new(Shared { job: job.clone(), rules, text, last_counted, progress });
         let (sender, receiver) = sync_channel(threads);
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -1,17 +1,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use goldfish_corpus::{Content, IdType, Input, ReadOptions};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use goldfish_corpus::{Content, ExistingMask, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
-    ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry, OutputMode, SourceEntry, TokenizerEntry,
-    WriterOptions,
+    ExistingMaskEntry, ExistingMaskKind, ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry,
+    OutputMode, POLICY_COLUMN, SourceEntry, TokenizerEntry, WriterOptions,
 };
 use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
 
 use crate::job_error::JobError;
 use crate::plan::{Partition, Plan};
+use crate::policy::{Policy, PolicyEntry};
 
 /// What to do with a row that can't become a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +47,10 @@ pub struct MaskJob {
     pub read: ReadOptions,
     /// The tokenizer; needed for text, and with ids it is only noted in the manifest.
     pub tokenize: Option<TokenizeOptions>,
-    /// The rule.
+    /// The rule; under a policy that of its default.
     pub rule: RuleSpec,
+    /// Which rule decides which documents, if it isn't the same for all.
+    pub policy: Option<Policy>,
     /// The table from a file that the rule names, if it names one.
     pub table: Option<UniformTable>,
     /// What windows may cross.
@@ -70,6 +74,12 @@ pub struct MaskJob {
 }
 
 impl MaskJob {
+    /// The carried columns of the shards: those of the source, and the entries of the policy.
+    pub(crate) fn carried(&self, source: &[FieldRef]) -> Vec<FieldRef> {
+        let policy = self.policy.as_ref().map(|_| Arc::new(Field::new(POLICY_COLUMN, DataType::Utf8, true)));
+        source.iter().cloned().chain(policy).collect()
+    }
+
     /// The manifest as far as it follows from the options.
     pub(crate) fn manifest(&self, plan: &Plan) -> Manifest {
         let mut exempt_ids = self.exempt_ids.clone();
@@ -81,6 +91,7 @@ impl MaskJob {
                 Content::Ids { .. } => "ids".into(),
             },
             column: self.read.content.column().to_owned(),
+            existing_mask: existing_entry(&self.read.existing),
             id_column: self.read.id_column.clone(),
             ids_dtype: self.read.id_type.map(|t: IdType| t.name().to_owned()),
             eos_id: self.read.eos_id,
@@ -101,13 +112,33 @@ impl MaskJob {
                 appended_eos: options.append_eos,
             }),
             part: plan.part.clone(),
+            existing_mask: existing_words(&self.read.existing),
+            policy: self.policy.iter().flat_map(Policy::entries).map(PolicyEntry::uncounted).collect(),
             ..Manifest::new(self.rule.clone(), self.scope, source, output)
         }
     }
 }
 
+fn existing_entry(existing: &ExistingMask) -> Option<ExistingMaskEntry> {
+    let kind = match existing {
+        ExistingMask::Refuse | ExistingMask::Ignore => return None,
+        ExistingMask::Mask { weights: false, .. } => ExistingMaskKind::Mask,
+        ExistingMask::Mask { weights: true, .. } => ExistingMaskKind::Weights,
+        ExistingMask::Labels { .. } => ExistingMaskKind::Labels,
+    };
+    existing.column().map(|column| ExistingMaskEntry { column: column.to_owned(), kind })
+}
+
+fn existing_words(existing: &ExistingMask) -> Option<String> {
+    existing.column().map(|column| format!("the column {column} of the inputs"))
+}
+
 /// Every column of the output has one name and one source.
-pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Result<(), JobError> {
+pub(crate) fn check_columns(job: &MaskJob) -> Result<(), JobError> {
+    let (read, columns) = (&job.read, &job.columns);
+    if matches!(read.content, Content::Text { .. }) && read.existing.column().is_some() {
+        return Err(JobError::MaskOfText);
+    }
     let content = read.content.column();
     if read.id_column.as_deref() == Some(content) {
         return Err(JobError::IdColumnIsContent { column: content.to_owned() });
@@ -116,6 +147,7 @@ pub(crate) fn check_columns(read: &ReadOptions, columns: &[ExtraColumn]) -> Resu
         return Err(JobError::CarriesContent { column: content.to_owned() });
     }
     let mut seen = vec!["doc_id", "input_ids", "loss_mask"];
+    seen.extend(job.policy.as_ref().map(|_| POLICY_COLUMN));
     for name in columns.iter().map(|column| column.name()).chain(read.carry.iter().map(String::as_str)) {
         if seen.contains(&name) {
             return Err(JobError::ColumnTwice { column: name.to_owned() });

@@ -38,6 +38,16 @@ pub enum JobError {
         /// The column.
         column: String,
     },
+    /// Masks of tokens are to be read with raw text.
+    #[error(
+        "a column of masks has one value a token, and raw text has no tokens yet; mask token ids, or do without the column"
+    )]
+    MaskOfText,
+    /// Masks alone are to be written under a policy.
+    #[error(
+        "a policy writes into the shards which entry decided a document, so that masks alone can't be written under one"
+    )]
+    PolicyOfMasks,
     /// Two columns of the shards would have one name.
     #[error("the shards would have two columns {column:?}; name each column once")]
     ColumnTwice {
@@ -152,6 +162,13 @@ impl Remedies for JobError {
     fn remedies(&self) -> Vec<Remedy> {
         let tokenizer = || Remedy::give(Setting::Tokenizer).value("tokenizer.json");
         vec![match self {
+            Self::MaskOfText => Remedy::give(Setting::IdsColumn).to("read token ids"),
+            Self::PolicyOfMasks => {
+                return vec![
+                    Remedy::omit(Setting::MasksOnly).to("write shards"),
+                    Remedy::omit(Setting::Policy),
+                ];
+            }
             Self::NoSuchRank { .. } => Remedy::change(Setting::Rank),
             Self::IdColumnIsContent { .. } => Remedy::change(Setting::IdColumn),
             Self::CarriesContent { column } => Remedy::omit(Setting::Carry).value(column),

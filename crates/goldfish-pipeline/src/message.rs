@@ -53,8 +53,8 @@ pub(crate) struct WorkResult {
     pub(crate) schema: Arc<ShardSchema>,
     pub(crate) events: Vec<Event>,
     pub(crate) tokenized: TokenizedBytes,
-    /// Counts of the documents that are counted.
-    pub(crate) tally: Tally,
+    /// Counts of the documents that are counted, by rule.
+    pub(crate) tallies: Vec<Tally>,
 }
 
 /// What the writer has to record besides the documents, in order.
@@ -95,8 +95,12 @@ pub(crate) struct Tokens {
     pub(crate) ids: ScalarBuffer<i32>,
     /// Empty until it is decided, which rules that decide by the text do while the text is there.
     pub(crate) mask: Vec<u8>,
-    /// What the rule measured while it decided.
-    pub(crate) longest: LongestOf,
+    /// What the loss of each token is multiplied with, by the masks that the documents came with.
+    pub(crate) weights: Option<Vec<f32>>,
+    /// Under a policy, the number of the rule that decides each document.
+    pub(crate) rules: Vec<u32>,
+    /// What each rule measured while it decided.
+    pub(crate) longest: Vec<LongestOf>,
     /// The longest stretch of kept tokens, with its document; found when they are decided.
     pub(crate) stretch: Option<(usize, Range<usize>)>,
     pub(crate) carried: Vec<ArrayRef>,
@@ -110,6 +114,18 @@ impl Tokens {
     /// Token positions of document `row`.
     pub(crate) fn range(&self, row: usize) -> Range<usize> {
         self.offsets[row] as usize..self.offsets[row + 1] as usize
+    }
+
+    /// The number of the rule that decides document `row`.
+    pub(crate) fn rule(&self, row: usize) -> usize {
+        self.rules.get(row).map_or(0, |rule| *rule as usize)
+    }
+
+    /// Excludes what the masks exclude that the documents came with.
+    pub(crate) fn apply_weights(&mut self) {
+        for (keep, weight) in self.mask.iter_mut().zip(self.weights.iter().flatten()) {
+            *keep &= u8::from(*weight > 0.0);
+        }
     }
 
     /// All ids, unsigned: sources let none below 0 pass.
@@ -133,6 +149,7 @@ impl Tokens {
         self,
         schema: &ShardSchema,
     ) -> Result<RecordBatch, arrow::error::ArrowError> {
-        schema.batch(self.doc_ids, self.offsets, self.ids, self.mask.into(), self.carried)
+        let (mask, weights) = (self.mask.into(), self.weights.as_deref());
+        schema.weighted_batch(self.doc_ids, self.offsets, self.ids, mask, weights, self.carried)
     }
 }

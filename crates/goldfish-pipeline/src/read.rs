@@ -182,13 +182,13 @@ impl<'a> InputReader<'a> {
 
     /// The first input sets the carried columns; the others must have the same.
     fn check_schema(&mut self, input: &Input, source: &dyn Source) -> Result<(), PipelineError> {
-        let schema = ShardSchema::new(&self.job.columns, source.carried());
+        let schema = ShardSchema::new(&self.job.columns, &self.job.carried(source.carried()));
         match &self.schema {
             None => self.schema = Some(Arc::new(schema)),
             Some(first) if first.arrow() == schema.arrow() => {}
             Some(first) => {
                 let describe = |schema: &ShardSchema| {
-                    let carried = schema.arrow().fields().iter().rev().take(self.job.read.carry.len()).rev();
+                    let carried = schema.arrow().fields().iter().skip(3 + self.job.columns.len());
                     let names: Vec<_> =
                         carried.map(|f| format!("{} ({})", f.name(), f.data_type())).collect();
                     names.join(", ")
@@ -223,7 +223,7 @@ impl<'a> InputReader<'a> {
             None => {
                 let field = |name: &String| -> FieldRef { Arc::new(Field::new(name, DataType::Utf8, true)) };
                 let carried: Vec<FieldRef> = self.job.read.carry.iter().map(field).collect();
-                Arc::new(ShardSchema::new(&self.job.columns, &carried))
+                Arc::new(ShardSchema::new(&self.job.columns, &self.job.carried(&carried)))
             }
         };
         let work =

@@ -1,9 +1,13 @@
 use std::path::Path;
 
+use arrow::array::{Array, AsArray};
 use goldfish_mask::{
-    Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable, document_key,
+    Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable,
+    document_key,
 };
-use goldfish_shard::{DecidedRun, KeptCounter, MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
+use goldfish_shard::{
+    DecidedRun, MANIFEST_NAME, Manifest, POLICY_COLUMN, PolicyRule, Problem, ShardBatch, verify,
+};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
@@ -25,11 +29,17 @@ pub fn recompute(
     tokenizer: Option<&Tokenizer>,
 ) -> Result<(Manifest, Vec<Problem>), PipelineError> {
     let manifest = Manifest::read(folder)?;
-    let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
-    let shard_text = if masker.needs_text() { Some(shard_text(&manifest, tokenizer)?) } else { None };
+    let mut rules = if manifest.policy.is_empty() {
+        vec![RuleCheck::new(&manifest.rule, table, &manifest.exempt_ids)?]
+    } else {
+        let check = |entry: &PolicyRule| RuleCheck::new(&entry.rule, None, &entry.exempt_ids);
+        manifest.policy.iter().map(check).collect::<Result<_, _>>()?
+    };
+    let needs_text = rules.iter().any(|rule| rule.masker.needs_text());
+    let shard_text = if needs_text { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
-    let definition = manifest.rule.definition();
-    let (unit, bound) = (definition.run_unit(), definition.longest_run());
+    let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
+    let unit = rules[0].unit();
     let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
     let mut sequences = match manifest.scope {
         Scope::Document => None,
@@ -50,18 +60,23 @@ pub fn recompute(
     }
     let (mut expected, mut decided) = (Vec::new(), Vec::new());
     let existing = manifest.existing_mask.is_some();
-    let mut kept = KeptCounter::new(unit);
+    let mut document = 0;
     let mut check_row = |batch: &ShardBatch, row: usize| {
         let doc_id = batch.doc_ids().value(row);
-        // `verify` counts the tokens.
-        kept.pass(1);
+        let number = document;
+        document += 1;
+        let rule = match rule_of(&manifest, batch, row) {
+            Ok(rule) => &mut rules[rule],
+            Err(problem) => return Some(problem),
+        };
         let stored = batch.ids(row);
         if let Some(position) = stored.iter().position(|&id| id < 0) {
             return Some(format!("the id {} at position {position} is negative", stored[position]));
         }
+        rule.count(batch.mask(row));
         let ids: &[u32] = bytemuck::cast_slice(stored);
-        let longest = kept.runs().decided.as_ref().map_or(0, |run| run.length);
-        let longer_than = bound.map_or(longest, |bound| longest.min(bound.into()));
+        let longest = rule.longest.as_ref().map_or(0, |run| run.length);
+        let longer_than = rule.bound.map_or(longest, |bound| longest.min(bound.into()));
         expected.clear();
         expected.resize(ids.len(), 0);
         let run = match (&mut sequences, &shard_text) {
@@ -75,17 +90,17 @@ pub fn recompute(
                     longest_in_sequences(before, *length, &decided, &expected)
                 })
             }
-            (None, Some(shard_text)) => {
+            (None, Some(shard_text)) if rule.masker.needs_text() => {
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
                 let span = TokenSpan::document(ids).with_text(&text, &spans).with_longer_than(longer_than);
-                masker.decide_measuring(&span, &mut expected)
+                rule.masker.decide_measuring(&span, &mut expected)
             }
-            (None, None) => {
+            (None, _) => {
                 let key = document_key(doc_id);
                 let span = TokenSpan::document(ids).with_key(key).with_longer_than(longer_than);
-                masker.decide_measuring(&span, &mut expected)
+                rule.masker.decide_measuring(&span, &mut expected)
             }
         };
         // An existing mask may exclude more than the rule.
@@ -97,35 +112,108 @@ pub fn recompute(
                 expected[position]
             ));
         }
-        let (run, unit) = run.zip(unit)?;
-        kept.note_decided(kept.documents() - 1, doc_id, run);
-        let bound = bound.filter(|&bound| run.units > bound.into())?;
+        let (run, longest) = run.zip(rule.longest.as_mut())?;
+        longest.note(number, doc_id, run);
+        let bound = rule.bound.filter(|&bound| run.units > bound.into())?;
         Some(format!(
-            "loss_mask keeps {} decided {unit} in a row from position {} on, but the rule keeps no more than {bound}",
-            run.units, run.start
+            "loss_mask keeps {} decided {} in a row from position {} on, but the rule keeps no more than {bound}",
+            run.units, longest.unit, run.start
         ))
     };
     let (manifest, mut problems) = verify(folder, &mut check_row)?;
-    problems.extend(check_decided(&manifest, &kept));
+    if document == manifest.totals.documents_out {
+        problems.extend(check_counts(&manifest, &rules));
+    }
     Ok((manifest, problems))
 }
 
-/// Compares the longest run of decided words or tokens with the manifest, if all documents were seen.
-fn check_decided(manifest: &Manifest, kept: &KeptCounter) -> Option<Problem> {
-    let stated = &manifest.longest_kept_run.as_ref()?.decided;
-    let found = &kept.runs().decided;
-    if kept.documents() != manifest.totals.documents_out || stated == found {
-        return None;
+/// A rule that decides masks again, and what it found.
+struct RuleCheck {
+    masker: Masker,
+    /// The most decided words or tokens in a row that it keeps, if it has a bound.
+    bound: Option<u32>,
+    /// The longest run, if it counts that.
+    longest: Option<DecidedRun>,
+    documents: u64,
+    tokens: u64,
+    dropped: u64,
+}
+
+impl RuleCheck {
+    fn new(rule: &RuleSpec, table: Option<&UniformTable>, exempt_ids: &[u32]) -> Result<Self, PipelineError> {
+        let definition = rule.definition();
+        Ok(Self {
+            masker: Masker::new(rule.build(table)?, exempt_ids),
+            bound: definition.longest_run(),
+            longest: definition.run_unit().map(DecidedRun::new),
+            documents: 0,
+            tokens: 0,
+            dropped: 0,
+        })
     }
+
+    fn unit(&self) -> Option<RunUnit> {
+        self.longest.as_ref().map(|run| run.unit)
+    }
+
+    fn count(&mut self, mask: &[u8]) {
+        self.documents += 1;
+        self.tokens += mask.len() as u64;
+        self.dropped += mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
+    }
+}
+
+/// The number of the rule that decides a row.
+fn rule_of(manifest: &Manifest, batch: &ShardBatch, row: usize) -> Result<usize, String> {
+    if manifest.policy.is_empty() {
+        return Ok(0);
+    }
+    let column =
+        batch.record_batch().column_by_name(POLICY_COLUMN).and_then(|array| array.as_string_opt::<i32>());
+    let Some(names) = column.filter(|names| !names.is_null(row)) else {
+        return Err(format!("the column {POLICY_COLUMN} does not say which rule decides it"));
+    };
+    let name = names.value(row);
+    let entry = manifest.policy.iter().position(|entry| entry.name == name);
+    entry.ok_or_else(|| format!("the policy has no entry {name:?}, which is to decide it"))
+}
+
+/// Compares what was counted with the manifest.
+fn check_counts(manifest: &Manifest, rules: &[RuleCheck]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut problem = |description| problems.push(Problem { file: MANIFEST_NAME.into(), description });
     let describe = |run: &Option<DecidedRun>| match run {
         None => "none".to_owned(),
         Some(DecidedRun { unit, length, document, doc_id, position, .. }) => {
             format!("{length} {unit} from token {position} of document {document} ({doc_id})")
         }
     };
-    let description =
-        format!("longest kept run of decided {}, but {} expected", describe(found), describe(stated));
-    Some(Problem { file: MANIFEST_NAME.into(), description })
+    let mut compare = |of: &str, stated: &Option<DecidedRun>, found: &Option<DecidedRun>| {
+        if stated != found {
+            let (found, stated) = (describe(found), describe(stated));
+            problem(format!("longest kept run of decided {found}{of}, but {stated} expected"));
+        }
+    };
+    if manifest.policy.is_empty() {
+        if let (Some(stated), [rule]) = (&manifest.longest_kept_run, rules) {
+            compare("", &stated.decided, &rule.longest);
+        }
+        return problems;
+    }
+    for (entry, rule) in manifest.policy.iter().zip(rules) {
+        compare(&format!(" by {:?}", entry.name), &entry.counts.longest_decided_run, &rule.longest);
+    }
+    for (entry, rule) in manifest.policy.iter().zip(rules) {
+        let stated = [entry.counts.documents, entry.counts.tokens, entry.counts.dropped];
+        let found = [rule.documents, rule.tokens, rule.dropped];
+        if stated != found {
+            problem(format!(
+                "{:?} decided {} documents with {} tokens, of which {} are dropped, but {}, {} and {} expected",
+                entry.name, found[0], found[1], found[2], stated[0], stated[1], stated[2]
+            ));
+        }
+    }
+    problems
 }
 
 /// The text of the manifest's tokens.

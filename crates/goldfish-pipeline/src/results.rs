@@ -6,13 +6,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 
-use goldfish_shard::KeptCounter;
+use goldfish_shard::{DecidedRun, KeptCounter, PolicyCounts};
+use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 use crate::kept::longest_in_sequences;
-use crate::message::{Message, Tokens, WorkResult};
+use crate::message::{LongestOf, Message, Tokens, WorkResult};
 use crate::passage::{Passage, find_passage};
 use crate::progress::TICK;
+use crate::rule::BuiltRule;
 use crate::sample::Sample;
 use crate::work::Shared;
 
@@ -49,12 +51,68 @@ pub(crate) fn for_each_result(
 /// States of packed sequences: of their masks, and of which tokens the rule decides about.
 pub(crate) type SequenceStates = (SequenceState, SequenceState);
 
+/// Counts over the documents so far.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// Of the documents that are counted, by rule.
+    pub(crate) tallies: Vec<Tally>,
+    /// Tokens that the masks excluded which the documents came with.
+    pub(crate) excluded_before: u64,
+    /// Tokens in the loss whose weight is not 1.
+    pub(crate) fractional: u64,
+    /// Under a policy, by its entries.
+    pub(crate) policy: Vec<PolicyCounts>,
+}
+
+impl Counts {
+    fn new(shared: &Shared) -> Self {
+        let entries = if shared.job.policy.is_some() { &shared.rules[..] } else { &[] };
+        let counts = |rule: &BuiltRule| PolicyCounts {
+            longest_decided_run: rule.spec.definition().run_unit().map(DecidedRun::new),
+            ..PolicyCounts::default()
+        };
+        Self {
+            tallies: vec![Tally::default(); shared.rules.len()],
+            policy: entries.iter().map(counts).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds documents, after `before` others, whose masks are decided.
+    fn add(&mut self, documents: &Tokens, before: u64) {
+        let zeros = |mask: &[u8]| mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
+        let excluded = |weights: &[f32]| weights.iter().filter(|weight| **weight == 0.0).count() as u64;
+        if let Some(weights) = &documents.weights {
+            self.excluded_before += excluded(weights);
+            let fraction = |(weight, keep): (&f32, &u8)| *keep == 1 && *weight != 1.0;
+            self.fractional +=
+                weights.iter().zip(&documents.mask).filter(|pair| fraction(*pair)).count() as u64;
+        }
+        if self.policy.is_empty() {
+            return;
+        }
+        for row in 0..documents.len() {
+            let (range, counts) = (documents.range(row), &mut self.policy[documents.rule(row)]);
+            counts.documents += 1;
+            counts.tokens += range.len() as u64;
+            counts.dropped += zeros(&documents.mask[range.clone()]);
+            counts.excluded_before +=
+                documents.weights.as_ref().map_or(0, |weights| excluded(&weights[range]));
+        }
+        for (counts, longest) in self.policy.iter_mut().zip(&documents.longest) {
+            if let (Some((row, run)), Some(all)) = (longest.0, &mut counts.longest_decided_run) {
+                all.note(before + row as u64, documents.doc_ids.value(row), run);
+            }
+        }
+    }
+}
+
 /// What depends on the order of the documents, whatever is written of them.
 pub(crate) struct OrderedResults<'a> {
     shared: &'a Shared,
     /// Masks of packed sequences, and which tokens the rule decides about.
     sequences: Option<(SequenceMasker<'a>, SequenceMasker<'a>)>,
-    pub(crate) tally: Tally,
+    pub(crate) counts: Counts,
     pub(crate) kept: KeptCounter,
     /// The first document with a dropped token among its first ones.
     pub(crate) passage: Option<Passage>,
@@ -67,7 +125,7 @@ impl<'a> OrderedResults<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
         states: Option<SequenceStates>,
-        tally: Tally,
+        counts: Option<Counts>,
         kept: Option<KeptCounter>,
     ) -> Self {
         let sample = kept.is_none().then(Sample::default);
@@ -77,18 +135,23 @@ impl<'a> OrderedResults<'a> {
             // The executor has checked that there is one.
             Scope::Sequence { length } => SequenceMasker::new(masker, length, state).ok(),
         };
-        let sequences = sequencer(&shared.masker, masks).zip(sequencer(&shared.decided, decided));
-        let kept = kept.unwrap_or_else(|| KeptCounter::new(shared.job.rule.definition().run_unit()));
-        Self { shared, sequences, tally, kept, passage: None, sample }
+        let rule = &shared.rules[0];
+        let sequences = sequencer(&rule.masker, masks).zip(sequencer(&rule.decided, decided));
+        // Rules of a policy may count different units, each in its entry.
+        let unit = if shared.job.policy.is_some() { None } else { rule.spec.definition().run_unit() };
+        let kept = kept.unwrap_or_else(|| KeptCounter::new(unit));
+        let counts = counts.unwrap_or_else(|| Counts::new(shared));
+        Self { shared, sequences, counts, kept, passage: None, sample }
     }
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
-    pub(crate) fn add(&mut self, documents: &mut Tokens, tally: &Tally) {
-        self.tally.add(tally);
+    pub(crate) fn add(&mut self, documents: &mut Tokens, tallies: &[Tally]) {
+        self.counts.tallies.iter_mut().zip(tallies).for_each(|(all, tally)| all.add(tally));
         if let Some((masks, decided)) = &mut self.sequences {
             let before = masks.state().tokens;
             let decided = mask_documents(decided, documents);
             documents.mask = mask_documents(masks, documents);
+            documents.longest = vec![LongestOf::default()];
             if let (Scope::Sequence { length }, Some(_)) =
                 (self.shared.job.scope, self.shared.job.rule.definition().run_unit())
             {
@@ -96,14 +159,22 @@ impl<'a> OrderedResults<'a> {
                     let range = documents.range(row);
                     let (decided, mask) = (&decided[range.clone()], &documents.mask[range.clone()]);
                     let run = longest_in_sequences(before + range.start as u64, length, decided, mask);
-                    documents.longest.note(row, Some(run));
+                    documents.longest[0].note(row, Some(run));
                 }
             }
+            let (ids, mask, coverage) =
+                (documents.unsigned(), &documents.mask, &self.shared.rules[0].decided);
+            self.counts.tallies[0].add(&match &documents.weights {
+                None => Tally::of_tokens(coverage, ids, &decided, mask),
+                Some(weights) => {
+                    Tally::of_targets(coverage, ids, &decided, mask, |position| weights[position] > 0.0)
+                }
+            });
+            documents.apply_weights();
             documents.find_stretch();
-            let (ids, mask) = (documents.unsigned(), &documents.mask);
-            self.tally.add(&Tally::of_tokens(&self.shared.decided, ids, &decided, mask));
         }
-        if let Some((row, run)) = documents.longest.0 {
+        self.counts.add(documents, self.kept.documents());
+        if let [LongestOf(Some((row, run)))] = documents.longest[..] {
             self.kept.note_decided(self.kept.documents() + row as u64, documents.doc_ids.value(row), run);
         }
         if let Some((row, run)) = &documents.stretch {

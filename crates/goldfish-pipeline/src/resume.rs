@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
-use goldfish_mask::diagnostics::Tally;
-use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, Unfinished};
+use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -17,7 +16,7 @@ use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
 use crate::plan::{InputIdentity, Plan, Position, Step, digest_of};
 use crate::progress::TokenizedBytes;
-use crate::results::SequenceStates;
+use crate::results::{Counts, SequenceStates};
 
 /// Counts of the input that is being written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) documents_in: u64,
     pub(crate) documents_rejected: u64,
     pub(crate) tokenized: TokenizedBytes,
-    pub(crate) tally: Tally,
+    pub(crate) counts: Counts,
     pub(crate) sequences: Option<SequenceStates>,
     pub(crate) kept: Option<KeptCounter>,
 }
@@ -119,6 +118,7 @@ impl Identity {
         manifest.rejects = None;
         manifest.totals = goldfish_shard::Totals::default();
         manifest.longest_kept_run = None;
+        manifest.policy = manifest.policy.iter().map(PolicyRule::uncounted).collect();
         manifest.checksum = String::new();
         Self::new(manifest, inputs.iter().map(InputIdentity::of_entry), skips_rejects)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use goldfish_corpus::check_columns_exist;
 use goldfish_shard::{Manifest, Prepared, prepare_folder};
 
 use crate::PipelineError;
@@ -29,8 +30,9 @@ pub fn mask_corpus(
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<Outcome, PipelineError> {
     let executor = Executor::new(job)?;
-    check_columns(&job.read, &job.columns)?;
+    check_columns(job)?;
     check_paths(job)?;
+    check_columns_exist(&job.inputs, &job.read)?;
     let plan = Plan::new(&job.inputs, job.partition)?;
     let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
     let prepared = match prepare(job, &plan, &executor, progress, observe)? {
@@ -59,8 +61,15 @@ fn prepare(
 ) -> Result<RunState, PipelineError> {
     let identity = Identity::of_job(job, plan);
     let complete = |manifest: Manifest, state: Checkpoint<'_>| {
-        let Checkpoint { tokenized, tally, .. } = state;
-        Ok(RunState::Complete(Box::new(Outcome { manifest, tokenized, tally, passage: None, sample: None })))
+        let Checkpoint { tokenized, counts, .. } = state;
+        let tallies = counts.tallies;
+        Ok(RunState::Complete(Box::new(Outcome {
+            manifest,
+            tokenized,
+            tallies,
+            passage: None,
+            sample: None,
+        })))
     };
     let pending = |folder, unfinished| {
         let job = identity.to_json();

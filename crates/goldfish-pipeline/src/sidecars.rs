@@ -21,7 +21,7 @@ use crate::message::{Event, Message, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
 use crate::progress::Progress;
-use crate::results::{OrderedResults, SequenceStates, for_each_result};
+use crate::results::{Counts, OrderedResults, SequenceStates, for_each_result};
 use crate::resume::{Identity, check_inputs, parse_states, to_json};
 use crate::sample::{Sample, SampledDocument};
 use crate::work::Shared;
@@ -39,8 +39,8 @@ pub struct SidecarJob {
 pub struct SidecarOutcome {
     /// The manifest in the folder.
     pub files: FileSet,
-    /// Counts over the tokens of some documents.
-    pub tally: Tally,
+    /// Counts over the tokens of some documents, of the one rule; none if an earlier run wrote all.
+    pub tallies: Vec<Tally>,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
     /// The documents that were counted, as far as they fit into memory. `None` if an earlier run wrote some of the masks.
@@ -83,7 +83,10 @@ pub fn mask_sidecars(
     let SidecarJob { mask, placement } = job;
     let mask = MaskJob { on_error: OnError::Fail, partition: None, ..mask.clone() };
     let executor = Executor::new(&mask)?;
-    check_columns(&mask.read, &mask.columns)?;
+    check_columns(&mask)?;
+    if mask.policy.is_some() {
+        return Err(JobError::PolicyOfMasks.into());
+    }
     if *placement == Placement::OwnFolder {
         check_paths(&mask)?;
     }
@@ -107,7 +110,8 @@ pub fn mask_sidecars(
             let before = Identity::of_file_set(&set, mask.manifest(&plan));
             identity.check(&before.to_value(), (&plan, &set.inputs), 0, &mask.output)?;
             check_inputs(&plan, &set.inputs, None, executor.pool())?;
-            return Ok(SidecarOutcome { files: *set, tally: Tally::default(), passage: None, sample: None });
+            let (tallies, passage, sample) = Default::default();
+            return Ok(SidecarOutcome { files: *set, tallies, passage, sample });
         }
     };
     let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
@@ -134,10 +138,11 @@ pub fn mask_sidecars(
     });
     let (error, kept) = match written {
         Ok(mut written) => {
-            let (tally, passage, sample) = (written.tally, written.passage.take(), written.sample.take());
+            let (passage, sample) = (written.passage.take(), written.sample.take());
+            let tallies = written.counts.take().map(|counts| counts.tallies).unwrap_or_default();
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
             match files.publish(set) {
-                Ok(files) => return Ok(SidecarOutcome { files, tally, passage, sample }),
+                Ok(files) => return Ok(SidecarOutcome { files, tallies, passage, sample }),
                 Err((error, kept)) => (error.into(), kept),
             }
         }
@@ -161,7 +166,8 @@ fn resume(
     for state in parse_states::<State>(states, &mask.output) {
         let state = state?;
         written.inputs.push(state.input);
-        (written.totals, written.tally, written.sequences) = (state.totals, state.tally, state.sequences);
+        (written.totals, written.sequences) = (state.totals, state.sequences);
+        written.counts = Some(state.counts);
         written.kept = Some(state.kept);
     }
     identity.check(&job, (plan, &written.inputs), 0, &mask.output)?;
@@ -175,7 +181,7 @@ struct State {
     input: InputEntry,
     /// Of all memmaps so far.
     totals: Totals,
-    tally: Tally,
+    counts: Counts,
     sequences: Option<SequenceStates>,
     kept: KeptCounter,
 }
@@ -245,7 +251,7 @@ struct Written {
     inputs: Vec<InputEntry>,
     files: Vec<SetFile>,
     totals: Totals,
-    tally: Tally,
+    counts: Option<Counts>,
     passage: Option<Passage>,
     sample: Option<Vec<SampledDocument>>,
     /// Packed sequences after the last finished mask of an earlier run.
@@ -261,6 +267,7 @@ impl Written {
             tool: manifest.tool,
             layout: "masks".into(),
             rule: manifest.rule,
+            policy: Vec::new(),
             scope: manifest.scope,
             exempt_ids: manifest.exempt_ids,
             existing_mask: manifest.existing_mask,
@@ -287,8 +294,8 @@ impl<'a> Sidecars<'a> {
         (names, job): (&'a [Vec<String>], Box<RawValue>),
         mut written: Written,
     ) -> Self {
-        let results =
-            OrderedResults::new(shared, written.sequences.take(), written.tally, written.kept.take());
+        let (sequences, counts) = (written.sequences.take(), written.counts.take());
+        let results = OrderedResults::new(shared, sequences, counts, written.kept.take());
         Self { shared, files, names, job, results, open: None, written }
     }
 
@@ -304,14 +311,14 @@ impl<'a> Sidecars<'a> {
             *memmaps = self.written.inputs.len();
             Ok(())
         })?;
-        let OrderedResults { tally, kept, passage, sample, .. } = self.results;
+        let OrderedResults { counts, kept, passage, sample, .. } = self.results;
         let sample = sample.map(Sample::into_documents);
-        Ok(Written { tally, kept: Some(kept), passage, sample, ..self.written })
+        Ok(Written { counts: Some(counts), kept: Some(kept), passage, sample, ..self.written })
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { mut documents, events, tally, .. } = result;
-        self.results.add(&mut documents, &tally);
+        let WorkResult { mut documents, events, tallies, .. } = result;
+        self.results.add(&mut documents, &tallies);
         let mut row = 0;
         for event in events {
             match event {
@@ -379,7 +386,7 @@ impl<'a> Sidecars<'a> {
         let state = to_json(&State {
             input: entry.clone(),
             totals: self.written.totals.clone(),
-            tally: self.results.tally,
+            counts: self.results.counts.clone(),
             sequences: self.results.states(),
             kept: self.results.kept.clone(),
         });

@@ -1,13 +1,14 @@
 //! Masks of the rules that decide by the text: from raw text, and from ids through their tokenizer.
 
 use goldfish_corpus::Content;
-use goldfish_mask::{Masker, TokenSpan};
+use goldfish_mask::TokenSpan;
 use goldfish_shard::Manifest;
 use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
+use crate::rule::BuiltRule;
 
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
 ///
@@ -53,10 +54,9 @@ pub(crate) struct TextSide {
 }
 
 /// What a rule that decides by the text needs besides.
-pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSide>, PipelineError> {
-    if !masker.needs_text() {
-        return Ok(None);
-    }
+pub(crate) fn text_side(job: &MaskJob, rules: &[BuiltRule]) -> Result<Option<TextSide>, PipelineError> {
+    // Rules that decide by the text exempt the same ids: those of one tokenizer.
+    let Some(rule) = rules.iter().find(|rule| rule.masker.needs_text()) else { return Ok(None) };
     let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
         return Err(JobError::RuleNeedsTokenizer { rule: "text" }.into());
     };
@@ -65,7 +65,7 @@ pub(crate) fn text_side(job: &MaskJob, masker: &Masker) -> Result<Option<TextSid
         Content::Ids { .. } => Some(tokenizer.text_map()?),
     };
     let ends = prepend_bos.iter().chain(append_eos).copied();
-    Ok(Some(TextSide { map, silent: Silent::new(tokenizer, &job.exempt_ids, ends) }))
+    Ok(Some(TextSide { map, silent: Silent::new(tokenizer, &rule.exempt_ids, ends) }))
 }
 
 /// Appends the ids of `text` with its ends, and decides them.
@@ -177,7 +177,9 @@ impl ShardText {
         };
         check_tokenizer(manifest, tokenizer)?;
         let ends = entry.prepended_bos.into_iter().chain(entry.appended_eos);
-        Self::with_ends(tokenizer, &manifest.exempt_ids, ends)
+        let by_text = manifest.policy.iter().find(|entry| entry.rule.definition().needs_text());
+        let exempt_ids = by_text.map_or(&manifest.exempt_ids, |entry| &entry.exempt_ids);
+        Self::with_ends(tokenizer, exempt_ids, ends)
     }
 
     /// The text of documents that are tokenized so, with ids that are never dropped.

@@ -8,7 +8,7 @@ use arrow::compute::{concat, filter};
 use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
-use goldfish_mask::{LongestRun, Masker, RuleSpec, Scope, TokenSpan, document_key};
+use goldfish_mask::{LongestRun, Scope, TokenSpan, document_key};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::EncodePath;
 
@@ -16,15 +16,16 @@ use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
 use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult};
+use crate::policy::Policy;
 use crate::progress::{SharedProgress, TokenizedBytes};
+use crate::rule::BuiltRule;
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
 /// What all workers read.
 pub(crate) struct Shared {
     pub(crate) job: Arc<MaskJob>,
-    pub(crate) masker: Masker,
-    /// Drops every token that the rule decides about.
-    pub(crate) decided: Masker,
+    /// One rule, or under a policy one for each entry.
+    pub(crate) rules: Vec<BuiltRule>,
     /// For rules that decide by the text.
     pub(crate) text: Option<TextSide>,
     /// The tokens of documents with keys up to this one are counted.
@@ -51,35 +52,56 @@ pub(crate) fn last_counted(bytes: u64) -> u64 {
 /// Decides documents, and counts some of them.
 struct Deciding<'a> {
     shared: &'a Shared,
-    tallier: TokenCounter,
-    tally: Tally,
+    counters: Vec<TokenCounter>,
+    tallies: Vec<Tally>,
+}
+
+/// A document that is decided.
+#[derive(Clone, Copy)]
+struct Decided<'a> {
+    doc_id: &'a str,
+    /// The number of its rule.
+    rule: usize,
+    /// What the loss of each token is multiplied with, by the mask that the document came with.
+    weights: Option<&'a [f32]>,
 }
 
 impl<'a> Deciding<'a> {
     fn new(shared: &'a Shared) -> Result<Self, PipelineError> {
-        let rule: &RuleSpec = &shared.job.rule;
+        let counter = |rule: &BuiltRule| TokenCounter::new(rule.spec.definition(), &rule.exempt_ids);
         Ok(Self {
             shared,
-            tallier: TokenCounter::new(rule.definition(), &shared.job.exempt_ids)?,
-            tally: Tally::default(),
+            counters: shared.rules.iter().map(counter).collect::<Result<_, _>>()?,
+            tallies: vec![Tally::default(); shared.rules.len()],
         })
     }
 
     /// Decides a document, and gives its longest run if the rule counts that; only one that exceeds `longest` matters.
     fn decide(
         &mut self,
-        doc_id: &str,
+        document: Decided<'_>,
         span: &TokenSpan<'_>,
         mask: &mut [u8],
-        longest: &LongestOf,
+        longest: &[LongestOf],
     ) -> Option<LongestRun> {
+        let Decided { doc_id, rule, weights } = document;
         let key = document_key(doc_id);
-        let span = span.with_key(key).with_longer_than(longest.units());
-        let run = self.shared.masker.decide_measuring(&span, mask);
+        let span = span.with_key(key).with_longer_than(longest[rule].units());
+        let run = self.shared.rules[rule].masker.decide_measuring(&span, mask);
         if key <= self.shared.last_counted {
-            self.tally.add(&self.tallier.count(&span, mask).0);
+            let counter = &mut self.counters[rule];
+            let counts = match weights {
+                None => counter.count(&span, mask).0,
+                Some(weights) => counter.count_targets(&span, mask, |position| weights[position] > 0.0),
+            };
+            self.tallies[rule].add(&counts);
         }
         run
+    }
+
+    /// Longest runs of no documents.
+    fn no_runs(&self) -> Vec<LongestOf> {
+        vec![LongestOf::default(); self.shared.rules.len()]
     }
 }
 
@@ -114,6 +136,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
         (documents.mask, documents.longest) = mask_documents(&mut deciding, &documents);
     }
     if shared.job.scope == Scope::Document {
+        documents.apply_weights();
         documents.find_stretch();
     }
     shared.progress.lock(|progress| {
@@ -126,7 +149,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
         schema: work.schema,
         events,
         tokenized,
-        tally: deciding.tally,
+        tallies: deciding.tallies,
     })
 }
 
@@ -140,18 +163,28 @@ fn read_chunk(
 ) -> Result<Tokens, PipelineError> {
     let shared = deciding.shared;
     let batch = chunk.documents(&shared.job.read)?;
-    let DocumentBatch { rows, doc_ids, content, carried, mut rejects } = batch;
+    let DocumentBatch { rows, doc_ids, content, weights, mut carried, conditions, mut rejects } = batch;
+    let choose = |policy: &Policy| {
+        let number = |row| policy.choose(file, doc_ids.value(row), &conditions, row) as u32;
+        (0..doc_ids.len()).map(number).collect::<Vec<_>>()
+    };
+    let chosen = shared.job.policy.as_ref().map(choose).unwrap_or_default();
+    if let Some(policy) = &shared.job.policy {
+        let names = chosen.iter().map(|entry| Some(policy.entries()[*entry as usize].name.as_str()));
+        carried.push(Arc::new(names.collect::<StringArray>()));
+    }
     let next_row = rows.last().copied().into_iter().chain(rejects.iter().map(|reject| reject.row)).max();
     let encoded = match (content, &shared.job.tokenize) {
         (BatchContent::Ids { offsets, ids }, _) => {
             let offsets = offsets.iter().map(|&end| end as i32).collect::<Vec<_>>();
-            decide_batch(
-                deciding,
-                &doc_ids,
-                Encoded { ids, texts: offsets.len() - 1, offsets, ..Encoded::default() },
-            )
+            let texts = offsets.len() - 1;
+            let longest = deciding.no_runs();
+            let batch = Encoded { ids, weights, texts, offsets, longest, ..Encoded::default() };
+            decide_batch(deciding, (&doc_ids, &chosen), batch)
         }
-        (BatchContent::Text(text), Some(options)) => encode(deciding, options, (&doc_ids, &text), tokenized),
+        (BatchContent::Text(text), Some(options)) => {
+            encode(deciding, options, (&doc_ids, &chosen, &text), tokenized)
+        }
         (BatchContent::Text(_), None) => {
             return Err(JobError::TextNeedsTokenizer.into());
         }
@@ -165,7 +198,7 @@ fn read_chunk(
     });
     rejects.extend(failed);
     rejects.sort_by_key(|reject| reject.row);
-    let tokens = encoded.with_columns(doc_ids, carried);
+    let tokens = encoded.with_columns(doc_ids, chosen, carried);
     events.push(Event::Documents { count: tokens.len() as u64, next_row: next_row.map(|row| row + 1) });
     events.extend(rejects.into_iter().map(Event::Reject));
     Ok(tokens)
@@ -185,7 +218,9 @@ struct Encoded {
     ids: ScalarBuffer<i32>,
     /// Their mask, if the rule decides by the text; else empty.
     mask: Vec<u8>,
-    longest: LongestOf,
+    /// What the loss of each is multiplied with, by the masks that the documents came with.
+    weights: Option<Vec<f32>>,
+    longest: Vec<LongestOf>,
     /// Ends of the documents that were encoded, in tokens.
     offsets: Vec<i32>,
     /// Those that were not.
@@ -197,13 +232,13 @@ struct Encoded {
 fn encode(
     deciding: &mut Deciding<'_>,
     options: &TokenizeOptions,
-    (doc_ids, texts): (&StringArray, &LargeStringArray),
+    (doc_ids, chosen, texts): (&StringArray, &[u32], &LargeStringArray),
     tokenized: &mut TokenizedBytes,
 ) -> Encoded {
     // Code and small vocabularies have about two bytes a token; room that is left over costs nothing.
     let mut ids = Vec::with_capacity(texts.value_data().len() / 2);
     let mut mask = Vec::with_capacity(if deciding.shared.text.is_some() { ids.capacity() } else { 0 });
-    let mut longest = LongestOf::default();
+    let mut longest = deciding.no_runs();
     let mut offsets = vec![0];
     let mut failed = Vec::new();
     let mut scratch = Scratch::default();
@@ -218,19 +253,27 @@ fn encode(
             failed.push(Failed { index, reason, remedies });
             continue;
         }
+        let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
+        let document = Decided { doc_id: doc_ids.value(index), rule, weights: None };
         let mut run = None;
         let encoded = match &deciding.shared.text {
-            Some(side) => {
+            Some(side) if deciding.shared.rules[rule].masker.needs_text() => {
                 let out = (&mut ids, &mut mask);
                 let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
-                    run = deciding.decide(doc_ids.value(index), span, mask, &longest);
+                    run = deciding.decide(document, span, mask, &longest);
                 };
                 encode_and_decide(&mut decide, side, options, text, out, &mut scratch)
             }
-            None => {
+            side => {
                 ids.extend(options.prepend_bos);
                 let encoded = options.tokenizer.encode_into(text, &mut ids);
                 ids.extend(options.append_eos);
+                if side.is_some() {
+                    // Other documents of the batch are decided by their text.
+                    mask.resize(ids.len(), 0);
+                    let span = TokenSpan::document(&ids[start..]);
+                    run = deciding.decide(document, &span, &mut mask[start..], &longest);
+                }
                 encoded
             }
         };
@@ -252,7 +295,7 @@ fn encode(
         };
         match failure {
             None => {
-                longest.note(offsets.len() - 1, run);
+                longest[rule].note(offsets.len() - 1, run);
                 offsets.push(ids.len() as i32);
             }
             Some((reason, remedies)) => {
@@ -263,24 +306,37 @@ fn encode(
         }
     }
     let ids: Vec<i32> = bytemuck::allocation::cast_vec(ids);
-    Encoded { ids: ids.into(), mask, longest, offsets, failed, texts: texts.len() }
+    Encoded { ids: ids.into(), mask, weights: None, longest, offsets, failed, texts: texts.len() }
 }
 
 /// Decides documents of ids, if the rule decides by the text, and leaves out those whose text can't be decoded.
-fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: Encoded) -> Encoded {
+fn decide_batch(
+    deciding: &mut Deciding<'_>,
+    (doc_ids, chosen): (&StringArray, &[u32]),
+    mut batch: Encoded,
+) -> Encoded {
     let Some(TextSide { map: Some(map), silent }) = &deciding.shared.text else { return batch };
+    let shared = deciding.shared;
     let mut scratch = Scratch::default();
     let mut mask = vec![0; batch.ids.len()];
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
     let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
     for (index, range) in ranges().enumerate() {
+        let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
+        let weights = batch.weights.as_ref().map(|weights| &weights[range.clone()]);
+        let document = Decided { doc_id: doc_ids.value(index), rule, weights };
         let mut run = None;
         let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
-            run = deciding.decide(doc_ids.value(index), span, mask, &batch.longest);
+            run = deciding.decide(document, span, mask, &batch.longest);
         };
-        let decided =
-            decide_ids(&mut decide, silent, map, &ids[range.clone()], &mut mask[range], &mut scratch);
-        batch.longest.note(index - batch.failed.len(), run);
+        let (ids, mask) = (&ids[range.clone()], &mut mask[range]);
+        let decided = if shared.rules[rule].masker.needs_text() {
+            decide_ids(&mut decide, silent, map, ids, mask, &mut scratch)
+        } else {
+            decide(&TokenSpan::document(ids), mask);
+            Ok(())
+        };
+        batch.longest[rule].note(index - batch.failed.len(), run);
         if let Err(error) = decided {
             let (reason, remedies) = (error.to_string(), error.remedies());
             batch.failed.push(Failed { index, reason, remedies });
@@ -293,6 +349,9 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
         mask = kept.iter().flat_map(|range| mask[range.clone()].iter().copied()).collect();
         let ids: Vec<i32> = kept.iter().flat_map(|range| batch.ids[range.clone()].iter().copied()).collect();
         batch.ids = ids.into();
+        batch.weights = batch
+            .weights
+            .map(|weights| kept.iter().flat_map(|range| weights[range.clone()].iter().copied()).collect());
         let ends = kept.iter().scan(0, |end, range| {
             *end += range.len() as i32;
             Some(*end)
@@ -304,11 +363,13 @@ fn decide_batch(deciding: &mut Deciding<'_>, doc_ids: &StringArray, mut batch: E
 }
 
 impl Encoded {
-    fn with_columns(self, doc_ids: StringArray, carried: Vec<ArrayRef>) -> Tokens {
-        let (mut doc_ids, mut carried) = (doc_ids, carried);
+    fn with_columns(self, doc_ids: StringArray, chosen: Vec<u32>, carried: Vec<ArrayRef>) -> Tokens {
+        let (mut doc_ids, mut rules, mut carried) = (doc_ids, chosen, carried);
         if !self.failed.is_empty() {
             let mut keep = vec![true; self.texts];
             self.failed.iter().for_each(|failed| keep[failed.index] = false);
+            let mut kept = keep.iter();
+            rules.retain(|_| kept.next() == Some(&true));
             let keep = BooleanArray::from(keep);
             // All arrays have one value a text, which is all that `filter` asks for.
             if let Ok(kept) = filter(&doc_ids, &keep) {
@@ -322,6 +383,8 @@ impl Encoded {
             offsets,
             ids: self.ids,
             mask: self.mask,
+            weights: self.weights,
+            rules,
             longest: self.longest,
             stretch: None,
             carried,
@@ -347,30 +410,39 @@ fn join(mut pieces: Vec<Tokens>) -> Result<Tokens, arrow::error::ArrowError> {
         let arrays: Vec<&dyn Array> = pieces.iter().map(|piece| piece.carried[column].as_ref()).collect();
         carried.push(concat(&arrays)?);
     }
-    let (mut longest, mut documents) = (LongestOf::default(), 0);
+    let rules = pieces.first().map_or(0, |piece| piece.longest.len());
+    let (mut longest, mut documents) = (vec![LongestOf::default(); rules], 0);
     for piece in &pieces {
-        if let Some((row, run)) = piece.longest.0 {
-            longest.note(documents + row, Some(run));
+        for (longest, of_piece) in longest.iter_mut().zip(&piece.longest) {
+            if let Some((row, run)) = of_piece.0 {
+                longest.note(documents + row, Some(run));
+            }
         }
         documents += piece.len();
     }
+    let chosen = pieces.iter().flat_map(|piece| piece.rules.iter().copied()).collect();
+    let weights = pieces.iter().map(|piece| piece.weights.as_deref()).collect::<Option<Vec<_>>>();
+    let weights = weights.filter(|pieces| !pieces.is_empty()).map(|pieces| pieces.concat());
     let lengths = pieces.iter().flat_map(|piece| piece.offsets.lengths());
     let offsets = OffsetBuffer::from_lengths(lengths);
     let ids = pieces.iter().map(|piece| &*piece.ids).collect::<Vec<&[i32]>>().concat();
     let mask = pieces.iter().map(|piece| piece.mask.as_slice()).collect::<Vec<_>>().concat();
-    Ok(Tokens { doc_ids, offsets, ids: ids.into(), mask, longest, stretch: None, carried })
+    let ids = ids.into();
+    Ok(Tokens { doc_ids, offsets, ids, mask, weights, rules: chosen, longest, stretch: None, carried })
 }
 
-fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> (Vec<u8>, LongestOf) {
-    let mut longest = LongestOf::default();
+fn mask_documents(deciding: &mut Deciding<'_>, documents: &Tokens) -> (Vec<u8>, Vec<LongestOf>) {
+    let mut longest = deciding.no_runs();
     let ids = documents.unsigned();
     let mut mask = vec![0; ids.len()];
     for row in 0..documents.len() {
         let range = documents.range(row);
-        let doc_id = documents.doc_ids.value(row);
+        let rule = documents.rule(row);
+        let weights = documents.weights.as_ref().map(|weights| &weights[range.clone()]);
+        let document = Decided { doc_id: documents.doc_ids.value(row), rule, weights };
         let span = TokenSpan::document(&ids[range.clone()]);
-        let run = deciding.decide(doc_id, &span, &mut mask[range], &longest);
-        longest.note(row, run);
+        let run = deciding.decide(document, &span, &mut mask[range], &longest);
+        longest[rule].note(row, run);
     }
     (mask, longest)
 }

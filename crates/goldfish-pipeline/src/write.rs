@@ -5,7 +5,9 @@ use std::sync::mpsc::Receiver;
 
 use goldfish_corpus::Reject;
 use goldfish_mask::diagnostics::Tally;
-use goldfish_shard::{FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished};
+use goldfish_shard::{
+    ExtraColumn, FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished,
+};
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
@@ -27,8 +29,9 @@ pub struct Outcome {
     pub manifest: Manifest,
     /// Bytes of text by the path of the tokenizer.
     pub tokenized: TokenizedBytes,
-    /// Counts over the tokens of all documents or, of much input, of a sample of documents chosen by their ids.
-    pub tally: Tally,
+    /// Counts over the tokens of all documents or, of much input, of a sample of documents chosen by their ids: of the one rule,
+    /// or of each entry of the policy.
+    pub tallies: Vec<Tally>,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
     /// The documents that were counted, as far as they fit into memory. `None` if an earlier run wrote some of the folder.
@@ -99,7 +102,7 @@ impl<'a> OutputWriter<'a> {
             documents_in,
             documents_rejected,
             tokenized,
-            tally,
+            counts,
             sequences,
             kept,
             ..
@@ -114,7 +117,7 @@ impl<'a> OutputWriter<'a> {
             skip: unfinished.as_ref().map_or(0, |unfinished| unfinished.rows),
             output: Output::Folder(Box::new(folder), unfinished.map(Box::new)),
             recorded_inputs: inputs.len(),
-            results: OrderedResults::new(shared, sequences, tally, kept),
+            results: OrderedResults::new(shared, sequences, kept.is_some().then_some(counts), kept),
             manifest: Manifest { inputs: inputs.into_owned(), ..manifest },
             tokenized,
             current,
@@ -132,24 +135,32 @@ impl<'a> OutputWriter<'a> {
             (Ok(()), Output::Shards(writer)) => {
                 let Self {
                     tokenized,
-                    results: OrderedResults { tally, kept, passage, sample, .. },
+                    results: OrderedResults { counts, kept, passage, sample, .. },
                     mut manifest,
                     ..
                 } = self;
                 manifest.longest_kept_run = Some(kept.runs().clone());
+                manifest.totals.excluded_before = counts.excluded_before;
+                if manifest.output.columns.contains(&ExtraColumn::LossWeights) {
+                    manifest.totals.fractional = counts.fractional;
+                }
+                for (entry, counts) in manifest.policy.iter_mut().zip(&counts.policy) {
+                    entry.counts = counts.clone();
+                }
                 let last = Checkpoint {
                     position: Position { step: usize::MAX, ..Position::default() },
                     inputs: (&manifest.inputs[self.recorded_inputs..]).into(),
                     documents_rejected: manifest.totals.documents_rejected,
                     tokenized,
-                    tally,
+                    counts: counts.clone(),
                     ..Checkpoint::default()
                 };
                 let last = last.to_json();
                 match writer.finish(manifest, last) {
                     Ok(manifest) => {
                         let sample = sample.map(Sample::into_documents);
-                        return Ok(Outcome { manifest, tokenized, tally, passage, sample });
+                        let tallies = counts.tallies;
+                        return Ok(Outcome { manifest, tokenized, tallies, passage, sample });
                     }
                     Err((error, finished)) => (error.into(), finished),
                 }
@@ -168,7 +179,7 @@ impl<'a> OutputWriter<'a> {
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { start, mut documents, schema, events, tokenized, tally } = result;
+        let WorkResult { start, mut documents, schema, events, tokenized, tallies } = result;
         self.open(&schema)?;
         let before = self.snapshot(start);
         self.tokenized.fast += tokenized.fast;
@@ -188,7 +199,7 @@ impl<'a> OutputWriter<'a> {
                 }
             }
         }
-        self.results.add(&mut documents, &tally);
+        self.results.add(&mut documents, &tallies);
         self.manifest.totals.documents_in += documents.len() as u64;
         self.write_documents(documents, &schema, before)
     }
@@ -202,7 +213,7 @@ impl<'a> OutputWriter<'a> {
                 documents_in: self.manifest.totals.documents_in,
                 documents_rejected: self.manifest.totals.documents_rejected,
                 tokenized: self.tokenized,
-                tally: self.results.tally,
+                counts: self.results.counts.clone(),
                 sequences: self.results.states(),
                 kept: Some(self.results.kept.clone()),
                 ..Checkpoint::default()

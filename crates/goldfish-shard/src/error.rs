@@ -168,6 +168,17 @@ pub enum ExportError {
         /// The layout.
         layout: &'static str,
     },
+    /// A layout has masks of 0 and 1 alone.
+    #[error(
+        "{tokens} tokens have a loss weight that is neither 0 nor 1, and the layout {layout} has no room for weights; the layout \
+         levanter has, and training loops can read the column loss_weights of the shards"
+    )]
+    Fractions {
+        /// The layout.
+        layout: &'static str,
+        /// Tokens with such weights.
+        tokens: u64,
+    },
     /// There are no tokens.
     #[error("the shards hold no tokens: there is nothing to export")]
     NoTokens,
@@ -206,7 +217,7 @@ impl Remedies for ExportError {
             Self::SequenceTooLong { .. } => Remedy::change(Setting::SequenceLength),
             Self::NoSequenceLength { .. } => Remedy::give(Setting::SequenceLength).to("name the model's"),
             Self::NotPacked { .. } => Remedy::omit(Setting::SequenceLength),
-            Self::NoTokens | Self::Miscounted { .. } => return Vec::new(),
+            Self::NoTokens | Self::Miscounted { .. } | Self::Fractions { .. } => return Vec::new(),
         }]
     }
 }

@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kept::KeptRuns;
-use crate::manifest::{MAX_MANIFEST_BYTES, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known};
+use crate::manifest::{
+    MAX_MANIFEST_BYTES, PolicyRule, SourceEntry, TokenizerEntry, ToolEntry, Totals, read_known,
+};
 use crate::table::{self, MAX_LISTED_INPUTS, TableEntry, TableReader};
 use crate::verify::{NOT_LISTED, unlisted};
 use crate::{InputEntry, Problem, ShardError};
@@ -41,6 +43,9 @@ pub struct FileSet {
     pub layout: String,
     /// The mask rule with every parameter.
     pub rule: RuleSpec,
+    /// Under a policy: its entries, the default last; `rule` is the default's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<PolicyRule>,
     /// Whether windows end at documents or at packed sequences.
     pub scope: Scope,
     /// Ids that the rule never drops, ascending.

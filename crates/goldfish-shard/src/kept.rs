@@ -53,6 +53,38 @@ pub struct DecidedRun {
     pub position: u64,
 }
 
+impl DecidedRun {
+    /// No run yet, counted in this unit.
+    #[must_use]
+    pub fn new(unit: RunUnit) -> Self {
+        Self { unit, length: 0, tokens: 0, document: 0, doc_id: String::new(), position: 0 }
+    }
+
+    /// Notes the longest run of a document, by its number among all.
+    pub fn note(&mut self, document: u64, doc_id: &str, run: LongestRun) {
+        if run.units > self.length {
+            (self.length, self.tokens) = (run.units, run.end - run.start);
+            (self.document, self.position) = (document, run.start);
+            self.doc_id = short_id(doc_id).into_owned();
+        }
+    }
+
+    /// Adds the longest run of further documents, after `documents` others.
+    fn join(&mut self, mut later: Self, documents: u64) {
+        if later.length > self.length {
+            later.document += documents;
+            *self = later;
+        }
+    }
+}
+
+/// Adds the run of further documents, where runs are counted.
+pub(crate) fn join_runs(run: &mut Option<DecidedRun>, later: Option<DecidedRun>, documents: u64) {
+    if let (Some(run), Some(later)) = (run.as_mut(), later) {
+        run.join(later, documents);
+    }
+}
+
 /// Looks for the longest runs, document by document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeptCounter {
@@ -64,14 +96,7 @@ impl KeptCounter {
     /// A counter of no documents. `unit` is what runs of decided tokens are counted in, if they are.
     #[must_use]
     pub fn new(unit: Option<RunUnit>) -> Self {
-        let decided = unit.map(|unit| DecidedRun {
-            unit,
-            length: 0,
-            tokens: 0,
-            document: 0,
-            doc_id: String::new(),
-            position: 0,
-        });
+        let decided = unit.map(DecidedRun::new);
         Self { documents: 0, runs: KeptRuns { tokens: KeptRun::default(), decided } }
     }
 
@@ -83,12 +108,9 @@ impl KeptCounter {
 
     /// Notes the longest run of decided words or tokens of this document of all, which need not be the next one.
     pub fn note_decided(&mut self, document: u64, doc_id: &str, run: LongestRun) {
-        let Some(longest) = self.runs.decided.as_mut().filter(|longest| run.units > longest.length) else {
-            return;
-        };
-        (longest.length, longest.tokens) = (run.units, run.end - run.start);
-        (longest.document, longest.position) = (document, run.start);
-        longest.doc_id = short_id(doc_id).into_owned();
+        if let Some(longest) = &mut self.runs.decided {
+            longest.note(document, doc_id, run);
+        }
     }
 
     /// Adds the next document, with its mask.
@@ -127,13 +149,7 @@ impl KeptRuns {
             later.tokens.document += documents;
             self.tokens = later.tokens;
         }
-        let length = |run: &Option<DecidedRun>| run.as_ref().map(|run| run.length);
-        if length(&later.decided) > length(&self.decided)
-            && let Some(mut run) = later.decided
-        {
-            run.document += documents;
-            self.decided = Some(run);
-        }
+        join_runs(&mut self.decided, later.decided, documents);
     }
 }
 

@@ -44,8 +44,9 @@ pub use folder::{OutputMode, Prepared, prepare_folder};
 pub use journal::{FinishedFiles, JOURNAL_VERSION, Unfinished};
 pub use kept::{DecidedRun, KeptCounter, KeptRun, KeptRuns};
 pub use manifest::{
-    CompanionEntry, FORMAT_VERSION, InputEntry, MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, OutputEntry,
-    PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
+    CompanionEntry, ExistingMaskEntry, ExistingMaskKind, FORMAT_VERSION, InputEntry, MANIFEST_NAME,
+    MAX_MANIFEST_BYTES, Manifest, OutputEntry, POLICY_COLUMN, PartEntry, PolicyCounts, PolicyRule,
+    REJECTS_NAME, RejectsEntry, ShardEntry, SourceEntry, TokenizerEntry, ToolEntry, Totals,
 };
 pub use merge::merge;
 pub use names::{INPUTS_NAME, part_folder};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ShardError;
 use crate::error::MAX_FOLDER_SHARDS;
-use crate::kept::KeptRuns;
+use crate::kept::{DecidedRun, KeptRuns, join_runs};
 use crate::schema::{ExtraColumn, OutputFormat};
 use crate::table::TableEntry;
 
@@ -18,6 +18,9 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 
 /// Name of the list of rejected rows.
 pub const REJECTS_NAME: &str = "rejects.jsonl";
+
+/// The column of the shards that says which entry of a policy decided a document.
+pub const POLICY_COLUMN: &str = "policy";
 
 /// Version of the shard format that this build writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -35,8 +38,12 @@ pub struct Manifest {
     pub format_version: u32,
     /// The program that wrote the shards.
     pub tool: ToolEntry,
-    /// The mask rule with every parameter.
+    /// The mask rule with every parameter; under a policy that of its default.
     pub rule: RuleSpec,
+    /// Under a policy: its entries in the order in which they were tried, the default last. The column `policy` of the shards
+    /// says which of them decided a document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<PolicyRule>,
     /// Whether windows end at documents or at packed sequences.
     pub scope: Scope,
     /// Ids that the rule never drops, ascending.
@@ -72,6 +79,60 @@ pub struct Manifest {
     pub checksum: String,
 }
 
+/// An entry of a policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRule {
+    /// Its name, as in the column `policy`.
+    pub name: String,
+    /// What a document must meet, as the policy file has it; nothing for the default.
+    #[serde(rename = "where")]
+    pub when: serde_json::Map<String, serde_json::Value>,
+    /// Its rule with every parameter.
+    pub rule: RuleSpec,
+    /// Ids that the rule never drops, ascending.
+    pub exempt_ids: Vec<u32>,
+    /// What it decided.
+    pub counts: PolicyCounts,
+}
+
+impl PolicyRule {
+    /// The entry as it is before anything is masked.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
+        Self { counts: PolicyCounts::default(), ..self.clone() }
+    }
+}
+
+/// Documents that an entry of a policy decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyCounts {
+    /// Documents.
+    pub documents: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Tokens with a `loss_mask` of 0.
+    pub dropped: u64,
+    /// Those of them that an existing mask excluded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub excluded_before: u64,
+    /// The longest run of decided words or tokens that are all kept, where the rule counts that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_decided_run: Option<DecidedRun>,
+}
+
+impl PolicyCounts {
+    /// Adds the counts of further documents, after `documents` others of all entries.
+    pub(crate) fn join(&mut self, later: Self, documents: u64) {
+        self.documents += later.documents;
+        self.tokens += later.tokens;
+        self.dropped += later.dropped;
+        self.excluded_before += later.excluded_before;
+        join_runs(&mut self.longest_decided_run, later.longest_decided_run, documents);
+    }
+}
+
 /// One part of a divided run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +164,7 @@ impl Manifest {
             format_version: FORMAT_VERSION,
             tool: ToolEntry::goldfish(),
             rule,
+            policy: Vec::new(),
             scope,
             exempt_ids: Vec::new(),
             existing_mask: None,
@@ -151,6 +213,9 @@ pub struct SourceEntry {
     pub content: String,
     /// The column that held it.
     pub column: String,
+    /// What was done with masks that the documents came with, where they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_mask: Option<ExistingMaskEntry>,
     /// The column that held the documents' ids; without one a document is called `name:row`.
     pub id_column: Option<String>,
     /// Id type of headerless memmaps, where it was given.
@@ -159,6 +224,28 @@ pub struct SourceEntry {
     pub eos_id: Option<u32>,
     /// Largest document that was taken, in bytes (four a token).
     pub max_document: u64,
+}
+
+/// Masks that documents came with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExistingMaskEntry {
+    /// The column that held them.
+    pub column: String,
+    /// What it held.
+    pub kind: ExistingMaskKind,
+}
+
+/// What a column of masks holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExistingMaskKind {
+    /// Booleans, or 0 and 1.
+    Mask,
+    /// Numbers from 0 on.
+    Weights,
+    /// Token ids, and -100 where a token is excluded.
+    Labels,
 }
 
 /// How the shards are written.
@@ -257,15 +344,39 @@ pub struct Totals {
     pub tokens: u64,
     /// Tokens with a `loss_mask` of 0.
     pub dropped: u64,
+    /// Those of them that an existing mask excluded, whether or not the rule drops them too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub excluded_before: u64,
+    /// Tokens whose `loss_weights` is neither 0 nor 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fractional: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Totals {
+    /// Tokens that were in the loss before the rule.
+    #[must_use]
+    pub fn targets(&self) -> u64 {
+        self.tokens.saturating_sub(self.excluded_before)
+    }
+
+    /// Tokens that the rule took out of the loss.
+    #[must_use]
+    pub fn dropped_by_rule(&self) -> u64 {
+        self.dropped.saturating_sub(self.excluded_before)
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.documents_in += other.documents_in;
         self.documents_out += other.documents_out;
         self.documents_rejected += other.documents_rejected;
         self.tokens += other.tokens;
         self.dropped += other.dropped;
+        self.excluded_before += other.excluded_before;
+        self.fractional += other.fractional;
     }
 }
 
@@ -334,10 +445,20 @@ impl Manifest {
         self.shards.iter().map(|shard| shard.size).sum()
     }
 
-    /// The share of dropped tokens; 0 where there are no tokens.
+    /// Names of all columns of the shards, in order.
+    #[must_use]
+    pub fn columns(&self) -> Vec<&str> {
+        let extra = self.output.columns.iter().map(|column| column.name());
+        let carried = self.output.carry.iter().map(String::as_str);
+        let policy = Some(POLICY_COLUMN).filter(|_| !self.policy.is_empty());
+        ["doc_id", "input_ids", "loss_mask"].into_iter().chain(extra).chain(carried).chain(policy).collect()
+    }
+
+    /// The share of the tokens in the loss that the rule dropped; 0 where there are none.
     #[must_use]
     pub fn drop_rate(&self) -> f64 {
-        if self.totals.tokens == 0 { 0.0 } else { self.totals.dropped as f64 / self.totals.tokens as f64 }
+        let (dropped, targets) = (self.totals.dropped_by_rule(), self.totals.targets());
+        if targets == 0 { 0.0 } else { dropped as f64 / targets as f64 }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::error::{other_output, start_again};
 use crate::folder::{OutputMode, Prepared, complete, files_of, holds_shards, prepare_folder, publish};
 use crate::journal::Journal;
 use crate::manifest::{
-    InputEntry, MANIFEST_NAME, Manifest, PartEntry, REJECTS_NAME, RejectsEntry, ShardEntry, Totals,
-    check_count,
+    InputEntry, MANIFEST_NAME, Manifest, PartEntry, PolicyRule, REJECTS_NAME, RejectsEntry, ShardEntry,
+    Totals, check_count,
 };
 use crate::names::{STAGING_NAME, StagedName, is_ours, is_shard_name, shard_name, staged_name};
 use crate::staging::PreparedFolder;
@@ -282,9 +282,11 @@ fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
 
 /// Names what differs between two parts that should have been made alike.
 fn differing_options(a: &Manifest, b: &Manifest) -> String {
+    let policy = |manifest: &Manifest| manifest.policy.iter().map(PolicyRule::uncounted).collect::<Vec<_>>();
     let differences = [
         ("the versions of goldfish", a.tool != b.tool),
         ("the rules", a.rule != b.rule),
+        ("the policies", policy(a) != policy(b)),
         ("the scopes", a.scope != b.scope),
         ("the exempt ids", a.exempt_ids != b.exempt_ids),
         ("the existing masks", a.existing_mask != b.existing_mask),
@@ -302,6 +304,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let mut inputs = JoinedInputs::default();
     let (mut totals, mut rows) = (Totals::default(), 0);
     let mut longest_kept_run = parts.first().and_then(|part| part.manifest.longest_kept_run.clone());
+    let mut policy = parts.first().map(|part| part.manifest.policy.clone()).unwrap_or_default();
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
         for entry in manifest.read_inputs(path)? {
@@ -312,6 +315,11 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
             all.join(run, totals.documents_out);
             all
         });
+        if index > 0 {
+            for (entry, later) in policy.iter_mut().zip(&manifest.policy) {
+                entry.counts.join(later.counts.clone(), totals.documents_out);
+            }
+        }
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
         shards.extend(manifest.shards.iter().map(|shard| (index, shard)));
@@ -336,6 +344,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     (manifest.inputs, manifest.input_table) = (inputs, None);
     manifest.shards = renamed.collect();
     manifest.totals = totals;
+    manifest.policy = policy;
     manifest.longest_kept_run = longest_kept_run;
     Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
 }

@@ -2,7 +2,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{Int32Type, SchemaRef, UInt8Type};
+use arrow::datatypes::{Float32Type, Int32Type, SchemaRef, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, ParquetFile, check_ipc, check_parquet, guarded};
@@ -10,7 +10,7 @@ use goldfish_storage::File;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::ShardError;
-use crate::schema::OutputFormat;
+use crate::schema::{ExtraColumn, OutputFormat};
 
 /// Bytes read ahead: columns of a batch are mostly larger, and then come straight from the file.
 const BUFFER: usize = 64 << 10;
@@ -173,5 +173,18 @@ impl ShardBatch {
         let list = self.0.column(2).as_list::<i32>();
         let ends = &list.value_offsets()[row..row + 2];
         &list.values().as_primitive::<UInt8Type>().values()[ends[0] as usize..ends[1] as usize]
+    }
+
+    /// What the loss of each token of document `row` is multiplied with, where the shards have the column `loss_weights`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn weights(&self, row: usize) -> Option<&[f32]> {
+        let list = self.0.column_by_name(ExtraColumn::LossWeights.name())?.as_list_opt::<i32>()?;
+        let ends = &list.value_offsets()[row..row + 2];
+        let values = list.values().as_primitive_opt::<Float32Type>()?;
+        Some(&values.values()[ends[0] as usize..ends[1] as usize])
     }
 }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray, UInt8Array};
+use arrow::array::{
+    Array, ArrayRef, Float32Array, Int32Array, ListArray, RecordBatch, StringArray, UInt8Array,
+};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -18,6 +20,9 @@ pub enum ExtraColumn {
     AttentionMask,
     /// `list<uint8>`: the loss mask under the name that TRL reads.
     AssistantMasks,
+    /// `list<float32>`: what the loss of the token is multiplied with: 0 where it is dropped, else the weight that it came with,
+    /// or 1.
+    LossWeights,
 }
 
 impl ExtraColumn {
@@ -28,6 +33,7 @@ impl ExtraColumn {
             Self::Labels => "labels",
             Self::AttentionMask => "attention_mask",
             Self::AssistantMasks => "assistant_masks",
+            Self::LossWeights => "loss_weights",
         }
     }
 }
@@ -85,6 +91,7 @@ impl ShardSchema {
                 ExtraColumn::AttentionMask | ExtraColumn::AssistantMasks => {
                     list(column.name(), DataType::UInt8)
                 }
+                ExtraColumn::LossWeights => list(column.name(), DataType::Float32),
             })
         }));
         fields.extend(carried.iter().cloned());
@@ -116,6 +123,23 @@ impl ShardSchema {
         mask: ScalarBuffer<u8>,
         carried: Vec<ArrayRef>,
     ) -> Result<RecordBatch, ArrowError> {
+        self.weighted_batch(doc_ids, offsets, ids, mask, None, carried)
+    }
+
+    /// The same with what the loss of each token is multiplied with; of dropped tokens it doesn't matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn weighted_batch(
+        &self,
+        doc_ids: StringArray,
+        offsets: OffsetBuffer<i32>,
+        ids: ScalarBuffer<i32>,
+        mask: ScalarBuffer<u8>,
+        weights: Option<&[f32]>,
+        carried: Vec<ArrayRef>,
+    ) -> Result<RecordBatch, ArrowError> {
         let list = |values: ArrayRef| -> Result<ArrayRef, ArrowError> {
             let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
             Ok(Arc::new(ListArray::try_new(item, offsets.clone(), values, None)?))
@@ -131,6 +155,14 @@ impl ShardSchema {
                     list(Arc::new(UInt8Array::from_iter_values(std::iter::repeat_n(1, ids.len()))))?
                 }
                 ExtraColumn::AssistantMasks => list(Arc::new(UInt8Array::new(mask.clone(), None)))?,
+                ExtraColumn::LossWeights => {
+                    let weight = |(position, &keep): (usize, &u8)| match weights {
+                        _ if keep == 0 => Some(0.0),
+                        Some(weights) => weights.get(position).copied(),
+                        None => Some(1.0),
+                    };
+                    list(Arc::new(mask.iter().enumerate().map(weight).collect::<Float32Array>()))?
+                }
             });
         }
         let fixed =

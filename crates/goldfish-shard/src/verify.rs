@@ -5,14 +5,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, UInt8Type};
+use arrow::datatypes::{Float32Type, Int32Type, UInt8Type};
 use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::{File, Metadata, is_remote};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kept::{KeptCounter, KeptRun, short_id};
-use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, REJECTS_NAME, ShardEntry};
+use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, PolicyCounts, REJECTS_NAME, ShardEntry};
 use crate::names::{INPUTS_NAME, shard_name};
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
@@ -43,22 +43,34 @@ pub type RowCheck<'a> = dyn FnMut(&ShardBatch, usize) -> Option<String> + 'a;
 pub fn verify(folder: &Path, check_row: &mut RowCheck<'_>) -> Result<(Manifest, Vec<Problem>), ShardError> {
     let manifest = Manifest::read(folder)?;
     let mut problems = Problems(Vec::new());
-    let mut kept = KeptCounter::new(None);
+    let mut counted = Counted { kept: KeptCounter::new(None), fractional: 0 };
     check_manifest(folder, &manifest, &mut problems)?;
     std::thread::scope(|scope| {
         let digests = hash_ahead(scope, folder, &manifest.shards)?;
         for (shard, digest) in manifest.shards.iter().zip(digests) {
-            check_shard(folder, &manifest, (shard, digest?), check_row, (&mut kept, &mut problems))?;
+            check_shard(folder, &manifest, (shard, digest?), check_row, (&mut counted, &mut problems))?;
         }
         Ok(())
     })?;
-    check_kept(&manifest, &kept, &mut problems);
+    check_counted(&manifest, &counted, &mut problems);
     check_small_files(folder, &manifest, &mut problems)?;
     Ok((manifest, problems.0))
 }
 
-/// Compares the longest run of kept tokens with the manifest, if all documents were seen.
-fn check_kept(manifest: &Manifest, kept: &KeptCounter, problems: &mut Problems) {
+/// What is counted over all shards.
+struct Counted {
+    kept: KeptCounter,
+    /// Tokens whose loss weight is neither 0 nor 1.
+    fractional: u64,
+}
+
+/// Compares what was counted with the manifest, if all documents were seen.
+fn check_counted(manifest: &Manifest, counted: &Counted, problems: &mut Problems) {
+    let kept = &counted.kept;
+    if kept.documents() == manifest.totals.documents_out {
+        let what = "tokens whose loss weight is neither 0 nor 1";
+        problems.check_equal(MANIFEST_NAME, what, manifest.totals.fractional, counted.fractional);
+    }
     let Some(stated) = &manifest.longest_kept_run else { return };
     let found = &kept.runs().tokens;
     if kept.documents() == manifest.totals.documents_out && *found != stated.tokens {
@@ -125,6 +137,18 @@ fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
     );
     problems.check_equal(name, "tokens over shards", totals.tokens, sum(|shard| shard.tokens));
     problems.check_equal(name, "dropped tokens over shards", totals.dropped, sum(|shard| shard.dropped));
+    if !manifest.policy.is_empty() {
+        let sum = |of: fn(&PolicyCounts) -> u64| {
+            manifest.policy.iter().map(|entry| of(&entry.counts)).fold(0, u64::saturating_add)
+        };
+        let mut check = |what: &str, expected, found| {
+            problems.check_equal(name, &format!("{what}, over the entries of the policy"), expected, found);
+        };
+        check("documents", totals.documents_out, sum(|counts| counts.documents));
+        check("tokens", totals.tokens, sum(|counts| counts.tokens));
+        check("dropped tokens", totals.dropped, sum(|counts| counts.dropped));
+        check("tokens excluded before", totals.excluded_before, sum(|counts| counts.excluded_before));
+    }
     check_inputs(folder, manifest, problems)
 }
 
@@ -220,7 +244,7 @@ fn check_shard(
     manifest: &Manifest,
     (shard, digest): (&ShardEntry, Option<FileDigest>),
     check_row: &mut RowCheck<'_>,
-    (kept, problems): (&mut KeptCounter, &mut Problems),
+    (counted, problems): (&mut Counted, &mut Problems),
 ) -> Result<(), ShardError> {
     let Some(digest) = digest else {
         problems.add(&shard.name, "missing");
@@ -235,7 +259,7 @@ fn check_shard(
         return Ok(());
     }
     // The bytes are those that were written; what is wrong from here on was written wrong.
-    if let Err(problem) = check_contents(folder, manifest, shard, check_row, (kept, problems)) {
+    if let Err(problem) = check_contents(folder, manifest, shard, check_row, (counted, problems)) {
         problems.add(&shard.name, problem.to_string());
     }
     Ok(())
@@ -246,15 +270,10 @@ fn check_contents(
     manifest: &Manifest,
     shard: &ShardEntry,
     check_row: &mut RowCheck<'_>,
-    (kept, problems): (&mut KeptCounter, &mut Problems),
+    (counted, problems): (&mut Counted, &mut Problems),
 ) -> Result<(), ShardError> {
     let reader = ShardReader::open(&folder.join(&shard.name), manifest.output.format)?;
-    let extra = manifest.output.columns.iter().map(|column| column.name());
-    let expected: Vec<&str> = ["doc_id", "input_ids", "loss_mask"]
-        .into_iter()
-        .chain(extra)
-        .chain(manifest.output.carry.iter().map(String::as_str))
-        .collect();
+    let expected = manifest.columns();
     let found: Vec<&str> = reader.schema().fields().iter().map(|field| field.name().as_str()).collect();
     if found != expected {
         problems.add(&shard.name, format!("columns {found:?}, but {expected:?} expected"));
@@ -272,7 +291,9 @@ fn check_contents(
             let mask = batch.mask(row);
             tokens += mask.len() as u64;
             dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
-            kept.add(batch.doc_ids().value(row), mask);
+            counted.kept.add(batch.doc_ids().value(row), mask);
+            let weights = batch.weights(row).into_iter().flatten();
+            counted.fractional += weights.filter(|&&weight| weight != 0.0 && weight != 1.0).count() as u64;
             let negative = batch.ids(row).iter().position(|&id| id < 0);
             let negative = negative.map(|position| {
                 format!("the id {} at position {position} is negative", batch.ids(row)[position])
@@ -336,6 +357,15 @@ pub(crate) fn check_columns(batch: &RecordBatch, extra: &[ExtraColumn]) -> Optio
                     .values()
                     .as_primitive_opt::<UInt8Type>()
                     .is_some_and(|values| values.values() == mask),
+                ExtraColumn::LossWeights => {
+                    list.values().as_primitive_opt::<Float32Type>().is_some_and(|weights| {
+                        let fits = |(weight, keep): (&f32, &u8)| match keep {
+                            0 => *weight == 0.0,
+                            _ => weight.is_finite() && *weight > 0.0,
+                        };
+                        weights.values().iter().zip(mask).all(fits)
+                    })
+                }
             };
         if !right {
             return Some(format!("column {:?} doesn't fit input_ids and loss_mask", column.name()));

@@ -41,6 +41,7 @@ fn write(root: &Path, inputs: usize, mode: OutputMode) -> Result<FileSet, ShardE
         rule: manifest.rule.clone(),
         scope: manifest.scope,
         exempt_ids: Vec::new(),
+        policy: Vec::new(),
         existing_mask: None,
         tokenizer: None,
         source: manifest.source.clone(),

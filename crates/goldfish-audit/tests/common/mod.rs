@@ -56,6 +56,7 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         ..ReadOptions::new(content)
     };
     let job = MaskJob {
+        policy: None,
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
         tokenize: None,

@@ -4,20 +4,22 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
-use goldfish_corpus::{Content, ReadOptions, Resolved, read_npy, resolve, warnings};
+use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, ResolvedMask, mask_corpus,
     resolve_content, shared_folder,
 };
-use goldfish_shard::{FinishedFiles, Manifest, OutputMode, WriterOptions};
+use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
 use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::masks_only;
-use crate::describe::{describe_rule, describe_tally, dropped_line, kept_lines, rule_line, tally};
-use crate::files::read_table;
+use crate::describe::{
+    describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, rule_line, tally,
+};
+use crate::files::{read_policy, read_table};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
-    let found = leak::warnings(&job, &outcome.tally, outcome.sample.as_deref());
+    let found = leak::warnings(&job, &outcome.tallies, outcome.sample.as_deref());
     if args.json {
         let warnings = [&suspicious[..], &found[..]].concat();
         print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
@@ -78,11 +80,20 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         if matches!(content, Content::Text { .. }) { DocumentKind::Text } else { DocumentKind::Ids };
     let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
     let options = mask_options(args, documents, tokenizer, partition.is_some())?;
-    let ResolvedMask { rule, reason, table, scope, exempt_ids, tokenize, eos_id } = options.resolve()?;
+    let (policy, decided) = match &args.policy {
+        None => (None, options.resolve()?),
+        Some(path) => {
+            let (policy, default) = read_policy(path, &options)?;
+            (Some(policy), ResolvedMask { reason: None, ..default })
+        }
+    };
+    let ResolvedMask { rule, reason, table, scope, exempt_ids, tokenize, eos_id } = decided;
     let headerless = resolved.inputs.iter().any(|input| input.format.uses_eos_id());
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.carry = args.carry.clone();
+    read.conditions = policy.as_ref().map_or_else(Vec::new, |policy| policy.columns().to_vec());
+    read.existing = existing_mask(args);
     read.max_document = args.max_document;
     read.id_type = args.ids_dtype;
     read.eos_id = eos_id.filter(|_| headerless);
@@ -92,6 +103,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
     };
     let job = MaskJob {
+        policy,
         inputs: resolved.inputs,
         read,
         tokenize,
@@ -118,6 +130,19 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         },
     };
     Ok((job, reason.map(|reason| reason.to_string())))
+}
+
+/// What to do with masks that token ids come with.
+fn existing_mask(args: &MaskArgs) -> ExistingMask {
+    match (&args.mask_column, &args.labels_column, args.ignore_masks) {
+        (Some(column), ..) => {
+            let weights = args.columns.contains(&ExtraColumn::LossWeights);
+            ExistingMask::Mask { column: column.clone(), weights }
+        }
+        (None, Some(column), _) => ExistingMask::Labels { column: column.clone() },
+        (None, None, true) => ExistingMask::Ignore,
+        (None, None, false) => ExistingMask::Refuse,
+    }
 }
 
 /// The options of the command line that decide the masks.
@@ -195,11 +220,13 @@ fn summary_json(
         "rejected": totals.documents_rejected,
         "tokens": totals.tokens,
         "dropped": totals.dropped,
+        "excluded_before": totals.excluded_before,
         "drop_rate": outcome.manifest.drop_rate(),
         "longest_kept_run": outcome.manifest.longest_kept_run,
         "shards": shards.len(),
         "bytes": outcome.manifest.shard_bytes(),
-        "tally": tally(&outcome.tally),
+        "tally": outcome.tallies.first().filter(|_| job.policy.is_none()).map(tally),
+        "policy": outcome.manifest.policy,
         "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
@@ -211,8 +238,13 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
         print::headline(&job.output, &outcome.manifest),
         rule_line(&describe_rule(&outcome.manifest), chosen),
         dropped_line(totals),
-        format!("           {}", describe_tally(&outcome.tally, job.rule.k(), totals.tokens)),
     ];
+    match outcome.tallies.first().filter(|_| job.policy.is_none()) {
+        Some(tally) => {
+            lines.push(format!("           {}", describe_tally(tally, job.rule.k(), totals.targets())));
+        }
+        None => lines.extend(policy_lines(&outcome.manifest.policy)),
+    }
     lines.extend(outcome.manifest.longest_kept_run.iter().flat_map(|runs| kept_lines(&job.rule, runs)));
     let text = outcome.tokenized.fast + outcome.tokenized.exact;
     if let Some(options) = job.tokenize.as_ref().filter(|_| text > 0) {

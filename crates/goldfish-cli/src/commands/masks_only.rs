@@ -36,7 +36,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(explain)?;
-    let warnings = leak::warnings(&job.mask, &outcome.tally, outcome.sample.as_deref());
+    let warnings = leak::warnings(&job.mask, &outcome.tallies, outcome.sample.as_deref());
     if args.json {
         print::json(&summary_json(&job, chosen, &outcome, &warnings))?;
     } else {
@@ -74,7 +74,7 @@ fn summary_json(
     outcome: &SidecarOutcome,
     warnings: &[String],
 ) -> serde_json::Value {
-    let SidecarOutcome { files: set, tally: counted, .. } = outcome;
+    let SidecarOutcome { files: set, tallies, .. } = outcome;
     json!({
         "output": job.mask.output,
         "manifest": FILE_SET_NAME,
@@ -85,13 +85,14 @@ fn summary_json(
         "dropped": set.totals.dropped,
         "longest_kept_run": set.longest_kept_run,
         "files": set.files,
-        "tally": tally(counted),
+        "tally": tally(&tallies.first().copied().unwrap_or_default()),
         "warnings": warnings,
     })
 }
 
 fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> String {
-    let SidecarOutcome { files: set, tally, passage, .. } = outcome;
+    let SidecarOutcome { files: set, tallies, passage, .. } = outcome;
+    let tally = tallies.first().copied().unwrap_or_default();
     let totals = &set.totals;
     let mut lines = vec![
         format!(
@@ -104,7 +105,7 @@ fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> 
         ),
         rule_line(&describe(&set.rule, set.scope, &set.exempt_ids), chosen),
         dropped_line(totals),
-        format!("           {}", describe_tally(tally, job.mask.rule.k(), totals.tokens)),
+        format!("           {}", describe_tally(&tally, job.mask.rule.k(), totals.tokens)),
     ];
     lines.extend(set.longest_kept_run.iter().flat_map(|runs| kept_lines(&set.rule, runs)));
     lines.extend(file_lines(set, |file| print::text(&file.name)));

@@ -10,5 +10,6 @@ pub(crate) mod lab;
 pub(crate) mod mask;
 mod masks_only;
 pub(crate) mod merge;
+pub(crate) mod policy;
 pub(crate) mod report;
 pub(crate) mod verify;

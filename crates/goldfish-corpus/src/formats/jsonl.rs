@@ -1,6 +1,7 @@
 //! One JSON object a line.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -10,18 +11,21 @@ use arrow::array::{ArrayRef, LargeStringBuilder, StringBuilder};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use memchr::{memchr, memchr_iter, memrchr};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
 
 use goldfish_digest::FileDigest;
 use goldfish_remedy::{Remedy, Setting};
 
-use crate::batch::{BatchContent, DocumentBatch, Reject, RowError};
+use crate::batch::{BatchContent, DocumentBatch, Reject, RowError, split_columns};
 use crate::error::CorpusError;
+use crate::existing::append_weights;
 use crate::file::{Decompressed, is_compressed};
-use crate::input::{FormatTable, Input};
+use crate::input::{FormatTable, Head, Input};
+use crate::json_row::RowSeed;
 use crate::non_finite;
 use crate::options::{CHUNK_BYTES, Content, ReadOptions};
+use crate::paths::{find, inside};
 use crate::source::{Chunk, Part, Source};
 
 const NAME: &str = "jsonl";
@@ -29,10 +33,14 @@ const NAME: &str = "jsonl";
 pub(super) static FORMAT: FormatTable = FormatTable {
     compressed_endings: &[".jsonl", ".ndjson", ".json"],
     is_divisible: |path| Ok(!is_compressed(path)),
+    head: Some(head),
     ..FormatTable::new(NAME, "One JSON object a line", &[".jsonl", ".ndjson"], |input, options, part| {
         Ok(Box::new(JsonlSource::open(input, options, part)?))
     })
 };
+
+/// Lines that are looked at before anything is read.
+const HEAD_ROWS: usize = 1000;
 
 /// Bytes that are read at once where lines are only counted.
 const SKIP_BYTES: usize = 1 << 20;
@@ -180,7 +188,8 @@ impl Source for JsonlSource {
         }
         self.rest = bytes[end..].to_vec();
         bytes.truncate(end);
-        let chunk = LineChunk { name: self.name.clone(), first_line: self.line, offset: self.offset, bytes };
+        let (path, name) = (self.input.path.clone(), self.name.clone());
+        let chunk = LineChunk { path, name, first_line: self.line, offset: self.offset, bytes };
         let lines = memchr_iter(b'\n', &chunk.bytes).count() as u64;
         self.line += lines + u64::from(chunk.bytes.last() != Some(&b'\n'));
         self.offset += end as u64;
@@ -210,6 +219,7 @@ impl Source for JsonlSource {
 
 #[derive(Debug)]
 struct LineChunk {
+    path: Arc<Path>,
     name: Arc<str>,
     first_line: u64,
     offset: u64,
@@ -234,6 +244,12 @@ impl Chunk for LineChunk {
                 error.reason.insert_str(0, &format!("line {}: ", row + 1));
                 batch.rejects.push(error.reject(&self.name, row, Some(offset)));
             }
+            if let Some(column) = batch.unnamed_mask {
+                return Err(CorpusError::UnnamedMask {
+                    path: self.path.to_path_buf(),
+                    column: column.into(),
+                });
+            }
             offset += line.len() as u64;
         }
         Ok(batch.finish())
@@ -248,8 +264,12 @@ struct BatchBuilder<'a> {
     text: LargeStringBuilder,
     lengths: Vec<usize>,
     ids: Vec<i32>,
-    carried: Vec<StringBuilder>,
+    weights: Vec<f32>,
+    /// Carried columns, then conditions.
+    columns: Vec<StringBuilder>,
     rejects: Vec<Reject>,
+    /// A column that seems to hold masks, which nobody named.
+    unnamed_mask: Option<&'static str>,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -262,8 +282,10 @@ impl<'a> BatchBuilder<'a> {
             text: LargeStringBuilder::new(),
             lengths: Vec::new(),
             ids: Vec::new(),
-            carried: options.carry.iter().map(|_| StringBuilder::new()).collect(),
+            weights: Vec::new(),
+            columns: options.columns().map(|_| StringBuilder::new()).collect(),
             rejects: Vec::new(),
+            unnamed_mask: None,
         }
     }
 
@@ -275,26 +297,29 @@ impl<'a> BatchBuilder<'a> {
         }
         let text = std::str::from_utf8(line)
             .map_err(|e| format!("not UTF-8 at byte {} of the line", e.valid_up_to()))?;
-        let first_id = self.ids.len();
+        let (first_id, first_weight) = (self.ids.len(), self.weights.len());
         let mut result = self.add_text(row, text);
         if result.is_err()
             && let Some(finite) = non_finite::zeroed(text, |column| self.reads(column)).transpose()
         {
             self.ids.truncate(first_id);
+            self.weights.truncate(first_weight);
             result = finite.map_err(RowError::from).and_then(|text| self.add_text(row, &text));
         }
         if result.is_err() {
             self.ids.truncate(first_id);
+            self.weights.truncate(first_weight);
         }
         result
     }
 
-    /// Whether the document, its id or a carried column comes from this column.
+    /// Whether anything comes from this column.
     fn reads(&self, column: &str) -> bool {
-        let ReadOptions { content, id_column, carry, .. } = self.options;
+        let ReadOptions { content, id_column, existing, .. } = self.options;
         column == content.column()
             || id_column.as_deref() == Some(column)
-            || carry.iter().any(|name| name == column)
+            || existing.column() == Some(column)
+            || self.options.columns().any(|path| inside(path, column).is_some())
     }
 
     fn add_text(&mut self, row: u64, line: &str) -> Result<(), RowError> {
@@ -303,6 +328,7 @@ impl<'a> BatchBuilder<'a> {
         let mut json = serde_json::Deserializer::from_str(line);
         let parsed = seed.deserialize(&mut json).and_then(|parsed| json.end().map(|()| parsed));
         let parsed = parsed.map_err(|e| explain(&e))?;
+        self.unnamed_mask = self.unnamed_mask.or(parsed.unnamed_mask);
 
         let column = self.options.content.column();
         let missing = || {
@@ -330,6 +356,13 @@ impl<'a> BatchBuilder<'a> {
                 format!("the document's id ({name:?}) is {}, not a string or an integer", shorten(raw.get()))
             })?),
         };
+        if let Some(name) = self.options.existing.column() {
+            let Some(values) = &parsed.existing else {
+                let reason = format!("no {name:?} in this line; its keys are {}", parsed.keys(line));
+                return Err(reason.into());
+            };
+            append_weights(&self.options.existing, values, &self.ids[first_id..], &mut self.weights)?;
+        }
         // Nothing fails after this.
         self.rows.push(row);
         match doc_id {
@@ -344,7 +377,8 @@ impl<'a> BatchBuilder<'a> {
             Content::Text { .. } => self.text.append_value(text),
             Content::Ids { .. } => self.lengths.push(self.ids.len() - first_id),
         }
-        for ((builder, name), raw) in self.carried.iter_mut().zip(&self.options.carry).zip(parsed.carried) {
+        for ((builder, name), raw) in self.columns.iter_mut().zip(self.options.columns()).zip(parsed.columns)
+        {
             match raw {
                 _ if name == column => builder.append_value(text),
                 Some(raw) if raw.get() == "null" => builder.append_null(),
@@ -364,15 +398,38 @@ impl<'a> BatchBuilder<'a> {
                 BatchContent::Ids { offsets: OffsetBuffer::from_lengths(self.lengths), ids: self.ids.into() }
             }
         };
-        let carried = self.carried.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
+        let columns = self.columns.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
+        let (carried, conditions) = split_columns(columns, self.options);
         DocumentBatch {
             rows: self.rows,
             doc_ids: self.doc_ids.finish(),
             content,
+            weights: self.options.existing.column().map(|_| self.weights),
             carried,
+            conditions,
             rejects: self.rejects,
         }
     }
+}
+
+/// The keys of the first lines, and which of some paths they have.
+fn head(input: &Input, paths: &[&str]) -> Result<Head, CorpusError> {
+    let mut bytes = Vec::new();
+    let file = Decompressed::open(&input.path, NAME)?;
+    let read = file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
+    read.map_err(CorpusError::io(&input.path, "reading"))?;
+    let mut head = Head { has: vec![false; paths.len()], ..Head::default() };
+    for line in bytes.split(|byte| *byte == b'\n').take(HEAD_ROWS) {
+        // Neither a line that is cut off nor one that is malformed is an object.
+        let Ok(row) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(line) else { continue };
+        head.rows += 1;
+        for (has, path) in head.has.iter_mut().zip(paths) {
+            let is_in = |key: &str, value| inside(path, key).is_some_and(|rest| find(value, rest).is_some());
+            *has = *has || row.iter().any(|(key, value)| is_in(key, value));
+        }
+        head.columns.extend(row.into_keys().map(Cow::into_owned));
+    }
+    Ok(head)
 }
 
 /// A string's contents or an integer's digits.
@@ -399,182 +456,4 @@ fn explain(error: &serde_json::Error) -> String {
     let surrogate = message.contains("hex escape") || message.contains("surrogate");
     let hint = if surrogate { " (half of a surrogate pair is not a character)" } else { "" };
     format!("{message}{hint}, at byte {} of the line", error.column())
-}
-
-/// The parts of one line that are read.
-struct Row<'de> {
-    /// `Some(Some(text))` for text, `Some(None)` for ids (which went into the batch), `None` if missing.
-    content: Option<Option<Cow<'de, str>>>,
-    id: Option<&'de RawValue>,
-    carried: Vec<Option<&'de RawValue>>,
-}
-
-impl Row<'_> {
-    /// The keys of a line, for an error message.
-    fn keys(&self, line: &str) -> String {
-        let object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(line).unwrap_or_default();
-        let names: Vec<_> = object.keys().take(20).map(|key| format!("{key:?}")).collect();
-        if names.is_empty() { "none".into() } else { names.join(", ") }
-    }
-}
-
-struct RowSeed<'a> {
-    options: &'a ReadOptions,
-    ids: &'a mut Vec<i32>,
-}
-
-impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
-    type Value = Row<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowSeed<'_> {
-    type Value = Row<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let options = self.options;
-        let mut row = Row { content: None, id: None, carried: vec![None; options.carry.len()] };
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let key: &str = &key;
-            if key == options.content.column() {
-                if row.content.is_some() {
-                    return Err(A::Error::custom(format!("the key {key:?} occurs twice")));
-                }
-                row.content = Some(match options.content {
-                    Content::Text { .. } => Some(map.next_value_seed(TextSeed(key))?),
-                    Content::Ids { .. } => {
-                        map.next_value_seed(IdsSeed { key, options, ids: &mut *self.ids })?;
-                        None
-                    }
-                });
-                continue;
-            }
-            let is_id = options.id_column.as_deref() == Some(key);
-            let carried = options.carry.iter().position(|name| name == key);
-            if !is_id && carried.is_none() {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let value = map.next_value::<&'de RawValue>()?;
-            let twice = is_id && row.id.is_some() || carried.is_some_and(|i| row.carried[i].is_some());
-            if twice {
-                return Err(A::Error::custom(format!("the key {key:?} occurs twice")));
-            }
-            if is_id {
-                row.id = Some(value);
-            }
-            if let Some(i) = carried {
-                row.carried[i] = Some(value);
-            }
-        }
-        Ok(row)
-    }
-}
-
-struct TextSeed<'a>(&'a str);
-
-impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TextSeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a string in {:?}", self.0)
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-struct IdsSeed<'a> {
-    key: &'a str,
-    options: &'a ReadOptions,
-    ids: &'a mut Vec<i32>,
-}
-
-impl<'de> DeserializeSeed<'de> for IdsSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for IdsSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of token ids in {:?}", self.key)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let last = self.options.last_id();
-        let mut position = 0u64;
-        while let Some(id) = seq.next_element::<JsonId>()? {
-            match id {
-                JsonId::Id(id) if id <= last => self.ids.push(id as i32),
-                JsonId::Id(id) => {
-                    return Err(A::Error::custom(format!(
-                        "{}, at position {position}",
-                        self.options.id_error(id)
-                    )));
-                }
-                JsonId::Outside(id) => {
-                    return Err(A::Error::custom(format!(
-                        "{}, at position {position}",
-                        self.options.id_error(id)
-                    )));
-                }
-            }
-            position += 1;
-        }
-        Ok(())
-    }
-}
-
-/// An integer in a list of ids.
-enum JsonId {
-    Id(u32),
-    Outside(i128),
-}
-
-impl<'de> serde::Deserialize<'de> for JsonId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-        impl Visitor<'_> for IdVisitor {
-            type Value = JsonId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an integer token id")
-            }
-
-            fn visit_u64<E: Error>(self, id: u64) -> Result<JsonId, E> {
-                Ok(u32::try_from(id).map_or(JsonId::Outside(id.into()), JsonId::Id))
-            }
-
-            fn visit_i64<E: Error>(self, id: i64) -> Result<JsonId, E> {
-                Ok(JsonId::Outside(id.into()))
-            }
-        }
-        deserializer.deserialize_any(IdVisitor)
-    }
 }

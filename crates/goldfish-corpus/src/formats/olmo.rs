@@ -209,7 +209,7 @@ impl Sidecar {
             .has_headers(false)
             .flexible(true)
             .from_reader(MultiGzDecoder::new(file));
-        let names = options.id_column.iter().chain(&options.carry);
+        let names = options.id_column.iter().chain(options.columns());
         let wanted = names.filter_map(|name| Self::COLUMNS.iter().position(|c| c == name)).collect();
         let (has_id, width) = (options.id_column.is_some(), id_type.width() as u64);
         Ok(Self { path, reader, wanted, has_id, width, tokens, at: 0 })

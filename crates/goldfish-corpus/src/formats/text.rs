@@ -121,7 +121,9 @@ impl Chunk for TextChunk {
             doc_ids: default_ids(&self.name, &rows),
             rows,
             content: BatchContent::Text(LargeStringArray::from(text)),
+            weights: None,
             carried: Vec::new(),
+            conditions: Vec::new(),
             rejects,
         })
     }

@@ -82,7 +82,9 @@ impl Chunk for ToyChunk {
             doc_ids: default_ids(&self.name, &rows),
             rows,
             content: BatchContent::Text(LargeStringArray::from(self.documents)),
+            weights: None,
             carried: Vec::new(),
+            conditions: Vec::new(),
             rejects: Vec::new(),
         })
     }

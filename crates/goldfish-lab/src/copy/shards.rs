@@ -133,6 +133,7 @@ fn state() -> Box<RawValue> {
 
 fn manifest(options: &CopyOptions, tokenizer: &Tokenizer, writer: &WriterOptions) -> Manifest {
     let source = SourceEntry {
+        existing_mask: None,
         content: "ids".into(),
         column: "input_ids".into(),
         id_column: None,

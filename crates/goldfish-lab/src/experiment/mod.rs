@@ -150,6 +150,7 @@ impl<'a> Bench<'a> {
         read.vocab_size = Some(self.tokenizer.vocab_size());
         let eos = self.tokenizer.eos_id();
         let job = MaskJob {
+            policy: None,
             inputs: resolve(&[corpus.display().to_string()], None)?.inputs,
             read,
             tokenize: Some(TokenizeOptions {

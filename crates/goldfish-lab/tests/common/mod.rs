@@ -59,6 +59,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         broken: false,
     };
     let source = SourceEntry {
+        existing_mask: None,
         content: "ids".into(),
         column: "input_ids".into(),
         id_column: None,

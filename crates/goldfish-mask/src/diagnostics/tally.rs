@@ -44,6 +44,26 @@ impl Tally {
         Self { tokens, special, present: tokens - special, decided, dropped }
     }
 
+    /// The same of those tokens alone that were in the loss before the rule, by their position.
+    #[must_use]
+    pub fn of_targets(
+        coverage: &Masker,
+        ids: &[u32],
+        decided: &[u8],
+        mask: &[u8],
+        is_target: impl Fn(usize) -> bool,
+    ) -> Self {
+        let mut tally = Self::default();
+        for position in (0..ids.len()).filter(|position| is_target(*position)) {
+            tally.tokens += 1;
+            tally.special += u64::from(coverage.exempts(ids[position]));
+            tally.decided += u64::from(decided[position] == 0);
+            tally.dropped += u64::from(mask[position] == 0);
+        }
+        tally.present = tally.tokens - tally.special;
+        tally
+    }
+
     /// Adds the counts of other documents.
     pub fn add(&mut self, other: &Self) {
         self.tokens += other.tokens;
@@ -214,6 +234,30 @@ impl TokenCounter {
         let tally = Tally::of_tokens(&self.decided, span.decided(), &self.scratch, mask);
         let tally = Tally { present, ..tally };
         (tally, &self.scratch)
+    }
+
+    /// Counts those tokens of a span alone that were in the loss before the rule.
+    ///
+    /// # Panics
+    ///
+    /// As [`count`](Self::count).
+    pub fn count_targets(
+        &mut self,
+        span: &TokenSpan<'_>,
+        mask: &[u8],
+        is_target: impl Fn(usize) -> bool,
+    ) -> Tally {
+        self.scratch.resize(span.len(), 0);
+        self.present.decide(span, &mut self.scratch);
+        let present = self
+            .scratch
+            .iter()
+            .enumerate()
+            .filter(|&(position, keep)| *keep == 0 && is_target(position))
+            .count();
+        self.decided.decide(span, &mut self.scratch);
+        let tally = Tally::of_targets(&self.decided, span.decided(), &self.scratch, mask, is_target);
+        Tally { present: present as u64, ..tally }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn inputs(path: &Path) -> Vec<Input> {
 pub(crate) fn job(inputs: Vec<Input>, output: &Path, output_mode: OutputMode, k: u32) -> MaskJob {
     let rule = Hash::new(k).context(5).seed(3);
     MaskJob {
+        policy: None,
         inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
         tokenize: None,

@@ -50,6 +50,12 @@ impl Layout {
         }
     }
 
+    /// Whether its masks can be fractions.
+    #[must_use]
+    pub fn takes_weights(self) -> bool {
+        self == Self::Levanter
+    }
+
     /// The types that token ids may have in its files; the first one holds any id, the last one is the smallest. Empty
     /// where there is no choice.
     #[must_use]

@@ -115,6 +115,10 @@ impl<'a> Job<'a> {
         if manifest.totals.tokens == 0 {
             return refuse(ExportError::NoTokens);
         }
+        if manifest.totals.fractional > 0 && !layout.takes_weights() {
+            let (layout, tokens) = (layout.name(), manifest.totals.fractional);
+            return refuse(ExportError::Fractions { layout, tokens });
+        }
         let small = manifest.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.vocab_size <= 1 << 16)
             || matches!(manifest.source.ids_dtype.as_deref(), Some("uint8" | "uint16"));
         let default = if small { types.last() } else { types.first() };
@@ -231,6 +235,7 @@ impl<'a> Job<'a> {
             tool: manifest.tool,
             layout: self.options.layout.name().into(),
             rule: manifest.rule,
+            policy: manifest.policy,
             scope: manifest.scope,
             exempt_ids: manifest.exempt_ids,
             existing_mask: manifest.existing_mask,

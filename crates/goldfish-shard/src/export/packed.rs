@@ -38,17 +38,17 @@ pub(super) struct Packed<'f> {
 struct Row {
     ids: Vec<i32>,
     /// Shifted: value `i` is about the prediction of token `i + 1` of the same sequence.
-    mask: Vec<i8>,
+    weights: Vec<f32>,
     /// Where each sequence starts.
     starts: Vec<i32>,
 }
 
 impl Row {
-    fn push(&mut self, ids: &[i32], mask: &[u8]) {
+    fn push(&mut self, ids: &[i32], weights: &[f32]) {
         self.starts.push(self.ids.len() as i32);
         self.ids.extend_from_slice(ids);
-        self.mask.extend(mask[1..].iter().map(|&keep| keep as i8));
-        self.mask.push(0);
+        self.weights.extend_from_slice(&weights[1..]);
+        self.weights.push(0.0);
     }
 }
 
@@ -85,7 +85,7 @@ impl<'f> Packed<'f> {
         Self { files, layout, length: length as usize, schema, open: None, row, rows, done, written: 0 }
     }
 
-    fn push(&mut self, mut ids: &[i32], mut mask: &[u8]) -> Result<(), ShardError> {
+    fn push(&mut self, mut ids: &[i32], mut weights: &[f32]) -> Result<(), ShardError> {
         while !ids.is_empty() {
             let room = self.length - self.row.ids.len();
             let taken = match self.layout {
@@ -93,9 +93,9 @@ impl<'f> Packed<'f> {
                 _ => share(ids.len(), room, self.length),
             };
             if taken > 0 {
-                self.row.push(&ids[..taken], &mask[..taken]);
+                self.row.push(&ids[..taken], &weights[..taken]);
             }
-            (ids, mask) = (&ids[taken..], &mask[taken..]);
+            (ids, weights) = (&ids[taken..], &weights[taken..]);
             if !ids.is_empty() || self.row.ids.len() == self.length {
                 self.end_row()?;
             }
@@ -108,7 +108,7 @@ impl<'f> Packed<'f> {
         self.written += row.ids.len() as u64;
         if self.layout == Layout::Levanter {
             row.ids.resize(self.length, 0);
-            row.mask.resize(self.length, 0);
+            row.weights.resize(self.length, 0.0);
         }
         self.rows.push(row);
         if self.rows.len() * self.length >= BATCH_TOKENS { self.write_rows() } else { Ok(()) }
@@ -120,14 +120,16 @@ impl<'f> Packed<'f> {
         }
         let rows = std::mem::take(&mut self.rows);
         let ids = lists::<Int32Type>(rows.iter().map(|row| row.ids.iter().copied()));
-        let mask = rows.iter().map(|row| row.mask.iter());
+        let weights = rows.iter().map(|row| row.weights.iter());
         let columns = match self.layout {
             Layout::Levanter => {
-                vec![ids, lists::<Float32Type>(mask.map(|mask| mask.map(|&keep| keep.into())))]
+                vec![ids, lists::<Float32Type>(weights.map(Iterator::copied))]
             }
             _ => {
                 let starts = lists::<Int32Type>(rows.iter().map(|row| row.starts.iter().copied()));
-                vec![ids, lists::<Int8Type>(mask.map(Iterator::copied)), starts]
+                // Fractions are refused.
+                let mask = weights.map(|weights| weights.map(|&weight| i8::from(weight > 0.0)));
+                vec![ids, lists::<Int8Type>(mask), starts]
             }
         };
         let batch = RecordBatch::try_new(self.schema.clone(), columns);
@@ -162,7 +164,16 @@ impl Exporter for Packed<'_> {
     }
 
     fn write(&mut self, batch: &ShardBatch, shard: &str, row: u64) -> Result<(), ShardError> {
-        documents(batch, shard, row).try_for_each(|document| self.push(document.ids, document.mask))
+        let mut of_mask = Vec::new();
+        for (index, document) in documents(batch, shard, row).enumerate() {
+            let weights = batch.weights(index).unwrap_or_else(|| {
+                of_mask.clear();
+                of_mask.extend(document.mask.iter().map(|&keep| f32::from(keep)));
+                &of_mask
+            });
+            self.push(document.ids, weights)?;
+        }
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), ShardError> {
@@ -197,11 +208,11 @@ mod tests {
     #[test]
     fn masks_are_about_the_next_token_of_the_same_sequence() {
         let mut row = Row::default();
-        row.push(&[5, 6, 7], &[0, 1, 0]);
-        row.push(&[8], &[1]);
-        row.push(&[9, 10], &[1, 1]);
-        let expected =
-            Row { ids: vec![5, 6, 7, 8, 9, 10], mask: vec![1, 0, 0, 0, 1, 0], starts: vec![0, 3, 4] };
+        row.push(&[5, 6, 7], &[0.0, 1.0, 0.0]);
+        row.push(&[8], &[1.0]);
+        row.push(&[9, 10], &[1.0, 0.5]);
+        let weights = vec![1.0, 0.0, 0.0, 0.0, 0.5, 0.0];
+        let expected = Row { ids: vec![5, 6, 7, 8, 9, 10], weights, starts: vec![0, 3, 4] };
         assert_eq!(row, expected);
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
         broken: false,
     };
     let source = SourceEntry {
+        existing_mask: None,
         content: "ids".into(),
         column: "input_ids".into(),
         id_column: None,

@@ -1,0 +1,384 @@
+//! Policy files.
+
+use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
+use goldfish_remedy::{Remedies, Remedy, Setting};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::condition::{Condition, covers};
+use super::{Policy, PolicyEntry};
+use crate::resolve::{MaskOptions, ResolvedMask, ScopeName};
+
+/// Why a policy can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// It is not TOML.
+    #[error("the policy is not TOML: {reason}")]
+    Syntax {
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// It says things that can't be done.
+    #[error("the policy has {}:{}", if problems.len() == 1 { "a mistake".into() } else { format!("{} mistakes", problems.len()) },
+        problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    Problems {
+        /// One sentence each.
+        problems: Vec<String>,
+    },
+    /// Packed sequences cross documents.
+    #[error("a policy decides document by document, and windows of packed sequences cross documents")]
+    Sequences,
+}
+
+impl Remedies for PolicyError {
+    fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Sequences => vec![Remedy::omit(Setting::Scope), Remedy::omit(Setting::Policy)],
+            Self::Syntax { .. } | Self::Problems { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The name of the default entry.
+const DEFAULT: &str = "default";
+
+/// The keys of an entry that are options of its rule.
+const OPTIONS: [&str; 9] = ["rule", "k", "context", "unit", "window", "head", "longest_run", "seed", "start"];
+
+impl Policy {
+    /// Reads a policy file, and checks all of it.
+    ///
+    /// `options` has what is the same for all entries: the tokenizer, and what is put around documents and exempt.
+    ///
+    /// # Errors
+    ///
+    /// If it is not TOML, or with every mistake in it.
+    pub fn parse(text: &str, options: &MaskOptions) -> Result<(Self, ResolvedMask), PolicyError> {
+        if options.scope == ScopeName::Sequence {
+            return Err(PolicyError::Sequences);
+        }
+        let table: Map<String, Value> = toml::from_str(text)
+            .map_err(|error| PolicyError::Syntax { reason: error.to_string().trim_end().to_owned() })?;
+        let mut problems = Vec::new();
+        let mut entries: Vec<PolicyEntry> = Vec::new();
+        let known = ["policy", DEFAULT];
+        for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
+            problems.push(format!("unknown key {key:?}; there are [[policy]] and [default]"));
+        }
+        let list = match table.get("policy") {
+            None => &[][..],
+            Some(Value::Array(list)) => list,
+            Some(_) => {
+                problems.push("policy is not a list of tables: write [[policy]]".into());
+                &[]
+            }
+        };
+        for (number, entry) in list.iter().enumerate() {
+            match parse_entry(number + 1, entry, options, &mut problems) {
+                Some(entry) if entries.iter().any(|other| other.name == entry.name) => {
+                    problems.push(format!("two entries have the name {:?}", entry.name));
+                }
+                Some(entry) => {
+                    let cover = entries.iter().find(|earlier| covers(&earlier.conditions, &entry.conditions));
+                    if let Some(earlier) = cover {
+                        let (name, earlier) = (&entry.name, &earlier.name);
+                        problems.push(format!(
+                            "{name:?} decides nothing: what it is for, {earlier:?} takes before it"
+                        ));
+                    }
+                    entries.push(entry);
+                }
+                None => {}
+            }
+        }
+        let default = match table.get(DEFAULT) {
+            Some(Value::Object(default)) => {
+                let mut default = default.clone();
+                if default.insert("name".into(), DEFAULT.into()).is_some() {
+                    problems.push("[default] has a name; it is always called default".into());
+                }
+                if default.contains_key("where") {
+                    problems.push("[default] has conditions; it decides what no other entry does".into());
+                }
+                parse_rule(DEFAULT, &default, options, &mut problems)
+            }
+            Some(_) => {
+                problems.push("default is not a table: write [default]".into());
+                None
+            }
+            None => {
+                problems.push("there is no [default]: it decides what no other entry does".into());
+                None
+            }
+        };
+        match default {
+            Some(resolved) if problems.is_empty() => {
+                entries.push(PolicyEntry {
+                    name: DEFAULT.into(),
+                    when: Map::new(),
+                    conditions: Vec::new(),
+                    rule: resolved.rule.clone(),
+                    exempt_ids: resolved.exempt_ids.clone(),
+                });
+                Ok((Self::new(entries), resolved))
+            }
+            _ => Err(PolicyError::Problems { problems }),
+        }
+    }
+}
+
+/// One of several entries, or `None` after what is wrong with it was noted.
+fn parse_entry(
+    number: usize,
+    entry: &Value,
+    options: &MaskOptions,
+    problems: &mut Vec<String>,
+) -> Option<PolicyEntry> {
+    let Some(entry) = entry.as_object() else {
+        problems.push(format!("entry {number} is not a table: write [[policy]]"));
+        return None;
+    };
+    let before = problems.len();
+    let name = match entry.get("name") {
+        Some(Value::String(name)) if name == DEFAULT => {
+            problems.push(format!("entry {number} is called \"default\", which is the name of [default]"));
+            name.clone()
+        }
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        Some(name) => {
+            problems.push(format!("entry {number} has the name {name}, which is no text"));
+            format!("entry {number}")
+        }
+        None => {
+            problems.push(format!("entry {number} has no name"));
+            format!("entry {number}")
+        }
+    };
+    let when = match entry.get("where") {
+        Some(Value::Object(when)) if !when.is_empty() => when.clone(),
+        Some(Value::Object(_)) | None => {
+            problems
+                .push(format!("{name:?} has no conditions; what decides all other documents is [default]"));
+            Map::new()
+        }
+        Some(other) => {
+            problems.push(format!("{name:?} has where = {other}: write where = {{ column = \"value\" }}"));
+            Map::new()
+        }
+    };
+    let mut conditions = Vec::new();
+    for (column, value) in &when {
+        match Condition::parse(column, value) {
+            Ok(condition) => conditions.push(condition),
+            Err(problem) => problems.push(format!("{name:?}: {problem}")),
+        }
+    }
+    let ResolvedMask { rule, exempt_ids, .. } = parse_rule(&name, entry, options, problems)?;
+    (problems.len() == before).then_some(PolicyEntry { name, when, conditions, rule, exempt_ids })
+}
+
+/// The rule of an entry, which can be built.
+fn parse_rule(
+    name: &str,
+    entry: &Map<String, Value>,
+    options: &MaskOptions,
+    problems: &mut Vec<String>,
+) -> Option<ResolvedMask> {
+    let before = problems.len();
+    let mut problem = |text: String| problems.push(format!("{name:?}: {text}"));
+    for key in entry.keys() {
+        if !OPTIONS.contains(&key.as_str()) && key != "name" && key != "where" {
+            problem(format!("unknown key {key:?}; there are name, where, {}", OPTIONS.join(", ")));
+        }
+    }
+    let mut options = options.clone();
+    let rule = |text: &str| {
+        let known = RuleName::ALL.iter().copied().find(|rule| rule.to_string() == text);
+        let names: Vec<String> = RuleName::ALL.iter().map(ToString::to_string).collect();
+        known.ok_or_else(|| format!("there is no rule {text:?}; there are {}", names.join(", ")))
+    };
+    if let Some(value) = entry.get("rule") {
+        match value.as_str().map_or_else(|| Err(format!("rule is {value}, which is no name")), rule) {
+            Ok(rule) => options.rule = Some(rule),
+            Err(reason) => problem(reason),
+        }
+    }
+    let mut number = |key: &str, most: u64| -> Option<u64> {
+        let value = entry.get(key)?;
+        let found = value.as_u64().filter(|number| *number <= most);
+        if found.is_none() {
+            problem(format!("{key} is {value}, not a whole number from 0 to {most}"));
+        }
+        found
+    };
+    const U32: u64 = u32::MAX as u64;
+    options.k = number("k", U32).map_or(options.k, |k| k as u32);
+    options.context = number("context", U32).map(|context| context as u32);
+    // TOML has no larger integers.
+    options.seed = number("seed", i64::MAX as u64).unwrap_or(options.seed);
+    options.start = number("start", i64::MAX as u64).unwrap_or(options.start);
+    options.longest_run = match entry.get("longest_run") {
+        Some(Value::String(none)) if none == "none" => Some(LongestRunOption::Unbounded),
+        _ => number("longest_run", U32).map(|most| LongestRunOption::Most(most as u32)),
+    };
+    match named::<Granularity>(entry, "unit") {
+        Ok(unit) => options.granularity = unit,
+        Err(reason) => problem(reason),
+    }
+    match named::<Window>(entry, "window") {
+        Ok(window) => options.window = window,
+        Err(reason) => problem(reason),
+    }
+    match named::<ShortContext>(entry, "head") {
+        Ok(head) => options.short_context = head.unwrap_or(options.short_context),
+        Err(reason) => problem(reason),
+    }
+    let resolved = match options.resolve() {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            problem(error.to_string());
+            return None;
+        }
+    };
+    if let Err(error) = resolved.rule.build(None) {
+        problem(error.to_string());
+    }
+    (problems.len() == before).then_some(resolved)
+}
+
+/// The value of an option that is one of several words.
+fn named<T: DeserializeOwned>(entry: &Map<String, Value>, key: &str) -> Result<Option<T>, String> {
+    let Some(value) = entry.get(key) else { return Ok(None) };
+    let parsed = serde_json::from_value(value.clone());
+    parsed.map(Some).map_err(|error| format!("{key} is {value}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::DocumentKind;
+
+    fn parse(text: &str) -> Result<Policy, PolicyError> {
+        let options = MaskOptions { documents: DocumentKind::Ids, ..MaskOptions::default() };
+        Policy::parse(text, &options).map(|(policy, _)| policy)
+    }
+
+    #[test]
+    fn entries_are_tried_in_order() {
+        let policy = parse(
+            r#"
+            [[policy]]
+            name = "copies"
+            where = { minhash_cluster_size = { at_least = 5 } }
+            rule = "hash"
+            k = 3
+
+            [[policy]]
+            name = "code"
+            where = { "meta.source" = ["code", "notebooks"] }
+            rule = "none"
+
+            [default]
+            rule = "anchor"
+            k = 50
+            longest_run = "none"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(policy.columns(), ["minhash_cluster_size", "meta.source"]);
+        let names: Vec<&str> = policy.entries().iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["copies", "code", "default"]);
+        let values = [
+            arrow::array::StringArray::from(vec![Some("7"), Some("1"), None]),
+            arrow::array::StringArray::from(vec![Some("code"), Some("code"), Some("web")]),
+        ];
+        let chosen = [0, 1, 2].map(|row| policy.choose("a.jsonl", "d", &values, row));
+        assert_eq!(chosen, [0, 1, 2]);
+        assert_eq!(policy.entries()[2].rule.k(), Some(50));
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let error = parse(
+            r#"
+            colour = "blue"
+
+            [[policy]]
+            name = "a"
+            where = { source = "books" }
+            rule = "text9"
+
+            [[policy]]
+            name = "b"
+            where = { source = "books" }
+            k = 0
+            rule = "hash"
+
+            [[policy]]
+            where = { n = { at_least = 5, at_most = 3 } }
+            rule = "hash"
+
+            [[policy]]
+            name = "c"
+            rule = "hash"
+            ks = 3
+
+            [[policy]]
+            name = "d"
+            where = { n = { least = 5 } }
+            rule = "hash"
+            longest_run = 7
+
+            [[policy]]
+            name = "e"
+            where = { source = ["books", "news"] }
+            rule = "hash"
+
+            [[policy]]
+            name = "f"
+            where = { source = "news" }
+            rule = "hash"
+            k = 4.5
+            head = "off"
+
+            [[policy]]
+            name = "e"
+            where = { source = "web" }
+            rule = "hash"
+
+            [[policy]]
+            name = "g"
+            where = { source = "news", n = 3 }
+            rule = "hash"
+            "#,
+        )
+        .unwrap_err();
+        let PolicyError::Problems { problems } = &error else { panic!("{error}") };
+        for expected in [
+            "unknown key \"colour\"",
+            "\"a\": there is no rule \"text9\"",
+            "\"b\": k",
+            "entry 3 has no name",
+            "no value of n meets",
+            "\"c\" has no conditions",
+            "\"c\": unknown key \"ks\"",
+            "\"d\": n has the unknown test \"least\"",
+            "\"d\": the rule is hash, but longest_run",
+            "\"f\": k is 4.5",
+            "\"f\": head is \"off\"",
+            "two entries have the name \"e\"",
+            "\"g\" decides nothing: what it is for, \"e\" takes before it",
+            "there is no [default]",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected} in {error}");
+        }
+        assert_eq!(problems.len(), 14, "{error}");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_with_its_line() {
+        let error = parse("[default]\nrule = hash\n").unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}
