@@ -87,8 +87,9 @@ pub(crate) fn policy_lines(entries: &[PolicyRule]) -> Vec<String> {
     let heads = std::iter::once("policy     ").chain(std::iter::repeat("           "));
     let line = |entry: &PolicyRule| {
         let PolicyRule { name: entry_name, rule, counts, .. } = entry;
-        let (dropped, targets) =
-            (counts.dropped - counts.excluded_before, counts.tokens - counts.excluded_before);
+        // A manifest may have been edited.
+        let of_rule = |tokens: u64| tokens.saturating_sub(counts.excluded_before);
+        let (dropped, targets) = (of_rule(counts.dropped), of_rule(counts.tokens));
         format!(
             "{}: {}; {}, {}, {} dropped",
             name(entry_name),

@@ -123,7 +123,8 @@ pub enum CorpusError {
     },
     /// A column that was asked for is in no input.
     #[error(
-        "no input has a column {column:?}: it is in none of the first {rows} rows of {files} files, whose columns are {}",
+        "no input has a column {column:?}: it is in none of the first {rows} rows of {}, whose columns are {}",
+        if *files == 1 { "its file".into() } else { format!("{files} files") },
         found.join(", ")
     )]
     NoColumnAnywhere {

@@ -78,8 +78,9 @@ fn find_field(field: &FieldRef, path: &str, indices: &mut Vec<usize>) -> Option<
     }
     let DataType::Struct(fields) = field.data_type() else { return None };
     fields.iter().enumerate().find_map(|(index, field)| {
+        let rest = inside(path, field.name())?;
         indices.push(index);
-        let found = find_field(field, inside(path, field.name())?, indices);
+        let found = find_field(field, rest, indices);
         if found.is_none() {
             indices.pop();
         }
@@ -89,7 +90,32 @@ fn find_field(field: &FieldRef, path: &str, indices: &mut Vec<usize>) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StructArray};
+    use arrow::datatypes::Field;
+
     use super::*;
+
+    #[test]
+    fn paths_lead_into_structs_whose_nulls_hold_inside() {
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None]));
+        let other: ArrayRef = Arc::new(Int64Array::from(vec![7, 8, 9]));
+        let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
+        let nulls = Some(NullBuffer::from(vec![true, false, true]));
+        let inner = StructArray::new(vec![field("x"), field("n")].into(), vec![other.clone(), values], nulls);
+        let inner_field = Arc::new(Field::new("b", inner.data_type().clone(), true));
+        let outer = StructArray::from(vec![(field("y"), other), (inner_field, Arc::new(inner) as ArrayRef)]);
+        let schema = Schema::new(vec![Field::new("a", outer.data_type().clone(), true)]);
+        let path = ColumnPath::inside(&schema, "a.b.n").unwrap();
+        assert_eq!((path.root, path.fields.as_slice()), (0, &[1, 1][..]));
+        let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(outer)]).unwrap();
+        let found = path.of(&batch).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, None]));
+        assert_eq!(&found, &expected);
+        assert!(ColumnPath::inside(&schema, "a.b.m").is_none());
+        assert!(ColumnPath::inside(&schema, "a.y.n").is_none());
+    }
 
     #[test]
     fn paths_lead_into_objects() {

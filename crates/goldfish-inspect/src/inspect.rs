@@ -43,7 +43,7 @@ pub fn inspect(
         (Some(_), None) => return Err(InspectError::NoText),
         (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, Some(text))),
     };
-    let k = manifest.rule.k();
+    let k = manifest.k();
     let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
     let mut reading = Reading::new(manifest, text, options, &reach)?;
     let mut inputs = match options.by.as_deref() {
@@ -66,13 +66,15 @@ pub fn inspect(
         }
     };
     let Reading {
-        totals, counted, tally, too_short, gaps, stretches, undropped, windows, groups, ids, ..
+        totals, counted, tallies, too_short, gaps, stretches, undropped, windows, groups, ids, ..
     } = reading;
-    let mut warnings =
-        tally.as_ref().map_or_else(Vec::new, |tally| tally.warnings(manifest.rule.definition()));
-    // What existing masks exclude is no fault of the rule's.
-    warnings.retain(|warning| manifest.existing_mask.is_none() || !matches!(warning, Warning::Rate { .. }));
-    let warnings = warnings.iter().map(ToString::to_string).collect();
+    let warnings = tallies.as_ref().map_or_else(Vec::new, |tallies| warnings(manifest, tallies));
+    let tally = tallies.map(|tallies| {
+        tallies.into_iter().fold(Tally::default(), |mut all, tally| {
+            all.add(&tally);
+            all
+        })
+    });
     Ok(Inspection {
         totals: rates(totals.0, totals.1, totals.2),
         tally: tally.map(|tally| TallyReport {
@@ -95,6 +97,22 @@ pub fn inspect(
         duplicates,
         warnings,
     })
+}
+
+/// What speaks against each rule.
+fn warnings(manifest: &Manifest, tallies: &[Tally]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, ((rule, _), tally)) in manifest.rules().into_iter().zip(tallies).enumerate() {
+        let mut warnings = tally.warnings(rule.definition());
+        // What existing masks exclude is no fault of the rule's.
+        warnings
+            .retain(|warning| manifest.existing_mask.is_none() || !matches!(warning, Warning::Rate { .. }));
+        found.extend(warnings.iter().map(|warning| match manifest.policy.get(number) {
+            None => warning.to_string(),
+            Some(entry) => format!("{}: {warning}", entry.name),
+        }));
+    }
+    found
 }
 
 /// Reads the documents with passages to compare again, and compares these. `observe` is called with the number of
@@ -131,7 +149,8 @@ struct Reading<'a> {
     /// Documents, tokens, dropped tokens.
     totals: (u64, u64, u64),
     counted: u64,
-    tally: Option<Tally>,
+    /// By rule.
+    tallies: Option<Vec<Tally>>,
     too_short: u64,
     gaps: GapCounts,
     stretches: StretchSearch,
@@ -164,6 +183,8 @@ impl Inputs<'_> {
 
 /// What a closer look at a document shows.
 struct Looked {
+    /// The number of the rule that decided it.
+    rule: usize,
     tally: Tally,
     /// 0 for each token that the rule decided.
     decided: Vec<u8>,
@@ -182,7 +203,9 @@ impl<'a> Reading<'a> {
             Scope::Document => None,
             Scope::Sequence { length } => Some(SequenceMasker::new(reach, length, SequenceState::default())?),
         };
-        let knows = text.is_some() || !reach.needs_text();
+        let rules = manifest.rules();
+        let knows = text.is_some() || !rules.iter().any(|(rule, _)| rule.definition().needs_text());
+        let windows = if manifest.policy.is_empty() { manifest.rule.window_keys() } else { None };
         Ok(Self {
             manifest,
             text,
@@ -191,12 +214,12 @@ impl<'a> Reading<'a> {
             reach,
             totals: (0, 0, 0),
             counted: 0,
-            tally: knows.then(Tally::default),
+            tallies: knows.then(|| vec![Tally::default(); rules.len()]),
             too_short: 0,
             gaps: GapCounts::default(),
             stretches: StretchSearch::new(manifest),
             undropped: Undropped::default(),
-            windows: manifest.rule.window_keys().map(WindowSample::new),
+            windows: windows.map(WindowSample::new),
             groups: options.by.clone().map(ColumnCounts::new),
             ids: IdCounts::new(),
         })
@@ -260,8 +283,8 @@ impl<'a> Reading<'a> {
 
     fn note(&mut self, ids: &[u32], mask: &[u8], looked: &Looked) {
         self.counted += 1;
-        if let Some(tally) = &mut self.tally {
-            tally.add(&looked.tally);
+        if let Some(tallies) = &mut self.tallies {
+            tallies[looked.rule].add(&looked.tally);
             self.too_short += u64::from(looked.tally.decided == 0);
         }
         if let Some(windows) = &mut self.windows {
@@ -295,15 +318,18 @@ impl<'a> Reading<'a> {
                 };
                 reader.read(ids, &mut text, &mut spans).map_err(unreadable)?;
             }
-            let (tally, decided) = match (&reached, self.tally.is_some()) {
+            let unreadable =
+                |problem| InspectError::Row { path: path.to_owned(), row: first_row + index as u64, problem };
+            let rule = batch.rule(self.manifest, index).map_err(unreadable)?;
+            let (tally, decided) = match (&reached, self.tallies.is_some()) {
                 (_, false) => (Tally::default(), vec![1; ids.len()]),
                 (Some(reached), true) => {
                     let decided = &reached[index];
                     (Tally::of_tokens(self.reach, ids, decided, mask), decided.clone())
                 }
                 (None, true) => {
-                    let mut tallier =
-                        TokenCounter::new(self.manifest.rule.definition(), &self.manifest.exempt_ids)?;
+                    let (spec, exempt_ids) = self.manifest.rules()[rule];
+                    let mut tallier = TokenCounter::new(spec.definition(), exempt_ids)?;
                     let key = document_key(batch.doc_ids().value(index));
                     let span = TokenSpan::document(ids).with_key(key).with_text(&text, &spans);
                     let (tally, decided) = tallier.count(&span, mask);
@@ -311,7 +337,7 @@ impl<'a> Reading<'a> {
                 }
             };
             let fingerprints = with_fingerprints.then(|| Fingerprints::of_text(&text));
-            Ok(Some(Looked { tally, decided, fingerprints }))
+            Ok(Some(Looked { rule, tally, decided, fingerprints }))
         };
         (0..rows.len()).into_par_iter().map(look).collect()
     }

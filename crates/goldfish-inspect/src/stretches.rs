@@ -53,7 +53,7 @@ pub(crate) struct StretchSearch {
 impl StretchSearch {
     pub(crate) fn new(manifest: &Manifest) -> Self {
         let decided = manifest.longest_kept_run.as_ref().and_then(|runs| runs.decided.clone());
-        let bound = manifest.rule.definition().longest_run();
+        let bound = manifest.policy.is_empty().then(|| manifest.rule.definition().longest_run()).flatten();
         Self { counter: KeptCounter::new(None), bound, decided, ids: Default::default() }
     }
 

@@ -1,13 +1,10 @@
 use std::path::Path;
 
-use arrow::array::{Array, AsArray};
 use goldfish_mask::{
     Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable,
     document_key,
 };
-use goldfish_shard::{
-    DecidedRun, MANIFEST_NAME, Manifest, POLICY_COLUMN, PolicyRule, Problem, ShardBatch, verify,
-};
+use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
@@ -29,12 +26,8 @@ pub fn recompute(
     tokenizer: Option<&Tokenizer>,
 ) -> Result<(Manifest, Vec<Problem>), PipelineError> {
     let manifest = Manifest::read(folder)?;
-    let mut rules = if manifest.policy.is_empty() {
-        vec![RuleCheck::new(&manifest.rule, table, &manifest.exempt_ids)?]
-    } else {
-        let check = |entry: &PolicyRule| RuleCheck::new(&entry.rule, None, &entry.exempt_ids);
-        manifest.policy.iter().map(check).collect::<Result<_, _>>()?
-    };
+    let check = |(rule, exempt_ids)| RuleCheck::new(rule, table, exempt_ids);
+    let mut rules = manifest.rules().into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
     let needs_text = rules.iter().any(|rule| rule.masker.needs_text());
     let shard_text = if needs_text { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
@@ -65,7 +58,7 @@ pub fn recompute(
         let doc_id = batch.doc_ids().value(row);
         let number = document;
         document += 1;
-        let rule = match rule_of(&manifest, batch, row) {
+        let rule = match batch.rule(&manifest, row) {
             Ok(rule) => &mut rules[rule],
             Err(problem) => return Some(problem),
         };
@@ -161,21 +154,6 @@ impl RuleCheck {
         self.tokens += mask.len() as u64;
         self.dropped += mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
     }
-}
-
-/// The number of the rule that decides a row.
-fn rule_of(manifest: &Manifest, batch: &ShardBatch, row: usize) -> Result<usize, String> {
-    if manifest.policy.is_empty() {
-        return Ok(0);
-    }
-    let column =
-        batch.record_batch().column_by_name(POLICY_COLUMN).and_then(|array| array.as_string_opt::<i32>());
-    let Some(names) = column.filter(|names| !names.is_null(row)) else {
-        return Err(format!("the column {POLICY_COLUMN} does not say which rule decides it"));
-    };
-    let name = names.value(row);
-    let entry = manifest.policy.iter().position(|entry| entry.name == name);
-    entry.ok_or_else(|| format!("the policy has no entry {name:?}, which is to decide it"))
 }
 
 /// Compares what was counted with the manifest.

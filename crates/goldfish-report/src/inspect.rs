@@ -85,7 +85,7 @@ const LIMITS: Limits = Limits { groups: 60, ids: 20, keys: 20, pairs: 10, tokens
 /// If a chart or the page can't be made, which is a bug in goldfish.
 pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
     let &InspectPage { inspection, manifest, input_bytes, folder, command, token_text } = input;
-    let k = manifest.rule.k();
+    let k = manifest.k();
     let context = Context {
         i: inspection,
         manifest,
@@ -96,7 +96,7 @@ pub fn inspect_page(input: &InspectPage<'_>) -> Result<String, ReportError> {
         inputs: manifest.input_count(),
         input_bytes,
         shard_bytes: manifest.shard_bytes(),
-        expected: manifest.rule.rate(),
+        expected: k.map_or(0.0, |k| 1.0 / f64::from(k)),
         has_texts: token_text.is_some(),
         texts: token_text.map(|text| texts(inspection, text)).unwrap_or_default(),
         gap_chart: charts::gap_chart(&inspection.gaps, k)?,

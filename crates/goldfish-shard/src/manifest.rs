@@ -445,6 +445,21 @@ impl Manifest {
         self.shards.iter().map(|shard| shard.size).sum()
     }
 
+    /// Each rule with the ids that it never drops: those of the policy's entries, or the only one.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(&RuleSpec, &[u32])> {
+        match self.policy.as_slice() {
+            [] => vec![(&self.rule, &self.exempt_ids)],
+            policy => policy.iter().map(|entry| (&entry.rule, &*entry.exempt_ids)).collect(),
+        }
+    }
+
+    /// The one in how many tokens that are dropped, if it is the same in all documents.
+    #[must_use]
+    pub fn k(&self) -> Option<u32> {
+        if self.policy.is_empty() { self.rule.k() } else { None }
+    }
+
     /// Names of all columns of the shards, in order.
     #[must_use]
     pub fn columns(&self) -> Vec<&str> {

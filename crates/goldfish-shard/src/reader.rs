@@ -1,7 +1,7 @@
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Int32Type, SchemaRef, UInt8Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
@@ -10,6 +10,7 @@ use goldfish_storage::File;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::ShardError;
+use crate::manifest::{Manifest, POLICY_COLUMN};
 use crate::schema::{ExtraColumn, OutputFormat};
 
 /// Bytes read ahead: columns of a batch are mostly larger, and then come straight from the file.
@@ -173,6 +174,28 @@ impl ShardBatch {
         let list = self.0.column(2).as_list::<i32>();
         let ends = &list.value_offsets()[row..row + 2];
         &list.values().as_primitive::<UInt8Type>().values()[ends[0] as usize..ends[1] as usize]
+    }
+
+    /// The number of the rule that decided document `row`, among [`Manifest::rules`].
+    ///
+    /// # Errors
+    ///
+    /// If there is a policy, and the column `policy` names none of its entries.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    pub fn rule(&self, manifest: &Manifest, row: usize) -> Result<usize, String> {
+        if manifest.policy.is_empty() {
+            return Ok(0);
+        }
+        let column = self.0.column_by_name(POLICY_COLUMN).and_then(|array| array.as_string_opt::<i32>());
+        let Some(names) = column.filter(|names| !names.is_null(row)) else {
+            return Err(format!("the column {POLICY_COLUMN} does not say which rule decided it"));
+        };
+        let name = names.value(row);
+        let entry = manifest.policy.iter().position(|entry| entry.name == name);
+        entry.ok_or_else(|| format!("the policy has no entry {name:?}, which is to have decided it"))
     }
 
     /// What the loss of each token of document `row` is multiplied with, where the shards have the column `loss_weights`.

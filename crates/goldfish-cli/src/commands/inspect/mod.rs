@@ -75,7 +75,7 @@ fn shard_text(
 ) -> anyhow::Result<Option<ShardText>> {
     let Some(tokenizer) = tokenizer else { return Ok(None) };
     check_tokenizer(manifest, tokenizer)?;
-    let by_text = manifest.rule.definition().needs_text();
+    let by_text = manifest.rules().iter().any(|(rule, _)| rule.definition().needs_text());
     match ShardText::new(manifest, tokenizer) {
         Ok(text) => Ok(Some(text)),
         Err(error) if args.duplicates || by_text => Err(error.into()),
@@ -122,7 +122,7 @@ fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> 
         .collect();
     json!({
         "drop_rate": manifest.drop_rate(),
-        "expected_rate": manifest.rule.rate(),
+        "expected_rate": manifest.policy.is_empty().then(|| manifest.rule.rate()),
         "inspection": inspection,
         "shards": shards,
         "documents": samples,

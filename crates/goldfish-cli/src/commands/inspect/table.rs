@@ -10,7 +10,7 @@ use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
 use crate::args::InspectArgs;
-use crate::describe::{decided_run, describe_rule, describe_tally, token_run};
+use crate::describe::{decided_run, describe_rule, describe_tally, dropped_line, policy_lines, token_run};
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 
@@ -83,14 +83,11 @@ fn head(
             goldfish_shard::REJECTS_NAME
         ));
     }
-    lines.push(format!(
-        "dropped    {} tokens, {} of all",
-        count(totals.dropped),
-        percent(totals.dropped, totals.tokens)
-    ));
+    lines.push(dropped_line(totals));
+    lines.extend(policy_lines(&manifest.policy));
     lines.push(match &inspection.tally {
         Some(tally) => {
-            format!("           {}", describe_tally(&counts(tally), manifest.rule.k(), totals.tokens))
+            format!("           {}", describe_tally(&counts(tally), manifest.k(), totals.tokens))
         }
         None => "           the rule decides by text: give --tokenizer to see which tokens it decided".into(),
     });
