@@ -261,3 +261,14 @@ def test_the_manifest_is_checked(goldfish, corpus, policy, fixtures, tmp_path):
     found = goldfish.run("verify", out.folder, "--recompute", *tokenizer, expect=1)
     assert "documents, over the entries of the policy" in found.stdout
     assert '"copies" decided' in found.stdout
+
+
+def test_ids_that_occur_twice_are_counted(goldfish, corpus, fixtures, tmp_path):
+    path = write(tmp_path, corpus + corpus[:7], "jsonl")
+    common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--k", 4]
+    named = goldfish.mask(path, tmp_path / "named", "--id-column", "id", "--json", *common)
+    assert json.loads(named.process.stdout)["repeated_ids"] == 7
+    assert "7 documents have the id of an earlier one, such as d0" in named.process.stderr
+    # Without a column of ids each document has its own.
+    unnamed = goldfish.mask(path, tmp_path / "unnamed", "--json", *common)
+    assert json.loads(unnamed.process.stdout)["repeated_ids"] is None

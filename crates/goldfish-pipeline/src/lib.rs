@@ -20,6 +20,7 @@ mod policy;
 mod progress;
 mod read;
 mod recompute;
+mod repeated;
 mod resolve;
 mod results;
 mod resume;
@@ -41,6 +42,7 @@ pub use plan::Partition;
 pub use policy::{Policy, PolicyEntry, PolicyError, SampledEntry};
 pub use progress::{Progress, TokenizedBytes};
 pub use recompute::recompute;
+pub use repeated::RepeatedIds;
 pub use resolve::{
     DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleReason, ScopeName, SequenceToken, exempt_ids,
     resolve_content,

@@ -14,6 +14,7 @@ use crate::kept::longest_in_sequences;
 use crate::message::{LongestOf, Message, Tokens, WorkResult};
 use crate::passage::{Passage, find_passage};
 use crate::progress::TICK;
+use crate::repeated::IdCounter;
 use crate::rule::BuiltRule;
 use crate::sample::Sample;
 use crate::work::Shared;
@@ -116,6 +117,9 @@ pub(crate) struct OrderedResults<'a> {
     pub(crate) kept: KeptCounter,
     /// The first document with a dropped token among its first ones.
     pub(crate) passage: Option<Passage>,
+    /// Ids that occur more than once; `None` if documents have no ids of their own, or those that an earlier run wrote are not among
+    /// them.
+    pub(crate) ids: Option<IdCounter>,
     /// Some documents of all; `None` if those that an earlier run wrote are not among them.
     pub(crate) sample: Option<Sample>,
 }
@@ -129,6 +133,7 @@ impl<'a> OrderedResults<'a> {
         kept: Option<KeptCounter>,
     ) -> Self {
         let sample = kept.is_none().then(Sample::default);
+        let ids = shared.job.read.id_column.as_ref().filter(|_| kept.is_none()).map(|_| IdCounter::default());
         let (masks, decided) = states.unwrap_or_default();
         let sequencer = |masker: &'a Masker, state| match shared.job.scope {
             Scope::Document => None,
@@ -141,7 +146,7 @@ impl<'a> OrderedResults<'a> {
         let unit = if shared.job.policy.is_some() { None } else { rule.spec.definition().run_unit() };
         let kept = kept.unwrap_or_else(|| KeptCounter::new(unit));
         let counts = counts.unwrap_or_else(|| Counts::new(shared));
-        Self { shared, sequences, counts, kept, passage: None, sample }
+        Self { shared, sequences, counts, kept, passage: None, ids, sample }
     }
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
@@ -182,6 +187,9 @@ impl<'a> OrderedResults<'a> {
             self.kept.note_stretch(document, documents.doc_ids.value(*row), run);
         }
         self.kept.pass(documents.len() as u64);
+        if let Some(ids) = &mut self.ids {
+            documents.doc_ids.iter().flatten().for_each(|id| ids.add(id));
+        }
         if let Some(sample) = &mut self.sample {
             for row in 0..documents.len() {
                 let (doc_id, range) = (documents.doc_ids.value(row), documents.range(row));

@@ -17,6 +17,7 @@ use crate::message::{BROKEN_ROW, Event, Message, Tokens, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
 use crate::progress::TokenizedBytes;
+use crate::repeated::{IdCounter, RepeatedIds};
 use crate::results::{OrderedResults, for_each_result};
 use crate::resume::{Checkpoint, CurrentInput};
 use crate::sample::{Sample, SampledDocument};
@@ -34,6 +35,9 @@ pub struct Outcome {
     pub tallies: Vec<Tally>,
     /// The first document with a dropped token among its first ones.
     pub passage: Option<Passage>,
+    /// Document ids that occur more than once. `None` if there are none, or documents have no ids of their own, or an earlier run
+    /// wrote some of the folder.
+    pub repeated_ids: Option<RepeatedIds>,
     /// The documents that were counted, as far as they fit into memory. `None` if an earlier run wrote some of the folder.
     pub sample: Option<Vec<SampledDocument>>,
 }
@@ -135,7 +139,7 @@ impl<'a> OutputWriter<'a> {
             (Ok(()), Output::Shards(writer)) => {
                 let Self {
                     tokenized,
-                    results: OrderedResults { counts, kept, passage, sample, .. },
+                    results: OrderedResults { counts, kept, passage, ids, sample, .. },
                     mut manifest,
                     ..
                 } = self;
@@ -160,7 +164,8 @@ impl<'a> OutputWriter<'a> {
                     Ok(manifest) => {
                         let sample = sample.map(Sample::into_documents);
                         let tallies = counts.tallies;
-                        return Ok(Outcome { manifest, tokenized, tallies, passage, sample });
+                        let repeated_ids = ids.and_then(IdCounter::report);
+                        return Ok(Outcome { manifest, tokenized, tallies, passage, repeated_ids, sample });
                     }
                     Err((error, finished)) => (error.into(), finished),
                 }

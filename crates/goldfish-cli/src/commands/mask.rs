@@ -6,8 +6,8 @@ use std::sync::{Arc, Once};
 use anyhow::Context;
 use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
-    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, ResolvedMask, mask_corpus,
-    resolve_content, shared_folder,
+    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, RepeatedIds, ResolvedMask,
+    mask_corpus, resolve_content, shared_folder,
 };
 use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::Tokenizer;
@@ -59,7 +59,8 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
-    let found = leak::warnings(&job, &outcome.tallies, outcome.sample.as_deref());
+    let mut found = leak::warnings(&job, &outcome.tallies, outcome.sample.as_deref());
+    found.extend(outcome.repeated_ids.as_ref().map(repeated));
     if args.json {
         let warnings = [&suspicious[..], &found[..]].concat();
         print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
@@ -177,6 +178,20 @@ fn mask_options(
     })
 }
 
+/// What is said of ids that occur more than once.
+fn repeated(ids: &RepeatedIds) -> String {
+    format!(
+        "{}{} the id of an earlier one, such as {}; --by, rejects and audits name documents by their ids",
+        if ids.exact { "" } else { "about " },
+        if ids.documents == 1 {
+            "1 document has".into()
+        } else {
+            format!("{} documents have", count(ids.documents))
+        },
+        print::name(&ids.example)
+    )
+}
+
 fn resuming(kept: &FinishedFiles) -> String {
     format!(
         "resuming after {} with {}; what was read for them is compared with its hash first",
@@ -227,6 +242,7 @@ fn summary_json(
         "bytes": outcome.manifest.shard_bytes(),
         "tally": outcome.tallies.first().filter(|_| job.policy.is_none()).map(tally),
         "policy": outcome.manifest.policy,
+        "repeated_ids": outcome.repeated_ids.as_ref().map(|ids| ids.documents),
         "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
     })
