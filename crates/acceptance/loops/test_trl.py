@@ -70,7 +70,7 @@ def settings(folder, **options):
 
 
 @pytest.mark.parametrize("source", ["trl", "transformers"])
-def test_assistant_masks_of_chats(source, chat_tokenizer, tmp_path):
+def test_masks_of_chats(source, chat_tokenizer, tmp_path):
     """From a chat template to a trained step: what is in the loss are the assistant's tokens that the rule keeps."""
     rows = datasets.Dataset.from_list(chats())
     if source == "trl":
@@ -78,19 +78,22 @@ def test_assistant_masks_of_chats(source, chat_tokenizer, tmp_path):
         trainer = SFTTrainer(
             model=chat_model(chat_tokenizer), args=options, train_dataset=rows, processing_class=chat_tokenizer
         )
-        tokens = trainer.train_dataset.select_columns(["input_ids", "assistant_masks"])
+        # TRL before 1.0 has `assistant_masks` here.
+        tokens = trainer.train_dataset.select_columns(["input_ids", "labels"])
+        existing = [[int(label != -100) for label in labels] for labels in tokens["labels"]]
+        option = ["--labels-column", "labels"]
     else:
         wanted = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
         encode = lambda row: chat_tokenizer.apply_chat_template(row["messages"], **wanted)  # noqa: E731
         tokens = rows.map(encode).select_columns(["input_ids", "assistant_masks"])
-    existing = tokens["assistant_masks"]
+        existing = list(tokens["assistant_masks"])
+        option = ["--mask-column", "assistant_masks"]
     assert all(0 < sum(mask) < len(mask) for mask in existing)
     tokens.to_parquet(str(tmp_path / "tokens.parquet"))
     mask = ["mask", tmp_path / "tokens.parquet", "--rule", "hash", "--context", 2, "--output"]
     refused = Goldfish().run(*mask, tmp_path / "no", expect=2)
-    assert "--mask-column assistant_masks" in refused.stderr
-    columns = ["--mask-column", "assistant_masks", "--columns", "labels,assistant_masks"]
-    tiny.goldfish(*mask, tmp_path / "masked", *columns)
+    assert " ".join(option) in refused.stderr
+    tiny.goldfish(*mask, tmp_path / "masked", *option, "--columns", "labels,assistant_masks")
     tiny.goldfish(*mask, tmp_path / "rule", "--ignore-masks")
     masked = datasets.load_from_disk(str(tmp_path / "masked"))
     decided = datasets.load_from_disk(str(tmp_path / "rule"))["loss_mask"]

@@ -62,14 +62,9 @@ fn prepare(
     let identity = Identity::of_job(job, plan);
     let complete = |manifest: Manifest, state: Checkpoint<'_>| {
         let Checkpoint { tokenized, counts, .. } = state;
-        let tallies = counts.tallies;
-        Ok(RunState::Complete(Box::new(Outcome {
-            manifest,
-            tokenized,
-            tallies,
-            passage: None,
-            sample: None,
-        })))
+        let (tallies, (passage, repeated_ids, sample)) = (counts.tallies, Default::default());
+        let outcome = Outcome { manifest, tokenized, tallies, passage, repeated_ids, sample };
+        Ok(RunState::Complete(Box::new(outcome)))
     };
     let pending = |folder, unfinished| {
         let job = identity.to_json();
