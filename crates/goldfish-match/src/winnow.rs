@@ -1,0 +1,214 @@
+//! Winnowing (Schleimer, Wilkerson and Aiken, SIGMOD 2003) by words: of the hashes of every `gram` words in a row, the least of
+//! every `window` consecutive ones is a fingerprint; of equal ones the last.
+
+use crate::Parameters;
+
+/// Windows that are looked at together: what is known of them stays in the nearest cache.
+const BLOCK: usize = 1024;
+
+/// Factor of the rolling hash.
+const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A fingerprint of a sequence of words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    /// The hash of its words.
+    pub(crate) hash: u64,
+    /// Its first word.
+    pub(crate) word: usize,
+}
+
+/// Scratch memory of winnowing.
+#[derive(Debug)]
+pub(crate) struct Winnow {
+    gram: usize,
+    window: usize,
+    /// What the oldest word of a hash counts.
+    leaving: u64,
+    hash_bits: u64,
+    words: Vec<u64>,
+    grams: Vec<u64>,
+    /// The least of a window from each gram on: the upper half of its hash, and where it is, backward, so that the last one is
+    /// the least of equal ones.
+    least: Vec<u64>,
+}
+
+impl Winnow {
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        let (gram, window) = (parameters.gram as usize, parameters.window as usize);
+        let (words, grams, least) = Default::default();
+        let leaving = BASE.wrapping_pow(parameters.gram - 1);
+        Self { gram, window, leaving, hash_bits: parameters.hash_bits, words, grams, least }
+    }
+
+    /// The fingerprint of every window of a sequence of `count` words, in order: a window's first word, and its fingerprint.
+    pub(crate) fn windows(
+        &mut self,
+        count: usize,
+        hash: impl Fn(usize) -> u64,
+        mut each: impl FnMut(usize, Fingerprint),
+    ) {
+        self.blocks(count, hash, |start, block| {
+            for window in 0..block.windows {
+                each(start + window, block.fingerprint(start, window));
+            }
+        });
+    }
+
+    /// The different fingerprints of a sequence of `count` words, in order, some at a time.
+    #[inline(always)]
+    pub(crate) fn fingerprints(
+        &mut self,
+        count: usize,
+        hash: impl Fn(usize) -> u64,
+        mut each: impl FnMut(&[Fingerprint]),
+    ) {
+        let mut last = usize::MAX;
+        let mut found = [Fingerprint { hash: 0, word: 0 }; BLOCK];
+        self.blocks(count, hash, |start, block| {
+            // Whether a window has a new one is unpredictable: all are written, and only new ones count.
+            let mut end = 0;
+            for window in 0..block.windows {
+                let fingerprint = block.fingerprint(start, window);
+                found[end] = fingerprint;
+                end += usize::from(fingerprint.word != last);
+                last = fingerprint.word;
+            }
+            each(&found[..end]);
+        });
+    }
+
+    #[inline(always)]
+    fn blocks(&mut self, count: usize, hash: impl Fn(usize) -> u64, mut each: impl FnMut(usize, &Block<'_>)) {
+        let run = self.gram + self.window - 1;
+        let Some(all) = (count + 1).checked_sub(run) else { return };
+        for start in (0..all).step_by(BLOCK) {
+            let windows = BLOCK.min(all - start);
+            self.words.clear();
+            self.words.extend((start..start + windows + run - 1).map(&hash));
+            self.roll();
+            self.lessen();
+            each(start, &Block { windows, grams: &self.grams, least: &self.least });
+        }
+    }
+
+    /// Hashes every gram of the words.
+    #[inline(always)]
+    fn roll(&mut self) {
+        let Self { gram, leaving, hash_bits, words, grams, .. } = self;
+        let (head, tail) = words.split_at(*gram - 1);
+        let mut sum = head.iter().fold(0u64, |sum, word| sum.wrapping_mul(BASE).wrapping_add(*word));
+        grams.clear();
+        grams.extend(tail.iter().zip(words.iter()).map(|(enters, leaves)| {
+            sum = sum.wrapping_mul(BASE).wrapping_add(*enters);
+            let gram = sum;
+            sum = sum.wrapping_sub(leaves.wrapping_mul(*leaving));
+            scattered(gram) & *hash_bits
+        }));
+    }
+
+    /// Finds the least gram of every window.
+    #[inline(always)]
+    fn lessen(&mut self) {
+        let Self { window, grams, least, .. } = self;
+        least.clear();
+        least.extend(grams.iter().enumerate().map(|(i, gram)| (gram & !LOW) | u64::from(!(i as u32))));
+        // Each becomes the least of twice as many, and in the end of as many as a window has: the last step overlaps.
+        let mut reach = 1;
+        while reach < *window {
+            let step = reach.min(*window - reach);
+            let end = least.len() - step;
+            for i in 0..end {
+                least[i] = least[i].min(least[i + step]);
+            }
+            reach += step;
+        }
+    }
+}
+
+const LOW: u64 = u32::MAX as u64;
+
+/// Spreads a sum over all bits.
+#[inline(always)]
+fn scattered(sum: u64) -> u64 {
+    let x = (sum ^ (sum >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    x ^ (x >> 32)
+}
+
+/// Some windows in a row.
+struct Block<'a> {
+    windows: usize,
+    grams: &'a [u64],
+    least: &'a [u64],
+}
+
+impl Block<'_> {
+    /// The fingerprint of a window of the block, whose first window starts at word `start`.
+    #[inline(always)]
+    fn fingerprint(&self, start: usize, window: usize) -> Fingerprint {
+        let gram = !(self.least[window] as u32) as usize;
+        Fingerprint { hash: self.grams[gram], word: start + gram }
+    }
+}
+
+/// The hash of a run of words.
+pub(crate) fn run_hash(words: impl Iterator<Item = u64>, parameters: Parameters) -> u64 {
+    let sum = words.fold(0u64, |sum, word| sum.wrapping_mul(BASE).wrapping_add(word));
+    scattered(sum) & parameters.hash_bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// By the definition.
+    fn naive(words: &[u64], gram: usize, window: usize) -> Vec<Fingerprint> {
+        let sum = |words: &[u64]| words.iter().fold(0u64, |sum, w| sum.wrapping_mul(BASE).wrapping_add(*w));
+        let hashes: Vec<u64> = words.windows(gram).map(|words| scattered(sum(words))).collect();
+        let pick = |start: usize| {
+            let least = (start..start + window).rev().min_by_key(|&i| hashes[i] >> 32).unwrap();
+            Fingerprint { hash: hashes[least], word: least }
+        };
+        (0..(hashes.len() + 1).saturating_sub(window)).map(pick).collect()
+    }
+
+    fn check(words: &[u64], gram: u32, window: u32) {
+        let mut expected = naive(words, gram as usize, window as usize);
+        let mut winnow = Winnow::new(Parameters { gram, window, ..Parameters::default() });
+        let mut windows = Vec::new();
+        winnow.windows(
+            words.len(),
+            |i| words[i],
+            |start, found| {
+                assert_eq!(start, windows.len());
+                windows.push(found);
+            },
+        );
+        assert_eq!(windows, expected);
+        let mut found = Vec::new();
+        winnow.fingerprints(words.len(), |i| words[i], |some| found.extend_from_slice(some));
+        expected.dedup();
+        assert_eq!(found, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn fingerprints_are_the_least_of_their_windows(
+            words in prop::collection::vec(0u64..4, 0..60),
+            gram in 2u32..6,
+            window in 1u32..9,
+        ) {
+            check(&words, gram, window);
+        }
+    }
+
+    #[test]
+    fn blocks_do_not_show() {
+        let words: Vec<u64> = (0..5000u64).map(|i| (i * i) % 1009 % 7).collect();
+        check(&words, 3, 5);
+        check(&words, 6, 7);
+        check(&words[..BLOCK + 12], 6, 7);
+        check(&words[..BLOCK + 11], 6, 7);
+    }
+}
