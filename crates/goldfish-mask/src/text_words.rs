@@ -16,6 +16,9 @@ const KEPT_WORDS: usize = 1 << 22;
 /// Bytes up to which a word is hashed filled with zeros.
 const SHORT: usize = 16;
 
+/// Of short words.
+const HASH: SixteenHash = SixteenHash::new(0);
+
 /// The words of a text, as the rule [`Text`](crate::rules::Text) cuts them: what they are after normalization, and where in the
 /// text they come from. Words that differ in case, layout or the form of their characters alone are equal.
 ///
@@ -124,13 +127,33 @@ impl TextWords {
     ///
     /// If there is no such word.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, index: usize) -> u64 {
         let (start, end) = self.place(index);
+        self.hash_between(start, end)
+    }
+
+    /// The hashes of some words, in order.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such words.
+    #[inline(always)]
+    pub fn hashes(&self, words: Range<usize>) -> impl ExactSizeIterator<Item = u64> + '_ {
+        let mut start = words.start.checked_sub(1).map_or(0, |before| self.words[before].stream_end);
+        self.words[words].iter().map(move |word| {
+            let hash = self.hash_between(start, word.stream_end);
+            start = word.stream_end;
+            hash
+        })
+    }
+
+    #[inline(always)]
+    fn hash_between(&self, start: usize, end: usize) -> u64 {
         let length = end - start;
-        match (self.stream.eight_bytes(start), self.stream.eight_bytes(start + 8)) {
-            (Some(first), Some(last)) if length <= SHORT => {
-                short_hash(first & lowest(length), last & lowest(length.saturating_sub(8)))
+        match self.stream.sixteen_bytes(start) {
+            Some((first, last)) if length <= SHORT => {
+                HASH.hash(first & lowest(length), last & lowest(length.saturating_sub(8)))
             }
             _ => word_hash(self.stream.bytes(start, end)),
         }
@@ -155,15 +178,9 @@ fn lowest(bytes: usize) -> u64 {
     if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
-#[inline(always)]
-fn short_hash(first: u64, last: u64) -> u64 {
-    SixteenHash::new(0).hash(first, last)
-}
-
 /// The hash of a word of [`TextWords`], without regard to a rule's seed: `xxh3_64` of its bytes, filled with zeros to 16 if they
 /// are fewer.
 #[must_use]
-#[inline]
 pub fn word_hash(word: &[u8]) -> u64 {
     if word.len() > SHORT {
         return xxh3_64(word);
@@ -171,7 +188,7 @@ pub fn word_hash(word: &[u8]) -> u64 {
     let mut padded = [0; SHORT];
     padded[..word.len()].copy_from_slice(word);
     let [first, last] = bytemuck::cast(padded);
-    short_hash(first, last)
+    HASH.hash(first, last)
 }
 
 #[cfg(test)]
@@ -184,11 +201,13 @@ mod tests {
         words.read(text).unwrap();
         let joined: Vec<u8> = (0..words.len()).flat_map(|i| words.bytes(i).to_vec()).collect();
         assert_eq!(joined, crate::normalize(text).as_bytes());
+        let hashes: Vec<u64> = words.hashes(0..words.len()).collect();
+        assert!(words.len() < 2 || words.hashes(1..2).next() == Some(hashes[1]));
         for i in 0..words.len() {
             let word = words.bytes(i);
             let mut filled = word.to_vec();
             filled.resize(SHORT.max(word.len()), 0);
-            assert_eq!(words.hash(i), xxh3_64(&filled));
+            assert_eq!(hashes[i], xxh3_64(&filled));
             assert_eq!(words.hash(i), word_hash(word));
             assert!(crate::normalize(&text[words.source(i)]).contains(std::str::from_utf8(word).unwrap()));
         }

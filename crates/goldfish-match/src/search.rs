@@ -60,20 +60,26 @@ impl<'a> Search<'a> {
         let Self { index, winnow, candidates, .. } = self;
         candidates.clear();
         candidates.shrink_to(KEPT_WORDS);
-        winnow.fingerprints(
-            words.len(),
-            |i| words.hash(i),
-            |found| {
-                // Each look is into other memory. Without branches the processor does many at a time.
-                let mut end = candidates.len();
-                candidates.extend_from_slice(found);
-                for &fingerprint in found {
-                    if let Some(candidate) = candidates.get_mut(end) {
-                        *candidate = fingerprint;
-                    }
-                    end += usize::from(index.grams.may_contain(fingerprint.hash));
-                }
-                candidates.truncate(end);
+        // For the vector instructions of this processor; the outcome is the same with any.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                winnow.fingerprints(
+                    words.len(),
+                    |range, hashes| hashes.extend(words.hashes(range)),
+                    |found| {
+                        // Each look is into other memory. Without branches the processor does many at a time.
+                        let mut end = candidates.len();
+                        candidates.extend_from_slice(found);
+                        for &fingerprint in found {
+                            if let Some(candidate) = candidates.get_mut(end) {
+                                *candidate = fingerprint;
+                            }
+                            end += usize::from(index.grams.may_contain(fingerprint.hash));
+                        }
+                        candidates.truncate(end);
+                    },
+                );
             },
         );
     }
@@ -98,7 +104,7 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
     let run = parameters.run() as usize;
     let first = word.saturating_sub(parameters.window as usize - 1);
     for start in (first..=word).filter(|start| start + run <= words.len()) {
-        let hash = run_hash((start..start + run).map(|i| words.hash(i)), parameters);
+        let hash = run_hash(words.hashes(start..start + run), parameters);
         if index.runs.may_contain(hash) {
             for place in index.runs.places(hash) {
                 seeds.add(words, start, place, run);

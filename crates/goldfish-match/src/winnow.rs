@@ -1,13 +1,12 @@
 //! Winnowing (Schleimer, Wilkerson and Aiken, SIGMOD 2003) by words: of the hashes of every `gram` words in a row, the least of
 //! every `window` consecutive ones is a fingerprint; of equal ones the last.
 
+use std::ops::Range;
+
 use crate::Parameters;
 
 /// Windows that are looked at together: what is known of them stays in the nearest cache.
 const BLOCK: usize = 1024;
-
-/// Factor of the rolling hash.
-const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A fingerprint of a sequence of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,32 +22,30 @@ pub(crate) struct Fingerprint {
 pub(crate) struct Winnow {
     gram: usize,
     window: usize,
-    /// What the oldest word of a hash counts.
-    leaving: u64,
     hash_bits: u64,
     words: Vec<u64>,
     grams: Vec<u64>,
     /// The least of a window from each gram on: the upper half of its hash, and where it is, backward, so that the last one is
     /// the least of equal ones.
     least: Vec<u64>,
+    found: Vec<Fingerprint>,
 }
 
 impl Winnow {
     pub(crate) fn new(parameters: Parameters) -> Self {
         let (gram, window) = (parameters.gram as usize, parameters.window as usize);
-        let (words, grams, least) = Default::default();
-        let leaving = BASE.wrapping_pow(parameters.gram - 1);
-        Self { gram, window, leaving, hash_bits: parameters.hash_bits, words, grams, least }
+        let (words, grams, least, found) = Default::default();
+        Self { gram, window, hash_bits: parameters.hash_bits, words, grams, least, found }
     }
 
     /// The fingerprint of every window of a sequence of `count` words, in order: a window's first word, and its fingerprint.
     pub(crate) fn windows(
         &mut self,
         count: usize,
-        hash: impl Fn(usize) -> u64,
+        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
         mut each: impl FnMut(usize, Fingerprint),
     ) {
-        self.blocks(count, hash, |start, block| {
+        self.blocks(count, hashes, |start, block| {
             for window in 0..block.windows {
                 each(start + window, block.fingerprint(start, window));
             }
@@ -60,12 +57,13 @@ impl Winnow {
     pub(crate) fn fingerprints(
         &mut self,
         count: usize,
-        hash: impl Fn(usize) -> u64,
+        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
         mut each: impl FnMut(&[Fingerprint]),
     ) {
         let mut last = usize::MAX;
-        let mut found = [Fingerprint { hash: 0, word: 0 }; BLOCK];
-        self.blocks(count, hash, |start, block| {
+        let mut found = std::mem::take(&mut self.found);
+        found.resize(BLOCK, Fingerprint { hash: 0, word: 0 });
+        self.blocks(count, hashes, |start, block| {
             // Whether a window has a new one is unpredictable: all are written, and only new ones count.
             let mut end = 0;
             for window in 0..block.windows {
@@ -76,34 +74,39 @@ impl Winnow {
             }
             each(&found[..end]);
         });
+        self.found = found;
     }
 
     #[inline(always)]
-    fn blocks(&mut self, count: usize, hash: impl Fn(usize) -> u64, mut each: impl FnMut(usize, &Block<'_>)) {
+    fn blocks(
+        &mut self,
+        count: usize,
+        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
+        mut each: impl FnMut(usize, &Block<'_>),
+    ) {
         let run = self.gram + self.window - 1;
         let Some(all) = (count + 1).checked_sub(run) else { return };
         for start in (0..all).step_by(BLOCK) {
             let windows = BLOCK.min(all - start);
             self.words.clear();
-            self.words.extend((start..start + windows + run - 1).map(&hash));
+            hashes(start..start + windows + run - 1, &mut self.words);
             self.roll();
             self.lessen();
             each(start, &Block { windows, grams: &self.grams, least: &self.least });
         }
     }
 
-    /// Hashes every gram of the words.
+    /// Hashes every gram of the words, by a cyclic polynomial (Cohen, ACM TOIS 1997).
     #[inline(always)]
     fn roll(&mut self) {
-        let Self { gram, leaving, hash_bits, words, grams, .. } = self;
+        let Self { gram, hash_bits, words, grams, .. } = self;
         let (head, tail) = words.split_at(*gram - 1);
-        let mut sum = head.iter().fold(0u64, |sum, word| sum.wrapping_mul(BASE).wrapping_add(*word));
+        let mut sum = head.iter().fold(0, cyclic);
         grams.clear();
         grams.extend(tail.iter().zip(words.iter()).map(|(enters, leaves)| {
-            sum = sum.wrapping_mul(BASE).wrapping_add(*enters);
-            let gram = sum;
-            sum = sum.wrapping_sub(leaves.wrapping_mul(*leaving));
-            scattered(gram) & *hash_bits
+            let gram_sum = cyclic(sum, enters);
+            sum = gram_sum ^ leaves.rotate_left(*gram as u32 - 1);
+            scattered(gram_sum) & *hash_bits
         }));
     }
 
@@ -127,6 +130,12 @@ impl Winnow {
 }
 
 const LOW: u64 = u32::MAX as u64;
+
+/// A sum with another word.
+#[inline(always)]
+fn cyclic(sum: u64, word: &u64) -> u64 {
+    sum.rotate_left(1) ^ word
+}
 
 /// Spreads a sum over all bits.
 #[inline(always)]
@@ -153,8 +162,7 @@ impl Block<'_> {
 
 /// The hash of a run of words.
 pub(crate) fn run_hash(words: impl Iterator<Item = u64>, parameters: Parameters) -> u64 {
-    let sum = words.fold(0u64, |sum, word| sum.wrapping_mul(BASE).wrapping_add(word));
-    scattered(sum) & parameters.hash_bits
+    scattered(words.fold(0, |sum, word| cyclic(sum, &word))) & parameters.hash_bits
 }
 
 #[cfg(test)]
@@ -164,7 +172,7 @@ mod tests {
 
     /// By the definition.
     fn naive(words: &[u64], gram: usize, window: usize) -> Vec<Fingerprint> {
-        let sum = |words: &[u64]| words.iter().fold(0u64, |sum, w| sum.wrapping_mul(BASE).wrapping_add(*w));
+        let sum = |words: &[u64]| words.iter().fold(0, cyclic);
         let hashes: Vec<u64> = words.windows(gram).map(|words| scattered(sum(words))).collect();
         let pick = |start: usize| {
             let least = (start..start + window).rev().min_by_key(|&i| hashes[i] >> 32).unwrap();
@@ -179,7 +187,7 @@ mod tests {
         let mut windows = Vec::new();
         winnow.windows(
             words.len(),
-            |i| words[i],
+            |range, to| to.extend_from_slice(&words[range]),
             |start, found| {
                 assert_eq!(start, windows.len());
                 windows.push(found);
@@ -187,7 +195,11 @@ mod tests {
         );
         assert_eq!(windows, expected);
         let mut found = Vec::new();
-        winnow.fingerprints(words.len(), |i| words[i], |some| found.extend_from_slice(some));
+        winnow.fingerprints(
+            words.len(),
+            |range, to| to.extend_from_slice(&words[range]),
+            |some| found.extend_from_slice(some),
+        );
         expected.dedup();
         assert_eq!(found, expected);
     }

@@ -104,6 +104,14 @@ impl Stream {
         self.bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
     }
 
+    /// Sixteen bytes from byte `at` of it, in two halves, of which those after its end are anything.
+    #[inline(always)]
+    pub(crate) fn sixteen_bytes(&self, at: usize) -> Option<(u64, u64)> {
+        let sixteen: &[u8; 16] = self.bytes.get(at..)?.first_chunk()?;
+        let [first, last] = bytemuck::cast(*sixteen);
+        Some((u64::from_le(first), u64::from_le(last)))
+    }
+
     /// Its bytes `from..to`.
     #[inline(always)]
     pub(crate) fn bytes(&self, from: usize, to: usize) -> &[u8] {
