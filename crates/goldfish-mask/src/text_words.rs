@@ -133,27 +133,28 @@ impl TextWords {
         self.hash_between(start, end)
     }
 
-    /// The hashes of some words, in order.
+    /// Writes the hashes of as many words as there is room for, from word `first` on.
     ///
     /// # Panics
     ///
     /// If there are no such words.
     #[inline(always)]
-    pub fn hashes(&self, words: Range<usize>) -> impl ExactSizeIterator<Item = u64> + '_ {
-        let mut start = words.start.checked_sub(1).map_or(0, |before| self.words[before].stream_end);
-        self.words[words].iter().map(move |word| {
-            let hash = self.hash_between(start, word.stream_end);
+    pub fn hashes(&self, first: usize, hashes: &mut [u64]) {
+        let mut start = first.checked_sub(1).map_or(0, |before| self.words[before].stream_end);
+        let words = &self.words[first..first + hashes.len()];
+        for (hash, word) in hashes.iter_mut().zip(words) {
+            *hash = self.hash_between(start, word.stream_end);
             start = word.stream_end;
-            hash
-        })
+        }
     }
 
     #[inline(always)]
     fn hash_between(&self, start: usize, end: usize) -> u64 {
         let length = end - start;
         match self.stream.sixteen_bytes(start) {
-            Some((first, last)) if length <= SHORT => {
-                HASH.hash(first & lowest(length), last & lowest(length.saturating_sub(8)))
+            Some(sixteen) if length <= SHORT => {
+                let word = sixteen & (u128::MAX >> (8 * (SHORT - length)));
+                HASH.hash(word as u64, (word >> 64) as u64)
             }
             _ => word_hash(self.stream.bytes(start, end)),
         }
@@ -170,12 +171,6 @@ impl TextWords {
         let Placed { start, end, .. } = self.words[index];
         start as usize..end as usize
     }
-}
-
-/// The lowest `bytes` bytes of eight.
-#[inline(always)]
-fn lowest(bytes: usize) -> u64 {
-    if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 }
 }
 
 /// The hash of a word of [`TextWords`], without regard to a rule's seed: `xxh3_64` of its bytes, filled with zeros to 16 if they
@@ -201,8 +196,11 @@ mod tests {
         words.read(text).unwrap();
         let joined: Vec<u8> = (0..words.len()).flat_map(|i| words.bytes(i).to_vec()).collect();
         assert_eq!(joined, crate::normalize(text).as_bytes());
-        let hashes: Vec<u64> = words.hashes(0..words.len()).collect();
-        assert!(words.len() < 2 || words.hashes(1..2).next() == Some(hashes[1]));
+        let mut hashes = vec![0; words.len()];
+        words.hashes(0, &mut hashes);
+        let mut from_second = vec![0; words.len().saturating_sub(1)];
+        words.hashes(words.len().min(1), &mut from_second);
+        assert!(hashes.ends_with(&from_second));
         for i in 0..words.len() {
             let word = words.bytes(i);
             let mut filled = word.to_vec();

@@ -50,7 +50,7 @@ impl IndexBuilder {
                     let first = works.range(work).0;
                     winnow.fingerprints(
                         hashes.len(),
-                        |range, to| to.extend_from_slice(&hashes[range]),
+                        |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
                         |found| {
                             found.iter().for_each(|found| each(found.hash, first + found.word as u32));
                         },
@@ -79,7 +79,7 @@ fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
             let first = works.range(work).0;
             winnow.windows(
                 hashes.len(),
-                |range, to| to.extend_from_slice(&hashes[range]),
+                |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
                 |start, found| {
                     if grams.is_common(found.hash) {
                         let words = hashes[start..start + run].iter().copied();

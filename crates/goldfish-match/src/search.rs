@@ -66,7 +66,9 @@ impl<'a> Search<'a> {
             || {
                 winnow.fingerprints(
                     words.len(),
-                    |range, hashes| hashes.extend(words.hashes(range)),
+                    #[inline(always)]
+                    |first, hashes| words.hashes(first, hashes),
+                    #[inline(always)]
                     |found| {
                         // Each look is into other memory. Without branches the processor does many at a time.
                         let mut end = candidates.len();
@@ -104,7 +106,7 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
     let run = parameters.run() as usize;
     let first = word.saturating_sub(parameters.window as usize - 1);
     for start in (first..=word).filter(|start| start + run <= words.len()) {
-        let hash = run_hash(words.hashes(start..start + run), parameters);
+        let hash = run_hash((start..start + run).map(|i| words.hash(i)), parameters);
         if index.runs.may_contain(hash) {
             for place in index.runs.places(hash) {
                 seeds.add(words, start, place, run);

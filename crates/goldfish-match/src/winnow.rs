@@ -1,8 +1,6 @@
 //! Winnowing (Schleimer, Wilkerson and Aiken, SIGMOD 2003) by words: of the hashes of every `gram` words in a row, the least of
 //! every `window` consecutive ones is a fingerprint; of equal ones the last.
 
-use std::ops::Range;
-
 use crate::Parameters;
 
 /// Windows that are looked at together: what is known of them stays in the nearest cache.
@@ -42,7 +40,7 @@ impl Winnow {
     pub(crate) fn windows(
         &mut self,
         count: usize,
-        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
+        hashes: impl Fn(usize, &mut [u64]),
         mut each: impl FnMut(usize, Fingerprint),
     ) {
         self.blocks(count, hashes, |start, block| {
@@ -57,7 +55,7 @@ impl Winnow {
     pub(crate) fn fingerprints(
         &mut self,
         count: usize,
-        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
+        hashes: impl Fn(usize, &mut [u64]),
         mut each: impl FnMut(&[Fingerprint]),
     ) {
         let mut last = usize::MAX;
@@ -81,15 +79,15 @@ impl Winnow {
     fn blocks(
         &mut self,
         count: usize,
-        hashes: impl Fn(Range<usize>, &mut Vec<u64>),
+        hashes: impl Fn(usize, &mut [u64]),
         mut each: impl FnMut(usize, &Block<'_>),
     ) {
         let run = self.gram + self.window - 1;
         let Some(all) = (count + 1).checked_sub(run) else { return };
         for start in (0..all).step_by(BLOCK) {
             let windows = BLOCK.min(all - start);
-            self.words.clear();
-            hashes(start..start + windows + run - 1, &mut self.words);
+            self.words.resize(windows + run - 1, 0);
+            hashes(start, &mut self.words);
             self.roll();
             self.lessen();
             each(start, &Block { windows, grams: &self.grams, least: &self.least });
@@ -102,20 +100,22 @@ impl Winnow {
         let Self { gram, hash_bits, words, grams, .. } = self;
         let (head, tail) = words.split_at(*gram - 1);
         let mut sum = head.iter().fold(0, cyclic);
-        grams.clear();
-        grams.extend(tail.iter().zip(words.iter()).map(|(enters, leaves)| {
+        grams.resize(tail.len(), 0);
+        for ((to, enters), leaves) in grams.iter_mut().zip(tail).zip(words.iter()) {
             let gram_sum = cyclic(sum, enters);
             sum = gram_sum ^ leaves.rotate_left(*gram as u32 - 1);
-            scattered(gram_sum) & *hash_bits
-        }));
+            *to = scattered(gram_sum) & *hash_bits;
+        }
     }
 
     /// Finds the least gram of every window.
     #[inline(always)]
     fn lessen(&mut self) {
         let Self { window, grams, least, .. } = self;
-        least.clear();
-        least.extend(grams.iter().enumerate().map(|(i, gram)| (gram & !LOW) | u64::from(!(i as u32))));
+        least.resize(grams.len(), 0);
+        for (i, (least, gram)) in least.iter_mut().zip(grams.iter()).enumerate() {
+            *least = (gram & !LOW) | u64::from(!(i as u32));
+        }
         // Each becomes the least of twice as many, and in the end of as many as a window has: the last step overlaps.
         let mut reach = 1;
         while reach < *window {
@@ -187,7 +187,7 @@ mod tests {
         let mut windows = Vec::new();
         winnow.windows(
             words.len(),
-            |range, to| to.extend_from_slice(&words[range]),
+            |first, to| to.copy_from_slice(&words[first..first + to.len()]),
             |start, found| {
                 assert_eq!(start, windows.len());
                 windows.push(found);
@@ -197,7 +197,7 @@ mod tests {
         let mut found = Vec::new();
         winnow.fingerprints(
             words.len(),
-            |range, to| to.extend_from_slice(&words[range]),
+            |first, to| to.copy_from_slice(&words[first..first + to.len()]),
             |some| found.extend_from_slice(some),
         );
         expected.dedup();

@@ -104,12 +104,10 @@ impl Stream {
         self.bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
     }
 
-    /// Sixteen bytes from byte `at` of it, in two halves, of which those after its end are anything.
+    /// Sixteen bytes from byte `at` of it, of which those after its end are anything.
     #[inline(always)]
-    pub(crate) fn sixteen_bytes(&self, at: usize) -> Option<(u64, u64)> {
-        let sixteen: &[u8; 16] = self.bytes.get(at..)?.first_chunk()?;
-        let [first, last] = bytemuck::cast(*sixteen);
-        Some((u64::from_le(first), u64::from_le(last)))
+    pub(crate) fn sixteen_bytes(&self, at: usize) -> Option<u128> {
+        self.bytes.get(at..)?.first_chunk().map(|sixteen| u128::from_le_bytes(*sixteen))
     }
 
     /// Its bytes `from..to`.
