@@ -130,8 +130,8 @@ impl Extension {
             .point(row, diagonal + 1)
             .filter(|&doc| work_passed(doc, diagonal + 1) < edge.work_room)
             .map(|doc| (doc, Edit::WorkMore));
-        // The first of those that reach as far.
-        [doc_more, work_more].into_iter().flatten().fold(replaced, |best, next| match best {
+        // The first of those that reach as far: of two words that changed places, one is in common.
+        [work_more, replaced].into_iter().flatten().fold(doc_more, |best, next| match best {
             Some((doc, _)) if doc >= next.0 => best,
             _ => Some(next),
         })

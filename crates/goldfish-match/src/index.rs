@@ -72,7 +72,7 @@ fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
     let mut runs: Vec<(u64, u32)> = Vec::new();
     if grams.has_common() {
         let mut winnow = Winnow::new(parameters);
-        let run = parameters.run() as usize;
+        let run = parameters.guaranteed() as usize;
         let (mut hashes, mut held) = (Vec::new(), HELD_RUNS);
         for work in 0..works.count() {
             works.hashes(work, &mut hashes);
@@ -81,16 +81,17 @@ fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
                 hashes.len(),
                 |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
                 |start, found| {
-                    if grams.is_common(found.hash) {
-                        let words = hashes[start..start + run].iter().copied();
+                    let words = hashes.get(start..start + run).filter(|_| grams.is_common(found.hash));
+                    if let Some(words) = words {
+                        let words = words.iter().copied();
                         runs.push((run_hash(words, parameters), first + start as u32));
+                    }
+                    if runs.len() > held {
+                        keep_first(&mut runs);
+                        held = HELD_RUNS.max(2 * runs.len());
                     }
                 },
             );
-            if runs.len() > held {
-                keep_first(&mut runs);
-                held = HELD_RUNS.max(2 * runs.len());
-            }
         }
         keep_first(&mut runs);
         // Places in their order.

@@ -29,12 +29,7 @@ impl Parameters {
     /// The words in a row that, if they are in common, are found wherever they are.
     #[must_use]
     pub fn guaranteed(&self) -> u32 {
-        self.run().max(self.least_words)
-    }
-
-    /// Words that a window of fingerprints spans.
-    pub(crate) fn run(&self) -> u32 {
-        (self.gram + self.window).saturating_sub(1)
+        self.gram.saturating_add(self.window).saturating_sub(1).max(self.least_words)
     }
 
     pub(crate) fn check(self) -> Result<Self, MatchError> {

@@ -51,6 +51,7 @@ impl<'a> Search<'a> {
             }
             self.passages = join(std::mem::take(&mut self.seeds.passages), &self.index.parameters);
             self.passages.sort_by_key(Passage::rank);
+            self.passages.dedup();
         }
         &self.passages
     }
@@ -103,7 +104,7 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
         return;
     }
     // The runs that may have chosen it.
-    let run = parameters.run() as usize;
+    let run = parameters.guaranteed() as usize;
     let first = word.saturating_sub(parameters.window as usize - 1);
     for start in (first..=word).filter(|start| start + run <= words.len()) {
         let hash = run_hash((start..start + run).map(|i| words.hash(i)), parameters);
@@ -156,8 +157,11 @@ impl<'a> Seeds<'a> {
         let reach = self.index.parameters.window as usize - 1;
         let Self { passages, active, .. } = self;
         active.retain(|&active| passages[active].doc_words().end as usize + reach > doc);
-        let seed = doc as u32..(doc + length) as u32;
-        if self.of_work(number).any(|other| other.pairs(&seed, work_word(place))) {
+        // Aligned already, as far as a run that is guaranteed to be found by this seed may reach.
+        let near = doc.saturating_sub(reach)..(doc + length + reach).min(words.len());
+        let near = near.start as u32..near.end as u32;
+        let work_near = work_word(place).checked_sub(doc as u32 - near.start);
+        if work_near.is_some_and(|start| self.of_work(number).any(|other| other.pairs(&near, start))) {
             return;
         }
         let bounds = (first as usize, end as usize);
@@ -257,5 +261,36 @@ impl<'a> Seeds<'a> {
             words,
         }));
         blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{IndexBuilder, Parameters};
+
+    #[test]
+    fn nothing_is_reported_because_hashes_collide() {
+        let work: Vec<String> = (0..400).map(|i| format!("w{i}")).collect();
+        let other: Vec<String> = (0..400).map(|i| format!("x{i}")).collect();
+        let doc = [&other[..100], &work[200..240], &other[100..]].concat().join(" ");
+        for hash_bits in [0, 1, 0xF, 0xFF << 40, u64::MAX] {
+            let parameters = Parameters { hash_bits, ..Parameters::default() };
+            let mut builder = IndexBuilder::new(parameters).unwrap();
+            builder.add("copied", &work.join(" ")).unwrap();
+            builder.add("not copied", &[&work[..100], &work[300..]].concat().join(" ")).unwrap();
+            let index = builder.build();
+            let mut words = TextWords::default();
+            words.read(&doc).unwrap();
+            let mut search = Search::new(&index);
+            for passage in search.find(&words) {
+                assert_eq!(
+                    (passage.work, passage.doc_words(), passage.work_words()),
+                    (0, 100..140, 200..240)
+                );
+            }
+            // With few different hashes most places are left out.
+            assert!(hash_bits != u64::MAX || search.passages.len() == 1);
+        }
     }
 }
