@@ -32,6 +32,11 @@ impl Parameters {
         self.gram.saturating_add(self.window).saturating_sub(1).max(self.least_words)
     }
 
+    /// Words before and after a fingerprint that may be in the same run.
+    pub(crate) fn reach(&self) -> usize {
+        self.guaranteed().saturating_sub(self.gram) as usize
+    }
+
     pub(crate) fn check(self) -> Result<Self, MatchError> {
         let Self { gram, window, most_edits: percent, .. } = self;
         if !(2..=64).contains(&gram) {

@@ -154,7 +154,7 @@ impl<'a> Seeds<'a> {
             return;
         }
         let work_word = |place: usize| (place - first as usize) as u32;
-        let reach = self.index.parameters.window as usize - 1;
+        let reach = self.index.parameters.reach();
         let Self { passages, active, .. } = self;
         active.retain(|&active| passages[active].doc_words().end as usize + reach > doc);
         // Aligned already, as far as a run that is guaranteed to be found by this seed may reach.
@@ -206,7 +206,7 @@ impl<'a> Seeds<'a> {
         length: usize,
         (first, end): (usize, usize),
     ) -> Option<(usize, usize)> {
-        let reach = self.index.parameters.window as usize - 1;
+        let reach = self.index.parameters.reach();
         let edge = |doc, work, doc_room, work_room, forward| Edge {
             words,
             works: &self.index.works,
