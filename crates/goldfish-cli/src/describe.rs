@@ -3,7 +3,8 @@
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{RuleSpec, RunUnit, Scope};
 use goldfish_shard::{
-    DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, PolicyRule, SetFile, Totals,
+    DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, PROTECTED_NAME, PolicyRule, ProtectedEntry,
+    SetFile, Totals,
 };
 use serde_json::json;
 
@@ -80,6 +81,18 @@ pub(crate) fn dropped_line(totals: &Totals) -> String {
             count(excluded)
         ),
     }
+}
+
+/// The line of a summary with what copies protected works.
+pub(crate) fn protected_line(protected: &ProtectedEntry) -> String {
+    let counts = &protected.counts;
+    format!(
+        "protected  {} with {} in {}, of {}; listed in {PROTECTED_NAME}",
+        plural(counts.passages, "passage"),
+        plural(counts.words, "word"),
+        plural(counts.documents, "document"),
+        plural(protected.works, "work"),
+    )
 }
 
 /// The lines of a summary with the entries of a policy and what they decided.

@@ -41,6 +41,8 @@ pub(crate) struct FormatTable {
     pub(crate) masks: Option<MaskNames>,
     /// Whether goldfish writes files with such names when it exports shards.
     pub(crate) is_written: bool,
+    /// Whether documents have columns beside their text.
+    pub(crate) has_columns: bool,
     /// Whether [`ReadOptions::eos_id`] may separate documents.
     pub(crate) uses_eos_id: bool,
     /// What is suspicious about a file that could be read with other options.
@@ -71,6 +73,7 @@ impl FormatTable {
             unread: &[],
             masks: None,
             is_written: false,
+            has_columns: true,
             uses_eos_id: false,
             warning: None,
             head: None,
@@ -142,6 +145,12 @@ impl Format {
     #[must_use]
     pub fn is_memmap(self) -> bool {
         self.0.masks.is_some()
+    }
+
+    /// Whether documents have columns beside their text.
+    #[must_use]
+    pub fn has_columns(self) -> bool {
+        self.0.has_columns
     }
 
     /// Whether [`ReadOptions::eos_id`] may separate its documents.

@@ -14,6 +14,7 @@ use goldfish_tokenize::Tokenizer;
 use crate::job_error::JobError;
 use crate::plan::{Partition, Plan};
 use crate::policy::{Policy, PolicyEntry};
+use crate::protect::Protection;
 
 /// What to do with a row that can't become a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,8 @@ pub struct MaskJob {
     pub rule: RuleSpec,
     /// Which rule decides which documents, if it isn't the same for all.
     pub policy: Option<Policy>,
+    /// Works whose copies get the works' own masks.
+    pub protect: Option<Arc<Protection>>,
     /// The table from a file that the rule names, if it names one.
     pub table: Option<UniformTable>,
     /// What windows may cross.
@@ -113,6 +116,7 @@ impl MaskJob {
             }),
             part: plan.part.clone(),
             existing_mask: existing_words(&self.read.existing),
+            protected: self.protect.as_ref().map(|protection| protection.entry()),
             policy: self.policy.iter().flat_map(Policy::entries).map(PolicyEntry::uncounted).collect(),
             ..Manifest::new(self.rule.clone(), self.scope, source, output)
         }

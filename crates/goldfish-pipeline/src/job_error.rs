@@ -43,6 +43,18 @@ pub enum JobError {
         "a column of masks has one value a token, and raw text has no tokens yet; mask token ids, or do without the column"
     )]
     MaskOfText,
+    /// Protected works are found by the text.
+    #[error("protected works are found by the text, which token ids give only with their tokenizer")]
+    ProtectionNeedsTokenizer,
+    /// Protected works can't be indexed.
+    #[error("the protected works: {0}")]
+    Works(#[from] goldfish_match::MatchError),
+    /// There are no protected works.
+    #[error("there are no works to protect in the inputs that the policy names")]
+    NoWorks,
+    /// Protected works changed while they were read.
+    #[error("the protected works changed while they were read; run again on files that stay")]
+    WorksChanged,
     /// Masks alone are to be written under a policy.
     #[error(
         "a policy writes into the shards which entry decided a document, so that masks alone can't be written under one"
@@ -162,6 +174,8 @@ impl Remedies for JobError {
     fn remedies(&self) -> Vec<Remedy> {
         let tokenizer = || Remedy::give(Setting::Tokenizer).value("tokenizer.json");
         vec![match self {
+            Self::ProtectionNeedsTokenizer => tokenizer(),
+            Self::Works(_) | Self::NoWorks | Self::WorksChanged => return Vec::new(),
             Self::MaskOfText => Remedy::give(Setting::IdsColumn).to("read token ids"),
             Self::PolicyOfMasks => {
                 return vec![

@@ -9,7 +9,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use goldfish_corpus::{Chunk, Reject};
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{LongestRun, longest_stretch};
-use goldfish_shard::{InputEntry, ShardSchema};
+use goldfish_shard::{InputEntry, PassageRow, ProtectedCounts, ShardSchema};
 
 use crate::PipelineError;
 use crate::plan::Position;
@@ -53,6 +53,9 @@ pub(crate) struct WorkResult {
     pub(crate) schema: Arc<ShardSchema>,
     pub(crate) events: Vec<Event>,
     pub(crate) tokenized: TokenizedBytes,
+    /// Passages that copy protected works, and counts of them.
+    pub(crate) passages: Vec<PassageRow>,
+    pub(crate) protected: ProtectedCounts,
     /// Counts of the documents that are counted, by rule.
     pub(crate) tallies: Vec<Tally>,
 }

@@ -1,10 +1,11 @@
+use std::collections::HashSet;
 use std::path::Path;
 
 use goldfish_mask::{
     Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable,
     document_key,
 };
-use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, Problem, ShardBatch, verify};
+use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, Problem, ShardBatch, read_passages, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
@@ -13,7 +14,7 @@ use crate::kept::longest_in_sequences;
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
+/// manifest's rule, but for documents with passages of protected works; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
 /// rule decides by the text.
 ///
 /// # Errors
@@ -50,6 +51,11 @@ pub fn recompute(
             problems.push(Problem { file: MANIFEST_NAME.into(), description: problem.into() });
             return Ok((manifest, problems));
         }
+    }
+    // What copies a protected work is decided by the work, which is not here.
+    let mut by_works = HashSet::new();
+    for passage in read_passages(folder, &manifest)?.into_iter().flatten() {
+        by_works.insert(passage?.doc_id);
     }
     let (mut expected, mut decided) = (Vec::new(), Vec::new());
     let existing = manifest.existing_mask.is_some();
@@ -96,6 +102,12 @@ pub fn recompute(
                 rule.masker.decide_measuring(&span, &mut expected)
             }
         };
+        if by_works.contains(doc_id) {
+            if let (Some(run), Some(longest)) = (run, rule.longest.as_mut()) {
+                longest.note(number, doc_id, run);
+            }
+            return None;
+        }
         // An existing mask may exclude more than the rule.
         let contradicts = |(rule, stored): (&u8, &u8)| if existing { stored > rule } else { stored != rule };
         if let Some(position) = expected.iter().zip(batch.mask(row)).position(contradicts) {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{Masker, Scope, SequenceMasker, SequenceState};
 
-use goldfish_shard::{DecidedRun, KeptCounter, PolicyCounts};
+use goldfish_shard::{DecidedRun, KeptCounter, PolicyCounts, ProtectedCounts};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -63,6 +63,8 @@ pub(crate) struct Counts {
     pub(crate) fractional: u64,
     /// Under a policy, by its entries.
     pub(crate) policy: Vec<PolicyCounts>,
+    /// Passages that copy protected works.
+    pub(crate) protected: ProtectedCounts,
 }
 
 impl Counts {
@@ -77,6 +79,13 @@ impl Counts {
             policy: entries.iter().map(counts).collect(),
             ..Self::default()
         }
+    }
+
+    /// Adds counts of passages.
+    fn add_protected(&mut self, protected: &ProtectedCounts) {
+        self.protected.documents += protected.documents;
+        self.protected.passages += protected.passages;
+        self.protected.words += protected.words;
     }
 
     /// Adds documents, after `before` others, whose masks are decided.
@@ -150,7 +159,8 @@ impl<'a> OrderedResults<'a> {
     }
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
-    pub(crate) fn add(&mut self, documents: &mut Tokens, tallies: &[Tally]) {
+    pub(crate) fn add(&mut self, documents: &mut Tokens, tallies: &[Tally], protected: &ProtectedCounts) {
+        self.counts.add_protected(protected);
         self.counts.tallies.iter_mut().zip(tallies).for_each(|(all, tally)| all.add(tally));
         if let Some((masks, decided)) = &mut self.sequences {
             let before = masks.state().tokens;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
-use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, Unfinished};
+use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, ProtectedEntry, Unfinished};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -118,6 +118,7 @@ impl Identity {
         manifest.rejects = None;
         manifest.totals = goldfish_shard::Totals::default();
         manifest.longest_kept_run = None;
+        manifest.protected = manifest.protected.as_ref().map(ProtectedEntry::uncounted);
         manifest.policy = manifest.policy.iter().map(PolicyRule::uncounted).collect();
         manifest.checksum = String::new();
         Self::new(manifest, inputs.iter().map(InputIdentity::of_entry), skips_rejects)

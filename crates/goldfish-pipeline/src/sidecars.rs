@@ -317,8 +317,8 @@ impl<'a> Sidecars<'a> {
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { mut documents, events, tallies, .. } = result;
-        self.results.add(&mut documents, &tallies);
+        let WorkResult { mut documents, events, tallies, protected, .. } = result;
+        self.results.add(&mut documents, &tallies, &protected);
         let mut row = 0;
         for event in events {
             match event {

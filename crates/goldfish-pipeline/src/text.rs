@@ -56,8 +56,12 @@ pub(crate) struct TextSide {
 /// What a rule that decides by the text needs besides.
 pub(crate) fn text_side(job: &MaskJob, rules: &[BuiltRule]) -> Result<Option<TextSide>, PipelineError> {
     // Rules that decide by the text exempt the same ids: those of one tokenizer.
-    let Some(rule) = rules.iter().find(|rule| rule.masker.needs_text()) else { return Ok(None) };
+    let by_text = rules.iter().find(|rule| rule.masker.needs_text());
+    let Some(rule) = by_text.or_else(|| rules.last().filter(|_| job.protect.is_some())) else { return Ok(None) };
     let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
+        if by_text.is_none() {
+            return Err(JobError::ProtectionNeedsTokenizer.into());
+        }
         return Err(JobError::RuleNeedsTokenizer { rule: "text" }.into());
     };
     let map = match job.read.content {

@@ -9,6 +9,7 @@ use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
 use goldfish_mask::{LongestRun, Scope, TokenSpan, document_key};
+use goldfish_shard::{PassageRow, ProtectedCounts};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_tokenize::EncodePath;
 
@@ -17,6 +18,7 @@ use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
 use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult};
 use crate::policy::Policy;
+use crate::protect::Protecting;
 use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::rule::BuiltRule;
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
@@ -54,6 +56,11 @@ struct Deciding<'a> {
     shared: &'a Shared,
     counters: Vec<TokenCounter>,
     tallies: Vec<Tally>,
+    protecting: Option<Protecting<'a>>,
+    passages: Vec<PassageRow>,
+    protected: ProtectedCounts,
+    /// What could not be decided.
+    failed: Option<PipelineError>,
 }
 
 /// A document that is decided.
@@ -73,7 +80,22 @@ impl<'a> Deciding<'a> {
             shared,
             counters: shared.rules.iter().map(counter).collect::<Result<_, _>>()?,
             tallies: vec![Tally::default(); shared.rules.len()],
+            protecting: shared.job.protect.as_deref().map(Protecting::new),
+            passages: Vec::new(),
+            protected: ProtectedCounts::default(),
+            failed: None,
         })
+    }
+
+    /// Whether a document of this rule is decided with its text.
+    fn needs_text(&self, rule: usize) -> bool {
+        self.protecting.is_some() || self.shared.rules[rule].masker.needs_text()
+    }
+
+    /// Forgets the passages of a document that is left out.
+    fn forget(&mut self, (passages, protected): (usize, &ProtectedCounts)) {
+        self.passages.truncate(passages);
+        self.protected = protected.clone();
     }
 
     /// Decides a document, and gives its longest run if the rule counts that; only one that exceeds `longest` matters.
@@ -95,6 +117,17 @@ impl<'a> Deciding<'a> {
                 Some(weights) => counter.count_targets(&span, mask, |position| weights[position] > 0.0),
             };
             self.tallies[rule].add(&counts);
+        }
+        if let (Some(protecting), Some(text)) = (&mut self.protecting, span.text()) {
+            let before = self.passages.len();
+            match protecting.apply(doc_id, text, mask, &mut self.passages) {
+                Ok(words) => {
+                    self.protected.documents += u64::from(words > 0);
+                    self.protected.words += words;
+                    self.protected.passages += (self.passages.len() - before) as u64;
+                }
+                Err(error) => self.failed = self.failed.take().or(Some(error)),
+            }
         }
         run
     }
@@ -129,6 +162,9 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
             Part::End(entry) => events.push(Event::End(entry)),
         }
     }
+    if let Some(error) = deciding.failed.take() {
+        return Err(error);
+    }
     let joined = join(pieces);
     let mut documents =
         joined.map_err(|source| PipelineError::Batch { file: shared.first_input(), source })?;
@@ -149,6 +185,8 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
         schema: work.schema,
         events,
         tokenized,
+        passages: deciding.passages,
+        protected: deciding.protected,
         tallies: deciding.tallies,
     })
 }
@@ -255,9 +293,10 @@ fn encode(
         }
         let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
         let document = Decided { doc_id: doc_ids.value(index), rule, weights: None };
+        let before = (deciding.passages.len(), deciding.protected.clone());
         let mut run = None;
         let encoded = match &deciding.shared.text {
-            Some(side) if deciding.shared.rules[rule].masker.needs_text() => {
+            Some(side) if deciding.needs_text(rule) => {
                 let out = (&mut ids, &mut mask);
                 let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
                     run = deciding.decide(document, span, mask, &longest);
@@ -301,6 +340,7 @@ fn encode(
             Some((reason, remedies)) => {
                 ids.truncate(start);
                 mask.truncate(start);
+                deciding.forget((before.0, &before.1));
                 failed.push(Failed { index, reason, remedies });
             }
         }
@@ -325,12 +365,13 @@ fn decide_batch(
         let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
         let weights = batch.weights.as_ref().map(|weights| &weights[range.clone()]);
         let document = Decided { doc_id: doc_ids.value(index), rule, weights };
+        let by_text = deciding.needs_text(rule);
         let mut run = None;
         let mut decide = |span: &TokenSpan<'_>, mask: &mut [u8]| {
             run = deciding.decide(document, span, mask, &batch.longest);
         };
         let (ids, mask) = (&ids[range.clone()], &mut mask[range]);
-        let decided = if shared.rules[rule].masker.needs_text() {
+        let decided = if by_text {
             decide_ids(&mut decide, silent, map, ids, mask, &mut scratch)
         } else {
             decide(&TokenSpan::document(ids), mask);

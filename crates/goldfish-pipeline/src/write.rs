@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::Reject;
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{
-    ExtraColumn, FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished,
+    ExtraColumn, ListLengths, PassageRow, FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished,
 };
 use serde_json::value::RawValue;
 
@@ -80,8 +80,7 @@ struct Snapshot {
     checkpoint: Checkpoint<'static>,
     /// Inputs that ended.
     inputs: usize,
-    /// Bytes and lines of the list of rejected rows.
-    rejects: (u64, u64),
+    lists: ListLengths,
 }
 
 impl PreparedRun {
@@ -148,6 +147,9 @@ impl<'a> OutputWriter<'a> {
                 if manifest.output.columns.contains(&ExtraColumn::LossWeights) {
                     manifest.totals.fractional = counts.fractional;
                 }
+                if let Some(protected) = &mut manifest.protected {
+                    protected.counts = counts.protected.clone();
+                }
                 for (entry, counts) in manifest.policy.iter_mut().zip(&counts.policy) {
                     entry.counts = counts.clone();
                 }
@@ -184,7 +186,7 @@ impl<'a> OutputWriter<'a> {
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { start, mut documents, schema, events, tokenized, tallies } = result;
+        let WorkResult { start, mut documents, schema, events, tokenized, tallies, passages, protected } = result;
         self.open(&schema)?;
         let before = self.snapshot(start);
         self.tokenized.fast += tokenized.fast;
@@ -204,7 +206,8 @@ impl<'a> OutputWriter<'a> {
                 }
             }
         }
-        self.results.add(&mut documents, &tallies);
+        self.results.add(&mut documents, &tallies, &protected);
+        self.write_passages(&passages)?;
         self.manifest.totals.documents_in += documents.len() as u64;
         self.write_documents(documents, &schema, before)
     }
@@ -224,9 +227,9 @@ impl<'a> OutputWriter<'a> {
                 ..Checkpoint::default()
             },
             inputs: self.manifest.inputs.len(),
-            rejects: match &self.output {
-                Output::Shards(writer) => writer.rejects(),
-                Output::Folder(..) | Output::Gone => (0, 0),
+            lists: match &self.output {
+                Output::Shards(writer) => writer.lists(),
+                Output::Folder(..) | Output::Gone => ListLengths::default(),
             },
         }
     }
@@ -246,8 +249,8 @@ impl<'a> OutputWriter<'a> {
         let batch =
             batch.map_err(|source| PipelineError::Batch { file: self.shared.first_input(), source })?;
         let (inputs, recorded) = (&self.manifest.inputs, &mut self.recorded_inputs);
-        let Snapshot { checkpoint, inputs: ended, rejects } = before;
-        writer.write(&batch, skip, rejects, || {
+        let Snapshot { checkpoint, inputs: ended, lists } = before;
+        writer.write(&batch, skip, lists, || {
             let new = (&inputs[*recorded..ended]).into();
             *recorded = ended;
             Checkpoint { inputs: new, ..checkpoint }.to_json()
@@ -269,6 +272,13 @@ impl<'a> OutputWriter<'a> {
             self.output = Output::Shards(Box::new(writer));
         }
         Ok(())
+    }
+
+    fn write_passages(&mut self, passages: &[PassageRow]) -> Result<(), PipelineError> {
+        match &mut self.output {
+            Output::Shards(writer) if !passages.is_empty() => Ok(writer.write_passages(passages)?),
+            _ => Ok(()),
+        }
     }
 
     fn reject(&mut self, mut reject: Reject) -> Result<(), PipelineError> {

@@ -57,6 +57,7 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
     };
     let job = MaskJob {
         policy: None,
+        protect: None,
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
         tokenize: None,

@@ -1,12 +1,13 @@
 //! `goldfish mask`.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
 use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
-    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, RepeatedIds, ResolvedMask,
+    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, Policy, ProtectOptions, Protection, RepeatedIds, ResolvedMask,
     mask_corpus, resolve_content, shared_folder,
 };
 use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, WriterOptions};
@@ -17,7 +18,7 @@ use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::masks_only;
 use crate::describe::{
-    describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, rule_line, tally,
+    describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line, rule_line, tally,
 };
 use crate::files::{read_policy, read_table};
 use crate::leak;
@@ -104,6 +105,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
     };
     let job = MaskJob {
+        protect: policy.as_ref().and_then(Policy::protect).map(|protect| protection(args, protect)).transpose()?,
         policy,
         inputs: resolved.inputs,
         read,
@@ -131,6 +133,19 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         },
     };
     Ok((job, reason.map(|reason| reason.to_string())))
+}
+
+/// The protected works; their path starts at the folder of the policy file.
+fn protection(args: &MaskArgs, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
+    let folder = args.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let path = if goldfish_storage::is_remote(Path::new(&options.works)) {
+        options.works.clone()
+    } else {
+        let path = folder.join(&options.works);
+        path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned()
+    };
+    let works = resolve(&[path], None)?.inputs;
+    Ok(Arc::new(Protection::read(options, &works)?))
 }
 
 /// What to do with masks that token ids come with.
@@ -242,6 +257,7 @@ fn summary_json(
         "bytes": outcome.manifest.shard_bytes(),
         "tally": outcome.tallies.first().filter(|_| job.policy.is_none()).map(tally),
         "policy": outcome.manifest.policy,
+        "protected": outcome.manifest.protected,
         "repeated_ids": outcome.repeated_ids.as_ref().map(|ids| ids.documents),
         "warnings": warnings,
         "text_bytes": { "fast": outcome.tokenized.fast, "exact": outcome.tokenized.exact },
@@ -261,6 +277,7 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
         }
         None => lines.extend(policy_lines(&outcome.manifest.policy)),
     }
+    lines.extend(outcome.manifest.protected.as_ref().map(protected_line));
     lines.extend(outcome.manifest.longest_kept_run.iter().flat_map(|runs| kept_lines(&job.rule, runs)));
     let text = outcome.tokenized.fast + outcome.tokenized.exact;
     if let Some(options) = job.tokenize.as_ref().filter(|_| text > 0) {

@@ -21,6 +21,7 @@ const NAME: &str = "text";
 pub(super) static FORMAT: FormatTable = FormatTable {
     compressed_endings: &[".txt", ".text", ".md"],
     is_divisible: |_| Ok(false),
+    has_columns: false,
     ..FormatTable::new(NAME, "One document a file", &[".txt", ".text", ".md"], |input, options, part| {
         Ok(Box::new(TextSource::open(input, options, part)?))
     })

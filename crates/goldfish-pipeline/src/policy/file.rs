@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::condition::{Condition, covers};
 use super::{Policy, PolicyEntry};
+use crate::protect::ProtectOptions;
 use crate::resolve::{MaskOptions, ResolvedMask, ScopeName};
 
 /// Why a policy can't be used.
@@ -43,6 +44,12 @@ impl Remedies for PolicyError {
 /// The name of the default entry.
 const DEFAULT: &str = "default";
 
+/// The name of the table of protected works.
+const PROTECT: &str = "protect";
+
+/// The keys of that table that are options of the works' rule.
+const PROTECT_OPTIONS: [&str; 5] = ["k", "context", "head", "longest_run", "seed"];
+
 /// The keys of an entry that are options of its rule.
 const OPTIONS: [&str; 9] = ["rule", "k", "context", "unit", "window", "head", "longest_run", "seed", "start"];
 
@@ -62,9 +69,9 @@ impl Policy {
             .map_err(|error| PolicyError::Syntax { reason: error.to_string().trim_end().to_owned() })?;
         let mut problems = Vec::new();
         let mut entries: Vec<PolicyEntry> = Vec::new();
-        let known = ["policy", DEFAULT];
+        let known = ["policy", DEFAULT, PROTECT];
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-            problems.push(format!("unknown key {key:?}; there are [[policy]] and [default]"));
+            problems.push(format!("unknown key {key:?}; there are [[policy]], [default] and [protect]"));
         }
         let list = match table.get("policy") {
             None => &[][..],
@@ -112,6 +119,7 @@ impl Policy {
                 None
             }
         };
+        let protect = table.get(PROTECT).and_then(|protect| parse_protect(protect, options, &mut problems));
         match default {
             Some(resolved) if problems.is_empty() => {
                 entries.push(PolicyEntry {
@@ -121,7 +129,7 @@ impl Policy {
                     rule: resolved.rule.clone(),
                     exempt_ids: resolved.exempt_ids.clone(),
                 });
-                Ok((Self::new(entries), resolved))
+                Ok((Self::new(entries, protect), resolved))
             }
             _ => Err(PolicyError::Problems { problems }),
         }
@@ -245,6 +253,52 @@ fn parse_rule(
         problem(error.to_string());
     }
     (problems.len() == before).then_some(resolved)
+}
+
+/// What is protected, or `None` after what is wrong with it was noted.
+fn parse_protect(protect: &Value, options: &MaskOptions, problems: &mut Vec<String>) -> Option<ProtectOptions> {
+    let Some(table) = protect.as_object() else {
+        problems.push("protect is not a table: write [protect]".into());
+        return None;
+    };
+    let before = problems.len();
+    let mut rule = Map::new();
+    rule.insert("rule".into(), "text".into());
+    let known = ["works", "text_column", "id_column", "least_words"];
+    for (key, value) in table {
+        if PROTECT_OPTIONS.contains(&key.as_str()) {
+            rule.insert(key.clone(), value.clone());
+        } else if !known.contains(&key.as_str()) {
+            let known = known.iter().chain(&PROTECT_OPTIONS).copied().collect::<Vec<_>>().join(", ");
+            problems.push(format!("{PROTECT:?}: unknown key {key:?}; there are {known}"));
+        }
+    }
+    let mut text = |key: &str| match table.get(key) {
+        None => None,
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        Some(value) => {
+            problems.push(format!("{PROTECT:?}: {key} is {value}, which is no text"));
+            None
+        }
+    };
+    let (works, text_column, id_column) = (text("works"), text("text_column"), text("id_column"));
+    if works.is_none() && !table.contains_key("works") {
+        problems.push(format!("{PROTECT:?} has no works: name a file, a folder or a glob"));
+    }
+    let least_words = table.get("least_words").map(|value| (value, value.as_u64().and_then(|n| u32::try_from(n).ok())));
+    if let Some((value, None | Some(0))) = least_words {
+        problems.push(format!("{PROTECT:?}: least_words is {value}, not a whole number from 1 on"));
+    }
+    // Works are text, whatever the corpus is.
+    let options = MaskOptions { k: options.k, ..MaskOptions::default() };
+    let resolved = parse_rule(PROTECT, &rule, &options, problems)?;
+    (problems.len() == before).then_some(ProtectOptions {
+        works: works?,
+        text_column: text_column.unwrap_or_else(|| "text".into()),
+        id_column: id_column.unwrap_or_else(|| "id".into()),
+        rule: resolved.rule,
+        least_words: least_words.and_then(|(_, words)| words),
+    })
 }
 
 /// The value of an option that is one of several words.

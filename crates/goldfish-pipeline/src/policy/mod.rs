@@ -11,6 +11,7 @@ pub use self::sample::SampledEntry;
 
 use arrow::array::{Array, StringArray};
 use goldfish_mask::RuleSpec;
+use crate::protect::ProtectOptions;
 use goldfish_shard::{PolicyCounts, PolicyRule};
 use serde_json::{Map, Value};
 
@@ -21,6 +22,7 @@ pub struct Policy {
     entries: Vec<PolicyEntry>,
     /// The columns of the conditions.
     columns: Vec<String>,
+    protect: Option<ProtectOptions>,
 }
 
 /// A rule for some documents.
@@ -51,7 +53,7 @@ impl PolicyEntry {
 }
 
 impl Policy {
-    fn new(entries: Vec<PolicyEntry>) -> Self {
+    fn new(entries: Vec<PolicyEntry>, protect: Option<ProtectOptions>) -> Self {
         let mut columns = Vec::new();
         for condition in entries.iter().flat_map(|entry| &entry.conditions) {
             if let Subject::Column(name) = &condition.subject
@@ -60,13 +62,19 @@ impl Policy {
                 columns.push(name.clone());
             }
         }
-        Self { entries, columns }
+        Self { entries, columns, protect }
     }
 
     /// The entries, the default last.
     #[must_use]
     pub fn entries(&self) -> &[PolicyEntry] {
         &self.entries
+    }
+
+    /// The works that are protected, if any are.
+    #[must_use]
+    pub fn protect(&self) -> Option<&ProtectOptions> {
+        self.protect.as_ref()
     }
 
     /// The columns that conditions are about, for [`ReadOptions::conditions`](goldfish_corpus::ReadOptions::conditions).

@@ -18,6 +18,7 @@ pub(crate) fn job(inputs: Vec<Input>, output: &Path, output_mode: OutputMode, k:
     let rule = Hash::new(k).context(5).seed(3);
     MaskJob {
         policy: None,
+        protect: None,
         inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
         tokenize: None,

@@ -1,0 +1,300 @@
+//! Protected works: passages of documents that copy one get the mask of the work itself.
+
+use std::io::Write;
+
+use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
+use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan};
+use goldfish_match::{Index, IndexBuilder, Parameters, Passage, Search};
+use goldfish_shard::{PassageRow, ProtectedCounts, ProtectedEntry};
+use crate::PipelineError;
+use crate::job_error::JobError;
+
+/// What is protected, as a policy says it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProtectOptions {
+    /// A file, folder or glob with the works.
+    pub works: String,
+    /// Column with the texts of works.
+    pub text_column: String,
+    /// Column with their ids; text files are called by their names.
+    pub id_column: String,
+    /// The rule of the works' own masks.
+    pub rule: RuleSpec,
+    /// The fewest words that a passage has in common with a work, if not the default.
+    pub least_words: Option<u32>,
+}
+
+/// Works with their own masks, and the index that finds copies of them. Threads share it.
+#[derive(Debug)]
+pub struct Protection {
+    index: Index,
+    rule: RuleSpec,
+    digest: String,
+    /// The number of the first word of each work among those of all works.
+    firsts: Vec<usize>,
+    dropped: Bits,
+}
+
+impl Protection {
+    /// Reads the works twice, and decides each by the rule. Where works have passages in common, they get the decisions of the
+    /// first of them, so that it doesn't matter which of the works a passage is a copy of.
+    ///
+    /// # Errors
+    ///
+    /// If a work can't be read, the works change in between, there are none or too many, or the rule can't be built.
+    pub fn read(options: &ProtectOptions, works: &[Input]) -> Result<Self, PipelineError> {
+        let mut read = ReadOptions::new(Content::Text { column: options.text_column.clone() });
+        read.id_column = Some(options.id_column.clone());
+        let mut parameters = Parameters::default();
+        parameters.least_words = options.least_words.unwrap_or(parameters.least_words);
+        let masker = Masker::new(options.rule.build(None)?, &[]);
+        let mut builder = IndexBuilder::new(parameters).map_err(JobError::from)?;
+        let (mut firsts, mut dropped) = (vec![0], Bits::default());
+        let (mut words, mut spans, mut mask) = (TextWords::default(), Vec::new(), Vec::new());
+        let digest = for_each_work(works, &read, &mut |id, text| {
+            builder.add(id, text).map_err(JobError::from)?;
+            words.read(text)?;
+            spans.clear();
+            spans.extend((0..words.len()).map(|word| words.source(word)).map(|source| (source.start, source.end)));
+            mask.clear();
+            mask.resize(words.len(), 1);
+            // Each word is a token of its own.
+            let ids = vec![0; words.len()];
+            masker.decide(&TokenSpan::document(&ids).with_text(text, &spans), &mut mask);
+            mask.iter().for_each(|keep| dropped.push(*keep == 0));
+            firsts.push(dropped.len);
+            Ok(())
+        })?;
+        if firsts.len() == 1 {
+            return Err(JobError::NoWorks.into());
+        }
+        let index = builder.build();
+        let mut protection = Self { index, rule: options.rule.clone(), digest: digest.hash, firsts, dropped };
+        let again = protection.share_passages(works, &read)?;
+        if again != protection.digest {
+            return Err(JobError::WorksChanged.into());
+        }
+        Ok(protection)
+    }
+
+    /// Gives words that stand in an earlier work, or earlier in the same one, the decisions of the first place.
+    fn share_passages(&mut self, works: &[Input], read: &ReadOptions) -> Result<String, PipelineError> {
+        let Self { index, firsts, dropped, .. } = self;
+        let mut search = Search::new(index);
+        let (mut words, mut number) = (TextWords::default(), 0);
+        let mut sources: Vec<usize> = Vec::new();
+        let digest = for_each_work(works, read, &mut |_, text| {
+            words.read(text)?;
+            let first = firsts.get(number).copied().unwrap_or_default();
+            number += 1;
+            sources.clear();
+            sources.extend((0..words.len()).map(|word| first + word));
+            for passage in search.find(&words) {
+                let Some(work) = firsts.get(passage.work as usize) else { continue };
+                for (word, place) in passage_words(passage) {
+                    sources[word] = sources[word].min(work + place);
+                }
+            }
+            // In order, so that a source has its last decision before it is a source.
+            for (word, &source) in sources.iter().enumerate().filter(|(word, source)| **source < first + word) {
+                dropped.set(first + word, dropped.get(source));
+            }
+            Ok(())
+        })?;
+        Ok(digest.hash)
+    }
+
+    /// For the manifest, before anything is masked.
+    pub(crate) fn entry(&self) -> ProtectedEntry {
+        let parameters = self.index.parameters();
+        ProtectedEntry {
+            works: self.index.works() as u64,
+            words: self.index.all_words(),
+            digest: self.digest.clone(),
+            rule: self.rule.clone(),
+            guaranteed_run: parameters.guaranteed(),
+            least_words: parameters.least_words,
+            most_edits: parameters.most_edits,
+            counts: ProtectedCounts::default(),
+            table: None,
+        }
+    }
+
+    /// How many works there are.
+    #[must_use]
+    pub fn works(&self) -> usize {
+        self.index.works()
+    }
+
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.index.memory_bytes() + self.firsts.len() * size_of::<usize>() + self.dropped.words.len() * size_of::<u64>()
+    }
+}
+
+/// The words of a passage: each with its place in the document and in the work.
+fn passage_words(passage: &Passage) -> impl Iterator<Item = (usize, usize)> {
+    let of_block = |block: &goldfish_match::Block| {
+        let (doc, work) = (block.doc_start as usize, block.work_start as usize);
+        (0..block.words as usize).map(move |word| (doc + word, work + word))
+    };
+    passage.blocks.iter().flat_map(of_block)
+}
+
+/// Calls `add` with the id and the text of each work, in order; returns a hash of them all.
+fn for_each_work(
+    works: &[Input],
+    read: &ReadOptions,
+    add: &mut dyn FnMut(&str, &str) -> Result<(), PipelineError>,
+) -> Result<FileDigest, PipelineError> {
+    let mut hash = HashingWriter::new(std::io::sink());
+    let without_ids = ReadOptions { id_column: None, ..read.clone() };
+    for input in works {
+        // Files of text have no columns.
+        let read = if input.format.has_columns() { read } else { &without_ids };
+        let mut source = input.open(read, Part::WHOLE)?;
+        while let Some(chunk) = source.next_chunk()? {
+            let batch = chunk.documents(read)?;
+            if let Some(reject) = batch.rejects.into_iter().next() {
+                // A work that is left out would not be protected.
+                return Err(PipelineError::Rejected(reject));
+            }
+            let BatchContent::Text(texts) = &batch.content else { continue };
+            for (id, text) in batch.doc_ids.iter().zip(texts) {
+                let (id, text) = (id.unwrap_or_default(), text.unwrap_or_default());
+                for part in [id, text] {
+                    // Lengths, so that no other texts give the same bytes. Writing to a sink can't fail.
+                    let _ = hash.write_all(&(part.len() as u64).to_le_bytes());
+                    let _ = hash.write_all(part.as_bytes());
+                }
+                add(id, text)?;
+            }
+        }
+        source.finish()?;
+    }
+    Ok(hash.finish().0)
+}
+
+/// Searches documents and carries masks over.
+pub(crate) struct Protecting<'a> {
+    protection: &'a Protection,
+    search: Search<'a>,
+    words: TextWords,
+    /// What is decided about each word of the document.
+    decided: Vec<Word>,
+}
+
+/// What is decided about a word of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It copies no work.
+    ByRule,
+    Kept,
+    Dropped,
+}
+
+impl<'a> Protecting<'a> {
+    pub(crate) fn new(protection: &'a Protection) -> Self {
+        let (words, decided) = Default::default();
+        Self { protection, search: Search::new(&protection.index), words, decided }
+    }
+
+    /// Decides the tokens of a document that copy a work, and adds the passages with how many words of the document they have.
+    ///
+    /// A token that reaches into other words too is dropped if its rule drops it or the work drops one of its words.
+    pub(crate) fn apply(
+        &mut self,
+        doc_id: &str,
+        (text, spans): (&str, &[(usize, usize)]),
+        mask: &mut [u8],
+        passages: &mut Vec<PassageRow>,
+    ) -> Result<u64, PipelineError> {
+        let Self { protection, search, words, decided } = self;
+        words.read(text)?;
+        let found = search.find(words);
+        if found.is_empty() {
+            return Ok(0);
+        }
+        decided.clear();
+        decided.resize(words.len(), Word::ByRule);
+        // The preferred passage of a word comes first.
+        for passage in found {
+            let first = protection.firsts.get(passage.work as usize).copied().unwrap_or_default();
+            for (word, place) in passage_words(passage) {
+                if decided[word] == Word::ByRule {
+                    let dropped = protection.dropped.get(first + place);
+                    decided[word] = if dropped { Word::Dropped } else { Word::Kept };
+                }
+            }
+            passages.push(row(protection, passage, doc_id));
+        }
+        for (keep, &(start, end)) in mask.iter_mut().zip(spans) {
+            let first = first_after(words, start);
+            let (mut protected, mut dropped, mut by_rule) = (false, false, false);
+            for word in (first..words.len()).take_while(|word| start < end && words.source(*word).start < end) {
+                match decided[word] {
+                    Word::ByRule => by_rule = true,
+                    Word::Kept => protected = true,
+                    Word::Dropped => (protected, dropped) = (true, true),
+                }
+            }
+            if protected {
+                *keep = if dropped { 0 } else { *keep | u8::from(!by_rule) };
+            }
+        }
+        Ok(decided.iter().filter(|word| **word != Word::ByRule).count() as u64)
+    }
+}
+
+/// The first word that ends after a byte of the text.
+fn first_after(words: &TextWords, byte: usize) -> usize {
+    let (mut low, mut high) = (0, words.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if words.source(middle).end <= byte { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+fn row(protection: &Protection, passage: &Passage, doc_id: &str) -> PassageRow {
+    let (of_work, of_document) = (passage.work_words(), passage.doc_words());
+    PassageRow {
+        work_id: protection.index.id(passage.work).unwrap_or_default().to_owned(),
+        doc_id: doc_id.to_owned(),
+        work_start: of_work.start,
+        work_end: of_work.end,
+        doc_start: of_document.start,
+        doc_end: of_document.end,
+        words: passage.words,
+        edits: passage.edits,
+    }
+}
+
+/// A bit for each word.
+#[derive(Debug, Default)]
+struct Bits {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Bits {
+    fn push(&mut self, bit: bool) {
+        if self.len.is_multiple_of(64) {
+            self.words.push(0);
+        }
+        self.len += 1;
+        self.set(self.len - 1, bit);
+    }
+
+    fn get(&self, index: usize) -> bool {
+        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, index: usize, bit: bool) {
+        if let Some(word) = self.words.get_mut(index / 64) {
+            *word = *word & !(1 << (index % 64)) | u64::from(bit) << (index % 64);
+        }
+    }
+}
