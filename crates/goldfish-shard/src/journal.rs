@@ -20,7 +20,7 @@ use crate::{ShardError, disk};
 const CHECKSUM_BYTES: usize = 41;
 
 /// Version of the journal that this build writes and reads.
-pub const JOURNAL_VERSION: u32 = 4;
+pub const JOURNAL_VERSION: u32 = 5;
 
 /// Longest line of a journal that is read, in bytes.
 const MAX_LINE_BYTES: u64 = 1 << 28;

@@ -2,6 +2,7 @@
 
 mod samples;
 mod table;
+mod works;
 
 use std::path::Path;
 
@@ -48,17 +49,18 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
         input_bytes = input_bytes.saturating_add(input?.size);
     }
     let samples = samples(args, &manifest)?;
+    let works = works::copies(&args.folder, &manifest)?;
     if let Some(path) = &args.html {
         write_page(path, args, (&manifest, input_bytes), &inspection, tokenizer.as_ref())?;
     }
     if args.json {
-        print::json(&summary(&manifest, &inspection, &samples))?;
+        print::json(&summary(&manifest, &inspection, &samples, &works))?;
     } else {
         print::out(&table::report(
             args,
             (&manifest, input_bytes),
             &inspection,
-            &samples,
+            (&samples, &works),
             tokenizer.as_ref(),
         ))?;
     }
@@ -106,7 +108,12 @@ fn write_page(
 /// What the progress bar shows.
 const PROGRESS: &str = "{bar:32} {percent}% of the documents, {elapsed} elapsed, eta {eta}";
 
-fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> serde_json::Value {
+fn summary(
+    manifest: &Manifest,
+    inspection: &Inspection,
+    samples: &[Sample],
+    works: &[works::Copies],
+) -> serde_json::Value {
     let shards: Vec<_> = manifest
         .shards
         .iter()
@@ -125,6 +132,7 @@ fn summary(manifest: &Manifest, inspection: &Inspection, samples: &[Sample]) -> 
         "expected_rate": manifest.policy.is_empty().then(|| manifest.rule.rate()),
         "inspection": inspection,
         "shards": shards,
+        "protected_works": works,
         "documents": samples,
         "manifest": manifest,
     })

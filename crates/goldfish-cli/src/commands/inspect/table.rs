@@ -10,7 +10,8 @@ use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
 use crate::args::InspectArgs;
-use crate::describe::{decided_run, describe_rule, describe_tally, dropped_line, policy_lines, token_run};
+use crate::describe::{decided_run, describe_rule, describe_tally, dropped_line, policy_lines, protected_line, token_run};
+use super::works::{self, Copies};
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 
@@ -24,7 +25,7 @@ pub(super) fn report(
     args: &InspectArgs,
     (manifest, input_bytes): (&Manifest, u64),
     inspection: &Inspection,
-    samples: &[Sample],
+    (samples, works): (&[Sample], &[Copies]),
     tokenizer: Option<&Tokenizer>,
 ) -> String {
     let mut lines = head(args, (manifest, input_bytes), inspection);
@@ -34,6 +35,7 @@ pub(super) fn report(
     lines.extend(inspection.windows.as_ref().map(windows).unwrap_or_default());
     lines.extend(ids(inspection, tokenizer));
     lines.extend(inspection.groups.as_ref().map(groups).unwrap_or_default());
+    lines.extend(works::table(works));
     lines.extend(inspection.duplicates.as_ref().map(duplicates).unwrap_or_default());
     lines.extend(shards(manifest));
     for sample in samples {
@@ -85,6 +87,7 @@ fn head(
     }
     lines.push(dropped_line(totals));
     lines.extend(policy_lines(&manifest.policy));
+    lines.extend(manifest.protected.as_ref().map(protected_line));
     lines.push(match &inspection.tally {
         Some(tally) => {
             format!("           {}", describe_tally(&counts(tally), manifest.k(), totals.tokens))

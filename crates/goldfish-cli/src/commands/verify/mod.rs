@@ -92,12 +92,17 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
             )
         }
     };
+    let by_works = manifest.protected.as_ref().filter(|_| args.recompute).map(|protected| {
+        let documents = plural(protected.counts.documents, "document");
+        format!("; not recomputed: {documents} with passages of protected works")
+    });
     let sound = format!(
-        ": {}, {}, {}, {}{recomputed}",
+        ": {}, {}, {}, {}{recomputed}{}",
         plural(manifest.shards.len() as u64, "shard"),
         bytes(manifest.shards.iter().map(|shard| shard.size).fold(0, u64::saturating_add)),
         plural(manifest.totals.documents_out, "document"),
         plural(manifest.totals.tokens, "token"),
+        by_works.unwrap_or_default(),
     );
     Ok(Findings {
         problems,

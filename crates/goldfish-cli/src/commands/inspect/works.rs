@@ -1,0 +1,64 @@
+//! Protected works and their copies.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use goldfish_shard::{Manifest, read_passages};
+use serde::Serialize;
+
+use crate::print::{FAINT, count, name};
+
+/// The copies of a protected work.
+#[derive(Debug, Serialize)]
+pub(super) struct Copies {
+    work_id: String,
+    documents: u64,
+    passages: u64,
+    /// Words in common with the work.
+    words: u64,
+    edits: u64,
+}
+
+/// The works that documents copy, those with the most words in common first.
+pub(super) fn copies(folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<Copies>> {
+    let mut works: BTreeMap<String, (Copies, String)> = BTreeMap::new();
+    for passage in read_passages(folder, manifest)?.into_iter().flatten() {
+        let passage = passage?;
+        let (copies, last) = works.entry(passage.work_id.clone()).or_insert_with(|| {
+            let none = Copies { work_id: passage.work_id.clone(), documents: 0, passages: 0, words: 0, edits: 0 };
+            (none, String::new())
+        });
+        // The passages of a document follow each other.
+        copies.documents += u64::from(copies.passages == 0 || *last != passage.doc_id);
+        *last = passage.doc_id;
+        copies.passages += 1;
+        copies.words += u64::from(passage.words);
+        copies.edits += u64::from(passage.edits);
+    }
+    let mut works: Vec<Copies> = works.into_values().map(|(copies, _)| copies).collect();
+    works.sort_by_key(|copies| std::cmp::Reverse(copies.words));
+    Ok(works)
+}
+
+/// Rows of a table that are shown.
+const SHOWN_ROWS: usize = 20;
+
+/// The works in a table.
+pub(super) fn table(works: &[Copies]) -> Vec<String> {
+    if works.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!(
+        "\n{FAINT}{:32} {:>10} {:>10} {:>12} {:>10}{FAINT:#}",
+        "protected work", "documents", "passages", "words", "edits"
+    )];
+    for copies in works.iter().take(SHOWN_ROWS) {
+        let Copies { work_id, documents, passages, words, edits } = copies;
+        let [documents, passages, words, edits] = [documents, passages, words, edits].map(|n| count(*n));
+        lines.push(format!("{:32} {documents:>10} {passages:>10} {words:>12} {edits:>10}", name(work_id)));
+    }
+    if works.len() > SHOWN_ROWS {
+        lines.push(format!("… and {} more; --json lists all", works.len() - SHOWN_ROWS));
+    }
+    lines
+}
