@@ -1,6 +1,6 @@
 use crate::{MAX_ANCHOR_CONTEXT, MAX_CONTEXT, TABLE_LEN};
 
-/// Why a rule could not be built.
+/// Why a rule could not be built, or a text not be cut into words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskError {
@@ -109,5 +109,11 @@ pub enum MaskError {
         version: u32,
         /// The version this build implements.
         known: u32,
+    },
+    /// A text is too long to be cut into words.
+    #[error("the text has {bytes} bytes, but must have fewer than 4 GiB; divide it into several documents")]
+    TextLength {
+        /// How long it is.
+        bytes: usize,
     },
 }

@@ -158,6 +158,7 @@ mod selection;
 mod sequence;
 mod spec;
 mod text;
+mod text_words;
 mod window_keys;
 
 pub use definition::{Coverage, RuleDefinition};
@@ -175,6 +176,7 @@ pub use runs::{LongestRun, RunUnit, longest_stretch};
 pub use sequence::{SequenceMasker, SequenceState};
 pub use spec::{RuleName, RuleParameters, RuleSpec, Scope};
 pub use text::{NormalizedText, UNICODE_VERSION, normalize};
+pub use text_words::{TextWords, word_hash};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

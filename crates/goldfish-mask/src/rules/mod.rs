@@ -11,7 +11,7 @@ mod full_windows;
 mod hash;
 mod hash_avalanche;
 mod hash_table;
-mod lanes;
+pub(crate) mod lanes;
 mod no_rule;
 mod prefix;
 mod product;
@@ -22,7 +22,7 @@ mod text;
 mod text_keys;
 mod text_tokens;
 mod text_v1;
-mod xxh3;
+pub(crate) mod xxh3;
 
 pub use anchor::Anchor;
 pub use coefficient_sum::CoefficientSum;

@@ -62,7 +62,7 @@ struct Product {
 }
 
 /// Eight bytes of the secret from byte `at`.
-fn secret(at: usize) -> u64 {
+const fn secret(at: usize) -> u64 {
     match (at / 8, 8 * (at % 8)) {
         (word, 0) => SECRET[word],
         (word, bits) => SECRET[word] >> bits | SECRET[word + 1] << (64 - bits),
@@ -139,7 +139,7 @@ pub(crate) struct SixteenHash {
 }
 
 impl SixteenHash {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         let first = (secret(24) ^ secret(32)).wrapping_add(seed);
         let last = (secret(40) ^ secret(48)).wrapping_sub(seed);
         Self { first, last }

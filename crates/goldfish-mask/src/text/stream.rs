@@ -104,6 +104,12 @@ impl Stream {
         self.bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
     }
 
+    /// Sixteen bytes from byte `at` of it, of which those after its end are anything.
+    #[inline(always)]
+    pub(crate) fn sixteen_bytes(&self, at: usize) -> Option<u128> {
+        self.bytes.get(at..)?.first_chunk().map(|sixteen| u128::from_le_bytes(*sixteen))
+    }
+
     /// Its bytes `from..to`.
     #[inline(always)]
     pub(crate) fn bytes(&self, from: usize, to: usize) -> &[u8] {

@@ -1,0 +1,167 @@
+//! The index of works.
+
+use goldfish_mask::TextWords;
+
+use crate::table::Table;
+use crate::winnow::{Winnow, run_hash};
+use crate::works::Works;
+use crate::{MatchError, Parameters};
+
+/// Collects works.
+#[derive(Debug)]
+pub struct IndexBuilder {
+    parameters: Parameters,
+    words: TextWords,
+    works: Works,
+}
+
+impl IndexBuilder {
+    /// Without works.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter is out of its range.
+    pub fn new(parameters: Parameters) -> Result<Self, MatchError> {
+        let parameters = parameters.check()?;
+        Ok(Self { parameters, words: TextWords::default(), works: Works::default() })
+    }
+
+    /// Adds a work. Works are numbered in the order in which they are added; an id may recur, and a text may be empty.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for the work, or its text is too long. The works before it are kept.
+    pub fn add(&mut self, id: &str, text: &str) -> Result<(), MatchError> {
+        self.words.read(text)?;
+        self.works.add(id, &self.words).ok_or_else(|| MatchError::TooLarge { id: id.into() })
+    }
+
+    /// Indexes the works.
+    #[must_use]
+    pub fn build(self) -> Index {
+        let Self { parameters, mut works, .. } = self;
+        works.shrink();
+        let mut winnow = Winnow::new(parameters);
+        let mut hashes = Vec::new();
+        let grams = Table::new(
+            &mut |each| {
+                for work in 0..works.count() {
+                    works.hashes(work, &mut hashes);
+                    let first = works.range(work).0;
+                    winnow.fingerprints(
+                        hashes.len(),
+                        |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
+                        |found| {
+                            found.iter().for_each(|found| each(found.hash, first + found.word as u32));
+                        },
+                    );
+                }
+            },
+            true,
+        );
+        let runs = common_runs(&works, &grams, parameters);
+        Index { parameters, works, grams, runs }
+    }
+}
+
+/// Runs to hold before those beyond the first places of each are left out.
+const HELD_RUNS: usize = 1 << 20;
+
+/// The runs of words whose fingerprint is common.
+fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
+    let mut runs: Vec<(u64, u32)> = Vec::new();
+    if grams.has_common() {
+        let mut winnow = Winnow::new(parameters);
+        let run = parameters.guaranteed() as usize;
+        let (mut hashes, mut held) = (Vec::new(), HELD_RUNS);
+        for work in 0..works.count() {
+            works.hashes(work, &mut hashes);
+            let first = works.range(work).0;
+            winnow.windows(
+                hashes.len(),
+                |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
+                |start, found| {
+                    let words = hashes.get(start..start + run).filter(|_| grams.is_common(found.hash));
+                    if let Some(words) = words {
+                        runs.push((run_hash(words, parameters), first + start as u32));
+                    }
+                    if runs.len() > held {
+                        keep_first(&mut runs);
+                        held = HELD_RUNS.max(2 * runs.len());
+                    }
+                },
+            );
+        }
+        keep_first(&mut runs);
+        // Places in their order.
+        runs.sort_unstable_by_key(|run| run.1);
+    }
+    Table::new(&mut |each| runs.iter().for_each(|&(hash, place)| each(hash, place)), false)
+}
+
+/// Keeps the first places of each run.
+fn keep_first(runs: &mut Vec<(u64, u32)>) {
+    runs.sort_unstable();
+    let (mut last, mut count) = (None, 0);
+    runs.retain(|run| {
+        count = if last == Some(run.0) { count + 1 } else { 1 };
+        last = Some(run.0);
+        count <= crate::table::MOST_PLACES
+    });
+}
+
+/// Works, indexed by the fingerprints of their words. Threads share it; it is the same whatever built it.
+#[derive(Debug)]
+pub struct Index {
+    pub(crate) parameters: Parameters,
+    pub(crate) works: Works,
+    /// The first words of fingerprints.
+    pub(crate) grams: Table,
+    /// The first words of runs whose fingerprint is common.
+    pub(crate) runs: Table,
+}
+
+impl Index {
+    /// What it was built with.
+    #[must_use]
+    pub fn parameters(&self) -> Parameters {
+        self.parameters
+    }
+
+    /// How many works there are.
+    #[must_use]
+    pub fn works(&self) -> usize {
+        self.works.count()
+    }
+
+    /// The id of a work, if there is one of that number.
+    #[must_use]
+    pub fn id(&self, work: u32) -> Option<&str> {
+        self.works.id(work as usize)
+    }
+
+    /// How many words a work has; 0 if there is none of that number.
+    #[must_use]
+    pub fn words(&self, work: u32) -> u32 {
+        let (start, end) = self.works.range(work as usize);
+        end - start
+    }
+
+    /// How many words all works have together.
+    #[must_use]
+    pub fn all_words(&self) -> u64 {
+        self.works.words() as u64
+    }
+
+    /// Words of the longest work.
+    #[must_use]
+    pub fn longest(&self) -> u32 {
+        self.works.longest()
+    }
+
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.works.memory_bytes() + self.grams.memory_bytes() + self.runs.memory_bytes()
+    }
+}
