@@ -16,7 +16,7 @@ use std::time::Instant;
 use goldfish_mask::TextWords;
 use goldfish_match::{Index, IndexBuilder, Parameters, Search};
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
+/// `SplitMix64` (Steele, Lea and Flood 2014).
 struct Random(u64);
 
 impl Random {
@@ -167,7 +167,11 @@ fn main() {
 }
 
 fn built<'a>(parameters: Parameters, works: impl Iterator<Item = &'a str>, bytes: usize) -> Index {
-    println!("{parameters:?}, guaranteed {} words", parameters.guaranteed());
+    let Parameters { gram, window, least_words, most_edits, .. } = parameters;
+    println!(
+        "gram {gram}, window {window}, least words {least_words}, most edits {most_edits} %: {} words are guaranteed",
+        parameters.guaranteed()
+    );
     let origin = Instant::now();
     let start = time_run(origin);
     let mut builder = IndexBuilder::new(parameters).unwrap();
@@ -196,7 +200,7 @@ fn speed(index: &Index, haystack: &[String]) {
     let (mut cutting, mut both) = (f64::MAX, f64::MAX);
     let mut words = TextWords::default();
     let mut search = Search::new(index);
-    let (mut passages, mut all) = (0, 0);
+    let (mut passages, mut all, mut same) = (0, 0, 0);
     let origin = Instant::now();
     for _ in 0..7 {
         let start = time_run(origin);
@@ -205,17 +209,19 @@ fn speed(index: &Index, haystack: &[String]) {
         }
         cutting = cutting.min(time_run(origin) - start);
         let start = time_run(origin);
-        (passages, all) = (0, 0);
+        (passages, all, same) = (0, 0, 0);
         for text in haystack {
             words.read(text).unwrap();
             all += words.len();
-            passages += search.find(&words).len();
+            let found = search.find(&words);
+            passages += found.len();
+            same += found.iter().map(|passage| u64::from(passage.words)).sum::<u64>();
         }
         both = both.min(time_run(origin) - start);
     }
     let each = |time: f64| time * 1e9 / bytes as f64;
     println!(
-        "haystack of {bytes} bytes, {all} words: {:.2} ns a byte, of which cutting {:.2}; {passages} passages",
+        "haystack of {bytes} bytes, {all} words: {:.2} ns a byte, of which cutting {:.2}; {passages} passages of {same} words",
         each(both),
         each(cutting)
     );

@@ -178,8 +178,7 @@ impl Extension {
 
     fn walk_back(&mut self, edge: &Edge<'_>, mut edits: usize, mut diagonal: i64) {
         self.runs.clear();
-        loop {
-            let Some(&row) = self.rows.get(edits) else { break };
+        while let Some(&row) = self.rows.get(edits) {
             let Some(end) = self.point(row, diagonal) else { break };
             let before =
                 edits.checked_sub(1).and_then(|before| self.after(edge, self.rows[before], diagonal));

@@ -83,7 +83,6 @@ fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
                 |start, found| {
                     let words = hashes.get(start..start + run).filter(|_| grams.is_common(found.hash));
                     if let Some(words) = words {
-                        let words = words.iter().copied();
                         runs.push((run_hash(words, parameters), first + start as u32));
                     }
                     if runs.len() > held {

@@ -106,14 +106,19 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
     // The runs that may have chosen it.
     let run = parameters.guaranteed() as usize;
     let first = word.saturating_sub(parameters.window as usize - 1);
-    for start in (first..=word).filter(|start| start + run <= words.len()) {
-        let hash = run_hash((start..start + run).map(|i| words.hash(i)), parameters);
+    let end = words.len().min(word + run);
+    let mut hashes = std::mem::take(&mut seeds.hashes);
+    hashes.resize(end - first, 0);
+    words.hashes(first, &mut hashes);
+    for (start, run_words) in hashes.windows(run).enumerate() {
+        let hash = run_hash(run_words, parameters);
         if index.runs.may_contain(hash) {
             for place in index.runs.places(hash) {
-                seeds.add(words, start, place, run);
+                seeds.add(words, first + start, place, run);
             }
         }
     }
+    seeds.hashes = hashes;
 }
 
 /// Makes passages of places where document and works may be the same.
@@ -121,17 +126,29 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
 struct Seeds<'a> {
     index: &'a Index,
     extension: Extension,
+    /// Of words around a common fingerprint.
+    hashes: Vec<u64>,
     /// In how many passages each word of the document is.
     depths: Vec<u8>,
-    /// The passages so far, and the numbers of those that may reach the next seed.
+    /// The passages so far, and those that may reach the next seed.
     passages: Vec<Passage>,
-    active: Vec<usize>,
+    active: Vec<Active>,
+}
+
+/// A passage that may reach the next seed.
+#[derive(Debug, Clone, Copy)]
+struct Active {
+    work: u32,
+    /// The first word of the document after it.
+    end: usize,
+    /// Its number.
+    passage: usize,
 }
 
 impl<'a> Seeds<'a> {
     fn new(index: &'a Index) -> Self {
-        let (depths, passages, active) = Default::default();
-        Self { index, extension: Extension::default(), depths, passages, active }
+        let (hashes, depths, passages, active) = Default::default();
+        Self { index, extension: Extension::default(), hashes, depths, passages, active }
     }
 
     /// Starts with a document of so many words.
@@ -155,8 +172,10 @@ impl<'a> Seeds<'a> {
         }
         let work_word = |place: usize| (place - first as usize) as u32;
         let reach = self.index.parameters.reach();
-        let Self { passages, active, .. } = self;
-        active.retain(|&active| passages[active].doc_words().end as usize + reach > doc);
+        // A passage that ends here has no word of the run.
+        if self.active.iter().any(|active| active.end + reach <= doc) {
+            self.active.retain(|active| active.end + reach > doc);
+        }
         // Aligned already, as far as a run that is guaranteed to be found by this seed may reach.
         let near = doc.saturating_sub(reach)..(doc + length + reach).min(words.len());
         let near = near.start as u32..near.end as u32;
@@ -187,14 +206,15 @@ impl<'a> Seeds<'a> {
                 *depth = depth.saturating_add(1);
             }
         }
-        self.active.push(self.passages.len());
+        let end = passage.doc_words().end as usize;
+        self.active.push(Active { work: passage.work, end, passage: self.passages.len() });
         self.passages.push(passage);
     }
 
     /// The passages of a work that may reach the seed.
     fn of_work(&self, work: usize) -> impl Iterator<Item = &Passage> {
-        let active = self.active.iter().filter_map(|&active| self.passages.get(active));
-        active.filter(move |passage| passage.work as usize == work)
+        let active = self.active.iter().filter(move |active| active.work as usize == work);
+        active.filter_map(|active| self.passages.get(active.passage))
     }
 
     /// Compares the words of a seed. If they are the same, says how many are before and after it, up to those that a window may

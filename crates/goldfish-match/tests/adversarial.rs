@@ -108,7 +108,7 @@ fn a_work_that_contains_itself_twice() {
     let found: Vec<_> = passages.iter().map(|passage| (passage.work_words(), passage.words)).collect();
     assert_eq!(found, [(0..300, 300), (300..600, 300)]);
     let whole = format!("{half}{half}");
-    let passages = check(&[whole.clone()], &whole, Parameters::default(), Which::All);
+    let passages = check(std::slice::from_ref(&whole), &whole, Parameters::default(), Which::All);
     assert_eq!((passages[0].words, passages[0].edits), (600, 0));
 }
 
@@ -129,7 +129,12 @@ fn empty_and_tiny_works_and_documents() {
 #[test]
 fn huge_words_are_cut_alike() {
     let work = format!("{} and {}", "x".repeat(5000), "\u{1F150}é".repeat(3000));
-    let passages = check(&[work.clone()], &format!("before {work} after"), Parameters::default(), Which::All);
+    let passages = check(
+        std::slice::from_ref(&work),
+        &format!("before {work} after"),
+        Parameters::default(),
+        Which::All,
+    );
     assert_eq!(passages[0].words as usize, words_of(&work).len());
 }
 

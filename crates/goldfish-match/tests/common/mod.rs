@@ -1,5 +1,7 @@
 //! What must hold of the passages of any document, by comparing all words with all.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::cmp::Reverse;
 
 use goldfish_mask::TextWords;
@@ -89,12 +91,12 @@ fn guaranteed(
     which: Which,
 ) {
     let run = parameters.guaranteed() as usize;
-    for work in 0..works.len() {
-        let covered = covered(passages, (which == Which::All).then_some(work), doc.len());
+    for (number, work) in works.iter().enumerate() {
+        let covered = covered(passages, (which == Which::All).then_some(number), doc.len());
         for (start, words) in doc.windows(run).enumerate() {
             let is_covered = covered[start..start + run].iter().all(|&covered| covered);
-            let is_there = is_covered || works[work].windows(run).any(|other| other == words);
-            assert!(is_covered || !is_there, "words {start}..{} of the document, work {work}", start + run);
+            let is_there = is_covered || work.windows(run).any(|other| other == words);
+            assert!(is_covered || !is_there, "words {start}..{} of the document, work {number}", start + run);
         }
     }
 }
