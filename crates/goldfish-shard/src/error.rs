@@ -99,15 +99,16 @@ pub enum ShardError {
         /// The folder.
         path: PathBuf,
     },
-    /// There are more rejected rows than a run into a store may have.
+    /// There are more rejected rows or passages than a run into a store may have.
     #[error(
-        "{}: the list of rejected rows of a run into an object store may have {MAX_STORE_REJECTS_BYTES} bytes at most; mask to \
-         a disk",
+        "{}: the list of {list} of a run into an object store may have {MAX_STORE_REJECTS_BYTES} bytes at most; mask to a disk",
         path.display()
     )]
-    TooManyRejects {
+    ListTooLong {
         /// The list.
         path: PathBuf,
+        /// What it lists.
+        list: &'static str,
     },
     /// The work was stopped.
     #[error("interrupted")]
@@ -126,8 +127,8 @@ pub enum ShardError {
 /// [`MAX_MANIFEST_BYTES`](crate::MAX_MANIFEST_BYTES).
 pub const MAX_FOLDER_SHARDS: usize = 1 << 19;
 
-/// Longest list of rejected rows in an object store, in bytes. Nothing grows in a store: the list is kept in memory, and
-/// the journal has what came to it since the record before.
+/// Longest list of rejected rows in an object store, in bytes, and of protected passages while shards are written. Nothing
+/// grows in a store: a list is kept in memory, and the journal has what came to it since the record before.
 pub const MAX_STORE_REJECTS_BYTES: u64 = 1 << 30;
 
 /// Longest packed sequence, in tokens.
@@ -272,7 +273,7 @@ impl Remedies for ShardError {
             Self::BadJournal { .. } => vec![start_again()],
             Self::Export { error, .. } => error.remedies(),
             Self::TooManyShards { .. } => vec![Remedy::change(Setting::ShardSize)],
-            Self::TooManyRejects { .. } => {
+            Self::ListTooLong { .. } => {
                 vec![Remedy::give(Setting::Rank).and(Setting::World).to("mask in more parts")]
             }
             _ => Vec::new(),

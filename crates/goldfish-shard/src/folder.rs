@@ -17,6 +17,7 @@ use crate::manifest::{
 };
 use crate::names::{INPUTS_NAME, STAGING_NAME, StagedName, is_ours, is_shard_name, is_staged};
 use crate::placing::Placing;
+use crate::protected::PROTECTED_NAME;
 use crate::schema::OutputFormat;
 use crate::staging::{OLD_NAME, PreparedFolder, open_staging};
 use crate::table::TableEntry;
@@ -247,7 +248,16 @@ pub(crate) fn files_of(manifest: &Manifest) -> BTreeSet<String> {
     let maps = ["state.json", "dataset_info.json"].into_iter();
     let maps = maps.filter(|_| manifest.output.format == OutputFormat::ArrowStream);
     let inputs = manifest.input_table.iter().map(|_| INPUTS_NAME);
-    shards.chain(rejects).chain(inputs).chain(maps).chain([MANIFEST_NAME]).map(str::to_owned).collect()
+    let passages = manifest.protected.iter().filter_map(|protected| protected.table.as_ref());
+    let passages = passages.map(|_| PROTECTED_NAME);
+    shards
+        .chain(rejects)
+        .chain(passages)
+        .chain(inputs)
+        .chain(maps)
+        .chain([MANIFEST_NAME])
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The files that a manifest of shards lists, wherever it is now.
@@ -261,7 +271,8 @@ fn listed(find: &dyn Fn(&str) -> PathBuf) -> Result<BTreeMap<String, FileDigest>
     if let Some(RejectsEntry { size, hash, .. }) = manifest.rejects {
         files.insert(REJECTS_NAME.to_owned(), FileDigest { size, hash });
     }
-    if let Some(TableEntry { name, size, hash, .. }) = manifest.input_table {
+    let passages = manifest.protected.and_then(|protected| protected.table);
+    for TableEntry { name, size, hash, .. } in passages.into_iter().chain(manifest.input_table) {
         files.insert(name, FileDigest { size, hash });
     }
     let shards = manifest.shards.into_iter();

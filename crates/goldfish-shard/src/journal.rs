@@ -89,8 +89,27 @@ pub(crate) struct ClosedShards {
     /// In a store, where nothing grows: the lines of that list since the record before.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) rejected: String,
+    /// Bytes and lines of the list of protected passages before the batch.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub(crate) passages: (u64, u64),
+    /// In a store: the lines of that list since the record before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) passage_lines: String,
     /// The caller's state before the batch.
     pub(crate) state: Box<RawValue>,
+}
+
+fn is_empty(list: &(u64, u64)) -> bool {
+    *list == (0, 0)
+}
+
+/// What the journal has of a list that grows while shards are written.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedList {
+    /// Its bytes and lines.
+    pub(crate) length: (u64, u64),
+    /// In a store, its lines.
+    pub(crate) lines: String,
 }
 
 /// What is left in the staging folder of a run that stopped.
@@ -114,14 +133,20 @@ pub struct Unfinished {
     /// Whether nothing but the names of the files is missing.
     pub staged: bool,
     pub(crate) shards: Vec<ShardEntry>,
-    pub(crate) rejects: (u64, u64),
-    /// In a store, the list of rejected rows.
-    pub(crate) rejected: String,
+    pub(crate) rejects: RecordedList,
+    pub(crate) passages: RecordedList,
     pub(crate) names: Vec<StagedName>,
     pub(crate) placing: Option<Placing>,
     end: End,
     /// The sound lines.
     chain: Chain,
+}
+
+impl RecordedList {
+    fn add(&mut self, length: (u64, u64), lines: &str) {
+        self.length = length;
+        self.lines += lines;
+    }
 }
 
 impl Unfinished {
@@ -250,8 +275,8 @@ impl Journal {
             rows: 0,
             staged: false,
             shards: Vec::new(),
-            rejects: (0, 0),
-            rejected: String::new(),
+            rejects: RecordedList::default(),
+            passages: RecordedList::default(),
             names: Vec::new(),
             placing: None,
             end: objects.map_or(End::Byte(chain.length), |objects| objects.end(chain.length)),
@@ -262,8 +287,9 @@ impl Journal {
                 Record::Shards(closed) => {
                     unfinished.shards.extend(closed.shards);
                     unfinished.states.push(closed.state);
-                    unfinished.rejected += &closed.rejected;
-                    (unfinished.rows, unfinished.rejects) = (closed.rows, closed.rejects);
+                    unfinished.rejects.add(closed.rejects, &closed.rejected);
+                    unfinished.passages.add(closed.passages, &closed.passage_lines);
+                    unfinished.rows = closed.rows;
                 }
                 Record::Finished { names, state } => {
                     unfinished.states.push(state);
@@ -448,8 +474,9 @@ mod tests {
             dropped: 1,
         };
         let state = RawValue::from_string(format!("{{\"at\":{name:?}}}")).unwrap();
-        let rejected = String::new();
-        Record::Shards(ClosedShards { shards: vec![shard], rows: 7, rejects: (0, 0), rejected, state })
+        let (rejects, rejected, passages, passage_lines) = ((0, 0), String::new(), (0, 0), String::new());
+        let shards = vec![shard];
+        Record::Shards(ClosedShards { shards, rows: 7, rejects, rejected, passages, passage_lines, state })
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A shard folder holds `data-00000-of-000NN.arrow` (or `.parquet`), `manifest.json`, and for the default
 //! format the two small files with which Hugging Face `datasets.load_from_disk` maps the folder into memory.
 //! [`ShardWriter`] writes one, [`ShardReader`] reads it back, [`verify`] checks it against its manifest. [`export()`]
-//! writes it in the layouts that training loops read, as a [`FileSet`].
+//! writes it in the layouts that training loops read, as a [`FileSet`]. Where works are protected, `protected.parquet` lists the
+//! passages that copy them ([`read_passages`]).
 //!
 //! Everything is written under a hidden staging folder first and moved to its final name when the whole set
 //! is complete; the manifest comes last, so that a folder with a manifest is a complete one. A journal there says
@@ -22,14 +23,16 @@ mod hf;
 mod inputs;
 mod journal;
 mod kept;
+mod lists;
 mod lock;
 mod manifest;
 pub mod megatron;
 mod merge;
 mod names;
+mod passages;
 mod placing;
+mod protected;
 mod reader;
-mod rejects;
 mod schema;
 mod staged;
 mod staging;
@@ -50,10 +53,12 @@ pub use manifest::{
 };
 pub use merge::merge;
 pub use names::{INPUTS_NAME, part_folder};
+pub use passages::{PassageRow, read_passages};
+pub use protected::{PROTECTED_NAME, ProtectedCounts, ProtectedEntry};
 pub use reader::{ShardBatch, ShardReader};
 pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Placement, PreviousRun, StagedFile, StagedFiles, UnfinishedFiles};
 pub use staging::PreparedFolder;
 pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
 pub use verify::{Problem, RowCheck, verify};
-pub use writer::{MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};
+pub use writer::{ListLengths, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

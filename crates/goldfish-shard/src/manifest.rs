@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ShardError;
 use crate::error::MAX_FOLDER_SHARDS;
 use crate::kept::{DecidedRun, KeptRuns, join_runs};
+use crate::protected::ProtectedEntry;
 use crate::schema::{ExtraColumn, OutputFormat};
 use crate::table::TableEntry;
 
@@ -44,6 +45,9 @@ pub struct Manifest {
     /// says which of them decided a document.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy: Vec<PolicyRule>,
+    /// Where works are protected: passages of documents that copy one of them have its mask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<ProtectedEntry>,
     /// Whether windows end at documents or at packed sequences.
     pub scope: Scope,
     /// Ids that the rule never drops, ascending.
@@ -165,6 +169,7 @@ impl Manifest {
             tool: ToolEntry::goldfish(),
             rule,
             policy: Vec::new(),
+            protected: None,
             scope,
             exempt_ids: Vec::new(),
             existing_mask: None,

@@ -16,6 +16,8 @@ use crate::manifest::{
     Totals, check_count,
 };
 use crate::names::{STAGING_NAME, StagedName, is_ours, is_shard_name, shard_name, staged_name};
+use crate::passages::stage_joined;
+use crate::protected::ProtectedEntry;
 use crate::staging::PreparedFolder;
 use crate::writer::stage_manifest;
 use crate::{ShardError, disk};
@@ -283,10 +285,12 @@ fn read_parts(folders: &[PathBuf]) -> Result<Vec<PartFolder>, ShardError> {
 /// Names what differs between two parts that should have been made alike.
 fn differing_options(a: &Manifest, b: &Manifest) -> String {
     let policy = |manifest: &Manifest| manifest.policy.iter().map(PolicyRule::uncounted).collect::<Vec<_>>();
+    let protected = |manifest: &Manifest| manifest.protected.as_ref().map(ProtectedEntry::uncounted);
     let differences = [
         ("the versions of goldfish", a.tool != b.tool),
         ("the rules", a.rule != b.rule),
         ("the policies", policy(a) != policy(b)),
+        ("the protected works or their rules", protected(a) != protected(b)),
         ("the scopes", a.scope != b.scope),
         ("the exempt ids", a.exempt_ids != b.exempt_ids),
         ("the existing masks", a.existing_mask != b.existing_mask),
@@ -305,6 +309,8 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     let (mut totals, mut rows) = (Totals::default(), 0);
     let mut longest_kept_run = parts.first().and_then(|part| part.manifest.longest_kept_run.clone());
     let mut policy = parts.first().map(|part| part.manifest.policy.clone()).unwrap_or_default();
+    let mut protected =
+        parts.first().and_then(|part| part.manifest.protected.as_ref()).map(ProtectedEntry::uncounted);
     let mut shards: Vec<(usize, &ShardEntry)> = Vec::new();
     for (index, PartFolder { path, manifest, .. }) in parts.iter().enumerate() {
         for entry in manifest.read_inputs(path)? {
@@ -319,6 +325,9 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
             for (entry, later) in policy.iter_mut().zip(&manifest.policy) {
                 entry.counts.join(later.counts.clone(), totals.documents_out);
             }
+        }
+        if let (Some(all), Some(part)) = (&mut protected, &manifest.protected) {
+            all.counts.add(part.counts);
         }
         totals.add(&manifest.totals);
         rows += manifest.rejects.as_ref().map_or(0, |rejects| rejects.rows);
@@ -345,6 +354,7 @@ fn join(parts: &[PartFolder]) -> Result<(Manifest, Vec<(usize, String)>), ShardE
     manifest.shards = renamed.collect();
     manifest.totals = totals;
     manifest.policy = policy;
+    manifest.protected = protected;
     manifest.longest_kept_run = longest_kept_run;
     Ok((manifest, shards.into_iter().map(|(part, shard)| (part, shard.name.clone())).collect()))
 }
@@ -419,6 +429,12 @@ fn write(
     })?;
     if let Some((rejects, name)) = join_rejects(folder, parts)? {
         manifest.rejects = Some(rejects);
+        names.push(name);
+    }
+    if let Some(protected) = &mut manifest.protected {
+        let parts = parts.iter().map(|part| (part.path.as_path(), &part.manifest));
+        let (table, name) = stage_joined(folder, parts)?;
+        protected.table = Some(table);
         names.push(name);
     }
     let manifest = stage_manifest(folder, manifest, &mut names)?;

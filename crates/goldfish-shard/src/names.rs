@@ -3,6 +3,7 @@
 use goldfish_storage::is_id;
 
 use crate::manifest::{MANIFEST_NAME, REJECTS_NAME};
+use crate::protected::PROTECTED_NAME;
 
 /// Staged name and final name of a file.
 pub(crate) type StagedName = (String, String);
@@ -11,7 +12,7 @@ pub(crate) type StagedName = (String, String);
 pub(crate) const STAGING_NAME: &str = ".partial";
 
 /// The files beside shards and manifest that this crate may write.
-pub(crate) const SMALL_FILES: [&str; 4] = ["state.json", "dataset_info.json", REJECTS_NAME, INPUTS_NAME];
+const SMALL_FILES: [&str; 5] = ["state.json", "dataset_info.json", REJECTS_NAME, INPUTS_NAME, PROTECTED_NAME];
 
 /// Name of the table of inputs beside a manifest.
 pub const INPUTS_NAME: &str = "inputs.pq";
@@ -21,6 +22,9 @@ pub(crate) const LOCK_NAME: &str = "lock";
 
 /// Name of the journal in the staging folder.
 pub(crate) const JOURNAL_NAME: &str = "journal";
+
+/// Name in the staging folder of the list that becomes the table of protected passages.
+pub(crate) const PASSAGE_LINES_NAME: &str = "passages.jsonl";
 
 /// Name of an object with a part of a journal, from 0.
 pub(crate) fn object_name(number: usize) -> String {
@@ -62,7 +66,10 @@ pub(crate) fn is_staged_name(name: &str) -> bool {
 
 /// Whether a file in the staging folder of a disk has a name that this crate gives.
 pub(crate) fn is_staged(name: &str) -> bool {
-    is_staged_name(name) || is_replaced_name(name) || name == MANIFEST_NAME || SMALL_FILES.contains(&name)
+    is_staged_name(name)
+        || is_replaced_name(name)
+        || [MANIFEST_NAME, PASSAGE_LINES_NAME].contains(&name)
+        || SMALL_FILES.contains(&name)
 }
 
 /// A staged name without the suffix of the run.

@@ -1,6 +1,6 @@
 //! Lists that are too long for a manifest: Parquet files beside it.
 
-use std::io::{self, Seek};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +27,13 @@ pub const MAX_LISTED_INPUTS: usize = 4096;
 pub const MAX_INPUTS: u64 = 1 << 24;
 
 /// Rows that are encoded or decoded at once.
-const BATCH_ROWS: usize = 1024;
+pub(crate) const BATCH_ROWS: usize = 1024;
+
+/// Parquet row groups, of shards too, are closed at about this size, in bytes.
+pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Most rows of a row group of a table.
+const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A list in a Parquet file beside the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +51,9 @@ pub struct TableEntry {
 
 /// An entry of a manifest that can be a row of a table.
 pub(crate) trait Row: Sized {
+    /// Rows that a table may have.
+    const MOST: u64 = MAX_INPUTS;
+
     /// The columns.
     fn fields() -> Vec<Field>;
 
@@ -57,24 +66,49 @@ pub(crate) trait Row: Sized {
 
 /// The file of a table, and what the manifest says about it.
 pub(crate) fn encode<R: Row>(name: &str, rows: &[R]) -> Result<(TableEntry, Vec<u8>), ShardError> {
-    let schema = Arc::new(Schema::new(R::fields()));
-    // Names and hashes differ in each row, so that a dictionary would only add to them; rows are never looked up by order.
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_created_by("goldfish".into())
-        .build();
-    let write = || -> Result<Vec<u8>, ParquetError> {
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
-        for rows in rows.chunks(BATCH_ROWS) {
-            writer.write(&R::encode(rows, schema.clone())?)?;
-        }
-        writer.into_inner()
+    let write = || -> Result<_, ParquetError> {
+        let mut writer = TableWriter::new::<R>(Vec::new())?;
+        rows.chunks(BATCH_ROWS).try_for_each(|rows| writer.write(rows))?;
+        writer.finish()
     };
-    let bytes = write().map_err(ShardError::parquet(Path::new(name)))?;
+    let (rows, bytes) = write().map_err(ShardError::parquet(Path::new(name)))?;
     let FileDigest { size, hash } = FileDigest::of(&bytes);
-    Ok((TableEntry { name: name.to_owned(), rows: rows.len() as u64, size, hash }, bytes))
+    Ok((TableEntry { name: name.to_owned(), rows, size, hash }, bytes))
+}
+
+/// Writes a table, of which one row group is in memory.
+pub(crate) struct TableWriter<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    schema: Arc<Schema>,
+    rows: u64,
+}
+
+impl<W: Write + Send> TableWriter<W> {
+    pub(crate) fn new<R: Row>(sink: W) -> Result<Self, ParquetError> {
+        let schema = Arc::new(Schema::new(R::fields()));
+        // Names and hashes differ in each row, so that a dictionary would only add to them; rows are never looked up by order.
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by("goldfish".into())
+            .build();
+        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties))?;
+        Ok(Self { writer, schema, rows: 0 })
+    }
+
+    /// Adds rows, which are encoded together. They are of the type that the table was made for.
+    pub(crate) fn write<R: Row>(&mut self, rows: &[R]) -> Result<(), ParquetError> {
+        self.writer.write(&R::encode(rows, self.schema.clone())?)?;
+        self.rows += rows.len() as u64;
+        if self.writer.in_progress_size() >= ROW_GROUP_BYTES { self.writer.flush() } else { Ok(()) }
+    }
+
+    /// Ends the table; returns its rows, and where it was written to.
+    pub(crate) fn finish(self) -> Result<(u64, W), ParquetError> {
+        Ok((self.rows, self.writer.into_inner()?))
+    }
 }
 
 /// Reads a table row by row. After an error there are no more rows.
@@ -97,7 +131,7 @@ impl<R: Row> TableReader<R> {
     /// Opens a table as [`TableReader::open`] does, wherever it is now.
     pub(crate) fn open_at(path: PathBuf, entry: &TableEntry, name: &str) -> Result<Self, ShardError> {
         let bad = |reason: String| ShardError::BadManifest { path: path.clone(), reason };
-        if entry.name != name || entry.rows > MAX_INPUTS {
+        if entry.name != name || entry.rows > R::MOST {
             return Err(bad(format!("the manifest says {} rows in {:?}", entry.rows, entry.name)));
         }
         let (mut file, metadata) = File::open_regular(&path).map_err(|error| match error.kind() {

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::kept::{KeptCounter, KeptRun, short_id};
 use crate::manifest::{MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, PolicyCounts, REJECTS_NAME, ShardEntry};
 use crate::names::{INPUTS_NAME, shard_name};
+use crate::passages::read_passages;
+use crate::protected::PROTECTED_NAME;
 use crate::reader::{ShardBatch, ShardReader};
 use crate::schema::{ExtraColumn, IGNORED_LABEL, OutputFormat};
 use crate::{ShardError, hf};
@@ -95,6 +97,16 @@ impl Problems {
         self.0.push(Problem { file: file.to_owned(), description: problem.into() });
     }
 
+    /// Adds why a table can't be used; that the system refused to read it remains an error.
+    fn add_table(&mut self, file: &str, error: ShardError) -> Result<(), ShardError> {
+        match error {
+            error @ ShardError::Io { .. } => return Err(error),
+            ShardError::BadManifest { reason, .. } => self.add(file, reason),
+            error => self.add(file, error.to_string()),
+        }
+        Ok(())
+    }
+
     fn check_equal(&mut self, file: &str, what: &str, expected: u64, found: u64) {
         if expected != found {
             self.add(file, format!("{what}: {found}, but {expected} expected"));
@@ -149,7 +161,8 @@ fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
         check("dropped tokens", totals.dropped, sum(|counts| counts.dropped));
         check("tokens excluded before", totals.excluded_before, sum(|counts| counts.excluded_before));
     }
-    check_inputs(folder, manifest, problems)
+    check_inputs(folder, manifest, problems)?;
+    check_passages(folder, manifest, problems)
 }
 
 /// Compares the sums over the inputs with the totals; a table of inputs that is not as it was written is a problem.
@@ -174,9 +187,7 @@ fn check_inputs(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> 
                 rejected,
             );
         }
-        Err(error @ ShardError::Io { .. }) => return Err(error),
-        Err(ShardError::BadManifest { reason, .. }) => problems.add(INPUTS_NAME, reason),
-        Err(error) => problems.add(INPUTS_NAME, error.to_string()),
+        Err(error) => problems.add_table(INPUTS_NAME, error)?,
     }
     if manifest.input_table.is_some() {
         if !manifest.inputs.is_empty() {
@@ -186,6 +197,21 @@ fn check_inputs(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> 
         problems.add(INPUTS_NAME, "not in the manifest");
     }
     Ok(())
+}
+
+/// Reads the table of protected passages; one that is not as it was written is a problem.
+fn check_passages(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> Result<(), ShardError> {
+    let Some(protected) = &manifest.protected else { return Ok(()) };
+    let Some(table) = &protected.table else {
+        problems.add(MANIFEST_NAME, "names no table of protected passages");
+        return Ok(());
+    };
+    problems.check_equal(MANIFEST_NAME, "protected passages", protected.counts.passages, table.rows);
+    let read = || match read_passages(folder, manifest)? {
+        Some(mut rows) => rows.try_for_each(|row| row.map(drop)),
+        None => Ok(()),
+    };
+    read().or_else(|error| problems.add_table(PROTECTED_NAME, error))
 }
 
 /// The digest of a file, if it is there. One that has another size than expected is not read: its hash is empty.
@@ -399,10 +425,12 @@ fn check_small_files(folder: &Path, manifest: &Manifest, problems: &mut Problems
             }
         }
     }
-    let known: BTreeSet<&str> = manifest.shards.iter().map(|shard| shard.name.as_str()).collect();
+    let mut known: BTreeSet<&str> = manifest.shards.iter().map(|shard| shard.name.as_str()).collect();
     if known.len() != manifest.shards.len() {
         problems.add(MANIFEST_NAME, "names a shard twice");
     }
+    // It ends like a shard.
+    known.extend(manifest.protected.iter().map(|_| PROTECTED_NAME));
     for name in unlisted(folder, &SHARD_ENDINGS, false, &known)? {
         problems.add(&name, NOT_LISTED);
     }

@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 
 use crate::flush::FlushedFile;
 use crate::folder::{complete, publish};
-use crate::journal::{ClosedShards, FinishedFiles, Journal, Record, Unfinished};
-use crate::manifest::{MANIFEST_NAME, Manifest, REJECTS_NAME, ShardEntry, check_count};
+use crate::journal::{ClosedShards, FinishedFiles, Journal, Record, RecordedList, Unfinished};
+use crate::lists::{LineList, List};
+use crate::manifest::{MANIFEST_NAME, Manifest, ShardEntry, check_count};
 use crate::names::{INPUTS_NAME, JOURNAL_NAME, StagedName, shard_name, staged_name};
-use crate::rejects::Rejects;
+use crate::passages::{PassageRow, stage_list};
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::staging::{PreparedFolder, stage};
-use crate::table::{self, MAX_LISTED_INPUTS};
+use crate::table::{self, MAX_LISTED_INPUTS, ROW_GROUP_BYTES};
 use crate::{ShardError, disk, hf};
 
 #[derive(Clone, Copy, Default)]
@@ -41,12 +42,18 @@ pub struct WriterOptions {
 /// What is written in pieces below this many bytes is gathered; columns of a batch are mostly larger, and go by uncopied.
 const SINK_BYTES: usize = 64 << 10;
 
-/// Parquet row groups are closed at about this size, in bytes.
-const ROW_GROUP_BYTES: usize = 64 << 20;
-
 /// Largest shard size that may be asked for where shards go to an object store, in bytes: a shard gets its final name by a
 /// copy in the store, stores copy 5 GiB at once, and a file is a little larger than its columns.
 pub const MAX_STORE_SHARD_BYTES: u64 = 4 << 30;
+
+/// How long the lists are that grow while shards are written, each in bytes and lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListLengths {
+    /// The list of rejected rows.
+    pub rejects: (u64, u64),
+    /// The list of protected passages.
+    pub passages: (u64, u64),
+}
 
 /// Writes a set of shards. Nothing appears at a final name before [`ShardWriter::finish`].
 ///
@@ -62,7 +69,8 @@ pub struct ShardWriter {
     done: Vec<ShardEntry>,
     /// How many of them the journal knows.
     recorded: usize,
-    rejects: Option<Rejects>,
+    rejects: Option<LineList>,
+    passages: Option<LineList>,
     /// Whether the journal can't know the others, because another run took over.
     lost: bool,
 }
@@ -77,8 +85,9 @@ impl ShardWriter {
         job: Box<RawValue>,
     ) -> Self {
         let journal = Journal::new(&folder, job);
-        let (open, done, recorded, rejects, lost) = (None, Vec::new(), 0, None, false);
-        Self { folder, schema, options, journal, open, done, recorded, rejects, lost }
+        let (open, done, recorded, lost) = (None, Vec::new(), 0, false);
+        let (rejects, passages) = (None, None);
+        Self { folder, schema, options, journal, open, done, recorded, rejects, passages, lost }
     }
 
     /// A writer that resumes after the finished shards of an unfinished run. What else is staged is removed; in a store
@@ -98,23 +107,28 @@ impl ShardWriter {
         // In a store no name comes again, and what is there may be of a run that is just being recorded.
         if !folder.is_remote() {
             let names: Vec<&str> = unfinished.shards.iter().map(|shard| shard.name.as_str()).collect();
-            folder.clear(|name| names.contains(&name) || [JOURNAL_NAME, REJECTS_NAME].contains(&name))?;
+            let kept = [JOURNAL_NAME, List::Rejects.name(), List::Passages.name()];
+            folder.clear(|name| names.contains(&name) || kept.contains(&name))?;
         }
         let journal = Journal::resume(&folder, &unfinished)?;
-        let rejects = Rejects::resume(&folder, &unfinished)?;
+        let rejects = LineList::resume(&folder, List::Rejects, &unfinished.rejects)?;
+        let passages = LineList::resume(&folder, List::Passages, &unfinished.passages)?;
         let recorded = unfinished.shards.len();
         let (open, done, lost) = (None, unfinished.shards, false);
-        Ok(Self { folder, schema, options, journal, open, done, recorded, rejects, lost })
+        Ok(Self { folder, schema, options, journal, open, done, recorded, rejects, passages, lost })
     }
 
-    /// Lines of the list of rejected rows so far, and their bytes.
+    /// How long the lists are so far.
     #[must_use]
-    pub fn rejects(&self) -> (u64, u64) {
-        self.rejects.as_ref().map_or((0, 0), Rejects::written)
+    pub fn lists(&self) -> ListLengths {
+        ListLengths {
+            rejects: LineList::written(self.rejects.as_ref()),
+            passages: LineList::written(self.passages.as_ref()),
+        }
     }
 
     /// Appends the rows of a batch from `first` on, those before being in finished shards; they may be spread over
-    /// several shards. Where one is closed, the journal gets `rejects` (what [`ShardWriter::rejects`] was before
+    /// several shards. Where one is closed, the journal gets `lists` (what [`ShardWriter::lists`] was before
     /// the batch) and `state`, with which the caller can write the same batch again.
     ///
     /// # Errors
@@ -124,7 +138,7 @@ impl ShardWriter {
         &mut self,
         batch: &RecordBatch,
         first: u64,
-        rejects: (u64, u64),
+        lists: ListLengths,
         state: impl FnOnce() -> Box<RawValue>,
     ) -> Result<(), ShardError> {
         let per_row = RowSizes::new(&self.schema, batch);
@@ -155,23 +169,20 @@ impl ShardWriter {
             }
         }
         if self.recorded < self.done.len() {
-            self.record(in_closed as u64, rejects, state())?;
+            self.record(in_closed as u64, lists, state())?;
         }
         Ok(())
     }
 
     /// Records the shards that were closed since the last record.
-    fn record(&mut self, rows: u64, rejects: (u64, u64), state: Box<RawValue>) -> Result<(), ShardError> {
-        let rejected = match &mut self.rejects {
-            Some(list) => {
-                list.sync()?;
-                list.unrecorded(rejects.0)
-            }
-            None => String::new(),
-        };
+    fn record(&mut self, rows: u64, lists: ListLengths, state: Box<RawValue>) -> Result<(), ShardError> {
+        let ListLengths { rejects, passages } = lists;
+        let rejected = LineList::record(&mut self.rejects, rejects.0)?;
+        let passage_lines = LineList::record(&mut self.passages, passages.0)?;
         disk::sync_folder(&self.folder.staging)?;
         let shards = self.done[self.recorded..].to_vec();
-        self.append(&Record::Shards(ClosedShards { shards, rows, rejects, rejected, state }))
+        let closed = ClosedShards { shards, rows, rejects, rejected, passages, passage_lines, state };
+        self.append(&Record::Shards(closed))
     }
 
     /// Adds a record; then all closed shards are in the journal.
@@ -187,20 +198,29 @@ impl ShardWriter {
     ///
     /// If the disk refuses, or the list gets too long for a store.
     pub fn write_reject(&mut self, json: &str) -> Result<(), ShardError> {
-        let rejects = match &mut self.rejects {
-            Some(rejects) => rejects,
-            None => self.rejects.insert(Rejects::new(&self.folder)?),
-        };
-        rejects.add(json)
+        LineList::add(&mut self.rejects, &self.folder, List::Rejects, json)
+    }
+
+    /// Appends passages of documents to the list of which [`ShardWriter::finish`] makes the table of protected passages. The
+    /// manifest must have protected works then.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses, or the list gets too long for a store.
+    pub fn write_passages(&mut self, rows: &[PassageRow]) -> Result<(), ShardError> {
+        rows.iter().try_for_each(|row| {
+            LineList::add(&mut self.passages, &self.folder, List::Passages, &row.to_line())
+        })
     }
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
     /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
-    /// filled in. `state` goes to the journal, for a run that is resumed when only the names are missing.
+    /// filled in, and where it has protected works their table and the number of passages. `state` goes to the journal, for a run that is resumed when only the names are missing.
     ///
     /// # Errors
     ///
-    /// If the disk refuses; then the folder is as it was before the run, with what is staged.
+    /// If the disk refuses, or passages were written but `manifest` has no protected works; then the folder is as it was
+    /// before the run, with what is staged.
     pub fn finish(
         mut self,
         manifest: Manifest,
@@ -238,6 +258,19 @@ impl ShardWriter {
             manifest.rejects = Some(entry);
             names.push(name);
         }
+        match (&mut manifest.protected, self.passages.take()) {
+            (Some(protected), passages) => {
+                let (table, name) = stage_list(&self.folder, passages)?;
+                protected.counts.passages = table.rows;
+                protected.table = Some(table);
+                names.push(name);
+            }
+            (None, Some(_)) => {
+                let reason = "would list no protected works, but passages that copy some were written".into();
+                return Err(ShardError::BadManifest { path: self.folder.path().join(MANIFEST_NAME), reason });
+            }
+            (None, None) => {}
+        }
         let manifest = stage_manifest(&self.folder, manifest, &mut names)?;
         Ok((manifest, names))
     }
@@ -245,8 +278,8 @@ impl ShardWriter {
     /// Gives up the shard that is open. What is in the journal stays for another run to resume after; if that is
     /// nothing, see [`PreparedFolder::abandon`].
     pub fn stop(self) -> Option<FinishedFiles> {
-        let Self { folder, journal, open, mut done, recorded, rejects, lost, .. } = self;
-        drop(rejects);
+        let Self { folder, journal, open, mut done, recorded, rejects, passages, lost, .. } = self;
+        drop((rejects, passages));
         if let Some(open) = open {
             let name = open.name.clone();
             drop(open);
@@ -316,17 +349,21 @@ impl Unfinished {
                 return Err(ShardError::BadJournal { path, reason });
             }
         }
-        let path = folder.staging.join(REJECTS_NAME);
-        let kept = if folder.is_remote() {
-            self.rejected.len() as u64
-        } else {
-            size(&path, goldfish_storage::metadata(&path))?
+        let check = |list: List, recorded: &RecordedList| {
+            let path = folder.staging.join(list.name());
+            let kept = if folder.is_remote() {
+                recorded.lines.len() as u64
+            } else {
+                size(&path, goldfish_storage::metadata(&path))?
+            };
+            if recorded.length.0 > kept {
+                let reason = format!("the list of {} is missing or shortened", list.what());
+                return Err(ShardError::BadJournal { path, reason });
+            }
+            Ok(())
         };
-        if self.rejects.0 > kept {
-            let reason = "the list of rejected rows is missing or shortened".into();
-            return Err(ShardError::BadJournal { path, reason });
-        }
-        Ok(())
+        check(List::Rejects, &self.rejects)?;
+        check(List::Passages, &self.passages)
     }
 
     /// Gives the files of a run that is staged their names.

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::StringArray;
 use arrow::buffer::OffsetBuffer;
 use goldfish_shard::{
-    ExportOptions, Layout, MAX_SEQUENCE_LENGTH, Manifest, OutputFormat, OutputMode, ShardWriter,
+    ExportOptions, Layout, ListLengths, MAX_SEQUENCE_LENGTH, Manifest, OutputFormat, OutputMode, ShardWriter,
     WriterOptions, export, prepare_folder, verify, verify_file_set,
 };
 use serde_json::value::RawValue;
@@ -38,7 +38,7 @@ fn write_named(path: &Path, format: OutputFormat, name: impl Fn(u64) -> String) 
     let offsets = OffsetBuffer::from_lengths(vec![8; DOCUMENTS as usize]);
     let batch = schema.batch(names, offsets, ids.into(), mask.into(), Vec::new()).unwrap();
     writer.write_reject("{\"file\":\"a.jsonl\",\"row\":9,\"reason\":\"bad\"}").unwrap();
-    writer.write(&batch, 0, (0, 0), job).unwrap();
+    writer.write(&batch, 0, ListLengths::default(), job).unwrap();
     writer.finish(manifest, job()).map_err(|(error, _)| error).unwrap();
 }
 

@@ -46,7 +46,7 @@ fn batch(number: u64, first_id: i32) -> RecordBatch {
 
 /// Writes a batch after its rejected row, as the pipeline does.
 fn feed(writer: &mut ShardWriter, number: u64, skip: u64, first_id: i32) -> Result<(), ShardError> {
-    let before = writer.rejects();
+    let before = writer.lists();
     writer.write_reject(&format!("{{\"row\":{number},\"reason\":\"is \\\"bad\\\"\"}}"))?;
     writer.write(&batch(number, first_id), skip, before, || json(number))
 }
