@@ -3,8 +3,8 @@
 use goldfish_mask::diagnostics::Tally;
 use goldfish_mask::{RuleSpec, RunUnit, Scope};
 use goldfish_shard::{
-    DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, PROTECTED_NAME, PolicyRule, ProtectedEntry,
-    SetFile, Totals,
+    DecidedRun, FILE_SET_NAME, FileSet, KeptRun, KeptRuns, Manifest, PROTECTED_NAME, PolicyRule,
+    ProtectedEntry, SetFile, Totals,
 };
 use serde_json::json;
 

@@ -41,8 +41,8 @@ pub use job_error::JobError;
 pub use passage::Passage;
 pub use plan::Partition;
 pub use policy::{Policy, PolicyEntry, PolicyError, SampledEntry};
-pub use protect::{ProtectOptions, Protection};
 pub use progress::{Progress, TokenizedBytes};
+pub use protect::{ProtectOptions, Protection};
 pub use recompute::recompute;
 pub use repeated::RepeatedIds;
 pub use resolve::{

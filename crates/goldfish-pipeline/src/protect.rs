@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
+use crate::PipelineError;
+use crate::job_error::JobError;
 use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
 use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan};
 use goldfish_match::{Index, IndexBuilder, Parameters, Passage, Search};
 use goldfish_shard::{PassageRow, ProtectedCounts, ProtectedEntry};
-use crate::PipelineError;
-use crate::job_error::JobError;
 
 /// What is protected, as a policy says it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,9 @@ impl Protection {
             builder.add(id, text).map_err(JobError::from)?;
             words.read(text)?;
             spans.clear();
-            spans.extend((0..words.len()).map(|word| words.source(word)).map(|source| (source.start, source.end)));
+            spans.extend(
+                (0..words.len()).map(|word| words.source(word)).map(|source| (source.start, source.end)),
+            );
             mask.clear();
             mask.resize(words.len(), 1);
             // Each word is a token of its own.
@@ -97,7 +99,8 @@ impl Protection {
                 }
             }
             // In order, so that a source has its last decision before it is a source.
-            for (word, &source) in sources.iter().enumerate().filter(|(word, source)| **source < first + word) {
+            for (word, &source) in sources.iter().enumerate().filter(|(word, source)| **source < first + word)
+            {
                 dropped.set(first + word, dropped.get(source));
             }
             Ok(())
@@ -130,7 +133,9 @@ impl Protection {
     /// The memory that it takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes() + self.firsts.len() * size_of::<usize>() + self.dropped.words.len() * size_of::<u64>()
+        self.index.memory_bytes()
+            + self.firsts.len() * size_of::<usize>()
+            + self.dropped.words.len() * size_of::<u64>()
     }
 }
 
@@ -233,7 +238,8 @@ impl<'a> Protecting<'a> {
         for (keep, &(start, end)) in mask.iter_mut().zip(spans) {
             let first = first_after(words, start);
             let (mut protected, mut dropped, mut by_rule) = (false, false, false);
-            for word in (first..words.len()).take_while(|word| start < end && words.source(*word).start < end) {
+            for word in (first..words.len()).take_while(|word| start < end && words.source(*word).start < end)
+            {
                 match decided[word] {
                     Word::ByRule => by_rule = true,
                     Word::Kept => protected = true,

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
-use goldfish_shard::{FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, ProtectedEntry, Unfinished};
+use goldfish_shard::{
+    FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, ProtectedEntry, Unfinished,
+};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;

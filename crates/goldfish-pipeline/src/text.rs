@@ -57,7 +57,9 @@ pub(crate) struct TextSide {
 pub(crate) fn text_side(job: &MaskJob, rules: &[BuiltRule]) -> Result<Option<TextSide>, PipelineError> {
     // Rules that decide by the text exempt the same ids: those of one tokenizer.
     let by_text = rules.iter().find(|rule| rule.masker.needs_text());
-    let Some(rule) = by_text.or_else(|| rules.last().filter(|_| job.protect.is_some())) else { return Ok(None) };
+    let Some(rule) = by_text.or_else(|| rules.last().filter(|_| job.protect.is_some())) else {
+        return Ok(None);
+    };
     let Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }) = &job.tokenize else {
         if by_text.is_none() {
             return Err(JobError::ProtectionNeedsTokenizer.into());

@@ -9,8 +9,8 @@ use goldfish_columnar::guarded;
 use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
 use goldfish_mask::{LongestRun, Scope, TokenSpan, document_key};
-use goldfish_shard::{PassageRow, ProtectedCounts};
 use goldfish_remedy::{Remedies, Remedy, Setting};
+use goldfish_shard::{PassageRow, ProtectedCounts};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
@@ -18,8 +18,8 @@ use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
 use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult};
 use crate::policy::Policy;
-use crate::protect::Protecting;
 use crate::progress::{SharedProgress, TokenizedBytes};
+use crate::protect::Protecting;
 use crate::rule::BuiltRule;
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
@@ -93,9 +93,9 @@ impl<'a> Deciding<'a> {
     }
 
     /// Forgets the passages of a document that is left out.
-    fn forget(&mut self, (passages, protected): (usize, &ProtectedCounts)) {
+    fn forget(&mut self, (passages, protected): (usize, ProtectedCounts)) {
         self.passages.truncate(passages);
-        self.protected = protected.clone();
+        self.protected = protected;
     }
 
     /// Decides a document, and gives its longest run if the rule counts that; only one that exceeds `longest` matters.
@@ -293,7 +293,7 @@ fn encode(
         }
         let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
         let document = Decided { doc_id: doc_ids.value(index), rule, weights: None };
-        let before = (deciding.passages.len(), deciding.protected.clone());
+        let before = (deciding.passages.len(), deciding.protected);
         let mut run = None;
         let encoded = match &deciding.shared.text {
             Some(side) if deciding.needs_text(rule) => {
@@ -340,7 +340,7 @@ fn encode(
             Some((reason, remedies)) => {
                 ids.truncate(start);
                 mask.truncate(start);
-                deciding.forget((before.0, &before.1));
+                deciding.forget(before);
                 failed.push(Failed { index, reason, remedies });
             }
         }
@@ -356,7 +356,6 @@ fn decide_batch(
     mut batch: Encoded,
 ) -> Encoded {
     let Some(TextSide { map: Some(map), silent }) = &deciding.shared.text else { return batch };
-    let shared = deciding.shared;
     let mut scratch = Scratch::default();
     let mut mask = vec![0; batch.ids.len()];
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);

@@ -6,7 +6,8 @@ use std::sync::mpsc::Receiver;
 use goldfish_corpus::Reject;
 use goldfish_mask::diagnostics::Tally;
 use goldfish_shard::{
-    ExtraColumn, ListLengths, PassageRow, FinishedFiles, Manifest, PreparedFolder, ShardSchema, ShardWriter, Unfinished,
+    ExtraColumn, FinishedFiles, ListLengths, Manifest, PassageRow, PreparedFolder, ShardSchema, ShardWriter,
+    Unfinished,
 };
 use serde_json::value::RawValue;
 
@@ -148,7 +149,7 @@ impl<'a> OutputWriter<'a> {
                     manifest.totals.fractional = counts.fractional;
                 }
                 if let Some(protected) = &mut manifest.protected {
-                    protected.counts = counts.protected.clone();
+                    protected.counts = counts.protected;
                 }
                 for (entry, counts) in manifest.policy.iter_mut().zip(&counts.policy) {
                     entry.counts = counts.clone();
@@ -186,7 +187,8 @@ impl<'a> OutputWriter<'a> {
     }
 
     fn write(&mut self, result: WorkResult) -> Result<(), PipelineError> {
-        let WorkResult { start, mut documents, schema, events, tokenized, tallies, passages, protected } = result;
+        let WorkResult { start, mut documents, schema, events, tokenized, tallies, passages, protected } =
+            result;
         self.open(&schema)?;
         let before = self.snapshot(start);
         self.tokenized.fast += tokenized.fast;

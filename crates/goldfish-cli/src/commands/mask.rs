@@ -7,8 +7,8 @@ use std::sync::{Arc, Once};
 use anyhow::Context;
 use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
-    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, Policy, ProtectOptions, Protection, RepeatedIds, ResolvedMask,
-    mask_corpus, resolve_content, shared_folder,
+    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, Policy, ProtectOptions,
+    Protection, RepeatedIds, ResolvedMask, mask_corpus, resolve_content, shared_folder,
 };
 use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, WriterOptions};
 use goldfish_tokenize::Tokenizer;
@@ -105,7 +105,11 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
     };
     let job = MaskJob {
-        protect: policy.as_ref().and_then(Policy::protect).map(|protect| protection(args, protect)).transpose()?,
+        protect: policy
+            .as_ref()
+            .and_then(Policy::protect)
+            .map(|protect| protection(args, protect))
+            .transpose()?,
         policy,
         inputs: resolved.inputs,
         read,

@@ -8,8 +8,8 @@ use goldfish_digest::FileDigest;
 use goldfish_mask::rules::NoRule;
 use goldfish_mask::{RuleSpec, Scope};
 use goldfish_shard::{
-    InputEntry, KeptCounter, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError, ShardSchema,
-    ShardWriter, SourceEntry, TokenizerEntry, WriterOptions, prepare_folder,
+    InputEntry, KeptCounter, ListLengths, Manifest, OutputEntry, OutputFormat, OutputMode, ShardError,
+    ShardSchema, ShardWriter, SourceEntry, TokenizerEntry, WriterOptions, prepare_folder,
 };
 use goldfish_tokenize::Tokenizer;
 use rand_mt::Mt64;
@@ -100,7 +100,7 @@ pub(super) fn write(
         let batch = schema
             .batch(names, offsets, ids.into(), mask.into(), Vec::new())
             .map_err(|source| ShardError::Arrow { path: folder.to_owned(), source })?;
-        writer.write(&batch, 0, (0, 0), state)?;
+        writer.write(&batch, 0, ListLengths::default(), state)?;
     }
     manifest.totals.documents_in = kept.documents();
     manifest.inputs = vec![input(options, kept.documents())];

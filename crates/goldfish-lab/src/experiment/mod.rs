@@ -151,6 +151,7 @@ impl<'a> Bench<'a> {
         let eos = self.tokenizer.eos_id();
         let job = MaskJob {
             policy: None,
+            protect: None,
             inputs: resolve(&[corpus.display().to_string()], None)?.inputs,
             read,
             tokenize: Some(TokenizeOptions {

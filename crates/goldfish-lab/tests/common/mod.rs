@@ -42,7 +42,7 @@ pub(crate) fn write(path: &Path, documents: &[Document]) {
     let ids: Vec<i32> = documents.iter().flat_map(|(ids, _)| ids.clone()).collect();
     let mask: Vec<u8> = documents.iter().flat_map(|(_, mask)| mask.clone()).collect();
     let batch = schema.batch(names, offsets, ids.into(), mask.into(), Vec::new()).unwrap();
-    writer.write(&batch, 0, (0, 0), job).unwrap();
+    writer.write(&batch, 0, goldfish_shard::ListLengths::default(), job).unwrap();
     writer.finish(manifest, job()).map_err(|(error, _)| error).unwrap();
 }
 

@@ -256,7 +256,11 @@ fn parse_rule(
 }
 
 /// What is protected, or `None` after what is wrong with it was noted.
-fn parse_protect(protect: &Value, options: &MaskOptions, problems: &mut Vec<String>) -> Option<ProtectOptions> {
+fn parse_protect(
+    protect: &Value,
+    options: &MaskOptions,
+    problems: &mut Vec<String>,
+) -> Option<ProtectOptions> {
     let Some(table) = protect.as_object() else {
         problems.push("protect is not a table: write [protect]".into());
         return None;
@@ -285,7 +289,8 @@ fn parse_protect(protect: &Value, options: &MaskOptions, problems: &mut Vec<Stri
     if works.is_none() && !table.contains_key("works") {
         problems.push(format!("{PROTECT:?} has no works: name a file, a folder or a glob"));
     }
-    let least_words = table.get("least_words").map(|value| (value, value.as_u64().and_then(|n| u32::try_from(n).ok())));
+    let least_words =
+        table.get("least_words").map(|value| (value, value.as_u64().and_then(|n| u32::try_from(n).ok())));
     if let Some((value, None | Some(0))) = least_words {
         problems.push(format!("{PROTECT:?}: least_words is {value}, not a whole number from 1 on"));
     }

@@ -9,9 +9,9 @@ use self::condition::Subject;
 pub use self::file::PolicyError;
 pub use self::sample::SampledEntry;
 
+use crate::protect::ProtectOptions;
 use arrow::array::{Array, StringArray};
 use goldfish_mask::RuleSpec;
-use crate::protect::ProtectOptions;
 use goldfish_shard::{PolicyCounts, PolicyRule};
 use serde_json::{Map, Value};
 

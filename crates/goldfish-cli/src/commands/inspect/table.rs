@@ -9,9 +9,11 @@ use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
-use crate::args::InspectArgs;
-use crate::describe::{decided_run, describe_rule, describe_tally, dropped_line, policy_lines, protected_line, token_run};
 use super::works::{self, Copies};
+use crate::args::InspectArgs;
+use crate::describe::{
+    decided_run, describe_rule, describe_tally, dropped_line, policy_lines, protected_line, token_run,
+};
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
 

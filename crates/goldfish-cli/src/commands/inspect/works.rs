@@ -25,7 +25,8 @@ pub(super) fn copies(folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<C
     for passage in read_passages(folder, manifest)?.into_iter().flatten() {
         let passage = passage?;
         let (copies, last) = works.entry(passage.work_id.clone()).or_insert_with(|| {
-            let none = Copies { work_id: passage.work_id.clone(), documents: 0, passages: 0, words: 0, edits: 0 };
+            let none =
+                Copies { work_id: passage.work_id.clone(), documents: 0, passages: 0, words: 0, edits: 0 };
             (none, String::new())
         });
         // The passages of a document follow each other.
