@@ -89,7 +89,7 @@ pub fn elu_plus_one(x: f32) -> f32 {
 /// Scores to weights that sum to 1.
 #[inline(always)]
 pub fn softmax(scores: &mut [f32]) {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let highest = highest(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - highest);
     }
@@ -135,6 +135,22 @@ pub fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
         *lane += f(*value);
     }
     lanes.iter().sum()
+}
+
+/// The highest of the values, in any order; negative infinity of none.
+#[inline(always)]
+pub fn highest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(*value);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = lane.max(*value);
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// The sum of the products of two rows.
