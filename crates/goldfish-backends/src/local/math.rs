@@ -19,11 +19,16 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
+/// Numbers around this one have no fraction.
+const WHOLE: f32 = 12_582_912.0;
+
 /// `e^x` to about one unit in the last place; 0 and infinity are not reached (x is clamped to -87 and 88).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // Rounded to a whole number, which the lowest bits then hold: a conversion would also have to saturate.
+    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
+    let n = shifted - WHOLE;
     // ln 2 in two parts: the product with the first is exact.
     let r = (-n).mul_add(0.693_359_4, x);
     let r = (-n).mul_add(-2.121_944_4e-4, r);
@@ -33,7 +38,7 @@ pub fn exp(x: f32) -> f32 {
         p = p.mul_add(r, coefficient);
     }
     let y = p.mul_add(r * r, r) + 1.0;
-    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    y * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 /// The hyperbolic tangent.
