@@ -11,6 +11,9 @@ pub(super) const LANES: usize = 16;
 /// Rows that are multiplied at a time.
 pub(super) const TILE: usize = 4;
 
+/// Rows of a panel that are changed at a time.
+const AT_ONCE: usize = 4;
+
 /// A row of a panel.
 pub(super) type Block = [f32; LANES];
 
@@ -70,46 +73,15 @@ impl Panels {
         panels: Range<usize>,
         out: [&mut [Block]; TILE],
     ) {
-        let mut out = out;
-        let (mut panel, mut at) = (panels.start, 0);
-        while panel < panels.end {
-            let taken = match panels.end - panel {
-                1 => self.some::<1>(x, first, panel, at, &mut out),
-                2 | 3 => self.some::<2>(x, first, panel, at, &mut out),
-                _ => self.some::<4>(x, first, panel, at, &mut out),
-            };
-            (panel, at) = (panel + taken, at + taken);
-        }
-    }
-
-    /// Products with `N` panels; returns `N`.
-    #[inline(always)]
-    fn some<const N: usize>(
-        &self,
-        x: [&[f32]; TILE],
-        first: usize,
-        panel: usize,
-        at: usize,
-        out: &mut [&mut [Block]; TILE],
-    ) -> usize {
-        let count = x[0].len();
-        let x = x.map(|x| &x[..count]);
-        let panels: [&[Block]; N] = from_fn(|n| &self.blocks[(panel + n) * self.rows + first..][..count]);
-        let mut sums = [[[0f32; LANES]; N]; TILE];
-        for k in 0..count {
-            let blocks: [&Block; N] = from_fn(|n| &panels[n][k]);
-            for r in 0..TILE {
-                for n in 0..N {
-                    for lane in 0..LANES {
-                        sums[r][n][lane] = x[r][k].mul_add(blocks[n][lane], sums[r][n][lane]);
-                    }
-                }
+        let (mut at, mut out) = (0, out);
+        while at < panels.len() {
+            let blocks = &self.blocks[(panels.start + at) * self.rows + first..];
+            match panels.len() - at {
+                1 => store(&products::<1>(x, blocks, self.rows), &mut at, &mut out),
+                2 | 3 => store(&products::<2>(x, blocks, self.rows), &mut at, &mut out),
+                _ => store(&products::<4>(x, blocks, self.rows), &mut at, &mut out),
             }
         }
-        for (out, sums) in out.iter_mut().zip(&sums) {
-            out[at..at + N].copy_from_slice(sums);
-        }
-        N
     }
 
     /// Adds the outer products of some factors and rows: the factors of a row meet the matrix's rows from `first` on, and a row has a
@@ -119,16 +91,29 @@ impl Panels {
         let count = factors[0].len();
         let factors = factors.map(|factors| &factors[..count]);
         for panel in 0..self.panels() {
-            let rows: [Block; TILE] = from_fn(|r| rows[r][panel]);
+            let rows = rows.map(|row| row[panel]);
             let blocks = &mut self.blocks[panel * self.rows + first..][..count];
-            for (k, block) in blocks.iter_mut().enumerate() {
-                let mut sums = *block;
+            let (some, rest) = blocks.as_chunks_mut::<AT_ONCE>();
+            let done = some.len() * AT_ONCE;
+            for (number, blocks) in some.iter_mut().enumerate() {
+                // A copy, whose elements are in registers.
+                let mut sums = *blocks;
                 for r in 0..TILE {
-                    for lane in 0..LANES {
-                        sums[lane] = factors[r][k].mul_add(rows[r][lane], sums[lane]);
+                    for n in 0..AT_ONCE {
+                        let factor = factors[r][AT_ONCE * number + n];
+                        for lane in 0..LANES {
+                            sums[n][lane] = factor.mul_add(rows[r][lane], sums[n][lane]);
+                        }
                     }
                 }
-                *block = sums;
+                *blocks = sums;
+            }
+            for (n, block) in rest.iter_mut().enumerate() {
+                for (factors, row) in factors.iter().zip(&rows) {
+                    for (sum, x) in block.iter_mut().zip(row) {
+                        *sum = factors[done + n].mul_add(*x, *sum);
+                    }
+                }
             }
         }
     }
@@ -140,6 +125,36 @@ impl Panels {
             out.copy_from_slice(&self.blocks[panel * self.rows + row][..out.len()]);
         }
     }
+}
+
+/// Products with the first `N` of some panels of so many rows; returned, so that their sums are in registers.
+#[inline(always)]
+fn products<const N: usize>(x: [&[f32]; TILE], blocks: &[Block], rows: usize) -> [[Block; N]; TILE] {
+    let count = x[0].len();
+    let x = x.map(|x| &x[..count]);
+    let panels: [&[Block]; N] = from_fn(|n| &blocks[n * rows..][..count]);
+    let mut sums = [[[0f32; LANES]; N]; TILE];
+    for k in 0..count {
+        let blocks: [&Block; N] = from_fn(|n| &panels[n][k]);
+        for r in 0..TILE {
+            let x = x[r][k];
+            for n in 0..N {
+                for lane in 0..LANES {
+                    sums[r][n][lane] = x.mul_add(blocks[n][lane], sums[r][n][lane]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Writes products after others, and counts them.
+#[inline(always)]
+fn store<const N: usize>(sums: &[[Block; N]; TILE], at: &mut usize, out: &mut [&mut [Block]; TILE]) {
+    for r in 0..TILE {
+        out[r][*at..*at + N].copy_from_slice(&sums[r]);
+    }
+    *at += N;
 }
 
 /// Rows of whole blocks, `TILE` of which are taken at a time.
