@@ -18,9 +18,14 @@ mod verdict;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::args::{Cli, Command};
 use crate::verdict::Verdict;
+
+/// Keeps the memory of one training step for the next: the system's returns it, and every step has to fault its pages in again.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Panics that a run turns into errors are not reported a second time.
 fn quiet_caught_panics() {

@@ -19,11 +19,16 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
+/// Numbers around this one have no fraction.
+const WHOLE: f32 = 12_582_912.0;
+
 /// `e^x` to about one unit in the last place; 0 and infinity are not reached (x is clamped to -87 and 88).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // Rounded to a whole number, which the lowest bits then hold: a conversion would also have to saturate.
+    let shifted = x * std::f32::consts::LOG2_E + WHOLE;
+    let n = shifted - WHOLE;
     // ln 2 in two parts: the product with the first is exact.
     let r = (-n).mul_add(0.693_359_4, x);
     let r = (-n).mul_add(-2.121_944_4e-4, r);
@@ -33,7 +38,7 @@ pub fn exp(x: f32) -> f32 {
         p = p.mul_add(r, coefficient);
     }
     let y = p.mul_add(r * r, r) + 1.0;
-    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    y * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 /// The hyperbolic tangent.
@@ -89,7 +94,7 @@ pub fn elu_plus_one(x: f32) -> f32 {
 /// Scores to weights that sum to 1.
 #[inline(always)]
 pub fn softmax(scores: &mut [f32]) {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let highest = highest(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - highest);
     }
@@ -135,6 +140,22 @@ pub fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
         *lane += f(*value);
     }
     lanes.iter().sum()
+}
+
+/// The highest of the values, in any order; negative infinity of none.
+#[inline(always)]
+pub fn highest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.max(*value);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = lane.max(*value);
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// The sum of the products of two rows.

@@ -63,6 +63,7 @@ pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
 pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS, TensorFiles};
 pub use network::NetworkConfig;
+pub use product::Linear;
 pub use recurrent::{Recurrent, State};
 pub use recurrent_family::RecurrentConfig;
 pub use rope::RotarySpeeds;

@@ -17,9 +17,9 @@ const TILE: usize = 6;
 /// Bytes to which panels are aligned: those of a line of the cache.
 const ALIGNMENT: usize = 64;
 
-/// A linear layer: its weights in panels of [`PANEL`] outputs, and within a panel input by input.
+/// A linear layer: its weights in panels of 64 outputs, and within a panel input by input.
 #[derive(Debug)]
-pub(super) struct Linear {
+pub struct Linear {
     buffer: Vec<f32>,
     /// Offset of the panels in the buffer.
     start: usize,
@@ -31,7 +31,11 @@ pub(super) struct Linear {
 
 impl Linear {
     /// Takes weights `[inputs, outputs]` in any order in memory, and perhaps a bias `[outputs]`.
-    pub(super) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// If the weights are no matrix of `f32` in memory, or the bias is no vector of it.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (inputs, outputs) = weight.dims2()?;
         let panels = outputs.div_ceil(PANEL);
         let mut buffer = vec![0f32; panels * inputs * PANEL + ALIGNMENT / size_of::<f32>()];
@@ -88,8 +92,13 @@ impl Linear {
         Arch::new().dispatch(Multiply { weights: self, x, first: 0, panels: self.panels(), out, stride });
     }
 
-    /// The same on all threads: for few rows, of which each thread takes some of the outputs.
-    pub(super) fn multiply_shared(&self, x: &[f32], out: &mut [f32]) {
+    /// Writes the product of rows `x` `[rows, inputs]` to `out` `[rows, outputs]`, on all threads: for few rows, of which each thread
+    /// takes some of the outputs.
+    ///
+    /// # Panics
+    ///
+    /// If `x` and `out` don't have the same number of rows.
+    pub fn multiply_shared(&self, x: &[f32], out: &mut [f32]) {
         let threads = rayon::current_num_threads();
         if threads < 2 || self.panels() < 2 || x.is_empty() {
             return self.multiply(x, out);

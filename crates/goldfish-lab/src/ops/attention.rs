@@ -1,13 +1,15 @@
 //! Causal attention within sequences of consecutive rows.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
-use goldfish_backends::local::math::{dot, exp, inner, mix, sum};
+use goldfish_backends::local::math::{exp, inner};
 
 use super::operation::Operation;
 use super::rows::{Rows, inputs, like, matrix, with_rows};
-use super::sequences::{Sequence, Task, covers, gather, scatter, tasks};
+use super::sequences::{Sequence, Task, covers, parts, scatter, tasks};
+use super::tiles::{Block, LANES, Panels, TILE, Tiles, elements};
 
 /// Attention of queries over keys and values: rows `[rows, (heads + 2 * kv_heads) * head_dim]` hold the queries of all heads, then
 /// the keys, then the values. A query sees the rows of its sequence up to its own, as many as its head's window at most.
@@ -23,18 +25,19 @@ pub(crate) struct Attend {
 #[derive(Default)]
 struct Scratch {
     /// Keys and values of one head, `[rows, head_dim]`, and transposed: `[head_dim, rows]`.
-    keys: Vec<f32>,
-    transposed_keys: Vec<f32>,
-    values: Vec<f32>,
-    transposed_values: Vec<f32>,
-    /// Queries of one head, and the gradient of what it gave.
-    queries: Vec<f32>,
-    grads: Vec<f32>,
-    weights: Vec<f32>,
-    slopes: Vec<f32>,
-    /// Weights and their slopes, `[keys, queries]`.
-    all_weights: Vec<f32>,
-    all_slopes: Vec<f32>,
+    keys: Panels,
+    transposed_keys: Panels,
+    values: Panels,
+    transposed_values: Panels,
+    /// Queries of one head, and the gradients of what it gave.
+    queries: Tiles,
+    grads: Tiles,
+    /// The weights of a tile of queries, their slopes, and what becomes of them.
+    weights: Tiles,
+    slopes: Tiles,
+    out: Tiles,
+    of_keys: Panels,
+    of_values: Panels,
 }
 
 /// Gradients of one task: queries `[rows, heads of the group, head_dim]`, keys and values `[rows, head_dim]`.
@@ -62,31 +65,24 @@ impl Attend {
         Ok([0..own, own..own + shared, own + shared..all.width].map(|columns| all.columns(columns)))
     }
 
-    /// Gives the weights of a query at `position`, and the first position that it sees.
+    /// Gives the weights of a tile of queries from `position` on for some blocks of keys, which hold all that the queries see.
     #[inline(always)]
     fn weigh(
         &self,
-        query: &[f32],
+        queries: [&[f32]; TILE],
         [position, window]: [usize; 2],
-        keys: &[f32],
-        weights: &mut Vec<f32>,
-    ) -> usize {
-        let start = (position + 1).saturating_sub(window);
-        weights.clear();
-        weights.resize(position + 1 - start, 0.0);
-        dot(query, keys, start, weights);
-        for weight in weights.iter_mut() {
-            *weight *= self.scale;
+        keys: &Panels,
+        weights: &mut Tiles,
+    ) -> Range<usize> {
+        let first_seen = |position: usize| (position + 1).saturating_sub(window);
+        let blocks = first_seen(position) / LANES..(position + TILE).div_ceil(LANES);
+        keys.multiply(queries, 0, blocks.clone(), weights.tile_mut(0));
+        for position in position..position + TILE {
+            let skipped = blocks.start * LANES;
+            let seen = first_seen(position) - skipped..position + 1 - skipped;
+            softmax_of(&mut weights.row_mut(position % TILE)[..blocks.len()], self.scale, seen);
         }
-        let highest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for weight in weights.iter_mut() {
-            *weight = exp(*weight - highest);
-        }
-        let whole = 1.0 / sum(weights, |weight| weight);
-        for weight in weights.iter_mut() {
-            *weight *= whole;
-        }
-        start
+        blocks
     }
 
     #[inline(always)]
@@ -96,18 +92,29 @@ impl Attend {
         [q, k, v]: [Rows<'_>; 3],
         scratch: &mut Scratch,
     ) -> Vec<f32> {
-        let (dim, group) = (k.width / self.kv_heads, self.group());
+        let (dim, group, length) = (k.width / self.kv_heads, self.group(), sequence.len());
         let own = kv_head * dim..(kv_head + 1) * dim;
-        gather(k, sequence, own.clone(), &mut scratch.keys);
-        transpose(&scratch.keys, dim, &mut scratch.transposed_keys);
-        gather(v, sequence, own, &mut scratch.values);
-        let mut out = vec![0f32; sequence.len() * group * dim];
-        for (index, out) in out.chunks_exact_mut(dim).enumerate() {
-            let (position, head) = (index / group, kv_head * group + index % group);
-            let query = &q.row(sequence.start + position)[head * dim..(head + 1) * dim];
-            let reach = [position, self.windows[head]];
-            let start = self.weigh(query, reach, &scratch.transposed_keys, &mut scratch.weights);
-            mix(&scratch.weights, &scratch.values[start * dim..(position + 1) * dim], out);
+        let Scratch { transposed_keys, values, queries, weights, out: tile, .. } = scratch;
+        let room = length.next_multiple_of(LANES);
+        transposed_keys.pack_columns(parts(k, sequence, &own), [dim, room]);
+        values.pack(parts(v, sequence, &own), [room, dim]);
+        weights.clear(TILE, room);
+        tile.clear(TILE, dim);
+        let mut out = vec![0f32; length * group * dim];
+        for member in 0..group {
+            let head = kv_head * group + member;
+            queries.pack(parts(q, sequence, &(head * dim..(head + 1) * dim)), [length, dim]);
+            for position in (0..length).step_by(TILE) {
+                let reach = [position, self.windows[head]];
+                let own = elements(queries.tile(position), 0..dim);
+                let blocks = self.weigh(own, reach, transposed_keys, weights);
+                let weights = elements(weights.tile(0), 0..blocks.len() * LANES);
+                values.multiply(weights, blocks.start * LANES, 0..values.panels(), tile.tile_mut(0));
+                for row in position..length.min(position + TILE) {
+                    let out = &mut out[(row * group + member) * dim..][..dim];
+                    out.copy_from_slice(&tile.row(row % TILE).as_flattened()[..dim]);
+                }
+            }
         }
         out
     }
@@ -121,55 +128,87 @@ impl Attend {
     ) -> Gradients {
         let (dim, group, length) = (k.width / self.kv_heads, self.group(), sequence.len());
         let own = kv_head * dim..(kv_head + 1) * dim;
-        gather(k, sequence, own.clone(), &mut scratch.keys);
-        transpose(&scratch.keys, dim, &mut scratch.transposed_keys);
-        gather(v, sequence, own, &mut scratch.values);
-        transpose(&scratch.values, dim, &mut scratch.transposed_values);
+        let room = length.next_multiple_of(LANES);
+        scratch.keys.pack(parts(k, sequence, &own), [room, dim]);
+        scratch.transposed_keys.pack_columns(parts(k, sequence, &own), [dim, room]);
+        scratch.transposed_values.pack_columns(parts(v, sequence, &own), [dim, room]);
+        scratch.weights.clear(TILE, room);
+        scratch.slopes.clear(TILE, room);
+        scratch.out.clear(TILE, dim);
+        scratch.of_keys.clear(room, dim);
+        scratch.of_values.clear(room, dim);
         let zeros = |width: usize| vec![0f32; length * width];
         let mut found = Gradients { queries: zeros(group * dim), keys: zeros(dim), values: zeros(dim) };
         for member in 0..group {
             let head = kv_head * group + member;
-            gather(q, sequence, head * dim..(head + 1) * dim, &mut scratch.queries);
-            gather(grad, sequence, head * dim..(head + 1) * dim, &mut scratch.grads);
-            self.head_back([dim, member, self.windows[head]], scratch, &mut found);
+            let own = head * dim..(head + 1) * dim;
+            scratch.queries.pack(parts(q, sequence, &own), [length, dim]);
+            scratch.grads.pack(parts(grad, sequence, &own), [length, dim]);
+            for position in (0..length).step_by(TILE) {
+                self.tile_back([dim, position, self.windows[head]], scratch);
+                for row in position..length.min(position + TILE) {
+                    let out = &mut found.queries[(row * group + member) * dim..][..dim];
+                    out.copy_from_slice(&scratch.out.row(row % TILE).as_flattened()[..dim]);
+                }
+            }
+        }
+        for row in 0..length {
+            scratch.of_keys.copy_row(row, &mut found.keys[row * dim..][..dim]);
+            scratch.of_values.copy_row(row, &mut found.values[row * dim..][..dim]);
         }
         found
     }
 
     /// With `w` the weights of a query and `g` their gradients, the scores have the gradients `w * (g - sum(w * g))`.
     #[inline(always)]
-    fn head_back(&self, [dim, member, window]: [usize; 3], scratch: &mut Scratch, found: &mut Gradients) {
-        let length = scratch.queries.len() / dim;
-        // Only what a query sees is written, and only that is read.
-        scratch.all_weights.resize(length * length, 0.0);
-        scratch.all_slopes.resize(length * length, 0.0);
-        for position in 0..length {
-            let own = position * dim..(position + 1) * dim;
-            let query = &scratch.queries[own.clone()];
-            let reach = [position, window];
-            let start = self.weigh(query, reach, &scratch.transposed_keys, &mut scratch.weights);
-            scratch.slopes.clear();
-            scratch.slopes.resize(scratch.weights.len(), 0.0);
-            dot(&scratch.grads[own], &scratch.transposed_values, start, &mut scratch.slopes);
-            let mean = inner(&scratch.weights, &scratch.slopes);
-            for (slope, weight) in scratch.slopes.iter_mut().zip(&scratch.weights) {
+    fn tile_back(&self, [dim, position, window]: [usize; 3], scratch: &mut Scratch) {
+        let Scratch { queries, grads, weights, slopes, .. } = scratch;
+        let query = elements(queries.tile(position), 0..dim);
+        let blocks = self.weigh(query, [position, window], &scratch.transposed_keys, weights);
+        let grad = elements(grads.tile(position), 0..dim);
+        scratch.transposed_values.multiply(grad, 0, blocks.clone(), slopes.tile_mut(0));
+        for row in 0..TILE {
+            let weights = weights.row(row)[..blocks.len()].as_flattened();
+            let slopes = slopes.row_mut(row)[..blocks.len()].as_flattened_mut();
+            let mean = inner(weights, slopes);
+            for (slope, weight) in slopes.iter_mut().zip(weights) {
                 *slope = self.scale * weight * (*slope - mean);
             }
-            let out = &mut found.queries[(position * self.group() + member) * dim..][..dim];
-            mix(&scratch.slopes, &scratch.keys[start * dim..(position + 1) * dim], out);
-            for (key, (weight, slope)) in scratch.weights.iter().zip(&scratch.slopes).enumerate() {
-                scratch.all_weights[(start + key) * length + position] = *weight;
-                scratch.all_slopes[(start + key) * length + position] = *slope;
-            }
         }
-        let rows = found.keys.chunks_exact_mut(dim).zip(found.values.chunks_exact_mut(dim));
-        for (key, (of_key, of_value)) in rows.enumerate() {
-            // The queries that see this key.
-            let end = key.saturating_add(window).min(length);
-            let weights = key * length + key..key * length + end;
-            mix(&scratch.all_slopes[weights.clone()], &scratch.queries[key * dim..end * dim], of_key);
-            mix(&scratch.all_weights[weights], &scratch.grads[key * dim..end * dim], of_value);
+        let (first, count) = (blocks.start * LANES, blocks.len() * LANES);
+        let [weights, slopes] = [&*weights, &*slopes].map(|tiles| elements(tiles.tile(0), 0..count));
+        scratch.keys.multiply(slopes, first, 0..scratch.keys.panels(), scratch.out.tile_mut(0));
+        // Rows after the last are 0, so that they add nothing.
+        scratch.of_keys.add(slopes, first, queries.tile(position));
+        scratch.of_values.add(weights, first, grads.tile(position));
+    }
+}
+
+/// From scores to weights: the softmax of those that are seen, scaled, and 0 for the others.
+#[inline(always)]
+fn softmax_of(scores: &mut [Block], scale: f32, seen: Range<usize>) {
+    let seen = seen.start as u32..seen.end as u32;
+    let mut highest = [f32::NEG_INFINITY; LANES];
+    for (number, block) in scores.iter_mut().enumerate() {
+        for lane in 0..LANES {
+            let at = (number * LANES + lane) as u32;
+            let score = scale * block[lane];
+            block[lane] = if seen.start <= at && at < seen.end { score } else { f32::NEG_INFINITY };
+            highest[lane] = highest[lane].max(block[lane]);
         }
+    }
+    let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0f32; LANES];
+    for block in scores.iter_mut() {
+        for lane in 0..LANES {
+            let score = block[lane];
+            block[lane] = if score == f32::NEG_INFINITY { 0.0 } else { exp(score - highest) };
+            sums[lane] += block[lane];
+        }
+    }
+    let whole = 1.0 / sums.iter().sum::<f32>();
+    for weight in scores.as_flattened_mut() {
+        *weight *= whole;
     }
 }
 
@@ -217,18 +256,5 @@ impl Operation for Attend {
             Ok(())
         })?;
         Ok(vec![like(out, all)?])
-    }
-}
-
-/// `[rows, dim]` to `[dim, rows]`.
-#[inline(always)]
-fn transpose(values: &[f32], dim: usize, out: &mut Vec<f32>) {
-    let length = values.len() / dim;
-    out.clear();
-    out.resize(values.len(), 0.0);
-    for (index, row) in values.chunks_exact(dim).enumerate() {
-        for (d, value) in row.iter().enumerate() {
-            out[d * length + index] = *value;
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use candle_core::{Device, Result, Tensor, bail};
-use goldfish_backends::local::math::{exp, sum, vectorized};
+use goldfish_backends::local::math::{exp, highest, sum, vectorized};
 use rayon::prelude::*;
 
 use super::operation::Operation;
@@ -30,7 +30,7 @@ impl LogProbs {
                 #[inline(always)]
                 || {
                     let logits = logits.row(row);
-                    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let highest = highest(logits);
                     highest + sum(logits, |logit| exp(logit - highest)).ln()
                 },
             )

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Tensor, bail};
+use goldfish_backends::local::Linear;
 use goldfish_backends::local::math::{sigmoid, tanh, vectorized};
 
 use super::operation::Operation;
@@ -42,21 +43,17 @@ impl Recur {
 
     fn run(&self, x: Rows<'_>, weight: &Tensor, biases: [Rows<'_>; 2]) -> Result<(Vec<f32>, Saved)> {
         let width = x.width / 4;
-        let weight = weight.t()?;
+        let weight = Linear::new(&weight.t()?, None)?;
         let mut hidden = vec![0f32; x.count * width];
         let mut saved = Saved { gates: vec![0f32; x.count * x.width], cells: vec![0f32; x.count * width] };
+        let (mut last, mut recurrent) = (Vec::new(), Vec::new());
         for (step, rows) in self.steps().iter().enumerate() {
-            let recurrent = match step {
-                0 => vec![0f32; rows.len() * x.width],
-                _ => {
-                    let last: Vec<f32> = rows
-                        .iter()
-                        .flat_map(|row| &hidden[(row - 1) * width..row * width])
-                        .copied()
-                        .collect();
-                    matrix(last, rows.len(), width)?.matmul(&weight)?.flatten_all()?.to_vec1()?
-                }
-            };
+            recurrent.resize(rows.len() * x.width, 0f32);
+            if step > 0 {
+                last.clear();
+                rows.iter().for_each(|row| last.extend_from_slice(&hidden[(row - 1) * width..row * width]));
+                weight.multiply_shared(&last, &mut recurrent);
+            }
             vectorized(
                 #[inline(always)]
                 || {
@@ -86,6 +83,7 @@ impl Recur {
     /// The gradients of what the gates take in, `[rows, 4 * width]`, from the end.
     fn gates_back(&self, saved: &Saved, weight: &Tensor, gradient: Rows<'_>) -> Result<Vec<f32>> {
         let width = gradient.width;
+        let weight = Linear::new(weight, None)?;
         let mut of_gates = vec![0f32; gradient.count * 4 * width];
         // Of the hidden state and cell of each sequence; those of longer sequences come first.
         let mut of_hidden: Vec<f32> = Vec::new();
@@ -114,8 +112,7 @@ impl Recur {
                 of_gates[row * 4 * width..(row + 1) * 4 * width].copy_from_slice(values);
             }
             if step > 0 {
-                let product = matrix(step_gates, rows.len(), 4 * width)?.matmul(weight)?;
-                of_hidden = product.flatten_all()?.to_vec1()?;
+                weight.multiply_shared(&step_gates, &mut of_hidden);
             }
         }
         Ok(of_gates)
@@ -124,26 +121,32 @@ impl Recur {
 
 /// The gates of a row.
 #[inline(always)]
-fn activate([x, recurrent, first, second]: [&[f32]; 4], gates: &mut [f32]) {
-    let width = gates.len() / 4;
+fn activate(known: [&[f32]; 4], gates: &mut [f32]) {
+    let [x, recurrent, first, second] = known.map(|values| &values[..gates.len()]);
     for (i, gate) in gates.iter_mut().enumerate() {
         *gate = x[i] + first[i] + (recurrent[i] + second[i]);
     }
-    let (sigmoids, rest) = gates.split_at_mut(2 * width);
-    let (candidates, outputs) = rest.split_at_mut(width);
-    sigmoids.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+    let [inputs, forgets, candidates, outputs] = quarters_mut(gates);
+    for gates in [inputs, forgets, outputs] {
+        gates.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+    }
     candidates.iter_mut().for_each(|gate| *gate = tanh(*gate));
-    outputs.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
 }
 
 /// Cells and hidden states from the gates and the cells before.
 #[inline(always)]
 fn advance(gates: &[f32], last: Option<&[f32]>, cells: &mut [f32], hidden: &mut [f32]) {
-    let width = cells.len();
-    for i in 0..width {
-        let kept = last.map_or(0.0, |last| last[i] * gates[width + i]);
-        cells[i] = gates[i].mul_add(gates[2 * width + i], kept);
-        hidden[i] = gates[3 * width + i] * tanh(cells[i]);
+    let [inputs, forgets, candidates, outputs] = quarters(gates, cells.len());
+    match last {
+        None => cells.fill(0.0),
+        Some(last) => {
+            cells.iter_mut().zip(last).zip(forgets).for_each(|((cell, last), forget)| *cell = last * forget);
+        }
+    }
+    let hidden = &mut hidden[..cells.len()];
+    for (i, cell) in cells.iter_mut().enumerate() {
+        *cell = inputs[i].mul_add(candidates[i], *cell);
+        hidden[i] = outputs[i] * tanh(*cell);
     }
 }
 
@@ -158,18 +161,39 @@ fn retreat(
     of_gates: &mut [f32],
 ) {
     let width = cells.len();
+    let [inputs, forgets, candidates, outputs] = quarters(gates, width);
+    let [of_inputs, of_forgets, of_candidates, of_outputs] = quarters_mut(&mut of_gates[..4 * width]);
+    let (of_hidden, of_cells) = (&of_hidden[..width], &mut of_cells[..width]);
+    // The part of a forget gate's gradient without the cell before, which is 0 at first.
     for i in 0..width {
-        let [input, forget, candidate, output] =
-            [gates[i], gates[width + i], gates[2 * width + i], gates[3 * width + i]];
+        let [input, forget, candidate, output] = [inputs[i], forgets[i], candidates[i], outputs[i]];
         let squashed = tanh(cells[i]);
         let of_cell = (of_hidden[i] * output).mul_add(1.0 - squashed * squashed, of_cells[i]);
-        let before = last.map_or(0.0, |last| last[i]);
-        of_gates[i] = of_cell * candidate * input * (1.0 - input);
-        of_gates[width + i] = of_cell * before * forget * (1.0 - forget);
-        of_gates[2 * width + i] = of_cell * input * (1.0 - candidate * candidate);
-        of_gates[3 * width + i] = of_hidden[i] * squashed * output * (1.0 - output);
+        of_inputs[i] = of_cell * candidate * input * (1.0 - input);
+        of_forgets[i] = of_cell * forget * (1.0 - forget);
+        of_candidates[i] = of_cell * input * (1.0 - candidate * candidate);
+        of_outputs[i] = of_hidden[i] * squashed * output * (1.0 - output);
         of_cells[i] = of_cell * forget;
     }
+    match last {
+        None => of_forgets.fill(0.0),
+        Some(last) => of_forgets.iter_mut().zip(last).for_each(|(of_forget, last)| *of_forget *= last),
+    }
+}
+
+/// The four gates of a row, `width` elements each.
+#[inline(always)]
+fn quarters(gates: &[f32], width: usize) -> [&[f32]; 4] {
+    std::array::from_fn(|part| &gates[part * width..(part + 1) * width])
+}
+
+#[inline(always)]
+fn quarters_mut(gates: &mut [f32]) -> [&mut [f32]; 4] {
+    let width = gates.len() / 4;
+    let (inputs, rest) = gates.split_at_mut(width);
+    let (forgets, rest) = rest.split_at_mut(width);
+    let (candidates, outputs) = rest.split_at_mut(width);
+    [inputs, forgets, candidates, &mut outputs[..width]]
 }
 
 impl Operation for Recur {
@@ -187,6 +211,11 @@ impl Operation for Recur {
         let [x, weight, ..] = inputs::<4>(all)?;
         let Some(saved) = self.saved.get() else { bail!("no hidden states were computed") };
         let of_gates = with_rows([gradient], |[gradient]| self.gates_back(saved, weight, gradient))?;
+        let mut of_bias = vec![0f32; x.dim(1)?];
+        for row in of_gates.chunks_exact(of_bias.len().max(1)) {
+            of_bias.iter_mut().zip(row).for_each(|(sum, gate)| *sum += gate);
+        }
+        let of_bias = Tensor::new(of_bias, x.device())?;
         let of_gates = like(of_gates, x)?;
         // The hidden state before each row; zeros before a sequence.
         let (rows, width) = hidden.dims2()?;
@@ -200,7 +229,6 @@ impl Operation for Recur {
             Ok(())
         })?;
         let of_weight = of_gates.t()?.matmul(&matrix(before, rows, width)?)?;
-        let of_bias = of_gates.sum(0)?;
         Ok(vec![of_gates, of_weight, of_bias.clone(), of_bias])
     }
 }

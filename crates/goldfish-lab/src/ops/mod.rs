@@ -24,6 +24,7 @@ mod rows;
 mod select;
 mod selective;
 mod sequences;
+mod tiles;
 
 pub(crate) use aaren::ScanSoftmax;
 pub(crate) use add::Add;

@@ -198,8 +198,9 @@ impl<'a> Parts<'a> {
     ) -> f32 {
         let step = softplus(self.time.row(row)[channel] + self.bias[channel]);
         let own = step * self.u.row(row)[channel];
-        let b = &self.bc.row(row)[..rates.len()];
-        for n in 0..rates.len() {
+        let count = rates.len();
+        let (state, decays, b) = (&mut state[..count], &mut decays[..count], &self.bc.row(row)[..count]);
+        for n in 0..count {
             decays[n] = exp(step * rates[n]);
             state[n] = decays[n].mul_add(state[n], own * b[n]);
         }
@@ -279,6 +280,9 @@ impl<'a> Parts<'a> {
             let before = &all[at * states..(at + 1) * states];
             let decays = &decays[at * states..(at + 1) * states];
             let (mut of_step, mut along) = ([0f32; 16], [0f32; 16]);
+            let (c, rates, state) = (&c[..states], &rates[..states], &mut state[..states]);
+            let (of_c, of_rates, slopes) =
+                (&mut of_c[..states], &mut of_rates[..states], &mut slopes[..states]);
             for n in 0..states {
                 slopes[n] = g.mul_add(c[n], slopes[n]);
                 of_c[n] = g.mul_add(state[n], of_c[n]);

@@ -41,13 +41,14 @@ pub(super) fn covers(sequences: &[Sequence], rows: usize) -> Result<()> {
     Ok(())
 }
 
-/// Copies some columns of a sequence's rows.
+/// Some columns of a sequence's rows.
 #[inline(always)]
-pub(super) fn gather(rows: Rows<'_>, sequence: &Sequence, columns: Range<usize>, out: &mut Vec<f32>) {
-    out.clear();
-    for row in sequence.clone() {
-        out.extend_from_slice(&rows.row(row)[columns.clone()]);
-    }
+pub(super) fn parts<'a>(
+    rows: Rows<'a>,
+    sequence: &Sequence,
+    columns: &Range<usize>,
+) -> impl Iterator<Item = &'a [f32]> {
+    sequence.clone().map(move |row| &rows.row(row)[columns.clone()])
 }
 
 /// Puts some columns of a sequence's rows into a matrix of `width` columns.
