@@ -14,6 +14,7 @@ use crate::print::{count, name, percent, plural};
 pub(crate) fn describe_rule(manifest: &Manifest) -> String {
     let rule = match manifest.policy.len() {
         0 => describe(&manifest.rule, manifest.scope, &manifest.exempt_ids),
+        1 => "a policy of its default alone".to_owned(),
         entries => format!("a policy of {entries} entries"),
     };
     match &manifest.existing_mask {

@@ -147,6 +147,14 @@ impl Index {
         end - start
     }
 
+    /// The normalized characters of a word of a work, as UTF-8, if there is one of that number.
+    #[must_use]
+    pub fn word(&self, work: u32, word: u32) -> Option<&[u8]> {
+        let (start, end) = self.works.range(work as usize);
+        let place = start.checked_add(word).filter(|&place| place < end)? as usize;
+        Some(self.works.bytes(self.works.start(place), self.works.length(place)))
+    }
+
     /// How many words all works have together.
     #[must_use]
     pub fn all_words(&self) -> u64 {

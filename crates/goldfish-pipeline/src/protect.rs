@@ -80,7 +80,7 @@ impl Protection {
         Ok(protection)
     }
 
-    /// Gives words that stand in an earlier work, or earlier in the same one, the decisions of the first place.
+    /// Gives words that stand in an earlier work the decisions of the first place.
     fn share_passages(&mut self, works: &[Input], read: &ReadOptions) -> Result<String, PipelineError> {
         let Self { index, firsts, dropped, .. } = self;
         let mut search = Search::new(index);
@@ -146,6 +146,42 @@ fn passage_words(passage: &Passage) -> impl Iterator<Item = (usize, usize)> {
         (0..block.words as usize).map(move |word| (doc + word, work + word))
     };
     passage.blocks.iter().flat_map(of_block)
+}
+
+/// How far a word may have moved: a transposed word is away by one, and beyond the last edit of a copy there may be too few words
+/// to be aligned.
+const MOVED: u32 = 4;
+
+/// Words between the blocks of a passage, and close around it, that the work has there too, in whatever order. Each with its place
+/// in the document and in the work.
+fn moved_words(index: &Index, passage: &Passage, words: &TextWords) -> Vec<(usize, usize)> {
+    let (of_work, of_document) = (passage.work_words(), passage.doc_words());
+    let limit = u32::try_from(words.len()).unwrap_or(u32::MAX);
+    let before = |start: u32| start.saturating_sub(MOVED)..start;
+    let after = |end: u32, limit: u32| end..end.saturating_add(MOVED).min(limit);
+    let mut gaps = vec![[before(of_work.start), before(of_document.start)]];
+    gaps.extend(passage.blocks.windows(2).map(|pair| {
+        let (one, next) = (&pair[0], &pair[1]);
+        [one.work_start + one.words..next.work_start, one.doc_start + one.words..next.doc_start]
+    }));
+    gaps.push([after(of_work.end, index.words(passage.work)), after(of_document.end, limit)]);
+    // In rising order.
+    let places: Vec<u32> = gaps.iter().flat_map(|[places, _]| places.clone()).collect();
+    let mut used = vec![false; places.len()];
+    let mut found = Vec::new();
+    for [gap, document] in gaps {
+        for word in document {
+            let near = gap.start.saturating_sub(MOVED)..gap.end.saturating_add(MOVED);
+            let first = places.partition_point(|place| *place < near.start);
+            let near = places[first..].iter().zip(first..).take_while(|(place, _)| near.contains(*place));
+            let same = |place: u32| index.word(passage.work, place) == Some(words.bytes(word as usize));
+            if let Some((&place, at)) = near.into_iter().find(|&(place, at)| !used[at] && same(*place)) {
+                used[at] = true;
+                found.push((word as usize, place as usize));
+            }
+        }
+    }
+    found
 }
 
 /// Calls `add` with the id and the text of each work, in order; returns a hash of them all.
@@ -225,15 +261,19 @@ impl<'a> Protecting<'a> {
         decided.clear();
         decided.resize(words.len(), Word::ByRule);
         // The preferred passage of a word comes first.
-        for passage in found {
-            let first = protection.firsts.get(passage.work as usize).copied().unwrap_or_default();
-            for (word, place) in passage_words(passage) {
-                if decided[word] == Word::ByRule {
-                    let dropped = protection.dropped.get(first + place);
-                    decided[word] = if dropped { Word::Dropped } else { Word::Kept };
-                }
+        let mut decide = |passage: &Passage, (word, place): (usize, usize)| {
+            if decided[word] == Word::ByRule {
+                let first = protection.firsts.get(passage.work as usize).copied().unwrap_or_default();
+                let dropped = protection.dropped.get(first + place);
+                decided[word] = if dropped { Word::Dropped } else { Word::Kept };
             }
+        };
+        for passage in found {
+            passage_words(passage).for_each(|word| decide(passage, word));
             passages.push(row(protection, passage, doc_id));
+        }
+        for passage in found {
+            moved_words(&protection.index, passage, words).into_iter().for_each(|word| decide(passage, word));
         }
         for (keep, &(start, end)) in mask.iter_mut().zip(spans) {
             let first = first_after(words, start);
