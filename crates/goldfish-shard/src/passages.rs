@@ -95,8 +95,9 @@ impl Row for PassageRow {
     }
 
     fn encode(rows: &[Self], schema: Arc<Schema>) -> Result<RecordBatch, ArrowError> {
-        let ids = [|row: &Self| row.work_id.as_str(), |row: &Self| row.doc_id.as_str()];
-        let ids = ids.map(|id| Arc::new(StringArray::from_iter_values(rows.iter().map(id))) as ArrayRef);
+        let works = StringArray::from_iter_values(rows.iter().map(|row| &row.work_id));
+        let docs = StringArray::from_iter_values(rows.iter().map(|row| &row.doc_id));
+        let ids: [ArrayRef; 2] = [Arc::new(works), Arc::new(docs)];
         let numbers = (0..6).map(|column| {
             let values = rows.iter().map(|row| row.numbers()[column]);
             Arc::new(UInt32Array::from_iter_values(values)) as ArrayRef
@@ -116,8 +117,7 @@ impl Row for PassageRow {
             .collect::<Option<_>>()?;
         let numbers: [&UInt32Array; 6] = numbers.try_into().ok()?;
         let row = |row: usize| {
-            let ids = [works, docs].map(|ids| ids.value(row).to_owned());
-            let [work_id, doc_id] = ids;
+            let [work_id, doc_id] = [works, docs].map(|ids| ids.value(row).to_owned());
             Self::of_numbers(work_id, doc_id, numbers.map(|column| column.value(row)))
         };
         Some((0..batch.num_rows()).map(row).collect())

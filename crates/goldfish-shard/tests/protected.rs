@@ -184,7 +184,9 @@ fn a_changed_or_missing_table_is_a_fault() {
             let before = manifest.clone().seal().1;
             change(manifest.protected.as_mut().unwrap());
             fs::write(folder.join("manifest.json"), manifest.seal().1).unwrap();
-            let found = problems(&folder);
+            let mut found = problems(&folder);
+            // Its fingerprint is that of the manifest.
+            found.retain(|(file, _)| file != "state.json");
             fs::write(folder.join("manifest.json"), before).unwrap();
             found
         };
