@@ -215,7 +215,8 @@ impl ShardWriter {
 
     /// Completes the set: everything is brought to disk in the staging folder, then the files get their final
     /// names, the manifest last. Shards, rejects, the output totals and the checksum of `manifest` are
-    /// filled in, and where it has protected works their table and the number of passages. `state` goes to the journal, for a run that is resumed when only the names are missing.
+    /// filled in, and where it has protected works their table and the number of passages. `state` goes to the journal,
+    /// for a run that is resumed when only the names are missing.
     ///
     /// # Errors
     ///

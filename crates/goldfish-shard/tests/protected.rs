@@ -58,6 +58,22 @@ fn the_table_has_all_passages_in_order() {
 }
 
 #[test]
+fn long_ids_come_back() {
+    let output = tempfile::tempdir().unwrap();
+    let folder = output.path().join("out");
+    let (mut writer, ..) = start(&folder, OutputMode::New, STREAM).unwrap().unwrap();
+    let row = |number: usize| PassageRow {
+        doc_id: format!("{number}{}", "x".repeat(number << 17)),
+        ..passages(1)[0].clone()
+    };
+    // Together more than what is encoded at once.
+    let long: Vec<PassageRow> = (0..20).map(row).collect();
+    writer.write_passages(&long).unwrap();
+    writer.finish(manifest(STREAM, 0..0), json(9)).unwrap_or_else(|(error, _)| panic!("{error}"));
+    assert!(rows(&folder) == long);
+}
+
+#[test]
 fn a_run_without_passages_has_an_empty_table() {
     let output = tempfile::tempdir().unwrap();
     let folder = output.path().join("out");

@@ -16,12 +16,12 @@ use serde_json::value::RawValue;
 
 use crate::common::{self, schema};
 
-/// Batches of a whole run, each with documents for three shards.
+/// Batches of a whole run, each with documents for more than one shard.
 pub(crate) const BATCHES: u64 = 4;
 pub(crate) const DOCUMENTS: u64 = 9;
 
 pub(crate) fn options(format: OutputFormat) -> WriterOptions {
-    WriterOptions { format, shard_size: 400 }
+    WriterOptions { format, shard_size: 800 }
 }
 
 pub(crate) fn json(value: impl std::fmt::Display) -> Box<RawValue> {
