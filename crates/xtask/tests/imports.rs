@@ -27,6 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "goldfish-corpus",
             "goldfish-digest",
             "goldfish-mask",
+            "goldfish-match",
             "goldfish-shard",
             "goldfish-storage",
             "goldfish-tokenize",
