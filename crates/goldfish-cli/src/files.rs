@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use goldfish_corpus::read_npy;
 use goldfish_mask::UniformTable;
-use goldfish_pipeline::{MaskOptions, Policy, ResolvedMask};
+use goldfish_pipeline::{MAX_POLICY_BYTES, MaskOptions, Policy, ResolvedMask};
 
 use crate::print;
 
@@ -23,9 +23,6 @@ pub(crate) fn read_policy(path: &Path, options: &MaskOptions) -> anyhow::Result<
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
     Policy::parse(&text, options).with_context(shown)
 }
-
-/// Largest policy file, in bytes.
-const MAX_POLICY_BYTES: u64 = 1 << 20;
 
 /// Writes a page. `option` is what names its path.
 pub(crate) fn write_page(path: &Path, page: &str, option: &str) -> anyhow::Result<()> {

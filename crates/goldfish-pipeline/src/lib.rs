@@ -40,7 +40,7 @@ pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use job_error::JobError;
 pub use passage::Passage;
 pub use plan::Partition;
-pub use policy::{Policy, PolicyEntry, PolicyError, SampledEntry};
+pub use policy::{MAX_POLICY_BYTES, Policy, PolicyEntry, PolicyError, SampledEntry};
 pub use progress::{Progress, TokenizedBytes};
 pub use protect::{ProtectOptions, Protection};
 pub use recompute::recompute;

@@ -27,6 +27,7 @@ fn documented_limits_are_the_constants() {
         ("MAX_ARRAY_BYTES", goldfish_corpus::MAX_ARRAY_BYTES),
         ("MAX_TOKENIZER_BYTES", goldfish_tokenize::MAX_TOKENIZER_BYTES),
         ("MAX_VOCABULARY", goldfish_tokenize::MAX_VOCABULARY.into()),
+        ("MAX_POLICY_BYTES", goldfish_pipeline::MAX_POLICY_BYTES),
         ("MAX_MANIFEST_BYTES", goldfish_shard::MAX_MANIFEST_BYTES),
         ("MAX_LISTED_INPUTS", goldfish_shard::MAX_LISTED_INPUTS as u64),
         ("MAX_INPUTS", goldfish_shard::MAX_INPUTS),

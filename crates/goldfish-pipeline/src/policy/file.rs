@@ -41,6 +41,9 @@ impl Remedies for PolicyError {
     }
 }
 
+/// Largest policy file that is read, in bytes.
+pub const MAX_POLICY_BYTES: u64 = 1 << 20;
+
 /// The name of the default entry.
 const DEFAULT: &str = "default";
 

@@ -6,7 +6,7 @@ mod sample;
 
 pub(crate) use self::condition::Condition;
 use self::condition::Subject;
-pub use self::file::PolicyError;
+pub use self::file::{MAX_POLICY_BYTES, PolicyError};
 pub use self::sample::SampledEntry;
 
 use crate::protect::ProtectOptions;
