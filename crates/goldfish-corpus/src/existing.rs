@@ -2,8 +2,8 @@
 
 use goldfish_remedy::{Remedy, Setting};
 
-use crate::batch::RowError;
 use crate::options::ExistingMask;
+use crate::reject::RowError;
 
 /// The label of a token that is excluded from the loss: the index that `PyTorch`'s cross entropy ignores.
 const IGNORED: f64 = -100.0;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use goldfish_remedy::Setting;
 
-use crate::batch::RowError;
 use crate::error::CorpusError;
 use crate::options::ReadOptions;
+use crate::reject::RowError;
 use crate::source::{Part, Source};
 use crate::warning::Warning;
 

@@ -36,11 +36,12 @@ mod npy;
 mod options;
 mod packed;
 mod paths;
+mod reject;
 mod resolve;
 mod source;
 mod warning;
 
-pub use batch::{BatchContent, DocumentBatch, Reject};
+pub use batch::{BatchContent, DocumentBatch};
 pub use error::CorpusError;
 pub use file::{digest_file, digest_start};
 pub use goldfish_digest::FileDigest;
@@ -50,6 +51,7 @@ pub use options::{
     Content, DEFAULT_MAX_DOCUMENT, ExistingMask, IdType, MASK_COLUMNS, MAX_DOCUMENT_BYTES,
     MAX_DOCUMENT_TOKENS, ReadOptions,
 };
+pub use reject::Reject;
 pub use resolve::{Resolved, resolve};
 pub use source::{Chunk, Part, Source};
 pub use warning::Warning;

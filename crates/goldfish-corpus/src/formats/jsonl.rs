@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use goldfish_digest::FileDigest;
 use goldfish_remedy::{Remedy, Setting};
 
-use crate::batch::{BatchContent, DocumentBatch, Reject, RowError, split_columns};
+use crate::batch::{BatchContent, DocumentBatch, split_columns};
 use crate::error::CorpusError;
 use crate::existing::append_weights;
 use crate::file::{Decompressed, is_compressed};
@@ -26,6 +26,7 @@ use crate::json_row::RowSeed;
 use crate::non_finite;
 use crate::options::{CHUNK_BYTES, Content, ReadOptions};
 use crate::paths::{find, inside};
+use crate::reject::{Reject, RowError};
 use crate::source::{Chunk, Part, Source};
 
 const NAME: &str = "jsonl";

@@ -9,11 +9,12 @@ use arrow::datatypes::FieldRef;
 
 use goldfish_digest::FileDigest;
 
-use crate::batch::{BatchContent, DocumentBatch, RowError, default_ids};
+use crate::batch::{BatchContent, DocumentBatch, default_ids};
 use crate::error::CorpusError;
 use crate::file::Decompressed;
 use crate::input::{FormatTable, Input};
 use crate::options::{Content, ReadOptions};
+use crate::reject::RowError;
 use crate::source::{Chunk, Part, Source};
 
 const NAME: &str = "text";
