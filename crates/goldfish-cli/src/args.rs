@@ -146,15 +146,15 @@ pub(crate) struct MaskArgs {
 
     /// Column with the loss masks that token ids come with: lists of booleans or of 0 and 1, one a token; with
     /// --columns loss_weights of weights from 0 on. A token is in the loss where both this and the rule keep it.
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["labels_column", "ignore_masks"], help_heading = "Input")]
+    #[arg(long, value_name = "COLUMN", conflicts_with = "labels_column", help_heading = "Input")]
     pub(crate) mask_column: Option<String>,
 
     /// The same for a column of labels: the token's own id (not the next one's), or -100 where it is excluded from the loss.
-    #[arg(long, value_name = "COLUMN", conflicts_with = "ignore_masks", help_heading = "Input")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub(crate) labels_column: Option<String>,
 
-    /// Do not ask about columns that look like masks (labels, loss_mask, assistant_masks and the like): every token is in
-    /// the loss unless the rule drops it.
+    /// Leave out other columns that look like masks (labels, loss_mask, assistant_masks and the like), which are an error
+    /// otherwise.
     #[arg(long, help_heading = "Input")]
     pub(crate) ignore_masks: bool,
 

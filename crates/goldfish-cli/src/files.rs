@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context;
-use goldfish_corpus::read_npy;
+use goldfish_corpus::{Resolved, read_npy, resolve};
 use goldfish_mask::UniformTable;
-use goldfish_pipeline::{MAX_POLICY_BYTES, MaskOptions, Policy, ResolvedMask};
+use goldfish_pipeline::{MAX_POLICY_BYTES, MaskOptions, Policy, PolicyError, ProtectOptions, ResolvedMask};
 
 use crate::print;
 
@@ -21,7 +21,27 @@ pub(crate) fn read_policy(path: &Path, options: &MaskOptions) -> anyhow::Result<
     let shown = || path.display().to_string();
     let bytes = goldfish_storage::read(path, MAX_POLICY_BYTES).with_context(shown)?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
-    Policy::parse(&text, options).with_context(shown)
+    Policy::parse(&text, options).map_err(|error| {
+        let below = match &error {
+            PolicyError::Syntax { reason } => reason.lines().map(|line| format!("  {line}")).collect(),
+            PolicyError::Problems { problems } => {
+                problems.iter().map(|problem| format!("  {problem}")).collect()
+            }
+            _ => Vec::new(),
+        };
+        print::advised(anyhow::Error::from(error).context(shown()), below)
+    })
+}
+
+/// The files with the protected works of a policy, whose path starts at the folder of the policy file.
+pub(crate) fn works_of(policy: &Path, options: &ProtectOptions) -> anyhow::Result<Resolved> {
+    let path = if goldfish_storage::is_remote(Path::new(&options.works)) {
+        options.works.clone()
+    } else {
+        let path = policy.parent().unwrap_or(Path::new("")).join(&options.works);
+        path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned()
+    };
+    Ok(resolve(&[path], None)?)
 }
 
 /// Writes a page. `option` is what names its path.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array, new_null_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -161,7 +161,7 @@ pub(crate) struct Columns {
     id: Option<usize>,
     existing: Option<usize>,
     /// Carried columns, then conditions.
-    columns: Vec<ColumnPath>,
+    columns: Vec<Option<ColumnPath>>,
     carried: Vec<FieldRef>,
 }
 
@@ -185,11 +185,17 @@ impl Columns {
             Err(missing @ CorpusError::NoColumn { .. }) => ColumnPath::inside(schema, name).ok_or(missing),
             found => found.map(|root| ColumnPath::of_column(schema, root)),
         };
-        let mut columns = options.columns().map(path_to).collect::<Result<Vec<_>, _>>()?;
+        let carried = options.carry.iter().map(path_to).map(|found| found.map(Some));
+        // A condition may be about a column of other inputs alone: no document of this one has a value.
+        let conditions = options.conditions.iter().map(|name| match path_to(name) {
+            Err(CorpusError::NoColumn { .. }) => Ok(None),
+            found => found.map(Some),
+        });
+        let mut columns = carried.chain(conditions).collect::<Result<Vec<Option<ColumnPath>>, _>>()?;
         let is_text = matches!(options.content, Content::Text { .. });
         check_types(path, schema, content, is_text, id)?;
         for (column, name) in columns.iter().zip(options.columns()).skip(options.carry.len()) {
-            check_condition(path, name, &column.field)?;
+            column.iter().try_for_each(|column| check_condition(path, name, &column.field))?;
         }
         if let Some(existing) = existing {
             check_existing(path, &schema.fields()[existing], &options.existing)?;
@@ -199,16 +205,15 @@ impl Columns {
             return Err(CorpusError::UnnamedMask { path: path.to_owned(), column: field.name().clone() });
         }
 
-        let roots = columns.iter().map(|column| column.root);
+        let roots = columns.iter().flatten().map(|column| column.root);
         let mut projection: Vec<usize> = roots.chain([content]).chain(id).chain(existing).collect();
         projection.sort_unstable();
         projection.dedup();
         let names = projection.iter().map(|&i| schema.field(i).name().clone()).collect();
         let projected = |index: usize| projection.partition_point(|&p| p < index);
-        let carried =
-            columns.iter().zip(&options.carry).map(|(column, name)| plain_field(name, &column.field));
-        let carried = carried.collect();
-        columns.iter_mut().for_each(|column| column.root = projected(column.root));
+        let carried = columns.iter().flatten().zip(&options.carry);
+        let carried = carried.map(|(column, name)| plain_field(name, &column.field)).collect();
+        columns.iter_mut().flatten().for_each(|column| column.root = projected(column.root));
         Ok(Self {
             content: projected(content),
             is_text,
@@ -234,10 +239,11 @@ impl Columns {
         let existing = self.existing.map(|i| lists(batch.column(i))).transpose()?;
         let mut columns = Vec::with_capacity(self.columns.len());
         for (index, column) in self.columns.iter().enumerate() {
-            let values = column.of(batch)?;
-            columns.push(match self.carried.get(index) {
-                Some(field) => to_plain(&values, field)?,
-                None => cast(&values, &DataType::Utf8)?,
+            let values = column.as_ref().map(|column| column.of(batch)).transpose()?;
+            columns.push(match (values, self.carried.get(index)) {
+                (Some(values), Some(field)) => to_plain(&values, field)?,
+                (Some(values), None) => cast(&values, &DataType::Utf8)?,
+                (None, _) => new_null_array(&DataType::Utf8, batch.num_rows()),
             });
         }
         Ok(Prepared { rows: batch.num_rows(), content, doc_ids, existing, columns })
@@ -247,7 +253,7 @@ impl Columns {
 impl Columns {
     /// Refuses a batch whose columns are too large once each row has its own value.
     fn check_size(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let roots = self.columns.iter().map(|column| column.root);
+        let roots = self.columns.iter().flatten().map(|column| column.root);
         for index in roots.chain([self.content]).chain(self.id).chain(self.existing) {
             let bytes = expanded_bytes(batch.column(index))?;
             if bytes > MAX_BATCH_BYTES {
@@ -266,7 +272,14 @@ fn plain_field(name: &str, field: &Field) -> FieldRef {
 }
 
 fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
+    matches!(
+        data_type,
+        DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_)
+    )
 }
 
 /// Conditions are compared as text, which lists and structs have none of.

@@ -291,6 +291,7 @@ impl Remedies for CorpusError {
                 Remedy::give(Setting::IdsColumn).to("read token ids"),
             ],
             Self::ColumnType { setting, .. } => vec![Remedy::change(*setting)],
+            Self::NoColumnAnywhere { setting: Setting::Policy, .. } => Vec::new(),
             Self::NoColumnAnywhere { setting, .. } => vec![Remedy::change(*setting)],
             Self::UnnamedMask { column, .. } => {
                 let read = match column.as_str() {

@@ -47,8 +47,14 @@ fn mask_weight(value: f64) -> Result<f32, RowError> {
 
 fn any_weight(value: f64) -> Result<f32, RowError> {
     match value as f32 {
-        weight if weight.is_finite() && weight >= 0.0 => Ok(weight),
-        _ => Err("which is no weight: a finite number from 0 on".to_owned().into()),
+        weight if !weight.is_finite() || value < 0.0 => {
+            Err("which is no weight: a finite number from 0 on".to_owned().into())
+        }
+        // Rounded to 0 it would exclude the token.
+        weight if weight == 0.0 && value > 0.0 => {
+            Err("which is too small for a float32: 0 excludes a token".to_owned().into())
+        }
+        weight => Ok(weight),
     }
 }
 
@@ -80,9 +86,10 @@ mod tests {
         let error = read(&mask(false), &[0.0, 0.5], &[5, 6]).unwrap_err();
         assert_eq!(error, "column \"m\" has 0.5 at position 1, where a mask has 0 or 1");
         assert_eq!(read(&mask(true), &[0.5, 3.0], &[5, 6]).unwrap(), [0.5, 3.0]);
-        for bad in [-0.5, f64::NAN, f64::INFINITY, 1e300] {
+        for bad in [-0.5, -1e-50, f64::NAN, f64::INFINITY, 1e300] {
             assert!(read(&mask(true), &[bad], &[5]).unwrap_err().contains("no weight"), "{bad}");
         }
+        assert!(read(&mask(true), &[1e-50], &[5]).unwrap_err().contains("too small"));
         let labels = ExistingMask::Labels { column: "labels".into() };
         assert_eq!(read(&labels, &[-100.0, 6.0, 7.0], &[5, 6, 7]).unwrap(), [0.0, 1.0, 1.0]);
         let error = read(&labels, &[6.0, 7.0, -100.0], &[5, 6, 7]).unwrap_err();

@@ -1,6 +1,5 @@
 //! What a source format is, and a file that is read in one.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use goldfish_remedy::Setting;
 
 use crate::error::CorpusError;
+use crate::head::Head;
 use crate::options::ReadOptions;
 use crate::reject::RowError;
 use crate::source::{Part, Source};
@@ -210,8 +210,8 @@ pub fn warnings(inputs: &[Input], options: &ReadOptions) -> Vec<Warning> {
     checked.take(WARNING_INPUTS).filter_map(|(input, warning)| warning(input, options)).collect()
 }
 
-/// Checks that each carried column and each condition is in some input. Of files without a schema the first rows are looked at;
-/// the others are checked when they are opened.
+/// Checks that each carried column and each condition is in some input: in the schemas of up to 32 of them, or of files without
+/// one in the first rows.
 ///
 /// # Errors
 ///
@@ -241,15 +241,6 @@ pub fn check_columns_exist(inputs: &[Input], options: &ReadOptions) -> Result<()
             setting: if index < options.carry.len() { Setting::Carry } else { Setting::Policy },
         }),
     }
-}
-
-/// What the first rows of a file have.
-#[derive(Debug, Default)]
-pub(crate) struct Head {
-    pub(crate) rows: u64,
-    pub(crate) columns: BTreeSet<String>,
-    /// Which of the columns that were asked for are there.
-    pub(crate) has: Vec<bool>,
 }
 
 /// Files whose first rows are looked at, spread over all.

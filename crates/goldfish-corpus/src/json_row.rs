@@ -80,26 +80,30 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 });
                 continue;
             }
-            if options.existing.column() == Some(key) {
-                if row.existing.is_some() {
-                    return twice();
-                }
-                row.existing = Some(map.next_value_seed(ValuesSeed(key))?);
-                continue;
-            }
-            if options.is_unnamed_mask(key) {
-                let value = map.next_value::<&'de RawValue>()?;
-                if value.get().starts_with('[') {
-                    row.unnamed_mask = MASK_COLUMNS.into_iter().find(|name| *name == key);
-                }
-                continue;
-            }
             let is_id = options.id_column.as_deref() == Some(key);
-            if !is_id && !options.columns().any(|path| inside(path, key).is_some()) {
+            let is_mask = options.existing.column() == Some(key);
+            let may_be_mask = options.is_unnamed_mask(key);
+            let is_column = options.columns().any(|path| inside(path, key).is_some());
+            if !is_id && !is_mask && !may_be_mask && !is_column {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             let value = map.next_value::<&'de RawValue>()?;
+            if is_mask {
+                let mut list = serde_json::Deserializer::from_str(value.get());
+                let values = ValuesSeed(key).deserialize(&mut list).map_err(|error| {
+                    let message = error.to_string();
+                    let message =
+                        message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+                    A::Error::custom(message)
+                })?;
+                if row.existing.replace(values).is_some() {
+                    return twice();
+                }
+            }
+            if may_be_mask && value.get().starts_with('[') {
+                row.unnamed_mask = MASK_COLUMNS.into_iter().find(|name| *name == key);
+            }
             if is_id && row.id.replace(value).is_some() {
                 return twice();
             }

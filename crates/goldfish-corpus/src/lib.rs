@@ -29,6 +29,7 @@ mod error;
 mod existing;
 mod file;
 mod formats;
+mod head;
 mod input;
 mod json_row;
 mod non_finite;

@@ -82,14 +82,12 @@ impl IdType {
     }
 }
 
-/// What to do with masks that documents of token ids come with.
+/// Which masks that documents of token ids come with are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ExistingMask {
-    /// Read none, and refuse inputs that seem to have one, in a column with one of the names in [`MASK_COLUMNS`].
+    /// None.
     #[default]
-    Refuse,
-    /// Read none.
-    Ignore,
+    None,
     /// A column of lists with one value a token: booleans, or numbers from 0 on.
     Mask {
         /// Its name.
@@ -109,7 +107,7 @@ impl ExistingMask {
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match self {
-            Self::Refuse | Self::Ignore => None,
+            Self::None => None,
             Self::Mask { column, .. } | Self::Labels { column } => Some(column),
         }
     }
@@ -133,6 +131,9 @@ pub struct ReadOptions {
     pub conditions: Vec<String>,
     /// Masks that the documents come with.
     pub existing: ExistingMask,
+    /// Whether token ids are refused if another column of theirs seems to be a mask: one with a name in [`MASK_COLUMNS`] that
+    /// holds lists.
+    pub refuse_masks: bool,
     /// Id type of `olmo` and `datatrove` memmaps; `None` takes the type that the sizes imply, else `uint16`.
     pub id_type: Option<IdType>,
     /// The id that ends a document in an `olmo` memmap without a sidecar.
@@ -151,7 +152,18 @@ impl ReadOptions {
         let max_document = DEFAULT_MAX_DOCUMENT;
         let (carry, conditions, existing) = Default::default();
         let (id_column, id_type, eos_id, vocab_size) = (None, None, None, None);
-        Self { content, id_column, carry, conditions, existing, id_type, eos_id, max_document, vocab_size }
+        Self {
+            content,
+            id_column,
+            carry,
+            conditions,
+            existing,
+            refuse_masks: true,
+            id_type,
+            eos_id,
+            max_document,
+            vocab_size,
+        }
     }
 
     /// Columns that are carried along, then conditions.
@@ -167,7 +179,8 @@ impl ReadOptions {
 
     /// Whether a column of this name may hold a mask that nobody named.
     pub(crate) fn is_unnamed_mask(&self, column: &str) -> bool {
-        self.existing == ExistingMask::Refuse
+        self.refuse_masks
+            && self.existing.column() != Some(column)
             && matches!(self.content, Content::Ids { .. })
             && column != self.content.column()
             && MASK_COLUMNS.contains(&column)

@@ -9,6 +9,8 @@ use arrow::datatypes::{DataType, FieldRef, Schema};
 use arrow::error::ArrowError;
 use serde_json::value::RawValue;
 
+use crate::head::Head;
+
 /// What is left of a path inside a column: empty if the path is the column's name, `None` if it doesn't start with it.
 pub(crate) fn inside<'a>(path: &'a str, column: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(column)?;
@@ -37,6 +39,17 @@ pub(crate) struct ColumnPath {
     pub(crate) field: FieldRef,
 }
 
+/// Which paths lead to a column of a schema, or into one.
+pub(crate) fn head_of_schema(schema: &Schema, paths: &[&str]) -> Head {
+    let has = |path: &&str| schema.index_of(path).is_ok() || ColumnPath::inside(schema, path).is_some();
+    Head {
+        // What a schema says holds for all rows.
+        rows: 1,
+        columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+        has: paths.iter().map(has).collect(),
+    }
+}
+
 impl ColumnPath {
     /// A whole column.
     pub(crate) fn of_column(schema: &Schema, root: usize) -> Self {
@@ -62,6 +75,8 @@ impl ColumnPath {
             let (inner, nulls) = (outer.column(field), outer.nulls());
             array = match nulls {
                 None => inner.clone(),
+                // All of it is null.
+                Some(_) if inner.data_type() == &DataType::Null => inner.clone(),
                 Some(_) => {
                     let nulls = NullBuffer::union(inner.nulls(), nulls);
                     make_array(inner.to_data().into_builder().nulls(nulls).build()?)

@@ -205,7 +205,7 @@ impl Finder {
         for entry in entries.map_err(CorpusError::io(folder, "listing the folder"))? {
             if is_hidden(&entry.path) {
                 continue;
-            } else if is_input_table(&entry.path) {
+            } else if is_input_table(&entry.path) || is_passage_table(&entry.path) {
                 self.written.push(entry.path);
             } else if entry.is_folder() {
                 self.add_folder(&entry.path, above)?;
@@ -273,6 +273,12 @@ impl WrittenSet {
             && (!self.tokens_are_read || names.iter().any(|name| MASKS_OF_EXPORTS.contains(&&**name)))
             && goldfish_storage::metadata(path).is_ok_and(|found| found.is_file() && found.size == *size)
     }
+}
+
+/// Whether a file is the table of passages of protected works beside shards.
+fn is_passage_table(path: &Path) -> bool {
+    path.file_name() == Some(OsStr::new("protected.parquet"))
+        && path.with_file_name("manifest.json").is_file()
 }
 
 /// Whether a file is the list of inputs of shards, according to the manifest beside it.

@@ -1,5 +1,6 @@
 //! The reading of the shards.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef};
@@ -7,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use goldfish_mask::diagnostics::{Tally, TokenCounter, Warning};
 use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, document_key};
 use goldfish_pipeline::ShardText;
-use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError};
+use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, read_passages};
 use rayon::prelude::*;
 
 use crate::duplicates::{Against, Document, Fingerprints, Found, Masks, Search};
@@ -46,6 +47,9 @@ pub fn inspect(
     let k = manifest.k();
     let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
     let mut reading = Reading::new(manifest, text, options, &reach)?;
+    for passage in read_passages(folder, manifest)?.into_iter().flatten() {
+        reading.by_works.insert(document_key(&passage?.doc_id));
+    }
     let mut inputs = match options.by.as_deref() {
         Some(INPUT) => Some(Inputs { entries: Box::new(manifest.read_inputs(folder)?), end: 0, name: None }),
         _ => None,
@@ -149,8 +153,10 @@ struct Reading<'a> {
     /// Documents, tokens, dropped tokens.
     totals: (u64, u64, u64),
     counted: u64,
-    /// By rule.
+    /// By rule, of documents without passages of protected works.
     tallies: Option<Vec<Tally>>,
+    /// Keys of the documents with such passages.
+    by_works: HashSet<u64>,
     too_short: u64,
     gaps: GapCounts,
     stretches: StretchSearch,
@@ -214,6 +220,7 @@ impl<'a> Reading<'a> {
             reach,
             totals: (0, 0, 0),
             counted: 0,
+            by_works: HashSet::new(),
             tallies: knows.then(|| vec![Tally::default(); rules.len()]),
             too_short: 0,
             gaps: GapCounts::default(),
@@ -283,7 +290,8 @@ impl<'a> Reading<'a> {
 
     fn note(&mut self, ids: &[u32], mask: &[u8], looked: &Looked) {
         self.counted += 1;
-        if let Some(tallies) = &mut self.tallies {
+        // Documents with passages of protected works have none.
+        if let Some(tallies) = self.tallies.as_mut().filter(|_| looked.tally.tokens == ids.len() as u64) {
             tallies[looked.rule].add(&looked.tally);
             self.too_short += u64::from(looked.tally.decided == 0);
         }
@@ -321,7 +329,9 @@ impl<'a> Reading<'a> {
             let unreadable =
                 |problem| InspectError::Row { path: path.to_owned(), row: first_row + index as u64, problem };
             let rule = batch.rule(self.manifest, index).map_err(unreadable)?;
-            let (tally, decided) = match (&reached, self.tallies.is_some()) {
+            let is_counted = self.tallies.is_some()
+                && !self.by_works.contains(&document_key(batch.doc_ids().value(index)));
+            let (tally, decided) = match (&reached, is_counted) {
                 (_, false) => (Tally::default(), vec![1; ids.len()]),
                 (Some(reached), true) => {
                     let decided = &reached[index];

@@ -126,6 +126,12 @@ pub enum PipelineError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The counts in a journal are those of other rules.
+    #[error("{}: the journal of the unfinished run was changed: its counts are those of other rules", output.display())]
+    BadCounts {
+        /// The output folder.
+        output: PathBuf,
+    },
     /// The worker threads can't be started.
     #[error("{threads} threads can't be started: {source}")]
     Threads {
@@ -172,7 +178,10 @@ impl Remedies for PipelineError {
             Self::Unfinished { .. } | Self::UnfinishedMasks { .. } => {
                 vec![Remedy::give(Setting::Resume).to("resume after them")]
             }
-            Self::OtherJob { .. } | Self::InputChanged { .. } | Self::BadState { .. } => {
+            Self::OtherJob { .. }
+            | Self::InputChanged { .. }
+            | Self::BadState { .. }
+            | Self::BadCounts { .. } => {
                 vec![Remedy::give(Setting::Overwrite).to("start again")]
             }
             Self::Threads { .. } => vec![Remedy::change(Setting::Threads)],

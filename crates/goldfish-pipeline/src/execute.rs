@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Thread;
 
 use goldfish_mask::{Scope, SequenceMasker, SequenceState};
 
@@ -36,6 +37,16 @@ pub(crate) struct Executor {
     text: Option<TextSide>,
     pool: rayon::ThreadPool,
     threads: usize,
+}
+
+/// Ends the ticker when it is dropped.
+struct Done<'a>(&'a AtomicBool, &'a Thread);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.unpark();
+    }
 }
 
 impl Executor {
@@ -93,10 +104,9 @@ impl Executor {
                     observe(shared.progress.lock(|progress| *progress));
                 }
             });
-            let outcome = write(&shared, receiver);
-            done.store(true, Ordering::Relaxed);
-            ticker.thread().unpark();
-            outcome
+            // Also if writing panics: the scope waits for the ticker.
+            let _done = Done(&done, ticker.thread());
+            write(&shared, receiver)
         })
     }
 }

@@ -125,7 +125,7 @@ impl MaskJob {
 
 fn existing_entry(existing: &ExistingMask) -> Option<ExistingMaskEntry> {
     let kind = match existing {
-        ExistingMask::Refuse | ExistingMask::Ignore => return None,
+        ExistingMask::None => return None,
         ExistingMask::Mask { weights: false, .. } => ExistingMaskKind::Mask,
         ExistingMask::Mask { weights: true, .. } => ExistingMaskKind::Weights,
         ExistingMask::Labels { .. } => ExistingMaskKind::Labels,

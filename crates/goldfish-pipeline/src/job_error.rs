@@ -49,6 +49,22 @@ pub enum JobError {
     /// Protected works can't be indexed.
     #[error("the protected works: {0}")]
     Works(#[from] goldfish_match::MatchError),
+    /// A protected work can't be read.
+    #[error("the protected works: {file}, row {row}: {reason}; each row needs a text and an id")]
+    BadWork {
+        /// The file.
+        file: String,
+        /// The row.
+        row: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two protected works have one id.
+    #[error("two protected works have the id {id:?}; give each its own")]
+    WorkTwice {
+        /// The id.
+        id: String,
+    },
     /// There are no protected works.
     #[error("there are no works to protect in the inputs that the policy names")]
     NoWorks,
@@ -175,7 +191,11 @@ impl Remedies for JobError {
         let tokenizer = || Remedy::give(Setting::Tokenizer).value("tokenizer.json");
         vec![match self {
             Self::ProtectionNeedsTokenizer => tokenizer(),
-            Self::Works(_) | Self::NoWorks | Self::WorksChanged => return Vec::new(),
+            Self::Works(_)
+            | Self::BadWork { .. }
+            | Self::WorkTwice { .. }
+            | Self::NoWorks
+            | Self::WorksChanged => return Vec::new(),
             Self::MaskOfText => Remedy::give(Setting::IdsColumn).to("read token ids"),
             Self::PolicyOfMasks => {
                 return vec![

@@ -1,12 +1,13 @@
 //! Protected works: passages of documents that copy one get the mask of the work itself.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use crate::PipelineError;
 use crate::job_error::JobError;
 use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
 use goldfish_digest::{FileDigest, HashingWriter};
-use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan};
+use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan, document_key};
 use goldfish_match::{Index, IndexBuilder, Parameters, Passage, Search};
 use goldfish_shard::{PassageRow, ProtectedCounts, ProtectedEntry};
 
@@ -17,7 +18,7 @@ pub struct ProtectOptions {
     pub works: String,
     /// Column with the texts of works.
     pub text_column: String,
-    /// Column with their ids; text files are called by their names.
+    /// Column with their ids; text files are called by their name and row.
     pub id_column: String,
     /// The rule of the works' own masks.
     pub rule: RuleSpec,
@@ -34,6 +35,8 @@ pub struct Protection {
     /// The number of the first word of each work among those of all works.
     firsts: Vec<usize>,
     dropped: Bits,
+    /// Works with fewer words than a passage has.
+    short: usize,
 }
 
 impl Protection {
@@ -50,11 +53,16 @@ impl Protection {
         parameters.least_words = options.least_words.unwrap_or(parameters.least_words);
         let masker = Masker::new(options.rule.build(None)?, &[]);
         let mut builder = IndexBuilder::new(parameters).map_err(JobError::from)?;
+        let (mut ids, mut short) = (HashSet::new(), 0);
         let (mut firsts, mut dropped) = (vec![0], Bits::default());
         let (mut words, mut spans, mut mask) = (TextWords::default(), Vec::new(), Vec::new());
         let digest = for_each_work(works, &read, &mut |id, text| {
+            if !ids.insert(document_key(id)) {
+                return Err(JobError::WorkTwice { id: id.to_owned() }.into());
+            }
             builder.add(id, text).map_err(JobError::from)?;
             words.read(text)?;
+            short += usize::from(words.len() < parameters.least_words as usize);
             spans.clear();
             spans.extend(
                 (0..words.len()).map(|word| words.source(word)).map(|source| (source.start, source.end)),
@@ -72,7 +80,8 @@ impl Protection {
             return Err(JobError::NoWorks.into());
         }
         let index = builder.build();
-        let mut protection = Self { index, rule: options.rule.clone(), digest: digest.hash, firsts, dropped };
+        let mut protection =
+            Self { index, rule: options.rule.clone(), digest: digest.hash, firsts, dropped, short };
         let again = protection.share_passages(works, &read)?;
         if again != protection.digest {
             return Err(JobError::WorksChanged.into());
@@ -130,6 +139,12 @@ impl Protection {
         self.index.works()
     }
 
+    /// How many of them have fewer words than a passage has at least, so that no copy of them is found.
+    #[must_use]
+    pub fn short_works(&self) -> usize {
+        self.short
+    }
+
     /// The memory that it takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -150,7 +165,7 @@ fn passage_words(passage: &Passage) -> impl Iterator<Item = (usize, usize)> {
 
 /// How far a word may have moved: a transposed word is away by one, and beyond the last edit of a copy there may be too few words
 /// to be aligned.
-const MOVED: u32 = 4;
+pub(crate) const MOVED: u32 = 4;
 
 /// Words between the blocks of a passage, and close around it, that the work has there too, in whatever order. Each with its place
 /// in the document and in the work.
@@ -200,7 +215,8 @@ fn for_each_work(
             let batch = chunk.documents(read)?;
             if let Some(reject) = batch.rejects.into_iter().next() {
                 // A work that is left out would not be protected.
-                return Err(PipelineError::Rejected(reject));
+                let (file, row, reason) = (reject.file, reject.row, reject.reason);
+                return Err(JobError::BadWork { file, row, reason }.into());
             }
             let BatchContent::Text(texts) = &batch.content else { continue };
             for (id, text) in batch.doc_ids.iter().zip(texts) {
@@ -295,7 +311,7 @@ impl<'a> Protecting<'a> {
 }
 
 /// The first word that ends after a byte of the text.
-fn first_after(words: &TextWords, byte: usize) -> usize {
+pub(crate) fn first_after(words: &TextWords, byte: usize) -> usize {
     let (mut low, mut high) = (0, words.len());
     while low < high {
         let middle = low.midpoint(high);

@@ -1,9 +1,10 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use goldfish_mask::{
-    Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable,
-    document_key,
+    Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TextWords, TokenSpan,
+    UniformTable, document_key,
 };
 use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, Problem, ShardBatch, read_passages, verify};
 use goldfish_tokenize::Tokenizer;
@@ -11,10 +12,11 @@ use goldfish_tokenize::Tokenizer;
 use crate::PipelineError;
 use crate::job_error::JobError;
 use crate::kept::longest_in_sequences;
+use crate::protect::{MOVED, first_after};
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule, but for documents with passages of protected works; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
+/// manifest's rule, but for passages of protected works; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
 /// rule decides by the text.
 ///
 /// # Errors
@@ -29,7 +31,15 @@ pub fn recompute(
     let manifest = Manifest::read(folder)?;
     let check = |(rule, exempt_ids)| RuleCheck::new(rule, table, exempt_ids);
     let mut rules = manifest.rules().into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    let needs_text = rules.iter().any(|rule| rule.masker.needs_text());
+    // What copies a protected work is decided by the work, which is not here.
+    let mut by_works: HashMap<u64, Vec<Range<u32>>> = HashMap::new();
+    for passage in read_passages(folder, &manifest)?.into_iter().flatten() {
+        let passage = passage?;
+        let words = passage.doc_start..passage.doc_end;
+        by_works.entry(document_key(&passage.doc_id)).or_default().push(words);
+    }
+    let mut words = TextWords::default();
+    let needs_text = !by_works.is_empty() || rules.iter().any(|rule| rule.masker.needs_text());
     let shard_text = if needs_text { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
@@ -52,11 +62,6 @@ pub fn recompute(
             return Ok((manifest, problems));
         }
     }
-    // What copies a protected work is decided by the work, which is not here.
-    let mut by_works = HashSet::new();
-    for passage in read_passages(folder, &manifest)?.into_iter().flatten() {
-        by_works.insert(passage?.doc_id);
-    }
     let (mut expected, mut decided) = (Vec::new(), Vec::new());
     let existing = manifest.existing_mask.is_some();
     let mut document = 0;
@@ -73,6 +78,7 @@ pub fn recompute(
             return Some(format!("the id {} at position {position} is negative", stored[position]));
         }
         rule.count(batch.mask(row));
+        let passages = by_works.get(&document_key(doc_id));
         let ids: &[u32] = bytemuck::cast_slice(stored);
         let longest = rule.longest.as_ref().map_or(0, |run| run.length);
         let longer_than = rule.bound.map_or(longest, |bound| longest.min(bound.into()));
@@ -89,7 +95,7 @@ pub fn recompute(
                     longest_in_sequences(before, *length, &decided, &expected)
                 })
             }
-            (None, Some(shard_text)) if rule.masker.needs_text() => {
+            (None, Some(shard_text)) if rule.masker.needs_text() || passages.is_some() => {
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
@@ -102,11 +108,15 @@ pub fn recompute(
                 rule.masker.decide_measuring(&span, &mut expected)
             }
         };
-        if by_works.contains(doc_id) {
-            if let (Some(run), Some(longest)) = (run, rule.longest.as_mut()) {
-                longest.note(number, doc_id, run);
+        if let Some(passages) = passages {
+            if let Err(error) = words.read(&text) {
+                return Some(error.to_string());
             }
-            return None;
+            for (position, (expected, stored)) in expected.iter_mut().zip(batch.mask(row)).enumerate() {
+                if may_be_in(passages, &words, spans[position]) {
+                    *expected = *stored;
+                }
+            }
         }
         // An existing mask may exclude more than the rule.
         let contradicts = |(rule, stored): (&u8, &u8)| if existing { stored > rule } else { stored != rule };
@@ -117,7 +127,7 @@ pub fn recompute(
                 expected[position]
             ));
         }
-        let (run, longest) = run.zip(rule.longest.as_mut())?;
+        let (run, longest) = run.filter(|_| passages.is_none()).zip(rule.longest.as_mut())?;
         longest.note(number, doc_id, run);
         let bound = rule.bound.filter(|&bound| run.units > bound.into())?;
         Some(format!(
@@ -166,6 +176,18 @@ impl RuleCheck {
         self.tokens += mask.len() as u64;
         self.dropped += mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
     }
+}
+
+/// Whether a token has a word of a passage of a protected work, or close to one.
+fn may_be_in(passages: &[Range<u32>], words: &TextWords, (start, end): (usize, usize)) -> bool {
+    let first = first_after(words, start);
+    let mut of_token = (first..words.len()).take_while(|word| start < end && words.source(*word).start < end);
+    of_token.any(|word| {
+        let word = word as u32;
+        passages.iter().any(|passage| {
+            passage.start.saturating_sub(MOVED) <= word && word < passage.end.saturating_add(MOVED)
+        })
+    })
 }
 
 /// Compares what was counted with the manifest.

@@ -68,6 +68,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Whether they are those of a run with so many rules, and entries of a policy.
+    pub(crate) fn fit(&self, rules: usize, entries: usize) -> bool {
+        self.tallies.len() == rules && self.policy.len() == entries
+    }
+
     fn new(shared: &Shared) -> Self {
         let entries = if shared.job.policy.is_some() { &shared.rules[..] } else { &[] };
         let counts = |rule: &BuiltRule| PolicyCounts {
@@ -83,9 +88,7 @@ impl Counts {
 
     /// Adds counts of passages.
     fn add_protected(&mut self, protected: &ProtectedCounts) {
-        self.protected.documents += protected.documents;
-        self.protected.passages += protected.passages;
-        self.protected.words += protected.words;
+        self.protected.add(*protected);
     }
 
     /// Adds documents, after `before` others, whose masks are decided.
@@ -93,21 +96,25 @@ impl Counts {
         let zeros = |mask: &[u8]| mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
         let excluded = |weights: &[f32]| weights.iter().filter(|weight| **weight == 0.0).count() as u64;
         if let Some(weights) = &documents.weights {
-            self.excluded_before += excluded(weights);
+            self.excluded_before = self.excluded_before.saturating_add(excluded(weights));
             let fraction = |(weight, keep): (&f32, &u8)| *keep == 1 && *weight != 1.0;
-            self.fractional +=
-                weights.iter().zip(&documents.mask).filter(|pair| fraction(*pair)).count() as u64;
+            let found = weights.iter().zip(&documents.mask).filter(|pair| fraction(*pair)).count() as u64;
+            self.fractional = self.fractional.saturating_add(found);
         }
         if self.policy.is_empty() {
             return;
         }
         for row in 0..documents.len() {
             let (range, counts) = (documents.range(row), &mut self.policy[documents.rule(row)]);
-            counts.documents += 1;
-            counts.tokens += range.len() as u64;
-            counts.dropped += zeros(&documents.mask[range.clone()]);
-            counts.excluded_before +=
-                documents.weights.as_ref().map_or(0, |weights| excluded(&weights[range]));
+            let excluded_before =
+                documents.weights.as_ref().map_or(0, |weights| excluded(&weights[range.clone()]));
+            counts.add(&PolicyCounts {
+                documents: 1,
+                tokens: range.len() as u64,
+                dropped: zeros(&documents.mask[range]),
+                excluded_before,
+                longest_decided_run: None,
+            });
         }
         for (counts, longest) in self.policy.iter_mut().zip(&documents.longest) {
             if let (Some((row, run)), Some(all)) = (longest.0, &mut counts.longest_decided_run) {

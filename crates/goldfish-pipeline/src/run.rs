@@ -74,7 +74,11 @@ fn prepare(
         Prepared::Fresh(folder) => pending(folder, None),
         Prepared::Unfinished(mut folder, mut unfinished) => {
             let checkpoint = Checkpoint::last(&mut unfinished, folder.path())?;
-            let Checkpoint { inputs, documents_rejected, position, .. } = &checkpoint;
+            let Checkpoint { inputs, documents_rejected, position, counts, kept, .. } = &checkpoint;
+            let entries = job.policy.as_ref().map_or(0, |policy| policy.entries().len());
+            if kept.is_some() && !counts.fit(entries.max(1), entries) {
+                return Err(PipelineError::BadCounts { output: job.output.clone() });
+            }
             identity.check(&unfinished.job, (plan, inputs), *documents_rejected, &job.output)?;
             observe(Progress { finished: Some(unfinished.finished()), ..progress });
             check_inputs(plan, inputs, Some(position), executor.pool())?;

@@ -121,11 +121,14 @@ impl<'a> Deciding<'a> {
         if let (Some(protecting), Some(text)) = (&mut self.protecting, span.text()) {
             let before = self.passages.len();
             match protecting.apply(doc_id, text, mask, &mut self.passages) {
-                Ok(words) => {
-                    self.protected.documents += u64::from(words > 0);
+                // The work's rule has kept other words.
+                Ok(words) if words > 0 => {
+                    self.protected.documents += 1;
                     self.protected.words += words;
                     self.protected.passages += (self.passages.len() - before) as u64;
+                    return None;
                 }
+                Ok(_) => {}
                 Err(error) => self.failed = self.failed.take().or(Some(error)),
             }
         }

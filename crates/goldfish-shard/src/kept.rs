@@ -15,7 +15,8 @@ pub struct KeptRuns {
     /// In tokens, whether or not the rule decided about them.
     pub tokens: KeptRun,
     /// In what the rule decided about, where the rule counts that; its bound, if it has one, holds for this. In packed
-    /// sequences such a run ends with its sequence too.
+    /// sequences such a run ends with its sequence too. Documents with passages of protected works, whose own masks are decided
+    /// by themselves, are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<DecidedRun>,
 }

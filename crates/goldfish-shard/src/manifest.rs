@@ -121,18 +121,25 @@ pub struct PolicyCounts {
     /// Those of them that an existing mask excluded.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub excluded_before: u64,
-    /// The longest run of decided words or tokens that are all kept, where the rule counts that.
+    /// The longest run of decided words or tokens that are all kept, where the rule counts that, in documents without passages of
+    /// protected works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_decided_run: Option<DecidedRun>,
 }
 
 impl PolicyCounts {
+    /// Adds the counts of further documents, apart from their longest run.
+    pub fn add(&mut self, later: &Self) {
+        // A manifest or journal may have been edited.
+        self.documents = self.documents.saturating_add(later.documents);
+        self.tokens = self.tokens.saturating_add(later.tokens);
+        self.dropped = self.dropped.saturating_add(later.dropped);
+        self.excluded_before = self.excluded_before.saturating_add(later.excluded_before);
+    }
+
     /// Adds the counts of further documents, after `documents` others of all entries.
     pub(crate) fn join(&mut self, later: Self, documents: u64) {
-        self.documents += later.documents;
-        self.tokens += later.tokens;
-        self.dropped += later.dropped;
-        self.excluded_before += later.excluded_before;
+        self.add(&later);
         join_runs(&mut self.longest_decided_run, later.longest_decided_run, documents);
     }
 }
@@ -380,8 +387,8 @@ impl Totals {
         self.documents_rejected += other.documents_rejected;
         self.tokens += other.tokens;
         self.dropped += other.dropped;
-        self.excluded_before += other.excluded_before;
-        self.fractional += other.fractional;
+        self.excluded_before = self.excluded_before.saturating_add(other.excluded_before);
+        self.fractional = self.fractional.saturating_add(other.fractional);
     }
 }
 

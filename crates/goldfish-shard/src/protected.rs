@@ -56,9 +56,10 @@ pub struct ProtectedCounts {
 
 impl ProtectedCounts {
     /// Adds the counts of further documents.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.documents += other.documents;
-        self.passages += other.passages;
-        self.words += other.words;
+    pub fn add(&mut self, other: Self) {
+        // A manifest or journal may have been edited.
+        self.documents = self.documents.saturating_add(other.documents);
+        self.passages = self.passages.saturating_add(other.passages);
+        self.words = self.words.saturating_add(other.words);
     }
 }

@@ -149,6 +149,9 @@ fn check_manifest(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
     );
     problems.check_equal(name, "tokens over shards", totals.tokens, sum(|shard| shard.tokens));
     problems.check_equal(name, "dropped tokens over shards", totals.dropped, sum(|shard| shard.dropped));
+    if totals.excluded_before > totals.dropped || totals.dropped > totals.tokens {
+        problems.add(name, "more tokens are excluded than there are");
+    }
     if !manifest.policy.is_empty() {
         let sum = |of: fn(&PolicyCounts) -> u64| {
             manifest.policy.iter().map(|entry| of(&entry.counts)).fold(0, u64::saturating_add)
@@ -315,6 +318,7 @@ fn check_contents(
         }
         for row in 0..batch.len() {
             let mask = batch.mask(row);
+            let unnamed = batch.rule(manifest, row).err();
             tokens += mask.len() as u64;
             dropped += mask.iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
             counted.kept.add(batch.doc_ids().value(row), mask);
@@ -324,7 +328,7 @@ fn check_contents(
             let negative = negative.map(|position| {
                 format!("the id {} at position {position} is negative", batch.ids(row)[position])
             });
-            if let Some(problem) = check_row(&batch, row).or(negative) {
+            if let Some(problem) = check_row(&batch, row).or(negative).or(unnamed) {
                 bad_rows += 1;
                 if bad_rows > LISTED_ROWS {
                     continue;

@@ -20,7 +20,7 @@ use crate::commands::masks_only;
 use crate::describe::{
     describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line, rule_line, tally,
 };
-use crate::files::{read_policy, read_table};
+use crate::files::{read_policy, read_table, works_of};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
@@ -30,18 +30,7 @@ use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format)?;
-    for path in &resolved.ignored {
-        print::note(&format!(
-            "note: {} is not read: its name is not that of a corpus format",
-            path.display()
-        ));
-    }
-    for path in &resolved.written {
-        print::note(&format!(
-            "note: {} is not read: goldfish wrote it; to read tokens in it, name the folder that holds them",
-            path.display()
-        ));
-    }
+    note_unread(&resolved);
     let (job, chosen) = job(args, resolved)?;
     let suspicious = warnings(&job.inputs, &job.read);
     let suspicious: Vec<String> =
@@ -96,6 +85,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.carry = args.carry.clone();
     read.conditions = policy.as_ref().map_or_else(Vec::new, |policy| policy.columns().to_vec());
     read.existing = existing_mask(args);
+    read.refuse_masks = !args.ignore_masks;
     read.max_document = args.max_document;
     read.id_type = args.ids_dtype;
     read.eos_id = eos_id.filter(|_| headerless);
@@ -105,11 +95,10 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
     };
     let job = MaskJob {
-        protect: policy
-            .as_ref()
-            .and_then(Policy::protect)
-            .map(|protect| protection(args, protect))
-            .transpose()?,
+        protect: match (&args.policy, policy.as_ref().and_then(Policy::protect)) {
+            (Some(path), Some(protect)) => Some(protection(path, protect)?),
+            _ => None,
+        },
         policy,
         inputs: resolved.inputs,
         read,
@@ -139,29 +128,46 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     Ok((job, reason.map(|reason| reason.to_string())))
 }
 
-/// The protected works; their path starts at the folder of the policy file.
-fn protection(args: &MaskArgs, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
-    let folder = args.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let path = if goldfish_storage::is_remote(Path::new(&options.works)) {
-        options.works.clone()
-    } else {
-        let path = folder.join(&options.works);
-        path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned()
-    };
-    let works = resolve(&[path], None)?.inputs;
-    Ok(Arc::new(Protection::read(options, &works)?))
+/// Says which files are not read.
+fn note_unread(resolved: &Resolved) {
+    for path in &resolved.ignored {
+        print::note(&format!(
+            "note: {} is not read: its name is not that of a corpus format",
+            path.display()
+        ));
+    }
+    for path in &resolved.written {
+        print::note(&format!(
+            "note: {} is not read: goldfish wrote it; to read tokens in it, name the folder that holds them",
+            path.display()
+        ));
+    }
 }
 
-/// What to do with masks that token ids come with.
+/// The protected works.
+fn protection(policy: &Path, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
+    let works = works_of(policy, options)?;
+    note_unread(&works);
+    let protection = Protection::read(options, &works.inputs)?;
+    match protection.short_works() {
+        0 => {}
+        short => print::warn(&format!(
+            "{} too few words to be found anywhere: a passage needs as many as least_words says, or 12",
+            if short == 1 { "1 work has".into() } else { format!("{} works have", count(short as u64)) }
+        )),
+    }
+    Ok(Arc::new(protection))
+}
+
+/// Which masks that token ids come with are read.
 fn existing_mask(args: &MaskArgs) -> ExistingMask {
-    match (&args.mask_column, &args.labels_column, args.ignore_masks) {
-        (Some(column), ..) => {
+    match (&args.mask_column, &args.labels_column) {
+        (Some(column), _) => {
             let weights = args.columns.contains(&ExtraColumn::LossWeights);
             ExistingMask::Mask { column: column.clone(), weights }
         }
-        (None, Some(column), _) => ExistingMask::Labels { column: column.clone() },
-        (None, None, true) => ExistingMask::Ignore,
-        (None, None, false) => ExistingMask::Refuse,
+        (None, Some(column)) => ExistingMask::Labels { column: column.clone() },
+        (None, None) => ExistingMask::None,
     }
 }
 

@@ -12,8 +12,10 @@ use goldfish_storage::File;
 use crate::columnar::{Batches, ColumnarSource, Columns, claim_error, units_of_part};
 use crate::error::CorpusError;
 use crate::file::{OpenedFile, open_regular};
+use crate::head::Head;
 use crate::input::{FormatTable, Input};
 use crate::options::ReadOptions;
+use crate::paths::head_of_schema;
 use crate::source::{Part, Source};
 
 const NAME: &str = "arrow";
@@ -24,6 +26,7 @@ pub(super) static FORMAT: FormatTable = FormatTable {
         is_file_format(&mut file).map_err(CorpusError::io(path, "reading"))
     },
     is_written: true,
+    head: Some(head),
     ..FormatTable::new(
         NAME,
         "Arrow IPC, stream or file format",
@@ -31,6 +34,19 @@ pub(super) static FORMAT: FormatTable = FormatTable {
         open,
     )
 };
+
+fn head(input: &Input, paths: &[&str]) -> Result<Head, CorpusError> {
+    let opened = OpenedFile::open(&input.path)?;
+    let error = |reason: &dyn ToString| opened.error(NAME, reason.to_string());
+    let mut file = opened.handle()?;
+    check_ipc(&mut file).map_err(|e| claim_error(input, e))?;
+    let schema = if is_file_format(&mut file).map_err(CorpusError::io(&input.path, "reading"))? {
+        FileReader::try_new(BufReader::new(&file), None).map_err(|e| error(&e))?.schema()
+    } else {
+        StreamReader::try_new(BufReader::new(&file), None).map_err(|e| error(&e))?.schema()
+    };
+    Ok(head_of_schema(&schema, paths))
+}
 
 fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Box<dyn Source>, CorpusError> {
     let path = &input.path;

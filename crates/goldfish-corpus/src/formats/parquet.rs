@@ -13,14 +13,27 @@ use parquet::arrow::arrow_reader::{
 use crate::columnar::{Batches, ColumnarSource, Columns, claim_error, units_of_part};
 use crate::error::CorpusError;
 use crate::file::OpenedFile;
+use crate::head::Head;
 use crate::input::{FormatTable, Input};
 use crate::options::{CHUNK_BYTES, ReadOptions};
+use crate::paths::head_of_schema;
 use crate::source::{Part, Source};
 
 const NAME: &str = "parquet";
 
-pub(super) static FORMAT: FormatTable =
-    FormatTable { is_written: true, ..FormatTable::new(NAME, "Apache Parquet", &[".parquet"], open) };
+pub(super) static FORMAT: FormatTable = FormatTable {
+    is_written: true,
+    head: Some(head),
+    ..FormatTable::new(NAME, "Apache Parquet", &[".parquet"], open)
+};
+
+fn head(input: &Input, paths: &[&str]) -> Result<Head, CorpusError> {
+    let file = OpenedFile::open(&input.path)?;
+    let parquet = ParquetFile::new(file.handle()?, file.size());
+    let metadata = ArrowReaderMetadata::load(&parquet, ArrowReaderOptions::default());
+    let metadata = metadata.map_err(|error| file.error(NAME, error.to_string()))?;
+    Ok(head_of_schema(metadata.schema(), paths))
+}
 
 fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Box<dyn Source>, CorpusError> {
     let file = OpenedFile::open(&input.path)?;

@@ -31,7 +31,10 @@ impl Subject {
 enum Test {
     AnyOf(Vec<Scalar>),
     NoneOf(Vec<Scalar>),
-    Glob(Pattern),
+    /// One of these at least matches.
+    Globs(Vec<Pattern>),
+    /// None of these matches.
+    NoGlobs(Vec<Pattern>),
     /// Numbers between two bounds.
     Between(Bound, Bound),
     Present(bool),
@@ -64,7 +67,7 @@ impl Scalar {
     fn equals(&self, text: &str) -> bool {
         match self {
             Self::Text(own) => own == text,
-            Self::Number(own) => text.parse() == Ok(*own),
+            Self::Number(own) => number(text) == Some(*own),
         }
     }
 
@@ -75,6 +78,11 @@ impl Scalar {
             Self::Number(number) => number.to_string(),
         }
     }
+}
+
+/// The number that a text spells.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 impl Bound {
@@ -114,12 +122,7 @@ impl Condition {
                 parse_tests(name, tests.iter().map(|(test, value)| (test.as_str(), value)), &subject)?
             }
             // Paths are rarely known whole.
-            Value::String(pattern) if subject == Subject::Path => {
-                vec![Test::Glob(parse_glob(name, pattern)?)]
-            }
-            Value::Array(values) if subject == Subject::Path && values.len() == 1 => {
-                return Self::parse(name, &values[0]);
-            }
+            value if subject == Subject::Path => vec![Test::Globs(globs(name, value)?)],
             value => vec![Test::AnyOf(scalars(name, value)?)],
         };
         let condition = Self { subject, tests };
@@ -160,7 +163,9 @@ impl Condition {
             _ => None,
         });
         match listed {
-            Some(values) => values.iter().all(|value| other.meets(Some(&value.text()))),
+            Some(values) => {
+                values.iter().all(|value| other.tests.iter().all(|test| test.surely_meets(value)))
+            }
             None => other.tests.iter().all(|test| self.tests.iter().any(|own| own.implies(test))),
         }
     }
@@ -173,13 +178,27 @@ impl Test {
             (_, None) => false,
             (Self::AnyOf(values), Some(text)) => values.iter().any(|value| value.equals(text)),
             (Self::NoneOf(values), Some(text)) => !values.iter().any(|value| value.equals(text)),
-            (Self::Glob(pattern), Some(text)) => {
-                let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
-                pattern.matches_with(text, options)
-            }
+            (Self::Globs(patterns), Some(text)) => patterns.iter().any(|pattern| matches(pattern, text)),
+            (Self::NoGlobs(patterns), Some(text)) => !patterns.iter().any(|pattern| matches(pattern, text)),
             (Self::Between(low, high), Some(text)) => {
-                text.parse().is_ok_and(|number: f64| low.is_below(number) && high.is_above(number))
+                number(text).is_some_and(|number| low.is_below(number) && high.is_above(number))
             }
+        }
+    }
+
+    /// Whether every text that equals a value meets it: a number has many spellings.
+    fn surely_meets(&self, value: &Scalar) -> bool {
+        match (self, value) {
+            (test, Scalar::Text(text)) => test.meets(Some(text)),
+            (Self::Present(wanted), _) => *wanted,
+            (Self::Between(low, high), Scalar::Number(number)) => {
+                low.is_below(*number) && high.is_above(*number)
+            }
+            (Self::AnyOf(values), number) => values.contains(number),
+            (Self::NoneOf(values), number) => {
+                values.iter().all(|value| matches!(value, Scalar::Number(_)) && value != number)
+            }
+            (Self::Globs(_) | Self::NoGlobs(_), _) => false,
         }
     }
 
@@ -195,7 +214,7 @@ impl Test {
                 (low.value > other_low.value || within(low, other_low))
                     && (high.value < other_high.value || within(high, other_high))
             }
-            (_, Self::Glob(pattern)) => pattern.as_str() == "**",
+            (_, Self::Globs(patterns)) => patterns.iter().any(|pattern| pattern.as_str() == "**"),
             _ => false,
         }
     }
@@ -223,6 +242,26 @@ fn scalars(name: &str, value: &Value) -> Result<Vec<Scalar>, String> {
     values.iter().map(scalar).collect()
 }
 
+fn matches(pattern: &Pattern, text: &str) -> bool {
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+    pattern.matches_with(text, options)
+}
+
+fn globs(name: &str, value: &Value) -> Result<Vec<Pattern>, String> {
+    let values = match value {
+        Value::Array(values) if values.is_empty() => {
+            return Err(format!("{name} has an empty list, which nothing is in"));
+        }
+        Value::Array(values) => values.iter().collect(),
+        value => vec![value],
+    };
+    let glob = |value: &&Value| match value.as_str() {
+        Some(pattern) => parse_glob(name, pattern),
+        None => Err(format!("{name} has {value}, which is no string")),
+    };
+    values.iter().map(glob).collect()
+}
+
 fn parse_glob(name: &str, pattern: &str) -> Result<Pattern, String> {
     Pattern::new(pattern).map_err(|error| format!("{name} has {pattern:?}, which is no glob: {error}"))
 }
@@ -242,21 +281,38 @@ fn parse_tests<'a>(
         };
         match test {
             "at_least" | "above" => {
-                (low, is_range) = (Bound { value: number()?, included: test == "at_least" }, true);
+                let bound = Bound { value: number()?, included: test == "at_least" };
+                // Of two bounds the one that takes less.
+                if bound.value > low.value || bound.value == low.value && !bound.included {
+                    low = bound;
+                }
+                is_range = true;
             }
             "at_most" | "below" => {
-                (high, is_range) = (Bound { value: number()?, included: test == "at_most" }, true);
+                let bound = Bound { value: number()?, included: test == "at_most" };
+                if bound.value < high.value || bound.value == high.value && !bound.included {
+                    high = bound;
+                }
+                is_range = true;
             }
+            "not" if *subject == Subject::Path => found.push(Test::NoGlobs(globs(name, value)?)),
             "not" => found.push(Test::NoneOf(scalars(name, value)?)),
-            "glob" => match value.as_str() {
-                Some(pattern) => found.push(Test::Glob(parse_glob(name, pattern)?)),
-                None => return Err(format!("{name} has glob = {value}, which is no string")),
-            },
+            "glob" => found.push(Test::Globs(globs(name, value)?)),
+            "$__toml_private_datetime" => {
+                return Err(format!(
+                    "{name} is the date {value}; write it in quotation marks, to compare it as text"
+                ));
+            }
             "present" => match value.as_bool() {
                 Some(present) => found.push(Test::Present(present)),
                 None => return Err(format!("{name} has present = {value}, which is neither true nor false")),
             },
-            _ => return Err(format!("{name} has the unknown test {test:?}; there are {TESTS}")),
+            _ => {
+                return Err(format!(
+                    "{name} has the unknown test {test:?}; there are {TESTS}. A path into a column is written in quotation \
+                     marks: \"{name}.{test}\""
+                ));
+            }
         }
     }
     if is_range {
@@ -299,6 +355,10 @@ mod tests {
         let absent = condition("license", json!({"present": false}));
         assert!(absent.meets(None) && !absent.meets(Some("")));
         assert!(condition("adult", json!(true)).meets(Some("true")));
+        let tight = condition("n", json!({"at_least": 5, "above": 100, "below": 300, "at_most": 200}));
+        assert!(!tight.meets(Some("50")) && !tight.meets(Some("100")) && tight.meets(Some("101")));
+        assert!(tight.meets(Some("200")) && !tight.meets(Some("201")));
+        assert!(!condition("n", json!({"at_least": 5})).meets(Some("inf")));
     }
 
     #[test]
@@ -306,6 +366,10 @@ mod tests {
         let books = condition("path", json!("books/*.jsonl"));
         assert!(books.meets(Some("books/a.jsonl")) && !books.meets(Some("books/x/a.jsonl")));
         assert!(condition("path", json!("books/**")).meets(Some("books/x/a.jsonl")));
+        let two = condition("path", json!(["books/**", "news/**"]));
+        assert!(two.meets(Some("news/a")) && two.meets(Some("books/a")) && !two.meets(Some("web/a")));
+        let others = condition("path", json!({"not": ["books/**", "news/**"]}));
+        assert!(!others.meets(Some("news/a")) && others.meets(Some("web/a")));
         assert!(condition("document", json!({"glob": "gutenberg-*"})).meets(Some("gutenberg-12")));
         assert!(!condition("document", json!("gutenberg-*")).meets(Some("gutenberg-12")));
     }
@@ -322,6 +386,8 @@ mod tests {
             ("path", json!("["), "no glob"),
             ("path", json!({"at_least": 3}), "path is no number"),
             ("n", json!({"glob": 3}), "which is no string"),
+            ("path", json!(["a", 3]), "which is no string"),
+            ("n", json!({"$__toml_private_datetime": "2026-01-01"}), "in quotation marks"),
             ("n", json!({"present": 3}), "neither true nor false"),
         ] {
             let error = Condition::parse(name, &value).unwrap_err();
@@ -350,5 +416,8 @@ mod tests {
         assert!(covered(&[("source", json!({"present": true}))], &[("source", json!({"glob": "b*"}))]));
         assert!(covered(&[("path", json!("**"))], &[("path", json!("books/*"))]));
         assert!(covered(&[], books));
+        // The text 5.0 equals the number 5, and not the text 5.
+        assert!(!covered(&[("n", json!("5"))], &[("n", json!(5))]));
+        assert!(covered(&[("n", json!(5))], &[("n", json!("5.0"))]));
     }
 }

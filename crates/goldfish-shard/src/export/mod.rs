@@ -213,6 +213,15 @@ impl<'a> Job<'a> {
                         rows + row as u64
                     )));
                 }
+                let mut weights = batch.weights(row).into_iter().flatten();
+                if !self.options.layout.takes_weights()
+                    && weights.any(|weight| *weight != 0.0 && *weight != 1.0)
+                {
+                    return Err(bad(format!(
+                        "row {}: a loss weight is neither 0 nor 1, which the manifest doesn't say; verify the folder",
+                        rows + row as u64
+                    )));
+                }
                 tokens += batch.ids(row).len() as u64;
                 dropped += batch.mask(row).iter().map(|&keep| u64::from(keep == 0)).sum::<u64>();
             }

@@ -91,6 +91,9 @@ fn head(
     lines.extend(policy_lines(&manifest.policy));
     lines.extend(manifest.protected.as_ref().map(protected_line));
     lines.push(match &inspection.tally {
+        Some(_) if manifest.existing_mask.is_some() => {
+            "           what the rule decided can't be told here from what existing masks exclude".into()
+        }
         Some(tally) => {
             format!("           {}", describe_tally(&counts(tally), manifest.k(), totals.tokens))
         }

@@ -94,7 +94,7 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     };
     let by_works = manifest.protected.as_ref().filter(|_| args.recompute).map(|protected| {
         let documents = plural(protected.counts.documents, "document");
-        format!("; not recomputed: {documents} with passages of protected works")
+        format!("; not recomputed: passages of protected works in {documents}")
     });
     let sound = format!(
         ": {}, {}, {}, {}{recomputed}{}",
