@@ -131,13 +131,18 @@ impl<'de> Deserialize<'de> for Vocab {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
     let read_error = |source| TokenizeError::Read { path: path.to_owned(), source };
     let (file, metadata) = goldfish_storage::File::open_regular(path).map_err(read_error)?;
-    let mut json = Vec::new();
-    file.take(MAX_TOKENIZER_BYTES + 1).read_to_end(&mut json).map_err(read_error)?;
-    if metadata.size.max(json.len() as u64) > MAX_TOKENIZER_BYTES {
-        let (origin, bytes) = (path.display().to_string(), metadata.size.max(json.len() as u64));
-        return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
+    let too_large = |bytes| {
+        let origin = path.display().to_string();
+        Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES })
+    };
+    if metadata.size > MAX_TOKENIZER_BYTES {
+        return too_large(metadata.size);
     }
-    Ok(json)
+    // At once: growing takes twice the memory.
+    let mut json = Vec::with_capacity(metadata.size as usize + 1);
+    file.take(MAX_TOKENIZER_BYTES + 1).read_to_end(&mut json).map_err(read_error)?;
+    // Some files don't say how large they are.
+    if json.len() as u64 > MAX_TOKENIZER_BYTES { too_large(json.len() as u64) } else { Ok(json) }
 }
 
 impl File {
