@@ -196,3 +196,37 @@ def test_parts_join_to_the_whole(goldfish, rows, tmp_path):
     assert joined["totals"] == whole.manifest["totals"]
     one = goldfish.mask(many, tmp_path / "one", "--threads", 1, *options)
     assert folder_bytes(one.folder) == folder_bytes(whole.folder)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_columns_that_look_like_masks_are_columns_too(goldfish, rows, tmp_path, kind):
+    """A class label called `labels` decides and is carried; so is the column of the mask itself."""
+    classes = [{**row, "labels": "spam" if number % 2 else "ham"} for number, row in enumerate(rows)]
+    path = write(tmp_path, classes, kind, "labels", "mask")
+    (tmp_path / "policy.toml").write_text(
+        '[[policy]]\nname = "spam"\nwhere = { labels = "spam" }\nrule = "none"\n[default]\nrule = "hash"\nk = 2\n'
+    )
+    options = ["--policy", tmp_path / "policy.toml", "--mask-column", "mask", "--carry", "labels,mask"]
+    out = goldfish.mask(path, tmp_path / "out", *options)
+    assert out.column("labels") == [row["labels"] for row in classes]
+    assert out.column("policy") == ["spam" if number % 2 else "default" for number in range(len(rows))]
+    carried = out.column("mask")
+    assert (list(map(json.loads, carried)) if kind == "jsonl" else carried) == [row["mask"] for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_second_mask_is_asked_about(goldfish, rows, tmp_path, kind):
+    path = write(tmp_path, rows, kind, "mask", "labels")
+    options = ["--rule", "hash", "--mask-column", "mask"]
+    failed = goldfish.run("mask", path, "--output", tmp_path / "out", *options, expect=2)
+    assert 'the column "labels" seems to say' in failed.stderr
+    out = goldfish.mask(path, tmp_path / "out", *options, "--ignore-masks")
+    alone = goldfish.mask(write(tmp_path, rows, kind, "mask"), tmp_path / "alone", *options)
+    assert out.masks == alone.masks
+
+
+def test_weights_too_small_for_float32_are_rejected(goldfish, tmp_path):
+    path = write_json_lines(tmp_path / "rows.jsonl", [{"input_ids": [1, 2], "w": [1e-50, 1]}, {"input_ids": [1], "w": [-1e-50]}])
+    options = ["--mask-column", "w", "--columns", "loss_weights", "--rule", "none", "--on-error", "skip"]
+    out = goldfish.mask(path, tmp_path / "out", *options, expect=1)
+    assert [reject["row"] for reject in out.rejects] == [0, 1]

@@ -9,7 +9,7 @@ from subprocess import DEVNULL, Popen
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from product import Output, folder_bytes, read_json_lines
+from product import Output, folder_bytes, read_json_lines, write_json_lines
 
 POLICY = """
 [[policy]]
@@ -272,3 +272,42 @@ def test_ids_that_occur_twice_are_counted(goldfish, corpus, fixtures, tmp_path):
     # Without a column of ids each document has its own.
     unnamed = goldfish.mask(path, tmp_path / "unnamed", "--json", *common)
     assert json.loads(unnamed.process.stdout)["repeated_ids"] is None
+
+
+def test_lists_of_paths_and_their_opposite(goldfish, corpus, fixtures, tmp_path):
+    for name in ("books", "news", "web"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        write(tmp_path / "in" / name, corpus[:5], "jsonl")
+    common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", tmp_path / "policy.toml"]
+    for number, (where, expected) in enumerate(
+        [('["books/**", "news/*"]', [True, True, False]), ('{ not = ["books/**", "news/*"] }', [False, False, True])]
+    ):
+        (tmp_path / "policy.toml").write_text(
+            f'[[policy]]\nname = "some"\nwhere = {{ path = {where} }}\nrule = "none"\n[default]\nrule = "text"\nk = 4\n'
+        )
+        out = goldfish.mask(tmp_path / "in", tmp_path / f"out-{number}", *common)
+        assert out.column("policy") == [("some" if meets else "default") for meets in expected for _ in range(5)]
+
+
+def test_columns_that_some_inputs_lack(goldfish, corpus, fixtures, tmp_path):
+    """A document without the column meets no condition on it, whatever the format of its input."""
+    plain = [{"text": row["text"]} for row in corpus[:4]]
+    named = [{"text": row["text"], "source": "books", "meta": {"nothing": None}} for row in corpus[4:8]]
+    (tmp_path / "in").mkdir()
+    write_json_lines(tmp_path / "in/a.jsonl", plain)
+    write_json_lines(tmp_path / "in/b.jsonl", named)
+    pq.write_table(pa.Table.from_pylist(plain), tmp_path / "in/c.parquet")
+    fields = pa.struct([("nothing", pa.null())])
+    table = pa.table({"text": [row["text"] for row in named], "source": ["books"] * 4}).append_column(
+        "meta", pa.array([{"nothing": None}, None, None, {"nothing": None}], fields)
+    )
+    pq.write_table(table, tmp_path / "in/d.parquet")
+    (tmp_path / "policy.toml").write_text(
+        '[[policy]]\nname = "books"\nwhere = { source = "books", "meta.nothing" = { present = false } }\nrule = "none"\n'
+        '[default]\nrule = "text"\nk = 4\n'
+    )
+    common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", tmp_path / "policy.toml"]
+    out = goldfish.mask(tmp_path / "in", tmp_path / "out", *common)
+    names = [id.split(":")[0] for id in out.column("doc_id")]
+    expected = {"a.jsonl": "default", "b.jsonl": "books", "c.parquet": "default", "d.parquet": "books"}
+    assert out.column("policy") == [expected[name] for name in names]

@@ -295,3 +295,21 @@ def test_mistakes(goldfish, works, corpus, fixtures, tmp_path):
     assert "only with their tokenizer" in failed.stderr
     assert not (tmp_path / "out").exists()
     json.loads(goldfish.run(*common, *tokenizer, "--json").stdout)["protected"]
+
+
+def test_the_table_is_no_input(goldfish, works, corpus, fixtures, tmp_path):
+    """Shards in Parquet are read again without the table beside them, and a copy that is too short is warned about."""
+    path = write_json_lines(tmp_path / "corpus.jsonl", corpus)
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
+    short = [*works, {"id": "short", "text": "five words are too few"}]
+    common = ["--policy", policy(tmp_path, short), *tokenizer, "--output-format", "parquet"]
+    out = goldfish.mask(path, tmp_path / "out", *common)
+    assert "1 work has too few words" in out.process.stderr
+    again = ["--ids-column", "input_ids", "--ignore-masks", "--rule", "hash"]
+    read = goldfish.mask(out.folder, tmp_path / "again", *again)
+    assert len(read.masks) == len(corpus)
+    assert "protected.parquet is not read" in read.process.stderr
+    twice = [*works, works[0]]
+    policy(tmp_path, twice)
+    failed = goldfish.run("mask", path, "--output", tmp_path / "no", *common[:4], expect=2)
+    assert "two protected works have the id" in failed.stderr
