@@ -101,6 +101,8 @@ impl DocumentOptions {
             id_type: self.id_type,
             eos_id: self.eos_id,
             max_document: self.max_document,
+            // An audit asks about tokens, whether or not they were in the loss.
+            refuse_masks: false,
             ..ReadOptions::new(content)
         }
     }
