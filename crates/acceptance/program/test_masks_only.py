@@ -226,7 +226,7 @@ def test_tokens_are_never_replaced(goldfish, data, tmp_path):
 
 
 def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
-    """A killed run leaves the data unchanged, and all masks or none."""
+    """A killed run leaves the data unchanged, and all masks or none; or some without the manifest, for the next run to complete."""
     ids = (np.arange(6_000_000) * 2_654_435_761 % 50_000).astype("<u2")
     for name in ("a", "b"):
         ids.tofile(tmp_path / f"{name}.ds")
@@ -243,7 +243,8 @@ def test_a_killed_run_leaves_no_mask(goldfish, tmp_path):
             break
         killed += 1
         visible = {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")} - before
-        assert visible in (set(), whole)
+        # The masks get their names one after the other, the manifest last.
+        assert visible == whole or visible <= whole - {"goldfish.json"}
     assert killed
     goldfish.run("mask", tmp_path, "--masks-only", "--overwrite")
     assert {p.name for p in tmp_path.iterdir()} - before == whole
