@@ -62,7 +62,8 @@ impl DocumentMasker {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and if the tokenizer is not the manifest's, or the masks are those of packed sequences.
+    /// As [`new`](Self::new), and if the tokenizer is not the manifest's, or the masks are those of packed sequences, or of a
+    /// policy.
     pub fn of_manifest(
         manifest: &Manifest,
         table: Option<&UniformTable>,
@@ -70,6 +71,9 @@ impl DocumentMasker {
     ) -> Result<Self, PipelineError> {
         if manifest.scope != goldfish_mask::Scope::Document {
             return Err(JobError::PackedSequences.into());
+        }
+        if !manifest.policy.is_empty() {
+            return Err(JobError::SeveralRules.into());
         }
         if let Some(tokenizer) = &tokenizer {
             check_tokenizer(manifest, tokenizer)?;

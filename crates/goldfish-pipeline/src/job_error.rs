@@ -136,6 +136,11 @@ pub enum JobError {
         "the masks of this folder are those of packed sequences, which cross documents; mask with the program instead"
     )]
     PackedSequences,
+    /// Under a policy a document has the rule of its entry.
+    #[error(
+        "the masks of this folder are those of a policy, whose entries are chosen by columns; mask with the program instead"
+    )]
+    SeveralRules,
     /// A mask would have another name than its input.
     #[error("{}: its name is not UTF-8, and its mask would have another one; rename it", input.display())]
     NameNotUtf8 {
@@ -218,6 +223,7 @@ impl Remedies for JobError {
                 Remedy::give(Setting::Output).to("write the masks to a folder of their own")
             }
             Self::NoInput
+            | Self::SeveralRules
             | Self::TooManyInputs { .. }
             | Self::ColumnTwice { .. }
             | Self::OtherTokenizer { .. }
