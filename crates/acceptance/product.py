@@ -68,6 +68,12 @@ class Goldfish:
         process = self.run("mask", *inputs, "--output", output, *arguments, expect=expect, cwd=cwd)
         return Output(Path(output), process)
 
+    def mask_parts(self, inputs, output, world, *arguments, expect=0):
+        """Masks in so many parts; returns their folders."""
+        for rank in range(world):
+            self.mask(inputs, output, *arguments, "--rank", rank, "--world", world, expect=expect)
+        return sorted(Path(output).iterdir())
+
 
 @pytest.fixture(scope="session")
 def goldfish():

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from conftest import REPOSITORY
-from product import Goldfish, folder_bytes
+from product import Goldfish, Output, folder_bytes
 
 
 def make_id_corpus(folder, rows_a_file=700):
@@ -149,6 +149,25 @@ class Paused:
         self.process.send_signal(signal.SIGCONT)
         self.error = self.process.communicate()[1].decode()
         self.status = self.process.returncode
+
+
+def check_reruns(goldfish, source, folder, options, kills):
+    """Masks with one thread; with three; in parts that are joined; and killed after some numbers of finished shards and resumed.
+    The masks must be the same, and but for the joined parts all bytes. Returns the outputs of one thread and of the parts."""
+    one = goldfish.mask(source, folder / "one", "--threads", 1, *options)
+    three = goldfish.mask(source, folder / "three", "--threads", 3, *options)
+    assert folder_bytes(three.folder) == folder_bytes(one.folder)
+    goldfish.run("merge", *goldfish.mask_parts(source, folder / "parts", 3, *options), "--output", folder / "joined")
+    joined = Output(folder / "joined")
+    assert joined.masks == one.masks
+    for shards in kills:
+        killed = folder / f"killed-{shards}"
+        command = [goldfish.binary, "mask", source, "--output", killed, "--threads", 1, *options]
+        with Paused(command, killed, shards) as process:
+            process.kill()
+        goldfish.mask(source, killed, "--resume", *options)
+        assert folder_bytes(killed) == folder_bytes(one.folder)
+    return one, joined
 
 
 def kill_many(job, kills, seed):

@@ -189,9 +189,7 @@ def test_parts_join_to_the_whole(goldfish, rows, tmp_path):
     many = write(tmp_path, rows * 20, "jsonl", "weights")
     options = ["--mask-column", "weights", "--columns", "loss_weights", "--rule", "hash"]
     whole = goldfish.mask(many, tmp_path / "whole", *options)
-    for rank in range(3):
-        goldfish.run("mask", many, "--output", tmp_path / "parts", "--rank", rank, "--world", 3, *options)
-    goldfish.run("merge", *sorted((tmp_path / "parts").iterdir()), "--output", tmp_path / "joined")
+    goldfish.run("merge", *goldfish.mask_parts(many, tmp_path / "parts", 3, *options), "--output", tmp_path / "joined")
     joined = json.loads((tmp_path / "joined/manifest.json").read_text())
     assert joined["totals"] == whole.manifest["totals"]
     one = goldfish.mask(many, tmp_path / "one", "--threads", 1, *options)

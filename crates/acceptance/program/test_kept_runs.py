@@ -48,10 +48,7 @@ def test_parts_and_masks_alone_have_that_of_a_whole_run(goldfish, fixtures, tmp_
     whole = goldfish.mask(source, tmp_path / "whole", *arguments)
     assert whole.manifest["longest_kept_run"]["tokens"] == longest_stretch(whole)
     assert whole.manifest["longest_kept_run"]["decided"]["document"] > 0, "the test would prove less"
-    parts = []
-    for rank in range(3):
-        goldfish.mask(source, tmp_path / "parts", *arguments, "--rank", rank, "--world", 3)
-        parts.append(tmp_path / f"parts/rank-{rank:05}-of-00003")
+    parts = goldfish.mask_parts(source, tmp_path / "parts", 3, *arguments)
     merged = goldfish.run("merge", *parts, "--output", tmp_path / "merged", "--json")
     assert Output(tmp_path / "merged").manifest["longest_kept_run"] == whole.manifest["longest_kept_run"]
     assert json.loads(merged.stdout)["longest_kept_run"] == whole.manifest["longest_kept_run"]

@@ -2,14 +2,12 @@
 
 import json
 import random
-import signal
-import time
-from subprocess import DEVNULL, Popen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from product import Output, folder_bytes, read_json_lines, write_json_lines
+from product import read_json_lines, write_json_lines
+from program.faults import check_reruns
 
 POLICY = """
 [[policy]]
@@ -107,25 +105,8 @@ def test_one_run_decides_as_the_runs_of_its_rules(goldfish, corpus, policy, fixt
 def test_threads_parts_and_resumed_runs_give_the_same_bytes(goldfish, corpus, policy, fixtures, tmp_path):
     path = write(tmp_path, corpus * 8, "jsonl")
     common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", policy, "--shard-size", "64KiB"]
-    one = goldfish.mask(path, tmp_path / "one", "--threads", 1, *common)
-    goldfish.mask(path, tmp_path / "three", "--threads", 3, *common)
-    assert folder_bytes(tmp_path / "three") == folder_bytes(one.folder)
-    for rank in range(3):
-        goldfish.run("mask", path, "--output", tmp_path / "parts", "--rank", rank, "--world", 3, *common)
-    goldfish.run("merge", *sorted((tmp_path / "parts").iterdir()), "--output", tmp_path / "joined")
-    joined = Output(tmp_path / "joined")
-    assert joined.masks == one.masks
+    one, joined = check_reruns(goldfish, path, tmp_path, common, kills=[1])
     assert joined.manifest["policy"] == one.manifest["policy"]
-    # Killed after its first shard.
-    command = [goldfish.binary, "mask", path, "--output", tmp_path / "killed", "--threads", 1, *common]
-    process = Popen(list(map(str, command)), stdout=DEVNULL, stderr=DEVNULL)
-    staging = tmp_path / "killed"
-    while process.poll() is None and not list(staging.rglob("*-00001*")):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    goldfish.run("mask", path, "--output", tmp_path / "killed", "--resume", *common)
-    assert folder_bytes(tmp_path / "killed") == folder_bytes(one.folder)
 
 
 def test_ids_are_decided_by_their_text(goldfish, corpus, policy, fixtures, tmp_path):
@@ -139,73 +120,16 @@ def test_ids_are_decided_by_their_text(goldfish, corpus, policy, fixtures, tmp_p
     assert ids.masks == text.masks and ids.column("policy") == text.column("policy")
 
 
-MISTAKES = """
-colour = "blue"
-
-[[policy]]
-name = "a"
-where = { source = "books" }
-rule = "text9"
-
-[[policy]]
-name = "b"
-where = { source = "news" }
-rule = "hash"
-k = 1
-
-[[policy]]
-where = { n = { at_least = 5, at_most = 3 } }
-rule = "hash"
-
-[[policy]]
-name = "c"
-rule = "hash"
-
-[[policy]]
-name = "d"
-where = { n = { least = 5 } }
-rule = "hash"
-ks = 3
-
-[[policy]]
-name = "e"
-where = { source = ["web", "wiki"] }
-rule = "hash"
-
-[[policy]]
-name = "e"
-where = { path = "[" }
-rule = "hash"
-longest_run = 7
-
-[[policy]]
-name = "f"
-where = { source = "wiki", n = 3 }
-rule = "hash"
-"""
-
-
-def test_every_mistake_has_its_own_message(goldfish, corpus, fixtures, tmp_path):
-    (tmp_path / "policy.toml").write_text(MISTAKES)
+def test_every_mistake_has_its_own_message(goldfish, corpus, fixtures, repository, tmp_path):
+    policy = repository / "crates/goldfish-pipeline/src/policy/mistakes.toml"
+    mistakes = [line[len("#: ") :] for line in policy.read_text().splitlines() if line.startswith("#: ")]
+    assert len(mistakes) == 16
     path = write(tmp_path, corpus, "jsonl")
-    common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", tmp_path / "policy.toml"]
+    common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", policy]
     failed = goldfish.run("mask", path, "--output", tmp_path / "out", *common, expect=2)
     assert not (tmp_path / "out").exists()
     lines = failed.stderr.splitlines()
-    for expected in [
-        'unknown key "colour"',
-        '"a": there is no rule "text9"',
-        '"b": k',
-        "entry 3 has no name",
-        '"entry 3": no value of n meets',
-        '"c" has no conditions',
-        '"d": n has the unknown test "least"',
-        '"d": unknown key "ks"',
-        '"e": path has "[", which is no glob',
-        '"e": the rule is hash, but longest_run',
-        '"f" decides nothing: what it is for, "e" takes before it',
-        "there is no [default]",
-    ]:
+    for expected in mistakes:
         assert sum(expected in line for line in lines) == 1, f"{expected} in {failed.stderr}"
 
 

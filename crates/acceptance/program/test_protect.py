@@ -3,14 +3,12 @@
 import json
 import random
 import re
-import signal
-import time
-from subprocess import DEVNULL, Popen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from product import Output, folder_bytes, read_json_lines, write_json_lines
+from product import read_json_lines, write_json_lines
+from program.faults import check_reruns
 
 WORD = re.compile(r"[a-z0-9]+")
 K = 3
@@ -207,27 +205,11 @@ def test_other_words_are_decided_by_the_rule(goldfish, works, corpus, fixtures, 
 def test_threads_parts_and_resumed_runs_give_the_same_bytes(goldfish, works, corpus, fixtures, tmp_path):
     path = write_json_lines(tmp_path / "corpus.jsonl", corpus * 6)
     common = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--policy", policy(tmp_path, works), "--shard-size", "128KiB"]
-    one = goldfish.mask(path, tmp_path / "one", "--threads", 1, *common)
+    one, joined = check_reruns(goldfish, path, tmp_path, common, kills=[2, 4])
     assert len(one.shards) > 4 and len(table(one)) > 400
-    goldfish.mask(path, tmp_path / "three", "--threads", 3, *common)
-    assert folder_bytes(tmp_path / "three") == folder_bytes(one.folder)
-    for rank in range(3):
-        goldfish.run("mask", path, "--output", tmp_path / "parts", "--rank", rank, "--world", 3, *common)
-    goldfish.run("merge", *sorted((tmp_path / "parts").iterdir()), "--output", tmp_path / "joined")
-    joined = Output(tmp_path / "joined")
-    assert joined.masks == one.masks and table(joined) == table(one)
+    assert table(joined) == table(one)
     assert joined.manifest["protected"]["counts"] == one.manifest["protected"]["counts"]
     goldfish.run("verify", joined.folder, "--recompute", *common[:2])
-    for shards in (2, 4):
-        folder = tmp_path / f"killed-{shards}"
-        command = [goldfish.binary, "mask", path, "--output", folder, "--threads", 1, *common]
-        process = Popen(list(map(str, command)), stdout=DEVNULL, stderr=DEVNULL)
-        while process.poll() is None and not list(folder.rglob(f"shard-0000{shards}*")):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        goldfish.run("mask", path, "--output", folder, "--resume", *common)
-        assert folder_bytes(folder) == folder_bytes(one.folder)
     # Other works are another job.
     policy(tmp_path, works[:4])
     failed = goldfish.run("mask", path, "--output", one.folder, "--resume", *common, expect=2)

@@ -29,16 +29,9 @@ def whole(goldfish, corpus, tmp_path_factory):
     return goldfish.mask(corpus, tmp_path_factory.mktemp("split") / "whole", *ID_OPTIONS, expect=1)
 
 
-def mask_parts(goldfish, inputs, output, world, *options):
-    for rank in range(world):
-        part = ["--rank", rank, "--world", world]
-        goldfish.run("mask", *inputs, *options, "--output", output, *part, expect=(0, 1))
-    return sorted(output.iterdir())
-
-
 @pytest.fixture(scope="module")
 def three(goldfish, corpus, tmp_path_factory):
-    return mask_parts(goldfish, [corpus], tmp_path_factory.mktemp("three") / "parts", 3, *ID_OPTIONS)
+    return goldfish.mask_parts([corpus], tmp_path_factory.mktemp("three") / "parts", 3, *ID_OPTIONS, expect=(0, 1))
 
 
 @pytest.fixture
@@ -56,7 +49,7 @@ def assert_same(merged, whole):
 @pytest.mark.parametrize("world", [1, 2, 5, 31])
 def test_parts_make_the_whole(goldfish, corpus, whole, tmp_path, world):
     """Every format, divided at many points; of 31 parts, some are empty."""
-    parts = mask_parts(goldfish, [corpus], tmp_path / "parts", world, *ID_OPTIONS)
+    parts = goldfish.mask_parts([corpus], tmp_path / "parts", world, *ID_OPTIONS, expect=(0, 1))
     assert [part.name for part in parts] == [f"rank-{rank:05}-of-{world:05}" for rank in range(world)]
     for part in parts:
         goldfish.run("verify", part, "--recompute")
@@ -71,7 +64,7 @@ def test_parts_make_the_whole(goldfish, corpus, whole, tmp_path, world):
 def test_parts_are_balanced(goldfish, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"input_ids": [i % 99] * 60}) + "\n" for i in range(5000)))
-    parts = mask_parts(goldfish, [path], tmp_path / "parts", 8)
+    parts = goldfish.mask_parts([path], tmp_path / "parts", 8, expect=(0, 1))
     documents = [Output(part).manifest["totals"]["documents_out"] for part in parts]
     assert sum(documents) == 5000 and max(documents) - min(documents) <= 25
 
@@ -79,7 +72,7 @@ def test_parts_are_balanced(goldfish, tmp_path):
 def test_parts_of_raw_text(goldfish, tmp_path):
     corpus = make_text_corpus(tmp_path / "corpus")
     whole = goldfish.mask(corpus, tmp_path / "whole", *TEXT_OPTIONS, expect=1)
-    parts = mask_parts(goldfish, [corpus], tmp_path / "parts", 4, *TEXT_OPTIONS)
+    parts = goldfish.mask_parts([corpus], tmp_path / "parts", 4, *TEXT_OPTIONS, expect=(0, 1))
     goldfish.run("merge", *parts, "--output", tmp_path / "merged", expect=1)
     assert_same(Output(tmp_path / "merged"), whole)
 
@@ -107,7 +100,7 @@ def test_columns_are_the_same_where_a_part_is_empty(goldfish, tmp_path):
     table = pa.table({"input_ids": [[1, 2]] * 3, "score": [0.5, None, 2.0], "n": pa.array([1, 2, 3], pa.int16())})
     pq.write_table(table, tmp_path / "a.parquet")
     options = ["--carry", "score,n"]
-    parts = mask_parts(goldfish, [tmp_path / "a.parquet"], tmp_path / "parts", 3, *options)
+    parts = goldfish.mask_parts([tmp_path / "a.parquet"], tmp_path / "parts", 3, *options, expect=(0, 1))
     assert len({str(Output(part).table.schema) for part in parts}) == 1
     goldfish.run("merge", *parts, "--output", tmp_path / "merged")
     merged = datasets.load_from_disk(tmp_path / "merged")
@@ -119,7 +112,7 @@ def test_nothing_but_empty_files(goldfish, tmp_path):
     (tmp_path / "b.jsonl").write_text("\n")
     inputs = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     whole = goldfish.mask(inputs, tmp_path / "whole")
-    parts = mask_parts(goldfish, inputs, tmp_path / "parts", 3)
+    parts = goldfish.mask_parts(inputs, tmp_path / "parts", 3, expect=(0, 1))
     goldfish.run("merge", *parts, "--output", tmp_path / "merged")
     assert folder_bytes(tmp_path / "merged") == folder_bytes(whole.folder)
 
@@ -153,11 +146,11 @@ def test_parts_that_do_not_fit(goldfish, corpus, parts, three, tmp_path):
     (whole := tmp_path / "whole").mkdir()
     goldfish.mask(IDS, whole)
     refused(goldfish, [*parts[:2], whole], output, "not a part of a divided run")
-    two = mask_parts(goldfish, [corpus], tmp_path / "two", 2, *ID_OPTIONS)
+    two = goldfish.mask_parts([corpus], tmp_path / "two", 2, *ID_OPTIONS, expect=(0, 1))
     refused(goldfish, [two[0], parts[1]], output, "one of 3 parts")
-    other = mask_parts(goldfish, [corpus], tmp_path / "other", 3, *ID_OPTIONS, "--k", "5")
+    other = goldfish.mask_parts([corpus], tmp_path / "other", 3, *ID_OPTIONS, "--k", "5", expect=(0, 1))
     refused(goldfish, [*parts[:2], other[2]], output, "the rules differ")
-    fewer = mask_parts(goldfish, [corpus / "a.jsonl"], tmp_path / "fewer", 3, *ID_OPTIONS)
+    fewer = goldfish.mask_parts([corpus / "a.jsonl"], tmp_path / "fewer", 3, *ID_OPTIONS, expect=(0, 1))
     refused(goldfish, [*parts[:2], fewer[2]], output, "other inputs")
     assert not output.exists()
 

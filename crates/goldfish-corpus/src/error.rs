@@ -139,7 +139,7 @@ pub enum CorpusError {
         /// The option that named the column.
         setting: Setting,
     },
-    /// Documents seem to come with a mask, and nobody said what to do with it.
+    /// Documents seem to come with a mask, and no option says what to do with it.
     #[error("{}: the column {column:?} seems to say which tokens are in the loss; a mask without it would put others back", path.display())]
     UnnamedMask {
         /// The file.

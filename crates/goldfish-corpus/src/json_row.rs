@@ -18,7 +18,7 @@ pub(crate) struct Row<'de> {
     pub(crate) existing: Option<Vec<f64>>,
     /// Carried columns, then conditions.
     pub(crate) columns: Vec<Option<&'de RawValue>>,
-    /// A column that seems to hold a mask, which nobody named.
+    /// A column that seems to hold a mask, though no option names it.
     pub(crate) unnamed_mask: Option<&'static str>,
 }
 
@@ -30,6 +30,15 @@ impl Row<'_> {
         let names: Vec<_> = object.keys().take(20).map(|key| format!("{key:?}")).collect();
         if names.is_empty() { "none".into() } else { names.join(", ") }
     }
+}
+
+/// serde's message, without the line and the column.
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    if let Some(end) = message.rfind(" at line ") {
+        message.truncate(end);
+    }
+    message
 }
 
 /// Reads a line; ids are appended.
@@ -91,12 +100,9 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             let value = map.next_value::<&'de RawValue>()?;
             if is_mask {
                 let mut list = serde_json::Deserializer::from_str(value.get());
-                let values = ValuesSeed(key).deserialize(&mut list).map_err(|error| {
-                    let message = error.to_string();
-                    let message =
-                        message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-                    A::Error::custom(message)
-                })?;
+                let values = ValuesSeed(key)
+                    .deserialize(&mut list)
+                    .map_err(|error| A::Error::custom(without_place(&error)))?;
                 if row.existing.replace(values).is_some() {
                     return twice();
                 }

@@ -177,7 +177,7 @@ impl ReadOptions {
         columns.chain(self.existing.column())
     }
 
-    /// Whether a column of this name may hold a mask that nobody named.
+    /// Whether a column of this name may hold a mask, though no option names it.
     pub(crate) fn is_unnamed_mask(&self, column: &str) -> bool {
         self.refuse_masks
             && self.existing.column() != Some(column)

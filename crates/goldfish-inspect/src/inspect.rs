@@ -6,7 +6,9 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use goldfish_mask::diagnostics::{Tally, TokenCounter, Warning};
-use goldfish_mask::{Coverage, Masker, Scope, SequenceMasker, SequenceState, TokenSpan, document_key};
+use goldfish_mask::{
+    Coverage, Masker, RuleSpec, Scope, SequenceMasker, SequenceState, TokenSpan, document_key,
+};
 use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, read_passages};
 use rayon::prelude::*;
@@ -146,6 +148,8 @@ fn compare(
 /// What is counted on the way through the shards.
 struct Reading<'a> {
     manifest: &'a Manifest,
+    /// The rules, each with the ids that it never drops.
+    rules: Vec<(&'a RuleSpec, &'a [u32])>,
     text: Option<&'a ShardText>,
     sample: DocumentSample,
     sequences: Option<SequenceMasker<'a>>,
@@ -211,9 +215,11 @@ impl<'a> Reading<'a> {
         };
         let rules = manifest.rules();
         let knows = text.is_some() || !rules.iter().any(|(rule, _)| rule.definition().needs_text());
+        let tallies = knows.then(|| vec![Tally::default(); rules.len()]);
         let windows = if manifest.policy.is_empty() { manifest.rule.window_keys() } else { None };
         Ok(Self {
             manifest,
+            rules,
             text,
             sample: DocumentSample::new(options.sample_tokens, manifest.totals.tokens, options.seed),
             sequences,
@@ -221,7 +227,7 @@ impl<'a> Reading<'a> {
             totals: (0, 0, 0),
             counted: 0,
             by_works: HashSet::new(),
-            tallies: knows.then(|| vec![Tally::default(); rules.len()]),
+            tallies,
             too_short: 0,
             gaps: GapCounts::default(),
             stretches: StretchSearch::new(manifest),
@@ -318,16 +324,11 @@ impl<'a> Reading<'a> {
             }
             let (ids, mask) = rows[index];
             let (mut text, mut spans) = (String::new(), Vec::new());
-            if let Some(reader) = self.text {
-                let unreadable = |error| InspectError::Row {
-                    path: path.to_owned(),
-                    row: first_row + index as u64,
-                    problem: format!("{error}"),
-                };
-                reader.read(ids, &mut text, &mut spans).map_err(unreadable)?;
-            }
             let unreadable =
                 |problem| InspectError::Row { path: path.to_owned(), row: first_row + index as u64, problem };
+            if let Some(reader) = self.text {
+                reader.read(ids, &mut text, &mut spans).map_err(|error| unreadable(error.to_string()))?;
+            }
             let rule = batch.rule(self.manifest, index).map_err(unreadable)?;
             let is_counted = self.tallies.is_some()
                 && !self.by_works.contains(&document_key(batch.doc_ids().value(index)));
@@ -338,7 +339,7 @@ impl<'a> Reading<'a> {
                     (Tally::of_tokens(self.reach, ids, decided, mask), decided.clone())
                 }
                 (None, true) => {
-                    let (spec, exempt_ids) = self.manifest.rules()[rule];
+                    let (spec, exempt_ids) = self.rules[rule];
                     let mut tallier = TokenCounter::new(spec.definition(), exempt_ids)?;
                     let key = document_key(batch.doc_ids().value(index));
                     let span = TokenSpan::document(ids).with_key(key).with_text(&text, &spans);

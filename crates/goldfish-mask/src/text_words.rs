@@ -171,6 +171,22 @@ impl TextWords {
         let Placed { start, end, .. } = self.words[index];
         start as usize..end as usize
     }
+
+    /// The words that bytes of a part of the text belong to; none if the part is empty.
+    ///
+    /// ```
+    /// let mut words = goldfish_mask::TextWords::default();
+    /// words.read("Gold fish swim")?;
+    /// assert_eq!(words.overlapping(6..11), 1..3);
+    /// assert!(words.overlapping(4..5).is_empty());
+    /// # Ok::<(), goldfish_mask::MaskError>(())
+    /// ```
+    #[must_use]
+    pub fn overlapping(&self, part: Range<usize>) -> Range<usize> {
+        let first = self.words.partition_point(|word| word.end as usize <= part.start);
+        let begins_before = |word: &&Placed| !part.is_empty() && (word.start as usize) < part.end;
+        first..first + self.words[first..].iter().take_while(begins_before).count()
+    }
 }
 
 /// The hash of a word of [`TextWords`], without regard to a rule's seed: `xxh3_64` of its bytes, filled with zeros to 16 if they
@@ -207,6 +223,12 @@ mod tests {
             filled.resize(SHORT.max(word.len()), 0);
             assert_eq!(hashes[i], xxh3_64(&filled));
             assert_eq!(words.hash(i), word_hash(word));
+            let source = words.source(i);
+            let overlaps = |other: &usize| {
+                words.source(*other).start < source.end && source.start < words.source(*other).end
+            };
+            let overlapping: Vec<usize> = (0..words.len()).filter(overlaps).collect();
+            assert_eq!(words.overlapping(source.clone()).collect::<Vec<_>>(), overlapping);
             assert!(crate::normalize(&text[words.source(i)]).contains(std::str::from_utf8(word).unwrap()));
         }
     }

@@ -187,10 +187,10 @@ fn built<'a>(parameters: Parameters, works: impl Iterator<Item = &'a str>, bytes
     index
 }
 
-/// The time that this thread ran, where the system tells, because other processes use the machine too; in seconds.
+/// The time that this thread ran, in seconds, because other processes use the machine too; where the system doesn't say, the time that passed.
 fn time_run(start: Instant) -> f64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let run = told.and_then(|told| told.split(' ').next()?.parse::<f64>().ok());
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let run = times.and_then(|times| times.split(' ').next()?.parse::<f64>().ok());
     run.map_or_else(|| start.elapsed().as_secs_f64(), |run| run / 1e9)
 }
 

@@ -1,9 +1,11 @@
 //! The index of works.
 
+use std::ops::Range;
+
 use goldfish_mask::TextWords;
 
 use crate::table::Table;
-use crate::winnow::{Winnow, run_hash};
+use crate::winnow::{Winnow, run_hash, those_of};
 use crate::works::Works;
 use crate::{MatchError, Parameters};
 
@@ -48,13 +50,9 @@ impl IndexBuilder {
                 for work in 0..works.count() {
                     works.hashes(work, &mut hashes);
                     let first = works.range(work).0;
-                    winnow.fingerprints(
-                        hashes.len(),
-                        |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
-                        |found| {
-                            found.iter().for_each(|found| each(found.hash, first + found.word as u32));
-                        },
-                    );
+                    winnow.fingerprints(hashes.len(), those_of(&hashes), |found| {
+                        found.iter().for_each(|found| each(found.hash, first + found.word as u32));
+                    });
                 }
             },
             true,
@@ -77,20 +75,16 @@ fn common_runs(works: &Works, grams: &Table, parameters: Parameters) -> Table {
         for work in 0..works.count() {
             works.hashes(work, &mut hashes);
             let first = works.range(work).0;
-            winnow.windows(
-                hashes.len(),
-                |first, to| to.copy_from_slice(&hashes[first..first + to.len()]),
-                |start, found| {
-                    let words = hashes.get(start..start + run).filter(|_| grams.is_common(found.hash));
-                    if let Some(words) = words {
-                        runs.push((run_hash(words, parameters), first + start as u32));
-                    }
-                    if runs.len() > held {
-                        keep_first(&mut runs);
-                        held = HELD_RUNS.max(2 * runs.len());
-                    }
-                },
-            );
+            winnow.windows(hashes.len(), those_of(&hashes), |start, found| {
+                let words = hashes.get(start..start + run).filter(|_| grams.is_common(found.hash));
+                if let Some(words) = words {
+                    runs.push((run_hash(words, parameters), first + start as u32));
+                }
+                if runs.len() > held {
+                    keep_first(&mut runs);
+                    held = HELD_RUNS.max(2 * runs.len());
+                }
+            });
         }
         keep_first(&mut runs);
         // Places in their order.
@@ -140,11 +134,17 @@ impl Index {
         self.works.id(work as usize)
     }
 
+    /// The words of a work among those of all works in their order; none if there is no work of that number.
+    #[must_use]
+    pub fn range(&self, work: u32) -> Range<usize> {
+        let (start, end) = self.works.range(work as usize);
+        start as usize..end as usize
+    }
+
     /// How many words a work has; 0 if there is none of that number.
     #[must_use]
     pub fn words(&self, work: u32) -> u32 {
-        let (start, end) = self.works.range(work as usize);
-        end - start
+        self.range(work).len() as u32
     }
 
     /// The normalized characters of a word of a work, as UTF-8, if there is one of that number.
@@ -164,7 +164,7 @@ impl Index {
     /// Words of the longest work.
     #[must_use]
     pub fn longest(&self) -> u32 {
-        self.works.longest()
+        (0..self.works() as u32).map(|work| self.words(work)).max().unwrap_or(0)
     }
 
     /// The memory that it takes, in bytes.

@@ -15,11 +15,15 @@ pub struct Block {
 }
 
 impl Block {
-    pub(crate) fn work_end(self) -> u32 {
+    /// The word of the work after the last of them.
+    #[must_use]
+    pub fn work_end(self) -> u32 {
         self.work_start + self.words
     }
 
-    pub(crate) fn doc_end(self) -> u32 {
+    /// The word of the document after the last of them.
+    #[must_use]
+    pub fn doc_end(self) -> u32 {
         self.doc_start + self.words
     }
 

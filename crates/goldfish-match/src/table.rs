@@ -167,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn common_hashes_are_told() {
+    fn common_hashes_are_marked() {
         let entries: Vec<(u64, u32)> = (0..1000).map(|i| (u64::from(i % 2 * i), i)).collect();
-        let told = table(&entries, true);
-        assert_eq!(told.places(0).collect::<Vec<_>>(), [COMMON]);
-        assert!(told.is_common(0) && !told.is_common(7) && told.has_common());
-        assert_eq!(told.places(7).collect::<Vec<_>>(), [7]);
+        let found = table(&entries, true);
+        assert_eq!(found.places(0).collect::<Vec<_>>(), [COMMON]);
+        assert!(found.is_common(0) && !found.is_common(7) && found.has_common());
+        assert_eq!(found.places(7).collect::<Vec<_>>(), [7]);
         assert_eq!(table(&entries, false).places(0).count(), 500);
     }
 

@@ -160,6 +160,11 @@ impl Block<'_> {
     }
 }
 
+/// The hashes of words, as winnowing takes them, from a slice of all.
+pub(crate) fn those_of(hashes: &[u64]) -> impl Fn(usize, &mut [u64]) {
+    |first, to| to.copy_from_slice(&hashes[first..first + to.len()])
+}
+
 /// The hash of a run of words. It may be long: the cyclic sum does not see two words that change places 64 words apart.
 pub(crate) fn run_hash(words: &[u64], parameters: Parameters) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -186,21 +191,13 @@ mod tests {
         let mut expected = naive(words, gram as usize, window as usize);
         let mut winnow = Winnow::new(Parameters { gram, window, ..Parameters::default() });
         let mut windows = Vec::new();
-        winnow.windows(
-            words.len(),
-            |first, to| to.copy_from_slice(&words[first..first + to.len()]),
-            |start, found| {
-                assert_eq!(start, windows.len());
-                windows.push(found);
-            },
-        );
+        winnow.windows(words.len(), those_of(words), |start, found| {
+            assert_eq!(start, windows.len());
+            windows.push(found);
+        });
         assert_eq!(windows, expected);
         let mut found = Vec::new();
-        winnow.fingerprints(
-            words.len(),
-            |first, to| to.copy_from_slice(&words[first..first + to.len()]),
-            |some| found.extend_from_slice(some),
-        );
+        winnow.fingerprints(words.len(), those_of(words), |some| found.extend_from_slice(some));
         expected.dedup();
         assert_eq!(found, expected);
     }

@@ -18,8 +18,6 @@ pub(crate) struct Works {
     /// The names of works, one after the other, and where each ends.
     ids: String,
     id_ends: Vec<usize>,
-    /// Words of the longest work.
-    longest: u32,
 }
 
 impl Works {
@@ -38,7 +36,6 @@ impl Works {
             self.lengths.push(word.len() as u8);
             self.bytes.extend_from_slice(word);
         }
-        self.longest = self.longest.max(words.len() as u32);
         self.ends.push(end);
         self.ids.push_str(id);
         self.id_ends.push(self.ids.len());
@@ -60,11 +57,6 @@ impl Works {
     /// How many words all works have.
     pub(crate) fn words(&self) -> usize {
         self.lengths.len()
-    }
-
-    /// Words of the longest work.
-    pub(crate) fn longest(&self) -> u32 {
-        self.longest
     }
 
     /// The words of a work among those of all works: the first, and the first after it.

@@ -90,6 +90,11 @@ impl LongestOf {
     }
 }
 
+/// The number of the rule that decides document `row`; without a policy there is only one.
+pub(crate) fn rule_of(rules: &[u32], row: usize) -> usize {
+    rules.get(row).map_or(0, |rule| *rule as usize)
+}
+
 /// Documents as tokens.
 pub(crate) struct Tokens {
     pub(crate) doc_ids: StringArray,
@@ -121,7 +126,7 @@ impl Tokens {
 
     /// The number of the rule that decides document `row`.
     pub(crate) fn rule(&self, row: usize) -> usize {
-        self.rules.get(row).map_or(0, |rule| *rule as usize)
+        rule_of(&self.rules, row)
     }
 
     /// Excludes what the masks exclude that the documents came with.

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::io::Write;
 
+use arrow::array::BooleanBufferBuilder;
+use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
+use goldfish_digest::HashingWriter;
+use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan, document_key};
+use goldfish_match::{Block, Index, IndexBuilder, Parameters, Passage, Search};
+use goldfish_shard::{PassageRow, ProtectedCounts, ProtectedEntry};
+
 use crate::PipelineError;
 use crate::job_error::JobError;
-use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
-use goldfish_digest::{FileDigest, HashingWriter};
-use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan, document_key};
-use goldfish_match::{Index, IndexBuilder, Parameters, Passage, Search};
-use goldfish_shard::{PassageRow, ProtectedCounts, ProtectedEntry};
 
 /// What is protected, as a policy says it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +34,8 @@ pub struct Protection {
     index: Index,
     rule: RuleSpec,
     digest: String,
-    /// The number of the first word of each work among those of all works.
-    firsts: Vec<usize>,
-    dropped: Bits,
-    /// Works with fewer words than a passage has.
-    short: usize,
+    /// Whether each word of all works is dropped, in the order of the index.
+    dropped: BooleanBufferBuilder,
 }
 
 impl Protection {
@@ -53,8 +52,7 @@ impl Protection {
         parameters.least_words = options.least_words.unwrap_or(parameters.least_words);
         let masker = Masker::new(options.rule.build(None)?, &[]);
         let mut builder = IndexBuilder::new(parameters).map_err(JobError::from)?;
-        let (mut ids, mut short) = (HashSet::new(), 0);
-        let (mut firsts, mut dropped) = (vec![0], Bits::default());
+        let (mut ids, mut dropped) = (HashSet::new(), BooleanBufferBuilder::new(0));
         let (mut words, mut spans, mut mask) = (TextWords::default(), Vec::new(), Vec::new());
         let digest = for_each_work(works, &read, &mut |id, text| {
             if !ids.insert(document_key(id)) {
@@ -62,7 +60,6 @@ impl Protection {
             }
             builder.add(id, text).map_err(JobError::from)?;
             words.read(text)?;
-            short += usize::from(words.len() < parameters.least_words as usize);
             spans.clear();
             spans.extend(
                 (0..words.len()).map(|word| words.source(word)).map(|source| (source.start, source.end)),
@@ -72,49 +69,49 @@ impl Protection {
             // Each word is a token of its own.
             let ids = vec![0; words.len()];
             masker.decide(&TokenSpan::document(&ids).with_text(text, &spans), &mut mask);
-            mask.iter().for_each(|keep| dropped.push(*keep == 0));
-            firsts.push(dropped.len);
+            mask.iter().for_each(|keep| dropped.append(*keep == 0));
             Ok(())
         })?;
-        if firsts.len() == 1 {
+        let index = builder.build();
+        if index.works() == 0 {
             return Err(JobError::NoWorks.into());
         }
-        let index = builder.build();
-        let mut protection =
-            Self { index, rule: options.rule.clone(), digest: digest.hash, firsts, dropped, short };
-        let again = protection.share_passages(works, &read)?;
-        if again != protection.digest {
-            return Err(JobError::WorksChanged.into());
-        }
+        let mut protection = Self { index, rule: options.rule.clone(), digest, dropped };
+        protection.share_passages(works, &read)?;
         Ok(protection)
     }
 
-    /// Gives words that stand in an earlier work the decisions of the first place.
-    fn share_passages(&mut self, works: &[Input], read: &ReadOptions) -> Result<String, PipelineError> {
-        let Self { index, firsts, dropped, .. } = self;
+    /// Reads the works again. Of words that an earlier place of a work has too, the first place decides.
+    fn share_passages(&mut self, works: &[Input], read: &ReadOptions) -> Result<(), PipelineError> {
+        let Self { index, dropped, .. } = self;
         let mut search = Search::new(index);
         let (mut words, mut number) = (TextWords::default(), 0);
         let mut sources: Vec<usize> = Vec::new();
         let digest = for_each_work(works, read, &mut |_, text| {
             words.read(text)?;
-            let first = firsts.get(number).copied().unwrap_or_default();
+            let own = index.range(number);
+            if own.len() != words.len() {
+                return Err(JobError::WorksChanged.into());
+            }
             number += 1;
             sources.clear();
-            sources.extend((0..words.len()).map(|word| first + word));
+            sources.extend(own.clone());
             for passage in search.find(&words) {
-                let Some(work) = firsts.get(passage.work as usize) else { continue };
+                let work = index.range(passage.work).start;
                 for (word, place) in passage_words(passage) {
                     sources[word] = sources[word].min(work + place);
                 }
             }
             // In order, so that a source has its last decision before it is a source.
-            for (word, &source) in sources.iter().enumerate().filter(|(word, source)| **source < first + word)
-            {
-                dropped.set(first + word, dropped.get(source));
+            for (word, &source) in own.zip(&sources).filter(|(word, source)| *source < word) {
+                dropped.set_bit(word, dropped.get_bit(source));
             }
             Ok(())
         })?;
-        Ok(digest.hash)
+        if digest != self.digest {
+            return Err(JobError::WorksChanged.into());
+        }
+        Ok(())
     }
 
     /// For the manifest, before anything is masked.
@@ -133,30 +130,17 @@ impl Protection {
         }
     }
 
-    /// How many works there are.
-    #[must_use]
-    pub fn works(&self) -> usize {
-        self.index.works()
-    }
-
-    /// How many of them have fewer words than a passage has at least, so that no copy of them is found.
+    /// How many works have fewer words than a passage has at least, so that no copy of them is found.
     #[must_use]
     pub fn short_works(&self) -> usize {
-        self.short
-    }
-
-    /// The memory that it takes, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes()
-            + self.firsts.len() * size_of::<usize>()
-            + self.dropped.words.len() * size_of::<u64>()
+        let least = self.index.parameters().least_words;
+        (0..self.index.works() as u32).filter(|work| self.index.words(*work) < least).count()
     }
 }
 
 /// The words of a passage: each with its place in the document and in the work.
 fn passage_words(passage: &Passage) -> impl Iterator<Item = (usize, usize)> {
-    let of_block = |block: &goldfish_match::Block| {
+    let of_block = |block: &Block| {
         let (doc, work) = (block.doc_start as usize, block.work_start as usize);
         (0..block.words as usize).map(move |word| (doc + word, work + word))
     };
@@ -177,7 +161,7 @@ fn moved_words(index: &Index, passage: &Passage, words: &TextWords) -> Vec<(usiz
     let mut gaps = vec![[before(of_work.start), before(of_document.start)]];
     gaps.extend(passage.blocks.windows(2).map(|pair| {
         let (one, next) = (&pair[0], &pair[1]);
-        [one.work_start + one.words..next.work_start, one.doc_start + one.words..next.doc_start]
+        [one.work_end()..next.work_start, one.doc_end()..next.doc_start]
     }));
     gaps.push([after(of_work.end, index.words(passage.work)), after(of_document.end, limit)]);
     // In rising order.
@@ -204,7 +188,7 @@ fn for_each_work(
     works: &[Input],
     read: &ReadOptions,
     add: &mut dyn FnMut(&str, &str) -> Result<(), PipelineError>,
-) -> Result<FileDigest, PipelineError> {
+) -> Result<String, PipelineError> {
     let mut hash = HashingWriter::new(std::io::sink());
     let without_ids = ReadOptions { id_column: None, ..read.clone() };
     for input in works {
@@ -231,7 +215,7 @@ fn for_each_work(
         }
         source.finish()?;
     }
-    Ok(hash.finish().0)
+    Ok(hash.finish().0.hash)
 }
 
 /// Searches documents and carries masks over.
@@ -279,8 +263,8 @@ impl<'a> Protecting<'a> {
         // The preferred passage of a word comes first.
         let mut decide = |passage: &Passage, (word, place): (usize, usize)| {
             if decided[word] == Word::ByRule {
-                let first = protection.firsts.get(passage.work as usize).copied().unwrap_or_default();
-                let dropped = protection.dropped.get(first + place);
+                let work = protection.index.range(passage.work).start;
+                let dropped = protection.dropped.get_bit(work + place);
                 decided[word] = if dropped { Word::Dropped } else { Word::Kept };
             }
         };
@@ -292,11 +276,9 @@ impl<'a> Protecting<'a> {
             moved_words(&protection.index, passage, words).into_iter().for_each(|word| decide(passage, word));
         }
         for (keep, &(start, end)) in mask.iter_mut().zip(spans) {
-            let first = first_after(words, start);
             let (mut protected, mut dropped, mut by_rule) = (false, false, false);
-            for word in (first..words.len()).take_while(|word| start < end && words.source(*word).start < end)
-            {
-                match decided[word] {
+            for word in &decided[words.overlapping(start..end)] {
+                match word {
                     Word::ByRule => by_rule = true,
                     Word::Kept => protected = true,
                     Word::Dropped => (protected, dropped) = (true, true),
@@ -310,16 +292,6 @@ impl<'a> Protecting<'a> {
     }
 }
 
-/// The first word that ends after a byte of the text.
-pub(crate) fn first_after(words: &TextWords, byte: usize) -> usize {
-    let (mut low, mut high) = (0, words.len());
-    while low < high {
-        let middle = low.midpoint(high);
-        if words.source(middle).end <= byte { low = middle + 1 } else { high = middle }
-    }
-    low
-}
-
 fn row(protection: &Protection, passage: &Passage, doc_id: &str) -> PassageRow {
     let (of_work, of_document) = (passage.work_words(), passage.doc_words());
     PassageRow {
@@ -331,32 +303,5 @@ fn row(protection: &Protection, passage: &Passage, doc_id: &str) -> PassageRow {
         doc_end: of_document.end,
         words: passage.words,
         edits: passage.edits,
-    }
-}
-
-/// A bit for each word.
-#[derive(Debug, Default)]
-struct Bits {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl Bits {
-    fn push(&mut self, bit: bool) {
-        if self.len.is_multiple_of(64) {
-            self.words.push(0);
-        }
-        self.len += 1;
-        self.set(self.len - 1, bit);
-    }
-
-    fn get(&self, index: usize) -> bool {
-        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-
-    fn set(&mut self, index: usize, bit: bool) {
-        if let Some(word) = self.words.get_mut(index / 64) {
-            *word = *word & !(1 << (index % 64)) | u64::from(bit) << (index % 64);
-        }
     }
 }

@@ -12,12 +12,12 @@ use goldfish_tokenize::Tokenizer;
 use crate::PipelineError;
 use crate::job_error::JobError;
 use crate::kept::longest_in_sequences;
-use crate::protect::{MOVED, first_after};
+use crate::protect::MOVED;
 use crate::text::ShardText;
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule, but for passages of protected works; where there was an existing mask too, only what the rule drops is checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the
-/// rule decides by the text.
+/// manifest's rule, but for passages of protected works; where there was an existing mask too, only what the rule drops is
+/// checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the rule decides by the text.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub fn recompute(
         let words = passage.doc_start..passage.doc_end;
         by_works.entry(document_key(&passage.doc_id)).or_default().push(words);
     }
-    let mut words = TextWords::default();
+    let (mut words, mut by_work) = (TextWords::default(), Vec::new());
     let needs_text = !by_works.is_empty() || rules.iter().any(|rule| rule.masker.needs_text());
     let shard_text = if needs_text { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
@@ -112,8 +112,12 @@ pub fn recompute(
             if let Err(error) = words.read(&text) {
                 return Some(error.to_string());
             }
+            by_work.clear();
+            by_work.resize(words.len(), false);
+            mark_words(passages, &mut by_work);
             for (position, (expected, stored)) in expected.iter_mut().zip(batch.mask(row)).enumerate() {
-                if may_be_in(passages, &words, spans[position]) {
+                let (start, end) = spans[position];
+                if by_work[words.overlapping(start..end)].contains(&true) {
                     *expected = *stored;
                 }
             }
@@ -178,16 +182,13 @@ impl RuleCheck {
     }
 }
 
-/// Whether a token has a word of a passage of a protected work, or close to one.
-fn may_be_in(passages: &[Range<u32>], words: &TextWords, (start, end): (usize, usize)) -> bool {
-    let first = first_after(words, start);
-    let mut of_token = (first..words.len()).take_while(|word| start < end && words.source(*word).start < end);
-    of_token.any(|word| {
-        let word = word as u32;
-        passages.iter().any(|passage| {
-            passage.start.saturating_sub(MOVED) <= word && word < passage.end.saturating_add(MOVED)
-        })
-    })
+/// Marks the words of the passages of protected works, and those close to them.
+fn mark_words(passages: &[Range<u32>], marked: &mut [bool]) {
+    for passage in passages {
+        let end = (passage.end.saturating_add(MOVED) as usize).min(marked.len());
+        let start = (passage.start.saturating_sub(MOVED) as usize).min(end);
+        marked[start..end].fill(true);
+    }
 }
 
 /// Compares what was counted with the manifest.

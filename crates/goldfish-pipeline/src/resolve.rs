@@ -42,6 +42,15 @@ pub enum DocumentKind {
     Either,
 }
 
+impl From<&Content> for DocumentKind {
+    fn from(content: &Content) -> Self {
+        match content {
+            Content::Text { .. } => Self::Text,
+            Content::Ids { .. } => Self::Ids,
+        }
+    }
+}
+
 /// The options that decide masks, as a front end gets them.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "the front ends document them")]

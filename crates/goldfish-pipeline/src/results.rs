@@ -86,11 +86,6 @@ impl Counts {
         }
     }
 
-    /// Adds counts of passages.
-    fn add_protected(&mut self, protected: &ProtectedCounts) {
-        self.protected.add(*protected);
-    }
-
     /// Adds documents, after `before` others, whose masks are decided.
     fn add(&mut self, documents: &Tokens, before: u64) {
         let zeros = |mask: &[u8]| mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
@@ -167,7 +162,7 @@ impl<'a> OrderedResults<'a> {
 
     /// Adds the next documents: masks them if they are packed in sequences, and counts them.
     pub(crate) fn add(&mut self, documents: &mut Tokens, tallies: &[Tally], protected: &ProtectedCounts) {
-        self.counts.add_protected(protected);
+        self.counts.protected.add(*protected);
         self.counts.tallies.iter_mut().zip(tallies).for_each(|(all, tally)| all.add(tally));
         if let Some((masks, decided)) = &mut self.sequences {
             let before = masks.state().tokens;

@@ -16,7 +16,7 @@ use goldfish_tokenize::EncodePath;
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
 use crate::job_error::JobError;
-use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult};
+use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult, rule_of};
 use crate::policy::Policy;
 use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::protect::Protecting;
@@ -294,7 +294,7 @@ fn encode(
             failed.push(Failed { index, reason, remedies });
             continue;
         }
-        let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
+        let rule = rule_of(chosen, index);
         let document = Decided { doc_id: doc_ids.value(index), rule, weights: None };
         let before = (deciding.passages.len(), deciding.protected);
         let mut run = None;
@@ -364,7 +364,7 @@ fn decide_batch(
     let ids: &[u32] = bytemuck::cast_slice(&batch.ids);
     let ranges = || batch.offsets.windows(2).map(|ends| ends[0] as usize..ends[1] as usize);
     for (index, range) in ranges().enumerate() {
-        let rule = chosen.get(index).map_or(0, |rule| *rule as usize);
+        let rule = rule_of(chosen, index);
         let weights = batch.weights.as_ref().map(|weights| &weights[range.clone()]);
         let document = Decided { doc_id: doc_ids.value(index), rule, weights };
         let by_text = deciding.needs_text(rule);

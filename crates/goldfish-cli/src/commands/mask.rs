@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::Context;
-use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
+use goldfish_corpus::{ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, Policy, ProtectOptions,
     Protection, RepeatedIds, ResolvedMask, mask_corpus, resolve_content, shared_folder,
@@ -67,10 +67,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let (text_column, ids_column) = (args.text_column.clone(), args.ids_column.clone());
     let content = resolve_content(text_column, ids_column, &resolved.inputs, tokenizer.is_some())?;
-    let documents =
-        if matches!(content, Content::Text { .. }) { DocumentKind::Text } else { DocumentKind::Ids };
     let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
-    let options = mask_options(args, documents, tokenizer, partition.is_some())?;
+    let options = mask_options(args, (&content).into(), tokenizer, partition.is_some())?;
     let (policy, decided) = match &args.policy {
         None => (None, options.resolve()?),
         Some(path) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use goldfish_corpus::{Content, ReadOptions, resolve};
+use goldfish_corpus::{ReadOptions, resolve};
 use goldfish_pipeline::{DocumentKind, MaskOptions, Policy, SampledEntry, resolve_content};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
@@ -22,8 +22,8 @@ fn check(args: &CheckArgs) -> anyhow::Result<Verdict> {
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let (text, ids) = (args.text_column.clone(), args.ids_column.clone());
     let content = resolve_content(text, ids, &inputs, tokenizer.is_some())?;
-    let is_text = matches!(content, Content::Text { .. });
-    let documents = if is_text { DocumentKind::Text } else { DocumentKind::Ids };
+    let documents = DocumentKind::from(&content);
+    let is_text = documents == DocumentKind::Text;
     let options = MaskOptions { documents, tokenizer, ..MaskOptions::default() };
     let (policy, _) = read_policy(&args.policy, &options)?;
     let works = policy.protect().map(|protect| works_of(&args.policy, protect)).transpose()?;

@@ -23,7 +23,7 @@ use crate::existing::append_weights;
 use crate::file::{Decompressed, is_compressed};
 use crate::head::Head;
 use crate::input::{FormatTable, Input};
-use crate::json_row::RowSeed;
+use crate::json_row::{RowSeed, without_place};
 use crate::non_finite;
 use crate::options::{CHUNK_BYTES, Content, ReadOptions};
 use crate::paths::{find, inside};
@@ -270,7 +270,7 @@ struct BatchBuilder<'a> {
     /// Carried columns, then conditions.
     columns: Vec<StringBuilder>,
     rejects: Vec<Reject>,
-    /// A column that seems to hold masks, which nobody named.
+    /// A column that seems to hold masks, though no option names it.
     unnamed_mask: Option<&'static str>,
 }
 
@@ -452,8 +452,7 @@ fn shorten(json: &str) -> String {
 
 /// serde's message, with the column in the line instead of "line 1".
 fn explain(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let message = without_place(error);
     // serde_json's message for `\\ud83d` without its other half.
     let surrogate = message.contains("hex escape") || message.contains("surrogate");
     let hint = if surrogate { " (half of a surrogate pair is not a character)" } else { "" };

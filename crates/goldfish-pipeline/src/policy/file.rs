@@ -1,6 +1,6 @@
 //! Policy files.
 
-use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
+use goldfish_mask::{LongestRunOption, RuleName};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -106,14 +106,13 @@ impl Policy {
         }
         let default = match table.get(DEFAULT) {
             Some(Value::Object(default)) => {
-                let mut default = default.clone();
-                if default.insert("name".into(), DEFAULT.into()).is_some() {
+                if default.contains_key("name") {
                     problems.push("[default] has a name; it is always called default".into());
                 }
                 if default.contains_key("where") {
                     problems.push("[default] has conditions; it decides what no other entry does".into());
                 }
-                parse_rule(DEFAULT, &default, options, &mut problems)
+                parse_rule(DEFAULT, default, options, &mut problems)
             }
             Some(_) => {
                 problems.push("default is not a table: write [default]".into());
@@ -235,18 +234,9 @@ fn parse_rule(
         Some(Value::String(none)) if none == "none" => Some(LongestRunOption::Unbounded),
         _ => number("longest_run", U32).map(|most| LongestRunOption::Most(most as u32)),
     };
-    match named::<Granularity>(entry, "unit") {
-        Ok(unit) => options.granularity = unit,
-        Err(reason) => problem(reason),
-    }
-    match named::<Window>(entry, "window") {
-        Ok(window) => options.window = window,
-        Err(reason) => problem(reason),
-    }
-    match named::<ShortContext>(entry, "head") {
-        Ok(head) => options.short_context = head.unwrap_or(options.short_context),
-        Err(reason) => problem(reason),
-    }
+    options.granularity = named(entry, "unit", &mut problem);
+    options.window = named(entry, "window", &mut problem);
+    options.short_context = named(entry, "head", &mut problem).unwrap_or(options.short_context);
     let resolved = match options.resolve() {
         Ok(resolved) => resolved,
         Err(error) => {
@@ -311,11 +301,15 @@ fn parse_protect(
     })
 }
 
-/// The value of an option that is one of several words.
-fn named<T: DeserializeOwned>(entry: &Map<String, Value>, key: &str) -> Result<Option<T>, String> {
-    let Some(value) = entry.get(key) else { return Ok(None) };
+/// The value of an option that is one of several words; `None` if it is not given, or after what is wrong with it was noted.
+fn named<T: DeserializeOwned>(
+    entry: &Map<String, Value>,
+    key: &str,
+    problem: &mut impl FnMut(String),
+) -> Option<T> {
+    let value = entry.get(key)?;
     let parsed = serde_json::from_value(value.clone());
-    parsed.map(Some).map_err(|error| format!("{key} is {value}: {error}"))
+    parsed.map_err(|error| problem(format!("{key} is {value}: {error}"))).ok()
 }
 
 #[cfg(test)]
@@ -364,80 +358,15 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named() {
-        let error = parse(
-            r#"
-            colour = "blue"
-
-            [[policy]]
-            name = "a"
-            where = { source = "books" }
-            rule = "text9"
-
-            [[policy]]
-            name = "b"
-            where = { source = "books" }
-            k = 0
-            rule = "hash"
-
-            [[policy]]
-            where = { n = { at_least = 5, at_most = 3 } }
-            rule = "hash"
-
-            [[policy]]
-            name = "c"
-            rule = "hash"
-            ks = 3
-
-            [[policy]]
-            name = "d"
-            where = { n = { least = 5 } }
-            rule = "hash"
-            longest_run = 7
-
-            [[policy]]
-            name = "e"
-            where = { source = ["books", "news"] }
-            rule = "hash"
-
-            [[policy]]
-            name = "f"
-            where = { source = "news" }
-            rule = "hash"
-            k = 4.5
-            head = "off"
-
-            [[policy]]
-            name = "e"
-            where = { source = "web" }
-            rule = "hash"
-
-            [[policy]]
-            name = "g"
-            where = { source = "news", n = 3 }
-            rule = "hash"
-            "#,
-        )
-        .unwrap_err();
+        let text = include_str!("mistakes.toml");
+        let error = parse(text).unwrap_err();
         let PolicyError::Problems { problems } = &error else { panic!("{error}") };
-        for expected in [
-            "unknown key \"colour\"",
-            "\"a\": there is no rule \"text9\"",
-            "\"b\": k",
-            "entry 3 has no name",
-            "no value of n meets",
-            "\"c\" has no conditions",
-            "\"c\": unknown key \"ks\"",
-            "\"d\": n has the unknown test \"least\"",
-            "\"d\": the rule is hash, but longest_run",
-            "\"f\": k is 4.5",
-            "\"f\": head is \"off\"",
-            "two entries have the name \"e\"",
-            "\"g\" decides nothing: what it is for, \"e\" takes before it",
-            "there is no [default]",
-        ] {
-            assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected} in {problems:?}");
+        let mistakes: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#: ")).collect();
+        for expected in &mistakes {
+            let found = problems.iter().filter(|problem| problem.contains(expected)).count();
+            assert_eq!(found, 1, "{expected} in {problems:?}");
         }
-        assert_eq!(problems.len(), 14, "{problems:?}");
+        assert_eq!((mistakes.len(), problems.len()), (16, 16), "{problems:?}");
     }
 
     #[test]

@@ -9,11 +9,12 @@ use self::condition::Subject;
 pub use self::file::{MAX_POLICY_BYTES, PolicyError};
 pub use self::sample::SampledEntry;
 
-use crate::protect::ProtectOptions;
 use arrow::array::{Array, StringArray};
 use goldfish_mask::RuleSpec;
 use goldfish_shard::{PolicyCounts, PolicyRule};
 use serde_json::{Map, Value};
+
+use crate::protect::ProtectOptions;
 
 /// Entries in the order in which they are tried; the first whose conditions a document meets decides it. The last one is the
 /// default, which has no conditions.

@@ -92,7 +92,7 @@ fn head(
     lines.extend(manifest.protected.as_ref().map(protected_line));
     lines.push(match &inspection.tally {
         Some(_) if manifest.existing_mask.is_some() => {
-            "           what the rule decided can't be told here from what existing masks exclude".into()
+            "           the shards don't say which tokens were excluded by the rule and which by existing masks".into()
         }
         Some(tally) => {
             format!("           {}", describe_tally(&counts(tally), manifest.k(), totals.tokens))
