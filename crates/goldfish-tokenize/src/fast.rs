@@ -1,82 +1,50 @@
-//! The fast path: byte-level BPE after a known pattern, without the allocations of the exact path.
+//! The fast path: the ids of the exact path without its allocations, for tokenizers of which every part is known.
 
 use std::collections::HashMap;
-use std::mem;
 use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use serde_json::Value;
 use tokenizers::AddedToken;
 
-use crate::bpe::{Bpe, Scratch as BpeScratch};
-use crate::classes::Classes;
-use crate::file::{File, Vocab, flatten};
-use crate::nfc;
-use crate::split::{Pattern, SpaceRunTooLong};
+use crate::byte_level::ByteLevel;
+use crate::file::File;
 
 /// A tokenizer for which this crate knows how to produce the ids of the exact path.
 pub(crate) struct Fast {
-    pattern: Pattern,
-    classes: &'static Classes,
-    nfc: bool,
-    bpe: Bpe,
-    /// Added tokens found before normalization, and those found after it.
+    family: Family,
+    /// Added tokens that are found before normalization.
     raw: Option<Added>,
-    normalized: Option<Added>,
-    scratch: Mutex<Vec<Scratch>>,
+}
+
+enum Family {
+    ByteLevel(Box<ByteLevel>),
 }
 
 /// A document that only the exact path may tokenize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Declined;
 
-impl From<SpaceRunTooLong> for Declined {
-    fn from(_: SpaceRunTooLong) -> Self {
-        Self
-    }
-}
-
-#[derive(Default)]
-struct Scratch {
-    bpe: BpeScratch,
-    composed: String,
-}
-
 impl Fast {
     /// The fast path for a file, or the reason why it has none. `added` are the added tokens with their ids as
     /// the exact path knows them.
     pub(crate) fn new(file: &File, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
-        let classes = Classes::get().ok_or("the regex engine was built without Unicode classes")?;
-        let nfc = normalizes_to_nfc(&file.normalizer)?;
-        let pattern = pattern(&file.pre_tokenizer)?;
-        let bpe = bpe(file)?;
-        let (normalized, raw): (Vec<_>, Vec<_>) = added.iter().partition(|(_, token)| token.normalized);
-        if nfc && normalized.iter().any(|(_, token)| !nfc::is_inert(&token.content)) {
-            return Err("an added token changes under the normalizer".to_owned());
-        }
-        Ok(Self {
-            pattern,
-            classes,
-            nfc,
-            bpe,
-            raw: Added::new(raw)?,
-            normalized: Added::new(normalized)?,
-            scratch: Mutex::new(Vec::new()),
-        })
+        let (normalized, raw): (Vec<_>, Vec<_>) =
+            added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
+        let family = Family::ByteLevel(Box::new(ByteLevel::new(file, normalized)?));
+        Ok(Self { family, raw: Added::new(raw)? })
     }
 
-    /// What the fast path was recognised as.
-    pub(crate) fn family(&self) -> &'static str {
-        match (self.pattern, self.nfc) {
-            (Pattern::Gpt2, false) => "GPT-2 pattern",
-            (Pattern::Gpt2, true) => "GPT-2 pattern after NFC",
-            (Pattern::Cl100k { digits: 1 }, false) => "cl100k pattern, single digits",
-            (Pattern::Cl100k { digits: 1 }, true) => "cl100k pattern, single digits, after NFC",
-            (Pattern::Cl100k { .. }, false) => "cl100k pattern",
-            (Pattern::Cl100k { .. }, true) => "cl100k pattern after NFC",
-            (Pattern::O200k, false) => "o200k pattern",
-            (Pattern::O200k, true) => "o200k pattern after NFC",
+    /// What the tokenizer was recognised as.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.family {
+            Family::ByteLevel(family) => family.name(),
         }
+    }
+
+    /// Whether the tokens of a text are its bytes, cut into pieces, unless the document is declined: nothing is left
+    /// out, and spans are exact.
+    pub(crate) fn is_byte_level(&self) -> bool {
+        matches!(self.family, Family::ByteLevel(_))
     }
 
     /// Appends the ids of `text`, and their spans if they are asked for; after an error, a part of them.
@@ -89,87 +57,43 @@ impl Fast {
         if u32::try_from(text.len()).is_err() {
             return Err(Declined);
         }
-        let pooled = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = pooled.unwrap_or_default();
         let mut sink = Sink { ids, spans };
-        let done = split_off(self.raw.as_ref(), text, 0, &mut sink, |segment, start, sink| {
-            if !self.nfc || nfc::is_inert(segment) {
-                return self.encode_normalized(segment, start, &mut scratch.bpe, sink);
-            }
-            if sink.spans.is_some() {
-                // Only the exact path knows which characters were composed.
-                return Err(Declined);
-            }
-            let mut composed = mem::take(&mut scratch.composed);
-            nfc::compose(segment, &mut composed);
-            let done = self.encode_normalized(&composed, start, &mut scratch.bpe, sink);
-            scratch.composed = composed;
-            done
-        });
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        done
-    }
-
-    fn encode_normalized(
-        &self,
-        text: &str,
-        start: usize,
-        scratch: &mut BpeScratch,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Declined> {
-        split_off(self.normalized.as_ref(), text, start, sink, |segment, start, sink| {
-            let before = sink.ids.len();
-            self.pattern.split(self.classes, segment, |from, to| {
-                self.bpe.encode(segment.as_bytes(), (from, to), scratch, sink.ids);
-            })?;
-            if let Some(spans) = &mut sink.spans {
-                self.push_spans(segment, start, &sink.ids[before..], spans);
-            }
-            Ok(())
-        })
-    }
-
-    /// The spans of the tokens of a segment that starts at byte `start` of the text.
-    fn push_spans(&self, segment: &str, start: usize, ids: &[u32], spans: &mut Vec<(usize, usize)>) {
-        if segment.is_ascii() {
-            let mut at = start;
-            spans.extend(ids.iter().map(|&id| {
-                let from = at;
-                at += self.bpe.token_bytes(id);
-                (from, at)
-            }));
-            return;
+        match &self.family {
+            Family::ByteLevel(family) => family.encode(text, self.raw.as_ref(), &mut sink),
         }
-        let (mut from, mut at) = (0, 0);
-        for &id in ids {
-            at += self.bpe.token_bytes(id);
-            // A token that ends within a character shares it with the next one.
-            let (floor, ceil) = if segment.is_char_boundary(at) {
-                (at, at)
-            } else {
-                (segment.floor_char_boundary(at), segment.ceil_char_boundary(at))
-            };
-            spans.push((start + from, start + ceil));
-            from = floor;
-        }
+    }
+}
+
+/// One scratch for each thread that encodes at the same time.
+#[derive(Default)]
+pub(crate) struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T: Default> Pool<T> {
+    /// Lends a scratch that nobody else uses.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = pooled.unwrap_or_default();
+        let result = work(&mut scratch);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        result
     }
 }
 
 /// Where ids, and spans if they are asked for, go.
-struct Sink<'a> {
-    ids: &'a mut Vec<u32>,
-    spans: Option<&'a mut Vec<(usize, usize)>>,
+pub(crate) struct Sink<'a> {
+    pub(crate) ids: &'a mut Vec<u32>,
+    pub(crate) spans: Option<&'a mut Vec<(usize, usize)>>,
 }
 
 /// Added tokens, found anywhere in a text: the leftmost, the longest of those that start there.
-struct Added {
+pub(crate) struct Added {
     matcher: AhoCorasick,
     /// Id of each pattern, `None` for those whose flags take more than finding them.
     ids: Vec<Option<u32>>,
 }
 
 impl Added {
-    fn new(tokens: Vec<(&u32, &AddedToken)>) -> Result<Option<Self>, String> {
+    pub(crate) fn new(tokens: Vec<(u32, &AddedToken)>) -> Result<Option<Self>, String> {
         if tokens.is_empty() {
             return Ok(None);
         }
@@ -178,14 +102,14 @@ impl Added {
             .build(tokens.iter().map(|(_, token)| token.content.as_bytes()))
             .map_err(|error| format!("its added tokens make no automaton: {error}"))?;
         let plain = |token: &AddedToken| !(token.lstrip || token.rstrip || token.single_word);
-        let ids = tokens.iter().map(|(id, token)| plain(token).then_some(**id)).collect();
+        let ids = tokens.iter().map(|(id, token)| plain(token).then_some(*id)).collect();
         Ok(Some(Self { matcher, ids }))
     }
 }
 
 /// Pushes the added tokens in `text`, which starts at byte `start` of the document, and calls `other` with the text
 /// around them and its start, all in order.
-fn split_off(
+pub(crate) fn split_off(
     added: Option<&Added>,
     text: &str,
     start: usize,
@@ -206,114 +130,4 @@ fn split_off(
         }
     }
     if done < text.len() { other(&text[done..], start + done, sink) } else { Ok(()) }
-}
-
-fn normalizes_to_nfc(normalizer: &Value) -> Result<bool, String> {
-    let mut parts = Vec::new();
-    flatten(normalizer, &mut parts);
-    for part in &parts {
-        let kind = part.get("type").and_then(Value::as_str).unwrap_or("?");
-        if kind != "NFC" {
-            return Err(format!("its normalizer is {kind}"));
-        }
-    }
-    Ok(!parts.is_empty())
-}
-
-/// The pattern of a pre-tokenizer that is `ByteLevel` with its own regex, or a `Split` followed by a `ByteLevel`
-/// without one.
-fn pattern(pre_tokenizer: &Value) -> Result<Pattern, String> {
-    let mut parts = Vec::new();
-    flatten(pre_tokenizer, &mut parts);
-    let kind = |part: &Value| part.get("type").and_then(Value::as_str).unwrap_or("?").to_owned();
-    let flag = |part: &Value, name| part.get(name).and_then(Value::as_bool);
-    let Some((byte_level, before)) = parts.split_last().filter(|(last, _)| kind(last) == "ByteLevel") else {
-        let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-        return Err(if kinds.is_empty() {
-            "it has no pre-tokenizer".to_owned()
-        } else {
-            format!("its pre-tokenizer is {}", kinds.join(" + "))
-        });
-    };
-    if flag(byte_level, "add_prefix_space") != Some(false) {
-        return Err("its ByteLevel pre-tokenizer adds a space before the text".to_owned());
-    }
-    match (before, flag(byte_level, "use_regex").unwrap_or(true)) {
-        ([], true) => Ok(Pattern::Gpt2),
-        ([split], false) if kind(split) == "Split" => {
-            let behavior = split.get("behavior").and_then(Value::as_str);
-            // The known patterns leave no gaps, so that removing what does not match removes nothing.
-            match (behavior, flag(split, "invert")) {
-                (Some("Isolated"), Some(false)) | (Some("Removed"), Some(true)) => {}
-                _ => return Err("its Split pre-tokenizer is neither isolating nor inverted".to_owned()),
-            }
-            split
-                .pointer("/pattern/Regex")
-                .and_then(Value::as_str)
-                .and_then(Pattern::recognise)
-                .ok_or_else(|| "the regex of its Split pre-tokenizer is not a known one".to_owned())
-        }
-        _ => {
-            let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-            Err(format!("its pre-tokenizer is {}", kinds.join(" + ")))
-        }
-    }
-}
-
-fn bpe(file: &File) -> Result<Bpe, String> {
-    let model = &file.model;
-    let (Some("BPE"), Some(merges), Vocab::Ids(vocab)) = (model.kind.as_deref(), &model.merges, &model.vocab)
-    else {
-        return Err(format!("its model is {}", model.kind.as_deref().unwrap_or("untyped")));
-    };
-    for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
-        if affix.as_ref().is_some_and(|affix| !affix.is_empty()) {
-            return Err("its model marks the parts of words".to_owned());
-        }
-    }
-    let alphabet = byte_of_char();
-    let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
-    let mut byte_ids = [0; 256];
-    // Some vocabularies lack the bytes that UTF-8 never uses.
-    for (c, byte) in alphabet.iter().filter(|(_, byte)| !matches!(byte, 0xC0 | 0xC1 | 0xF5..)) {
-        byte_ids[usize::from(*byte)] = *ids
-            .get(c.encode_utf8(&mut [0; 4]) as &str)
-            .ok_or_else(|| format!("its vocabulary has no token for the byte {byte:#04X}"))?;
-    }
-    let mut seen = std::collections::HashSet::with_capacity(merges.len());
-    let mut triples = Vec::with_capacity(merges.len());
-    let mut joined = String::new();
-    for merge in merges {
-        let (left, right) = merge.parts().ok_or("one of its merges is not a pair")?;
-        joined.clear();
-        joined.push_str(left);
-        joined.push_str(right);
-        let id = |token: &str| ids.get(token).copied().ok_or("one of its merges is not in its vocabulary");
-        let (left, right, joined) = (id(left)?, id(right)?, id(&joined)?);
-        if !seen.insert((left, right)) {
-            return Err("it has the same merge twice".to_owned());
-        }
-        triples.push((left, right, joined));
-    }
-    let whole_words = model.ignore_merges.then(|| {
-        vocab.iter().filter_map(|(token, id)| {
-            let bytes: Option<Box<[u8]>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
-            Some((bytes?, *id))
-        })
-    });
-    let token_bytes = vocab.iter().map(|(token, id)| (*id, token.chars().count() as u32));
-    Ok(Bpe::new(byte_ids, triples.into_iter(), whole_words, token_bytes))
-}
-
-/// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1
-/// characters stand for themselves, the other 68 bytes for U+0100 onwards in order.
-pub(crate) fn byte_of_char() -> HashMap<char, u8> {
-    let visible = |byte: u8| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
-    let mut next = (0x100u32..).filter_map(char::from_u32);
-    (0..=u8::MAX)
-        .filter_map(|byte| {
-            let c = if visible(byte) { Some(char::from(byte)) } else { next.next() };
-            Some((c?, byte))
-        })
-        .collect()
 }

@@ -67,15 +67,18 @@
 //! space take 0.6 s fast, 3 s exact. A fast tokenizer keeps about 2 MiB of recent words for each thread that uses it.
 
 mod bpe;
+mod byte_level;
 mod classes;
 mod error;
 mod fast;
 mod file;
+mod merges;
 mod nfc;
 mod special;
 mod split;
 mod text_map;
 mod tokenizer;
+mod words;
 
 pub use error::TokenizeError;
 pub use file::{MAX_TOKENIZER_BYTES, MAX_VOCABULARY};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::byte_level::byte_of_char;
 use crate::error::TokenizeError;
-use crate::fast::byte_of_char;
 use crate::file::{File, Vocab, flatten};
 
 /// How a tokenizer's tokens represent text.

@@ -131,7 +131,7 @@ impl Tokenizer {
         let ends = special::find(directory, &origin, &file.post_processor, &special, id_of)?;
         let fast = Fast::new(&file, &added);
         Ok(Self {
-            text: text_kind(&file, fast.is_ok()),
+            text: text_kind(&file, fast.as_ref().is_ok_and(Fast::is_byte_level)),
             unknown: file.model.unk_token.as_deref().and_then(id_of),
             fast,
             vocab_size: exact.get_vocab(true).into_values().max().map_or(0, |id| id.saturating_add(1)),
@@ -187,7 +187,7 @@ impl Tokenizer {
     #[must_use]
     pub fn fast_path(&self) -> FastPath {
         match &self.fast {
-            Ok(fast) => FastPath::On { family: fast.family() },
+            Ok(fast) => FastPath::On { family: fast.name() },
             Err(reason) => FastPath::Off { reason: reason.clone() },
         }
     }
@@ -224,7 +224,7 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         spans: &mut Vec<(usize, usize)>,
     ) -> Result<EncodePath, TokenizeError> {
-        if self.encode_with_sure_offsets_into(text, ids, spans) {
+        if self.fast_with_offsets(|_| true, text, ids, spans) {
             return Ok(EncodePath::Fast);
         }
         let encoding = self.encode_exact(text, |exact| exact.encode(text, false))?;
@@ -234,7 +234,7 @@ impl Tokenizer {
     }
 
     /// Like [`encode_with_offsets_into`](Self::encode_with_offsets_into), but only where the spans are those of the text
-    /// to the byte: on the fast path, for text that no normalizer changes. Elsewhere it returns `false` and leaves both
+    /// to the byte: on the fast path of byte-level BPE, for text that no normalizer changes. Elsewhere it returns `false` and leaves both
     /// vectors as they were.
     pub fn encode_with_sure_offsets_into(
         &self,
@@ -242,8 +242,19 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         spans: &mut Vec<(usize, usize)>,
     ) -> bool {
+        self.fast_with_offsets(Fast::is_byte_level, text, ids, spans)
+    }
+
+    /// The fast path with spans, if the tokenizer's fast path fits; otherwise both vectors are as before.
+    fn fast_with_offsets(
+        &self,
+        fits: impl FnOnce(&Fast) -> bool,
+        text: &str,
+        ids: &mut Vec<u32>,
+        spans: &mut Vec<(usize, usize)>,
+    ) -> bool {
         let before = (ids.len(), spans.len());
-        let Ok(fast) = &self.fast else { return false };
+        let Some(fast) = self.fast.as_ref().ok().filter(|fast| fits(fast)) else { return false };
         let encoded = fast.encode_into(text, ids, Some(spans)).is_ok();
         if !encoded {
             ids.truncate(before.0);
