@@ -14,11 +14,11 @@ pub(crate) struct Bpe {
 }
 
 impl Bpe {
-    /// `merges` are (left, right, joined) ids in order of rank, no pair twice; `whole_words` the vocabulary in
-    /// bytes for a model with `ignore_merges`; `token_bytes` ids with the lengths of their tokens.
+    /// `whole_words` is the vocabulary in bytes for a model with `ignore_merges`, `token_bytes` ids with the lengths of
+    /// their tokens.
     pub(crate) fn new(
         byte_ids: [u32; 256],
-        merges: impl Iterator<Item = (u32, u32, u32)>,
+        merges: Merges,
         whole_words: Option<impl Iterator<Item = (Box<[u8]>, u32)>>,
         token_bytes: impl Iterator<Item = (u32, u32)>,
     ) -> Self {
@@ -30,12 +30,7 @@ impl Bpe {
             }
             lengths[id] = bytes;
         }
-        Self {
-            byte_ids,
-            merges: Merges::new(merges),
-            whole_words: whole_words.map(Iterator::collect),
-            token_bytes: lengths,
-        }
+        Self { byte_ids, merges, whole_words: whole_words.map(Iterator::collect), token_bytes: lengths }
     }
 
     /// How many bytes of text a token has.

@@ -10,6 +10,7 @@ use crate::bpe::{Bpe, Scratch as BpeScratch};
 use crate::classes::Classes;
 use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab, flatten};
+use crate::merges::Merges;
 use crate::nfc;
 use crate::split::{Pattern, SpaceRunTooLong};
 
@@ -193,10 +194,8 @@ fn bpe(file: &File) -> Result<Bpe, String> {
     else {
         return Err(format!("its model is {}", model.kind.as_deref().unwrap_or("untyped")));
     };
-    for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
-        if affix.as_ref().is_some_and(|affix| !affix.is_empty()) {
-            return Err("its model marks the parts of words".to_owned());
-        }
+    if model.marks_words() {
+        return Err("its model marks the parts of words".to_owned());
     }
     let alphabet = byte_of_char();
     let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
@@ -207,21 +206,7 @@ fn bpe(file: &File) -> Result<Bpe, String> {
             .get(c.encode_utf8(&mut [0; 4]) as &str)
             .ok_or_else(|| format!("its vocabulary has no token for the byte {byte:#04X}"))?;
     }
-    let mut seen = std::collections::HashSet::with_capacity(merges.len());
-    let mut triples = Vec::with_capacity(merges.len());
-    let mut joined = String::new();
-    for merge in merges {
-        let (left, right) = merge.parts().ok_or("one of its merges is not a pair")?;
-        joined.clear();
-        joined.push_str(left);
-        joined.push_str(right);
-        let id = |token: &str| ids.get(token).copied().ok_or("one of its merges is not in its vocabulary");
-        let (left, right, joined) = (id(left)?, id(right)?, id(&joined)?);
-        if !seen.insert((left, right)) {
-            return Err("it has the same merge twice".to_owned());
-        }
-        triples.push((left, right, joined));
-    }
+    let merges = Merges::read(merges, &ids, |_, _| Ok(()))?;
     let whole_words = model.ignore_merges.then(|| {
         vocab.iter().filter_map(|(token, id)| {
             let bytes: Option<Box<[u8]>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
@@ -229,7 +214,7 @@ fn bpe(file: &File) -> Result<Bpe, String> {
         })
     });
     let token_bytes = vocab.iter().map(|(token, id)| (*id, token.chars().count() as u32));
-    Ok(Bpe::new(byte_ids, triples.into_iter(), whole_words, token_bytes))
+    Ok(Bpe::new(byte_ids, merges, whole_words, token_bytes))
 }
 
 /// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1

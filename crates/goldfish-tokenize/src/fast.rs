@@ -8,6 +8,7 @@ use tokenizers::AddedToken;
 
 use crate::byte_level::ByteLevel;
 use crate::file::File;
+use crate::sentencepiece::SentencePiece;
 
 /// A tokenizer for which this crate knows how to produce the ids of the exact path.
 pub(crate) struct Fast {
@@ -18,6 +19,7 @@ pub(crate) struct Fast {
 
 enum Family {
     ByteLevel(Box<ByteLevel>),
+    SentencePiece(Box<SentencePiece>),
 }
 
 /// A document that only the exact path may tokenize.
@@ -30,7 +32,11 @@ impl Fast {
     pub(crate) fn new(file: &File, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
         let (normalized, raw): (Vec<_>, Vec<_>) =
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
-        let family = Family::ByteLevel(Box::new(ByteLevel::new(file, normalized)?));
+        let family = if SentencePiece::resembles(file) {
+            Family::SentencePiece(Box::new(SentencePiece::new(file, &normalized)?))
+        } else {
+            Family::ByteLevel(Box::new(ByteLevel::new(file, normalized)?))
+        };
         Ok(Self { family, raw: Added::new(raw)? })
     }
 
@@ -38,6 +44,7 @@ impl Fast {
     pub(crate) fn name(&self) -> &'static str {
         match &self.family {
             Family::ByteLevel(family) => family.name(),
+            Family::SentencePiece(family) => family.name(),
         }
     }
 
@@ -60,6 +67,7 @@ impl Fast {
         let mut sink = Sink { ids, spans };
         match &self.family {
             Family::ByteLevel(family) => family.encode(text, self.raw.as_ref(), &mut sink),
+            Family::SentencePiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
         }
     }
 }

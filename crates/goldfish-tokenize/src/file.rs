@@ -65,6 +65,15 @@ pub(crate) struct Model {
     pub(crate) unk_token: Option<String>,
 }
 
+impl Model {
+    /// Whether the strings of the vocabulary carry marks that are no text.
+    pub(crate) fn marks_words(&self) -> bool {
+        [&self.continuing_subword_prefix, &self.end_of_word_suffix]
+            .into_iter()
+            .any(|affix| affix.as_ref().is_some_and(|affix| !affix.is_empty()))
+    }
+}
+
 /// A merge, in either of its two spellings.
 #[derive(Deserialize)]
 #[serde(untagged)]

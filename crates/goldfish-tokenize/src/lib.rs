@@ -74,6 +74,7 @@ mod fast;
 mod file;
 mod merges;
 mod nfc;
+mod sentencepiece;
 mod special;
 mod split;
 mod text_map;

@@ -1,8 +1,10 @@
 //! Merges of byte-pair encoding in one word: the lowest rank first, the leftmost among equals.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasherDefault;
 
+use crate::file::Merge;
 use crate::words::Map;
 
 /// Words of more symbols than this are merged with a queue instead of repeated sweeps.
@@ -17,12 +19,27 @@ pub(crate) struct Merges {
 }
 
 impl Merges {
-    /// `merges` are (left, right, joined) ids in order of rank, no pair twice.
-    pub(crate) fn new(merges: impl Iterator<Item = (u32, u32, u32)>) -> Self {
-        let ranked = (0u32..).zip(merges);
-        Self {
-            ranks: ranked.map(|(rank, (left, right, joined))| (pair(left, right), (rank, joined))).collect(),
+    /// The merges of a file. `ids` is the vocabulary; `check` sees the parts of each merge and may refuse it.
+    pub(crate) fn read(
+        merges: &[Merge],
+        ids: &HashMap<&str, u32>,
+        mut check: impl FnMut(&str, &str) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let mut ranks = Map::with_capacity_and_hasher(merges.len(), BuildHasherDefault::default());
+        let mut joined = String::new();
+        for (rank, merge) in (0u32..).zip(merges) {
+            let (left, right) = merge.parts().ok_or("one of its merges is not a pair")?;
+            check(left, right)?;
+            joined.clear();
+            joined.push_str(left);
+            joined.push_str(right);
+            let id =
+                |token: &str| ids.get(token).copied().ok_or("one of its merges is not in its vocabulary");
+            if ranks.insert(pair(id(left)?, id(right)?), (rank, id(&joined)?)).is_some() {
+                return Err("it has the same merge twice".to_owned());
+            }
         }
+        Ok(Self { ranks })
     }
 
     /// Merges the symbols of one word, fewer than `u32::MAX`, as far as they go. `candidates` is a buffer.

@@ -309,13 +309,6 @@ impl crate::file::Model {
     fn continuing_prefix(&self) -> &str {
         self.continuing_subword_prefix.as_deref().unwrap_or("##")
     }
-
-    /// Whether the strings of the vocabulary carry marks that are no text.
-    fn marks_words(&self) -> bool {
-        [&self.continuing_subword_prefix, &self.end_of_word_suffix]
-            .into_iter()
-            .any(|affix| affix.as_ref().is_some_and(|affix| !affix.is_empty()))
-    }
 }
 
 impl Vocab {

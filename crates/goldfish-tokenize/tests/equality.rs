@@ -32,7 +32,6 @@ fn fast_families_are_fast_and_the_others_say_why_not() {
         assert_eq!(path, EncodePath::Fast);
     }
     let reason = |family| Tokenizer::from_file(&fixture(family)).unwrap().fast_path().to_string();
-    assert_eq!(reason("sentencepiece"), "no fast path: its normalizer is Prepend");
     assert_eq!(reason("wordpiece"), "no fast path: its normalizer is BertNormalizer");
 }
 
@@ -119,7 +118,7 @@ fn fixed_texts() {
 #[test]
 fn long_white_space_takes_the_exact_path() {
     let text = format!("a{}b", " ".repeat(70_000));
-    for family in FAST.into_iter().filter(|&family| family != "neox") {
+    for family in FAST.into_iter().filter(|family| !["neox", "sentencepiece"].contains(family)) {
         let tokenizer = Tokenizer::from_file(&fixture(family)).unwrap();
         let path = tokenizer.encode_into(&text, &mut Vec::new()).unwrap();
         assert_eq!(path, EncodePath::Exact);

@@ -7,16 +7,10 @@ mod common;
 use std::fs;
 use std::sync::LazyLock;
 
-use common::{FAST, Pair, Random, fixture, nasty};
+use common::{FAST, Pair, Random, add, fixture, nasty, variant};
 use goldfish_tokenize::{EncodePath, TokenizeError, Tokenizer};
 use proptest::prelude::*;
-use serde_json::{Value, json};
-
-fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Pair {
-    let mut json: Value = serde_json::from_slice(&fs::read(fixture(family)).unwrap()).unwrap();
-    change(&mut json);
-    Pair::from_json(&serde_json::to_vec(&json).unwrap())
-}
+use serde_json::json;
 
 fn check(pair: &Pair, fast: bool) {
     assert_eq!(pair.ours.fast_path().is_on(), fast, "{}", pair.ours.fast_path());
@@ -24,20 +18,6 @@ fn check(pair: &Pair, fast: bool) {
     for _ in 0..2_000 {
         pair.assert_equal(&nasty(&mut random));
     }
-}
-
-/// Adds a token with some flags, under the id that it has or the next free one.
-fn add(json: &mut Value, content: &str, flags: &[&str]) {
-    let known = json["model"]["vocab"][content].as_u64();
-    let tokens = json["added_tokens"].as_array_mut().unwrap();
-    let next = tokens.iter().map(|token| token["id"].as_u64().unwrap()).max().unwrap() + 1;
-    let id = known.unwrap_or(next);
-    let mut token = json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": false, "special": false});
-    for flag in flags {
-        token[flag] = json!(true);
-    }
-    tokens.push(token);
 }
 
 #[test]
@@ -207,31 +187,20 @@ fn shared_by_threads() {
     });
 }
 
-fn spans_fit(pair: &Pair, text: &str) {
-    let (mut ids, mut spans) = (Vec::new(), Vec::new());
-    pair.ours.encode_with_offsets_into(text, &mut ids, &mut spans).unwrap();
-    let mut plain = pair.plain.clone();
-    plain.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
-    let theirs = plain.encode(text, false).unwrap();
-    assert_eq!(ids, theirs.get_ids(), "{text:?}");
-    assert_eq!(spans, theirs.get_offsets(), "{text:?}");
-    assert!(spans.iter().all(|&(start, end)| text.get(start..end).is_some()), "{text:?}: {spans:?}");
-}
-
 #[test]
 fn offsets() {
     for family in FAST.into_iter().chain(common::EXACT) {
         let pair = Pair::load(family);
         let mut random = Random(13);
         for _ in 0..1_000 {
-            spans_fit(&pair, &nasty(&mut random));
+            pair.assert_spans_equal(&nasty(&mut random));
         }
         if FAST.contains(&family) {
             let path = pair.ours.encode_with_offsets_into("Grüße, 漢字.", &mut vec![], &mut vec![]).unwrap();
             assert_eq!(path, EncodePath::Fast);
         }
         for text in ["", " ", "漢字 <|endoftext|> é e\u{301}", "<|endoftext|>"] {
-            spans_fit(&pair, text);
+            pair.assert_spans_equal(text);
         }
     }
 }

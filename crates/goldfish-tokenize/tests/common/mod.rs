@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use goldfish_tokenize::Tokenizer;
+use serde_json::{Value, json};
 
 /// The fixtures, by family. Those of the first list have a fast path.
-pub(crate) const FAST: [&str; 5] = ["gpt2", "llama3", "qwen2", "o200k", "neox"];
-pub(crate) const EXACT: [&str; 2] = ["sentencepiece", "wordpiece"];
+pub(crate) const FAST: [&str; 6] = ["gpt2", "llama3", "qwen2", "o200k", "neox", "sentencepiece"];
+pub(crate) const EXACT: [&str; 1] = ["wordpiece"];
 
 pub(crate) fn fixture(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/tokenizers/{family}.json"))
@@ -46,6 +47,41 @@ impl Pair {
             panic!("{short:?} ({} bytes): ours {ours:?}, theirs {theirs:?}", text.len());
         }
     }
+
+    /// Ids and spans are those of the plain crate, and spans end between characters.
+    pub(crate) fn assert_spans_equal(&self, text: &str) {
+        let (mut ids, mut spans) = (Vec::new(), Vec::new());
+        self.ours.encode_with_offsets_into(text, &mut ids, &mut spans).unwrap();
+        let mut plain = self.plain.clone();
+        plain.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        let theirs = plain.encode(text, false).unwrap();
+        assert_eq!(ids, theirs.get_ids(), "{text:?}");
+        assert_eq!(spans, theirs.get_offsets(), "{text:?}");
+        assert!(spans.iter().all(|&(start, end)| text.get(start..end).is_some()), "{text:?}: {spans:?}");
+    }
+}
+
+/// A fixture with something changed.
+pub(crate) fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Pair {
+    let mut json: Value = serde_json::from_slice(&std::fs::read(fixture(family)).unwrap()).unwrap();
+    change(&mut json);
+    Pair::from_json(&serde_json::to_vec(&json).unwrap())
+}
+
+/// Adds a token with some flags, under the id that it has or the next free one.
+pub(crate) fn add(json: &mut Value, content: &str, flags: &[&str]) {
+    let vocab = json["model"]["vocab"].as_object().unwrap();
+    let known = vocab.get(content).and_then(Value::as_u64);
+    let largest = vocab.values().filter_map(Value::as_u64).max().unwrap();
+    let tokens = json["added_tokens"].as_array_mut().unwrap();
+    let next = tokens.iter().map(|token| token["id"].as_u64().unwrap()).fold(largest, u64::max) + 1;
+    let id = known.unwrap_or(next);
+    let mut token = json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": false});
+    for flag in flags {
+        token[flag] = json!(true);
+    }
+    tokens.push(token);
 }
 
 /// `SplitMix64` (Steele, Lea, Flood 2014).
