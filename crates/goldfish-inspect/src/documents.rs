@@ -1,10 +1,10 @@
 //! Copies among documents in memory.
 
-use goldfish_mask::{RuleSpec, Scope};
-use goldfish_pipeline::{PipelineError, SampledDocument, ShardText};
+use goldfish_mask::{RuleSpec, Scope, TextWords};
+use goldfish_pipeline::{SampledDocument, ShardText};
 use rayon::prelude::*;
 
-use crate::duplicates::{Against, Document, FEWEST_PASSAGES, Fingerprints, Masks, Search};
+use crate::duplicates::{Against, Copies, Document, DocumentWords, FEWEST_PASSAGES, Finder, Masks, Needles};
 use crate::error::InspectError;
 use crate::options::DuplicateOptions;
 use crate::report::Duplicates;
@@ -51,18 +51,18 @@ fn compare(
     which: Against,
 ) -> Result<Duplicates, InspectError> {
     let &MaskedDocuments { documents, rule, scope, exempt_ids, text } = masked;
-    let fingerprints = |document: &SampledDocument| -> Result<Fingerprints, PipelineError> {
-        let Some(reader) = text else { return Ok(Fingerprints::of_ids(&document.ids)) };
-        let (mut decoded, mut spans) = (String::new(), Vec::new());
-        reader.read(&document.ids, &mut decoded, &mut spans)?;
-        Ok(Fingerprints::of_text(&decoded))
-    };
-    let fingerprints: Vec<Fingerprints> = documents.par_iter().map(fingerprints).collect::<Result<_, _>>()?;
-    let mut search = Search::new(options, seed, text);
-    for (number, fingerprints) in fingerprints.iter().enumerate() {
-        search.note(number as u64, fingerprints);
+    let words = |document: &SampledDocument| DocumentWords::new(text).into_words(&document.ids);
+    let words: Vec<TextWords> = documents.par_iter().map(words).collect::<Result<_, _>>()?;
+    let mut needles = Needles::new(text.is_some())?;
+    for (number, words) in (0..).zip(&words) {
+        needles.add(number, words)?;
     }
-    let mut found = search.found(&Masks { rule, scope, exempt: exempt_ids }, which)?;
+    let mut search = needles.build(options, seed);
+    let find =
+        |finder: &mut Finder<'_>, (number, words): (usize, &TextWords)| finder.find(number as u64, words);
+    let copies: Vec<Copies> = words.par_iter().enumerate().map_init(|| search.finder(), find).collect();
+    copies.iter().for_each(|copies| search.note(copies));
+    let mut found = search.found(&Masks { rule, scope, exempt: exempt_ids }, text, which)?;
     if which == Against::Better && found.pairs() < FEWEST_PASSAGES as usize {
         // Too few for a warning.
         return Ok(found.compare());

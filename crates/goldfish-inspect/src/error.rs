@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use goldfish_mask::MaskError;
+use goldfish_match::MatchError;
 use goldfish_pipeline::{PipelineError, mask_remedies};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::ShardError;
@@ -16,6 +17,10 @@ pub enum InspectError {
     /// The manifest's rule can't be built.
     #[error(transparent)]
     Rule(#[from] MaskError),
+
+    /// The documents to look for can't be indexed.
+    #[error(transparent)]
+    Match(#[from] MatchError),
 
     /// The tokens can't be turned to text.
     #[error(transparent)]

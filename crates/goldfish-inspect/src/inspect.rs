@@ -7,13 +7,13 @@ use arrow::array::{Array, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use goldfish_mask::diagnostics::{Tally, TokenCounter, Warning};
 use goldfish_mask::{
-    Coverage, Masker, RuleSpec, Scope, SequenceMasker, SequenceState, TokenSpan, document_key,
+    Coverage, Masker, RuleSpec, Scope, SequenceMasker, SequenceState, TextWords, TokenSpan, document_key,
 };
 use goldfish_pipeline::ShardText;
 use goldfish_shard::{InputEntry, Manifest, ShardBatch, ShardError, read_passages};
 use rayon::prelude::*;
 
-use crate::duplicates::{Against, Document, Fingerprints, Found, Masks, Search};
+use crate::duplicates::{Against, Copies, Document, DocumentWords, Finder, Found, Masks, Needles, Search};
 use crate::error::InspectError;
 use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
 use crate::gaps::GapCounts;
@@ -24,11 +24,14 @@ use crate::shards::{batches, row};
 use crate::stretches::StretchSearch;
 use crate::windows::WindowSample;
 
+/// Tokens of the documents that are indexed where copies are looked for, about.
+const MOST_INDEXED: u64 = 1 << 24;
+
 /// The column that every folder can be grouped by: the input that a document came from.
 const INPUT: &str = "input";
 
 /// Looks through a folder. `text` decodes its documents; `observe` is called with the number of documents
-/// read so far, of which each counts twice where passages are compared.
+/// read so far, of which each counts three times where copies are looked for.
 ///
 /// # Errors
 ///
@@ -41,10 +44,10 @@ pub fn inspect(
     options: &InspectOptions,
     observe: &mut dyn FnMut(u64),
 ) -> Result<Inspection, InspectError> {
-    let mut search = match (&options.duplicates, text) {
+    let mut needles = match (&options.duplicates, text) {
         (None, _) => None,
         (Some(_), None) => return Err(InspectError::NoText),
-        (Some(duplicates), Some(text)) => Some(Search::new(*duplicates, options.seed, Some(text))),
+        (Some(_), Some(_)) => Some(Needles::new(true)?),
     };
     let k = manifest.k();
     let reach = Masker::new(manifest.rule.build_coverage(Coverage::Decided)?, &manifest.exempt_ids);
@@ -59,17 +62,19 @@ pub fn inspect(
     let mut seen = 0;
     for batch in batches(folder, manifest) {
         let (path, first_row, batch) = batch?;
-        reading.batch((&path, first_row), &batch, search.as_mut(), inputs.as_mut())?;
+        reading.batch((&path, first_row), &batch, needles.as_mut(), inputs.as_mut())?;
         seen += batch.len() as u64;
         observe(seen);
     }
-    let duplicates = match search {
-        None => None,
-        Some(search) => {
+    let duplicates = match (needles, options.duplicates) {
+        (Some(needles), Some(duplicates)) => {
+            let mut search = needles.build(duplicates, options.seed);
+            look_for_copies(&mut search, text, folder, manifest, &mut |searched| observe(seen + searched))?;
             let masks = Masks { rule: &manifest.rule, scope: manifest.scope, exempt: &manifest.exempt_ids };
-            let found = search.found(&masks, Against::All)?;
-            Some(compare(found, folder, manifest, &mut |compared| observe(seen + compared))?)
+            let found = search.found(&masks, text, Against::All)?;
+            Some(compare(found, folder, manifest, &mut |compared| observe(2 * seen + compared))?)
         }
+        _ => None,
     };
     let Reading {
         totals, counted, tallies, too_short, gaps, stretches, undropped, windows, groups, ids, ..
@@ -121,6 +126,37 @@ fn warnings(manifest: &Manifest, tallies: &[Tally]) -> Vec<String> {
     found
 }
 
+/// Searches all documents for copies of what is in those that are indexed. `observe` is called with the number of documents
+/// searched.
+fn look_for_copies(
+    search: &mut Search,
+    text: Option<&ShardText>,
+    folder: &Path,
+    manifest: &Manifest,
+    observe: &mut dyn FnMut(u64),
+) -> Result<(), InspectError> {
+    let mut number = 0;
+    for batch in batches(folder, manifest) {
+        let (path, first_row, batch) = batch?;
+        let find = |(finder, words): &mut (Finder<'_>, DocumentWords<'_>), index: usize| {
+            let (ids, _) = row(&path, first_row, &batch, index)?;
+            let words = words.read(ids).map_err(|error| InspectError::Row {
+                path: path.clone(),
+                row: first_row + index as u64,
+                problem: error.to_string(),
+            })?;
+            Ok(finder.find(number + index as u64, words))
+        };
+        let scratch = || (search.finder(), DocumentWords::new(text));
+        let copies: Vec<Copies> =
+            (0..batch.len()).into_par_iter().map_init(scratch, find).collect::<Result<_, InspectError>>()?;
+        copies.iter().for_each(|copies| search.note(copies));
+        number += batch.len() as u64;
+        observe(number);
+    }
+    Ok(())
+}
+
 /// Reads the documents with passages to compare again, and compares these. `observe` is called with the number of
 /// documents read.
 fn compare(
@@ -152,6 +188,8 @@ struct Reading<'a> {
     rules: Vec<(&'a RuleSpec, &'a [u32])>,
     text: Option<&'a ShardText>,
     sample: DocumentSample,
+    /// Of these, the documents that are indexed where copies are looked for.
+    indexed: DocumentSample,
     sequences: Option<SequenceMasker<'a>>,
     reach: &'a Masker,
     /// Documents, tokens, dropped tokens.
@@ -198,8 +236,8 @@ struct Looked {
     tally: Tally,
     /// 0 for each token that the rule decided.
     decided: Vec<u8>,
-    /// Where duplicates are searched.
-    fingerprints: Option<Fingerprints>,
+    /// Where the document is indexed.
+    words: Option<TextWords>,
 }
 
 impl<'a> Reading<'a> {
@@ -216,12 +254,14 @@ impl<'a> Reading<'a> {
         let rules = manifest.rules();
         let knows = text.is_some() || !rules.iter().any(|(rule, _)| rule.definition().needs_text());
         let tallies = knows.then(|| vec![Tally::default(); rules.len()]);
+        let sample = |tokens: u64| DocumentSample::new(tokens, manifest.totals.tokens, options.seed);
         let windows = if manifest.policy.is_empty() { manifest.rule.window_keys() } else { None };
         Ok(Self {
             manifest,
             rules,
             text,
-            sample: DocumentSample::new(options.sample_tokens, manifest.totals.tokens, options.seed),
+            sample: sample(options.sample_tokens),
+            indexed: sample(options.sample_tokens.min(MOST_INDEXED)),
             sequences,
             reach,
             totals: (0, 0, 0),
@@ -242,7 +282,7 @@ impl<'a> Reading<'a> {
         &mut self,
         (path, first_row): (&Path, u64),
         batch: &ShardBatch,
-        search: Option<&mut Search<'_>>,
+        needles: Option<&mut Needles>,
         inputs: Option<&mut Inputs<'_>>,
     ) -> Result<(), InspectError> {
         let rows: Vec<_> =
@@ -255,7 +295,7 @@ impl<'a> Reading<'a> {
             };
             rows.iter().map(decide).collect()
         });
-        let looked = self.look(path, first_row, batch, &rows, reached, search.is_some())?;
+        let looked = self.look(path, first_row, batch, &rows, reached, needles.is_some())?;
         let values = match &self.groups {
             None => Vec::new(),
             Some(groups) => {
@@ -284,10 +324,10 @@ impl<'a> Reading<'a> {
                 groups.add(DocumentCounts { value, tokens: ids.len() as u64, stretches, decided })?;
             }
         }
-        if let Some(search) = search {
-            for (index, looked) in looked.iter().enumerate() {
-                if let Some(fingerprints) = looked.as_ref().and_then(|looked| looked.fingerprints.as_ref()) {
-                    search.note(first_document + index as u64, fingerprints);
+        if let Some(needles) = needles {
+            for (number, looked) in (first_document..).zip(&looked) {
+                if let Some(words) = looked.as_ref().and_then(|looked| looked.words.as_ref()) {
+                    needles.add(number, words)?;
                 }
             }
         }
@@ -314,10 +354,11 @@ impl<'a> Reading<'a> {
         batch: &ShardBatch,
         rows: &[(&[u32], &[u8])],
         reached: Option<Vec<Vec<u8>>>,
-        with_fingerprints: bool,
+        with_words: bool,
     ) -> Result<Vec<Option<Looked>>, InspectError> {
-        let ids = batch.doc_ids();
-        let chosen: Vec<bool> = (0..rows.len()).map(|index| self.sample.contains(ids.value(index))).collect();
+        let doc_ids = batch.doc_ids();
+        let chosen: Vec<bool> =
+            (0..rows.len()).map(|index| self.sample.contains(doc_ids.value(index))).collect();
         let look = |index: usize| -> Result<Option<Looked>, InspectError> {
             if !chosen[index] {
                 return Ok(None);
@@ -347,8 +388,11 @@ impl<'a> Reading<'a> {
                     (tally, decided.to_vec())
                 }
             };
-            let fingerprints = with_fingerprints.then(|| Fingerprints::of_text(&text));
-            Ok(Some(Looked { rule, tally, decided, fingerprints }))
+            let mut words = None;
+            if with_words && self.indexed.contains(doc_ids.value(index)) {
+                words.insert(TextWords::default()).read(&text)?;
+            }
+            Ok(Some(Looked { rule, tally, decided, words }))
         };
         (0..rows.len()).into_par_iter().map(look).collect()
     }

@@ -222,16 +222,17 @@ pub struct IdCount {
 /// Passages that recur in the sampled documents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Duplicates {
-    /// Documents that were searched.
+    /// Documents that were indexed: a sample where the folder is large.
     pub documents: u64,
     /// Their letters and numbers, after normalization.
     pub characters: u64,
-    /// Share of the fingerprints that occur more than once: about the share of the text that recurs.
+    /// Documents that were searched for copies of what is in these: all.
+    pub searched: u64,
+    /// Share of the words of these documents that recur in passages of the least length or longer, in any of the documents searched.
     pub recurring_share: f64,
-    /// Recurring fingerprints by the number of occurrences: 2, 3 to 4, 5 to 8, 9 to 16, ....
+    /// Recurring words by the number of places: 2, 3 to 4, 5 to 8, 9 to 16, .... Of what is in more than eight of the indexed
+    /// documents some may have more places than they are counted under.
     pub copies: Vec<CopyBucket>,
-    /// Whether all fingerprints were kept, or a share of them, chosen by their hashes.
-    pub complete: bool,
     /// Least length of a passage, in normalized characters.
     pub least_characters: u64,
     /// Pairs of passages that were compared.
@@ -252,15 +253,15 @@ pub struct Duplicates {
     pub worst: Vec<LeakingPair>,
 }
 
-/// Fingerprints with about so many occurrences.
+/// Words with about so many places.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CopyBucket {
-    /// Fewest occurrences.
+    /// Fewest places.
     pub from: u64,
-    /// Most occurrences.
+    /// Most places.
     pub to: u64,
-    /// Fingerprints.
-    pub fingerprints: u64,
+    /// Words.
+    pub words: u64,
 }
 
 /// Dropped tokens of one copy, and those of them that the other copy trains on; over both directions of every pair.

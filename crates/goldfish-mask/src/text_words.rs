@@ -69,13 +69,8 @@ impl TextWords {
     ///
     /// If the text has 4 GiB or more. There are no words then.
     pub fn read(&mut self, text: &str) -> Result<(), MaskError> {
+        self.clear(text.len());
         let Self { stream, words } = self;
-        stream.clear();
-        words.clear();
-        if text.len() < KEPT_BYTES {
-            stream.shrink(KEPT_BYTES);
-            words.shrink_to(KEPT_WORDS);
-        }
         if u32::try_from(text.len()).is_err() {
             return Err(MaskError::TextLength { bytes: text.len() });
         }
@@ -88,6 +83,43 @@ impl TextWords {
             },
         );
         Ok(())
+    }
+
+    /// Takes token ids in place of words, for programs that have no text: each is the four bytes of its id, little-endian, and comes
+    /// from its place among the ids.
+    ///
+    /// ```
+    /// let mut words = goldfish_mask::TextWords::default();
+    /// words.read_ids(&[7, 1000])?;
+    /// assert_eq!((words.bytes(1), words.source(1)), (1000u32.to_le_bytes().as_slice(), 1..2));
+    /// # Ok::<(), goldfish_mask::MaskError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the ids have 4 GiB or more. There are no words then.
+    pub fn read_ids(&mut self, ids: &[u32]) -> Result<(), MaskError> {
+        let bytes = size_of_val(ids);
+        self.clear(bytes);
+        let Self { stream, words } = self;
+        if u32::try_from(bytes).is_err() {
+            return Err(MaskError::TextLength { bytes });
+        }
+        words.extend((1..).zip(ids).map(|(end, id)| {
+            stream.push_four(id.to_le_bytes());
+            Placed { stream_end: 4 * end as usize, start: end - 1, end }
+        }));
+        Ok(())
+    }
+
+    /// Takes the words away, and the memory of an unusually large text before one of so many bytes.
+    fn clear(&mut self, bytes: usize) {
+        self.stream.clear();
+        self.words.clear();
+        if bytes < KEPT_BYTES {
+            self.stream.shrink(KEPT_BYTES);
+            self.words.shrink_to(KEPT_WORDS);
+        }
     }
 
     /// How many words there are.
@@ -251,6 +283,19 @@ mod tests {
         words.read(&"word ".repeat(1000)).unwrap();
         words.read("two words").unwrap();
         assert_eq!((words.len(), words.bytes(0), words.source(1)), (2, b"two".as_slice(), 4..9));
+    }
+
+    #[test]
+    fn ids_are_words() {
+        let mut words = TextWords::default();
+        words.read("a text before").unwrap();
+        let ids: Vec<u32> = (0..3000).map(|i| i * 70_001).collect();
+        words.read_ids(&ids).unwrap();
+        assert_eq!(words.len(), 3000);
+        for (i, id) in ids.iter().enumerate() {
+            assert_eq!((words.bytes(i), words.source(i)), (id.to_le_bytes().as_slice(), i..i + 1));
+            assert_eq!(words.hash(i), word_hash(&id.to_le_bytes()));
+        }
     }
 
     proptest! {

@@ -34,8 +34,19 @@ impl IndexBuilder {
     ///
     /// If there is no room for the work, or its text is too long. The works before it are kept.
     pub fn add(&mut self, id: &str, text: &str) -> Result<(), MatchError> {
-        self.words.read(text)?;
-        self.works.add(id, &self.words).ok_or_else(|| MatchError::TooLarge { id: id.into() })
+        let mut words = std::mem::take(&mut self.words);
+        let added = words.read(text).map_err(MatchError::from).and_then(|()| self.add_words(id, &words));
+        self.words = words;
+        added
+    }
+
+    /// Adds a work by its words, as [`add`](Self::add) does by its text.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for it. The works before it are kept.
+    pub fn add_words(&mut self, id: &str, words: &TextWords) -> Result<(), MatchError> {
+        self.works.add(id, words).ok_or_else(|| MatchError::TooLarge { id: id.into() })
     }
 
     /// Indexes the works.

@@ -42,6 +42,17 @@ impl<'a> Search<'a> {
     /// The passages of a document that copy works, of those that have words of the document in common the preferred first: the
     /// one with the most words in common, then that of the first work, and of the first place in it.
     pub fn find(&mut self, words: &TextWords) -> &[Passage] {
+        self.find_but(words, None)
+    }
+
+    /// The passages of a document that is work `own` itself: as [`find`](Self::find), but not that its words are those of the work in the
+    /// same place. What it repeats elsewhere in itself is found, once in each direction.
+    pub fn find_elsewhere(&mut self, words: &TextWords, own: u32) -> &[Passage] {
+        self.find_but(words, Some(own))
+    }
+
+    fn find_but(&mut self, words: &TextWords, own: Option<u32>) -> &[Passage] {
+        self.seeds.own = own;
         self.choose(words);
         self.passages.clear();
         if !self.candidates.is_empty() {
@@ -125,6 +136,8 @@ fn follow(index: &Index, seeds: &mut Seeds<'_>, words: &TextWords, candidate: Fi
 #[derive(Debug)]
 struct Seeds<'a> {
     index: &'a Index,
+    /// The work that the document is.
+    own: Option<u32>,
     extension: Extension,
     /// Of words around a common fingerprint.
     hashes: Vec<u64>,
@@ -148,7 +161,7 @@ struct Active {
 impl<'a> Seeds<'a> {
     fn new(index: &'a Index) -> Self {
         let (hashes, depths, passages, active) = Default::default();
-        Self { index, extension: Extension::default(), hashes, depths, passages, active }
+        Self { index, own: None, extension: Extension::default(), hashes, depths, passages, active }
     }
 
     /// Starts with a document of so many words.
@@ -171,6 +184,9 @@ impl<'a> Seeds<'a> {
             return;
         }
         let work_word = |place: usize| (place - first as usize) as u32;
+        if self.own == Some(number as u32) && work_word(place) as usize == doc {
+            return;
+        }
         let reach = self.index.parameters.reach();
         // A passage that ends here has no word of the run.
         if self.active.iter().any(|active| active.end + reach <= doc) {

@@ -5,7 +5,8 @@
 mod common;
 
 use common::{Which, check, find, index_of, words_of};
-use goldfish_match::Parameters;
+use goldfish_mask::TextWords;
+use goldfish_match::{Parameters, Search};
 use proptest::prelude::*;
 
 fn parameters(gram: u32, window: u32, least_words: u32, most_edits: u32) -> Parameters {
@@ -127,4 +128,25 @@ fn scripts_without_spaces_are_found() {
     let doc = format!("ข้อ ๑ {thai} จบ");
     let passages = check(&[thai.into()], &doc, Parameters::default(), Which::All);
     assert_eq!(passages[0].words as usize, words_of(thai).len());
+}
+
+/// A document that is one of the works is found in the others, and at the places where it repeats itself.
+#[test]
+fn a_document_is_searched_for_elsewhere() {
+    let words = |first: usize, count: usize| (first..first + count).collect::<Vec<_>>();
+    let own = [words(0, 100), words(500, 40), words(20, 30), words(600, 100)].concat();
+    let other = [words(900, 50), words(610, 60)].concat();
+    let works = [text(&other, usize::MAX), text(&own, usize::MAX)];
+    let index = index_of(&works, Parameters::default());
+    let mut doc = TextWords::default();
+    doc.read(&works[1]).unwrap();
+    let mut search = Search::new(&index);
+    let found: Vec<_> = search
+        .find_elsewhere(&doc, 1)
+        .iter()
+        .map(|passage| (passage.work, passage.work_words(), passage.doc_words()))
+        .collect();
+    assert_eq!(found, [(0, 50..110, 180..240), (1, 20..50, 140..170), (1, 140..170, 20..50)]);
+    let [own, ..] = search.find(&doc) else { panic!("nothing found") };
+    assert_eq!((own.work, own.words), (1, 270));
 }

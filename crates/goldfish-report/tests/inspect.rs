@@ -446,7 +446,7 @@ fn an_empty_folder_has_a_page() {
         "groups": {"column": "source", "rows": []},
         "ids": {"distinct": 0, "least_tokens": 20, "always": {"count": 0, "tokens": 0, "most_frequent": []},
             "never": {"count": 0, "tokens": 0, "most_frequent": []}, "histogram": []},
-        "duplicates": {"documents": 0, "characters": 0, "recurring_share": 0.0, "copies": [], "complete": true,
+        "duplicates": {"documents": 0, "characters": 0, "recurring_share": 0.0, "copies": [], "searched": 0,
             "least_characters": 200, "pairs": 0, "near": 0, "passages": 0, "rules": [], "independent": 0.75, "differences": [],
             "distances": [], "worst": []},
         "warnings": []
@@ -477,7 +477,7 @@ proptest! {
         duplicates.rules[0].leak.share = share;
         duplicates.copies = copies
             .into_iter()
-            .map(|(from, to, fingerprints)| goldfish_inspect::CopyBucket { from, to, fingerprints })
+            .map(|(from, to, words)| goldfish_inspect::CopyBucket { from, to, words })
             .collect();
         let sample = (inspection, manifest);
         let html = page_of(&sample);

@@ -33,7 +33,10 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "goldfish-tokenize",
         ],
     ),
-    ("goldfish-inspect", &["goldfish-remedy", "goldfish-mask", "goldfish-pipeline", "goldfish-shard"]),
+    (
+        "goldfish-inspect",
+        &["goldfish-remedy", "goldfish-mask", "goldfish-match", "goldfish-pipeline", "goldfish-shard"],
+    ),
     (
         "goldfish-audit",
         &[

@@ -167,7 +167,7 @@ impl Comparison {
             characters: 0,
             recurring_share: 0.0,
             copies: Vec::new(),
-            complete: true,
+            searched: 0,
             least_characters: 0,
             pairs: self.pairs,
             near: self.near,

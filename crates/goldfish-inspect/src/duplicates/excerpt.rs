@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use goldfish_mask::{NormalizedText, TokenSpan, document_key};
+use goldfish_mask::{NormalizedText, TextWords, TokenSpan, document_key};
 use goldfish_pipeline::{PipelineError, ShardText};
 
 use super::align::Side;
@@ -32,8 +32,9 @@ pub(crate) struct Excerpt {
     starts: Vec<bool>,
     /// Each letter's bytes of the text, or its token's index.
     sources: Vec<(u32, u32)>,
-    /// Where the location is among the letters.
+    /// Where the location is among the letters, and how many letters of the document are before these.
     pub(crate) seed: usize,
+    pub(crate) first_letter: usize,
 }
 
 /// All passages that are compared.
@@ -42,10 +43,10 @@ pub(crate) struct Excerpts {
     by_location: HashMap<Location, Excerpt>,
 }
 
-/// The locations of passages by document.
-pub(crate) fn by_document(pairs: &[Pair]) -> BTreeMap<u64, BTreeSet<usize>> {
+/// The words of locations by document.
+pub(crate) fn by_document<'a>(pairs: impl Iterator<Item = &'a Pair>) -> BTreeMap<u64, BTreeSet<usize>> {
     let mut wanted: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-    for location in pairs.iter().flat_map(|pair| pair.locations) {
+    for location in pairs.flat_map(|pair| pair.locations) {
         wanted.entry(location.document).or_default().insert(location.position as usize);
     }
     wanted
@@ -72,10 +73,10 @@ pub(crate) struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// The passages around these positions. Without `text` they are those of ids, and the rules decide by ids.
+    /// The passages around these words. Without `text` words are ids, and the rules decide by ids.
     pub(crate) fn excerpts(
         &self,
-        positions: &BTreeSet<usize>,
+        wanted: &BTreeSet<usize>,
         text: Option<&ShardText>,
         rules: &[ComparedRule],
     ) -> Result<Vec<(Location, Excerpt)>, PipelineError> {
@@ -99,15 +100,33 @@ impl Document<'_> {
         }
         let letters = Letters::default();
         let mut whole = Whole { document: *self, text: &decoded, spans: &spans, masks: &masks, letters };
+        let by_word = match text {
+            Some(_) => first_letters(&decoded, wanted)?,
+            None => wanted.iter().map(|&id| (id, id)).collect(),
+        };
+        let positions: BTreeSet<usize> = by_word.iter().map(|&(_, letter)| letter).collect();
         let mut found = Vec::new();
-        for &position in positions {
-            let location = Location { document: self.number, position: position as u64 };
-            found.extend(
-                whole.excerpt(position, text.is_some(), positions).map(|excerpt| (location, excerpt)),
-            );
+        for (word, letter) in by_word {
+            let location = Location { document: self.number, position: word as u64 };
+            let excerpt = whole.excerpt(letter, text.is_some(), &positions);
+            found.extend(excerpt.map(|excerpt| (location, excerpt)));
         }
         Ok(found)
     }
+}
+
+/// For each of these words of a text, its first letter among those of the text.
+fn first_letters(text: &str, wanted: &BTreeSet<usize>) -> Result<Vec<(usize, usize)>, PipelineError> {
+    let mut words = TextWords::default();
+    words.read(text)?;
+    let mut found = Vec::new();
+    let (mut passed, mut letters) = (0, 0);
+    for &word in wanted.range(..words.len()) {
+        letters += (passed..word).map(|word| Grain::Letters.letters(words.bytes(word))).sum::<usize>();
+        passed = word;
+        found.push((word, letters));
+    }
+    Ok(found)
 }
 
 /// A document with what its passages are cut from.
@@ -198,6 +217,7 @@ impl Whole<'_> {
             letters: letters_here.to_vec(),
             sources: sources.iter().map(relative).collect(),
             seed: position - first,
+            first_letter: first,
         })
     }
 }

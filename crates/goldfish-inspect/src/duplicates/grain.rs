@@ -10,17 +10,13 @@ pub(crate) enum Grain {
 }
 
 impl Grain {
-    /// Letters that are hashed together.
-    pub(crate) fn gram(self) -> usize {
+    /// How many letters a word of these bytes has.
+    pub(crate) fn letters(self, word: &[u8]) -> usize {
         match self {
-            Self::Letters => 32,
-            Self::Ids => 8,
+            // Bytes that start a character.
+            Self::Letters => word.iter().filter(|&&byte| byte & 0xC0 != 0x80).count(),
+            Self::Ids => 1,
         }
-    }
-
-    /// Consecutive hashes of which the least is a fingerprint.
-    pub(crate) fn window(self) -> usize {
-        self.gram()
     }
 
     /// Letters on each side of a shared fingerprint that are compared.

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 
 use goldfish_mask::normalize;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::fingerprint::hashes;
 use super::grain::Grain;
 use super::groups::Groups;
+
+/// Factor of the rolling hash.
+const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A passage of a document.
 #[derive(Debug, Clone, Copy)]
@@ -192,4 +195,37 @@ impl Side {
 fn is_near_copy(one: &Side, other: &Side, grain: Grain) -> bool {
     let (shorter, longer) = if one.letters <= other.letters { (one, other) } else { (other, one) };
     100 * shorter.in_common(longer, grain) >= grain.least_in_common() * shorter.letters
+}
+
+/// Hashes of so many letters in a row, one letter after the other.
+struct Rolling<I> {
+    gram: usize,
+    /// What the oldest letter of a hash counts.
+    leaving: u64,
+    oldest: I,
+    hash: u64,
+    count: usize,
+}
+
+impl<I: Iterator<Item = u32>> Rolling<I> {
+    fn new(letters: I, gram: usize) -> Self {
+        Self { gram, leaving: BASE.wrapping_pow(gram as u32), oldest: letters, hash: 0, count: 0 }
+    }
+
+    /// The hash that ends with the next letter.
+    fn push(&mut self, letter: u32) -> Option<u64> {
+        self.count += 1;
+        self.hash = self.hash.wrapping_mul(BASE).wrapping_add(u64::from(letter) + 1);
+        if self.count > self.gram {
+            let left = self.oldest.next().map_or(0, |letter| u64::from(letter) + 1);
+            self.hash = self.hash.wrapping_sub(left.wrapping_mul(self.leaving));
+        }
+        (self.count >= self.gram).then(|| xxh3_64(&self.hash.to_le_bytes()))
+    }
+}
+
+/// The hash of every `gram` letters in a row, by the position of the first of them.
+fn hashes(letters: &[u32], gram: usize) -> Vec<u64> {
+    let mut rolling = Rolling::new(letters.iter().copied(), gram);
+    letters.iter().filter_map(|letter| rolling.push(*letter)).collect()
 }

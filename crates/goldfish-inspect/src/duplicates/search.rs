@@ -1,107 +1,295 @@
-//! Occurrences with the same fingerprint.
+//! The search: some documents are indexed, and all are searched for copies of what they hold.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use goldfish_mask::MaskError;
+use goldfish_mask::{MaskError, TextWords};
+use goldfish_match::{Index, IndexBuilder, MatchError, Parameters, Passage};
 use goldfish_pipeline::{PipelineError, ShardText};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::compare::{Comparison, compared};
 use super::excerpt::{Document, Excerpts, by_document};
-use super::fingerprint::Fingerprints;
 use super::grain::Grain;
 use super::groups::Groups;
 use super::location::{Location, Pair};
 use super::rules::{Against, ComparedRule, Masks};
 use crate::options::DuplicateOptions;
 use crate::report::{CopyBucket, Duplicates};
-use crate::sample::KeySample;
 
 /// Pairs that are compared before they are added up.
 const BATCH: usize = 1024;
 
-/// Different fingerprints that are kept.
-const MOST_FINGERPRINTS: usize = 1 << 21;
+/// Words of an indexed document of which one pair is compared at most.
+const PIECE: u32 = 600;
 
-/// The locations of a fingerprint: the first, another one chosen by lot, and how many there are.
-struct Occurrences {
-    first: Location,
-    other: Option<Location>,
-    count: u64,
-}
-
-/// Collects fingerprints.
-pub(crate) struct Search<'a> {
-    options: DuplicateOptions,
-    seed: u64,
-    /// The text of ids; without one, ids are compared.
-    text: Option<&'a ShardText>,
+/// Documents that are indexed.
+pub(crate) struct Needles {
+    builder: IndexBuilder,
     grain: Grain,
-    locations: KeySample<Occurrences>,
-    documents: u64,
+    /// Their numbers, rising.
+    documents: Vec<u64>,
     letters: u64,
 }
 
-impl<'a> Search<'a> {
-    pub(crate) fn new(options: DuplicateOptions, seed: u64, text: Option<&'a ShardText>) -> Self {
-        let locations = KeySample::new(MOST_FINGERPRINTS);
-        let grain = if text.is_some() { Grain::Letters } else { Grain::Ids };
-        Self { options, seed, text, grain, locations, documents: 0, letters: 0 }
+impl Needles {
+    /// None yet. Their words are those of texts, or else token ids.
+    pub(crate) fn new(by_text: bool) -> Result<Self, MatchError> {
+        let grain = if by_text { Grain::Letters } else { Grain::Ids };
+        Ok(Self {
+            builder: IndexBuilder::new(Parameters::default())?,
+            grain,
+            documents: Vec::new(),
+            letters: 0,
+        })
     }
 
-    /// Notes the fingerprints of a document.
-    pub(crate) fn note(&mut self, document: u64, fingerprints: &Fingerprints) {
-        self.documents += 1;
-        self.letters += fingerprints.letters;
-        let apart = self.grain.of_letters(self.options.least_characters) as u64;
-        for &(hash, position) in &fingerprints.found {
-            let location = Location { document, position: position as u64 };
-            let new = || Occurrences { first: location, other: None, count: 1 };
-            self.locations.note(hash, new, |locations| {
-                locations.count += 1;
-                let overlaps = locations.first.document == document
-                    && location.position - locations.first.position < apart;
-                // The n-th location takes the seat with a chance of 1/(n - 1).
-                let lot = xxh3_64_with_seed(&locations.count.to_le_bytes(), hash ^ self.seed);
-                if !overlaps && (locations.other.is_none() || lot.is_multiple_of(locations.count - 1)) {
-                    locations.other = Some(location);
-                }
+    /// Adds a document; they come in order.
+    pub(crate) fn add(&mut self, document: u64, words: &TextWords) -> Result<(), MatchError> {
+        self.builder.add_words("", words)?;
+        self.documents.push(document);
+        self.letters +=
+            (0..words.len()).map(|word| self.grain.letters(words.bytes(word)) as u64).sum::<u64>();
+        Ok(())
+    }
+
+    pub(crate) fn build(self, options: DuplicateOptions, seed: u64) -> Search {
+        let Self { builder, grain, documents, letters } = self;
+        let index = builder.build();
+        let mut pieces = 0;
+        let first_pieces = (0..index.works() as u32).map(|work| {
+            let first = pieces;
+            pieces += index.words(work).div_ceil(PIECE) as usize;
+            first
+        });
+        let first_pieces = first_pieces.collect();
+        let words = index.all_words() as usize;
+        Search {
+            options,
+            seed,
+            grain,
+            documents,
+            letters,
+            first_pieces,
+            pairs: vec![None; pieces],
+            passages: Groups::new(pieces),
+            copies: vec![0; words],
+            repeats: vec![0; words],
+            searched: 0,
+            index,
+        }
+    }
+}
+
+/// What is found of the indexed documents in all of them.
+pub(crate) struct Search {
+    options: DuplicateOptions,
+    seed: u64,
+    grain: Grain,
+    index: Index,
+    /// The number of each indexed document.
+    documents: Vec<u64>,
+    letters: u64,
+    /// The number of each indexed document's first piece.
+    first_pieces: Vec<usize>,
+    /// For each piece the pair with the least lot.
+    pairs: Vec<Option<(u64, Pair)>>,
+    /// Pieces that are copies of the same passage.
+    passages: Groups,
+    /// For each indexed word in how many other places it was found.
+    copies: Vec<u32>,
+    /// For each indexed word how many other indexed places its document was found to copy there: of what stands in many indexed
+    /// documents, only the first places count copies.
+    repeats: Vec<u8>,
+    searched: u64,
+}
+
+/// What a document copies.
+pub(crate) struct Copies {
+    /// The number of the document among those that are indexed.
+    own: Option<u32>,
+    passages: Vec<Passage>,
+    seeds: Vec<Seed>,
+}
+
+/// A word that a document has in common with a piece.
+struct Seed {
+    piece: usize,
+    /// Where it is in the document.
+    word: u32,
+    /// By which one of many is chosen, and the pair; nothing if it is chosen the other way round.
+    pair: Option<(u64, Pair)>,
+}
+
+/// The words of documents, one after the other.
+pub(crate) struct DocumentWords<'a> {
+    reader: Option<&'a ShardText>,
+    words: TextWords,
+    text: String,
+    spans: Vec<(usize, usize)>,
+}
+
+impl<'a> DocumentWords<'a> {
+    /// Of texts, or else of token ids.
+    pub(crate) fn new(reader: Option<&'a ShardText>) -> Self {
+        Self { reader, words: TextWords::default(), text: String::new(), spans: Vec::new() }
+    }
+
+    pub(crate) fn read(&mut self, ids: &[u32]) -> Result<&TextWords, PipelineError> {
+        let Self { reader, words, text, spans } = self;
+        match reader {
+            Some(reader) => {
+                reader.read(ids, text, spans)?;
+                words.read(text)?;
+            }
+            None => words.read_ids(ids)?,
+        }
+        Ok(words)
+    }
+
+    /// The words of one document.
+    pub(crate) fn into_words(mut self, ids: &[u32]) -> Result<TextWords, PipelineError> {
+        self.read(ids)?;
+        Ok(self.words)
+    }
+}
+
+/// What a thread needs to search documents.
+pub(crate) struct Finder<'a> {
+    search: &'a Search,
+    matcher: goldfish_match::Search<'a>,
+}
+
+impl Finder<'_> {
+    /// What a document copies.
+    pub(crate) fn find(&mut self, document: u64, words: &TextWords) -> Copies {
+        let Self { search, matcher } = self;
+        let own = search.documents.binary_search(&document).ok().map(|work| work as u32);
+        let found = match own {
+            Some(own) => matcher.find_elsewhere(words, own),
+            None => matcher.find(words),
+        };
+        let least = search.grain.of_letters(search.options.least_characters);
+        let long = found.iter().filter(|passage| {
+            let copied = passage.blocks.iter().flat_map(|block| block.doc_start..block.doc_end());
+            copied.map(|word| search.grain.letters(words.bytes(word as usize))).sum::<usize>() >= least
+        });
+        let passages: Vec<Passage> = long.cloned().collect();
+        let mut seeds: Vec<Seed> =
+            passages.iter().flat_map(|passage| search.seeds(passage, document, own)).collect();
+        seeds.sort_by_key(|seed| (seed.word, seed.piece));
+        Copies { own, passages, seeds }
+    }
+}
+
+impl Search {
+    /// To search documents with.
+    pub(crate) fn finder(&self) -> Finder<'_> {
+        Finder { search: self, matcher: goldfish_match::Search::new(&self.index) }
+    }
+
+    /// A word in common for each piece that a passage copies.
+    fn seeds(&self, passage: &Passage, document: u64, own: Option<u32>) -> Vec<Seed> {
+        let Range { start, end } = passage.work_words();
+        let first_piece = self.first_pieces[passage.work as usize];
+        let mut seeds = Vec::new();
+        for piece in start / PIECE..end.div_ceil(PIECE) {
+            let (from, to) = (start.max(piece * PIECE), end.min((piece + 1) * PIECE));
+            let middle = from + (to - from) / 2;
+            let at = passage.blocks.partition_point(|block| block.work_end() <= middle);
+            let Some(block) = passage.blocks.get(at) else { continue };
+            let indexed = middle.max(block.work_start);
+            let word = block.doc_start + (indexed - block.work_start);
+            // Two indexed documents, or two places in one, are a pair once.
+            let first = own.is_none_or(|own| (passage.work, indexed) < (own, word));
+            let pair = first.then(|| {
+                let mut locations = [
+                    Location { document: self.documents[passage.work as usize], position: indexed.into() },
+                    Location { document, position: word.into() },
+                ];
+                locations.sort_unstable();
+                (self.lot(&locations.map(|at| [at.document, at.position])), Pair { locations })
             });
+            seeds.push(Seed { piece: first_piece + piece as usize, word, pair });
+        }
+        seeds
+    }
+
+    /// A number that decides between these and others.
+    fn lot(&self, of: &[[u64; 2]]) -> u64 {
+        let bytes: Vec<u8> = of.iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
+        xxh3_64_with_seed(&bytes, self.seed)
+    }
+
+    /// Notes what a document copies; documents come in order.
+    pub(crate) fn note(&mut self, copies: &Copies) {
+        let Copies { own, passages, seeds } = copies;
+        self.searched += 1;
+        let own_words = own.map(|own| self.index.range(own));
+        for passage in passages {
+            let words = self.index.range(passage.work);
+            for block in &passage.blocks {
+                let indexed =
+                    words.start + block.work_start as usize..words.start + block.work_end() as usize;
+                self.copies[indexed].iter_mut().for_each(|copies| *copies = copies.saturating_add(1));
+                if let Some(own) = &own_words {
+                    let here = own.start + block.doc_start as usize..own.start + block.doc_end() as usize;
+                    self.repeats[here].iter_mut().for_each(|repeats| *repeats = repeats.saturating_add(1));
+                }
+            }
+        }
+        for seed in seeds {
+            let best = &mut self.pairs[seed.piece];
+            if seed.pair.is_some() && (best.is_none() || seed.pair < *best) {
+                *best = seed.pair;
+            }
+        }
+        for two in seeds.windows(2) {
+            if two[1].word - two[0].word < PIECE {
+                self.passages.join(two[0].piece, two[1].piece);
+            }
         }
     }
 
     /// Chooses the passages to compare.
-    pub(crate) fn found(self, masks: &Masks<'_>, which: Against) -> Result<Found<'a>, MaskError> {
-        let Self { options, seed, text, grain, locations, documents, letters } = self;
-        let complete = locations.is_complete();
-        let locations = locations.into_sorted();
-        let (all, recurring) = locations.iter().fold((0, 0), |(all, recurring), (_, locations)| {
-            (all + locations.count, recurring + if locations.count > 1 { locations.count } else { 0 })
-        });
-        let pairs = chosen(&locations, options.pairs, seed, grain.radius() as u64);
+    pub(crate) fn found<'a>(
+        self,
+        masks: &Masks<'_>,
+        text: Option<&'a ShardText>,
+        which: Against,
+    ) -> Result<Found<'a>, MaskError> {
+        let mut chosen: Vec<(u64, usize, Pair)> = (0..self.pairs.len())
+            .filter_map(|piece| Some((self.lot(&[[piece as u64; 2]]), piece, self.pairs[piece]?.1)))
+            .collect();
+        chosen.sort_unstable();
+        chosen.truncate(self.options.pairs);
+        let Self { options, grain, index, documents, letters, passages, copies, repeats, searched, .. } =
+            self;
+        let pairs: Vec<(usize, Pair)> = chosen.into_iter().map(|(_, piece, pair)| (piece, pair)).collect();
         let rules = if pairs.is_empty() { Vec::new() } else { masks.compared(text.is_some(), which)? };
-        let comparison = Comparison::new(masks.rule, options, &rules);
+        let others =
+            copies.iter().zip(&repeats).map(|(&copies, &repeats)| u64::from(copies.max(repeats.into())));
+        let recurring = others.clone().filter(|&others| others > 0).count();
         let summary = Duplicates {
-            documents,
+            documents: documents.len() as u64,
+            searched,
             characters: letters,
-            recurring_share: if all == 0 { 0.0 } else { recurring as f64 / all as f64 },
-            copies: buckets(locations.iter().map(|(_, locations)| locations.count)),
-            complete,
+            recurring_share: recurring as f64 / index.all_words().max(1) as f64,
+            copies: buckets(others.map(|others| others + 1)),
             least_characters: options.least_characters as u64,
             ..Comparison::new(masks.rule, options, &[]).report()
         };
-        let wanted = by_document(&pairs);
-        let least = grain.of_letters(options.least_characters);
         Ok(Found {
             summary,
-            comparison,
-            least,
+            comparison: Comparison::new(masks.rule, options, &rules),
+            least: grain.of_letters(options.least_characters),
             grain,
             text,
             rules,
+            wanted: by_document(pairs.iter().map(|(_, pair)| pair)),
             pairs,
-            wanted,
+            passages,
             excerpts: Excerpts::default(),
         })
     }
@@ -116,8 +304,10 @@ pub(crate) struct Found<'a> {
     grain: Grain,
     text: Option<&'a ShardText>,
     rules: Vec<ComparedRule>,
-    pairs: Vec<Pair>,
-    /// Positions by document.
+    /// Each with the piece that it is of.
+    pairs: Vec<(usize, Pair)>,
+    passages: Groups,
+    /// Words by document.
     wanted: BTreeMap<u64, BTreeSet<usize>>,
     excerpts: Excerpts,
 }
@@ -136,8 +326,8 @@ impl Found<'_> {
     /// Reads the passages of some documents.
     pub(crate) fn read(&mut self, documents: &[Document<'_>]) -> Result<(), PipelineError> {
         let read = |document: &Document<'_>| {
-            let Some(positions) = self.wanted.get(&document.number) else { return Ok(Vec::new()) };
-            document.excerpts(positions, self.text, &self.rules)
+            let Some(words) = self.wanted.get(&document.number) else { return Ok(Vec::new()) };
+            document.excerpts(words, self.text, &self.rules)
         };
         let found: Vec<_> = documents.par_iter().map(read).collect::<Result<_, _>>()?;
         self.excerpts.extend(found.into_iter().flatten());
@@ -145,78 +335,52 @@ impl Found<'_> {
     }
 
     /// Compares all passages that were read.
-    pub(crate) fn compare(self) -> Duplicates {
-        let Self { summary, mut comparison, least, grain, rules, pairs, excerpts, .. } = self;
-        let passages = passages(&pairs, grain.radius() as u64);
-        let numbered: Vec<(usize, Pair)> = passages.into_iter().zip(pairs).collect();
-        for batch in numbered.chunks(BATCH) {
-            let compare = |&(passage, pair): &(usize, Pair)| {
+    pub(crate) fn compare(mut self) -> Duplicates {
+        self.join_overlapping();
+        let Self { summary, mut comparison, least, rules, pairs, mut passages, excerpts, .. } = self;
+        for batch in pairs.chunks(BATCH) {
+            let compare = |&(piece, pair): &(usize, Pair)| {
                 let [a, b] = pair.locations;
                 let found = compared(excerpts.get(a)?, excerpts.get(b)?, rules.len() + 1, least)?;
-                Some((passage, found))
+                Some((piece, found))
             };
             let found: Vec<_> = batch.par_iter().map(compare).collect();
-            found.into_iter().flatten().for_each(|(passage, found)| comparison.add(passage, found));
+            found.into_iter().flatten().for_each(|(piece, found)| comparison.add(passages.of(piece), found));
         }
-        let Duplicates { documents, characters, recurring_share, copies, complete, least_characters, .. } =
+        let Duplicates { documents, searched, characters, recurring_share, copies, least_characters, .. } =
             summary;
         Duplicates {
             documents,
+            searched,
             characters,
             recurring_share,
             copies,
-            complete,
             least_characters,
             ..comparison.report()
         }
     }
-}
 
-/// For each pair the number of its passage. Pairs that overlap in a document are copies of the same one.
-fn passages(pairs: &[Pair], radius: u64) -> Vec<usize> {
-    let mut passages = Groups::new(pairs.len());
-    let ends = pairs.iter().enumerate().flat_map(|(index, pair)| pair.locations.map(|at| (at, index)));
-    let mut ends: Vec<(Location, usize)> = ends.collect();
-    ends.sort_unstable();
-    for two in ends.windows(2) {
-        let [(before, one), (after, other)] = [two[0], two[1]];
-        if before.document == after.document && after.position - before.position < 2 * radius {
-            passages.join(one, other);
+    /// Pairs whose excerpts overlap in a document count as copies of the same passage.
+    fn join_overlapping(&mut self) {
+        let Self { pairs, passages, excerpts, grain, .. } = self;
+        let mut ends: Vec<(u64, usize, usize)> = Vec::new();
+        for &(piece, pair) in &*pairs {
+            let ends_here = pair.locations.into_iter().filter_map(|at| {
+                excerpts.get(at).map(|excerpt| (at.document, excerpt.first_letter + excerpt.seed, piece))
+            });
+            ends.extend(ends_here);
+        }
+        ends.sort_unstable();
+        for two in ends.windows(2) {
+            let [before, after] = [two[0], two[1]];
+            if before.0 == after.0 && after.1 - before.1 < 2 * grain.radius() {
+                passages.join(before.2, after.2);
+            }
         }
     }
-    passages.into_numbers()
 }
 
-/// One pair a passage, at most `most`: the fingerprints of a passage are near each other in both documents.
-fn chosen(locations: &[(u64, Occurrences)], most: usize, seed: u64, radius: u64) -> Vec<Pair> {
-    let mut pairs: Vec<(Pair, u64)> = locations
-        .iter()
-        .filter_map(|(hash, locations)| {
-            let mut ends = [locations.first, locations.other?];
-            ends.sort_unstable();
-            Some((Pair { locations: ends }, xxh3_64_with_seed(&hash.to_le_bytes(), seed)))
-        })
-        .collect();
-    pairs.sort_unstable();
-    let mut last: HashMap<(u64, u64), Pair> = HashMap::new();
-    pairs.retain(|(pair, _)| {
-        let [a, b] = pair.locations;
-        let near = last.get(&(a.document, b.document)).is_some_and(|kept| {
-            let [from_a, from_b] = kept.locations;
-            let near = |to: u64, from: u64| to.abs_diff(from) < radius;
-            near(a.position, from_a.position) && near(b.position, from_b.position)
-        });
-        if !near {
-            last.insert((a.document, b.document), *pair);
-        }
-        !near
-    });
-    pairs.sort_unstable_by_key(|&(pair, lot)| (lot, pair));
-    pairs.truncate(most);
-    pairs.into_iter().map(|(pair, _)| pair).collect()
-}
-
-/// Recurring fingerprints by the number of their locations.
+/// Words by the number of their places, of those that have more than one.
 fn buckets(counts: impl Iterator<Item = u64>) -> Vec<CopyBucket> {
     let mut buckets: Vec<CopyBucket> = Vec::new();
     for count in counts.filter(|&count| count > 1) {
@@ -224,9 +388,9 @@ fn buckets(counts: impl Iterator<Item = u64>) -> Vec<CopyBucket> {
         let index = (count - 1).ilog2() as usize;
         while buckets.len() <= index {
             let to = 2 << buckets.len();
-            buckets.push(CopyBucket { from: to / 2 + 1, to, fingerprints: 0 });
+            buckets.push(CopyBucket { from: to / 2 + 1, to, words: 0 });
         }
-        buckets[index].fingerprints += 1;
+        buckets[index].words += 1;
     }
     buckets
 }
@@ -238,31 +402,70 @@ mod tests {
     #[test]
     fn counts_of_places_fall_into_doubling_buckets() {
         let found = buckets([1, 2, 2, 3, 4, 5, 8, 9, 1].into_iter());
-        let found: Vec<_> =
-            found.iter().map(|bucket| (bucket.from, bucket.to, bucket.fingerprints)).collect();
+        let found: Vec<_> = found.iter().map(|bucket| (bucket.from, bucket.to, bucket.words)).collect();
         assert_eq!(found, [(2, 2, 2), (3, 4, 2), (5, 8, 2), (9, 16, 1)]);
     }
 
+    /// Documents of ids, of which the first `indexed` are indexed.
+    fn searched(documents: &[Vec<u32>], indexed: usize) -> Search {
+        let mut needles = Needles::new(false).unwrap();
+        let mut words = TextWords::default();
+        for (number, ids) in documents[..indexed].iter().enumerate() {
+            words.read_ids(ids).unwrap();
+            needles.add(number as u64, &words).unwrap();
+        }
+        let options = DuplicateOptions { least_characters: 64, pairs: 100, shown: 0 };
+        let mut search = needles.build(options, 0);
+        for (number, ids) in documents.iter().enumerate() {
+            words.read_ids(ids).unwrap();
+            let copies = search.finder().find(number as u64, &words);
+            search.note(&copies);
+        }
+        search
+    }
+
+    fn pairs(search: &Search) -> Vec<[(u64, u64); 2]> {
+        let pairs = search.pairs.iter().flatten();
+        pairs.map(|(_, pair)| pair.locations.map(|at| (at.document, at.position))).collect()
+    }
+
+    fn ids(from: u32, count: u32) -> Vec<u32> {
+        (from..from + count).collect()
+    }
+
     #[test]
-    fn one_pair_a_passage_is_chosen() {
-        let location = |document, position| Location { document, position };
-        let two = |a, b| Occurrences { first: a, other: Some(b), count: 2 };
-        let locations = vec![
-            (1, two(location(0, 10), location(5, 110))),
-            (2, two(location(0, 40), location(5, 140))),
-            (3, two(location(0, 1040), location(5, 11040))),
-            (4, two(location(0, 12), location(6, 90))),
-            (5, Occurrences { first: location(9, 9), other: None, count: 1 }),
-        ];
-        let found = chosen(&locations, 10, 0, 1000);
-        assert_eq!(found.len(), 3);
-        let mut found_passages = passages(&found, 1000);
-        found_passages.sort_unstable();
-        assert_eq!(found_passages, [0, 0, 0], "all share text of the same document");
-        let apart = [(0, 10, 5, 110), (0, 2010, 6, 0), (7, 0, 8, 0)]
-            .map(|(a, x, b, y)| Pair { locations: [location(a, x), location(b, y)] });
-        assert_eq!(passages(&apart, 1000), [0, 1, 2]);
-        assert_eq!(passages(&apart, 1001), [0, 0, 2]);
-        assert_eq!(chosen(&locations, 2, 0, 1000), found[..2]);
+    fn copies_are_found_beyond_the_indexed_documents_and_within_one() {
+        let copy = [ids(9000, 50), ids(100, 40), ids(9500, 50)].concat();
+        let twice = [ids(5000, 60), ids(6000, 30), ids(5000, 60)].concat();
+        let search = searched(&[ids(0, 500), twice, copy], 2);
+        assert_eq!(pairs(&search), [[(0, 120), (2, 70)], [(1, 30), (1, 120)]]);
+        assert_eq!(search.copies[..500].iter().map(|&n| u64::from(n)).sum::<u64>(), 40);
+        assert_eq!(search.copies[500..].iter().filter(|&&n| n == 1).count(), 120);
+    }
+
+    #[test]
+    fn a_passage_in_many_documents_is_one() {
+        let documents: Vec<_> = (0..30)
+            .map(|i| [ids(1000 * i + 1000, 40), ids(0, 80), ids(1000 * i + 1500, 40)].concat())
+            .collect();
+        let mut search = searched(&documents, 20);
+        // Only the first places of runs that are common are looked at.
+        let found = pairs(&search);
+        assert!((7..20).contains(&found.len()), "{found:?}");
+        let of: Vec<usize> = (0..20).filter(|&piece| search.pairs[piece].is_some()).collect();
+        let passage = search.passages.of(of[0]);
+        assert!(of.iter().all(|&piece| search.passages.of(piece) == passage));
+        // All copies know that they are some.
+        let counts: Vec<u32> =
+            search.copies.iter().zip(&search.repeats).map(|(&a, &b)| a.max(b.into())).collect();
+        assert_eq!(counts.iter().filter(|&&n| n > 0).count(), 20 * 80);
+        assert_eq!(counts.iter().max(), Some(&29));
+    }
+
+    #[test]
+    fn long_copies_are_compared_in_pieces() {
+        let search = searched(&[ids(0, 3000), ids(0, 3000)], 1);
+        assert_eq!(pairs(&search).len(), 5);
+        assert_eq!(pairs(&search)[1], [(0, 900), (1, 900)]);
     }
 }

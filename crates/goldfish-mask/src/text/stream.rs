@@ -54,6 +54,13 @@ impl Stream {
         self.chars += 1;
     }
 
+    /// Appends four bytes as they are, as one character.
+    pub(crate) fn push_four(&mut self, bytes: [u8; 4]) {
+        self.room()[..4].copy_from_slice(&bytes);
+        self.len += 4;
+        self.chars += 1;
+    }
+
     /// Appends the first `count` bytes, `CHUNK` at most, ASCII letters and digits, in lower case.
     #[inline(always)]
     pub(crate) fn push_ascii(&mut self, bytes: &[u8], count: usize) {

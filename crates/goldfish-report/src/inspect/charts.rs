@@ -116,10 +116,10 @@ pub(super) fn id_chart(ids: &IdRates, k: Option<u32>) -> Result<Option<Chart>, R
     bars(caption, &x, &y, &drawn, &Beside { reference, ..Beside::default() }).map(Some)
 }
 
-/// Fingerprints by the number of places. Nothing where nothing recurs.
+/// Words by the number of places. Nothing where nothing recurs.
 pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, ReportError> {
     let buckets = &duplicates.copies;
-    let highest = buckets.iter().map(|bucket| bucket.fingerprints).max().unwrap_or(0);
+    let highest = buckets.iter().map(|bucket| bucket.words).max().unwrap_or(0);
     if highest == 0 {
         return Ok(None);
     }
@@ -129,17 +129,16 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         .map(|(at, bucket)| Bar {
             from: at as f64 - 0.42,
             to: at as f64 + 0.42,
-            height: bucket.fingerprints as f64,
+            height: bucket.words as f64,
             label: if buckets.len() <= MOST_LABELS {
-                short_count(bucket.fingerprints as f64)
+                short_count(bucket.words as f64)
             } else {
                 String::new()
             },
         })
         .collect();
-    let said = buckets
-        .iter()
-        .map(|bucket| format!("{} places: {}", places(bucket), plural(bucket.fingerprints, "fingerprint")));
+    let said =
+        buckets.iter().map(|bucket| format!("{} places: {}", places(bucket), plural(bucket.words, "word")));
     let caption = Caption {
         id: "copies-chart".into(),
         title: "Recurring text by its number of occurrences".into(),
@@ -158,7 +157,7 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         format: &tick,
     };
     let y = Axis {
-        title: "fingerprints (log scale)",
+        title: "words (log scale)",
         from: 0.8,
         to: highest as f64 * 3.0,
         log: true,
