@@ -7,8 +7,11 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 from product import read_json_lines, write_json_lines
 from program.faults import check_reruns
+from program.test_verify import edit_manifest
+from tokenizers import Tokenizer
 
 WORD = re.compile(r"[a-z0-9]+")
 K = 3
@@ -295,3 +298,78 @@ def test_the_table_is_no_input(goldfish, works, corpus, fixtures, tmp_path):
     policy(tmp_path, twice)
     failed = goldfish.run("mask", path, "--output", tmp_path / "no", *common[:4], expect=2)
     assert "two protected works have the id" in failed.stderr
+
+
+def test_works_are_only_looked_for(goldfish, works, corpus, masked, fixtures, tmp_path):
+    """The same table without masks; from text without a tokenizer, from ids with theirs."""
+    path = write_json_lines(tmp_path / "corpus.jsonl", corpus)
+    common = ["--policy", policy(tmp_path, works, 'rule = "text"\nk = 4'), "--protect-only", "--id-column", "id"]
+    out = goldfish.mask(path, tmp_path / "out", *common)
+    assert table(out) == table(masked)
+    protected = out.manifest["protected"]
+    assert protected["only"] and protected["counts"] == masked.manifest["protected"]["counts"]
+    assert out.manifest["totals"]["documents_out"] == len(corpus) and out.manifest["totals"]["tokens"] == 0
+    assert out.manifest["rule"]["name"] == "none" and out.manifest.get("tokenizer") is None and not out.manifest.get("policy")
+    assert [len(ids) for ids in out.ids] == [0] * len(corpus)
+    assert "160 documents searched" in out.process.stdout and "work-4" in out.process.stdout
+    shown = goldfish.run("inspect", out.folder).stdout
+    assert "work-4" in shown and "dropped" not in shown.split("shard ")[0]
+    assert "sound" in goldfish.run("verify", out.folder).stdout
+    assert "no masks to recompute" in goldfish.run("verify", out.folder, "--recompute", expect=2).stderr
+    assert "no tokens" in goldfish.run("export", out.folder, "--to", "olmo", "--output", tmp_path / "olmo", expect=2).stderr
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
+    ids = goldfish.mask(path, tmp_path / "tokenized", *tokenizer, "--rule", "none").ids
+    rows = [{"id": row["id"], "input_ids": ids} for row, ids in zip(corpus, ids)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "ids.parquet")
+    column = ["--ids-column", "input_ids", *tokenizer]
+    assert table(goldfish.mask(tmp_path / "ids.parquet", tmp_path / "of-ids", *common, *column)) == table(masked)
+    failed = goldfish.run("mask", tmp_path / "ids.parquet", "--output", tmp_path / "no", *common, *column[:2], expect=2)
+    assert "only with their tokenizer" in failed.stderr
+    (tmp_path / "policy.toml").write_text('[default]\nrule = "none"\n')
+    failed = goldfish.run("mask", path, "--output", tmp_path / "no", *common, expect=2)
+    assert "protects no works" in failed.stderr
+    # Rows that can't be read are counted.
+    policy(tmp_path, works)
+    path.write_text(path.read_text() + "\n{\n")
+    out = goldfish.mask(path, tmp_path / "skipped", *common, "--on-error", "skip", expect=1)
+    assert out.manifest["totals"]["documents_rejected"] == 1 and table(out) == table(masked)
+
+
+def test_runs_that_only_look_resume_and_divide(goldfish, works, corpus, fixtures, tmp_path):
+    path = write_json_lines(tmp_path / "corpus.jsonl", corpus * 6)
+    common = ["--policy", policy(tmp_path, works), "--protect-only", "--shard-size", "4KiB"]
+    one, joined = check_reruns(goldfish, path, tmp_path, common, kills=[2, 4])
+    assert len(one.shards) > 4 and len(table(one)) > 400
+    assert table(joined) == table(one)
+    # Masks are another job.
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json", "--shard-size", "4KiB"]
+    failed = goldfish.run("mask", path, "--output", one.folder, "--resume", *common[:2], *tokenizer, expect=2)
+    assert "protected" in failed.stderr or "tokenizer" in failed.stderr, failed.stderr
+
+
+def test_masks_of_works_are_recomputed(goldfish, works, corpus, fixtures, tmp_path):
+    path = write_json_lines(tmp_path / "corpus.jsonl", corpus)
+    tokenizer = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
+    common = ["--policy", policy(tmp_path, works, 'rule = "text"\nk = 4')]
+    out = goldfish.mask(path, tmp_path / "out", *common, *tokenizer, "--append-eos", "--id-column", "id")
+    check = ["verify", out.folder, "--recompute", *tokenizer]
+    assert "only with --policy" in goldfish.run(*check).stdout
+    assert "only with" not in goldfish.run(*check, *common).stdout
+    # Two tokens of a passage change places: without the works nobody can say that.
+    row = next(number for number, row in enumerate(corpus) if row["rate"] == 0.0 and row["length"] == 500)
+    mask = out.masks[row]
+    texts = [Tokenizer.from_file(str(fixtures / "tokenizers/gpt2.json")).decode([id]) for id in out.ids[row]]
+    of_words = [at for at, text in enumerate(texts) if text.strip().isalpha() and at > len(mask) // 2]
+    dropped, kept = (next(at for at in of_words if mask[at] == bit) for bit in (0, 1))
+    content = bytearray(out.shards[0].read_bytes())
+    place = content.index(bytes(mask))
+    content[place + dropped], content[place + kept] = 1, 0
+    out.shards[0].write_bytes(content)
+    change = {"hash": f"xxh3_128:{xxhash.xxh3_128_hexdigest(bytes(content))}"}
+    edit_manifest(out, lambda manifest: manifest["shards"][0].update(change), sealed=True)
+    assert "sound" in goldfish.run(*check).stdout
+    found = goldfish.run(*check, *common, expect=1).stdout
+    assert "1 problem" in found and f"but the rule decides {int(kept < dropped)}" in found
+    # Other works are not those of the masks.
+    policy(tmp_path, works[:4])
+    assert "not those that the masks were made with" in goldfish.run(*check, *common, expect=2).stderr

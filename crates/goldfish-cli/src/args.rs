@@ -77,6 +77,9 @@ pub(crate) enum Command {
 /// Write only the masks of memmaps that are tokenized already:
 ///   goldfish mask tokens/*.ds --masks-only
 ///
+/// Where do protected works occur in a corpus?
+///   goldfish mask corpus/ --policy policy.toml --protect-only --output found/
+///
 /// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -175,7 +178,7 @@ pub(crate) struct MaskArgs {
     pub(crate) policy: Option<PathBuf>,
 
     /// How dropped tokens are chosen. [default: text where the text is available (raw text, or token ids whose text
-    /// --tokenizer gives exactly), else hash]
+    /// --tokenizer gives exactly), else anchor; hash in packed sequences]
     #[arg(long, value_enum, help_heading = "Mask")]
     pub(crate) rule: Option<RuleName>,
 
@@ -239,6 +242,17 @@ pub(crate) struct MaskArgs {
     /// reproduce another implementation: hash-table, hash-avalanche, coefficient-sum]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Mask")]
     pub(crate) exempt_special: Option<bool>,
+
+    /// Only look for copies of the protected works of the --policy, and write no masks: how often does a work occur in this
+    /// corpus? The folder gets protected.parquet, and shards with the ids of the documents that were searched. Raw text needs no
+    /// tokenizer.
+    #[arg(
+        long,
+        requires = "policy",
+        conflicts_with_all = ["masks_only", "columns", "mask_column", "labels_column", "scope", "sequence_length"],
+        help_heading = "Output"
+    )]
+    pub(crate) protect_only: bool,
 
     /// Write only masks, not shards: one file per memmap (.bin/.idx, .npy, .ds) as its training loop reads it, with one
     /// byte per token, 1 if it is in the loss. Without --output next to the memmaps: NAME.loss.bin and .idx, NAME.npy.loss,

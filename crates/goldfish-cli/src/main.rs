@@ -14,6 +14,7 @@ mod progress;
 mod signals;
 mod threads;
 mod verdict;
+mod works;
 
 use std::process::ExitCode;
 

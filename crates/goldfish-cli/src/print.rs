@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_corpus::Resolved;
 use goldfish_pipeline::PipelineError;
 pub(crate) use goldfish_report::shell_line;
 use goldfish_report::{escaped, is_hidden};
@@ -229,6 +230,19 @@ pub(crate) fn headline(folder: &Path, manifest: &Manifest) -> String {
         bytes(manifest.shard_bytes()),
         plural(shards.len() as u64, "shard"),
     )
+}
+
+/// Says which files are not read.
+pub(crate) fn note_unread(resolved: &Resolved) {
+    for path in &resolved.ignored {
+        note(&format!("note: {} is not read: its name is not that of a corpus format", path.display()));
+    }
+    for path in &resolved.written {
+        note(&format!(
+            "note: {} is not read: goldfish wrote it; to read tokens in it, name the folder that holds them",
+            path.display()
+        ));
+    }
 }
 
 /// A progress bar on standard error; hidden where that is no terminal.

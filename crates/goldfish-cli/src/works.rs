@@ -2,15 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use goldfish_pipeline::{ProtectOptions, Protection};
 use goldfish_shard::{Manifest, read_passages};
 use serde::Serialize;
 
-use crate::print::{FAINT, count, name};
+use crate::files::works_of;
+use crate::print::{self, FAINT, count, name};
+
+/// Reads the protected works of a policy in this file.
+pub(crate) fn read(policy: &Path, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
+    let works = works_of(policy, options)?;
+    print::note_unread(&works);
+    let protection = Protection::read(options, &works.inputs)?;
+    match protection.short_works() {
+        0 => {}
+        short => print::warn(&format!(
+            "{} too few words to be found anywhere: a passage needs as many as least_words says, or 12",
+            if short == 1 { "1 work has".into() } else { format!("{} works have", count(short as u64)) }
+        )),
+    }
+    Ok(Arc::new(protection))
+}
 
 /// The copies of a protected work.
 #[derive(Debug, Serialize)]
-pub(super) struct Copies {
+pub(crate) struct Copies {
     work_id: String,
     documents: u64,
     passages: u64,
@@ -20,7 +38,7 @@ pub(super) struct Copies {
 }
 
 /// The works that documents copy, those with the most words in common first.
-pub(super) fn copies(folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<Copies>> {
+pub(crate) fn copies(folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<Copies>> {
     let mut works: BTreeMap<String, (Copies, String)> = BTreeMap::new();
     for passage in read_passages(folder, manifest)?.into_iter().flatten() {
         let passage = passage?;
@@ -45,7 +63,7 @@ pub(super) fn copies(folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<C
 const SHOWN_ROWS: usize = 20;
 
 /// The works in a table.
-pub(super) fn table(works: &[Copies]) -> Vec<String> {
+pub(crate) fn table(works: &[Copies]) -> Vec<String> {
     if works.is_empty() {
         return Vec::new();
     }

@@ -6,7 +6,7 @@ use goldfish_corpus::{Content, ExistingMask, IdType, Input, ReadOptions};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
     ExistingMaskEntry, ExistingMaskKind, ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry,
-    OutputMode, POLICY_COLUMN, SourceEntry, TokenizerEntry, WriterOptions,
+    OutputMode, POLICY_COLUMN, ProtectedEntry, SourceEntry, TokenizerEntry, WriterOptions,
 };
 use goldfish_storage::{canonicalize, is_remote};
 use goldfish_tokenize::Tokenizer;
@@ -54,6 +54,8 @@ pub struct MaskJob {
     pub policy: Option<Policy>,
     /// Works whose copies get the works' own masks.
     pub protect: Option<Arc<Protection>>,
+    /// Whether the copies are only looked for: documents are written without tokens, and text needs no tokenizer.
+    pub protect_only: bool,
     /// The table from a file that the rule names, if it names one.
     pub table: Option<UniformTable>,
     /// What windows may cross.
@@ -116,7 +118,10 @@ impl MaskJob {
             }),
             part: plan.part.clone(),
             existing_mask: existing_words(&self.read.existing),
-            protected: self.protect.as_ref().map(|protection| protection.entry()),
+            protected: self
+                .protect
+                .as_ref()
+                .map(|protection| ProtectedEntry { only: self.protect_only, ..protection.entry() }),
             policy: self.policy.iter().flat_map(Policy::entries).map(PolicyEntry::uncounted).collect(),
             ..Manifest::new(self.rule.clone(), self.scope, source, output)
         }

@@ -71,6 +71,22 @@ pub enum JobError {
     /// Protected works changed while they were read.
     #[error("the protected works changed while they were read; run again on files that stay")]
     WorksChanged,
+    /// Works are given for a folder without any.
+    #[error("works are given, but the masks of this folder were made without protected works")]
+    NothingProtected,
+    /// Other works are given than masks were made with.
+    #[error(
+        "the works or their rule are not those that the masks were made with: their digest is {found}, and the manifest's {expected}"
+    )]
+    OtherWorks {
+        /// The manifest's.
+        expected: String,
+        /// That of the works given.
+        found: String,
+    },
+    /// A folder has no tokens.
+    #[error("protected works were only looked for in this folder, which has no masks to recompute")]
+    NothingToRecompute,
     /// Masks alone are to be written under a policy.
     #[error(
         "a policy writes into the shards which entry decided a document, so that masks alone can't be written under one"
@@ -200,7 +216,10 @@ impl Remedies for JobError {
             | Self::BadWork { .. }
             | Self::WorkTwice { .. }
             | Self::NoWorks
-            | Self::WorksChanged => return Vec::new(),
+            | Self::WorksChanged
+            | Self::OtherWorks { .. }
+            | Self::NothingToRecompute => return Vec::new(),
+            Self::NothingProtected => Remedy::omit(Setting::Policy),
             Self::MaskOfText => Remedy::give(Setting::IdsColumn).to("read token ids"),
             Self::PolicyOfMasks => {
                 return vec![

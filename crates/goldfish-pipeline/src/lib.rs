@@ -43,7 +43,7 @@ pub use plan::Partition;
 pub use policy::{MAX_POLICY_BYTES, Policy, PolicyEntry, PolicyError, SampledEntry};
 pub use progress::{Progress, TokenizedBytes};
 pub use protect::{ProtectOptions, Protection};
-pub use recompute::recompute;
+pub use recompute::{MadeWith, recompute};
 pub use repeated::RepeatedIds;
 pub use resolve::{
     DocumentKind, MaskOptions, ResolveError, ResolvedMask, RuleReason, ScopeName, SequenceToken, exempt_ids,

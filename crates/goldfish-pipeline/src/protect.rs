@@ -125,6 +125,7 @@ impl Protection {
             guaranteed_run: parameters.guaranteed(),
             least_words: parameters.least_words,
             most_edits: parameters.most_edits,
+            only: false,
             counts: ProtectedCounts::default(),
             table: None,
         }

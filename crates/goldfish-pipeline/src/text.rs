@@ -55,6 +55,9 @@ pub(crate) struct TextSide {
 
 /// What a rule that decides by the text needs besides.
 pub(crate) fn text_side(job: &MaskJob, rules: &[BuiltRule]) -> Result<Option<TextSide>, PipelineError> {
+    if job.protect_only && matches!(job.read.content, Content::Text { .. }) {
+        return Ok(None);
+    }
     // Rules that decide by the text exempt the same ids: those of one tokenizer.
     let by_text = rules.iter().find(|rule| rule.masker.needs_text());
     let Some(rule) = by_text.or_else(|| rules.last().filter(|_| job.protect.is_some())) else {

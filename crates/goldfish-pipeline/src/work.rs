@@ -107,6 +107,10 @@ impl<'a> Deciding<'a> {
         longest: &[LongestOf],
     ) -> Option<LongestRun> {
         let Decided { doc_id, rule, weights } = document;
+        if self.shared.job.protect_only {
+            self.protect(doc_id, span.text(), mask);
+            return None;
+        }
         let key = document_key(doc_id);
         let span = span.with_key(key).with_longer_than(longest[rule].units());
         let run = self.shared.rules[rule].masker.decide_measuring(&span, mask);
@@ -118,21 +122,25 @@ impl<'a> Deciding<'a> {
             };
             self.tallies[rule].add(&counts);
         }
-        if let (Some(protecting), Some(text)) = (&mut self.protecting, span.text()) {
-            let before = self.passages.len();
-            match protecting.apply(doc_id, text, mask, &mut self.passages) {
-                // The work's rule has kept other words.
-                Ok(words) if words > 0 => {
-                    self.protected.documents += 1;
-                    self.protected.words += words;
-                    self.protected.passages += (self.passages.len() - before) as u64;
-                    return None;
-                }
-                Ok(_) => {}
-                Err(error) => self.failed = self.failed.take().or(Some(error)),
+        // The work's rule has kept other words.
+        if self.protect(doc_id, span.text(), mask) { None } else { run }
+    }
+
+    /// Looks for passages of protected works in a document, whose tokens have these parts of the text, and decides them. Whether
+    /// there are any.
+    fn protect(&mut self, doc_id: &str, text: Option<(&str, &[(usize, usize)])>, mask: &mut [u8]) -> bool {
+        let (Some(protecting), Some(text)) = (&mut self.protecting, text) else { return false };
+        let before = self.passages.len();
+        match protecting.apply(doc_id, text, mask, &mut self.passages) {
+            Ok(0) => return false,
+            Ok(words) => {
+                self.protected.documents += 1;
+                self.protected.words += words;
+                self.protected.passages += (self.passages.len() - before) as u64;
             }
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
         }
-        run
+        true
     }
 
     /// Longest runs of no documents.
@@ -171,7 +179,7 @@ fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineErro
     let joined = join(pieces);
     let mut documents =
         joined.map_err(|source| PipelineError::Batch { file: shared.first_input(), source })?;
-    if shared.job.scope == Scope::Document && shared.text.is_none() {
+    if shared.job.scope == Scope::Document && shared.text.is_none() && !shared.job.protect_only {
         (documents.mask, documents.longest) = mask_documents(&mut deciding, &documents);
     }
     if shared.job.scope == Scope::Document {
@@ -223,6 +231,9 @@ fn read_chunk(
             let batch = Encoded { ids, weights, texts, offsets, longest, ..Encoded::default() };
             decide_batch(deciding, (&doc_ids, &chosen), batch)
         }
+        (BatchContent::Text(text), _) if shared.job.protect_only => {
+            look_for_works(deciding, (&doc_ids, &text))
+        }
         (BatchContent::Text(text), Some(options)) => {
             encode(deciding, options, (&doc_ids, &chosen, &text), tokenized)
         }
@@ -270,6 +281,28 @@ struct Encoded {
     texts: usize,
 }
 
+/// Why a text of so many bytes is not taken.
+fn too_long(index: usize, bytes: usize, most: usize) -> Failed {
+    let reason = format!("the document has {bytes} bytes, more than {most}; split it");
+    Failed { index, reason, remedies: vec![Remedy::give(Setting::MaxDocument).to("mask it whole")] }
+}
+
+/// Looks for passages of protected works in texts, of which nothing else is written.
+fn look_for_works(
+    deciding: &mut Deciding<'_>,
+    (doc_ids, texts): (&StringArray, &LargeStringArray),
+) -> Encoded {
+    let mut failed = Vec::new();
+    for (index, (doc_id, text)) in doc_ids.iter().zip(texts).enumerate() {
+        let (doc_id, text) = (doc_id.unwrap_or_default(), text.unwrap_or_default());
+        match deciding.shared.job.read.max_document {
+            most if text.len() > most => failed.push(too_long(index, text.len(), most)),
+            _ => drop(deciding.protect(doc_id, Some((text, &[])), &mut [])),
+        }
+    }
+    Encoded { failed, texts: texts.len(), longest: deciding.no_runs(), ..Encoded::default() }.without_tokens()
+}
+
 fn encode(
     deciding: &mut Deciding<'_>,
     options: &TokenizeOptions,
@@ -288,10 +321,7 @@ fn encode(
         let start = ids.len();
         let most = deciding.shared.job.read.max_document;
         if text.len() > most {
-            let bytes = text.len();
-            let reason = format!("the document has {bytes} bytes, more than {most}; split it");
-            let remedies = vec![Remedy::give(Setting::MaxDocument).to("mask it whole")];
-            failed.push(Failed { index, reason, remedies });
+            failed.push(too_long(index, text.len(), most));
             continue;
         }
         let rule = rule_of(chosen, index);
@@ -385,6 +415,9 @@ fn decide_batch(
             batch.failed.push(Failed { index, reason, remedies });
         }
     }
+    if deciding.shared.job.protect_only {
+        return batch.without_tokens();
+    }
     if !batch.failed.is_empty() {
         let mut failed = batch.failed.iter().map(|failed| failed.index).peekable();
         let kept = ranges().enumerate().filter(|(index, _)| failed.next_if_eq(index).is_none());
@@ -406,6 +439,13 @@ fn decide_batch(
 }
 
 impl Encoded {
+    /// The documents alone.
+    fn without_tokens(self) -> Self {
+        let Self { failed, texts, longest, .. } = self;
+        let offsets = vec![0; texts - failed.len() + 1];
+        Self { offsets, failed, texts, longest, ..Self::default() }
+    }
+
     fn with_columns(self, doc_ids: StringArray, chosen: Vec<u32>, carried: Vec<ArrayRef>) -> Tokens {
         let (mut doc_ids, mut rules, mut carried) = (doc_ids, chosen, carried);
         if !self.failed.is_empty() {

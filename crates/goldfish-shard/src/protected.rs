@@ -27,6 +27,9 @@ pub struct ProtectedEntry {
     pub least_words: u32,
     /// And at most so many edits in 100 words.
     pub most_edits: u32,
+    /// Whether copies were only looked for: the shards have the ids of the documents that were searched, and no tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
     /// What was found.
     pub counts: ProtectedCounts,
     /// The table `protected.parquet` of all passages; missing until the run is finished.

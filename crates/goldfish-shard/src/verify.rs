@@ -210,6 +210,14 @@ fn check_passages(folder: &Path, manifest: &Manifest, problems: &mut Problems) -
         return Ok(());
     };
     problems.check_equal(MANIFEST_NAME, "protected passages", protected.counts.passages, table.rows);
+    if protected.only {
+        problems.check_equal(
+            MANIFEST_NAME,
+            "tokens, where works were only looked for",
+            manifest.totals.tokens,
+            0,
+        );
+    }
     let read = || match read_passages(folder, manifest)? {
         Some(mut rows) => rows.try_for_each(|row| row.map(drop)),
         None => Ok(()),

@@ -58,6 +58,7 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
     let job = MaskJob {
         policy: None,
         protect: None,
+        protect_only: false,
         inputs: resolve(&[source.to_str().unwrap().to_owned()], None).unwrap().inputs,
         read,
         tokenize: None,

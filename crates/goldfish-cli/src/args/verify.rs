@@ -44,6 +44,11 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
 
+    /// The policy that the masks were made under: its protected works are read again, and --recompute finds and decides their
+    /// copies too.
+    #[arg(long, value_name = "FILE.toml", requires = "recompute")]
+    pub(crate) policy: Option<PathBuf>,
+
     /// The digest that `goldfish audit` printed at the end of the run.
     #[arg(long, value_name = "SHA-256", conflicts_with = "recompute")]
     pub(crate) digest: Option<String>,

@@ -1,16 +1,16 @@
 //! `goldfish mask`.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
-use anyhow::Context;
-use goldfish_corpus::{ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
+use anyhow::{Context, bail};
+use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
+use goldfish_mask::{RuleSpec, Scope, rules::NoRule};
 use goldfish_pipeline::{
-    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, Policy, ProtectOptions,
-    Protection, RepeatedIds, ResolvedMask, mask_corpus, resolve_content, shared_folder,
+    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, RepeatedIds, ResolvedMask,
+    mask_corpus, resolve_content, shared_folder,
 };
-use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, WriterOptions};
+use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, Totals, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
@@ -20,17 +20,18 @@ use crate::commands::masks_only;
 use crate::describe::{
     describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line, rule_line, tally,
 };
-use crate::files::{read_policy, read_table, works_of};
+use crate::files::{read_policy, read_table};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
 use crate::progress::{PROGRESS, show};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
+use crate::works;
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let resolved = resolve(&args.inputs, args.format)?;
-    note_unread(&resolved);
+    print::note_unread(&resolved);
     let (job, chosen) = job(args, resolved)?;
     let suspicious = warnings(&job.inputs, &job.read);
     let suspicious: Vec<String> =
@@ -55,7 +56,11 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         let warnings = [&suspicious[..], &found[..]].concat();
         print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
     } else {
-        print::out(&summary(&job, chosen.as_deref(), &outcome))?;
+        let mut lines = summary(&job, chosen.as_deref(), &outcome);
+        if job.protect_only {
+            lines.extend(works::table(&works::copies(&job.output, &outcome.manifest)?));
+        }
+        print::out(&(lines.join("\n") + "\n"))?;
     }
     found.iter().for_each(|warning| print::warn(warning));
     let clean = outcome.manifest.totals.documents_rejected == 0;
@@ -66,14 +71,25 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
 fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<String>)> {
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let (text_column, ids_column) = (args.text_column.clone(), args.ids_column.clone());
-    let content = resolve_content(text_column, ids_column, &resolved.inputs, tokenizer.is_some())?;
+    let reads_text = tokenizer.is_some() || args.protect_only;
+    let content = resolve_content(text_column, ids_column, &resolved.inputs, reads_text)?;
     let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
-    let options = mask_options(args, (&content).into(), tokenizer, partition.is_some())?;
-    let (policy, decided) = match &args.policy {
-        None => (None, options.resolve()?),
+    // Documents that are only searched need no tokenizer.
+    let documents = if args.protect_only { DocumentKind::Either } else { (&content).into() };
+    let options = mask_options(args, documents, tokenizer, partition.is_some())?;
+    let (policy, protect, decided) = match &args.policy {
+        None => (None, None, options.resolve()?),
         Some(path) => {
             let (policy, default) = read_policy(path, &options)?;
-            (Some(policy), ResolvedMask { reason: None, ..default })
+            let protect = policy.protect().map(|protect| works::read(path, protect)).transpose()?;
+            (Some(policy), protect, ResolvedMask { reason: None, ..default })
+        }
+    };
+    let (policy, decided) = match (args.protect_only, &protect) {
+        (false, _) => (policy, decided),
+        (true, Some(_)) => (None, without_rule(decided, &content)),
+        (true, None) => {
+            bail!("the policy protects no works: add [protect] with works, or omit --protect-only")
         }
     };
     let ResolvedMask { rule, reason, table, scope, exempt_ids, tokenize, eos_id } = decided;
@@ -83,7 +99,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.carry = args.carry.clone();
     read.conditions = policy.as_ref().map_or_else(Vec::new, |policy| policy.columns().to_vec());
     read.existing = existing_mask(args);
-    read.refuse_masks = !args.ignore_masks;
+    read.refuse_masks = !args.ignore_masks && !args.protect_only;
     read.max_document = args.max_document;
     read.id_type = args.ids_dtype;
     read.eos_id = eos_id.filter(|_| headerless);
@@ -93,10 +109,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
     };
     let job = MaskJob {
-        protect: match (&args.policy, policy.as_ref().and_then(Policy::protect)) {
-            (Some(path), Some(protect)) => Some(protection(path, protect)?),
-            _ => None,
-        },
+        protect,
+        protect_only: args.protect_only,
         policy,
         inputs: resolved.inputs,
         read,
@@ -109,7 +123,10 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
             None => output,
             Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
         },
-        writer: WriterOptions { format: args.output_format, shard_size: args.shard_size },
+        writer: WriterOptions {
+            format: args.output_format,
+            shard_size: if args.protect_only { args.shard_size.min(SHARD_OF_IDS) } else { args.shard_size },
+        },
         columns: args.columns.clone(),
         output_mode: match (args.overwrite, args.resume) {
             (true, _) => OutputMode::Overwrite,
@@ -126,35 +143,19 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     Ok((job, reason.map(|reason| reason.to_string())))
 }
 
-/// Says which files are not read.
-fn note_unread(resolved: &Resolved) {
-    for path in &resolved.ignored {
-        print::note(&format!(
-            "note: {} is not read: its name is not that of a corpus format",
-            path.display()
-        ));
-    }
-    for path in &resolved.written {
-        print::note(&format!(
-            "note: {} is not read: goldfish wrote it; to read tokens in it, name the folder that holds them",
-            path.display()
-        ));
-    }
-}
+/// Size of shards without tokens: about half a million documents. A run resumes after one.
+const SHARD_OF_IDS: u64 = 16 << 20;
 
-/// The protected works.
-fn protection(policy: &Path, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
-    let works = works_of(policy, options)?;
-    note_unread(&works);
-    let protection = Protection::read(options, &works.inputs)?;
-    match protection.short_works() {
-        0 => {}
-        short => print::warn(&format!(
-            "{} too few words to be found anywhere: a passage needs as many as least_words says, or 12",
-            if short == 1 { "1 work has".into() } else { format!("{} works have", count(short as u64)) }
-        )),
+/// What decides documents that are only searched. Their text is read as it is; that of ids needs their tokenizer.
+fn without_rule(decided: ResolvedMask, content: &Content) -> ResolvedMask {
+    let tokenize = decided.tokenize.filter(|_| matches!(content, Content::Ids { .. }));
+    ResolvedMask {
+        rule: RuleSpec::new(NoRule::new()),
+        table: None,
+        scope: Scope::Document,
+        tokenize,
+        ..decided
     }
-    Ok(Arc::new(protection))
 }
 
 /// Which masks that token ids come with are read.
@@ -272,8 +273,15 @@ fn summary_json(
     })
 }
 
-fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
+fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> Vec<String> {
     let totals = &outcome.manifest.totals;
+    if job.protect_only {
+        let searched = plural(totals.documents_out, "document");
+        let mut lines = vec![format!("{BOLD}{}{BOLD:#}  {searched} searched", print::path(&job.output))];
+        lines.extend(outcome.manifest.protected.as_ref().map(protected_line));
+        lines.extend(rejected_line(job, totals));
+        return lines;
+    }
     let mut lines = vec![
         print::headline(&job.output, &outcome.manifest),
         rule_line(&describe_rule(&outcome.manifest), chosen),
@@ -297,18 +305,23 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> String {
             options.tokenizer.fast_path(),
         ));
     }
-    if totals.documents_rejected > 0 {
-        let list = job.output.join(goldfish_shard::REJECTS_NAME);
-        lines.push(format!(
-            "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
-            plural(totals.documents_rejected, "row"),
-            count(totals.documents_in),
-            print::path(&list)
-        ));
-    }
+    lines.extend(rejected_line(job, totals));
     if let Some(passage) = &outcome.passage {
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(passage::example(passage, tokenizer));
     }
-    lines.join("\n") + "\n"
+    lines
+}
+
+/// How many rows were rejected, if any were.
+fn rejected_line(job: &MaskJob, totals: &Totals) -> Option<String> {
+    let list = job.output.join(goldfish_shard::REJECTS_NAME);
+    (totals.documents_rejected > 0).then(|| {
+        format!(
+            "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
+            plural(totals.documents_rejected, "row"),
+            count(totals.documents_in),
+            print::path(&list)
+        )
+    })
 }

@@ -152,6 +152,7 @@ impl<'a> Bench<'a> {
         let job = MaskJob {
             policy: None,
             protect: None,
+            protect_only: false,
             inputs: resolve(&[corpus.display().to_string()], None)?.inputs,
             read,
             tokenize: Some(TokenizeOptions {

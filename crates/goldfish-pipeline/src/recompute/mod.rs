@@ -1,45 +1,52 @@
-use std::collections::HashMap;
-use std::ops::Range;
+//! Masks that are decided again.
+
+mod copies;
+
 use std::path::Path;
 
 use goldfish_mask::{
-    Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TextWords, TokenSpan,
-    UniformTable, document_key,
+    Coverage, Masker, RuleSpec, RunUnit, Scope, SequenceMasker, SequenceState, TokenSpan, UniformTable,
+    document_key,
 };
-use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, Problem, ShardBatch, read_passages, verify};
+use goldfish_shard::{DecidedRun, MANIFEST_NAME, Manifest, PROTECTED_NAME, Problem, ShardBatch, verify};
 use goldfish_tokenize::Tokenizer;
 
 use crate::PipelineError;
 use crate::job_error::JobError;
 use crate::kept::longest_in_sequences;
-use crate::protect::MOVED;
+use crate::protect::Protection;
 use crate::text::ShardText;
+use copies::Copies;
+
+/// What masks were made with beside what is in their folder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MadeWith<'a> {
+    /// The table, where the rule has one from a file.
+    pub table: Option<&'a UniformTable>,
+    /// The tokenizer, which is needed where the text decides.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// The protected works.
+    pub works: Option<&'a Protection>,
+}
 
 /// Checks a folder as [`goldfish_shard::verify`] does, and decides every mask again from the ids and the
-/// manifest's rule, but for passages of protected works; where there was an existing mask too, only what the rule drops is
-/// checked. `table` is needed where the rule was made with a table from a file, `tokenizer` where the rule decides by the text.
+/// manifest's rule. Passages of protected works are found and decided again if the works are there, and passed over otherwise. Where
+/// there was an existing mask too, only what the rule drops is checked.
 ///
 /// # Errors
 ///
-/// If the manifest can't be read, its rule can't be built, the tokenizer is needed and missing, or not the one
-/// that the masks were made with, or can't decode the ids to text, or the system refuses to read a file.
-pub fn recompute(
-    folder: &Path,
-    table: Option<&UniformTable>,
-    tokenizer: Option<&Tokenizer>,
-) -> Result<(Manifest, Vec<Problem>), PipelineError> {
+/// If the manifest can't be read, its rule can't be built, the tokenizer is needed and missing, or tokenizer or works are not
+/// those that the masks were made with, or the ids can't be decoded to text, or the system refuses to read a file.
+pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Vec<Problem>), PipelineError> {
+    let MadeWith { table, tokenizer, works } = made_with;
     let manifest = Manifest::read(folder)?;
     let check = |(rule, exempt_ids)| RuleCheck::new(rule, table, exempt_ids);
     let mut rules = manifest.rules().into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    // What copies a protected work is decided by the work, which is not here.
-    let mut by_works: HashMap<u64, Vec<Range<u32>>> = HashMap::new();
-    for passage in read_passages(folder, &manifest)?.into_iter().flatten() {
-        let passage = passage?;
-        let words = passage.doc_start..passage.doc_end;
-        by_works.entry(document_key(&passage.doc_id)).or_default().push(words);
+    if manifest.protected.as_ref().is_some_and(|protected| protected.only) {
+        return Err(JobError::NothingToRecompute.into());
     }
-    let (mut words, mut by_work) = (TextWords::default(), Vec::new());
-    let needs_text = !by_works.is_empty() || rules.iter().any(|rule| rule.masker.needs_text());
+    let mut copies = Copies::new(folder, &manifest, works)?;
+    let needs_text = copies.need_text() || rules.iter().any(|rule| rule.masker.needs_text());
     let shard_text = if needs_text { Some(shard_text(&manifest, tokenizer)?) } else { None };
     let (mut text, mut spans) = (String::new(), Vec::new());
     let masker = Masker::new(manifest.rule.build(table)?, &manifest.exempt_ids);
@@ -78,7 +85,7 @@ pub fn recompute(
             return Some(format!("the id {} at position {position} is negative", stored[position]));
         }
         rule.count(batch.mask(row));
-        let passages = by_works.get(&document_key(doc_id));
+        let by_text = rule.masker.needs_text() || copies.concern(doc_id);
         let ids: &[u32] = bytemuck::cast_slice(stored);
         let longest = rule.longest.as_ref().map_or(0, |run| run.length);
         let longer_than = rule.bound.map_or(longest, |bound| longest.min(bound.into()));
@@ -95,11 +102,12 @@ pub fn recompute(
                     longest_in_sequences(before, *length, &decided, &expected)
                 })
             }
-            (None, Some(shard_text)) if rule.masker.needs_text() || passages.is_some() => {
+            (None, Some(shard_text)) if by_text => {
                 if let Err(error) = shard_text.read(ids, &mut text, &mut spans) {
                     return Some(format!("its text can't be decoded from its ids: {error}"));
                 }
-                let span = TokenSpan::document(ids).with_text(&text, &spans).with_longer_than(longer_than);
+                let span = TokenSpan::document(ids).with_key(document_key(doc_id));
+                let span = span.with_text(&text, &spans).with_longer_than(longer_than);
                 rule.masker.decide_measuring(&span, &mut expected)
             }
             (None, _) => {
@@ -108,20 +116,14 @@ pub fn recompute(
                 rule.masker.decide_measuring(&span, &mut expected)
             }
         };
-        if let Some(passages) = passages {
-            if let Err(error) = words.read(&text) {
-                return Some(error.to_string());
-            }
-            by_work.clear();
-            by_work.resize(words.len(), false);
-            mark_words(passages, &mut by_work);
-            for (position, (expected, stored)) in expected.iter_mut().zip(batch.mask(row)).enumerate() {
-                let (start, end) = spans[position];
-                if by_work[words.overlapping(start..end)].contains(&true) {
-                    *expected = *stored;
-                }
-            }
+        let mut copied = false;
+        if by_text && sequences.is_none() {
+            copied = match copies.decide(doc_id, (&text, &spans), batch.mask(row), &mut expected) {
+                Ok(copied) => copied,
+                Err(problem) => return Some(problem),
+            };
         }
+        rule.count_beyond(batch.mask(row), &expected);
         // An existing mask may exclude more than the rule.
         let contradicts = |(rule, stored): (&u8, &u8)| if existing { stored > rule } else { stored != rule };
         if let Some(position) = expected.iter().zip(batch.mask(row)).position(contradicts) {
@@ -131,7 +133,7 @@ pub fn recompute(
                 expected[position]
             ));
         }
-        let (run, longest) = run.filter(|_| passages.is_none()).zip(rule.longest.as_mut())?;
+        let (run, longest) = run.filter(|_| !copied).zip(rule.longest.as_mut())?;
         longest.note(number, doc_id, run);
         let bound = rule.bound.filter(|&bound| run.units > bound.into())?;
         Some(format!(
@@ -142,6 +144,8 @@ pub fn recompute(
     let (manifest, mut problems) = verify(folder, &mut check_row)?;
     if document == manifest.totals.documents_out {
         problems.extend(check_counts(&manifest, &rules));
+        problems
+            .extend(copies.finish().map(|description| Problem { file: PROTECTED_NAME.into(), description }));
     }
     Ok((manifest, problems))
 }
@@ -156,6 +160,8 @@ struct RuleCheck {
     documents: u64,
     tokens: u64,
     dropped: u64,
+    /// Excluded tokens that the rule keeps.
+    beyond: u64,
 }
 
 impl RuleCheck {
@@ -168,6 +174,7 @@ impl RuleCheck {
             documents: 0,
             tokens: 0,
             dropped: 0,
+            beyond: 0,
         })
     }
 
@@ -180,14 +187,15 @@ impl RuleCheck {
         self.tokens += mask.len() as u64;
         self.dropped += mask.iter().map(|keep| u64::from(*keep == 0)).sum::<u64>();
     }
-}
 
-/// Marks the words of the passages of protected works, and those close to them.
-fn mark_words(passages: &[Range<u32>], marked: &mut [bool]) {
-    for passage in passages {
-        let end = (passage.end.saturating_add(MOVED) as usize).min(marked.len());
-        let start = (passage.start.saturating_sub(MOVED) as usize).min(end);
-        marked[start..end].fill(true);
+    /// Counts the tokens that are excluded though the rule keeps them.
+    fn count_beyond(&mut self, mask: &[u8], by_rule: &[u8]) {
+        self.beyond += mask.iter().zip(by_rule).filter(|&(&keep, &by_rule)| keep < by_rule).count() as u64;
+    }
+
+    /// Says whether so many tokens may have been excluded before: those that the rule keeps, and others that are excluded.
+    fn allows_before(&self, excluded: u64) -> bool {
+        (self.beyond..=self.dropped).contains(&excluded)
     }
 }
 
@@ -201,6 +209,22 @@ fn check_counts(manifest: &Manifest, rules: &[RuleCheck]) -> Vec<Problem> {
             format!("{length} {unit} from token {position} of document {document} ({doc_id})")
         }
     };
+    let mut check_before = |of: &str, excluded: u64, rule: &RuleCheck| {
+        if manifest.existing_mask.is_some() && !rule.allows_before(excluded) {
+            let RuleCheck { beyond, dropped, .. } = rule;
+            problem(format!(
+                "{excluded} tokens were excluded before{of}, but the masks exclude {dropped}, of which the rule keeps {beyond}"
+            ));
+        }
+    };
+    if manifest.policy.is_empty() {
+        if let [rule] = rules {
+            check_before("", manifest.totals.excluded_before, rule);
+        }
+    }
+    for (entry, rule) in manifest.policy.iter().zip(rules) {
+        check_before(&format!(" by {:?}", entry.name), entry.counts.excluded_before, rule);
+    }
     let mut compare = |of: &str, stated: &Option<DecidedRun>, found: &Option<DecidedRun>| {
         if stated != found {
             let (found, stated) = (describe(found), describe(stated));

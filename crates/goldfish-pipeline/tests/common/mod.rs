@@ -19,6 +19,7 @@ pub(crate) fn job(inputs: Vec<Input>, output: &Path, output_mode: OutputMode, k:
     MaskJob {
         policy: None,
         protect: None,
+        protect_only: false,
         inputs,
         read: ReadOptions::new(Content::Ids { column: "input_ids".into() }),
         tokenize: None,

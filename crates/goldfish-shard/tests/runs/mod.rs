@@ -37,6 +37,7 @@ pub(crate) fn works() -> ProtectedEntry {
         guaranteed_run: 25,
         least_words: 50,
         most_edits: 12,
+        only: false,
         counts: ProtectedCounts::default(),
         table: None,
     }

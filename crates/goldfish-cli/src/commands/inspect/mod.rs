@@ -2,7 +2,6 @@
 
 mod samples;
 mod table;
-mod works;
 
 use std::path::Path;
 
@@ -19,6 +18,7 @@ use crate::args::InspectArgs;
 use crate::files;
 use crate::print;
 use crate::verdict::Verdict;
+use crate::works;
 use samples::{Sample, samples};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
             shown: args.documents,
         }),
     };
-    let documents = manifest.totals.documents_out * if args.duplicates { 2 } else { 1 };
+    let documents = manifest.totals.documents_out * if args.duplicates { 3 } else { 1 };
     let bar = print::progress_bar(documents, PROGRESS);
     let inspection = inspect(&args.folder, &manifest, text.as_ref(), &options, &mut |documents| {
         bar.set_position(documents)

@@ -9,13 +9,13 @@ use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
-use super::works::{self, Copies};
 use crate::args::InspectArgs;
 use crate::describe::{
     decided_run, describe_rule, describe_tally, dropped_line, policy_lines, protected_line, token_run,
 };
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
+use crate::works::{self, Copies};
 
 /// Rows of a table that are shown.
 const SHOWN_ROWS: usize = 20;
@@ -31,6 +31,11 @@ pub(super) fn report(
     tokenizer: Option<&Tokenizer>,
 ) -> String {
     let mut lines = head(args, (manifest, input_bytes), inspection);
+    if manifest.protected.as_ref().is_some_and(|protected| protected.only) {
+        lines.extend(works::table(works));
+        lines.extend(shards(manifest));
+        return lines.join("\n") + "\n";
+    }
     lines.extend(gaps(&inspection.gaps));
     lines.extend(longest_kept(&inspection.longest_kept));
     lines.extend(undropped(inspection));
@@ -87,9 +92,14 @@ fn head(
             goldfish_shard::REJECTS_NAME
         ));
     }
+    let protected = manifest.protected.as_ref();
+    if protected.is_some_and(|protected| protected.only) {
+        lines.extend(protected.map(protected_line));
+        return lines;
+    }
     lines.push(dropped_line(totals));
     lines.extend(policy_lines(&manifest.policy));
-    lines.extend(manifest.protected.as_ref().map(protected_line));
+    lines.extend(protected.map(protected_line));
     lines.push(match &inspection.tally {
         Some(_) if manifest.existing_mask.is_some() => {
             "           the shards don't say which tokens were excluded by the rule and which by existing masks".into()
@@ -280,9 +290,10 @@ fn groups(groups: &Groups) -> Vec<String> {
 
 fn duplicates(found: &Duplicates) -> Vec<String> {
     let mut lines = vec![format!(
-        "\n{BOLD}recurring passages{BOLD:#}  about {} of the text of {} recurs",
+        "\n{BOLD}recurring passages{BOLD:#}  {} of the text of {} recurs, in {}",
         share(found.recurring_share),
         plural(found.documents, "document"),
+        plural(found.searched, "document"),
     )];
     if found.pairs == 0 {
         lines.push(format!(

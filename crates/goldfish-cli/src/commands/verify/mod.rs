@@ -3,18 +3,22 @@
 mod findings;
 mod run;
 
-use anyhow::ensure;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
-use goldfish_pipeline::recompute;
+use goldfish_pipeline::{MadeWith, MaskOptions, Protection, recompute};
 use goldfish_shard::{FileSet, MANIFEST_NAME, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
 use self::findings::Findings;
 use crate::args::VerifyArgs;
-use crate::files::read_table;
+use crate::files::{read_policy, read_table};
 use crate::print::{self, BOLD, bytes, count, plural};
 use crate::verdict::Verdict;
+use crate::works;
 
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     let has_manifest = goldfish_storage::exists(&args.folder.join(MANIFEST_NAME));
@@ -66,9 +70,11 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         "--tokenizer needs --recompute: without it no mask is computed"
     );
     let table = read_table(args.table.as_deref())?;
-    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
+    let works = args.policy.as_deref().map(|policy| protected(policy, tokenizer.clone())).transpose()?;
     let (manifest, problems) = if args.recompute {
-        recompute(&args.folder, table.as_ref(), tokenizer.as_ref())?
+        let (table, tokenizer, works) = (table.as_ref(), tokenizer.as_deref(), works.as_deref());
+        recompute(&args.folder, MadeWith { table, tokenizer, works })?
     } else {
         verify(&args.folder, &mut |_, _| None)?
     };
@@ -92,9 +98,10 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
             )
         }
     };
-    let by_works = manifest.protected.as_ref().filter(|_| args.recompute).map(|protected| {
+    let passed_over = manifest.protected.as_ref().filter(|_| args.recompute && works.is_none());
+    let by_works = passed_over.map(|protected| {
         let documents = plural(protected.counts.documents, "document");
-        format!("; not recomputed: passages of protected works in {documents}")
+        format!("; passages of protected works in {documents} only with --policy")
     });
     let sound = format!(
         ": {}, {}, {}, {}{recomputed}{}",
@@ -110,6 +117,15 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         sound,
         advice: "; mask the corpus again, or restore the folder from a copy",
     })
+}
+
+/// The protected works of a policy.
+fn protected(policy: &Path, tokenizer: Option<Arc<Tokenizer>>) -> anyhow::Result<Arc<Protection>> {
+    let (read, _) = read_policy(policy, &MaskOptions { tokenizer, ..MaskOptions::default() })?;
+    let Some(protect) = read.protect() else {
+        bail!("{}: the policy protects no works; omit --policy", policy.display());
+    };
+    works::read(policy, protect)
 }
 
 /// A folder with files in a training loop's layout.
