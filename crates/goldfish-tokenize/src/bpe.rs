@@ -1,11 +1,14 @@
 //! Byte-level byte-pair encoding of one word.
 
+use crate::fast::Declined;
 use crate::merges::Merges;
+use crate::pre_tokenizer::Parts;
 use crate::words::{Key, Map, Words};
 
 /// The merges of a byte-level model over its 256 byte symbols.
 pub(crate) struct Bpe {
     byte_ids: [u32; 256],
+    parts: Option<Parts>,
     merges: Merges,
     /// With `ignore_merges`, the words that are tokens as written.
     whole_words: Option<Map<Box<[u8]>, u32>>,
@@ -14,10 +17,11 @@ pub(crate) struct Bpe {
 }
 
 impl Bpe {
-    /// `whole_words` is the vocabulary in bytes for a model with `ignore_merges`, `token_bytes` ids with the lengths of
-    /// their tokens.
+    /// `parts` cuts words up before they are merged; `whole_words` is the vocabulary in bytes for a model with
+    /// `ignore_merges`, `token_bytes` ids with the lengths of their tokens.
     pub(crate) fn new(
         byte_ids: [u32; 256],
+        parts: Option<Parts>,
         merges: Merges,
         whole_words: Option<impl Iterator<Item = (Box<[u8]>, u32)>>,
         token_bytes: impl Iterator<Item = (u32, u32)>,
@@ -30,7 +34,13 @@ impl Bpe {
             }
             lengths[id] = bytes;
         }
-        Self { byte_ids, merges, whole_words: whole_words.map(Iterator::collect), token_bytes: lengths }
+        Self {
+            byte_ids,
+            parts,
+            merges,
+            whole_words: whole_words.map(Iterator::collect),
+            token_bytes: lengths,
+        }
     }
 
     /// How many bytes of text a token has.
@@ -46,27 +56,42 @@ impl Bpe {
         (start, end): (usize, usize),
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
+    ) -> Result<(), Declined> {
         let Some(key) = Key::of(text, start, end) else {
-            self.encode_uncached(&text[start..end], scratch, ids);
-            return;
+            return self.encode_uncached(&text[start..end], scratch, ids);
         };
         if scratch.words.recall(key, ids) {
-            return;
+            return Ok(());
         }
         let from = ids.len();
-        self.encode_uncached(&text[start..end], scratch, ids);
+        self.encode_uncached(&text[start..end], scratch, ids)?;
         scratch.words.keep(key, &ids[from..]);
+        Ok(())
     }
 
-    fn encode_uncached(&self, word: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        if let Some(&id) = self.whole_words.as_ref().and_then(|words| words.get(word)) {
+    fn encode_uncached(
+        &self,
+        word: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), Declined> {
+        match &self.parts {
+            None => {
+                self.encode_part(word, scratch, ids);
+                Ok(())
+            }
+            Some(parts) => parts.split(word, |from, to| self.encode_part(&word[from..to], scratch, ids)),
+        }
+    }
+
+    fn encode_part(&self, part: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        if let Some(&id) = self.whole_words.as_ref().and_then(|words| words.get(part)) {
             ids.push(id);
             return;
         }
         let Scratch { symbols, candidates, .. } = scratch;
         symbols.clear();
-        symbols.extend(word.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
+        symbols.extend(part.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
         self.merges.apply(symbols, candidates);
         ids.extend_from_slice(symbols);
     }

@@ -7,17 +7,15 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use crate::bpe::{Bpe, Scratch as BpeScratch};
-use crate::classes::Classes;
 use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab, flatten};
 use crate::merges::Merges;
 use crate::nfc;
-use crate::split::{Pattern, SpaceRunTooLong};
+use crate::pre_tokenizer::{Parts, PreTokenizer};
 
 /// A byte-level tokenizer of which every part is known.
 pub(crate) struct ByteLevel {
-    pattern: Pattern,
-    classes: &'static Classes,
+    pre_tokenizer: PreTokenizer,
     nfc: bool,
     bpe: Bpe,
     /// Added tokens that are found after normalization.
@@ -25,45 +23,30 @@ pub(crate) struct ByteLevel {
     scratch: Pool<Scratch>,
 }
 
-impl From<SpaceRunTooLong> for Declined {
-    fn from(_: SpaceRunTooLong) -> Self {
-        Self
-    }
-}
-
 #[derive(Default)]
 struct Scratch {
     bpe: BpeScratch,
     composed: String,
+    prefixed: String,
 }
 
 impl ByteLevel {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
     pub(crate) fn new(file: &File, normalized: Vec<(u32, &AddedToken)>) -> Result<Self, String> {
-        let classes = Classes::get().ok_or("the regex engine was built without Unicode classes")?;
         let nfc = normalizes_to_nfc(&file.normalizer)?;
-        let pattern = pattern(&file.pre_tokenizer)?;
-        let bpe = bpe(file)?;
+        let (pre_tokenizer, parts) = PreTokenizer::new(&file.pre_tokenizer)?;
+        let bpe = bpe(file, parts)?;
         if nfc && normalized.iter().any(|(_, token)| !nfc::is_inert(&token.content)) {
             return Err("an added token changes under the normalizer".to_owned());
         }
         let normalized = Added::new(normalized)?;
-        Ok(Self { pattern, classes, nfc, bpe, normalized, scratch: Pool::default() })
+        Ok(Self { pre_tokenizer, nfc, bpe, normalized, scratch: Pool::default() })
     }
 
     /// What the tokenizer was recognised as.
     pub(crate) fn name(&self) -> &'static str {
-        match (self.pattern, self.nfc) {
-            (Pattern::Gpt2, false) => "GPT-2 pattern",
-            (Pattern::Gpt2, true) => "GPT-2 pattern after NFC",
-            (Pattern::Cl100k { digits: 1 }, false) => "cl100k pattern, single digits",
-            (Pattern::Cl100k { digits: 1 }, true) => "cl100k pattern, single digits, after NFC",
-            (Pattern::Cl100k { .. }, false) => "cl100k pattern",
-            (Pattern::Cl100k { .. }, true) => "cl100k pattern after NFC",
-            (Pattern::O200k, false) => "o200k pattern",
-            (Pattern::O200k, true) => "o200k pattern after NFC",
-        }
+        if self.nfc { "byte-level BPE after NFC" } else { "byte-level BPE" }
     }
 
     /// Appends the ids of `text` after its raw added tokens; after an error, a part of them.
@@ -76,7 +59,7 @@ impl ByteLevel {
         self.scratch.with(|scratch| {
             split_off(raw, text, 0, sink, |segment, start, sink| {
                 if !self.nfc || nfc::is_inert(segment) {
-                    return self.encode_normalized(segment, start, &mut scratch.bpe, sink);
+                    return self.encode_normalized(segment, start, scratch, sink);
                 }
                 if sink.spans.is_some() {
                     // Only the exact path knows which characters were composed.
@@ -84,7 +67,7 @@ impl ByteLevel {
                 }
                 let mut composed = mem::take(&mut scratch.composed);
                 nfc::compose(segment, &mut composed);
-                let done = self.encode_normalized(&composed, start, &mut scratch.bpe, sink);
+                let done = self.encode_normalized(&composed, start, scratch, sink);
                 scratch.composed = composed;
                 done
             })
@@ -95,19 +78,46 @@ impl ByteLevel {
         &self,
         text: &str,
         start: usize,
-        scratch: &mut BpeScratch,
+        scratch: &mut Scratch,
         sink: &mut Sink<'_>,
     ) -> Result<(), Declined> {
         split_off(self.normalized.as_ref(), text, start, sink, |segment, start, sink| {
             let before = sink.ids.len();
-            self.pattern.split(self.classes, segment, |from, to| {
-                self.bpe.encode(segment.as_bytes(), (from, to), scratch, sink.ids);
-            })?;
+            if self.pre_tokenizer.prefix_space && !segment.starts_with(' ') {
+                if sink.spans.is_some() {
+                    // The exact path says where the space is.
+                    return Err(Declined);
+                }
+                let mut prefixed = mem::take(&mut scratch.prefixed);
+                prefixed.clear();
+                prefixed.push(' ');
+                prefixed.push_str(segment);
+                let done = self.encode_segment(&prefixed, &mut scratch.bpe, sink.ids);
+                scratch.prefixed = prefixed;
+                return done;
+            }
+            self.encode_segment(segment, &mut scratch.bpe, sink.ids)?;
             if let Some(spans) = &mut sink.spans {
                 self.push_spans(segment, start, &sink.ids[before..], spans);
             }
             Ok(())
         })
+    }
+
+    /// Appends the ids of text without added tokens.
+    fn encode_segment(
+        &self,
+        text: &str,
+        scratch: &mut BpeScratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), Declined> {
+        let mut done = Ok(());
+        self.pre_tokenizer.split(text, |from, to| {
+            if let Err(declined) = self.bpe.encode(text.as_bytes(), (from, to), scratch, ids) {
+                done = Err(declined);
+            }
+        })?;
+        done
     }
 
     /// The spans of the tokens of a segment that starts at byte `start` of the text.
@@ -148,47 +158,7 @@ fn normalizes_to_nfc(normalizer: &Value) -> Result<bool, String> {
     Ok(!parts.is_empty())
 }
 
-/// The pattern of a pre-tokenizer that is `ByteLevel` with its own regex, or a `Split` followed by a `ByteLevel`
-/// without one.
-fn pattern(pre_tokenizer: &Value) -> Result<Pattern, String> {
-    let mut parts = Vec::new();
-    flatten(pre_tokenizer, &mut parts);
-    let kind = |part: &Value| part.get("type").and_then(Value::as_str).unwrap_or("?").to_owned();
-    let flag = |part: &Value, name| part.get(name).and_then(Value::as_bool);
-    let Some((byte_level, before)) = parts.split_last().filter(|(last, _)| kind(last) == "ByteLevel") else {
-        let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-        return Err(if kinds.is_empty() {
-            "it has no pre-tokenizer".to_owned()
-        } else {
-            format!("its pre-tokenizer is {}", kinds.join(" + "))
-        });
-    };
-    if flag(byte_level, "add_prefix_space") != Some(false) {
-        return Err("its ByteLevel pre-tokenizer adds a space before the text".to_owned());
-    }
-    match (before, flag(byte_level, "use_regex").unwrap_or(true)) {
-        ([], true) => Ok(Pattern::Gpt2),
-        ([split], false) if kind(split) == "Split" => {
-            let behavior = split.get("behavior").and_then(Value::as_str);
-            // The known patterns leave no gaps, so that removing what does not match removes nothing.
-            match (behavior, flag(split, "invert")) {
-                (Some("Isolated"), Some(false)) | (Some("Removed"), Some(true)) => {}
-                _ => return Err("its Split pre-tokenizer is neither isolating nor inverted".to_owned()),
-            }
-            split
-                .pointer("/pattern/Regex")
-                .and_then(Value::as_str)
-                .and_then(Pattern::recognise)
-                .ok_or_else(|| "the regex of its Split pre-tokenizer is not a known one".to_owned())
-        }
-        _ => {
-            let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-            Err(format!("its pre-tokenizer is {}", kinds.join(" + ")))
-        }
-    }
-}
-
-fn bpe(file: &File) -> Result<Bpe, String> {
+fn bpe(file: &File, parts: Option<Parts>) -> Result<Bpe, String> {
     let model = &file.model;
     let (Some("BPE"), Some(merges), Vocab::Ids(vocab)) = (model.kind.as_deref(), &model.merges, &model.vocab)
     else {
@@ -214,7 +184,7 @@ fn bpe(file: &File) -> Result<Bpe, String> {
         })
     });
     let token_bytes = vocab.iter().map(|(token, id)| (*id, token.chars().count() as u32));
-    Ok(Bpe::new(byte_ids, merges, whole_words, token_bytes))
+    Ok(Bpe::new(byte_ids, parts, merges, whole_words, token_bytes))
 }
 
 /// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1

@@ -11,26 +11,29 @@
 //! - the model is BPE over the byte alphabet of GPT-2, without dropout or marks for parts of words, with a token for
 //!   each byte that UTF-8 uses and with no merge given twice;
 //! - the normalizer is none or NFC;
-//! - the pre-tokenizer is `ByteLevel` with the pattern of GPT-2, or a `Split` by the pattern of `cl100k_base`
-//!   (Llama-3), the same with single digits (Qwen2), or `o200k_base`, letter for letter, followed by `ByteLevel`;
-//!   none adds a space before the text.
+//! - the pre-tokenizer has one `ByteLevel`, and around it `Split`, `Digits` and `Punctuation` that leave no text out. The
+//!   regex of a `Split` may be any without lookaround, back references and assertions, except `\s+(?!\S)` as an
+//!   alternative and `$`. A space before the text is added only by a `ByteLevel` that comes first.
 //!
-//! So GPT-2, GPT-NeoX, Pythia, Llama-3, Qwen2 and gpt-oss are fast; SentencePiece tokenizers and WordPiece are not.
+//! So GPT-2, GPT-NeoX, Llama-3, Qwen2 to 3.5, gpt-oss, Mistral-Nemo and Apertus (Tekken), `DeepSeek`, Kimi, GLM-4, `StarCoder`,
+//! SmolLM, Falcon, BLOOM and `RoBERTa` are fast; Unigram and WordPiece are not.
 //!
 //! # Which documents of a fast tokenizer take the exact path
 //!
-//! - Those with a run of white space of more than 65,536 bytes. `fancy-regex`, the regex engine of the exact path,
-//!   has a stack of a million entries; at a run that fills it, the exact path ceases to split the rest of the text.
 //! - Those that contain an added token with `lstrip`, `rstrip` or `single_word`.
 //! - Those larger than 4 GiB.
-//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC may change.
+//! - Those with a long text (over 128,000 bytes) in which the regex finds nothing, as in control characters after the
+//!   pattern of `DeepSeek`: `fancy-regex`, the regex engine of the exact path, may give up there.
+//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC may change, and those before which a space is put.
 //!
 //! # Why the ids are equal
 //!
 //! Nothing in the fast path has tables or rules of its own that could differ:
 //! - character classes are those of `regex-syntax`, the crate that compiles the patterns of the exact path;
 //! - NFC is that of `unicode-normalization-alignments`, the crate that the exact path normalizes with;
-//! - the scanners follow the patterns alternative by alternative, backtracking included;
+//! - regexes are parsed by `fancy-regex`, which compiles those of the exact path, and become tables that find the match
+//!   of a backtracking engine. Where `fancy-regex` ceases to split because its stack is full, at a run of 999,999
+//!   characters of white space, so does the fast path;
 //! - merges go by the lowest rank, then the leftmost; words are looked up by all their bytes, never by a hash alone;
 //! - added tokens and their ids are taken from the loaded exact tokenizer, and found leftmost, then longest.
 //!
@@ -66,17 +69,20 @@
 //! fast, 1.4 to 2.4 MB/s exact. Time grows with n log n in the length of a word: two million random letters without a
 //! space take 0.6 s fast, 3 s exact. A fast tokenizer keeps about 2 MiB of recent words for each thread that uses it.
 
+mod automaton;
 mod bpe;
 mod byte_level;
-mod classes;
 mod error;
 mod fast;
 mod file;
 mod merges;
 mod nfc;
+mod pre_tokenizer;
+mod regex;
 mod sentencepiece;
 mod special;
 mod split;
+mod symbols;
 mod text_map;
 mod tokenizer;
 mod words;

@@ -30,7 +30,7 @@ pub enum EncodePath {
 pub enum FastPath {
     /// It has; single documents may still be sent to the exact path.
     On {
-        /// What the tokenizer was recognised as, for example `GPT-2 pattern after NFC`.
+        /// What the tokenizer was recognised as, for example `byte-level BPE after NFC`.
         family: &'static str,
     },
     /// It has not: every document takes the exact path.

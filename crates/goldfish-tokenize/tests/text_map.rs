@@ -15,14 +15,15 @@ fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> (String, Vec<(usize, usize)>) {
 }
 
 fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Tokenizer {
-    let mut json: Value = serde_json::from_slice(&std::fs::read(fixture(family)).unwrap()).unwrap();
+    let mut json: Value = serde_json::from_slice(&common::json(family)).unwrap();
     change(&mut json);
     Tokenizer::from_bytes(&serde_json::to_vec(&json).unwrap()).unwrap()
 }
 
 #[test]
 fn ids_give_their_text_back() {
-    for family in FAST.into_iter().chain(["sentencepiece"]) {
+    // Not the one that puts a space before the text.
+    for family in FAST.into_iter().filter(|&family| family != "roberta").chain(["sentencepiece"]) {
         // Without NFC, so that the text must come back as it was.
         let tokenizer = variant(family, |json| {
             if json["normalizer"]["type"] == "NFC" {

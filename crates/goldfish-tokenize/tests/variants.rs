@@ -80,7 +80,7 @@ fn settings_of_the_model_and_the_pre_tokenizer() {
         pair.assert_equal("hello World hello");
     }
     let prefix = variant("gpt2", |json| json["pre_tokenizer"]["add_prefix_space"] = json!(true));
-    check(&prefix, false);
+    check(&prefix, true);
     let nested = variant("gpt2", |json| {
         json["normalizer"] = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]});
     });
@@ -100,7 +100,7 @@ fn settings_of_the_model_and_the_pre_tokenizer() {
         let regex = &mut json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"];
         *regex = json!(regex.as_str().unwrap().replace("{1,3}", "{1,2}"));
     });
-    check(&other, false);
+    check(&other, true);
     let no_byte = variant("gpt2", |json| {
         json["model"]["vocab"].as_object_mut().unwrap().remove("ĉ").unwrap();
         json["model"]["merges"].as_array_mut().unwrap().retain(|merge| !merge.to_string().contains('ĉ'));
@@ -195,7 +195,8 @@ fn offsets() {
         for _ in 0..1_000 {
             pair.assert_spans_equal(&nasty(&mut random));
         }
-        if FAST.contains(&family) {
+        // The exact path says where the space is that it adds.
+        if FAST.contains(&family) && family != "roberta" {
             let path = pair.ours.encode_with_offsets_into("Grüße, 漢字.", &mut vec![], &mut vec![]).unwrap();
             assert_eq!(path, EncodePath::Fast);
         }
