@@ -379,7 +379,7 @@ pub(crate) struct InspectArgs {
 
     /// Tokens to sample for the slow diagnostics (why tokens were kept, degenerate windows, duplicates), in documents
     /// chosen by a hash of their ids. Drop rates and gaps are counted over all documents.
-    #[arg(long, default_value_t = 100_000_000, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 4_000_000, value_name = "TOKENS")]
     pub(crate) sample: u64,
 
     /// Seed of the sampling.

@@ -1,8 +1,9 @@
-//! Counts by the values of a column and by token id: frames of bounded size, each grouped and summed as it fills.
+//! Counts by the values of a column, in frames of bounded size that are grouped and summed as they fill, and by token id.
 
-use polars::prelude::{
-    Column, DataFrame, IntoColumn, PolarsError, PolarsResult, SortMultipleOptions, UInt32Chunked,
-};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use polars::prelude::{Column, DataFrame, PolarsError, PolarsResult, SortMultipleOptions};
 
 use crate::error::InspectError;
 use crate::gaps::Stretches;
@@ -151,11 +152,16 @@ impl ColumnCounts {
 }
 
 /// Counts by token id.
+#[derive(Default)]
 pub(crate) struct IdCounts {
-    ids: Vec<u32>,
-    dropped: Vec<u64>,
-    all: Accumulated,
+    /// For each id below [`DENSE`] two numbers: how often it is kept and dropped.
+    dense: Vec<u64>,
+    /// The same of larger ids, which only a corpus without a vocabulary has.
+    sparse: HashMap<u32, [u64; 2]>,
 }
+
+/// Ids that are counted in a list: more than any vocabulary has.
+const DENSE: usize = 1 << 22;
 
 /// Steps of the histogram of rates.
 const STEPS: usize = 20;
@@ -164,60 +170,50 @@ const STEPS: usize = 20;
 const NAMED: usize = 20;
 
 impl IdCounts {
-    pub(crate) fn new() -> Self {
-        let all = Accumulated { key: "id", sums: &["tokens", "dropped"], maxima: &[], frame: None };
-        Self { ids: Vec::new(), dropped: Vec::new(), all }
-    }
-
-    pub(crate) fn add(&mut self, ids: &[u32], mask: &[u8]) -> Result<(), InspectError> {
-        for (ids, mask) in ids.chunks(ROWS).zip(mask.chunks(ROWS)) {
-            self.ids.extend_from_slice(ids);
-            self.dropped.extend(mask.iter().map(|&keep| u64::from(keep == 0)));
-            if self.ids.len() >= ROWS {
-                self.flush()?;
+    pub(crate) fn add(&mut self, ids: &[u32], mask: &[u8]) {
+        for (&id, &keep) in ids.iter().zip(mask) {
+            let dropped = usize::from(keep == 0);
+            match self.dense.get_mut(2 * id as usize + dropped) {
+                Some(count) => *count += 1,
+                None => self.add_new(id, dropped),
             }
         }
-        Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), InspectError> {
-        self.group().map_err(frame_error("token id"))
+    /// Counts an id that the list does not have.
+    #[cold]
+    fn add_new(&mut self, id: u32, dropped: usize) {
+        if id as usize >= DENSE {
+            self.sparse.entry(id).or_default()[dropped] += 1;
+            return;
+        }
+        self.dense.resize(2 * (id as usize + 1).next_power_of_two(), 0);
+        self.dense[2 * id as usize + dropped] += 1;
     }
 
-    fn group(&mut self) -> PolarsResult<()> {
-        let ids = UInt32Chunked::from_vec("id".into(), std::mem::take(&mut self.ids));
-        let dropped = Column::new("dropped".into(), std::mem::take(&mut self.dropped));
-        let tokens = Column::new_scalar("tokens".into(), 1u64.into(), ids.len());
-        self.all.add(vec![ids.into_column(), tokens, dropped])
+    /// Each id with how often it occurs and how often it is dropped; the most frequent first.
+    fn rows(&self) -> Vec<(u32, u64, u64)> {
+        let dense = (0..).zip(self.dense.chunks_exact(2)).map(|(id, counts)| (id, counts[0], counts[1]));
+        let sparse = self.sparse.iter().map(|(&id, &[kept, dropped])| (id, kept, dropped));
+        let all = dense.chain(sparse).map(|(id, kept, dropped)| (id, kept + dropped, dropped));
+        let mut rows: Vec<_> = all.filter(|row| row.1 > 0).collect();
+        rows.sort_unstable_by_key(|&(id, tokens, _)| (Reverse(tokens), id));
+        rows
     }
 
     /// `k`, or else the paper's, sets how often an id must occur: often enough for one that is never dropped to be no accident.
-    pub(crate) fn report(mut self, k: Option<u32>) -> Result<IdRates, InspectError> {
-        self.flush()?;
-        self.rates(k.unwrap_or(PAPERS_K)).map_err(frame_error("token id"))
-    }
-
-    fn rates(&self, k: u32) -> PolarsResult<IdRates> {
+    pub(crate) fn report(self, k: Option<u32>) -> IdRates {
         // (1 - 1/k)^n falls below 1e-9 at 21 k occurrences.
-        let least_tokens = 21 * u64::from(k);
+        let least_tokens = 21 * u64::from(k.unwrap_or(PAPERS_K));
+        let rows = self.rows();
         let mut found = IdRates {
-            distinct: self.all.len() as u64,
+            distinct: rows.len() as u64,
             least_tokens,
             always: IdList::default(),
             never: IdList::default(),
             histogram: vec![0; STEPS],
         };
-        let Some(frame) = &self.all.frame else { return Ok(found) };
-        let order = SortMultipleOptions::default().with_order_descending_multi([true, false]);
-        let frame = frame.sort(["tokens", "id"], order)?;
-        let (ids, tokens) = (frame.column("id")?.u32()?, frame.column("tokens")?.u64()?);
-        let dropped = frame.column("dropped")?.u64()?;
-        for ((id, tokens), dropped) in
-            ids.iter().flatten().zip(tokens.iter().flatten()).zip(dropped.iter().flatten())
-        {
-            if tokens < least_tokens {
-                break;
-            }
+        for (id, tokens, dropped) in rows.into_iter().take_while(|row| row.1 >= least_tokens) {
             let step = (share(dropped, tokens) * STEPS as f64) as usize;
             found.histogram[step.min(STEPS - 1)] += 1;
             let list = match dropped {
@@ -231,7 +227,7 @@ impl IdCounts {
                 list.most_frequent.push(IdCount { id, tokens });
             }
         }
-        Ok(found)
+        found
     }
 }
 
@@ -287,9 +283,11 @@ mod tests {
 
     #[test]
     fn counts_by_id_are_those_of_a_plain_loop() {
-        let mut counts = IdCounts::new();
-        let id = |i: u64| (i * i % 101 % 60) as u32 * 50_000_000;
-        let keep = |i: u64| match id(i) / 50_000_000 {
+        let mut counts = IdCounts::default();
+        // Some in the list, and some too large for it.
+        let number = |i: u64| (i * i % 101 % 60) as u32;
+        let id = |i: u64| number(i) * if number(i).is_multiple_of(2) { 1000 } else { 50_000_000 };
+        let keep = |i: u64| match number(i) {
             0 => 0,
             1 => 1,
             _ => u8::from(!i.is_multiple_of(3)),
@@ -303,10 +301,9 @@ mod tests {
                 entry.0 += 1;
                 entry.1 += u64::from(keep == 0);
             }
-            counts.add(&ids, &mask).unwrap();
-            counts.flush().unwrap();
+            counts.add(&ids, &mask);
         }
-        let found = counts.report(Some(4)).unwrap();
+        let found = counts.report(Some(4));
         assert_eq!(found.distinct, expected.len() as u64);
         let often = expected.values().filter(|(tokens, _)| *tokens >= found.least_tokens).count() as u64;
         assert_eq!(found.histogram.iter().sum::<u64>(), often);

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::report::{GapQuantiles, GapSurvival, Gaps};
 
+/// Gaps below this are counted in a list.
+const SHORT: usize = 1024;
+
 /// Counts of gaps. Few lengths are different: `m` of them need more than `m²/2` tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GapCounts {
-    counts: BTreeMap<u64, u64>,
+    short: Box<[u64; SHORT]>,
+    long: BTreeMap<u64, u64>,
     longest_kept: u64,
     longest_dropped: u64,
 }
@@ -18,6 +22,12 @@ pub(crate) struct Stretches {
     pub(crate) dropped: u64,
     pub(crate) longest_kept: u64,
     pub(crate) longest_dropped: u64,
+}
+
+impl Default for GapCounts {
+    fn default() -> Self {
+        Self { short: Box::new([0; SHORT]), long: BTreeMap::new(), longest_kept: 0, longest_dropped: 0 }
+    }
 }
 
 impl GapCounts {
@@ -31,7 +41,10 @@ impl GapCounts {
             let kept = match last {
                 None => position,
                 Some(last) => {
-                    *self.counts.entry((position - last) as u64).or_default() += 1;
+                    match self.short.get_mut(position - last) {
+                        Some(count) => *count += 1,
+                        None => *self.long.entry((position - last) as u64).or_default() += 1,
+                    }
                     position - last - 1
                 }
             };
@@ -49,14 +62,15 @@ impl GapCounts {
 
     /// `k` gives the law that independent tosses would follow.
     pub(crate) fn report(&self, k: Option<u32>) -> Gaps {
-        let count: u64 = self.counts.values().sum();
-        let sum: f64 = self.counts.iter().map(|(&gap, &n)| gap as f64 * n as f64).sum();
+        let counts = self.counts();
+        let count: u64 = counts.values().sum();
+        let sum: f64 = counts.iter().map(|(&gap, &n)| gap as f64 * n as f64).sum();
         let mean = if count == 0 { 0.0 } else { sum / count as f64 };
         let measured = GapQuantiles {
             mean,
-            p50: self.quantile(count, 50),
-            p99: self.quantile(count, 99),
-            max: Some(self.counts.keys().next_back().copied().unwrap_or(0)),
+            p50: quantile(&counts, count, 50),
+            p99: quantile(&counts, count, 99),
+            max: Some(counts.keys().next_back().copied().unwrap_or(0)),
         };
         let law = k.map(|k| {
             let kept = 1.0 - 1.0 / f64::from(k);
@@ -70,38 +84,44 @@ impl GapCounts {
             law,
             longest_kept: self.longest_kept,
             longest_dropped: self.longest_dropped,
-            survival: self.survival(count, 1.0 - k.map_or(0.0, |k| 1.0 / f64::from(k))),
+            survival: survival(&counts, count, 1.0 - k.map_or(0.0, |k| 1.0 / f64::from(k))),
         }
     }
 
-    /// The least gap that at least `percent` of all do not exceed.
-    fn quantile(&self, count: u64, percent: u64) -> u64 {
-        let rank = (count * percent).div_ceil(100);
-        let mut seen = 0;
-        for (&gap, &n) in &self.counts {
-            seen += n;
-            if seen >= rank {
-                return gap;
-            }
-        }
-        0
+    /// Gaps with how often each occurs.
+    fn counts(&self) -> BTreeMap<u64, u64> {
+        let short = (0..).zip(self.short.iter().copied()).filter(|(_, count)| *count > 0);
+        short.chain(self.long.iter().map(|(&gap, &count)| (gap, count))).collect()
     }
+}
 
-    fn survival(&self, count: u64, kept: f64) -> Vec<GapSurvival> {
-        let Some(&longest) = self.counts.keys().next_back() else { return Vec::new() };
-        let mut points = Vec::new();
-        let mut gaps = self.counts.iter().peekable();
-        let (mut gap, mut below) = (1, 0);
-        while gap <= longest {
-            while let Some((_, n)) = gaps.next_if(|&(&g, _)| g < gap) {
-                below += n;
-            }
-            let law = kept.powf((gap - 1) as f64);
-            points.push(GapSurvival { gap, measured: (count - below) as f64 / count as f64, law });
-            gap = (gap + 1).max(gap + gap / 12);
+/// The least gap that at least `percent` of all do not exceed.
+fn quantile(counts: &BTreeMap<u64, u64>, count: u64, percent: u64) -> u64 {
+    let rank = (count * percent).div_ceil(100);
+    let mut seen = 0;
+    for (&gap, &n) in counts {
+        seen += n;
+        if seen >= rank {
+            return gap;
         }
-        points
     }
+    0
+}
+
+fn survival(counts: &BTreeMap<u64, u64>, count: u64, kept: f64) -> Vec<GapSurvival> {
+    let Some(&longest) = counts.keys().next_back() else { return Vec::new() };
+    let mut points = Vec::new();
+    let mut gaps = counts.iter().peekable();
+    let (mut gap, mut below) = (1, 0);
+    while gap <= longest {
+        while let Some((_, n)) = gaps.next_if(|&(&g, _)| g < gap) {
+            below += n;
+        }
+        let law = kept.powf((gap - 1) as f64);
+        points.push(GapSurvival { gap, measured: (count - below) as f64 / count as f64, law });
+        gap = (gap + 1).max(gap + gap / 12);
+    }
+    points
 }
 
 #[cfg(test)]

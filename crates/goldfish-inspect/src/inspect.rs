@@ -104,7 +104,7 @@ pub fn inspect(
         undropped,
         windows: windows.map(WindowSample::report),
         groups: groups.map(ColumnCounts::report).transpose()?,
-        ids: ids.report(k)?,
+        ids: ids.report(k),
         duplicates,
         warnings,
     })
@@ -274,7 +274,7 @@ impl<'a> Reading<'a> {
             undropped: Undropped::default(),
             windows: windows.map(WindowSample::new),
             groups: options.by.clone().map(ColumnCounts::new),
-            ids: IdCounts::new(),
+            ids: IdCounts::default(),
         })
     }
 
@@ -313,7 +313,7 @@ impl<'a> Reading<'a> {
                 self.undropped.documents += 1;
                 self.undropped.tokens += ids.len() as u64;
             }
-            self.ids.add(ids, mask)?;
+            self.ids.add(ids, mask);
             let mut decided = (0, 0);
             if let Some(looked) = &looked[index] {
                 decided = (looked.tally.decided, looked.tally.dropped);

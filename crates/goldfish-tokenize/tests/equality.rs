@@ -123,10 +123,7 @@ fn white_space_that_overflows_the_regex_engine() {
         let pair = Pair::load(family);
         for spaces in [999_998, 999_999, 1_100_000] {
             let spaces = " ".repeat(spaces);
-            for text in [
-                format!("a\u{1}{spaces}b the quick 12345678 brown"),
-                format!("{spaces}\u{2003}"),
-            ] {
+            for text in [format!("a\u{1}{spaces}b the quick 12345678 brown"), format!("{spaces}\u{2003}")] {
                 pair.assert_equal(&text);
                 let path = pair.ours.encode_into(&text, &mut Vec::new()).unwrap();
                 assert_eq!(path, EncodePath::Fast);

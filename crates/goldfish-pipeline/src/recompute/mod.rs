@@ -217,10 +217,10 @@ fn check_counts(manifest: &Manifest, rules: &[RuleCheck]) -> Vec<Problem> {
             ));
         }
     };
-    if manifest.policy.is_empty() {
-        if let [rule] = rules {
-            check_before("", manifest.totals.excluded_before, rule);
-        }
+    if manifest.policy.is_empty()
+        && let [rule] = rules
+    {
+        check_before("", manifest.totals.excluded_before, rule);
     }
     for (entry, rule) in manifest.policy.iter().zip(rules) {
         check_before(&format!(" by {:?}", entry.name), entry.counts.excluded_before, rule);
