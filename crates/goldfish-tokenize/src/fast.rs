@@ -9,6 +9,7 @@ use tokenizers::AddedToken;
 use crate::byte_level::ByteLevel;
 use crate::file::File;
 use crate::sentencepiece::SentencePiece;
+use crate::word_piece::WordPiece;
 
 /// A tokenizer for which this crate knows how to produce the ids of the exact path.
 pub(crate) struct Fast {
@@ -20,6 +21,7 @@ pub(crate) struct Fast {
 enum Family {
     ByteLevel(Box<ByteLevel>),
     SentencePiece(Box<SentencePiece>),
+    WordPiece(Box<WordPiece>),
 }
 
 /// A document that only the exact path may tokenize.
@@ -32,7 +34,9 @@ impl Fast {
     pub(crate) fn new(file: &File, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
         let (normalized, raw): (Vec<_>, Vec<_>) =
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
-        let family = if SentencePiece::resembles(file) {
+        let family = if file.model.kind.as_deref() == Some("WordPiece") {
+            Family::WordPiece(Box::new(WordPiece::new(file, &normalized)?))
+        } else if SentencePiece::resembles(file) {
             Family::SentencePiece(Box::new(SentencePiece::new(file, &normalized)?))
         } else {
             Family::ByteLevel(Box::new(ByteLevel::new(file, normalized)?))
@@ -45,6 +49,7 @@ impl Fast {
         match &self.family {
             Family::ByteLevel(family) => family.name(),
             Family::SentencePiece(family) => family.name(),
+            Family::WordPiece(family) => family.name(),
         }
     }
 
@@ -68,6 +73,7 @@ impl Fast {
         match &self.family {
             Family::ByteLevel(family) => family.encode(text, self.raw.as_ref(), &mut sink),
             Family::SentencePiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
+            Family::WordPiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
         }
     }
 }

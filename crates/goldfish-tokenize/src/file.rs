@@ -63,6 +63,9 @@ pub(crate) struct Model {
     pub(crate) byte_fallback: bool,
     #[serde(default)]
     pub(crate) unk_token: Option<String>,
+    /// Of any type, since other models may have a field of this name.
+    #[serde(default)]
+    pub(crate) max_input_chars_per_word: Value,
 }
 
 impl Model {
@@ -101,8 +104,8 @@ pub(crate) enum Vocab {
     Missing,
     /// An object of tokens and ids (`BPE`, `WordPiece`, `WordLevel`).
     Ids(Vec<(String, u32)>),
-    /// A list of tokens, whose ids are their indices (`Unigram`).
-    List(Vec<String>),
+    /// A list of tokens and scores; the ids are the indices (`Unigram`).
+    List(Vec<(String, f64)>),
 }
 
 impl<'de> Deserialize<'de> for Vocab {
@@ -126,8 +129,8 @@ impl<'de> Deserialize<'de> for Vocab {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
                 let mut tokens = Vec::new();
-                while let Some((token, _score)) = list.next_element::<(String, f64)>()? {
-                    tokens.push(token);
+                while let Some(entry) = list.next_element()? {
+                    tokens.push(entry);
                 }
                 Ok(Vocab::List(tokens))
             }

@@ -85,6 +85,8 @@ mod split;
 mod symbols;
 mod text_map;
 mod tokenizer;
+mod trie;
+mod word_piece;
 mod words;
 
 pub use error::TokenizeError;

@@ -317,7 +317,7 @@ impl Vocab {
         match self {
             Self::Missing => std::collections::HashSet::new(),
             Self::Ids(entries) => entries.iter().map(|(token, _)| token.as_str()).collect(),
-            Self::List(tokens) => tokens.iter().map(String::as_str).collect(),
+            Self::List(entries) => entries.iter().map(|(token, _)| token.as_str()).collect(),
         }
     }
 }

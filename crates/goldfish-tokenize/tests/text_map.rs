@@ -22,8 +22,8 @@ fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Tokenizer {
 
 #[test]
 fn ids_give_their_text_back() {
-    // Not the one that puts a space before the text.
-    for family in FAST.into_iter().filter(|&family| family != "roberta").chain(["sentencepiece"]) {
+    // Not the one that puts a space before the text, and not the one that loses spaces.
+    for family in FAST.into_iter().filter(|family| !["roberta", "wordpiece"].contains(family)) {
         // Without NFC, so that the text must come back as it was.
         let tokenizer = variant(family, |json| {
             if json["normalizer"]["type"] == "NFC" {

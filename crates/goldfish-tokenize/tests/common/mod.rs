@@ -7,13 +7,14 @@ use goldfish_tokenize::Tokenizer;
 use serde_json::{Value, json};
 
 /// Tokenizers with a fast path: the fixtures, and those of `pre_tokenizers.json`.
-pub(crate) const FAST: [&str; 20] = [
+pub(crate) const FAST: [&str; 21] = [
     "gpt2",
     "llama3",
     "qwen2",
     "o200k",
     "neox",
     "sentencepiece",
+    "wordpiece",
     "tekken",
     "deepseek-v3",
     "deepseek-llm",
@@ -29,14 +30,12 @@ pub(crate) const FAST: [&str; 20] = [
     "no-pattern",
     "digit-bytes",
 ];
-/// Fixtures without a fast path.
-pub(crate) const EXACT: [&str; 1] = ["wordpiece"];
 
 pub(crate) fn fixture(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/tokenizers/{family}.json"))
 }
 
-/// The `tokenizer.json` of a name in [`FAST`] or [`EXACT`]: a fixture, or a fixture with the pre-tokenizer of another model.
+/// The `tokenizer.json` of a name in [`FAST`]: a fixture, or a fixture with the pre-tokenizer of another model.
 pub(crate) fn json(name: &str) -> Vec<u8> {
     let others: Value = serde_json::from_str(include_str!("pre_tokenizers.json")).unwrap();
     let Some(other) = others.get(name) else {
