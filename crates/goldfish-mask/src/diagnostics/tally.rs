@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Coverage, MaskError, Masker, RuleDefinition, TokenSpan};
+use crate::{Coverage, MaskError, Masker, RuleDefinition, RunUnit, TokenSpan};
 
 /// Decided tokens below which nothing is said about a drop rate.
 const FEWEST_DECIDED: u64 = 4096;
@@ -116,7 +116,8 @@ impl Tally {
         let off = (rate - expected).abs();
         if self.decided >= FEWEST_DECIDED && off > RATE_TOLERANCE * expected && off > 5.0 * error {
             let reference = rule.is_reference();
-            found.push(Warning::Rate { rule: rule.name(), rate, expected, reference });
+            let words = rate > expected && rule.run_unit() == Some(RunUnit::Words);
+            found.push(Warning::Rate { rule: rule.name(), rate, expected, reference, words });
         }
         found
     }
@@ -144,6 +145,8 @@ pub enum Warning {
         expected: f64,
         /// Whether it reproduces another implementation.
         reference: bool,
+        /// Whether it drops more, and drops words: a token with each of the words that it overlaps.
+        words: bool,
     },
     /// Many tokens have a short context and are never dropped.
     ShortContext {
@@ -162,7 +165,7 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rate { rule, rate, expected, reference } => {
+            Self::Rate { rule, rate, expected, reference, words } => {
                 write!(
                     f,
                     "{rule} drops {:.2}% of the tokens that it decides, {:.2} times the 1/k of {:.2}%",
@@ -174,6 +177,12 @@ impl fmt::Display for Warning {
                     f.write_str(
                         ": its hash loses information about the window. Use it only to match a run that used it; for a \
                          new run use the rule text, or the rule anchor where there is no text",
+                    )
+                } else if *words {
+                    f.write_str(
+                        ": a token of several words is dropped with any of them, and many tokenizers have such tokens for \
+                         scripts without spaces. Decide by token (unit token) to drop one token in k, or use a larger k. \
+                         If the tokens are of single words, the corpus has few different contexts: remove duplicates",
                     )
                 } else {
                     f.write_str(
@@ -264,6 +273,7 @@ impl TokenCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Granularity;
     use crate::rules::{HashTable, Text};
 
     fn tally(present: u64, decided: u64, dropped: u64) -> Tally {
@@ -292,7 +302,21 @@ mod tests {
         let found = tally(100_000, 60_000, 1200).warnings(&table);
         assert_eq!(found, [Warning::ShortContext { share: 0.4, context: 50 }]);
 
+        // More than 1/k of the tokens, where they hold several words: not the corpus is to blame.
         let text = Text::new(4);
+        let found = tally(80_000, 78_000, 29_000).warnings(&text);
+        let [Warning::Rate { reference: false, words: true, .. }] = found[..] else { panic!("{found:?}") };
+        assert!(found[0].to_string().contains("unit token"), "{}", found[0]);
+        for (rule, dropped) in
+            [(text.clone(), 15_000), (text.clone().granularity(Granularity::Token), 29_000)]
+        {
+            let found = tally(80_000, 78_000, dropped).warnings(&rule);
+            let [Warning::Rate { reference: false, words: false, .. }] = found[..] else {
+                panic!("{found:?}")
+            };
+            assert!(found[0].to_string().contains("few different contexts"), "{}", found[0]);
+        }
+
         let found = tally(1000, 900, 200).warnings(&text);
         assert_eq!(found, [Warning::Blank { share: 0.99 }]);
     }
