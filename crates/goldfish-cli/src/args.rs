@@ -80,6 +80,9 @@ pub(crate) enum Command {
 /// Where do protected works occur in a corpus?
 ///   goldfish mask corpus/ --policy policy.toml --protect-only --output found/
 ///
+/// How long will it take, and how large will it be?
+///   goldfish mask corpus/ --tokenizer tokenizer.json --dry-run
+///
 /// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -96,7 +99,7 @@ pub(crate) struct MaskArgs {
 
     /// Folder to write the shards to, on a disk or in an object store (s3://BUCKET/NAME, gs://, az://). With --masks-only:
     /// where the masks are written, under the memmaps' own names; without it they are written next to the memmaps.
-    #[arg(short, long, value_name = "DIR", required_unless_present = "masks_only")]
+    #[arg(short, long, value_name = "DIR", required_unless_present_any = ["masks_only", "dry_run"])]
     pub(crate) output: Option<PathBuf>,
 
     /// Read every input as this format, whatever its name.
@@ -253,6 +256,15 @@ pub(crate) struct MaskArgs {
         help_heading = "Output"
     )]
     pub(crate) protect_only: bool,
+
+    /// Read a sample, write nothing, and say how many documents and tokens there are, how large the shards will be, and how long a
+    /// run takes with some numbers of threads and ranks.
+    #[arg(
+        long,
+        conflicts_with_all = ["masks_only", "rank", "resume", "overwrite"],
+        help_heading = "Output"
+    )]
+    pub(crate) dry_run: bool,
 
     /// Write only masks, not shards: one file per memmap (.bin/.idx, .npy, .ds) as its training loop reads it, with one
     /// byte per token, 1 if it is in the loss. Without --output next to the memmaps: NAME.loss.bin and .idx, NAME.npy.loss,

@@ -76,6 +76,14 @@ impl Executor {
         &self.pool
     }
 
+    /// What the workers share, and the workers.
+    pub(crate) fn into_shared(self, job: &MaskJob, plan: &Plan) -> (Arc<Shared>, rayon::ThreadPool) {
+        let Self { rules, text, pool, .. } = self;
+        let (job, progress) = (Arc::new(job.clone()), SharedProgress::new(Progress::default()));
+        let last_counted = last_counted(plan.bytes());
+        (Arc::new(Shared { job, rules, text, last_counted, progress }), pool)
+    }
+
     /// Reads the plan from a position on and masks it; `write` receives the results in order.
     pub(crate) fn execute<T>(
         self,
@@ -85,11 +93,10 @@ impl Executor {
         observe: &(dyn Fn(Progress) + Sync),
         write: impl FnOnce(&Shared, Receiver<Message>) -> Result<T, PipelineError>,
     ) -> Result<T, PipelineError> {
-        let Self { rules, text, pool, threads } = self;
-        let progress = SharedProgress::new(progress);
-        let job = Arc::new(job.clone());
-        let last_counted = last_counted(plan.bytes());
-        let shared = Arc::new(Shared { job: job.clone(), rules, text, last_counted, progress });
+        let threads = self.threads;
+        let (shared, pool) = self.into_shared(job, plan);
+        shared.progress.lock(|now| *now = progress);
+        let job = shared.job.clone();
         let (sender, receiver) = sync_channel(threads);
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {

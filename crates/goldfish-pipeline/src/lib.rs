@@ -9,6 +9,7 @@
 
 mod document;
 mod error;
+mod estimate;
 mod execute;
 mod job;
 mod job_error;
@@ -35,6 +36,7 @@ mod write;
 
 pub use document::{DocumentMasker, DocumentScratch};
 pub use error::{PipelineError, mask_remedies};
+pub use estimate::{Estimate, Stage, estimate};
 pub use execute::reports_panics;
 pub use job::{MaskJob, OnError, TokenizeOptions};
 pub use job_error::JobError;

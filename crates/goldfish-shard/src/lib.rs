@@ -12,6 +12,7 @@
 //! where copies take the place of new names and a marker that of the lock (feature `object-stores`).
 
 mod disk;
+mod encoder;
 mod error;
 mod export;
 #[cfg(feature = "failpoints")]
@@ -40,6 +41,7 @@ mod table;
 mod verify;
 mod writer;
 
+pub use encoder::UnwrittenShard;
 pub use error::{ExportError, MAX_FOLDER_SHARDS, MAX_SEQUENCE_LENGTH, MAX_STORE_REJECTS_BYTES, ShardError};
 pub use export::{ExportOptions, Layout, TokenType, export};
 pub use file_set::{FILE_SET_NAME, FILE_SET_TABLES, FILE_SET_VERSION, FileSet, SetFile, verify_file_set};

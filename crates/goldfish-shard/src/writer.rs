@@ -3,14 +3,11 @@ use std::path::PathBuf;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::UInt8Type;
-use arrow::ipc::writer::{FileWriter, StreamWriter};
 use goldfish_digest::{FileDigest, HashingWriter};
 use goldfish_storage::{Metadata, metadata_of_all};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
+use crate::encoder::Encoder;
 use crate::flush::FlushedFile;
 use crate::folder::{complete, publish};
 use crate::journal::{ClosedShards, FinishedFiles, Journal, Record, RecordedList, Unfinished};
@@ -20,7 +17,7 @@ use crate::names::{INPUTS_NAME, JOURNAL_NAME, StagedName, shard_name, staged_nam
 use crate::passages::{PassageRow, stage_list};
 use crate::schema::{ExtraColumn, OutputFormat, ShardSchema};
 use crate::staging::{PreparedFolder, stage};
-use crate::table::{self, MAX_LISTED_INPUTS, ROW_GROUP_BYTES};
+use crate::table::{self, MAX_LISTED_INPUTS};
 use crate::{ShardError, disk, hf};
 
 #[derive(Clone, Copy, Default)]
@@ -422,18 +419,12 @@ impl RowSizes {
 struct OpenShard {
     name: String,
     path: PathBuf,
-    encoder: Encoder,
+    encoder: Encoder<Sink>,
     bytes: u64,
     counts: Counts,
 }
 
 type Sink = BufWriter<HashingWriter<FlushedFile>>;
-
-enum Encoder {
-    Stream(Box<StreamWriter<Sink>>),
-    File(Box<FileWriter<Sink>>),
-    Parquet(Box<ArrowWriter<Sink>>),
-}
 
 impl OpenShard {
     fn create(
@@ -446,38 +437,12 @@ impl OpenShard {
         let path = folder.staging.join(&name);
         let file = disk::create(&folder.staging, &name)?;
         let sink = BufWriter::with_capacity(SINK_BYTES, HashingWriter::new(FlushedFile::new(file)));
-        let schema = schema.arrow();
-        let encoder = match options.format {
-            OutputFormat::ArrowStream => Encoder::Stream(Box::new(
-                StreamWriter::try_new(sink, schema).map_err(ShardError::arrow(&path))?,
-            )),
-            OutputFormat::ArrowFile => {
-                Encoder::File(Box::new(FileWriter::try_new(sink, schema).map_err(ShardError::arrow(&path))?))
-            }
-            OutputFormat::Parquet => {
-                let properties = WriterProperties::builder()
-                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                    .set_created_by("goldfish".into())
-                    .build();
-                let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties));
-                Encoder::Parquet(Box::new(writer.map_err(ShardError::parquet(&path))?))
-            }
-        };
+        let encoder = Encoder::new(sink, schema, options.format, &path)?;
         Ok(Self { name, path, encoder, bytes: 0, counts: Counts::default() })
     }
 
     fn write(&mut self, batch: &RecordBatch, bytes: u64) -> Result<(), ShardError> {
-        let path = &self.path;
-        match &mut self.encoder {
-            Encoder::Stream(writer) => writer.write(batch).map_err(ShardError::arrow(path))?,
-            Encoder::File(writer) => writer.write(batch).map_err(ShardError::arrow(path))?,
-            Encoder::Parquet(writer) => {
-                writer.write(batch).map_err(ShardError::parquet(path))?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES {
-                    writer.flush().map_err(ShardError::parquet(path))?;
-                }
-            }
-        }
+        self.encoder.write(batch, &self.path)?;
         self.bytes += bytes;
         let masks = batch.column(2).as_list::<i32>();
         let ends = masks.value_offsets();
@@ -492,15 +457,7 @@ impl OpenShard {
     /// Ends the file and brings it to disk.
     fn close(self) -> Result<ShardEntry, ShardError> {
         let path = self.path;
-        let sink = match self.encoder {
-            Encoder::Stream(mut writer) => {
-                writer.finish().and_then(|()| writer.into_inner()).map_err(ShardError::arrow(&path))?
-            }
-            Encoder::File(mut writer) => {
-                writer.finish().and_then(|()| writer.into_inner()).map_err(ShardError::arrow(&path))?
-            }
-            Encoder::Parquet(writer) => writer.into_inner().map_err(ShardError::parquet(&path))?,
-        };
+        let sink = self.encoder.finish(&path)?;
         let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
         let (FileDigest { size, hash }, file) = hashing.finish();
         let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::advice;
 use crate::args::MaskArgs;
-use crate::commands::masks_only;
+use crate::commands::{dry_run, masks_only};
 use crate::describe::{
     describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line, rule_line, tally,
 };
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let suspicious: Vec<String> =
         suspicious.iter().map(|warning| advice::advised(warning, &warning.remedies)).collect();
     suspicious.iter().for_each(|warning| print::warn(warning));
+    if args.dry_run {
+        return dry_run::run(&job, args.json);
+    }
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
     }

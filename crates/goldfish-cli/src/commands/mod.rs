@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod canary;
 pub(crate) mod compare;
 pub(crate) mod demo;
+mod dry_run;
 pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod lab;
