@@ -9,6 +9,7 @@ use tokenizers::AddedToken;
 use crate::byte_level::ByteLevel;
 use crate::file::File;
 use crate::sentencepiece::SentencePiece;
+use crate::unigram::Unigram;
 use crate::word_piece::WordPiece;
 
 /// A tokenizer for which this crate knows how to produce the ids of the exact path.
@@ -21,6 +22,7 @@ pub(crate) struct Fast {
 enum Family {
     ByteLevel(Box<ByteLevel>),
     SentencePiece(Box<SentencePiece>),
+    Unigram(Box<Unigram>),
     WordPiece(Box<WordPiece>),
 }
 
@@ -36,6 +38,8 @@ impl Fast {
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
         let family = if file.model.kind.as_deref() == Some("WordPiece") {
             Family::WordPiece(Box::new(WordPiece::new(file, &normalized)?))
+        } else if file.model.kind.as_deref() == Some("Unigram") {
+            Family::Unigram(Box::new(Unigram::new(file, &normalized)?))
         } else if SentencePiece::resembles(file) {
             Family::SentencePiece(Box::new(SentencePiece::new(file, &normalized)?))
         } else {
@@ -49,6 +53,7 @@ impl Fast {
         match &self.family {
             Family::ByteLevel(family) => family.name(),
             Family::SentencePiece(family) => family.name(),
+            Family::Unigram(family) => family.name(),
             Family::WordPiece(family) => family.name(),
         }
     }
@@ -73,6 +78,7 @@ impl Fast {
         match &self.family {
             Family::ByteLevel(family) => family.encode(text, self.raw.as_ref(), &mut sink),
             Family::SentencePiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
+            Family::Unigram(family) => family.encode(text, self.raw.as_ref(), &mut sink),
             Family::WordPiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
         }
     }

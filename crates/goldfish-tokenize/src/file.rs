@@ -63,9 +63,11 @@ pub(crate) struct Model {
     pub(crate) byte_fallback: bool,
     #[serde(default)]
     pub(crate) unk_token: Option<String>,
-    /// Of any type, since other models may have a field of this name.
+    /// Of any type, since other models may have a field of this name; so is the next one.
     #[serde(default)]
     pub(crate) max_input_chars_per_word: Value,
+    #[serde(default)]
+    pub(crate) unk_id: Value,
 }
 
 impl Model {

@@ -86,6 +86,7 @@ mod symbols;
 mod text_map;
 mod tokenizer;
 mod trie;
+mod unigram;
 mod word_piece;
 mod words;
 
