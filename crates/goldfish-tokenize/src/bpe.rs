@@ -3,7 +3,7 @@
 use crate::fast::Declined;
 use crate::merges::Merges;
 use crate::pre_tokenizer::Parts;
-use crate::words::{Key, Map, Words};
+use crate::words::{Key, Vocabulary, Words};
 
 /// The merges of a byte-level model over its 256 byte symbols.
 pub(crate) struct Bpe {
@@ -11,7 +11,7 @@ pub(crate) struct Bpe {
     parts: Option<Parts>,
     merges: Merges,
     /// With `ignore_merges`, the words that are tokens as written.
-    whole_words: Option<Map<Box<[u8]>, u32>>,
+    whole_words: Option<Vocabulary>,
     /// For each id the length of its token.
     token_bytes: Vec<u32>,
 }
@@ -34,13 +34,12 @@ impl Bpe {
             }
             lengths[id] = bytes;
         }
-        Self {
-            byte_ids,
-            parts,
-            merges,
-            whole_words: whole_words.map(Iterator::collect),
-            token_bytes: lengths,
-        }
+        let whole_words = whole_words.map(|words| {
+            let mut vocabulary = Vocabulary::default();
+            vocabulary.extend(words);
+            vocabulary
+        });
+        Self { byte_ids, parts, merges, whole_words, token_bytes: lengths }
     }
 
     /// How many bytes of text a token has.
@@ -69,6 +68,7 @@ impl Bpe {
         Ok(())
     }
 
+    #[inline(never)]
     fn encode_uncached(
         &self,
         word: &[u8],
@@ -85,7 +85,7 @@ impl Bpe {
     }
 
     fn encode_part(&self, part: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        if let Some(&id) = self.whole_words.as_ref().and_then(|words| words.get(part)) {
+        if let Some(id) = self.whole_words.as_ref().and_then(|words| words.get(part)) {
             ids.push(id);
             return;
         }
