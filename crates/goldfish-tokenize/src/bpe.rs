@@ -5,6 +5,9 @@ use crate::merges::Merges;
 use crate::pre_tokenizer::Parts;
 use crate::words::{Key, Vocabulary, Words};
 
+/// Most symbols that a buffer has room for after a word.
+const KEPT_SYMBOLS: usize = 1 << 16;
+
 /// The merges of a byte-level model over its 256 byte symbols.
 pub(crate) struct Bpe {
     byte_ids: [u32; 256],
@@ -94,6 +97,8 @@ impl Bpe {
         symbols.extend(part.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
         self.merges.apply(symbols, candidates);
         ids.extend_from_slice(symbols);
+        // A long word must not hold memory for ever.
+        symbols.shrink_to(KEPT_SYMBOLS);
     }
 }
 

@@ -83,76 +83,123 @@ impl Merges {
         }
     }
 
-    /// For long words: a queue of candidate merges over a linked list of symbols.
-    ///
-    /// A candidate is `rank << 32 | position`, so that the smallest is due next. Those that the word starts with are
-    /// sorted once; only those that merges create need a heap.
+    /// For long words: a queue of candidate merges. A symbol stays at the place of its first byte.
     fn merge_by_queue(&self, ids: &mut Vec<u32>) {
-        /// The position of no symbol.
-        const NONE: u32 = u32::MAX;
-        struct Symbol {
-            id: u32,
-            /// Whether the symbol has become part of the one before it.
-            joined: bool,
-            previous: u32,
-            next: u32,
+        let mut live = Live::new(ids.len());
+        let mut queue = Queue::default();
+        for (at, two) in ids.windows(2).enumerate() {
+            queue.push(self.merge(two[0], two[1]).0, at);
         }
-        let mut symbols: Vec<Symbol> = (0u32..)
-            .zip(&*ids)
-            .map(|(at, &id)| Symbol {
-                id,
-                joined: false,
-                previous: at.checked_sub(1).unwrap_or(NONE),
-                next: at + 1,
-            })
-            .collect();
-        if let Some(last) = symbols.last_mut() {
-            last.next = NONE;
-        }
-        let candidate = |left: &Symbol, right: &Symbol, at: u32| match self.merge(left.id, right.id) {
-            (NO_MERGE, _) => None,
-            (rank, _) => Some(pair(rank, at)),
-        };
-        let mut first: Vec<u64> = (0u32..)
-            .zip(symbols.windows(2))
-            .filter_map(|(at, two)| candidate(&two[0], &two[1], at))
-            .collect();
-        first.sort_unstable();
-        let mut first = first.into_iter().peekable();
-        let mut later: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-        loop {
-            let due = match (first.peek(), later.peek()) {
-                (Some(one), Some(Reverse(other))) if one <= other => first.next(),
-                (_, Some(_)) => later.pop().map(|Reverse(due)| due),
-                _ => first.next(),
-            };
-            let Some(due) = due else { break };
-            let (rank, position) = ((due >> 32) as u32, due as u32);
-            let at = position as usize;
-            let next = symbols[at].next;
-            if symbols[at].joined || next == NONE {
-                continue;
-            }
-            let next = next as usize;
+        while let Some((rank, at)) = queue.pop() {
+            let Some(next) = live.after(at).filter(|_| live.contains(at)) else { continue };
             // A rank names one pair; another rank here means that the pair of this candidate is gone.
-            let (now, id) = self.merge(symbols[at].id, symbols[next].id);
+            let (now, id) = self.merge(ids[at], ids[next]);
             if now != rank {
                 continue;
             }
-            symbols[next].joined = true;
-            let (before, after) = (symbols[at].previous, symbols[next].next);
-            symbols[at].id = id;
-            symbols[at].next = after;
-            if after != NONE {
-                symbols[after as usize].previous = position;
-                later.extend(candidate(&symbols[at], &symbols[after as usize], position).map(Reverse));
+            ids[at] = id;
+            live.remove(next);
+            if let Some(before) = live.before(at) {
+                queue.push(self.merge(ids[before], id).0, before);
             }
-            if before != NONE {
-                later.extend(candidate(&symbols[before as usize], &symbols[at], before).map(Reverse));
+            if let Some(after) = live.after(at) {
+                queue.push(self.merge(id, ids[after]).0, at);
             }
         }
-        ids.clear();
-        ids.extend(symbols.iter().filter(|symbol| !symbol.joined).map(|symbol| symbol.id));
+        let mut at = 0;
+        ids.retain(|_| {
+            at += 1;
+            live.contains(at - 1)
+        });
+    }
+}
+
+/// The places of the symbols that are left, one bit each.
+struct Live(Vec<u64>);
+
+impl Live {
+    fn new(count: usize) -> Self {
+        let mut words = vec![u64::MAX; count / 64 + 1];
+        words[count / 64] = (1 << (count % 64)) - 1;
+        Self(words)
+    }
+
+    fn contains(&self, at: usize) -> bool {
+        self.0[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.0[at / 64] &= !(1 << (at % 64));
+    }
+
+    /// The first place after `at`.
+    fn after(&self, at: usize) -> Option<usize> {
+        let mut word = (at + 1) / 64;
+        let mut bits = self.0.get(word)? & u64::MAX << ((at + 1) % 64);
+        while bits == 0 {
+            word += 1;
+            bits = *self.0.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
+
+    /// The last place before `at`.
+    fn before(&self, at: usize) -> Option<usize> {
+        let mut word = at / 64;
+        let mut bits = self.0[word] & ((1 << (at % 64)) - 1);
+        while bits == 0 {
+            word = word.checked_sub(1)?;
+            bits = self.0[word];
+        }
+        Some(word * 64 + bits.ilog2() as usize)
+    }
+}
+
+/// Candidate merges: the lowest rank first, then the leftmost.
+///
+/// Candidates of one rank are together, so that each takes four bytes, and are sorted when it is their turn.
+#[derive(Default)]
+struct Queue {
+    waiting: Map<u32, Vec<u32>>,
+    ranks: BinaryHeap<Reverse<u32>>,
+    /// The rank whose turn it is, and its places, the first one last.
+    due: Option<(u32, Vec<u32>)>,
+}
+
+impl Queue {
+    /// Adds a candidate at a place, which is less than `u32::MAX`; nothing for [`NO_MERGE`].
+    fn push(&mut self, rank: u32, at: usize) {
+        if rank != NO_MERGE {
+            self.waiting
+                .entry(rank)
+                .or_insert_with(|| {
+                    self.ranks.push(Reverse(rank));
+                    Vec::new()
+                })
+                .push(at as u32);
+        }
+    }
+
+    fn pop(&mut self) -> Option<(u32, usize)> {
+        loop {
+            let lowest = self.ranks.peek().map(|rank| rank.0);
+            match &mut self.due {
+                Some((rank, places)) if lowest.is_none_or(|lowest| *rank < lowest) => match places.pop() {
+                    Some(at) => return Some((*rank, at as usize)),
+                    None => self.due = None,
+                },
+                _ => {
+                    // Before the rest of a higher rank.
+                    self.ranks.pop();
+                    let mut places = self.waiting.remove(&lowest?)?;
+                    if let Some((rank, rest)) = self.due.take() {
+                        rest.into_iter().for_each(|at| self.push(rank, at as usize));
+                    }
+                    places.sort_unstable_by(|one, other| other.cmp(one));
+                    self.due = Some((lowest?, places));
+                }
+            }
+        }
     }
 }
 
