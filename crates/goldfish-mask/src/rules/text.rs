@@ -15,7 +15,7 @@ use crate::runs::LongestRun;
 use crate::selection::{
     Selector, Units, check_longest_run, default_longest_run, given_longest_run, threshold,
 };
-use crate::text::{Marks, Part, Receive, Stream, Words, scan};
+use crate::text::{AsciiWords, Marks, Part, Receive, Stream, Words, scan};
 use crate::window_keys::WindowKeys;
 use crate::{Coverage, MaskError, RuleDefinition, RunUnit, UniformTable};
 
@@ -308,6 +308,25 @@ impl WholeWords<'_> {
 }
 
 impl Receive for WholeWords<'_> {
+    const TAKES_ASCII: bool = true;
+
+    #[inline(always)]
+    fn ascii_words(&mut self, text: &[u8], at: usize, words: AsciiWords) {
+        if self.words.keys.room() <= AsciiWords::MOST {
+            self.select();
+        }
+        let WordScratch { keys, sources, .. } = &mut self.words;
+        let mut undecided = keys.undecided();
+        let sourced = words.inspect(|&(start, length)| {
+            if undecided > 0 {
+                undecided -= 1;
+            } else {
+                sources.push((at + start, length));
+            }
+        });
+        keys.push_ascii(text, at, sourced);
+    }
+
     #[inline(always)]
     fn word(&mut self, word: Part, stream: &Stream) {
         if self.words.keys.decides() {

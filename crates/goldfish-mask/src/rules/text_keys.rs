@@ -53,9 +53,23 @@ impl Hashing {
     /// Hash and rank of a word.
     #[inline(always)]
     fn word(self, stream: &Stream, word: &Part) -> (u64, u64) {
-        let (first, last) = identity(stream, word.stream_start, word.stream_end);
+        self.ranked(identity(stream, word.stream_start, word.stream_end), word.chars)
+    }
+
+    /// The same of so many ASCII letters and digits from byte `start`, 63 at most, on.
+    #[inline(always)]
+    fn ascii_word(self, bytes: &[u8; BLOCK_BYTES], start: usize, length: usize) -> (u64, u64) {
+        /// In lower case; digits have that bit too.
+        const LOWER: u64 = 0x20_2020_2020;
+        let eight = bytes[start % 64..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+        let bits = 8 * length.min(IDENTITY);
+        self.ranked(((eight | LOWER) & ((1 << bits) - 1), 0), length)
+    }
+
+    #[inline(always)]
+    fn ranked(self, (first, last): (u64, u64), chars: usize) -> (u64, u64) {
         let hash = self.0.hash(first, last);
-        (hash, (hash >> 32) * WEIGHTS[word.chars.min(LONGEST_WEIGHED)])
+        (hash, (hash >> 32) * WEIGHTS[chars.min(LONGEST_WEIGHED)])
     }
 }
 
@@ -68,6 +82,8 @@ pub(crate) struct BlockKeys {
     ranks: Box<[u64; CONTEXT + BLOCK]>,
     /// Hashes of the words, after that of the word before them.
     hashes: Box<[u64; 1 + BLOCK]>,
+    /// For the least ranks among the words before each.
+    least: Box<[u64; CONTEXT + BLOCK]>,
     /// Words in the block.
     count: usize,
     /// Words before the block.
@@ -76,17 +92,55 @@ pub(crate) struct BlockKeys {
 
 const CONTEXT: usize = crate::MAX_ANCHOR_CONTEXT as usize;
 
+/// A block of a text, and as much after it as is read with its last word.
+const BLOCK_BYTES: usize = 64 + 8;
+
 impl BlockKeys {
     /// Of a new document, in the memory of an earlier one.
     pub(crate) fn new(decision: Decision, earlier: Option<Self>) -> Self {
         let hashing = Hashing(SixteenHash::new(decision.seed));
-        let (mut ranks, mut hashes) = match earlier {
-            Some(Self { ranks, hashes, .. }) => (ranks, hashes),
-            None => (Box::new([0; _]), Box::new([0; _])),
+        let (mut ranks, mut hashes, least) = match earlier {
+            Some(Self { ranks, hashes, least, .. }) => (ranks, hashes, least),
+            None => (Box::new([0; _]), Box::new([0; _]), Box::new([0; _])),
         };
         ranks[..CONTEXT].fill(u64::MAX);
         hashes[0] = 0;
-        Self { decision, hashing, ranks, hashes, count: 0, before: 0 }
+        Self { decision, hashing, ranks, hashes, least, count: 0, before: 0 }
+    }
+
+    /// Words that the block has room for.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        BLOCK - self.count
+    }
+
+    /// How many of the next words are not decided.
+    #[inline(always)]
+    pub(crate) fn undecided(&self) -> usize {
+        self.decision.needed.saturating_sub(self.before + self.count)
+    }
+
+    /// Takes the next words, of which there must be fewer than there is room for, from the block of a text at byte `at`: where each
+    /// starts in the block, and how many ASCII letters and digits it has.
+    #[inline(always)]
+    pub(crate) fn push_ascii(&mut self, text: &[u8], at: usize, words: impl Iterator<Item = (usize, usize)>) {
+        let ranks = &mut self.ranks[CONTEXT + self.count..];
+        let hashes = &mut self.hashes[1 + self.count..];
+        let mut padded = [0; BLOCK_BYTES];
+        let bytes = &text[at..];
+        let bytes = match bytes.first_chunk() {
+            Some(bytes) => bytes,
+            None => {
+                padded[..bytes.len()].copy_from_slice(bytes);
+                &padded
+            }
+        };
+        let mut count = 0;
+        for ((rank, hash), (start, length)) in ranks.iter_mut().zip(hashes).zip(words) {
+            (*hash, *rank) = self.hashing.ascii_word(bytes, start, length);
+            count += 1;
+        }
+        self.count += count;
     }
 
     /// Takes the next word; says whether the block is full, so that [`select`](Self::select) must be called.
@@ -109,10 +163,9 @@ impl BlockKeys {
     /// Gives the keys of the block to a selector, and begins another one.
     #[inline(always)]
     pub(crate) fn select(&mut self, selector: &mut Selector) {
-        let Self { decision, ranks, hashes, count, .. } = self;
+        let Self { decision, ranks, hashes, least, count, .. } = self;
         let context = decision.context;
         let ranks_before = &ranks[CONTEXT - context..CONTEXT + *count];
-        let mut least = [0; CONTEXT + BLOCK];
         let least = &mut least[..ranks_before.len()];
         least.copy_from_slice(ranks_before);
         let offset = least_in_row(least, context);
@@ -134,8 +187,9 @@ impl BlockKeys {
 pub(crate) struct Keys {
     decision: Decision,
     hashing: Hashing,
-    /// Ranks of the words so far.
+    /// Ranks of the words so far, and the least of them.
     ranks: Last,
+    anchor: u64,
     /// Hash of the latest word.
     previous: u64,
     /// Words so far.
@@ -146,7 +200,7 @@ impl Keys {
     pub(crate) fn new(decision: Decision) -> Self {
         let hashing = Hashing(SixteenHash::new(decision.seed));
         let ranks = Last::new(decision.context);
-        Self { decision, hashing, ranks, previous: 0, words: 0 }
+        Self { decision, hashing, ranks, anchor: u64::MAX, previous: 0, words: 0 }
     }
 
     /// Whether the next word is decided.
@@ -155,21 +209,16 @@ impl Keys {
         self.words >= self.decision.needed
     }
 
-    #[inline(always)]
-    fn anchor(&self) -> u64 {
-        self.ranks.values().iter().copied().fold(u64::MAX, u64::min)
-    }
-
     /// The key of the next word.
     #[inline(always)]
     pub(crate) fn key(&self) -> u64 {
-        self.hashing.0.hash(self.anchor(), self.previous)
+        self.hashing.0.hash(self.anchor, self.previous)
     }
 
     /// The key of a token inside of the next word, after these of its characters.
     pub(crate) fn key_inside(&self, before: &[u8]) -> u64 {
         let mut key = [0; 2 * 8 + 4 * WORD];
-        key[..8].copy_from_slice(&self.anchor().to_le_bytes());
+        key[..8].copy_from_slice(&self.anchor.to_le_bytes());
         key[8..16].copy_from_slice(&self.previous.to_le_bytes());
         let end = key.len().min(16 + before.len());
         key[16..end].copy_from_slice(&before[..end - 16]);
@@ -181,6 +230,7 @@ impl Keys {
     pub(crate) fn push(&mut self, stream: &Stream, word: &Part) {
         let (hash, rank) = self.hashing.word(stream, word);
         self.ranks.push(rank);
+        self.anchor = self.ranks.values().iter().copied().fold(u64::MAX, u64::min);
         self.previous = hash;
         self.words += 1;
     }

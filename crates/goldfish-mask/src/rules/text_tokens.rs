@@ -8,11 +8,30 @@ use crate::runs::LongestRun;
 use crate::selection::{Selector, Units};
 use crate::text::{Class, Part, Receive, Sink, Stream, Words, scan};
 
-/// What a segment of the text contributes first, and where it comes from, in bytes.
+/// What a segment of the text contributes first, and where it comes from, in bytes; or of so many ASCII characters in a row, each of
+/// which is a segment, the first one.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     stream: usize,
     source: (usize, usize),
+    count: usize,
+}
+
+impl Segment {
+    /// Takes the segments before a place in the stream out of it, of which there is one at least.
+    fn before(&mut self, stream: usize) -> Self {
+        let count = self.count.min(stream - self.stream);
+        let taken = Self { count, ..*self };
+        self.count -= count;
+        self.stream += count;
+        self.source = (self.source.0 + count, self.source.1 + count);
+        taken
+    }
+
+    /// The bytes of the text that it comes from.
+    fn bytes(self) -> (usize, usize) {
+        (self.source.0, self.source.1 + self.count - 1)
+    }
 }
 
 /// Decides tokens, each with the key of its word and the characters of the word before it.
@@ -53,8 +72,9 @@ impl Unit {
 }
 
 impl TokensOfWords<'_> {
-    /// The tokens that overlap this segment and none before it.
-    fn overlapping(&mut self, (start, end): (usize, usize)) -> Option<Unit> {
+    /// The next tokens that overlap one of these segments first, all those of one segment.
+    fn overlapping(&mut self, segments: Segment) -> Option<Unit> {
+        let (start, end) = segments.bytes();
         let mut unit: Option<Unit> = None;
         while self.next < self.spans.len() {
             let (from, to) = self.spans[self.order.get(self.next).copied().unwrap_or(self.next)];
@@ -63,8 +83,14 @@ impl TokensOfWords<'_> {
             }
             // No earlier segment ends after the token's start, so this is the first that it can overlap.
             if to > start && from < to {
-                let first = unit.map_or(self.next, |unit| unit.from);
-                unit = Some(Unit { from: first, to: self.next + 1, segment: start });
+                // Of several segments each is a byte.
+                let segment = if segments.count > 1 { from.max(start) } else { start };
+                let first = match unit {
+                    Some(unit) if unit.segment != segment => break,
+                    Some(unit) => unit.from,
+                    None => self.next,
+                };
+                unit = Some(Unit { from: first, to: self.next + 1, segment });
             }
             self.next += 1;
         }
@@ -89,15 +115,22 @@ impl Receive for TokensOfWords<'_> {
     fn word(&mut self, word: Part, stream: &Stream) {
         let decides = self.keys.decides();
         let (from, to) = (word.stream_start, word.stream_end);
-        while let Some(&segment) = self.segments.front().filter(|segment| segment.stream < to) {
-            self.segments.pop_front();
-            let Some(unit) = self.overlapping(segment.source).filter(|_| decides) else { continue };
-            let inside = segment.stream.saturating_sub(from);
-            let before = stream.bytes(from, from + inside);
-            let key = if inside == 0 { self.keys.key() } else { self.keys.key_inside(before) };
-            self.units.push(unit);
-            if self.selector.push(key) {
-                self.select();
+        while let Some(front) = self.segments.front_mut().filter(|segment| segment.stream < to) {
+            let segments = front.before(to);
+            if front.count == 0 {
+                self.segments.pop_front();
+            }
+            while let Some(unit) = self.overlapping(segments) {
+                if !decides {
+                    continue;
+                }
+                let inside = (segments.stream + unit.segment - segments.source.0).saturating_sub(from);
+                let before = stream.bytes(from, from + inside);
+                let key = if inside == 0 { self.keys.key() } else { self.keys.key_inside(before) };
+                self.units.push(unit);
+                if self.selector.push(key) {
+                    self.select();
+                }
             }
         }
         self.keys.push(stream, &word);
@@ -110,16 +143,15 @@ struct Segments<'a>(Words<TokensOfWords<'a>>);
 impl Sink for Segments<'_> {
     fn char(&mut self, class: Class, start: usize, end: usize, first: bool, stream: &mut Stream) {
         if first {
-            let segment = Segment { stream: stream.end().bytes, source: (start, end) };
+            let segment = Segment { stream: stream.end().bytes, source: (start, end), count: 1 };
             self.0.receiver.segments.push_back(segment);
         }
         self.0.char(class, start, end, first, stream);
     }
 
     fn ascii(&mut self, text: &[u8], start: usize, end: usize, stream: &mut Stream) {
-        let bytes = stream.end().bytes;
-        let segments = (start..end).map(|at| Segment { stream: bytes + at - start, source: (at, at + 1) });
-        self.0.receiver.segments.extend(segments);
+        let segment = Segment { stream: stream.end().bytes, source: (start, start + 1), count: end - start };
+        self.0.receiver.segments.push_back(segment);
         self.0.ascii(text, start, end, stream);
     }
 

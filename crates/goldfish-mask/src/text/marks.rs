@@ -57,11 +57,8 @@ impl Marks {
     #[inline(always)]
     pub(crate) fn any(&self, start: usize, end: usize) -> bool {
         let len = end.saturating_sub(start);
-        if len > LOOKED_AT {
+        if len.wrapping_sub(1) >= LOOKED_AT {
             return self.any_long(start, end);
-        }
-        if len == 0 {
-            return false;
         }
         // Eight bytes from the one that holds the first bit on hold 57 bits at least.
         let bytes: &[u8] = bytemuck::cast_slice(&self.words);

@@ -13,7 +13,7 @@ pub(crate) use marks::Marks;
 pub use normalize::{NormalizedText, normalize};
 pub(crate) use scan::{Sink, scan};
 pub(crate) use stream::{Position, Stream, width};
-pub(crate) use words::{Part, Receive, WORD, Words};
+pub(crate) use words::{AsciiWords, Part, Receive, WORD, Words};
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,9 @@ use super::stream::Stream;
 
 /// Receives the characters of the stream as it grows.
 pub(crate) trait Sink {
+    /// Whether blocks end before a run of letters that may continue after them, where they can.
+    const WHOLE_RUNS: bool = false;
+
     /// The next character of the stream, of class `Letter`, `Ideograph`, `Spaceless` or `Mark`, comes from bytes
     /// `start..end` of the text. Called before it is in the stream; `first` for the first one of its segment.
     fn char(&mut self, class: Class, start: usize, end: usize, first: bool, stream: &mut Stream);
@@ -28,11 +31,17 @@ pub(crate) trait Sink {
 
     /// Something that contributes nothing is here.
     fn gap(&mut self) {}
+
+    /// The bytes of the text from `at` on are ASCII: `len` of them, 1 to 64, of which `letters` has a bit for each letter or digit.
+    #[inline(always)]
+    fn block(&mut self, text: &[u8], at: usize, block: (u64, usize), stream: &mut Stream) {
+        runs(self, text, at, block, stream);
+    }
 }
 
 /// Adds the whole text to the stream, and calls the sink for each part.
 #[inline(always)]
-pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
+pub(crate) fn scan<S: Sink>(text: &str, stream: &mut Stream, sink: &mut S) {
     let bytes = text.as_bytes();
     // Whether a mark here belongs to a letter or number before it.
     let mut attached = false;
@@ -40,8 +49,15 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     while at < bytes.len() {
         let ascii = bytes[at] < 0x80 && bytes.get(at + 1).is_none_or(|&byte| byte < 0x80);
         if ascii {
-            let AsciiBlock { letters, len } = ascii_block(&bytes[at..]);
-            block(bytes, at, (letters, len), stream, sink);
+            let AsciiBlock { mut letters, mut len } = ascii_block(&bytes[at..]);
+            if S::WHOLE_RUNS && len == BLOCK {
+                let run = letters.leading_ones() as usize;
+                if run < BLOCK {
+                    len -= run;
+                    letters &= u64::MAX >> run;
+                }
+            }
+            sink.block(bytes, at, (letters, len), stream);
             attached = letters >> (len - 1) & 1 == 1;
             at += len;
         } else {
@@ -50,8 +66,34 @@ pub(crate) fn scan(text: &str, stream: &mut Stream, sink: &mut impl Sink) {
     }
 }
 
+/// The runs of letters in a block, one after the other; arguments as of [`Sink::block`].
+#[inline(always)]
+pub(super) fn runs(
+    sink: &mut (impl Sink + ?Sized),
+    text: &[u8],
+    at: usize,
+    (letters, len): (u64, usize),
+    stream: &mut Stream,
+) {
+    let mut done = 0;
+    while done < len {
+        let gap = (letters >> done).trailing_zeros() as usize;
+        if gap > 0 {
+            sink.gap();
+            done += gap;
+        }
+        if done >= len {
+            return;
+        }
+        // After the block the shifted bits are 0, so that no run extends beyond it, except in the full block.
+        let run = (!(letters >> done)).trailing_zeros() as usize;
+        sink.ascii(text, at + done, at + done + run, stream);
+        done += run;
+    }
+}
+
 /// Bytes that are looked at together where a text is ASCII.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// ASCII characters that nothing after them can combine with.
 struct AsciiBlock {
@@ -96,26 +138,6 @@ fn ascii_block(bytes: &[u8]) -> AsciiBlock {
         None => bytes.len(),
     };
     AsciiBlock { letters: letters & (u64::MAX >> (BLOCK - len)), len }
-}
-
-/// The runs of letters in a block.
-#[inline(always)]
-fn block(bytes: &[u8], at: usize, (letters, len): (u64, usize), stream: &mut Stream, sink: &mut impl Sink) {
-    let mut done = 0;
-    while done < len {
-        let gap = (letters >> done).trailing_zeros() as usize;
-        if gap > 0 {
-            sink.gap();
-            done += gap;
-        }
-        if done >= len {
-            return;
-        }
-        // After the block the shifted bits are 0, so that no run extends beyond it, except in the full block.
-        let run = (!(letters >> done)).trailing_zeros() as usize;
-        sink.ascii(bytes, at + done, at + done + run, stream);
-        done += run;
-    }
 }
 
 /// The segments from byte `start` on, up to the next one that starts with an ASCII character; returns its start.

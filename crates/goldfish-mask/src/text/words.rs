@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::scan::{BLOCK, runs};
 use super::{Class, Sink, Stream};
 
 /// Longest word, in normalized characters; longer runs are cut.
@@ -53,7 +54,40 @@ enum Kind {
 
 /// Receives words: which one, and the stream, of which it is a part.
 pub(crate) trait Receive {
+    /// Whether words of ASCII letters and digits come by [`ascii_words`](Self::ascii_words) where that is possible.
+    const TAKES_ASCII: bool = false;
+
     fn word(&mut self, word: Part, stream: &Stream);
+
+    /// The next words, from the block of a text at byte `at`: where each starts in the block, 63 at most, and how many bytes it has,
+    /// [`WORD`] at most. They are ASCII letters and digits, in any case, and not in the stream.
+    fn ascii_words(&mut self, _text: &[u8], _at: usize, _words: AsciiWords) {}
+}
+
+/// Words of a block: runs of letters, as bits, none of which reaches the last bit.
+pub(crate) struct AsciiWords {
+    letters: u64,
+}
+
+impl AsciiWords {
+    /// The most that there are.
+    pub(crate) const MOST: usize = BLOCK / 2 + BLOCK / WORD;
+}
+
+impl Iterator for AsciiWords {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.letters == 0 {
+            return None;
+        }
+        let start = self.letters.trailing_zeros() as usize;
+        let run = (!(self.letters >> start)).trailing_zeros() as usize;
+        let length = run.min(WORD);
+        self.letters &= u64::MAX << (start + length);
+        Some((start, length))
+    }
 }
 
 /// Cuts the stream into words.
@@ -149,6 +183,31 @@ impl<R: Receive> Words<R> {
 }
 
 impl<R: Receive> Sink for Words<R> {
+    const WHOLE_RUNS: bool = R::TAKES_ASCII;
+
+    #[inline(always)]
+    fn block(&mut self, text: &[u8], at: usize, (letters, len): (u64, usize), stream: &mut Stream) {
+        if !R::TAKES_ASCII {
+            return runs(self, text, at, (letters, len), stream);
+        }
+        // The first letters may continue a word, and the last ones be continued. Those between are whole words.
+        let first = if self.ended { 0 } else { letters.trailing_ones() as usize };
+        if first > 0 {
+            self.ascii(text, at, at + first, stream);
+            if first == len {
+                return;
+            }
+        }
+        self.end(stream);
+        (self.ended, self.kind) = (true, Kind::Letters);
+        let last = len - (letters << (BLOCK - len)).leading_ones() as usize;
+        let whole = letters & (u64::MAX << first) & !(u64::MAX.checked_shl(last as u32).unwrap_or(0));
+        self.receiver.ascii_words(text, at, AsciiWords { letters: whole });
+        if last < len {
+            self.ascii(text, at + last, at + len, stream);
+        }
+    }
+
     #[inline]
     fn char(&mut self, class: Class, start: usize, end: usize, _first: bool, stream: &mut Stream) {
         let kind = match class {
