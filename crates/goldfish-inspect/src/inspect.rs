@@ -303,9 +303,17 @@ impl<'a> Reading<'a> {
             }
         };
         let first_document = self.totals.0;
-        for (index, (ids, mask)) in rows.iter().enumerate() {
-            let stretches = self.gaps.add(mask);
-            self.stretches.add(batch.doc_ids().value(index), ids, mask);
+        let Self { gaps, ids, stretches, .. } = self;
+        let (counted, ()) = rayon::join(
+            || rows.iter().map(|(_, mask)| gaps.add(mask)).collect::<Vec<_>>(),
+            || {
+                for (index, (row_ids, mask)) in rows.iter().enumerate() {
+                    ids.add(row_ids, mask);
+                    stretches.add(batch.doc_ids().value(index), row_ids, mask);
+                }
+            },
+        );
+        for (index, ((ids, mask), stretches)) in rows.iter().zip(counted).enumerate() {
             self.totals.0 += 1;
             self.totals.1 += ids.len() as u64;
             self.totals.2 += stretches.dropped;
@@ -313,7 +321,6 @@ impl<'a> Reading<'a> {
                 self.undropped.documents += 1;
                 self.undropped.tokens += ids.len() as u64;
             }
-            self.ids.add(ids, mask);
             let mut decided = (0, 0);
             if let Some(looked) = &looked[index] {
                 decided = (looked.tally.decided, looked.tally.dropped);

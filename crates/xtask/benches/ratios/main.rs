@@ -12,6 +12,7 @@
 //! - `threads`: `goldfish mask` with one thread and with two.
 //! - `memory`: peak memory from 100 MB to 4 GB of input, for one document of 1 GB, and by option.
 //! - `verify`: `goldfish verify` and hashing of the same files.
+//! - `inspect`: `goldfish inspect` of shards and `goldfish mask` of their input.
 //! - `raw`: compressed raw text to shards, `zstd -d`, and `datasets.map`.
 //! - `start`: time to print the help, and the size of the program.
 //!
@@ -30,7 +31,7 @@ mod text;
 mod tokenized;
 
 /// Name, whether it runs by default, and the benchmark.
-const BENCHES: [(&str, bool, fn()); 13] = [
+const BENCHES: [(&str, bool, fn()); 14] = [
     ("kernels", true, kernels::kernels),
     ("words", true, kernels::words),
     ("torch", true, peers::torch),
@@ -42,6 +43,7 @@ const BENCHES: [(&str, bool, fn()); 13] = [
     ("threads", true, tokenized::threads),
     ("memory", false, tokenized::memory),
     ("verify", true, tokenized::verify),
+    ("inspect", true, tokenized::inspect),
     ("raw", true, raw::raw),
     ("start", true, raw::start),
 ];

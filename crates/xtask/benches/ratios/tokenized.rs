@@ -167,3 +167,28 @@ pub(crate) fn verify() {
     }
     remove(&scratch);
 }
+
+/// Tokens of the inspected shards.
+const INSPECTED: u64 = 64_000_000;
+
+pub(crate) fn inspect() {
+    let (goldfish, scratch) = goldfish();
+    let (input, output) = (scratch.join("input.npy"), scratch.join("output"));
+    write_memmap(&input, 4 * INSPECTED, DOCUMENT);
+    title(
+        &format!(
+            "`goldfish inspect` of {} million tokens, and `goldfish mask` of them; ratio = time of mask / time of inspect",
+            INSPECTED / 1_000_000
+        ),
+        "MB/s of shards",
+    );
+    for rule in ["hash", "anchor"] {
+        let pairs = (0..RUNS).map(|_| {
+            let masked = mask_memmap(&goldfish, rule, &input, &output, &[]);
+            let inspected = measure(Command::new(&goldfish).arg("inspect").arg(&output));
+            (masked.seconds / inspected.seconds, 5e-6 * INSPECTED as f64 / inspected.seconds)
+        });
+        row(&format!("`inspect`, rule `{rule}`"), pairs);
+    }
+    remove(&scratch);
+}
