@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasherDefault;
+use std::ops::Range;
 
 use crate::file::Merge;
 use crate::words::Map;
@@ -87,8 +88,12 @@ impl Merges {
     fn merge_by_queue(&self, ids: &mut Vec<u32>) {
         let mut live = Live::new(ids.len());
         let mut queue = Queue::default();
-        for (at, two) in ids.windows(2).enumerate() {
-            queue.push(self.merge(two[0], two[1]).0, at);
+        let mut at = 0;
+        while let [left, right, rest @ ..] = &ids[at..] {
+            // One symbol may be repeated millions of times.
+            let more = if left == right { rest.iter().take_while(|id| *id == right).count() } else { 0 };
+            queue.push(self.merge(*left, *right).0, at..at + 1 + more);
+            at += 1 + more;
         }
         while let Some((rank, at)) = queue.pop() {
             let Some(next) = live.after(at).filter(|_| live.contains(at)) else { continue };
@@ -100,10 +105,10 @@ impl Merges {
             ids[at] = id;
             live.remove(next);
             if let Some(before) = live.before(at) {
-                queue.push(self.merge(ids[before], id).0, before);
+                queue.push(self.merge(ids[before], id).0, before..before + 1);
             }
             if let Some(after) = live.after(at) {
-                queue.push(self.merge(id, ids[after]).0, at);
+                queue.push(self.merge(id, ids[after]).0, at..at + 1);
             }
         }
         let mut at = 0;
@@ -167,8 +172,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Adds a candidate at a place, which is less than `u32::MAX`; nothing for [`NO_MERGE`].
-    fn push(&mut self, rank: u32, at: usize) {
+    /// Adds candidates at places that are less than `u32::MAX`; nothing for [`NO_MERGE`].
+    fn push(&mut self, rank: u32, places: Range<usize>) {
         if rank != NO_MERGE {
             self.waiting
                 .entry(rank)
@@ -176,7 +181,7 @@ impl Queue {
                     self.ranks.push(Reverse(rank));
                     Vec::new()
                 })
-                .push(at as u32);
+                .extend(places.map(|at| at as u32));
         }
     }
 
@@ -193,7 +198,7 @@ impl Queue {
                     self.ranks.pop();
                     let mut places = self.waiting.remove(&lowest?)?;
                     if let Some((rank, rest)) = self.due.take() {
-                        rest.into_iter().for_each(|at| self.push(rank, at as usize));
+                        rest.into_iter().for_each(|at| self.push(rank, at as usize..at as usize + 1));
                     }
                     places.sort_unstable_by(|one, other| other.cmp(one));
                     self.due = Some((lowest?, places));
