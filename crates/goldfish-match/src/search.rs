@@ -152,6 +152,8 @@ struct Seeds<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Active {
     work: u32,
+    /// The words of the work among those of all.
+    words: (u32, u32),
     /// The first word of the document after it.
     end: usize,
     /// Its number.
@@ -177,8 +179,15 @@ impl<'a> Seeds<'a> {
     /// come in the order of the document, up to a window.
     fn add(&mut self, words: &TextWords, doc: usize, place: u32, length: usize) {
         let works = &self.index.works;
-        let number = works.work_of(place);
-        let (first, end) = works.range(number);
+        // Most seeds are in a passage that is there already.
+        let known = self.active.iter().find(|active| (active.words.0..active.words.1).contains(&place));
+        let (number, (first, end)) = match known {
+            Some(active) => (active.work as usize, active.words),
+            None => {
+                let number = works.work_of(place);
+                (number, works.range(number))
+            }
+        };
         let place = place as usize;
         if place + length > end as usize {
             return;
@@ -223,7 +232,8 @@ impl<'a> Seeds<'a> {
             }
         }
         let end = passage.doc_words().end as usize;
-        self.active.push(Active { work: passage.work, end, passage: self.passages.len() });
+        let (work, words) = (passage.work, (first, bounds.1 as u32));
+        self.active.push(Active { work, words, end, passage: self.passages.len() });
         self.passages.push(passage);
     }
 
