@@ -1,13 +1,14 @@
 //! Text to token ids with a Hugging Face `tokenizer.json`: always the ids of the `tokenizers` crate, version 0.23.2.
 //!
 //! [`Tokenizer::encode_into`] takes one of two paths. The *exact* path is that crate. The *fast* path is this crate's
-//! own byte-level BPE, about thirty times faster; it exists for tokenizers of which it knows every part, and
-//! leaves single documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] says whether a
+//! own code, twenty to fifty times faster; it exists for tokenizers of which it knows every part, and leaves single documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] says whether a
 //! tokenizer has it, [`EncodePath`] which path a document took. The ids do not depend on the path.
 //!
 //! # Which tokenizers are fast
 //!
-//! All of these must hold, or every document takes the exact path:
+//! Four families, recognised part by part; with any other part every document takes the exact path.
+//!
+//! Byte-level BPE:
 //! - the model is BPE over the byte alphabet of GPT-2, without dropout or marks for parts of words, with a token for
 //!   each byte that UTF-8 uses and with no merge given twice;
 //! - the normalizer is none or NFC;
@@ -16,7 +17,19 @@
 //!   alternative and `$`. A space before the text is added only by a `ByteLevel` that comes first.
 //!
 //! So GPT-2, GPT-NeoX, Llama-3, Qwen2 to 3.5, gpt-oss, Mistral-Nemo and Apertus (Tekken), `DeepSeek`, Kimi, GLM-4,
-//! `StarCoder`, SmolLM, Falcon, BLOOM and `RoBERTa` are fast; Unigram and WordPiece are not.
+//! `StarCoder`, SmolLM, Falcon, BLOOM and `RoBERTa` are fast.
+//!
+//! `SentencePiece` BPE (Llama-2, Mistral-7B, Phi-3, Gemma 1 to 3):
+//! - the model is BPE without dropout, marks for parts of words, or `ignore_merges`; with byte fallback, its vocabulary
+//!   has a token for each byte, which no merge uses;
+//! - spaces become `▁` by a `Replace` normalizer, after a `Prepend` or alone, or by a `Metaspace` pre-tokenizer; a
+//!   `Split` at spaces, which are no more, does nothing.
+//!
+//! Unigram (T5, XLM-R):
+//! - the normalizer is none or `Precompiled`, and makes white space of `\r` and `\n`;
+//! - the pre-tokenizer is `WhitespaceSplit` and `Metaspace` with the prefix `always`.
+//!
+//! `WordPiece` (BERT): the normalizer is `BertNormalizer` and the pre-tokenizer `BertPreTokenizer`.
 //!
 //! # Which documents of a fast tokenizer take the exact path
 //!
@@ -24,8 +37,12 @@
 //! - Those larger than 4 GiB.
 //! - Those with a long text in which the regex finds nothing (150,000 control characters with the regex of `DeepSeek`):
 //!   `fancy-regex`, the regex engine of the exact path, gives up after a million steps back.
-//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC may change, and those before which a space is
-//!   put.
+//! - `SentencePiece` BPE: those with a character without a token, if there is no byte fallback, and those that hold the
+//!   text of an added token that is found after normalization.
+//! - Unigram: those with a character beside a space that may belong to its grapheme cluster, as a combining mark.
+//! - `WordPiece`: those with a combining mark that stays when accents are stripped (U+302E is one).
+//! - For [`Tokenizer::encode_with_offsets_into`] only: those that NFC or `Precompiled` may change, and those before which
+//!   a `ByteLevel` puts a space.
 //!
 //! # Why the ids are equal
 //!
@@ -35,6 +52,10 @@
 //! - regexes are parsed by `fancy-regex`, which compiles those of the exact path, and become tables that find the match
 //!   of a backtracking engine. Where `fancy-regex` ceases to split because its stack is full, at a run of 999,999
 //!   characters of white space, so does the fast path;
+//! - what becomes of characters in WordPiece and Unigram is asked from the normalizers and pre-tokenizers of the exact path;
+//! - texts without words, as `SentencePiece` BPE has them, are cut where no merge of the model joins tokens that end and
+//!   start with the characters on both sides; merges on one side of such a place do not depend on the other;
+//! - sums of scores are made in the order of the exact path, so that they are equal to the last bit;
 //! - merges go by the lowest rank, then the leftmost; words are looked up by all their bytes, never by a hash alone;
 //! - added tokens and their ids are taken from the loaded exact tokenizer, and found leftmost, then longest.
 //!

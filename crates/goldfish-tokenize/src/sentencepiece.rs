@@ -176,7 +176,10 @@ impl SentencePiece {
         }
         while from < text.len() {
             let end = self.word_end(text, from);
-            self.encode_word(text, (from, end), scratch, ids)?;
+            match self.symbols.ascii.get(usize::from(text.as_bytes()[from])) {
+                Some(&id) if end == from + 1 && id != NONE => ids.push(id),
+                _ => self.encode_word(text, (from, end), scratch, ids)?,
+            }
             from = end;
         }
         Ok(())

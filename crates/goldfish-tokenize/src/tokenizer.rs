@@ -18,7 +18,7 @@ use crate::text_map::{TextKind, TextMap, text_kind};
 /// Which of the two paths tokenized a text. The ids are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EncodePath {
-    /// This crate's own byte-level BPE.
+    /// This crate's own code.
     Fast,
     /// The `tokenizers` crate.
     Exact,

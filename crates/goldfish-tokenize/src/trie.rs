@@ -17,6 +17,9 @@ struct Node {
     value: u32,
 }
 
+/// Up to so many labels are looked at one after the other.
+const FEW: usize = 6;
+
 /// The value of a node that ends no string.
 const NONE: u32 = u32::MAX;
 
@@ -72,7 +75,11 @@ impl Trie {
             let Some(&byte) = text.get(length) else { return };
             let children = node.children as usize;
             let labels = &self.labels[children..children + usize::from(node.count)];
-            let Some(child) = labels.iter().position(|&label| label == byte) else { return };
+            let child = match labels.len() {
+                ..=FEW => labels.iter().position(|&label| label == byte),
+                _ => labels.binary_search(&byte).ok(),
+            };
+            let Some(child) = child else { return };
             at = (children + child) as u32;
             length += 1;
         }
@@ -92,7 +99,9 @@ mod tests {
 
     #[test]
     fn prefixes_are_found_in_order_of_length() {
+        let many: Vec<String> = ('g'..='z').map(|c| format!("m{c}")).collect();
         let strings = ["a", "abc", "ab", "b", "", "\u{0}", "é", "ê", "abcdefgh"];
+        let strings = strings.into_iter().chain(many.iter().map(String::as_str));
         let trie = Trie::new((0..).zip(strings).map(|(value, string)| (string.as_bytes(), value)));
         let prefixes = |text: &str| {
             let mut found = Vec::new();
@@ -102,6 +111,10 @@ mod tests {
         assert_eq!(prefixes("abcd"), [("a".to_owned(), 0), ("ab".to_owned(), 2), ("abc".to_owned(), 1)]);
         assert_eq!(prefixes("êé"), [("ê".to_owned(), 7)]);
         assert_eq!(prefixes("\u{0}a"), [("\u{0}".to_owned(), 5)]);
+        for (value, string) in (9..).zip(&many) {
+            assert_eq!(trie.longest_prefix(string.as_bytes()), Some((2, value)));
+        }
+        assert_eq!(prefixes("ma"), []);
         assert_eq!(prefixes("ca"), []);
         assert_eq!(prefixes(""), []);
         assert_eq!(trie.longest_prefix(b"abcdefghi"), Some((8, 8)));
