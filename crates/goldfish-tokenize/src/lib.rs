@@ -1,8 +1,9 @@
 //! Text to token ids with a Hugging Face `tokenizer.json`: always the ids of the `tokenizers` crate, version 0.23.2.
 //!
 //! [`Tokenizer::encode_into`] takes one of two paths. The *exact* path is that crate. The *fast* path is this crate's
-//! own code, twenty to fifty times faster; it exists for tokenizers of which it knows every part, and leaves single documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] says whether a
-//! tokenizer has it, [`EncodePath`] which path a document took. The ids do not depend on the path.
+//! own code, twenty to sixty times faster; it exists for tokenizers of which it knows every part, and leaves single
+//! documents to the exact path where it would have to guess. [`Tokenizer::fast_path`] says whether a tokenizer has it,
+//! [`EncodePath`] which path a document took. The ids do not depend on the path.
 //!
 //! # Which tokenizers are fast
 //!
@@ -52,7 +53,8 @@
 //! - regexes are parsed by `fancy-regex`, which compiles those of the exact path, and become tables that find the match
 //!   of a backtracking engine. Where `fancy-regex` ceases to split because its stack is full, at a run of 999,999
 //!   characters of white space, so does the fast path;
-//! - what becomes of characters in WordPiece and Unigram is asked from the normalizers and pre-tokenizers of the exact path;
+//! - what becomes of characters in `WordPiece` and Unigram is asked from the normalizers and pre-tokenizers of the exact
+//!   path;
 //! - texts without words, as `SentencePiece` BPE has them, are cut where no merge of the model joins tokens that end and
 //!   start with the characters on both sides; merges on one side of such a place do not depend on the other;
 //! - sums of scores are made in the order of the exact path, so that they are equal to the last bit;
