@@ -20,17 +20,17 @@
 //! So GPT-2, GPT-NeoX, Llama-3, Qwen2 to 3.5, gpt-oss, Mistral-Nemo and Apertus (Tekken), `DeepSeek`, Kimi, GLM-4,
 //! `StarCoder`, SmolLM, Falcon, BLOOM and `RoBERTa` are fast.
 //!
-//! `SentencePiece` BPE (Llama-2, Mistral-7B, Phi-3, Gemma 1 to 3):
+//! `SentencePiece` BPE, as in Llama-2 and Gemma:
 //! - the model is BPE without dropout, marks for parts of words, or `ignore_merges`; with byte fallback, its vocabulary
 //!   has a token for each byte, which no merge uses;
 //! - spaces become `▁` by a `Replace` normalizer, after a `Prepend` or alone, or by a `Metaspace` pre-tokenizer; a
 //!   `Split` at spaces, which are no more, does nothing.
 //!
-//! Unigram (T5, XLM-R):
+//! Unigram of words:
 //! - the normalizer is none or `Precompiled`, and makes white space of `\r` and `\n`;
 //! - the pre-tokenizer is `WhitespaceSplit` and `Metaspace` with the prefix `always`.
 //!
-//! `WordPiece` (BERT): the normalizer is `BertNormalizer` and the pre-tokenizer `BertPreTokenizer`.
+//! `WordPiece` of BERT: the normalizer is `BertNormalizer` and the pre-tokenizer `BertPreTokenizer`.
 //!
 //! # Which documents of a fast tokenizer take the exact path
 //!
