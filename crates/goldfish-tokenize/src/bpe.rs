@@ -1,8 +1,8 @@
 //! Byte-level byte-pair encoding of one word.
 
-use crate::fast::Declined;
 use crate::merges::Merges;
 use crate::pre_tokenizer::Parts;
+use crate::segments::Declined;
 use crate::words::{Key, Vocabulary, Words};
 
 /// Most symbols that a buffer has room for after a word.

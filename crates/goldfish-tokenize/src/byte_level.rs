@@ -7,11 +7,12 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use crate::bpe::{Bpe, Scratch as BpeScratch};
-use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab, flatten};
 use crate::merges::Merges;
 use crate::nfc;
 use crate::pre_tokenizer::{Parts, PreTokenizer};
+use crate::segments::{Added, Declined, Pool, Sink, split_off};
+use crate::symbols::byte_of_char;
 
 /// A byte-level tokenizer of which every part is known.
 pub(crate) struct ByteLevel {
@@ -185,17 +186,4 @@ fn bpe(file: &File, parts: Option<Parts>) -> Result<Bpe, String> {
     });
     let token_bytes = vocab.iter().map(|(token, id)| (*id, token.chars().count() as u32));
     Ok(Bpe::new(byte_ids, parts, merges, whole_words, token_bytes))
-}
-
-/// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1
-/// characters stand for themselves, the other 68 bytes for U+0100 onwards in order.
-pub(crate) fn byte_of_char() -> HashMap<char, u8> {
-    let visible = |byte: u8| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
-    let mut next = (0x100u32..).filter_map(char::from_u32);
-    (0..=u8::MAX)
-        .filter_map(|byte| {
-            let c = if visible(byte) { Some(char::from(byte)) } else { next.next() };
-            Some((c?, byte))
-        })
-        .collect()
 }

@@ -106,6 +106,7 @@ mod merges;
 mod nfc;
 mod pre_tokenizer;
 mod regex;
+mod segments;
 mod sentencepiece;
 mod special;
 mod split;

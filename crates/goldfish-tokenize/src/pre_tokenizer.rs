@@ -6,12 +6,11 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 use serde_json::Value;
 use unicode_categories::UnicodeCategories;
 
-use crate::byte_level::byte_of_char;
-use crate::fast::Declined;
 use crate::file::flatten;
 use crate::regex::Regex;
+use crate::segments::Declined;
 use crate::split::Splitter;
-use crate::symbols::{ByteSymbols, Symbols};
+use crate::symbols::{ByteSymbols, Symbols, byte_of_char};
 
 /// The expression that `ByteLevel` has built in.
 const BYTE_LEVEL: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";

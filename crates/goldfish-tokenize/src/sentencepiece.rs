@@ -7,9 +7,9 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab, flatten};
 use crate::merges::Merges;
+use crate::segments::{Added, Declined, Pool, Sink, split_off};
 use crate::words::{Key, Map, Mix, Words};
 
 /// What stands for a space.

@@ -7,8 +7,8 @@
 use regex_syntax::hir::ClassUnicode;
 
 use crate::automaton::{Automaton, collect_classes};
-use crate::fast::Declined;
 use crate::regex::{Alternative, Regex};
+use crate::segments::Declined;
 use crate::symbols::{Symbols, Units};
 
 /// Text in which `fancy-regex` finds nothing is left to it from this many bytes, times alternatives, on. It gives up

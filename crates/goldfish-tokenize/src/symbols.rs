@@ -144,3 +144,16 @@ impl Units for ByteSymbols {
         (self.0[usize::from(text[at])], 1)
     }
 }
+
+/// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1
+/// characters stand for themselves, the other 68 bytes for U+0100 onwards in order.
+pub(crate) fn byte_of_char() -> HashMap<char, u8> {
+    let visible = |byte: u8| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+    let mut next = (0x100u32..).filter_map(char::from_u32);
+    (0..=u8::MAX)
+        .filter_map(|byte| {
+            let c = if visible(byte) { Some(char::from(byte)) } else { next.next() };
+            Some((c?, byte))
+        })
+        .collect()
+}

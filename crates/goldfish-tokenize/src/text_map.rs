@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::byte_level::byte_of_char;
 use crate::error::TokenizeError;
 use crate::file::{File, Vocab, flatten};
+use crate::symbols::byte_of_char;
 
 /// How a tokenizer's tokens represent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

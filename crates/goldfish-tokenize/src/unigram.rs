@@ -9,8 +9,8 @@ use tokenizers::AddedToken;
 use tokenizers::normalizers::Precompiled;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab, flatten};
+use crate::segments::{Added, Declined, Pool, Sink, split_off};
 use crate::trie::Trie;
 use crate::words::{Key, Words};
 

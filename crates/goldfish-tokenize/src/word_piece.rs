@@ -9,8 +9,8 @@ use tokenizers::{
 };
 use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
 
-use crate::fast::{Added, Declined, Pool, Sink, split_off};
 use crate::file::{File, Vocab};
+use crate::segments::{Added, Declined, Pool, Sink, split_off};
 use crate::trie::Trie;
 use crate::words::{Key, Words};
 

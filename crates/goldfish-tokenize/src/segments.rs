@@ -1,0 +1,78 @@
+//! What all families of the fast path have in common: documents in segments between added tokens.
+
+use std::sync::{Mutex, PoisonError};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use tokenizers::AddedToken;
+
+/// A document that only the exact path may tokenize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Declined;
+
+/// One scratch for each thread that encodes at the same time.
+#[derive(Default)]
+pub(crate) struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T: Default> Pool<T> {
+    /// Lends a scratch that nobody else uses.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = pooled.unwrap_or_default();
+        let result = work(&mut scratch);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        result
+    }
+}
+
+/// Where ids, and spans if they are asked for, go.
+pub(crate) struct Sink<'a> {
+    pub(crate) ids: &'a mut Vec<u32>,
+    pub(crate) spans: Option<&'a mut Vec<(usize, usize)>>,
+}
+
+/// Added tokens, found anywhere in a text: the leftmost, the longest of those that start there.
+pub(crate) struct Added {
+    matcher: AhoCorasick,
+    /// Id of each pattern, `None` for those whose flags take more than finding them.
+    ids: Vec<Option<u32>>,
+}
+
+impl Added {
+    pub(crate) fn new(tokens: Vec<(u32, &AddedToken)>) -> Result<Option<Self>, String> {
+        if tokens.is_empty() {
+            return Ok(None);
+        }
+        let matcher = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|(_, token)| token.content.as_bytes()))
+            .map_err(|error| format!("its added tokens make no automaton: {error}"))?;
+        let plain = |token: &AddedToken| !(token.lstrip || token.rstrip || token.single_word);
+        let ids = tokens.iter().map(|(id, token)| plain(token).then_some(*id)).collect();
+        Ok(Some(Self { matcher, ids }))
+    }
+}
+
+/// Pushes the added tokens in `text`, which starts at byte `start` of the document, and calls `other` with the text
+/// around them and its start, all in order.
+pub(crate) fn split_off(
+    added: Option<&Added>,
+    text: &str,
+    start: usize,
+    sink: &mut Sink<'_>,
+    mut other: impl FnMut(&str, usize, &mut Sink<'_>) -> Result<(), Declined>,
+) -> Result<(), Declined> {
+    let mut done = 0;
+    if let Some(added) = added {
+        for found in added.matcher.find_iter(text) {
+            if done < found.start() {
+                other(&text[done..found.start()], start + done, sink)?;
+            }
+            sink.ids.push(added.ids[found.pattern().as_usize()].ok_or(Declined)?);
+            if let Some(spans) = &mut sink.spans {
+                spans.push((start + found.start(), start + found.end()));
+            }
+            done = found.end();
+        }
+    }
+    if done < text.len() { other(&text[done..], start + done, sink) } else { Ok(()) }
+}
