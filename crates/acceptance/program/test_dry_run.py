@@ -1,5 +1,6 @@
 """`mask --dry-run` says beforehand what a run finds."""
 
+import gzip
 import json
 import random
 
@@ -59,6 +60,16 @@ def test_a_sample_of_large_inputs(goldfish, fixtures, tmp_path):
     check(estimate, goldfish.mask(tmp_path / "corpus", tmp_path / "out", *common), 0.1)
 
 
+def test_compressed_text_is_not_held_in_memory(goldfish, fixtures, tmp_path):
+    line = json.dumps({"text": "The same words over and over. " * 30}).encode() + b"\n"
+    with gzip.open(tmp_path / "long.jsonl.gz", "wb") as file:
+        for _ in range(300):
+            file.write(line * 1000)
+    command = ["mask", tmp_path / "long.jsonl.gz", "--tokenizer", fixtures / "tokenizers/gpt2.json", "--dry-run"]
+    process = goldfish.measured(*command)
+    assert process.peak < 200 and "nothing was written" in process.stdout
+
+
 def test_every_format_of_ids_and_rejects(goldfish, tmp_path):
     corpus = make_id_corpus(tmp_path / "corpus")
     common = ["--rule", "hash", "--eos-id", "0", "--on-error", "skip"]
@@ -79,6 +90,11 @@ def test_what_is_said(goldfish, fixtures, tmp_path):
     # What stops a run stops the estimate.
     assert "no such file" in goldfish.run("mask", tmp_path / "missing", "--dry-run", expect=2).stderr
     assert "cannot be used with" in goldfish.run(*common, "--resume", expect=2).stderr
+    assert "cannot be used with" in goldfish.run(*common, "--world", 4, expect=2).stderr
+    # Without an output, whatever folders the inputs are in.
+    write_json_lines(tmp_path / "more.jsonl", [{"text": "More."}])
+    two = ["mask", "more.jsonl", fixtures / "corpus/prose.jsonl", *common[2:]]
+    assert "nothing was written" in goldfish.run(*two, cwd=tmp_path).stdout
     assert "no input has a column" in goldfish.run(*common, "--carry", "missing", expect=2).stderr
     # Works that are only looked for, and existing masks.
     write_json_lines(tmp_path / "works.jsonl", [{"id": "w", "text": "some words of a work that nobody copies here or anywhere at all"}])

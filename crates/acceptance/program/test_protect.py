@@ -311,6 +311,10 @@ def test_works_are_only_looked_for(goldfish, works, corpus, masked, fixtures, tm
     assert out.manifest["totals"]["documents_out"] == len(corpus) and out.manifest["totals"]["tokens"] == 0
     assert out.manifest["rule"]["name"] == "none" and out.manifest.get("tokenizer") is None and not out.manifest.get("policy")
     assert [len(ids) for ids in out.ids] == [0] * len(corpus)
+    assert "--tokenizer is not used" not in out.process.stderr
+    given = ["--tokenizer", fixtures / "tokenizers/gpt2.json"]
+    assert "--tokenizer is not used" in goldfish.mask(path, tmp_path / "noted", *common, *given).process.stderr
+    assert (tmp_path / "noted/manifest.json").read_bytes() == (out.folder / "manifest.json").read_bytes()
     assert "160 documents searched" in out.process.stdout and "work-4" in out.process.stdout
     shown = goldfish.run("inspect", out.folder).stdout
     assert "work-4" in shown and "dropped" not in shown.split("shard ")[0]
@@ -370,6 +374,15 @@ def test_masks_of_works_are_recomputed(goldfish, works, corpus, fixtures, tmp_pa
     assert "sound" in goldfish.run(*check).stdout
     found = goldfish.run(*check, *common, expect=1).stdout
     assert "1 problem" in found and f"but the rule decides {int(kept < dropped)}" in found
+    # A damaged shard does not accuse the sound ones.
+    shards = goldfish.mask(path, tmp_path / "shards", *common, *tokenizer, "--shard-size", "64KiB")
+    assert len(shards.shards) > 3
+    damaged = bytearray(shards.shards[0].read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shards.shards[0].write_bytes(damaged)
+    for arguments in ([], common):
+        found = goldfish.run("verify", shards.folder, "--recompute", *tokenizer, *arguments, expect=1).stdout
+        assert "2 problems" in found and "copy the work" not in found and "some have problems" in found, found
     # Other works are not those of the masks.
     policy(tmp_path, works[:4])
     assert "not those that the masks were made with" in goldfish.run(*check, *common, expect=2).stderr

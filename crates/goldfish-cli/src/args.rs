@@ -261,7 +261,7 @@ pub(crate) struct MaskArgs {
     /// run takes with some numbers of threads and ranks.
     #[arg(
         long,
-        conflicts_with_all = ["masks_only", "rank", "resume", "overwrite"],
+        conflicts_with_all = ["masks_only", "rank", "world", "resume", "overwrite"],
         help_heading = "Output"
     )]
     pub(crate) dry_run: bool,
@@ -389,8 +389,8 @@ pub(crate) struct InspectArgs {
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), requires = "duplicates")]
     pub(crate) pairs: u32,
 
-    /// Tokens to sample for the slow diagnostics (why tokens were kept, degenerate windows, duplicates), in documents
-    /// chosen by a hash of their ids. Drop rates and gaps are counted over all documents.
+    /// Tokens to sample for the slow diagnostics (why tokens were kept, degenerate windows), in documents chosen by a hash of
+    /// their ids. --duplicates looks for copies of what these hold in all documents. Drop rates and gaps are counted over all.
     #[arg(long, default_value_t = 4_000_000, value_name = "TOKENS")]
     pub(crate) sample: u64,
 

@@ -26,6 +26,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) doc_room: usize,
     pub(crate) work_room: usize,
     pub(crate) forward: bool,
+    /// The first word of the work that the document is itself: no word is in common with that in the same place.
+    pub(crate) own: Option<usize>,
     /// In how many passages each word of the document is, and in how many it may be for the extension to pass it.
     pub(crate) depths: &'a [u8],
     pub(crate) most_depth: u8,
@@ -48,6 +50,15 @@ impl Edge<'_> {
     /// How many words are in common after so many of the document and of the work.
     pub(crate) fn equal(&self, doc_passed: usize, work_passed: usize) -> usize {
         let Self { words, works, work, forward, .. } = *self;
+        // Both are the same on the way.
+        let (doc_place, place) = if forward {
+            (self.doc + doc_passed, work + work_passed)
+        } else {
+            (self.doc - doc_passed, work - work_passed)
+        };
+        if self.own.is_some_and(|own| own + doc_place == place) {
+            return 0;
+        }
         let room = (self.doc_room - doc_passed).min(self.work_room - work_passed);
         if room == 0 {
             return 0;

@@ -221,7 +221,8 @@ impl<'a> Seeds<'a> {
         if self.of_work(number).any(repeats) {
             return;
         }
-        let blocks = self.extended(words, core, place - before, bounds);
+        let is_own = self.own == Some(number as u32);
+        let blocks = self.extended(words, core, place - before, bounds, is_own);
         let passage = Passage::new(number as u32, blocks.into_iter());
         if passage.words < self.index.parameters.least_words {
             return;
@@ -261,6 +262,7 @@ impl<'a> Seeds<'a> {
             doc_room,
             work_room,
             forward,
+            own: None,
             depths: &[],
             most_depth: MOST_DEPTH,
         };
@@ -278,11 +280,13 @@ impl<'a> Seeds<'a> {
         core: Range<usize>,
         place: usize,
         (first, end): (usize, usize),
+        is_own: bool,
     ) -> Vec<Block> {
         let Self { index, extension, depths, .. } = self;
         let cost = i64::from(200u32.div_ceil(index.parameters.most_edits));
         let place_end = place + core.len();
         let (works, most_depth) = (&index.works, MOST_DEPTH);
+        let own = is_own.then_some(first);
         let center = Block {
             work_start: (place - first) as u32,
             doc_start: core.start as u32,
@@ -290,7 +294,7 @@ impl<'a> Seeds<'a> {
         };
         let (doc, work, forward) = (core.start, place, false);
         let (doc_room, work_room) = (doc, place - first);
-        let before = Edge { words, works, doc, work, doc_room, work_room, forward, depths, most_depth };
+        let before = Edge { words, works, doc, work, doc_room, work_room, forward, own, depths, most_depth };
         let mut blocks: Vec<Block> = Vec::new();
         blocks.extend(extension.runs(&before, cost).iter().rev().map(|&Run { doc, work, words }| Block {
             work_start: center.work_start - work - words,
@@ -300,7 +304,7 @@ impl<'a> Seeds<'a> {
         blocks.push(center);
         let (doc, work, forward) = (core.end, place_end, true);
         let (doc_room, work_room) = (words.len() - doc, end - place_end);
-        let after = Edge { words, works, doc, work, doc_room, work_room, forward, depths, most_depth };
+        let after = Edge { words, works, doc, work, doc_room, work_room, forward, own, depths, most_depth };
         blocks.extend(extension.runs(&after, cost).iter().map(|&Run { doc, work, words }| Block {
             work_start: center.work_end() + work,
             doc_start: center.doc_end() + doc,

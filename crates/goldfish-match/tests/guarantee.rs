@@ -147,6 +147,23 @@ fn a_document_is_searched_for_elsewhere() {
         .map(|passage| (passage.work, passage.work_words(), passage.doc_words()))
         .collect();
     assert_eq!(found, [(0, 50..110, 180..240), (1, 20..50, 140..170), (1, 140..170, 20..50)]);
+    // Words that repeat themselves at once lead to places close by, but not on to the document's own ones.
+    let stutter = |n: usize| {
+        [words(0, 300), vec![7; n], words(400, 80), vec![7; n], words(400, 80), words(700, 300)].concat()
+    };
+    for n in [4, 12, 24] {
+        let text = text(&stutter(n), usize::MAX);
+        let index = index_of(std::slice::from_ref(&text), Parameters::default());
+        let mut doc = TextWords::default();
+        doc.read(&text).unwrap();
+        let mut search = Search::new(&index);
+        let found = search.find_elsewhere(&doc, 0);
+        let own = |block: &goldfish_match::Block| block.doc_start == block.work_start;
+        assert!(!found.iter().flat_map(|passage| &passage.blocks).any(own), "{n}: {found:?}");
+        let long: Vec<_> = found.iter().filter(|passage| passage.words >= 80).collect();
+        assert_eq!(long.len(), 2, "{n}: {found:?}");
+        assert!(found.iter().all(|passage| passage.words < 80 + 2 * n as u32 + 1), "{n}: {found:?}");
+    }
     let [own, ..] = search.find(&doc) else { panic!("nothing found") };
     assert_eq!((own.work, own.words), (1, 270));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use goldfish_corpus::{Part as InputPart, check_columns_exist};
+use goldfish_corpus::{Part as InputPart, Source, check_columns_exist};
 use goldfish_shard::{ShardSchema, UnwrittenShard};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -23,6 +23,12 @@ const PLACES: u64 = 64;
 /// Bytes that are read for a place, from the start of its input: finding documents further in takes reading up to there.
 const PLACE_BYTES: u64 = 1 << 20;
 
+/// Chunks that a thread works on before the next ones are read.
+const CHUNKS_A_THREAD: usize = 4;
+
+/// So many bytes of documents are read for each byte of a file at most: text is compressed to a third or a fourth.
+const MOST_UNPACKED: u64 = 8;
+
 /// What a run would take: measured on a sample, and multiplied by the bytes of the inputs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
@@ -32,6 +38,8 @@ pub struct Estimate {
     pub sampled_bytes: u64,
     /// Documents of the sample.
     pub sampled_documents: u64,
+    /// Rows of the sample that would be rejected.
+    pub sampled_rejects: u64,
     /// Documents in the shards.
     pub documents: u64,
     /// Rows that would be rejected.
@@ -105,21 +113,32 @@ pub fn estimate(job: &MaskJob, stop: &AtomicBool) -> Result<Estimate, PipelineEr
     let mut results = OrderedResults::new(&shared, None, None, None);
     let mut sampled = Sampled::default();
     for (step, bytes) in places(&plan) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(PipelineError::Interrupted);
-        }
-        let work = sampled.read(job, step, bytes)?;
-        let timed = |work: Work| {
+        let started = Instant::now();
+        let mut reading = Reading::new(job, step, bytes)?;
+        sampled.read += started.elapsed();
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(PipelineError::Interrupted);
+            }
             let started = Instant::now();
-            process(&shared, work).map(|result| (result, started.elapsed()))
-        };
-        let done: Vec<_> = pool.install(|| work.into_par_iter().map(timed).collect::<Result<_, _>>())?;
-        for (result, elapsed) in done {
-            sampled.work += elapsed;
-            let started = Instant::now();
-            sampled.write(job, result, &mut results)?;
-            sampled.write += started.elapsed();
+            let work = reading.some(CHUNKS_A_THREAD * job.threads.max(1))?;
+            sampled.read += started.elapsed();
+            if work.is_empty() {
+                break;
+            }
+            let timed = |work: Work| {
+                let started = Instant::now();
+                process(&shared, work).map(|result| (result, started.elapsed()))
+            };
+            let done: Vec<_> = pool.install(|| work.into_par_iter().map(timed).collect::<Result<_, _>>())?;
+            for (result, elapsed) in done {
+                sampled.work += elapsed;
+                let started = Instant::now();
+                sampled.write(job, result, &mut results)?;
+                sampled.write += started.elapsed();
+            }
         }
+        sampled.bytes += reading.position;
     }
     let output_bytes = sampled.shard.take().map_or(Ok(0), |(_, shard)| shard.finish())?;
     let factor = if sampled.bytes == 0 { 0.0 } else { total as f64 / sampled.bytes as f64 };
@@ -129,6 +148,7 @@ pub fn estimate(job: &MaskJob, stop: &AtomicBool) -> Result<Estimate, PipelineEr
         bytes: total,
         sampled_bytes: sampled.bytes,
         sampled_documents: sampled.documents,
+        sampled_rejects: sampled.rejected,
         documents: all(sampled.documents),
         rejected: all(sampled.rejected),
         first_reject: sampled.first_reject,
@@ -162,28 +182,44 @@ fn places(plan: &Plan) -> Vec<(&Step, u64)> {
     found
 }
 
-impl Sampled {
-    /// Reads so many bytes of documents as work items.
-    fn read(&mut self, job: &MaskJob, step: &Step, bytes: u64) -> Result<Vec<Work>, PipelineError> {
-        let (started, input) = (Instant::now(), &step.input);
-        let mut source = input.open(&job.read, InputPart::WHOLE)?;
+/// The start of an input, some chunks at a time.
+struct Reading<'a> {
+    step: &'a Step,
+    source: Box<dyn Source>,
+    schema: Arc<ShardSchema>,
+    /// Bytes of the file to read, and so many that were.
+    bytes: u64,
+    position: u64,
+    /// Bytes of documents, which are more where they are compressed.
+    unpacked: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(job: &MaskJob, step: &'a Step, bytes: u64) -> Result<Self, PipelineError> {
+        let source = step.input.open(&job.read, InputPart::WHOLE)?;
         let schema = Arc::new(ShardSchema::new(&job.columns, &job.carried(source.carried())));
-        let mut work = Vec::new();
-        let mut read = 0;
-        while read < bytes {
-            let Some(chunk) = source.next_chunk()? else {
-                read = step.size;
-                break;
-            };
-            read = source.position();
-            let parts = vec![Part::Chunk(input.name.clone(), chunk)];
-            work.push(Work { start: Default::default(), parts, schema: schema.clone() });
-        }
-        self.bytes += read;
-        self.read += started.elapsed();
-        Ok(work)
+        Ok(Self { step, source, schema, bytes, position: 0, unpacked: 0 })
     }
 
+    /// The next chunks, none at the end.
+    fn some(&mut self, most: usize) -> Result<Vec<Work>, PipelineError> {
+        let mut work = Vec::new();
+        let most_unpacked = self.bytes.min(self.step.size).saturating_mul(MOST_UNPACKED).max(PLACE_BYTES);
+        while work.len() < most && self.position < self.bytes && self.unpacked < most_unpacked {
+            let Some(chunk) = self.source.next_chunk()? else {
+                (self.position, self.bytes) = (self.step.size, 0);
+                break;
+            };
+            self.position = self.source.position();
+            self.unpacked += chunk.bytes() as u64;
+            let parts = vec![Part::Chunk(self.step.input.name.clone(), chunk)];
+            work.push(Work { start: Default::default(), parts, schema: self.schema.clone() });
+        }
+        Ok(work)
+    }
+}
+
+impl Sampled {
     /// Encodes documents.
     fn write(
         &mut self,

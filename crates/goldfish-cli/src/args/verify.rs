@@ -44,8 +44,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// The policy that the masks were made under: its protected works are read again, and --recompute finds and decides their
-    /// copies too.
+    /// The policy file whose [protect] names the protected works: they are read again, and --recompute finds and decides their
+    /// copies too. The rules are those of the manifest.
     #[arg(long, value_name = "FILE.toml", requires = "recompute")]
     pub(crate) policy: Option<PathBuf>,
 

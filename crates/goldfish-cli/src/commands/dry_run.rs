@@ -10,7 +10,7 @@ use crate::verdict::Verdict;
 /// Parts into which a run may be divided.
 const WORLDS: [u32; 3] = [2, 8, 64];
 
-pub(crate) fn run(job: &MaskJob, json: bool) -> anyhow::Result<Verdict> {
+pub(crate) fn run(job: &MaskJob, json: bool, warnings: &[String]) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
     let spinner = print::spinner("reading a sample");
     let found = estimate(job, &stop);
@@ -22,9 +22,12 @@ pub(crate) fn run(job: &MaskJob, json: bool) -> anyhow::Result<Verdict> {
             let (seconds, stage) = found.seconds(threads);
             json!({ "threads": threads, "seconds": seconds, "bound_by": stage })
         });
-        print::json(
-            &json!({ "estimate": found, "threads": job.threads, "times": times.collect::<Vec<_>>() }),
-        )?;
+        print::json(&json!({
+            "estimate": found,
+            "threads": job.threads,
+            "times": times.collect::<Vec<_>>(),
+            "warnings": warnings,
+        }))?;
     } else {
         print::out(&summary(job, &found, &threads))?;
     }
@@ -48,7 +51,7 @@ fn summary(job: &MaskJob, found: &Estimate, threads: &[usize]) -> String {
             "{BOLD}dry run{BOLD:#}    {} of inputs, of which {} with {} were read; nothing was written",
             bytes(found.bytes),
             bytes(found.sampled_bytes),
-            plural(found.sampled_documents, "document"),
+            plural(found.sampled_documents + found.sampled_rejects, "row"),
         ),
         format!(
             "documents  {}, {} rejected",

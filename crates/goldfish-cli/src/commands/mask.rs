@@ -1,5 +1,6 @@
 //! `goldfish mask`.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         suspicious.iter().map(|warning| advice::advised(warning, &warning.remedies)).collect();
     suspicious.iter().for_each(|warning| print::warn(warning));
     if args.dry_run {
-        return dry_run::run(&job, args.json);
+        return dry_run::run(&job, args.json, &suspicious);
     }
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
@@ -109,7 +110,9 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     read.vocab_size = tokenize.as_ref().map(|options| options.tokenizer.vocab_size());
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => shared_folder(&resolved.inputs).context("there is no input to mask")?,
+        None if args.dry_run => PathBuf::new(),
+        None => shared_folder(&resolved.inputs)
+            .context("the inputs have no folder in common to write the masks into; give --output")?,
     };
     let job = MaskJob {
         protect,
@@ -128,7 +131,11 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         },
         writer: WriterOptions {
             format: args.output_format,
-            shard_size: if args.protect_only { args.shard_size.min(SHARD_OF_IDS) } else { args.shard_size },
+            shard_size: if args.protect_only && args.carry.is_empty() {
+                args.shard_size.min(SHARD_OF_IDS)
+            } else {
+                args.shard_size
+            },
         },
         columns: args.columns.clone(),
         output_mode: match (args.overwrite, args.resume) {
@@ -151,14 +158,15 @@ const SHARD_OF_IDS: u64 = 16 << 20;
 
 /// What decides documents that are only searched. Their text is read as it is; that of ids needs their tokenizer.
 fn without_rule(decided: ResolvedMask, content: &Content) -> ResolvedMask {
-    let tokenize = decided.tokenize.filter(|_| matches!(content, Content::Ids { .. }));
-    ResolvedMask {
-        rule: RuleSpec::new(NoRule::new()),
-        table: None,
-        scope: Scope::Document,
-        tokenize,
-        ..decided
+    let rule = RuleSpec::new(NoRule::new());
+    let decided = ResolvedMask { rule, table: None, scope: Scope::Document, ..decided };
+    if matches!(content, Content::Ids { .. }) {
+        return decided;
     }
+    if decided.tokenize.is_some() {
+        print::note("note: --tokenizer is not used: raw text is searched as it is");
+    }
+    ResolvedMask { exempt_ids: Vec::new(), tokenize: None, ..decided }
 }
 
 /// Which masks that token ids come with are read.

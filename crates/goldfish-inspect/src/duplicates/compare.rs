@@ -1,6 +1,7 @@
 //! Copies side by side: what differs, and what leaks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use goldfish_mask::RuleSpec;
 
@@ -36,6 +37,10 @@ pub(crate) struct Comparison {
 
 /// What two passages have in common.
 pub(crate) struct Compared {
+    /// The letters of both documents from the first in common to the last.
+    pub(crate) extents: [Range<usize>; 2],
+    /// The letters of both documents that they were aligned from.
+    pub(crate) seeds: [usize; 2],
     exact: bool,
     /// For each rule, tokens by what they are counted under: dropped, and of these leaked.
     counts: Vec<BTreeMap<Label, (u64, u64)>>,
@@ -71,7 +76,13 @@ pub(crate) fn compared(a: &Excerpt, b: &Excerpt, rules: usize, least: usize) -> 
         leak: counts.first().map(total).unwrap_or_default(),
         copies: [copy(a, &leaking.0, shown_a), copy(b, &leaking.1, shown_b)],
     };
-    Some(Compared { exact, counts, pair })
+    let (first, last) = (blocks.first()?, blocks.last()?);
+    let extents = [
+        a.first_letter + first.a..a.first_letter + last.a + last.length,
+        b.first_letter + first.b..b.first_letter + last.b + last.length,
+    ];
+    let seeds = [a.first_letter + a.seed, b.first_letter + b.seed];
+    Some(Compared { extents, seeds, exact, counts, pair })
 }
 
 /// Letters in common of a hundred from the first to the last in common, without which passages are no copies of each other:
@@ -116,7 +127,7 @@ impl Comparison {
 
     /// Adds two passages, which are copies of the passage with this number.
     pub(crate) fn add(&mut self, passage: usize, compared: Compared) {
-        let Compared { exact, counts, pair } = compared;
+        let Compared { exact, counts, pair, .. } = compared;
         self.pairs += 1;
         self.near += u64::from(!exact);
         self.sums.add(passage, counts.iter().map(total));
@@ -134,6 +145,11 @@ impl Comparison {
         if self.worst.len() > 4 * self.options.shown.max(16) {
             self.trim();
         }
+    }
+
+    /// Joins passages: `groups` has the new number of each.
+    pub(crate) fn regroup(&mut self, groups: &[usize]) {
+        self.sums.regroup(groups);
     }
 
     fn trim(&mut self) {

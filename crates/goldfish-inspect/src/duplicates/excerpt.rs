@@ -44,9 +44,9 @@ pub(crate) struct Excerpts {
 }
 
 /// The words of locations by document.
-pub(crate) fn by_document<'a>(pairs: impl Iterator<Item = &'a Pair>) -> BTreeMap<u64, BTreeSet<usize>> {
+pub(crate) fn by_document(pairs: &[Pair]) -> BTreeMap<u64, BTreeSet<usize>> {
     let mut wanted: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-    for location in pairs.flat_map(|pair| pair.locations) {
+    for location in pairs.iter().flat_map(|pair| pair.locations) {
         wanted.entry(location.document).or_default().insert(location.position as usize);
     }
     wanted

@@ -19,7 +19,7 @@ impl Grain {
         }
     }
 
-    /// Letters on each side of a shared fingerprint that are compared.
+    /// Letters on each side of a word in common that are compared.
     pub(crate) fn radius(self) -> usize {
         match self {
             Self::Letters => 1200,

@@ -1,6 +1,6 @@
 //! The search: some documents are indexed, and all are searched for copies of what they hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use goldfish_mask::{MaskError, TextWords};
@@ -22,7 +22,7 @@ use crate::report::{CopyBucket, Duplicates};
 const BATCH: usize = 1024;
 
 /// Words of an indexed document of which one pair is compared at most.
-const PIECE: u32 = 600;
+const PIECE: u32 = 100;
 
 /// Documents that are indexed.
 pub(crate) struct Needles {
@@ -73,7 +73,6 @@ impl Needles {
             letters,
             first_pieces,
             pairs: vec![None; pieces],
-            passages: Groups::new(pieces),
             copies: vec![0; words],
             repeats: vec![0; words],
             searched: 0,
@@ -94,9 +93,7 @@ pub(crate) struct Search {
     /// The number of each indexed document's first piece.
     first_pieces: Vec<usize>,
     /// For each piece the pair with the least lot.
-    pairs: Vec<Option<(u64, Pair)>>,
-    /// Pieces that are copies of the same passage.
-    passages: Groups,
+    pairs: Vec<Option<(Lot, Pair)>>,
     /// For each indexed word in how many other places it was found.
     copies: Vec<u32>,
     /// For each indexed word how many other indexed places its document was found to copy there: of what stands in many indexed
@@ -113,13 +110,15 @@ pub(crate) struct Copies {
     seeds: Vec<Seed>,
 }
 
+/// A number by chance, and one that decides between equal ones.
+type Lot = (u64, u32);
+
 /// A word that a document has in common with a piece.
 struct Seed {
     piece: usize,
-    /// Where it is in the document.
-    word: u32,
-    /// By which one of many is chosen, and the pair; nothing if it is chosen the other way round.
-    pair: Option<(u64, Pair)>,
+    /// The least of many is chosen.
+    lot: Lot,
+    pair: Pair,
 }
 
 /// The words of documents, one after the other.
@@ -176,9 +175,15 @@ impl Finder<'_> {
             copied.map(|word| search.grain.letters(words.bytes(word as usize))).sum::<usize>() >= least
         });
         let passages: Vec<Passage> = long.cloned().collect();
-        let mut seeds: Vec<Seed> =
-            passages.iter().flat_map(|passage| search.seeds(passage, document, own)).collect();
-        seeds.sort_by_key(|seed| (seed.word, seed.piece));
+        // The first indexed document that has a word: all copies of a passage are compared with the same one.
+        let mut first = vec![u32::MAX; if passages.is_empty() { 0 } else { words.len() }];
+        for passage in &passages {
+            for word in passage.doc_words() {
+                first[word as usize] = first[word as usize].min(passage.work);
+            }
+        }
+        let seeds =
+            passages.iter().flat_map(|passage| search.seeds(passage, document, own, &first)).collect();
         Copies { own, passages, seeds }
     }
 }
@@ -189,10 +194,11 @@ impl Search {
         Finder { search: self, matcher: goldfish_match::Search::new(&self.index) }
     }
 
-    /// A word in common for each piece that a passage copies.
-    fn seeds(&self, passage: &Passage, document: u64, own: Option<u32>) -> Vec<Seed> {
+    /// A word in common for each piece that a passage copies, if the passage is compared with this one. `first` has the first work that
+    /// has each word of the document.
+    fn seeds(&self, passage: &Passage, document: u64, own: Option<u32>, first: &[u32]) -> Vec<Seed> {
         let Range { start, end } = passage.work_words();
-        let first_piece = self.first_pieces[passage.work as usize];
+        let work = passage.work as usize;
         let mut seeds = Vec::new();
         for piece in start / PIECE..end.div_ceil(PIECE) {
             let (from, to) = (start.max(piece * PIECE), end.min((piece + 1) * PIECE));
@@ -201,17 +207,23 @@ impl Search {
             let Some(block) = passage.blocks.get(at) else { continue };
             let indexed = middle.max(block.work_start);
             let word = block.doc_start + (indexed - block.work_start);
-            // Two indexed documents, or two places in one, are a pair once.
-            let first = own.is_none_or(|own| (passage.work, indexed) < (own, word));
-            let pair = first.then(|| {
-                let mut locations = [
-                    Location { document: self.documents[passage.work as usize], position: indexed.into() },
-                    Location { document, position: word.into() },
-                ];
-                locations.sort_unstable();
-                (self.lot(&locations.map(|at| [at.document, at.position])), Pair { locations })
+            // Two places of one document are a pair once.
+            let once = own != Some(passage.work) || indexed < word;
+            if first[word as usize] != passage.work || !once || own.is_some_and(|own| passage.work > own) {
+                continue;
+            }
+            let mut locations = [
+                Location { document: self.documents[work], position: indexed.into() },
+                Location { document, position: word.into() },
+            ];
+            locations.sort_unstable();
+            // Of the places in one document the one with most words in common.
+            let lot = (self.lot(&[locations.map(|at| at.document)]), u32::MAX - passage.words);
+            seeds.push(Seed {
+                piece: self.first_pieces[work] + piece as usize,
+                lot,
+                pair: Pair { locations },
             });
-            seeds.push(Seed { piece: first_piece + piece as usize, word, pair });
         }
         seeds
     }
@@ -239,15 +251,10 @@ impl Search {
                 }
             }
         }
-        for seed in seeds {
-            let best = &mut self.pairs[seed.piece];
-            if seed.pair.is_some() && (best.is_none() || seed.pair < *best) {
-                *best = seed.pair;
-            }
-        }
-        for two in seeds.windows(2) {
-            if two[1].word - two[0].word < PIECE {
-                self.passages.join(two[0].piece, two[1].piece);
+        for &Seed { piece, lot, pair } in seeds {
+            let best = &mut self.pairs[piece];
+            if best.is_none_or(|best| (lot, pair) < best) {
+                *best = Some((lot, pair));
             }
         }
     }
@@ -259,14 +266,14 @@ impl Search {
         text: Option<&'a ShardText>,
         which: Against,
     ) -> Result<Found<'a>, MaskError> {
-        let mut chosen: Vec<(u64, usize, Pair)> = (0..self.pairs.len())
-            .filter_map(|piece| Some((self.lot(&[[piece as u64; 2]]), piece, self.pairs[piece]?.1)))
-            .collect();
+        let lot = |(piece, best): (usize, &Option<(Lot, Pair)>)| {
+            best.map(|(_, pair)| (self.lot(&[[piece as u64; 2]]), pair))
+        };
+        let mut chosen: Vec<(u64, Pair)> = self.pairs.iter().enumerate().filter_map(lot).collect();
         chosen.sort_unstable();
         chosen.truncate(self.options.pairs);
-        let Self { options, grain, index, documents, letters, passages, copies, repeats, searched, .. } =
-            self;
-        let pairs: Vec<(usize, Pair)> = chosen.into_iter().map(|(_, piece, pair)| (piece, pair)).collect();
+        let Self { options, grain, index, documents, letters, copies, repeats, searched, .. } = self;
+        let pairs: Vec<Pair> = chosen.into_iter().map(|(_, pair)| pair).collect();
         let rules = if pairs.is_empty() { Vec::new() } else { masks.compared(text.is_some(), which)? };
         let others =
             copies.iter().zip(&repeats).map(|(&copies, &repeats)| u64::from(copies.max(repeats.into())));
@@ -284,12 +291,10 @@ impl Search {
             summary,
             comparison: Comparison::new(masks.rule, options, &rules),
             least: grain.of_letters(options.least_characters),
-            grain,
             text,
             rules,
-            wanted: by_document(pairs.iter().map(|(_, pair)| pair)),
+            wanted: by_document(&pairs),
             pairs,
-            passages,
             excerpts: Excerpts::default(),
         })
     }
@@ -301,12 +306,9 @@ pub(crate) struct Found<'a> {
     comparison: Comparison,
     /// Least letters in common.
     least: usize,
-    grain: Grain,
     text: Option<&'a ShardText>,
     rules: Vec<ComparedRule>,
-    /// Each with the piece that it is of.
-    pairs: Vec<(usize, Pair)>,
-    passages: Groups,
+    pairs: Vec<Pair>,
     /// Words by document.
     wanted: BTreeMap<u64, BTreeSet<usize>>,
     excerpts: Excerpts,
@@ -335,18 +337,31 @@ impl Found<'_> {
     }
 
     /// Compares all passages that were read.
-    pub(crate) fn compare(mut self) -> Duplicates {
-        self.join_overlapping();
-        let Self { summary, mut comparison, least, rules, pairs, mut passages, excerpts, .. } = self;
-        for batch in pairs.chunks(BATCH) {
-            let compare = |&(piece, pair): &(usize, Pair)| {
+    pub(crate) fn compare(self) -> Duplicates {
+        let Self { summary, mut comparison, least, rules, pairs, excerpts, .. } = self;
+        let mut extents: Vec<(u64, Range<usize>, usize)> = Vec::new();
+        let mut compared_letters: HashMap<[u64; 2], Vec<[Range<usize>; 2]>> = HashMap::new();
+        for (batch, first) in pairs.chunks(BATCH).zip((0..).step_by(BATCH)) {
+            let compare = |pair: &Pair| {
                 let [a, b] = pair.locations;
-                let found = compared(excerpts.get(a)?, excerpts.get(b)?, rules.len() + 1, least)?;
-                Some((piece, found))
+                compared(excerpts.get(a)?, excerpts.get(b)?, rules.len() + 1, least)
             };
             let found: Vec<_> = batch.par_iter().map(compare).collect();
-            found.into_iter().flatten().for_each(|(piece, found)| comparison.add(passages.of(piece), found));
+            for ((number, pair), found) in (first..).zip(batch).zip(found) {
+                let Some(found) = found else { continue };
+                let documents = pair.locations.map(|at| at.document);
+                let compared = compared_letters.entry(documents).or_default();
+                if compared.iter().any(|[a, b]| a.contains(&found.seeds[0]) && b.contains(&found.seeds[1])) {
+                    // Another pair extended over this one.
+                    continue;
+                }
+                compared.push(found.extents.clone());
+                let extents_here = documents.into_iter().zip(found.extents.clone());
+                extents.extend(extents_here.map(|(document, extent)| (document, extent, number)));
+                comparison.add(number, found);
+            }
         }
+        comparison.regroup(&passages(extents, pairs.len()));
         let Duplicates { documents, searched, characters, recurring_share, copies, least_characters, .. } =
             summary;
         Duplicates {
@@ -359,25 +374,24 @@ impl Found<'_> {
             ..comparison.report()
         }
     }
+}
 
-    /// Pairs whose excerpts overlap in a document count as copies of the same passage.
-    fn join_overlapping(&mut self) {
-        let Self { pairs, passages, excerpts, grain, .. } = self;
-        let mut ends: Vec<(u64, usize, usize)> = Vec::new();
-        for &(piece, pair) in &*pairs {
-            let ends_here = pair.locations.into_iter().filter_map(|at| {
-                excerpts.get(at).map(|excerpt| (at.document, excerpt.first_letter + excerpt.seed, piece))
-            });
-            ends.extend(ends_here);
-        }
-        ends.sort_unstable();
-        for two in ends.windows(2) {
-            let [before, after] = [two[0], two[1]];
-            if before.0 == after.0 && after.1 - before.1 < 2 * grain.radius() {
-                passages.join(before.2, after.2);
+/// For each pair the number of its passage. Pairs with letters of a document in common are copies of the same one; `extents` are
+/// those of pairs in documents.
+fn passages(mut extents: Vec<(u64, Range<usize>, usize)>, pairs: usize) -> Vec<usize> {
+    let mut passages = Groups::new(pairs);
+    extents.sort_unstable_by_key(|(document, extent, number)| (*document, extent.start, extent.end, *number));
+    let mut last: Option<(u64, usize, usize)> = None;
+    for (document, extent, number) in extents {
+        match &mut last {
+            Some((before, end, other)) if *before == document && extent.start < *end => {
+                passages.join(*other, number);
+                *end = extent.end.max(*end);
             }
+            _ => last = Some((document, extent.end, number)),
         }
     }
+    passages.into_numbers()
 }
 
 /// Words by the number of their places, of those that have more than one.
@@ -448,13 +462,13 @@ mod tests {
         let documents: Vec<_> = (0..30)
             .map(|i| [ids(1000 * i + 1000, 40), ids(0, 80), ids(1000 * i + 1500, 40)].concat())
             .collect();
-        let mut search = searched(&documents, 20);
-        // Only the first places of runs that are common are looked at.
+        let search = searched(&documents, 20);
+        // All are compared with the first one.
         let found = pairs(&search);
-        assert!((7..20).contains(&found.len()), "{found:?}");
-        let of: Vec<usize> = (0..20).filter(|&piece| search.pairs[piece].is_some()).collect();
-        let passage = search.passages.of(of[0]);
-        assert!(of.iter().all(|&piece| search.passages.of(piece) == passage));
+        assert!(
+            !found.is_empty() && found.iter().all(|[first, other]| first.0 == 0 && first.1 == other.1),
+            "{found:?}"
+        );
         // All copies know that they are some.
         let counts: Vec<u32> =
             search.copies.iter().zip(&search.repeats).map(|(&a, &b)| a.max(b.into())).collect();
@@ -463,9 +477,24 @@ mod tests {
     }
 
     #[test]
+    fn pairs_that_share_letters_are_of_one_passage() {
+        let extents = vec![
+            (0, 0..100, 0),
+            (5, 0..100, 0),
+            (0, 90..150, 1),
+            (6, 0..60, 1),
+            (0, 150..200, 2),
+            (7, 0..50, 2),
+        ];
+        assert_eq!(passages(extents.clone(), 4), [0, 0, 2, 3]);
+        let through_another = [extents, vec![(6, 50..90, 3), (7, 49..90, 3)]].concat();
+        assert_eq!(passages(through_another, 4), [0; 4]);
+    }
+
+    #[test]
     fn long_copies_are_compared_in_pieces() {
         let search = searched(&[ids(0, 3000), ids(0, 3000)], 1);
-        assert_eq!(pairs(&search).len(), 5);
-        assert_eq!(pairs(&search)[1], [(0, 900), (1, 900)]);
+        assert_eq!(pairs(&search).len(), 30);
+        assert_eq!(pairs(&search)[1], [(0, 150), (1, 150)]);
     }
 }

@@ -29,6 +29,16 @@ impl Sums {
         }
     }
 
+    /// Joins passages: `groups` has the new number of each.
+    pub(crate) fn regroup(&mut self, groups: &[usize]) {
+        for (passage, sums) in std::mem::take(&mut self.passages) {
+            let all = self.passages.entry(groups[passage]).or_insert_with(|| vec![(0, 0); sums.len()]);
+            for (all, sum) in all.iter_mut().zip(sums) {
+                *all = (all.0 + sum.0, all.1 + sum.1);
+            }
+        }
+    }
+
     pub(crate) fn passages(&self) -> u64 {
         self.passages.len() as u64
     }

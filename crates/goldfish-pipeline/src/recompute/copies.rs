@@ -29,8 +29,8 @@ pub(super) struct Listed {
 
 pub(super) struct Found<'a> {
     protecting: Protecting<'a>,
-    /// What the folder's table has of the documents that are left.
-    table: Box<dyn Iterator<Item = Result<PassageRow, ShardError>>>,
+    /// What the folder's table has of the documents that are left; nothing once it had something else, which is reported once.
+    table: Option<Box<dyn Iterator<Item = Result<PassageRow, ShardError>>>>,
     found: Vec<PassageRow>,
 }
 
@@ -59,7 +59,8 @@ impl<'a> Copies<'a> {
             Some(table) => Box::new(table),
             None => Box::new(std::iter::empty()),
         };
-        Ok(Self::Found(Box::new(Found { protecting: Protecting::new(works), table, found: Vec::new() })))
+        let (protecting, table, found) = (Protecting::new(works), Some(table), Vec::new());
+        Ok(Self::Found(Box::new(Found { protecting, table, found })))
     }
 
     /// Whether anything can only be decided by the text.
@@ -95,8 +96,8 @@ impl<'a> Copies<'a> {
 
     /// What is wrong after the last document.
     pub(super) fn finish(self) -> Option<String> {
-        let Self::Found(mut found) = self else { return None };
-        found.table.next().map(|_| "lists passages that no document has".to_owned())
+        let Self::Found(found) = self else { return None };
+        found.table?.next().map(|_| "lists passages that no document has".to_owned())
     }
 }
 
@@ -139,8 +140,10 @@ impl Found<'_> {
         found.clear();
         let words = protecting.apply(doc_id, text, mask, found).map_err(|error| error.to_string())?;
         for passage in &*found {
-            let listed = table.next().transpose().map_err(|error| error.to_string())?;
+            let Some(rows) = table else { break };
+            let listed = rows.next().transpose().map_err(|error| error.to_string())?;
             if listed.as_ref() != Some(passage) {
+                *table = None;
                 let PassageRow { work_id, doc_start, doc_end, .. } = passage;
                 return Err(format!(
                     "its words {doc_start} to {doc_end} copy the work {work_id:?}, which the table of passages doesn't have there"

@@ -42,8 +42,17 @@ pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Ve
     let manifest = Manifest::read(folder)?;
     let check = |(rule, exempt_ids)| RuleCheck::new(rule, table, exempt_ids);
     let mut rules = manifest.rules().into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    if manifest.protected.as_ref().is_some_and(|protected| protected.only) {
-        return Err(JobError::NothingToRecompute.into());
+    if let Some(protected) = &manifest.protected {
+        if protected.only {
+            return Err(JobError::NothingToRecompute.into());
+        }
+        // The table of passages and all documents are needed.
+        let (manifest, mut problems) = verify(folder, &mut |_, _| None)?;
+        if !problems.is_empty() {
+            let problem = "masks not recomputed: where works are protected that takes all shards, and some have problems";
+            problems.push(Problem { file: MANIFEST_NAME.into(), description: problem.into() });
+            return Ok((manifest, problems));
+        }
     }
     let mut copies = Copies::new(folder, &manifest, works)?;
     let needs_text = copies.need_text() || rules.iter().any(|rule| rule.masker.needs_text());
@@ -210,7 +219,8 @@ fn check_counts(manifest: &Manifest, rules: &[RuleCheck]) -> Vec<Problem> {
         }
     };
     let mut check_before = |of: &str, excluded: u64, rule: &RuleCheck| {
-        if manifest.existing_mask.is_some() && !rule.allows_before(excluded) {
+        // Only runs that read masks count what these exclude.
+        if manifest.source.existing_mask.is_some() && !rule.allows_before(excluded) {
             let RuleCheck { beyond, dropped, .. } = rule;
             problem(format!(
                 "{excluded} tokens were excluded before{of}, but the masks exclude {dropped}, of which the rule keeps {beyond}"
