@@ -292,12 +292,14 @@ fn look_for_works(
     deciding: &mut Deciding<'_>,
     (doc_ids, texts): (&StringArray, &LargeStringArray),
 ) -> Encoded {
+    let most = deciding.shared.job.read.max_document;
     let mut failed = Vec::new();
     for (index, (doc_id, text)) in doc_ids.iter().zip(texts).enumerate() {
         let (doc_id, text) = (doc_id.unwrap_or_default(), text.unwrap_or_default());
-        match deciding.shared.job.read.max_document {
-            most if text.len() > most => failed.push(too_long(index, text.len(), most)),
-            _ => drop(deciding.protect(doc_id, Some((text, &[])), &mut [])),
+        if text.len() > most {
+            failed.push(too_long(index, text.len(), most));
+        } else {
+            deciding.protect(doc_id, Some((text, &[])), &mut []);
         }
     }
     Encoded { failed, texts: texts.len(), longest: deciding.no_runs(), ..Encoded::default() }.without_tokens()

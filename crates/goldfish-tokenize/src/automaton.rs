@@ -25,11 +25,11 @@ const DEAD: u16 = 0;
 enum Place {
     /// Reads a character of a class.
     Read { class: usize, next: usize },
-    /// Goes on at the first place; if that fails, at the second.
+    /// Continues at the first place; if that fails, at the second.
     Either(usize, usize),
-    /// Goes on unless a character of a class is next.
+    /// Continues unless a character of a class is next.
     NotBefore { class: usize, next: usize },
-    /// Goes on at the end of the text.
+    /// Continues if the text ends here.
     AtEnd(usize),
     /// The end of the expression.
     End,

@@ -3,7 +3,7 @@
 use crate::merges::Merges;
 use crate::pre_tokenizer::Parts;
 use crate::segments::Declined;
-use crate::words::{Key, Vocabulary, Words};
+use crate::words::{Vocabulary, Words};
 
 /// Most symbols that a buffer has room for after a word.
 const KEPT_SYMBOLS: usize = 1 << 16;
@@ -59,40 +59,34 @@ impl Bpe {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<(), Declined> {
-        let Some(key) = Key::of(text, start, end) else {
-            return self.encode_uncached(&text[start..end], scratch, ids);
-        };
-        if scratch.words.recall(key, ids) {
-            return Ok(());
-        }
-        let from = ids.len();
-        self.encode_uncached(&text[start..end], scratch, ids)?;
-        scratch.words.keep(key, &ids[from..]);
-        Ok(())
+        let Scratch { words, buffers } = scratch;
+        words.get_or_encode(text, (start, end), ids, |ids| {
+            self.encode_uncached(&text[start..end], buffers, ids)
+        })
     }
 
     #[inline(never)]
     fn encode_uncached(
         &self,
         word: &[u8],
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         ids: &mut Vec<u32>,
     ) -> Result<(), Declined> {
         match &self.parts {
             None => {
-                self.encode_part(word, scratch, ids);
+                self.encode_part(word, buffers, ids);
                 Ok(())
             }
-            Some(parts) => parts.split(word, |from, to| self.encode_part(&word[from..to], scratch, ids)),
+            Some(parts) => parts.split(word, |from, to| self.encode_part(&word[from..to], buffers, ids)),
         }
     }
 
-    fn encode_part(&self, part: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    fn encode_part(&self, part: &[u8], buffers: &mut Buffers, ids: &mut Vec<u32>) {
         if let Some(id) = self.whole_words.as_ref().and_then(|words| words.get(part)) {
             ids.push(id);
             return;
         }
-        let Scratch { symbols, candidates, .. } = scratch;
+        let Buffers { symbols, candidates } = buffers;
         symbols.clear();
         symbols.extend(part.iter().map(|&byte| self.byte_ids[usize::from(byte)]));
         self.merges.apply(symbols, candidates);
@@ -106,6 +100,11 @@ impl Bpe {
 #[derive(Default)]
 pub(crate) struct Scratch {
     words: Words,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
     symbols: Vec<u32>,
     candidates: Vec<(u32, u32)>,
 }

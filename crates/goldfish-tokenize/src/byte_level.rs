@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use crate::bpe::{Bpe, Scratch as BpeScratch};
-use crate::file::{File, Vocab, flatten};
+use crate::file::{File, Vocab, kind, parts};
 use crate::merges::Merges;
 use crate::nfc;
 use crate::pre_tokenizer::{Parts, PreTokenizer};
-use crate::segments::{Added, Declined, Pool, Sink, split_off};
+use crate::segments::{Added, Declined, Family, Pool, Sink, split_off};
 use crate::symbols::byte_of_char;
 
 /// A byte-level tokenizer of which every part is known.
@@ -34,7 +34,7 @@ struct Scratch {
 impl ByteLevel {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File, normalized: Vec<(u32, &AddedToken)>) -> Result<Self, String> {
+    pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
         let nfc = normalizes_to_nfc(&file.normalizer)?;
         let (pre_tokenizer, parts) = PreTokenizer::new(&file.pre_tokenizer)?;
         let bpe = bpe(file, parts)?;
@@ -43,36 +43,6 @@ impl ByteLevel {
         }
         let normalized = Added::new(normalized)?;
         Ok(Self { pre_tokenizer, nfc, bpe, normalized, scratch: Pool::default() })
-    }
-
-    /// What the tokenizer was recognised as.
-    pub(crate) fn name(&self) -> &'static str {
-        if self.nfc { "byte-level BPE after NFC" } else { "byte-level BPE" }
-    }
-
-    /// Appends the ids of `text` after its raw added tokens; after an error, a part of them.
-    pub(crate) fn encode(
-        &self,
-        text: &str,
-        raw: Option<&Added>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Declined> {
-        self.scratch.with(|scratch| {
-            split_off(raw, text, 0, sink, |segment, start, sink| {
-                if !self.nfc || nfc::is_inert(segment) {
-                    return self.encode_normalized(segment, start, scratch, sink);
-                }
-                if sink.spans.is_some() {
-                    // Only the exact path knows which characters were composed.
-                    return Err(Declined);
-                }
-                let mut composed = mem::take(&mut scratch.composed);
-                nfc::compose(segment, &mut composed);
-                let done = self.encode_normalized(&composed, start, scratch, sink);
-                scratch.composed = composed;
-                done
-            })
-        })
     }
 
     fn encode_normalized(
@@ -147,16 +117,41 @@ impl ByteLevel {
     }
 }
 
-fn normalizes_to_nfc(normalizer: &Value) -> Result<bool, String> {
-    let mut parts = Vec::new();
-    flatten(normalizer, &mut parts);
-    for part in &parts {
-        let kind = part.get("type").and_then(Value::as_str).unwrap_or("?");
-        if kind != "NFC" {
-            return Err(format!("its normalizer is {kind}"));
-        }
+impl Family for ByteLevel {
+    fn name(&self) -> &'static str {
+        if self.nfc { "byte-level BPE after NFC" } else { "byte-level BPE" }
     }
-    Ok(!parts.is_empty())
+
+    fn is_byte_level(&self) -> bool {
+        true
+    }
+
+    fn encode(&self, text: &str, raw: Option<&Added>, sink: &mut Sink<'_>) -> Result<(), Declined> {
+        self.scratch.with(|scratch| {
+            split_off(raw, text, 0, sink, |segment, start, sink| {
+                if !self.nfc || nfc::is_inert(segment) {
+                    return self.encode_normalized(segment, start, scratch, sink);
+                }
+                if sink.spans.is_some() {
+                    // Only the exact path knows which characters were composed.
+                    return Err(Declined);
+                }
+                let mut composed = mem::take(&mut scratch.composed);
+                nfc::compose(segment, &mut composed);
+                let done = self.encode_normalized(&composed, start, scratch, sink);
+                scratch.composed = composed;
+                done
+            })
+        })
+    }
+}
+
+fn normalizes_to_nfc(normalizer: &Value) -> Result<bool, String> {
+    let parts = parts(normalizer);
+    match parts.iter().map(|part| kind(part)).find(|kind| *kind != "NFC") {
+        Some(other) => Err(format!("its normalizer is {other}")),
+        None => Ok(!parts.is_empty()),
+    }
 }
 
 fn bpe(file: &File, parts: Option<Parts>) -> Result<Bpe, String> {

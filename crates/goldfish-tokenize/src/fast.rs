@@ -6,23 +6,16 @@ use tokenizers::AddedToken;
 
 use crate::byte_level::ByteLevel;
 use crate::file::File;
-use crate::segments::{Added, Declined, Sink};
+use crate::segments::{Added, Declined, Family, Sink};
 use crate::sentencepiece::SentencePiece;
 use crate::unigram::Unigram;
 use crate::word_piece::WordPiece;
 
 /// A tokenizer for which this crate knows how to produce the ids of the exact path.
 pub(crate) struct Fast {
-    family: Family,
+    family: Box<dyn Family>,
     /// Added tokens that are found before normalization.
     raw: Option<Added>,
-}
-
-enum Family {
-    ByteLevel(Box<ByteLevel>),
-    SentencePiece(Box<SentencePiece>),
-    Unigram(Box<Unigram>),
-    WordPiece(Box<WordPiece>),
 }
 
 impl Fast {
@@ -31,32 +24,23 @@ impl Fast {
     pub(crate) fn new(file: &File, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
         let (normalized, raw): (Vec<_>, Vec<_>) =
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
-        let family = if file.model.kind.as_deref() == Some("WordPiece") {
-            Family::WordPiece(Box::new(WordPiece::new(file, &normalized)?))
-        } else if file.model.kind.as_deref() == Some("Unigram") {
-            Family::Unigram(Box::new(Unigram::new(file, &normalized)?))
-        } else if SentencePiece::resembles(file) {
-            Family::SentencePiece(Box::new(SentencePiece::new(file, &normalized)?))
-        } else {
-            Family::ByteLevel(Box::new(ByteLevel::new(file, normalized)?))
+        let family: Box<dyn Family> = match file.model.kind.as_deref() {
+            Some("WordPiece") => Box::new(WordPiece::new(file, &normalized)?),
+            Some("Unigram") => Box::new(Unigram::new(file, &normalized)?),
+            _ if SentencePiece::resembles(file) => Box::new(SentencePiece::new(file, &normalized)?),
+            _ => Box::new(ByteLevel::new(file, &normalized)?),
         };
-        Ok(Self { family, raw: Added::new(raw)? })
+        Ok(Self { family, raw: Added::new(&raw)? })
     }
 
     /// What the tokenizer was recognised as.
     pub(crate) fn name(&self) -> &'static str {
-        match &self.family {
-            Family::ByteLevel(family) => family.name(),
-            Family::SentencePiece(family) => family.name(),
-            Family::Unigram(family) => family.name(),
-            Family::WordPiece(family) => family.name(),
-        }
+        self.family.name()
     }
 
-    /// Whether the tokens of a text are its bytes, cut into pieces, unless the document is declined: nothing is left
-    /// out, and spans are exact.
+    /// See [`Family::is_byte_level`].
     pub(crate) fn is_byte_level(&self) -> bool {
-        matches!(self.family, Family::ByteLevel(_))
+        self.family.is_byte_level()
     }
 
     /// Appends the ids of `text`, and their spans if they are asked for; after an error, a part of them.
@@ -70,11 +54,6 @@ impl Fast {
             return Err(Declined);
         }
         let mut sink = Sink { ids, spans };
-        match &self.family {
-            Family::ByteLevel(family) => family.encode(text, self.raw.as_ref(), &mut sink),
-            Family::SentencePiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
-            Family::Unigram(family) => family.encode(text, self.raw.as_ref(), &mut sink),
-            Family::WordPiece(family) => family.encode(text, self.raw.as_ref(), &mut sink),
-        }
+        self.family.encode(text, self.raw.as_ref(), &mut sink)
     }
 }

@@ -283,7 +283,27 @@ pub(crate) fn diagnose(file: &File) -> Option<String> {
 }
 
 /// The parts of a `Sequence`, or the part itself, in order and without nesting; nothing for `null`.
-pub(crate) fn flatten<'a>(part: &'a Value, into: &mut Vec<&'a Value>) {
+pub(crate) fn parts(part: &Value) -> Vec<&Value> {
+    let mut parts = Vec::new();
+    flatten(part, &mut parts);
+    parts
+}
+
+/// The type of a part.
+pub(crate) fn kind(part: &Value) -> &str {
+    let without = if part.is_null() { "none" } else { "untyped" };
+    part.get("type").and_then(Value::as_str).unwrap_or(without)
+}
+
+/// The types of some parts, for a message.
+pub(crate) fn kinds(parts: &[&Value]) -> String {
+    if parts.is_empty() {
+        return kind(&Value::Null).to_owned();
+    }
+    parts.iter().map(|part| kind(part)).collect::<Vec<_>>().join(" + ")
+}
+
+fn flatten<'a>(part: &'a Value, into: &mut Vec<&'a Value>) {
     if part.get("type").and_then(Value::as_str) != Some("Sequence") {
         if !part.is_null() {
             into.push(part);
@@ -299,9 +319,7 @@ pub(crate) fn flatten<'a>(part: &'a Value, into: &mut Vec<&'a Value>) {
 }
 
 fn unknown_part(part: &Value, role: &str, known: &[&str]) -> Option<String> {
-    let mut parts = Vec::new();
-    flatten(part, &mut parts);
-    parts.into_iter().find_map(|part| match part.get("type").and_then(Value::as_str) {
+    parts(part).into_iter().find_map(|part| match part.get("type").and_then(Value::as_str) {
         Some(kind) if known.contains(&kind) => None,
         Some(kind) => {
             Some(format!("its {role} has the type {kind:?}, which is none of {}", known.join(", ")))
@@ -313,9 +331,7 @@ fn unknown_part(part: &Value, role: &str, known: &[&str]) -> Option<String> {
 fn bad_regex(pre_tokenizer: &Value) -> Option<String> {
     use tokenizers::SplitDelimiterBehavior::Isolated;
     use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-    let mut parts = Vec::new();
-    flatten(pre_tokenizer, &mut parts);
-    parts.into_iter().find_map(|part| {
+    parts(pre_tokenizer).into_iter().find_map(|part| {
         let regex = part.pointer("/pattern/Regex")?.as_str()?;
         let error = Split::new(SplitPattern::Regex(regex.to_owned()), Isolated, false).err()?;
         Some(format!("the regular expression {regex:?} of its pre_tokenizer is not valid: {error}"))

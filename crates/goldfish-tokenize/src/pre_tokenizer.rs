@@ -6,7 +6,7 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 use serde_json::Value;
 use unicode_categories::UnicodeCategories;
 
-use crate::file::flatten;
+use crate::file::{kind, kinds, parts};
 use crate::regex::Regex;
 use crate::segments::Declined;
 use crate::split::Splitter;
@@ -32,8 +32,7 @@ pub(crate) struct Parts {
 impl PreTokenizer {
     /// The pre-tokenizer of a file, in its two halves, or why it is not one of these.
     pub(crate) fn new(pre_tokenizer: &Value) -> Result<(Self, Option<Parts>), String> {
-        let mut steps = Vec::new();
-        flatten(pre_tokenizer, &mut steps);
+        let steps = parts(pre_tokenizer);
         if steps.is_empty() {
             return Err("it has no pre-tokenizer".to_owned());
         }
@@ -63,10 +62,7 @@ impl PreTokenizer {
                     "Contiguous" => Regex::class(PUNCTUATION.clone(), None),
                     other => return Err(format!("its Punctuation pre-tokenizer has the behavior {other}")),
                 }),
-                _ => {
-                    let kinds: Vec<_> = steps.iter().map(|step| kind(step)).collect();
-                    return Err(format!("its pre-tokenizer is {}", kinds.join(" + ")));
-                }
+                _ => return Err(format!("its pre-tokenizer is {}", kinds(&steps))),
             }
         }
         let prefix_space = prefix_space.ok_or("its pre-tokenizer has no ByteLevel")?;
@@ -98,10 +94,6 @@ impl Parts {
     pub(crate) fn split(&self, word: &[u8], mut part: impl FnMut(usize, usize)) -> Result<(), Declined> {
         self.splitter.split(&self.symbols, word, 0, &mut part)
     }
-}
-
-fn kind(step: &Value) -> &str {
-    step.get("type").and_then(Value::as_str).unwrap_or("untyped")
 }
 
 fn flag(step: &Value, name: &str) -> Option<bool> {

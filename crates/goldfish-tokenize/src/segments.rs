@@ -5,6 +5,22 @@ use std::sync::{Mutex, PoisonError};
 use aho_corasick::{AhoCorasick, MatchKind};
 use tokenizers::AddedToken;
 
+/// Tokenizers of one kind, of which every part is known.
+pub(crate) trait Family: Send + Sync {
+    /// What the tokenizer was recognised as.
+    fn name(&self) -> &'static str;
+
+    /// Whether the tokens of a text are its bytes, cut into pieces, unless the document is declined: nothing is left
+    /// out, and spans are exact.
+    fn is_byte_level(&self) -> bool {
+        false
+    }
+
+    /// Appends the ids of `text` around `raw`, the added tokens that are found before normalization, and theirs; after
+    /// an error, a part of them.
+    fn encode(&self, text: &str, raw: Option<&Added>, sink: &mut Sink<'_>) -> Result<(), Declined>;
+}
+
 /// A document that only the exact path may tokenize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Declined;
@@ -14,7 +30,7 @@ pub(crate) struct Declined;
 pub(crate) struct Pool<T>(Mutex<Vec<T>>);
 
 impl<T: Default> Pool<T> {
-    /// Lends a scratch that nobody else uses.
+    /// Calls `work` with a scratch that no other thread uses meanwhile.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = pooled.unwrap_or_default();
@@ -30,25 +46,30 @@ pub(crate) struct Sink<'a> {
     pub(crate) spans: Option<&'a mut Vec<(usize, usize)>>,
 }
 
-/// Added tokens, found anywhere in a text: the leftmost, the longest of those that start there.
+/// What finds strings of added tokens in a text: the leftmost, the longest of those that start there. `None` without any.
+pub(crate) fn finder(strings: &[impl AsRef<[u8]>]) -> Result<Option<AhoCorasick>, String> {
+    if strings.is_empty() {
+        return Ok(None);
+    }
+    let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(strings);
+    finder.map(Some).map_err(|error| format!("its added tokens make no automaton: {error}"))
+}
+
+/// Added tokens that are found anywhere in a text.
 pub(crate) struct Added {
-    matcher: AhoCorasick,
-    /// Id of each pattern, `None` for those whose flags take more than finding them.
+    finder: AhoCorasick,
+    /// Id of each token, `None` for those whose flags take more than finding them.
     ids: Vec<Option<u32>>,
 }
 
 impl Added {
-    pub(crate) fn new(tokens: Vec<(u32, &AddedToken)>) -> Result<Option<Self>, String> {
-        if tokens.is_empty() {
-            return Ok(None);
-        }
-        let matcher = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(tokens.iter().map(|(_, token)| token.content.as_bytes()))
-            .map_err(|error| format!("its added tokens make no automaton: {error}"))?;
+    /// What finds these tokens with their ids; `None` without any.
+    pub(crate) fn new(tokens: &[(u32, &AddedToken)]) -> Result<Option<Self>, String> {
+        let contents: Vec<&str> = tokens.iter().map(|(_, token)| token.content.as_str()).collect();
+        let Some(finder) = finder(&contents)? else { return Ok(None) };
         let plain = |token: &AddedToken| !(token.lstrip || token.rstrip || token.single_word);
         let ids = tokens.iter().map(|(id, token)| plain(token).then_some(*id)).collect();
-        Ok(Some(Self { matcher, ids }))
+        Ok(Some(Self { finder, ids }))
     }
 }
 
@@ -63,7 +84,7 @@ pub(crate) fn split_off(
 ) -> Result<(), Declined> {
     let mut done = 0;
     if let Some(added) = added {
-        for found in added.matcher.find_iter(text) {
+        for found in added.finder.find_iter(text) {
             if done < found.start() {
                 other(&text[done..found.start()], start + done, sink)?;
             }

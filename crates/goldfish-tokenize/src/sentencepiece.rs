@@ -7,10 +7,10 @@ use aho_corasick::AhoCorasick;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use crate::file::{File, Vocab, flatten};
+use crate::file::{File, Vocab, kinds, parts};
 use crate::merges::Merges;
-use crate::segments::{Added, Declined, Pool, Sink, split_off};
-use crate::words::{Key, Map, Mix, Words};
+use crate::segments::{Added, Declined, Family, Pool, Sink, finder, split_off};
+use crate::words::{Map, Mix, Words};
 
 /// What stands for a space.
 const MARK: char = '▁';
@@ -60,10 +60,15 @@ enum Prefix {
 #[derive(Default)]
 struct Scratch {
     words: Words,
-    symbols: Vec<u32>,
-    candidates: Vec<(u32, u32)>,
+    buffers: Buffers,
     /// The first word with a prefix.
     first: String,
+}
+
+#[derive(Default)]
+struct Buffers {
+    symbols: Vec<u32>,
+    candidates: Vec<(u32, u32)>,
 }
 
 impl SentencePiece {
@@ -112,43 +117,6 @@ impl SentencePiece {
         }
         let normalized = cores(normalized)?;
         Ok(Self { spaces, symbols, merges, joins, token_chars, normalized, scratch: Pool::default() })
-    }
-
-    /// What the tokenizer was recognised as.
-    pub(crate) fn name(&self) -> &'static str {
-        match self.spaces {
-            Spaces { split: true, .. } => "SentencePiece BPE by words",
-            Spaces { prefix: Prefix::Never, .. } => "SentencePiece BPE",
-            Spaces { .. } => "SentencePiece BPE after a space",
-        }
-    }
-
-    /// Appends the ids of `text` after its raw added tokens; after an error, a part of them.
-    pub(crate) fn encode(
-        &self,
-        text: &str,
-        raw: Option<&Added>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Declined> {
-        self.scratch.with(|scratch| {
-            split_off(raw, text, 0, sink, |segment, start, sink| {
-                if self.normalized.as_ref().is_some_and(|cores| cores.is_match(segment)) {
-                    return Err(Declined);
-                }
-                let prefixed = match self.spaces.prefix {
-                    Prefix::Never => false,
-                    Prefix::Always => true,
-                    Prefix::UnlessThere => !segment.starts_with([' ', MARK]),
-                    Prefix::First => start == 0 && !segment.starts_with([' ', MARK]),
-                };
-                let before = sink.ids.len();
-                self.encode_part(segment, prefixed, scratch, sink.ids)?;
-                if let Some(spans) = &mut sink.spans {
-                    self.push_spans(segment, start, prefixed, &sink.ids[before..], spans);
-                }
-                Ok(())
-            })
-        })
     }
 
     fn encode_part(
@@ -225,21 +193,15 @@ impl SentencePiece {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<(), Declined> {
-        let key = Key::of(text.as_bytes(), start, end);
-        if key.is_some_and(|key| scratch.words.recall(key, ids)) {
-            return Ok(());
-        }
-        let before = ids.len();
-        self.merge_word(&text[start..end], scratch, ids)?;
-        if let Some(key) = key {
-            scratch.words.keep(key, &ids[before..]);
-        }
-        Ok(())
+        let Scratch { words, buffers, .. } = scratch;
+        words.get_or_encode(text.as_bytes(), (start, end), ids, |ids| {
+            self.merge_word(&text[start..end], buffers, ids)
+        })
     }
 
     #[inline(never)]
-    fn merge_word(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<(), Declined> {
-        let Scratch { symbols, candidates, .. } = scratch;
+    fn merge_word(&self, word: &str, buffers: &mut Buffers, ids: &mut Vec<u32>) -> Result<(), Declined> {
+        let Buffers { symbols, candidates } = buffers;
         symbols.clear();
         for c in word.chars() {
             self.symbols.push(c, symbols)?;
@@ -282,6 +244,38 @@ impl SentencePiece {
             }
             spans.push(span);
         }
+    }
+}
+
+impl Family for SentencePiece {
+    fn name(&self) -> &'static str {
+        match self.spaces {
+            Spaces { split: true, .. } => "SentencePiece BPE by words",
+            Spaces { prefix: Prefix::Never, .. } => "SentencePiece BPE",
+            Spaces { .. } => "SentencePiece BPE after a space",
+        }
+    }
+
+    fn encode(&self, text: &str, raw: Option<&Added>, sink: &mut Sink<'_>) -> Result<(), Declined> {
+        self.scratch.with(|scratch| {
+            split_off(raw, text, 0, sink, |segment, start, sink| {
+                if self.normalized.as_ref().is_some_and(|cores| cores.is_match(segment)) {
+                    return Err(Declined);
+                }
+                let prefixed = match self.spaces.prefix {
+                    Prefix::Never => false,
+                    Prefix::Always => true,
+                    Prefix::UnlessThere => !segment.starts_with([' ', MARK]),
+                    Prefix::First => start == 0 && !segment.starts_with([' ', MARK]),
+                };
+                let before = sink.ids.len();
+                self.encode_part(segment, prefixed, scratch, sink.ids)?;
+                if let Some(spans) = &mut sink.spans {
+                    self.push_spans(segment, start, prefixed, &sink.ids[before..], spans);
+                }
+                Ok(())
+            })
+        })
     }
 }
 
@@ -385,24 +379,16 @@ impl Joins {
 
 /// A part of each added token that text must have that holds it after spaces became `▁`.
 fn cores(normalized: &[(u32, &AddedToken)]) -> Result<Option<AhoCorasick>, String> {
-    if normalized.is_empty() {
-        return Ok(None);
-    }
     let core = |token: &AddedToken| {
         let longest = token.content.split([' ', MARK]).max_by_key(|part| part.len()).unwrap_or_default();
         Some(longest.to_owned()).filter(|longest| !longest.is_empty())
     };
     let cores: Option<Vec<String>> = normalized.iter().map(|(_, token)| core(token)).collect();
-    let cores = cores.ok_or("one of its added tokens is a space")?;
-    AhoCorasick::new(cores).map(Some).map_err(|error| format!("its added tokens make no automaton: {error}"))
+    finder(&cores.ok_or("one of its added tokens is a space")?)
 }
 
 /// What normalizer and pre-tokenizer do with spaces, if that is all that they do.
 fn spaces(file: &File) -> Result<Spaces, String> {
-    let (mut normalizers, mut pre_tokenizers) = (Vec::new(), Vec::new());
-    flatten(&file.normalizer, &mut normalizers);
-    flatten(&file.pre_tokenizer, &mut pre_tokenizers);
-    let kind = |part: &Value| part.get("type").and_then(Value::as_str).unwrap_or("?").to_owned();
     let is = |part: &Value, pointer: &str, value: &str| {
         part.pointer(pointer).and_then(Value::as_str) == Some(value)
     };
@@ -416,16 +402,13 @@ fn spaces(file: &File) -> Result<Spaces, String> {
             && is(part, "/pattern/String", " ")
             && part.get("invert").and_then(Value::as_bool) == Some(false)
     };
-    let prefix = match normalizers.as_slice() {
+    let prefix = match parts(&file.normalizer).as_slice() {
         [] => None,
         [replace] if replaces(replace) => Some(Prefix::Never),
         [prepend, replace] if prepends(prepend) && replaces(replace) => Some(Prefix::Always),
-        parts => {
-            let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-            return Err(format!("its normalizer is {}", kinds.join(" + ")));
-        }
+        parts => return Err(format!("its normalizer is {}", kinds(parts))),
     };
-    match (prefix, pre_tokenizers.as_slice()) {
+    match (prefix, parts(&file.pre_tokenizer).as_slice()) {
         (Some(prefix), []) => Ok(Spaces { prefix, split: false }),
         (Some(prefix), [split]) if splits_by_spaces(split) => Ok(Spaces { prefix, split: false }),
         (None, [part]) if is(part, "/type", "Metaspace") && is(part, "/replacement", "▁") => {
@@ -437,9 +420,6 @@ fn spaces(file: &File) -> Result<Spaces, String> {
             };
             Ok(Spaces { prefix, split: part.get("split").and_then(Value::as_bool).unwrap_or(true) })
         }
-        (_, parts) => {
-            let kinds: Vec<_> = parts.iter().map(|part| kind(part)).collect();
-            Err(format!("its pre-tokenizer is {}", kinds.join(" + ")))
-        }
+        (_, parts) => Err(format!("its pre-tokenizer is {}", kinds(parts))),
     }
 }

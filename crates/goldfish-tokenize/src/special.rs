@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::TokenizeError;
-use crate::file::{self, flatten};
+use crate::file;
 
 /// Names that models give to the token before a document, the more telling ones first.
 const BOS: [&str; 9] = [
@@ -119,9 +119,7 @@ fn named(configs: &[(PathBuf, Value)], role: &str) -> Named {
 
 /// The first special token before the text and the last one after it in the template for a single text.
 fn template(post_processor: &Value) -> (Option<String>, Option<String>) {
-    let mut parts = Vec::new();
-    flatten(post_processor, &mut parts);
-    for part in parts {
+    for part in file::parts(post_processor) {
         match part.get("type").and_then(Value::as_str) {
             Some("TemplateProcessing") => {
                 let Some(pieces) = part.get("single").and_then(Value::as_array) else { continue };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::error::TokenizeError;
-use crate::file::{File, Vocab, flatten};
+use crate::file::{File, Vocab, kind, parts};
 use crate::symbols::byte_of_char;
 
 /// How a tokenizer's tokens represent text.
@@ -201,16 +201,6 @@ fn byte_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     (digits.len() == 2 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')))
         .then(|| u8::from_str_radix(digits, 16).ok())?
-}
-
-fn kind(part: &Value) -> &str {
-    part.get("type").and_then(Value::as_str).unwrap_or("untyped")
-}
-
-fn parts(value: &Value) -> Vec<&Value> {
-    let mut parts = Vec::new();
-    flatten(value, &mut parts);
-    parts
 }
 
 /// How the tokens of a file represent text, or why that is not known exactly. `gapless` says that the

@@ -9,10 +9,10 @@ use tokenizers::AddedToken;
 use tokenizers::normalizers::Precompiled;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::file::{File, Vocab, flatten};
-use crate::segments::{Added, Declined, Pool, Sink, split_off};
+use crate::file::{File, Vocab, kind, kinds, parts};
+use crate::segments::{Added, Declined, Family, Pool, Sink, finder, split_off};
 use crate::trie::Trie;
-use crate::words::{Key, Words};
+use crate::words::Words;
 
 /// What opens a word.
 const MARK: char = '▁';
@@ -44,6 +44,11 @@ pub(crate) struct Unigram {
 #[derive(Default)]
 struct Scratch {
     words: Words,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
     normalized: String,
     marked: String,
     best: Vec<Best>,
@@ -83,92 +88,15 @@ impl Unigram {
             }
             patterns.push(pattern);
         }
-        let normalized = match patterns.as_slice() {
-            [] => None,
-            patterns => Some(
-                AhoCorasick::new(patterns)
-                    .map_err(|error| format!("its added tokens make no automaton: {error}"))?,
-            ),
-        };
         Ok(Self {
             model: Model::new(file)?,
             precompiled,
             ascii,
             spaces,
             edges: Edges::new(),
-            normalized,
+            normalized: finder(&patterns)?,
             scratch: Pool::default(),
         })
-    }
-
-    /// What the tokenizer was recognised as.
-    pub(crate) fn name(&self) -> &'static str {
-        if self.precompiled.is_some() { "Unigram after a table of characters" } else { "Unigram" }
-    }
-
-    /// Appends the ids of `text` after its raw added tokens; after an error, a part of them.
-    pub(crate) fn encode(
-        &self,
-        text: &str,
-        raw: Option<&Added>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Declined> {
-        self.scratch.with(|scratch| {
-            split_off(raw, text, 0, sink, |part, start, sink| {
-                let bytes = part.as_bytes();
-                let is_space = |at: usize| bytes.get(at).map(|&byte| self.spaces[usize::from(byte)]);
-                let mut at = 0;
-                loop {
-                    while is_space(at) == Some(true) {
-                        at += 1;
-                    }
-                    let from = at;
-                    while is_space(at) == Some(false) {
-                        at += 1;
-                    }
-                    if from == at {
-                        return Ok(());
-                    }
-                    let word = &part[from..at];
-                    if from > 0 && !bytes[from].is_ascii() && !self.edges.are_sharp(word.chars().next())
-                        || at < part.len()
-                            && !bytes[at - 1].is_ascii()
-                            && !self.edges.are_sharp(word.chars().next_back())
-                    {
-                        return Err(Declined);
-                    }
-                    match &mut sink.spans {
-                        None => self.encode_word(part, (from, at), scratch, sink.ids)?,
-                        Some(spans) => {
-                            self.split_word(word, start + from, true, scratch, |id, span| {
-                                sink.ids.push(id);
-                                spans.push(span);
-                            })?;
-                        }
-                    }
-                }
-            })
-        })
-    }
-
-    #[inline(always)]
-    fn encode_word(
-        &self,
-        text: &str,
-        (from, to): (usize, usize),
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) -> Result<(), Declined> {
-        let key = Key::of(text.as_bytes(), from, to);
-        if key.is_some_and(|key| scratch.words.recall(key, ids)) {
-            return Ok(());
-        }
-        let before = ids.len();
-        self.split_word(&text[from..to], 0, false, scratch, |id, _| ids.push(id))?;
-        if let Some(key) = key {
-            scratch.words.keep(key, &ids[before..]);
-        }
-        Ok(())
     }
 
     /// The tokens of a word that starts at byte `start` of the text, with their spans, which are right if the normalizer
@@ -178,10 +106,10 @@ impl Unigram {
         word: &str,
         start: usize,
         sure_spans: bool,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         mut push: impl FnMut(u32, (usize, usize)),
     ) -> Result<(), Declined> {
-        let Scratch { normalized, marked, best, path, .. } = scratch;
+        let Buffers { normalized, marked, best, path } = buffers;
         normalized.clear();
         match &self.precompiled {
             None => normalized.push_str(word),
@@ -221,6 +149,53 @@ impl Unigram {
             }
         }
         Ok(())
+    }
+}
+
+impl Family for Unigram {
+    fn name(&self) -> &'static str {
+        if self.precompiled.is_some() { "Unigram after a table of characters" } else { "Unigram" }
+    }
+
+    fn encode(&self, text: &str, raw: Option<&Added>, sink: &mut Sink<'_>) -> Result<(), Declined> {
+        self.scratch.with(|Scratch { words, buffers }| {
+            split_off(raw, text, 0, sink, |part, start, sink| {
+                let bytes = part.as_bytes();
+                let is_space = |at: usize| bytes.get(at).map(|&byte| self.spaces[usize::from(byte)]);
+                let mut at = 0;
+                loop {
+                    while is_space(at) == Some(true) {
+                        at += 1;
+                    }
+                    let from = at;
+                    while is_space(at) == Some(false) {
+                        at += 1;
+                    }
+                    if from == at {
+                        return Ok(());
+                    }
+                    let word = &part[from..at];
+                    if from > 0 && !bytes[from].is_ascii() && !self.edges.are_sharp(word.chars().next())
+                        || at < part.len()
+                            && !bytes[at - 1].is_ascii()
+                            && !self.edges.are_sharp(word.chars().next_back())
+                    {
+                        return Err(Declined);
+                    }
+                    match &mut sink.spans {
+                        None => words.get_or_encode(bytes, (from, at), sink.ids, |ids| {
+                            self.split_word(word, 0, false, buffers, |id, _| ids.push(id))
+                        })?,
+                        Some(spans) => {
+                            self.split_word(word, start + from, true, buffers, |id, span| {
+                                sink.ids.push(id);
+                                spans.push(span);
+                            })?;
+                        }
+                    }
+                }
+            })
+        })
     }
 }
 
@@ -365,43 +340,26 @@ fn normalize(precompiled: &Precompiled, text: &str) -> Option<String> {
     catch_unwind(AssertUnwindSafe(|| precompiled.normalize_string(text))).ok()
 }
 
-fn kind(part: &Value) -> &str {
-    part.get("type").and_then(Value::as_str).unwrap_or("?")
-}
-
-fn kinds(part: &Value) -> String {
-    let mut parts = Vec::new();
-    flatten(part, &mut parts);
-    if parts.is_empty() {
-        return "none".to_owned();
-    }
-    parts.into_iter().map(kind).collect::<Vec<_>>().join(" + ")
-}
-
 fn precompiled(normalizer: &Value) -> Result<Option<Precompiled>, String> {
-    let mut parts = Vec::new();
-    flatten(normalizer, &mut parts);
-    match parts.as_slice() {
+    match parts(normalizer).as_slice() {
         [] => Ok(None),
         // From its text, since the table must be borrowed from it.
         [part] if kind(part) == "Precompiled" => serde_json::from_str(&part.to_string())
             .map(Some)
             .map_err(|error| format!("its normalizer cannot be read: {error}")),
-        _ => Err(format!("its normalizer is {}", kinds(normalizer))),
+        parts => Err(format!("its normalizer is {}", kinds(parts))),
     }
 }
 
 fn check_pre_tokenizer(pre_tokenizer: &Value) -> Result<(), String> {
-    let mut parts = Vec::new();
-    flatten(pre_tokenizer, &mut parts);
     let always = |part: &Value| {
         kind(part) == "Metaspace"
             && part.get("replacement").and_then(Value::as_str) == Some("▁")
             && matches!(part.get("prepend_scheme").and_then(Value::as_str), None | Some("always"))
             && part.get("split").and_then(Value::as_bool).unwrap_or(true)
     };
-    match parts.as_slice() {
+    match parts(pre_tokenizer).as_slice() {
         [split, mark] if kind(split) == "WhitespaceSplit" && always(mark) => Ok(()),
-        _ => Err(format!("its pre-tokenizer is {}", kinds(pre_tokenizer))),
+        parts => Err(format!("its pre-tokenizer is {}", kinds(parts))),
     }
 }

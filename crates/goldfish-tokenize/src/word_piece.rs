@@ -9,10 +9,10 @@ use tokenizers::{
 };
 use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
 
-use crate::file::{File, Vocab};
-use crate::segments::{Added, Declined, Pool, Sink, split_off};
+use crate::file::{File, Vocab, kind};
+use crate::segments::{Added, Declined, Family, Pool, Sink, split_off};
 use crate::trie::Trie;
-use crate::words::{Key, Words};
+use crate::words::Words;
 
 /// A `WordPiece` tokenizer of which every part is known.
 ///
@@ -37,6 +37,11 @@ pub(crate) struct WordPiece {
 #[derive(Default)]
 struct Scratch {
     words: Words,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
     normalized: String,
     /// For each byte of `normalized` the span of the character that it comes from.
     origins: Vec<(usize, usize)>,
@@ -61,9 +66,6 @@ impl WordPiece {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
     pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
-        let kind = |part: &serde_json::Value| {
-            part.get("type").and_then(serde_json::Value::as_str).unwrap_or("none").to_owned()
-        };
         if kind(&file.normalizer) != "BertNormalizer" {
             return Err(format!("its normalizer is {}", kind(&file.normalizer)));
         }
@@ -95,82 +97,15 @@ impl WordPiece {
         })
     }
 
-    /// What the tokenizer was recognised as.
-    pub(crate) fn name(&self) -> &'static str {
-        if self.lowercase { "WordPiece of BERT, uncased" } else { "WordPiece of BERT, cased" }
-    }
-
-    /// Appends the ids of `text` after its raw added tokens; after an error, a part of them.
-    pub(crate) fn encode(
-        &self,
-        text: &str,
-        raw: Option<&Added>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Declined> {
-        self.scratch.with(|scratch| {
-            split_off(raw, text, 0, sink, |part, start, sink| {
-                let mut at = 0;
-                while let Some((class, length)) = self.characters.at(part, at) {
-                    let from = at;
-                    at += length;
-                    match class {
-                        Class::Space => continue,
-                        Class::Alone => {}
-                        Class::Moves => return Err(Declined),
-                        Class::Inner | Class::Cut => {
-                            while let Some((class, length)) = self.characters.at(part, at) {
-                                match class {
-                                    Class::Inner | Class::Cut => at += length,
-                                    Class::Space | Class::Alone => break,
-                                    Class::Moves => return Err(Declined),
-                                }
-                            }
-                        }
-                    }
-                    match &mut sink.spans {
-                        None => self.encode_word(part, (from, at), scratch, sink.ids)?,
-                        Some(spans) => {
-                            self.split_word(&part[from..at], start + from, scratch, |id, span| {
-                                sink.ids.push(id);
-                                spans.push(span);
-                            })?;
-                        }
-                    }
-                }
-                Ok(())
-            })
-        })
-    }
-
-    #[inline(always)]
-    fn encode_word(
-        &self,
-        text: &str,
-        (from, to): (usize, usize),
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) -> Result<(), Declined> {
-        let key = Key::of(text.as_bytes(), from, to);
-        if key.is_some_and(|key| scratch.words.recall(key, ids)) {
-            return Ok(());
-        }
-        let before = ids.len();
-        self.split_word(&text[from..to], 0, scratch, |id, _| ids.push(id))?;
-        if let Some(key) = key {
-            scratch.words.keep(key, &ids[before..]);
-        }
-        Ok(())
-    }
-
     /// The tokens of a word that starts at byte `start` of the text, with their spans.
     fn split_word(
         &self,
         word: &str,
         start: usize,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         mut push: impl FnMut(u32, (usize, usize)),
     ) -> Result<(), Declined> {
-        let Scratch { normalized, origins, .. } = scratch;
+        let Buffers { normalized, origins } = buffers;
         normalized.clear();
         origins.clear();
         let mut cut = false;
@@ -227,6 +162,51 @@ impl WordPiece {
             from = *to;
         }
         Ok(())
+    }
+}
+
+impl Family for WordPiece {
+    fn name(&self) -> &'static str {
+        if self.lowercase { "WordPiece of BERT, uncased" } else { "WordPiece of BERT, cased" }
+    }
+
+    fn encode(&self, text: &str, raw: Option<&Added>, sink: &mut Sink<'_>) -> Result<(), Declined> {
+        self.scratch.with(|Scratch { words, buffers }| {
+            split_off(raw, text, 0, sink, |part, start, sink| {
+                let mut at = 0;
+                while let Some((class, length)) = self.characters.at(part, at) {
+                    let from = at;
+                    at += length;
+                    match class {
+                        Class::Space => continue,
+                        Class::Alone => {}
+                        Class::Moves => return Err(Declined),
+                        Class::Inner | Class::Cut => {
+                            while let Some((class, length)) = self.characters.at(part, at) {
+                                match class {
+                                    Class::Inner | Class::Cut => at += length,
+                                    Class::Space | Class::Alone => break,
+                                    Class::Moves => return Err(Declined),
+                                }
+                            }
+                        }
+                    }
+                    let word = &part[from..at];
+                    match &mut sink.spans {
+                        None => words.get_or_encode(part.as_bytes(), (from, at), sink.ids, |ids| {
+                            self.split_word(word, 0, buffers, |id, _| ids.push(id))
+                        })?,
+                        Some(spans) => {
+                            self.split_word(word, start + from, buffers, |id, span| {
+                                sink.ids.push(id);
+                                spans.push(span);
+                            })?;
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })
     }
 }
 

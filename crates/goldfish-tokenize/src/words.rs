@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::segments::Declined;
+
 /// Longest word, in bytes, that is kept.
 const WORD_BYTES: usize = 31;
 /// Most ids of one word that are kept.
@@ -124,9 +126,30 @@ impl Default for Words {
 }
 
 impl Words {
+    /// Appends the ids of the word `text[start..end]` to `ids`: those of the last time, or else what `encode` appends.
+    #[inline(always)]
+    pub(crate) fn get_or_encode(
+        &mut self,
+        text: &[u8],
+        (start, end): (usize, usize),
+        ids: &mut Vec<u32>,
+        encode: impl FnOnce(&mut Vec<u32>) -> Result<(), Declined>,
+    ) -> Result<(), Declined> {
+        let key = Key::of(text, start, end);
+        if key.is_some_and(|key| self.recall(key, ids)) {
+            return Ok(());
+        }
+        let before = ids.len();
+        encode(ids)?;
+        if let Some(key) = key {
+            self.keep(key, &ids[before..]);
+        }
+        Ok(())
+    }
+
     /// Appends the ids of a word that was seen before to `ids`; `false` if it was not.
     #[inline(always)]
-    pub(crate) fn recall(&self, key: Key, ids: &mut Vec<u32>) -> bool {
+    fn recall(&self, key: Key, ids: &mut Vec<u32>) -> bool {
         if let Key::Short(word) = key {
             let [first, second] = &self.short[short_slot(word)];
             let entry = if first.key == word { first } else { second };
@@ -151,7 +174,7 @@ impl Words {
     }
 
     /// Keeps the ids of a word, unless they are too many.
-    pub(crate) fn keep(&mut self, key: Key, ids: &[u32]) {
+    fn keep(&mut self, key: Key, ids: &[u32]) {
         if let Key::Short(word) = key
             && ids.len() <= SHORT_IDS
         {
@@ -170,7 +193,7 @@ impl Words {
 
 /// A word that is not empty, padded with zeros, its length in the last byte.
 #[derive(Clone, Copy)]
-pub(crate) enum Key {
+enum Key {
     /// Up to 15 bytes.
     Short(u128),
     /// Up to 31 bytes.
@@ -180,7 +203,7 @@ pub(crate) enum Key {
 impl Key {
     /// The key of the word `text[start..end]`, unless it is too long.
     #[inline(always)]
-    pub(crate) fn of(text: &[u8], start: usize, end: usize) -> Option<Self> {
+    fn of(text: &[u8], start: usize, end: usize) -> Option<Self> {
         let len = end - start;
         if len <= SHORT_BYTES {
             let word = match text[start..].first_chunk::<16>() {

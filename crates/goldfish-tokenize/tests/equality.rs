@@ -7,9 +7,8 @@ mod common;
 use common::{FAST, Pair, Random, json, nasty};
 use goldfish_tokenize::{EncodePath, Tokenizer};
 
-/// Random strings a family; `GOLDFISH_TOKENIZE_STRINGS=100000` for the long run.
 fn strings() -> usize {
-    std::env::var("GOLDFISH_TOKENIZE_STRINGS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000)
+    common::strings(10_000)
 }
 
 #[test]

@@ -4,13 +4,12 @@
 
 mod common;
 
-use common::{Pair, Random, add, nasty, variant};
+use common::{Pair, Random, add, assert_not_fast, check_random, check_random_spans, variant};
 use goldfish_tokenize::EncodePath;
 use serde_json::{Value, json};
 
-/// Random strings a variant; `GOLDFISH_TOKENIZE_STRINGS=100000` for the long run.
 fn strings() -> usize {
-    std::env::var("GOLDFISH_TOKENIZE_STRINGS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000)
+    common::strings(1_000)
 }
 
 fn replace() -> Value {
@@ -100,24 +99,12 @@ fn spaced(random: &mut Random) -> String {
 
 #[test]
 fn random_strings() {
-    for (seed, (_, pair)) in variants().iter().enumerate() {
-        let mut random = Random(seed as u64);
-        for _ in 0..strings() {
-            pair.assert_equal(&nasty(&mut random));
-            pair.assert_equal(&spaced(&mut random));
-        }
-    }
+    check_random(variants().iter().map(|(_, pair)| pair), strings(), spaced);
 }
 
 #[test]
 fn spans() {
-    for (seed, (_, pair)) in variants().iter().enumerate() {
-        let mut random = Random(100 + seed as u64);
-        for _ in 0..strings().min(20_000) {
-            pair.assert_spans_equal(&nasty(&mut random));
-            pair.assert_spans_equal(&spaced(&mut random));
-        }
-    }
+    check_random_spans(variants().iter().map(|(_, pair)| pair), strings(), spaced);
 }
 
 #[test]
@@ -191,47 +178,23 @@ fn documents_that_take_the_exact_path() {
 
 #[test]
 fn what_is_not_fast() {
-    let reason = |change: &dyn Fn(&mut Value)| {
-        let pair = variant("sentencepiece", change);
-        let mut random = Random(5);
-        (0..200).for_each(|_| pair.assert_equal(&spaced(&mut random)));
-        pair.ours.fast_path().to_string()
+    let check = |reason: &str, change: &dyn Fn(&mut Value)| {
+        assert_not_fast(&variant("sentencepiece", change), reason, spaced);
     };
-    let no_fast_path = |reason: &str| format!("no fast path: {reason}");
-    assert_eq!(
-        reason(&|json| {
-            json["normalizer"]["normalizers"].as_array_mut().unwrap().push(json!({"type": "NFKC"}));
-        }),
-        no_fast_path("its normalizer is Prepend + Replace + NFKC")
-    );
-    assert_eq!(
-        reason(&|json| {
-            json["pre_tokenizer"] =
-                json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"});
-        }),
-        no_fast_path("its pre-tokenizer is Metaspace")
-    );
-    assert_eq!(
-        reason(&|json| json["model"]["ignore_merges"] = json!(true)),
-        no_fast_path("its model takes words from the vocabulary without merges")
-    );
-    assert_eq!(
-        reason(&|json| add_merge(json, "<0x41>", "b")),
-        no_fast_path("one of its merges has the token of a byte")
-    );
-    assert_eq!(
-        reason(&|json| add_merge(json, "<0x4", "1>")),
-        no_fast_path("one of its merges has the token of a byte")
-    );
-    assert_eq!(
-        reason(&|json| add(json, "▁", &["normalized"])),
-        no_fast_path("one of its added tokens is a space")
-    );
-    assert_eq!(
-        reason(&|json| {
-            let id = json["model"]["vocab"].as_object_mut().unwrap().remove("<0x41>").unwrap();
-            json["model"]["vocab"]["<0x4A1>"] = id;
-        }),
-        no_fast_path("its vocabulary has no token for the byte 0x41")
-    );
+    check("its normalizer is Prepend + Replace + NFKC", &|json| {
+        json["normalizer"]["normalizers"].as_array_mut().unwrap().push(json!({"type": "NFKC"}));
+    });
+    check("its pre-tokenizer is Metaspace", &|json| {
+        json["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"});
+    });
+    check("its model takes words from the vocabulary without merges", &|json| {
+        json["model"]["ignore_merges"] = json!(true)
+    });
+    check("one of its merges has the token of a byte", &|json| add_merge(json, "<0x41>", "b"));
+    check("one of its merges has the token of a byte", &|json| add_merge(json, "<0x4", "1>"));
+    check("one of its added tokens is a space", &|json| add(json, "▁", &["normalized"]));
+    check("its vocabulary has no token for the byte 0x41", &|json| {
+        let id = json["model"]["vocab"].as_object_mut().unwrap().remove("<0x41>").unwrap();
+        json["model"]["vocab"]["<0x4A1>"] = id;
+    });
 }

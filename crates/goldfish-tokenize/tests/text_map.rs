@@ -15,9 +15,7 @@ fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> (String, Vec<(usize, usize)>) {
 }
 
 fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Tokenizer {
-    let mut json: Value = serde_json::from_slice(&common::json(family)).unwrap();
-    change(&mut json);
-    Tokenizer::from_bytes(&serde_json::to_vec(&json).unwrap()).unwrap()
+    Tokenizer::from_bytes(&common::changed(family, change)).unwrap()
 }
 
 #[test]

@@ -4,13 +4,15 @@
 
 mod common;
 
-use common::{Pair, Random, add, nasty, variant};
+use common::{
+    Pair, Random, add, assert_not_fast, check_every_character, check_random, check_random_spans,
+    check_word_lengths, variant,
+};
 use goldfish_tokenize::EncodePath;
 use serde_json::{Value, json};
 
-/// Random strings a variant; `GOLDFISH_TOKENIZE_STRINGS=100000` for the long run.
 fn strings() -> usize {
-    std::env::var("GOLDFISH_TOKENIZE_STRINGS").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
+    common::strings(500)
 }
 
 fn bert(clean: bool, chinese: bool, strip: Option<bool>, lowercase: bool) -> Value {
@@ -103,48 +105,19 @@ fn accented(random: &mut Random) -> String {
 
 #[test]
 fn random_strings() {
-    for (seed, pair) in variants().iter().enumerate() {
-        let mut random = Random(seed as u64);
-        for _ in 0..strings() {
-            pair.assert_equal(&nasty(&mut random));
-            pair.assert_equal(&accented(&mut random));
-        }
-    }
+    check_random(&variants(), strings(), accented);
 }
 
 #[test]
 fn spans() {
-    for (seed, pair) in variants().iter().enumerate() {
-        let mut random = Random(100 + seed as u64);
-        for _ in 0..strings().min(20_000) {
-            pair.assert_spans_equal(&nasty(&mut random));
-            pair.assert_spans_equal(&accented(&mut random));
-        }
-    }
+    check_random_spans(&variants(), strings(), accented);
 }
 
-/// Every character, between letters and beside marks; each in a text of its own where it may keep others from the fast
-/// path.
 #[test]
 fn every_character() {
     let all = strings() > 500;
     for pair in variants().iter().take(if all { 9 } else { 2 }) {
-        let mut text = String::new();
-        for c in ('\0'..=char::MAX).filter(|&c| all || c < '\u{3000}' || u32::from(c) % 61 == 0) {
-            let probe: String = ['a', c, 'b', ' ', c, c, 'A', c, '1', c, ' ', '!', c, '?', 'e', '\u{301}', c]
-                .iter()
-                .collect();
-            if pair.ours.encode_into(&probe, &mut Vec::new()).unwrap() == EncodePath::Exact {
-                continue;
-            }
-            text.push_str(&probe);
-            if text.len() > 2_000 {
-                pair.assert_equal(&text);
-                pair.assert_spans_equal(&text);
-                text.clear();
-            }
-        }
-        pair.assert_equal(&text);
+        check_every_character(pair, all, "");
     }
 }
 
@@ -152,13 +125,7 @@ fn every_character() {
 fn word_lengths() {
     let mut random = Random(10);
     for pair in variants() {
-        for len in 1..130 {
-            let word: String = (0..len).map(|_| char::from(random.pick(b"aeinorst"))).collect();
-            for text in [word.as_str(), &format!("{word} {word}."), &"é".repeat(len), &"漢".repeat(len)] {
-                pair.assert_equal(text);
-                pair.assert_spans_equal(text);
-            }
-        }
+        check_word_lengths(&pair, 1..130, &mut random);
         pair.assert_equal(&"a".repeat(100_000));
         pair.assert_equal(&"a b".repeat(30_000));
     }
@@ -175,23 +142,10 @@ fn documents_that_take_the_exact_path() {
 
 #[test]
 fn what_is_not_fast() {
-    let reason = |change: &dyn Fn(&mut Value)| {
-        let pair = variant("wordpiece", change);
-        let mut random = Random(5);
-        (0..200).for_each(|_| pair.assert_equal(&accented(&mut random)));
-        pair.ours.fast_path().to_string()
+    let check = |reason: &str, change: &dyn Fn(&mut Value)| {
+        assert_not_fast(&variant("wordpiece", change), reason, accented);
     };
-    let no_fast_path = |reason: &str| format!("no fast path: {reason}");
-    assert_eq!(
-        reason(&|json| json["normalizer"] = json!({"type": "Lowercase"})),
-        no_fast_path("its normalizer is Lowercase")
-    );
-    assert_eq!(
-        reason(&|json| json["pre_tokenizer"] = json!({"type": "Whitespace"})),
-        no_fast_path("its pre-tokenizer is Whitespace")
-    );
-    assert_eq!(
-        reason(&|json| add(json, "Word", &["normalized"])),
-        no_fast_path("one of its added tokens is found after normalization")
-    );
+    check("its normalizer is Lowercase", &|json| json["normalizer"] = json!({"type": "Lowercase"}));
+    check("its pre-tokenizer is Whitespace", &|json| json["pre_tokenizer"] = json!({"type": "Whitespace"}));
+    check("one of its added tokens is found after normalization", &|json| add(json, "Word", &["normalized"]));
 }

@@ -96,8 +96,8 @@ pub(crate) struct Search {
     pairs: Vec<Option<(Lot, Pair)>>,
     /// For each indexed word in how many other places it was found.
     copies: Vec<u32>,
-    /// For each indexed word how many other indexed places its document was found to copy there: of what stands in many indexed
-    /// documents, only the first places count copies.
+    /// For each indexed word at how many other indexed places its own document found it. Of a passage in more documents than a
+    /// search returns, each finds the same few places, and `copies` counts only for these.
     repeats: Vec<u8>,
     searched: u64,
 }

@@ -47,11 +47,8 @@ pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Ve
             return Err(JobError::NothingToRecompute.into());
         }
         // The table of passages and all documents are needed.
-        let (manifest, mut problems) = verify(folder, &mut |_, _| None)?;
-        if !problems.is_empty() {
-            let problem = "masks not recomputed: where works are protected that takes all shards, and some have problems";
-            problems.push(Problem { file: MANIFEST_NAME.into(), description: problem.into() });
-            return Ok((manifest, problems));
+        if let Some(found) = problems_before(folder, "where works are protected that takes all shards")? {
+            return Ok(found);
         }
     }
     let mut copies = Copies::new(folder, &manifest, works)?;
@@ -70,12 +67,8 @@ pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Ve
     };
     if sequences.is_some() {
         // Windows cross documents, so that every shard before a row has a say in its mask.
-        let (manifest, mut problems) = verify(folder, &mut |_, _| None)?;
-        if !problems.is_empty() {
-            let problem =
-                "masks not recomputed: in packed sequences they depend on all shards, and some have problems";
-            problems.push(Problem { file: MANIFEST_NAME.into(), description: problem.into() });
-            return Ok((manifest, problems));
+        if let Some(found) = problems_before(folder, "in packed sequences they depend on all shards")? {
+            return Ok(found);
         }
     }
     let (mut expected, mut decided) = (Vec::new(), Vec::new());
@@ -157,6 +150,17 @@ pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Ve
             .extend(copies.finish().map(|description| Problem { file: PROTECTED_NAME.into(), description }));
     }
     Ok((manifest, problems))
+}
+
+/// The manifest and the problems of a folder that has some, with one more: masks were not recomputed, for this reason.
+fn problems_before(folder: &Path, reason: &str) -> Result<Option<(Manifest, Vec<Problem>)>, PipelineError> {
+    let (manifest, mut problems) = verify(folder, &mut |_, _| None)?;
+    if problems.is_empty() {
+        return Ok(None);
+    }
+    let description = format!("masks not recomputed: {reason}, and some have problems");
+    problems.push(Problem { file: MANIFEST_NAME.into(), description });
+    Ok(Some((manifest, problems)))
 }
 
 /// A rule that decides masks again, and what it found.

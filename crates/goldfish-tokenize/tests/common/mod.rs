@@ -1,9 +1,10 @@
 //! Strings to trip tokenizers up, and the plain `tokenizers` crate as the judge.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by several test crates")]
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-use goldfish_tokenize::Tokenizer;
+use goldfish_tokenize::{EncodePath, Tokenizer};
 use serde_json::{Value, json};
 
 /// Tokenizers with a fast path: the fixtures, and those of `pre_tokenizers.json`.
@@ -35,8 +36,18 @@ pub(crate) fn fixture(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/tokenizers/{family}.json"))
 }
 
-/// The `tokenizer.json` of a name in [`FAST`]: a fixture, or a fixture with the pre-tokenizer of another model.
+/// How many random strings a tokenizer gets: `short`, or as many as `GOLDFISH_TOKENIZE_STRINGS` says, 100000 for the long
+/// run.
+pub(crate) fn strings(short: usize) -> usize {
+    std::env::var("GOLDFISH_TOKENIZE_STRINGS").ok().and_then(|n| n.parse().ok()).unwrap_or(short)
+}
+
+/// The `tokenizer.json` of `unigram`, see `tests/unigram.rs`, or of a name in [`FAST`]: a fixture, or a fixture with the
+/// pre-tokenizer of another model.
 pub(crate) fn json(name: &str) -> Vec<u8> {
+    if name == "unigram" {
+        return include_bytes!("unigram.json").to_vec();
+    }
     let others: Value = serde_json::from_str(include_str!("pre_tokenizers.json")).unwrap();
     let Some(other) = others.get(name) else {
         return std::fs::read(fixture(name)).unwrap();
@@ -99,18 +110,29 @@ impl Pair {
     }
 }
 
-/// A fixture with something changed.
-pub(crate) fn variant(family: &str, change: impl FnOnce(&mut Value)) -> Pair {
-    let mut json: Value = serde_json::from_slice(&std::fs::read(fixture(family)).unwrap()).unwrap();
+/// The `tokenizer.json` of a name with something changed.
+pub(crate) fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut json = serde_json::from_slice(&json(name)).unwrap();
     change(&mut json);
-    Pair::from_json(&serde_json::to_vec(&json).unwrap())
+    serde_json::to_vec(&json).unwrap()
+}
+
+/// A tokenizer with something changed.
+pub(crate) fn variant(name: &str, change: impl FnOnce(&mut Value)) -> Pair {
+    Pair::from_json(&changed(name, change))
 }
 
 /// Adds a token with some flags, under the id that it has or the next free one.
 pub(crate) fn add(json: &mut Value, content: &str, flags: &[&str]) {
-    let vocab = json["model"]["vocab"].as_object().unwrap();
-    let known = vocab.get(content).and_then(Value::as_u64);
-    let largest = vocab.values().filter_map(Value::as_u64).max().unwrap();
+    let vocab: Vec<(&str, u64)> = match &json["model"]["vocab"] {
+        Value::Array(list) => list.iter().map(|entry| entry[0].as_str().unwrap()).zip(0..).collect(),
+        ids => {
+            let ids = ids.as_object().unwrap();
+            ids.iter().map(|(token, id)| (token.as_str(), id.as_u64().unwrap())).collect()
+        }
+    };
+    let known = vocab.iter().find(|(token, _)| *token == content).map(|(_, id)| *id);
+    let largest = vocab.iter().map(|(_, id)| *id).max().unwrap();
     let tokens = json["added_tokens"].as_array_mut().unwrap();
     let next = tokens.iter().map(|token| token["id"].as_u64().unwrap()).fold(largest, u64::max) + 1;
     let id = known.unwrap_or(next);
@@ -120,6 +142,76 @@ pub(crate) fn add(json: &mut Value, content: &str, flags: &[&str]) {
         token[flag] = json!(true);
     }
     tokens.push(token);
+}
+
+/// Ids of random strings: nasty ones, and those of `random_text`.
+pub(crate) fn check_random<'a>(
+    pairs: impl IntoIterator<Item = &'a Pair>,
+    strings: usize,
+    random_text: fn(&mut Random) -> String,
+) {
+    for (seed, pair) in (0..).zip(pairs) {
+        let mut random = Random(seed);
+        for _ in 0..strings {
+            pair.assert_equal(&nasty(&mut random));
+            pair.assert_equal(&random_text(&mut random));
+        }
+    }
+}
+
+/// Spans of random strings, at most 20,000 of them.
+pub(crate) fn check_random_spans<'a>(
+    pairs: impl IntoIterator<Item = &'a Pair>,
+    strings: usize,
+    random_text: fn(&mut Random) -> String,
+) {
+    for (seed, pair) in (100..).zip(pairs) {
+        let mut random = Random(seed);
+        for _ in 0..strings.min(20_000) {
+            pair.assert_spans_equal(&nasty(&mut random));
+            pair.assert_spans_equal(&random_text(&mut random));
+        }
+    }
+}
+
+/// Every character, between letters and beside marks, many in a text with `separator` between them; each in a text of its
+/// own where it would take others to the exact path. Unless `all`, a part of those above U+3000.
+pub(crate) fn check_every_character(pair: &Pair, all: bool, separator: &str) {
+    let mut text = String::new();
+    for c in ('\0'..=char::MAX).filter(|&c| all || c < '\u{3000}' || u32::from(c) % 61 == 0) {
+        let probe: String =
+            ['a', c, 'b', ' ', c, c, 'A', c, '1', c, ' ', '!', c, '?', 'e', '\u{301}', c].iter().collect();
+        if pair.ours.encode_into(&probe, &mut Vec::new()).unwrap() == EncodePath::Exact {
+            pair.assert_equal(&probe);
+            continue;
+        }
+        text.push_str(&probe);
+        text.push_str(separator);
+        if text.len() > 2_000 {
+            pair.assert_equal(&text);
+            pair.assert_spans_equal(&text);
+            text.clear();
+        }
+    }
+    pair.assert_equal(&text);
+}
+
+/// Ids and spans of words of every length, of characters of one, two and three bytes.
+pub(crate) fn check_word_lengths(pair: &Pair, lengths: Range<usize>, random: &mut Random) {
+    for len in lengths {
+        let word: String = (0..len).map(|_| char::from(random.pick(b"aeinorst"))).collect();
+        for text in [word.as_str(), &format!("{word} {word}."), &"é".repeat(len), &"漢".repeat(len)] {
+            pair.assert_equal(text);
+            pair.assert_spans_equal(text);
+        }
+    }
+}
+
+/// A tokenizer has no fast path, for this reason; its ids are right.
+pub(crate) fn assert_not_fast(pair: &Pair, reason: &str, random_text: fn(&mut Random) -> String) {
+    let mut random = Random(5);
+    (0..200).for_each(|_| pair.assert_equal(&random_text(&mut random)));
+    assert_eq!(pair.ours.fast_path().to_string(), format!("no fast path: {reason}"));
 }
 
 /// `SplitMix64` (Steele, Lea, Flood 2014).
