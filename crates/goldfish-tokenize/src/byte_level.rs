@@ -1,6 +1,5 @@
 //! Byte-level BPE after a known pattern.
 
-use std::collections::HashMap;
 use std::mem;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use crate::merges::Merges;
 use crate::nfc;
 use crate::pre_tokenizer::{Parts, PreTokenizer};
 use crate::segments::{Added, Declined, Family, Pool, Sink, split_off};
-use crate::symbols::byte_of_char;
+use crate::symbols::ByteAlphabet;
 
 /// A byte-level tokenizer of which every part is known.
 pub(crate) struct ByteLevel {
@@ -34,7 +33,7 @@ struct Scratch {
 impl ByteLevel {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
+    pub(crate) fn new(file: &File<'_>, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
         let nfc = normalizes_to_nfc(&file.normalizer)?;
         let (pre_tokenizer, parts) = PreTokenizer::new(&file.pre_tokenizer)?;
         let bpe = bpe(file, parts)?;
@@ -154,31 +153,27 @@ fn normalizes_to_nfc(normalizer: &Value) -> Result<bool, String> {
     }
 }
 
-fn bpe(file: &File, parts: Option<Parts>) -> Result<Bpe, String> {
-    let model = &file.model;
-    let (Some("BPE"), Some(merges), Vocab::Ids(vocab)) = (model.kind.as_deref(), &model.merges, &model.vocab)
+fn bpe(file: &File<'_>, parts: Option<Parts>) -> Result<Bpe, String> {
+    let (model, fields) = (&file.model, &file.model.fields);
+    let (Some("BPE"), Some(merges), Vocab::Ids(vocab)) = (fields.kind.as_deref(), model.merges, &model.vocab)
     else {
-        return Err(format!("its model is {}", model.kind.as_deref().unwrap_or("untyped")));
+        return Err(format!("its model is {}", fields.kind.as_deref().unwrap_or("untyped")));
     };
-    if model.marks_words() {
+    if fields.marks_words() {
         return Err("its model marks the parts of words".to_owned());
     }
-    let alphabet = byte_of_char();
-    let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
+    let alphabet = ByteAlphabet::new();
     let mut byte_ids = [0; 256];
     // Some vocabularies lack the bytes that UTF-8 never uses.
     for (c, byte) in alphabet.iter().filter(|(_, byte)| !matches!(byte, 0xC0 | 0xC1 | 0xF5..)) {
-        byte_ids[usize::from(*byte)] = *ids
-            .get(c.encode_utf8(&mut [0; 4]) as &str)
+        byte_ids[usize::from(byte)] = vocab
+            .id(c.encode_utf8(&mut [0; 4]))
             .ok_or_else(|| format!("its vocabulary has no token for the byte {byte:#04X}"))?;
     }
-    let merges = Merges::read(merges, &ids, |_, _| Ok(()))?;
-    let whole_words = model.ignore_merges.then(|| {
-        vocab.iter().filter_map(|(token, id)| {
-            let bytes: Option<Box<[u8]>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
-            Some((bytes?, *id))
-        })
-    });
-    let token_bytes = vocab.iter().map(|(token, id)| (*id, token.chars().count() as u32));
+    let merges = Merges::read(merges, vocab, |_, _, _| Ok(()))?;
+    let whole_words = fields
+        .ignore_merges
+        .then(|| vocab.iter().filter_map(|(token, id)| Some((alphabet.bytes(token)?, id))));
+    let token_bytes = vocab.iter().map(|(token, id)| (id, token.chars().count() as u32));
     Ok(Bpe::new(byte_ids, parts, merges, whole_words, token_bytes))
 }

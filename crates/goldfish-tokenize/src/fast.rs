@@ -21,10 +21,10 @@ pub(crate) struct Fast {
 impl Fast {
     /// The fast path for a file, or the reason why it has none. `added` are the added tokens with their ids as
     /// the exact path knows them.
-    pub(crate) fn new(file: &File, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
+    pub(crate) fn new(file: &File<'_>, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
         let (normalized, raw): (Vec<_>, Vec<_>) =
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
-        let family: Box<dyn Family> = match file.model.kind.as_deref() {
+        let family: Box<dyn Family> = match file.model.fields.kind.as_deref() {
             Some("WordPiece") => Box::new(WordPiece::new(file, &normalized)?),
             Some("Unigram") => Box::new(Unigram::new(file, &normalized)?),
             _ if SentencePiece::resembles(file) => Box::new(SentencePiece::new(file, &normalized)?),

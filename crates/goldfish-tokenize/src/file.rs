@@ -1,15 +1,18 @@
 //! What a tokenizer.json says, as far as this crate must know: its vocabulary, checked, and its parts.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokenizers::AddedToken;
 
 use crate::error::TokenizeError;
+use crate::tokens::{Repeated, Tokens};
 
 /// Largest tokenizer.json (and file beside it) that is read, in bytes; vocabularies of a million tokens stay below it.
 pub const MAX_TOKENIZER_BYTES: u64 = 1 << 27;
@@ -20,37 +23,40 @@ pub const MAX_VOCABULARY: u32 = 1 << 24;
 const SAVE_AGAIN: &str = "copy or download the file again";
 
 /// A tokenizer.json.
-#[derive(Deserialize)]
-pub(crate) struct File {
-    #[serde(default)]
-    pub(crate) added_tokens: Vec<AddedToken>,
-    #[serde(default)]
+pub(crate) struct File<'a> {
+    pub(crate) added_tokens: Vec<NumberedToken>,
     pub(crate) normalizer: Value,
-    #[serde(default)]
     pub(crate) pre_tokenizer: Value,
-    #[serde(default)]
     pub(crate) post_processor: Value,
-    #[serde(default)]
     pub(crate) decoder: Value,
-    pub(crate) model: Model,
+    pub(crate) model: Model<'a>,
+    /// All of it but the model.
+    parts: Map<String, Value>,
 }
 
 /// One entry of `added_tokens`.
 #[derive(Deserialize)]
-pub(crate) struct AddedToken {
+pub(crate) struct NumberedToken {
     pub(crate) id: u32,
-    pub(crate) content: String,
+    #[serde(flatten)]
+    pub(crate) token: AddedToken,
 }
 
 /// The model, of whatever type.
+pub(crate) struct Model<'a> {
+    pub(crate) vocab: Vocab,
+    /// Not parsed yet: there are hundreds of thousands, and [`Merges`](crate::merges::Merges) needs their ids only.
+    pub(crate) merges: Option<&'a RawValue>,
+    pub(crate) fields: Fields,
+    /// All of it but the vocabulary and the merges.
+    parts: Map<String, Value>,
+}
+
+/// The fields of a model that are short.
 #[derive(Deserialize)]
-pub(crate) struct Model {
+pub(crate) struct Fields {
     #[serde(rename = "type", default)]
     pub(crate) kind: Option<String>,
-    #[serde(default)]
-    pub(crate) vocab: Vocab,
-    #[serde(default)]
-    pub(crate) merges: Option<Vec<Merge>>,
     #[serde(default)]
     pub(crate) dropout: Option<f64>,
     #[serde(default)]
@@ -70,7 +76,7 @@ pub(crate) struct Model {
     pub(crate) unk_id: Value,
 }
 
-impl Model {
+impl Fields {
     /// Whether the strings of the vocabulary carry marks that are no text.
     pub(crate) fn marks_words(&self) -> bool {
         [&self.continuing_subword_prefix, &self.end_of_word_suffix]
@@ -79,35 +85,34 @@ impl Model {
     }
 }
 
-/// A merge, in either of its two spellings.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Merge {
-    /// `["left", "right"]`.
-    Pair(String, String),
-    /// `"left right"`.
-    Text(String),
-}
-
-impl Merge {
-    pub(crate) fn parts(&self) -> Option<(&str, &str)> {
-        match self {
-            Self::Pair(left, right) => Some((left, right)),
-            Self::Text(text) => text.split_once(' ').filter(|(_, right)| !right.contains(' ')),
-        }
-    }
-}
-
-/// The vocabulary as written in the file, with repeated tokens.
+/// The vocabulary as written in the file.
 #[derive(Default)]
 pub(crate) enum Vocab {
     /// No vocabulary at all.
     #[default]
     Missing,
     /// An object of tokens and ids (`BPE`, `WordPiece`, `WordLevel`).
-    Ids(Vec<(String, u32)>),
+    Ids(Tokens),
     /// A list of tokens and scores; the ids are the indices (`Unigram`).
-    List(Vec<(String, f64)>),
+    Scores(Tokens, Vec<f64>),
+}
+
+impl Vocab {
+    /// The tokens with their ids.
+    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+        match self {
+            Self::Missing => None,
+            Self::Ids(tokens) | Self::Scores(tokens, _) => Some(tokens),
+        }
+    }
+
+    /// The same, without the rest.
+    pub(crate) fn into_tokens(self) -> Tokens {
+        match self {
+            Self::Missing => Tokens::default(),
+            Self::Ids(tokens) | Self::Scores(tokens, _) => tokens,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Vocab {
@@ -122,22 +127,121 @@ impl<'de> Deserialize<'de> for Vocab {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                let mut tokens = Tokens::default();
+                while let Some((Text(token), id)) = map.next_entry()? {
+                    tokens.push(&token, id);
                 }
-                Ok(Vocab::Ids(entries))
+                Ok(Vocab::Ids(tokens))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
-                let mut tokens = Vec::new();
-                while let Some(entry) = list.next_element()? {
-                    tokens.push(entry);
+                let (mut tokens, mut scores) = (Tokens::default(), Vec::new());
+                while let Some((Text(token), score)) = list.next_element()? {
+                    // A file has less bytes than there are ids.
+                    tokens.push(&token, scores.len() as u32);
+                    scores.push(score);
                 }
-                Ok(Vocab::List(tokens))
+                Ok(Vocab::Scores(tokens, scores))
             }
         }
         deserializer.deserialize_any(Entries)
+    }
+}
+
+/// A string that is borrowed where it has no escapes.
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowed;
+        impl<'de> Visitor<'de> for Borrowed {
+            type Value = Text<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrowed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Model<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Model<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a model")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Model<'de>, A::Error> {
+                let (mut vocab, mut merges, mut parts) = (None, None, Map::new());
+                while let Some(Text(key)) = map.next_key()? {
+                    let twice = match &*key {
+                        "vocab" => vocab.replace(map.next_value()?).is_some(),
+                        "merges" => merges.replace(map.next_value::<Option<&RawValue>>()?).is_some(),
+                        _ => parts.insert(key.clone().into_owned(), map.next_value()?).is_some(),
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format!("the model has the field `{key}` twice")));
+                    }
+                }
+                let fields = Fields::deserialize(Value::Object(parts.clone())).map_err(A::Error::custom)?;
+                let (vocab, merges) = (vocab.unwrap_or_default(), merges.flatten());
+                Ok(Model { vocab, merges, fields, parts })
+            }
+        }
+        deserializer.deserialize_map(Parts)
+    }
+}
+
+impl<'de> Deserialize<'de> for File<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = File<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a tokenizer")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File<'de>, A::Error> {
+                let (mut model, mut parts) = (None, Map::new());
+                while let Some(Text(key)) = map.next_key()? {
+                    let twice = match &*key {
+                        "model" => model.replace(map.next_value()?).is_some(),
+                        _ => parts.insert(key.clone().into_owned(), map.next_value()?).is_some(),
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format!("it has the field `{key}` twice")));
+                    }
+                }
+                let part = |name: &str| parts.get(name).cloned().unwrap_or_default();
+                let added_tokens = match part("added_tokens") {
+                    Value::Null => Vec::new(),
+                    tokens => Vec::deserialize(tokens).map_err(A::Error::custom)?,
+                };
+                Ok(File {
+                    added_tokens,
+                    normalizer: part("normalizer"),
+                    pre_tokenizer: part("pre_tokenizer"),
+                    post_processor: part("post_processor"),
+                    decoder: part("decoder"),
+                    model: model.ok_or_else(|| A::Error::missing_field("model"))?,
+                    parts,
+                })
+            }
+        }
+        deserializer.deserialize_map(Parts)
     }
 }
 
@@ -159,9 +263,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
     if json.len() as u64 > MAX_TOKENIZER_BYTES { too_large(json.len() as u64) } else { Ok(json) }
 }
 
-impl File {
+impl<'a> File<'a> {
     /// Parses a file and checks what the `tokenizers` crate would let pass.
-    pub(crate) fn parse(json: &[u8], origin: &str) -> Result<Self, TokenizeError> {
+    pub(crate) fn parse(json: &'a [u8], origin: &str) -> Result<Self, TokenizeError> {
         let malformed =
             |problem: String, advice| TokenizeError::Malformed { origin: origin.to_owned(), problem, advice };
         if json.is_empty() {
@@ -173,7 +277,10 @@ impl File {
                 "save it as UTF-8 without BOM",
             ));
         }
-        let file: Self = serde_json::from_slice(json).map_err(|error| {
+        let text = str::from_utf8(json).map_err(|error| {
+            malformed(error.to_string(), "give the tokenizer.json of the model, as it was downloaded")
+        })?;
+        let mut file: Self = serde_json::from_str(text).map_err(|error| {
             let advice = match error.classify() {
                 serde_json::error::Category::Eof => "it is cut short: copy or download it again",
                 serde_json::error::Category::Data => {
@@ -187,9 +294,10 @@ impl File {
         Ok(file)
     }
 
-    fn check(&self, origin: &str) -> Result<(), TokenizeError> {
+    fn check(&mut self, origin: &str) -> Result<(), TokenizeError> {
         let origin = || origin.to_owned();
-        if let Some(dropout) = self.model.dropout.filter(|&dropout| dropout != 0.0) {
+        let fields = &self.model.fields;
+        if let Some(dropout) = fields.dropout.filter(|&dropout| dropout != 0.0) {
             return Err(TokenizeError::Dropout { origin: origin(), dropout });
         }
         let missing = |what: &str| TokenizeError::Malformed {
@@ -197,52 +305,60 @@ impl File {
             problem: format!("its model has no {what}"),
             advice: "give the tokenizer.json of the model, as it was downloaded",
         };
-        let bpe = self.model.kind.as_deref() == Some("BPE");
-        if bpe && self.model.merges.is_none() {
+        if fields.kind.as_deref() == Some("BPE") && self.model.merges.is_none() {
             return Err(missing("merges"));
         }
-        let added = self.added_tokens.iter().map(|token| (&token.content, token.id));
-        let vocabulary = match &self.model.vocab {
-            Vocab::Ids(entries) => entries.as_slice(),
-            Vocab::Missing | Vocab::List(_) => &[],
-        };
-        let mut all = vocabulary.iter().map(|(token, id)| (token, *id)).chain(added);
-        if let Some((token, id)) = all.find(|&(_, id)| id >= MAX_VOCABULARY) {
+        let added = self.added_tokens.iter().map(|added| (added.token.content.as_str(), added.id));
+        let tokens = self.model.vocab.tokens().ok_or_else(|| missing("vocabulary"))?;
+        if let Some((token, id)) = tokens.iter().chain(added).find(|&(_, id)| id >= MAX_VOCABULARY) {
             return Err(TokenizeError::Malformed {
                 origin: origin(),
                 problem: format!("it gives {token:?} the id {id}, but ids must be below {MAX_VOCABULARY}"),
                 advice: "take the file from the model again",
             });
         }
-        let entries = match &self.model.vocab {
-            Vocab::Missing => return Err(missing("vocabulary")),
-            Vocab::List(tokens) if tokens.is_empty() => return Err(missing("tokens in its vocabulary")),
-            Vocab::Ids(entries) if entries.is_empty() => return Err(missing("tokens in its vocabulary")),
-            Vocab::List(_) => return Ok(()),
-            Vocab::Ids(entries) => entries,
-        };
-        let mut ids: HashMap<u32, &str> = HashMap::with_capacity(entries.len());
-        let mut tokens = HashSet::with_capacity(entries.len());
-        for (token, id) in entries {
-            let problem = if !tokens.insert(token.as_str()) {
-                format!("its vocabulary holds the token {token:?} twice")
-            } else if let Some(other) = ids.insert(*id, token) {
-                format!("its vocabulary gives the id {id} to {other:?} and to {token:?}")
-            } else {
-                continue;
-            };
-            return Err(TokenizeError::Inconsistent {
-                origin: origin(),
-                problem,
-                advice: "the file was edited or damaged: take it from the model again",
-            });
+        if tokens.is_empty() {
+            return Err(missing("tokens in its vocabulary"));
         }
-        Ok(())
+        let repeated = match &mut self.model.vocab {
+            Vocab::Missing => return Ok(()),
+            Vocab::Ids(tokens) => tokens.index(),
+            // Here equal tokens are allowed, and the last one counts, as in the `tokenizers` crate.
+            Vocab::Scores(tokens, _) => tokens.index().or(Ok(())),
+        };
+        let problem = match repeated {
+            Ok(()) => return Ok(()),
+            Err(Repeated::Token(token)) => format!("its vocabulary holds the token {token:?} twice"),
+            Err(Repeated::Id(id, one, other)) => {
+                format!("its vocabulary gives the id {id} to {one:?} and to {other:?}")
+            }
+        };
+        Err(TokenizeError::Inconsistent {
+            origin: origin(),
+            problem,
+            advice: "the file was edited or damaged: take it from the model again",
+        })
+    }
+
+    /// The same file with an empty vocabulary, which the `tokenizers` crate loads at once: it checks all other parts.
+    pub(crate) fn without_vocabulary(&self) -> String {
+        let mut model = self.model.parts.clone();
+        let vocab = match &self.model.vocab {
+            Vocab::Missing | Vocab::Ids(_) => json!({}),
+            Vocab::Scores(..) => json!([["", 0.0]]),
+        };
+        model.insert("vocab".to_owned(), vocab);
+        if self.model.merges.is_some() {
+            model.insert("merges".to_owned(), json!([]));
+        }
+        let mut parts = self.parts.clone();
+        parts.insert("model".to_owned(), Value::Object(model));
+        Value::Object(parts).to_string()
     }
 }
 
 /// The reason in plain words why the `tokenizers` crate refused a file, if its own message does not say it.
-pub(crate) fn diagnose(file: &File) -> Option<String> {
+pub(crate) fn diagnose(file: &File<'_>) -> Option<String> {
     const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
     const PRE_TOKENIZERS: [&str; 12] = [
         "BertPreTokenizer",
@@ -274,7 +390,7 @@ pub(crate) fn diagnose(file: &File) -> Option<String> {
         "Strip",
         "StripAccents",
     ];
-    if let Some(kind) = file.model.kind.as_deref().filter(|kind| !MODELS.contains(kind)) {
+    if let Some(kind) = file.model.fields.kind.as_deref().filter(|kind| !MODELS.contains(kind)) {
         return Some(format!("its model has the type {kind:?}, which is none of {}", MODELS.join(", ")));
     }
     unknown_part(&file.pre_tokenizer, "pre_tokenizer", &PRE_TOKENIZERS)

@@ -96,10 +96,12 @@
 //! `docs/performance.md` has a table). A word of 50 MB takes 3 to 7 s and 600 MB of memory. A fast tokenizer keeps
 //! 3 MiB of recent words for each thread that uses it.
 
+mod added;
 mod automaton;
 mod bpe;
 mod byte_level;
 mod error;
+mod exact;
 mod fast;
 mod file;
 mod merges;
@@ -113,6 +115,7 @@ mod split;
 mod symbols;
 mod text_map;
 mod tokenizer;
+mod tokens;
 mod trie;
 mod unigram;
 mod word_piece;

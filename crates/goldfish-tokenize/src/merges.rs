@@ -1,11 +1,16 @@
 //! Merges of byte-pair encoding in one word: the lowest rank first, the leftmost among equals.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::BuildHasherDefault;
+use std::collections::BinaryHeap;
+use std::fmt;
 use std::ops::Range;
 
-use crate::file::Merge;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::file::Text;
+use crate::tokens::Tokens;
 use crate::words::Map;
 
 /// Words of more symbols than this are merged with a queue instead of repeated sweeps.
@@ -19,28 +24,137 @@ pub(crate) struct Merges {
     ranks: Map<u64, (u32, u32)>,
 }
 
-impl Merges {
-    /// The merges of a file. `ids` is the vocabulary; `check` sees the parts of each merge and may refuse it.
-    pub(crate) fn read(
-        merges: &[Merge],
-        ids: &HashMap<&str, u32>,
-        mut check: impl FnMut(&str, &str) -> Result<(), String>,
-    ) -> Result<Self, String> {
-        let mut ranks = Map::with_capacity_and_hasher(merges.len(), BuildHasherDefault::default());
-        let mut joined = String::new();
-        for (rank, merge) in (0u32..).zip(merges) {
-            let (left, right) = merge.parts().ok_or("one of its merges is not a pair")?;
-            check(left, right)?;
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            let id =
-                |token: &str| ids.get(token).copied().ok_or("one of its merges is not in its vocabulary");
-            if ranks.insert(pair(id(left)?, id(right)?), (rank, id(&joined)?)).is_some() {
-                return Err("it has the same merge twice".to_owned());
+/// One of the two tokens of a merge.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) id: u32,
+}
+
+/// A merge as it is written, in either of its two spellings.
+enum Merge<'a> {
+    /// `["left", "right"]`.
+    Pair(Text<'a>, Text<'a>),
+    /// `"left right"`.
+    Text(Text<'a>),
+}
+
+impl Merge<'_> {
+    fn parts(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Pair(left, right) => Some((&left.0, &right.0)),
+            Self::Text(text) => text.0.split_once(' ').filter(|(_, right)| !right.contains(' ')),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Spelling;
+        impl<'de> Visitor<'de> for Spelling {
+            type Value = Merge<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a merge: two tokens, or a text of two tokens with a space between them")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Merge<'de>, E> {
+                Ok(Merge::Text(Text(text.into())))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Merge<'de>, E> {
+                Ok(Merge::Text(Text(text.to_owned().into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge<'de>, A::Error> {
+                let mut next =
+                    |index| list.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self));
+                let (left, right) = (next(0)?, next(1)?);
+                match list.next_element::<Text<'_>>()? {
+                    Some(_) => Err(A::Error::invalid_length(3, &self)),
+                    None => Ok(Merge::Pair(left, right)),
+                }
             }
         }
-        Ok(Self { ranks })
+        deserializer.deserialize_any(Spelling)
+    }
+}
+
+/// Reads merges one by one.
+struct Reader<'a, F> {
+    vocab: &'a Tokens,
+    check: F,
+    ranks: Map<u64, (u32, u32)>,
+    joined: String,
+    /// Why a merge was refused.
+    refused: Option<String>,
+}
+
+impl<F: FnMut(Part<'_>, Part<'_>, u32) -> Result<(), String>> Reader<'_, F> {
+    fn add(&mut self, merge: &Merge<'_>) -> Result<(), String> {
+        let (left, right) = merge.parts().ok_or("one of its merges is not a pair")?;
+        self.joined.clear();
+        self.joined.push_str(left);
+        self.joined.push_str(right);
+        let id = |token: &str| self.vocab.id(token).ok_or("one of its merges is not in its vocabulary");
+        let (left, right) = (Part { text: left, id: id(left)? }, Part { text: right, id: id(right)? });
+        let joined = id(&self.joined)?;
+        (self.check)(left, right, joined)?;
+        // A file has less bytes than there are ranks.
+        let rank = self.ranks.len() as u32;
+        match self.ranks.insert(pair(left.id, right.id), (rank, joined)) {
+            Some(_) => Err("it has the same merge twice".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'de, F: FnMut(Part<'_>, Part<'_>, u32) -> Result<(), String>> DeserializeSeed<'de>
+    for &mut Reader<'_, F>
+{
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(Part<'_>, Part<'_>, u32) -> Result<(), String>> Visitor<'de> for &mut Reader<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of merges")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(merge) = list.next_element()? {
+            if let Err(reason) = self.add(&merge) {
+                self.refused = Some(reason);
+                return Err(A::Error::custom("refused"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Merges {
+    /// The merges of a file, which need the ids of its vocabulary; or what is wrong with one. `check` sees the parts of each merge and the id
+    /// of the joined token, and may refuse it.
+    pub(crate) fn read(
+        merges: &RawValue,
+        vocab: &Tokens,
+        check: impl FnMut(Part<'_>, Part<'_>, u32) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let mut ranks = Map::default();
+        // About as many as tokens.
+        ranks.reserve(vocab.len());
+        let mut reader = Reader { vocab, check, ranks, joined: String::new(), refused: None };
+        match (&mut reader).deserialize(merges) {
+            Ok(()) => Ok(Self { ranks: reader.ranks }),
+            Err(error) => {
+                Err(reader.refused.unwrap_or_else(|| format!("its merges cannot be read: {error}")))
+            }
+        }
     }
 
     /// Merges the symbols of one word, fewer than `u32::MAX`, as far as they go. `candidates` is a buffer.

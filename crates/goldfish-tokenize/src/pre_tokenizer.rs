@@ -10,7 +10,7 @@ use crate::file::{kind, kinds, parts};
 use crate::regex::Regex;
 use crate::segments::Declined;
 use crate::split::Splitter;
-use crate::symbols::{ByteSymbols, Symbols, byte_of_char};
+use crate::symbols::{ByteAlphabet, ByteSymbols, Symbols};
 
 /// The expression that `ByteLevel` has built in.
 const BYTE_LEVEL: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -84,7 +84,7 @@ impl Parts {
         }
         let (splitter, symbols) = Splitter::new(regexes)?;
         let mut of_byte = [0; 256];
-        for (c, byte) in byte_of_char() {
+        for (c, byte) in ByteAlphabet::new().iter() {
             of_byte[usize::from(byte)] = symbols.of(c);
         }
         Ok(Some(Self { splitter, symbols: ByteSymbols(of_byte) }))

@@ -1,6 +1,6 @@
 //! SentencePiece BPE: spaces are written `▁`, and a character without a token becomes a token for each byte.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
 use aho_corasick::AhoCorasick;
@@ -10,6 +10,7 @@ use tokenizers::AddedToken;
 use crate::file::{File, Vocab, kinds, parts};
 use crate::merges::Merges;
 use crate::segments::{Added, Declined, Family, Pool, Sink, finder, split_off};
+use crate::tokens::Tokens;
 use crate::words::{Map, Mix, Words};
 
 /// What stands for a space.
@@ -73,47 +74,46 @@ struct Buffers {
 
 impl SentencePiece {
     /// Whether the file looks like one of these, so that the reason why it isn't fast is worth telling.
-    pub(crate) fn resembles(file: &File) -> bool {
+    pub(crate) fn resembles(file: &File<'_>) -> bool {
         let text = [&file.normalizer, &file.pre_tokenizer].map(Value::to_string).concat();
-        file.model.kind.as_deref() == Some("BPE") && text.contains(MARK)
+        file.model.fields.kind.as_deref() == Some("BPE") && text.contains(MARK)
     }
 
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
+    pub(crate) fn new(file: &File<'_>, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
         let spaces = spaces(file)?;
-        let model = &file.model;
-        let (Some(merges), Vocab::Ids(vocab)) = (&model.merges, &model.vocab) else {
+        let (model, fields) = (&file.model, &file.model.fields);
+        let (Some(merges), Vocab::Ids(vocab)) = (model.merges, &model.vocab) else {
             return Err("its model has no merges".to_owned());
         };
-        if model.marks_words() {
+        if fields.marks_words() {
             return Err("its model marks the parts of words".to_owned());
         }
-        if model.ignore_merges {
+        if fields.ignore_merges {
             return Err("its model takes words from the vocabulary without merges".to_owned());
         }
-        let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
-        let symbols = Symbols::new(&ids, model.byte_fallback)?;
-        let bytes: HashSet<u32> = symbols.bytes.iter().flat_map(|bytes| bytes.iter().copied()).collect();
+        let symbols = Symbols::new(vocab, fields.byte_fallback)?;
+        let bytes: HashSet<u32> =
+            symbols.bytes.iter().flat_map(|bytes| bytes.iter().copied().filter(|id| *id != NONE)).collect();
         let mut joins = Joins::default();
-        let merges = Merges::read(merges, &ids, |left, right| {
+        let merges = Merges::read(merges, vocab, |left, right, joined| {
             // A byte's token ends with `>` in the vocabulary, but with no character in the text.
-            let joined = format!("{left}{right}");
-            let parts = [left, right, &joined];
-            if parts.iter().any(|part| ids.get(part).is_some_and(|id| bytes.contains(id))) {
+            if [left.id, right.id, joined].iter().any(|id| bytes.contains(id)) {
                 return Err("one of its merges has the token of a byte".to_owned());
             }
-            let (Some(before), Some(after)) = (left.chars().next_back(), right.chars().next()) else {
+            let (Some(before), Some(after)) = (left.text.chars().next_back(), right.text.chars().next())
+            else {
                 return Err("one of its merges has an empty part".to_owned());
             };
             joins.insert(before, after);
             Ok(())
         })?;
         let mut token_chars = Vec::new();
-        for (token, id) in vocab {
-            let at = *id as usize;
+        for (token, id) in vocab.iter() {
+            let at = id as usize;
             token_chars.resize(token_chars.len().max(at + 1), 0);
-            token_chars[at] = if bytes.contains(id) { 0 } else { token.chars().count() as u32 };
+            token_chars[at] = if bytes.contains(&id) { 0 } else { token.chars().count() as u32 };
         }
         let normalized = cores(normalized)?;
         Ok(Self { spaces, symbols, merges, joins, token_chars, normalized, scratch: Pool::default() })
@@ -289,25 +289,25 @@ struct Symbols {
 }
 
 impl Symbols {
-    fn new(ids: &HashMap<&str, u32>, byte_fallback: bool) -> Result<Self, String> {
+    fn new(vocab: &Tokens, byte_fallback: bool) -> Result<Self, String> {
         let mut symbols = Self { ascii: [NONE; 128], others: Map::default(), bytes: None };
-        for (token, id) in ids {
+        for (token, id) in vocab.iter() {
             let mut chars = token.chars();
             let (Some(c), None) = (chars.next(), chars.next()) else { continue };
             match symbols.ascii.get_mut(c as usize) {
-                Some(ascii) => *ascii = *id,
-                None => drop(symbols.others.insert(c.into(), *id)),
+                Some(ascii) => *ascii = id,
+                None => drop(symbols.others.insert(c.into(), id)),
             }
         }
         // All spaces are `▁` before the model sees them.
         symbols.ascii[usize::from(b' ')] = symbols.others.get(&MARK.into()).copied().unwrap_or(NONE);
         if byte_fallback {
+            if let Some(byte) = vocab.missing_byte() {
+                return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
+            }
             let mut bytes = Box::new([NONE; 256]);
             for (byte, id) in (0..=u8::MAX).zip(bytes.iter_mut()) {
-                let token = format!("<0x{byte:02X}>");
-                *id = *ids
-                    .get(token.as_str())
-                    .ok_or_else(|| format!("its vocabulary has no token for the byte {byte:#04X}"))?;
+                *id = vocab.byte(byte).unwrap_or(NONE);
             }
             symbols.bytes = Some(bytes);
         }
@@ -388,7 +388,7 @@ fn cores(normalized: &[(u32, &AddedToken)]) -> Result<Option<AhoCorasick>, Strin
 }
 
 /// What normalizer and pre-tokenizer do with spaces, if that is all that they do.
-fn spaces(file: &File) -> Result<Spaces, String> {
+fn spaces(file: &File<'_>) -> Result<Spaces, String> {
     let is = |part: &Value, pointer: &str, value: &str| {
         part.pointer(pointer).and_then(Value::as_str) == Some(value)
     };

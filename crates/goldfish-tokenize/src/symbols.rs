@@ -147,13 +147,34 @@ impl Units for ByteSymbols {
 
 /// The byte-level alphabet of GPT-2 (`bytes_to_unicode` in openai/gpt-2, src/encoder.py): visible Latin-1
 /// characters stand for themselves, the other 68 bytes for U+0100 onwards in order.
-pub(crate) fn byte_of_char() -> HashMap<char, u8> {
-    let visible = |byte: u8| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
-    let mut next = (0x100u32..).filter_map(char::from_u32);
-    (0..=u8::MAX)
-        .filter_map(|byte| {
-            let c = if visible(byte) { Some(char::from(byte)) } else { next.next() };
-            Some((c?, byte))
-        })
-        .collect()
+pub(crate) struct ByteAlphabet([Option<u8>; 0x144]);
+
+impl ByteAlphabet {
+    pub(crate) fn new() -> Self {
+        let visible = |byte: u8| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
+        let mut bytes = [None; 0x144];
+        let mut others = 0x100..;
+        for byte in 0..=u8::MAX {
+            let at = if visible(byte) { Some(usize::from(byte)) } else { others.next() };
+            if let Some(entry) = at.and_then(|at| bytes.get_mut(at)) {
+                *entry = Some(byte);
+            }
+        }
+        Self(bytes)
+    }
+
+    /// The byte that a character stands for.
+    pub(crate) fn byte(&self, c: char) -> Option<u8> {
+        *self.0.get(c as usize)?
+    }
+
+    /// The bytes that a token stands for, if all of its characters are in the alphabet.
+    pub(crate) fn bytes(&self, token: &str) -> Option<Box<[u8]>> {
+        token.chars().map(|c| self.byte(c)).collect()
+    }
+
+    /// All characters and bytes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (char, u8)> {
+        ('\0'..).zip(&self.0).filter_map(|(c, byte)| Some((c, (*byte)?)))
+    }
 }

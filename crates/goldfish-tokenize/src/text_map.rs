@@ -1,12 +1,11 @@
 //! From ids back to text: the bytes of each token.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use crate::error::TokenizeError;
-use crate::file::{File, Vocab, kind, parts};
-use crate::symbols::byte_of_char;
+use crate::file::{File, kind, parts};
+use crate::symbols::ByteAlphabet;
+use crate::tokens::Tokens;
 
 /// How a tokenizer's tokens represent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +35,16 @@ pub struct TextMap {
 }
 
 impl TextMap {
-    /// Builds the map. `token` gives the string of an id, `added` the content of the added tokens.
-    pub(crate) fn new(
+    /// Builds the map. `added` gives the content of an added token, `token` the vocabulary's string of an id.
+    pub(crate) fn new<'a>(
         kind: TextKind,
         origin: &str,
         vocab_size: u32,
         unknown: Option<u32>,
-        added: &HashMap<u32, String>,
-        token: impl Fn(u32) -> Option<String>,
+        added: impl Fn(u32) -> Option<&'a str>,
+        token: impl Fn(u32) -> Option<&'a str>,
     ) -> Self {
-        let alphabet = byte_of_char();
+        let alphabet = ByteAlphabet::new();
         let mut map = Self {
             bytes: Vec::new(),
             ranges: Vec::with_capacity(vocab_size as usize),
@@ -57,12 +56,12 @@ impl TextMap {
         for id in 0..vocab_size {
             let start = map.bytes.len();
             let mut continues = false;
-            let string = if let Some(content) = added.get(&id) {
+            let string = if let Some(content) = added(id) {
                 map.bytes.extend_from_slice(content.as_bytes());
-                Some(content.clone())
+                Some(content)
             } else {
                 let string = token(id);
-                continues = string.as_deref().is_some_and(|string| map.push(string, &alphabet));
+                continues = string.is_some_and(|string| map.push(string, &alphabet));
                 string
             };
             if kind == TextKind::WordPiece {
@@ -75,12 +74,12 @@ impl TextMap {
     }
 
     /// Appends the bytes of a vocabulary string; whether it continues the word before it.
-    fn push(&mut self, token: &str, alphabet: &HashMap<char, u8>) -> bool {
+    fn push(&mut self, token: &str, alphabet: &ByteAlphabet) -> bool {
         match self.kind {
             TextKind::ByteLevel => {
                 // A token that the alphabet does not spell is decoded as written.
-                let spelled: Option<Vec<u8>> = token.chars().map(|c| alphabet.get(&c).copied()).collect();
-                self.bytes.extend(spelled.unwrap_or_else(|| token.as_bytes().to_vec()));
+                let spelled = alphabet.bytes(token);
+                self.bytes.extend_from_slice(spelled.as_deref().unwrap_or(token.as_bytes()));
                 false
             }
             TextKind::ByteFallback => {
@@ -205,19 +204,19 @@ fn byte_token(token: &str) -> Option<u8> {
 
 /// How the tokens of a file represent text, or why that is not known exactly. `gapless` says that the
 /// pre-tokenizer was recognized as one that leaves nothing out.
-pub(crate) fn text_kind(file: &File, gapless: bool) -> Result<TextKind, String> {
-    let model = file.model.kind.as_deref().unwrap_or("untyped");
+pub(crate) fn text_kind(file: &File<'_>, gapless: bool) -> Result<TextKind, String> {
+    let model = file.model.fields.kind.as_deref().unwrap_or("untyped");
     let decoders = parts(&file.decoder);
     if model == "WordPiece" {
         check_normalizer(file, TextKind::WordPiece)?;
         return match parts(&file.pre_tokenizer).as_slice() {
-            [only] if kind(only) == "BertPreTokenizer" && file.model.continuing_prefix() == "##" => {
+            [only] if kind(only) == "BertPreTokenizer" && file.model.fields.continuing_prefix() == "##" => {
                 Ok(TextKind::WordPiece)
             }
             _ => Err("its model is WordPiece, but not with BertPreTokenizer and ##".to_owned()),
         };
     }
-    if !(model == "BPE" && !file.model.marks_words() || model == "Unigram") {
+    if !(model == "BPE" && !file.model.fields.marks_words() || model == "Unigram") {
         return Err(format!("its model is {model}, or marks the parts of words"));
     }
     if model == "BPE" && decoders.iter().any(|part| kind(part) == "ByteLevel") {
@@ -225,13 +224,12 @@ pub(crate) fn text_kind(file: &File, gapless: bool) -> Result<TextKind, String> 
         check_byte_level(file, gapless)?;
         return Ok(TextKind::ByteLevel);
     }
-    if !file.model.byte_fallback {
+    if !file.model.fields.byte_fallback {
         return Err(format!(
             "its model is {model} without byte fallback, so that unknown characters are lost"
         ));
     }
-    let vocabulary = file.model.vocab.tokens();
-    if let Some(byte) = (0..=u8::MAX).find(|byte| !vocabulary.contains(format!("<0x{byte:02X}>").as_str())) {
+    if let Some(byte) = file.model.vocab.tokens().and_then(Tokens::missing_byte) {
         return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
     }
     check_normalizer(file, TextKind::ByteFallback)?;
@@ -242,7 +240,7 @@ pub(crate) fn text_kind(file: &File, gapless: bool) -> Result<TextKind, String> 
 }
 
 /// Normalizers that change nothing but white space, case and canonically equivalent characters.
-fn check_normalizer(file: &File, text: TextKind) -> Result<(), String> {
+fn check_normalizer(file: &File<'_>, text: TextKind) -> Result<(), String> {
     for part in parts(&file.normalizer) {
         let field = |name: &str| part.get(name);
         let string = |name: &str| field(name).and_then(Value::as_str);
@@ -271,7 +269,7 @@ fn check_normalizer(file: &File, text: TextKind) -> Result<(), String> {
     Ok(())
 }
 
-fn check_byte_level(file: &File, gapless: bool) -> Result<(), String> {
+fn check_byte_level(file: &File<'_>, gapless: bool) -> Result<(), String> {
     let pre_tokenizers = parts(&file.pre_tokenizer);
     if !pre_tokenizers.iter().any(|part| kind(part) == "ByteLevel") {
         return Err("it decodes bytes, but its pre-tokenizer makes none".to_owned());
@@ -284,31 +282,20 @@ fn check_byte_level(file: &File, gapless: bool) -> Result<(), String> {
             kind => return Err(format!("its pre-tokenizer ({kind}) may leave text out")),
         }
     }
-    let vocabulary = file.model.vocab.tokens();
-    for (c, byte) in byte_of_char() {
+    let has = |token: &str| file.model.vocab.tokens().is_some_and(|tokens| tokens.id(token).is_some());
+    for (c, byte) in ByteAlphabet::new().iter() {
         // UTF-8 never uses the others, and some vocabularies lack them.
         let used = !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
-        if used && !vocabulary.contains(c.encode_utf8(&mut [0; 4]) as &str) {
+        if used && !has(c.encode_utf8(&mut [0; 4])) {
             return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
         }
     }
     Ok(())
 }
 
-impl crate::file::Model {
+impl crate::file::Fields {
     fn continuing_prefix(&self) -> &str {
         self.continuing_subword_prefix.as_deref().unwrap_or("##")
-    }
-}
-
-impl Vocab {
-    /// The strings of the vocabulary.
-    fn tokens(&self) -> std::collections::HashSet<&str> {
-        match self {
-            Self::Missing => std::collections::HashSet::new(),
-            Self::Ids(entries) => entries.iter().map(|(token, _)| token.as_str()).collect(),
-            Self::List(entries) => entries.iter().map(|(token, _)| token.as_str()).collect(),
-        }
     }
 }
 

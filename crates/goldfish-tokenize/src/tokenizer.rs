@@ -1,19 +1,18 @@
 //! The tokenizer: loading, and the choice between its two paths.
 
-use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tokenizers::{AddedToken, PostProcessorWrapper};
 
+use crate::added::AddedTokens;
 use crate::error::TokenizeError;
+use crate::exact::{self, Exact};
 use crate::fast::Fast;
 use crate::file::{self, File, MAX_TOKENIZER_BYTES, diagnose};
 use crate::special::{self, Ends};
 use crate::text_map::{TextKind, TextMap, text_kind};
+use crate::tokens::Tokens;
 
 /// Which of the two paths tokenized a text. The ids are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,13 +74,14 @@ impl fmt::Display for FastPath {
 /// # }
 /// ```
 pub struct Tokenizer {
-    exact: tokenizers::Tokenizer,
+    exact: Exact,
     fast: Result<Fast, String>,
     text: Result<TextKind, String>,
     unknown: Option<u32>,
     origin: String,
     sha256: String,
-    vocab_size: u32,
+    vocabulary: Tokens,
+    added: AddedTokens,
     special_ids: Vec<u32>,
     ends: Ends,
 }
@@ -97,7 +97,7 @@ impl Tokenizer {
         let origin = path.display().to_string();
         let json = file::read(path)?;
         // The parent of a bare file name is the empty path, which joins to names in the working directory.
-        Self::load(&json, origin, path.parent())
+        Self::load(json, origin, path.parent())
     }
 
     /// Loads the bytes of a `tokenizer.json`.
@@ -106,38 +106,52 @@ impl Tokenizer {
     /// [`TokenizeError::TooLarge`], [`TokenizeError::Malformed`], [`TokenizeError::Inconsistent`],
     /// [`TokenizeError::Dropout`] and [`TokenizeError::Unsupported`], as their names say.
     pub fn from_bytes(json: &[u8]) -> Result<Self, TokenizeError> {
-        Self::load(json, "tokenizer.json".to_owned(), None)
+        Self::load(json.to_vec(), "tokenizer.json".to_owned(), None)
     }
 
-    fn load(json: &[u8], origin: String, directory: Option<&Path>) -> Result<Self, TokenizeError> {
+    fn load(json: Vec<u8>, origin: String, directory: Option<&Path>) -> Result<Self, TokenizeError> {
         let bytes = json.len() as u64;
         if bytes > MAX_TOKENIZER_BYTES {
             return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
         }
-        let file = File::parse(json, &origin)?;
-        let exact = load_exact(json).map_err(|problem| TokenizeError::Unsupported {
-            origin: origin.clone(),
-            problem: diagnose(&file).unwrap_or(problem),
-        })?;
-        check_added_tokens(&file, &exact, &origin)?;
-        let added: HashMap<u32, AddedToken> = exact.get_added_tokens_decoder().into_iter().collect();
+        let file = File::parse(&json, &origin)?;
+        let load = || {
+            exact::load(&json).map_err(|problem| TokenizeError::Unsupported {
+                origin: origin.clone(),
+                problem: diagnose(&file).unwrap_or(problem),
+            })
+        };
+        // Where this crate knows every part, the exact path is seldom needed. Then the `tokenizers` crate checks all but the vocabulary, which
+        // the fast path checks itself.
+        let checked = exact::load(file.without_vocabulary().as_bytes());
+        let loaded = if checked.is_ok() { None } else { Some(load()?) };
+        let normalizer = loaded.as_ref().or(checked.as_ref().ok()).and_then(|exact| exact.get_normalizer());
+        let added = AddedTokens::new(&file, normalizer, &origin)?;
+        let fast = Fast::new(&file, added.by_id());
+        let loaded = if fast.is_ok() { loaded } else { Some(loaded.map_or_else(load, Ok)?) };
         let mut special: Vec<(u32, String)> = added
+            .by_id()
             .iter()
             .filter(|(_, token)| token.special)
             .map(|(id, token)| (*id, token.content.clone()))
             .collect();
         special.sort_unstable();
-        let id_of = |token: &str| exact.token_to_id(token);
-        let ends = special::find(directory, &origin, &file.post_processor, &special, id_of)?;
-        let fast = Fast::new(&file, &added);
+        let text = text_kind(&file, fast.as_ref().is_ok_and(Fast::is_byte_level));
+        let File { model, post_processor, .. } = file;
+        let (vocabulary, unk_token) = (model.vocab.into_tokens(), model.fields.unk_token);
+        let id_of = |token: &str| added.id(token).or_else(|| vocabulary.id(token));
+        let ends = special::find(directory, &origin, &post_processor, &special, id_of)?;
+        let unknown = unk_token.as_deref().and_then(id_of);
+        let sha256 = hex(&Sha256::digest(&json));
         Ok(Self {
-            text: text_kind(&file, fast.as_ref().is_ok_and(Fast::is_byte_level)),
-            unknown: file.model.unk_token.as_deref().and_then(id_of),
+            exact: loaded.map_or_else(|| Exact::later(json), Exact::new),
             fast,
-            vocab_size: exact.get_vocab(true).into_values().max().map_or(0, |id| id.saturating_add(1)),
-            exact,
+            text,
+            unknown,
             origin,
-            sha256: hex(&Sha256::digest(json)),
+            sha256,
+            vocabulary,
+            added,
             special_ids: special.into_iter().map(|(id, _)| id).collect(),
             ends,
         })
@@ -152,7 +166,7 @@ impl Tokenizer {
     /// The largest id plus one, added tokens included. Ids below it may be unused.
     #[must_use]
     pub fn vocab_size(&self) -> u32 {
-        self.vocab_size
+        self.vocabulary.end().max(self.added.end())
     }
 
     /// The ids of the added tokens that are special, in ascending order.
@@ -268,7 +282,7 @@ impl Tokenizer {
         text: &str,
         encode: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<tokenizers::Encoding>,
     ) -> Result<tokenizers::Encoding, TokenizeError> {
-        guarded(|| encode(&self.exact)).map_err(|problem| TokenizeError::Encode {
+        self.exact.with(encode).map_err(|problem| TokenizeError::Encode {
             origin: self.origin.clone(),
             bytes: text.len(),
             problem,
@@ -299,15 +313,15 @@ impl Tokenizer {
     pub fn text_map(&self) -> Result<TextMap, TokenizeError> {
         let kind = self.text.clone();
         let kind = kind.map_err(|problem| TokenizeError::NoText { origin: self.origin.clone(), problem })?;
-        let added = self.exact.get_added_tokens_decoder();
-        let added = added.into_iter().map(|(id, token)| (id, token.content)).collect();
-        Ok(TextMap::new(kind, &self.origin, self.vocab_size, self.unknown, &added, |id| self.token(id)))
+        let content = |id: u32| self.added.by_id().get(&id).map(|token| token.content.as_str());
+        let token = |id: u32| self.vocabulary.token(id);
+        Ok(TextMap::new(kind, &self.origin, self.vocab_size(), self.unknown, content, token))
     }
 
     /// The vocabulary's string for an id; byte-level tokenizers spell a space as `Ġ` there.
     #[must_use]
     pub fn token(&self, id: u32) -> Option<String> {
-        self.exact.id_to_token(id)
+        self.added.token(id).or_else(|| self.vocabulary.token(id)).map(str::to_owned)
     }
 
     /// The text of some ids, special tokens included, for display. It need not tokenize to the same ids.
@@ -317,10 +331,10 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizeError> {
         let error =
             |problem| TokenizeError::Decode { origin: self.origin.clone(), count: ids.len(), problem };
-        if let Some(id) = ids.iter().find(|&&id| self.exact.id_to_token(id).is_none()) {
+        if let Some(id) = ids.iter().find(|&&id| self.token(id).is_none()) {
             return Err(error(format!("the id {id} is not in the vocabulary")));
         }
-        guarded(|| self.exact.decode(ids, false)).map_err(error)
+        self.exact.with(|exact| exact.decode(ids, false)).map_err(error)
     }
 }
 
@@ -330,55 +344,10 @@ impl fmt::Debug for Tokenizer {
             .debug_struct("Tokenizer")
             .field("origin", &self.origin)
             .field("sha256", &self.sha256)
-            .field("vocab_size", &self.vocab_size)
+            .field("vocab_size", &self.vocab_size())
             .field("fast_path", &self.fast_path())
             .finish_non_exhaustive()
     }
-}
-
-/// Calls into the `tokenizers` crate; its errors and panics become messages.
-fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(panic) => Err(panic_message(panic.as_ref())),
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    format!("the tokenizers crate panicked: {message}")
-}
-
-fn load_exact(json: &[u8]) -> Result<tokenizers::Tokenizer, String> {
-    guarded(|| {
-        let mut exact = tokenizers::Tokenizer::from_bytes(json)?;
-        exact.with_truncation(None)?;
-        exact.with_padding(None);
-        // Without BOS and EOS it could only trim the offsets.
-        exact.with_post_processor(None::<PostProcessorWrapper>);
-        Ok(exact)
-    })
-}
-
-/// The `tokenizers` crate numbers added tokens itself and only warns when the file says otherwise.
-fn check_added_tokens(file: &File, exact: &tokenizers::Tokenizer, origin: &str) -> Result<(), TokenizeError> {
-    for token in file.added_tokens.iter().filter(|token| !token.content.is_empty()) {
-        let id = exact.token_to_id(&token.content);
-        if id != Some(token.id) {
-            let given = id.map_or("none".to_owned(), |id| id.to_string());
-            return Err(TokenizeError::Inconsistent {
-                origin: origin.to_owned(),
-                problem: format!(
-                    "it gives the added token {:?} the id {}, but by its vocabulary that token has the id {given} \
-                     (a gap or a double in the ids)",
-                    token.content, token.id
-                ),
-                advice: "take the tokenizer.json from the model again, or number its added tokens without gaps",
-            });
-        }
-    }
-    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

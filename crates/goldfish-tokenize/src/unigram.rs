@@ -58,7 +58,7 @@ struct Buffers {
 impl Unigram {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
+    pub(crate) fn new(file: &File<'_>, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
         check_pre_tokenizer(&file.pre_tokenizer)?;
         let precompiled = precompiled(&file.normalizer)?;
         let becomes = |text: &str| match &precompiled {
@@ -219,30 +219,30 @@ struct Best {
 }
 
 impl Model {
-    fn new(file: &File) -> Result<Self, String> {
-        let Vocab::List(vocab) = &file.model.vocab else {
+    fn new(file: &File<'_>) -> Result<Self, String> {
+        let Vocab::Scores(tokens, scores) = &file.model.vocab else {
             return Err("its vocabulary has no scores".to_owned());
         };
-        let ids = || (0u32..).zip(vocab);
-        let unknown = match &file.model.unk_id {
+        let unknown = match &file.model.fields.unk_id {
             Value::Null => None,
-            id => Some(id.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or("its unk_id is no id")?),
+            id => {
+                let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                Some(id.filter(|id| (*id as usize) < scores.len()).ok_or("its unk_id is no id")?)
+            }
         };
-        let bytes = file.model.byte_fallback.then(|| {
+        let bytes = file.model.fields.byte_fallback.then(|| {
             let mut bytes = Box::new([NONE; 256]);
             for (byte, entry) in (0..=u8::MAX).zip(bytes.iter_mut()) {
-                let name = format!("<0x{byte:02X}>");
-                *entry = ids().filter(|(_, (token, _))| *token == name).last().map_or(NONE, |(id, _)| id);
+                *entry = tokens.byte(byte).unwrap_or(NONE);
             }
             bytes
         });
         Ok(Self {
             // Of equal tokens the last one has the largest id, which the trie keeps.
-            trie: Trie::new(ids().map(|(id, (token, _))| (token.as_bytes(), id))),
-            scores: vocab.iter().map(|(_, score)| *score).collect(),
+            trie: Trie::new(tokens.iter().map(|(token, id)| (token.as_bytes(), id))),
+            scores: scores.clone(),
             unknown,
-            unknown_score: vocab.iter().map(|(_, score)| *score).fold(f64::INFINITY, f64::min)
-                - UNKNOWN_PENALTY,
+            unknown_score: scores.iter().copied().fold(f64::INFINITY, f64::min) - UNKNOWN_PENALTY,
             bytes,
         })
     }

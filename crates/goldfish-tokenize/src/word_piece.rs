@@ -65,7 +65,7 @@ enum Class {
 impl WordPiece {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
+    pub(crate) fn new(file: &File<'_>, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
         if kind(&file.normalizer) != "BertNormalizer" {
             return Err(format!("its normalizer is {}", kind(&file.normalizer)));
         }
@@ -77,20 +77,20 @@ impl WordPiece {
         }
         let normalizer: BertNormalizer = serde_json::from_value(file.normalizer.clone())
             .map_err(|error| format!("its normalizer cannot be read: {error}"))?;
-        let model = &file.model;
-        let Vocab::Ids(vocab) = &model.vocab else { return Err("its vocabulary is a list".to_owned()) };
+        let fields = &file.model.fields;
+        let Vocab::Ids(vocab) = &file.model.vocab else { return Err("its vocabulary is a list".to_owned()) };
         let (Some(mark), Some(unknown), Some(most_chars)) =
-            (&model.continuing_subword_prefix, &model.unk_token, model.max_input_chars_per_word.as_u64())
+            (&fields.continuing_subword_prefix, &fields.unk_token, fields.max_input_chars_per_word.as_u64())
         else {
             return Err("its model is incomplete".to_owned());
         };
         let continuing =
-            vocab.iter().filter_map(|(token, id)| Some((token.strip_prefix(mark)?.as_bytes(), *id)));
+            vocab.iter().filter_map(|(token, id)| Some((token.strip_prefix(mark)?.as_bytes(), id)));
         Ok(Self {
             characters: Characters::new(normalizer),
-            opening: Trie::new(vocab.iter().map(|(token, id)| (token.as_bytes(), *id))),
+            opening: Trie::new(vocab.iter().map(|(token, id)| (token.as_bytes(), id))),
             continuing: Trie::new(continuing),
-            unknown: vocab.iter().find(|(token, _)| token == unknown).map(|(_, id)| *id),
+            unknown: vocab.id(unknown),
             most_chars: usize::try_from(most_chars).unwrap_or(usize::MAX),
             lowercase: normalizer.lowercase,
             scratch: Pool::default(),

@@ -29,6 +29,13 @@ fn add_merge(json: &mut Value, left: &str, right: &str) {
     json["model"]["merges"].as_array_mut().unwrap().push(json!([left, right]));
 }
 
+/// Gives the id of a token to another one.
+fn rename(json: &mut Value, token: &str, other: &str) {
+    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+    let id = vocab.remove(token).unwrap();
+    vocab.insert(other.to_owned(), id);
+}
+
 /// As Gemma has it: no space before the text, a pre-tokenizer that finds nothing, line ends and runs of `▁` as added
 /// tokens, and a token with a space between other characters.
 fn gemma(json: &mut Value) {
@@ -52,6 +59,15 @@ fn variants() -> Vec<(String, Pair)> {
     let mut variants = vec![
         ("as it is".to_owned(), Pair::load("sentencepiece")),
         ("like Gemma".to_owned(), variant("sentencepiece", gemma)),
+        (
+            "a tab, as the first Gemma has it, instead of its byte, and none for bytes that UTF-8 never uses"
+                .to_owned(),
+            variant("sentencepiece", |json| {
+                rename(json, "<0x09>", "\t");
+                rename(json, "<0xC0>", "<0x4C0>");
+                rename(json, "<0xF5>", "<0x4F5>");
+            }),
+        ),
         (
             "without byte fallback".to_owned(),
             variant("sentencepiece", |json| {
@@ -193,8 +209,9 @@ fn what_is_not_fast() {
     check("one of its merges has the token of a byte", &|json| add_merge(json, "<0x41>", "b"));
     check("one of its merges has the token of a byte", &|json| add_merge(json, "<0x4", "1>"));
     check("one of its added tokens is a space", &|json| add(json, "▁", &["normalized"]));
-    check("its vocabulary has no token for the byte 0x41", &|json| {
-        let id = json["model"]["vocab"].as_object_mut().unwrap().remove("<0x41>").unwrap();
-        json["model"]["vocab"]["<0x4A1>"] = id;
-    });
+    for byte in ["0x01", "0x20", "0xC3", "0xF4"] {
+        check(&format!("its vocabulary has no token for the byte {byte}"), &|json| {
+            rename(json, &format!("<{byte}>"), "<0x4A1>");
+        });
+    }
 }
