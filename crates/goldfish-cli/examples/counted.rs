@@ -29,8 +29,11 @@ fn run(name: &str, turns: u32) -> anyhow::Result<()> {
     if let Some(language) = name.strip_prefix("text-v1 ") {
         return by_text(TextV1::new(4).into(), language, turns);
     }
-    if let Some(how) = name.strip_prefix("tokenize gpt2") {
-        return tokenize(!how.is_empty(), turns);
+    if let Some(what) = name.strip_prefix("tokenize ") {
+        return tokenize(what, turns);
+    }
+    if let Some(name) = name.strip_prefix("load ") {
+        return (0..turns).try_for_each(|_| tokenizer(name).map(drop));
     }
     let (name, context) = name.split_once(" h=").unwrap_or((name, "1"));
     let (k, context, table) = (4, context.parse()?, TableSource::Cpu);
@@ -82,16 +85,27 @@ fn by_text(rule: RuleParameters, language: &str, turns: u32) -> anyhow::Result<(
     Ok(())
 }
 
-fn tokenize(with_spans: bool, turns: u32) -> anyhow::Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tokenizers/gpt2.json");
-    let tokenizer = Tokenizer::from_file(Path::new(path))?;
-    let text = text();
+fn tokenizer(name: &str) -> anyhow::Result<Tokenizer> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let folder =
+        if name == "unigram" { "crates/goldfish-tokenize/tests/common" } else { "fixtures/tokenizers" };
+    Ok(Tokenizer::from_file(&root.join(folder).join(name).with_extension("json"))?)
+}
+
+/// `NAME`, `NAME with spans`, or `NAME, new words`: a turn meets no word of the turns before.
+fn tokenize(what: &str, turns: u32) -> anyhow::Result<()> {
+    let (name, how) = what.split_at(what.find([' ', ',']).unwrap_or(what.len()));
+    let tokenizer = tokenizer(name)?;
+    let mut text = text();
     let (mut ids, mut spans) = (Vec::new(), Vec::new());
-    for _ in 0..turns {
+    for letter in ('a'..='z').cycle().take(turns as usize) {
+        if how == ", new words" {
+            text = self::text().replace(' ', &format!("{letter} "));
+        }
         ids.clear();
         spans.clear();
         let text = black_box(&text);
-        if with_spans {
+        if how == " with spans" {
             tokenizer.encode_with_offsets_into(text, &mut ids, &mut spans)?;
         } else {
             tokenizer.encode_into(text, &mut ids)?;

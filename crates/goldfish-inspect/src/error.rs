@@ -61,7 +61,16 @@ pub enum InspectError {
         /// What was counted by.
         what: String,
         /// The cause.
-        source: polars::prelude::PolarsError,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The program cannot count by a column.
+    #[error(
+        "to count by {column:?} takes polars, and goldfish was built without it; build it again with its default features"
+    )]
+    NoGroups {
+        /// The column.
+        column: String,
     },
 
     /// A column could not be read as text.

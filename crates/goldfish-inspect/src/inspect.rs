@@ -15,9 +15,11 @@ use rayon::prelude::*;
 
 use crate::duplicates::{Against, Copies, Document, DocumentWords, Finder, Found, Masks, Needles, Search};
 use crate::error::InspectError;
-use crate::frames::{ColumnCounts, DocumentCounts, IdCounts, rates};
 use crate::gaps::GapCounts;
+use crate::groups::{ColumnCounts, DocumentCounts};
+use crate::ids::IdCounts;
 use crate::options::InspectOptions;
+use crate::rates::rates;
 use crate::report::{Duplicates, Inspection, TallyReport, Undropped};
 use crate::sample::DocumentSample;
 use crate::shards::{batches, row};
@@ -273,7 +275,7 @@ impl<'a> Reading<'a> {
             stretches: StretchSearch::new(manifest),
             undropped: Undropped::default(),
             windows: windows.map(WindowSample::new),
-            groups: options.by.clone().map(ColumnCounts::new),
+            groups: options.by.clone().map(ColumnCounts::new).transpose()?,
             ids: IdCounts::default(),
         })
     }

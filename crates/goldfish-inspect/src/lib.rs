@@ -9,10 +9,14 @@
 mod documents;
 mod duplicates;
 mod error;
+#[cfg(feature = "polars")]
 mod frames;
 mod gaps;
+mod groups;
+mod ids;
 mod inspect;
 mod options;
+mod rates;
 mod report;
 mod sample;
 mod shards;

@@ -17,7 +17,7 @@ use crate::tools::{cargo, describe, root, run, target};
 const TOLERANCE: f64 = 0.05;
 
 /// Kernels of the example `counted`.
-const KERNELS: [&str; 15] = [
+const KERNELS: [&str; 24] = [
     "anchor h=12",
     "hash h=4",
     "hash h=13",
@@ -33,6 +33,15 @@ const KERNELS: [&str; 15] = [
     "text-v1 English",
     "tokenize gpt2",
     "tokenize gpt2 with spans",
+    "tokenize gpt2, new words",
+    "tokenize qwen2",
+    "tokenize sentencepiece",
+    "tokenize sentencepiece, new words",
+    "tokenize unigram",
+    "tokenize wordpiece",
+    "tokenize wordpiece, new words",
+    "load gpt2",
+    "load sentencepiece",
 ];
 
 /// Small runs of `goldfish mask` on one thread.
@@ -61,11 +70,11 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let mut slower = Vec::new();
     for (name, &count) in &found {
         let Some(&before) = expected.get(name) else {
-            println!("{name:26} {count:>12} instructions, not in the table: cargo xtask counts --update");
+            println!("{name:33} {count:>12} instructions, not in the table: cargo xtask counts --update");
             continue;
         };
         let change = count as f64 / before as f64 - 1.0;
-        println!("{name:26} {count:>12} instructions {:+6.1}%", 100.0 * change);
+        println!("{name:33} {count:>12} instructions {:+6.1}%", 100.0 * change);
         if change > TOLERANCE {
             slower.push(format!("{name}: {count} instructions, {before} before"));
         }

@@ -10,8 +10,8 @@ use super::differences::{BUCKETS, Formatting, Label, Partners, formatting, partn
 use super::excerpt::Excerpt;
 use super::rules::{ComparedRule, in_words};
 use super::sums::Sums;
-use crate::frames::share;
 use crate::options::DuplicateOptions;
+use crate::rates::share;
 use crate::report::{
     Copy, Difference, DifferenceLeak, DistanceLeak, Duplicates, Leak, LeakingPair, RuleLeak, ShownToken,
 };

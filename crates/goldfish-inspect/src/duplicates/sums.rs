@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::frames::share;
+use crate::rates::share;
 use crate::report::{Excess, Leak};
 
 /// What leaks of each passage, by rule, the masks' own first.

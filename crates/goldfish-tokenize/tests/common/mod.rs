@@ -73,7 +73,11 @@ impl Pair {
         let mut plain = tokenizers::Tokenizer::from_bytes(json).unwrap();
         // It would only trim the offsets.
         plain.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
-        Self { ours: Tokenizer::from_bytes(json).unwrap(), plain }
+        let ours = Tokenizer::from_bytes(json).unwrap();
+        let size = plain.get_vocab(true).into_values().max().unwrap() + 1;
+        assert_eq!(ours.vocab_size(), size);
+        (0..=size).for_each(|id| assert_eq!(ours.token(id), plain.id_to_token(id), "{id}"));
+        Self { ours, plain }
     }
 
     /// Both ids of a text: ours, theirs.
