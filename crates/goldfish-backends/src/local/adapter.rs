@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::error::CheckpointError;
 use super::folder::TensorFiles;
@@ -71,7 +71,7 @@ impl Adapter {
         std::iter::once(self.config.as_path()).chain(self.files.paths())
     }
 
-    /// A weight with the adapter merged onto it. `transposed`: it is stored `[inputs, outputs]`.
+    /// A weight with the adapter merged onto it, in `f32`, or as it is if the adapter has nothing for it. `transposed`: it is stored `[inputs, outputs]`.
     pub(super) fn merge(
         &self,
         name: &str,
@@ -83,6 +83,8 @@ impl Adapter {
         if self.files.shape(&down).is_none() && self.files.shape(&up).is_none() {
             return Ok(weight);
         }
+        // The sum is not rounded to fewer bits.
+        let weight = weight.to_dtype(DType::F32)?;
         let (rows, columns) = weight.dims2()?;
         let (inputs, outputs) = if transposed { (rows, columns) } else { (columns, rows) };
         let product = self

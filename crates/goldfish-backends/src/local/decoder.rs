@@ -11,8 +11,9 @@ use super::block::{BLOCK, few, normalized, product};
 use super::config::{DecoderConfig, LayerAttention, Positions};
 use super::layer::Mix;
 use super::ops::{Rows, rotate};
+use super::precision::add_rows;
 use super::rope::{Angles, Rotary};
-use super::vocabulary::{Vocabulary, add_rows};
+use super::vocabulary::Vocabulary;
 use super::weights::{GetTensor, LayerWeights, Weights};
 
 /// Rows to compute: tokens of any number of sequences one after the other, without padding.
@@ -95,6 +96,13 @@ impl Decoder {
     /// Its structure.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// Bytes of all matrices and their biases in memory: 4 for each weight that was given in `f32`, 2 for each in `bf16` or `f16`, and of
+    /// linear layers as many for the outputs that are missing to a multiple of 64.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
     }
 
     pub(super) fn vocabulary(&self) -> &Vocabulary {

@@ -58,13 +58,13 @@ pub enum CheckpointError {
     },
     /// The weights don't fit into memory.
     #[error(
-        "{}: needs {:.1} GiB in f32, and this machine has {:.1}",
+        "{}: needs {:.1} GiB for its weights, and this machine has {:.1}",
         path.display(), *needed as f64 / GIB, *available as f64 / GIB
     )]
     TooLittleMemory {
         /// The folder.
         path: PathBuf,
-        /// Bytes of all weights in `f32`.
+        /// Bytes of all weights, as they are kept in memory.
         needed: u64,
         /// Bytes of memory, swap included.
         available: u64,

@@ -12,6 +12,7 @@ use super::error::CheckpointError;
 use super::family::head_dim;
 use super::math::{inner, mix, vectorized};
 use super::mixer::{Mixer, Reading, each_sequence};
+use super::precision::joined;
 use super::product::Linear;
 use super::settings::Settings;
 
@@ -71,7 +72,7 @@ pub(super) struct FeatureAttention<F> {
 impl<F: Features> FeatureAttention<F> {
     /// With the tensors of [`Heads::projections`].
     pub(super) fn new(heads: Heads, tensors: &[Tensor], features: F) -> Result<Self> {
-        let query_key_value = Linear::new(&Tensor::cat(&tensors[..3], 0)?.t()?, None)?;
+        let query_key_value = Linear::new(&joined(&tensors[..3])?.t()?, None)?;
         Ok(Self { heads, query_key_value, out: Linear::new(&tensors[3].t()?, None)?, features })
     }
 

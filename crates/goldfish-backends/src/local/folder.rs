@@ -1,15 +1,17 @@
 //! The files of a checkpoint folder, which are not trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor, WithDType};
 use goldfish_digest::HashingReader;
+use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
 use super::error::CheckpointError;
@@ -112,14 +114,17 @@ impl TensorFiles {
 
     /// Elements of all tensors.
     pub(super) fn elements(&self) -> u64 {
-        let all = self.files.iter().flat_map(|file| {
-            file.header
-                .tensors()
-                .into_values()
-                .map(|info| info.shape.iter().product::<usize>())
-                .collect::<Vec<_>>()
-        });
-        all.fold(0u64, |sum, count| sum.saturating_add(count as u64))
+        self.total(|info| info.shape.iter().fold(1u64, |product, size| product.saturating_mul(*size as u64)))
+    }
+
+    /// Bytes of all tensors.
+    pub(super) fn bytes(&self) -> u64 {
+        self.total(|info| info.data_offsets.1.saturating_sub(info.data_offsets.0) as u64)
+    }
+
+    fn total(&self, of_tensor: impl Fn(&TensorInfo) -> u64) -> u64 {
+        let headers = self.files.iter().map(|file| file.header.tensors());
+        headers.flat_map(|header| header.into_values()).map(of_tensor).fold(0, u64::saturating_add)
     }
 
     /// A tensor as `f32`, all of whose values are finite.
@@ -128,6 +133,11 @@ impl TensorFiles {
     ///
     /// If it is missing, has another shape, can't be read, or has a value that is not finite.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
+        Ok(self.read_stored(name, shape)?.to_dtype(DType::F32)?)
+    }
+
+    /// Like [`TensorFiles::read`], in the precision in which it is stored: `f32`, `bf16` or `f16`.
+    pub(super) fn read_stored(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
         let missing = || {
             CheckpointError::tensor(
                 &self.folder,
@@ -141,52 +151,55 @@ impl TensorFiles {
         if info.shape != shape {
             return Err(wrong(format!("has shape {:?}, the settings require {shape:?}", info.shape)));
         }
-        let width = match info.dtype {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
+        let tensor = match info.dtype {
+            Dtype::F32 => file.tensor(name, info, f32::from_le_bytes, |value: &f32| value.is_finite())?,
+            Dtype::F16 => file.tensor(name, info, f16::from_le_bytes, |value: &f16| value.is_finite())?,
+            Dtype::BF16 => file.tensor(name, info, bf16::from_le_bytes, |value: &bf16| value.is_finite())?,
             other => {
                 return Err(wrong(format!(
                     "is of type {other:?}; F32, F16 and BF16 are supported: save the model as one of them"
                 )));
             }
         };
-        let (start, end) = info.data_offsets;
-        let mut bytes = vec![0u8; (end - start).min(READ_BYTES)];
-        let mut values: Vec<f32> = Vec::with_capacity((end - start) / width);
-        let mut source = open_file(&file.path)?;
-        source.seek(SeekFrom::Start(file.data + start as u64)).map_err(CheckpointError::io(&file.path))?;
-        let mut left = end - start;
-        while left > 0 {
-            let chunk = left.min(READ_BYTES);
-            source.read_exact(&mut bytes[..chunk]).map_err(CheckpointError::io(&file.path))?;
-            widen(info.dtype, &bytes[..chunk], &mut values);
-            left -= chunk;
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            return Err(wrong(format!(
-                "has the value {} at element {index}; the checkpoint is damaged, or training diverged",
-                values[index]
-            )));
-        }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        Ok(tensor.reshape(shape)?)
     }
 }
 
 /// Bytes of one read.
 const READ_BYTES: usize = 4 << 20;
 
-fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
-    let pairs = bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-    match dtype {
-        Dtype::F16 => values.extend(pairs.map(|pair| half::f16::from_le_bytes(pair).to_f32())),
-        Dtype::BF16 => values.extend(pairs.map(|pair| half::bf16::from_le_bytes(pair).to_f32())),
-        _ => values.extend(
-            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])),
-        ),
-    }
-}
-
 impl TensorFile {
+    /// A tensor of numbers of `N` bytes, all of them finite, as a vector.
+    fn tensor<T: WithDType + Display, const N: usize>(
+        &self,
+        name: &str,
+        info: &TensorInfo,
+        of_bytes: impl Fn([u8; N]) -> T,
+        finite: impl Fn(&T) -> bool,
+    ) -> Result<Tensor, CheckpointError> {
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0u8; (end - start).min(READ_BYTES)];
+        let mut values: Vec<T> = Vec::with_capacity((end - start) / N);
+        let mut source = open_file(&self.path)?;
+        source.seek(SeekFrom::Start(self.data + start as u64)).map_err(CheckpointError::io(&self.path))?;
+        let mut left = end - start;
+        while left > 0 {
+            let chunk = left.min(READ_BYTES);
+            source.read_exact(&mut bytes[..chunk]).map_err(CheckpointError::io(&self.path))?;
+            values.extend(bytes[..chunk].as_chunks::<N>().0.iter().map(|bytes| of_bytes(*bytes)));
+            left -= chunk;
+        }
+        if let Some(index) = values.iter().position(|value| !finite(value)) {
+            let value = values[index];
+            let reason = format!(
+                "has the value {value} at element {index}; the checkpoint is damaged, or training diverged"
+            );
+            return Err(CheckpointError::tensor(&self.path, name, reason));
+        }
+        let count = values.len();
+        Ok(Tensor::from_vec(values, count, &Device::Cpu)?)
+    }
+
     fn open(path: &Path) -> Result<Self, CheckpointError> {
         let mut file = open_file(path)?;
         let size = file.metadata().map_err(CheckpointError::io(path))?.len();

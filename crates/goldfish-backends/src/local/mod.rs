@@ -3,7 +3,8 @@
 //! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs these families: Llama
 //! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3, and the lab's `hard-alibi`.
 //! [`Recurrent`] runs networks whose memory of a sequence is a state of constant size: Mamba, and the lab's Aaren, linear attention,
-//! Hedgehog and LSTM. Weights are widened to `f32`, 4 bytes a parameter, and everything is computed in it.
+//! Hedgehog and LSTM. Everything is computed in `f32`. Matrices stay in memory as they are stored, 2 bytes a parameter in `bf16` and `f16`, and
+//! are widened panel by panel while they are multiplied.
 //!
 //! Sequences with a common prefix share its computation: rows of keys and values, or a state that is cloned where they part. States
 //! take 1 GiB at most, or those of one sequence if they are more, and with the hidden states of one pass of 2,048 rows they are all that scoring
@@ -40,6 +41,8 @@ mod mixer;
 mod network;
 mod ops;
 mod pack;
+mod panels;
+mod precision;
 mod product;
 mod read;
 mod recurrent;

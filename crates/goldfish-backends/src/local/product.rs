@@ -4,25 +4,25 @@
 //! one after the other, by fused multiply-add. So its bits depend neither on other rows, nor on how the work is divided, nor on
 //! the width of the vectors.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Outputs in a panel.
-const PANEL: usize = 64;
+use super::panels::{PANEL, Panels};
+use super::precision::elements;
+
 /// Inputs whose products are summed in registers.
 const DEPTH: usize = 256;
 /// Rows whose sums are in registers at the same time.
 const TILE: usize = 6;
-/// Bytes to which panels are aligned: those of a line of the cache.
-const ALIGNMENT: usize = 64;
 
-/// A linear layer: its weights in panels of 64 outputs, and within a panel input by input.
+/// A linear layer: its weights in panels of 64 outputs, and within a panel input by input, in the precision in which they were given.
+///
+/// Weights of 16 bits are widened panel by panel while they are multiplied, so that all products are those of `f32` weights with the
+/// same values, bit for bit.
 #[derive(Debug)]
 pub struct Linear {
-    buffer: Vec<f32>,
-    /// Offset of the panels in the buffer.
-    start: usize,
+    weights: Panels,
     /// One for each output of all panels, 0 where the layer has none.
     bias: Vec<f32>,
     inputs: usize,
@@ -34,34 +34,22 @@ impl Linear {
     ///
     /// # Errors
     ///
-    /// If the weights are no matrix of `f32` in memory, or the bias is no vector of it.
+    /// If the weights are no matrix of `f32`, `bf16` or `f16` in memory, or the bias is no vector of one of them.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (inputs, outputs) = weight.dims2()?;
-        let panels = outputs.div_ceil(PANEL);
-        let mut buffer = vec![0f32; panels * inputs * PANEL + ALIGNMENT / size_of::<f32>()];
-        // Without alignment it is slower, but correct.
-        let start =
-            Some(buffer.as_ptr().align_offset(ALIGNMENT)).filter(|start| *start < ALIGNMENT).unwrap_or(0);
-        let (storage, layout) = weight.storage_and_layout();
-        let candle_core::Storage::Cpu(storage) = &*storage else { bail!("weights are not in memory") };
-        let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
-        let [by_input, by_output] = *layout.stride() else { bail!("weights are not a matrix") };
-        if inputs > 0 {
-            let packed = &mut buffer[start..][..panels * inputs * PANEL];
-            packed.par_chunks_exact_mut(inputs * PANEL).enumerate().for_each(|(panel, packed)| {
-                for output in panel * PANEL..outputs.min((panel + 1) * PANEL) {
-                    let own = packed[output % PANEL..].iter_mut().step_by(PANEL);
-                    for (packed, value) in own.zip(values[output * by_output..].iter().step_by(by_input)) {
-                        *packed = *value;
-                    }
-                }
-            });
-        }
-        let mut padded = vec![0f32; panels * PANEL];
+        let weights = Panels::pack(weight)?;
+        let mut padded = vec![0f32; outputs.div_ceil(PANEL) * PANEL];
         if let Some(bias) = bias {
-            padded[..outputs].copy_from_slice(&bias.to_vec1::<f32>()?);
+            padded[..outputs].copy_from_slice(&elements(bias)?);
         }
-        Ok(Self { buffer, start, bias: padded, inputs, outputs })
+        Ok(Self { weights, bias: padded, inputs, outputs })
+    }
+
+    /// Bytes of weights and biases in memory: for each weight 4, or 2 of `bf16` or `f16`, and the same for the outputs that are
+    /// missing to a multiple of 64.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.weights.bytes() + size_of_val(self.bias.as_slice())
     }
 
     pub(super) fn inputs(&self) -> usize {
@@ -72,17 +60,13 @@ impl Linear {
         self.outputs
     }
 
-    /// The weights of one output, input by input.
-    pub(super) fn weights_of(&self, output: usize) -> impl Iterator<Item = f32> {
-        self.panel(output / PANEL)[output % PANEL..].iter().step_by(PANEL).copied()
+    /// Writes the weights of one output, input by input, to `out` `[inputs]`.
+    pub(super) fn read_output(&self, output: usize, out: &mut [f32]) {
+        self.weights.read_output(output, out);
     }
 
     fn panels(&self) -> usize {
         self.outputs.div_ceil(PANEL)
-    }
-
-    fn panel(&self, panel: usize) -> &[f32] {
-        &self.buffer[self.start + panel * self.inputs * PANEL..][..self.inputs * PANEL]
     }
 
     /// Writes the product of rows `x` `[rows, inputs]` to `out` `[rows, outputs]`, on this thread.
@@ -142,20 +126,23 @@ impl WithSimd for Multiply<'_> {
             return self.out.fill(0.0);
         }
         let rows = self.x.len() / inputs;
+        let linear = self.weights;
+        let mut scratch = linear.weights.scratch(inputs.min(DEPTH));
         for panel in 0..self.panels {
             for start in (0..inputs).step_by(DEPTH) {
                 let inputs = start..inputs.min(start + DEPTH);
+                let weights = linear.weights.widened(self.first + panel, inputs.clone(), &mut scratch);
                 let mut row = 0;
                 while row + TILE <= rows {
-                    self.rows::<S, TILE>(simd, panel, inputs.clone(), row);
+                    self.rows::<S, TILE>(simd, weights, panel, inputs.clone(), row);
                     row += TILE;
                 }
                 match rows - row {
-                    1 => self.rows::<S, 1>(simd, panel, inputs, row),
-                    2 => self.rows::<S, 2>(simd, panel, inputs, row),
-                    3 => self.rows::<S, 3>(simd, panel, inputs, row),
-                    4 => self.rows::<S, 4>(simd, panel, inputs, row),
-                    5 => self.rows::<S, 5>(simd, panel, inputs, row),
+                    1 => self.rows::<S, 1>(simd, weights, panel, inputs, row),
+                    2 => self.rows::<S, 2>(simd, weights, panel, inputs, row),
+                    3 => self.rows::<S, 3>(simd, weights, panel, inputs, row),
+                    4 => self.rows::<S, 4>(simd, weights, panel, inputs, row),
+                    5 => self.rows::<S, 5>(simd, weights, panel, inputs, row),
                     _ => (),
                 }
             }
@@ -169,15 +156,16 @@ impl Multiply<'_> {
     fn rows<S: Simd, const R: usize>(
         &mut self,
         simd: S,
+        weights: &[f32],
         panel: usize,
         inputs: std::ops::Range<usize>,
         row: usize,
     ) {
         // As many sums as there are registers, besides the weights and an input.
         if S::REGISTER_COUNT >= 32 {
-            self.columns::<S, R, 4>(simd, panel, inputs, row);
+            self.columns::<S, R, 4>(simd, weights, panel, inputs, row);
         } else {
-            self.columns::<S, R, 2>(simd, panel, inputs, row);
+            self.columns::<S, R, 2>(simd, weights, panel, inputs, row);
         }
     }
 
@@ -185,14 +173,14 @@ impl Multiply<'_> {
     fn columns<S: Simd, const R: usize, const V: usize>(
         &mut self,
         simd: S,
+        weights: &[f32],
         panel: usize,
         inputs: std::ops::Range<usize>,
         row: usize,
     ) {
         let width = self.weights.inputs;
         let x: [&[f32]; R] = std::array::from_fn(|r| &self.x[(row + r) * width..][inputs.clone()]);
-        let panel_weights = &self.weights.panel(self.first + panel)[inputs.start * PANEL..inputs.end * PANEL];
-        let (vectors, _) = S::as_simd_f32s(panel_weights);
+        let (vectors, _) = S::as_simd_f32s(weights);
         let bias = &self.weights.bias[(self.first + panel) * PANEL..][..PANEL];
         let column = panel * PANEL;
         let room = self.stride - column;
@@ -248,7 +236,7 @@ fn sums<S: Simd, const R: usize, const V: usize>(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
 
@@ -270,7 +258,9 @@ mod tests {
             let bias_tensor = Tensor::from_slice(&bias, outputs, &Device::Cpu).unwrap();
             let linear = Linear::new(&stored, Some(&bias_tensor)).unwrap();
             let turned = Linear::new(&stored.contiguous().unwrap(), Some(&bias_tensor)).unwrap();
-            assert!(linear.weights_of(outputs - 1).eq(weights[(outputs - 1) * inputs..].iter().copied()));
+            let mut last = vec![f32::NAN; inputs];
+            linear.read_output(outputs - 1, &mut last);
+            assert_eq!(last, weights[(outputs - 1) * inputs..]);
             let x = numbers(21 * inputs, 7);
             let mut whole = vec![f32::NAN; 21 * outputs];
             linear.multiply(&x, &mut whole);
@@ -306,12 +296,59 @@ mod tests {
         let mut found = vec![0f32; outputs];
         linear.multiply(&x, &mut found);
         for (output, found) in found.iter().enumerate() {
-            let weights: Vec<f32> = linear.weights_of(output).collect();
+            let mut weights = vec![0f32; inputs];
+            linear.read_output(output, &mut weights);
             let blocks = x.chunks(DEPTH).zip(weights.chunks(DEPTH));
             let expected = blocks.fold(0f32, |total, (x, weights)| {
                 total + x.iter().zip(weights).fold(0f32, |sum, (x, weight)| x.mul_add(*weight, sum))
             });
             assert_eq!(*found, expected);
+        }
+    }
+
+    #[test]
+    fn weights_of_16_bits_give_the_bits_of_the_same_weights_in_f32() {
+        for dtype in [DType::BF16, DType::F16] {
+            for (inputs, outputs) in [(1, 1), (3, 5), (64, 65), (255, 130), (600, 200)] {
+                let mut values = numbers(inputs * outputs, 8);
+                // Numbers from a wide range, subnormal ones of f16 among them.
+                values.iter_mut().enumerate().for_each(|(at, value)| *value *= 0.1f32.powi(at as i32 % 9));
+                let stored = Tensor::from_vec(values, (outputs, inputs), &Device::Cpu).unwrap();
+                let stored = stored.to_dtype(dtype).unwrap();
+                let bias = Tensor::from_vec(numbers(outputs, 9), outputs, &Device::Cpu).unwrap();
+                let bias = bias.to_dtype(dtype).unwrap();
+                let half = Linear::new(&stored.t().unwrap(), Some(&bias)).unwrap();
+                let wide = stored.to_dtype(DType::F32).unwrap();
+                let wide_bias = bias.to_dtype(DType::F32).unwrap();
+                let wide = Linear::new(&wide.t().unwrap(), Some(&wide_bias)).unwrap();
+                let padded = outputs.div_ceil(64) * 64;
+                assert_eq!(half.bytes(), padded * (2 * inputs + 4));
+                assert_eq!(wide.bytes(), padded * (4 * inputs + 4));
+                let x = numbers(61 * inputs, 10);
+                let bits = |linear: &Linear, rows: usize, shared: bool| -> Vec<u32> {
+                    let mut out = vec![f32::NAN; rows * outputs];
+                    let x = &x[..rows * inputs];
+                    if shared {
+                        linear.multiply_shared(x, &mut out)
+                    } else {
+                        linear.multiply(x, &mut out)
+                    }
+                    out.into_iter().map(f32::to_bits).collect()
+                };
+                for (rows, shared) in [(1, false), (1, true), (5, true), (60, false), (61, false)] {
+                    assert_eq!(
+                        bits(&half, rows, shared),
+                        bits(&wide, rows, shared),
+                        "{dtype:?}, {rows} rows"
+                    );
+                }
+                for output in [0, outputs / 2, outputs - 1] {
+                    let (mut a, mut b) = (vec![f32::NAN; inputs], vec![f32::NAN; inputs]);
+                    half.read_output(output, &mut a);
+                    wide.read_output(output, &mut b);
+                    assert_eq!(a, b);
+                }
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::block::{BLOCK, few, normalized, product};
 use super::config::Activation;
 use super::mixer::{Mixer, Reading};
 use super::ops::{Norm, activate, add};
+use super::precision::{elements, joined};
 use super::product::Linear;
 use super::recurrent_family::RecurrentConfig;
 use super::vocabulary::Vocabulary;
@@ -93,7 +94,7 @@ impl Recurrent {
                 None => None,
                 Some(width) => {
                     let up = names.up.iter().map(|name| weight(name, &[width, hidden]));
-                    let up = Tensor::cat(&up.collect::<std::result::Result<Vec<_>, E>>()?, 0)?;
+                    let up = joined(&up.collect::<std::result::Result<Vec<_>, E>>()?)?;
                     Some(Mlp {
                         up: Linear::new(&up.t()?, None)?,
                         norm: norm(&weight(names.norms[2], &[hidden])?, &config)?,
@@ -190,7 +191,7 @@ impl Stateful for Recurrent {
 }
 
 fn norm(weight: &Tensor, config: &RecurrentConfig) -> Result<Norm> {
-    Ok(Norm { weight: weight.to_vec1()?, bias: None, epsilon: config.norm_epsilon as f32, centered: false })
+    Ok(Norm { weight: elements(weight)?, bias: None, epsilon: config.norm_epsilon as f32, centered: false })
 }
 
 impl Mlp {

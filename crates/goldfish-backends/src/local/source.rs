@@ -25,7 +25,11 @@ impl<'a> Source<'a> {
 
     /// The network of these settings, which uses every tensor of the files.
     pub(super) fn network(&self, config: NetworkConfig) -> Result<Network, CheckpointError> {
-        let needed = self.files.elements().saturating_mul(4);
+        // What an adapter is merged onto is kept in `f32`.
+        let needed = match self.adapter {
+            Some(_) => self.files.elements().saturating_mul(4),
+            None => self.files.bytes(),
+        };
         if let Some(available) = memory().filter(|memory| needed > *memory) {
             let path = self.files.folder().to_owned();
             return Err(CheckpointError::TooLittleMemory { path, needed, available });
@@ -53,7 +57,7 @@ impl<'a> Source<'a> {
         let stored =
             if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
         self.used.borrow_mut().insert(stored.to_owned());
-        let tensor = self.files.read(stored, shape)?;
+        let tensor = self.files.read_stored(stored, shape)?;
         match self.adapter {
             Some(adapter) => adapter.merge(name, tensor, names.is_transposed(name)),
             None => Ok(tensor),

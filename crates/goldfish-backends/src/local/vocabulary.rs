@@ -1,11 +1,11 @@
 //! The two ends of a model: embeddings of tokens, and logits of hidden states.
 
-use candle_core::{Device, Result, Storage, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::block::BLOCK;
 use super::math::{tanh, vectorized};
-use super::ops::add;
+use super::precision::{add_rows, bytes};
 use super::product::Linear;
 
 /// Logits that a thread has in memory, unless those of [`BLOCK`] rows are more.
@@ -14,7 +14,7 @@ const LOGITS: usize = 1 << 22;
 /// Embeddings and head.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
-    /// `[size, width]`; if the head is tied, the head alone has them.
+    /// `[size, width]`, in the precision of the checkpoint; if the head is tied, the head alone has them.
     pub(super) embeddings: Option<Tensor>,
     pub(super) head: Linear,
     /// Soft cap of the logits: `cap * tanh(x / cap)`.
@@ -32,6 +32,11 @@ impl Vocabulary {
         self.head.inputs()
     }
 
+    /// Bytes of embeddings and head in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.head.bytes() + self.embeddings.as_ref().map_or(0, bytes)
+    }
+
     /// Fails for a token that is not in the vocabulary.
     pub(super) fn check(&self, tokens: &[u32]) -> Result<()> {
         match tokens.iter().find(|token| **token as usize >= self.size()) {
@@ -44,8 +49,7 @@ impl Vocabulary {
     pub(super) fn embed(&self, tokens: &[u32], x: &mut [f32]) -> Result<()> {
         let Some(table) = &self.embeddings else {
             for (x, token) in x.chunks_exact_mut(self.width()).zip(tokens) {
-                let embedding = self.head.weights_of(*token as usize);
-                x.iter_mut().zip(embedding).for_each(|(x, value)| *x = value);
+                self.head.read_output(*token as usize, x);
             }
             return Ok(());
         };
@@ -102,22 +106,4 @@ impl Vocabulary {
             );
         }
     }
-}
-
-/// Adds chosen rows of a table `[rows, width]` to the rows of `x`.
-pub(super) fn add_rows(table: &Tensor, chosen: &[u32], width: usize, x: &mut [f32]) -> Result<()> {
-    let (storage, layout) = table.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else { bail!("a table is not in memory") };
-    let (count, columns) = table.dims2()?;
-    if !layout.is_contiguous() || columns != width {
-        bail!("a table of {count} x {columns} has no rows of {width}");
-    }
-    let table = &storage.as_slice::<f32>()?[layout.start_offset()..];
-    for (x, row) in x.chunks_exact_mut(width).zip(chosen) {
-        let Some(row) = table.get(*row as usize * width..).and_then(|rest| rest.get(..width)) else {
-            bail!("row {row} is beyond a table of {count}")
-        };
-        add(x, row);
-    }
-    Ok(())
 }

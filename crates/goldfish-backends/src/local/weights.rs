@@ -4,17 +4,18 @@ use candle_core::{Device, Tensor};
 
 use super::config::{BlockLayout, DecoderConfig, NormKind, QkNorm};
 use super::ops::Norm;
+use super::precision::{bytes, elements, joined};
 use super::product::Linear;
 use super::vocabulary::Vocabulary;
 
-/// Gives the tensor of a name and shape.
+/// Gives the tensor of a name and shape, in `f32`, `bf16` or `f16`.
 pub type GetTensor<'a, E> = dyn FnMut(&str, &[usize]) -> Result<Tensor, E> + 'a;
 
 /// All tensors of a decoder.
 #[derive(Debug)]
 pub(super) struct Weights {
     pub(super) vocabulary: Vocabulary,
-    /// `[context_length, hidden_size]`, of a model with learned positions.
+    /// `[context_length, hidden_size]` in the precision of the checkpoint, of a model with learned positions.
     pub(super) positions: Option<Tensor>,
     pub(super) layers: Vec<LayerWeights>,
     pub(super) final_norm: Norm,
@@ -63,6 +64,16 @@ impl Weights {
         let softcap = config.logit_softcap.map(|cap| cap as f32);
         Ok(Self { vocabulary: Vocabulary { embeddings, head, softcap }, positions, layers, final_norm })
     }
+
+    /// Bytes of all matrices and their biases in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let of_layer = |layer: &LayerWeights| {
+            let all = [&layer.query_key_value, &layer.attention_out, &layer.up, &layer.down];
+            all.into_iter().map(Linear::bytes).sum::<usize>()
+        };
+        let layers: usize = self.layers.iter().map(of_layer).sum();
+        self.vocabulary.bytes() + self.positions.as_ref().map_or(0, bytes) + layers
+    }
 }
 
 struct Loader<'a, 'g, E> {
@@ -104,17 +115,17 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Result<Norm, E> {
-        let mut weight = (self.get)(&format!("{name}.weight"), &[width])?;
+        let mut weight = elements(&(self.get)(&format!("{name}.weight"), &[width])?)?;
         if self.config.norm == NormKind::RmsMinusOne {
-            weight = (weight + 1.0)?;
+            weight.iter_mut().for_each(|weight| *weight += 1.0);
         }
         let bias = match self.config.norm {
-            NormKind::Layer => Some((self.get)(&format!("{name}.bias"), &[width])?),
+            NormKind::Layer => Some(elements(&(self.get)(&format!("{name}.bias"), &[width])?)?),
             _ => None,
         };
         Ok(Norm {
-            weight: weight.to_vec1()?,
-            bias: bias.map(|bias| bias.to_vec1()).transpose()?,
+            weight,
+            bias,
             epsilon: self.config.norm_epsilon as f32,
             centered: self.config.norm == NormKind::Layer,
         })
@@ -176,8 +187,8 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
                 biases.push((self.get)(&format!("{name}.bias"), &[*outputs])?);
             }
         }
-        let weight = Tensor::cat(&weights, 0)?;
-        let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+        let weight = joined(&weights)?;
+        let bias = if bias { Some(joined(&biases)?) } else { None };
         Ok((if transposed { weight } else { weight.t()? }, bias))
     }
 }

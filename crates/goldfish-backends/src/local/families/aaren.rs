@@ -11,6 +11,7 @@ use crate::local::family::ModelName;
 use crate::local::features::Heads;
 use crate::local::math::{inner, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
+use crate::local::precision::{elements, joined};
 use crate::local::product::Linear;
 use crate::local::recurrent_family::{LAB, RecurrentFamily};
 
@@ -32,10 +33,10 @@ impl MixerPlan for Plan {
 
     fn build(&self, tensors: &[Tensor]) -> Result<Box<dyn Mixer>> {
         let mut queries = vec![0f32; self.0.width()];
-        Linear::new(&tensors[0].t()?, None)?.multiply(&tensors[4].to_vec1::<f32>()?, &mut queries);
+        Linear::new(&tensors[0].t()?, None)?.multiply(&elements(&tensors[4])?, &mut queries);
         let scale = (self.0.dim as f32).powf(-0.5);
         queries.iter_mut().for_each(|query| *query *= scale);
-        let key_value = Linear::new(&Tensor::cat(&tensors[1..3], 0)?.t()?, None)?;
+        let key_value = Linear::new(&joined(&tensors[1..3])?.t()?, None)?;
         Ok(Box::new(Aaren { heads: self.0, queries, key_value, out: Linear::new(&tensors[3].t()?, None)? }))
     }
 }

@@ -8,6 +8,7 @@ use crate::local::family::ModelName;
 use crate::local::features::{FeatureAttention, Features, Heads};
 use crate::local::math::{mix, softmax};
 use crate::local::mixer::{Mixer, MixerPlan};
+use crate::local::precision::elements;
 use crate::local::recurrent_family::{LAB, RecurrentFamily};
 
 pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
@@ -29,7 +30,7 @@ impl MixerPlan for Plan {
     }
 
     fn build(&self, tensors: &[Tensor]) -> Result<Box<dyn Mixer>> {
-        let turned = |weights: &Tensor| weights.transpose(1, 2)?.flatten_all()?.to_vec1();
+        let turned = |weights: &Tensor| elements(&weights.transpose(1, 2)?);
         let features = Softmax { dim: self.0.dim, weights: [turned(&tensors[4])?, turned(&tensors[5])?] };
         Ok(Box::new(FeatureAttention::new(self.0, tensors, features)?))
     }

@@ -13,6 +13,7 @@ use crate::local::family::{BASE, ModelName, activation};
 use crate::local::math::{exp, softplus, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::ops::activate;
+use crate::local::precision::elements;
 use crate::local::product::Linear;
 use crate::local::recurrent_family::RecurrentFamily;
 use crate::local::settings::Settings;
@@ -100,17 +101,16 @@ impl MixerPlan for Plan {
             tensors.get(index)
         };
         let linear = |index: usize, bias: &str| Linear::new(&tensors[index].t()?, optional(bias));
-        let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let decay: Vec<f32> = values(&tensors[5].t()?)?.into_iter().map(|log| -log.exp()).collect();
+        let decay: Vec<f32> = elements(&tensors[5].t()?)?.into_iter().map(|log| -log.exp()).collect();
         Ok(Box::new(Mamba {
             plan: *self,
             input: linear(0, "in_proj.bias")?,
-            convolution: values(&tensors[1].squeeze(1)?.t()?)?,
-            convolution_bias: optional("conv1d.bias").map_or(Ok(vec![0.0; self.inner]), values)?,
+            convolution: elements(&tensors[1].squeeze(1)?.t()?)?,
+            convolution_bias: optional("conv1d.bias").map_or(Ok(vec![0.0; self.inner]), elements)?,
             select: linear(2, "")?,
             time_step: linear(3, "dt_proj.bias")?,
             decay,
-            skip: values(&tensors[6])?,
+            skip: elements(&tensors[6])?,
             out: linear(7, "out_proj.bias")?,
         }))
     }
