@@ -1,6 +1,7 @@
 """Every layout of `goldfish export`, read by independent readers."""
 
 import json
+import os
 import shutil
 
 import datasets
@@ -166,6 +167,17 @@ def test_the_same_bytes_twice_from_every_format_of_shards(goldfish, rows, tmp_pa
         # OLMo's list of documents contains names of shards.
         tokens = [{n: b for n, b in files.items() if not n.endswith((".json", ".csv.gz"))} for files in data]
         assert tokens[0] == tokens[2] == tokens[3]
+
+
+@pytest.mark.parametrize("layout, options", [("bridge", ["--sequence-length", 32]), ("levanter", ["--sequence-length", 32]), ("torchtune", [])])
+def test_the_same_bytes_from_any_number_of_threads(goldfish, shards, tmp_path, layout, options):
+    data = []
+    for threads in (1, 4):
+        output = tmp_path / str(threads)
+        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+        goldfish.run("export", shards.folder, "--to", layout, "--output", output, *options, environment=environment)
+        data.append(folder_bytes(output))
+    assert data[0] == data[1]
 
 
 def test_the_smallest_type_for_the_vocabulary(goldfish, fixtures, tmp_path):

@@ -1,10 +1,12 @@
 //! Shards to the layouts that training loops read.
 
-mod columns;
+mod hf;
 mod layout;
+mod lists;
 mod memmaps;
 mod packed;
 mod parquet_file;
+mod torchtune;
 
 use std::io;
 use std::path::Path;
@@ -138,9 +140,8 @@ impl<'a> Job<'a> {
             layout @ (Layout::Bridge | Layout::Levanter) => {
                 Box::new(packed::Packed::new(files, layout, self.sequence_length))
             }
-            layout @ (Layout::Torchtune | Layout::Hf) => {
-                Box::new(columns::Columns::new(files, layout, shards, &self.manifest.checksum))
-            }
+            Layout::Torchtune => Box::new(torchtune::Torchtune::new(files, shards)),
+            Layout::Hf => Box::new(hf::Hf::new(files, shards, &self.manifest.checksum)),
         })
     }
 

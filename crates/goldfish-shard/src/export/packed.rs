@@ -2,20 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListBuilder, PrimitiveBuilder, RecordBatch};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, Float32Type, Int8Type, Int32Type, Schema, SchemaRef,
-};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::layout::{Exporter, Layout, documents};
-use super::parquet_file::ParquetFile;
+use super::lists::{Column, Lists};
+use super::parquet_file::{ParquetFile, ROW_GROUP_TOKENS};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::staged::StagedFiles;
 use crate::{ShardBatch, ShardError};
-
-/// Rows are handed to the writer when they hold about so many tokens.
-const BATCH_TOKENS: usize = 1 << 20;
 
 /// Fills rows with documents in order; a document that doesn't fit continues in the next row as a sequence of its own.
 ///
@@ -27,28 +22,72 @@ pub(super) struct Packed<'f> {
     length: usize,
     schema: SchemaRef,
     open: Option<ParquetFile>,
-    row: Row,
-    rows: Vec<Row>,
+    rows: Rows,
     done: Vec<SetFile>,
     written: u64,
 }
 
-/// One packed sequence.
+/// Packed sequences, the last of which has room.
 #[derive(Default, Debug, PartialEq)]
-struct Row {
-    ids: Vec<i32>,
-    /// Shifted: value `i` is about the prediction of token `i + 1` of the same sequence.
-    weights: Vec<f32>,
-    /// Where each sequence starts.
-    starts: Vec<i32>,
+struct Rows {
+    ids: Lists<i32>,
+    /// For Megatron-Bridge, shifted: value `i` is about the prediction of token `i + 1` of the same sequence.
+    mask: Lists<u8>,
+    /// For Levanter, shifted in the same way.
+    weights: Lists<f32>,
+    /// For Megatron-Bridge: where each sequence starts.
+    starts: Lists<i32>,
 }
 
-impl Row {
-    fn push(&mut self, ids: &[i32], weights: &[f32]) {
-        self.starts.push(self.ids.len() as i32);
-        self.ids.extend_from_slice(ids);
-        self.weights.extend_from_slice(&weights[1..]);
-        self.weights.push(0.0);
+/// What a sequence predicts.
+#[derive(Clone, Copy)]
+enum Loss<'a> {
+    Mask(&'a [u8]),
+    Weights(&'a [f32]),
+}
+
+impl<'a> Loss<'a> {
+    fn split_at(self, tokens: usize) -> (Self, Self) {
+        fn both<'a, T>(values: &'a [T], tokens: usize, of: fn(&'a [T]) -> Loss<'a>) -> (Loss<'a>, Loss<'a>) {
+            let (taken, rest) = values.split_at(tokens);
+            (of(taken), of(rest))
+        }
+        match self {
+            Self::Mask(mask) => both(mask, tokens, Self::Mask),
+            Self::Weights(weights) => both(weights, tokens, Self::Weights),
+        }
+    }
+}
+
+impl Rows {
+    /// Adds a sequence, of a token at least, to the open row.
+    fn push(&mut self, ids: &[i32], loss: Loss<'_>) {
+        match loss {
+            Loss::Mask(mask) => {
+                self.starts.values().push(self.ids.open() as i32);
+                self.mask.values().extend_from_slice(&mask[1..]);
+                self.mask.values().push(0);
+            }
+            Loss::Weights(weights) => {
+                self.weights.values().extend_from_slice(&weights[1..]);
+                self.weights.values().push(0.0);
+            }
+        }
+        self.ids.values().extend_from_slice(ids);
+    }
+
+    /// Ends the open row.
+    fn end(&mut self, layout: Layout, length: usize) {
+        if layout == Layout::Levanter {
+            let missing = length - self.ids.open();
+            self.ids.values().extend(std::iter::repeat_n(0, missing));
+            self.weights.values().extend(std::iter::repeat_n(0.0, missing));
+            self.weights.end();
+        } else {
+            self.mask.end();
+            self.starts.end();
+        }
+        self.ids.end();
     }
 }
 
@@ -62,16 +101,6 @@ fn share(tokens: usize, room: usize, length: usize) -> usize {
     }
 }
 
-/// A column of lists.
-fn lists<T: ArrowPrimitiveType>(rows: impl Iterator<Item = impl Iterator<Item = T::Native>>) -> ArrayRef {
-    let mut lists = ListBuilder::new(PrimitiveBuilder::<T>::new());
-    for row in rows {
-        row.for_each(|value| lists.values().append_value(value));
-        lists.append(true);
-    }
-    Arc::new(lists.finish())
-}
-
 impl<'f> Packed<'f> {
     pub(super) fn new(files: &'f StagedFiles, layout: Layout, length: u32) -> Self {
         let list = |name, item| Field::new_list(name, Field::new_list_field(item, true), true);
@@ -81,22 +110,23 @@ impl<'f> Packed<'f> {
             _ => vec![ids, list("loss_mask", DataType::Int8), list("seq_start_id", DataType::Int32)],
         };
         let schema = Arc::new(Schema::new(columns));
-        let (row, rows, done) = (Row::default(), Vec::new(), Vec::new());
-        Self { files, layout, length: length as usize, schema, open: None, row, rows, done, written: 0 }
+        let (rows, done) = (Rows::default(), Vec::new());
+        Self { files, layout, length: length as usize, schema, open: None, rows, done, written: 0 }
     }
 
-    fn push(&mut self, mut ids: &[i32], mut weights: &[f32]) -> Result<(), ShardError> {
+    fn push(&mut self, mut ids: &[i32], mut loss: Loss<'_>) -> Result<(), ShardError> {
         while !ids.is_empty() {
-            let room = self.length - self.row.ids.len();
+            let room = self.length - self.rows.ids.open();
             let taken = match self.layout {
                 Layout::Levanter => ids.len().min(room),
                 _ => share(ids.len(), room, self.length),
             };
+            let ((sequence, more), (of_sequence, of_more)) = (ids.split_at(taken), loss.split_at(taken));
             if taken > 0 {
-                self.row.push(&ids[..taken], &weights[..taken]);
+                self.rows.push(sequence, of_sequence);
             }
-            (ids, weights) = (&ids[taken..], &weights[taken..]);
-            if !ids.is_empty() || self.row.ids.len() == self.length {
+            (ids, loss) = (more, of_more);
+            if !ids.is_empty() || self.rows.ids.open() == self.length {
                 self.end_row()?;
             }
         }
@@ -104,36 +134,21 @@ impl<'f> Packed<'f> {
     }
 
     fn end_row(&mut self) -> Result<(), ShardError> {
-        let mut row = std::mem::take(&mut self.row);
-        self.written += row.ids.len() as u64;
-        if self.layout == Layout::Levanter {
-            row.ids.resize(self.length, 0);
-            row.weights.resize(self.length, 0.0);
-        }
-        self.rows.push(row);
-        if self.rows.len() * self.length >= BATCH_TOKENS { self.write_rows() } else { Ok(()) }
+        self.written += self.rows.ids.open() as u64;
+        self.rows.end(self.layout, self.length);
+        if self.rows.ids.ended() >= ROW_GROUP_TOKENS { self.write_rows() } else { Ok(()) }
     }
 
     fn write_rows(&mut self) -> Result<(), ShardError> {
-        if self.rows.is_empty() {
+        let rows = &mut self.rows;
+        if rows.ids.is_empty() {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.rows);
-        let ids = lists::<Int32Type>(rows.iter().map(|row| row.ids.iter().copied()));
-        let weights = rows.iter().map(|row| row.weights.iter());
+        let ids = Column::Ids(rows.ids.take());
         let columns = match self.layout {
-            Layout::Levanter => {
-                vec![ids, lists::<Float32Type>(weights.map(Iterator::copied))]
-            }
-            _ => {
-                let starts = lists::<Int32Type>(rows.iter().map(|row| row.starts.iter().copied()));
-                // Fractions are refused.
-                let mask = weights.map(|weights| weights.map(|&weight| i8::from(weight > 0.0)));
-                vec![ids, lists::<Int8Type>(mask), starts]
-            }
+            Layout::Levanter => vec![ids, Column::Weights(rows.weights.take())],
+            _ => vec![ids, Column::Mask(rows.mask.take()), Column::Ids(rows.starts.take())],
         };
-        let batch = RecordBatch::try_new(self.schema.clone(), columns);
-        let batch = batch.map_err(ShardError::arrow(self.files.root()))?;
         let open = match &mut self.open {
             Some(open) => open,
             none => {
@@ -142,7 +157,7 @@ impl<'f> Packed<'f> {
                 none.insert(ParquetFile::new(file, self.schema.clone())?)
             }
         };
-        open.write(&batch)
+        open.write(columns)
     }
 
     fn end_file(&mut self) -> Result<(), ShardError> {
@@ -166,12 +181,17 @@ impl Exporter for Packed<'_> {
     fn write(&mut self, batch: &ShardBatch, shard: &str, row: u64) -> Result<(), ShardError> {
         let mut of_mask = Vec::new();
         for (index, document) in documents(batch, shard, row).enumerate() {
-            let weights = batch.weights(index).unwrap_or_else(|| {
-                of_mask.clear();
-                of_mask.extend(document.mask.iter().map(|&keep| f32::from(keep)));
-                &of_mask
-            });
-            self.push(document.ids, weights)?;
+            let loss = match (self.layout, batch.weights(index)) {
+                (Layout::Levanter, Some(weights)) => Loss::Weights(weights),
+                (Layout::Levanter, None) => {
+                    of_mask.clear();
+                    of_mask.extend(document.mask.iter().map(|&keep| f32::from(keep)));
+                    Loss::Weights(&of_mask)
+                }
+                // Fractions are refused: a weight is what the mask says.
+                _ => Loss::Mask(document.mask),
+            };
+            self.push(document.ids, loss)?;
         }
         Ok(())
     }
@@ -181,7 +201,7 @@ impl Exporter for Packed<'_> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(Vec<SetFile>, u64), ShardError> {
-        if !self.row.ids.is_empty() {
+        if self.rows.ids.open() > 0 {
             self.end_row()?;
         }
         self.end_file()?;
@@ -207,12 +227,20 @@ mod tests {
 
     #[test]
     fn masks_are_about_the_next_token_of_the_same_sequence() {
-        let mut row = Row::default();
-        row.push(&[5, 6, 7], &[0.0, 1.0, 0.0]);
-        row.push(&[8], &[1.0]);
-        row.push(&[9, 10], &[1.0, 0.5]);
-        let weights = vec![1.0, 0.0, 0.0, 0.0, 0.5, 0.0];
-        let expected = Row { ids: vec![5, 6, 7, 8, 9, 10], weights, starts: vec![0, 3, 4] };
-        assert_eq!(row, expected);
+        let mut rows = Rows::default();
+        rows.push(&[5, 6, 7], Loss::Mask(&[0, 1, 0]));
+        rows.push(&[8], Loss::Mask(&[1]));
+        rows.push(&[9, 10], Loss::Mask(&[1, 1]));
+        rows.end(Layout::Bridge, 8);
+        assert_eq!(rows.ids.values(), &[5, 6, 7, 8, 9, 10]);
+        assert_eq!(rows.mask.values(), &[1, 0, 0, 0, 1, 0]);
+        assert_eq!(rows.starts.values(), &[0, 3, 4]);
+
+        let mut rows = Rows::default();
+        rows.push(&[5, 6, 7], Loss::Weights(&[0.0, 0.5, 1.0]));
+        rows.push(&[8], Loss::Weights(&[1.0]));
+        rows.end(Layout::Levanter, 6);
+        assert_eq!(rows.ids.values(), &[5, 6, 7, 8, 0, 0]);
+        assert_eq!(rows.weights.values(), &[0.5, 1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }
