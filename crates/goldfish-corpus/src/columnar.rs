@@ -423,7 +423,7 @@ fn memory(array: &ArrayRef) -> usize {
 }
 
 /// Batches up to this many bytes stay in memory until all their chunks are dealt with; the chunks of larger ones are copied.
-const LARGEST_SHARED: usize = 8 << 20;
+const LARGEST_SHARED: usize = 1 << 20;
 
 /// Wanted columns of consecutive rows.
 struct Prepared {

@@ -73,7 +73,7 @@ fn stream(batches: &[i32]) -> Vec<u8> {
 
 #[test]
 fn streams_are_hashed_while_they_are_read_whatever_the_size_of_their_batches() {
-    // A chunk holds 65 documents: batches of less than one, of several, and one that is too large to be kept until all its chunks are
+    // A chunk holds 65 documents: batches of less than one, of several, and some that are too large to be kept until all its chunks are
     // dealt with.
     let batches = [3, 70, 700, 0, 2300];
     let bytes = stream(&batches);
