@@ -15,7 +15,7 @@ use goldfish_remedy::Setting;
 
 use crate::batch::{DocumentBatch, Lists, RowContent, Rows, plain_type, to_plain};
 use crate::error::CorpusError;
-use crate::file::HashedFile;
+use crate::file::LibraryFile;
 use crate::input::Input;
 use crate::options::{CHUNK_BYTES, Content, ExistingMask, ReadOptions};
 use crate::paths::ColumnPath;
@@ -23,7 +23,7 @@ use crate::source::{Chunk, Part, Source};
 
 pub(crate) struct ColumnarSource {
     input: Input,
-    file: HashedFile,
+    file: LibraryFile,
     batches: Box<dyn Batches>,
     columns: Columns,
     /// A batch and how many of its rows were returned.
@@ -37,7 +37,7 @@ impl ColumnarSource {
     /// Reads these batches, the first of which starts at a row.
     pub(crate) fn new(
         input: &Input,
-        file: HashedFile,
+        file: LibraryFile,
         columns: Columns,
         (batches, row): (Box<dyn Batches>, u64),
         bytes_a_row: u64,
@@ -81,7 +81,7 @@ impl Source for ColumnarSource {
         };
         let rows = prepared.rows_in_chunk(start);
         let mut chunk = prepared.slice(start, rows);
-        if rows < prepared.rows {
+        if rows < prepared.rows && prepared.bytes() > LARGEST_SHARED {
             // A slice would keep the whole batch in memory until its worker is done.
             chunk.content = chunk.content.detached();
             chunk.existing = chunk.existing.map(Lists::detached);
@@ -111,15 +111,18 @@ impl Source for ColumnarSource {
     }
 
     fn read_so_far(&self) -> Vec<FileDigest> {
-        vec![self.file.digest().clone()]
+        vec![self.file.read_so_far()]
     }
 
     fn position(&self) -> u64 {
-        self.bytes_a_row.saturating_mul(self.row).min(self.file.digest().size)
+        let read = self.file.position();
+        read.unwrap_or_else(|| self.bytes_a_row.saturating_mul(self.row).min(self.file.size()))
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FileDigest>, CorpusError> {
-        Ok(vec![self.file.finish()?])
+        let Self { batches, file, .. } = *self;
+        drop(batches);
+        Ok(vec![file.finish()?])
     }
 }
 
@@ -418,6 +421,9 @@ const ROW_BYTES: usize = 32;
 fn memory(array: &ArrayRef) -> usize {
     array.to_data().get_slice_memory_size().unwrap_or(0)
 }
+
+/// Batches up to this many bytes stay in memory until all their chunks are dealt with; the chunks of larger ones are copied.
+const LARGEST_SHARED: usize = 1 << 20;
 
 /// Wanted columns of consecutive rows.
 struct Prepared {

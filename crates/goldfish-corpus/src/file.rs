@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use goldfish_digest::{FileDigest, HashingReader};
 use goldfish_storage::{File, Metadata, Stamp};
@@ -36,6 +37,12 @@ impl HashingFile {
     /// An error in the file's contents; the store's error, if that is what kept the contents from being read.
     pub(crate) fn error(&self, format: &'static str, reason: impl ToString) -> CorpusError {
         error(&self.path, self.file.get_ref(), format, reason)
+    }
+
+    /// Appends the next bytes of the file to `into`.
+    pub(crate) fn append_to(&mut self, into: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
+        let read = self.file.append(into, |file, into| file.append_to(into, bytes))?;
+        if read < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// Size and hash of what was read so far.
@@ -86,6 +93,14 @@ impl OpenedFile {
         self.size
     }
 
+    /// Hashes it while it is read from its start to its end.
+    pub(crate) fn hash_while_read(mut self) -> Result<ReadFile, CorpusError> {
+        self.file.rewind().map_err(CorpusError::io(&self.path, "reading"))?;
+        let Self { path, file, size, stamp } = self;
+        let file = HashingFile { path, file: HashingReader::new(file), size, stamp };
+        Ok(ReadFile(Arc::new(Mutex::new(file))))
+    }
+
     /// Hashes it whole.
     pub(crate) fn hash(self) -> Result<HashedFile, CorpusError> {
         let Self { path, mut file, size, stamp } = self;
@@ -131,6 +146,81 @@ impl HashedFile {
         let Self { path, file, digest, stamp } = self;
         check_unchanged(path, &file, digest.size, &stamp)?;
         Ok(digest)
+    }
+}
+
+/// A file that a library reads from start to end, and which is hashed on the way: the library has one handle, who reports the hash
+/// another.
+#[derive(Clone)]
+pub(crate) struct ReadFile(Arc<Mutex<HashingFile>>);
+
+/// So many bytes are hashed while they are in the processor's cache.
+const HASHED_AT_ONCE: usize = 1 << 18;
+
+impl ReadFile {
+    fn lock(&self) -> MutexGuard<'_, HashingFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read for ReadFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = buffer.len().min(HASHED_AT_ONCE);
+        self.lock().read(&mut buffer[..bytes])
+    }
+}
+
+/// A file whose contents a library reads in its own way.
+pub(crate) enum LibraryFile {
+    /// It was hashed before.
+    Hashed(HashedFile),
+    /// It is hashed on the way.
+    Read(ReadFile),
+}
+
+impl LibraryFile {
+    /// As [`HashingFile::error`].
+    pub(crate) fn error(&self, format: &'static str, reason: impl ToString) -> CorpusError {
+        match self {
+            Self::Hashed(file) => file.error(format, reason),
+            Self::Read(file) => file.lock().error(format, reason),
+        }
+    }
+
+    /// Size of the file when it was opened, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Hashed(file) => file.digest().size,
+            Self::Read(file) => file.lock().size(),
+        }
+    }
+
+    /// Bytes read so far, if that is known.
+    pub(crate) fn position(&self) -> Option<u64> {
+        match self {
+            Self::Hashed(_) => None,
+            Self::Read(file) => Some(file.lock().position()),
+        }
+    }
+
+    /// Size and hash of what was read so far, or more.
+    pub(crate) fn read_so_far(&self) -> FileDigest {
+        match self {
+            Self::Hashed(file) => file.digest().clone(),
+            Self::Read(file) => file.lock().read_so_far(),
+        }
+    }
+
+    /// Hashes what was not read, and checks that the file is still the one that was opened. The library has no handle of it any
+    /// more.
+    pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
+        match self {
+            Self::Hashed(file) => file.finish(),
+            Self::Read(ReadFile(file)) => match Arc::into_inner(file) {
+                Some(file) => file.into_inner().unwrap_or_else(PoisonError::into_inner).finish(),
+                None => unreachable!("the library's handle is dropped before"),
+            },
+        }
     }
 }
 

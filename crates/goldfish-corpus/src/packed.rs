@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, Int64Array};
 use arrow::array::{StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array};
-use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use goldfish_storage::File;
 
 use goldfish_remedy::{Remedy, Setting};
@@ -78,10 +78,16 @@ pub(crate) fn read_to(file: &mut HashingFile, offset: u64) -> io::Result<()> {
 }
 
 /// Reads `tokens` ids from a file's current position.
-pub(crate) fn read_ids(file: &mut impl Read, tokens: usize, id_type: IdType) -> io::Result<Buffer> {
-    let mut bytes = MutableBuffer::from_len_zeroed(tokens * id_type.width());
-    file.read_exact(bytes.as_slice_mut())?;
-    Ok(bytes.into())
+pub(crate) fn read_ids(file: &mut HashingFile, tokens: usize, id_type: IdType) -> io::Result<Buffer> {
+    let mut bytes = Vec::new();
+    file.append_to(&mut bytes, tokens * id_type.width())?;
+    Ok(aligned(bytes))
+}
+
+/// The bytes where ids of any type may start. Allocators put so many there anyway, but need not.
+pub(crate) fn aligned(bytes: Vec<u8>) -> Buffer {
+    let is_aligned = bytes.as_ptr().align_offset(size_of::<u64>()) == 0;
+    if is_aligned { bytes.into() } else { Buffer::from_slice_ref(bytes) }
 }
 
 fn as_array(bytes: Buffer, id_type: IdType) -> ArrayRef {
@@ -129,13 +135,20 @@ fn ends_at_eos(values: &ArrayRef, eos: u32) -> OffsetBuffer<i64> {
     OffsetBuffer::new(offsets.into())
 }
 
-/// Calls `found` with the index of every `id` among ids of `width` bytes. `bytes` must be aligned to the
-/// width, as Arrow buffers are.
+/// Calls `found` with the index of every `id` among ids of `width` bytes.
 pub(crate) fn for_each_match(bytes: &[u8], width: usize, id: u32, mut found: impl FnMut(usize)) {
     fn scan<T: bytemuck::Pod + PartialEq>(bytes: &[u8], id: T, found: &mut impl FnMut(usize)) {
         // Whole blocks without a match are skipped first, which compiles to a few vector instructions.
         const BLOCK: usize = 64;
-        let ids: &[T] = bytemuck::cast_slice(bytes);
+        let copy;
+        let ids: &[T] = match bytemuck::try_cast_slice(bytes) {
+            Ok(ids) => ids,
+            // They start where no id of this type may.
+            Err(_) => {
+                copy = bytemuck::pod_collect_to_vec(bytes);
+                &copy
+            }
+        };
         for (block, ids) in ids.chunks(BLOCK).enumerate() {
             if ids.iter().fold(false, |any, other| any | (*other == id)) {
                 let matches = ids.iter().enumerate().filter(|&(_, other)| *other == id);

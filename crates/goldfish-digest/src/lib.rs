@@ -70,6 +70,22 @@ impl<R: Read> HashingReader<R> {
         self.hasher.size
     }
 
+    /// Lets `read` append to a vector what it reads of the wrapped reader, and hashes that.
+    ///
+    /// # Errors
+    ///
+    /// That of `read`; what it appended is hashed all the same.
+    pub fn append<T>(
+        &mut self,
+        into: &mut Vec<u8>,
+        read: impl FnOnce(&mut R, &mut Vec<u8>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let before = into.len();
+        let done = read(&mut self.inner, into);
+        self.hasher.update(&into[before..]);
+        done
+    }
+
     /// The digest of the bytes read so far.
     pub fn digest(&self) -> FileDigest {
         self.hasher.digest()
@@ -170,6 +186,9 @@ mod tests {
         let mut reader = HashingReader::new(&b"goldfish"[..]);
         let mut start = [0; 3];
         assert!(reader.read_exact(&mut start).is_ok());
+        let mut more = b"gol".to_vec();
+        let read = reader.append(&mut more, |inner, more| inner.take(2).read_to_end(more));
+        assert_eq!((read.ok(), &more[..]), (Some(2), &b"goldf"[..]));
         assert_eq!(reader.finish().ok().map(|(digest, _)| digest), Some(expected));
     }
 

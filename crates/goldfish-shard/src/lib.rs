@@ -11,6 +11,7 @@
 //! which shards are finished, so that a run can be resumed after any interruption. A folder may be in an object store,
 //! where copies take the place of new names and a marker that of the lock (feature `object-stores`).
 
+mod blocks;
 mod disk;
 mod encoder;
 mod error;

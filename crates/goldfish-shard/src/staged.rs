@@ -3,16 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use goldfish_digest::{FileDigest, HashingWriter};
+use goldfish_digest::FileDigest;
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_storage::{Folder, Kind, is_remote};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::blocks::BlockWriter;
 use crate::error::{other_output, replace_set, start_again};
 use crate::file_set::{
     FILE_SET_NAME, FILE_SET_TABLES, FileSet, HOLDS_A_LIST, LAYOUT_ENDINGS, SetFile, is_inside,
@@ -143,7 +144,7 @@ impl Interrupted {
 pub struct StagedFile {
     name: String,
     path: PathBuf,
-    sink: BufWriter<HashingWriter<FlushedFile>>,
+    sink: BlockWriter<FlushedFile>,
 }
 
 impl StagedFiles {
@@ -344,8 +345,7 @@ impl StagedFiles {
         let file = disk::create(&self.staging, &staged)?;
         let path = self.staging.join(&staged);
         self.staged.borrow_mut().insert(name.to_owned(), staged);
-        let sink = BufWriter::with_capacity(1 << 18, HashingWriter::new(FlushedFile::new(file)));
-        Ok(StagedFile { name: name.to_owned(), path, sink })
+        Ok(StagedFile { name: name.to_owned(), path, sink: BlockWriter::new(FlushedFile::new(file)) })
     }
 
     /// A file for intermediate results, which goes with the staging folder, and its name there.
@@ -529,8 +529,7 @@ impl StagedFile {
     /// If the disk refuses.
     pub fn finish(self, holds: &str) -> Result<SetFile, ShardError> {
         let Self { name, path, sink } = self;
-        let hashing = sink.into_inner().map_err(|e| ShardError::io(&path, "writing")(e.into_error()))?;
-        let (FileDigest { size, hash }, file) = hashing.finish();
+        let (FileDigest { size, hash }, file) = sink.finish().map_err(ShardError::io(&path, "writing"))?;
         let mut file = file.finish().map_err(ShardError::io(&path, "flushing to disk"))?;
         disk::sync(&mut file, &path)?;
         Ok(SetFile { name, holds: holds.to_owned(), size, hash })

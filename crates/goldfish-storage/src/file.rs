@@ -134,6 +134,19 @@ impl File {
         Ok(())
     }
 
+    /// Appends the next `bytes` bytes to `into`, whose new part is not filled with zeros first; fewer at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// If the system or the store refuses, or the object was replaced. What was read before is appended.
+    pub fn append_to(&mut self, into: &mut Vec<u8>, bytes: usize) -> io::Result<usize> {
+        into.reserve(bytes);
+        match &mut self.0 {
+            Opened::Disk(file) => (&*file).take(bytes as u64).read_to_end(into),
+            Opened::Store(object) => object.take(bytes as u64).read_to_end(into),
+        }
+    }
+
     /// Whether the store caused an error that a reader of the file's contents met: once an object couldn't be read,
     /// all handles of it fail whenever they are used.
     ///

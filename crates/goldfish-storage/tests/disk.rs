@@ -31,6 +31,18 @@ fn files_are_written_read_and_removed() {
 }
 
 #[test]
+fn what_is_read_is_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    storage::write(&path, b"goldfish").unwrap();
+    let (mut file, mut bytes) = (File::open(&path).unwrap(), b"a ".to_vec());
+    assert_eq!(file.append_to(&mut bytes, 4).unwrap(), 4);
+    assert_eq!((&bytes[..], file.append_to(&mut bytes.clone(), 0).unwrap()), (&b"a gold"[..], 0));
+    assert_eq!(file.append_to(&mut bytes, 1 << 20).unwrap(), 4, "no more is left");
+    assert_eq!((&bytes[..], file.append_to(&mut bytes.clone(), 1).unwrap()), (&b"a goldfish"[..], 0));
+}
+
+#[test]
 fn places_are_read_whatever_the_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");

@@ -11,7 +11,7 @@ use goldfish_storage::File;
 
 use crate::columnar::{Batches, ColumnarSource, Columns, claim_error, units_of_part};
 use crate::error::CorpusError;
-use crate::file::{OpenedFile, open_regular};
+use crate::file::{LibraryFile, OpenedFile, ReadFile, open_regular};
 use crate::head::Head;
 use crate::input::{FormatTable, Input};
 use crate::options::ReadOptions;
@@ -65,22 +65,26 @@ fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Box<dyn Sour
         let reader = reader.map_err(|e| error(&e))?;
         let (batches, row) =
             FileBatches::new(hashed.handle()?, reader, (size, part)).map_err(|e| error(&e))?;
-        return Ok(Box::new(ColumnarSource::new(input, hashed, columns, (Box::new(batches), row), 0)));
+        let (file, batches) = (LibraryFile::Hashed(hashed), (Box::new(batches) as _, row));
+        return Ok(Box::new(ColumnarSource::new(input, file, columns, batches, 0)));
     }
     if !ends_with(&mut file, &STREAM_END).map_err(CorpusError::io(path, "reading"))? {
         return Err(error(&"the stream has no end marker; it was cut off, or is not an Arrow IPC stream"));
     }
     let schema = StreamReader::try_new(BufReader::new(&file), None).map_err(|e| error(&e))?.schema();
     let columns = Columns::find(path, &schema, options)?;
-    let hashed = opened.hash()?;
-    let error = |reason: &dyn ToString| hashed.error(NAME, reason.to_string());
-    file.rewind().map_err(CorpusError::io(path, "reading"))?;
-    let buffered = BufReader::with_capacity(1 << 20, file);
-    let reader = StreamReader::try_new(buffered, Some(columns.projection.clone())).map_err(|e| error(&e))?;
+    let read = opened.hash_while_read()?;
+    let buffered = BufReader::with_capacity(STREAM_BUFFER, read.clone());
+    let file = LibraryFile::Read(read);
+    let reader = StreamReader::try_new(buffered, Some(columns.projection.clone()));
+    let reader = reader.map_err(|e| file.error(NAME, e.to_string()))?;
     let batches: Box<dyn Batches> =
         if part.contains(0) { Box::new(WholeStream(reader)) } else { Box::new(Nothing) };
-    Ok(Box::new(ColumnarSource::new(input, hashed, columns, (batches, 0), 0)))
+    Ok(Box::new(ColumnarSource::new(input, file, columns, (batches, 0), 0)))
 }
+
+/// Bytes of a stream that are read ahead. What is larger goes by unbuffered: the bodies of most batches.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// Last bytes of a complete Arrow IPC stream.
 const STREAM_END: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
@@ -159,7 +163,7 @@ impl Batches for FileBatches {
 }
 
 /// A stream that must end where its file ends: another stream after it would be lost.
-struct WholeStream(StreamReader<BufReader<File>>);
+struct WholeStream(StreamReader<BufReader<ReadFile>>);
 
 impl Batches for WholeStream {
     fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
-use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use flate2::read::MultiGzDecoder;
 
@@ -18,8 +18,8 @@ use crate::file::{HashingFile, open_regular};
 use crate::input::{FormatTable, Input, MaskNames, Naming};
 use crate::options::{CHUNK_BYTES, IdType, MAX_DOCUMENT_TOKENS, ReadOptions};
 use crate::packed::{
-    DocumentEnds, Indexed, PackedChunk, Planner, checked_length, encode_id, for_each_match, read_ids,
-    read_to, whole_ids,
+    DocumentEnds, Indexed, PackedChunk, Planner, aligned, checked_length, encode_id, for_each_match,
+    read_ids, read_to, whole_ids,
 };
 use crate::source::{Chunk, Part, Source};
 use crate::warning::Warning;
@@ -290,11 +290,11 @@ impl EosReader {
         let mut reader = Self { id, encoded, part, row: 0, offset: 0, rest, unread };
         let mut document_open = false;
         while part.start > 0 && reader.unread > 0 {
-            let mut block = MutableBuffer::new(CHUNK_BYTES);
+            let mut block = Vec::new();
             reader.read_more(file, &mut block)?;
             // The end of the last document that starts before the part, or of the last one in the block.
             let (mut end, mut documents) = (0, 0);
-            for_each_match(block.as_slice(), reader.encoded.len(), id, |i| {
+            for_each_match(&block, reader.encoded.len(), id, |i| {
                 if documents == 0 || reader.offset + (end as u64) < part.start {
                     (end, documents) = ((i + 1) * reader.encoded.len(), documents + 1);
                 }
@@ -302,7 +302,7 @@ impl EosReader {
             reader.row += documents;
             if documents > 0 && reader.offset + end as u64 >= part.start {
                 reader.offset += end as u64;
-                reader.rest = block.as_slice()[end..].to_vec();
+                reader.rest = block[end..].to_vec();
                 return Ok(reader);
             }
             reader.offset += block.len() as u64;
@@ -313,11 +313,9 @@ impl EosReader {
     }
 
     /// Appends the next bytes of the file.
-    fn read_more(&mut self, file: &mut HashingFile, bytes: &mut MutableBuffer) -> io::Result<()> {
+    fn read_more(&mut self, file: &mut HashingFile, bytes: &mut Vec<u8>) -> io::Result<()> {
         let step = usize::try_from(self.unread).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        let start = bytes.len();
-        bytes.resize(start + step, 0);
-        file.read_exact(&mut bytes.as_slice_mut()[start..])?;
+        file.append_to(bytes, step)?;
         self.unread -= step as u64;
         Ok(())
     }
@@ -329,12 +327,12 @@ impl EosReader {
             return Ok(None);
         }
         let width = self.encoded.len();
-        let mut bytes = MutableBuffer::new(CHUNK_BYTES);
-        bytes.extend_from_slice(&std::mem::take(&mut self.rest));
+        let mut bytes = Vec::with_capacity(self.rest.len() + CHUNK_BYTES);
+        bytes.append(&mut self.rest);
         let mut searched = 0;
         let mut end = loop {
             self.read_more(file, &mut bytes).map_err(CorpusError::io(path, "reading"))?;
-            let new = &bytes.as_slice()[searched..];
+            let new = &bytes[searched..];
             if self.unread == 0 {
                 break bytes.len();
             } else if let Some(i) = new.chunks_exact(width).rposition(|token| token == self.encoded) {
@@ -353,7 +351,7 @@ impl EosReader {
             return Ok(None);
         }
         let (mut documents, mut last_end) = (0, 0);
-        for_each_match(&bytes.as_slice()[..end], width, self.id, |i| {
+        for_each_match(&bytes[..end], width, self.id, |i| {
             // A document that starts after the part is not read.
             if (last_end as u64) < left {
                 (documents, last_end) = (documents + 1, (i + 1) * width);
@@ -362,12 +360,12 @@ impl EosReader {
         if last_end as u64 >= left {
             end = last_end;
         }
-        self.rest = bytes.as_slice()[end..].to_vec();
+        self.rest = bytes[end..].to_vec();
         bytes.truncate(end);
         let first = self.row;
         self.row += documents + u64::from(last_end < end);
         self.offset += end as u64;
-        Ok(Some((first, bytes.into())))
+        Ok(Some((first, aligned(bytes))))
     }
 }
 

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{
 
 use crate::columnar::{Batches, ColumnarSource, Columns, claim_error, units_of_part};
 use crate::error::CorpusError;
-use crate::file::OpenedFile;
+use crate::file::{LibraryFile, OpenedFile};
 use crate::head::Head;
 use crate::input::{FormatTable, Input};
 use crate::options::{CHUNK_BYTES, ReadOptions};
@@ -63,7 +63,7 @@ fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Box<dyn Sour
     let bytes_a_row = file.size() / (rows as u64).max(1);
     let batch_size = batch_size.clamp(1, 1 << 16) as usize;
     let part = (file.size(), part);
-    let file = file.hash()?;
+    let file = LibraryFile::Hashed(file.hash()?);
     let (groups, row) = RowGroups::new(parquet, metadata, projection, batch_size, part);
     Ok(Box::new(ColumnarSource::new(input, file, columns, (Box::new(groups), row), bytes_a_row)))
 }

@@ -10,10 +10,64 @@ use crate::text::{fixture, mask_text};
 
 /// `goldfish mask` on a memmap of 32-bit ids.
 fn mask_memmap(goldfish: &Path, rule: &str, input: &Path, output: &Path, options: &[&str]) -> Usage {
+    let memmap = ["--ids-dtype", "uint32", "--eos-id", "0"];
+    mask_ids(goldfish, rule, input, output, &[&memmap, options].concat())
+}
+
+/// `goldfish mask` on ids.
+fn mask_ids(goldfish: &Path, rule: &str, input: &Path, output: &Path, options: &[&str]) -> Usage {
     remove(output);
     let mut command = Command::new(goldfish);
-    command.arg("mask").arg(input).args(["--ids-dtype", "uint32", "--eos-id", "0", "--rule", rule]);
-    measure(command.args(options).arg("--output").arg(output))
+    command.arg("mask").arg(input).args(["--rule", rule]).args(options);
+    measure(command.arg("--output").arg(output))
+}
+
+/// Writes the ids of a memmap as lists of 32-bit ids with pyarrow: a stream with so many rows a batch, or Parquet with a
+/// compression.
+const COLUMNS: &str = "\
+import sys
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+source, tokens, target, how = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+ids = np.fromfile(source, np.int32)
+ids = ids[:len(ids) // tokens * tokens]
+ends = np.arange(0, len(ids) + 1, tokens, dtype=np.int32)
+table = pa.table({'input_ids': pa.ListArray.from_arrays(ends, ids)})
+if target.endswith('.parquet'):
+    pq.write_table(table, target, compression=how)
+else:
+    with pa.OSFile(target, 'wb') as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=int(how))
+";
+
+/// Megabytes of ids in columns.
+const COLUMN_MEGABYTES: u64 = 400;
+
+/// The same ids in columns, as other programs write them.
+fn mask_columns(goldfish: &Path, scratch: &Path) {
+    let python = python(false);
+    let [input, output, copied] = ["input.npy", "output", "copied"].map(|name| scratch.join(name));
+    write_memmap(&input, COLUMN_MEGABYTES * 1_000_000, DOCUMENT);
+    let files = [
+        ("stream-50.arrow", "50", "Arrow stream, 50 rows a batch"),
+        ("stream-1000.arrow", "1000", "Arrow stream, 1,000 rows a batch"),
+        ("snappy.parquet", "snappy", "Parquet with snappy"),
+        ("zstd.parquet", "zstd", "Parquet with zstd"),
+    ];
+    for (name, how, what) in files {
+        let file = scratch.join(name);
+        let mut script = Command::new(&python);
+        script.args(["-c", COLUMNS]).arg(&input).arg(DOCUMENT.to_string()).args([&file]).arg(how);
+        assert!(script.status().unwrap().success());
+        let mut peak = 0;
+        let pairs = (0..RUNS).map(|_| {
+            let masked = mask_ids(goldfish, "hash", &file, &output, &[]);
+            peak = peak.max(masked.peak_bytes);
+            (masked.seconds / copy(&output, &copied).seconds, COLUMN_MEGABYTES as f64 / masked.seconds)
+        });
+        let pairs: Vec<_> = pairs.collect();
+        row(&format!("{COLUMN_MEGABYTES} MB, `hash`, {what}, peak {} MiB", peak >> 20), pairs.into_iter());
+        fs::remove_file(file).unwrap();
+    }
 }
 
 /// `cp` of a folder and `sync` of its files.
@@ -29,7 +83,7 @@ pub(crate) fn mask() {
     let [input, output, copied] = ["input.npy", "output", "copied"].map(|name| scratch.join(name));
     title(
         &format!(
-            "`goldfish mask` on a memmap of 32-bit ids (documents of {DOCUMENT} tokens), {threads} threads, and `cp` and `sync` of its output on the same disk; ratio = time of mask / time of cp"
+            "`goldfish mask` on 32-bit ids in a memmap or in columns (documents of {DOCUMENT} tokens), {threads} threads, and `cp` and `sync` of its output on the same disk; ratio = time of mask / time of cp"
         ),
         "MB/s in",
     );
@@ -46,6 +100,7 @@ pub(crate) fn mask() {
             row(&format!("{megabytes} MB, `{rule}`, peak {} MiB", peak >> 20), pairs.into_iter());
         }
     }
+    mask_columns(&goldfish, &scratch);
     remove(&scratch);
 }
 
