@@ -22,7 +22,7 @@
 //!
 //! `SentencePiece` BPE, as in Llama-2 and Gemma:
 //! - the model is BPE without dropout, marks for parts of words, or `ignore_merges`; with byte fallback, its vocabulary
-//!   has a token for each byte, which no merge uses;
+//!   has a token for each byte that may need one, which no merge uses (the first Gemma has a tab instead of its byte);
 //! - spaces become `▁` by a `Replace` normalizer, after a `Prepend` or alone, or by a `Metaspace` pre-tokenizer; a
 //!   `Split` at spaces, which are no more, does nothing.
 //!
@@ -59,7 +59,7 @@
 //!   start with the characters on both sides; merges on one side of such a place do not depend on the other;
 //! - sums of scores are made in the order of the exact path, so that they are equal to the last bit;
 //! - merges go by the lowest rank, then the leftmost; words are looked up by all their bytes, never by a hash alone;
-//! - added tokens and their ids are taken from the loaded exact tokenizer, and found leftmost, then longest.
+//! - added tokens have the numbers that the exact path gives them, and are found leftmost, then longest.
 //!
 //! The tests compare both paths on all 1,112,064 characters in several contexts, on every short string over one
 //! character of each class, and on random strings made to trip tokenizers up. With
@@ -81,6 +81,12 @@
 //!   token `ched`.
 //!
 //! It also treats `\p{N}{1,2}` and `\p{N}+` in the `cl100k_base` pattern like `\p{N}{1,3}`.
+//!
+//! # Loading
+//!
+//! A tokenizer.json is parsed once. The `tokenizers` crate takes seconds and hundreds of megabytes for the tables of a large vocabulary. With a fast
+//! path they are made when the first document takes the exact path, or [`Tokenizer::decode`] is called; until then the file stays in memory. The crate
+//! checks all other parts of the file at once, so that what it refuses is refused at once too.
 //!
 //! # What is refused
 //!
