@@ -47,7 +47,7 @@ impl<W: Write + Send + 'static> BlockWriter<W> {
         Self { block: Vec::new(), hash: HashingWriter::new(io::sink()), target: Target::File(file) }
     }
 
-    /// Hands the block to the thread, and goes on with another one.
+    /// Hands the block to the thread, and takes another one.
     fn send(&mut self) -> io::Result<()> {
         // Here and not on the thread: the block is still in the processor's cache.
         self.hash.write_all(&self.block)?;
@@ -75,7 +75,7 @@ impl<W: Write + Send + 'static> BlockWriter<W> {
         let block = std::mem::take(&mut self.block);
         let file = match std::mem::replace(&mut self.target, Target::Failed) {
             Target::File(mut file) => {
-                block.chunks(WRITE_BYTES).try_for_each(|bytes| file.write_all(bytes))?;
+                write(&block, &mut file)?;
                 file
             }
             Target::Thread(thread) => {
@@ -94,16 +94,16 @@ impl<W: Write + Send + 'static> WritingThread<W> {
     fn start(mut file: W) -> io::Result<Self> {
         let (full, blocks) = sync_channel::<Vec<u8>>(WAITING);
         let (empty, written) = sync_channel(WAITING);
-        let write = move || {
+        let work = move || {
             for mut block in blocks {
-                block.chunks(WRITE_BYTES).try_for_each(|bytes| file.write_all(bytes))?;
+                write(&block, &mut file)?;
                 block.clear();
                 // One too many is freed.
                 let _ = empty.try_send(block);
             }
             Ok(file)
         };
-        let thread = std::thread::Builder::new().name("goldfish-write".into()).spawn(write)?;
+        let thread = std::thread::Builder::new().name("goldfish-write".into()).spawn(work)?;
         Ok(Self { full, written, thread })
     }
 
@@ -113,6 +113,10 @@ impl<W: Write + Send + 'static> WritingThread<W> {
         drop(full);
         thread.join().map_err(|_| io::Error::other("the thread that writes stopped"))?
     }
+}
+
+fn write(block: &[u8], file: &mut impl Write) -> io::Result<()> {
+    block.chunks(WRITE_BYTES).try_for_each(|bytes| file.write_all(bytes))
 }
 
 fn failed_before() -> io::Error {

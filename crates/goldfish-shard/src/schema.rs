@@ -66,6 +66,12 @@ impl OutputFormat {
 /// The value of `labels` at a dropped token: the index that `PyTorch`'s cross entropy ignores.
 pub(crate) const IGNORED_LABEL: i32 = -100;
 
+/// A column of lists. It is nullable throughout, as readers such as Hugging Face `datasets` expect of their own files; no value is ever null
+/// but in carried columns.
+pub(crate) fn list_field(name: &str, item: DataType) -> Field {
+    Field::new_list(name, Field::new_list_field(item, true), true)
+}
+
 /// The columns of a shard, in order.
 #[derive(Debug, Clone)]
 pub struct ShardSchema {
@@ -77,21 +83,18 @@ impl ShardSchema {
     /// The fixed columns, the requested ones, then the carried ones.
     #[must_use]
     pub fn new(extra: &[ExtraColumn], carried: &[FieldRef]) -> Self {
-        // Nullable throughout, as Hugging Face `datasets` expects of its own files; no value is ever null
-        // but in carried columns.
-        let list = |name: &str, item| Field::new_list(name, Field::new_list_field(item, true), true);
         let mut fields: Vec<FieldRef> = vec![
             Arc::new(Field::new("doc_id", DataType::Utf8, true)),
-            Arc::new(list("input_ids", DataType::Int32)),
-            Arc::new(list("loss_mask", DataType::UInt8)),
+            Arc::new(list_field("input_ids", DataType::Int32)),
+            Arc::new(list_field("loss_mask", DataType::UInt8)),
         ];
         fields.extend(extra.iter().map(|column| {
             Arc::new(match column {
-                ExtraColumn::Labels => list(column.name(), DataType::Int32),
+                ExtraColumn::Labels => list_field(column.name(), DataType::Int32),
                 ExtraColumn::AttentionMask | ExtraColumn::AssistantMasks => {
-                    list(column.name(), DataType::UInt8)
+                    list_field(column.name(), DataType::UInt8)
                 }
-                ExtraColumn::LossWeights => list(column.name(), DataType::Float32),
+                ExtraColumn::LossWeights => list_field(column.name(), DataType::Float32),
             })
         }));
         fields.extend(carried.iter().cloned());

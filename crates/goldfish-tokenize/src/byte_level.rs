@@ -163,13 +163,7 @@ fn bpe(file: &File<'_>, parts: Option<Parts>) -> Result<Bpe, String> {
         return Err("its model marks the parts of words".to_owned());
     }
     let alphabet = ByteAlphabet::new();
-    let mut byte_ids = [0; 256];
-    // Some vocabularies lack the bytes that UTF-8 never uses.
-    for (c, byte) in alphabet.iter().filter(|(_, byte)| !matches!(byte, 0xC0 | 0xC1 | 0xF5..)) {
-        byte_ids[usize::from(byte)] = vocab
-            .id(c.encode_utf8(&mut [0; 4]))
-            .ok_or_else(|| format!("its vocabulary has no token for the byte {byte:#04X}"))?;
-    }
+    let byte_ids = alphabet.ids(vocab)?;
     let merges = Merges::read(merges, vocab, |_, _, _| Ok(()))?;
     let whole_words = fields
         .ignore_merges

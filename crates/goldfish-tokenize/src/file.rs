@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Vocab {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocab, A::Error> {
                 let (mut tokens, mut scores) = (Tokens::default(), Vec::new());
                 while let Some((Text(token), score)) = list.next_element()? {
-                    // A file has less bytes than there are ids.
+                    // A file has fewer bytes than there are ids.
                     tokens.push(&token, scores.len() as u32);
                     scores.push(score);
                 }
@@ -149,99 +149,55 @@ impl<'de> Deserialize<'de> for Vocab {
 }
 
 /// A string that is borrowed where it has no escapes.
-pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrowed;
-        impl<'de> Visitor<'de> for Borrowed {
-            type Value = Text<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrowed)
-    }
+/// The file as it is written.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    model: WrittenModel<'a>,
+    #[serde(flatten)]
+    others: Others,
 }
 
-impl<'de> Deserialize<'de> for Model<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Model<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a model")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Model<'de>, A::Error> {
-                let (mut vocab, mut merges, mut parts) = (None, None, Map::new());
-                while let Some(Text(key)) = map.next_key()? {
-                    let twice = match &*key {
-                        "vocab" => vocab.replace(map.next_value()?).is_some(),
-                        "merges" => merges.replace(map.next_value::<Option<&RawValue>>()?).is_some(),
-                        _ => parts.insert(key.clone().into_owned(), map.next_value()?).is_some(),
-                    };
-                    if twice {
-                        return Err(A::Error::custom(format!("the model has the field `{key}` twice")));
-                    }
-                }
-                let fields = Fields::deserialize(Value::Object(parts.clone())).map_err(A::Error::custom)?;
-                let (vocab, merges) = (vocab.unwrap_or_default(), merges.flatten());
-                Ok(Model { vocab, merges, fields, parts })
-            }
-        }
-        deserializer.deserialize_map(Parts)
-    }
+/// The model as it is written.
+#[derive(Deserialize)]
+struct WrittenModel<'a> {
+    #[serde(default)]
+    vocab: Vocab,
+    #[serde(borrow, default)]
+    merges: Option<&'a RawValue>,
+    #[serde(flatten)]
+    others: Others,
 }
 
-impl<'de> Deserialize<'de> for File<'de> {
+/// The other fields of an object, none of them twice.
+struct Others(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Others {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-        impl<'de> Visitor<'de> for Parts {
-            type Value = File<'de>;
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Others;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a tokenizer")
+                formatter.write_str("fields")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<File<'de>, A::Error> {
-                let (mut model, mut parts) = (None, Map::new());
-                while let Some(Text(key)) = map.next_key()? {
-                    let twice = match &*key {
-                        "model" => model.replace(map.next_value()?).is_some(),
-                        _ => parts.insert(key.clone().into_owned(), map.next_value()?).is_some(),
-                    };
-                    if twice {
-                        return Err(A::Error::custom(format!("it has the field `{key}` twice")));
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Others, A::Error> {
+                let mut fields = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, _>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format!("duplicate field `{name}`")));
                     }
+                    fields.insert(name, value);
                 }
-                let part = |name: &str| parts.get(name).cloned().unwrap_or_default();
-                let added_tokens = match part("added_tokens") {
-                    Value::Null => Vec::new(),
-                    tokens => Vec::deserialize(tokens).map_err(A::Error::custom)?,
-                };
-                Ok(File {
-                    added_tokens,
-                    normalizer: part("normalizer"),
-                    pre_tokenizer: part("pre_tokenizer"),
-                    post_processor: part("post_processor"),
-                    decoder: part("decoder"),
-                    model: model.ok_or_else(|| A::Error::missing_field("model"))?,
-                    parts,
-                })
+                Ok(Others(fields))
             }
         }
-        deserializer.deserialize_map(Parts)
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -280,7 +236,7 @@ impl<'a> File<'a> {
         let text = str::from_utf8(json).map_err(|error| {
             malformed(error.to_string(), "give the tokenizer.json of the model, as it was downloaded")
         })?;
-        let mut file: Self = serde_json::from_str(text).map_err(|error| {
+        let mut file = serde_json::from_str(text).and_then(Self::new).map_err(|error| {
             let advice = match error.classify() {
                 serde_json::error::Category::Eof => "it is cut short: copy or download it again",
                 serde_json::error::Category::Data => {
@@ -292,6 +248,28 @@ impl<'a> File<'a> {
         })?;
         file.check(origin)?;
         Ok(file)
+    }
+
+    fn new(written: Written<'a>) -> serde_json::Result<Self> {
+        let Written {
+            model: WrittenModel { vocab, merges, others: Others(of_model) },
+            others: Others(parts),
+        } = written;
+        let fields = Fields::deserialize(Value::Object(of_model.clone()))?;
+        let part = |name: &str| parts.get(name).cloned().unwrap_or_default();
+        let added_tokens = match part("added_tokens") {
+            Value::Null => Vec::new(),
+            tokens => Vec::deserialize(tokens)?,
+        };
+        Ok(Self {
+            added_tokens,
+            normalizer: part("normalizer"),
+            pre_tokenizer: part("pre_tokenizer"),
+            post_processor: part("post_processor"),
+            decoder: part("decoder"),
+            model: Model { vocab, merges, fields, parts: of_model },
+            parts,
+        })
     }
 
     fn check(&mut self, origin: &str) -> Result<(), TokenizeError> {

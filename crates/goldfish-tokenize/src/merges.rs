@@ -100,7 +100,7 @@ impl<F: FnMut(Part<'_>, Part<'_>, u32) -> Result<(), String>> Reader<'_, F> {
         let (left, right) = (Part { text: left, id: id(left)? }, Part { text: right, id: id(right)? });
         let joined = id(&self.joined)?;
         (self.check)(left, right, joined)?;
-        // A file has less bytes than there are ranks.
+        // A file has fewer bytes than there are ranks.
         let rank = self.ranks.len() as u32;
         match self.ranks.insert(pair(left.id, right.id), (rank, joined)) {
             Some(_) => Err("it has the same merge twice".to_owned()),

@@ -10,7 +10,7 @@ use tokenizers::AddedToken;
 use crate::file::{File, Vocab, kinds, parts};
 use crate::merges::Merges;
 use crate::segments::{Added, Declined, Family, Pool, Sink, finder, split_off};
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, no_token};
 use crate::words::{Map, Mix, Words};
 
 /// What stands for a space.
@@ -303,7 +303,7 @@ impl Symbols {
         symbols.ascii[usize::from(b' ')] = symbols.others.get(&MARK.into()).copied().unwrap_or(NONE);
         if byte_fallback {
             if let Some(byte) = vocab.missing_byte() {
-                return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
+                return Err(no_token(byte));
             }
             let mut bytes = Box::new([NONE; 256]);
             for (byte, id) in (0..=u8::MAX).zip(bytes.iter_mut()) {

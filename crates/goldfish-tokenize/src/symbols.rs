@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use regex_syntax::hir::ClassUnicode;
 
+use crate::tokens::{Tokens, in_utf8, no_token};
+
 const BLOCK: usize = 64;
 const BLOCKS: usize = (char::MAX as usize + 1) / BLOCK;
 
@@ -171,6 +173,16 @@ impl ByteAlphabet {
     /// The bytes that a token stands for, if all of its characters are in the alphabet.
     pub(crate) fn bytes(&self, token: &str) -> Option<Box<[u8]>> {
         token.chars().map(|c| self.byte(c)).collect()
+    }
+
+    /// The tokens of single bytes, 0 for bytes that UTF-8 never uses, which some vocabularies lack; or which one is missing.
+    pub(crate) fn ids(&self, vocab: &Tokens) -> Result<[u32; 256], String> {
+        let mut ids = [0; 256];
+        for (c, byte) in self.iter().filter(|(_, byte)| in_utf8(*byte)) {
+            let id = vocab.id(c.encode_utf8(&mut [0; 4]));
+            ids[usize::from(byte)] = id.ok_or_else(|| no_token(byte))?;
+        }
+        Ok(ids)
     }
 
     /// All characters and bytes.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::TokenizeError;
 use crate::file::{File, kind, parts};
 use crate::symbols::ByteAlphabet;
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, no_token};
 
 /// How a tokenizer's tokens represent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +230,7 @@ pub(crate) fn text_kind(file: &File<'_>, gapless: bool) -> Result<TextKind, Stri
         ));
     }
     if let Some(byte) = file.model.vocab.tokens().and_then(Tokens::missing_byte) {
-        return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
+        return Err(no_token(byte));
     }
     check_normalizer(file, TextKind::ByteFallback)?;
     match parts(&file.pre_tokenizer).into_iter().find(|part| kind(part) != "Metaspace") {
@@ -282,15 +282,8 @@ fn check_byte_level(file: &File<'_>, gapless: bool) -> Result<(), String> {
             kind => return Err(format!("its pre-tokenizer ({kind}) may leave text out")),
         }
     }
-    let has = |token: &str| file.model.vocab.tokens().is_some_and(|tokens| tokens.id(token).is_some());
-    for (c, byte) in ByteAlphabet::new().iter() {
-        // UTF-8 never uses the others, and some vocabularies lack them.
-        let used = !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
-        if used && !has(c.encode_utf8(&mut [0; 4])) {
-            return Err(format!("its vocabulary has no token for the byte {byte:#04X}"));
-        }
-    }
-    Ok(())
+    let vocabulary = file.model.vocab.tokens().ok_or("its model has no vocabulary")?;
+    ByteAlphabet::new().ids(vocabulary).map(drop)
 }
 
 impl crate::file::Fields {

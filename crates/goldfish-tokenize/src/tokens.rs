@@ -92,8 +92,7 @@ impl Tokens {
         let is_token = |byte: u8| {
             byte.is_ascii() && byte != b' ' && self.id(char::from(byte).encode_utf8(&mut [0; 4])).is_some()
         };
-        let unused = |byte: u8| matches!(byte, 0xC0 | 0xC1 | 0xF5..);
-        (0..=u8::MAX).find(|&byte| self.byte(byte).is_none() && !is_token(byte) && !unused(byte))
+        (0..=u8::MAX).find(|&byte| self.byte(byte).is_none() && !is_token(byte) && in_utf8(byte))
     }
 
     /// The token of an id.
@@ -124,6 +123,16 @@ impl Tokens {
     pub(crate) fn end(&self) -> u32 {
         self.by_id.len() as u32
     }
+}
+
+/// Whether UTF-8 uses a byte.
+pub(crate) fn in_utf8(byte: u8) -> bool {
+    !matches!(byte, 0xC0 | 0xC1 | 0xF5..)
+}
+
+/// Says that a byte has no token.
+pub(crate) fn no_token(byte: u8) -> String {
+    format!("its vocabulary has no token for the byte {byte:#04X}")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::layout::{Exporter, Layout};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::names::shard_name;
-use crate::schema::{IGNORED_LABEL, OutputFormat};
+use crate::schema::{IGNORED_LABEL, OutputFormat, list_field};
 use crate::staged::{StagedFile, StagedFiles};
 use crate::{ShardBatch, ShardError, hf};
 
@@ -36,13 +36,11 @@ impl<'f> Hf<'f> {
     }
 }
 
-/// The columns, each of one list a document; nullable, as readers expect of their own files.
+/// The columns, each of one list a document.
 fn schema() -> SchemaRef {
-    let list =
-        |(name, item): (&str, DataType)| Field::new_list(name, Field::new_list_field(item, true), true);
     let columns =
         [("input_ids", DataType::Int32), ("attention_mask", DataType::Int8), ("labels", DataType::Int32)];
-    Arc::new(Schema::new(columns.map(list).to_vec()))
+    Arc::new(Schema::new(columns.map(|(name, item)| list_field(name, item)).to_vec()))
 }
 
 /// A batch of shards in these columns.

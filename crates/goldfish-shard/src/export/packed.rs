@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::layout::{Exporter, Layout, documents};
 use super::lists::{Column, Lists};
 use super::parquet_file::{ParquetFile, ROW_GROUP_TOKENS};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
+use crate::schema::list_field;
 use crate::staged::StagedFiles;
 use crate::{ShardBatch, ShardError};
 
@@ -103,11 +104,14 @@ fn share(tokens: usize, room: usize, length: usize) -> usize {
 
 impl<'f> Packed<'f> {
     pub(super) fn new(files: &'f StagedFiles, layout: Layout, length: u32) -> Self {
-        let list = |name, item| Field::new_list(name, Field::new_list_field(item, true), true);
-        let ids = list("input_ids", DataType::Int32);
+        let ids = list_field("input_ids", DataType::Int32);
         let columns = match layout {
-            Layout::Levanter => vec![ids, list("loss_weights", DataType::Float32)],
-            _ => vec![ids, list("loss_mask", DataType::Int8), list("seq_start_id", DataType::Int32)],
+            Layout::Levanter => vec![ids, list_field("loss_weights", DataType::Float32)],
+            _ => vec![
+                ids,
+                list_field("loss_mask", DataType::Int8),
+                list_field("seq_start_id", DataType::Int32),
+            ],
         };
         let schema = Arc::new(Schema::new(columns));
         let (rows, done) = (Rows::default(), Vec::new());

@@ -95,11 +95,12 @@ fn write<W: Write + Send>(
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Float32Type, Int8Type, Int32Type, Schema};
+    use arrow::datatypes::{DataType, Float32Type, Int8Type, Int32Type, Schema};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
     use crate::export::lists::Lists;
+    use crate::schema::list_field;
 
     /// A list of each length, of values that a number gives.
     fn lists<T: Copy>(lengths: &[usize], value: impl Fn(u64) -> T) -> Lists<T> {
@@ -118,8 +119,7 @@ mod tests {
     /// The bytes of a file with one column in two row groups, which must be the same for every number of threads, and what the `parquet`
     /// crate reads from it.
     fn round_trip(item: DataType, column: impl Fn() -> Column + Sync) -> Vec<RecordBatch> {
-        let list = Field::new_list("list", Field::new_list_field(item, true), true);
-        let schema = Arc::new(Schema::new(vec![list]));
+        let schema = Arc::new(Schema::new(vec![list_field("list", item)]));
         let files = [1, 4].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| write(Vec::new(), &schema, [vec![column()], vec![column()]]).unwrap())

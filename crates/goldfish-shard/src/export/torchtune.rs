@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 
 use super::layout::{Exporter, documents};
 use super::lists::{Column, Lists};
@@ -10,7 +10,7 @@ use super::parquet_file::{ParquetFile, ROW_GROUP_TOKENS};
 use crate::file_set::SetFile;
 use crate::manifest::ShardEntry;
 use crate::names::shard_name;
-use crate::schema::OutputFormat;
+use crate::schema::{OutputFormat, list_field};
 use crate::staged::StagedFiles;
 use crate::{ShardBatch, ShardError};
 
@@ -44,9 +44,7 @@ impl<'f> Torchtune<'f> {
 impl Exporter for Torchtune<'_> {
     fn begin(&mut self, index: usize, _shard: &ShardEntry) -> Result<(), ShardError> {
         let name = shard_name(index, self.shards, OutputFormat::Parquet.extension());
-        // Nullable, as readers expect of their own files.
-        let list = |name, item| Field::new_list(name, Field::new_list_field(item, true), true);
-        let columns = vec![list("tokens", DataType::Int32), list("mask", DataType::Boolean)];
+        let columns = vec![list_field("tokens", DataType::Int32), list_field("mask", DataType::Boolean)];
         self.open = Some(ParquetFile::new(self.files.create(&name)?, Arc::new(Schema::new(columns)))?);
         Ok(())
     }

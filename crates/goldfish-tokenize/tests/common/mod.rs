@@ -154,13 +154,7 @@ pub(crate) fn check_random<'a>(
     strings: usize,
     random_text: fn(&mut Random) -> String,
 ) {
-    for (seed, pair) in (0..).zip(pairs) {
-        let mut random = Random(seed);
-        for _ in 0..strings {
-            pair.assert_equal(&nasty(&mut random));
-            pair.assert_equal(&random_text(&mut random));
-        }
-    }
+    for_random((0..).zip(pairs), strings, random_text, Pair::assert_equal);
 }
 
 /// Spans of random strings, at most 20,000 of them.
@@ -169,11 +163,20 @@ pub(crate) fn check_random_spans<'a>(
     strings: usize,
     random_text: fn(&mut Random) -> String,
 ) {
-    for (seed, pair) in (100..).zip(pairs) {
+    for_random((100..).zip(pairs), strings.min(20_000), random_text, Pair::assert_spans_equal);
+}
+
+fn for_random<'a>(
+    pairs: impl Iterator<Item = (u64, &'a Pair)>,
+    strings: usize,
+    random_text: fn(&mut Random) -> String,
+    check: fn(&Pair, &str),
+) {
+    for (seed, pair) in pairs {
         let mut random = Random(seed);
-        for _ in 0..strings.min(20_000) {
-            pair.assert_spans_equal(&nasty(&mut random));
-            pair.assert_spans_equal(&random_text(&mut random));
+        for _ in 0..strings {
+            check(pair, &nasty(&mut random));
+            check(pair, &random_text(&mut random));
         }
     }
 }
