@@ -36,28 +36,44 @@ impl GapCounts {
         let mut found = Stretches::default();
         let mut run = 0;
         let mut last = None;
-        for position in memchr::memchr_iter(0, mask) {
-            found.dropped += 1;
-            let kept = match last {
-                None => position,
-                Some(last) => {
-                    match self.short.get_mut(position - last) {
-                        Some(count) => *count += 1,
-                        None => *self.long.entry((position - last) as u64).or_default() += 1,
+        let (blocks, rest) = mask.as_chunks();
+        let mut end = [1; 64];
+        end[..rest.len()].copy_from_slice(rest);
+        for (start, block) in (0..).step_by(64).zip(blocks.iter().chain([&end])) {
+            let mut zeros = zeros(block);
+            while zeros != 0 {
+                let position = start + zeros.trailing_zeros() as usize;
+                zeros &= zeros - 1;
+                found.dropped += 1;
+                let kept = match last {
+                    None => position,
+                    Some(last) => {
+                        match self.short.get_mut(position - last) {
+                            Some(count) => *count += 1,
+                            None => *self.long.entry((position - last) as u64).or_default() += 1,
+                        }
+                        position - last - 1
                     }
-                    position - last - 1
-                }
-            };
-            found.longest_kept = found.longest_kept.max(kept as u64);
-            run = if kept == 0 { run + 1 } else { 1 };
-            found.longest_dropped = found.longest_dropped.max(run);
-            last = Some(position);
+                };
+                found.longest_kept = found.longest_kept.max(kept as u64);
+                run = if kept == 0 { run + 1 } else { 1 };
+                found.longest_dropped = found.longest_dropped.max(run);
+                last = Some(position);
+            }
         }
         let tail = mask.len() - last.map_or(0, |last| last + 1);
         found.longest_kept = found.longest_kept.max(tail as u64);
         self.longest_kept = self.longest_kept.max(found.longest_kept);
         self.longest_dropped = self.longest_dropped.max(found.longest_dropped);
         found
+    }
+
+    /// Adds the counts of other documents.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.short.iter_mut().zip(other.short.iter()).for_each(|(count, more)| *count += more);
+        other.long.iter().for_each(|(&gap, more)| *self.long.entry(gap).or_default() += more);
+        self.longest_kept = self.longest_kept.max(other.longest_kept);
+        self.longest_dropped = self.longest_dropped.max(other.longest_dropped);
     }
 
     /// `k` gives the law that independent tosses would follow.
@@ -93,6 +109,20 @@ impl GapCounts {
         let short = (0..).zip(self.short.iter().copied()).filter(|(_, count)| *count > 0);
         short.chain(self.long.iter().map(|(&gap, &count)| (gap, count))).collect()
     }
+}
+
+/// All bits of each byte but its highest.
+const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+
+/// One bit for each byte: whether it is 0.
+fn zeros(block: &[u8; 64]) -> u64 {
+    (0..).step_by(8).zip(block.as_chunks().0).fold(0, |zeros, (shift, bytes)| {
+        let word = u64::from_le_bytes(*bytes);
+        // Adding carries to the highest bit of a byte if a lower one is set.
+        let zero = !(((word & LOW) + LOW) | word | LOW);
+        // Bytes are 0 or 128; the product gathers a bit of each in the highest one.
+        zeros | (((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << shift)
+    })
 }
 
 /// The least gap that at least `percent` of all do not exceed.
@@ -141,6 +171,18 @@ mod tests {
         assert_eq!(gaps.measured, GapQuantiles { mean: 7.0 / 3.0, p50: 1, p99: 5, max: Some(5) });
         let shares: Vec<_> = gaps.survival.iter().map(|point| (point.gap, point.measured)).collect();
         assert_eq!(shares, [(1, 1.0), (2, 1.0 / 3.0), (3, 1.0 / 3.0), (4, 1.0 / 3.0), (5, 1.0 / 3.0)]);
+    }
+
+    #[test]
+    fn zeros_are_found_among_any_bytes() {
+        let block = std::array::from_fn(|i| (i * i * 7 % 11 % 4 * 85) as u8);
+        let expected = (0..64).filter(|&i| block[i] == 0).fold(0, |bits, i| bits | 1 << i);
+        assert_eq!(zeros(&block), expected);
+        // In each block, and behind the last full one.
+        for length in 0..300 {
+            let found = GapCounts::default().add(&(0..length).map(|i| block[i % 64]).collect::<Vec<_>>());
+            assert_eq!(found.dropped, (0..length).filter(|&i| block[i % 64] == 0).count() as u64);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) struct IdCounts {
 }
 
 /// Ids that are counted in a list: more than any vocabulary has.
-const DENSE: usize = 1 << 22;
+const DENSE: usize = 1 << 20;
 
 /// Steps of the histogram of rates.
 const STEPS: usize = 20;
@@ -47,6 +47,16 @@ impl IdCounts {
         }
         self.dense.resize(2 * (id as usize + 1).next_power_of_two(), 0);
         self.dense[2 * id as usize + dropped] += 1;
+    }
+
+    /// Adds the counts of other tokens.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.dense.resize(self.dense.len().max(other.dense.len()), 0);
+        self.dense.iter_mut().zip(&other.dense).for_each(|(count, more)| *count += more);
+        for (&id, more) in &other.sparse {
+            let counts = self.sparse.entry(id).or_default();
+            counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+        }
     }
 
     /// Each id with how often it occurs and how often it is dropped; the most frequent first.

@@ -6,6 +6,7 @@
 //! [`Windows`], [`Duplicates`]) over a sample of documents, chosen by a seeded hash of their ids. Memory stays bounded
 //! however large the folder is.
 
+mod counting;
 mod documents;
 mod duplicates;
 mod error;
@@ -15,8 +16,10 @@ mod gaps;
 mod groups;
 mod ids;
 mod inspect;
+mod merging;
 mod options;
 mod rates;
+mod reading;
 mod report;
 mod sample;
 mod shards;

@@ -1,8 +1,6 @@
 //! Samples of bounded size that don't depend on the order in which they are drawn.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
+use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The documents of a sample: those whose ids hash low.
@@ -28,62 +26,89 @@ impl DocumentSample {
     }
 }
 
-/// Keys that are hashes already.
-#[derive(Default)]
-pub(crate) struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `u64` keys come in, by the method below.
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
-/// A map from hashes that keeps all below a limit, which falls as the map fills: the kept hashes are a fair sample of
-/// the different ones (the distinct sampling of Gibbons, VLDB 2001), each with all that was noted of it.
-#[derive(Debug)]
+/// Notes of hashes up to a limit, which falls as they become many: the hashes that are left are a fair sample of the
+/// different ones (the distinct sampling of Gibbons, VLDB 2001), each with all that was noted of it.
 pub(crate) struct KeySample<V> {
+    /// Different hashes at most.
     most: usize,
+    /// Notes at most, of which several can be of one hash.
+    room: usize,
     limit: u64,
-    entries: HashMap<u64, V, BuildHasherDefault<Hashed>>,
+    notes: Vec<(u64, V)>,
+    /// Adds a note to an earlier one of the same hash.
+    join: fn(&mut V, &V),
+    /// One bit for each hash, by its last bits; some share one. There is a power of two of them.
+    marks: Vec<u64>,
+    /// Bits that are set: there are at least so many different hashes.
+    marked: usize,
 }
 
-impl<V> KeySample<V> {
+impl<V: Copy + Send + Sync> KeySample<V> {
     /// A sample of at most `most` different hashes.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, limit: u64::MAX, entries: HashMap::default() }
+    pub(crate) fn new(most: usize, join: fn(&mut V, &V)) -> Self {
+        let marks = vec![0; (4 * most).next_power_of_two().div_ceil(64)];
+        let room = most + most / 2;
+        Self { most, room, limit: u64::MAX, notes: Vec::with_capacity(room), join, marks, marked: 0 }
     }
 
-    /// Whether nothing was left out so far.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.limit == u64::MAX
+    /// Hashes above this are outside of the sample.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Notes a hash, unless it is outside of the sample.
-    pub(crate) fn note(&mut self, hash: u64, new: impl FnOnce() -> V, again: impl FnOnce(&mut V)) {
+    pub(crate) fn note(&mut self, hash: u64, value: impl FnOnce() -> V) {
         if hash > self.limit {
             return;
         }
-        self.entries.entry(hash).and_modify(again).or_insert_with(new);
-        while self.entries.len() > self.most {
-            self.limit /= 2;
-            self.entries.retain(|&hash, _| hash <= self.limit);
+        self.notes.push((hash, value()));
+        self.mark(hash);
+        while self.marked > self.most {
+            self.lower();
+        }
+        if self.notes.len() >= self.room {
+            self.settle();
         }
     }
 
-    /// The hashes and what was noted, in the order of the hashes.
-    pub(crate) fn into_sorted(self) -> Vec<(u64, V)> {
-        let mut entries: Vec<_> = self.entries.into_iter().collect();
-        entries.sort_unstable_by_key(|entry| entry.0);
-        entries
+    fn mark(&mut self, hash: u64) {
+        let last = self.marks.len() - 1;
+        let (word, bit) = (&mut self.marks[(hash >> 6) as usize & last], 1 << (hash % 64));
+        self.marked += usize::from(*word & bit == 0);
+        *word |= bit;
+    }
+
+    /// Halves the limit.
+    fn lower(&mut self) {
+        self.limit /= 2;
+        self.notes.retain(|(hash, _)| *hash <= self.limit);
+        self.marks.fill(0);
+        self.marked = 0;
+        (0..self.notes.len()).for_each(|index| self.mark(self.notes[index].0));
+    }
+
+    /// Joins the notes of equal hashes, and sorts them by hash.
+    fn settle(&mut self) {
+        let mut order: Vec<(u64, usize)> =
+            self.notes.iter().enumerate().map(|(index, (hash, _))| (*hash, index)).collect();
+        order.par_sort_unstable();
+        self.notes = order.par_iter().map(|&(_, index)| self.notes[index]).collect();
+        self.notes.dedup_by(|(hash, value), (first, all)| {
+            let again = hash == first;
+            if again {
+                (self.join)(all, value);
+            }
+            again
+        });
+        while self.notes.len() > self.most {
+            self.lower();
+        }
+    }
+
+    /// The hashes and what was noted, in the order of the hashes, and whether nothing was left out.
+    pub(crate) fn into_sorted(mut self) -> (Vec<(u64, V)>, bool) {
+        self.settle();
+        (self.notes, self.limit == u64::MAX)
     }
 }
 
@@ -98,10 +123,11 @@ mod tests {
     #[test]
     fn the_sample_is_bounded_complete_in_what_it_keeps_and_free_of_order() {
         let draw = |hashes: &mut dyn Iterator<Item = u64>| {
-            let mut sample = KeySample::new(1000);
-            hashes.for_each(|hash| sample.note(hash, || 1u32, |n| *n += 1));
-            assert!(!sample.is_complete());
-            sample.into_sorted()
+            let mut sample = KeySample::new(1000, |all: &mut u32, n| *all += n);
+            hashes.for_each(|hash| sample.note(hash, || 1));
+            let (sorted, complete) = sample.into_sorted();
+            assert!(!complete);
+            sorted
         };
         let forward = draw(&mut hashes().into_iter());
         assert_eq!(forward, draw(&mut hashes().into_iter().rev()));

@@ -6,11 +6,45 @@ use goldfish_shard::{Manifest, ShardBatch, ShardReader};
 
 use crate::error::InspectError;
 
-/// The batches of all shards in order, each with its shard and the number of its first row there.
+/// Consecutive documents of a shard.
+pub(crate) struct Batch {
+    pub(crate) path: PathBuf,
+    /// The number of the first row in the shard.
+    first_row: u64,
+    pub(crate) rows: ShardBatch,
+}
+
+impl Batch {
+    /// The ids and the mask of a row.
+    pub(crate) fn row(&self, row: usize) -> Result<(&[u32], &[u8]), InspectError> {
+        let (ids, mask) = (self.rows.ids(row), self.rows.mask(row));
+        let problem = if ids.len() != mask.len() {
+            format!("{} input_ids and {} loss_mask values", ids.len(), mask.len())
+        } else if ids.iter().fold(0, |all, id| all | id) < 0 {
+            let position = ids.iter().take_while(|&&id| id >= 0).count();
+            format!("the id {} at position {position} is negative", ids[position])
+        } else {
+            return Ok(self.checked_row(row));
+        };
+        Err(self.error(row, problem))
+    }
+
+    /// The same, for a row that was found right before.
+    pub(crate) fn checked_row(&self, row: usize) -> (&[u32], &[u8]) {
+        (bytemuck::cast_slice(self.rows.ids(row)), self.rows.mask(row))
+    }
+
+    /// Why a row is not what the manifest promises.
+    pub(crate) fn error(&self, row: usize, problem: String) -> InspectError {
+        InspectError::Row { path: self.path.clone(), row: self.first_row + row as u64, problem }
+    }
+}
+
+/// The batches of all shards in order.
 pub(crate) fn batches<'a>(
     folder: &'a Path,
     manifest: &'a Manifest,
-) -> impl Iterator<Item = Result<(PathBuf, u64, ShardBatch), InspectError>> + 'a {
+) -> impl Iterator<Item = Result<Batch, InspectError>> + Send + 'a {
     manifest.shards.iter().flat_map(move |shard| {
         let path = folder.join(&shard.name);
         let (reader, error) = match ShardReader::open(&path, manifest.output.format) {
@@ -18,30 +52,12 @@ pub(crate) fn batches<'a>(
             Err(error) => (None, Some(Err(error.into()))),
         };
         let mut row = 0;
-        let batches = reader.into_iter().flatten().map(move |batch| {
-            let batch = batch?;
-            let first = row;
-            row += batch.len() as u64;
-            Ok((path.clone(), first, batch))
+        let batches = reader.into_iter().flatten().map(move |rows| {
+            let rows = rows?;
+            let first_row = row;
+            row += rows.len() as u64;
+            Ok(Batch { path: path.clone(), first_row, rows })
         });
         batches.chain(error)
     })
-}
-
-/// The ids and the mask of a row.
-pub(crate) fn row<'a>(
-    path: &Path,
-    first_row: u64,
-    batch: &'a ShardBatch,
-    row: usize,
-) -> Result<(&'a [u32], &'a [u8]), InspectError> {
-    let (ids, mask) = (batch.ids(row), batch.mask(row));
-    let problem = if ids.len() != mask.len() {
-        format!("{} input_ids and {} loss_mask values", ids.len(), mask.len())
-    } else if let Some(position) = ids.iter().position(|&id| id < 0) {
-        format!("the id {} at position {position} is negative", ids[position])
-    } else {
-        return Ok((bytemuck::cast_slice(ids), mask));
-    };
-    Err(InspectError::Row { path: path.to_owned(), row: first_row + row as u64, problem })
 }

@@ -57,13 +57,15 @@ impl StretchSearch {
         Self { counter: KeptCounter::new(None), bound, decided, ids: Default::default() }
     }
 
-    /// Adds the next document.
-    pub(crate) fn add(&mut self, doc_id: &str, ids: &[u32], mask: &[u8]) {
-        let (document, before) = (self.counter.documents(), self.counter.runs().tokens.tokens);
-        self.counter.add(doc_id, mask);
-        let longest = &self.counter.runs().tokens;
-        if longest.tokens > before {
+    /// Adds the next document, with the length of its longest stretch.
+    pub(crate) fn add(&mut self, doc_id: &str, ids: &[u32], mask: &[u8], longest_kept: u64) {
+        let document = self.counter.documents();
+        if longest_kept > self.counter.runs().tokens.tokens {
+            self.counter.add(doc_id, mask);
+            let longest = &self.counter.runs().tokens;
             self.ids[0] = first_ids(ids, longest.position, longest.tokens);
+        } else {
+            self.counter.pass(1);
         }
         if let Some(run) = self.decided.as_ref().filter(|run| run.document == document) {
             self.ids[1] = first_ids(ids, run.position, run.tokens);

@@ -1,14 +1,16 @@
 //! Windows that a rule can't distinguish.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
 use goldfish_mask::diagnostics::WindowKeys;
+use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::rates::share;
 use crate::report::{Windows, WorstKey};
 use crate::sample::KeySample;
 
-/// Different windows that are kept, of some 150 bytes each.
+/// Different windows that are kept, of some 100 bytes each.
 const MOST_WINDOWS: usize = 1 << 19;
 
 /// Keys that are named.
@@ -20,78 +22,99 @@ const CHANCE: f64 = 1e-9;
 /// Seed of the hashes that distinguish windows: none that a rule would use.
 const SEED: u64 = 0x676F_6C64_6669_7368;
 
+/// Ids that an example shows at most.
+const SHOWN: usize = 16;
+
+/// A window of a document that the rule decided by.
+pub(crate) struct Window {
+    hash: u64,
+    key: u64,
+    position: usize,
+}
+
+/// The windows of a document whose hash is at most `limit`. `decided` is 0 where the rule decided.
+pub(crate) fn windows(keys: &WindowKeys<'_>, ids: &[u32], decided: &[u8], limit: u64) -> Vec<Window> {
+    let window = |position: usize| {
+        let window = keys.window(ids, position)?;
+        let hash = xxh3_64_with_seed(bytemuck::cast_slice(window), SEED);
+        (hash <= limit).then(|| Window { hash, key: keys.key(window), position })
+    };
+    (0..ids.len()).filter(|&position| decided[position] == 0).filter_map(window).collect()
+}
+
+/// What is noted of a window.
+#[derive(Clone, Copy)]
 struct Seen {
     key: u64,
     positions: u64,
+    /// At the first position.
     dropped: bool,
-    example: Box<[u32]>,
+    /// The first ids; zeros behind a shorter window.
+    example: [u32; SHOWN],
 }
 
 /// A sample of the windows.
 pub(crate) struct WindowSample<'a> {
-    keys: WindowKeys<'a>,
+    keys: &'a WindowKeys<'a>,
     seen: KeySample<Seen>,
 }
 
-/// Ids that an example shows at most.
-const SHOWN: usize = 16;
-
 impl<'a> WindowSample<'a> {
-    pub(crate) fn new(keys: WindowKeys<'a>) -> Self {
-        Self { keys, seen: KeySample::new(MOST_WINDOWS) }
+    pub(crate) fn new(keys: &'a WindowKeys<'a>) -> Self {
+        Self { keys, seen: KeySample::new(MOST_WINDOWS, |all, seen| all.positions += seen.positions) }
     }
 
-    /// Notes the windows of a document. `decided` is 0 where the rule decided.
-    pub(crate) fn add(&mut self, ids: &[u32], mask: &[u8], decided: &[u8]) {
-        for position in (0..ids.len()).filter(|&position| decided[position] == 0) {
-            let Some(window) = self.keys.window(ids, position) else { continue };
-            let hash = xxh3_64_with_seed(bytemuck::cast_slice(window), SEED);
-            let new = || Seen {
-                key: self.keys.key(window),
-                positions: 1,
-                dropped: mask[position] == 0,
-                example: window[..window.len().min(SHOWN)].into(),
-            };
-            self.seen.note(hash, new, |seen| seen.positions += 1);
+    /// Windows whose hash is above this are outside of the sample.
+    pub(crate) fn limit(&self) -> u64 {
+        self.seen.limit()
+    }
+
+    /// Adds the windows of the next document.
+    pub(crate) fn add(&mut self, windows: &[Window], ids: &[u32], mask: &[u8]) {
+        for &Window { hash, key, position } in windows {
+            self.seen.note(hash, || {
+                let mut example = [0; SHOWN];
+                let window = self.keys.window(ids, position).unwrap_or_default();
+                example.iter_mut().zip(window).for_each(|(shown, &id)| *shown = id);
+                Seen { key, positions: 1, dropped: mask[position] == 0, example }
+            });
         }
     }
 
     pub(crate) fn report(self) -> Windows {
-        let complete = self.seen.is_complete();
-        let seen = self.seen.into_sorted();
-        let mut by_key: HashMap<u64, (u64, u64, usize)> = HashMap::new();
-        for (index, (_, seen)) in seen.iter().enumerate() {
-            let entry = by_key.entry(seen.key).or_insert((0, 0, index));
-            entry.0 += 1;
-            entry.1 += seen.positions;
-        }
+        let (seen, complete) = self.seen.into_sorted();
+        let mut keys: Vec<(u64, usize)> =
+            seen.iter().enumerate().map(|(index, (_, seen))| (seen.key, index)).collect();
+        keys.par_sort_unstable();
         let distinct = seen.len() as u64;
         let threshold = threshold(distinct as f64, self.keys.space() as f64);
-        let mut degenerate: Vec<_> =
-            by_key.iter().filter(|(_, (windows, ..))| *windows >= threshold).collect();
-        degenerate.sort_unstable_by_key(|&(&key, &(windows, positions, _))| {
-            (std::cmp::Reverse((windows, positions)), key)
-        });
+        let (mut distinct_keys, mut degenerate) = (0, Vec::new());
+        for windows in keys.chunk_by(|a, b| a.0 == b.0) {
+            distinct_keys += 1;
+            if windows.len() as u64 >= threshold {
+                let positions: u64 = windows.iter().map(|&(_, index)| seen[index].1.positions).sum();
+                degenerate.push((windows.len() as u64, positions, windows[0]));
+            }
+        }
+        degenerate
+            .sort_unstable_by_key(|&(windows, positions, (key, _))| (Reverse((windows, positions)), key));
         let positions: u64 = seen.iter().map(|(_, seen)| seen.positions).sum();
-        let degenerate_positions: u64 = degenerate.iter().map(|(_, (_, positions, _))| positions).sum();
-        let worst = degenerate.iter().take(WORST).map(|&(&key, &(windows, positions, index))| {
-            let Seen { dropped, example, .. } = &seen[index].1;
-            WorstKey { key, windows, positions, dropped: *dropped, example: example.to_vec() }
+        let degenerate_positions: u64 = degenerate.iter().map(|(_, positions, _)| positions).sum();
+        let shown = self.keys.context().min(SHOWN);
+        let worst = degenerate.iter().take(WORST).map(|&(windows, positions, (key, index))| {
+            let Seen { dropped, example, .. } = seen[index].1;
+            WorstKey { key, windows, positions, dropped, example: example[..shown].to_vec() }
         });
         Windows {
             distinct,
             positions,
             complete,
-            distinct_keys: by_key.len() as u64,
+            distinct_keys,
             key_space: self.keys.space(),
             threshold,
             degenerate_keys: degenerate.len() as u64,
             degenerate_positions,
-            degenerate_share: if positions == 0 {
-                0.0
-            } else {
-                degenerate_positions as f64 / positions as f64
-            },
+            degenerate_share: share(degenerate_positions, positions),
             worst: worst.collect(),
         }
     }
@@ -123,8 +146,8 @@ mod tests {
     fn report(parameters: RuleParameters, ids: &[u32]) -> Windows {
         let spec = RuleSpec::new(parameters);
         let keys = spec.window_keys().unwrap();
-        let mut sample = WindowSample::new(keys);
-        sample.add(ids, &vec![1; ids.len()], &vec![0; ids.len()]);
+        let mut sample = WindowSample::new(&keys);
+        sample.add(&windows(&keys, ids, &vec![0; ids.len()], sample.limit()), ids, &vec![1; ids.len()]);
         sample.report()
     }
 
