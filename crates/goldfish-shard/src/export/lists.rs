@@ -50,6 +50,11 @@ impl<T: Copy> Lists<T> {
         &mut self.values
     }
 
+    /// Adds a value so many times to the open list.
+    pub(super) fn fill(&mut self, value: T, count: usize) {
+        self.values.extend(std::iter::repeat_n(value, count));
+    }
+
     /// Values in the open list.
     pub(super) fn open(&self) -> usize {
         self.values.len() - self.ended
@@ -91,6 +96,8 @@ pub(super) enum Column {
     /// Booleans: 0 or 1.
     Flags(Lists<u8>),
     Weights(Lists<f32>),
+    /// Weights that are 0.0 or 1.0: 0 or 1.
+    WholeWeights(Lists<u8>),
 }
 
 /// A column of a row group, as it is in a file but for its offset.
@@ -115,6 +122,7 @@ impl Column {
         let (lengths, plan) = match self {
             Self::Ids(Lists { lengths, values, .. }) => (lengths, numbered(values, |id| id as u32)),
             Self::Mask(Lists { lengths, values, .. }) => (lengths, two(0, 1, values, |&keep| keep)),
+            Self::WholeWeights(Lists { lengths, values, .. }) => (lengths, two(0, ONE, values, |&keep| keep)),
             Self::Weights(Lists { lengths, values, .. }) => {
                 let whole = |weight: &f32| [0, ONE].contains(&weight.to_bits());
                 let plan = match values.iter().all(whole) {
@@ -145,14 +153,14 @@ fn two<'a, T: Sync>(zero: u32, one: u32, values: &'a [T], bit: impl Fn(&T) -> u8
 
 /// A plan with a dictionary, or without one if it would be large.
 fn numbered<T: Copy + Send + Sync>(values: &[T], bits: fn(T) -> u32) -> Plan<'_> {
-    let largest = values.par_iter().map(|&value| bits(value)).max().unwrap_or(0) as usize;
-    let entries = if largest < TABLE { seen(values, bits, largest + 1) } else { distinct(values, bits) };
-    let Some(entries) = entries.filter(|entries| entries.len() <= MAX_ENTRIES) else {
+    let entries = seen(values, bits).unwrap_or_else(|| distinct(values, bits));
+    if entries.is_empty() || entries.len() > MAX_ENTRIES {
         let put = move |range: Range<usize>, page: &mut Vec<u8>| {
             page.extend(values[range].iter().flat_map(|&value| bits(value).to_le_bytes()));
         };
         return Plan { dictionary: None, put: Box::new(put) };
-    };
+    }
+    let largest = entries[entries.len() - 1] as usize;
     if largest >= TABLE {
         let sorted = entries.clone();
         let number = move |value| sorted.binary_search(&bits(value)).unwrap_or_default() as u16;
@@ -177,7 +185,12 @@ fn by_number<'a, T: Copy + Sync>(
         let padding = range.len().next_multiple_of(8) - range.len();
         match width {
             8 => page.extend(values[range].iter().map(|&value| number(value) as u8)),
-            _ => page.extend(values[range].iter().flat_map(|&value| number(value).to_le_bytes())),
+            _ => {
+                let start = page.len();
+                page.resize(start + 2 * range.len(), 0);
+                let pairs = page[start..].as_chunks_mut().0.iter_mut();
+                pairs.zip(&values[range]).for_each(|(pair, &value)| *pair = number(value).to_le_bytes());
+            }
         }
         page.resize(page.len() + padding * width / 8, 0);
     };
@@ -185,27 +198,30 @@ fn by_number<'a, T: Copy + Sync>(
     Plan { dictionary: Some(dictionary), put: Box::new(put) }
 }
 
-/// The values there are, in order; all are below `end`.
-fn seen<T: Copy + Sync>(values: &[T], bits: fn(T) -> u32, end: usize) -> Option<Vec<u32>> {
+/// The values there are, in order, if all are below [`TABLE`].
+fn seen<T: Copy + Sync>(values: &[T], bits: fn(T) -> u32) -> Option<Vec<u32>> {
     let of_part = |part: &[T]| {
-        let mut seen = vec![false; end];
-        part.iter().for_each(|&value| seen[bits(value) as usize] = true);
-        seen
+        let mut seen = vec![false; TABLE];
+        for &value in part {
+            *seen.get_mut(bits(value) as usize)? = true;
+        }
+        Some(seen)
     };
     let both = |mut all: Vec<bool>, part: Vec<bool>| {
         all.iter_mut().zip(part).for_each(|(all, part)| *all |= part);
-        all
+        Some(all)
     };
-    let seen = values.par_chunks(PAGE_VALUES * 4).map(of_part).reduce_with(both)?;
-    Some((0..end as u32).filter(|&value| seen[value as usize]).collect())
+    let parts = values.par_chunks(PAGE_VALUES * 4).map(of_part);
+    let seen = parts.try_reduce_with(both).unwrap_or(Some(Vec::new()))?;
+    Some((0..).zip(seen).filter(|(_, seen)| *seen).map(|(value, _)| value).collect())
 }
 
 /// The same for values of any size.
-fn distinct<T: Copy + Send + Sync>(values: &[T], bits: fn(T) -> u32) -> Option<Vec<u32>> {
+fn distinct<T: Copy + Send + Sync>(values: &[T], bits: fn(T) -> u32) -> Vec<u32> {
     let mut sorted: Vec<u32> = values.iter().map(|&value| bits(value)).collect();
     sorted.par_sort_unstable();
     sorted.dedup();
-    Some(sorted)
+    sorted
 }
 
 impl Plan<'_> {

@@ -138,7 +138,8 @@ impl<'a> Job<'a> {
             Layout::Olmo => Box::new(memmaps::Olmo::new(files, self.token_type)),
             Layout::Datatrove => Box::new(memmaps::Datatrove::new(files, self.token_type)),
             layout @ (Layout::Bridge | Layout::Levanter) => {
-                Box::new(packed::Packed::new(files, layout, self.sequence_length))
+                let fractions = self.manifest.totals.fractional > 0;
+                Box::new(packed::Packed::new(files, layout, self.sequence_length, fractions))
             }
             Layout::Torchtune => Box::new(torchtune::Torchtune::new(files, shards)),
             Layout::Hf => Box::new(hf::Hf::new(files, shards, &self.manifest.checksum)),
@@ -208,14 +209,15 @@ impl<'a> Job<'a> {
                 return Err(bad(format!("{problem}, in the {} rows after row {rows}", batch.len())));
             }
             for row in 0..batch.len() {
-                if let Some(position) = batch.ids(row).iter().position(|&id| id < 0) {
+                if batch.ids(row).iter().fold(0, |all, id| all | id) < 0 {
+                    let position = batch.ids(row).iter().take_while(|&&id| id >= 0).count();
                     return Err(bad(format!(
                         "row {}: the id at position {position} is negative",
                         rows + row as u64
                     )));
                 }
                 let mut weights = batch.weights(row).into_iter().flatten();
-                if !self.options.layout.takes_weights()
+                if self.manifest.totals.fractional == 0
                     && weights.any(|weight| *weight != 0.0 && *weight != 1.0)
                 {
                     return Err(bad(format!(

@@ -20,6 +20,8 @@ use crate::{ShardBatch, ShardError};
 pub(super) struct Packed<'f> {
     files: &'f StagedFiles,
     layout: Layout,
+    /// Whether there are weights other than 0 and 1, for Levanter.
+    fractions: bool,
     length: usize,
     schema: SchemaRef,
     open: Option<ParquetFile>,
@@ -32,9 +34,9 @@ pub(super) struct Packed<'f> {
 #[derive(Default, Debug, PartialEq)]
 struct Rows {
     ids: Lists<i32>,
-    /// For Megatron-Bridge, shifted: value `i` is about the prediction of token `i + 1` of the same sequence.
+    /// Shifted: value `i` is about the prediction of token `i + 1` of the same sequence.
     mask: Lists<u8>,
-    /// For Levanter, shifted in the same way.
+    /// Instead of the mask where there are fractions, shifted in the same way.
     weights: Lists<f32>,
     /// For Megatron-Bridge: where each sequence starts.
     starts: Lists<i32>,
@@ -62,10 +64,12 @@ impl<'a> Loss<'a> {
 
 impl Rows {
     /// Adds a sequence, of a token at least, to the open row.
-    fn push(&mut self, ids: &[i32], loss: Loss<'_>) {
+    fn push(&mut self, layout: Layout, ids: &[i32], loss: Loss<'_>) {
+        if layout == Layout::Bridge {
+            self.starts.values().push(self.ids.open() as i32);
+        }
         match loss {
             Loss::Mask(mask) => {
-                self.starts.values().push(self.ids.open() as i32);
                 self.mask.values().extend_from_slice(&mask[1..]);
                 self.mask.values().push(0);
             }
@@ -79,16 +83,20 @@ impl Rows {
 
     /// Ends the open row.
     fn end(&mut self, layout: Layout, length: usize) {
-        if layout == Layout::Levanter {
-            let missing = length - self.ids.open();
-            self.ids.values().extend(std::iter::repeat_n(0, missing));
-            self.weights.values().extend(std::iter::repeat_n(0.0, missing));
+        let missing = if layout == Layout::Levanter { length - self.ids.open() } else { 0 };
+        let has_weights = self.weights.open() > 0;
+        self.ids.fill(0, missing);
+        self.ids.end();
+        if has_weights {
+            self.weights.fill(0.0, missing);
             self.weights.end();
         } else {
+            self.mask.fill(0, missing);
             self.mask.end();
+        }
+        if layout == Layout::Bridge {
             self.starts.end();
         }
-        self.ids.end();
     }
 }
 
@@ -103,7 +111,7 @@ fn share(tokens: usize, room: usize, length: usize) -> usize {
 }
 
 impl<'f> Packed<'f> {
-    pub(super) fn new(files: &'f StagedFiles, layout: Layout, length: u32) -> Self {
+    pub(super) fn new(files: &'f StagedFiles, layout: Layout, length: u32, fractions: bool) -> Self {
         let ids = list_field("input_ids", DataType::Int32);
         let columns = match layout {
             Layout::Levanter => vec![ids, list_field("loss_weights", DataType::Float32)],
@@ -115,7 +123,7 @@ impl<'f> Packed<'f> {
         };
         let schema = Arc::new(Schema::new(columns));
         let (rows, done) = (Rows::default(), Vec::new());
-        Self { files, layout, length: length as usize, schema, open: None, rows, done, written: 0 }
+        Self { files, layout, fractions, length: length as usize, schema, open: None, rows, done, written: 0 }
     }
 
     fn push(&mut self, mut ids: &[i32], mut loss: Loss<'_>) -> Result<(), ShardError> {
@@ -127,7 +135,7 @@ impl<'f> Packed<'f> {
             };
             let ((sequence, more), (of_sequence, of_more)) = (ids.split_at(taken), loss.split_at(taken));
             if taken > 0 {
-                self.rows.push(sequence, of_sequence);
+                self.rows.push(self.layout, sequence, of_sequence);
             }
             (ids, loss) = (more, of_more);
             if !ids.is_empty() || self.rows.ids.open() == self.length {
@@ -150,7 +158,8 @@ impl<'f> Packed<'f> {
         }
         let ids = Column::Ids(rows.ids.take());
         let columns = match self.layout {
-            Layout::Levanter => vec![ids, Column::Weights(rows.weights.take())],
+            Layout::Levanter if self.fractions => vec![ids, Column::Weights(rows.weights.take())],
+            Layout::Levanter => vec![ids, Column::WholeWeights(rows.mask.take())],
             _ => vec![ids, Column::Mask(rows.mask.take()), Column::Ids(rows.starts.take())],
         };
         let open = match &mut self.open {
@@ -185,15 +194,15 @@ impl Exporter for Packed<'_> {
     fn write(&mut self, batch: &ShardBatch, shard: &str, row: u64) -> Result<(), ShardError> {
         let mut of_mask = Vec::new();
         for (index, document) in documents(batch, shard, row).enumerate() {
-            let loss = match (self.layout, batch.weights(index)) {
-                (Layout::Levanter, Some(weights)) => Loss::Weights(weights),
-                (Layout::Levanter, None) => {
+            let loss = match (self.fractions, batch.weights(index)) {
+                (true, Some(weights)) => Loss::Weights(weights),
+                (true, None) => {
                     of_mask.clear();
                     of_mask.extend(document.mask.iter().map(|&keep| f32::from(keep)));
                     Loss::Weights(&of_mask)
                 }
-                // Fractions are refused: a weight is what the mask says.
-                _ => Loss::Mask(document.mask),
+                // Without fractions a weight is what the mask says.
+                (false, _) => Loss::Mask(document.mask),
             };
             self.push(document.ids, loss)?;
         }
@@ -232,19 +241,25 @@ mod tests {
     #[test]
     fn masks_are_about_the_next_token_of_the_same_sequence() {
         let mut rows = Rows::default();
-        rows.push(&[5, 6, 7], Loss::Mask(&[0, 1, 0]));
-        rows.push(&[8], Loss::Mask(&[1]));
-        rows.push(&[9, 10], Loss::Mask(&[1, 1]));
+        rows.push(Layout::Bridge, &[5, 6, 7], Loss::Mask(&[0, 1, 0]));
+        rows.push(Layout::Bridge, &[8], Loss::Mask(&[1]));
+        rows.push(Layout::Bridge, &[9, 10], Loss::Mask(&[1, 1]));
         rows.end(Layout::Bridge, 8);
         assert_eq!(rows.ids.values(), &[5, 6, 7, 8, 9, 10]);
         assert_eq!(rows.mask.values(), &[1, 0, 0, 0, 1, 0]);
         assert_eq!(rows.starts.values(), &[0, 3, 4]);
 
         let mut rows = Rows::default();
-        rows.push(&[5, 6, 7], Loss::Weights(&[0.0, 0.5, 1.0]));
-        rows.push(&[8], Loss::Weights(&[1.0]));
+        rows.push(Layout::Levanter, &[5, 6, 7], Loss::Weights(&[0.0, 0.5, 1.0]));
+        rows.push(Layout::Levanter, &[8], Loss::Weights(&[1.0]));
         rows.end(Layout::Levanter, 6);
         assert_eq!(rows.ids.values(), &[5, 6, 7, 8, 0, 0]);
         assert_eq!(rows.weights.values(), &[0.5, 1.0, 0.0, 0.0, 0.0, 0.0]);
+
+        let mut rows = Rows::default();
+        rows.push(Layout::Levanter, &[5, 6, 7], Loss::Mask(&[0, 0, 1]));
+        rows.end(Layout::Levanter, 5);
+        assert_eq!(rows.ids.values(), &[5, 6, 7, 0, 0]);
+        assert_eq!(rows.mask.values(), &[0, 1, 0, 0, 0]);
     }
 }
