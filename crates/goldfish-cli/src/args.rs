@@ -9,6 +9,7 @@ mod demo;
 mod export;
 mod lab;
 mod memory;
+mod messages;
 mod model;
 mod policy;
 mod repair;
@@ -31,6 +32,7 @@ use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use memory::MemoryArgs;
+pub(crate) use messages::{LogFormat, MessageArgs, ProgressOption};
 pub(crate) use model::ModelArgs;
 pub(crate) use policy::{CheckArgs, PolicyArgs, PolicyCommand};
 pub(crate) use repair::RepairArgs;
@@ -47,6 +49,9 @@ pub(crate) use verify::VerifyArgs;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) messages: MessageArgs,
 }
 
 #[derive(Debug, Subcommand)]

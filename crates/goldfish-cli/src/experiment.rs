@@ -3,22 +3,19 @@
 use std::sync::atomic::AtomicBool;
 
 use goldfish_lab::{Event, ExperimentError, Observe, TrainEvent};
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::print;
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::threads::use_threads;
 use crate::verdict::Verdict;
-
-const STEPS: &str = "{prefix}  {bar:24} step {human_pos}/{human_len}  {msg}";
-const PROBES: &str = "{prefix}  {bar:24} probe {human_pos}/{human_len}";
 
 /// A bar for the current step.
 #[derive(Default)]
 struct Display {
     what: String,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
 }
 
 impl Display {
@@ -29,7 +26,7 @@ impl Display {
                 self.what = what.to_owned();
             }
             Event::Train(TrainEvent::Start { step, steps, .. }) => {
-                let bar = self.start(*steps, STEPS);
+                let bar = self.start(*steps, "steps");
                 bar.set_position(*step);
             }
             Event::Train(TrainEvent::Step(step)) => {
@@ -40,7 +37,7 @@ impl Display {
             }
             Event::Audit { done, probes } => {
                 if self.bar.is_none() {
-                    self.start(probes, PROBES);
+                    self.start(probes, "probes");
                 }
                 self.bar.iter().for_each(|bar| bar.set_position(done));
             }
@@ -48,10 +45,10 @@ impl Display {
         }
     }
 
-    fn start(&mut self, length: u64, template: &str) -> &ProgressBar {
+    fn start(&mut self, length: u64, things: &'static str) -> &Bar {
         self.end();
-        let bar = print::progress_bar(length, template);
-        bar.set_prefix(self.what.clone());
+        let bar = Bar::of(length, things);
+        bar.set_prefix(format!("{}: ", self.what));
         self.bar.insert(bar)
     }
 

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, LogFormat, MessageArgs};
 use crate::verdict::Verdict;
 
 /// Keeps the memory of one training step for the next: the system's returns it, and every step has to fault its pages in again.
@@ -39,13 +39,28 @@ fn quiet_caught_panics() {
     }));
 }
 
+/// Prints what is wrong with the arguments, or the help that they ask for.
+fn refuse(error: clap::Error) -> ExitCode {
+    // The message repeats arguments, and a glob makes file names arguments: once more, with what may be shown of them.
+    let shown: Vec<String> =
+        std::env::args_os().map(|argument| print::text(&argument.to_string_lossy())).collect();
+    let messages = MessageArgs::guess(&shown);
+    print::set_messages(messages);
+    let error = Cli::try_parse_from(shown).err().unwrap_or(error);
+    if !error.use_stderr() || messages.log_format == LogFormat::Text {
+        error.exit();
+    }
+    print::usage(&error);
+    ExitCode::from(2)
+}
+
 fn main() -> ExitCode {
     quiet_caught_panics();
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        // The message repeats arguments, and a glob makes file names arguments: once more, with what may be shown of them.
-        let shown = std::env::args_os().map(|argument| print::text(&argument.to_string_lossy()));
-        Cli::try_parse_from(shown).err().unwrap_or(error).exit()
-    });
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(error),
+    };
+    print::set_messages(cli.messages);
     let verdict = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),

@@ -1,12 +1,14 @@
 //! Everything that reaches the terminal.
 //!
 //! Names of files, ids of documents, and messages of servers and libraries are not trusted. [`note`], [`warn`], [`gate_failed`],
-//! [`error`] and [`json`] escape them; a text for [`out`] is made with [`path`], [`name`] and [`text`].
+//! [`error`], [`usage`] and [`json`] escape them; a text for [`out`] is made with [`path`], [`name`] and [`text`].
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use goldfish_corpus::Resolved;
@@ -14,14 +16,29 @@ use goldfish_pipeline::PipelineError;
 pub(crate) use goldfish_report::shell_line;
 use goldfish_report::{escaped, is_hidden};
 use goldfish_shard::Manifest;
-use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use crate::advice;
+use crate::args::{LogFormat, MessageArgs};
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// What the command line says about messages.
+static MESSAGES: OnceLock<MessageArgs> = OnceLock::new();
+
+/// Sets colors, and which messages are written and how. Only the first call does.
+pub(crate) fn set_messages(args: MessageArgs) {
+    args.color().write_global();
+    MESSAGES.get_or_init(|| args);
+}
+
+/// What the command line says about messages.
+pub(crate) fn messages() -> MessageArgs {
+    *MESSAGES.get_or_init(MessageArgs::default)
+}
 
 /// Characters that are shown of a name or an id.
 const LONGEST_NAME: usize = 200;
@@ -85,25 +102,106 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     out(&(text + "\n"))
 }
 
-/// Writes lines to standard error.
-fn lines(text: &str) {
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Note,
+    Progress,
+    Warning,
+    GateFailed,
+    Error,
+}
+
+impl Level {
+    /// What a line of text starts with.
+    fn label(self) -> String {
+        match self {
+            Self::Note => String::new(),
+            Self::Progress => format!("{FAINT}progress:{FAINT:#} "),
+            Self::Warning => format!("{WARNING}warning:{WARNING:#} "),
+            Self::GateFailed => format!("{ERROR}gate failed:{ERROR:#} "),
+            Self::Error => format!("{ERROR}error:{ERROR:#} "),
+        }
+    }
+}
+
+/// A message as JSON.
+#[derive(Serialize)]
+struct Message<'a> {
+    level: Level,
+    message: &'a str,
+    /// The lines below the message.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    details: &'a [String],
+    #[serde(flatten)]
+    progress: Option<&'a Reached>,
+}
+
+/// How far a command is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Reached {
+    /// Between 0 and 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fraction: Option<f64>,
+    #[serde(rename = "elapsed_seconds", serialize_with = "whole_seconds")]
+    pub(crate) elapsed: Duration,
+    #[serde(
+        rename = "left_seconds",
+        serialize_with = "whole_seconds",
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub(crate) left: Duration,
+}
+
+fn whole_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+/// Writes a message to standard error, whose words and details are escaped already.
+fn write(level: Level, message: &str, details: &[String], progress: Option<&Reached>) {
+    let MessageArgs { quiet, log_format, .. } = messages();
+    if quiet && matches!(level, Level::Note | Level::Progress | Level::Warning) {
+        return;
+    }
+    let lines = match log_format {
+        LogFormat::Text => [&[level.label() + message], details].concat().join("\n"),
+        LogFormat::Json => match serde_json::to_string(&Message { level, message, details, progress }) {
+            Ok(line) => line,
+            Err(error) => error.to_string(),
+        },
+    };
     // Nothing is left to do if standard error is closed.
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{lines}");
 }
 
 /// Writes to standard error.
 pub(crate) fn note(said: &str) {
-    lines(&text(said));
+    write(Level::Note, &text(said), &[], None);
+}
+
+/// Writes how far a command is to standard error.
+pub(crate) fn progress(said: &str, reached: &Reached) {
+    write(Level::Progress, &text(said), &[], Some(reached));
 }
 
 /// Writes a warning to standard error.
 pub(crate) fn warn(said: &str) {
-    lines(&format!("{WARNING}warning:{WARNING:#} {}", text(said)));
+    write(Level::Warning, &text(said), &[], None);
 }
 
 /// Writes that a gate failed, and why.
 pub(crate) fn gate_failed(why: &str) {
-    lines(&format!("{ERROR}gate failed:{ERROR:#} {}", text(why)));
+    write(Level::GateFailed, &text(why), &[], None);
+}
+
+/// Writes what is wrong with the arguments, as clap says it.
+pub(crate) fn usage(error: &clap::Error) {
+    let said = error.to_string();
+    let mut lines = said.lines().filter(|line| !line.trim().is_empty()).map(text);
+    let message = lines.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    write(Level::Error, message, &lines.collect::<Vec<_>>(), None);
 }
 
 /// An error with lines below its message, which itself has one line: a new line in a name must not look like one of ours.
@@ -167,9 +265,9 @@ pub(crate) fn error(error: &anyhow::Error) {
             None => message += &format!("; {}", text(&remedy)),
         }
     }
-    lines(&format!("{ERROR}error:{ERROR:#} {message}"));
     // The command for a shell is whole, or it is of no use.
-    advised.iter().chain(below).for_each(|line| lines(&escaped(line, usize::MAX)));
+    let details: Vec<String> = advised.iter().chain(below).map(|line| escaped(line, usize::MAX)).collect();
+    write(Level::Error, &message, &details, None);
 }
 
 /// `1234567` as `1,234,567`.
@@ -243,20 +341,6 @@ pub(crate) fn note_unread(resolved: &Resolved) {
             path.display()
         ));
     }
-}
-
-/// A progress bar on standard error; hidden where that is no terminal.
-pub(crate) fn progress_bar(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-/// A spinner on standard error; hidden where that is no terminal.
-pub(crate) fn spinner(message: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(message);
-    bar.enable_steady_tick(std::time::Duration::from_millis(120));
-    bar
 }
 
 #[cfg(test)]

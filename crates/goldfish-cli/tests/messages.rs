@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 /// Runs commands in a folder of its own.
 struct Terminal(tempfile::TempDir);
@@ -121,7 +124,9 @@ fn masks_that_can_not_be_made() {
         ("ids.jsonl --context 0", &["context is 0"]),
         ("ids.jsonl --seed=-1", &["--seed"]),
         ("ids.jsonl --rule haddock", &["'haddock'", "coefficient-sum"]),
-        ("ids.jsonl --color red", &["'--color'"]),
+        ("ids.jsonl --color red", &["'red' for '--color <auto|always|never>'"]),
+        ("ids.jsonl --log-format xml", &["'xml' for '--log-format <text|json>'"]),
+        ("ids.jsonl --progress 0", &["'--progress <auto|never|SECONDS>'", "whole number of seconds"]),
         ("ids.jsonl --columns tags", &["'tags'", "attention_mask"]),
         ("ids.jsonl --columns labels,labels", &["two columns \"labels\""]),
         ("ids.jsonl --carry source,source", &["two columns \"source\""]),
@@ -188,6 +193,107 @@ fn folders_that_are_taken() {
     terminal.succeeds("mask corpus --output corpus/out");
     terminal.refuses("mask corpus --output corpus/out --overwrite", &["output folder"]);
     terminal.refuses("mask corpus/a.jsonl --output corpus --overwrite", &["output folder"]);
+}
+
+/// The messages on standard error with `--log-format json`.
+fn messages(stderr: &str) -> Vec<Value> {
+    stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn messages_are_json_on_request() {
+    let terminal = Terminal::new();
+    let (_, stderr) = terminal.run("mask ids.jsonl --k 0 --output out --log-format json", 2);
+    let [error] = &messages(&stderr)[..] else { panic!("{stderr}") };
+    assert_eq!(error["level"], "error");
+    assert!(error["message"].as_str().unwrap().starts_with("k is 0"), "{error}");
+    let (_, stderr) = terminal.run("--log-format json mask bad.jsonl --output out", 2);
+    let [error] = &messages(&stderr)[..] else { panic!("{stderr}") };
+    assert!(error["message"].as_str().unwrap().starts_with("bad.jsonl: row 20"), "{error}");
+    assert!(error["details"][0].as_str().unwrap().contains("--on-error skip"), "{error}");
+    // The arguments are wrong, before or after the option.
+    for command in ["mask --log-format=json", "mask ids.jsonl --typo --log-format json"] {
+        let (_, stderr) = terminal.run(command, 2);
+        let [error] = &messages(&stderr)[..] else { panic!("{stderr}") };
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("required arguments") || message.contains("'--typo'"), "{error}");
+        assert!(error["details"].to_string().contains("Usage: goldfish mask"), "{error}");
+    }
+    fs::create_dir(terminal.path("corpus")).unwrap();
+    fs::copy(terminal.path("ids.jsonl"), terminal.path("corpus/ids.jsonl")).unwrap();
+    fs::write(terminal.path("corpus/read.me"), "").unwrap();
+    let (stdout, stderr) = terminal.run("mask corpus --output out --json --log-format json", 0);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["documents"], 20);
+    let note = &messages(&stderr)[0];
+    assert_eq!(note["level"], "note");
+    assert!(note["message"].as_str().unwrap().contains("read.me is not read"), "{note}");
+}
+
+#[test]
+fn quiet_leaves_the_result_and_errors() {
+    let terminal = Terminal::new();
+    fs::create_dir(terminal.path("corpus")).unwrap();
+    fs::copy(terminal.path("ids.jsonl"), terminal.path("corpus/ids.jsonl")).unwrap();
+    fs::write(terminal.path("corpus/read.me"), "").unwrap();
+    let (loud, note) = terminal.run("mask corpus --output out", 0);
+    assert!(note.contains("read.me is not read"), "{note}");
+    let (quiet, nothing) = terminal.run("mask corpus --output out --overwrite --quiet", 0);
+    assert_eq!((quiet, nothing), (loud, String::new()));
+    terminal.refuses("mask corpus --output out -q", &["--overwrite"]);
+}
+
+#[test]
+fn colors_are_as_asked() {
+    let terminal = Terminal::new();
+    for command in ["--help", "mask", "mask nowhere.jsonl --output out", "mask ids.jsonl --output out"] {
+        for (color, expected) in [("always", true), ("never", false), ("auto", false)] {
+            let code = if command.contains("help") || command.contains("ids") { 0 } else { 2 };
+            let overwrite = if command.contains("ids") { "--overwrite" } else { "" };
+            let (stdout, stderr) = terminal.run(&format!("{command} {overwrite} --color {color}"), code);
+            assert_eq!((stdout + &stderr).contains("\u{1b}["), expected, "{command} --color {color}");
+        }
+    }
+    let (_, stderr) = terminal.run("mask nowhere.jsonl --output out --color always --log-format json", 2);
+    assert_eq!(messages(&stderr).len(), 1);
+}
+
+/// The first line of a long run that has this word.
+fn line_of_a_long_run(terminal: &Terminal, options: &[&str], word: &str) -> String {
+    // Every id ends a document, so that there are very many.
+    let zeros = fs::File::create(terminal.path("zeros.npy")).unwrap();
+    zeros.set_len(1 << 30).unwrap();
+    let mask =
+        ["mask", "zeros.npy", "--ids-dtype", "uint16", "--eos-id", "0", "--output", "out", "--overwrite"];
+    let mut run = Command::new(env!("CARGO_BIN_EXE_goldfish"))
+        .args(mask)
+        .args(options)
+        .current_dir(terminal.0.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap).take(60);
+    let lines: Vec<String> = lines
+        .scan(false, |found, line| (!std::mem::replace(found, line.contains(word))).then_some(line))
+        .collect();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(lines.last().is_some_and(|line| line.contains(word)), "{lines:?}");
+    lines.last().unwrap().clone()
+}
+
+#[test]
+fn a_long_run_without_a_terminal_says_how_far_it_is() {
+    let terminal = Terminal::new();
+    let line = line_of_a_long_run(&terminal, &["--progress", "1"], "documents");
+    assert!(line.starts_with("progress: ") && line.contains("% of 1.00 GiB, "), "{line}");
+    assert!(line.contains(" tokens, ") && line.contains(" so far, about "), "{line}");
+    let line = line_of_a_long_run(&terminal, &["--progress", "1", "--log-format", "json"], "documents");
+    let progress: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(progress["level"], "progress");
+    let (fraction, elapsed) = (progress["fraction"].as_f64().unwrap(), progress["elapsed_seconds"].as_u64());
+    assert!((0.0..1.0).contains(&fraction) && elapsed.unwrap() > 0, "{line}");
+    assert!(progress["left_seconds"].as_u64().unwrap() > 0, "{line}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_task_is_trained_stopped_resumed_and_asked_again() {
         assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(cut.join(file)).unwrap(), "{file}");
     }
 
-    let (manifest, problems) = recompute(&whole.join("shards"), MadeWith::default()).unwrap();
+    let (manifest, problems) = recompute(&whole.join("shards"), MadeWith::default(), &mut |_| ()).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(manifest.existing_mask.as_deref(), Some("the answers of copy"));
     assert_eq!(manifest.totals.tokens - manifest.totals.dropped, results.arms[0].supervised_tokens);
@@ -232,7 +232,7 @@ fn existing_masks_may_exclude_more_than_the_rule_and_not_less() {
         manifest.rule = RuleSpec::new(Static::new(k).start(start));
         manifest.existing_mask = existing.map(str::to_owned);
         fs::write(shards.join("manifest.json"), manifest.seal().1).unwrap();
-        let problems = recompute(&shards, MadeWith::default()).unwrap().1;
+        let problems = recompute(&shards, MadeWith::default(), &mut |_| ()).unwrap().1;
         problems.iter().filter(|problem| problem.description.contains("loss_mask")).count()
     };
     assert_eq!(described(2, 4, None), 0);

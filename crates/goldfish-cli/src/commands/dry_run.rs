@@ -4,6 +4,7 @@ use goldfish_pipeline::{Estimate, MaskJob, Stage, estimate};
 use serde_json::json;
 
 use crate::print::{self, BOLD, bytes, count, percent, plural};
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
@@ -12,7 +13,7 @@ const WORLDS: [u32; 3] = [2, 8, 64];
 
 pub(crate) fn run(job: &MaskJob, json: bool, warnings: &[String]) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
-    let spinner = print::spinner("reading a sample");
+    let spinner = Bar::waiting("reading a sample");
     let found = estimate(job, &stop);
     spinner.finish_and_clear();
     let found = found?;

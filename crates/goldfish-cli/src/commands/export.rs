@@ -6,11 +6,9 @@ use serde_json::json;
 use crate::args::ExportArgs;
 use crate::describe::{dropped_line, file_lines};
 use crate::print::{self, BOLD, bytes, plural};
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-
-/// What the progress bar shows.
-const PROGRESS: &str = "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}";
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     let options = ExportOptions {
@@ -19,7 +17,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
         sequence_length: args.sequence_length,
         overwrite: args.overwrite,
     };
-    let bar = print::progress_bar(Manifest::read(&args.folder)?.shard_bytes(), PROGRESS);
+    let bar = Bar::bytes(Manifest::read(&args.folder)?.shard_bytes());
     let stop = stop_on_signals()?;
     let exported = export(&args.folder, &args.output, &options, &stop, &mut |done| bar.set_position(done));
     bar.finish_and_clear();

@@ -25,7 +25,7 @@ use crate::files::{read_policy, read_table};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
-use crate::progress::{PROGRESS, show};
+use crate::progress::{Bar, show};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 use crate::works;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     if args.masks_only {
         return masks_only::run(args, job, chosen.as_deref());
     }
-    let bar = print::progress_bar(0, PROGRESS);
+    let bar = Bar::bytes(0);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
     let noted = Once::new();

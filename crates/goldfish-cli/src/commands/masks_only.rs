@@ -11,7 +11,7 @@ use crate::describe::{describe, describe_tally, dropped_line, file_lines, kept_l
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, plural};
-use crate::progress::{PROGRESS, show};
+use crate::progress::{Bar, show};
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &MaskArgs, mask: MaskJob, chosen: Option<&str>) -> anyho
         );
     }
     let job = SidecarJob { mask, placement };
-    let bar = print::progress_bar(0, PROGRESS);
+    let bar = Bar::bytes(0);
     let started = std::time::Instant::now();
     let stop = stop_on_signals()?;
     let noted = Once::new();

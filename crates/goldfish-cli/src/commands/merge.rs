@@ -9,11 +9,14 @@ use serde_json::json;
 
 use crate::args::MergeArgs;
 use crate::print::{self, plural};
+use crate::progress::Bar;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     let parts = parts(args)?;
+    let waiting = Bar::waiting("joining the parts");
     let manifest = merge(&parts, &args.output, args.overwrite, args.remove_parts)?;
+    waiting.finish_and_clear();
     let (totals, shards) = (&manifest.totals, &manifest.shards);
     if args.json {
         print::json(&json!({

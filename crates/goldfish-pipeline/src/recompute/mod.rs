@@ -37,7 +37,11 @@ pub struct MadeWith<'a> {
 ///
 /// If the manifest can't be read, its rule can't be built, the tokenizer is needed and missing, or tokenizer or works are not
 /// those that the masks were made with, or the ids can't be decoded to text, or the system refuses to read a file.
-pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Vec<Problem>), PipelineError> {
+pub fn recompute(
+    folder: &Path,
+    made_with: MadeWith<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Manifest, Vec<Problem>), PipelineError> {
     let MadeWith { table, tokenizer, works } = made_with;
     let manifest = Manifest::read(folder)?;
     let check = |(rule, exempt_ids)| RuleCheck::new(rule, table, exempt_ids);
@@ -78,6 +82,7 @@ pub fn recompute(folder: &Path, made_with: MadeWith<'_>) -> Result<(Manifest, Ve
         let doc_id = batch.doc_ids().value(row);
         let number = document;
         document += 1;
+        progress(document);
         let rule = match batch.rule(&manifest, row) {
             Ok(rule) => &mut rules[rule],
             Err(problem) => return Some(problem),

@@ -32,6 +32,7 @@ use goldfish_tokenize::Tokenizer;
 use crate::args::{AuditArgs, AuditCommand, Metric};
 use crate::model::{self, Asking, Model, text};
 use crate::print;
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 use in_context::InContext;
@@ -45,8 +46,6 @@ const TESTED_IN_PROCESS: usize = 2;
 
 /// Results that are written together.
 const SEGMENT_ROWS: usize = 1024;
-
-const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} probes, {elapsed} elapsed, eta {eta}";
 
 pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     if let Some(AuditCommand::Plan(args)) = &args.command {
@@ -146,7 +145,7 @@ impl Audit<'_> {
         if store.done() > 0 {
             resumed::check_model(&engine, &tested, &tables, &store, config.separator())?;
         }
-        let bar = print::progress_bar(0, PROGRESS);
+        let bar = Bar::of(0, "probes");
         let done = engine.run(&tables, &mut store, &mut |progress| {
             if bar.length() != Some(progress.probes) {
                 bar.set_length(progress.probes);
@@ -194,7 +193,7 @@ impl Probes {
             seed: args.seed,
             allocation: if args.equal { Allocation::Equal } else { Allocation::Proportional },
         };
-        let waiting = print::spinner("choosing probes");
+        let waiting = Bar::waiting("choosing probes");
         let corpus = sources.corpus();
         let mut audited = ProbeTable::sample(corpus, &grid, &sample)?;
         ensure!(
@@ -239,7 +238,7 @@ impl Probes {
         if args.canary.is_empty() {
             return Ok(());
         }
-        let waiting = print::spinner("choosing the positive control");
+        let waiting = Bar::waiting("choosing the positive control");
         let table = match sources.canary() {
             Some(documents) => canary::of_documents(documents, &self.grid, &self.sample)?,
             None => {
@@ -287,7 +286,7 @@ impl Probes {
         eos: Option<u32>,
         in_process: bool,
     ) -> anyhow::Result<SelfTest> {
-        let waiting = print::spinner("testing the model's answers");
+        let waiting = Bar::waiting("testing the model's answers");
         let starts = self.tables().into_iter().flat_map(|table| &table.starts);
         let mut starts: Vec<Vec<u32>> = starts.map(Start::sequence).collect();
         starts.sort_by_key(Vec::len);

@@ -10,6 +10,7 @@ use goldfish_storage::random_id;
 
 use crate::args::PlantArgs;
 use crate::print::{self, BOLD, FAINT, bytes, percent, plural, shell_line};
+use crate::progress::Bar;
 use crate::verdict::Verdict;
 
 /// Largest file with words that is read, in bytes.
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &PlantArgs) -> anyhow::Result<Verdict> {
         mix: args.mix,
         tool: ToolEntry::goldfish(),
     };
-    let waiting = print::spinner("reading the corpus");
+    let waiting = Bar::waiting("reading the corpus");
     let planted = plant(&options, &args.output)?;
     waiting.finish_and_clear();
     if args.json {

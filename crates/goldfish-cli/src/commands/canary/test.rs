@@ -16,10 +16,9 @@ use crate::args::TestArgs;
 use crate::files::write_file;
 use crate::model::{self, Asking, Model};
 use crate::print;
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
-
-const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} pairs, {elapsed} elapsed, eta {eta}";
 
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
@@ -45,7 +44,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Verdict> {
         bos: args.bos_id,
         self_test,
     };
-    let bar = print::progress_bar(passages.len() as u64, PROGRESS);
+    let bar = Bar::of(passages.len() as u64, "pairs");
     let losses = score(&*model.backend, &passages, args.bos_id, model.batch, &stop, &mut |pairs| {
         bar.set_position(pairs as u64);
     });

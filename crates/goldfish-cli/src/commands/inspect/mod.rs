@@ -17,6 +17,7 @@ use crate::advice::advised;
 use crate::args::InspectArgs;
 use crate::files;
 use crate::print;
+use crate::progress::Bar;
 use crate::verdict::Verdict;
 use crate::works;
 use samples::{Sample, samples};
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
         }),
     };
     let documents = manifest.totals.documents_out * if args.duplicates { 3 } else { 1 };
-    let bar = print::progress_bar(documents, PROGRESS);
+    let bar = Bar::share(documents, "the documents");
     let inspection = inspect(&args.folder, &manifest, text.as_ref(), &options, &mut |documents| {
         bar.set_position(documents)
     });
@@ -104,9 +105,6 @@ fn write_page(
     })?;
     files::write_page(path, &page, "--html")
 }
-
-/// What the progress bar shows.
-const PROGRESS: &str = "{bar:32} {percent}% of the documents, {elapsed} elapsed, eta {eta}";
 
 fn summary(
     manifest: &Manifest,

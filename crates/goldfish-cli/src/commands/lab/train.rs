@@ -8,20 +8,18 @@ use goldfish_lab::{
     Documents, LabError, Length, LoraOptions, ModelOptions, OptimizerOptions, TrainEvent, TrainOptions,
     Trained, train,
 };
-use indicatif::ProgressBar;
 
 use crate::args::TrainArgs;
 use crate::print::{self, BOLD, plural};
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 use crate::threads::use_threads;
 use crate::verdict::Verdict;
 
-const PROGRESS: &str = "{bar:32} {human_pos}/{human_len} steps, {msg}, {elapsed} elapsed, eta {eta}";
-
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Verdict> {
     let stop = stop_on_signals()?;
     use_threads(args.threads)?;
-    let mut progress = Progress { bar: print::progress_bar(0, PROGRESS), started: Instant::now(), tokens: 0 };
+    let mut progress = Progress { bar: Bar::of(0, "steps"), started: Instant::now(), tokens: 0 };
     let done = train(&options(args), &args.output, args.resume, &mut |event| progress.show(event, &stop));
     progress.bar.finish_and_clear();
     let trained = done.map_err(|error| match error {
@@ -96,7 +94,7 @@ fn documents(args: &TrainArgs) -> Documents {
 }
 
 struct Progress {
-    bar: ProgressBar,
+    bar: Bar,
     started: Instant,
     /// Tokens of this process's steps.
     tokens: u64,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
 use goldfish_pipeline::{MadeWith, MaskOptions, Protection, recompute};
-use goldfish_shard::{FileSet, MANIFEST_NAME, verify, verify_file_set};
+use goldfish_shard::{FileSet, MANIFEST_NAME, Manifest, ShardBatch, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
@@ -17,6 +17,7 @@ use self::findings::Findings;
 use crate::args::VerifyArgs;
 use crate::files::{read_policy, read_table};
 use crate::print::{self, BOLD, bytes, count, plural};
+use crate::progress::Bar;
 use crate::verdict::Verdict;
 use crate::works;
 
@@ -72,12 +73,19 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let table = read_table(args.table.as_deref())?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let works = args.policy.as_deref().map(|policy| protected(policy, tokenizer.clone())).transpose()?;
+    let bar = Bar::of(Manifest::read(&args.folder)?.totals.documents_out, "documents");
     let (manifest, problems) = if args.recompute {
         let (table, tokenizer, works) = (table.as_ref(), tokenizer.as_deref(), works.as_deref());
-        recompute(&args.folder, MadeWith { table, tokenizer, works })?
+        let made_with = MadeWith { table, tokenizer, works };
+        recompute(&args.folder, made_with, &mut |documents| bar.set_position(documents))?
     } else {
-        verify(&args.folder, &mut |_, _| None)?
+        let count_row = &mut |_: &ShardBatch, _| {
+            bar.inc(1);
+            None
+        };
+        verify(&args.folder, count_row)?
     };
+    bar.finish_and_clear();
     let json = json!({
         "shards": manifest.shards.len(),
         "documents": manifest.totals.documents_out,
@@ -135,7 +143,9 @@ fn files(args: &VerifyArgs) -> anyhow::Result<Findings> {
         !args.recompute,
         "--recompute is for folders of shards; to recompute these masks, mask the inputs into another folder and compare"
     );
+    let waiting = Bar::waiting("checking the files");
     let (set, problems) = verify_file_set(&args.folder)?;
+    waiting.finish_and_clear();
     let json = json!({
         "layout": set.layout,
         "files": set.files.len(),

@@ -16,6 +16,7 @@ use super::findings::Findings;
 use crate::args::VerifyArgs;
 use crate::model::{self, Asking, text};
 use crate::print::{self, plural};
+use crate::progress::Bar;
 use crate::signals::stop_on_signals;
 
 /// Checks a run's files against its checksums, against each other, and against a digest.
@@ -27,7 +28,9 @@ pub(super) fn check_run(args: &VerifyArgs) -> anyhow::Result<Findings> {
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
     let decode = |ids: &[u32]| tokenizer.as_ref().map_or_else(String::new, |tokenizer| text(tokenizer, ids));
     let decode: Option<&Decode<'_>> = tokenizer.is_some().then_some(&decode);
+    let waiting = Bar::waiting("checking the run");
     let (mut problems, run) = check(&args.folder, decode)?;
+    waiting.finish_and_clear();
     let mut json = json!({});
     let mut advice = "; the files are not as the audit wrote them: restore the folder from a copy, or make the audit again";
     let mut sound = String::new();
@@ -100,7 +103,7 @@ fn ask_again(
     let chosen = replay::choose(&run.results, n, args.seed);
     let probes: Vec<_> = chosen.iter().map(|at| &run.probes[*at]).collect();
     let results: Vec<_> = chosen.iter().map(|at| &run.results[*at]).collect();
-    let waiting = print::spinner("asking the model again");
+    let waiting = Bar::waiting("asking the model again");
     let engine = Engine {
         backend: &*model.backend,
         options,
