@@ -69,6 +69,10 @@ pub(crate) fn rule_line(rule: &str, chosen: Option<&str>) -> String {
     format!("rule       {rule}{}", reason.unwrap_or_default())
 }
 
+/// The line of the summary of a resumed run that an earlier one completed.
+pub(crate) const ALREADY_COMPLETE: &str =
+    "already complete: an earlier run with the same inputs and options wrote all of it";
+
 /// The line of a summary with the number of dropped tokens.
 pub(crate) fn dropped_line(totals: &Totals) -> String {
     let (dropped, targets) = (totals.dropped_by_rule(), totals.targets());

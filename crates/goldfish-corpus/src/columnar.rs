@@ -170,7 +170,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     pub(crate) fn find(path: &Path, schema: &SchemaRef, options: &ReadOptions) -> Result<Self, CorpusError> {
-        let find = |name: &str| match schema.index_of(name) {
+        let find = |name: &str, setting| match schema.index_of(name) {
             Ok(_) if schema.fields().iter().filter(|field| field.name() == name).count() > 1 => {
                 Err(CorpusError::ColumnTwice { path: path.to_owned(), column: name.to_owned() })
             }
@@ -179,12 +179,16 @@ impl Columns {
                 path: path.to_owned(),
                 column: name.to_owned(),
                 found: schema.fields().iter().map(|f| format!("{:?}", f.name())).collect(),
+                setting,
             }),
         };
-        let content = find(options.content.column())?;
-        let id = options.id_column.as_deref().map(find).transpose()?;
-        let existing = options.existing.column().map(find).transpose()?;
-        let path_to = |name: &String| match find(name) {
+        let is_text = matches!(options.content, Content::Text { .. });
+        let content_setting = if is_text { Setting::TextColumn } else { Setting::IdsColumn };
+        let content = find(options.content.column(), content_setting)?;
+        let id = options.id_column.as_deref().map(|name| find(name, Setting::IdColumn)).transpose()?;
+        let existing = &options.existing;
+        let existing = existing.column().map(|name| find(name, existing_setting(existing))).transpose()?;
+        let path_to = |name: &String| match find(name, Setting::Carry) {
             Err(missing @ CorpusError::NoColumn { .. }) => ColumnPath::inside(schema, name).ok_or(missing),
             found => found.map(|root| ColumnPath::of_column(schema, root)),
         };
@@ -195,7 +199,6 @@ impl Columns {
             found => found.map(Some),
         });
         let mut columns = carried.chain(conditions).collect::<Result<Vec<Option<ColumnPath>>, _>>()?;
-        let is_text = matches!(options.content, Content::Text { .. });
         check_types(path, schema, content, is_text, id)?;
         for (column, name) in columns.iter().zip(options.columns()).skip(options.carry.len()) {
             column.iter().try_for_each(|column| check_condition(path, name, &column.field))?;
@@ -302,11 +305,17 @@ fn check_condition(path: &Path, name: &str, field: &Field) -> Result<(), CorpusE
     })
 }
 
+/// The option that names the column of masks.
+fn existing_setting(existing: &ExistingMask) -> Setting {
+    match existing {
+        ExistingMask::Labels { .. } => Setting::LabelsColumn,
+        _ => Setting::MaskColumn,
+    }
+}
+
 fn check_existing(path: &Path, field: &Field, existing: &ExistingMask) -> Result<(), CorpusError> {
-    let (labels, setting) = match existing {
-        ExistingMask::Labels { .. } => (true, Setting::LabelsColumn),
-        _ => (false, Setting::MaskColumn),
-    };
+    let setting = existing_setting(existing);
+    let labels = setting == Setting::LabelsColumn;
     match plain_type(field.data_type()) {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
             if item.data_type().is_integer()

@@ -120,6 +120,8 @@ pub enum CorpusError {
         column: String,
         /// The columns that exist.
         found: Vec<String>,
+        /// The option that asked for it.
+        setting: Setting,
     },
     /// A column that was asked for is in no input.
     #[error(
@@ -286,11 +288,13 @@ impl Remedies for CorpusError {
             Self::NothingFound { .. } | Self::UnknownFormat { .. } => {
                 vec![Remedy::give(Setting::Format).to("say what it is")]
             }
-            Self::NoColumn { .. } => vec![
+            Self::NoColumn { setting: Setting::TextColumn | Setting::IdsColumn, .. } => vec![
                 Remedy::give(Setting::TextColumn).and(Setting::Tokenizer).to("read text"),
                 Remedy::give(Setting::IdsColumn).to("read token ids"),
             ],
-            Self::ColumnType { setting, .. } => vec![Remedy::change(*setting)],
+            Self::NoColumn { setting, .. } | Self::ColumnType { setting, .. } => {
+                vec![Remedy::change(*setting)]
+            }
             Self::NoColumnAnywhere { setting: Setting::Policy, .. } => Vec::new(),
             Self::NoColumnAnywhere { setting, .. } => vec![Remedy::change(*setting)],
             Self::UnnamedMask { column, .. } => {

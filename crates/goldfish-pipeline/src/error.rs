@@ -95,14 +95,19 @@ pub enum PipelineError {
     },
     /// The output folder holds another job.
     #[error(
-        "{}: can't resume what is there, which was made differently: {differences}\nGive the same inputs and options and use the same goldfish",
-        output.display()
+        "{}: can't resume what is there, which was made differently: {differences}{}",
+        output.display(),
+        if *only_settings { "" } else { "\nGive the same inputs and options and use the same goldfish" }
     )]
     OtherJob {
         /// The output folder.
         output: PathBuf,
         /// What differs.
         differences: String,
+        /// The options that differ.
+        settings: Vec<Setting>,
+        /// Whether nothing else differs.
+        only_settings: bool,
     },
     /// An input is not what it was.
     #[error(
@@ -178,10 +183,11 @@ impl Remedies for PipelineError {
             Self::Unfinished { .. } | Self::UnfinishedMasks { .. } => {
                 vec![Remedy::give(Setting::Resume).to("resume after them")]
             }
-            Self::OtherJob { .. }
-            | Self::InputChanged { .. }
-            | Self::BadState { .. }
-            | Self::BadCounts { .. } => {
+            Self::OtherJob { settings, .. } => {
+                let start_again = Remedy::give(Setting::Overwrite).to("start again");
+                Remedy::keep(settings.clone()).into_iter().chain([start_again]).collect()
+            }
+            Self::InputChanged { .. } | Self::BadState { .. } | Self::BadCounts { .. } => {
                 vec![Remedy::give(Setting::Overwrite).to("start again")]
             }
             Self::Threads { .. } => vec![Remedy::change(Setting::Threads)],

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use goldfish_corpus::{FileDigest, Input, digest_start};
+use goldfish_remedy::Setting;
 use goldfish_shard::{
     FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, ProtectedEntry, Unfinished,
 };
@@ -166,44 +167,138 @@ impl Identity {
         let mut differences = Vec::new();
         differ("", then, &now, &mut differences);
         let lists =
-            |difference: &String| difference.starts_with("input_list") || difference.starts_with("inputs");
+            |difference: &Difference| ["input_list", "inputs"].iter().any(|list| difference.is_in(list));
         if (then.get("input_list").is_some() || self.input_list.is_some()) && differences.iter().any(lists) {
             differences.retain(|difference| !lists(difference));
             differences.extend(differing_lists(then, plan, ended));
         }
         let may_differ = self.skips_rejects || rejected == 0;
-        differences.retain(|difference| !(may_differ && difference.starts_with("skips_rejects")));
+        differences.retain(|difference| !(may_differ && difference.is_in("skips_rejects")));
+        // Another rule has other parameters, and some follow from k.
+        let differs = |path| differences.iter().any(|difference| difference.path == path);
+        let (rule, k) = (differs("rule.name"), differs("rule.k"));
+        differences.retain(|difference| match difference.path.as_str() {
+            "rule.longest_run" | "rule.threshold" => !(rule || k),
+            "rule.name" => true,
+            _ => !(rule && difference.is_in("rule")),
+        });
         if differences.is_empty() {
             return Ok(());
         }
-        let more = differences.len().saturating_sub(LISTED_DIFFERENCES);
-        differences.truncate(LISTED_DIFFERENCES);
-        if more > 0 {
-            differences.push(format!("and {more} more"));
+        let mut settings: Vec<Setting> = Vec::new();
+        let mut listed = Vec::new();
+        for difference in &differences {
+            let new: Vec<Setting> =
+                difference.settings().iter().copied().filter(|setting| !settings.contains(setting)).collect();
+            // What follows from an option is listed once.
+            if !new.is_empty() || difference.settings().is_empty() {
+                listed.push(difference.describe());
+            }
+            settings.extend(new);
         }
-        Err(PipelineError::OtherJob { output: output.to_owned(), differences: differences.join("; ") })
+        let more = listed.len().saturating_sub(LISTED_DIFFERENCES);
+        listed.truncate(LISTED_DIFFERENCES);
+        if more > 0 {
+            listed.push(format!("and {more} more"));
+        }
+        let only_settings = differences.iter().all(|difference| !difference.settings().is_empty());
+        Err(PipelineError::OtherJob {
+            output: output.to_owned(),
+            differences: listed.join("; "),
+            settings,
+            only_settings,
+        })
+    }
+}
+
+/// Where two jobs differ.
+struct Difference {
+    /// Names in the JSON of their identities, from the manifest on.
+    path: String,
+    /// What was there, and what is there now.
+    values: String,
+}
+
+impl Difference {
+    fn new(path: &str, values: String) -> Self {
+        Self { path: path.strip_prefix("options.").unwrap_or(path).to_owned(), values }
+    }
+
+    /// Whether it is in the value of this name.
+    fn is_in(&self, name: &str) -> bool {
+        self.path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// The options that decide the value.
+    fn settings(&self) -> &'static [Setting] {
+        let (first, rest) = self.path.split_once('.').unwrap_or((&self.path, ""));
+        match (first, rest.split('.').next().unwrap_or_default()) {
+            ("rule", "name") => &[Setting::Rule],
+            ("rule", "k") => &[Setting::K],
+            ("rule", "context") => &[Setting::Context],
+            ("rule", "longest_run") => &[Setting::LongestRun],
+            ("rule", "unit") => &[Setting::Unit],
+            ("rule", "window") => &[Setting::Window],
+            ("rule", "head") => &[Setting::Head],
+            ("rule", "seed") => &[Setting::Seed],
+            ("rule", "start") => &[Setting::Start],
+            ("rule", "table") => &[Setting::Table],
+            ("rule", "coefficients") => &[Setting::Coefficients],
+            ("policy" | "protected", _) => &[Setting::Policy],
+            ("scope", "length") => &[Setting::SequenceLength],
+            ("scope", _) => &[Setting::Scope],
+            ("exempt_ids", _) => &[Setting::ExemptSpecial, Setting::EosId, Setting::BosId],
+            ("existing_mask", _) | ("source", "existing_mask") => {
+                &[Setting::MaskColumn, Setting::LabelsColumn]
+            }
+            ("tokenizer", "prepended_bos") => &[Setting::PrependBos],
+            ("tokenizer", "appended_eos") => &[Setting::AppendEos],
+            ("tokenizer", _) => &[Setting::Tokenizer],
+            ("source", "content" | "column") => &[Setting::TextColumn, Setting::IdsColumn],
+            ("source", "id_column") => &[Setting::IdColumn],
+            ("source", "ids_dtype") => &[Setting::IdsDtype],
+            ("source", "eos_id") => &[Setting::EosId],
+            ("source", "max_document") => &[Setting::MaxDocument],
+            ("output", "format") => &[Setting::OutputFormat],
+            ("output", "columns") => &[Setting::Columns],
+            ("output", "carry") => &[Setting::Carry],
+            ("output", "shard_size") => &[Setting::ShardSize],
+            ("part", _) => &[Setting::Rank, Setting::World],
+            ("skips_rejects", _) => &[Setting::OnError],
+            _ => &[],
+        }
+    }
+
+    fn describe(&self) -> String {
+        let name = match self.settings() {
+            [setting] => setting.name(),
+            _ => &self.path,
+        };
+        format!("{name}: {}", self.values)
     }
 }
 
 /// Says how two lists of inputs differ, one of which is known by its digest alone.
-fn differing_lists(then: &Value, plan: &Plan, ended: &[InputEntry]) -> Vec<String> {
+fn differing_lists(then: &Value, plan: &Plan, ended: &[InputEntry]) -> Vec<Difference> {
     let listed = then["inputs"].as_array().map_or(0, Vec::len);
     let before = then["input_list"]["count"].as_u64().unwrap_or(listed as u64);
     let now = plan.steps.len();
     let mut differences = Vec::new();
     if before != now as u64 {
-        differences.push(format!("inputs: {before} entries then, {now} now"));
+        differences.push(Difference::new("inputs", format!("{before} entries then, {now} now")));
     }
     let pairs = ended.iter().map(InputIdentity::of_entry).zip(plan.steps.iter().map(Step::identity));
     let other = pairs.enumerate().find(|(_, (then, now))| then != now);
     if let Some((index, (then, now))) = other {
         let describe =
             |input: &InputIdentity| format!("{:?} ({}, {} bytes)", input.name, input.format, input.size);
-        differences.push(format!("inputs.{index}: {} then, {} now", describe(&then), describe(&now)));
+        let values = format!("{} then, {} now", describe(&then), describe(&now));
+        differences.push(Difference::new(&format!("inputs.{index}"), values));
     }
     if differences.is_empty() {
         let read = ended.len();
-        differences.push(format!("inputs: names, formats or sizes differ after the first {read}"));
+        let values = format!("names, formats or sizes differ after the first {read}");
+        differences.push(Difference::new("inputs", values));
     }
     differences
 }
@@ -212,7 +307,7 @@ fn differing_lists(then: &Value, plan: &Plan, ended: &[InputEntry]) -> Vec<Strin
 const LISTED_DIFFERENCES: usize = 4;
 
 /// Lists where two JSON values differ.
-fn differ(path: &str, then: &Value, now: &Value, differences: &mut Vec<String>) {
+fn differ(path: &str, then: &Value, now: &Value, differences: &mut Vec<Difference>) {
     let inner = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match (then, now) {
         (Value::Object(a), Value::Object(b)) => {
@@ -229,9 +324,13 @@ fn differ(path: &str, then: &Value, now: &Value, differences: &mut Vec<String>) 
             pairs.for_each(|(i, (a, b))| differ(&inner(&i.to_string()), a, b, differences));
         }
         (Value::Array(a), Value::Array(b)) => {
-            differences.push(format!("{path}: {} entries then, {} now", a.len(), b.len()));
+            let values = format!("{} entries then, {} now", a.len(), b.len());
+            differences.push(Difference::new(path, values));
         }
-        (then, now) if then != now => differences.push(format!("{path}: {then} then, {now} now")),
+        (then, now) if then != now => {
+            let shown = |value: &Value| if value.is_null() { "none".into() } else { value.to_string() };
+            differences.push(Difference::new(path, format!("{} then, {} now", shown(then), shown(now))));
+        }
         _ => {}
     }
 }

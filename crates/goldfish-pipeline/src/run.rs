@@ -60,10 +60,11 @@ fn prepare(
     observe: &(dyn Fn(Progress) + Sync),
 ) -> Result<RunState, PipelineError> {
     let identity = Identity::of_job(job, plan);
-    let complete = |manifest: Manifest, state: Checkpoint<'_>| {
+    let complete = |already_complete, manifest: Manifest, state: Checkpoint<'_>| {
         let Checkpoint { tokenized, counts, .. } = state;
         let (tallies, (passage, repeated_ids, sample)) = (counts.tallies, Default::default());
-        let outcome = Outcome { manifest, tokenized, tallies, passage, repeated_ids, sample };
+        let outcome =
+            Outcome { already_complete, manifest, tokenized, tallies, passage, repeated_ids, sample };
         Ok(RunState::Complete(Box::new(outcome)))
     };
     let pending = |folder, unfinished| {
@@ -86,7 +87,7 @@ fn prepare(
                 let published = unfinished.publish(&mut folder).map_err(|error| {
                     PipelineError::from(error).with_finished(Some(unfinished.finished()), &job.output)
                 });
-                return complete(published?, checkpoint);
+                return complete(false, published?, checkpoint);
             }
             pending(folder, Some((*unfinished, checkpoint)))
         }
@@ -96,7 +97,7 @@ fn prepare(
             let before = Identity::of_manifest((*manifest).clone(), &inputs);
             identity.check(&before.to_value(), (plan, &inputs), rejected, &job.output)?;
             check_inputs(plan, &inputs, None, executor.pool())?;
-            complete(*manifest, Checkpoint::default())
+            complete(true, *manifest, Checkpoint::default())
         }
     }
 }

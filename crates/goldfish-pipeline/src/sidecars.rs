@@ -37,6 +37,8 @@ pub struct SidecarJob {
 /// What such a run did.
 #[derive(Debug, Clone)]
 pub struct SidecarOutcome {
+    /// Whether an earlier run wrote all masks, so that nothing was left to do.
+    pub already_complete: bool,
     /// The manifest in the folder.
     pub files: FileSet,
     /// Counts over the tokens of some documents, of the one rule; none if an earlier run wrote all.
@@ -111,7 +113,7 @@ pub fn mask_sidecars(
             identity.check(&before.to_value(), (&plan, &set.inputs), 0, &mask.output)?;
             check_inputs(&plan, &set.inputs, None, executor.pool())?;
             let (tallies, passage, sample) = Default::default();
-            return Ok(SidecarOutcome { files: *set, tallies, passage, sample });
+            return Ok(SidecarOutcome { already_complete: true, files: *set, tallies, passage, sample });
         }
     };
     let mut memmaps = unfinished.as_ref().map_or(0, |unfinished| unfinished.states.len());
@@ -142,7 +144,9 @@ pub fn mask_sidecars(
             let tallies = written.counts.take().map(|counts| counts.tallies).unwrap_or_default();
             let set = written.file_set(mask.manifest(&plan), *placement == Placement::Beside);
             match files.publish(set) {
-                Ok(files) => return Ok(SidecarOutcome { files, tallies, passage, sample }),
+                Ok(files) => {
+                    return Ok(SidecarOutcome { already_complete: false, files, tallies, passage, sample });
+                }
                 Err((error, kept)) => (error.into(), kept),
             }
         }

@@ -27,6 +27,8 @@ use crate::work::Shared;
 /// What a run did.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// Whether an earlier run completed the folder, so that nothing was left to do.
+    pub already_complete: bool,
     /// The manifest in the output folder.
     pub manifest: Manifest,
     /// Bytes of text by the path of the tokenizer.
@@ -168,7 +170,15 @@ impl<'a> OutputWriter<'a> {
                         let sample = sample.map(Sample::into_documents);
                         let tallies = counts.tallies;
                         let repeated_ids = ids.and_then(IdCounter::report);
-                        return Ok(Outcome { manifest, tokenized, tallies, passage, repeated_ids, sample });
+                        return Ok(Outcome {
+                            already_complete: false,
+                            manifest,
+                            tokenized,
+                            tallies,
+                            passage,
+                            repeated_ids,
+                            sample,
+                        });
                     }
                     Err((error, finished)) => (error.into(), finished),
                 }

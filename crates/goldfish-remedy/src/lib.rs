@@ -52,10 +52,12 @@ options! {
     ExemptSpecial "exempt_special",
     Format "format",
     From "from",
+    Head "head",
     IdColumn "id_column",
     IdsColumn "ids_column",
     IdsDtype "ids_dtype",
     IgnoreMasks "ignore_masks",
+    K "k",
     LabelsColumn "labels_column",
     Longest "longest",
     LongestRun "longest_run",
@@ -68,6 +70,7 @@ options! {
     OnError "on_error",
     Move "move",
     Output "output",
+    OutputFormat "output_format",
     Overwrite "overwrite",
     Policy "policy",
     Prefix "prefix",
@@ -102,6 +105,7 @@ enum Action {
     Give,
     Omit,
     Change,
+    Keep,
 }
 
 /// One thing that a user can do about an error.
@@ -136,6 +140,17 @@ impl Remedy {
         Self::new(Action::Change, option)
     }
 
+    /// Give or leave out options as an earlier run did. Nothing if there are none.
+    #[must_use]
+    pub fn keep(settings: Vec<Setting>) -> Option<Self> {
+        (!settings.is_empty()).then_some(Self {
+            action: Action::Keep,
+            options: settings,
+            value: None,
+            purpose: None,
+        })
+    }
+
     /// The same for a further option: "give --text-column and --tokenizer".
     #[must_use]
     pub fn and(mut self, option: Setting) -> Self {
@@ -165,9 +180,13 @@ impl Remedy {
             Action::Give => "give ",
             Action::Omit => "leave out ",
             Action::Change => "choose another ",
+            Action::Keep => "keep ",
         }
         .to_owned();
         words.push_str(&options.join(" and "));
+        if self.action == Action::Keep {
+            words.push_str(if options.len() == 1 { " as it was" } else { " as they were" });
+        }
         for (before, text) in [(" ", &self.value), (" to ", &self.purpose)] {
             words.extend(text.iter().flat_map(|text| [before, text.as_str()]));
         }

@@ -1,6 +1,7 @@
 //! What can go wrong with a tokenizer.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 
 use goldfish_remedy::{Remedies, Remedy, Setting};
 
@@ -9,7 +10,7 @@ use goldfish_remedy::{Remedies, Remedy, Setting};
 #[non_exhaustive]
 pub enum TokenizeError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; give the path of a tokenizer.json that this user may read", path.display())]
+    #[error("cannot read {}: {source}; {}", path.display(), read_advice(path, source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -117,6 +118,26 @@ pub enum TokenizeError {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// What to do where a file can't be read.
+fn read_advice(path: &Path, source: &std::io::Error) -> String {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let on_hub = path.to_str().filter(|name| {
+        source.kind() == ErrorKind::NotFound
+            && path.extension().is_none_or(|end| end != "json")
+            && path.components().count() <= 2
+            && path.components().all(|component| matches!(component, Component::Normal(_)))
+            && name.chars().all(in_name)
+            && !name.starts_with('-')
+    });
+    match on_hub {
+        Some(name) => format!(
+            "a file is needed: if this is a model on the Hugging Face Hub, get its file with `hf download {name} \
+             tokenizer.json --local-dir .` and give tokenizer.json"
+        ),
+        None => "give the path of a tokenizer.json that this user may read".to_owned(),
+    }
 }
 
 impl Remedies for TokenizeError {

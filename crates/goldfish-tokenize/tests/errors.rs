@@ -154,6 +154,18 @@ fn missing_file() {
     let error = Tokenizer::from_file("no/such/tokenizer.json".as_ref()).unwrap_err();
     assert!(matches!(error, TokenizeError::Read { .. }));
     assert!(error.to_string().contains("no/such/tokenizer.json"), "{error}");
+    assert!(
+        error.to_string().ends_with("give the path of a tokenizer.json that this user may read"),
+        "{error}"
+    );
+    for name in ["no-such-model", "no-such-owner/Model-1.5B"] {
+        let error = Tokenizer::from_file(name.as_ref()).unwrap_err().to_string();
+        assert!(error.contains(&format!("`hf download {name} tokenizer.json --local-dir .`")), "{error}");
+    }
+    for path in ["no/such/folder", "/nowhere/model", "../model", "no such model", "-model"] {
+        let error = Tokenizer::from_file(path.as_ref()).unwrap_err().to_string();
+        assert!(!error.contains("hf download"), "{error}");
+    }
     let directory = tempfile::tempdir().unwrap();
     assert!(matches!(Tokenizer::from_file(directory.path()), Err(TokenizeError::Read { .. })));
 }

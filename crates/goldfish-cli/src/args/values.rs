@@ -28,6 +28,19 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Smallest size of a shard: a smaller one has little but its header.
+const LEAST_SHARD_BYTES: u64 = 4 << 10;
+
+/// Reads a size from [`LEAST_SHARD_BYTES`] on.
+pub(super) fn parse_shard_size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        bytes if bytes < LEAST_SHARD_BYTES => {
+            Err("a shard must have room for 4KiB at least; 256MiB suits most corpora".into())
+        }
+        bytes => Ok(bytes),
+    }
+}
+
 /// Reads a size up to [`MAX_DOCUMENT_BYTES`].
 pub(super) fn parse_document_size(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text)?;
@@ -83,6 +96,14 @@ mod tests {
         assert_eq!(parse_document_size("2147483647"), Ok(MAX_DOCUMENT_BYTES));
         for beyond in ["2147483648", "2GiB", "3GiB"] {
             assert!(parse_document_size(beyond).is_err_and(|error| error.contains("2147483647")), "{beyond}");
+        }
+    }
+
+    #[test]
+    fn shards_have_a_least_size() {
+        assert_eq!(parse_shard_size("4KiB"), Ok(LEAST_SHARD_BYTES));
+        for small in ["1", "4095", "4kB"] {
+            assert!(parse_shard_size(small).is_err_and(|error| error.contains("4KiB")), "{small}");
         }
     }
 

@@ -19,7 +19,8 @@ use crate::advice;
 use crate::args::MaskArgs;
 use crate::commands::{dry_run, masks_only};
 use crate::describe::{
-    describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line, rule_line, tally,
+    ALREADY_COMPLETE, describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line,
+    rule_line, tally,
 };
 use crate::files::{read_policy, read_table};
 use crate::leak;
@@ -56,6 +57,10 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let outcome = outcome.map_err(|error| explain(error, &stop))?;
     let mut found = leak::warnings(&job, &outcome.tallies, outcome.sample.as_deref());
     found.extend(outcome.repeated_ids.as_ref().map(repeated));
+    let totals = &outcome.manifest.totals;
+    if totals.documents_in == 0 && job.partition.is_none() {
+        found.push("there are no documents in the inputs".into());
+    }
     if args.json {
         let warnings = [&suspicious[..], &found[..]].concat();
         print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
         print::out(&(lines.join("\n") + "\n"))?;
     }
     found.iter().for_each(|warning| print::warn(warning));
-    let clean = outcome.manifest.totals.documents_rejected == 0;
+    let clean = totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
 }
 
@@ -264,6 +269,7 @@ fn summary_json(
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
     json!({
         "output": job.output,
+        "already_complete": outcome.already_complete,
         "rule": rule,
         "rule_chosen_because": chosen,
         "documents": totals.documents_out,
@@ -289,15 +295,15 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> Vec<String
     if job.protect_only {
         let searched = plural(totals.documents_out, "document");
         let mut lines = vec![format!("{BOLD}{}{BOLD:#}  {searched} searched", print::path(&job.output))];
+        lines.extend(outcome.already_complete.then(|| ALREADY_COMPLETE.into()));
         lines.extend(outcome.manifest.protected.as_ref().map(protected_line));
         lines.extend(rejected_line(job, totals));
         return lines;
     }
-    let mut lines = vec![
-        print::headline(&job.output, &outcome.manifest),
-        rule_line(&describe_rule(&outcome.manifest), chosen),
-        dropped_line(totals),
-    ];
+    let mut lines = vec![print::headline(&job.output, &outcome.manifest)];
+    lines.extend(outcome.already_complete.then(|| ALREADY_COMPLETE.into()));
+    lines.push(rule_line(&describe_rule(&outcome.manifest), chosen));
+    lines.push(dropped_line(totals));
     match outcome.tallies.first().filter(|_| job.policy.is_none()) {
         Some(tally) => {
             lines.push(format!("           {}", describe_tally(tally, job.rule.k(), totals.targets())));

@@ -7,7 +7,9 @@ use goldfish_shard::{FILE_SET_NAME, FinishedFiles, Placement};
 use serde_json::json;
 
 use crate::args::MaskArgs;
-use crate::describe::{describe, describe_tally, dropped_line, file_lines, kept_lines, rule_line, tally};
+use crate::describe::{
+    ALREADY_COMPLETE, describe, describe_tally, dropped_line, file_lines, kept_lines, rule_line, tally,
+};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, plural};
@@ -77,6 +79,7 @@ fn summary_json(
     let SidecarOutcome { files: set, tallies, .. } = outcome;
     json!({
         "output": job.mask.output,
+        "already_complete": outcome.already_complete,
         "manifest": FILE_SET_NAME,
         "rule": set.rule,
         "rule_chosen_because": chosen,
@@ -85,28 +88,27 @@ fn summary_json(
         "dropped": set.totals.dropped,
         "longest_kept_run": set.longest_kept_run,
         "files": set.files,
-        "tally": tally(&tallies.first().copied().unwrap_or_default()),
+        "tally": tallies.first().map(tally),
         "warnings": warnings,
     })
 }
 
 fn summary(job: &SidecarJob, chosen: Option<&str>, outcome: &SidecarOutcome) -> String {
     let SidecarOutcome { files: set, tallies, passage, .. } = outcome;
-    let tally = tallies.first().copied().unwrap_or_default();
     let totals = &set.totals;
-    let mut lines = vec![
-        format!(
-            "{BOLD}{}{BOLD:#}  the masks of {} with {}, {} in {}",
-            print::path(&job.mask.output),
-            plural(totals.documents_out, "document"),
-            plural(totals.tokens, "token"),
-            bytes(set.files.iter().map(|file| file.size).sum()),
-            plural(set.files.len() as u64, "file"),
-        ),
-        rule_line(&describe(&set.rule, set.scope, &set.exempt_ids), chosen),
-        dropped_line(totals),
-        format!("           {}", describe_tally(&tally, job.mask.rule.k(), totals.tokens)),
-    ];
+    let mut lines = vec![format!(
+        "{BOLD}{}{BOLD:#}  the masks of {} with {}, {} in {}",
+        print::path(&job.mask.output),
+        plural(totals.documents_out, "document"),
+        plural(totals.tokens, "token"),
+        bytes(set.files.iter().map(|file| file.size).sum()),
+        plural(set.files.len() as u64, "file"),
+    )];
+    lines.extend(outcome.already_complete.then(|| ALREADY_COMPLETE.into()));
+    lines.push(rule_line(&describe(&set.rule, set.scope, &set.exempt_ids), chosen));
+    lines.push(dropped_line(totals));
+    let tally = tallies.first().map(|tally| describe_tally(tally, job.mask.rule.k(), totals.tokens));
+    lines.extend(tally.map(|tally| format!("           {tally}")));
     lines.extend(set.longest_kept_run.iter().flat_map(|runs| kept_lines(&set.rule, runs)));
     lines.extend(file_lines(set, |file| print::text(&file.name)));
     if let Some(passage) = passage {

@@ -19,6 +19,10 @@ fn columns_that_can_not_be_read() {
     let named = |column: &str| ReadOptions::new(Content::Text { column: column.into() });
     let none = "give text_column and tokenizer to read text, or give ids_column to read token ids";
     refused(&[("a.parquet", &file)], &named("body"), "no column \"body\"; the file has \"", none);
+    let carried = ReadOptions { carry: vec!["surce".into()], ..named("text") };
+    refused(&[("a.parquet", &file)], &carried, "no column \"surce\"", "choose another carry");
+    let with_id = ReadOptions { id_column: Some("url".into()), ..named("text") };
+    refused(&[("a.parquet", &file)], &with_id, "no column \"url\"", "choose another id_column");
     let of_text = ReadOptions::new(Content::Ids { column: "text".into() });
     let type_words = "column \"text\" is Utf8, but a column of integer lists is needed";
     refused(&[("a.parquet", &file)], &of_text, type_words, "choose another ids_column");
