@@ -7,6 +7,7 @@ mod canary;
 mod copy;
 mod demo;
 mod export;
+mod install;
 mod lab;
 mod memory;
 mod messages;
@@ -30,13 +31,14 @@ use goldfish_corpus::{Format, IdType};
 use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+pub(crate) use install::{CompletionsArgs, ManArgs};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use memory::MemoryArgs;
 pub(crate) use messages::{LogFormat, MessageArgs, ProgressOption};
 pub(crate) use model::ModelArgs;
 pub(crate) use policy::{CheckArgs, PolicyArgs, PolicyCommand};
 pub(crate) use repair::RepairArgs;
-use values::{on_disk, parse_document_size, parse_longest_run, parse_size};
+use values::{on_disk, parse_document_size, parse_longest_run, parse_shard_size};
 pub(crate) use verify::VerifyArgs;
 
 /// Keeps language models from reciting their training data.
@@ -45,7 +47,7 @@ pub(crate) use verify::VerifyArgs;
 /// tokens before it, so that every copy of a passage loses the same tokens and the model never learns the whole
 /// passage. goldfish decides this ahead of training and writes the masks next to the tokens, for any training loop.
 #[derive(Debug, Parser)]
-#[command(name = "goldfish", version, max_term_width = 100)]
+#[command(name = "goldfish", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Canary(CanaryArgs),
     Lab(LabArgs),
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Mask a corpus: documents in, Arrow shards with token ids and loss masks out.
@@ -292,8 +297,8 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_delimiter = ',', value_name = "COLUMN", help_heading = "Output")]
     pub(crate) carry: Vec<String>,
 
-    /// Largest size of a shard. In an object store 4GiB at most.
-    #[arg(long, default_value = "256MiB", value_parser = parse_size, value_name = "SIZE", help_heading = "Output")]
+    /// Largest size of a shard, 4KiB at least. In an object store 4GiB at most.
+    #[arg(long, default_value = "256MiB", value_parser = parse_shard_size, value_name = "SIZE", help_heading = "Output")]
     pub(crate) shard_size: u64,
 
     /// File format of the shards; only arrow-stream opens with datasets.load_from_disk.

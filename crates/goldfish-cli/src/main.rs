@@ -14,11 +14,13 @@ mod progress;
 mod signals;
 mod threads;
 mod verdict;
+mod version;
 mod works;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use mimalloc::MiMalloc;
 
 use crate::args::{Cli, Command, LogFormat, MessageArgs};
@@ -46,6 +48,9 @@ fn refuse(error: clap::Error) -> ExitCode {
         std::env::args_os().map(|argument| print::text(&argument.to_string_lossy())).collect();
     let messages = MessageArgs::guess(&shown);
     print::set_messages(messages);
+    if error.kind() == ErrorKind::DisplayVersion {
+        return end(print::out(&version::describe()).map(|()| Verdict::Clean));
+    }
     let error = Cli::try_parse_from(shown).err().unwrap_or(error);
     if !error.use_stderr() || messages.log_format == LogFormat::Text {
         error.exit();
@@ -74,7 +79,13 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(&args),
         Command::Canary(args) => commands::canary::run(&args),
         Command::Lab(args) => commands::lab::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
     };
+    end(verdict)
+}
+
+fn end(verdict: anyhow::Result<Verdict>) -> ExitCode {
     match verdict {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),

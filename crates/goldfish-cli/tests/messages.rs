@@ -98,7 +98,6 @@ fn help() {
     for command in [&commands[..], &more].concat() {
         assert!(terminal.succeeds(&format!("{command} --help")).contains("Usage: goldfish"), "{command}");
     }
-    assert!(terminal.succeeds("--version").starts_with("goldfish "));
 }
 
 #[test]
@@ -133,6 +132,11 @@ fn masks_that_can_not_be_made() {
         ("ids.jsonl --carry input_ids", &["input_ids", "--carry"]),
         ("ids.jsonl --id-column input_ids", &["input_ids"]),
         ("ids.jsonl --shard-size 0", &["--shard-size", "1 byte"]),
+        ("ids.jsonl --shard-size 1", &["--shard-size", "4KiB at least"]),
+        (
+            "docs.jsonl --tokenizer openai-community/gpt2",
+            &["hf download openai-community/gpt2 tokenizer.json"],
+        ),
         ("ids.jsonl --shard-size large", &["--shard-size", "'large'"]),
         ("ids.jsonl --max-document 2GiB", &["no document may have more than 2147483647 bytes"]),
         (
@@ -168,7 +172,8 @@ fn masks_that_can_not_be_made() {
         terminal.refuses(&format!("mask {arguments} --output out"), words);
     }
     terminal.refuses("mask ids.jsonl", &["--output"]);
-    terminal.refuses(&format!("mask docs.parquet {tokenizer} --carry color --output out"), &["color"]);
+    let typo = &["\"color\"", "choose another --carry"];
+    terminal.refuses(&format!("mask docs.parquet {tokenizer} --carry color --output out"), typo);
     terminal.succeeds("mask ids.jsonl --max-document 2147483647 --output most");
     terminal.succeeds(&format!("mask {large} --output unchecked"));
 }
@@ -178,7 +183,16 @@ fn folders_that_are_taken() {
     let terminal = Terminal::new();
     terminal.succeeds("mask ids.jsonl --output out");
     terminal.refuses("mask ids.jsonl --output out --k 8", &["--overwrite"]);
-    terminal.refuses("mask ids.jsonl --output out --resume --k 8", &["--overwrite"]);
+    let words = &["k: 4 then, 8 now; keep --k as it was, or give --overwrite to start again"];
+    terminal.refuses("mask ids.jsonl --output out --resume --k 8", words);
+    let words =
+        &["columns: 0 entries then, 1 now; seed: 0 then, 1 now", "keep --columns and --seed as they were"];
+    terminal.refuses("mask ids.jsonl --output out --resume --seed 1 --columns labels", words);
+    let words = &["rule: \"anchor\" then, \"hash\" now; keep --rule as it was"];
+    terminal.refuses("mask ids.jsonl --output out --resume --rule hash", words);
+    fs::write(terminal.path("more.jsonl"), "{\"input_ids\": [1]}\n").unwrap();
+    let words = &["inputs: 1 entries then, 2 now", "\nGive the same inputs and options", "--overwrite"];
+    terminal.refuses("mask ids.jsonl more.jsonl --output out --resume", words);
     terminal.succeeds("mask ids.jsonl --output out --k 8 --overwrite");
     let foreign = [("home", "thesis.txt", "years of work"), ("other", "manifest.json", "{\"my\": 1}")];
     for (folder, name, contents) in foreign {
@@ -193,6 +207,96 @@ fn folders_that_are_taken() {
     terminal.succeeds("mask corpus --output corpus/out");
     terminal.refuses("mask corpus --output corpus/out --overwrite", &["output folder"]);
     terminal.refuses("mask corpus/a.jsonl --output corpus --overwrite", &["output folder"]);
+}
+
+#[test]
+fn appended_ends_are_named_as_their_option() {
+    let terminal = Terminal::new();
+    terminal.succeeds("mask docs.jsonl --tokenizer gpt2.json --append-eos --output out");
+    let words = &["append_eos: 2456 then, none now; keep --append-eos as it was"];
+    terminal.refuses("mask docs.jsonl --tokenizer gpt2.json --output out --resume", words);
+}
+
+#[test]
+fn complete_runs_and_empty_corpora_say_so() {
+    let terminal = Terminal::new();
+    let memmap: Vec<u8> = (0..200u16).flat_map(|token| (token % 50).to_le_bytes()).collect();
+    fs::write(terminal.path("tokens.npy"), memmap).unwrap();
+    for mask in ["mask ids.jsonl --output out", "mask tokens.npy --masks-only --eos-id 0"] {
+        assert!(!terminal.succeeds(&format!("{mask} --resume")).contains("already complete"), "{mask}");
+        let again = terminal.succeeds(&format!("{mask} --resume"));
+        assert!(again.contains("\nalready complete: ") && !again.contains('–'), "{mask}: {again}");
+        let json: Value =
+            serde_json::from_str(&terminal.succeeds(&format!("{mask} --resume --json"))).unwrap();
+        assert_eq!(json["already_complete"], true, "{mask}");
+    }
+    fs::write(terminal.path("empty.jsonl"), "").unwrap();
+    let (_, stderr) = terminal.run("mask empty.jsonl --output nothing", 0);
+    assert_eq!(stderr, "warning: there are no documents in the inputs\n");
+}
+
+/// The commands in docs/cli.md, which has all that are not hidden.
+fn commands() -> Vec<String> {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    let reference = fs::read_to_string(reference).unwrap();
+    reference
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("## `")?.strip_suffix('`')?.to_owned()))
+        .collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_every_command() {
+    let terminal = Terminal::new();
+    fs::write(terminal.path("goldfish.bash"), terminal.succeeds("completions bash")).unwrap();
+    let bash = |arguments: &[&str]| {
+        let output = Command::new("bash").args(arguments).current_dir(terminal.0.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    bash(&["-n", "goldfish.bash"]);
+    for command in commands().iter().filter(|command| command.contains(' ')) {
+        let (parent, name) = command.rsplit_once(' ').unwrap();
+        let words: Vec<&str> = parent.split(' ').collect();
+        let complete = format!(
+            "source ./goldfish.bash; COMP_WORDS=({parent} ''); COMP_CWORD={}; _goldfish goldfish '' {}; echo ${{COMPREPLY[@]}}",
+            words.len(),
+            words.last().unwrap(),
+        );
+        let found = bash(&["-c", &complete]);
+        assert!(found.split_whitespace().any(|word| word == name), "{command}: {found}");
+    }
+    for shell in ["elvish", "fish", "powershell", "zsh"] {
+        assert!(terminal.succeeds(&format!("completions {shell}")).contains("masks-only"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let terminal = Terminal::new();
+    terminal.succeeds("man pages");
+    for command in commands() {
+        let page = terminal.path("pages").join(command.replace(' ', "-") + ".1");
+        let page = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+    let taken = terminal.path("ids.jsonl").display().to_string();
+    terminal.refuses(&format!("man {taken}"), &["manual pages can't be written there"]);
+}
+
+#[test]
+fn every_command_tells_the_version() {
+    let terminal = Terminal::new();
+    let version = terminal.succeeds("--version");
+    for words in
+        [concat!("goldfish ", env!("CARGO_PKG_VERSION")), "\nfeatures ", "text-v2 1, ", "\nshard format  1\n"]
+    {
+        assert!(version.contains(words), "{words:?} in {version}");
+    }
+    for command in ["-V", "mask --version", "lab train -V", "mask --version --quiet --color always"] {
+        assert_eq!(terminal.succeeds(command), version, "{command}");
+    }
 }
 
 /// The messages on standard error with `--log-format json`.

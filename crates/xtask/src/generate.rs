@@ -81,7 +81,8 @@ fn schema(title: &str, mut schema: Schema) -> anyhow::Result<String> {
 /// The long help of every command.
 fn cli_reference(program: &Path) -> anyhow::Result<String> {
     let mut text = String::from(
-        "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\n",
+        "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\nThe options below \
+         `Messages`, which every command has, are listed once.\n",
     );
     push_help(program, &mut Vec::new(), &mut text)?;
     Ok(text)
@@ -89,7 +90,12 @@ fn cli_reference(program: &Path) -> anyhow::Result<String> {
 
 /// Appends the help of a command, then those of the subcommands that it lists.
 fn push_help(program: &Path, command: &mut Vec<String>, text: &mut String) -> anyhow::Result<()> {
-    let help = long_help(program, command)?;
+    let mut help = long_help(program, command)?;
+    if !command.is_empty()
+        && let Some(end) = help.find("\n\nMessages:\n")
+    {
+        help.truncate(end);
+    }
     let title = [&["goldfish".to_owned()], command.as_slice()].concat().join(" ");
     *text += &format!("\n## `{title}`\n\n```text\n{help}\n```\n");
     for name in subcommands(&help) {
