@@ -13,7 +13,7 @@ use arrow::datatypes::{
 use crate::score::{self, ScoreValues};
 
 /// A type that a column can hold.
-pub(crate) trait Value: Sized {
+pub trait Value: Sized {
     /// Its Arrow type.
     fn data_type() -> DataType;
     /// Whether it may be null.
@@ -151,15 +151,19 @@ macro_rules! list_values {
 list_values! { u32, UInt32Type; f64, Float64Type; }
 
 /// A column of a table.
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) data_type: DataType,
-    pub(crate) nullable: bool,
-    pub(crate) meaning: String,
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its Arrow type.
+    pub data_type: DataType,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// What its values are.
+    pub meaning: String,
 }
 
 /// A field of a row: one column or several.
-pub(crate) trait Columns: Sized {
+pub trait Columns: Sized {
     /// The columns of a field with this name and meaning.
     fn describe(name: &'static str, meaning: String) -> Vec<Column>;
     /// Their values, one a row.
@@ -224,7 +228,7 @@ impl Columns for ScoreValues {
 }
 
 /// A struct whose fields are columns.
-pub(crate) trait Row: Sized {
+pub trait Row: Sized {
     /// Its columns in order.
     fn describe() -> Vec<Column>;
     /// Rows as columns.
@@ -241,6 +245,7 @@ pub(crate) trait Row: Sized {
 }
 
 /// Declares a row with a documented field for each column, or for several.
+#[macro_export]
 macro_rules! row {
     (
         $(#[$meta:meta])*
@@ -275,4 +280,4 @@ macro_rules! row {
         }
     };
 }
-pub(crate) use row;
+pub use row;

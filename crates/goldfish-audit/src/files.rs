@@ -46,14 +46,24 @@ pub(crate) fn to_json(path: &Path, value: &impl Serialize, pretty: bool) -> Resu
     Ok(json)
 }
 
-pub(crate) fn write_json(folder: &Folder, name: &str, value: &impl Serialize) -> Result<(), AuditError> {
+/// Writes a file of JSON, crash-safe.
+///
+/// # Errors
+///
+/// If the disk refuses.
+pub fn write_json(folder: &Folder, name: &str, value: &impl Serialize) -> Result<(), AuditError> {
     write_file(folder, name, &to_json(&folder.join(name), value, true)?)
 }
 
 /// Largest JSON file that is read, in bytes.
 const MAX_JSON_BYTES: u64 = 1 << 28;
 
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
+/// Reads a file of JSON, if it is a regular one and not too large.
+///
+/// # Errors
+///
+/// If it isn't, can't be read, or holds something else.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, AuditError> {
     let bytes = goldfish_storage::read(path, MAX_JSON_BYTES).map_err(AuditError::io(path, "reading"))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         AuditError::bad_run(path, format!("not what this version of goldfish writes: {e}; start a new run"))

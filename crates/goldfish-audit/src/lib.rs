@@ -7,6 +7,8 @@
 //! Scores and statistics are pure functions. Everything is compared as token ids; text, where there is a tokenizer,
 //! is used for the word-level score, the boilerplate filter and display only.
 //!
+//! The [files] of a run are [tables](table) of [rows](columns) and JSON.
+//!
 //! [Canaries](canaries) are apart from this: passages planted before training, whose losses are compared with those of twins.
 
 mod aggregate;
@@ -15,7 +17,7 @@ pub mod backend;
 pub mod canaries;
 pub mod canary;
 pub mod check;
-mod columns;
+pub mod columns;
 pub mod config;
 pub mod control;
 pub mod documents;
@@ -23,7 +25,7 @@ pub mod engine;
 mod error;
 pub mod evidence;
 pub mod fake;
-mod files;
+pub mod files;
 pub mod gate;
 pub mod in_context;
 mod measured;
@@ -44,11 +46,11 @@ mod sketch;
 pub mod stat;
 pub mod store;
 pub mod summary;
-mod sums;
-mod table;
+pub mod sums;
+pub mod table;
 pub mod tokens;
 
 pub use aggregate::{compare, summarize};
 pub use error::{Ability, AuditError};
-pub use rows::{ProbeRow, ResultRow, tables_reference};
+pub use rows::{ProbeRow, ResultRow, reference, tables_reference};
 pub use table::{read_probes, read_results};

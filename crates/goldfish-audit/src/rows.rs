@@ -141,16 +141,24 @@ impl ResultRow {
 /// The columns of both tables as a document.
 #[must_use]
 pub fn tables_reference() -> String {
-    let mut text = String::from("# Tables of an audit run\n\nWritten by `cargo xtask generate`.\n");
-    let tables = [
-        ("probes.parquet: one row a probe", ProbeRow::describe()),
-        ("results.parquet: one row a probe, in the order of probes.parquet", ResultRow::describe()),
-    ];
+    reference(
+        "Tables of an audit run",
+        &[
+            ("probes.parquet: one row a probe", ProbeRow::describe()),
+            ("results.parquet: one row a probe, in the order of probes.parquet", ResultRow::describe()),
+        ],
+    )
+}
+
+/// The columns of tables as a document.
+#[must_use]
+pub fn reference(title: &str, tables: &[(&str, Vec<Column>)]) -> String {
+    let mut text = format!("# {title}\n\nWritten by `cargo xtask generate`.\n");
     for (title, columns) in tables {
         text += &format!("\n## {title}\n\n| column | type | null | meaning |\n|---|---|---|---|\n");
         for Column { name, data_type, nullable, meaning } in columns {
-            let null = if nullable { "yes" } else { "no" };
-            text += &format!("| `{name}` | `{}` | {null} | {meaning} |\n", type_name(&data_type));
+            let null = if *nullable { "yes" } else { "no" };
+            text += &format!("| `{name}` | `{}` | {null} | {meaning} |\n", type_name(data_type));
         }
     }
     text

@@ -14,13 +14,17 @@ use crate::files::{open_file, write_file};
 use crate::sha256::{Hashed, sha256};
 
 /// The file's name.
-pub(crate) const SUMS: &str = "SHA256SUMS";
+pub const SUMS: &str = "SHA256SUMS";
 
 /// Largest file of checksums that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 16;
 
 /// Writes the checksums of `files`, those that are there, into the folder; returns the digest.
-pub(crate) fn write(folder: &Folder, files: &[&str]) -> Result<String, AuditError> {
+///
+/// # Errors
+///
+/// If a file can't be read, or the disk refuses.
+pub fn write(folder: &Folder, files: &[&str]) -> Result<String, AuditError> {
     let mut lines = String::new();
     for name in files {
         let path = folder.join(name);
@@ -37,7 +41,7 @@ pub(crate) fn write(folder: &Folder, files: &[&str]) -> Result<String, AuditErro
 /// # Errors
 ///
 /// If the file of checksums can't be read. What is wrong with the others is among the problems.
-pub(crate) fn check(folder: &Path, files: &[&str]) -> Result<(String, Vec<Problem>), AuditError> {
+pub fn check(folder: &Path, files: &[&str]) -> Result<(String, Vec<Problem>), AuditError> {
     let path = folder.join(SUMS);
     let bytes = goldfish_storage::read(&path, MAX_BYTES).map_err(AuditError::io(&path, "reading"))?;
     let text = String::from_utf8_lossy(&bytes);

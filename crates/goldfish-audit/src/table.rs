@@ -24,11 +24,24 @@ const KEY: &str = "goldfish.run";
 const BATCH: usize = 4096;
 
 /// Writes a whole table of the run with this key, crash-safe.
-pub(crate) fn write_rows<R: Row>(
+///
+/// # Errors
+///
+/// If the disk refuses.
+pub fn write_rows<R: Row>(folder: &Folder, name: &str, key: &str, rows: &[R]) -> Result<(), AuditError> {
+    write_batches(folder, name, key, rows.chunks(BATCH))
+}
+
+/// Writes a table as [`write_rows`] does, some rows after the other.
+///
+/// # Errors
+///
+/// If the disk refuses.
+pub fn write_batches<R: Row, B: AsRef<[R]>>(
     folder: &Folder,
     name: &str,
     key: &str,
-    rows: &[R],
+    batches: impl Iterator<Item = B>,
 ) -> Result<(), AuditError> {
     let written = folder.replace(name, |file| {
         let properties = WriterProperties::builder()
@@ -38,8 +51,9 @@ pub(crate) fn write_rows<R: Row>(
             .build();
         let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
         let mut writer = writer.map_err(io::Error::other)?;
-        for rows in rows.chunks(BATCH) {
-            let batch = RecordBatch::try_new(R::schema(), R::columns(rows)).map_err(io::Error::other)?;
+        for rows in batches {
+            let columns = R::columns(rows.as_ref());
+            let batch = RecordBatch::try_new(R::schema(), columns).map_err(io::Error::other)?;
             writer.write(&batch).map_err(io::Error::other)?;
         }
         writer.close().map(drop).map_err(io::Error::other)
@@ -48,7 +62,11 @@ pub(crate) fn write_rows<R: Row>(
 }
 
 /// Checks that a table is one of the run with this key.
-pub(crate) fn check_key(path: &Path, key: &str) -> Result<(), AuditError> {
+///
+/// # Errors
+///
+/// If it isn't, or can't be read.
+pub fn check_key(path: &Path, key: &str) -> Result<(), AuditError> {
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(open_file(path)?).map_err(AuditError::parquet(path))?;
     let metadata = builder.metadata().file_metadata().key_value_metadata();
@@ -93,7 +111,11 @@ fn open<R: Row>(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Au
 }
 
 /// Reads a table row by row, with a batch of it in memory.
-pub(crate) fn stream_rows<R: Row>(
+///
+/// # Errors
+///
+/// If it can't be read or has other columns; each row may fail in the same way.
+pub fn stream_rows<R: Row>(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<R, AuditError>> + use<R>, AuditError> {
     let batches = open::<R>(path)?.with_batch_size(BATCH).build().map_err(AuditError::parquet(path))?;

@@ -16,6 +16,7 @@ use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_report::ReportError;
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
+use goldfish_trace::TraceError;
 
 /// How an option is spelled: `--max-document`.
 fn flag(setting: Setting) -> String {
@@ -57,6 +58,7 @@ fn remedies(error: &(dyn Error + 'static)) -> Vec<Remedy> {
         of::<LabError>,
         of::<ExperimentError>,
         of::<ReportError>,
+        of::<TraceError>,
         |error: &(dyn Error + 'static)| error.downcast_ref::<MaskError>().map(mask_remedies),
     ];
     known.iter().find_map(|remedies| remedies(error)).unwrap_or_default()

@@ -14,6 +14,7 @@ mod messages;
 mod model;
 mod policy;
 mod repair;
+mod trace;
 mod values;
 mod verify;
 
@@ -38,6 +39,7 @@ pub(crate) use messages::{LogFormat, MessageArgs, ProgressOption};
 pub(crate) use model::ModelArgs;
 pub(crate) use policy::{CheckArgs, PolicyArgs, PolicyCommand};
 pub(crate) use repair::RepairArgs;
+pub(crate) use trace::TraceArgs;
 use values::{on_disk, parse_document_size, parse_longest_run, parse_shard_size};
 pub(crate) use verify::VerifyArgs;
 
@@ -66,6 +68,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Audit(Box<AuditArgs>),
+    Trace(Box<TraceArgs>),
     Report(ReportArgs),
     Compare(CompareArgs),
     Canary(CanaryArgs),
@@ -333,7 +336,7 @@ pub(crate) struct MaskArgs {
     pub(crate) json: bool,
 }
 
-/// Join the parts that `goldfish mask --rank R --world N` wrote to one folder of shards.
+/// Join the parts that `goldfish mask --rank R --world N` wrote to one folder of shards, or those of `goldfish trace`.
 ///
 /// Checks that each part is given once, that all were made with the same options from the same inputs, and that no row is
 /// missing or duplicated. The result is that of an undivided run, except that shards also end where parts end. The shards
@@ -344,7 +347,7 @@ pub(crate) struct MergeArgs {
     #[arg(required = true, value_name = "DIR")]
     pub(crate) parts: Vec<PathBuf>,
 
-    /// Folder for the joined shards: hard links where the file system allows them, else copies; in an object store the
+    /// Folder for what is joined. Shards are hard links where the file system allows them, else copies; in an object store the
     /// store copies.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,

@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Trace(args) => commands::trace::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Canary(args) => commands::canary::run(&args),

@@ -143,9 +143,11 @@ struct Seeds<'a> {
     hashes: Vec<u64>,
     /// In how many passages each word of the document is.
     depths: Vec<u8>,
-    /// The passages so far, and those that may reach the next seed.
+    /// The passages so far, and those that may reach the next seed, in the order of their works.
     passages: Vec<Passage>,
     active: Vec<Active>,
+    /// The first word of the document that one of these no longer reaches.
+    expiry: usize,
 }
 
 /// A passage that may reach the next seed.
@@ -163,7 +165,8 @@ struct Active {
 impl<'a> Seeds<'a> {
     fn new(index: &'a Index) -> Self {
         let (hashes, depths, passages, active) = Default::default();
-        Self { index, own: None, extension: Extension::default(), hashes, depths, passages, active }
+        let (extension, expiry) = (Extension::default(), usize::MAX);
+        Self { index, own: None, extension, hashes, depths, passages, active, expiry }
     }
 
     /// Starts with a document of so many words.
@@ -173,6 +176,7 @@ impl<'a> Seeds<'a> {
         self.depths.resize(words, 0);
         self.passages.clear();
         self.active.clear();
+        self.expiry = usize::MAX;
     }
 
     /// Follows a seed: `length` words that may be the same, from word `doc` of the document and word `place` of all works. Seeds
@@ -180,7 +184,8 @@ impl<'a> Seeds<'a> {
     fn add(&mut self, words: &TextWords, doc: usize, place: u32, length: usize) {
         let works = &self.index.works;
         // Most seeds are in a passage that is there already.
-        let known = self.active.iter().find(|active| (active.words.0..active.words.1).contains(&place));
+        let known = self.active.get(self.active.partition_point(|active| active.words.1 <= place));
+        let known = known.filter(|active| active.words.0 <= place);
         let (number, (first, end)) = match known {
             Some(active) => (active.work as usize, active.words),
             None => {
@@ -198,8 +203,9 @@ impl<'a> Seeds<'a> {
         }
         let reach = self.index.parameters.reach();
         // A passage that ends here has no word of the run.
-        if self.active.iter().any(|active| active.end + reach <= doc) {
+        if self.expiry <= doc {
             self.active.retain(|active| active.end + reach > doc);
+            self.expiry = self.active.iter().map(|active| active.end + reach).min().unwrap_or(usize::MAX);
         }
         // Aligned already, as far as a run that is guaranteed to be found by this seed may reach.
         let near = doc.saturating_sub(reach)..(doc + length + reach).min(words.len());
@@ -234,13 +240,16 @@ impl<'a> Seeds<'a> {
         }
         let end = passage.doc_words().end as usize;
         let (work, words) = (passage.work, (first, bounds.1 as u32));
-        self.active.push(Active { work, words, end, passage: self.passages.len() });
+        let at = self.active.partition_point(|active| active.work <= work);
+        self.active.insert(at, Active { work, words, end, passage: self.passages.len() });
+        self.expiry = self.expiry.min(end + reach);
         self.passages.push(passage);
     }
 
     /// The passages of a work that may reach the seed.
     fn of_work(&self, work: usize) -> impl Iterator<Item = &Passage> {
-        let active = self.active.iter().filter(move |active| active.work as usize == work);
+        let from = self.active.partition_point(|active| (active.work as usize) < work);
+        let active = self.active[from..].iter().take_while(move |active| active.work as usize == work);
         active.filter_map(|active| self.passages.get(active.passage))
     }
 

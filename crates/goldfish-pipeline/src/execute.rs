@@ -9,11 +9,11 @@ use goldfish_mask::{Scope, SequenceMasker, SequenceState};
 
 use crate::PipelineError;
 use crate::job::MaskJob;
-use crate::message::Message;
+use crate::message::{Message, WorkResult};
 use crate::plan::{Plan, Position};
 use crate::policy::PolicyEntry;
 use crate::progress::{Progress, SharedProgress, TICK};
-use crate::read::InputReader;
+use crate::read::{InputReader, Worker};
 use crate::rule::BuiltRule;
 use crate::text::{TextSide, text_side};
 use crate::work::{Shared, last_counted};
@@ -36,7 +36,6 @@ pub(crate) struct Executor {
     rules: Vec<BuiltRule>,
     text: Option<TextSide>,
     pool: rayon::ThreadPool,
-    threads: usize,
 }
 
 /// Ends the ticker when it is dropped.
@@ -62,13 +61,8 @@ impl Executor {
             SequenceMasker::new(&rules[0].masker, length, SequenceState::default())?;
         }
         let text = text_side(job, &rules)?;
-        let threads = job.threads.max(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("{WORKER_THREADS}{index}"))
-            .build()
-            .map_err(|source| PipelineError::Threads { threads, source })?;
-        Ok(Self { rules, text, pool, threads })
+        let pool = thread_pool(job.threads.max(1))?;
+        Ok(Self { rules, text, pool })
     }
 
     /// The worker threads.
@@ -91,29 +85,48 @@ impl Executor {
         (plan, from): (&Plan, Position),
         progress: Progress,
         observe: &(dyn Fn(Progress) + Sync),
-        write: impl FnOnce(&Shared, Receiver<Message>) -> Result<T, PipelineError>,
+        write: impl FnOnce(&Shared, Receiver<Message<WorkResult>>) -> Result<T, PipelineError>,
     ) -> Result<T, PipelineError> {
-        let threads = self.threads;
         let (shared, pool) = self.into_shared(job, plan);
         shared.progress.lock(|now| *now = progress);
-        let job = shared.job.clone();
-        let (sender, receiver) = sync_channel(threads);
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let reading = InputReader::new(&job, (plan, from), shared.clone(), &pool, sender);
-            std::thread::Builder::new()
-                .name(READER_THREAD.into())
-                .spawn_scoped(scope, move || reading.run())
-                .map_err(PipelineError::ReaderThread)?;
-            let ticker = scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    std::thread::park_timeout(TICK);
-                    observe(shared.progress.lock(|progress| *progress));
-                }
-            });
-            // Also if writing panics: the scope waits for the ticker.
-            let _done = Done(&done, ticker.thread());
-            write(&shared, receiver)
-        })
+        run_workers(&shared, &pool, (plan, from), observe, |receiver| write(&shared, receiver))
     }
+}
+
+/// The worker threads.
+pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, PipelineError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("{WORKER_THREADS}{index}"))
+        .build()
+        .map_err(|source| PipelineError::Threads { threads, source })
+}
+
+/// Reads the plan from a position on, on a thread of its own, and lets the pool work on it; `receive` gets the results in
+/// order, and `observe` the progress.
+pub(crate) fn run_workers<W: Worker, T>(
+    worker: &Arc<W>,
+    pool: &rayon::ThreadPool,
+    (plan, from): (&Plan, Position),
+    observe: &(dyn Fn(Progress) + Sync),
+    receive: impl FnOnce(Receiver<Message<W::Outcome>>) -> Result<T, PipelineError>,
+) -> Result<T, PipelineError> {
+    let (sender, receiver) = sync_channel(pool.current_num_threads());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = InputReader::new((plan, from), worker.clone(), pool, sender);
+        std::thread::Builder::new()
+            .name(READER_THREAD.into())
+            .spawn_scoped(scope, move || reading.run())
+            .map_err(PipelineError::ReaderThread)?;
+        let ticker = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::thread::park_timeout(TICK);
+                observe(worker.progress().lock(|progress| *progress));
+            }
+        });
+        // Also if receiving panics: the scope waits for the ticker.
+        let _done = Done(&done, ticker.thread());
+        receive(receiver)
+    })
 }

@@ -43,6 +43,9 @@ pub enum JobError {
         "a column of masks has one value a token, and raw text has no tokens yet; mask token ids, or do without the column"
     )]
     MaskOfText,
+    /// Token ids are to be read as text.
+    #[error("token ids give their text only with their tokenizer")]
+    ScanNeedsTokenizer,
     /// Protected works are found by the text.
     #[error("protected works are found by the text, which token ids give only with their tokenizer")]
     ProtectionNeedsTokenizer,
@@ -211,7 +214,7 @@ impl Remedies for JobError {
     fn remedies(&self) -> Vec<Remedy> {
         let tokenizer = || Remedy::give(Setting::Tokenizer).value("tokenizer.json");
         vec![match self {
-            Self::ProtectionNeedsTokenizer => tokenizer(),
+            Self::ProtectionNeedsTokenizer | Self::ScanNeedsTokenizer => tokenizer(),
             Self::Works(_)
             | Self::BadWork { .. }
             | Self::WorkTwice { .. }

@@ -5,6 +5,8 @@
 //! in the order in which they were read. A bounded queue between them bounds the memory. Where work items and
 //! batches end depends on the inputs alone, so the number of threads changes no byte of the output.
 //!
+//! [`scan_corpus`] reads a corpus in the same way, for what only looks at its texts.
+//!
 //! [`DocumentMasker`] decides documents that are in memory in the same way, and [`recompute`] reads shards back and decides every mask again.
 
 mod document;
@@ -29,6 +31,7 @@ mod resume;
 mod rule;
 mod run;
 mod sample;
+mod scan;
 mod sidecars;
 mod text;
 mod work;
@@ -53,6 +56,7 @@ pub use resolve::{
 };
 pub use run::mask_corpus;
 pub use sample::SampledDocument;
+pub use scan::{ScanIdentity, ScanJob, ScanState, ScannedDocument, Scanner, scan_corpus};
 pub use sidecars::{SidecarJob, SidecarOutcome, mask_sidecars, shared_folder};
 pub use text::{ShardText, check_tokenizer};
 pub use write::Outcome;

@@ -15,10 +15,10 @@ use crate::PipelineError;
 use crate::plan::Position;
 use crate::progress::TokenizedBytes;
 
-/// What the writer receives for each work item, in order.
-pub(crate) enum Message {
+/// What the receiver of the results gets for each work item, in order.
+pub(crate) enum Message<R> {
     /// The result of a work item, once its worker is done.
-    Result(Receiver<Result<WorkResult, PipelineError>>),
+    Result(Receiver<Result<R, PipelineError>>),
     /// The run can't continue.
     Failed(PipelineError),
     /// All inputs were read. A channel that closes without this means that the reader died.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use goldfish_corpus::{CorpusError, FileDigest, Input, Part as InputPart, Reject, Source, digest_file};
+use goldfish_corpus::{
+    CorpusError, FileDigest, Input, Part as InputPart, ReadOptions, Reject, Source, digest_file,
+};
 use goldfish_remedy::Remedies;
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
 use rayon::ThreadPool;
 
 use crate::PipelineError;
-use crate::job::{MaskJob, OnError};
+use crate::job::OnError;
 use crate::message::{BROKEN_ROW, Message, Part, Work};
 use crate::plan::{Plan, Position, Step};
-use crate::work::{Shared, process};
+use crate::progress::SharedProgress;
 
 /// Work items are filled up to about this many bytes of input.
 const WORK_BYTES: usize = 256 << 10;
@@ -21,15 +23,35 @@ const WORK_BYTES: usize = 256 << 10;
 /// Parts of a work item, so that empty files by the hundred thousand make more than one.
 const WORK_PARTS: usize = 8192;
 
+/// What all workers of a run read, and what they do with a work item.
+pub(crate) trait Worker: Send + Sync + 'static {
+    /// The outcome of a work item.
+    type Outcome: Send + 'static;
+
+    /// What is read from the inputs.
+    fn read(&self) -> &ReadOptions;
+
+    /// What to do with bad rows.
+    fn on_error(&self) -> OnError;
+
+    /// The columns of shards with these columns of the source.
+    fn schema(&self, carried: &[FieldRef]) -> ShardSchema;
+
+    /// How far the run has come.
+    fn progress(&self) -> &SharedProgress;
+
+    /// Works on consecutive parts of the inputs.
+    fn process(&self, work: Work) -> Result<Self::Outcome, PipelineError>;
+}
+
 /// Reads the inputs and cuts them into work items.
-pub(crate) struct InputReader<'a> {
-    job: &'a Arc<MaskJob>,
+pub(crate) struct InputReader<'a, W: Worker> {
     plan: &'a Plan,
     /// Where to start; set once while that input is read.
     from: Position,
-    shared: Arc<Shared>,
+    worker: Arc<W>,
     pool: &'a ThreadPool,
-    sender: SyncSender<Message>,
+    sender: SyncSender<Message<W::Outcome>>,
     schema: Option<Arc<ShardSchema>>,
     parts: Vec<Part>,
     /// Where the first of the parts starts.
@@ -39,23 +61,22 @@ pub(crate) struct InputReader<'a> {
     position: u64,
 }
 
-/// The writer hung up, with an error of its own to report.
+/// The receiver of the results hung up, with an error of its own to report.
 struct HungUp;
 
-impl<'a> InputReader<'a> {
+impl<'a, W: Worker> InputReader<'a, W> {
     pub(crate) fn new(
-        job: &'a Arc<MaskJob>,
         (plan, from): (&'a Plan, Position),
-        shared: Arc<Shared>,
+        worker: Arc<W>,
         pool: &'a ThreadPool,
-        sender: SyncSender<Message>,
+        sender: SyncSender<Message<W::Outcome>>,
     ) -> Self {
         let position = plan.steps.iter().take(from.step).map(|step| step.size).sum();
         let (schema, parts, start, bytes) = (None, Vec::new(), Position::default(), 0);
-        Self { job, plan, from, shared, pool, sender, schema, parts, start, bytes, position }
+        Self { plan, from, worker, pool, sender, schema, parts, start, bytes, position }
     }
 
-    /// Reads all inputs. An error goes to the writer, in order among the results.
+    /// Reads all inputs. An error goes to the receiver, in order among the results.
     pub(crate) fn run(mut self) {
         let plan = self.plan;
         if let Err(error) = self.read_model() {
@@ -81,12 +102,12 @@ impl<'a> InputReader<'a> {
     }
 
     fn read_input(&mut self, index: usize, step: &Step) -> Result<Result<(), PipelineError>, HungUp> {
-        let (job, Step { input, part, .. }) = (self.job, step);
+        let Step { input, part, .. } = step;
         let name = input.name.clone();
         if self.parts.is_empty() {
             self.start = Position { step: index, row: 0, read: Vec::new() };
         }
-        let mut source = match guarded(input, || input.open(&job.read, *part)) {
+        let mut source = match guarded(input, || input.open(self.worker.read(), *part)) {
             Ok(source) => source,
             Err(error) => return Ok(self.broken(input, None, 0, error)),
         };
@@ -110,7 +131,7 @@ impl<'a> InputReader<'a> {
                     self.parts.push(Part::Chunk(name.clone(), chunk));
                     if self.bytes >= WORK_BYTES {
                         let position = self.position + source.position();
-                        self.shared.progress.lock(|progress| progress.bytes_read = position);
+                        self.worker.progress().lock(|progress| progress.bytes_read = position);
                         self.send_work()?;
                     }
                 }
@@ -138,7 +159,7 @@ impl<'a> InputReader<'a> {
         first: u64,
         error: CorpusError,
     ) -> Result<(), PipelineError> {
-        if self.job.on_error == OnError::Fail || !error.is_contents() {
+        if self.worker.on_error() == OnError::Fail || !error.is_contents() {
             return Err(error.into());
         }
         let rows = source.as_ref().map_or((0, 0), |source| (first, source.row()));
@@ -182,13 +203,14 @@ impl<'a> InputReader<'a> {
 
     /// The first input sets the carried columns; the others must have the same.
     fn check_schema(&mut self, input: &Input, source: &dyn Source) -> Result<(), PipelineError> {
-        let schema = ShardSchema::new(&self.job.columns, &self.job.carried(source.carried()));
+        let schema = self.worker.schema(source.carried());
         match &self.schema {
             None => self.schema = Some(Arc::new(schema)),
             Some(first) if first.arrow() == schema.arrow() => {}
             Some(first) => {
+                let own = self.worker.schema(&[]).arrow().fields().len();
                 let describe = |schema: &ShardSchema| {
-                    let carried = schema.arrow().fields().iter().skip(3 + self.job.columns.len());
+                    let carried = schema.arrow().fields().iter().skip(own);
                     let names: Vec<_> =
                         carried.map(|f| format!("{} ({})", f.name(), f.data_type())).collect();
                     names.join(", ")
@@ -207,11 +229,11 @@ impl<'a> InputReader<'a> {
     fn read_model(&mut self) -> Result<(), PipelineError> {
         let Some(input) = &self.plan.model else { return Ok(()) };
         let nothing = InputPart { start: 0, end: 0 };
-        let source = guarded(input, || input.open(&self.job.read, nothing))?;
+        let source = guarded(input, || input.open(self.worker.read(), nothing))?;
         self.check_schema(input, source.as_ref())
     }
 
-    /// Hands the collected parts to a worker, and the receiver of its result to the writer.
+    /// Hands the collected parts to a worker, and the channel of its result to the receiver.
     fn send_work(&mut self) -> Result<(), HungUp> {
         if self.parts.is_empty() && self.plan.model.is_none() {
             return Ok(());
@@ -222,19 +244,19 @@ impl<'a> InputReader<'a> {
             // No input could be opened: the columns are there, if only by name.
             None => {
                 let field = |name: &String| -> FieldRef { Arc::new(Field::new(name, DataType::Utf8, true)) };
-                let carried: Vec<FieldRef> = self.job.read.carry.iter().map(field).collect();
-                Arc::new(ShardSchema::new(&self.job.columns, &self.job.carried(&carried)))
+                let carried: Vec<FieldRef> = self.worker.read().carry.iter().map(field).collect();
+                Arc::new(self.worker.schema(&carried))
             }
         };
         let work =
             Work { start: std::mem::take(&mut self.start), parts: std::mem::take(&mut self.parts), schema };
         let (sender, result) = sync_channel(1);
-        let shared = self.shared.clone();
+        let worker = self.worker.clone();
         // The queue's bound holds the reader back before more work is in memory than can be dealt with.
         self.sender.send(Message::Result(result)).map_err(|_| HungUp)?;
         self.pool.spawn_fifo(move || {
-            // A writer that hung up no longer wants the result.
-            let _ = sender.send(process(&shared, work));
+            // A receiver that hung up no longer wants the result.
+            let _ = sender.send(worker.process(work));
         });
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 use crate::kept::longest_in_sequences;
-use crate::message::{LongestOf, Message, Tokens, WorkResult};
+use crate::message::{LongestOf, Message, Tokens};
 use crate::passage::{Passage, find_passage};
 use crate::progress::TICK;
 use crate::repeated::IdCounter;
@@ -20,10 +20,10 @@ use crate::sample::Sample;
 use crate::work::Shared;
 
 /// Hands over the results of the workers in order. Dropping the receiver on an error lets the reader stop too.
-pub(crate) fn for_each_result(
-    receiver: Receiver<Message>,
+pub(crate) fn for_each_result<R>(
+    receiver: Receiver<Message<R>>,
     stop: &AtomicBool,
-    mut write: impl FnMut(WorkResult) -> Result<(), PipelineError>,
+    mut write: impl FnMut(R) -> Result<(), PipelineError>,
 ) -> Result<(), PipelineError> {
     loop {
         if stop.load(Ordering::Relaxed) {

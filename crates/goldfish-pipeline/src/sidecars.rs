@@ -306,7 +306,7 @@ impl<'a> Sidecars<'a> {
     /// Writes all masks; `memmaps` counts those that the journal knows.
     fn run(
         mut self,
-        receiver: Receiver<Message>,
+        receiver: Receiver<Message<WorkResult>>,
         stop: &AtomicBool,
         memmaps: &mut usize,
     ) -> Result<Written, PipelineError> {

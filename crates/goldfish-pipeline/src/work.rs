@@ -5,21 +5,23 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, filter};
+use arrow::datatypes::FieldRef;
 use goldfish_columnar::guarded;
-use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, Reject};
+use goldfish_corpus::{BatchContent, Chunk, DocumentBatch, MAX_DOCUMENT_TOKENS, ReadOptions, Reject};
 use goldfish_mask::diagnostics::{Tally, TokenCounter};
 use goldfish_mask::{LongestRun, Scope, TokenSpan, document_key};
 use goldfish_remedy::{Remedies, Remedy, Setting};
-use goldfish_shard::{PassageRow, ProtectedCounts};
+use goldfish_shard::{PassageRow, ProtectedCounts, ShardSchema};
 use goldfish_tokenize::EncodePath;
 
 use crate::PipelineError;
-use crate::job::{MaskJob, TokenizeOptions};
+use crate::job::{MaskJob, OnError, TokenizeOptions};
 use crate::job_error::JobError;
 use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult, rule_of};
 use crate::policy::Policy;
 use crate::progress::{SharedProgress, TokenizedBytes};
 use crate::protect::Protecting;
+use crate::read::Worker;
 use crate::rule::BuiltRule;
 use crate::text::{Scratch, TextSide, decide_ids, encode_and_decide};
 
@@ -39,6 +41,30 @@ impl Shared {
     /// The name of the first input, for errors of no single one.
     pub(crate) fn first_input(&self) -> String {
         self.job.inputs.first().map(|input| input.name.to_string()).unwrap_or_default()
+    }
+}
+
+impl Worker for Shared {
+    type Outcome = WorkResult;
+
+    fn read(&self) -> &ReadOptions {
+        &self.job.read
+    }
+
+    fn on_error(&self) -> OnError {
+        self.job.on_error
+    }
+
+    fn schema(&self, carried: &[FieldRef]) -> ShardSchema {
+        ShardSchema::new(&self.job.columns, &self.job.carried(carried))
+    }
+
+    fn progress(&self) -> &SharedProgress {
+        &self.progress
+    }
+
+    fn process(&self, work: Work) -> Result<WorkResult, PipelineError> {
+        process(self, work)
     }
 }
 
@@ -151,11 +177,19 @@ impl<'a> Deciding<'a> {
 
 /// Parses, tokenizes and (in scope `document`) masks. A panic on the way becomes an error.
 pub(crate) fn process(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
+    caught(work, |work| process_parts(shared, work))
+}
+
+/// Works on an item. A panic on the way becomes an error of its first input.
+pub(crate) fn caught<T>(
+    work: Work,
+    process: impl FnOnce(Work) -> Result<T, PipelineError>,
+) -> Result<T, PipelineError> {
     let name = work.parts.iter().find_map(|part| match part {
         Part::Chunk(name, _) => Some(name.to_string()),
         Part::Broken(_) | Part::End(_) => None,
     });
-    guarded(|| process_parts(shared, work))
+    guarded(|| process(work))
         .unwrap_or_else(|message| Err(PipelineError::Panicked { file: name.unwrap_or_default(), message }))
 }
 

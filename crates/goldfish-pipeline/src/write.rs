@@ -132,7 +132,7 @@ impl<'a> OutputWriter<'a> {
 
     pub(crate) fn run(
         mut self,
-        receiver: Receiver<Message>,
+        receiver: Receiver<Message<WorkResult>>,
         stop: &AtomicBool,
     ) -> Result<Outcome, PipelineError> {
         let written = for_each_result(receiver, stop, |result| self.write(result));

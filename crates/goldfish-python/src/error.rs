@@ -6,6 +6,7 @@ use goldfish_pipeline::{PipelineError, ResolveError, mask_remedies};
 use goldfish_remedy::{Remedies, Remedy, advice};
 use goldfish_shard::ShardError;
 use goldfish_tokenize::TokenizeError;
+use goldfish_trace::TraceError;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -154,6 +155,12 @@ impl From<PipelineError> for MaskerError {
 impl From<ShardError> for MaskerError {
     fn from(error: ShardError) -> Self {
         Self { kind: "shards", message: advised(&error, &error.remedies()), ..Self::default() }
+    }
+}
+
+impl From<TraceError> for MaskerError {
+    fn from(error: TraceError) -> Self {
+        Self::data(advised(&error, &error.remedies()))
     }
 }
 

@@ -8,6 +8,7 @@ mod core;
 mod error;
 mod index;
 mod masker;
+mod trace;
 
 use pyo3::prelude::*;
 
@@ -20,5 +21,6 @@ fn _goldfish(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::ArrowArray>()?;
     module.add_class::<bridge::ArrowTable>()?;
     module.add_function(wrap_pyfunction!(index::shard_index, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::trace_stream, module)?)?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use goldfish_corpus::Reject;
 use goldfish_inspect::Inspection;
 use goldfish_report::Comparisons;
 use goldfish_shard::{FileSet, Manifest};
+use goldfish_trace::{TraceSummary, trace_tables_reference};
 use schemars::Schema;
 
 use crate::tools::{describe, root};
@@ -53,7 +54,12 @@ pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
             "schemas/canary-result.schema.json",
             schema("result of goldfish canary test", schemars::schema_for!(CanaryResult))?,
         ),
+        (
+            "schemas/trace-summary.schema.json",
+            schema("summary.json of a trace", schemars::schema_for!(TraceSummary))?,
+        ),
         ("schemas/audit-tables.md", tables_reference()),
+        ("schemas/trace-tables.md", trace_tables_reference()),
         ("docs/cli.md", cli_reference(program)?),
     ];
     let mut stale = Vec::new();

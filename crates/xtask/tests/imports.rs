@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Each crate and the crates of this workspace that it may import, in the order of the data flow.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("goldfish-mask", &[]),
     ("goldfish-match", &["goldfish-mask"]),
     ("goldfish-digest", &[]),
@@ -49,7 +49,22 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
         ],
     ),
     ("goldfish-backends", &["goldfish-remedy", "goldfish-audit", "goldfish-digest", "goldfish-storage"]),
-    ("goldfish-report", &["goldfish-remedy", "goldfish-audit", "goldfish-inspect", "goldfish-shard"]),
+    (
+        "goldfish-trace",
+        &[
+            "goldfish-remedy",
+            "goldfish-audit",
+            "goldfish-corpus",
+            "goldfish-mask",
+            "goldfish-match",
+            "goldfish-pipeline",
+            "goldfish-storage",
+        ],
+    ),
+    (
+        "goldfish-report",
+        &["goldfish-remedy", "goldfish-audit", "goldfish-inspect", "goldfish-shard", "goldfish-trace"],
+    ),
     (
         "goldfish-lab",
         &[
@@ -82,6 +97,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "goldfish-shard",
             "goldfish-storage",
             "goldfish-tokenize",
+            "goldfish-trace",
         ],
     ),
     (
@@ -93,6 +109,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "goldfish-shard",
             "goldfish-storage",
             "goldfish-tokenize",
+            "goldfish-trace",
         ],
     ),
     (
@@ -104,6 +121,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "goldfish-mask",
             "goldfish-report",
             "goldfish-shard",
+            "goldfish-trace",
         ],
     ),
 ];

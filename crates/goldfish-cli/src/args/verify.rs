@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args};
 
 use crate::args::model::ModelArgs;
 
-/// Check a folder that goldfish wrote: shards, files for a training loop, or the run of an audit.
+/// Check a folder that goldfish wrote: shards, files for a training loop, the run of an audit, or a trace.
 ///
 /// Shards against their manifest: checksums, columns, counts, missing and extra files. With --recompute also every mask:
 ///   goldfish verify masked/ --recompute --tokenizer tokenizer.json
@@ -19,6 +19,9 @@ use crate::args::model::ModelArgs;
 /// log-probabilities, the evidence of every positive, and the summary. With --digest also against the line that was signed:
 ///   goldfish verify run/ --digest sha256:9f86d0…
 ///
+/// A trace against its SHA256SUMS:
+///   goldfish verify traced/
+///
 /// The model itself, asked again for 100 probes and for everything that it recited:
 ///   goldfish verify run/ --replay 100 --model checkpoint/
 ///
@@ -27,7 +30,7 @@ use crate::args::model::ModelArgs;
 #[command(verbatim_doc_comment)]
 #[command(group(ArgGroup::new("subject").args(["model", "server"]).requires("replay")))]
 pub(crate) struct VerifyArgs {
-    /// Output folder of `goldfish mask`, `goldfish export` or `goldfish audit`.
+    /// Output folder of `goldfish mask`, `goldfish export`, `goldfish audit` or `goldfish trace`.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use goldfish_shard::merge;
 use goldfish_storage::{glob, is_remote};
+use goldfish_trace::{is_trace, merge_traces};
 use serde_json::json;
 
 use crate::args::MergeArgs;
+use crate::commands::trace;
 use crate::print::{self, plural};
 use crate::progress::Bar;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     let parts = parts(args)?;
+    if parts.first().is_some_and(|part| is_trace(part)) {
+        return merge_of_traces(args, &parts);
+    }
     let waiting = Bar::waiting("joining the parts");
     let manifest = merge(&parts, &args.output, args.overwrite, args.remove_parts)?;
     waiting.finish_and_clear();
@@ -37,6 +42,19 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<Verdict> {
     }
     let clean = totals.documents_rejected == 0;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
+}
+
+/// Joins the parts of a trace.
+fn merge_of_traces(args: &MergeArgs, parts: &[PathBuf]) -> anyhow::Result<Verdict> {
+    ensure!(!args.remove_parts, "--move is for shards; remove the parts of a trace by hand");
+    ensure!(!args.overwrite, "--overwrite is for shards; choose another --output");
+    let summary = merge_traces(parts, &args.output)?;
+    if args.json {
+        print::json(&json!({ "output": args.output, "summary": summary }))?;
+    } else {
+        print::out(&(trace::lines(&args.output, &summary, None).join("\n") + "\n"))?;
+    }
+    Ok(if summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
 }
 
 /// The folders that were named. A shell expands globs on a disk, but not in a store.

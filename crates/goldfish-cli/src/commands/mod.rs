@@ -15,4 +15,5 @@ mod masks_only;
 pub(crate) mod merge;
 pub(crate) mod policy;
 pub(crate) mod report;
+pub(crate) mod trace;
 pub(crate) mod verify;

@@ -75,3 +75,12 @@ class NativeMasker:
     ) -> ArrowTable | list[ArrowArray]: ...
 
 def shard_index(path: str, file_format: bool) -> list[tuple[int, int, list[int]]]: ...
+
+def trace_stream(
+    texts: list[tuple[str, str]],
+    control: list[tuple[str, str]],
+    stream: Any,
+    columns: dict[str, str | None],
+    least: tuple[int | None, int | None],
+    seed: int,
+) -> tuple[ArrowTable, ArrowTable, str]: ...

@@ -99,6 +99,8 @@ const AUDIT: &str = "audit masked --model model --prefix 8 --suffix 8 --samples 
                      --allow-tokenizer-mismatch --output out";
 const PLANT: &str =
     "canary plant words.txt --canaries 2 --repetitions 1,3 --words 16 --seed secret --mix --output out";
+const TRACE: &str =
+    "trace words.txt --corpus corpus-of-words.jsonl --min-words 4 --save-every 0 --threads 1 --output out";
 const DEMO: &str = "demo --passages 2 --epochs 1 --threads 1 --output out";
 
 const BOTH: &[&str] = &["--resume", "--overwrite"];
@@ -116,7 +118,7 @@ pub(crate) const NEW: Case = Case {
     sample: None,
 };
 
-pub(crate) const CASES: [Case; 18] = [
+pub(crate) const CASES: [Case; 19] = [
     Case { name: "mask", command: MASK, options: BOTH, ..NEW },
     Case {
         name: "mask-over",
@@ -191,6 +193,7 @@ pub(crate) const CASES: [Case; 18] = [
         ..NEW
     },
     Case { name: "audit", before: &[MASKED, MODEL], command: AUDIT, options: &["--resume"], ..NEW },
+    Case { name: "trace", command: TRACE, options: &["--resume"], ..NEW },
     Case { name: "canary-plant", command: PLANT, ..NEW },
     Case { name: "demo", command: DEMO, sample: Some(40), ..NEW },
 ];
@@ -223,6 +226,10 @@ pub(crate) fn write_inputs(folder: &Path) -> anyhow::Result<()> {
         .collect();
     (1..words.len()).rev().for_each(|last| words.swap(last, random.below(last as u64 + 1) as usize));
     fs::write(folder.join("words.txt"), words.join(" "))?;
+    // More than fits into one work item.
+    let rows =
+        words.chunks(64).cycle().take(1200).map(|words| format!("{{\"text\": \"{}\"}}\n", words.join(" ")));
+    fs::write(folder.join("corpus-of-words.jsonl"), rows.collect::<String>())?;
     for name in ["manifest.json", "folder/data-00000-of-00001.arrow", ".hidden/journal"] {
         fs::write(folder.join("outside").join(name), format!("{name} of another program\n"))?;
     }

@@ -11,6 +11,7 @@ use goldfish_audit::check::is_run;
 use goldfish_pipeline::{MadeWith, MaskOptions, Protection, recompute};
 use goldfish_shard::{FileSet, MANIFEST_NAME, Manifest, ShardBatch, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
+use goldfish_trace::{Trace, is_trace};
 use serde_json::json;
 
 use self::findings::Findings;
@@ -27,6 +28,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
         shards(args)?
     } else if FileSet::is_in(&args.folder) {
         files(args)?
+    } else if is_trace(&args.folder) {
+        trace(args)?
     } else if is_run(&args.folder) {
         run::check_run(args)?
     } else {
@@ -134,6 +137,20 @@ fn protected(policy: &Path, tokenizer: Option<Arc<Tokenizer>>) -> anyhow::Result
         bail!("{}: the policy protects no works; omit --policy", policy.display());
     };
     works::read(policy, protect)
+}
+
+/// A trace.
+fn trace(args: &VerifyArgs) -> anyhow::Result<Findings> {
+    only_runs(args)?;
+    ensure!(!args.recompute, "--recompute is for folders of shards");
+    let trace = Trace::open(&args.folder)?;
+    let (texts, spans) = (trace.summary.texts.texts, trace.summary.texts.spans);
+    Ok(Findings {
+        problems: trace.check()?,
+        json: json!({ "texts": texts, "spans": spans }),
+        sound: format!(": {}, {}", plural(texts, "text"), plural(spans, "span")),
+        advice: "; the files are not as the trace wrote them: restore the folder from a copy, or trace the texts again",
+    })
 }
 
 /// A folder with files in a training loop's layout.

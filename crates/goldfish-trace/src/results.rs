@@ -1,0 +1,283 @@
+//! From what was found to tables and the summary.
+
+use std::collections::{BTreeSet, HashMap};
+
+use goldfish_audit::stat::Bootstrap;
+use goldfish_pipeline::ScanState;
+
+use crate::hits::{EditedPlace, Hits, Place, Places, join_ranges};
+use crate::needles::Needles;
+use crate::spans::{Span, Starts};
+use crate::summary::{
+    CorpusCounts, DocumentSummary, Shares, SourceSummary, TraceSummary, of_group, share, source_summary,
+};
+use crate::tables::{SpanRow, TextRow};
+use crate::texts::{Group, Least, Text};
+
+/// Sources that a summary lists.
+const LISTED_SOURCES: usize = 64;
+
+/// Version of the files of a trace.
+pub const TRACE_VERSION: u32 = 1;
+
+/// Texts, and what was found of them.
+pub(crate) struct Results<'a> {
+    pub(crate) texts: &'a [Text],
+    pub(crate) needles: &'a Needles,
+    pub(crate) hits: &'a Hits,
+    pub(crate) least: Least,
+    pub(crate) seed: u64,
+}
+
+impl<'a> Results<'a> {
+    /// Whether some words of a text are a span.
+    fn is_span(&self, text: &Text, first: u32, position: u32, words: u32) -> bool {
+        if words < self.least.words() {
+            return false;
+        }
+        let Least::Characters(least) = self.least else { return true };
+        let start = (position - first) as usize;
+        text.characters(text.part(start..start + words as usize)) >= u64::from(least)
+    }
+
+    /// The spans of a text: the first position of each, and its words.
+    fn spans_of(&self, starts: &Starts<'_>, longest: &[u32], text: &Text) -> Vec<(u32, u32)> {
+        let first = self.first(text);
+        let is_span = |position, words| self.is_span(text, first, position, words);
+        starts.spans(text.same as usize, longest, &is_span)
+    }
+
+    fn first(&self, text: &Text) -> u32 {
+        self.needles.range(text.same as usize).start
+    }
+
+    /// The rows of the tables, text by text: that of the text, and those of its places.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (TextRow, Vec<SpanRow>)> {
+        let starts = Starts::new(self.needles, self.hits);
+        let longest = starts.longest(None);
+        let mut known = HashMap::new();
+        self.texts.iter().map(move |text| {
+            let spans = self.spans_of(&starts, &longest, text).into_iter();
+            let spans: Vec<Span<'_>> = spans.map(|span| starts.places(span, &mut known)).collect();
+            let mut places: Vec<SpanRow> = spans.iter().flat_map(|span| self.span_rows(text, span)).collect();
+            let edited = self.hits.edited.get(&text.same);
+            let kept = edited.into_iter().flat_map(|edited| &edited.kept);
+            places.extend(kept.map(|found| self.edited_row(text, found)));
+            (self.text_row(text, &spans, edited.map_or(0, Places::count)), places)
+        })
+    }
+
+    fn text_row(&self, text: &Text, spans: &[Span<'_>], edited_places: u64) -> TextRow {
+        let first = self.first(text);
+        let ranges = |spans: &[Span<'_>]| -> Vec<(u32, u32)> {
+            let range = |span: &Span<'_>| (span.position - first, span.position - first + span.words);
+            spans.iter().map(range).collect()
+        };
+        let verbatim = ranges(spans);
+        let mut covered = verbatim.clone();
+        let end = first + text.words.len() as u32;
+        let from = self.hits.in_edited.partition_point(|range| range.1 <= first);
+        let edited = self.hits.in_edited[from..].iter().take_while(|range| range.0 < end);
+        covered.extend(edited.map(|range| (range.0.max(first) - first, range.1.min(end) - first)));
+        let longest = spans.iter().max_by_key(|span| (span.words, std::cmp::Reverse(span.position)));
+        let characters = text.text.chars().count() as u64;
+        let (verbatim_words, verbatim_characters) = covered_by(text, verbatim);
+        let (covered_words, _) = covered_by(text, covered);
+        TextRow {
+            text_id: text.id.clone(),
+            group: text.group.name().to_owned(),
+            text: text.text.clone(),
+            characters,
+            words: text.words.len() as u64,
+            spans: spans.len() as u64,
+            verbatim_characters,
+            verbatim_words,
+            covered_words,
+            verbatim_share: share(verbatim_characters, characters),
+            longest_words: longest.map_or(0, |span| u64::from(span.words)),
+            longest_characters: longest.map_or(0, |span| {
+                let start = (span.position - first) as usize;
+                text.characters(text.part(start..start + span.words as usize))
+            }),
+            longest_places: longest.map_or(0, |span| span.places.count),
+            places: spans.iter().map(|span| span.places.count).sum(),
+            edited_places,
+        }
+    }
+
+    fn span_rows(&self, text: &Text, span: &Span<'_>) -> Vec<SpanRow> {
+        let start = (span.position - self.first(text)) as usize;
+        let part = text.part(start..start + span.words as usize);
+        let row = |(place, word): &(&Place, usize)| {
+            let words = &place.words[*word..word + span.words as usize];
+            let place = self.place(place, words);
+            let (words, edits, places) = (span.words, 0, Some(span.places.count));
+            row(text, (part.start, part.end), place, words, edits, places)
+        };
+        span.places.kept.iter().map(row).collect()
+    }
+
+    fn edited_row(&self, text: &Text, found: &EditedPlace) -> SpanRow {
+        let first = self.first(text);
+        let (start, end) = (found.positions.0 - first, found.positions.1 - first);
+        let part = text.part(start as usize..end as usize);
+        let place = self.place(&found.place, &found.place.words);
+        row(text, (part.start, part.end), place, found.words, found.edits, None)
+    }
+
+    /// A part of a place, some of its words.
+    fn place(&self, place: &'a Place, words: &[(u32, u32)]) -> DocumentPart<'a> {
+        let (start, end) = (words.first().map_or(0, |word| word.0), words.last().map_or(0, |word| word.1));
+        let base = place.words.first().map_or(0, |word| word.0);
+        let (from, to) = ((start - base) as usize, (end - base) as usize);
+        DocumentPart {
+            doc_id: &place.doc_id,
+            source: &self.hits.sources[place.source as usize],
+            bytes: (u64::from(start), u64::from(end)),
+            before: [&place.before, &place.text[..from]].concat(),
+            text: &place.text[from..to],
+            after: [&place.text[to..], &place.after].concat(),
+        }
+    }
+
+    /// The statistics.
+    pub(crate) fn summary(&self, key: &str, rows: &[TextRow], corpus: &ScanState) -> TraceSummary {
+        let bootstrap = Bootstrap::new(self.seed);
+        let group = |group: Group| {
+            let rows = of_group(rows, group);
+            rows.clone().next().map(|_| {
+                let shares = Shares::new(rows.clone());
+                (shares.summary(rows, bootstrap), shares)
+            })
+        };
+        let (texts, control) = (group(Group::Text), group(Group::Control));
+        let excess = texts
+            .as_ref()
+            .zip(control.as_ref())
+            .map(|(texts, control)| texts.1.excess(&control.1, bootstrap));
+        let none = || {
+            let shares = Shares::new(std::iter::empty());
+            shares.summary(std::iter::empty(), bootstrap)
+        };
+        TraceSummary {
+            trace_version: TRACE_VERSION,
+            key: key.to_owned(),
+            least: self.least,
+            corpus: CorpusCounts {
+                inputs: corpus.inputs.iter().map(|input| &input.name).collect::<BTreeSet<_>>().len() as u64,
+                documents: corpus.documents,
+                text_bytes: corpus.text_bytes,
+                rejected: corpus.rejected,
+                rejects: corpus.rejects.clone(),
+                documents_found: self.hits.documents_found,
+            },
+            texts: texts.map_or_else(none, |texts| texts.0),
+            control: control.map(|control| control.0),
+            excess,
+            sources: self.sources(bootstrap),
+            documents: self.documents(),
+        }
+    }
+
+    /// What was found by source. Of many sources only those with the most places are looked at.
+    fn sources(&self, bootstrap: Bootstrap) -> Vec<SourceSummary> {
+        let mut places = vec![0; self.hits.sources.len()];
+        for (source, count) in self.hits.runs.values().flat_map(|found| &found.sources) {
+            places[*source as usize] += count;
+        }
+        let mut order: Vec<u32> =
+            (0..places.len() as u32).filter(|source| places[*source as usize] > 0).collect();
+        order.sort_by_key(|source| {
+            (std::cmp::Reverse(places[*source as usize]), &self.hits.sources[*source as usize])
+        });
+        let starts = Starts::new(self.needles, self.hits);
+        let of_source = |source: &u32| {
+            let longest = starts.longest(Some(*source));
+            let texts = self.texts.iter().filter(|text| text.group == Group::Text);
+            let found: Vec<(u64, u64)> = texts
+                .map(|text| {
+                    let first = self.first(text);
+                    let spans = self.spans_of(&starts, &longest, text).into_iter();
+                    let ranges = spans.map(|(position, words)| (position - first, position - first + words));
+                    (covered_by(text, ranges.collect()).1, text.text.chars().count() as u64)
+                })
+                .collect();
+            source_summary(&self.hits.sources[*source as usize], &found, bootstrap)
+        };
+        let mut found: Vec<_> = order.iter().take(LISTED_SOURCES).map(of_source).collect();
+        found.sort_by(|a, b| (b.with_span.positives, &a.source).cmp(&(a.with_span.positives, &b.source)));
+        found
+    }
+
+    fn documents(&self) -> Vec<DocumentSummary> {
+        let documents = self.hits.documents.iter();
+        documents
+            .map(|document| DocumentSummary {
+                doc_id: document.doc_id.clone(),
+                source: self.hits.sources[document.source as usize].clone(),
+                words: document.words,
+                runs: document.runs,
+            })
+            .collect()
+    }
+}
+
+/// A part of a document.
+struct DocumentPart<'a> {
+    doc_id: &'a str,
+    source: &'a str,
+    bytes: (u64, u64),
+    before: String,
+    text: &'a str,
+    after: String,
+}
+
+fn row(
+    text: &Text,
+    part: (usize, usize),
+    place: DocumentPart<'_>,
+    words: u32,
+    edits: u32,
+    places: Option<u64>,
+) -> SpanRow {
+    SpanRow {
+        text_id: text.id.clone(),
+        group: text.group.name().to_owned(),
+        text_start: part.0 as u64,
+        text_end: part.1 as u64,
+        doc_id: place.doc_id.to_owned(),
+        source: place.source.to_owned(),
+        doc_start: place.bytes.0,
+        doc_end: place.bytes.1,
+        words,
+        edits,
+        places,
+        doc_before: last(&place.before),
+        doc_text: place.text.to_owned(),
+        doc_after: first(&place.after),
+    }
+}
+
+/// Bytes of text beside a place.
+const CONTEXT_BYTES: usize = 160;
+
+fn last(text: &str) -> String {
+    text[text.floor_char_boundary(text.len().saturating_sub(CONTEXT_BYTES))..].to_owned()
+}
+
+fn first(text: &str) -> String {
+    text[..text.ceil_char_boundary(CONTEXT_BYTES.min(text.len()))].to_owned()
+}
+
+/// The words and the characters of a text in ranges of words. What is between two ranges is in none.
+fn covered_by(text: &Text, mut words: Vec<(u32, u32)>) -> (u64, u64) {
+    let part = |(start, end): &(u32, u32)| {
+        let part = text.part(*start as usize..*end as usize);
+        (part.start as u32, part.end as u32)
+    };
+    let mut parts = words.iter().map(part).collect();
+    join_ranges(&mut parts);
+    join_ranges(&mut words);
+    let characters = parts.iter().map(|(start, end)| text.characters(*start as usize..*end as usize)).sum();
+    (words.iter().map(|(start, end)| u64::from(end - start)).sum(), characters)
+}
