@@ -424,7 +424,7 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-/// Write a page about an audit, and check conditions for pipelines.
+/// Write a page about an audit or a trace, and check conditions for pipelines.
 ///
 ///   goldfish report runs/model-a --tokenizer tokenizer.json --output model-a.html
 ///   goldfish report runs/model-a --fail-if 'exact_match.upper > 0.01' --fail-if 'excess.rouge_l.lower > 0'
@@ -433,7 +433,7 @@ pub(crate) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ReportArgs {
-    /// Folder of a complete run of `goldfish audit`.
+    /// Folder of a complete run of `goldfish audit`, or of `goldfish trace`.
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
 
@@ -458,7 +458,7 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Seed of the sample of probes in the page's table, where there are more than 100,000.
+    /// Seed of the sample of probes or texts in the page's table, where there are more than 100,000.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
 }

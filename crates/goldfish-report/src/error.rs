@@ -7,6 +7,9 @@ pub enum ReportError {
     /// A run can't be read.
     #[error(transparent)]
     Audit(#[from] goldfish_audit::AuditError),
+    /// A trace can't be read.
+    #[error(transparent)]
+    Trace(#[from] goldfish_trace::TraceError),
     /// There is nothing to compare.
     #[error("a comparison needs at least two runs")]
     TooFewRuns,
@@ -37,6 +40,7 @@ impl Remedies for ReportError {
     fn remedies(&self) -> Vec<Remedy> {
         match self {
             Self::Audit(error) => error.remedies(),
+            Self::Trace(error) => error.remedies(),
             _ => Vec::new(),
         }
     }

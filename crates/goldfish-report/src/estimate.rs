@@ -34,6 +34,16 @@ impl Estimate {
         Self::new(mean.mean, mean.lower.zip(mean.upper), format)
     }
 
+    /// A mean of shares.
+    pub(crate) fn share(mean: &Mean) -> Self {
+        Self::new(mean.mean, mean.lower.zip(mean.upper), percent)
+    }
+
+    /// The difference of two shares.
+    pub(crate) fn points(difference: &Difference) -> Self {
+        Self::new(difference.difference, difference.lower.zip(difference.upper), points)
+    }
+
     /// The difference of two means or rates of a score.
     pub(crate) fn difference(score: &Score, difference: &Difference) -> Self {
         let format = if score.scale == Scale::Fraction { points } else { signed };

@@ -8,7 +8,7 @@
 //!
 //! [`inspect_page`] makes the page of `goldfish inspect --html`, [`audit_page`] that of `goldfish report`,
 //! [`compare_page`] that of `goldfish compare`, [`sweep_page`] that of `goldfish lab sweep`, [`copy_page`] that of `goldfish lab copy`,
-//! [`repair_page`] that of `goldfish lab repair`.
+//! [`repair_page`] that of `goldfish lab repair`, [`trace_page`] that of `goldfish trace --html`.
 
 mod architectures;
 mod audit;
@@ -28,6 +28,7 @@ mod spread_charts;
 mod sweep;
 mod table;
 mod text;
+mod trace;
 mod tuned;
 
 pub use architectures::{SweepContext, SweepCost, SweepCostAt, SweepTask};
@@ -43,4 +44,5 @@ pub use memory::{MemoryArm, MemoryPage, MemoryPoint, memory_page};
 pub use repair::{RepairArm, RepairPage, RepairPoint, repair_page};
 pub use sweep::{SweepArm, SweepPage, sweep_page};
 pub use text::{escaped, is_hidden};
+pub use trace::{TracePage, trace_page};
 pub use tuned::{SweepLength, SweepLengths, SweepTuned};

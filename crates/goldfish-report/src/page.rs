@@ -11,7 +11,7 @@ use crate::{number, text};
 const LIMIT: usize = 160;
 
 /// The templates. The ending `.html` turns escaping on.
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("page.html", include_str!("../templates/page.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("audit.html", include_str!("../templates/audit.html")),
@@ -22,6 +22,7 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("memory.html", include_str!("../templates/memory.html")),
     ("repair.html", include_str!("../templates/repair.html")),
     ("sweep.html", include_str!("../templates/sweep.html")),
+    ("trace.html", include_str!("../templates/trace.html")),
 ];
 
 /// The style of all pages.

@@ -146,8 +146,14 @@ pub(crate) struct Script {
 
 /// The script of pages with tables.
 pub(crate) fn script() -> Script {
-    let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
-    Script { text: Value::from_safe_string(SCRIPT.to_owned()), source: format!("'sha256-{hash}'") }
+    with_script("")
+}
+
+/// The same, and after it another one, which may use its functions.
+pub(crate) fn with_script(more: &str) -> Script {
+    let text = SCRIPT.to_owned() + more;
+    let hash = STANDARD.encode(Sha256::digest(text.as_bytes()));
+    Script { text: Value::from_safe_string(text), source: format!("'sha256-{hash}'") }
 }
 
 #[cfg(test)]

@@ -1,19 +1,25 @@
 //! `goldfish report`.
 
+use anyhow::bail;
 use goldfish_audit::gate::{Gate, audit_failures};
 use goldfish_audit::run::Run;
 use goldfish_audit::stat::{Difference, Rate};
 use goldfish_audit::summary::Summary;
-use goldfish_report::{AuditPage, audit_page, of_passages};
+use goldfish_report::{AuditPage, TracePage, audit_page, of_passages, trace_page};
 use goldfish_tokenize::Tokenizer;
+use goldfish_trace::{Trace, is_trace};
 use serde_json::json;
 
 use crate::args::ReportArgs;
+use crate::commands::trace;
 use crate::files::write_page;
 use crate::print::{self, BOLD, FAINT, count, name, path, share, text};
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    if is_trace(&args.run) {
+        return report_trace(args);
+    }
     let run = Run::open(&args.run)?;
     let failures = audit_failures(&args.fail_if, &run.summary)?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
@@ -38,6 +44,32 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
         print::gate_failed(&failure.to_string());
     }
     Ok(if failures.is_empty() { Verdict::Clean } else { Verdict::Findings })
+}
+
+/// Writes the page of a trace.
+fn report_trace(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    let given = [
+        ("--tokenizer", args.tokenizer.is_some()),
+        ("--redact", args.redact),
+        ("--fail-if", !args.fail_if.is_empty()),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        bail!("{} holds a trace; {option} is for audits", path(&args.run));
+    }
+    let trace = Trace::open(&args.run)?;
+    let page = trace_page(&TracePage {
+        trace: &trace,
+        folder: &args.run.display().to_string(),
+        command: &print::command_line(),
+        seed: args.seed,
+    })?;
+    write_page(&args.output, &page, "--output")?;
+    if args.json {
+        print::json(&json!({ "summary": trace.summary }))?;
+    } else {
+        print::out(&(trace::lines(&args.run, &trace.summary, None).join("\n") + "\n"))?;
+    }
+    Ok(if trace.summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
 }
 
 fn table(args: &ReportArgs, summary: &Summary) -> String {

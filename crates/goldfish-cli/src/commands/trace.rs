@@ -11,13 +11,16 @@ use goldfish_audit::run::Run;
 use goldfish_audit::stat::{Difference, Mean, Rate};
 use goldfish_corpus::{Content, Format, Input, ReadOptions, resolve};
 use goldfish_pipeline::{Partition, ScanJob, TokenizeOptions, resolve_content};
+use goldfish_report::{TracePage, trace_page};
 use goldfish_tokenize::Tokenizer;
 use goldfish_trace::{
-    Group, GroupSummary, Least, Texts, TraceError, TraceJob, TraceProgress, TraceSummary, Traced, trace,
+    Group, GroupSummary, Least, Texts, Trace, TraceError, TraceJob, TraceProgress, TraceSummary, Traced,
+    trace,
 };
 use serde_json::json;
 
 use crate::args::TraceArgs;
+use crate::files::write_page;
 use crate::print::{self, BOLD, FAINT, bytes, count, name, plural, share};
 use crate::progress::Bar;
 use crate::signals::stop_on_signals;
@@ -66,6 +69,15 @@ pub(crate) fn run(args: &TraceArgs) -> anyhow::Result<Verdict> {
             );
         }
         print::out(&(lines.join("\n") + "\n"))?;
+    }
+    if let Some(html) = &args.html {
+        let page = trace_page(&TracePage {
+            trace: &Trace::open(&job.output)?,
+            folder: &job.output.display().to_string(),
+            command: &print::command_line(),
+            seed: args.seed,
+        })?;
+        write_page(html, &page, "--html")?;
     }
     Ok(if summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
 }
