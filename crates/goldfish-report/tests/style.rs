@@ -68,6 +68,26 @@ fn both_schemes_have_the_same_colours_with_enough_contrast() {
     }
 }
 
+/// The deepest color of a mark in a text leaves the text and the mark's line enough contrast.
+#[test]
+fn marks_in_texts_have_enough_contrast() {
+    let part = STYLE.split(".m.w4 { --part: ").nth(1).unwrap().split('%').next().unwrap();
+    let part: f64 = part.parse::<f64>().unwrap() / 100.0;
+    for scheme in schemes() {
+        let channel =
+            |colour: &str, at: usize| f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap());
+        let mixed = [1, 3, 5].map(|at| {
+            let mixed = part * channel(&scheme["data"], at) + (1.0 - part) * channel(&scheme["page"], at);
+            format!("{:02x}", mixed.round() as u8)
+        });
+        let ground = format!("#{}", mixed.concat());
+        for (colour, least) in [("text", 4.5), ("data", 3.0)] {
+            let found = contrast(&scheme[colour], &ground);
+            assert!(found >= least, "{colour} on {ground}: {found:.2}, less than {least}");
+        }
+    }
+}
+
 #[test]
 fn every_colour_of_a_chart_follows_the_scheme() {
     let (inspection, manifest) = common::healthy();

@@ -49,13 +49,21 @@ struct Place {
     after: String,
 }
 
-/// Words of a document.
+/// Words of a document, and those that a text has in their place.
 #[derive(Serialize)]
 struct Words {
     #[serde(flatten)]
     cut: Cut,
-    /// Whether the text has others there.
-    edited: bool,
+    of: Of,
+}
+
+/// What has some words.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Of {
+    Both,
+    Document,
+    Text,
 }
 
 /// A stretch of text of which the middle may be left out.
@@ -170,7 +178,7 @@ impl Place {
     fn new(row: SpanRow, text: &str) -> Self {
         Self {
             text: if row.edits == 0 {
-                vec![Words { cut: Cut::new(&row.doc_text), edited: false }]
+                vec![Words { cut: Cut::new(&row.doc_text), of: Of::Both }]
             } else {
                 compared(&row.doc_text, text)
             },
@@ -186,28 +194,39 @@ impl Place {
     }
 }
 
-/// The words of a document, by whether a text has them too.
+/// The words of a document with the edits that make those of a text of them.
 fn compared(document: &str, text: &str) -> Vec<Words> {
-    let words =
-        |text: &str| -> Vec<String> { text.split_inclusive(char::is_whitespace).map(folded).collect() };
-    let (of_document, of_text) = (words(document), words(text));
-    if of_document.len().max(of_text.len()) > MOST_COMPARED {
-        return vec![Words { cut: Cut::new(document), edited: false }];
+    let words = |text| str::split_inclusive(text, char::is_whitespace).collect::<Vec<_>>();
+    let [document_words, text_words] = [document, text].map(words);
+    if document_words.len().max(text_words.len()) > MOST_COMPARED {
+        return vec![Words { cut: Cut::new(document), of: Of::Both }];
     }
-    let mut runs: Vec<(String, bool)> = Vec::new();
-    let mut document = document.split_inclusive(char::is_whitespace);
-    for change in capture_diff_slices(Algorithm::Myers, &of_document, &of_text) {
-        let edited = !matches!(change, DiffOp::Equal { .. });
-        for word in document.by_ref().take(change.old_range().len()) {
-            // A word of marks alone is no word.
-            let edited = edited && !folded(word).is_empty();
+    let [old, new] =
+        [&document_words, &text_words].map(|words| words.iter().map(|word| folded(word)).collect::<Vec<_>>());
+    let mut runs: Vec<(String, Of)> = Vec::new();
+    let mut add = |words: &[&str], of: Of| {
+        for word in words {
+            // What has no letters and digits is no word.
+            let of = match of {
+                of if !folded(word).is_empty() => of,
+                Of::Text => continue,
+                _ => Of::Both,
+            };
             match runs.last_mut() {
-                Some((run, last)) if *last == edited => run.push_str(word),
-                _ => runs.push((word.into(), edited)),
+                Some((run, last)) if *last == of => run.push_str(word),
+                _ => runs.push(((*word).into(), of)),
             }
         }
+    };
+    for change in capture_diff_slices(Algorithm::Myers, &old, &new) {
+        if matches!(change, DiffOp::Equal { .. }) {
+            add(&document_words[change.old_range()], Of::Both);
+        } else {
+            add(&document_words[change.old_range()], Of::Document);
+            add(&text_words[change.new_range()], Of::Text);
+        }
     }
-    runs.into_iter().map(|(run, edited)| Words { cut: Cut::new(&run), edited }).collect()
+    runs.into_iter().map(|(run, of)| Words { cut: Cut::new(&run), of }).collect()
 }
 
 /// A word without its case and punctuation.
@@ -273,5 +292,112 @@ fn at_ends(pieces: &mut [Piece]) {
         let Some(mark) = pieces[at].mark.as_mut().filter(|mark| !mark.edited) else { continue };
         most = most.max(mark.places);
         mark.places = if goes_on { 0 } else { std::mem::take(&mut most) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(text: &str, part: &str, document: &str, edits: u32, places: Option<u64>) -> SpanRow {
+        let start = text.find(part).unwrap();
+        let words = part.split_whitespace().count() as u32;
+        SpanRow {
+            text_id: "t".into(),
+            group: "text".into(),
+            text_start: start as u64,
+            text_end: (start + part.len()) as u64,
+            doc_id: document.into(),
+            source: "s".into(),
+            doc_start: 0,
+            doc_end: 0,
+            words,
+            edits,
+            places,
+            doc_before: String::new(),
+            doc_text: part.into(),
+            doc_after: String::new(),
+        }
+    }
+
+    /// Pieces as `[text|marks|band|places]`, those with edits in braces.
+    fn flat(pieces: &[Piece]) -> String {
+        let piece = |Piece { cut, mark }: &Piece| match mark {
+            None => cut.start.clone(),
+            Some(Marked { edited, band, numbers, starts, places }) => {
+                let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+                let said = format!("{}|{}|{band}|{places}|{starts}", cut.start, numbers.join(" "));
+                if *edited { format!("{{{said}}}") } else { format!("[{said}]") }
+            }
+        };
+        pieces.iter().map(piece).collect()
+    }
+
+    #[test]
+    fn overlapping_spans_are_told_apart() {
+        let text = "a b c d e f g";
+        let rows = vec![
+            row(text, "b c d", "one", 0, Some(3)),
+            row(text, "b c d", "two", 0, Some(3)),
+            row(text, "c d e", "three", 0, Some(1)),
+            row(text, "a b c d", "four", 1, None),
+            row(text, "d e f", "five", 2, None),
+        ];
+        let mut marks = marks(text, rows);
+        let (pieces, cut) = pieces(text, &mut marks, 7);
+        assert_eq!(
+            flat(&pieces),
+            "{a |7|1|0|true}[b |8 7|1|0|true][c d|8 9 7|1|0|true][ e|9 7|1|3|false]{ f|7|1|0|false} g"
+        );
+        assert_eq!(cut, 0);
+        let listed: Vec<_> = marks.iter().map(|mark| (mark.number, mark.places, mark.listed.len())).collect();
+        assert_eq!(listed, [(7, 2, 2), (8, 3, 2), (9, 1, 1)]);
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_the_text_are_left_out() {
+        let text = "é b";
+        let mut rows = vec![row(text, "b", "one", 0, Some(1)); 5];
+        (rows[0].text_start, rows[0].text_end) = (1, 3);
+        (rows[1].text_start, rows[1].text_end) = (2, 1);
+        (rows[2].text_start, rows[2].text_end) = (0, 99);
+        (rows[3].text_start, rows[3].text_end) = (u64::MAX, u64::MAX);
+        let mut marks = marks(text, rows);
+        assert_eq!(flat(&pieces(text, &mut marks, 0).0), "é [b|0|1|1|true]");
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let text = format!("{} here it is {}", "é".repeat(5_000), "x y ".repeat(20_000));
+        let mut rows = vec![row(&text, "here it is", "one", 0, Some(1))];
+        let words = text.find("x y").unwrap();
+        for at in 0..15_000 {
+            let mut row = row(&text, "x y", "two", 0, Some(1));
+            (row.text_start, row.text_end) = ((words + 4 * at) as u64, (words + 4 * at + 3) as u64);
+            rows.push(row);
+        }
+        let mut marks = marks(&text, rows);
+        let (pieces, cut) = pieces(&text, &mut marks, 0);
+        assert_eq!(pieces[0].cut.more, 5_000 + 1 - 2 * END_CHARACTERS as u64);
+        let shown: usize = pieces.iter().map(|piece| piece.cut.characters()).sum();
+        assert!((TEXT_CHARACTERS..TEXT_CHARACTERS + 4).contains(&shown), "{shown}");
+        assert_eq!(shown as u64 + pieces[0].cut.more + cut, text.chars().count() as u64);
+        assert!(marks.len() < 6_000, "marks of what is cut off go");
+    }
+
+    #[test]
+    fn edits_show_the_words_of_both() {
+        let said = |document, text| -> String {
+            let words = |Words { cut, of }: &Words| match of {
+                Of::Both => cut.start.clone(),
+                Of::Document => format!("<{}>", cut.start),
+                Of::Text => format!("[{}]", cut.start),
+            };
+            compared(document, text).iter().map(words).collect()
+        };
+        assert_eq!(said("One two, three -- four", "one TWO 3 four"), "One two, <three >-- [3 ]four");
+        assert_eq!(said("a b", "a x b"), "a [x ]b");
+        assert_eq!(said("", ""), "");
+        assert_eq!(compared(&"a ".repeat(MOST_COMPARED + 1), "b").len(), 1);
     }
 }
