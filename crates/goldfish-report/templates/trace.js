@@ -25,7 +25,7 @@
       for (const copy of [places, ...places.querySelectorAll("[id]")]) copy.removeAttribute("id");
       panel.append(...places.childNodes);
     }
-    mark.closest(".traced").querySelector("aside").append(panel);
+    (narrow.matches ? mark.closest("main") : mark.closest(".traced").querySelector("aside")).append(panel);
     panel.scrollTop = 0;
     seen.observe(mark);
   }
@@ -42,5 +42,6 @@
     if (narrow.matches) mark.scrollIntoView({ block: "nearest" });
   }));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") show(null, false); });
+  narrow.addEventListener("change", () => show(null, false));
   document.documentElement.classList.add("scripted");
 }

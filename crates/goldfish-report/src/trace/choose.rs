@@ -7,7 +7,7 @@ use goldfish_trace::{SpanRow, TextRow, Trace};
 use serde::Serialize;
 
 use super::marks::{Mark, Piece, marks, pieces};
-use super::{CONTROL, Shown, covered_share};
+use super::{Shown, covered_share, is_control};
 use crate::ReportError;
 
 /// The texts of a group with the largest parts in the corpus.
@@ -102,11 +102,11 @@ pub(super) fn with_places(
     groups.iter_mut().for_each(Chosen::keep_most);
     let all = || groups.iter().flat_map(|group| &group.rows);
     let at: HashMap<(bool, &str), usize> =
-        all().zip(0..).map(|(row, at)| ((row.group == CONTROL, row.text_id.as_str()), at)).collect();
+        all().zip(0..).map(|(row, at)| ((is_control(&row.group), row.text_id.as_str()), at)).collect();
     let mut places: Vec<Vec<SpanRow>> = all().map(|_| Vec::new()).collect();
     for row in trace.spans()? {
         let row = row?;
-        if let Some(&at) = at.get(&(row.group == CONTROL, row.text_id.as_str())) {
+        if let Some(&at) = at.get(&(is_control(&row.group), row.text_id.as_str())) {
             places[at].push(row);
         }
     }

@@ -5,7 +5,7 @@ mod choose;
 mod marks;
 
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_trace::{Least, TextRow, Trace, TraceConfig, TraceSummary};
+use goldfish_trace::{Group, Least, TextRow, Trace, TraceConfig, TraceExcess, TraceSummary};
 use minijinja::Value;
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         if chooser.takes() {
             table.push(text_cells(&row));
         }
-        groups[usize::from(row.group == CONTROL)].offer(row);
+        groups[usize::from(is_control(&row.group))].offer(row);
     }
     let [texts, control] = choose::with_places(groups, MOST_BYTES, trace)?;
     let context = Context {
@@ -122,8 +122,10 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
     page::render("trace.html", &context)
 }
 
-/// The name of the texts that others are compared with.
-const CONTROL: &str = "control";
+/// Whether a text is one that others are compared with.
+fn is_control(group: &str) -> bool {
+    group == Group::Control.name()
+}
 
 /// What was found, in a sentence or two.
 fn verdict(summary: &TraceSummary) -> String {
@@ -151,9 +153,8 @@ fn lines(summary: &TraceSummary) -> [Line; 3] {
     let TraceSummary { texts, control, excess, .. } = summary;
     let control = control.as_ref();
     let mean = |of: Mean| Estimate::share(&of);
-    let excess = |of: fn(&goldfish_trace::TraceExcess) -> Difference| {
-        excess.as_ref().map(|excess| Estimate::points(&of(excess)))
-    };
+    let excess =
+        |of: fn(&TraceExcess) -> Difference| excess.as_ref().map(|excess| Estimate::points(&of(excess)));
     [
         Line {
             name: "Texts with a span",
