@@ -167,7 +167,7 @@ fn the_page_shows_spans_with_their_places() {
     }
     let [edited, span] = ["s0", "s1"].map(|id| page.by_id(id).unwrap());
     assert!(edited.line().contains("55 words in common, with edits, at 1 listed place"), "{}", edited.line());
-    assert!(edited.line().contains("1 edit …before a<script>"), "{}", edited.line());
+    assert!(edited.line().contains("1 edit…before a<script>"), "{}", edited.line());
     assert!(span.line().starts_with("12 words word for word, at 5 places"), "{}", span.line());
     assert!(span.line().ends_with("and 1 more place"), "{}", span.line());
     assert_eq!(of_class(&span.inside(), "place").len(), 4);

@@ -78,8 +78,8 @@ struct Line {
     excess: Option<Estimate>,
 }
 
-/// Writes the page of a trace: one HTML file that needs nothing else. It holds as many texts as [`MOST_TEXTS`] and [`MOST_BYTES`]
-/// say, so that memory doesn't grow with the texts.
+/// Writes the page of a trace: one HTML file that needs nothing else. Of many texts it holds the ones with the largest parts in the
+/// corpus, so that neither its size nor memory grows with them.
 ///
 /// # Errors
 ///
