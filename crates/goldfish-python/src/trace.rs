@@ -15,7 +15,7 @@ use crate::error::MaskerError;
 /// Columns of the documents.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Columns {
+pub(crate) struct Columns {
     text: String,
     id: Option<String>,
     source: Option<String>,
@@ -88,30 +88,27 @@ fn search(
     let texts = column(&columns.text)?;
     let ids = columns.id.as_deref().map(column).transpose()?;
     let sources = columns.source.as_deref().map(column).transpose()?;
-    let numbers: Vec<String> = match &ids {
-        Some(_) => Vec::new(),
-        None => (first..first + texts.len()).map(|row| row.to_string()).collect(),
-    };
+    let rows = if ids.is_none() { first..first + texts.len() } else { 0..0 };
+    let numbers: Vec<String> = rows.map(|row| row.to_string()).collect();
     let mut documents = Vec::with_capacity(texts.len());
-    for row in 0..texts.len() {
-        if texts.is_null(row) {
-            let error =
-                MaskerError::data("the document is null; fill it with an empty text, or drop the row");
-            return Err(error.at_row(first + row).in_column(&*columns.text));
-        }
-        if ids.as_ref().is_some_and(|ids| ids.is_null(row)) {
-            return Err(MaskerError::data("the document's id is null")
-                .at_row(first + row)
-                .in_column(columns.id.as_deref()));
-        }
-        documents.push(ScannedDocument {
-            source: sources
-                .as_ref()
-                .filter(|sources| sources.is_valid(row))
-                .map_or("", |sources| sources.value(row)),
-            doc_id: ids.as_ref().map_or_else(|| numbers[row].as_str(), |ids| ids.value(row)),
-            text: texts.value(row),
-        });
+    for (row, text) in texts.iter().enumerate() {
+        let at = |message: &str, name: Option<&str>| {
+            MaskerError::data(message).at_row(first + row).in_column(name)
+        };
+        let Some(text) = text else {
+            let message = "the document is null; fill it with an empty text, or drop the row";
+            return Err(at(message, Some(&columns.text)));
+        };
+        let doc_id = match &ids {
+            Some(ids) if ids.is_null(row) => {
+                return Err(at("the document's id is null", columns.id.as_deref()));
+            }
+            Some(ids) => ids.value(row),
+            None => &numbers[row],
+        };
+        let source = sources.as_ref().filter(|sources| sources.is_valid(row));
+        let source = source.map_or("", |sources| sources.value(row));
+        documents.push(ScannedDocument { source, doc_id, text });
     }
     Ok(tracer.search(&documents, threads)?)
 }
