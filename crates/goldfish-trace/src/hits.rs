@@ -1,13 +1,17 @@
 //! What was found of the texts in a corpus: bounded by the texts, whatever the size of the corpus.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Places that are kept of each run, and of each text with edits.
+/// Places that are kept of each run.
 pub(crate) const KEPT_PLACES: usize = 8;
+
+/// Words of a text in which places with edits start of which some are kept.
+pub(crate) const EDITED_STEP: u32 = 64;
 
 /// Documents that are kept, those with the most words in spans.
 const KEPT_DOCUMENTS: usize = 50;
@@ -47,11 +51,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What places are sorted by: by chance, but always the same.
-    pub(crate) fn rank(&self) -> impl Ord + '_ {
-        (self.key, &self.doc_id, self.start())
-    }
-
     fn start(&self) -> u32 {
         self.words.first().map_or(0, |word| word.0)
     }
@@ -86,11 +85,24 @@ pub(crate) struct EditedPlace {
 
 /// A place that can be kept.
 pub(crate) trait Kept {
+    /// What decides which places are kept: the least ones.
+    type Rank: Ord;
+
+    fn rank(&self) -> Self::Rank;
+
+    /// Breaks ties of the ranks.
     fn place(&self) -> &Place;
+
     fn place_mut(&mut self) -> &mut Place;
 }
 
 impl Kept for Place {
+    type Rank = u64;
+
+    fn rank(&self) -> u64 {
+        self.key
+    }
+
     fn place(&self) -> &Place {
         self
     }
@@ -100,7 +112,20 @@ impl Kept for Place {
     }
 }
 
+impl EditedPlace {
+    /// That of a place with so many words in common: the more, the better.
+    pub(crate) fn rank_of(words: u32, key: u64) -> (Reverse<u32>, u64) {
+        (Reverse(words), key)
+    }
+}
+
 impl Kept for EditedPlace {
+    type Rank = (Reverse<u32>, u64);
+
+    fn rank(&self) -> Self::Rank {
+        Self::rank_of(self.words, self.place.key)
+    }
+
     fn place(&self) -> &Place {
         &self.place
     }
@@ -110,24 +135,29 @@ impl Kept for EditedPlace {
     }
 }
 
+/// What places are sorted by.
+pub(crate) fn order<P: Kept>(place: &P) -> impl Ord + use<'_, P> {
+    (place.rank(), &place.place().doc_id, place.place().start())
+}
+
 impl<P: Kept> Places<P> {
     /// How many places there are.
     pub(crate) fn count(&self) -> u64 {
         self.sources.iter().map(|source| source.1).sum()
     }
 
-    /// Adds a place, which is only made if it is kept.
-    pub(crate) fn add(&mut self, source: u32, key: u64, make: impl FnOnce() -> P) {
+    /// Adds a place of this rank, which is only made if it is kept.
+    pub(crate) fn add(&mut self, source: u32, rank: P::Rank, make: impl FnOnce() -> P) {
         add_source(&mut self.sources, source, 1);
         let is_full = self.kept.len() == KEPT_PLACES;
-        if !is_full || self.kept.last().is_some_and(|last| key <= last.place().key) {
+        if !is_full || self.kept.last().is_some_and(|last| rank <= last.rank()) {
             self.kept.push(make());
             self.trim();
         }
     }
 
     fn trim(&mut self) {
-        self.kept.sort_by(|a, b| a.place().rank().cmp(&b.place().rank()));
+        self.kept.sort_by(|a, b| order(a).cmp(&order(b)));
         self.kept.truncate(KEPT_PLACES);
     }
 
@@ -171,9 +201,9 @@ pub(crate) struct Hits {
     /// Longest runs, with their places.
     #[serde(with = "as_list")]
     pub(crate) runs: HashMap<Run, Places<Place>>,
-    /// By text, the places with edits.
+    /// By text, and by where in it they start, in steps of [`EDITED_STEP`] words, the places with edits.
     #[serde(with = "as_list")]
-    pub(crate) edited: HashMap<u32, Places<EditedPlace>>,
+    pub(crate) edited: BTreeMap<(u32, u32), Places<EditedPlace>>,
     /// Positions that such places have in common with documents, in order, no two ranges adjacent.
     pub(crate) in_edited: Vec<(u32, u32)>,
     /// Documents with the most words in runs.
@@ -281,24 +311,25 @@ pub(crate) fn join_ranges(ranges: &mut Vec<(u32, u32)>) {
 
 /// A map as a list of pairs in the order of the keys: keys of JSON are strings.
 mod as_list {
-    use std::collections::HashMap;
-    use std::hash::Hash;
-
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<K: Ord + Serialize, V: Serialize, S: Serializer>(
-        map: &HashMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let mut list: Vec<(&K, &V)> = map.iter().collect();
+    pub(super) fn serialize<'m, K, V, M, S>(map: &'m M, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        K: Ord + Serialize + 'm,
+        V: Serialize + 'm,
+        &'m M: IntoIterator<Item = (&'m K, &'m V)>,
+        S: Serializer,
+    {
+        let mut list: Vec<(&K, &V)> = map.into_iter().collect();
         list.sort_by(|a, b| a.0.cmp(b.0));
         serializer.collect_seq(list)
     }
 
-    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<HashMap<K, V>, D::Error>
+    pub(super) fn deserialize<'de, K, V, M, D>(deserializer: D) -> Result<M, D::Error>
     where
-        K: Eq + Hash + Deserialize<'de>,
+        K: Deserialize<'de>,
         V: Deserialize<'de>,
+        M: FromIterator<(K, V)>,
         D: Deserializer<'de>,
     {
         Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())

@@ -60,10 +60,10 @@ impl<'a> Results<'a> {
             let spans = self.spans_of(&starts, &longest, text).into_iter();
             let spans: Vec<Span<'_>> = spans.map(|span| starts.places(span, &mut known)).collect();
             let mut places: Vec<SpanRow> = spans.iter().flat_map(|span| self.span_rows(text, span)).collect();
-            let edited = self.hits.edited.get(&text.same);
-            let kept = edited.into_iter().flat_map(|edited| &edited.kept);
+            let edited = || self.hits.edited.range((text.same, 0)..=(text.same, u32::MAX)).map(|part| part.1);
+            let kept = edited().flat_map(|places| &places.kept);
             places.extend(kept.map(|found| self.edited_row(text, found)));
-            (self.text_row(text, &spans, edited.map_or(0, Places::count)), places)
+            (self.text_row(text, &spans, edited().map(Places::count).sum()), places)
         })
     }
 

@@ -6,7 +6,7 @@ use goldfish_mask::TextWords;
 use goldfish_match::{Index, Passage, Search};
 use goldfish_pipeline::{PipelineError, ScannedDocument, Scanner};
 
-use crate::hits::{CopiedDocument, EditedPlace, Hits, Place, Run, place_key};
+use crate::hits::{CopiedDocument, EDITED_STEP, EditedPlace, Hits, Place, Run, place_key};
 use crate::needles::Needles;
 
 /// Bytes of a document that are kept before and after a place.
@@ -83,8 +83,9 @@ impl Document<'_> {
         }
         let (of_text, of_document) = (passage.work_words(), passage.doc_words());
         let key = self.key(of_document.start as usize);
-        let places = hits.edited.entry(passage.work).or_insert_with(crate::hits::empty);
-        places.add(source, key, || EditedPlace {
+        let part = (passage.work, of_text.start / EDITED_STEP);
+        let places = hits.edited.entry(part).or_insert_with(crate::hits::empty);
+        places.add(source, EditedPlace::rank_of(passage.words, key), || EditedPlace {
             place: self.place(source, key, of_document.start as usize..of_document.end as usize),
             positions: (start + of_text.start, start + of_text.end),
             words: passage.words,

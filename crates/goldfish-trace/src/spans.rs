@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::hits::{Hits, KEPT_PLACES, Place};
+use crate::hits::{Hits, KEPT_PLACES, Place, order};
 use crate::needles::Needles;
 
 /// A part of a text that stands in the corpus word for word, and is not in a longer one.
@@ -135,7 +135,7 @@ impl<'a> Starts<'a> {
                 places.count += found.count();
                 places.kept.extend(found.kept.iter().map(|place| (place, word as usize)));
             }
-            places.kept.sort_by(|a, b| (a.0.rank(), a.1).cmp(&(b.0.rank(), b.1)));
+            places.kept.sort_by(|a, b| (order(a.0), a.1).cmp(&(order(b.0), b.1)));
             places.kept.truncate(KEPT_PLACES);
             places.into()
         });
