@@ -34,7 +34,7 @@
 //!   with at most 8 places is followed to all of them.
 //! - A passage has at least [`least_words`](Parameters::least_words) in common, and at most
 //!   [`most_edits`](Parameters::most_edits) of 100 words edited.
-//! - Where more than 64 passages have a word of the document, further ones need not be reported.
+//! - Where [`most_depth`](Parameters::most_depth) passages have a word of the document, further ones need not be reported.
 //!
 //! The number of passages and the time are therefore bounded by a multiple of the document's length, whatever the texts.
 

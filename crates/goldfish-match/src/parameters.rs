@@ -15,13 +15,16 @@ pub struct Parameters {
     pub least_words: u32,
     /// Of 100 words of a passage, in common or edited, so many may be edited at most.
     pub most_edits: u32,
+    /// Passages that a word of a document is in before further ones do not extend over it; 1 at least. Fewer take less time where texts
+    /// repeat themselves.
+    pub most_depth: u8,
     /// The bits of hashes that are looked at: fewer in tests, so that hashes collide.
     pub(crate) hash_bits: u64,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { gram: 6, window: 7, least_words: 12, most_edits: 25, hash_bits: u64::MAX }
+        Self { gram: 6, window: 7, least_words: 12, most_edits: 25, most_depth: 64, hash_bits: u64::MAX }
     }
 }
 

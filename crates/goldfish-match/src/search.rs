@@ -11,9 +11,6 @@ use crate::passage::{Block, Passage};
 use crate::table::COMMON;
 use crate::winnow::{Fingerprint, Winnow, run_hash};
 
-/// Passages that a word of a document is in before further ones do not extend over it.
-const MOST_DEPTH: u8 = 64;
-
 /// Words of a document whose scratch memory is kept for the next one.
 const KEPT_WORDS: usize = 1 << 22;
 
@@ -217,7 +214,8 @@ impl<'a> Seeds<'a> {
         let bounds = (first as usize, end as usize);
         let Some((before, after)) = self.around(words, (doc, place), length, bounds) else { return };
         let core = doc - before..doc + length + after;
-        if self.depths[core.clone()].iter().all(|&depth| depth >= MOST_DEPTH) {
+        let most_depth = self.index.parameters.most_depth;
+        if self.depths[core.clone()].iter().all(|&depth| depth >= most_depth) {
             return;
         }
         // A repetition within what is aligned already: nothing would be added.
@@ -273,7 +271,7 @@ impl<'a> Seeds<'a> {
             forward,
             own: None,
             depths: &[],
-            most_depth: MOST_DEPTH,
+            most_depth: self.index.parameters.most_depth,
         };
         let longest = (length + reach).min(words.len() - doc);
         let same = edge(doc, place, longest, end - place, true).equal(0, 0);
@@ -294,7 +292,7 @@ impl<'a> Seeds<'a> {
         let Self { index, extension, depths, .. } = self;
         let cost = i64::from(200u32.div_ceil(index.parameters.most_edits));
         let place_end = place + core.len();
-        let (works, most_depth) = (&index.works, MOST_DEPTH);
+        let (works, most_depth) = (&index.works, index.parameters.most_depth);
         let own = is_own.then_some(first);
         let center = Block {
             work_start: (place - first) as u32,

@@ -20,6 +20,9 @@ pub const LEAST_WORDS: u32 = 4;
 /// Words that a span has at least where its characters are what counts: the corpus is searched for runs of so many words.
 pub const WORDS_OF_CHARACTERS: u32 = 6;
 
+/// Texts that a place of a document is compared with, edits allowed.
+const EDITED_DEPTH: u8 = 8;
+
 /// How long a span is at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +57,7 @@ impl Least {
         let mut parameters = Parameters::default();
         // Every run of so many words is found: gram + window - 1.
         parameters.least_words = words;
+        parameters.most_depth = EDITED_DEPTH;
         parameters.gram = parameters.gram.min(words / 2);
         parameters.window = parameters.window.min(words + 1 - parameters.gram);
         Ok(parameters)
