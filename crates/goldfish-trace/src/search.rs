@@ -196,9 +196,9 @@ mod tests {
             needles.numbers(&words, 0..words.len(), &mut numbers);
             let mut lengths = vec![0; numbers.len()];
             for_each_run(&needles, least, &numbers, |start, run| {
-                for word in start..start + run.starts as usize {
-                    assert_eq!(lengths[word], 0, "twice");
-                    lengths[word] = run.words as usize - (word - start);
+                for (word, length) in lengths[start..start + run.starts as usize].iter_mut().enumerate() {
+                    assert_eq!(*length, 0, "twice");
+                    *length = run.words as usize - word;
                 }
             });
             for (word, length) in lengths.into_iter().enumerate() {
