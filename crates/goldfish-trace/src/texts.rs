@@ -148,6 +148,7 @@ impl Texts {
     ) -> Result<(), TraceError> {
         let mut read = ReadOptions::new(Content::Text { column: text_column.to_owned() });
         read.id_column = Some(id_column.to_owned());
+        read.refuse_masks = false;
         let read = &read;
         let without_ids = ReadOptions { id_column: None, ..read.clone() };
         for input in inputs {

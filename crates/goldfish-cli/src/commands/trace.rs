@@ -145,6 +145,8 @@ fn job(args: &TraceArgs) -> anyhow::Result<TraceJob> {
     read.id_column = args.id_column.clone();
     read.conditions = args.source_column.iter().cloned().collect();
     read.max_document = args.max_document;
+    // Masks have nothing to do with where a text stands.
+    read.refuse_masks = false;
     read.id_type = args.ids_dtype;
     read.vocab_size = tokenizer.as_ref().map(|tokenizer| tokenizer.vocab_size());
     if corpus.iter().any(|input| input.format.uses_eos_id()) {
