@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use goldfish_mask::TextWords;
 
-use crate::Index;
 use crate::extend::{Edge, Extension, Run};
 use crate::join::join;
 use crate::passage::{Block, Passage};
 use crate::table::COMMON;
 use crate::winnow::{Fingerprint, Winnow, run_hash};
+use crate::{Index, Parameters};
 
 /// Words of a document whose scratch memory is kept for the next one.
 const KEPT_WORDS: usize = 1 << 22;
@@ -179,6 +179,13 @@ impl<'a> Seeds<'a> {
     /// Follows a seed: `length` words that may be the same, from word `doc` of the document and word `place` of all works. Seeds
     /// come in the order of the document, up to a window.
     fn add(&mut self, words: &TextWords, doc: usize, place: u32, length: usize) {
+        let Parameters { most_depth, .. } = self.index.parameters;
+        let reach = self.index.parameters.reach();
+        // What a run that is guaranteed to be found by this seed may reach.
+        let near = doc.saturating_sub(reach)..(doc + length + reach).min(words.len());
+        if self.depths[near.clone()].iter().all(|&depth| depth >= most_depth) {
+            return;
+        }
         let works = &self.index.works;
         // Most seeds are in a passage that is there already.
         let known = self.active.get(self.active.partition_point(|active| active.words.1 <= place));
@@ -198,14 +205,12 @@ impl<'a> Seeds<'a> {
         if self.own == Some(number as u32) && work_word(place) as usize == doc {
             return;
         }
-        let reach = self.index.parameters.reach();
         // A passage that ends here has no word of the run.
         if self.expiry <= doc {
             self.active.retain(|active| active.end + reach > doc);
             self.expiry = self.active.iter().map(|active| active.end + reach).min().unwrap_or(usize::MAX);
         }
-        // Aligned already, as far as a run that is guaranteed to be found by this seed may reach.
-        let near = doc.saturating_sub(reach)..(doc + length + reach).min(words.len());
+        // Aligned already.
         let near = near.start as u32..near.end as u32;
         let work_near = work_word(place).checked_sub(doc as u32 - near.start);
         if work_near.is_some_and(|start| self.of_work(number).any(|other| other.pairs(&near, start))) {
@@ -214,7 +219,6 @@ impl<'a> Seeds<'a> {
         let bounds = (first as usize, end as usize);
         let Some((before, after)) = self.around(words, (doc, place), length, bounds) else { return };
         let core = doc - before..doc + length + after;
-        let most_depth = self.index.parameters.most_depth;
         if self.depths[core.clone()].iter().all(|&depth| depth >= most_depth) {
             return;
         }

@@ -147,10 +147,12 @@ fn for_each_run(needles: &Needles, least: u32, words: &[u32], mut each: impl FnM
         // With each further word that is left out in front, what is left is in the texts if what was longer is.
         let last = end + 1 - shortest;
         let reaches = |first: usize| end < words.len() && needles.contains(&words[first..=end]);
-        let next = if reaches(last) {
-            start + 1 + partition(last - start - 1, |n| !reaches(start + 1 + n))
-        } else {
+        let next = if !reaches(last) {
             last
+        } else if reaches(start + 1) {
+            start + 1
+        } else {
+            start + 2 + partition(last - start - 2, |n| !reaches(start + 2 + n))
         };
         each(start, Run { position, words: length, starts: (next - start) as u32 });
         start = next;
