@@ -58,6 +58,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "goldfish-mask",
             "goldfish-match",
             "goldfish-pipeline",
+            "goldfish-shard",
             "goldfish-storage",
         ],
     ),

@@ -3,12 +3,29 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use goldfish_trace::{SpanRow, TextRow, Trace};
+use goldfish_trace::{Group, SpanRow, TextRow, Trace};
 use serde::Serialize;
 
 use super::marks::{Mark, Piece, marks, pieces};
-use super::{Shown, covered_share, is_control};
 use crate::ReportError;
+
+/// The texts of a group that are shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    /// Those with a place in the corpus, shown or not.
+    found: u64,
+    list: Vec<ShownText>,
+}
+
+/// Whether a text is one that others are compared with.
+pub(super) fn is_control(group: &str) -> bool {
+    group == Group::Control.name()
+}
+
+/// Words in spans or passages with edits, as a share of all.
+pub(super) fn covered_share(row: &TextRow) -> f64 {
+    if row.words == 0 { 0.0 } else { row.covered_words as f64 / row.words as f64 }
+}
 
 /// The texts of a group with the largest parts in the corpus.
 pub(super) struct Chosen {

@@ -5,12 +5,12 @@ mod choose;
 mod marks;
 
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_trace::{Group, Least, TextRow, Trace, TraceConfig, TraceExcess, TraceSummary};
+use goldfish_trace::{Least, TextRow, Trace, TraceConfig, TraceExcess, TraceSummary};
 use minijinja::Value;
 use serde::Serialize;
 
 use self::chart::longest_chart;
-use self::choose::{Chosen, ShownText};
+use self::choose::{Chosen, Shown, covered_share, is_control};
 use crate::chart::Chart;
 use crate::estimate::Estimate;
 use crate::number::{count, plural};
@@ -58,14 +58,6 @@ struct Context<'a> {
     seed: u64,
     data: Value,
     script: Script,
-}
-
-/// The texts of a group that are shown.
-#[derive(Serialize)]
-struct Shown {
-    /// Those with a place in the corpus, shown or not.
-    found: u64,
-    list: Vec<ShownText>,
 }
 
 /// A line of the table of statistics.
@@ -120,11 +112,6 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         script: with_script(SCRIPT),
     };
     page::render("trace.html", &context)
-}
-
-/// Whether a text is one that others are compared with.
-fn is_control(group: &str) -> bool {
-    group == Group::Control.name()
 }
 
 /// What was found, in a sentence or two.
@@ -211,9 +198,4 @@ fn text_cells(row: &TextRow) -> [Cell<'_>; 10] {
         number(row.edited_places),
         number(row.words),
     ]
-}
-
-/// Words in spans or passages with edits, as a share of all.
-fn covered_share(row: &TextRow) -> f64 {
-    if row.words == 0 { 0.0 } else { row.covered_words as f64 / row.words as f64 }
 }
