@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::dom::{Element, Page};
 use common::optional::without_each;
+use goldfish_audit::sums;
 use goldfish_audit::table::write_rows;
 use goldfish_report::{TracePage, trace_page};
 use goldfish_storage::Folder;
@@ -106,6 +107,8 @@ fn trace(
     let summary = TraceSummary { key, ..summary.clone() };
     fs::write(folder.join("trace.json"), serde_json::to_string(config).unwrap()).unwrap();
     fs::write(folder.join("summary.json"), serde_json::to_string(&summary).unwrap()).unwrap();
+    let files = ["spans.parquet", "summary.json", "texts.parquet", "trace.json"];
+    sums::write(&to, &files).unwrap();
     Trace::open(folder).unwrap()
 }
 
