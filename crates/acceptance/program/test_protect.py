@@ -216,7 +216,7 @@ def test_threads_parts_and_resumed_runs_give_the_same_bytes(goldfish, works, cor
     # Other works are another job.
     policy(tmp_path, works[:4])
     failed = goldfish.run("mask", path, "--output", one.folder, "--resume", *common, expect=2)
-    assert "protected" in failed.stderr
+    assert "keep --policy as it was" in failed.stderr
 
 
 def test_works_that_share_a_passage(goldfish, texts, byte_tokenizer, tmp_path):
