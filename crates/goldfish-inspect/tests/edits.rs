@@ -208,7 +208,7 @@ fn leaks_under(difference: Difference, copies: &[(String, EditedCopy)]) -> Dupli
     let rows = by_difference(&found, 0);
     let leaked: u64 = rows.values().map(|row| row[1]).sum();
     let here = rows.get(&difference).copied().unwrap_or_default();
-    assert!(here[0] > 1000 && here[1] > 100 && here[1] * 100 >= leaked * 98, "{difference:?}: {rows:?}");
+    assert!(here[0] > 1000 && here[1] > 100 && here[1] * 100 >= leaked * 95, "{difference:?}: {rows:?}");
     found
 }
 
