@@ -75,7 +75,7 @@ def test_the_page_has_no_errors_and_fits(browser, traced):
             browser.size(width)
             browser.scheme(scheme)
             browser.open(traced[1])
-            marks(browser, "edited")[0].click()
+            browser.run("arguments[0].click()", marks(browser, "edited")[0])
             wide = browser.run("return document.documentElement.scrollWidth")
             assert wide <= width, f"at {width}: {wide}"
             browser.quiet(traced[1])
