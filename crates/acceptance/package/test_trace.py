@@ -27,7 +27,7 @@ def quotes(documents):
 
 
 def test_same_as_the_program(tmp_path, goldfish, documents, quotes):
-    control = {"other": "nothing of this stands in any document of that table since nobody wrote it anywhere"}
+    control = {"other": "nothing of this appears in any document of that table since nobody wrote it anywhere"}
     for name, rows in {"texts": quotes, "control": control}.items():
         pq.write_table(pa.table({"id": list(rows), "text": list(rows.values())}), tmp_path / f"{name}.parquet")
     pq.write_table(documents, tmp_path / "corpus.parquet")

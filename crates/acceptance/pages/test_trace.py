@@ -80,7 +80,7 @@ def test_the_page_has_no_errors_and_fits(browser, traced):
             assert wide <= width, f"at {width}: {wide}"
             browser.quiet(traced[1])
     verdict = browser.run("return document.querySelector('.verdict').textContent")
-    assert verdict == "4 of 5 texts have a span of at least 12 words that stands in the corpus. Of the control, 0 of 5 do."
+    assert verdict == "4 of 5 texts have a span of at least 12 words that appears in the corpus. Of the control, 0 of 5 do."
 
 
 def test_a_pointer_shows_places_beside_the_text(opened):

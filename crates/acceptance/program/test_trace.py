@@ -1,4 +1,4 @@
-"""Traces: which parts of texts stand in a corpus, in every format, after kills, by parts; texts of an audit."""
+"""Traces: which parts of texts appear in a corpus, in every format, after kills, by parts; texts of an audit."""
 
 import json
 import random

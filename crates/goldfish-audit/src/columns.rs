@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, ListBuilder,
-    PrimitiveBuilder, StringArray, UInt32Array, UInt64Array,
+    PrimitiveBuilder, RecordBatch, StringArray, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
 };
+use arrow::error::ArrowError;
 
 use crate::score::{self, ScoreValues};
 
@@ -235,6 +236,15 @@ pub trait Row: Sized {
     fn columns(rows: &[Self]) -> Vec<ArrayRef>;
     /// A row of a batch with this schema.
     fn read(columns: &[ArrayRef], row: usize) -> Self;
+
+    /// Rows as a batch.
+    ///
+    /// # Errors
+    ///
+    /// If they are too many for the offsets of a column.
+    fn batch(rows: &[Self]) -> Result<RecordBatch, ArrowError> {
+        RecordBatch::try_new(Self::schema(), Self::columns(rows))
+    }
 
     /// The columns as an Arrow schema.
     fn schema() -> SchemaRef {

@@ -74,3 +74,12 @@ pub(crate) fn write_file(folder: &Folder, name: &str, bytes: &[u8]) -> Result<()
     let written = folder.replace(name, |file| file.write_all(bytes));
     written.map_err(AuditError::io(&folder.join(name), "writing"))
 }
+
+/// Names of the values in which two objects of JSON differ.
+#[must_use]
+pub fn differences<T: Serialize>(a: &T, b: &T) -> Vec<String> {
+    let value = |object: &T| serde_json::to_value(object).unwrap_or_default();
+    let (a, b) = (value(a), value(b));
+    let differing = a.as_object().into_iter().flatten().filter(|(name, value)| b.get(name) != Some(value));
+    differing.map(|(name, _)| name.clone()).collect()
+}

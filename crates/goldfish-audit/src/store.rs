@@ -28,7 +28,7 @@ use crate::aggregate::summarize;
 use crate::config::{Origin, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
-use crate::files::{evidence_lines, read_json, to_json, write_file, write_json};
+use crate::files::{differences, evidence_lines, read_json, to_json, write_file, write_json};
 use crate::probe::ProbeTable;
 use crate::rows::{ProbeRow, ResultRow};
 use crate::selftest::SelfTest;
@@ -99,7 +99,9 @@ impl RunStore {
                 return Err(AuditError::refused(path, "there is a run", remedies));
             }
             if found != *config {
-                let differences = differences(&found, config);
+                let mut names = differences(&found, config);
+                names.retain(|name| name != "key");
+                let differences = names.join(", ");
                 let reason = format!("there is a run of other options: it differs in {differences}");
                 return Err(AuditError::refused(path, reason, elsewhere()));
             }
@@ -353,13 +355,4 @@ fn lock(folder: &Folder) -> Result<Lock, AuditError> {
             "another process is working on this run; wait for it to end",
         )),
     }
-}
-
-/// Names of the top-level values in which two configurations differ.
-fn differences(a: &RunConfig, b: &RunConfig) -> String {
-    let value = |config: &RunConfig| serde_json::to_value(config).unwrap_or_default();
-    let (a, b) = (value(a), value(b));
-    let names = a.as_object().into_iter().flatten().filter(|(name, value)| b.get(name) != Some(value));
-    let names: Vec<&str> = names.map(|(name, _)| name.as_str()).filter(|name| *name != "key").collect();
-    names.join(", ")
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use arrow::array::RecordBatch;
 use goldfish_storage::Folder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -52,8 +51,7 @@ pub fn write_batches<R: Row, B: AsRef<[R]>>(
         let writer = ArrowWriter::try_new(file, R::schema(), Some(properties));
         let mut writer = writer.map_err(io::Error::other)?;
         for rows in batches {
-            let columns = R::columns(rows.as_ref());
-            let batch = RecordBatch::try_new(R::schema(), columns).map_err(io::Error::other)?;
+            let batch = R::batch(rows.as_ref()).map_err(io::Error::other)?;
             writer.write(&batch).map_err(io::Error::other)?;
         }
         writer.close().map(drop).map_err(io::Error::other)

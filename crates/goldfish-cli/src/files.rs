@@ -1,13 +1,28 @@
 //! Files that commands read and write beside their folders.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use goldfish_corpus::{Resolved, read_npy, resolve};
 use goldfish_mask::UniformTable;
-use goldfish_pipeline::{MAX_POLICY_BYTES, MaskOptions, Policy, PolicyError, ProtectOptions, ResolvedMask};
+use goldfish_pipeline::{
+    MAX_POLICY_BYTES, MaskOptions, Partition, Policy, PolicyError, ProtectOptions, ResolvedMask,
+};
 
 use crate::print;
+
+/// The part of the inputs that a run reads, if it is one of several.
+pub(crate) fn partition(rank: Option<u32>, world: Option<u32>) -> Option<Partition> {
+    rank.zip(world).map(|(rank, world)| Partition { rank, world })
+}
+
+/// The folder of a part below that of all, or that of all.
+pub(crate) fn part_folder(output: PathBuf, partition: Option<Partition>) -> PathBuf {
+    match partition {
+        None => output,
+        Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
+    }
+}
 
 /// The hash table of `--table`, if it was given.
 pub(crate) fn read_table(path: Option<&Path>) -> anyhow::Result<Option<UniformTable>> {

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use goldfish_audit::stat::Difference;
 use goldfish_corpus::Resolved;
 use goldfish_pipeline::PipelineError;
 pub(crate) use goldfish_report::shell_line;
@@ -293,6 +294,23 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 /// A share of one as a percentage.
 pub(crate) fn share(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
+}
+
+/// A share with its interval.
+pub(crate) fn with_interval(value: f64, lower: f64, upper: f64) -> String {
+    format!("{} (95% interval {} to {})", share(value), share(lower), share(upper))
+}
+
+/// A difference of shares, in percentage points.
+pub(crate) fn points(difference: &Difference) -> String {
+    match (difference.difference, difference.lower, difference.upper) {
+        (Some(difference), Some(lower), Some(upper)) => {
+            let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
+            format!("{difference:+.2} points (95% interval {lower:+.2} to {upper:+.2})")
+        }
+        (Some(difference), ..) => format!("{:+.2} points", 100.0 * difference),
+        _ => "–".into(),
+    }
 }
 
 /// A small share of one as a percentage, with as many digits as it has.

@@ -7,3 +7,8 @@ pub(crate) fn use_threads(threads: Option<u16>) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// How many threads work on a corpus: so many, or one a core.
+pub(crate) fn workers(threads: Option<u16>) -> usize {
+    threads.map_or_else(|| std::thread::available_parallelism().map_or(1, Into::into), Into::into)
+}

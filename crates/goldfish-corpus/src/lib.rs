@@ -40,6 +40,7 @@ mod paths;
 mod reject;
 mod resolve;
 mod source;
+mod texts;
 mod warning;
 
 pub use batch::{BatchContent, DocumentBatch};
@@ -55,4 +56,5 @@ pub use options::{
 pub use reject::Reject;
 pub use resolve::{Resolved, resolve};
 pub use source::{Chunk, Part, Source};
+pub use texts::for_each_text;
 pub use warning::Warning;

@@ -178,7 +178,7 @@ mod tests {
         let block = std::array::from_fn(|i| (i * i * 7 % 11 % 4 * 85) as u8);
         let expected = (0..64).filter(|&i| block[i] == 0).fold(0, |bits, i| bits | 1 << i);
         assert_eq!(zeros(&block), expected);
-        // In each block, and behind the last full one.
+        // In each block, and after the last full one.
         for length in 0..300 {
             let found = GapCounts::default().add(&(0..length).map(|i| block[i % 64]).collect::<Vec<_>>());
             assert_eq!(found.dropped, (0..length).filter(|&i| block[i % 64] == 0).count() as u64);

@@ -52,7 +52,7 @@ impl<'a> Reading<'a> {
         let enough = TOKENS * rayon::current_num_threads();
         let (mut group, mut tokens) = (Vec::new(), 0);
         while tokens < enough {
-            // What is wrong with a batch is told after what is wrong with those before it.
+            // Errors are reported in the order of the batches.
             let Some(batch) = self.batches.next_if(|batch| batch.is_ok() || group.is_empty()) else { break };
             let batch = batch?;
             tokens += (0..batch.rows.len()).map(|row| batch.rows.ids(row).len()).sum::<usize>();

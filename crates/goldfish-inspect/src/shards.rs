@@ -20,8 +20,7 @@ impl Batch {
         let (ids, mask) = (self.rows.ids(row), self.rows.mask(row));
         let problem = if ids.len() != mask.len() {
             format!("{} input_ids and {} loss_mask values", ids.len(), mask.len())
-        } else if ids.iter().fold(0, |all, id| all | id) < 0 {
-            let position = ids.iter().take_while(|&&id| id >= 0).count();
+        } else if let Some(position) = self.rows.negative_id(row) {
             format!("the id {} at position {position} is negative", ids[position])
         } else {
             return Ok(self.checked_row(row));

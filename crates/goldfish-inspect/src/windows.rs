@@ -49,7 +49,7 @@ struct Seen {
     positions: u64,
     /// At the first position.
     dropped: bool,
-    /// The first ids; zeros behind a shorter window.
+    /// The first ids; zeros after a shorter window.
     example: [u32; SHOWN],
 }
 

@@ -90,18 +90,7 @@ impl MaskJob {
         let mut exempt_ids = self.exempt_ids.clone();
         exempt_ids.sort_unstable();
         exempt_ids.dedup();
-        let source = SourceEntry {
-            content: match self.read.content {
-                Content::Text { .. } => "text".into(),
-                Content::Ids { .. } => "ids".into(),
-            },
-            column: self.read.content.column().to_owned(),
-            existing_mask: existing_entry(&self.read.existing),
-            id_column: self.read.id_column.clone(),
-            ids_dtype: self.read.id_type.map(|t: IdType| t.name().to_owned()),
-            eos_id: self.read.eos_id,
-            max_document: self.read.max_document as u64,
-        };
+        let source = source_entry(&self.read);
         let output = OutputEntry {
             format: self.writer.format,
             columns: self.columns.clone(),
@@ -125,6 +114,22 @@ impl MaskJob {
             policy: self.policy.iter().flat_map(Policy::entries).map(PolicyEntry::uncounted).collect(),
             ..Manifest::new(self.rule.clone(), self.scope, source, output)
         }
+    }
+}
+
+/// What is read, for manifests.
+pub(crate) fn source_entry(read: &ReadOptions) -> SourceEntry {
+    SourceEntry {
+        content: match read.content {
+            Content::Text { .. } => "text".into(),
+            Content::Ids { .. } => "ids".into(),
+        },
+        column: read.content.column().to_owned(),
+        existing_mask: existing_entry(&read.existing),
+        id_column: read.id_column.clone(),
+        ids_dtype: read.id_type.map(|t: IdType| t.name().to_owned()),
+        eos_id: read.eos_id,
+        max_document: read.max_document as u64,
     }
 }
 

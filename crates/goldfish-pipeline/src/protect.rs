@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use arrow::array::BooleanBufferBuilder;
-use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
+use goldfish_corpus::{Content, Input, ReadOptions, Reject, for_each_text};
 use goldfish_digest::HashingWriter;
 use goldfish_mask::{Masker, RuleSpec, TextWords, TokenSpan, document_key};
 use goldfish_match::{Block, Index, IndexBuilder, Parameters, Passage, Search};
@@ -191,31 +191,16 @@ fn for_each_work(
     add: &mut dyn FnMut(&str, &str) -> Result<(), PipelineError>,
 ) -> Result<String, PipelineError> {
     let mut hash = HashingWriter::new(std::io::sink());
-    let without_ids = ReadOptions { id_column: None, ..read.clone() };
-    for input in works {
-        // Files of text have no columns.
-        let read = if input.format.has_columns() { read } else { &without_ids };
-        let mut source = input.open(read, Part::WHOLE)?;
-        while let Some(chunk) = source.next_chunk()? {
-            let batch = chunk.documents(read)?;
-            if let Some(reject) = batch.rejects.into_iter().next() {
-                // A work that is left out would not be protected.
-                let (file, row, reason) = (reject.file, reject.row, reject.reason);
-                return Err(JobError::BadWork { file, row, reason }.into());
-            }
-            let BatchContent::Text(texts) = &batch.content else { continue };
-            for (id, text) in batch.doc_ids.iter().zip(texts) {
-                let (id, text) = (id.unwrap_or_default(), text.unwrap_or_default());
-                for part in [id, text] {
-                    // Lengths, so that no other texts give the same bytes. Writing to a sink can't fail.
-                    let _ = hash.write_all(&(part.len() as u64).to_le_bytes());
-                    let _ = hash.write_all(part.as_bytes());
-                }
-                add(id, text)?;
-            }
+    // A work that is left out would not be protected.
+    let bad = |Reject { file, row, reason, .. }| JobError::BadWork { file, row, reason }.into();
+    for_each_text(works, read, bad, &mut |id, text| {
+        for part in [id, text] {
+            // Lengths, so that no other texts give the same bytes. Writing to a sink can't fail.
+            let _ = hash.write_all(&(part.len() as u64).to_le_bytes());
+            let _ = hash.write_all(part.as_bytes());
         }
-        source.finish()?;
-    }
+        add(id, text)
+    })?;
     Ok(hash.finish().0.hash)
 }
 

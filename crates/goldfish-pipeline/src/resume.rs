@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use goldfish_corpus::{FileDigest, Input, digest_start};
+use goldfish_corpus::{FileDigest, Input, Reject, digest_start};
 use goldfish_remedy::Setting;
 use goldfish_shard::{
     FileSet, InputEntry, KeptCounter, MAX_LISTED_INPUTS, Manifest, PolicyRule, ProtectedEntry, Unfinished,
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
+use crate::message::BROKEN_ROW;
 use crate::plan::{InputIdentity, Plan, Position, Step, digest_of};
 use crate::progress::TokenizedBytes;
 use crate::results::{Counts, SequenceStates};
@@ -27,6 +28,31 @@ pub(crate) struct CurrentInput {
     pub(crate) documents: u64,
     pub(crate) rejected: u64,
     pub(crate) next_row: u64,
+}
+
+impl CurrentInput {
+    /// Counts documents, and notes the row after the last one that was read, if any was.
+    pub(crate) fn add(&mut self, documents: u64, next_row: Option<u64>) {
+        self.documents += documents;
+        self.next_row = next_row.unwrap_or(self.next_row);
+    }
+
+    /// Counts a rejected row and fills in where it is; an error if bad rows are to stop the run.
+    pub(crate) fn reject(&mut self, reject: Reject, on_error: OnError) -> Result<Reject, PipelineError> {
+        let row = if reject.row == BROKEN_ROW { self.next_row } else { reject.row };
+        let reject = Reject { row, ..reject };
+        if on_error == OnError::Fail {
+            return Err(PipelineError::Rejected(reject));
+        }
+        self.rejected += 1;
+        Ok(reject)
+    }
+
+    /// Ends the input, whose entry gets the counts, and starts the next one.
+    pub(crate) fn end(&mut self, entry: InputEntry) -> InputEntry {
+        let Self { documents, rejected, .. } = std::mem::take(self);
+        InputEntry { documents, rejected, ..entry }
+    }
 }
 
 /// The state of the writer before a work item: all that is needed to resume with that item.

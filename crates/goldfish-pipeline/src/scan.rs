@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::{Array, LargeStringArray, StringArray};
 use arrow::datatypes::FieldRef;
 use goldfish_corpus::{
-    BatchContent, Content, DocumentBatch, IdType, Input, ReadOptions, Reject, check_columns_exist,
+    BatchContent, Content, DocumentBatch, Input, ReadOptions, Reject, check_columns_exist,
 };
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use goldfish_shard::{InputEntry, ShardSchema, SourceEntry};
@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 use crate::execute::{run_workers, thread_pool};
-use crate::job::{OnError, TokenizeOptions};
+use crate::job::{OnError, TokenizeOptions, source_entry};
 use crate::job_error::JobError;
-use crate::message::{BROKEN_ROW, Event, Part, Work};
+use crate::message::{Event, Part, Work};
 use crate::plan::{Partition, Plan, Position, Step, digest_of};
 use crate::progress::{Progress, SharedProgress};
 use crate::read::Worker;
 use crate::results::for_each_result;
 use crate::resume::{CurrentInput, check_inputs};
 use crate::text::ShardText;
-use crate::work::caught;
+use crate::work::{caught, too_long};
 
 /// Which texts are read, and by how many threads.
 #[derive(Clone)]
@@ -127,18 +127,7 @@ impl ScanJob {
         let plan = Plan::new(&self.inputs, None)?;
         let read = &self.read;
         Ok(ScanIdentity {
-            source: SourceEntry {
-                content: match read.content {
-                    Content::Text { .. } => "text".into(),
-                    Content::Ids { .. } => "ids".into(),
-                },
-                column: read.content.column().to_owned(),
-                existing_mask: None,
-                id_column: read.id_column.clone(),
-                ids_dtype: read.id_type.map(|t: IdType| t.name().to_owned()),
-                eos_id: read.eos_id,
-                max_document: read.max_document as u64,
-            },
+            source: source_entry(read),
             source_column: read.conditions.first().cloned(),
             tokenizer: self.tokenize.as_ref().map(|options| options.tokenizer.sha256().to_owned()),
             part: self.partition.map(|part| (part.rank, part.world)),
@@ -203,29 +192,15 @@ pub fn scan_corpus<S: Scanner>(
 
 fn note(state: &mut ScanState, event: Event, on_error: OnError) -> Result<(), PipelineError> {
     match event {
-        Event::Documents { count, next_row } => {
-            state.current.documents += count;
-            state.current.next_row = next_row.unwrap_or(state.current.next_row);
-        }
-        Event::Reject(mut reject) => {
-            if reject.row == BROKEN_ROW {
-                reject.row = state.current.next_row;
-            }
-            if on_error == OnError::Fail {
-                return Err(PipelineError::Rejected(reject));
-            }
-            state.current.rejected += 1;
+        Event::Documents { count, next_row } => state.current.add(count, next_row),
+        Event::Reject(reject) => {
+            let reject = state.current.reject(reject, on_error)?;
             state.rejected += 1;
             if state.rejects.len() < LISTED_REJECTS {
                 state.rejects.push(reject);
             }
         }
-        Event::End(mut entry) => {
-            let CurrentInput { documents, rejected, .. } = std::mem::take(&mut state.current);
-            entry.documents = documents;
-            entry.rejected = rejected;
-            state.inputs.push(entry);
-        }
+        Event::End(entry) => state.inputs.push(state.current.end(entry)),
     }
     Ok(())
 }
@@ -347,8 +322,8 @@ impl<S: Scanner> Scanning<S> {
         for index in 0..values.len() {
             let text = values.value(index);
             if text.len() > most {
-                let reason = format!("the document has {} bytes, more than {most}; split it", text.len());
-                reject(index, reason, vec![Remedy::give(Setting::MaxDocument).to("read it whole")]);
+                let whole = Remedy::give(Setting::MaxDocument).to("read it whole");
+                reject(index, too_long(text.len(), most), vec![whole]);
             } else {
                 take(index, text);
             }

@@ -316,9 +316,15 @@ struct Encoded {
 }
 
 /// Why a text of so many bytes is not taken.
-fn too_long(index: usize, bytes: usize, most: usize) -> Failed {
-    let reason = format!("the document has {bytes} bytes, more than {most}; split it");
-    Failed { index, reason, remedies: vec![Remedy::give(Setting::MaxDocument).to("mask it whole")] }
+pub(crate) fn too_long(bytes: usize, most: usize) -> String {
+    format!("the document has {bytes} bytes, more than {most}; split it")
+}
+
+impl Failed {
+    fn too_long(index: usize, bytes: usize, most: usize) -> Self {
+        let remedies = vec![Remedy::give(Setting::MaxDocument).to("mask it whole")];
+        Self { index, reason: too_long(bytes, most), remedies }
+    }
 }
 
 /// Looks for passages of protected works in texts, of which nothing else is written.
@@ -331,7 +337,7 @@ fn look_for_works(
     for (index, (doc_id, text)) in doc_ids.iter().zip(texts).enumerate() {
         let (doc_id, text) = (doc_id.unwrap_or_default(), text.unwrap_or_default());
         if text.len() > most {
-            failed.push(too_long(index, text.len(), most));
+            failed.push(Failed::too_long(index, text.len(), most));
         } else {
             deciding.protect(doc_id, Some((text, &[])), &mut []);
         }
@@ -357,7 +363,7 @@ fn encode(
         let start = ids.len();
         let most = deciding.shared.job.read.max_document;
         if text.len() > most {
-            failed.push(too_long(index, text.len(), most));
+            failed.push(Failed::too_long(index, text.len(), most));
             continue;
         }
         let rule = rule_of(chosen, index);

@@ -12,9 +12,8 @@ use goldfish_shard::{
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
-use crate::job::OnError;
 use crate::job_error::JobError;
-use crate::message::{BROKEN_ROW, Event, Message, Tokens, WorkResult};
+use crate::message::{Event, Message, Tokens, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
 use crate::progress::TokenizedBytes;
@@ -205,17 +204,9 @@ impl<'a> OutputWriter<'a> {
         self.tokenized.exact += tokenized.exact;
         for event in events {
             match event {
-                Event::Documents { count, next_row } => {
-                    self.current.documents += count;
-                    self.current.next_row = next_row.unwrap_or(self.current.next_row);
-                }
+                Event::Documents { count, next_row } => self.current.add(count, next_row),
                 Event::Reject(reject) => self.reject(reject)?,
-                Event::End(mut entry) => {
-                    let CurrentInput { documents, rejected, .. } = std::mem::take(&mut self.current);
-                    entry.documents = documents;
-                    entry.rejected = rejected;
-                    self.manifest.inputs.push(entry);
-                }
+                Event::End(entry) => self.manifest.inputs.push(self.current.end(entry)),
             }
         }
         self.results.add(&mut documents, &tallies, &protected);
@@ -293,14 +284,8 @@ impl<'a> OutputWriter<'a> {
         }
     }
 
-    fn reject(&mut self, mut reject: Reject) -> Result<(), PipelineError> {
-        if reject.row == BROKEN_ROW {
-            reject.row = self.current.next_row;
-        }
-        if self.shared.job.on_error == OnError::Fail {
-            return Err(PipelineError::Rejected(reject));
-        }
-        self.current.rejected += 1;
+    fn reject(&mut self, reject: Reject) -> Result<(), PipelineError> {
+        let reject = self.current.reject(reject, self.shared.job.on_error)?;
         self.manifest.totals.documents_in += 1;
         self.manifest.totals.documents_rejected += 1;
         // A reject is strings and numbers only: serialization can't fail.

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch, Stru
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use goldfish_pipeline::ScannedDocument;
-use goldfish_trace::{Group, Least, Texts, TracedDocuments, Tracer, record_batch};
+use goldfish_trace::{Group, Least, Row, SpanRow, TextRow, Texts, TracedDocuments, Tracer};
 use pyo3::prelude::*;
 
 use crate::bridge::{ArrowTable, import_stream};
@@ -55,7 +55,7 @@ pub(crate) fn trace_stream(
         let TracedDocuments { texts, spans, summary } = tracer.finish();
         let summary =
             serde_json::to_string(&summary).map_err(|error| MaskerError::data(error.to_string()))?;
-        Ok::<_, MaskerError>((table(record_batch(&texts)?), table(record_batch(&spans)?), summary))
+        Ok::<_, MaskerError>((table(TextRow::batch(&texts)?), table(SpanRow::batch(&spans)?), summary))
     })
     .map_err(PyErr::from)
 }

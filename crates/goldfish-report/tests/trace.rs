@@ -146,7 +146,7 @@ fn the_page_shows_spans_with_their_places() {
     let page = page(&trace(folder.path(), &config(None), &summary(), &texts, &spans));
     assert_eq!(
         verdict(&page),
-        "2 of 2 texts have a span of at least 12 words that stands in the corpus. Of the control, 0 of 1 do."
+        "2 of 2 texts have a span of at least 12 words that appears in the corpus. Of the control, 0 of 1 do."
     );
     let shown = page.by_id("texts").unwrap().inside();
     let [article] = of_class(&shown, "traced").try_into().ok().unwrap();
@@ -200,7 +200,7 @@ fn what_is_missing_is_said() {
     let empty = page(&trace(folder.path(), &config(Some((1, 8))), &nothing, &[], &[]));
     assert_eq!(
         verdict(&empty),
-        "0 of 0 texts have a span of at least 50 characters that stands in the corpus."
+        "0 of 0 texts have a span of at least 50 characters that appears in the corpus."
     );
     assert!(empty.by_id("control").is_none() && empty.by_id("longest-chart-t").is_none());
     let text = empty.by_id("content").unwrap().line();

@@ -164,6 +164,19 @@ impl ShardBatch {
         &list.values().as_primitive::<Int32Type>().values()[ends[0] as usize..ends[1] as usize]
     }
 
+    /// Position of the first id of document `row` that is below 0, which no shard should have.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn negative_id(&self, row: usize) -> Option<usize> {
+        let ids = self.ids(row);
+        // Without a branch for each id; nearly always there is none.
+        let any = ids.iter().fold(0, |all, id| all | id) < 0;
+        if any { ids.iter().position(|&id| id < 0) } else { None }
+    }
+
     /// Loss mask of document `row`: 1 for a token in the loss.
     ///
     /// # Panics

@@ -332,8 +332,7 @@ fn check_contents(
             counted.kept.add(batch.doc_ids().value(row), mask);
             let weights = batch.weights(row).into_iter().flatten();
             counted.fractional += weights.filter(|&&weight| weight != 0.0 && weight != 1.0).count() as u64;
-            let negative = batch.ids(row).iter().position(|&id| id < 0);
-            let negative = negative.map(|position| {
+            let negative = batch.negative_id(row).map(|position| {
                 format!("the id {} at position {position} is negative", batch.ids(row)[position])
             });
             if let Some(problem) = check_row(&batch, row).or(negative).or(unnamed) {

@@ -16,7 +16,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_audit::columns::Row;
-use goldfish_audit::files::{read_json, write_json};
+use goldfish_audit::files::{differences, read_json, write_json};
 use goldfish_audit::sums::{self, SUMS};
 use goldfish_audit::table::{stream_rows, write_batches, write_rows};
 use goldfish_pipeline::{ScanIdentity, ScanState};
@@ -136,7 +136,7 @@ impl TraceFolder {
                 return Err(TraceError::refused(path, "there is a trace", remedies));
             }
             Some(before) if before != config => {
-                let differences = differences(before, config);
+                let differences = differences(before, config).join(", ").replace('_', " ");
                 let reason = format!("there is a trace of other options: it differs in {differences}");
                 return Err(TraceError::refused(path, reason, elsewhere()));
             }
@@ -304,12 +304,4 @@ fn elsewhere() -> Vec<Remedy> {
 fn has_foreign(folder: &Folder) -> Result<bool, TraceError> {
     let names = folder.names().map_err(TraceError::io(folder.path(), "listing the folder"))?;
     Ok(names.iter().any(|name| !name.to_string_lossy().starts_with('.')))
-}
-
-/// Names of the top-level values in which two configurations differ.
-fn differences(a: &TraceConfig, b: &TraceConfig) -> String {
-    let value = |config: &TraceConfig| serde_json::to_value(config).unwrap_or_default();
-    let (a, b) = (value(a), value(b));
-    let names = a.as_object().into_iter().flatten().filter(|(name, value)| b.get(*name) != Some(value));
-    names.map(|(name, _)| name.replace('_', " ")).collect::<Vec<_>>().join(", ")
 }

@@ -31,6 +31,9 @@ pub(crate) struct Run {
     pub(crate) starts: u32,
 }
 
+/// Bytes of a document that are kept before and after a place.
+pub(crate) const CONTEXT_BYTES: usize = 160;
+
 /// A part of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -62,12 +65,18 @@ pub(crate) fn place_key(doc_id: &str, start: usize, seed: u64) -> u64 {
 }
 
 /// Places of which all are counted and some are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Places<P> {
     /// How many there are by the number of their source.
     pub(crate) sources: Vec<(u32, u64)>,
     /// Those with the least keys.
     pub(crate) kept: Vec<P>,
+}
+
+impl<P> Default for Places<P> {
+    fn default() -> Self {
+        Self { sources: Vec::new(), kept: Vec::new() }
+    }
 }
 
 /// A place with edits between the words that are the same.
@@ -268,10 +277,10 @@ impl Hits {
     pub(crate) fn merge(&mut self, other: Self) {
         let numbers: Vec<u32> = other.sources.iter().map(|name| self.source(name)).collect();
         for (run, places) in other.runs {
-            self.runs.entry(run).or_insert_with(empty).merge(places, &numbers);
+            self.runs.entry(run).or_default().merge(places, &numbers);
         }
         for (text, places) in other.edited {
-            self.edited.entry(text).or_insert_with(empty).merge(places, &numbers);
+            self.edited.entry(text).or_default().merge(places, &numbers);
         }
         self.documents.extend(other.documents.into_iter().map(|mut document| {
             document.source = numbers[document.source as usize];
@@ -291,11 +300,6 @@ impl Hits {
 
 /// Ranges before they are joined.
 const MOST_RANGES: usize = 1 << 20;
-
-/// No places.
-pub(crate) fn empty<P>() -> Places<P> {
-    Places { sources: Vec::new(), kept: Vec::new() }
-}
 
 /// Sorts ranges, and joins those that overlap or touch.
 pub(crate) fn join_ranges(ranges: &mut Vec<(u32, u32)>) {

@@ -1,4 +1,4 @@
-//! Where in a corpus do texts stand? The other question about what a model says: not whether it continues a known passage, but
+//! Where in a corpus do texts appear? The other question about what a model says: not whether it continues a known passage, but
 //! whether what it said is in its training data, where, and how often.
 //!
 //! The texts are small, so they are indexed, and the corpus is streamed past them: [`trace()`] reads it once, in any format that
@@ -6,7 +6,7 @@
 //!
 //! Words are those of the mask rule `text`: case, layout and punctuation make no difference.
 //!
-//! - A *span* is a part of a text that stands in the corpus word for word, and is not in a longer one. All are found, and all
+//! - A *span* is a part of a text that appears in the corpus word for word, and is not in a longer one. All are found, and all
 //!   places of the corpus that have one are counted exactly: the longest common runs of each document and the texts are
 //!   found in a suffix array of the texts, and are added up in the end.
 //! - *Places with edits* are passages of documents that [`goldfish_match`] finds, with its guarantee.
@@ -29,11 +29,12 @@ mod tracer;
 
 pub use error::TraceError;
 pub use folder::{TRACE_NAME, Trace, TraceConfig};
+pub use goldfish_audit::columns::Row;
 pub use results::TRACE_VERSION;
 pub use summary::{
     CorpusCounts, DocumentSummary, GroupSummary, LongestAtLeast, SourceSummary, TraceExcess, TraceSummary,
 };
-pub use tables::{SpanRow, TextRow, record_batch, trace_tables_reference};
+pub use tables::{SpanRow, TextRow, trace_tables_reference};
 pub use texts::{Group, LEAST_WORDS, Least, Texts, WORDS_OF_CHARACTERS};
 pub use trace::{TraceJob, TraceProgress, Traced, is_trace, merge_traces, trace};
 pub use tracer::{TracedDocuments, Tracer};

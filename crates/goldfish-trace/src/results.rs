@@ -1,18 +1,21 @@
 //! From what was found to tables and the summary.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use goldfish_audit::stat::Bootstrap;
 use goldfish_pipeline::ScanState;
 
-use crate::hits::{EditedPlace, Hits, Place, Places, join_ranges};
+use crate::hits::{CONTEXT_BYTES, EditedPlace, Hits, Place, Places, join_ranges};
 use crate::needles::Needles;
+use crate::search::Searched;
 use crate::spans::{Span, Starts};
 use crate::summary::{
-    CorpusCounts, DocumentSummary, Shares, SourceSummary, TraceSummary, of_group, share, source_summary,
+    CorpusCounts, DocumentSummary, Shares, SourceSummary, TraceSummary, of_group, source_summary,
 };
-use crate::tables::{SpanRow, TextRow};
-use crate::texts::{Group, Least, Text};
+use crate::tables::{SpanRow, TextRow, share};
+use crate::texts::{Group, Least, Text, Texts};
 
 /// Sources that a summary lists.
 const LISTED_SOURCES: usize = 64;
@@ -22,43 +25,57 @@ pub const TRACE_VERSION: u32 = 1;
 
 /// Texts, and what was found of them.
 pub(crate) struct Results<'a> {
-    pub(crate) texts: &'a [Text],
-    pub(crate) needles: &'a Needles,
-    pub(crate) hits: &'a Hits,
-    pub(crate) least: Least,
-    pub(crate) seed: u64,
+    texts: &'a [Text],
+    needles: &'a Needles,
+    hits: &'a Hits,
+    starts: Starts<'a>,
+    least: Least,
+    seed: u64,
 }
 
 impl<'a> Results<'a> {
-    /// Whether some words of a text are a span.
-    fn is_span(&self, text: &Text, first: u32, position: u32, words: u32) -> bool {
-        if words < self.least.words() {
-            return false;
+    pub(crate) fn new(texts: &'a Texts, searched: &'a Searched, hits: &'a Hits, least: Least) -> Self {
+        let Searched { needles, seed, .. } = searched;
+        Self { texts: &texts.all, needles, hits, starts: Starts::new(needles, hits), least, seed: *seed }
+    }
+
+    /// Whether a run of words is long enough to be a span of a text.
+    fn is_span(&self, text: &Text, run: (u32, u32)) -> bool {
+        match self.least {
+            _ if run.1 < self.least.words() => false,
+            Least::Words(_) => true,
+            Least::Characters(least) => text.characters(self.part_of(text, run)) >= u64::from(least),
         }
-        let Least::Characters(least) = self.least else { return true };
-        let start = (position - first) as usize;
-        text.characters(text.part(start..start + words as usize)) >= u64::from(least)
     }
 
     /// The spans of a text: the first position of each, and its words.
-    fn spans_of(&self, starts: &Starts<'_>, longest: &[u32], text: &Text) -> Vec<(u32, u32)> {
-        let first = self.first(text);
-        let is_span = |position, words| self.is_span(text, first, position, words);
-        starts.spans(text.same as usize, longest, &is_span)
+    fn spans_of(&self, longest: &[u32], text: &Text) -> Vec<(u32, u32)> {
+        self.starts.spans(text.same as usize, longest, &|run| self.is_span(text, run))
     }
 
     fn first(&self, text: &Text) -> u32 {
         self.needles.range(text.same as usize).start
     }
 
+    /// Where a run, given by its first position and its words, is among the words of a text.
+    fn words_of(&self, text: &Text, (position, words): (u32, u32)) -> (u32, u32) {
+        let start = position - self.first(text);
+        (start, start + words)
+    }
+
+    /// The part of a text that a run is, in bytes.
+    fn part_of(&self, text: &Text, run: (u32, u32)) -> Range<usize> {
+        let (start, end) = self.words_of(text, run);
+        text.part(start as usize..end as usize)
+    }
+
     /// The rows of the tables, text by text: that of the text, and those of its places.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (TextRow, Vec<SpanRow>)> {
-        let starts = Starts::new(self.needles, self.hits);
-        let longest = starts.longest(None);
+        let longest = self.starts.longest(None);
         let mut known = HashMap::new();
         self.texts.iter().map(move |text| {
-            let spans = self.spans_of(&starts, &longest, text).into_iter();
-            let spans: Vec<Span<'_>> = spans.map(|span| starts.places(span, &mut known)).collect();
+            let spans = self.spans_of(&longest, text).into_iter();
+            let spans: Vec<Span<'_>> = spans.map(|run| self.starts.places(run, &mut known)).collect();
             let mut places: Vec<SpanRow> = spans.iter().flat_map(|span| self.span_rows(text, span)).collect();
             let edited = || self.hits.edited.range((text.same, 0)..=(text.same, u32::MAX)).map(|part| part.1);
             let kept = edited().flat_map(|places| &places.kept);
@@ -69,17 +86,13 @@ impl<'a> Results<'a> {
 
     fn text_row(&self, text: &Text, spans: &[Span<'_>], edited_places: u64) -> TextRow {
         let first = self.first(text);
-        let ranges = |spans: &[Span<'_>]| -> Vec<(u32, u32)> {
-            let range = |span: &Span<'_>| (span.position - first, span.position - first + span.words);
-            spans.iter().map(range).collect()
-        };
-        let verbatim = ranges(spans);
+        let verbatim: Vec<_> = spans.iter().map(|span| self.words_of(text, span.run())).collect();
         let mut covered = verbatim.clone();
         let end = first + text.words.len() as u32;
         let from = self.hits.in_edited.partition_point(|range| range.1 <= first);
         let edited = self.hits.in_edited[from..].iter().take_while(|range| range.0 < end);
         covered.extend(edited.map(|range| (range.0.max(first) - first, range.1.min(end) - first)));
-        let longest = spans.iter().max_by_key(|span| (span.words, std::cmp::Reverse(span.position)));
+        let longest = spans.iter().max_by_key(|span| (span.words, Reverse(span.position)));
         let characters = text.text.chars().count() as u64;
         let (verbatim_words, verbatim_characters) = covered_by(text, verbatim);
         let (covered_words, _) = covered_by(text, covered);
@@ -95,10 +108,7 @@ impl<'a> Results<'a> {
             covered_words,
             verbatim_share: share(verbatim_characters, characters),
             longest_words: longest.map_or(0, |span| u64::from(span.words)),
-            longest_characters: longest.map_or(0, |span| {
-                let start = (span.position - first) as usize;
-                text.characters(text.part(start..start + span.words as usize))
-            }),
+            longest_characters: longest.map_or(0, |span| text.characters(self.part_of(text, span.run()))),
             longest_places: longest.map_or(0, |span| span.places.count),
             places: spans.iter().map(|span| span.places.count).sum(),
             edited_places,
@@ -106,8 +116,7 @@ impl<'a> Results<'a> {
     }
 
     fn span_rows(&self, text: &Text, span: &Span<'_>) -> Vec<SpanRow> {
-        let start = (span.position - self.first(text)) as usize;
-        let part = text.part(start..start + span.words as usize);
+        let part = self.part_of(text, span.run());
         let row = |(place, word): &(&Place, usize)| {
             let words = &place.words[*word..word + span.words as usize];
             let place = self.place(place, words);
@@ -118,9 +127,8 @@ impl<'a> Results<'a> {
     }
 
     fn edited_row(&self, text: &Text, found: &EditedPlace) -> SpanRow {
-        let first = self.first(text);
-        let (start, end) = (found.positions.0 - first, found.positions.1 - first);
-        let part = text.part(start as usize..end as usize);
+        let (start, end) = found.positions;
+        let part = self.part_of(text, (start, end - start));
         let place = self.place(&found.place, &found.place.words);
         row(text, (part.start, part.end), place, found.words, found.edits, None)
     }
@@ -187,19 +195,15 @@ impl<'a> Results<'a> {
         }
         let mut order: Vec<u32> =
             (0..places.len() as u32).filter(|source| places[*source as usize] > 0).collect();
-        order.sort_by_key(|source| {
-            (std::cmp::Reverse(places[*source as usize]), &self.hits.sources[*source as usize])
-        });
-        let starts = Starts::new(self.needles, self.hits);
+        order.sort_by_key(|source| (Reverse(places[*source as usize]), &self.hits.sources[*source as usize]));
         let of_source = |source: &u32| {
-            let longest = starts.longest(Some(*source));
+            let longest = self.starts.longest(Some(*source));
             let texts = self.texts.iter().filter(|text| text.group == Group::Text);
             let found: Vec<(u64, u64)> = texts
                 .map(|text| {
-                    let first = self.first(text);
-                    let spans = self.spans_of(&starts, &longest, text).into_iter();
-                    let ranges = spans.map(|(position, words)| (position - first, position - first + words));
-                    (covered_by(text, ranges.collect()).1, text.text.chars().count() as u64)
+                    let spans = self.spans_of(&longest, text).into_iter();
+                    let words = spans.map(|run| self.words_of(text, run)).collect();
+                    (covered_by(text, words).1, text.text.chars().count() as u64)
                 })
                 .collect();
             source_summary(&self.hits.sources[*source as usize], &found, bootstrap)
@@ -257,9 +261,6 @@ fn row(
         doc_after: first(&place.after),
     }
 }
-
-/// Bytes of text beside a place.
-const CONTEXT_BYTES: usize = 160;
 
 fn last(text: &str) -> String {
     text[text.floor_char_boundary(text.len().saturating_sub(CONTEXT_BYTES))..].to_owned()

@@ -6,11 +6,10 @@ use goldfish_mask::TextWords;
 use goldfish_match::{Index, Passage, Search};
 use goldfish_pipeline::{PipelineError, ScannedDocument, Scanner};
 
-use crate::hits::{CopiedDocument, EDITED_STEP, EditedPlace, Hits, Place, Run, place_key};
+use crate::hits::{
+    CONTEXT_BYTES, CopiedDocument, EDITED_STEP, EditedPlace, Hits, Place, Run, join_ranges, place_key,
+};
 use crate::needles::Needles;
-
-/// Bytes of a document that are kept before and after a place.
-const CONTEXT_BYTES: usize = 160;
 
 /// The texts, as documents are searched for them.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ impl Document<'_> {
                 end = end.max(last);
                 runs += 1;
                 let key = self.key(first);
-                let places = hits.runs.entry(run).or_insert_with(crate::hits::empty);
+                let places = hits.runs.entry(run).or_default();
                 places.add(source, key, || self.place(source, key, first..region.start + last));
             });
         }
@@ -84,7 +83,7 @@ impl Document<'_> {
         let (of_text, of_document) = (passage.work_words(), passage.doc_words());
         let key = self.key(of_document.start as usize);
         let part = (passage.work, of_text.start / EDITED_STEP);
-        let places = hits.edited.entry(part).or_insert_with(crate::hits::empty);
+        let places = hits.edited.entry(part).or_default();
         places.add(source, EditedPlace::rank_of(passage.words, key), || EditedPlace {
             place: self.place(source, key, of_document.start as usize..of_document.end as usize),
             positions: (start + of_text.start, start + of_text.end),
@@ -125,7 +124,7 @@ impl Document<'_> {
 fn regions(passages: &[Passage]) -> Vec<Range<usize>> {
     let blocks = passages.iter().flat_map(|passage| &passage.blocks);
     let mut ranges: Vec<(u32, u32)> = blocks.map(|block| (block.doc_start, block.doc_end())).collect();
-    crate::hits::join_ranges(&mut ranges);
+    join_ranges(&mut ranges);
     ranges.into_iter().map(|(start, end)| start as usize..end as usize).collect()
 }
 

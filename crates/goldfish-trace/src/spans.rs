@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::hits::{Hits, KEPT_PLACES, Place, order};
+use crate::hits::{Hits, KEPT_PLACES, Place, Run, order};
 use crate::needles::Needles;
 
-/// A part of a text that stands in the corpus word for word, and is not in a longer one.
+/// A part of a text that appears in the corpus word for word, and is not in a longer one.
 #[derive(Debug, Clone)]
 pub(crate) struct Span<'a> {
     /// Its first position.
@@ -15,6 +15,13 @@ pub(crate) struct Span<'a> {
     pub(crate) words: u32,
     /// The places of the corpus that have it.
     pub(crate) places: Arc<SpanPlaces<'a>>,
+}
+
+impl Span<'_> {
+    /// Its first position, and its words.
+    pub(crate) fn run(&self) -> (u32, u32) {
+        (self.position, self.words)
+    }
 }
 
 /// The places of the corpus that have a span.
@@ -42,7 +49,7 @@ pub(crate) struct Starts<'a> {
     needles: &'a Needles,
     hits: &'a Hits,
     /// The runs that were found, in a fixed order.
-    runs: Vec<&'a crate::hits::Run>,
+    runs: Vec<&'a Run>,
     ranks: Vec<u32>,
     common: Vec<u32>,
     /// By rank.
@@ -102,7 +109,7 @@ impl<'a> Starts<'a> {
         &self,
         text: usize,
         longest: &[u32],
-        is_span: &dyn Fn(u32, u32) -> bool,
+        is_span: &dyn Fn((u32, u32)) -> bool,
     ) -> Vec<(u32, u32)> {
         let mut spans = Vec::new();
         let mut end = 0;
@@ -110,7 +117,7 @@ impl<'a> Starts<'a> {
             let words = longest[position as usize];
             if words > 0 && position + words > end {
                 end = position + words;
-                if is_span(position, words) {
+                if is_span((position, words)) {
                     spans.push((position, words));
                 }
             }

@@ -9,7 +9,7 @@ use goldfish_corpus::Reject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tables::TextRow;
+use crate::tables::{TextRow, share};
 use crate::texts::{Group, Least};
 
 /// What a trace found.
@@ -63,7 +63,7 @@ pub struct GroupSummary {
     pub words: u64,
     /// Texts with a verbatim span.
     pub with_span: Rate,
-    /// Mean over the texts of the share of characters that stand in the corpus verbatim.
+    /// Mean over the texts of the share of characters that appear in the corpus verbatim.
     pub verbatim_share: Mean,
     /// The same of words, in verbatim spans or passages with edits.
     pub covered_share: Mean,
@@ -104,7 +104,7 @@ pub struct SourceSummary {
     pub source: String,
     /// Texts with a verbatim span in this source.
     pub with_span: Rate,
-    /// Mean over the texts of the share of characters that stand in this source verbatim.
+    /// Mean over the texts of the share of characters that appear in this source verbatim.
     pub verbatim_share: Mean,
 }
 
@@ -134,7 +134,7 @@ impl Shares {
         Self {
             with_span: clusters(&|row| f64::from(u8::from(row.spans > 0))),
             verbatim: clusters(&|row| row.verbatim_share),
-            covered: clusters(&|row| share(row.covered_words, row.words)),
+            covered: clusters(&TextRow::covered_share),
         }
     }
 
@@ -202,10 +202,6 @@ fn at_least(longest: &BTreeMap<u64, u64>) -> Vec<LongestAtLeast> {
     }
     found.reverse();
     found
-}
-
-pub(crate) fn share(part: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
 /// Which rows are of a group.

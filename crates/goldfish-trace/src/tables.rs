@@ -1,7 +1,5 @@
 //! `spans.parquet` and `texts.parquet`.
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use goldfish_audit::columns::Row;
 use goldfish_audit::{reference, row};
 
@@ -54,7 +52,7 @@ row! {
         characters: u64,
         /// Its words.
         words: u64,
-        /// Spans that stand in the corpus word for word, none in another one.
+        /// Spans that appear in the corpus word for word, none in another one.
         spans: u64,
         /// Characters in such spans.
         verbatim_characters: u64,
@@ -77,13 +75,17 @@ row! {
     }
 }
 
-/// The rows of a table as a batch.
-///
-/// # Errors
-///
-/// If they are too many for the offsets of a column.
-pub fn record_batch<R: Row>(rows: &[R]) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_new(R::schema(), R::columns(rows))
+impl TextRow {
+    /// Words in spans or passages with edits, as a share of all; 0 in a text without words.
+    #[must_use]
+    pub fn covered_share(&self) -> f64 {
+        share(self.covered_words, self.words)
+    }
+}
+
+/// A part as a share of all; 0 of nothing.
+pub(crate) fn share(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
 /// The columns of both tables as a document.

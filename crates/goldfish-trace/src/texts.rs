@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use goldfish_corpus::{BatchContent, Content, Input, Part, ReadOptions};
+use goldfish_corpus::{Content, Input, ReadOptions, Reject, for_each_text};
 use goldfish_mask::TextWords;
 use goldfish_match::{IndexBuilder, Parameters};
 use schemars::JsonSchema;
@@ -149,27 +149,9 @@ impl Texts {
         let mut read = ReadOptions::new(Content::Text { column: text_column.to_owned() });
         read.id_column = Some(id_column.to_owned());
         read.refuse_masks = false;
-        let read = &read;
-        let without_ids = ReadOptions { id_column: None, ..read.clone() };
-        for input in inputs {
-            // Files of text have no columns.
-            let read = if input.format.has_columns() { read } else { &without_ids };
-            let mut source = input.open(read, Part::WHOLE)?;
-            while let Some(chunk) = source.next_chunk()? {
-                let batch = chunk.documents(read)?;
-                if let Some(reject) = batch.rejects.into_iter().next() {
-                    // A text that is left out would not be found.
-                    let (file, row, reason) = (reject.file, reject.row, reject.reason);
-                    return Err(TraceError::BadText { file, row, reason });
-                }
-                let BatchContent::Text(texts) = &batch.content else { continue };
-                for (id, text) in batch.doc_ids.iter().zip(texts) {
-                    self.add(id.unwrap_or_default(), text.unwrap_or_default(), group)?;
-                }
-            }
-            source.finish()?;
-        }
-        Ok(())
+        // A text that is left out would not be found.
+        let bad = |Reject { file, row, reason, .. }| TraceError::BadText { file, row, reason };
+        for_each_text(inputs, &read, bad, &mut |id, text| self.add(id, text, group))
     }
 
     /// Adds a text.

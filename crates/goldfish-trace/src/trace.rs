@@ -170,8 +170,7 @@ fn write(
     searched: &Searched,
     (corpus, hits): (&ScanState, &Hits),
 ) -> Result<TraceSummary, TraceError> {
-    let TraceConfig { least, seed, .. } = *config;
-    let results = Results { texts: &texts.all, needles: &searched.needles, hits, least, seed };
+    let results = Results::new(texts, searched, hits, config.least);
     let rows = folder.write_tables(results.rows())?;
     Ok(results.summary(&config.key(), &rows, corpus))
 }

@@ -76,13 +76,7 @@ impl Tracer {
     pub fn finish(mut self) -> TracedDocuments {
         self.hits.settle();
         let Self { texts, searched, least, hits, corpus } = &self;
-        let results = Results {
-            texts: &texts.all,
-            needles: &searched.needles,
-            hits,
-            least: *least,
-            seed: searched.seed,
-        };
+        let results = Results::new(texts, searched, hits, *least);
         let (mut rows, mut spans) = (Vec::new(), Vec::new());
         for (text, places) in results.rows() {
             rows.push(text);

@@ -192,6 +192,13 @@ proptest! {
 }
 
 #[test]
+fn what_is_between_spans_that_touch_is_in_none() {
+    let texts = rows("t", &[vec![0, 1, 2, 0, 2, 1, 2, 2, 0, 0]]);
+    let corpus = rows("d", &[vec![0, 1, 2, 0, 2, 2, 0, 1, 2, 2, 0, 0]]);
+    check(&texts, &corpus, Least::Words(4), |_, words| words >= 4);
+}
+
+#[test]
 fn a_text_that_occurs_more_than_eight_times_among_the_texts_is_found_in_each() {
     let passage = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
     let texts: Rows =

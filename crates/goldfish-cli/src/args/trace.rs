@@ -16,14 +16,14 @@ use super::values::{on_disk, parse_document_size};
 /// The corpus as token ids, or as shards that goldfish wrote:
 ///   goldfish trace outputs.jsonl --corpus masked/ --ids-column input_ids --tokenizer tokenizer.json --output traced/
 ///
-/// Where does what a model recited in an audit stand, and how often? Its other suffixes are the control:
+/// Where does what a model recited in an audit appear, and how often? Its other suffixes are the control:
 ///   goldfish trace run/ --tokenizer tokenizer.json --corpus corpus/ --output traced/
 ///
 /// On several machines, then joined:
 ///   goldfish trace outputs.jsonl --corpus corpus/ --rank 0 --world 8 --output traced/
 ///   goldfish merge traced/rank-* --output traced-all/
 ///
-/// A span is a part of a text that stands in the corpus word for word; case, layout and punctuation make no difference.
+/// A span is a part of a text that appears in the corpus word for word; case, layout and punctuation make no difference.
 /// Passages with edits are found too. The folder gets texts.parquet, spans.parquet and summary.json (docs/trace.md).
 ///
 /// Exit codes: 0 done, 1 done but rows of the corpus were rejected, 2 could not run.

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
 use goldfish_mask::{RuleSpec, Scope, rules::NoRule};
 use goldfish_pipeline::{
-    DocumentKind, MaskJob, MaskOptions, Outcome, Partition, PipelineError, RepeatedIds, ResolvedMask,
-    mask_corpus, resolve_content, shared_folder,
+    DocumentKind, MaskJob, MaskOptions, Outcome, PipelineError, RepeatedIds, ResolvedMask, mask_corpus,
+    resolve_content, shared_folder,
 };
 use goldfish_shard::{ExtraColumn, FinishedFiles, Manifest, OutputMode, Totals, WriterOptions};
 use goldfish_tokenize::Tokenizer;
@@ -22,12 +22,13 @@ use crate::describe::{
     ALREADY_COMPLETE, describe_rule, describe_tally, dropped_line, kept_lines, policy_lines, protected_line,
     rule_line, tally,
 };
-use crate::files::{read_policy, read_table};
+use crate::files::{part_folder, partition, read_policy, read_table};
 use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
 use crate::progress::{Bar, show};
 use crate::signals::stop_on_signals;
+use crate::threads::workers;
 use crate::verdict::Verdict;
 use crate::works;
 
@@ -82,7 +83,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
     let (text_column, ids_column) = (args.text_column.clone(), args.ids_column.clone());
     let reads_text = tokenizer.is_some() || args.protect_only;
     let content = resolve_content(text_column, ids_column, &resolved.inputs, reads_text)?;
-    let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
+    let partition = partition(args.rank, args.world);
     // Documents that are only searched need no tokenizer.
     let documents = if args.protect_only { DocumentKind::Either } else { (&content).into() };
     let options = mask_options(args, documents, tokenizer, partition.is_some())?;
@@ -130,10 +131,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         table,
         scope,
         exempt_ids,
-        output: match partition {
-            None => output,
-            Some(Partition { rank, world }) => output.join(goldfish_shard::part_folder(rank, world)),
-        },
+        output: part_folder(output, partition),
         writer: WriterOptions {
             format: args.output_format,
             shard_size: if args.protect_only && args.carry.is_empty() {
@@ -150,10 +148,7 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         },
         partition,
         on_error: args.on_error,
-        threads: match args.threads {
-            Some(threads) => threads.into(),
-            None => std::thread::available_parallelism().map_or(1, Into::into),
-        },
+        threads: workers(args.threads),
     };
     Ok((job, reason.map(|reason| reason.to_string())))
 }

@@ -52,9 +52,9 @@ fn merge_of_traces(args: &MergeArgs, parts: &[PathBuf]) -> anyhow::Result<Verdic
     if args.json {
         print::json(&json!({ "output": args.output, "summary": summary }))?;
     } else {
-        print::out(&(trace::lines(&args.output, &summary, None).join("\n") + "\n"))?;
+        trace::show(&args.output, &summary)?;
     }
-    Ok(if summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
+    Ok(trace::verdict(&summary))
 }
 
 /// The folders that were named. A shell expands globs on a disk, but not in a store.

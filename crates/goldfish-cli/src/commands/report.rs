@@ -3,9 +3,9 @@
 use anyhow::bail;
 use goldfish_audit::gate::{Gate, audit_failures};
 use goldfish_audit::run::Run;
-use goldfish_audit::stat::{Difference, Rate};
+use goldfish_audit::stat::Rate;
 use goldfish_audit::summary::Summary;
-use goldfish_report::{AuditPage, TracePage, audit_page, of_passages, trace_page};
+use goldfish_report::{AuditPage, audit_page, of_passages};
 use goldfish_tokenize::Tokenizer;
 use goldfish_trace::{Trace, is_trace};
 use serde_json::json;
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::ReportArgs;
 use crate::commands::trace;
 use crate::files::write_page;
-use crate::print::{self, BOLD, FAINT, count, name, path, share, text};
+use crate::print::{self, BOLD, FAINT, count, name, path, points, text, with_interval};
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
@@ -57,19 +57,13 @@ fn report_trace(args: &ReportArgs) -> anyhow::Result<Verdict> {
         bail!("{} holds a trace; {option} is for audits", path(&args.run));
     }
     let trace = Trace::open(&args.run)?;
-    let page = trace_page(&TracePage {
-        trace: &trace,
-        folder: &args.run.display().to_string(),
-        command: &print::command_line(),
-        seed: args.seed,
-    })?;
-    write_page(&args.output, &page, "--output")?;
+    write_page(&args.output, &trace::page(&trace, args.seed)?, "--output")?;
     if args.json {
         print::json(&json!({ "summary": trace.summary }))?;
     } else {
-        print::out(&(trace::lines(&args.run, &trace.summary, None).join("\n") + "\n"))?;
+        trace::show(&args.run, &trace.summary)?;
     }
-    Ok(if trace.summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
+    Ok(trace::verdict(&trace.summary))
 }
 
 fn table(args: &ReportArgs, summary: &Summary) -> String {
@@ -91,22 +85,9 @@ fn table(args: &ReportArgs, summary: &Summary) -> String {
 
 fn rate(rate: &Rate) -> String {
     format!(
-        "{} of {}, {} (95% interval {} to {})",
+        "{} of {}, {}",
         count(rate.positives),
         count(rate.n),
-        share(rate.rate),
-        share(rate.lower),
-        share(rate.upper)
+        with_interval(rate.rate, rate.lower, rate.upper)
     )
-}
-
-fn points(difference: &Difference) -> String {
-    match (difference.difference, difference.lower, difference.upper) {
-        (Some(difference), Some(lower), Some(upper)) => {
-            let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
-            format!("{difference:+.2} points (95% interval {lower:+.2} to {upper:+.2})")
-        }
-        (Some(difference), ..) => format!("{:+.2} points", 100.0 * difference),
-        _ => "–".into(),
-    }
 }

@@ -8,9 +8,9 @@ use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
 use goldfish_audit::probe::{Passage, Set};
 use goldfish_audit::run::Run;
-use goldfish_audit::stat::{Difference, Mean, Rate};
+use goldfish_audit::stat::{Mean, Rate};
 use goldfish_corpus::{Content, Format, Input, ReadOptions, resolve};
-use goldfish_pipeline::{Partition, ScanJob, TokenizeOptions, resolve_content};
+use goldfish_pipeline::{ScanJob, TokenizeOptions, resolve_content};
 use goldfish_report::{TracePage, trace_page};
 use goldfish_tokenize::Tokenizer;
 use goldfish_trace::{
@@ -20,14 +20,17 @@ use goldfish_trace::{
 use serde_json::json;
 
 use crate::args::TraceArgs;
-use crate::files::write_page;
-use crate::print::{self, BOLD, FAINT, bytes, count, name, plural, share};
+use crate::describe::ALREADY_COMPLETE;
+use crate::files::{part_folder, partition, write_page};
+use crate::print::{self, BOLD, FAINT, bytes, count, name, plural, points, share, with_interval};
 use crate::progress::Bar;
 use crate::signals::stop_on_signals;
+use crate::threads::workers;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &TraceArgs) -> anyhow::Result<Verdict> {
-    let (texts, job) = (texts(args)?, job(args)?);
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
+    let (texts, job) = (texts(args, tokenizer.as_deref())?, job(args, tokenizer)?);
     let bar = Bar::bytes(0);
     let stop = stop_on_signals()?;
     let (noted, started) = (Once::new(), Instant::now());
@@ -49,37 +52,39 @@ pub(crate) fn run(args: &TraceArgs) -> anyhow::Result<Verdict> {
     });
     bar.finish_and_clear();
     let Traced { summary, was_complete } = traced.map_err(|error| match error {
-        TraceError::Unfinished { error, documents, output } => print::unfinished(
-            *error,
-            &format!("what was found in {}", plural(documents, "document")),
-            &output,
-        ),
+        TraceError::Unfinished { error, documents, output } => {
+            print::unfinished(*error, &format!("the results of {}", plural(documents, "document")), &output)
+        }
         error => error.into(),
     })?;
     if args.json {
         print::json(&json!({ "output": job.output, "already_complete": was_complete, "summary": summary }))?;
     } else {
-        let took = (!was_complete).then(|| started.elapsed());
-        let mut lines = lines(&job.output, &summary, took);
+        let mut lines = lines(&job.output, &summary, (!was_complete).then(|| started.elapsed()));
         if was_complete {
-            lines.insert(
-                1,
-                "already complete: an earlier run with the same texts, corpus and options wrote all of it"
-                    .into(),
-            );
+            lines.insert(1, ALREADY_COMPLETE.into());
         }
         print::out(&(lines.join("\n") + "\n"))?;
     }
     if let Some(html) = &args.html {
-        let page = trace_page(&TracePage {
-            trace: &Trace::open(&job.output)?,
-            folder: &job.output.display().to_string(),
-            command: &print::command_line(),
-            seed: args.seed,
-        })?;
-        write_page(html, &page, "--html")?;
+        write_page(html, &page(&Trace::open(&job.output)?, args.seed)?, "--html")?;
     }
-    Ok(if summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings })
+    Ok(verdict(&summary))
+}
+
+/// The page of a trace.
+pub(crate) fn page(trace: &Trace, seed: u64) -> anyhow::Result<String> {
+    let (folder, command) = (trace.folder().display().to_string(), print::command_line());
+    Ok(trace_page(&TracePage { trace, folder: &folder, command: &command, seed })?)
+}
+
+/// Prints what an earlier command found.
+pub(crate) fn show(output: &Path, summary: &TraceSummary) -> anyhow::Result<()> {
+    print::out(&(lines(output, summary, None).join("\n") + "\n"))
+}
+
+pub(crate) fn verdict(summary: &TraceSummary) -> Verdict {
+    if summary.corpus.rejected == 0 { Verdict::Clean } else { Verdict::Findings }
 }
 
 /// The inputs that are named.
@@ -90,12 +95,12 @@ fn inputs(given: &[String], format: Option<Format>) -> anyhow::Result<Vec<Input>
 }
 
 /// The texts to trace, and those of the control.
-fn texts(args: &TraceArgs) -> anyhow::Result<Texts> {
+fn texts(args: &TraceArgs, tokenizer: Option<&Tokenizer>) -> anyhow::Result<Texts> {
     let columns = (&*args.traced_column, &*args.traced_id_column);
     if let [folder] = &*args.texts
         && is_run(Path::new(folder))
     {
-        return texts_of_run(Path::new(folder), args);
+        return texts_of_run(Path::new(folder), args, tokenizer);
     }
     let mut texts = Texts::default();
     texts.read(&inputs(&args.texts, None)?, columns, Group::Text)?;
@@ -106,15 +111,14 @@ fn texts(args: &TraceArgs) -> anyhow::Result<Texts> {
 }
 
 /// The suffixes that a model recited in an audit, and for comparison those that it didn't. They are called by their probes.
-fn texts_of_run(folder: &Path, args: &TraceArgs) -> anyhow::Result<Texts> {
+fn texts_of_run(folder: &Path, args: &TraceArgs, tokenizer: Option<&Tokenizer>) -> anyhow::Result<Texts> {
     ensure!(
         args.control.is_empty(),
         "the control of an audit's suffixes are those that were not recited; omit --control"
     );
-    let Some(tokenizer) = &args.tokenizer else {
+    let Some(tokenizer) = tokenizer else {
         bail!("{}: the texts of an audit are token ids; give their --tokenizer", folder.display());
     };
-    let tokenizer = Tokenizer::from_file(tokenizer)?;
     let run = Run::open(folder)?;
     let mut texts = Texts::default();
     let mut results = run.results()?;
@@ -133,30 +137,22 @@ fn texts_of_run(folder: &Path, args: &TraceArgs) -> anyhow::Result<Texts> {
     Ok(texts)
 }
 
-fn job(args: &TraceArgs) -> anyhow::Result<TraceJob> {
+fn job(args: &TraceArgs, tokenizer: Option<Arc<Tokenizer>>) -> anyhow::Result<TraceJob> {
     let corpus = inputs(&args.corpus, args.format)?;
     let content = resolve_content(args.text_column.clone(), args.ids_column.clone(), &corpus, true)?;
-    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
-    let tokenizer = match content {
-        Content::Ids { .. } => tokenizer,
-        Content::Text { .. } => None,
-    };
+    let tokenizer = tokenizer.filter(|_| matches!(content, Content::Ids { .. }));
     let mut read = ReadOptions::new(content);
     read.id_column = args.id_column.clone();
     read.conditions = args.source_column.iter().cloned().collect();
     read.max_document = args.max_document;
-    // Masks have nothing to do with where a text stands.
+    // Masks have nothing to do with where a text appears.
     read.refuse_masks = false;
     read.id_type = args.ids_dtype;
     read.vocab_size = tokenizer.as_ref().map(|tokenizer| tokenizer.vocab_size());
     if corpus.iter().any(|input| input.format.uses_eos_id()) {
         read.eos_id = args.eos_id.or_else(|| tokenizer.as_ref().and_then(|tokenizer| tokenizer.eos_id()));
     }
-    let partition = args.rank.zip(args.world).map(|(rank, world)| Partition { rank, world });
-    let output = match partition {
-        None => args.output.clone(),
-        Some(Partition { rank, world }) => args.output.join(goldfish_shard::part_folder(rank, world)),
-    };
+    let partition = partition(args.rank, args.world);
     Ok(TraceJob {
         corpus: ScanJob {
             inputs: corpus,
@@ -168,14 +164,11 @@ fn job(args: &TraceArgs) -> anyhow::Result<TraceJob> {
             }),
             partition,
             on_error: args.on_error,
-            threads: match args.threads {
-                Some(threads) => threads.into(),
-                None => std::thread::available_parallelism().map_or(1, Into::into),
-            },
+            threads: workers(args.threads),
         },
         least: args.min_characters.map_or(Least::Words(args.min_words), Least::Characters),
         seed: args.seed,
-        output,
+        output: part_folder(args.output.clone(), partition),
         resume: args.resume,
         save_every: Duration::from_secs(args.save_every),
     })
@@ -185,7 +178,7 @@ fn job(args: &TraceArgs) -> anyhow::Result<TraceJob> {
 const SHOWN: usize = 5;
 
 /// What a trace found, as lines.
-pub(crate) fn lines(output: &Path, summary: &TraceSummary, took: Option<Duration>) -> Vec<String> {
+fn lines(output: &Path, summary: &TraceSummary, took: Option<Duration>) -> Vec<String> {
     let TraceSummary { corpus, texts, control, excess, .. } = summary;
     let rate = took.map_or_else(String::new, |took| {
         let rate = corpus.text_bytes as f64 / took.as_secs_f64().max(0.001);
@@ -200,7 +193,7 @@ pub(crate) fn lines(output: &Path, summary: &TraceSummary, took: Option<Duration
             count(corpus.documents_found),
         ),
         format!(
-            "spans      of at least {}; {} stand at {}",
+            "spans      of at least {}; {} appear at {}",
             summary.least,
             plural(texts.spans, "span"),
             plural(texts.places, "place")
@@ -243,27 +236,13 @@ fn of_group(group: &GroupSummary, word: &str) -> String {
 }
 
 fn of_rate(rate: &Rate) -> String {
-    let Rate { rate, lower, upper, .. } = *rate;
-    format!("{} (95% interval {} to {})", share(rate), share(lower), share(upper))
+    with_interval(rate.rate, rate.lower, rate.upper)
 }
 
 fn of_mean(mean: &Mean) -> String {
     match (mean.mean, mean.lower, mean.upper) {
-        (Some(mean), Some(lower), Some(upper)) => {
-            format!("{} (95% interval {} to {})", share(mean), share(lower), share(upper))
-        }
+        (Some(mean), Some(lower), Some(upper)) => with_interval(mean, lower, upper),
         (Some(mean), ..) => share(mean),
-        _ => "none".into(),
-    }
-}
-
-fn points(difference: &Difference) -> String {
-    match (difference.difference, difference.lower, difference.upper) {
-        (Some(difference), Some(lower), Some(upper)) => {
-            let [difference, lower, upper] = [difference, lower, upper].map(|value| 100.0 * value);
-            format!("{difference:+.2} points (95% interval {lower:+.2} to {upper:+.2})")
-        }
-        (Some(difference), ..) => format!("{:+.2} points", 100.0 * difference),
         _ => "none".into(),
     }
 }

@@ -88,7 +88,7 @@ pub fn recompute(
             Err(problem) => return Some(problem),
         };
         let stored = batch.ids(row);
-        if let Some(position) = stored.iter().position(|&id| id < 0) {
+        if let Some(position) = batch.negative_id(row) {
             return Some(format!("the id {} at position {position} is negative", stored[position]));
         }
         rule.count(batch.mask(row));

@@ -1,5 +1,5 @@
 """Goldfish loss masks in Python: :class:`Masker` for Arrow data, arrays and lists, :func:`open` for shards, and :func:`trace`
-for texts that may stand in a corpus.
+for texts that may appear in a corpus.
 
 The masks are those of the program ``goldfish``, to the bit. The other modules are imported by name, so that nothing is
 loaded without need: ``goldfish.torch``, ``goldfish.hf``, ``goldfish.ray``, ``goldfish.spark``.

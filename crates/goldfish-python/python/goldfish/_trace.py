@@ -1,4 +1,4 @@
-"""Traces: which parts of texts stand in a table of documents, where, and how often."""
+"""Traces: which parts of texts appear in a table of documents, where, and how often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Trace:
     """What :func:`trace` found. The columns are those of the tables that ``goldfish trace`` writes."""
 
     texts: Any
-    """One row a text: how much of it stands in the documents, the longest span, numbers of spans and places."""
+    """One row a text: how much of it appears in the documents, the longest span, numbers of spans and places."""
     spans: Any
     """Places of the documents that have a span of a text. A span with many places has rows for eight of them."""
     summary: dict[str, Any]
@@ -35,7 +35,7 @@ def trace(
     min_characters: int | None = None,
     seed: int = 0,
 ) -> Trace:
-    """Finds the parts of texts that stand in documents word for word, and passages of documents with edits.
+    """Finds the parts of texts that appear in documents word for word, and passages of documents with edits.
 
     Case, layout and punctuation make no difference. What is found is what ``goldfish trace`` finds in files with the same
     documents. The GIL is released during the search.

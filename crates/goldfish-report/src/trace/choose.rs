@@ -22,11 +22,6 @@ pub(super) fn is_control(group: &str) -> bool {
     group == Group::Control.name()
 }
 
-/// Words in spans or passages with edits, as a share of all.
-pub(super) fn covered_share(row: &TextRow) -> f64 {
-    if row.words == 0 { 0.0 } else { row.covered_words as f64 / row.words as f64 }
-}
-
 /// The texts of a group with the largest parts in the corpus.
 pub(super) struct Chosen {
     most: usize,
@@ -61,7 +56,7 @@ impl Chosen {
 fn compare(a: &TextRow, b: &TextRow) -> Ordering {
     let largest = |of: fn(&TextRow) -> f64| of(b).total_cmp(&of(a));
     largest(|row| row.verbatim_share)
-        .then_with(|| largest(covered_share))
+        .then_with(|| largest(TextRow::covered_share))
         .then_with(|| b.longest_words.cmp(&a.longest_words))
 }
 
@@ -89,7 +84,7 @@ impl ShownText {
         let mut marks = marks(&row.text, places);
         let (pieces, cut) = pieces(&row.text, &mut marks, first);
         Self {
-            covered_share: covered_share(&row),
+            covered_share: row.covered_share(),
             text_id: row.text_id,
             characters: row.characters,
             words: row.words,

@@ -1,4 +1,4 @@
-//! A text in pieces, with marks where it stands in the corpus.
+//! A text in pieces, with marks where it appears in the corpus.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ const MOST_COMPARED: usize = 2_000;
 /// Numbers of words from which on a mark has the next color.
 const BANDS: [u32; 3] = [20, 50, 100];
 
-/// A part of a text that stands in the corpus, and where.
+/// A part of a text that appears in the corpus, and where.
 #[derive(Serialize)]
 pub(super) struct Mark {
     /// Its number on the page.

@@ -10,7 +10,7 @@ use minijinja::Value;
 use serde::Serialize;
 
 use self::chart::longest_chart;
-use self::choose::{Chosen, Shown, covered_share, is_control};
+use self::choose::{Chosen, Shown, is_control};
 use crate::chart::Chart;
 use crate::estimate::Estimate;
 use crate::number::{count, plural};
@@ -122,7 +122,7 @@ fn verdict(summary: &TraceSummary) -> String {
         Least::Characters(characters) => plural(characters.into(), "character"),
     };
     let text = format!(
-        "{} of {} {} a span of at least {what} that stands in the corpus.",
+        "{} of {} {} a span of at least {what} that appears in the corpus.",
         count(found.positives),
         plural(found.n, "text"),
         if found.positives == 1 { "has" } else { "have" }
@@ -145,7 +145,7 @@ fn lines(summary: &TraceSummary) -> [Line; 3] {
     [
         Line {
             name: "Texts with a span",
-            meaning: "a part that stands in the corpus word for word",
+            meaning: "a part that appears in the corpus word for word",
             texts: Estimate::rate(&texts.with_span),
             control: control.map(|control| Estimate::rate(&control.with_span)),
             excess: excess(|excess| excess.with_span),
@@ -190,7 +190,7 @@ fn text_cells(row: &TextRow) -> [Cell<'_>; 10] {
         Cell::Text(&row.text_id),
         Cell::Text(&row.group),
         Cell::Number(Some(100.0 * row.verbatim_share)),
-        Cell::Number(Some(100.0 * covered_share(row))),
+        Cell::Number(Some(100.0 * row.covered_share())),
         number(row.longest_words),
         number(row.longest_places),
         number(row.spans),

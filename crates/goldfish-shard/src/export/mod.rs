@@ -209,8 +209,7 @@ impl<'a> Job<'a> {
                 return Err(bad(format!("{problem}, in the {} rows after row {rows}", batch.len())));
             }
             for row in 0..batch.len() {
-                if batch.ids(row).iter().fold(0, |all, id| all | id) < 0 {
-                    let position = batch.ids(row).iter().take_while(|&&id| id >= 0).count();
+                if let Some(position) = batch.negative_id(row) {
                     return Err(bad(format!(
                         "row {}: the id at position {position} is negative",
                         rows + row as u64
