@@ -216,11 +216,14 @@ mod tests {
             let written = Arc::new(Mutex::new(Vec::new()));
             let mut writer = BlockWriter::new(Slow { began, may_end, written: written.clone() });
             end.send(Ok(())).unwrap();
-            end.send(Err(io::Error::other("full"))).unwrap();
+            let fail = || end.send(Err(io::Error::other("full"))).unwrap();
             let error = if at_the_end {
+                // Nothing fails before all is handed over.
                 writer.write_all(&bytes(2 * BLOCK_BYTES + 9)).unwrap();
+                fail();
                 writer.finish().err().unwrap()
             } else {
+                fail();
                 let error = writer.write_all(&bytes((WAITING + 5) * BLOCK_BYTES)).unwrap_err();
                 assert!(writer.write_all(&bytes(BLOCK_BYTES)).is_err());
                 assert!(writer.finish().is_err());
