@@ -289,12 +289,14 @@ pub struct GenerateRequest<'a> {
 pub enum Decoding {
     /// The likeliest token at each position; of equals the one with the smallest id.
     Greedy,
-    /// Drawn from a scheme. Request `i` of all that are sent with one seed is drawn from stream `i`.
+    /// Drawn from a scheme. Request `i` is drawn from stream `first + i` of the seed.
     Sampled {
         /// How tokens are drawn.
         scheme: SamplingScheme,
         /// Seed of the draws.
         seed: u64,
+        /// The stream of the first request.
+        first: u64,
     },
 }
 

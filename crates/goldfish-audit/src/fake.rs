@@ -245,8 +245,8 @@ fn choose(logits: &[f32], decoding: &Decoding, stream: (u64, u64)) -> u32 {
     let scheme_score = |token: u32, wants: &Wants| TokenScore::from_logits(logits, token, wants);
     match decoding {
         Decoding::Greedy => scheme_score(0, &Wants::default()).and_then(|score| score.greedy).unwrap_or(0),
-        Decoding::Sampled { scheme, seed } => {
-            let mut random = Mt64::new(seed ^ stream.0.rotate_left(32) ^ stream.1);
+        Decoding::Sampled { scheme, seed, first } => {
+            let mut random = Mt64::new(seed ^ (first + stream.0).rotate_left(32) ^ stream.1);
             let mut left = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             let wants = Wants { moments: false, scheme: Some(*scheme) };
             for token in 0..logits.len() as u32 {
@@ -292,7 +292,7 @@ mod tests {
         let model = FakeModel::new(3, |_| vec![0.0, 2f32.ln(), 5f32.ln()]);
         let draw = |scheme, n: usize| {
             let requests = vec![GenerateRequest { prompt: &[0], tokens: 1 }; n];
-            let drawn = model.generate(&requests, &Decoding::Sampled { scheme, seed: 5 }).unwrap();
+            let drawn = model.generate(&requests, &Decoding::Sampled { scheme, seed: 5, first: 0 }).unwrap();
             let count = |token| drawn.iter().filter(|g| g.ids == [token]).count() as f64 / n as f64;
             [count(0), count(1), count(2)]
         };

@@ -38,6 +38,7 @@ pub mod replay;
 mod rows;
 pub mod run;
 pub mod runs;
+pub mod sampling;
 pub mod score;
 pub mod selftest;
 mod set;

@@ -59,7 +59,8 @@ fn an_answer_depends_on_its_request_alone() {
         assert_eq!(scored.tokens.len(), request.ids.len() - request.from);
         assert_eq!(model.score(&[*request], &wants).unwrap()[0], *scored);
     }
-    let decoding = Decoding::Sampled { scheme: SamplingScheme { temperature: 1.0, top_k: None }, seed: 3 };
+    let decoding =
+        Decoding::Sampled { scheme: SamplingScheme { temperature: 1.0, top_k: None }, seed: 3, first: 0 };
     for decoding in [Decoding::Greedy, decoding] {
         let prompts: Vec<_> = sequences
             .iter()

@@ -371,7 +371,7 @@ fn draws_are_seeded() {
     let draw = |seed| {
         let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40) };
         let requests = [GenerateRequest { prompt, tokens: 4 }; 6];
-        let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed }).unwrap();
+        let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed, first: 0 }).unwrap();
         drawn.into_iter().map(|generated| generated.ids).collect::<Vec<_>>()
     };
     let first = draw(3);

@@ -66,7 +66,7 @@ fn a_window_over_everything_gives_the_same_bits() {
         let long = open(&config, &tensors).with_memory(memory(64, 1, 4, 2)).unwrap();
         assert_eq!(log_probs(&full, &ids), log_probs(&long, &ids), "{config}");
         let requests = [1, 7, 50].map(|end| GenerateRequest { prompt: &ids[..end], tokens: 15 });
-        for decoding in [Decoding::Greedy, Decoding::Sampled { scheme: SCHEME, seed: 4 }] {
+        for decoding in [Decoding::Greedy, Decoding::Sampled { scheme: SCHEME, seed: 4, first: 0 }] {
             let expected = full.generate(&requests, &decoding).unwrap();
             assert_eq!(long.generate(&requests, &decoding).unwrap(), expected, "{config}");
         }
@@ -152,7 +152,7 @@ fn an_answer_depends_on_its_request_alone() {
         let scored = model.score(&[ScoreRequest { ids: &ids, from: request.prompt.len() }], &wants).unwrap();
         assert!(scored[0].tokens.iter().all(|token| token.rank == 1));
     }
-    let sampled = Decoding::Sampled { scheme: SCHEME, seed: 3 };
+    let sampled = Decoding::Sampled { scheme: SCHEME, seed: 3, first: 0 };
     let drawn = model.generate(&prompts, &sampled).unwrap();
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -63,7 +63,7 @@ fn said(model: &Checkpoint) -> (Vec<Scored>, Vec<Generated>) {
     let prompts: Vec<_> = sequences.iter().map(|prompt| GenerateRequest { prompt, tokens: 7 }).collect();
     let wants = Wants { moments: true, scheme: Some(SCHEME) };
     let scored = model.score(&requests, &wants).unwrap();
-    (scored, model.generate(&prompts, &Decoding::Sampled { scheme: SCHEME, seed: 3 }).unwrap())
+    (scored, model.generate(&prompts, &Decoding::Sampled { scheme: SCHEME, seed: 3, first: 0 }).unwrap())
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn an_answer_depends_on_its_request_alone() {
             assert_eq!(generated.ids.len(), request.tokens);
             assert_eq!(model.generate(&[*request], &Decoding::Greedy).unwrap()[0], *generated, "{mixer}");
         }
-        let sampled = Decoding::Sampled { scheme, seed: 3 };
+        let sampled = Decoding::Sampled { scheme, seed: 3, first: 0 };
         let drawn = model.generate(&prompts, &sampled).unwrap();
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -20,7 +20,7 @@ mod verify;
 
 use std::path::PathBuf;
 
-pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs};
+pub(crate) use audit::{AuditArgs, AuditCommand, Metric, PlanArgs, SampleArgs};
 pub(crate) use canary::{CanaryArgs, CanaryCommand, PlantArgs, TestArgs};
 use clap::{Args, Parser, Subcommand};
 pub(crate) use copy::CopyArgs;

@@ -112,7 +112,7 @@ impl Preferences<'_> {
         let scheme = SamplingScheme { temperature: self.options.temperature, top_k: None };
         let seed = Mt64::new_with_key([self.seed, step, SAMPLE_STREAM]).next_u64();
         let twice: Vec<usize> = documents.iter().flat_map(|document| [*document; 2]).collect();
-        self.recitation.continuations(&model, &twice, &Decoding::Sampled { scheme, seed })
+        self.recitation.continuations(&model, &twice, &Decoding::Sampled { scheme, seed, first: 0 })
     }
 
     /// Sets what the reference says of pairs.

@@ -64,7 +64,7 @@ fn read_texts(texts: &[(String, String)], control: &[(String, String)]) -> Resul
     let mut all = Texts::default();
     for (group, texts) in [(Group::Text, texts), (Group::Control, control)] {
         for (id, text) in texts {
-            all.add(id, text, group)?;
+            all.add(id, text, group, id)?;
         }
     }
     Ok(all)

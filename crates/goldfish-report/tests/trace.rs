@@ -21,7 +21,7 @@ const TEXT: &str = "a<script>alert(1)</script>\u{202E}";
 fn config(part: Option<(u32, u32)>) -> TraceConfig {
     let source = json!({"content": "text", "column": "text", "id_column": "id", "ids_dtype": null, "eos_id": null, "max_document": 1 << 26});
     let corpus = json!({"source": source, "source_column": TEXT, "tokenizer": null, "part": part, "inputs": 1, "inputs_hash": "h", "skips_rejects": true});
-    serde_json::from_value(json!({"trace_version": 1, "goldfish": "0.1.0", "texts": 3, "texts_hash": "h", "least": {"words": 12}, "seed": 0, "corpus": corpus})).unwrap()
+    serde_json::from_value(json!({"trace_version": 1, "goldfish": "0.1.0", "texts": 3, "kind": "texts", "texts_hash": "h", "least": {"words": 12}, "seed": 0, "corpus": corpus})).unwrap()
 }
 
 fn rate(positives: u64, n: u64) -> serde_json::Value {
@@ -58,6 +58,7 @@ fn text_row(id: &str, group: &str, text: &str, spans: u64) -> TextRow {
     TextRow {
         text_id: id.into(),
         group: group.into(),
+        cluster: id.into(),
         text: text.into(),
         characters: text.chars().count() as u64,
         words,
@@ -71,6 +72,7 @@ fn text_row(id: &str, group: &str, text: &str, spans: u64) -> TextRow {
         longest_places: 5 * spans,
         places: 5 * spans,
         edited_places: spans,
+        copies: None,
     }
 }
 
@@ -212,6 +214,25 @@ fn what_is_missing_is_said() {
         let text = page.by_id("content").unwrap().text();
         assert!(!text.contains("NaN") && !text.contains("undefined"), "{place}: {text}");
     }
+}
+
+#[test]
+fn recited_suffixes_are_shown_by_their_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let groups = [(0, 0, 0), (1, 1, 3), (3, 4, 9)].map(|(from, to, recited)| {
+        json!({"from": from, "to": to, "recited": rate(recited, 10)})
+    });
+    let with = |groups: &[serde_json::Value]| {
+        let recited_by_copies = groups.iter().map(|group| serde_json::from_value(group.clone()).unwrap());
+        TraceSummary { recited_by_copies: Some(recited_by_copies.collect()), ..summary() }
+    };
+    let shown = page(&trace(folder.path(), &config(None), &with(&groups), &[], &[]));
+    let section = shown.by_id("copies").unwrap().line();
+    assert!(section.contains("3 to 410990.00%"), "{section}");
+    let chart = shown.by_id("copies-chart-d").unwrap().line();
+    assert!(chart.contains("1 copy: 3 of 10, 30.00%; 3 to 4 copies: 9 of 10"), "{chart}");
+    let alone = page(&trace(folder.path(), &config(None), &with(&groups[..1]), &[], &[]));
+    assert!(alone.by_id("copies").is_some() && alone.by_id("copies-chart-d").is_none());
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn main() {
     let mut needles = Texts::default();
     let mut file = File::create(folder.join("texts.jsonl")).unwrap();
     for (number, text) in texts.iter().enumerate() {
-        needles.add(&number.to_string(), text, Group::Text).unwrap();
+        needles.add(&number.to_string(), text, Group::Text, &number.to_string()).unwrap();
         writeln!(file, "{}", serde_json::json!({ "id": number.to_string(), "text": text })).unwrap();
     }
     let bytes: usize = texts.iter().map(String::len).sum();

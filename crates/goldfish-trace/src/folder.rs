@@ -31,7 +31,7 @@ use crate::hits::Hits;
 use crate::results::TRACE_VERSION;
 use crate::summary::TraceSummary;
 use crate::tables::{SpanRow, TextRow};
-use crate::texts::Least;
+use crate::texts::{Least, Texts, TextsKind};
 
 /// Name of the file that says what is looked for.
 pub const TRACE_NAME: &str = "trace.json";
@@ -57,6 +57,8 @@ pub struct TraceConfig {
     pub goldfish: String,
     /// How many texts there are, those of the control with them.
     pub texts: u64,
+    /// What they are.
+    pub kind: TextsKind,
     /// A hash of the texts and their ids.
     pub texts_hash: String,
     /// How long a span is at least.
@@ -68,9 +70,10 @@ pub struct TraceConfig {
 }
 
 impl TraceConfig {
-    pub(crate) fn new(texts: u64, texts_hash: String, least: Least, seed: u64, corpus: ScanIdentity) -> Self {
+    pub(crate) fn new(texts: &Texts, least: Least, seed: u64, corpus: ScanIdentity) -> Self {
         let goldfish = env!("CARGO_PKG_VERSION").to_owned();
-        Self { trace_version: TRACE_VERSION, goldfish, texts, texts_hash, least, seed, corpus }
+        let (count, kind, texts_hash) = (texts.all.len() as u64, texts.kind, texts.digest());
+        Self { trace_version: TRACE_VERSION, goldfish, texts: count, kind, texts_hash, least, seed, corpus }
     }
 
     /// A hash of it, in 32 hex digits.

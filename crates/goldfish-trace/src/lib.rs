@@ -32,9 +32,10 @@ pub use folder::{TRACE_NAME, Trace, TraceConfig};
 pub use goldfish_audit::columns::Row;
 pub use results::TRACE_VERSION;
 pub use summary::{
-    CorpusCounts, DocumentSummary, GroupSummary, LongestAtLeast, SourceSummary, TraceExcess, TraceSummary,
+    CorpusCounts, DocumentSummary, GroupSummary, LongestAtLeast, RecitedByCopies, SourceSummary, TraceExcess,
+    TraceSummary,
 };
 pub use tables::{SpanRow, TextRow, trace_tables_reference};
-pub use texts::{Group, LEAST_WORDS, Least, Texts, WORDS_OF_CHARACTERS};
+pub use texts::{Group, LEAST_WORDS, Least, Texts, TextsKind, WORDS_OF_CHARACTERS};
 pub use trace::{TraceJob, TraceProgress, Traced, is_trace, merge_traces, trace};
 pub use tracer::{TracedDocuments, Tracer};

@@ -12,10 +12,11 @@ use crate::needles::Needles;
 use crate::search::Searched;
 use crate::spans::{Span, Starts};
 use crate::summary::{
-    CorpusCounts, DocumentSummary, Shares, SourceSummary, TraceSummary, of_group, source_summary,
+    CorpusCounts, DocumentSummary, Shares, SourceSummary, TraceSummary, of_group, recited_by_copies,
+    source_summary,
 };
 use crate::tables::{SpanRow, TextRow, share};
-use crate::texts::{Group, Least, Text, Texts};
+use crate::texts::{Group, Least, Text, Texts, TextsKind};
 
 /// Sources that a summary lists.
 const LISTED_SOURCES: usize = 64;
@@ -29,6 +30,7 @@ pub(crate) struct Results<'a> {
     needles: &'a Needles,
     hits: &'a Hits,
     starts: Starts<'a>,
+    kind: TextsKind,
     least: Least,
     seed: u64,
 }
@@ -36,7 +38,8 @@ pub(crate) struct Results<'a> {
 impl<'a> Results<'a> {
     pub(crate) fn new(texts: &'a Texts, searched: &'a Searched, hits: &'a Hits, least: Least) -> Self {
         let Searched { needles, seed, .. } = searched;
-        Self { texts: &texts.all, needles, hits, starts: Starts::new(needles, hits), least, seed: *seed }
+        let (starts, kind) = (Starts::new(needles, hits), texts.kind);
+        Self { texts: &texts.all, needles, hits, starts, kind, least, seed: *seed }
     }
 
     /// Whether a run of words is long enough to be a span of a text.
@@ -76,15 +79,25 @@ impl<'a> Results<'a> {
         self.texts.iter().map(move |text| {
             let spans = self.spans_of(&longest, text).into_iter();
             let spans: Vec<Span<'_>> = spans.map(|run| self.starts.places(run, &mut known)).collect();
+            let copies = self.inner_run(text).map(|run| self.starts.places(run, &mut known).places.count);
             let mut places: Vec<SpanRow> = spans.iter().flat_map(|span| self.span_rows(text, span)).collect();
             let edited = || self.hits.edited.range((text.same, 0)..=(text.same, u32::MAX)).map(|part| part.1);
             let kept = edited().flat_map(|places| &places.kept);
             places.extend(kept.map(|found| self.edited_row(text, found)));
-            (self.text_row(text, &spans, edited().map(Places::count).sum()), places)
+            let edited_places = edited().map(Places::count).sum();
+            (TextRow { edited_places, copies, ..self.text_row(text, &spans) }, places)
         })
     }
 
-    fn text_row(&self, text: &Text, spans: &[Span<'_>], edited_places: u64) -> TextRow {
+    /// The words of a text without the first and the last, which may be cut, if they are enough for a span.
+    fn inner_run(&self, text: &Text) -> Option<(u32, u32)> {
+        let words = (text.words.len() as u32).checked_sub(2).filter(|words| *words > 0)?;
+        let run = (self.first(text) + 1, words);
+        self.is_span(text, run).then_some(run)
+    }
+
+    /// The row of a text, without what only its places say.
+    fn text_row(&self, text: &Text, spans: &[Span<'_>]) -> TextRow {
         let first = self.first(text);
         let verbatim: Vec<_> = spans.iter().map(|span| self.words_of(text, span.run())).collect();
         let mut covered = verbatim.clone();
@@ -99,6 +112,7 @@ impl<'a> Results<'a> {
         TextRow {
             text_id: text.id.clone(),
             group: text.group.name().to_owned(),
+            cluster: text.cluster.clone(),
             text: text.text.clone(),
             characters,
             words: text.words.len() as u64,
@@ -111,7 +125,8 @@ impl<'a> Results<'a> {
             longest_characters: longest.map_or(0, |span| text.characters(self.part_of(text, span.run()))),
             longest_places: longest.map_or(0, |span| span.places.count),
             places: spans.iter().map(|span| span.places.count).sum(),
-            edited_places,
+            edited_places: 0,
+            copies: None,
         }
     }
 
@@ -182,6 +197,7 @@ impl<'a> Results<'a> {
             texts: texts.map_or_else(none, |texts| texts.0),
             control: control.map(|control| control.0),
             excess,
+            recited_by_copies: (self.kind == TextsKind::Suffixes).then(|| recited_by_copies(rows)),
             sources: self.sources(bootstrap),
             documents: self.documents(),
         }

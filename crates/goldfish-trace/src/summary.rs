@@ -29,6 +29,8 @@ pub struct TraceSummary {
     pub control: Option<GroupSummary>,
     /// The texts less the control.
     pub excess: Option<TraceExcess>,
+    /// Of an audit's suffixes: how many of those with so many copies in the corpus were recited.
+    pub recited_by_copies: Option<Vec<RecitedByCopies>>,
     /// By source of the documents, those with the most texts first; 64 at most.
     pub sources: Vec<SourceSummary>,
     /// The documents with the most words in spans.
@@ -86,6 +88,17 @@ pub struct LongestAtLeast {
     pub texts: u64,
 }
 
+/// The suffixes of an audit of which the corpus has about as many copies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecitedByCopies {
+    /// The fewest copies.
+    pub from: u64,
+    /// The most copies.
+    pub to: u64,
+    /// How many of these suffixes the model recited.
+    pub recited: Rate,
+}
+
 /// The texts less the control.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TraceExcess {
@@ -130,7 +143,9 @@ pub(crate) struct Shares {
 
 impl Shares {
     pub(crate) fn new<'a>(rows: impl Iterator<Item = &'a TextRow> + Clone) -> Self {
-        let clusters = |value: &dyn Fn(&TextRow) -> f64| Clusters::new((0u64..).zip(rows.clone().map(value)));
+        let clusters = |value: &dyn Fn(&TextRow) -> f64| {
+            Clusters::new(rows.clone().map(|row| (&row.cluster, value(row))))
+        };
         Self {
             with_span: clusters(&|row| f64::from(u8::from(row.spans > 0))),
             verbatim: clusters(&|row| row.verbatim_share),
@@ -187,6 +202,27 @@ pub(crate) fn source_summary(source: &str, found: &[(u64, u64)], bootstrap: Boot
         with_span: rate(&with_span, RateMethod::Wilson),
         verbatim_share: bootstrap.mean(&shares, Some(Range::UNIT)),
     }
+}
+
+/// Suffixes by the copies that the corpus has of them: those with none, those with one, and then by powers of two. Suffixes that are too
+/// short to be found are in none.
+pub(crate) fn recited_by_copies(rows: &[TextRow]) -> Vec<RecitedByCopies> {
+    let mut groups: BTreeMap<(u64, u64), Vec<&TextRow>> = BTreeMap::new();
+    for row in rows {
+        if let Some(copies) = row.copies {
+            // 0, 1, 2, 3 to 4, 5 to 8 and so on.
+            let to = if copies < 2 { copies } else { copies.next_power_of_two() };
+            groups.entry((if to < 2 { to } else { to / 2 + 1 }, to)).or_default().push(row);
+        }
+    }
+    let recited = |rows: Vec<&TextRow>| {
+        let recited = |row: &TextRow| f64::from(u8::from(row.group == Group::Text.name()));
+        rate(&Clusters::new(rows.iter().map(|row| (&row.cluster, recited(row)))), RateMethod::Wilson)
+    };
+    groups
+        .into_iter()
+        .map(|((from, to), rows)| RecitedByCopies { from, to, recited: recited(rows) })
+        .collect()
 }
 
 /// Numbers of words for which texts are counted: each longest span is one, but not more than some a power of two.

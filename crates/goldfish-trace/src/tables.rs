@@ -46,6 +46,9 @@ row! {
         text_id: String,
         /// `text` or `control`.
         group: String,
+        /// The cluster of texts that depend on each other, such as suffixes of copies of one document; its own id without others.
+        /// Rows of different clusters count as independent.
+        cluster: String,
         /// The text.
         text: String,
         /// Its characters.
@@ -72,6 +75,9 @@ row! {
         places: u64,
         /// Places with edits.
         edited_places: u64,
+        /// Places that have the text from its second word to the last but one, word for word: the first and the last may be parts of
+        /// words. Null in a text of which that is shorter than a span.
+        copies: Option<u64>,
     }
 }
 

@@ -98,11 +98,24 @@ impl Group {
     }
 }
 
+/// What texts are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TextsKind {
+    /// Any texts.
+    #[default]
+    Texts,
+    /// The suffixes of an audit: the texts were recited, those of the control were not.
+    Suffixes,
+}
+
 /// A text.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     pub(crate) id: String,
     pub(crate) group: Group,
+    /// Texts of one cluster count as one in intervals.
+    pub(crate) cluster: String,
     pub(crate) text: String,
     /// Where each word starts and ends in it, in bytes.
     pub(crate) words: Vec<(u32, u32)>,
@@ -127,6 +140,7 @@ impl Text {
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     pub(crate) all: Vec<Text>,
+    pub(crate) kind: TextsKind,
     /// The number of the same words among those that are searched for.
     distinct: HashMap<u128, u32>,
     ids: HashSet<String>,
@@ -151,24 +165,31 @@ impl Texts {
         read.refuse_masks = false;
         // A text that is left out would not be found.
         let bad = |Reject { file, row, reason, .. }| TraceError::BadText { file, row, reason };
-        for_each_text(inputs, &read, bad, &mut |id, text| self.add(id, text, group))
+        for_each_text(inputs, &read, bad, &mut |id, text| self.add(id, text, group, id))
     }
 
-    /// Adds a text.
+    /// No texts yet, of a kind.
+    #[must_use]
+    pub fn of(kind: TextsKind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    /// Adds a text. Texts of one `cluster`, such as suffixes of copies of one document, count as one in intervals.
     ///
     /// # Errors
     ///
     /// If there is one of this id already.
-    pub fn add(&mut self, id: &str, text: &str, group: Group) -> Result<(), TraceError> {
+    pub fn add(&mut self, id: &str, text: &str, group: Group, cluster: &str) -> Result<(), TraceError> {
         if !self.ids.insert(id.to_owned()) {
             return Err(TraceError::TextTwice { id: id.to_owned() });
         }
-        for part in [id, text, group.name()] {
+        for part in [id, text, group.name(), cluster] {
             let bytes = [&self.digest.to_le_bytes(), &(part.len() as u64).to_le_bytes()[..], part.as_bytes()];
             self.digest = xxh3_128(&bytes.concat());
         }
         let (words, same) = (Vec::new(), 0);
-        self.all.push(Text { id: id.to_owned(), group, text: text.to_owned(), words, same });
+        let [id, text, cluster] = [id, text, cluster].map(str::to_owned);
+        self.all.push(Text { id, group, cluster, text, words, same });
         Ok(())
     }
 

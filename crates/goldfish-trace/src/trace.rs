@@ -73,8 +73,7 @@ pub fn trace(
 ) -> Result<Traced, TraceError> {
     check_paths(job)?;
     let searched = Arc::new(texts.index(job.least, job.seed)?);
-    let count = texts.all.len() as u64;
-    let config = TraceConfig::new(count, texts.digest(), job.least, job.seed, job.corpus.identity()?);
+    let config = TraceConfig::new(&texts, job.least, job.seed, job.corpus.identity()?);
     let (folder, found) = match TraceFolder::open(&job.output, &config, job.resume)? {
         Opened::Complete(summary) => return Ok(Traced { summary: *summary, was_complete: true }),
         Opened::Pending(folder, found) => (folder, found.map(|found| *found).unwrap_or_default()),
@@ -129,13 +128,13 @@ pub fn merge_traces(parts: &[PathBuf], output: &Path) -> Result<TraceSummary, Tr
         let reason = format!("{} of {world} parts are there; give all", opened.len());
         return Err(TraceError::refused(output, reason, Vec::new()));
     }
-    let mut texts = Texts::default();
+    let mut texts = Texts::of(config.kind);
     for row in first.texts()? {
         let row = row?;
         let Some(group) = Group::of_name(&row.group) else {
             return Err(TraceError::bad_file(first.folder(), format!("a text of the group {:?}", row.group)));
         };
-        texts.add(&row.text_id, &row.text, group)?;
+        texts.add(&row.text_id, &row.text, group, &row.cluster)?;
     }
     if texts.digest() != config.texts_hash {
         return Err(TraceError::bad_file(first.folder(), "its texts are not those that were traced"));

@@ -109,6 +109,19 @@ fn naive(text: &str, corpus: &Rows, is_span: impl Fn(&str, usize) -> bool) -> Ve
     spans
 }
 
+/// How often a text occurs without its first and last word, if that is long enough.
+fn copies(text: &str, corpus: &Rows, is_span: impl Fn(&str, usize) -> bool) -> Option<u64> {
+    let of_text = words(text);
+    let inner =
+        (of_text.len() > 2).then(|| of_text.source(1).start..of_text.source(of_text.len() - 2).end)?;
+    is_span(&text[inner], of_text.len() - 2).then(|| {
+        let needle = &word_list(&of_text)[1..of_text.len() - 1];
+        let occurs =
+            |text: &str| word_list(&words(text)).windows(needle.len()).filter(|run| *run == needle).count();
+        corpus.iter().map(|(_, text)| occurs(text) as u64).sum()
+    })
+}
+
 /// Checks a trace against the naive search.
 fn check(texts: &Rows, corpus: &Rows, least: Least, is_span: impl Fn(&str, usize) -> bool + Copy) {
     let setup = setup(texts, corpus, least);
@@ -145,6 +158,7 @@ fn check(texts: &Rows, corpus: &Rows, least: Least, is_span: impl Fn(&str, usize
         let covered = |at: usize| expected.iter().any(|(part, _)| part.contains(&at));
         let characters = text.char_indices().filter(|(at, _)| covered(*at)).count() as u64;
         assert_eq!(row.verbatim_characters, characters);
+        assert_eq!(row.copies, copies(text, corpus, is_span), "{text}");
         assert_eq!(row.spans, expected.len() as u64);
         assert_eq!(row.places, expected.iter().map(|span| span.1).sum::<u64>());
         assert!(row.covered_words >= row.verbatim_words && row.covered_words <= row.words);

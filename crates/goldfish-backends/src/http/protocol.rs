@@ -56,7 +56,7 @@ pub(super) fn sampling(decoding: &Decoding) -> (f64, u32) {
 pub(super) fn draw_seed(decoding: &Decoding, request: usize) -> Option<u64> {
     match decoding {
         Decoding::Greedy => None,
-        Decoding::Sampled { seed, .. } => Some(mix(seed ^ mix(request as u64)) & 0x7FFF_FFFF),
+        Decoding::Sampled { seed, first, .. } => Some(mix(seed ^ mix(first + request as u64)) & 0x7FFF_FFFF),
     }
 }
 

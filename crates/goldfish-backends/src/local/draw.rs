@@ -11,8 +11,8 @@ pub(super) fn choose(logits: &[f32], decoding: &Decoding, [stream, position]: [u
     let best = greedy(logits)?;
     match decoding {
         Decoding::Greedy => Some(best),
-        Decoding::Sampled { scheme, seed } => {
-            let mut random = Mt64::new(seed ^ stream.rotate_left(32) ^ position);
+        Decoding::Sampled { scheme, seed, first } => {
+            let mut random = Mt64::new(seed ^ (first + stream).rotate_left(32) ^ position);
             let uniform = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             drawn(logits, scheme, uniform).or(Some(best))
         }
@@ -53,7 +53,7 @@ mod tests {
         let logits = [0.0, 2f32.ln(), 5f32.ln()];
         let share = |scheme: SamplingScheme, token: u32| {
             let hits = (0..8000u64).filter(|stream| {
-                choose(&logits, &Decoding::Sampled { scheme, seed: 5 }, [*stream, 9]) == Some(token)
+                choose(&logits, &Decoding::Sampled { scheme, seed: 5, first: 0 }, [*stream, 9]) == Some(token)
             });
             hits.count() as f64 / 8000.0
         };

@@ -239,6 +239,7 @@ impl Completing<'_> {
                 Decoding::Sampled {
                     scheme: SamplingScheme { temperature, top_k },
                     seed: body["seed"].as_u64().unwrap(),
+                    first: 0,
                 }
             }
             _ => Decoding::Greedy,

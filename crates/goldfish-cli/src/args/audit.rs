@@ -206,6 +206,73 @@ pub(crate) struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     Plan(PlanArgs),
+    Sample(Box<SampleArgs>),
+}
+
+/// Draw texts from a model that nobody prompts with the corpus, to trace what of them is in its training data.
+///
+/// From the start of a document, which is what the model's BOS (or else its EOS) stands for:
+///   goldfish audit sample --model checkpoint/ --samples 1000 --tokens 256 --output samples/
+///   goldfish trace samples/ --corpus corpus/ --output traced/ --html traced.html
+///
+/// After prompts of your own, each in its turn:
+///   goldfish audit sample --model checkpoint/ --prompts prompts.jsonl --output samples/
+///
+/// The rate of an audit says what a model recites if it is asked for it. The rate of a trace of samples says how much of what it
+/// says anyway is recited (arXiv 2411.10242). Text that people wrote is the control: people quote too.
+///
+/// The folder gets samples.jsonl (columns id, text, ids, prompt) and the settings. Exit codes: 0 done, 2 could not run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+#[command(group(ArgGroup::new("sampled").args(["model", "server"]).required(true)))]
+pub(crate) struct SampleArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Folder to write.
+    #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
+    pub(crate) output: PathBuf,
+
+    /// How many samples to draw.
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Samples")]
+    pub(crate) samples: u64,
+
+    /// Tokens of each sample.
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Samples")]
+    pub(crate) tokens: u32,
+
+    /// Files with prompts that have nothing to do with the corpus: .jsonl, .parquet and the like with a text and an id in each row, or
+    /// .txt and .md, each one prompt. Sample I continues prompt I, and then the first one again. [default: a BOS alone]
+    #[arg(long, num_args = 1.., value_name = "TEXTS", help_heading = "Samples")]
+    pub(crate) prompts: Vec<String>,
+
+    /// The token before every prompt. [default: without --prompts the tokenizer's BOS, or its EOS if it has none; with --prompts none]
+    #[arg(long, value_name = "ID", help_heading = "Samples")]
+    pub(crate) bos_id: Option<u32>,
+
+    /// Divides the logits before a token is drawn.
+    #[arg(long, default_value_t = 1.0, value_name = "T", help_heading = "Samples")]
+    pub(crate) temperature: f64,
+
+    /// Draw from this many most likely tokens only. [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Samples")]
+    pub(crate) top_k: Option<u32>,
+
+    /// Seed of the draws. A server may draw other samples for the same seed; a checkpoint does not.
+    #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Samples")]
+    pub(crate) seed: u64,
+
+    /// The model's tokenizer.json, which gives the samples' text. [default: the checkpoint's]
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+
+    /// Draw the rest of interrupted samples, with the same options.
+    #[arg(long, help_heading = "Run")]
+    pub(crate) resume: bool,
+
+    /// Print one JSON object instead of a line.
+    #[arg(long, help_heading = "Run")]
+    pub(crate) json: bool,
 }
 
 /// How many probes are needed to show that the rate of exact matches is below a bound.

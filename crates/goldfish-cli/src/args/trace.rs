@@ -19,6 +19,10 @@ use super::values::{on_disk, parse_document_size};
 /// Where does what a model recited in an audit appear, and how often? Its other suffixes are the control:
 ///   goldfish trace run/ --tokenizer tokenizer.json --corpus corpus/ --output traced/
 ///
+/// Texts that a model says unprompted:
+///   goldfish audit sample --model checkpoint/ --output samples/
+///   goldfish trace samples/ --corpus corpus/ --output traced/
+///
 /// On several machines, then joined:
 ///   goldfish trace outputs.jsonl --corpus corpus/ --rank 0 --world 8 --output traced/
 ///   goldfish merge traced/rank-* --output traced-all/
@@ -31,7 +35,8 @@ use super::values::{on_disk, parse_document_size};
 #[command(verbatim_doc_comment)]
 pub(crate) struct TraceArgs {
     /// Files, folders or globs with the texts to trace: .jsonl, .parquet and the like with a text and an id in each row, or
-    /// .txt and .md, each one text. Or the folder of a complete run of `goldfish audit`.
+    /// .txt and .md, each one text. Or the folder of a complete run of `goldfish audit`, or of
+    /// `goldfish audit sample`.
     #[arg(required = true, value_name = "TEXTS")]
     pub(crate) texts: Vec<String>,
 

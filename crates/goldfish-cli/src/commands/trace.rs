@@ -8,14 +8,15 @@ use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
 use goldfish_audit::probe::{Passage, Set};
 use goldfish_audit::run::Run;
+use goldfish_audit::sampling::{Sample, is_sampled, read_samples};
 use goldfish_audit::stat::{Mean, Rate};
 use goldfish_corpus::{Content, Format, Input, ReadOptions, resolve};
 use goldfish_pipeline::{ScanJob, TokenizeOptions, resolve_content};
 use goldfish_report::{TracePage, trace_page};
 use goldfish_tokenize::Tokenizer;
 use goldfish_trace::{
-    Group, GroupSummary, Least, Texts, Trace, TraceError, TraceJob, TraceProgress, TraceSummary, Traced,
-    trace,
+    Group, GroupSummary, Least, Texts, TextsKind, Trace, TraceError, TraceJob, TraceProgress, TraceSummary,
+    Traced, trace,
 };
 use serde_json::json;
 
@@ -97,13 +98,17 @@ fn inputs(given: &[String], format: Option<Format>) -> anyhow::Result<Vec<Input>
 /// The texts to trace, and those of the control.
 fn texts(args: &TraceArgs, tokenizer: Option<&Tokenizer>) -> anyhow::Result<Texts> {
     let columns = (&*args.traced_column, &*args.traced_id_column);
-    if let [folder] = &*args.texts
-        && is_run(Path::new(folder))
-    {
-        return texts_of_run(Path::new(folder), args, tokenizer);
-    }
     let mut texts = Texts::default();
-    texts.read(&inputs(&args.texts, None)?, columns, Group::Text)?;
+    match &*args.texts {
+        [folder] if is_run(Path::new(folder)) => return texts_of_run(Path::new(folder), args, tokenizer),
+        [folder] if is_sampled(Path::new(folder)) => {
+            for sample in read_samples(Path::new(folder))? {
+                let Sample { id, text, .. } = sample?;
+                texts.add(&id, &text, Group::Text, &id)?;
+            }
+        }
+        files => texts.read(&inputs(files, None)?, columns, Group::Text)?,
+    }
     if !args.control.is_empty() {
         texts.read(&inputs(&args.control, None)?, columns, Group::Control)?;
     }
@@ -120,7 +125,7 @@ fn texts_of_run(folder: &Path, args: &TraceArgs, tokenizer: Option<&Tokenizer>) 
         bail!("{}: the texts of an audit are token ids; give their --tokenizer", folder.display());
     };
     let run = Run::open(folder)?;
-    let mut texts = Texts::default();
+    let mut texts = Texts::of(TextsKind::Suffixes);
     let mut results = run.results()?;
     for probe in run.probes()? {
         let probe = probe?;
@@ -132,7 +137,7 @@ fn texts_of_run(folder: &Path, args: &TraceArgs, tokenizer: Option<&Tokenizer>) 
             bail!("{}: the run is redacted: it has no token ids to look for", folder.display());
         };
         let group = if result.exact_match { Group::Text } else { Group::Control };
-        texts.add(&probe.probe_id, &tokenizer.decode(suffix)?, group)?;
+        texts.add(&probe.probe_id, &tokenizer.decode(suffix)?, group, &probe.cluster)?;
     }
     Ok(texts)
 }
@@ -214,6 +219,20 @@ fn lines(output: &Path, summary: &TraceSummary, took: Option<Duration>) -> Vec<S
     if let Some(excess) = excess {
         lines.push(format!("excess     texts with a span: {}", points(&excess.with_span)));
         lines.push(format!("           characters in spans: {}", points(&excess.verbatim_share)));
+    }
+    for group in summary.recited_by_copies.iter().flatten() {
+        let copies = if group.from == group.to {
+            count(group.from)
+        } else {
+            format!("{} to {}", count(group.from), count(group.to))
+        };
+        let recited = format!(
+            "{} of {} recited, {}",
+            count(group.recited.positives),
+            count(group.recited.n),
+            of_rate(&group.recited)
+        );
+        lines.push(format!("copies     {copies}: {recited}"));
     }
     if corpus.rejected > 0 {
         lines.push(format!(

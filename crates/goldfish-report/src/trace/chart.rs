@@ -1,10 +1,10 @@
-//! How long the longest spans are.
+//! How long the longest spans are, and how many copies of a suffix it takes to recite it.
 
-use goldfish_trace::{GroupSummary, LongestAtLeast, TraceSummary};
+use goldfish_trace::{GroupSummary, LongestAtLeast, RecitedByCopies, TraceSummary};
 
 use crate::ReportError;
-use crate::chart::{Axis, Caption, Chart, Curve, curves};
-use crate::number::{percent, plural, short_count, short_percent};
+use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::number::{count, percent, plural, short_count, short_percent};
 
 /// Shares are said in words for so many points of a curve at most.
 const SAID: usize = 12;
@@ -51,6 +51,61 @@ pub(super) fn longest_chart(summary: &TraceSummary) -> Result<Option<Chart>, Rep
         format: &|share| short_percent(*share),
     };
     curves(caption, &x, &y, &drawn).map(Some)
+}
+
+/// Shares of an audit's suffixes that were recited, by the copies that the corpus has of them. Nothing where all have about as many.
+pub(super) fn copies_chart(summary: &TraceSummary) -> Result<Option<Chart>, ReportError> {
+    let groups = summary.recited_by_copies.as_deref().unwrap_or_default();
+    if groups.len() < 2 {
+        return Ok(None);
+    }
+    let described = |group: &RecitedByCopies| {
+        let recited = format!("{} of {}", count(group.recited.positives), count(group.recited.n));
+        format!("{}: {recited}, {}", copies(group), percent(group.recited.rate))
+    };
+    let caption = Caption {
+        id: "copies-chart".into(),
+        title: "Share of the suffixes that were recited, by their copies in the corpus".into(),
+        description: groups.iter().map(described).collect::<Vec<_>>().join("; ") + ".",
+    };
+    let curve = |name: &str, series, of: fn(&RecitedByCopies) -> f64| Curve {
+        name: name.into(),
+        points: (0..).zip(groups).map(|(at, group)| (f64::from(at), of(group))).collect(),
+        series,
+        dots: series == 0,
+    };
+    let drawn = [
+        curve("recited", 0, |group| group.recited.rate),
+        curve("95% interval, lower end", 1, |group| group.recited.lower),
+        curve("95% interval, upper end", 2, |group| group.recited.upper),
+    ];
+    let label = |at: &f64| match groups.get(at.round() as usize) {
+        Some(group) if (at - at.round()).abs() < 1e-6 && *at >= 0.0 => range(group),
+        _ => String::new(),
+    };
+    let last = groups.len() as f64 - 1.0;
+    let x = Axis {
+        title: "copies in the corpus",
+        from: -0.2,
+        to: last + 0.2,
+        log: false,
+        labels: 12,
+        format: &label,
+    };
+    curves(caption, &x, &shares("share of suffixes"), &drawn).map(Some)
+}
+
+/// How many copies the suffixes of a group have.
+pub(super) fn range(group: &RecitedByCopies) -> String {
+    if group.from == group.to {
+        count(group.from)
+    } else {
+        format!("{} to {}", count(group.from), count(group.to))
+    }
+}
+
+fn copies(group: &RecitedByCopies) -> String {
+    if group.to == 1 && group.from == 1 { "1 copy".into() } else { format!("{} copies", range(group)) }
 }
 
 fn points_of(drawn: &[Curve]) -> impl Iterator<Item = (f64, f64)> {

@@ -5,11 +5,11 @@ mod choose;
 mod marks;
 
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_trace::{Least, TextRow, Trace, TraceConfig, TraceExcess, TraceSummary};
+use goldfish_trace::{Least, RecitedByCopies, TextRow, Trace, TraceConfig, TraceExcess, TraceSummary};
 use minijinja::Value;
 use serde::Serialize;
 
-use self::chart::longest_chart;
+use self::chart::{copies_chart, longest_chart, range};
 use self::choose::{Chosen, Shown, is_control};
 use crate::chart::Chart;
 use crate::estimate::Estimate;
@@ -51,6 +51,8 @@ struct Context<'a> {
     least: String,
     lines: [Line; 3],
     longest: Option<Chart>,
+    recited: Vec<Recited>,
+    copies: Option<Chart>,
     texts: Shown,
     control: Shown,
     rows: u64,
@@ -58,6 +60,22 @@ struct Context<'a> {
     seed: u64,
     data: Value,
     script: Script,
+}
+
+/// Suffixes of an audit with about as many copies.
+#[derive(Serialize)]
+struct Recited {
+    copies: String,
+    recited: u64,
+    n: u64,
+    share: Estimate,
+}
+
+impl Recited {
+    fn new(group: &RecitedByCopies) -> Self {
+        let Rate { positives, n, .. } = group.recited;
+        Self { copies: range(group), recited: positives, n, share: Estimate::rate(&group.recited) }
+    }
 }
 
 /// A line of the table of statistics.
@@ -103,6 +121,8 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         least: summary.least.to_string(),
         lines: lines(summary),
         longest: longest_chart(summary)?,
+        recited: summary.recited_by_copies.iter().flatten().map(Recited::new).collect(),
+        copies: copies_chart(summary)?,
         texts,
         control,
         rows,

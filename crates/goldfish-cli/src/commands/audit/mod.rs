@@ -5,6 +5,7 @@ mod in_context;
 mod near;
 mod plan;
 mod resumed;
+mod sample;
 mod sources;
 mod table;
 
@@ -48,8 +49,10 @@ const TESTED_IN_PROCESS: usize = 2;
 const SEGMENT_ROWS: usize = 1024;
 
 pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
-    if let Some(AuditCommand::Plan(args)) = &args.command {
-        return plan::run(args);
+    match &args.command {
+        Some(AuditCommand::Plan(args)) => return plan::run(args),
+        Some(AuditCommand::Sample(args)) => return sample::run(args),
+        None => {}
     }
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
+use goldfish_audit::sampling::{check_samples, is_sampled};
 use goldfish_pipeline::{MadeWith, MaskOptions, Protection, recompute};
 use goldfish_shard::{FileSet, MANIFEST_NAME, Manifest, ShardBatch, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
@@ -32,6 +33,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Verdict> {
         trace(args)?
     } else if is_run(&args.folder) {
         run::check_run(args)?
+    } else if is_sampled(&args.folder) {
+        samples(args)?
     } else {
         shards(args)?
     };
@@ -150,6 +153,19 @@ fn trace(args: &VerifyArgs) -> anyhow::Result<Findings> {
         json: json!({ "texts": texts, "spans": spans }),
         sound: format!(": {}, {}", plural(texts, "text"), plural(spans, "span")),
         advice: "; the files are not as the trace wrote them: restore the folder from a copy, or trace the texts again",
+    })
+}
+
+/// A folder with the samples of a model.
+fn samples(args: &VerifyArgs) -> anyhow::Result<Findings> {
+    only_runs(args)?;
+    ensure!(!args.recompute, "--recompute is for folders of shards");
+    let (counts, problems) = check_samples(&args.folder)?;
+    Ok(Findings {
+        problems,
+        json: json!({ "samples": counts.samples, "tokens": counts.tokens }),
+        sound: format!(": {}, {}", plural(counts.samples, "sample"), plural(counts.tokens, "token")),
+        advice: "; the files are not as they were written: restore the folder from a copy, or draw the samples again",
     })
 }
 
