@@ -148,7 +148,7 @@ impl fmt::Display for ProbeId {
 }
 
 /// A position in a document with the tokens from there: what one scoring pass covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
     /// The document's position in its corpus.
     pub document: u64,

@@ -197,6 +197,31 @@ pub fn check_tokens(
     Ok(least.unwrap_or_default())
 }
 
+/// How another tokenizer than the model's gives another text to ids that the model drew; `None` if it doesn't, or can't be compared.
+///
+/// # Errors
+///
+/// If a server doesn't answer.
+pub fn other_text(
+    given: &dyn TextTokenizer,
+    model: &dyn TextTokenizer,
+    drawn: &[Vec<u32>],
+) -> Result<Option<String>, AuditError> {
+    let of_drawn = |(number, ids): (usize, &Vec<u32>)| Start {
+        doc_id: format!("sample {number}"),
+        ids: ids.clone(),
+        ..Start::default()
+    };
+    let starts: Vec<Start> = drawn.iter().enumerate().map(of_drawn).collect();
+    Ok(match same_text(given, model, &starts.iter().collect::<Vec<_>>())? {
+        Ok(_) => None,
+        Err(Mismatch { detail, texts }) => Some(match texts {
+            Some((given, model)) => format!("{detail}: {given:?} instead of {model:?}"),
+            None => detail,
+        }),
+    })
+}
+
 /// Starts from all over a table, and so from all files.
 fn sample(table: &ProbeTable) -> Vec<&Start> {
     let taken = PASSAGES.min(table.starts.len());

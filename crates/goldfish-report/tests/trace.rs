@@ -219,9 +219,8 @@ fn what_is_missing_is_said() {
 #[test]
 fn recited_suffixes_are_shown_by_their_copies() {
     let folder = tempfile::tempdir().unwrap();
-    let groups = [(0, 0, 0), (1, 1, 3), (3, 4, 9)].map(|(from, to, recited)| {
-        json!({"from": from, "to": to, "recited": rate(recited, 10)})
-    });
+    let groups = [(0, 0, 0), (1, 1, 3), (3, 4, 9)]
+        .map(|(from, to, recited)| json!({"from": from, "to": to, "recited": rate(recited, 10)}));
     let with = |groups: &[serde_json::Value]| {
         let recited_by_copies = groups.iter().map(|group| serde_json::from_value(group.clone()).unwrap());
         TraceSummary { recited_by_copies: Some(recited_by_copies.collect()), ..summary() }

@@ -1,15 +1,15 @@
 //! `goldfish audit sample`.
 
-use std::sync::Arc;
-
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use goldfish_audit::AuditError;
-use goldfish_audit::backend::SamplingScheme;
+use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, SamplingScheme, TextTokenizer};
 use goldfish_audit::sampling::{Prompt, Sampled, SampledCounts, Sampler, SamplingConfig};
+use goldfish_audit::tokens::other_text;
 use goldfish_corpus::{Content, ReadOptions, for_each_text, resolve};
 use goldfish_tokenize::Tokenizer;
 use serde_json::json;
 
+use super::sources::Asked;
 use crate::args::SampleArgs;
 use crate::describe::ALREADY_COMPLETE;
 use crate::model::{self, Asking, text};
@@ -23,10 +23,12 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
     let file = args.tokenizer.clone().or_else(|| args.model.tokenizer());
     let file = file
         .context("the samples' text needs the model's tokenizer: give its tokenizer.json with --tokenizer")?;
-    let tokenizer = Arc::new(Tokenizer::from_file(&file)?);
+    let asked = Asked::open(&file)?;
+    let tokenizer = asked.tokenizer.clone();
     let prompts = prompts(args, &tokenizer)?;
     let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: args.top_k };
     let model = model::open(&args.model, asking)?;
+    check_tokenizer(args, &asked, &*model.backend, &prompts)?;
     let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k };
     let description = model.backend.describe()?;
     let size = (args.samples, args.tokens);
@@ -64,6 +66,39 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
         print::warn(&note);
     }
     Ok(Verdict::Clean)
+}
+
+/// Samples that are compared, and the tokens of each.
+const COMPARED: (usize, usize) = (8, 64);
+
+/// Text that another tokenizer than the model's gives to its ids is not what the model said: nothing of it would be found.
+fn check_tokenizer(
+    args: &SampleArgs,
+    given: &Asked,
+    backend: &dyn Backend,
+    prompts: &[Prompt],
+) -> anyhow::Result<()> {
+    let own = args.model.tokenizer().map(|path| Asked::open(&path)).transpose()?;
+    let model: &dyn TextTokenizer = match (&own, backend.tokenizer()) {
+        (Some(own), _) if own.tokenizer.sha256() == given.tokenizer.sha256() => return Ok(()),
+        (Some(own), _) => own,
+        (None, Some(of_server)) => of_server,
+        (None, None) => return Ok(()),
+    };
+    let tokens = COMPARED.1.min(args.tokens as usize);
+    let requests: Vec<_> = prompts
+        .iter()
+        .cycle()
+        .take(COMPARED.0)
+        .map(|prompt| GenerateRequest { prompt: &prompt.ids, tokens })
+        .collect();
+    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k };
+    let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed: args.seed, first: 0 })?;
+    let drawn: Vec<Vec<u32>> = drawn.into_iter().map(|answer| answer.ids).collect();
+    match other_text(given, model, &drawn)? {
+        None => Ok(()),
+        Some(detail) => bail!("--tokenizer is not the model's: {detail}; give the model's own"),
+    }
 }
 
 fn line(args: &SampleArgs, counts: &SampledCounts) -> String {

@@ -211,13 +211,13 @@ fn document_options(args: &AuditArgs, encoder: Option<&Asked>) -> DocumentOption
 
 /// A tokenizer file, as an audit asks it.
 #[derive(Clone)]
-struct Asked {
-    tokenizer: Arc<Tokenizer>,
+pub(super) struct Asked {
+    pub(super) tokenizer: Arc<Tokenizer>,
     name: TokenizerName,
 }
 
 impl Asked {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let tokenizer = Tokenizer::from_file(path)?;
         let name =
             TokenizerName { sha256: tokenizer.sha256().to_owned(), vocab_size: tokenizer.vocab_size() };
