@@ -151,3 +151,28 @@ def test_recitation_by_copies(goldfish, trained, corpus, tmp_path):
     # Sixteen copies are enough, one is not.
     assert groups[1][0] < groups[16][0] > 0
     assert "Recited by copies" in (tmp_path / "page.html").read_text()
+
+
+def test_common_text_gains_nothing_from_its_prefix(goldfish, tmp_path):
+    """A model recites passages, and a form that stands in many documents. Both are exact matches; only passages need their prefix."""
+    draw = random.Random(4)
+    ids = lambda count: [draw.randrange(64) for _ in range(count)]
+    form = ids(16)
+    passages = [ids(32) for _ in range(8)]
+    rows = [{"id": f"passage {n}/{copy}", "kind": "passage", "input_ids": passage} for n, passage in enumerate(passages) for copy in range(6)]
+    rows += [{"id": f"form {n}", "kind": "form", "input_ids": ids(16) + form} for n in range(48)]
+    draw.shuffle(rows)
+    write_json_lines(tmp_path / "corpus.jsonl", rows)
+    mask = ["--ids-column", "input_ids", "--id-column", "id", "--carry", "kind", "--rule", "hash", "--output", tmp_path / "masked"]
+    goldfish.run("mask", tmp_path / "corpus.jsonl", *mask)
+    model = "--vocab-size 64 --layers 2 --width 64 --heads 4 --mlp-width 128 --lr 5e-3 --batch 8 --warmup 5 --epochs 24 --ignore-mask".split()
+    goldfish.run("lab", "train", tmp_path / "masked", *model, "--output", tmp_path / "model")
+    sizes = ["--prefix", 16, "--suffix", 16, "--metrics", "exact-match,prior", "--by", "kind"]
+    goldfish.run("audit", tmp_path / "masked", "--model", tmp_path / "model", *sizes, "--output", tmp_path / "run")
+    found = pq.read_table(tmp_path / "run/results.parquet").to_pylist()
+    gains = {kind: [row["prior_gain"] for row in found if row["stratum"] == kind and row["exact_match"]] for kind in ["passage", "form"]}
+    assert len(gains["passage"]) >= 6 and len(gains["form"]) >= 40, {kind: len(values) for kind, values in gains.items()}
+    pairs = [(a > b) + (a == b) / 2 for a in gains["passage"] for b in gains["form"]]
+    assert sum(pairs) / len(pairs) > 0.95
+    again = goldfish.run("verify", tmp_path / "run", "--replay", 4, "--model", tmp_path / "model")
+    assert "sound" in again.stdout

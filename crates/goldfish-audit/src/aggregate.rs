@@ -17,6 +17,7 @@ use crate::summary::*;
 const LOSS_DROPPED: usize = position("loss_dropped");
 const LOSS_KEPT: usize = position("loss_kept");
 const LN_DRAWS: usize = position("ln_draws");
+const PRIOR_LOG_P: usize = position("prior_log_p");
 
 /// Draws for which extraction is reported.
 const DRAWS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
@@ -243,11 +244,16 @@ fn cost(config: &RunConfig, rows: &[ResultRow]) -> Cost {
     // the prefix.
     let mut sequences: HashMap<StartKey<'_>, u64> = HashMap::new();
     let mut prompts: HashMap<(StartKey<'_>, u32), (u64, u64, u64)> = HashMap::new();
+    // Suffixes after unrelated prefixes. Where a run has fewer of these than asked for, this is more than was scored.
+    let mut unrelated = 0;
     for row in rows {
         let (prefix, suffix) = (u64::from(row.prefix_tokens), u64::from(row.suffix_tokens));
         let in_prompt = row.passage == Passage::InPrompt.name();
         let passage = if in_prompt { prefix + suffix + config.separator().len() as u64 } else { 0 };
         let lead = u64::from(options.bos.is_some()) + passage;
+        if row.scores[PRIOR_LOG_P].is_some() {
+            unrelated += u64::from(options.unrelated_prefixes.unwrap_or(0)) * (lead + prefix + suffix);
+        }
         cost.naive_forward_tokens += lead + prefix + suffix;
         cost.naive_decoded_tokens += suffix;
         let split = in_prompt.then_some((row.prefix_tokens, row.suffix_tokens));
@@ -265,6 +271,7 @@ fn cost(config: &RunConfig, rows: &[ResultRow]) -> Cost {
     if options.decide == Decide::Score {
         cost.scored_tokens = sequences.values().sum();
     }
+    cost.scored_tokens += unrelated;
     for ((_, prefix), (suffix, known, lead)) in prompts {
         if suffix > known {
             cost.prompt_tokens += lead + u64::from(prefix) + known;
@@ -485,6 +492,7 @@ mod tests {
             mask: None,
             truth_text: None,
             continuation_text: None,
+            after_others: None,
             min_k: 0.2,
             extraction: None,
         };

@@ -157,6 +157,9 @@ pub struct SamplingScheme {
     pub temperature: f64,
     /// Only so many of the likeliest tokens can be drawn; all of them if absent.
     pub top_k: Option<u32>,
+    /// Of these, only so many of the likeliest can be drawn as have this much of the probability together; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
 }
 
 /// The answer to a [`ScoreRequest`].
@@ -257,21 +260,42 @@ impl SamplingScheme {
     /// server's answer the `top_k` best suffice.
     #[must_use]
     pub fn log_prob(&self, logits: &[f32], own: f32, rank: u32) -> f64 {
-        let scaled = |logit: f32| f64::from(logit) / self.temperature;
-        let kept = match self.top_k {
-            Some(k) if rank > k => return f64::NEG_INFINITY,
-            Some(k) if (k as usize) < logits.len() => {
-                let mut best = logits.to_vec();
-                best.select_nth_unstable_by(k as usize - 1, |a, b| b.total_cmp(a));
-                best.truncate(k as usize);
-                best.sort_by(|a, b| b.total_cmp(a));
-                best
+        let mut kept = logits.to_vec();
+        if let Some(k) = self.top_k {
+            if rank > k {
+                return f64::NEG_INFINITY;
             }
-            _ => logits.to_vec(),
-        };
+            if (k as usize) < kept.len() {
+                kept.select_nth_unstable_by(k as usize - 1, |a, b| b.total_cmp(a));
+                kept.truncate(k as usize);
+                kept.sort_by(|a, b| b.total_cmp(a));
+            }
+        }
+        if self.top_p.is_some() {
+            kept.sort_by(|a, b| b.total_cmp(a));
+            kept.truncate(self.nucleus(&kept));
+            if rank as usize > kept.len() {
+                return f64::NEG_INFINITY;
+            }
+        }
+        let scaled = |logit: f32| f64::from(logit) / self.temperature;
         let highest = kept.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = kept.iter().map(|logit| (scaled(*logit) - scaled(highest)).exp()).sum();
         scaled(own) - scaled(highest) - sum.ln()
+    }
+
+    /// How many of some logits, the highest first, are needed until they have `top_p` of the probability of all of them; at least one.
+    #[must_use]
+    pub fn nucleus(&self, descending: &[f32]) -> usize {
+        let (Some(top_p), Some(highest)) = (self.top_p, descending.first()) else { return descending.len() };
+        let weight = |logit: f32| ((f64::from(logit) - f64::from(*highest)) / self.temperature).exp();
+        let needed = top_p * descending.iter().map(|logit| weight(*logit)).sum::<f64>();
+        let mut sum = 0.0;
+        let enough = descending.iter().position(|logit| {
+            sum += weight(*logit);
+            sum >= needed
+        });
+        enough.map_or(descending.len(), |last| last + 1)
     }
 }
 
@@ -421,8 +445,10 @@ mod tests {
     #[test]
     fn by_hand() {
         let ln2 = std::f64::consts::LN_2;
-        let wants =
-            Wants { moments: true, scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2) }) };
+        let wants = Wants {
+            moments: true,
+            scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2), top_p: None }),
+        };
         let score = |token| TokenScore::from_logits(&logits(), token, &wants).unwrap();
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}");
         near(score(1).log_prob, -2.0 * ln2);
@@ -446,7 +472,8 @@ mod tests {
     #[test]
     fn schemes() {
         let ln_p = |temperature, top_k, token: u32| {
-            let wants = Wants { moments: false, scheme: Some(SamplingScheme { temperature, top_k }) };
+            let wants =
+                Wants { moments: false, scheme: Some(SamplingScheme { temperature, top_k, top_p: None }) };
             TokenScore::from_logits(&logits(), token, &wants).unwrap().scheme_log_prob.unwrap()
         };
         // Squared probabilities 16, 4, 1, 1 of 22; square roots of the first two: 1 and 1/sqrt 2.
@@ -456,6 +483,29 @@ mod tests {
         // Of the two equal tokens, the one with the smaller id is the third.
         assert!(ln_p(1.0, Some(3), 2).is_finite());
         assert_eq!(ln_p(1.0, Some(3), 3), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn nuclei() {
+        let ln_p = |temperature, top_k, top_p, token: u32| {
+            let scheme = SamplingScheme { temperature, top_k, top_p: Some(top_p) };
+            let wants = Wants { moments: false, scheme: Some(scheme) };
+            TokenScore::from_logits(&logits(), token, &wants).unwrap().scheme_log_prob.unwrap()
+        };
+        let near = |a: f64, b: f64| assert!((a - b.ln()).abs() < 1e-6, "{a} {b}");
+        // 1/2 is not enough for 0.6, 1/2 and 1/4 are.
+        near(ln_p(1.0, None, 0.6, 0), 2.0 / 3.0);
+        near(ln_p(1.0, None, 0.6, 1), 1.0 / 3.0);
+        assert_eq!(ln_p(1.0, None, 0.6, 2), f64::NEG_INFINITY);
+        assert_eq!(ln_p(1.0, None, 0.3, 0), 0.0);
+        near(ln_p(1.0, None, 1.0, 3), 1.0 / 8.0);
+        // Of the two equal tokens, the one with the smaller id is in.
+        near(ln_p(1.0, None, 0.8, 2), 1.0 / 7.0);
+        assert_eq!(ln_p(1.0, None, 0.8, 3), f64::NEG_INFINITY);
+        // Of the two that top-k leaves, the first has 2/3.
+        assert_eq!(ln_p(1.0, Some(2), 0.65, 0), 0.0);
+        // At temperature 1/2 it has 16/22 of all.
+        assert_eq!(ln_p(0.5, None, 0.7, 0), 0.0);
     }
 
     #[test]

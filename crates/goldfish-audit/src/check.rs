@@ -24,6 +24,7 @@ use crate::options::{AuditOptions, Decide};
 use crate::probe::{Passage, ProbeId, Set};
 use crate::rows::{ProbeRow, ResultRow};
 use crate::score::extraction::ln_draws;
+use crate::score::prior::prior_gain;
 use crate::score::{self, Observation, ScoreValues, trivial};
 use crate::selftest::SelfTest;
 use crate::store::{CONFIG, EVIDENCE, FILES, PROBES, RESULTS, SELF_TEST, SUMMARY};
@@ -372,6 +373,7 @@ fn tokens_problem(
         mask: mask.as_ref().map(|mask| &mask[prefix.len()..]),
         truth_text: text.as_deref(),
         continuation_text: continuation_text.as_deref(),
+        after_others: None,
         min_k: options.min_k,
         extraction: options.extraction.map(|extraction| extraction.p),
     };
@@ -380,6 +382,8 @@ fn tokens_problem(
     let log_p = row.scores["log_p_z"];
     scores["ln_draws"] =
         options.extraction.zip(log_p).map(|(asked, log_p)| ln_draws(log_p.min(0.0), asked.p));
+    scores["prior_gain"] =
+        tokens.as_deref().zip(row.scores["prior_log_p"]).map(|(tokens, prior)| prior_gain(tokens, prior));
     scores_problem(options, &scores, row, decode.is_some())
 }
 
@@ -433,6 +437,7 @@ fn scores_problem(
     // What needs more of the model's answer than a run keeps, or text that is not there now, is taken as it is.
     let unknown = |name: &str| match name {
         "log_p_z" => options.extraction.is_some(),
+        "prior_log_p" => options.unrelated_prefixes.is_some(),
         "min_k_plus_plus" => options.membership,
         "rouge_l_words" | "zlib_ratio" => options.text && !with_text,
         _ => false,

@@ -20,7 +20,9 @@ use crate::measured::{Measured, evidence, result_row};
 use crate::options::{AuditOptions, Decide};
 use crate::probe::{Probe, ProbeTable, Start};
 use crate::rows::ResultRow;
+use crate::set::Passage;
 use crate::store::RunStore;
+use crate::unrelated::Unrelated;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl Engine<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), AuditError> {
         self.check()?;
+        let unrelated = self.options.unrelated_prefixes.map(|count| (Unrelated::new(tables), count as usize));
         let probes = tables.iter().map(|table| table.probes.len() as u64).sum();
         let mut done = 0;
         let (mut rows, mut proofs) = (Vec::new(), Vec::new());
@@ -76,7 +79,7 @@ impl Engine<'_> {
             for batch in batches(&pending, self.batch.max(1)) {
                 let measured = match self.stop.load(Ordering::Relaxed) {
                     true => Err(AuditError::Interrupted),
-                    false => self.measure(table, &batch),
+                    false => self.measure(table, &batch, unrelated.as_ref()),
                 };
                 let (new, evidence) = match measured {
                     Ok(measured) => measured,
@@ -99,7 +102,7 @@ impl Engine<'_> {
         store.append(&rows, &proofs)
     }
 
-    /// Measures every probe of a table, and keeps nothing.
+    /// Measures every probe of a table, unrelated prefixes apart, and keeps nothing.
     ///
     /// # Errors
     ///
@@ -112,7 +115,7 @@ impl Engine<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(AuditError::Interrupted);
             }
-            rows.extend(self.measure(table, &batch)?.0);
+            rows.extend(self.measure(table, &batch, None)?.0);
         }
         Ok(rows)
     }
@@ -127,7 +130,8 @@ impl Engine<'_> {
         let missing = |ability| Err(AuditError::Missing { backend: Answers(self.backend).name(), ability });
         let capabilities = self.backend.capabilities();
         let generates = self.options.continuations || self.options.decide == Decide::Generate;
-        if self.options.decide == Decide::Score && !capabilities.score {
+        let scores = self.options.decide == Decide::Score || self.options.unrelated_prefixes.is_some();
+        if scores && !capabilities.score {
             return missing(Ability::Score);
         }
         if generates && !capabilities.generate {
@@ -144,6 +148,7 @@ impl Engine<'_> {
         &self,
         table: &ProbeTable,
         probes: &[&Probe],
+        unrelated: Option<&(Unrelated<'_>, usize)>,
     ) -> Result<(Vec<ResultRow>, Vec<Evidence>), AuditError> {
         let scored = match self.options.decide {
             Decide::Score => self.score(table, probes)?,
@@ -166,8 +171,20 @@ impl Engine<'_> {
                 tokens.iter().zip(truth).position(diverges).unwrap_or(truth.len())
             });
             let exchange = scored.get(&probe.start).and_then(|(_, answer)| answer.exchange.clone());
-            let (continuation, caveats) = (None, Vec::new());
-            measured.push(Measured { table, probe, tokens, match_length, continuation, caveats, exchange });
+            let (continuation, caveats, after_others) = (None, Vec::new(), None);
+            measured.push(Measured {
+                table,
+                probe,
+                tokens,
+                match_length,
+                after_others,
+                continuation,
+                caveats,
+                exchange,
+            });
+        }
+        if let Some((unrelated, count)) = unrelated {
+            self.after_others(&mut measured, unrelated, *count)?;
         }
         if self.options.continuations || self.options.decide == Decide::Generate {
             self.continue_all(&mut measured)?;
@@ -217,6 +234,42 @@ impl Engine<'_> {
         Answers(self.backend).check_scores(&requests, &answers)?;
         let keyed = sequences.iter().zip(answers);
         Ok(keyed.map(|((start, from, _), answer)| (*start, (*from, answer))).collect())
+    }
+
+    /// Scores the suffixes after unrelated prefixes.
+    fn after_others(
+        &self,
+        measured: &mut [Measured<'_>],
+        unrelated: &Unrelated<'_>,
+        count: usize,
+    ) -> Result<(), AuditError> {
+        let sequence = |prefix: &[u32], suffix: &[u32]| -> Vec<u32> {
+            self.options.bos.iter().chain(prefix).chain(suffix).copied().collect()
+        };
+        let mut sequences: Vec<(usize, usize, Vec<u32>)> = Vec::new();
+        for (number, probe) in measured.iter().enumerate() {
+            // With the passage in the prompt, the prefix is not all that comes before the suffix.
+            if probe.table.starts[probe.probe.start].passage() != Passage::Absent {
+                continue;
+            }
+            let (prefix, suffix) = probe.table.tokens(probe.probe);
+            let from = usize::from(self.options.bos.is_some()) + prefix.len();
+            let others = unrelated.prefixes(probe.table, probe.probe, count);
+            sequences.extend(others.into_iter().map(|other| (number, from, sequence(other, suffix))));
+        }
+        // Those that begin alike beside each other.
+        sequences.sort_by(|a, b| a.2.cmp(&b.2));
+        for batch in sequences.chunks(self.batch.max(1)) {
+            let requests: Vec<_> =
+                batch.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();
+            let answers = self.backend.score(&requests, &Wants::default())?;
+            Answers(self.backend).check_scores(&requests, &answers)?;
+            for ((number, ..), answer) in batch.iter().zip(answers) {
+                let log_prob = answer.tokens.iter().map(|token| token.log_prob).sum();
+                measured[*number].after_others.get_or_insert_default().push(log_prob);
+            }
+        }
+        Ok(())
     }
 
     /// Greedy continuations for the probes whose continuation isn't known, one for each start and prefix.

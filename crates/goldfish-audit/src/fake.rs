@@ -296,11 +296,11 @@ mod tests {
             let count = |token| drawn.iter().filter(|g| g.ids == [token]).count() as f64 / n as f64;
             [count(0), count(1), count(2)]
         };
-        let all = draw(SamplingScheme { temperature: 1.0, top_k: None }, 4000);
+        let all = draw(SamplingScheme { temperature: 1.0, top_k: None, top_p: None }, 4000);
         for (found, expected) in all.iter().zip([0.125, 0.25, 0.625]) {
             assert!((found - expected).abs() < 0.03, "{all:?}");
         }
-        let two = draw(SamplingScheme { temperature: 1.0, top_k: Some(2) }, 4000);
+        let two = draw(SamplingScheme { temperature: 1.0, top_k: Some(2), top_p: None }, 4000);
         assert!(two[0] == 0.0 && (two[1] - 2.0 / 7.0).abs() < 0.03, "{two:?}");
     }
 }

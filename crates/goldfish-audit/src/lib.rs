@@ -50,6 +50,7 @@ pub mod summary;
 pub mod sums;
 pub mod table;
 pub mod tokens;
+mod unrelated;
 
 pub use aggregate::{compare, summarize};
 pub use error::{Ability, AuditError};

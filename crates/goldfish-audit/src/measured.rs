@@ -17,6 +17,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) tokens: Option<&'a [TokenScore]>,
     /// The first divergence by the ranks.
     pub(crate) match_length: Option<usize>,
+    /// Natural log of the suffix's probability after unrelated prefixes, where it was asked for.
+    pub(crate) after_others: Option<Vec<f64>>,
     /// The greedy continuation, where it is known.
     pub(crate) continuation: Option<Vec<u32>>,
     /// Its caveats.
@@ -67,6 +69,7 @@ pub(crate) fn result_row(
         mask: mask.map(|mask| &mask[prefix.len()..]),
         truth_text: text.as_deref(),
         continuation_text: continuation_text.as_deref(),
+        after_others: measured.after_others.as_deref(),
         min_k: options.min_k,
         extraction: options.extraction.map(|extraction| extraction.p),
     };

@@ -16,6 +16,9 @@ pub struct AuditOptions {
     pub continuations: bool,
     /// Probability and draws of a sampled continuation, if asked for.
     pub extraction: Option<Extraction>,
+    /// After how many unrelated prefixes the suffix is scored too, if at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrelated_prefixes: Option<u32>,
     /// Whether membership scores are computed.
     pub membership: bool,
     /// Fraction of tokens that Min-K% and Min-K%++ take.
@@ -54,6 +57,7 @@ impl Default for AuditOptions {
             decide: Decide::Score,
             continuations: true,
             extraction: None,
+            unrelated_prefixes: None,
             membership: true,
             min_k: 0.2,
             bos: None,
@@ -78,7 +82,8 @@ impl AuditOptions {
         };
         let share = self.min_k;
         within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
-        let Some(Extraction { scheme: SamplingScheme { temperature, top_k }, p }) = self.extraction else {
+        let Some(Extraction { scheme: SamplingScheme { temperature, top_k, top_p }, p }) = self.extraction
+        else {
             return Ok(());
         };
         let warm = temperature.is_finite() && temperature > 0.0;
@@ -90,6 +95,8 @@ impl AuditOptions {
         )?;
         let k = top_k.map_or(f64::INFINITY, f64::from);
         within("top-k", k, k >= 1.0, "at least 1")?;
+        let nucleus = top_p.unwrap_or(1.0);
+        within("top-p", nucleus, nucleus > 0.0 && nucleus <= 1.0, "above 0 and at most 1")?;
         within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
     }
 }

@@ -416,7 +416,7 @@ mod tests {
     ) -> Result<Sampled, AuditError> {
         let model = FakeModel::reciting(50, &[(0..40).collect()], 2, 2.0);
         let prompts = [vec![3], vec![4, 5]].map(|ids| Prompt { id: None, text: decode(&ids), ids });
-        let scheme = SamplingScheme { temperature: 1.0, top_k: None };
+        let scheme = SamplingScheme { temperature: 1.0, top_k: None, top_p: None };
         let config = SamplingConfig::new(model.describe().unwrap(), "0", &prompts, (samples, 7), scheme, 11);
         let stop = AtomicBool::new(false);
         let (decode, encode) = (&decode, &encode);

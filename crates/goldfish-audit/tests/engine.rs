@@ -30,6 +30,35 @@ fn near(found: Option<f64>, expected: f64) {
     assert!((found - expected).abs() < 1e-6 * expected.abs().max(1.0), "{found}, expected {expected}");
 }
 
+/// Suffixes after the prefix of the other document, computed by hand.
+#[test]
+fn suffixes_are_scored_after_unrelated_prefixes() {
+    let folder = tempdir().unwrap();
+    let documents: [Vec<u32>; 2] = [(1..9).collect(), (11..19).collect()];
+    let model = FakeModel::reciting(VOCAB, &[documents[0].clone(), documents[1][..6].to_vec()], 2, 5.0);
+    let grid = grid(&[0], None, &[4], &[4]);
+    let all = table(folder.path(), &documents, &grid);
+    let options = AuditOptions { unrelated_prefixes: Some(8), ..AuditOptions::default() };
+    let (rows, summary) = audit(&folder.path().join("run"), &model, &grid, &all, &options, 8).unwrap();
+    let known = 5f64.exp() + 49.0;
+    let sure = known.ln() - 5.0;
+    // After 11 to 14 the model expects 15 and not 5; after 14 and 5 it knows nothing; 7 and 8 it knows again.
+    let after_other = -known.ln() - 51f64.ln() - 2.0 * sure;
+    near(rows[0].scores["prior_log_p"], after_other);
+    near(rows[0].scores["prior_gain"], -4.0 * sure - after_other);
+    near(
+        summary.scores.means["prior_gain"].mean,
+        rows.iter().filter_map(|row| row.scores["prior_gain"]).sum::<f64>() / 2.0,
+    );
+    // Two more sequences of eight tokens.
+    assert_eq!(summary.cost.scored_tokens, 2 * 8 + 8 * 2 * 8);
+
+    // Alone, a document has no unrelated prefix.
+    let alone = table(folder.path(), &documents[..1], &grid);
+    let (rows, _) = audit(&folder.path().join("alone"), &model, &grid, &alone, &options, 8).unwrap();
+    assert_eq!((rows[0].scores["prior_log_p"], rows[0].scores["prior_gain"]), (None, None));
+}
+
 /// Every score of two probes, computed by hand.
 #[test]
 fn a_run_by_hand() {
@@ -40,7 +69,7 @@ fn a_run_by_hand() {
     let model = FakeModel::reciting(VOCAB, &[known.clone(), half[..6].to_vec()], 2, 5.0);
     let grid = grid(&[0], None, &[4], &[4]);
     let table = table(folder.path(), &[known, half], &grid);
-    let scheme = SamplingScheme { temperature: 2.0, top_k: Some(3) };
+    let scheme = SamplingScheme { temperature: 2.0, top_k: Some(3), top_p: None };
     let options = AuditOptions {
         extraction: Some(Extraction { scheme, p: 0.9 }),
         text: true,
@@ -456,7 +485,7 @@ proptest! {
 
 #[test]
 fn numbers_out_of_range_are_refused() {
-    let scheme = |temperature, top_k| SamplingScheme { temperature, top_k };
+    let scheme = |temperature, top_k| SamplingScheme { temperature, top_k, top_p: None };
     let asked =
         |scheme, p| AuditOptions { extraction: Some(Extraction { scheme, p }), ..AuditOptions::default() };
     for (options, word) in [

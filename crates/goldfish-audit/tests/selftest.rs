@@ -30,7 +30,7 @@ fn faulty(faults: Faults) -> SelfTest {
 
 #[test]
 fn a_sound_backend_passes() {
-    let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40) };
+    let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
     let found = run(
         &model(),
         SelfTestOptions { bos: Some(0), eos: Some(1), scheme: Some(scheme), continuations: true },

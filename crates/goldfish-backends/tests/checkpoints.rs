@@ -30,7 +30,7 @@ fn keeps_the_contract_of_a_backend() {
     let sequences: Vec<Vec<u32>> =
         (0..6).map(|i| (0..8 + i).map(|j| (i * 3 + j * j) % VOCABULARY as u32).collect()).collect();
     let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-    let scheme = Some(SamplingScheme { temperature: 0.7, top_k: Some(4) });
+    let scheme = Some(SamplingScheme { temperature: 0.7, top_k: Some(4), top_p: None });
     let test = self_test(
         &model,
         &sequences,
@@ -46,7 +46,10 @@ fn keeps_the_contract_of_a_backend() {
 #[test]
 fn an_answer_depends_on_its_request_alone() {
     let (_folder, model) = sound();
-    let wants = Wants { moments: true, scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(3) }) };
+    let wants = Wants {
+        moments: true,
+        scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None }),
+    };
     // Prefixes that are shared, repeated and cut everywhere, in no order.
     let long: Vec<u32> = (0..40).map(|i| (i * i + 3) % VOCABULARY as u32).collect();
     let mut sequences: Vec<Vec<u32>> = (2..40).map(|end| long[..end].to_vec()).collect();
@@ -59,8 +62,11 @@ fn an_answer_depends_on_its_request_alone() {
         assert_eq!(scored.tokens.len(), request.ids.len() - request.from);
         assert_eq!(model.score(&[*request], &wants).unwrap()[0], *scored);
     }
-    let decoding =
-        Decoding::Sampled { scheme: SamplingScheme { temperature: 1.0, top_k: None }, seed: 3, first: 0 };
+    let decoding = Decoding::Sampled {
+        scheme: SamplingScheme { temperature: 1.0, top_k: None, top_p: None },
+        seed: 3,
+        first: 0,
+    };
     for decoding in [Decoding::Greedy, decoding] {
         let prompts: Vec<_> = sequences
             .iter()

@@ -369,7 +369,7 @@ fn draws_are_seeded() {
     let (server, backend) = connect(Kind::Vllm, Faults::default());
     let prompt = &documents()[1][..6];
     let draw = |seed| {
-        let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40) };
+        let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
         let requests = [GenerateRequest { prompt, tokens: 4 }; 6];
         let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed, first: 0 }).unwrap();
         drawn.into_iter().map(|generated| generated.ids).collect::<Vec<_>>()

@@ -211,7 +211,7 @@ fn without_scores_continuations_decide() {
 
 #[test]
 fn schemes_need_candidates() {
-    let scheme = SamplingScheme { temperature: 0.7, top_k: Some(40) };
+    let scheme = SamplingScheme { temperature: 0.7, top_k: Some(40), top_p: None };
     for (most, given) in [(None, false), (Some(40), true)] {
         let server =
             TestServer::start(Kind::Vllm, model(), Faults { most_candidates: most, ..Faults::default() });

@@ -15,7 +15,7 @@ use goldfish_backends::local::{Checkpoint, CheckpointError};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 use serde_json::{Value, json};
 
-const SCHEME: SamplingScheme = SamplingScheme { temperature: 0.7, top_k: Some(3) };
+const SCHEME: SamplingScheme = SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None };
 
 fn open(config: &Value, tensors: &Tensors) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-const SCHEME: SamplingScheme = SamplingScheme { temperature: 0.7, top_k: Some(3) };
+const SCHEME: SamplingScheme = SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None };
 
 /// A file with numbers of 16 bits, or some of them in `f32`, and the numbers in it.
 fn halved(tensors: &Tensors, dtype: Dtype, mixed: bool) -> (Vec<u8>, Tensors) {

@@ -55,7 +55,7 @@ fn tokens(count: usize, seed: u32) -> Vec<u32> {
 fn keep_the_contract_of_a_backend() {
     let sequences: Vec<Vec<u32>> = (0..6).map(|i| tokens(8 + i, i as u32)).collect();
     let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-    let scheme = Some(SamplingScheme { temperature: 0.7, top_k: Some(4) });
+    let scheme = Some(SamplingScheme { temperature: 0.7, top_k: Some(4), top_p: None });
     let options = SelfTestOptions { bos: None, eos: Some(1), scheme, continuations: true };
     for mixer in MIXERS {
         for check in &self_test(&open(mixer), &sequences, &options).unwrap().checks {
@@ -82,7 +82,7 @@ fn an_answer_depends_on_its_request_alone() {
         .filter(|ids| !ids.is_empty())
         .map(|prompt| GenerateRequest { prompt, tokens: 3 + prompt.len() % 5 })
         .collect();
-    let scheme = SamplingScheme { temperature: 0.7, top_k: Some(3) };
+    let scheme = SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None };
     let wants = Wants { moments: true, scheme: Some(scheme) };
     for mixer in MIXERS {
         let model = open(mixer);

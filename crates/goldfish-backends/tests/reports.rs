@@ -32,7 +32,7 @@ use tempfile::tempdir;
 /// A complete run in a folder, as a later process finds it.
 fn run(folder: &Path, backend: &dyn Backend, table: &ProbeTable, extraction: bool) -> Run {
     let can = backend.capabilities();
-    let scheme = SamplingScheme { temperature: 1.0, top_k: None };
+    let scheme = SamplingScheme { temperature: 1.0, top_k: None, top_p: None };
     let options = AuditOptions {
         decide: if can.score { Decide::Score } else { Decide::Generate },
         continuations: can.generate,

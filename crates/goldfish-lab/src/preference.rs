@@ -109,7 +109,7 @@ impl Preferences<'_> {
         step: u64,
     ) -> Result<Vec<Vec<u32>>, LabError> {
         let model = architecture.model(weights)?;
-        let scheme = SamplingScheme { temperature: self.options.temperature, top_k: None };
+        let scheme = SamplingScheme { temperature: self.options.temperature, top_k: None, top_p: None };
         let seed = Mt64::new_with_key([self.seed, step, SAMPLE_STREAM]).next_u64();
         let twice: Vec<usize> = documents.iter().flat_map(|document| [*document; 2]).collect();
         self.recitation.continuations(&model, &twice, &Decoding::Sampled { scheme, seed, first: 0 })

@@ -126,7 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         logits
     });
-    let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40) };
+    let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
     let options = AuditOptions {
         extraction: Some(Extraction { scheme, p: 0.5 }),
         text: decode.is_some(),

@@ -79,7 +79,7 @@ fn run_in_context(folder: &Path, known: usize, control: bool, redact: bool, copi
         }
         logits
     });
-    let scheme = SamplingScheme { temperature: 1.0, top_k: None };
+    let scheme = SamplingScheme { temperature: 1.0, top_k: None, top_p: None };
     let options =
         AuditOptions { extraction: Some(Extraction { scheme, p: 0.5 }), redact, ..AuditOptions::default() };
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };

@@ -19,6 +19,7 @@ pub mod min_k;
 pub mod min_k_plus_plus;
 mod observation;
 pub mod positional_accuracy;
+pub mod prior;
 mod registry;
 pub mod rouge_l;
 pub mod rouge_l_words;

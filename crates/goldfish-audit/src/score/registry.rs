@@ -8,7 +8,7 @@ use super::observation::Observation;
 use super::toy;
 use super::{
     edit_similarity, exact_match, extraction, longest_run, loss, match_length, min_k, min_k_plus_plus,
-    positional_accuracy, rouge_l, rouge_l_words, type_token_ratio, zlib_ratio,
+    positional_accuracy, prior, rouge_l, rouge_l_words, type_token_ratio, zlib_ratio,
 };
 
 /// Every score, in the order of columns and fields. A score's file and its line here are all that it needs.
@@ -24,6 +24,7 @@ pub const SCORES: &[&Score] = &[
     &type_token_ratio::TRUTH,
     &loss::SCORE,
     &extraction::SCORE,
+    &prior::SCORE,
     &zlib_ratio::SCORE,
     &min_k::SCORE,
     &min_k_plus_plus::SCORE,

@@ -44,11 +44,27 @@ pub(super) trait Generator: Send + Sync {
     fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError>;
 }
 
-/// Temperature and `top_k`, 0 for all of the vocabulary.
-pub(super) fn sampling(decoding: &Decoding) -> (f64, u32) {
-    match decoding {
-        Decoding::Greedy => (0.0, 0),
-        Decoding::Sampled { scheme, .. } => (scheme.temperature, scheme.top_k.unwrap_or(0)),
+/// How tokens are drawn, in the numbers that servers take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sampling {
+    /// 0 for greedy decoding.
+    pub(super) temperature: f64,
+    /// 0 for all of the vocabulary.
+    pub(super) top_k: u32,
+    /// 1 for all of these.
+    pub(super) top_p: f64,
+}
+
+impl Sampling {
+    pub(super) fn new(decoding: &Decoding) -> Self {
+        match decoding {
+            Decoding::Greedy => Self { temperature: 0.0, top_k: 0, top_p: 1.0 },
+            Decoding::Sampled { scheme, .. } => Self {
+                temperature: scheme.temperature,
+                top_k: scheme.top_k.unwrap_or(0),
+                top_p: scheme.top_p.unwrap_or(1.0),
+            },
+        }
     }
 }
 

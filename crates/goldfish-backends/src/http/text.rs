@@ -10,7 +10,7 @@ use goldfish_audit::backend::{Caveat, Decoding, GenerateRequest, Generated};
 use serde_json::{Map, Value};
 
 use super::codec::TextCodec;
-use super::protocol::{Generator, sampling};
+use super::protocol::{Generator, Sampling};
 use super::response::{ResponseError, malformed};
 
 /// How one server of text is asked.
@@ -32,9 +32,7 @@ pub(super) struct TextRequest {
     pub(super) prompt_tokens: usize,
     /// Tokens to ask for.
     pub(super) tokens: usize,
-    pub(super) temperature: f64,
-    /// 0 for all of the vocabulary.
-    pub(super) top_k: u32,
+    pub(super) sampling: Sampling,
     /// The seed of a draw.
     pub(super) seed: Option<u64>,
 }
@@ -141,9 +139,14 @@ impl<S: TextServer> Generator for Text<S> {
         let Some(request) = requests.first() else { return Value::Null };
         let cut = self.cut(request.prompt);
         let tokens = Self::tokens(&cut, request.tokens);
-        let (temperature, top_k) = sampling(decoding);
         let prompt_tokens = request.prompt.len();
-        self.server.body(&TextRequest { text: cut.text, prompt_tokens, tokens, temperature, top_k, seed })
+        self.server.body(&TextRequest {
+            text: cut.text,
+            prompt_tokens,
+            tokens,
+            sampling: Sampling::new(decoding),
+            seed,
+        })
     }
 
     fn read(&self, answer: &[u8], requests: &[GenerateRequest<'_>]) -> Result<Vec<Generated>, ResponseError> {

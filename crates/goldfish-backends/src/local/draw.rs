@@ -28,6 +28,12 @@ fn drawn(logits: &[f32], scheme: &SamplingScheme, uniform: f64) -> Option<u32> {
         kept.truncate(k.max(1));
         kept.sort_unstable();
     }
+    if scheme.top_p.is_some() {
+        kept.sort_unstable_by(|a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
+        let descending: Vec<f32> = kept.iter().map(|id| logit(*id)).collect();
+        kept.truncate(scheme.nucleus(&descending));
+        kept.sort_unstable();
+    }
     let highest = kept.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
     let weight = |id: u32| ((f64::from(logit(id)) - f64::from(highest)) / scheme.temperature).exp();
     let total: f64 = kept.iter().map(|id| weight(*id)).sum();
@@ -57,8 +63,8 @@ mod tests {
             });
             hits.count() as f64 / 8000.0
         };
-        let all = SamplingScheme { temperature: 1.0, top_k: None };
-        let two = SamplingScheme { temperature: 0.5, top_k: Some(2) };
+        let all = SamplingScheme { temperature: 1.0, top_k: None, top_p: None };
+        let two = SamplingScheme { temperature: 0.5, top_k: Some(2), top_p: None };
         for (scheme, token, expected) in
             [(all, 0, 0.125), (all, 2, 0.625), (two, 0, 0.0), (two, 1, 4.0 / 29.0)]
         {

@@ -118,8 +118,10 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 20) as f32 / 128.0 - 16.0
         };
-        let wants =
-            Wants { moments: true, scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(5) }) };
+        let wants = Wants {
+            moments: true,
+            scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(5), top_p: None }),
+        };
         for size in (1..70).chain([255, 256, 257, 1000]) {
             let mut logits: Vec<f32> = (0..size).map(|_| random()).collect();
             if size % 5 == 4 {

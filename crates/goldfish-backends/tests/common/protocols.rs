@@ -237,7 +237,7 @@ impl Completing<'_> {
             Some(temperature) if temperature > 0.0 => {
                 let top_k = body["top_k"].as_u64().filter(|k| *k > 0).map(|k| k as u32);
                 Decoding::Sampled {
-                    scheme: SamplingScheme { temperature, top_k },
+                    scheme: SamplingScheme { temperature, top_k, top_p: None },
                     seed: body["seed"].as_u64().unwrap(),
                     first: 0,
                 }

@@ -27,7 +27,7 @@ use crate::args::values::{on_disk, parse_document_size};
 /// GOLDFISH_API_KEY and written nowhere. `goldfish report RUN` makes a page of a run.
 ///
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds or the positive control failed, 2 could not run.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(group(ArgGroup::new("subject").args(["model", "server"]).required(true)))]
 pub(crate) struct AuditArgs {
@@ -90,16 +90,20 @@ pub(crate) struct AuditArgs {
     #[arg(long, default_value_t = 50, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Probes")]
     pub(crate) shared_run: u32,
 
-    /// Lengths of the prefixes that the model is prompted with.
-    #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
+    /// The lengths, offsets and sampling that others report with. Options that are given besides replace its values.
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Probes")]
+    pub(crate) preset: Option<Preset>,
+
+    /// Lengths of the prefixes that the model is prompted with. [default: 50]
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) prefix: Vec<u32>,
 
-    /// Lengths of the suffixes that its continuation is compared with.
-    #[arg(long, value_delimiter = ',', default_value = "50", value_name = "TOKENS", help_heading = "Probes")]
+    /// Lengths of the suffixes that its continuation is compared with. [default: 50]
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) suffix: Vec<u32>,
 
-    /// Where prefixes start in a document. Models recite best from the start of a document.
-    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "TOKENS", help_heading = "Probes")]
+    /// Where prefixes start in a document. Models recite best from the start of a document. [default: 0]
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) offset: Vec<u64>,
 
     /// Also start a prefix every so many tokens after each offset.
@@ -175,12 +179,20 @@ pub(crate) struct AuditArgs {
     pub(crate) temperature: Option<f64>,
 
     /// Draw from this many most likely tokens only. [default: all]
-    #[arg(long, value_name = "N", requires = "temperature", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
     pub(crate) top_k: Option<u32>,
 
+    /// Of these, draw only from the most likely ones that have this much of the probability together. [default: all]
+    #[arg(long, value_name = "P", help_heading = "Scores")]
+    pub(crate) top_p: Option<f64>,
+
     /// The probability with which the suffix is seen within that many draws.
-    #[arg(long, default_value_t = 0.9, value_name = "P", requires = "temperature", help_heading = "Scores")]
+    #[arg(long, default_value_t = 0.9, value_name = "P", help_heading = "Scores")]
     pub(crate) p: f64,
+
+    /// With --metrics prior: how many prefixes of other documents of the run each suffix is scored after. Each takes one more pass.
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
+    pub(crate) unrelated_prefixes: u32,
 
     /// Confidence interval of rates.
     #[arg(long, value_enum, default_value_t = RateMethod::Wilson, help_heading = "Scores")]
@@ -203,7 +215,7 @@ pub(crate) struct AuditArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum AuditCommand {
     Plan(PlanArgs),
     Sample(Box<SampleArgs>),
@@ -222,7 +234,7 @@ pub(crate) enum AuditCommand {
 /// says anyway is recited (arXiv 2411.10242). Text that people wrote is the control: people quote too.
 ///
 /// The folder gets samples.jsonl (columns id, text, ids, prompt) and the settings. Exit codes: 0 done, 2 could not run.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(verbatim_doc_comment)]
 #[command(group(ArgGroup::new("sampled").args(["model", "server"]).required(true)))]
 pub(crate) struct SampleArgs {
@@ -258,6 +270,10 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Samples")]
     pub(crate) top_k: Option<u32>,
 
+    /// Of these, draw only from the most likely ones that have this much of the probability together. [default: all]
+    #[arg(long, value_name = "P", help_heading = "Samples")]
+    pub(crate) top_p: Option<f64>,
+
     /// Seed of the draws. A server may draw other samples for the same seed; a checkpoint does not.
     #[arg(long, default_value_t = 0, value_name = "N", help_heading = "Samples")]
     pub(crate) seed: u64,
@@ -276,7 +292,7 @@ pub(crate) struct SampleArgs {
 }
 
 /// How many probes are needed to show that the rate of exact matches is below a bound.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct PlanArgs {
     /// The bound.
     #[arg(long)]
@@ -311,4 +327,56 @@ pub(crate) enum Metric {
     Continuations,
     /// Loss, zlib ratio, Min-K% and Min-K%++ against the control.
     Membership,
+    /// How much likelier the suffix is after its own prefix than after those of other documents: text that is common is likely after all
+    /// of them (arXiv 2602.18733).
+    Prior,
+}
+
+/// Settings that others report with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// Prefixes and suffixes of 32 tokens from the start of a sequence, as for Pythia (arXiv 2304.11158).
+    Pythia,
+    /// Prefixes and suffixes of 50 tokens (Carlini et al., arXiv 2202.07646).
+    Carlini,
+    /// Prefixes and suffixes of 50 tokens, as in the training data extraction challenge of SaTML 2023.
+    ExtractionChallenge,
+    /// Suffixes of 500 tokens after prefixes of 50 to 5,000 at several offsets; the greedy continuation and draws at temperature 1 from
+    /// the likeliest 90%, as for Apertus (arXiv 2509.14233).
+    Apertus,
+}
+
+impl Preset {
+    /// Lengths of prefixes and suffixes, and offsets.
+    fn grid(self) -> (&'static [u32], &'static [u32], &'static [u64]) {
+        match self {
+            Self::Pythia => (&[32], &[32], &[0]),
+            Self::Carlini | Self::ExtractionChallenge => (&[50], &[50], &[0]),
+            Self::Apertus => {
+                (&[50, 100, 250, 500, 1000, 2000, 3000, 4000, 5000], &[500], &[0, 128, 512, 2048])
+            }
+        }
+    }
+}
+
+impl AuditArgs {
+    /// Fills in what the preset says, and what holds without one, where no option does.
+    pub(crate) fn resolved(&self) -> Self {
+        let mut args = self.clone();
+        let (prefix, suffix, offset) = self.preset.map_or((&[50][..], &[50][..], &[0][..]), Preset::grid);
+        if args.prefix.is_empty() {
+            args.prefix = prefix.to_vec();
+        }
+        if args.suffix.is_empty() {
+            args.suffix = suffix.to_vec();
+        }
+        if args.offset.is_empty() {
+            args.offset = offset.to_vec();
+        }
+        if self.preset == Some(Preset::Apertus) && args.temperature.is_none() {
+            args.temperature = Some(1.0);
+            args.top_p = args.top_p.or(Some(0.9));
+        }
+        args
+    }
 }

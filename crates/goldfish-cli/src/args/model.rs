@@ -9,7 +9,7 @@ use goldfish_backends::http::Protocol;
 use crate::args::values::parse_blocks;
 
 /// A model, and how it is asked. Commands that need one have a required group of `model` and `server`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
     /// Hugging Face checkpoint folder: config.json and safetensors.
     #[arg(long, value_name = "DIR", help_heading = "Model")]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::http::probe::{Found, Kind, Probe, text};
-use crate::http::protocol::{Generator, sampling};
+use crate::http::protocol::{Generator, Sampling};
 use crate::http::response::{ResponseError, check_length, in_order, malformed, part};
 use crate::http::tokenizer::TokenizerEndpoints;
 
@@ -66,14 +66,14 @@ impl Generator for LlamaCpp {
     }
 
     fn body(&self, requests: &[GenerateRequest<'_>], decoding: &Decoding, seed: Option<u64>) -> Value {
-        let (temperature, top_k) = sampling(decoding);
+        let Sampling { temperature, top_k, top_p } = Sampling::new(decoding);
         let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt).collect();
         let mut body = json!({
             "n_predict": requests.first().map_or(0, |request| request.tokens), "stream": false,
             "ignore_eos": true, "stop": [], "return_tokens": true, "cache_prompt": false,
             // No others, whatever the server was started with; and those neutral for servers that don't know the list.
-            "samplers": ["top_k", "temperature"],
-            "temperature": temperature, "top_k": top_k, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "mirostat": 0,
+            "samplers": ["top_k", "temperature", "top_p"],
+            "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": 0.0, "typical_p": 1.0, "mirostat": 0,
             "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
             "dry_multiplier": 0.0, "xtc_probability": 0.0, "dynatemp_range": 0.0,
         });

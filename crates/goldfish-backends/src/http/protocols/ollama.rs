@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::probe::{Found, Kind, Probe, text};
+use crate::http::protocol::Sampling;
 use crate::http::response::{ResponseError, malformed};
 use crate::http::text::{Text, TextAnswer, TextRequest, TextServer, check_reason, without};
 
@@ -49,11 +50,12 @@ impl TextServer for Ollama {
     }
 
     fn body(&self, request: &TextRequest) -> Value {
-        let TextRequest { text, prompt_tokens, tokens, temperature, top_k, seed } = request;
+        let TextRequest { text, prompt_tokens, tokens, sampling, seed } = request;
+        let Sampling { temperature, top_k, top_p } = sampling;
         json!({
             "model": self.model, "prompt": text, "raw": true, "stream": false,
             "options": {
-                "num_predict": tokens, "temperature": temperature, "top_k": top_k, "top_p": 1.0, "min_p": 0.0,
+                "num_predict": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": 0.0,
                 "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed.unwrap_or(0),
                 // Without it a long prompt loses its start. Few values, since the model is reloaded for each.
                 "num_ctx": (prompt_tokens + tokens + 1).next_power_of_two().max(4096),

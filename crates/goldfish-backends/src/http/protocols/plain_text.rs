@@ -30,7 +30,7 @@ impl TextServer for PlainText {
     fn body(&self, request: &TextRequest) -> Value {
         let mut body = json!({
             "model": self.model, "prompt": request.text, "max_tokens": request.tokens, "n": 1, "stream": false,
-            "temperature": request.temperature, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+            "temperature": request.sampling.temperature, "top_p": request.sampling.top_p, "presence_penalty": 0.0, "frequency_penalty": 0.0,
         });
         if let Some(seed) = request.seed {
             body["seed"] = seed.into();

@@ -38,10 +38,14 @@ impl TextServer for Tgi {
         });
         if let Some(seed) = request.seed {
             parameters["do_sample"] = true.into();
-            parameters["temperature"] = request.temperature.into();
+            parameters["temperature"] = request.sampling.temperature.into();
             parameters["seed"] = seed.into();
-            if request.top_k > 0 {
-                parameters["top_k"] = request.top_k.into();
+            if request.sampling.top_k > 0 {
+                parameters["top_k"] = request.sampling.top_k.into();
+            }
+            // It refuses 1, which is what it does without.
+            if request.sampling.top_p < 1.0 {
+                parameters["top_p"] = request.sampling.top_p.into();
             }
         }
         json!({ "inputs": request.text, "parameters": parameters })

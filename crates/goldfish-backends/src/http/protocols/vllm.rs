@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::http::completions::{self, Completion, MODELS, PATH, card};
 use crate::http::probe::{Found, Kind, Probe};
-use crate::http::protocol::{Generator, Scorer, sampling};
+use crate::http::protocol::{Generator, Sampling, Scorer};
 use crate::http::response::{ResponseError, check_length, evaluated, log_prob, part};
 use crate::http::tokenizer::TokenizerEndpoints;
 
@@ -30,7 +30,7 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
     let found = completions::describe(probe, &card)?;
     let protocol = |candidates| Vllm { model: found.model.clone(), candidates };
     let scorer = |candidates| -> (Box<dyn Scorer>, Wants) {
-        let scheme = Some(SamplingScheme { temperature: 1.0, top_k: Some(candidates) });
+        let scheme = Some(SamplingScheme { temperature: 1.0, top_k: Some(candidates), top_p: None });
         (Box::new(protocol(candidates)), Wants { moments: false, scheme })
     };
     let scorers = probe.top_k.into_iter().chain([2]).map(scorer).collect();
@@ -144,9 +144,10 @@ impl Generator for Vllm {
     fn body(&self, requests: &[GenerateRequest<'_>], decoding: &Decoding, seed: Option<u64>) -> Value {
         let tokens = requests.first().map_or(0, |request| request.tokens);
         let mut body = self.completion(requests.iter().map(|request| request.prompt).collect(), tokens);
-        let (temperature, top_k) = sampling(decoding);
+        let Sampling { temperature, top_k, top_p } = Sampling::new(decoding);
         body["temperature"] = temperature.into();
         body["top_k"] = top_k.into();
+        body["top_p"] = top_p.into();
         if let Some(seed) = seed {
             body["seed"] = seed.into();
         }
@@ -229,7 +230,7 @@ mod tests {
         // 1/2, 1/4 and the true token far below.
         let candidates = r#"{"9": {"logprob": -5.0, "rank": 17, "decoded_token": "x"}, "4": {"logprob": -0.6931471805599453, "rank": 1},
             "7": {"logprob": -1.3862943611198906, "rank": 2}}"#;
-        let scheme = SamplingScheme { temperature: 1.0, top_k: Some(2) };
+        let scheme = SamplingScheme { temperature: 1.0, top_k: Some(2), top_p: None };
         let far = score(candidates, 9, Some(scheme)).unwrap();
         assert_eq!((far.log_prob, far.rank, far.greedy), (-5.0, 17, Some(4)));
         assert_eq!(
@@ -244,7 +245,7 @@ mod tests {
             (first.rank, first.greedy, first.rival),
             (1, Some(4), Some(-2.0 * std::f64::consts::LN_2))
         );
-        let more = SamplingScheme { temperature: 1.0, top_k: Some(4) };
+        let more = SamplingScheme { temperature: 1.0, top_k: Some(4), top_p: None };
         assert_eq!(
             score(candidates, 4, Some(more)).unwrap().scheme_log_prob,
             None,

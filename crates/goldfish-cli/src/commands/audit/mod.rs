@@ -54,6 +54,11 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
         Some(AuditCommand::Sample(args)) => return sample::run(args),
         None => {}
     }
+    let args = &args.resolved();
+    ensure!(
+        args.temperature.is_some() || (args.top_k.is_none() && args.top_p.is_none()),
+        "--top-k and --top-p say how tokens are drawn; give --temperature too"
+    );
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
     let sources = Sources::find(args)?;
@@ -357,12 +362,13 @@ fn more_starts(args: &AuditArgs, grid: &Grid, audited: &ProbeTable) -> Option<St
 /// What is measured, as far as the command line says.
 fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
     let extraction = args.temperature.map(|temperature| Extraction {
-        scheme: SamplingScheme { temperature, top_k: args.top_k },
+        scheme: SamplingScheme { temperature, top_k: args.top_k, top_p: args.top_p },
         p: args.p,
     });
     AuditOptions {
         continuations: args.metrics.contains(&Metric::Continuations),
         extraction,
+        unrelated_prefixes: args.metrics.contains(&Metric::Prior).then_some(args.unrelated_prefixes),
         membership: args.metrics.contains(&Metric::Membership),
         bos: args.bos_id,
         text: tokenizer.is_some(),

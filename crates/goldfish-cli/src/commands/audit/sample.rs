@@ -20,6 +20,7 @@ use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
     ensure!(args.temperature > 0.0, "--temperature must be above 0");
+    ensure!(args.top_p.is_none_or(|p| p > 0.0 && p <= 1.0), "--top-p must be above 0 and at most 1");
     let file = args.tokenizer.clone().or_else(|| args.model.tokenizer());
     let file = file
         .context("the samples' text needs the model's tokenizer: give its tokenizer.json with --tokenizer")?;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
     let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: args.top_k };
     let model = model::open(&args.model, asking)?;
     check_tokenizer(args, &asked, &*model.backend, &prompts)?;
-    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k };
+    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let description = model.backend.describe()?;
     let size = (args.samples, args.tokens);
     let config = SamplingConfig::new(description, tokenizer.sha256(), &prompts, size, scheme, args.seed);
@@ -92,7 +93,7 @@ fn check_tokenizer(
         .take(COMPARED.0)
         .map(|prompt| GenerateRequest { prompt: &prompt.ids, tokens })
         .collect();
-    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k };
+    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed: args.seed, first: 0 })?;
     let drawn: Vec<Vec<u32>> = drawn.into_iter().map(|answer| answer.ids).collect();
     match other_text(given, model, &drawn)? {
