@@ -13,6 +13,7 @@ use crate::score::{Scale, Score, Statistic, position};
 use crate::selftest::SelfTest;
 use crate::stat::{Bootstrap, Clusters, Joined, Range, Rate, auc, excess_rate, mcnemar, rate, rate_interval};
 use crate::summary::*;
+use crate::works::works;
 
 const LOSS_DROPPED: usize = position("loss_dropped");
 const LOSS_KEPT: usize = position("loss_kept");
@@ -67,6 +68,7 @@ pub fn summarize<'r>(config: &RunConfig, rows: &'r [ResultRow], self_test: &Self
         },
         trivial: Triviality::ALL.iter().map(|filter| trivial_count(*filter, &audited, &control)).collect(),
         strata: statistics.strata(&audited, &control),
+        works: works(&audited, with_control.then_some(&*control)),
         extraction: config
             .options
             .extraction

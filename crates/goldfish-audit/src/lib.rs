@@ -51,6 +51,7 @@ pub mod sums;
 pub mod table;
 pub mod tokens;
 mod unrelated;
+mod works;
 
 pub use aggregate::{compare, summarize};
 pub use error::{Ability, AuditError};

@@ -14,6 +14,7 @@ use crate::probe::ProbeCounts;
 use crate::score::trivial::Triviality;
 use crate::selftest::SelfTest;
 use crate::stat::{Difference, McNemar, Mean, Rate};
+pub use crate::works::{WorkPart, WorkSummary};
 
 /// The statistics of a run. The scores of the audited set are at the top, those of the control and the excess over it
 /// next to them.
@@ -46,6 +47,8 @@ pub struct Summary {
     pub trivial: Vec<TrivialCount>,
     /// Scores by stratum.
     pub strata: Vec<Stratum>,
+    /// Documents that were probed at eight starts or more, those of which the most was recited first; 20 at most.
+    pub works: Vec<WorkSummary>,
     /// Sampled extraction, if it was asked for.
     pub extraction: Option<ExtractionSummary>,
     /// How well each membership score separates audited from control probes; empty without a control.

@@ -16,6 +16,9 @@ use crate::args::values::{on_disk, parse_document_size};
 /// Does it recite a book? Raw text is tokenized with the checkpoint's own tokenizer:
 ///   goldfish audit book.txt --stride 100 --model checkpoint/ --control other-books/ --output run/
 ///
+/// Which parts of it? Slide over the whole text:
+///   goldfish audit book.txt --work --model checkpoint/ --control other-books/ --output run/
+///
 /// What it was trained on, with the loss masks, in this process or on a completion server (vLLM, llama.cpp, or one that
 /// speaks the OpenAI completions protocol):
 ///   goldfish audit masked/ --model checkpoint/ --control held-out/ --output run/
@@ -110,9 +113,14 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Probes")]
     pub(crate) stride: Option<u64>,
 
+    /// Audit whole works: slide over each document by half a suffix (or --stride), with every start. The summary and the page say which
+    /// parts of each are recited.
+    #[arg(long, help_heading = "Probes")]
+    pub(crate) work: bool,
+
     /// Maximum number of starts (document and offset) to sample; each is probed with all prefix and suffix lengths that fit. `goldfish audit
     /// plan` says how many a claim needs.
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Probes")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "work", help_heading = "Probes")]
     pub(crate) samples: u64,
 
     /// Seed of the sample and of the bootstrap.
@@ -372,6 +380,10 @@ impl AuditArgs {
         }
         if args.offset.is_empty() {
             args.offset = offset.to_vec();
+        }
+        if self.work {
+            let suffix = args.suffix.iter().copied().min().unwrap_or(2);
+            args.stride = args.stride.or(Some(u64::from(suffix / 2).max(1)));
         }
         if self.preset == Some(Preset::Apertus) && args.temperature.is_none() {
             args.temperature = Some(1.0);

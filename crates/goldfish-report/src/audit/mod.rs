@@ -3,6 +3,7 @@
 mod copying;
 mod lines;
 mod passages;
+mod works;
 
 use goldfish_audit::ResultRow;
 use goldfish_audit::config::{Origin, RunConfig};
@@ -17,6 +18,7 @@ use serde::Serialize;
 use self::copying::InContext;
 use self::lines::{Line, lines, verdict};
 use self::passages::{Worst, WorstProbe};
+use self::works::{Positions, Work};
 use crate::chart::Chart;
 use crate::spread::Spread;
 use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, rouge_chart, survival_chart};
@@ -70,6 +72,7 @@ struct Context<'a> {
     never_drawn: u64,
     charts: Charts,
     worst: Vec<WorstProbe>,
+    works: Vec<Work>,
     probes: u64,
     shown: u64,
     seed: u64,
@@ -96,7 +99,7 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
     let &AuditPage { run, folder, command, gates, failures, redact, decode, seed } = input;
     let (summary, config) = (&run.summary, &run.config);
     let redact = redact || config.options.redact;
-    let Gathered { audited, control, in_prompt, table, worst } = gather(run, seed)?;
+    let Gathered { audited, control, in_prompt, table, worst, positions } = gather(run, seed)?;
     let mut series = vec![Series { name: "audited".into(), spread: &audited }];
     if control.probes > 0 {
         series.push(Series { name: "control".into(), spread: &control });
@@ -137,6 +140,7 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         never_drawn: audited.never_drawn,
         charts,
         worst: worst.show(run, redact, decode)?,
+        works: positions.show(run, redact, decode)?,
         probes: audited.probes + control.probes + in_prompt,
         shown: table.rows as u64,
         seed,
@@ -154,6 +158,7 @@ struct Gathered {
     in_prompt: u64,
     table: Table,
     worst: Worst,
+    positions: Positions,
 }
 
 fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
@@ -167,6 +172,7 @@ fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
         in_prompt: 0,
         table: probe_table(summary.in_context.is_some()),
         worst: Worst::default(),
+        positions: Positions::of(&summary.works),
     };
     for row in run.results()? {
         let row = row?;
@@ -178,6 +184,7 @@ fn gather(run: &Run, seed: u64) -> Result<Gathered, ReportError> {
             found.in_prompt += 1;
         } else if row.set == Set::Audited.name() {
             found.audited.add(&row);
+            found.positions.offer(&row);
             found.worst.offer(row);
         } else if row.set == Set::Control.name() {
             found.control.add(&row);

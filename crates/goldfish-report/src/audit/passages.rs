@@ -272,7 +272,7 @@ fn character(ids: &[u32], start: usize, end: usize, decode: Option<&Decode<'_>>)
 
 /// The text of some tokens among others: some tokenizers write the space before a token only after another
 /// one.
-fn text_of(ids: &[u32], range: std::ops::Range<usize>, decode: &Decode<'_>) -> String {
+pub(super) fn text_of(ids: &[u32], range: std::ops::Range<usize>, decode: &Decode<'_>) -> String {
     let unknown = || ids[range.clone()].iter().map(|id| format!("<{id}> ")).collect();
     if range.start > 0 {
         let before = decode(&ids[range.start - 1..range.start]);

@@ -197,7 +197,7 @@ impl Probes {
     fn choose(args: &AuditArgs, sources: &Sources, decode: Option<&Decode<'_>>) -> anyhow::Result<Self> {
         let grid = Grid::new(args.offset.clone(), args.stride, args.prefix.clone(), args.suffix.clone())?;
         let sample = Sample {
-            starts: Some(args.samples),
+            starts: (!args.work).then_some(args.samples),
             seed: args.seed,
             allocation: if args.equal { Allocation::Equal } else { Allocation::Proportional },
         };

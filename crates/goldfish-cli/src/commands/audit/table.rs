@@ -5,7 +5,7 @@ use std::path::Path;
 
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_audit::summary::{Ends, Excess, Scores, Simultaneous, StratifiedBy, Stratum, Summary};
+use goldfish_audit::summary::{Ends, Excess, Scores, Simultaneous, StratifiedBy, Stratum, Summary, WorkPart, WorkSummary};
 use goldfish_report::{copying_in_words, of_passages};
 
 use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
@@ -71,6 +71,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     text += &aligned(&heads[..columns], &rows);
     in_context(&mut text, summary);
     groups(&mut text, summary);
+    works(&mut text, summary);
     if let Some(canary) = &summary.canary {
         let found = canary.exact_match;
         let _ = writeln!(
@@ -132,6 +133,36 @@ fn in_context(text: &mut String, summary: &Summary) {
     let columns = if found.control.is_some() { 4 } else { 2 };
     *text += &aligned(&heads[..columns], &rows);
     let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", copying_in_words(summary, found));
+}
+
+/// Works that are shown.
+const MOST_WORKS: usize = 5;
+
+/// Adds how much of each work was recited.
+fn works(text: &mut String, summary: &Summary) {
+    if summary.works.is_empty() {
+        return;
+    }
+    let of_probed = |tokens: u64, work: &WorkSummary| {
+        format!("{} ({})", count(tokens), share(tokens as f64 / work.probed_tokens as f64))
+    };
+    let row = |work: &WorkSummary| {
+        let longest = work.verbatim.iter().map(WorkPart::tokens).max().unwrap_or_default();
+        [
+            name(&work.doc_id),
+            count(work.probed_tokens),
+            of_probed(work.verbatim_tokens, work),
+            work.near_tokens.map_or_else(|| "–".into(), |tokens| of_probed(tokens, work)),
+            count(longest),
+        ]
+    };
+    text.push('\n');
+    let rows: Vec<_> = summary.works.iter().take(MOST_WORKS).map(row).collect();
+    *text += &aligned(&["work", "tokens probed", "recited", "or nearly", "longest"], &rows);
+    if summary.works.len() > MOST_WORKS {
+        let more = summary.works.len() - MOST_WORKS;
+        let _ = writeln!(text, "  {FAINT}{} more in summary.json.{FAINT:#}", plural(more as u64, "work"));
+    }
 }
 
 /// Groups of --by that are shown.
