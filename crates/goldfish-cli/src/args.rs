@@ -35,7 +35,7 @@ use goldfish_shard::{ExtraColumn, OutputFormat};
 pub(crate) use install::{CompletionsArgs, ManArgs};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use memory::MemoryArgs;
-pub(crate) use messages::{LogFormat, MessageArgs, ProgressOption};
+pub(crate) use messages::{ConfigArgs, LogFormat, MessageArgs, ProgressOption};
 pub(crate) use model::ModelArgs;
 pub(crate) use policy::{CheckArgs, PolicyArgs, PolicyCommand};
 pub(crate) use repair::RepairArgs;
@@ -56,6 +56,9 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) messages: MessageArgs,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 #[derive(Debug, Subcommand)]

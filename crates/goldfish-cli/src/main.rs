@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod commands;
+mod config;
 mod describe;
 mod experiment;
 mod files;
@@ -17,9 +18,10 @@ mod verdict;
 mod version;
 mod works;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use clap::error::ErrorKind;
 use mimalloc::MiMalloc;
 
@@ -42,16 +44,16 @@ fn quiet_caught_panics() {
 }
 
 /// Prints what is wrong with the arguments, or the help that they ask for.
-fn refuse(error: clap::Error) -> ExitCode {
+fn refuse(arguments: &[OsString], error: clap::Error) -> ExitCode {
     // The message repeats arguments, and a glob makes file names arguments: once more, with what may be shown of them.
     let shown: Vec<String> =
-        std::env::args_os().map(|argument| print::text(&argument.to_string_lossy())).collect();
+        arguments.iter().map(|argument| print::text(&argument.to_string_lossy())).collect();
     let messages = MessageArgs::guess(&shown);
     print::set_messages(messages);
     if error.kind() == ErrorKind::DisplayVersion {
         return end(print::out(&version::describe()).map(|()| Verdict::Clean));
     }
-    let error = Cli::try_parse_from(shown).err().unwrap_or(error);
+    let error = Cli::command().try_get_matches_from(shown).err().unwrap_or(error);
     if !error.use_stderr() || messages.log_format == LogFormat::Text {
         error.exit();
     }
@@ -61,11 +63,25 @@ fn refuse(error: clap::Error) -> ExitCode {
 
 fn main() -> ExitCode {
     quiet_caught_panics();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse(error),
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match config::with_file(given.clone()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let shown: Vec<String> = given.iter().map(|argument| argument.to_string_lossy().into()).collect();
+            print::set_messages(MessageArgs::guess(&shown));
+            return end(Err(error));
+        }
+    };
+    let parsed = Cli::command().try_get_matches_from(&arguments);
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&arguments, error),
     };
     print::set_messages(cli.messages);
+    if cli.config.print_config {
+        return end(print::out(&config::in_force(&matches)).map(|()| Verdict::Clean));
+    }
     let verdict = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Mask(args) => commands::mask::run(&args),

@@ -1,8 +1,22 @@
 //! Options of every command, about messages.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, ValueEnum};
+
+/// Options from a file.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// Read options from a TOML file: long names without dashes, such as `output = "masked/"` or `append-eos = true`, in a table of
+    /// the command's name ([mask], [lab.train]) or above all tables. Options of the command line win.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options in files")]
+    config: Option<PathBuf>,
+
+    /// Print the options in force as such a file, and end.
+    #[arg(long, global = true, help_heading = "Options in files")]
+    pub(crate) print_config: bool,
+}
 
 /// What is written to standard error, and how.
 #[derive(Debug, Clone, Copy, Default, Args)]
