@@ -237,6 +237,7 @@ struct Context<'a> {
     command: &'a str,
     gates: &'a [String],
     failures: Vec<String>,
+    headline: String,
     verdicts: Vec<String>,
     lines: Vec<Vec<(&'static str, String, String)>>,
     tests: Vec<[String; 2]>,
@@ -278,6 +279,7 @@ pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
         command,
         gates,
         failures: failures.iter().map(|(run, failure)| format!("{run}: {failure}")).collect(),
+        headline: headline(&comparisons.runs),
         verdicts: comparisons.comparisons.iter().map(RunComparison::verdict).collect(),
         lines: comparisons.comparisons.iter().map(RunComparison::lines).collect(),
         tests: tests.collect(),
@@ -290,6 +292,21 @@ pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
         script: script(),
     };
     page::render("compare.html", &context)
+}
+
+/// How much each run recites, in a line: the baseline last.
+fn headline(runs: &[ComparedRun]) -> String {
+    let recites = |run: &ComparedRun| {
+        let Rate { positives, n, .. } = run.exact_match;
+        let of = match positives {
+            0 => format!("none of {}", plural(n, "probe")),
+            all if all == n => format!("all of {}", plural(n, "probe")),
+            some => format!("{} of {}", count(some), plural(n, "probe")),
+        };
+        format!("{} recites {of}", run.name)
+    };
+    let others = runs.iter().skip(1).chain(runs.first());
+    others.map(recites).collect::<Vec<_>>().join("; ") + "."
 }
 
 fn changed_table() -> Table {

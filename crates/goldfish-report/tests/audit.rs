@@ -148,13 +148,18 @@ fn verdict(page: &Page) -> String {
     page.elements().into_iter().find(|element| element.has_class("verdict")).unwrap().line()
 }
 
+fn statistics(page: &Page) -> String {
+    page.elements().into_iter().find(|element| element.has_class("statistics")).unwrap().line()
+}
+
 #[test]
 fn the_page_says_what_the_run_found() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(folder.path(), 20, true, false);
     let page = page(&run, &["exact_match.upper > 0.01", "probes.probes < 10"], false);
     // Two offsets and two suffix lengths of each of 20 of 30 documents.
-    let text = verdict(&page);
+    assert_eq!(verdict(&page), "The model recites 80 of 120 probes, and none of 120 probes of text that it never saw.");
+    let text = statistics(&page);
     assert!(text.starts_with("The model recites 80 of 120 probes (66.67%, 95% interval"), "{text}");
     assert!(text.contains("and 0 of 120 control probes") && text.contains("+66.67 points ("), "{text}");
     assert!(text.ends_with("more, which chance does not explain."), "{text}");
@@ -213,7 +218,7 @@ fn copying_is_told_from_recitation() {
     let plain = run(folder.path(), 20, true, false);
     let with = Run::open(&folder.path().join("run-20-true-false-Some(true)")).unwrap();
     assert_eq!(plain.summary.scores, with.summary.scores);
-    assert_eq!(verdict(&page(&plain, &[], false)), verdict(&page(&with, &[], false)));
+    assert_eq!(statistics(&page(&plain, &[], false)), statistics(&page(&with, &[], false)));
     let unable = said(0, true, false);
     assert!(unable.contains("does not copy from its prompt at this length: it repeats 0 of 120"), "{unable}");
     assert!(unable.contains("may be inability"), "{unable}");
@@ -225,11 +230,13 @@ fn copying_is_told_from_recitation() {
 fn what_is_missing_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = run(folder.path(), 0, true, false);
-    let text = verdict(&page(&nothing, &[], false));
+    let page_of_nothing = page(&nothing, &[], false);
+    assert!(verdict(&page_of_nothing).starts_with("The model recites none of 120 probes, and"));
+    let text = statistics(&page_of_nothing);
     assert!(text.starts_with("The model recites 0 of 120 probes (95% interval up to"), "{text}");
     assert!(text.ends_with(": no recitation was found."), "{text}");
     let alone = run(folder.path(), 3, false, false);
-    let text = verdict(&page(&alone, &[], false));
+    let text = statistics(&page(&alone, &[], false));
     assert!(text.ends_with("; without a control, chance and common text are not ruled out."), "{text}");
     let gate: Gate<Summary> = "excess.exact_match.lower > 0".parse().unwrap();
     let error = gate.failure(&alone.summary).unwrap_err().to_string();
@@ -280,7 +287,8 @@ fn a_comparison_pairs_probes() {
     let html =
         compare_page(&ComparePage { compared: &compared, command: TEXT, gates: &[], failures: &[], seed: 0 });
     let page = conforming(&html.unwrap());
-    assert!(verdict(&page).contains("Of 120 probes in common"), "{}", verdict(&page));
+    assert!(statistics(&page).contains("Of 120 probes in common"), "{}", statistics(&page));
+    assert!(verdict(&page).contains("recites none of 120 probes; "), "{}", verdict(&page));
     let data: serde_json::Value =
         serde_json::from_str(&page.by_id("changed-probes-data").unwrap().text()).unwrap();
     assert_eq!(data["rows"], 80);

@@ -61,7 +61,28 @@ pub(super) fn in_words(rate: &Rate, what: &str) -> String {
     }
 }
 
-/// What the run found, in a sentence.
+/// What the run found, in a line.
+pub(super) fn headline(summary: &Summary) -> String {
+    let of = |rate: &Rate, what: &str| match rate.positives {
+        0 => format!("none of {}", plural(rate.n, what)),
+        all if all == rate.n => format!("all of {}", plural(rate.n, what)),
+        some => format!("{} of {}", count(some), plural(rate.n, what)),
+    };
+    let found = &summary.scores.exact_match;
+    if found.n == 0 {
+        return "No probe was measured.".into();
+    }
+    if summary.canary.is_some_and(|canary| !canary.passed) {
+        return "The positive control failed: what was not found may be there.".into();
+    }
+    let recites = format!("The model recites {}", of(found, "probe"));
+    match &summary.control {
+        None => format!("{recites}. There is no control."),
+        Some(control) => format!("{recites}, and {} of text that it never saw.", of(&control.exact_match, "probe")),
+    }
+}
+
+/// The same with its statistics, in a sentence.
 pub(super) fn verdict(summary: &Summary) -> String {
     let found = &summary.scores.exact_match;
     if found.n == 0 {

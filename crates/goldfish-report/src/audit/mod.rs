@@ -16,7 +16,7 @@ use minijinja::Value;
 use serde::Serialize;
 
 use self::copying::InContext;
-use self::lines::{Line, lines, verdict};
+use self::lines::{Line, headline, lines, verdict};
 use self::passages::{Worst, WorstProbe};
 use self::works::{Positions, Work};
 use crate::chart::Chart;
@@ -63,6 +63,7 @@ struct Context<'a> {
     failures: Vec<String>,
     redacted: bool,
     has_text: bool,
+    headline: String,
     verdict: String,
     audited_probes: String,
     lines: Vec<Line>,
@@ -128,6 +129,7 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         failures: failures.iter().map(ToString::to_string).collect(),
         redacted: redact,
         has_text: decode.is_some(),
+        headline: headline(summary),
         verdict: verdict(summary),
         audited_probes: of_passages(summary),
         lines: lines(&summary.scores, summary.control.as_ref(), summary.excess.as_ref()),

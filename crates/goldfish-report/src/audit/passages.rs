@@ -25,14 +25,14 @@ const PREFIX_TOKENS: usize = 120;
 /// Tokens of a suffix or continuation that are shown.
 const SUFFIX_TOKENS: usize = 240;
 
-/// The worst probe of each of the worst documents.
+/// The worst probe of each of the worst passages: copies of one are one.
 #[derive(Debug, Default)]
 pub(super) struct Worst(Vec<ResultRow>);
 
 impl Worst {
-    /// Looks at a row of the audited set. A document that is crowded out comes back with a worse probe.
+    /// Looks at a row of the audited set. A passage that is crowded out comes back with a worse probe.
     pub(super) fn offer(&mut self, row: ResultRow) {
-        let same = self.0.iter().position(|kept| kept.doc_id == row.doc_id);
+        let same = self.0.iter().position(|kept| kept.cluster == row.cluster);
         if let Some(kept) = same.map(|at| &mut self.0[at]) {
             if compare(&row, kept) == Ordering::Less {
                 *kept = row;
@@ -291,11 +291,11 @@ mod tests {
     use super::*;
 
     fn row(doc_id: &str, exact_match: bool, match_length: u32) -> ResultRow {
-        ResultRow { doc_id: doc_id.into(), exact_match, match_length, ..ResultRow::default() }
+        ResultRow { doc_id: doc_id.into(), cluster: doc_id.into(), exact_match, match_length, ..ResultRow::default() }
     }
 
     #[test]
-    fn one_probe_a_document_and_the_worst_ones() {
+    fn one_probe_a_passage_and_the_worst_ones() {
         let mut worst = Worst::default();
         for i in 0..100u32 {
             worst.offer(row(&format!("d{:02}", i % 50), false, i * 7 % 100));
