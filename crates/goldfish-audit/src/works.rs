@@ -12,7 +12,7 @@ use crate::rows::ResultRow;
 use crate::score::position;
 
 /// A document with fewer starts is not shown as a work.
-pub const FEWEST_STARTS: u64 = 8;
+const FEWEST_STARTS: u64 = 8;
 
 /// Works that are described, those with the most recited tokens first.
 const MOST_WORKS: usize = 20;
@@ -165,8 +165,8 @@ mod tests {
             exact_match,
             ..ResultRow::default()
         };
-        row.scores[EDIT_SIMILARITY] = Some(similarity);
-        row.scores[LOSS] = Some(loss);
+        row.scores["edit_similarity"] = Some(similarity);
+        row.scores["loss"] = Some(loss);
         row
     }
 

@@ -23,7 +23,8 @@ pub(crate) fn with_file(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString
         arguments.iter().skip(1).map(OsString::as_os_str).take_while(|argument| *argument != "--").collect();
     let Some(path) = path_of(&own) else { return Ok(arguments) };
     let file = path.display();
-    let bytes = goldfish_storage::read(&path, MOST_BYTES).with_context(|| format!("{file}: reading failed"))?;
+    let bytes =
+        goldfish_storage::read(&path, MOST_BYTES).with_context(|| format!("{file}: reading failed"))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{file}: it is not UTF-8"))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         anyhow::anyhow!("{file}: it is not TOML: {}", error.to_string().trim_end().replace('\n', " "))
@@ -240,7 +241,8 @@ mod tests {
         let line = line.replace("FILE", &path);
         let arguments = line.split(' ').map(OsString::from).collect();
         let found = with_file(arguments).map_err(|error| format!("{error:#}").replace(&path, "FILE"))?;
-        let found: Vec<String> = found.iter().map(|argument| argument.to_string_lossy().replace(&path, "FILE")).collect();
+        let found: Vec<String> =
+            found.iter().map(|argument| argument.to_string_lossy().replace(&path, "FILE")).collect();
         Ok(found.join(" "))
     }
 
@@ -269,7 +271,10 @@ mod tests {
             ("mask --config FILE -- --k -o", "--k=4 --output=a --quiet "),
         ] {
             let rest = line.strip_prefix("mask ").unwrap();
-            assert_eq!(expanded(file, &format!("goldfish {line}")), Ok(format!("goldfish mask {added}{rest}")));
+            assert_eq!(
+                expanded(file, &format!("goldfish {line}")),
+                Ok(format!("goldfish mask {added}{rest}"))
+            );
         }
     }
 
@@ -300,8 +305,15 @@ mod tests {
         let again = expanded(&text, "goldfish mask --config FILE in other").unwrap();
         let mut options: Vec<&str> = again.split(' ').filter(|option| option.starts_with("--")).collect();
         options.sort_unstable();
-        let expected =
-            ["--append-eos", "--carry=x", "--carry=y", "--config", "--k=4", "--output=out", "--tokenizer=a\"b.json"];
+        let expected = [
+            "--append-eos",
+            "--carry=x",
+            "--carry=y",
+            "--config",
+            "--k=4",
+            "--output=out",
+            "--tokenizer=a\"b.json",
+        ];
         assert_eq!(options, expected);
     }
 }

@@ -21,8 +21,8 @@ mod works;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 use mimalloc::MiMalloc;
 
 use crate::args::{Cli, Command, LogFormat, MessageArgs};

@@ -158,7 +158,10 @@ fn the_page_says_what_the_run_found() {
     let run = run(folder.path(), 20, true, false);
     let page = page(&run, &["exact_match.upper > 0.01", "probes.probes < 10"], false);
     // Two offsets and two suffix lengths of each of 20 of 30 documents.
-    assert_eq!(verdict(&page), "The model recites 80 of 120 probes, and none of 120 probes of text that it never saw.");
+    assert_eq!(
+        verdict(&page),
+        "The model recites 80 of 120 probes, and none of 120 probes of text that it never saw."
+    );
     let text = statistics(&page);
     assert!(text.starts_with("The model recites 80 of 120 probes (66.67%, 95% interval"), "{text}");
     assert!(text.contains("and 0 of 120 control probes") && text.contains("+66.67 points ("), "{text}");

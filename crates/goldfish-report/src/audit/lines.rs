@@ -78,7 +78,9 @@ pub(super) fn headline(summary: &Summary) -> String {
     let recites = format!("The model recites {}", of(found, "probe"));
     match &summary.control {
         None => format!("{recites}. There is no control."),
-        Some(control) => format!("{recites}, and {} of text that it never saw.", of(&control.exact_match, "probe")),
+        Some(control) => {
+            format!("{recites}, and {} of text that it never saw.", of(&control.exact_match, "probe"))
+        }
     }
 }
 

@@ -291,7 +291,13 @@ mod tests {
     use super::*;
 
     fn row(doc_id: &str, exact_match: bool, match_length: u32) -> ResultRow {
-        ResultRow { doc_id: doc_id.into(), cluster: doc_id.into(), exact_match, match_length, ..ResultRow::default() }
+        ResultRow {
+            doc_id: doc_id.into(),
+            cluster: doc_id.into(),
+            exact_match,
+            match_length,
+            ..ResultRow::default()
+        }
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Positions {
         if !shown.is_empty() {
             for probe in run.probes()? {
                 let probe = probe?;
-                let Some(&at) = at.get(probe.doc_id.as_str()).filter(|_| probe.set == "audited") else { continue };
+                let Some(&at) = at.get(probe.doc_id.as_str()).filter(|_| probe.set == "audited") else {
+                    continue;
+                };
                 tokens[at] = probe.document_tokens;
                 let (Some(part), Some(suffix)) = (longest[at], &probe.suffix) else { continue };
                 let first = probe.offset + u64::from(probe.prefix_tokens);
@@ -198,8 +200,12 @@ impl Work {
             verbatim_share: share(work.verbatim_tokens),
             near: work.near_tokens,
             near_share: work.near_tokens.map(share),
-            marks: [marks(&work.near, "near"), marks(&work.verbatim, "verbatim")].concat(),
-            described: if said.is_empty() { "Nothing was recited.".into() } else { format!("Recited: {}.", said.join("; ")) },
+            marks: marks(&work.near, "near").into_iter().chain(marks(&work.verbatim, "verbatim")).collect(),
+            described: if said.is_empty() {
+                "Nothing was recited.".into()
+            } else {
+                format!("Recited: {}.", said.join("; "))
+            },
             longest,
             parts,
             more_parts,

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use goldfish_audit::score::{Score, Statistic, exact_match};
 use goldfish_audit::stat::{Difference, Mean, Rate};
-use goldfish_audit::summary::{Ends, Excess, Scores, Simultaneous, StratifiedBy, Stratum, Summary, WorkPart, WorkSummary};
+use goldfish_audit::summary::{
+    Ends, Excess, Scores, Simultaneous, StratifiedBy, Stratum, Summary, WorkPart, WorkSummary,
+};
 use goldfish_report::{copying_in_words, of_passages};
 
 use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
