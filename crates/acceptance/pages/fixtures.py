@@ -120,14 +120,18 @@ class Browser:
         self.quiet(page)
 
     def quiet(self, page):
+        requested = self.requested()
+        assert requested <= {page.as_uri()}, requested
+
+    def requested(self):
+        """What was requested since the last call, without anchors; nothing was printed on the console."""
         said = self.driver.get_log("browser")
         assert said == [], said
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         # The browser's start page may still be loading.
         sent = [one for one in sent if not one["documentURL"].startswith("chrome://")]
-        requested = {one["request"]["url"].split("#")[0] for one in sent}
-        assert requested <= {page.as_uri()}, requested
+        return {one["request"]["url"].split("#")[0] for one in sent}
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)

@@ -1,4 +1,4 @@
-"""Builds the documentation as a site that opens from disk: `build.py TARGET` writes TARGET/docs. Run by `cargo xtask docs`.
+"""Builds the documentation as a site that opens from disk: `build.py TARGET` writes TARGET/site. Run by `cargo xtask docs`.
 
 The pages are those of docs/ and schemas/, in one tree. Links to other folders are replaced by the path, as the site has none of their
 files. Links and anchors that lead nowhere are errors.
@@ -41,7 +41,7 @@ def links_of_the_site(page):
 
 def main():
     target = Path(sys.argv[1]).resolve()
-    source, site = target / "docs-source", target / "docs"
+    source, site = target / "site-source", target / "site"
     for folder in (source, site):
         shutil.rmtree(folder, ignore_errors=True)
     for path in sorted([*ROOT.glob("docs/**/*"), *ROOT.glob("schemas/*")]):
@@ -58,8 +58,9 @@ def main():
     built = subprocess.run(zensical, cwd=source, check=False)
     if built.returncode != 0:
         sys.exit("the site was not built")
+    # The page for what a server doesn't find.
+    (source / "site/404.html").unlink()
     shutil.move(source / "site", site)
-    print(f"{site / 'index.html'}")
 
 
 main()

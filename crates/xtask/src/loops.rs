@@ -8,12 +8,13 @@ use crate::tools::{cargo, root, run, target};
 use crate::{packages, python, test};
 
 /// Each suite: its environment, and its folder or file below `crates/acceptance`.
-const SUITES: [(Environment, &str); 10] = [
+const SUITES: [(Environment, &str); 11] = [
     (Environment::Data, test::README),
     (Environment::Package, "package"),
     (Environment::Models, "checkpoints"),
     (Environment::Models, "training"),
     (Environment::Loops, "loops"),
+    (Environment::Loops, test::TUTORIALS),
     (Environment::Axolotl, "loops/in_axolotl.py"),
     (Environment::LlamaFactory, "loops/in_llama_factory.py"),
     (Environment::Engines, "engines"),

@@ -1,10 +1,11 @@
-//! Development commands: `cargo xtask test`, `cargo xtask loops`, `cargo xtask generate`, `cargo xtask fuzz`,
-//! `cargo xtask counts`, `cargo xtask kills`, `cargo xtask same`, `cargo xtask deny`.
+//! Development commands: `cargo xtask test`, `cargo xtask loops`, `cargo xtask docs`, `cargo xtask generate`,
+//! `cargo xtask fuzz`, `cargo xtask counts`, `cargo xtask kills`, `cargo xtask same`, `cargo xtask deny`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
 mod counts;
 mod deny;
+mod docs;
 mod fuzz;
 mod generate;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -45,6 +46,8 @@ enum Task {
         #[arg(long)]
         bench: bool,
     },
+    /// Build the documentation as a site that opens from disk, and print the path of its first page.
+    Docs,
     /// Write the generated files: schemas/*.json and docs/cli.md.
     Generate {
         /// Write nothing; fail if a file is out of date.
@@ -85,6 +88,10 @@ fn main() -> anyhow::Result<()> {
         Task::Test { no_lint } => test::run_all(no_lint),
         Task::Loops { bench: true, .. } => loops::bench(),
         Task::Loops { only, .. } => loops::run_all(only.as_deref()),
+        Task::Docs => {
+            println!("{}", docs::build()?.join("index.html").display());
+            Ok(())
+        }
         Task::Generate { check } => generate::run(&test::build_program()?, check),
         Task::Fuzz { targets, seconds } => {
             fuzz::fuzz(&targets, seconds.map_or(fuzz::Effort::Smoke, fuzz::Effort::Seconds))

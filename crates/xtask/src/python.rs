@@ -29,6 +29,8 @@ pub(crate) enum Environment {
     Stores,
     /// Builds and tests the Python package.
     Package,
+    /// Builds the site of the documentation.
+    Site,
 }
 
 impl Environment {
@@ -46,6 +48,7 @@ impl Environment {
             Self::Levanter => ("python-levanter", "crates/acceptance/environments/levanter.txt"),
             Self::Stores => ("python-stores", "crates/acceptance/environments/stores.txt"),
             Self::Package => ("python-package", "crates/acceptance/environments/package.txt"),
+            Self::Site => ("python-site", "crates/acceptance/environments/site.txt"),
         }
     }
 
@@ -54,7 +57,13 @@ impl Environment {
         match self {
             Self::Axolotl | Self::LlamaFactory => Some(Self::Loops),
             Self::Levanter => Some(Self::Engines),
-            Self::Data | Self::Models | Self::Loops | Self::Engines | Self::Stores | Self::Package => None,
+            Self::Data
+            | Self::Models
+            | Self::Loops
+            | Self::Engines
+            | Self::Stores
+            | Self::Package
+            | Self::Site => None,
         }
     }
 }
@@ -79,7 +88,7 @@ pub(crate) fn environment(which: Environment) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", list];
     match which {
-        Environment::Data | Environment::Package | Environment::Stores => {
+        Environment::Data | Environment::Package | Environment::Site | Environment::Stores => {
             run(Command::new(&python).args(pip))?
         }
         // The lists include all dependencies except gigabytes of CUDA libraries.

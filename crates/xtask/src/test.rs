@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tools::{cargo, root, run, target};
-use crate::{deny, generate, packages, python};
+use crate::{deny, docs, generate, packages, python};
 
 /// Failpoints for operations on the disk, and object stores, including the in-memory one of the tests.
 const FEATURES: &str = "goldfish-pipeline/failpoints,goldfish-pipeline/object-stores";
@@ -14,6 +14,9 @@ const PEERS: [&str; 4] = ["scores", "servers", "pages", "program"];
 
 /// Runs the README's commands, which make a release build; part of `cargo xtask loops`.
 pub(crate) const README: &str = "program/test_readme.py";
+
+/// Runs the commands of the tutorials, which train small models and need PyTorch; part of `cargo xtask loops`.
+pub(crate) const TUTORIALS: &str = "program/test_tutorials.py";
 
 pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
     if !no_lint {
@@ -36,11 +39,12 @@ pub(crate) fn run_all(no_lint: bool) -> anyhow::Result<()> {
         ("GOLDFISH_AUDIT_VECTORS", example("audit_vectors")),
         ("GOLDFISH_ASK", example("ask")),
         ("GOLDFISH_FAKE_RUN", example("fake_run")),
+        ("GOLDFISH_SITE", docs::build()?),
     ];
     for folder in PEERS {
         run(pytest(&python, folder)
             .args(["--numprocesses", "auto", "--dist", "loadfile"])
-            .arg(format!("--ignore=crates/acceptance/{README}"))
+            .args([README, TUTORIALS].map(|tests| format!("--ignore=crates/acceptance/{tests}")))
             .envs(variables.clone()))?;
     }
     Ok(())
