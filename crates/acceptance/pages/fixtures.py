@@ -114,17 +114,21 @@ class Browser:
 
     def open(self, page):
         """Opens a file. It must make no requests and print nothing on the console."""
-        for log in ["browser", "performance"]:
-            self.driver.get_log(log)
+        self.forget()
         self.driver.get(page.as_uri())
         self.quiet(page)
+
+    def forget(self):
+        """Empties the logs."""
+        for log in ["browser", "performance"]:
+            self.driver.get_log(log)
 
     def quiet(self, page):
         requested = self.requested()
         assert requested <= {page.as_uri()}, requested
 
     def requested(self):
-        """What was requested since the last call, without anchors; nothing was printed on the console."""
+        """What was requested since the logs were emptied or read, without anchors; nothing was printed on the console."""
         said = self.driver.get_log("browser")
         assert said == [], said
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]

@@ -91,7 +91,7 @@ def test_pages_fit_and_request_nothing(browser, site, tmp_path, width):
     for name in ["index", "tutorials/engineer", "tutorials/auditor", "tutorials/researcher", "rules", "cli", "schemas/audit-tables"]:
         for scheme in ["light", "dark"]:
             browser.scheme(scheme)
-            browser.requested()
+            browser.forget()
             browser.driver.get((site / f"{name}.html").as_uri())
             wide = browser.run("return document.documentElement.scrollWidth")
             assert wide <= width, f"{name} at {width}: {wide}"
@@ -116,7 +116,7 @@ def test_the_search_finds_a_page(browser, site, width):
         return found and all("h=" in address for address in found) and found
 
     browser.size(width)
-    browser.requested()
+    browser.forget()
     browser.driver.get((site / "tutorials/auditor.html").as_uri())
     browser.run("document.querySelector('.md-search__button').click()")
     WebDriverWait(browser.driver, 10).until(
