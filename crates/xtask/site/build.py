@@ -1,6 +1,6 @@
 """Builds the documentation as a site that opens from disk: `build.py TARGET` writes TARGET/site. Run by `cargo xtask docs`.
 
-The pages are those of docs/ and schemas/, in one tree. Links to other folders are replaced by the path, as the site has none of their
+The pages are those of docs/ and schemas/, in one tree. Links to other folders are replaced by the path, since the site has none of their
 files. Links and anchors that lead nowhere are errors.
 """
 
@@ -39,6 +39,21 @@ def links_of_the_site(page):
     return LINK.sub(of_the_site, (ROOT / page).read_text(encoding="utf-8"))
 
 
+def as_the_site_reads(text):
+    """Two differences between the Markdown of the site and of git hosts: a list starts after an empty line, and a bar in the code of a
+    table is not escaped."""
+    lines, fenced = [], False
+    for line in text.split("\n"):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced and line.startswith("|"):
+            line = re.sub(r"`[^`]*`", lambda code: code[0].replace("\\|", "|"), line)
+        elif not fenced and line.startswith("- ") and lines and lines[-1] and not lines[-1].startswith(("- ", "  ")):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def main():
     target = Path(sys.argv[1]).resolve()
     source, site = target / "site-source", target / "site"
@@ -49,7 +64,7 @@ def main():
         copy = source / "docs" / place(name)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".md":
-            copy.write_text(links_of_the_site(name), encoding="utf-8")
+            copy.write_text(as_the_site_reads(links_of_the_site(name)), encoding="utf-8")
         elif path.is_file():
             shutil.copyfile(path, copy)
     shutil.copyfile(SITE / "mkdocs.yml", source / "mkdocs.yml")
