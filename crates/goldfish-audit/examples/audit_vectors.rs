@@ -93,8 +93,11 @@ fn answer(question: Question) -> Result<Value, Box<dyn Error>> {
             json!(Bootstrap { seed, resamples }.mean(&Clusters::new(values), None))
         }
         Question::Token { logits, token, temperature, top_k } => {
-            let wants =
-                Wants { moments: true, scheme: Some(SamplingScheme { temperature, top_k, top_p: None }) };
+            let wants = Wants {
+                moments: true,
+                scheme: Some(SamplingScheme { temperature, top_k, top_p: None }),
+                candidates: 0,
+            };
             let score = TokenScore::from_logits(&logits, token, &wants).ok_or("no such token")?;
             let moments = score.moments.ok_or("moments were asked for")?;
             json!({

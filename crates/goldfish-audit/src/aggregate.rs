@@ -18,6 +18,7 @@ use crate::works::works;
 const LOSS_DROPPED: usize = position("loss_dropped");
 const LOSS_KEPT: usize = position("loss_kept");
 const LN_DRAWS: usize = position("ln_draws");
+const NEAR_LN_DRAWS: usize = position("near_ln_draws");
 const PRIOR_LOG_P: usize = position("prior_log_p");
 
 /// Draws for which extraction is reported.
@@ -393,20 +394,27 @@ impl Statistics<'_> {
         audited: &[&ResultRow],
         control: Option<&Vec<&ResultRow>>,
     ) -> ExtractionSummary {
-        let within = |rows: &[&ResultRow], draws: u64| {
+        let within = |rows: &[&ResultRow], draws: u64, column: usize| {
             // One draw suffices up to rounding: n(p) counts whole draws.
             let limit = (draws as f64).ln() + 1e-12;
             let seen = rows
                 .iter()
-                .filter_map(|row| Some((&row.cluster, f64::from(u8::from(row.scores[LN_DRAWS]? <= limit)))));
+                .filter_map(|row| Some((&row.cluster, f64::from(u8::from(row.scores[column]? <= limit)))));
             rate(&Clusters::new(seen), self.0.rates)
         };
-        let line = |draws| WithinDraws {
-            draws,
-            audited: within(audited, draws),
-            control: control.map(|rows| within(rows, draws)),
+        let lines = |column| {
+            let line = |draws| WithinDraws {
+                draws,
+                audited: within(audited, draws, column),
+                control: control.map(|rows| within(rows, draws, column)),
+            };
+            DRAWS.map(line).to_vec()
         };
-        ExtractionSummary { asked, within: DRAWS.map(line).to_vec() }
+        ExtractionSummary {
+            asked,
+            within: lines(LN_DRAWS),
+            near_within: asked.near.map(|_| lines(NEAR_LN_DRAWS)).unwrap_or_default(),
+        }
     }
 
     fn membership(&self, audited: &[&ResultRow], control: &[&ResultRow]) -> Vec<MembershipSummary> {
@@ -495,6 +503,7 @@ mod tests {
             truth_text: None,
             continuation_text: None,
             after_others: None,
+            near_log_p: None,
             min_k: 0.2,
             extraction: None,
         };

@@ -129,6 +129,9 @@ pub struct Capabilities {
     pub schemes: bool,
     /// Continues prompts.
     pub generate: bool,
+    /// Names the likeliest tokens under a sampling scheme.
+    #[serde(default)]
+    pub candidates: bool,
 }
 
 /// One sequence to score.
@@ -147,6 +150,8 @@ pub struct Wants {
     pub moments: bool,
     /// Log-probability under this scheme.
     pub scheme: Option<SamplingScheme>,
+    /// So many of the likeliest tokens that the scheme can draw, at each position.
+    pub candidates: u32,
 }
 
 /// How tokens are drawn.
@@ -167,6 +172,9 @@ pub struct SamplingScheme {
 pub struct Scored {
     /// One for each position from `from` to the end of the sequence.
     pub tokens: Vec<TokenScore>,
+    /// At each position the likeliest tokens that the scheme can draw, the likeliest first, with their log-probabilities under it. Empty
+    /// unless asked for.
+    pub candidates: Vec<Vec<(u32, f64)>>,
     /// How many tokens the model saw, where the backend knows: more than were sent means that a BOS was added.
     pub evaluated: Option<u64>,
     /// The exchange with a server as it went over the wire, without secrets, where it is kept for evidence.
@@ -282,6 +290,35 @@ impl SamplingScheme {
         let highest = kept.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = kept.iter().map(|logit| (scaled(*logit) - scaled(highest)).exp()).sum();
         scaled(own) - scaled(highest) - sum.ln()
+    }
+
+    /// The likeliest tokens that can be drawn, at most so many, with their log-probabilities.
+    #[must_use]
+    pub fn candidates(&self, logits: &[f32], most: usize) -> Vec<(u32, f64)> {
+        let logit = |id: u32| logits[id as usize];
+        let likelier = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+        let mut kept: Vec<u32> = (0..logits.len() as u32).collect();
+        if let Some(k) = self.top_k.map(|k| k as usize).filter(|k| *k < kept.len()) {
+            kept.select_nth_unstable_by(k - 1, likelier);
+            kept.truncate(k);
+        }
+        if self.top_p.is_some() {
+            kept.sort_unstable_by(likelier);
+            let descending: Vec<f32> = kept.iter().map(|id| logit(*id)).collect();
+            kept.truncate(self.nucleus(&descending));
+        }
+        let highest = kept.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
+        let scaled = |logit: f32| (f64::from(logit) - f64::from(highest)) / self.temperature;
+        // In the order of the ids, as for one token.
+        let mut in_order = kept.clone();
+        in_order.sort_unstable();
+        let normalizer = in_order.iter().map(|id| scaled(logit(*id)).exp()).sum::<f64>().ln();
+        if most < kept.len() {
+            kept.select_nth_unstable_by(most, likelier);
+            kept.truncate(most);
+        }
+        kept.sort_unstable_by(likelier);
+        kept.into_iter().map(|id| (id, scaled(logit(id)) - normalizer)).collect()
     }
 
     /// How many of some logits, the highest first, are needed until they have `top_p` of the probability of all of them; at least one.
@@ -448,6 +485,7 @@ mod tests {
         let wants = Wants {
             moments: true,
             scheme: Some(SamplingScheme { temperature: 1.0, top_k: Some(2), top_p: None }),
+            candidates: 0,
         };
         let score = |token| TokenScore::from_logits(&logits(), token, &wants).unwrap();
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} {b}");
@@ -472,8 +510,11 @@ mod tests {
     #[test]
     fn schemes() {
         let ln_p = |temperature, top_k, token: u32| {
-            let wants =
-                Wants { moments: false, scheme: Some(SamplingScheme { temperature, top_k, top_p: None }) };
+            let wants = Wants {
+                moments: false,
+                scheme: Some(SamplingScheme { temperature, top_k, top_p: None }),
+                candidates: 0,
+            };
             TokenScore::from_logits(&logits(), token, &wants).unwrap().scheme_log_prob.unwrap()
         };
         // Squared probabilities 16, 4, 1, 1 of 22; square roots of the first two: 1 and 1/sqrt 2.
@@ -489,7 +530,7 @@ mod tests {
     fn nuclei() {
         let ln_p = |temperature, top_k, top_p, token: u32| {
             let scheme = SamplingScheme { temperature, top_k, top_p: Some(top_p) };
-            let wants = Wants { moments: false, scheme: Some(scheme) };
+            let wants = Wants { moments: false, scheme: Some(scheme), candidates: 0 };
             TokenScore::from_logits(&logits(), token, &wants).unwrap().scheme_log_prob.unwrap()
         };
         let near = |a: f64, b: f64| assert!((a - b.ln()).abs() < 1e-6, "{a} {b}");
@@ -509,11 +550,30 @@ mod tests {
     }
 
     #[test]
+    fn candidates_are_the_tokens_that_can_be_drawn() {
+        for (temperature, top_k, top_p) in
+            [(1.0, None, None), (0.5, Some(3), None), (2.0, None, Some(0.6)), (1.0, Some(3), Some(0.8))]
+        {
+            let scheme = SamplingScheme { temperature, top_k, top_p };
+            let wants = Wants { scheme: Some(scheme), ..Wants::default() };
+            let one = |id| TokenScore::from_logits(&logits(), id, &wants).unwrap().scheme_log_prob.unwrap();
+            let drawable: Vec<u32> = (0..4).filter(|id| one(*id).is_finite()).collect();
+            let found = scheme.candidates(&logits(), 9);
+            assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), drawable);
+            assert!(found.iter().all(|(id, log_prob)| (log_prob - one(*id)).abs() < 1e-12));
+            assert_eq!(scheme.candidates(&logits(), 1), found[..1]);
+        }
+    }
+
+    #[test]
     fn logits_that_are_none() {
         assert_eq!(TokenScore::from_logits(&[0.0, f32::NAN], 0, &Wants::default()), None);
         assert_eq!(TokenScore::from_logits(&[0.0], 1, &Wants::default()), None);
-        let barred =
-            TokenScore::from_logits(&[0.0, f32::NEG_INFINITY], 0, &Wants { moments: true, scheme: None });
+        let barred = TokenScore::from_logits(
+            &[0.0, f32::NEG_INFINITY],
+            0,
+            &Wants { moments: true, scheme: None, candidates: 0 },
+        );
         assert_eq!(barred.unwrap().moments, Some(Moments { mean: 0.0, variance: 0.0 }));
     }
 }

@@ -374,6 +374,7 @@ fn tokens_problem(
         truth_text: text.as_deref(),
         continuation_text: continuation_text.as_deref(),
         after_others: None,
+        near_log_p: None,
         min_k: options.min_k,
         extraction: options.extraction.map(|extraction| extraction.p),
     };
@@ -382,6 +383,10 @@ fn tokens_problem(
     let log_p = row.scores["log_p_z"];
     scores["ln_draws"] =
         options.extraction.zip(log_p).map(|(asked, log_p)| ln_draws(log_p.min(0.0), asked.p));
+    scores["near_ln_draws"] = options
+        .extraction
+        .zip(row.scores["near_log_p_z"])
+        .map(|(asked, log_p)| ln_draws(log_p.min(0.0), asked.p));
     scores["prior_gain"] =
         tokens.as_deref().zip(row.scores["prior_log_p"]).map(|(tokens, prior)| prior_gain(tokens, prior));
     scores_problem(options, &scores, row, decode.is_some())
@@ -437,6 +442,7 @@ fn scores_problem(
     // What needs more of the model's answer than a run keeps, or text that is not there now, is taken as it is.
     let unknown = |name: &str| match name {
         "log_p_z" => options.extraction.is_some(),
+        "near_log_p_z" => options.extraction.is_some_and(|extraction| extraction.near.is_some()),
         "prior_log_p" => options.unrelated_prefixes.is_some(),
         "min_k_plus_plus" => options.membership,
         "rouge_l_words" | "zlib_ratio" => options.text && !with_text,

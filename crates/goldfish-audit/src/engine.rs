@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::answers::Answers;
 use crate::backend::{
-    Backend, Decoding, GenerateRequest, Generated, ScoreRequest, Scored, TokenScore, Wants,
+    Backend, Decoding, GenerateRequest, Generated, SamplingScheme, ScoreRequest, Scored, TokenScore, Wants,
 };
 use crate::control::Decode;
 use crate::error::{Ability, AuditError};
@@ -20,6 +20,7 @@ use crate::measured::{Measured, evidence, result_row};
 use crate::options::{AuditOptions, Decide};
 use crate::probe::{Probe, ProbeTable, Start};
 use crate::rows::ResultRow;
+use crate::score::near_verbatim::{Beams, NearVerbatim};
 use crate::set::Passage;
 use crate::store::RunStore;
 use crate::unrelated::Unrelated;
@@ -48,6 +49,9 @@ pub struct Engine<'a> {
     /// Ends the run before its next batch once it is set.
     pub stop: &'a AtomicBool,
 }
+
+/// Tokens that a beam is continued with at most, besides that of the suffix.
+const CANDIDATES: u32 = 64;
 
 /// Results are written after this time, however few they are.
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
@@ -140,6 +144,10 @@ impl Engine<'_> {
         if self.options.extraction.is_some() && !capabilities.schemes {
             return missing(Ability::Schemes);
         }
+        let near = self.options.extraction.is_some_and(|extraction| extraction.near.is_some());
+        if near && !capabilities.candidates {
+            return missing(Ability::Candidates);
+        }
         Ok(())
     }
 
@@ -171,17 +179,23 @@ impl Engine<'_> {
                 tokens.iter().zip(truth).position(diverges).unwrap_or(truth.len())
             });
             let exchange = scored.get(&probe.start).and_then(|(_, answer)| answer.exchange.clone());
-            let (continuation, caveats, after_others) = (None, Vec::new(), None);
+            let (continuation, caveats, after_others, near_log_p) = (None, Vec::new(), None, None);
             measured.push(Measured {
                 table,
                 probe,
                 tokens,
                 match_length,
                 after_others,
+                near_log_p,
                 continuation,
                 caveats,
                 exchange,
             });
+        }
+        if let Some((scheme, near)) =
+            self.options.extraction.and_then(|extraction| Some((extraction.scheme, extraction.near?)))
+        {
+            self.near_verbatim(&mut measured, scheme, near)?;
         }
         if let Some((unrelated, count)) = unrelated {
             self.after_others(&mut measured, unrelated, *count)?;
@@ -230,10 +244,63 @@ impl Engine<'_> {
             sequences.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();
         let scheme = self.options.extraction.map(|extraction| extraction.scheme);
         let moments = self.options.membership && self.backend.capabilities().moments;
-        let answers = self.backend.score(&requests, &Wants { moments, scheme })?;
+        let answers = self.backend.score(&requests, &Wants { moments, scheme, candidates: 0 })?;
         Answers(self.backend).check_scores(&requests, &answers)?;
         let keyed = sequences.iter().zip(answers);
         Ok(keyed.map(|((start, from, _), answer)| (*start, (*from, answer))).collect())
+    }
+
+    /// Searches for continuations near the suffixes, position by position.
+    fn near_verbatim(
+        &self,
+        measured: &mut [Measured<'_>],
+        scheme: SamplingScheme,
+        near: NearVerbatim,
+    ) -> Result<(), AuditError> {
+        let mut searches: Vec<(Vec<u32>, Beams<'_>)> = Vec::with_capacity(measured.len());
+        for probe in measured.iter() {
+            let (prefix, suffix) = probe.table.tokens(probe.probe);
+            let prompt = self.sequence(&probe.table.starts[probe.probe.start], prefix);
+            searches.push((prompt, Beams::new(suffix, near)));
+        }
+        let wants = Wants { moments: false, scheme: Some(scheme), candidates: CANDIDATES };
+        loop {
+            let mut asked: Vec<(usize, Vec<u32>)> = Vec::new();
+            for (number, (prompt, beams)) in searches.iter().enumerate() {
+                // Its token at the next position is asked for too: it may be a less likely one.
+                let Some(next) = beams.next() else { continue };
+                let sequence = |ids: &[u32]| prompt.iter().chain(ids).copied().chain([next]).collect();
+                asked.extend(beams.beginnings().map(|ids| (number, sequence(ids))));
+            }
+            if asked.is_empty() {
+                break;
+            }
+            let mut found: BTreeMap<usize, Vec<Vec<(u32, f64)>>> = BTreeMap::new();
+            for batch in asked.chunks(self.batch.max(1)) {
+                let requests: Vec<_> =
+                    batch.iter().map(|(_, ids)| ScoreRequest { ids, from: ids.len() - 1 }).collect();
+                let answers = self.backend.score(&requests, &wants)?;
+                Answers(self.backend).check_scores(&requests, &answers)?;
+                for ((number, ids), mut answer) in batch.iter().zip(answers) {
+                    let mut candidates = answer.candidates.pop().unwrap_or_default();
+                    let expected =
+                        ids.last().zip(answer.tokens.first().and_then(|token| token.scheme_log_prob));
+                    if let Some((id, log_prob)) = expected
+                        && candidates.iter().all(|(candidate, _)| candidate != id)
+                    {
+                        candidates.push((*id, log_prob));
+                    }
+                    found.entry(*number).or_default().push(candidates);
+                }
+            }
+            for (number, candidates) in found {
+                searches[number].1.advance(&candidates);
+            }
+        }
+        for (probe, (_, beams)) in measured.iter_mut().zip(&searches) {
+            probe.near_log_p = Some(beams.log_p());
+        }
+        Ok(())
     }
 
     /// Scores the suffixes after unrelated prefixes.

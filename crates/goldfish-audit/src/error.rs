@@ -20,6 +20,8 @@ pub enum Ability {
     Continue,
     /// Log-probabilities under a sampling scheme.
     Schemes,
+    /// The likeliest tokens under a sampling scheme.
+    Candidates,
 }
 
 impl fmt::Display for Ability {
@@ -28,6 +30,9 @@ impl fmt::Display for Ability {
             Self::Score => "it can't score given sequences",
             Self::Continue => "it can't continue prompts",
             Self::Schemes => "it gives no log-probabilities under a sampling scheme",
+            Self::Candidates => {
+                "it does not name the likeliest tokens under a sampling scheme; leave out --near-distance"
+            }
         })
     }
 }

@@ -73,7 +73,13 @@ impl FakeModel {
             logits: Box::new(logits),
             vocab_size,
             description,
-            capabilities: Capabilities { score: true, moments: true, schemes: true, generate: true },
+            capabilities: Capabilities {
+                score: true,
+                moments: true,
+                schemes: true,
+                generate: true,
+                candidates: true,
+            },
             faults: Faults::default(),
             calls: AtomicU64::new(0),
             scored: AtomicU64::new(0),
@@ -186,6 +192,7 @@ impl Backend for FakeModel {
         let wants = Wants {
             moments: wants.moments && self.capabilities.moments,
             scheme: wants.scheme.filter(|_| self.capabilities.schemes),
+            candidates: if self.capabilities.candidates { wants.candidates } else { 0 },
         };
         let mut drift = if number % 2 == 1 { self.faults.drifts } else { 0.0 };
         if requests.len() > 1 {
@@ -195,18 +202,21 @@ impl Backend for FakeModel {
             self.scored.fetch_add(request.ids.len() as u64, Ordering::Relaxed);
             let ids = self.seen(request.ids)?;
             let first = request.from + ids.len() - request.ids.len();
-            let mut tokens = Vec::new();
+            let (mut tokens, mut candidates) = (Vec::new(), Vec::new());
             for position in first..ids.len() {
                 let token = (ids[position] + self.faults.shifts_ids) % self.vocab_size;
                 let logits = (self.logits)(&ids[..position]);
                 let score = TokenScore::from_logits(&logits, token, &wants);
                 let score = score.ok_or_else(|| self.cannot("make logits for its vocabulary"))?;
                 tokens.push(TokenScore { log_prob: score.log_prob + drift, ..score });
+                if let Some(scheme) = wants.scheme.filter(|_| wants.candidates > 0) {
+                    candidates.push(scheme.candidates(&logits, wants.candidates as usize));
+                }
             }
             if self.faults.loses_last {
                 tokens.pop();
             }
-            Ok(Scored { tokens, evaluated: Some(ids.len() as u64), exchange: None })
+            Ok(Scored { tokens, candidates, evaluated: Some(ids.len() as u64), exchange: None })
         };
         requests.iter().map(score).collect()
     }
@@ -248,7 +258,7 @@ fn choose(logits: &[f32], decoding: &Decoding, stream: (u64, u64)) -> u32 {
         Decoding::Sampled { scheme, seed, first } => {
             let mut random = Mt64::new(seed ^ (first + stream.0).rotate_left(32) ^ stream.1);
             let mut left = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-            let wants = Wants { moments: false, scheme: Some(*scheme) };
+            let wants = Wants { moments: false, scheme: Some(*scheme), candidates: 0 };
             for token in 0..logits.len() as u32 {
                 let log_prob = scheme_score(token, &wants).and_then(|score| score.scheme_log_prob);
                 left -= log_prob.map_or(0.0, f64::exp);

@@ -19,6 +19,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) match_length: Option<usize>,
     /// Natural log of the suffix's probability after unrelated prefixes, where it was asked for.
     pub(crate) after_others: Option<Vec<f64>>,
+    /// Natural log of a lower bound on the probability of a continuation near the suffix, where it was asked for.
+    pub(crate) near_log_p: Option<f64>,
     /// The greedy continuation, where it is known.
     pub(crate) continuation: Option<Vec<u32>>,
     /// Its caveats.
@@ -70,6 +72,7 @@ pub(crate) fn result_row(
         truth_text: text.as_deref(),
         continuation_text: continuation_text.as_deref(),
         after_others: measured.after_others.as_deref(),
+        near_log_p: measured.near_log_p,
         min_k: options.min_k,
         extraction: options.extraction.map(|extraction| extraction.p),
     };

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::SamplingScheme;
+use crate::score::near_verbatim::NearVerbatim;
 use crate::stat::{Bootstrap, OutOfRange, RateMethod};
 
 /// What is measured. Part of a run's configuration: everything in it can change results.
@@ -82,7 +83,8 @@ impl AuditOptions {
         };
         let share = self.min_k;
         within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
-        let Some(Extraction { scheme: SamplingScheme { temperature, top_k, top_p }, p }) = self.extraction
+        let Some(Extraction { scheme: SamplingScheme { temperature, top_k, top_p }, p, near }) =
+            self.extraction
         else {
             return Ok(());
         };
@@ -97,6 +99,8 @@ impl AuditOptions {
         within("top-k", k, k >= 1.0, "at least 1")?;
         let nucleus = top_p.unwrap_or(1.0);
         within("top-p", nucleus, nucleus > 0.0 && nucleus <= 1.0, "above 0 and at most 1")?;
+        let beams = near.map_or(1.0, |near| f64::from(near.beams));
+        within("the number of beams", beams, beams >= 1.0, "at least 1")?;
         within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
     }
 }
@@ -109,6 +113,9 @@ pub struct Extraction {
     pub scheme: SamplingScheme,
     /// The probability with which the suffix is seen after n(p) draws.
     pub p: f64,
+    /// Whether continuations that differ in some tokens count too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<NearVerbatim>,
 }
 
 /// How exact match is decided.

@@ -114,6 +114,7 @@ pub fn self_test(
         wants: Wants {
             moments: capabilities.moments,
             scheme: options.scheme.filter(|_| capabilities.schemes),
+            candidates: 0,
         },
     };
     let largest = test.sequences.iter().flatten().max().copied().unwrap_or(0);

@@ -173,6 +173,8 @@ pub struct ExtractionSummary {
     pub asked: Extraction,
     /// Shares by number of draws.
     pub within: Vec<WithinDraws>,
+    /// The same of continuations near the suffix: at least so many are seen. Empty if they were not asked for.
+    pub near_within: Vec<WithinDraws>,
 }
 
 /// Suffixes that are seen within a number of draws.

@@ -71,7 +71,7 @@ fn a_run_by_hand() {
     let table = table(folder.path(), &[known, half], &grid);
     let scheme = SamplingScheme { temperature: 2.0, top_k: Some(3), top_p: None };
     let options = AuditOptions {
-        extraction: Some(Extraction { scheme, p: 0.9 }),
+        extraction: Some(Extraction { scheme, p: 0.9, near: None }),
         text: true,
         min_k: 0.5,
         ..AuditOptions::default()
@@ -193,8 +193,14 @@ fn one_pass_a_start_and_one_continuation_a_prefix() {
 #[test]
 fn without_continuations_nothing_is_decoded() {
     let folder = tempdir().unwrap();
-    let model = FakeModel::reciting(VOCAB, &[numbers(1, 40, VOCAB)], 3, 4.0)
-        .with_capabilities(Capabilities { generate: false, score: true, moments: false, schemes: false });
+    let model =
+        FakeModel::reciting(VOCAB, &[numbers(1, 40, VOCAB)], 3, 4.0).with_capabilities(Capabilities {
+            generate: false,
+            score: true,
+            moments: false,
+            schemes: false,
+            candidates: false,
+        });
     let grid = grid(&[0], None, &[8], &[8]);
     let table = table(folder.path(), &[numbers(1, 40, VOCAB), numbers(2, 40, VOCAB)], &grid);
     let options = AuditOptions { continuations: false, ..AuditOptions::default() };
@@ -486,8 +492,10 @@ proptest! {
 #[test]
 fn numbers_out_of_range_are_refused() {
     let scheme = |temperature, top_k| SamplingScheme { temperature, top_k, top_p: None };
-    let asked =
-        |scheme, p| AuditOptions { extraction: Some(Extraction { scheme, p }), ..AuditOptions::default() };
+    let asked = |scheme, p| AuditOptions {
+        extraction: Some(Extraction { scheme, p, near: None }),
+        ..AuditOptions::default()
+    };
     for (options, word) in [
         (asked(scheme(0.0, None), 0.9), "temperature"),
         (asked(scheme(-1.0, None), 0.9), "temperature"),
@@ -502,4 +510,42 @@ fn numbers_out_of_range_are_refused() {
         assert!(error.contains(word), "{error}");
     }
     assert!(asked(scheme(0.7, Some(1)), 0.5).check().is_ok());
+}
+
+/// The bound of near-verbatim extraction beside p_z, which it is at distance 0, and beside draws.
+#[test]
+fn near_verbatim_bounds_lie_between_the_suffix_and_what_is_drawn() {
+    use goldfish_audit::backend::{Backend, Decoding, GenerateRequest};
+    use goldfish_audit::score::near_verbatim::NearVerbatim;
+    use goldfish_audit::score::rouge_l::common_subsequence;
+
+    let folder = tempdir().unwrap();
+    let known: Vec<u32> = (1..9).collect();
+    let model = FakeModel::reciting(VOCAB, &[known.clone()], 2, 6.0);
+    let grid = grid(&[0], None, &[4], &[4]);
+    let table = table(folder.path(), &[known.clone()], &grid);
+    let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
+    let bound = |distance, beams| {
+        let near = Some(NearVerbatim { distance, beams });
+        let options =
+            AuditOptions { extraction: Some(Extraction { scheme, p: 0.9, near }), ..AuditOptions::default() };
+        let run = folder.path().join(format!("run-{distance}-{beams}"));
+        let (rows, summary) = audit(&run, &model, &grid, &table, &options, 3).unwrap();
+        let extraction = summary.extraction.unwrap();
+        assert!(extraction.near_within[0].audited.rate >= extraction.within[0].audited.rate);
+        (rows[0].scores["log_p_z"].unwrap(), rows[0].scores["near_log_p_z"].unwrap())
+    };
+    let (exact, at_0) = bound(0, 1);
+    near(Some(at_0), exact);
+    let (few, many) = (bound(1, 5).1, bound(1, 2000).1);
+    assert!(exact < few && few <= many, "{exact} {few} {many}");
+    // Draws that differ in one token at most: replaced, or one inserted and the last one pushed out.
+    let requests = vec![GenerateRequest { prompt: &known[..4], tokens: 4 }; 20_000];
+    let drawn = model.generate(&requests, &Decoding::Sampled { scheme, seed: 1, first: 0 }).unwrap();
+    let differs = |ids: &[u32]| known[4..].iter().zip(ids).filter(|(a, b)| a != b).count();
+    let within = |ids: &[u32]| differs(ids) <= 1 && common_subsequence(ids, &known[4..]) >= 3;
+    let share = drawn.iter().filter(|answer| within(&answer.ids)).count() as f64 / 20_000.0;
+    let error = 4.0 * (share * (1.0 - share) / 20_000.0).sqrt();
+    assert!((many.exp() - share).abs() < error, "{} {share}", many.exp());
+    assert!(few.exp() <= share + error);
 }

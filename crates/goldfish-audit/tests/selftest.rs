@@ -71,7 +71,8 @@ fn early_ends_are_found() {
     let outcomes: Vec<Outcome> = ends.map(|found| found.outcome(CheckName::EosSuppressed)).collect();
     assert!(outcomes.contains(&Outcome::Failed));
     let eos = outcomes.iter().position(|outcome| *outcome == Outcome::Failed).unwrap() as u32;
-    let only_generates = Capabilities { score: false, moments: false, schemes: false, generate: true };
+    let only_generates =
+        Capabilities { score: false, moments: false, schemes: false, generate: true, candidates: false };
     let stops = Faults { stops_at: Some(eos), ..Faults::default() };
     let found = run(&model().with_capabilities(only_generates).with_faults(stops), PLAIN);
     let refusal = found.verdict("fake").unwrap_err().to_string();

@@ -49,6 +49,7 @@ fn an_answer_depends_on_its_request_alone() {
     let wants = Wants {
         moments: true,
         scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None }),
+        candidates: 0,
     };
     // Prefixes that are shared, repeated and cut everywhere, in no order.
     let long: Vec<u32> = (0..40).map(|i| (i * i + 3) % VOCABULARY as u32).collect();

@@ -219,7 +219,7 @@ fn schemes_need_candidates() {
         assert_eq!(backend.capabilities().schemes, given);
         let ids = &documents()[0];
         let (request, wants) =
-            ([ScoreRequest { ids, from: 3 }], Wants { moments: false, scheme: Some(scheme) });
+            ([ScoreRequest { ids, from: 3 }], Wants { moments: false, scheme: Some(scheme), candidates: 0 });
         let found = backend.score(&request, &wants).unwrap().remove(0).tokens;
         if !given {
             assert!(backend.notes()[0].contains("greater than max allowed"), "{:?}", backend.notes());

@@ -137,7 +137,7 @@ fn an_answer_depends_on_its_request_alone() {
         sequences.iter().enumerate().map(|(i, ids)| ScoreRequest { ids, from: 1 + i % ids.len() }).collect();
     let prompts: Vec<_> =
         sequences.iter().map(|prompt| GenerateRequest { prompt, tokens: 3 + prompt.len() % 5 }).collect();
-    let wants = Wants { moments: true, scheme: Some(SCHEME) };
+    let wants = Wants { moments: true, scheme: Some(SCHEME), candidates: 0 };
     let model = open(&config(), &tensors()).with_memory(memory(32, 3, 8, 4)).unwrap();
     let together = model.score(&requests, &wants).unwrap();
     for (request, scored) in requests.iter().zip(&together) {

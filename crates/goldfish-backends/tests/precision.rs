@@ -61,7 +61,7 @@ fn said(model: &Checkpoint) -> (Vec<Scored>, Vec<Generated>) {
         (0..5).map(|row| (0..3 + 9 * row).map(|at| (at * at + row) % VOCABULARY as u32).collect()).collect();
     let requests: Vec<_> = sequences.iter().map(|ids| ScoreRequest { ids, from: 1 }).collect();
     let prompts: Vec<_> = sequences.iter().map(|prompt| GenerateRequest { prompt, tokens: 7 }).collect();
-    let wants = Wants { moments: true, scheme: Some(SCHEME) };
+    let wants = Wants { moments: true, scheme: Some(SCHEME), candidates: 0 };
     let scored = model.score(&requests, &wants).unwrap();
     (scored, model.generate(&prompts, &Decoding::Sampled { scheme: SCHEME, seed: 3, first: 0 }).unwrap())
 }

@@ -83,7 +83,7 @@ fn an_answer_depends_on_its_request_alone() {
         .map(|prompt| GenerateRequest { prompt, tokens: 3 + prompt.len() % 5 })
         .collect();
     let scheme = SamplingScheme { temperature: 0.7, top_k: Some(3), top_p: None };
-    let wants = Wants { moments: true, scheme: Some(scheme) };
+    let wants = Wants { moments: true, scheme: Some(scheme), candidates: 0 };
     for mixer in MIXERS {
         let model = open(mixer);
         let together = model.score(&requests, &wants).unwrap();

@@ -36,7 +36,7 @@ fn run(folder: &Path, backend: &dyn Backend, table: &ProbeTable, extraction: boo
     let options = AuditOptions {
         decide: if can.score { Decide::Score } else { Decide::Generate },
         continuations: can.generate,
-        extraction: (extraction && can.schemes).then_some(Extraction { scheme, p: 0.5 }),
+        extraction: (extraction && can.schemes).then_some(Extraction { scheme, p: 0.5, near: None }),
         ..AuditOptions::default()
     };
     audit_with(folder, backend, table, &options).unwrap();

@@ -136,7 +136,7 @@ impl Backend for Copier {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { score: false, moments: false, schemes: false, generate: true }
+        Capabilities { score: false, moments: false, schemes: false, generate: true, candidates: false }
     }
 
     fn score(&self, _: &[ScoreRequest<'_>], _: &Wants) -> Result<Vec<Scored>, BackendError> {

@@ -128,7 +128,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
     let options = AuditOptions {
-        extraction: Some(Extraction { scheme, p: 0.5 }),
+        extraction: Some(Extraction { scheme, p: 0.5, near: None }),
         text: decode.is_some(),
         redact: given.redact,
         ..AuditOptions::default()

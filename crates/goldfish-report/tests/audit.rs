@@ -80,8 +80,11 @@ fn run_in_context(folder: &Path, known: usize, control: bool, redact: bool, copi
         logits
     });
     let scheme = SamplingScheme { temperature: 1.0, top_k: None, top_p: None };
-    let options =
-        AuditOptions { extraction: Some(Extraction { scheme, p: 0.5 }), redact, ..AuditOptions::default() };
+    let options = AuditOptions {
+        extraction: Some(Extraction { scheme, p: 0.5, near: None }),
+        redact,
+        ..AuditOptions::default()
+    };
     let tool = ToolEntry { name: "goldfish".into(), version: "0".into() };
     let tables: Vec<&ProbeTable> = if control { vec![&audited, &matched.0] } else { vec![&audited] };
     let with = control.then_some((&matched.0, matched.1, contamination));

@@ -23,9 +23,19 @@ pub const SCORE: Score = Score {
                 name: "ln_draws",
                 meaning: "Natural log of the draws after which the suffix was seen with probability p; infinity if never.",
             },
+            Column {
+                name: "near_log_p_z",
+                meaning: "Natural log of a lower bound on the probability of drawing a continuation that differs from the suffix in few tokens.",
+            },
+            Column {
+                name: "near_ln_draws",
+                meaning: "Natural log of a bound on the draws after which such a continuation was seen with probability p; infinity if none was found.",
+            },
         ],
         |o, values| {
             let Some((tokens, p)) = o.tokens.zip(o.extraction) else { return };
+            values[2] = o.near_log_p;
+            values[3] = o.near_log_p.map(|log_p| ln_draws(log_p.min(0.0), p));
             values[0] = log_p_z(tokens);
             // A sum of log-probabilities may end a rounding error above 0.
             values[1] = values[0].map(|log_p| ln_draws(log_p.min(0.0), p));

@@ -17,6 +17,7 @@ pub mod loss;
 pub mod match_length;
 pub mod min_k;
 pub mod min_k_plus_plus;
+pub mod near_verbatim;
 mod observation;
 pub mod positional_accuracy;
 pub mod prior;

@@ -17,6 +17,8 @@ pub struct Observation<'a> {
     pub continuation_text: Option<&'a str>,
     /// Natural log of the suffix's probability after each of some unrelated prefixes, if it was asked for.
     pub after_others: Option<&'a [f64]>,
+    /// Natural log of a lower bound on the probability of a continuation near the suffix, if it was asked for.
+    pub near_log_p: Option<f64>,
     /// Fraction of tokens that Min-K% and Min-K%++ take.
     pub min_k: f64,
     /// The probability of n(p), if sampled extraction is asked about.

@@ -41,12 +41,18 @@ pub fn prior_gain(tokens: &[TokenScore], prior: f64) -> f64 {
 /// Natural log of the mean of probabilities that are given by their logarithms; `None` for none.
 #[must_use]
 pub fn log_mean_exp(log_probs: &[f64]) -> Option<f64> {
-    let highest = log_probs.iter().copied().reduce(f64::max)?;
+    (!log_probs.is_empty()).then(|| log_sum_exp(log_probs) - (log_probs.len() as f64).ln())
+}
+
+/// Natural log of the sum of probabilities that are given by their logarithms; minus infinity for none.
+#[must_use]
+pub fn log_sum_exp(log_probs: &[f64]) -> f64 {
+    let highest = log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if highest == f64::NEG_INFINITY {
-        return Some(highest);
+        return highest;
     }
     let sum: f64 = log_probs.iter().map(|log_prob| (log_prob - highest).exp()).sum();
-    Some(highest + (sum / log_probs.len() as f64).ln())
+    highest + sum.ln()
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl Backend for Server {
         if requests.iter().any(|request| request.from == 0 || request.from > request.ids.len()) {
             return Err(self.cannot("score a first token or beyond the end", "ask from position 1 on"));
         }
-        let wants = Wants { moments: false, scheme: wants.scheme.filter(|_| self.schemes) };
+        let wants = Wants { moments: false, scheme: wants.scheme.filter(|_| self.schemes), candidates: 0 };
         let numbers: Vec<usize> = (0..requests.len()).collect();
         let groups: Vec<Vec<usize>> = numbers.chunks(self.sequences).map(<[usize]>::to_vec).collect();
         let pick = |group: &[usize]| group.iter().map(|number| requests[*number]).collect::<Vec<_>>();

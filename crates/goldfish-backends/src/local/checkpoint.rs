@@ -156,7 +156,7 @@ impl Backend for Checkpoint {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { score: true, moments: true, schemes: true, generate: true }
+        Capabilities { score: true, moments: true, schemes: true, generate: true, candidates: true }
     }
 
     fn score(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {

@@ -121,6 +121,7 @@ mod tests {
         let wants = Wants {
             moments: true,
             scheme: Some(SamplingScheme { temperature: 0.7, top_k: Some(5), top_p: None }),
+            candidates: 0,
         };
         for size in (1..70).chain([255, 256, 257, 1000]) {
             let mut logits: Vec<f32> = (0..size).map(|_| random()).collect();

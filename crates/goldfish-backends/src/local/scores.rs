@@ -19,9 +19,8 @@ pub(super) struct Asked {
 /// Answers without scores.
 pub(super) fn unanswered(requests: &[&ScoreRequest<'_>]) -> Vec<Scored> {
     let none = |request: &&ScoreRequest<'_>| Scored {
-        tokens: Vec::new(),
         evaluated: Some(request.ids.len() as u64),
-        exchange: None,
+        ..Scored::default()
     };
     requests.iter().map(none).collect()
 }
@@ -44,12 +43,18 @@ pub(super) fn append_scores(
 ) -> Result<()> {
     let by_row: Vec<&[Asked]> = asked.chunk_by(|a, b| a.row == b.row).collect();
     let scored = vocabulary.each_logits(hidden, |row, logits| {
-        by_row[row].iter().map(|asked| score(logits, asked.token, wants)).collect::<Vec<_>>()
+        let candidates = wants.scheme.filter(|_| wants.candidates > 0);
+        let candidates = candidates.map(|scheme| scheme.candidates(logits, wants.candidates as usize));
+        let of_token = |asked: &Asked| Some((score(logits, asked.token, wants)?, candidates.clone()));
+        by_row[row].iter().map(of_token).collect::<Vec<_>>()
     });
     // Rows of one sequence ascend, so that its scores come in order.
     for (asked, score) in asked.iter().zip(scored.into_iter().flatten()) {
-        let Some(score) = score else { bail!("a logit is not a number; is the checkpoint damaged?") };
+        let Some((score, candidates)) = score else {
+            bail!("a logit is not a number; is the checkpoint damaged?")
+        };
         answers[asked.request].tokens.push(score);
+        answers[asked.request].candidates.extend(candidates);
     }
     Ok(())
 }

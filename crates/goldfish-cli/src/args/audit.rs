@@ -198,6 +198,15 @@ pub(crate) struct AuditArgs {
     #[arg(long, default_value_t = 0.9, value_name = "P", help_heading = "Scores")]
     pub(crate) p: f64,
 
+    /// Also bound the probability of continuations that differ from the suffix in at most this many tokens, inserted, deleted or replaced
+    /// (arXiv 2603.24917). For a model in this process.
+    #[arg(long, value_name = "TOKENS", help_heading = "Scores")]
+    pub(crate) near_distance: Option<u32>,
+
+    /// With --near-distance: beginnings of such continuations that are kept at each position. More give a higher bound and take longer.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Scores")]
+    pub(crate) beams: u32,
+
     /// With --metrics prior: how many prefixes of other documents of the run each suffix is scored after. Each takes one more pass.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Scores")]
     pub(crate) unrelated_prefixes: u32,

@@ -91,7 +91,7 @@ impl Scorer for OpenAi {
             let tokens = positions
                 .map(|position| given.token(position, self.candidates as usize))
                 .collect::<Result<Vec<_>, ResponseError>>()?;
-            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()) });
+            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()), ..Scored::default() });
         }
         Ok(all)
     }

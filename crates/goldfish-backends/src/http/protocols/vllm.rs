@@ -31,7 +31,7 @@ fn detect(probe: &Probe<'_>) -> Result<Option<Found>, BackendError> {
     let protocol = |candidates| Vllm { model: found.model.clone(), candidates };
     let scorer = |candidates| -> (Box<dyn Scorer>, Wants) {
         let scheme = Some(SamplingScheme { temperature: 1.0, top_k: Some(candidates), top_p: None });
-        (Box::new(protocol(candidates)), Wants { moments: false, scheme })
+        (Box::new(protocol(candidates)), Wants { moments: false, scheme, candidates: 0 })
     };
     let scorers = probe.top_k.into_iter().chain([2]).map(scorer).collect();
     let tokenizer = TokenizerEndpoints {
@@ -130,7 +130,7 @@ impl Scorer for Vllm {
             let asked = positions[added + request.from..].iter().zip(&request.ids[request.from..]);
             let tokens = asked.map(|(candidates, id)| token_score(candidates.as_ref(), *id, wants.scheme));
             let tokens = tokens.collect::<Result<Vec<_>, ResponseError>>()?;
-            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()) });
+            all.push(Scored { tokens, evaluated, exchange: Some(raw.get().to_owned()), ..Scored::default() });
         }
         Ok(all)
     }

@@ -23,6 +23,7 @@ use goldfish_audit::gate;
 use goldfish_audit::options::{AuditOptions, Extraction, StatisticsOptions};
 use goldfish_audit::plausible::{self, plausible_loss};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample, Start};
+use goldfish_audit::score::near_verbatim::NearVerbatim;
 use goldfish_audit::selftest::{Check, CheckName, Outcome, SelfTest, SelfTestOptions, self_test};
 use goldfish_audit::stat::Bootstrap;
 use goldfish_audit::store::{Finished, RunStore};
@@ -56,8 +57,9 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<Verdict> {
     }
     let args = &args.resolved();
     ensure!(
-        args.temperature.is_some() || (args.top_k.is_none() && args.top_p.is_none()),
-        "--top-k and --top-p say how tokens are drawn; give --temperature too"
+        args.temperature.is_some()
+            || (args.top_k.is_none() && args.top_p.is_none() && args.near_distance.is_none()),
+        "--top-k, --top-p and --near-distance are about tokens that are drawn; give --temperature too"
     );
     let output = args.output.as_deref().context("--output names no folder for the run")?;
     let stop = stop_on_signals()?;
@@ -364,6 +366,7 @@ fn options(args: &AuditArgs, tokenizer: Option<&Tokenizer>) -> AuditOptions {
     let extraction = args.temperature.map(|temperature| Extraction {
         scheme: SamplingScheme { temperature, top_k: args.top_k, top_p: args.top_p },
         p: args.p,
+        near: args.near_distance.map(|distance| NearVerbatim { distance, beams: args.beams }),
     });
     AuditOptions {
         continuations: args.metrics.contains(&Metric::Continuations),
