@@ -10,7 +10,16 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_fact
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
 LINEAR = dict(rope_type="linear", rope_theta=10000.0, factor=2.0)
 DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0)
+LONGROPE = dict(
+    rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1, 1.3, 1.6, 2.0, 2.5], long_factor=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], original_max_position_embeddings=128
+)
 GPT2 = dict(vocab_size=VOCABULARY, n_embd=48, n_layer=3, n_head=4, n_positions=128)
+GPT_NEO = dict(
+    vocab_size=VOCABULARY, hidden_size=48, num_layers=4, num_heads=4, max_position_embeddings=128, window_size=16, attention_types=[[["global", "local"], 2]]
+)
+OPT = dict(vocab_size=VOCABULARY, hidden_size=48, ffn_dim=80, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=128)
+FALCON = dict(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=128)
+BLOOM = dict(vocab_size=VOCABULARY, hidden_size=48, n_layer=3, n_head=4)
 
 CONFIGURATIONS = {
     "llama": ("Llama", GROUPED),
@@ -44,6 +53,39 @@ CONFIGURATIONS = {
         dict(GROUPED, pad_token_id=None, num_hidden_layers=3, no_rope_layers=[0, 1, 0], use_sliding_window=True, sliding_window=16),
     ),
     "phi3": ("Phi3", dict(GROUPED, pad_token_id=0, sliding_window=24)),
+    "phi3-longrope": ("Phi3", dict(GROUPED, pad_token_id=0, max_position_embeddings=512, original_max_position_embeddings=128, rope_parameters=LONGROPE)),
+    "apertus": ("Apertus", dict(GROUPED, pad_token_id=None, rope_parameters=LLAMA3)),
+    "gpt-neo": ("GPTNeo", GPT_NEO),
+    "gpt-neo-inner": ("GPTNeo", dict(GPT_NEO, num_layers=3, attention_types=[[["local"], 2], [["global"], 1]], intermediate_size=60)),
+    "gptj": ("GPTJ", dict(GPT2, rotary_dim=6)),
+    "gptj-inner": ("GPTJ", dict(GPT2, rotary_dim=12, n_inner=60, activation_function="gelu")),
+    "olmo": ("Olmo", GROUPED),
+    "olmo-clip": ("Olmo", dict(GROUPED, clip_qkv=0.5, tie_word_embeddings=True)),
+    "olmo3": ("Olmo3", dict(GROUPED, num_hidden_layers=5, sliding_window=16)),
+    "olmo3-yarn": ("Olmo3", dict(GROUPED, num_hidden_layers=5, sliding_window=16, rope_scaling=YARN)),
+    "opt": ("OPT", OPT),
+    "opt-sum-norm": ("OPT", dict(OPT, do_layer_norm_before=False, word_embed_proj_dim=20)),
+    "opt-bare": ("OPT", dict(OPT, enable_bias=False, layer_norm_elementwise_affine=False, activation_function="gelu", tie_word_embeddings=False)),
+    "falcon": ("Falcon", FALCON),
+    "falcon-many-keys": ("Falcon", dict(FALCON, multi_query=False, bias=True)),
+    "falcon-new": ("Falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2)),
+    "falcon-new-one-norm": ("Falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1, ffn_hidden_size=60)),
+    "falcon-serial": ("Falcon", dict(FALCON, parallel_attn=False, tie_word_embeddings=False)),
+    "falcon-alibi": ("Falcon", dict(FALCON, alibi=True, parallel_attn=False, multi_query=False, bias=True)),
+    "bloom": ("Bloom", BLOOM),
+    "bloom-odd": ("Bloom", dict(BLOOM, hidden_size=60, n_head=6, layer_norm_epsilon=1e-4)),
+    "stablelm": ("StableLm", dict(GROUPED, hidden_size=64)),
+    "stablelm-2": ("StableLm", dict(GROUPED, use_qkv_bias=True, qk_layernorm=True, use_parallel_residual=True, partial_rotary_factor=0.5)),
+    "starcoder2": ("Starcoder2", dict(GROUPED, sliding_window=16)),
+    "starcoder2-bare": ("Starcoder2", dict(GROUPED, use_bias=False, tie_word_embeddings=False)),
+    "granite": ("Granite", dict(GROUPED, embedding_multiplier=3.0, logits_scaling=2.5, residual_multiplier=0.4, attention_multiplier=0.2)),
+    "granite-biases": ("Granite", dict(GROUPED, attention_bias=True, mlp_bias=True)),
+    "glm": ("Glm", dict(GROUPED, head_dim=16, pad_token_id=None)),
+    "glm4": ("Glm4", dict(GROUPED, head_dim=16, pad_token_id=None)),
+    "glm4-bare": ("Glm4", dict(GROUPED, head_dim=16, pad_token_id=None, attention_bias=False, partial_rotary_factor=1.0)),
+    "cohere": ("Cohere", GROUPED),
+    "cohere-head-norms": ("Cohere", dict(GROUPED, use_qk_norm=True, attention_bias=True, logit_scale=1.5)),
+    "cohere2": ("Cohere2", dict(GROUPED, num_hidden_layers=5, sliding_window=16)),
 }
 
 
@@ -55,7 +97,8 @@ def model(name, **changes):
     )
     tokens = dict(bos_token_id=1, eos_token_id=2)
     config = getattr(transformers, kind[0])(**{**tokens, **settings, **changes})
-    config._attn_implementation = "eager"
+    # With "eager", Falcon's slopes count twice.
+    config._attn_implementation = "sdpa" if kind[0] == "FalconConfig" else "eager"
     made = getattr(transformers, kind[1])(config).eval()
     generator = torch.Generator().manual_seed(len(name))
     with torch.no_grad():

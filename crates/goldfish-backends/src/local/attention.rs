@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::math::{dot, mix, softmax, tanh, vectorized};
+use super::alibi::Alibi;
+use super::math::{dot, mix, softmax_beside, tanh, vectorized};
 use super::ops::Rows;
 
 /// Consecutive rows of one sequence.
@@ -68,6 +69,9 @@ pub(super) struct Attend<'a> {
     pub(super) window: usize,
     /// Heads of which head `i`, from 0, sees `i + 1` positions at most.
     pub(super) growing_windows: usize,
+    pub(super) alibi: Option<&'a Alibi>,
+    /// One more score of each head, which takes weight from the keys.
+    pub(super) sinks: Option<&'a [f32]>,
 }
 
 /// Keys of one head, transposed so that a query meets many of them at once, and values.
@@ -126,7 +130,14 @@ impl Attend<'_> {
                 scores.clear();
                 scores.resize(visible.len(), 0.0);
                 dot(query, &scratch.keys, visible.start, scores);
-                soften(scores, self.scale, self.softcap);
+                let head = kv_head * group + index;
+                for score in scores.iter_mut() {
+                    *score *= self.scale;
+                }
+                if let Some(alibi) = self.alibi {
+                    alibi.add(head, seen.start + visible.start, position, scores);
+                }
+                soften(scores, self.softcap, self.sinks.map(|sinks| sinks[head]));
                 out.fill(0.0);
                 mix(scores, &scratch.values[visible.start * dim..visible.end * dim], out);
             }
@@ -134,18 +145,15 @@ impl Attend<'_> {
     }
 }
 
-/// Products of queries and keys to weights that sum to 1.
+/// Scores to weights that sum to 1, with that of the sink if there is one.
 #[inline(always)]
-pub(super) fn soften(scores: &mut [f32], scale: f32, softcap: Option<f32>) {
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
+pub(super) fn soften(scores: &mut [f32], softcap: Option<f32>, sink: Option<f32>) {
     if let Some(cap) = softcap {
         for score in scores.iter_mut() {
             *score = cap * tanh(*score / cap);
         }
     }
-    softmax(scores);
+    softmax_beside(scores, sink);
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Decoder {
     ) -> std::result::Result<Self, E> {
         let weights = Weights::load(&config, get)?;
         let rotations = match &config.positions {
-            Positions::None | Positions::Learned => Vec::new(),
+            Positions::None | Positions::Learned | Positions::Alibi(_) => Vec::new(),
             Positions::Rotary(speeds) => speeds.iter().cloned().map(Rotary::new).collect(),
         };
         Ok(Self { config, weights, rotations })
@@ -185,6 +185,11 @@ impl Decoder {
                 softcap: self.config.attention_softcap.map(|cap| cap as f32),
                 window: layer.window.unwrap_or(usize::MAX),
                 growing_windows: layer.growing_windows,
+                alibi: match &self.config.positions {
+                    Positions::Alibi(alibi) => Some(alibi),
+                    _ => None,
+                },
+                sinks: weights.sinks.as_deref(),
             };
             let see =
                 |piece: &Piece, out: &mut [f32], scratch: &mut Scratch| attend.piece(piece, out, scratch);
@@ -194,7 +199,7 @@ impl Decoder {
         if let Some(cache) = cache {
             cache.rows += rows;
         }
-        self.weights.final_norm.apply(&mut x);
+        self.weights.finish(&mut x);
         Ok(x)
     }
 
@@ -247,6 +252,9 @@ impl Decoder {
         if let Some(scale) = self.config.embedding_scale {
             x.iter_mut().for_each(|x| *x *= scale as f32);
         }
+        if let Some(norm) = &self.weights.embedding_norm {
+            norm.apply(&mut x);
+        }
         Ok(x)
     }
 
@@ -278,6 +286,10 @@ impl Decoder {
                 if let Some((query_norm, key_norm)) = &weights.query_key_norms {
                     query_norm.apply(&mut joined[..own]);
                     key_norm.apply(&mut joined[own..own + shared]);
+                }
+                if let Some(clip) = self.config.clip {
+                    let clip = clip as f32;
+                    joined.iter_mut().for_each(|value| *value = value.clamp(-clip, clip));
                 }
                 if let Some((angles, positions)) = rotation {
                     let position = positions[block * BLOCK + row] as usize;

@@ -84,6 +84,12 @@ pub(super) fn unsuited(config: &DecoderConfig) -> Option<&'static str> {
     if config.positions == Positions::Learned {
         return Some("its positions are a table of embeddings, which ends with its context");
     }
+    if matches!(config.positions, Positions::Alibi(_)) {
+        return Some("its scores fall with the distance of keys");
+    }
+    if config.tensors.sinks.is_some() {
+        return Some("its heads have sinks");
+    }
     if config.layers.iter().any(|layer| layer.window.is_some()) {
         return Some("its layers have sliding windows of their own");
     }
@@ -153,7 +159,7 @@ impl Stateful for LongDecoder {
             };
             x = Mix { config, weights, x: &x, see: &see }.blocks(&all);
         }
-        weights.final_norm.apply(&mut x);
+        weights.finish(&mut x);
         Ok(x)
     }
 }

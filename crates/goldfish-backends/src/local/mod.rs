@@ -19,6 +19,7 @@
 //! padding, each row is computed on its own, and sums are taken in an order that depends on their terms alone.
 
 mod adapter;
+mod alibi;
 mod attention;
 mod block;
 mod block_memory;
@@ -29,9 +30,11 @@ mod continuing;
 mod decoder;
 mod draw;
 mod error;
+mod experts;
 mod families;
 mod family;
 mod features;
+mod feed_forward;
 mod folder;
 mod lanes;
 mod layer;
@@ -56,11 +59,12 @@ mod walk;
 mod weights;
 
 pub use adapter::MAX_RANK;
+pub use alibi::Alibi;
 pub use attention::Span;
 pub use checkpoint::Checkpoint;
 pub use config::{
-    Activation, Biases, BlockLayout, DecoderConfig, LayerAttention, MAX_CONTEXT_LENGTH, MAX_LAYERS,
-    MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm,
+    Activation, Biases, BlockLayout, DecoderConfig, ExpertsConfig, LayerAttention, MAX_CONTEXT_LENGTH,
+    MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm, Weighting, Xielu,
 };
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
@@ -69,6 +73,6 @@ pub use network::NetworkConfig;
 pub use product::Linear;
 pub use recurrent::{Recurrent, State};
 pub use recurrent_family::RecurrentConfig;
-pub use rope::RotarySpeeds;
+pub use rope::{Pairs, RotarySpeeds};
 pub use settings::MAX_SETTINGS_BYTES;
 pub use weights::GetTensor;

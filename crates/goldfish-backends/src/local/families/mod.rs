@@ -1,11 +1,21 @@
 //! The families of models, one file each.
 
 mod aaren;
+mod apertus;
+mod bloom;
+mod cohere;
+mod cohere2;
+mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod glm;
+mod glm4;
 mod gpt2;
+mod gpt_neo;
 mod gpt_neox;
+mod gptj;
+mod granite;
 mod hard_alibi;
 mod hedgehog;
 mod linear;
@@ -13,12 +23,17 @@ mod llama;
 mod lstm;
 mod mamba;
 mod mistral;
+mod olmo;
 mod olmo2;
+mod olmo3;
+mod opt;
 mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod smollm3;
+mod stablelm;
+mod starcoder2;
 #[cfg(test)]
 mod toy;
 
@@ -40,6 +55,21 @@ pub(super) static FAMILIES: &[&Family] = &[
     &phi::FAMILY,
     &phi3::FAMILY,
     &smollm3::FAMILY,
+    &apertus::FAMILY,
+    &gpt_neo::FAMILY,
+    &gptj::FAMILY,
+    &olmo::FAMILY,
+    &olmo3::FAMILY,
+    &opt::FAMILY,
+    &falcon::FAMILY,
+    &bloom::FAMILY,
+    &stablelm::FAMILY,
+    &starcoder2::FAMILY,
+    &granite::FAMILY,
+    &glm::FAMILY,
+    &glm4::FAMILY,
+    &cohere::FAMILY,
+    &cohere2::FAMILY,
     &hard_alibi::FAMILY,
     #[cfg(test)]
     &toy::FAMILY,
