@@ -20,6 +20,8 @@ GPT_NEO = dict(
 OPT = dict(vocab_size=VOCABULARY, hidden_size=48, ffn_dim=80, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=128)
 FALCON = dict(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=128)
 BLOOM = dict(vocab_size=VOCABULARY, hidden_size=48, n_layer=3, n_head=4)
+QWEN3_MOE = dict(GROUPED, head_dim=16, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=40)
+GPT_OSS = dict(GROUPED, head_dim=16, num_local_experts=5, num_experts_per_tok=2, sliding_window=16)
 
 CONFIGURATIONS = {
     "llama": ("Llama", GROUPED),
@@ -86,6 +88,17 @@ CONFIGURATIONS = {
     "cohere": ("Cohere", GROUPED),
     "cohere-head-norms": ("Cohere", dict(GROUPED, use_qk_norm=True, attention_bias=True, logit_scale=1.5)),
     "cohere2": ("Cohere2", dict(GROUPED, num_hidden_layers=5, sliding_window=16)),
+    "olmoe": ("Olmoe", dict(GROUPED, num_experts=7, num_experts_per_tok=3, clip_qkv=0.8)),
+    "olmoe-sum-of-1": ("Olmoe", dict(GROUPED, num_experts=7, num_experts_per_tok=2, norm_topk_prob=True)),
+    "mixtral": ("Mixtral", dict(GROUPED, num_local_experts=5, num_experts_per_tok=2, sliding_window=16)),
+    "qwen3-moe": ("Qwen3Moe", dict(QWEN3_MOE, norm_topk_prob=True)),
+    "qwen3-moe-some-layers": ("Qwen3Moe", dict(QWEN3_MOE, num_hidden_layers=4, decoder_sparse_step=2, mlp_only_layers=[3])),
+    "granitemoe": (
+        "GraniteMoe",
+        dict(GROUPED, num_local_experts=6, num_experts_per_tok=2, embedding_multiplier=3.0, logits_scaling=2.5, residual_multiplier=0.4, attention_multiplier=0.2),
+    ),
+    "gpt-oss": ("GptOss", GPT_OSS),
+    "gpt-oss-narrow": ("GptOss", dict(GPT_OSS, attention_bias=False, swiglu_alpha=1.2, swiglu_limit=0.5, rope_parameters=YARN)),
 }
 
 

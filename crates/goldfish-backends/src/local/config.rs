@@ -22,6 +22,12 @@ pub enum Activation {
     Relu,
     /// With numbers that are among the weights of each layer.
     Xielu(Xielu),
+    /// `x` times the logistic function of `slope * x`, of a gate of at most `limit`. What it gates is 1 more than stored, and cut off at `limit`
+    /// and its negative before.
+    ClampedSwish {
+        slope: f32,
+        limit: f32,
+    },
 }
 
 /// The numbers of xIELU ([Huang and Schlag 2024](https://arxiv.org/abs/2411.13010)), which grows with the square of what is above 0, and below
@@ -193,11 +199,21 @@ pub struct ExpertsConfig {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExpertNames {
     pub(super) router: &'static str,
-    /// What the numbers of experts follow, if they have tensors of their own.
-    pub(super) each: Option<&'static str>,
-    /// As [`TensorNames::up`], or the name of one tensor for all experts.
+    pub(super) stored: StoredExperts,
+    /// As [`TensorNames::up`].
     pub(super) up: &'static [&'static str],
     pub(super) down: &'static str,
+}
+
+/// How experts are stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum StoredExperts {
+    /// Each after this name and its number.
+    Apart(&'static str),
+    /// All together, `[experts, outputs, inputs]`.
+    Joined,
+    /// All together, `[experts, inputs, outputs]`, outputs of gate and up by turns; they and the router have biases.
+    Alternating,
 }
 
 /// A decoder, without its weights.

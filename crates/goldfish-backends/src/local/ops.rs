@@ -3,7 +3,7 @@
 //! Each row is computed on its own, so its bits don't depend on other rows.
 
 use super::config::Activation;
-use super::math::{gelu, gelu_tanh, silu, sum, vectorized, xielu};
+use super::math::{gelu, gelu_tanh, sigmoid, silu, sum, vectorized, xielu};
 use super::rope::{Angles, Pairs};
 
 /// Rows of a matrix in memory: the elements of a row are contiguous, the rows `stride` apart.
@@ -127,11 +127,45 @@ pub(super) fn activate(activation: Activation, gated: bool, width: usize, values
             #[inline(always)]
             |x| xielu(&numbers, x),
         ),
+        Activation::ClampedSwish { slope, limit } => each_pair(
+            gated,
+            width,
+            values,
+            out,
+            #[inline(always)]
+            |x| {
+                let x = x.min(limit);
+                x * sigmoid(slope * x)
+            },
+            #[inline(always)]
+            |up| up.clamp(-limit, limit) + 1.0,
+        ),
     }
 }
 
 #[inline(always)]
 fn each_row(gated: bool, width: usize, values: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32) {
+    each_pair(
+        gated,
+        width,
+        values,
+        out,
+        f,
+        #[inline(always)]
+        |up| up,
+    );
+}
+
+/// Multiplies `f` of the gate with `g` of what it gates.
+#[inline(always)]
+fn each_pair(
+    gated: bool,
+    width: usize,
+    values: &[f32],
+    out: &mut [f32],
+    f: impl Fn(f32) -> f32,
+    g: impl Fn(f32) -> f32,
+) {
     vectorized(
         #[inline(always)]
         || {
@@ -142,7 +176,7 @@ fn each_row(gated: bool, width: usize, values: &[f32], out: &mut [f32], f: impl 
                     *out = f(*x);
                 }
                 for (out, up) in out.iter_mut().zip(up) {
-                    *out *= up;
+                    *out *= g(*up);
                 }
             }
         },

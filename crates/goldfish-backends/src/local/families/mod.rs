@@ -14,8 +14,10 @@ mod glm4;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
+mod gpt_oss;
 mod gptj;
 mod granite;
+mod granitemoe;
 mod hard_alibi;
 mod hedgehog;
 mod linear;
@@ -23,14 +25,17 @@ mod llama;
 mod lstm;
 mod mamba;
 mod mistral;
+mod mixtral;
 mod olmo;
 mod olmo2;
 mod olmo3;
+mod olmoe;
 mod opt;
 mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -70,6 +75,11 @@ pub(super) static FAMILIES: &[&Family] = &[
     &glm4::FAMILY,
     &cohere::FAMILY,
     &cohere2::FAMILY,
+    &olmoe::FAMILY,
+    &mixtral::FAMILY,
+    &qwen3_moe::FAMILY,
+    &granitemoe::FAMILY,
+    &gpt_oss::FAMILY,
     &hard_alibi::FAMILY,
     #[cfg(test)]
     &toy::FAMILY,
