@@ -27,6 +27,7 @@ mod cached;
 mod checkpoint;
 mod config;
 mod continuing;
+mod convolution;
 mod decoder;
 mod draw;
 mod error;

@@ -24,6 +24,7 @@ mod linear;
 mod llama;
 mod lstm;
 mod mamba;
+mod mamba2;
 mod mistral;
 mod mixtral;
 mod olmo;
@@ -87,4 +88,4 @@ pub(super) static FAMILIES: &[&Family] = &[
 
 /// Every family of recurrent networks.
 pub(super) static RECURRENT_FAMILIES: &[&RecurrentFamily] =
-    &[&aaren::FAMILY, &linear::FAMILY, &hedgehog::FAMILY, &lstm::FAMILY, &mamba::FAMILY];
+    &[&aaren::FAMILY, &linear::FAMILY, &hedgehog::FAMILY, &lstm::FAMILY, &mamba::FAMILY, &mamba2::FAMILY];
