@@ -22,6 +22,10 @@ FALCON = dict(vocab_size=VOCABULARY, hidden_size=48, num_hidden_layers=3, num_at
 BLOOM = dict(vocab_size=VOCABULARY, hidden_size=48, n_layer=3, n_head=4)
 QWEN3_MOE = dict(GROUPED, head_dim=16, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=40)
 GPT_OSS = dict(GROUPED, head_dim=16, num_local_experts=5, num_experts_per_tok=2, sliding_window=16)
+DEEPSEEK_V3 = dict(
+    SMALL, num_key_value_heads=4, moe_intermediate_size=40, n_routed_experts=8, num_experts_per_tok=3, n_group=4, topk_group=2, first_k_dense_replace=1,
+    q_lora_rank=24, kv_lora_rank=20, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=14,
+)
 
 CONFIGURATIONS = {
     "llama": ("Llama", GROUPED),
@@ -91,6 +95,7 @@ CONFIGURATIONS = {
     "olmoe": ("Olmoe", dict(GROUPED, num_experts=7, num_experts_per_tok=3, clip_qkv=0.8)),
     "olmoe-sum-of-1": ("Olmoe", dict(GROUPED, num_experts=7, num_experts_per_tok=2, norm_topk_prob=True)),
     "mixtral": ("Mixtral", dict(GROUPED, num_local_experts=5, num_experts_per_tok=2, sliding_window=16)),
+    "mixtral-whole": ("Mixtral", dict(GROUPED, num_local_experts=5, num_experts_per_tok=3)),
     "qwen3-moe": ("Qwen3Moe", dict(QWEN3_MOE, norm_topk_prob=True)),
     "qwen3-moe-some-layers": ("Qwen3Moe", dict(QWEN3_MOE, num_hidden_layers=4, decoder_sparse_step=2, mlp_only_layers=[3])),
     "granitemoe": (
@@ -98,6 +103,14 @@ CONFIGURATIONS = {
         dict(GROUPED, num_local_experts=6, num_experts_per_tok=2, embedding_multiplier=3.0, logits_scaling=2.5, residual_multiplier=0.4, attention_multiplier=0.2),
     ),
     "gpt-oss": ("GptOss", GPT_OSS),
+    "deepseek-v3": ("DeepseekV3", DEEPSEEK_V3),
+    "deepseek-v3-plain-queries": (
+        "DeepseekV3",
+        dict(
+            DEEPSEEK_V3, q_lora_rank=None, rope_interleave=False, norm_topk_prob=False, n_group=1, topk_group=1, n_shared_experts=2, attention_bias=True,
+            rope_parameters=dict(YARN, mscale=0.7, mscale_all_dim=0.9),
+        ),
+    ),
     "gpt-oss-narrow": ("GptOss", dict(GPT_OSS, attention_bias=False, swiglu_alpha=1.2, swiglu_limit=0.5, rope_parameters=YARN)),
 }
 
@@ -115,6 +128,9 @@ def model(name, **changes):
     made = getattr(transformers, kind[1])(config).eval()
     generator = torch.Generator().manual_seed(len(name))
     with torch.no_grad():
+        for name, buffer in made.named_buffers():
+            if "correction" in name:
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
         for parameter in made.parameters():
             if parameter.dim() == 1:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))

@@ -86,7 +86,7 @@ def test_bare_decoder(ask, tmp_path):
     check(ask, tmp_path, model)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "bloom", "olmoe", "deepseek-v3"])
 def test_results_are_independent_of_batch_and_threads(ask, tmp_path, name):
     families.model(name).save_pretrained(tmp_path)
     sequences = families.sequences()

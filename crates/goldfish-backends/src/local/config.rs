@@ -170,6 +170,33 @@ impl TensorNames {
     }
 }
 
+/// Latents of low rank, of which queries, keys and values are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatentConfig {
+    /// Rank of the queries' latent, if they have one.
+    pub query_rank: Option<usize>,
+    /// Rank of the latent of keys and values.
+    pub rank: usize,
+    /// Elements of a head's key that rotate.
+    pub rotated: usize,
+    /// Whether the products with hidden states have biases.
+    pub biases: bool,
+}
+
+/// Weights of experts by the logistic function of their scores. Those with the highest sums of this and a correction are chosen, from the groups
+/// with the highest sums of two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogisticWeights {
+    /// Groups of equal size.
+    pub groups: usize,
+    /// Groups that experts are chosen from.
+    pub groups_taken: usize,
+    /// Whether the weights of the chosen experts are made to sum to 1.
+    pub sum_to_one: bool,
+    /// Factor of the weights.
+    pub factor: f32,
+}
+
 /// The weights of the experts that a token takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weighting {
@@ -177,6 +204,8 @@ pub enum Weighting {
     AmongAll,
     /// The softmax of the scores of the chosen ones.
     AmongChosen,
+    /// One by one.
+    Logistic(LogisticWeights),
 }
 
 /// A mixture of experts in place of the MLP.
@@ -189,6 +218,8 @@ pub struct ExpertsConfig {
     pub taken: usize,
     /// Width of one.
     pub intermediate_size: usize,
+    /// Width of an MLP that every token takes besides, if there is one.
+    pub shared_size: Option<usize>,
     /// How those that a token takes are weighted.
     pub weighting: Weighting,
     /// For each layer, whether it has experts; the others have one MLP.
@@ -199,6 +230,10 @@ pub struct ExpertsConfig {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExpertNames {
     pub(super) router: &'static str,
+    /// The corrections of [`Weighting::Logistic`], within the router.
+    pub(super) correction: &'static str,
+    /// The MLP that every token takes.
+    pub(super) shared: &'static str,
     pub(super) stored: StoredExperts,
     /// As [`TensorNames::up`].
     pub(super) up: &'static [&'static str],
@@ -227,6 +262,10 @@ pub struct DecoderConfig {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    /// Width of a head's values.
+    pub value_dim: usize,
+    /// If keys and values are made of latents; there are as many heads of keys as of queries then.
+    pub latent: Option<LatentConfig>,
     /// Longest sequence in tokens; without positions it is that of the training, and no limit.
     pub context_length: usize,
     pub layout: BlockLayout,
@@ -270,6 +309,6 @@ impl DecoderConfig {
 
     /// Bytes of the keys and values of one row.
     pub(super) fn cache_row_bytes(&self) -> usize {
-        self.layers.len() * self.kv_heads * self.head_dim * 2 * size_of::<f32>()
+        self.layers.len() * self.kv_heads * (self.head_dim + self.value_dim) * size_of::<f32>()
     }
 }

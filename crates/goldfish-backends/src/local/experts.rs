@@ -4,10 +4,11 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::block::{BLOCK, whole_product};
-use super::config::{ExpertsConfig, StoredExperts, Weighting};
+use super::config::{ExpertsConfig, LogisticWeights, StoredExperts, Weighting};
 use super::feed_forward::{Mlp, Scratch};
-use super::math::{exp, highest, sum, vectorized};
+use super::math::{exp, highest, sigmoid, sum, vectorized};
 use super::ops::add;
+use super::precision::elements;
 use super::product::Linear;
 use super::weights::Loader;
 
@@ -23,6 +24,8 @@ pub(super) struct Experts {
     /// How many a token takes.
     pub(super) taken: usize,
     pub(super) weighting: Weighting,
+    /// Added to the weight of each expert where experts are chosen, with [`Weighting::Logistic`].
+    pub(super) correction: Vec<f32>,
     /// What every token takes besides.
     pub(super) shared: Option<Mlp>,
 }
@@ -67,14 +70,12 @@ impl Experts {
 
     /// The experts of a row, with their weights, from its scores; of equal scores the first counts.
     fn choose(&self, scores: &[f32]) -> Vec<(usize, f32)> {
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-        order.truncate(self.taken);
+        if let Weighting::Logistic(weights) = &self.weighting {
+            return self.choose_logistic(weights, scores);
+        }
+        let order = highest_of(scores, self.taken);
         let chosen: Vec<f32> = order.iter().map(|expert| scores[*expert]).collect();
-        let among = match self.weighting {
-            Weighting::AmongAll => scores,
-            Weighting::AmongChosen => &chosen,
-        };
+        let among = if self.weighting == Weighting::AmongAll { scores } else { &chosen };
         let top = highest(among);
         let total = vectorized(
             #[inline(always)]
@@ -83,10 +84,37 @@ impl Experts {
         order.into_iter().zip(chosen).map(|(expert, score)| (expert, exp(score - top) / total)).collect()
     }
 
+    fn choose_logistic(&self, weights: &LogisticWeights, scores: &[f32]) -> Vec<(usize, f32)> {
+        let each: Vec<f32> = scores.iter().map(|score| sigmoid(*score)).collect();
+        let mut corrected: Vec<f32> =
+            each.iter().zip(&self.correction).map(|(one, more)| one + more).collect();
+        let size = scores.len() / weights.groups;
+        let of_group = |group: &[f32]| highest_of(group, 2).into_iter().map(|expert| group[expert]).sum();
+        let groups: Vec<f32> = corrected.chunks_exact(size).map(of_group).collect();
+        let taken = highest_of(&groups, weights.groups_taken);
+        for (number, group) in corrected.chunks_exact_mut(size).enumerate() {
+            if !taken.contains(&number) {
+                group.fill(f32::NEG_INFINITY);
+            }
+        }
+        let chosen = highest_of(&corrected, self.taken);
+        let total: f32 = chosen.iter().map(|expert| each[*expert]).sum();
+        let factor = if weights.sum_to_one { weights.factor / (total + 1e-20) } else { weights.factor };
+        chosen.into_iter().map(|expert| (expert, each[expert] * factor)).collect()
+    }
+
     /// Bytes of the weights.
     pub(super) fn bytes(&self) -> usize {
         self.router.bytes() + self.experts.iter().chain(&self.shared).map(Mlp::bytes).sum::<usize>()
     }
+}
+
+/// The numbers of the highest scores, of equal ones the first.
+fn highest_of(scores: &[f32], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    order.truncate(count);
+    order
 }
 
 impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
@@ -95,7 +123,19 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         let names = config.tensors;
         let router = [(format!("{layer}.{}", names.router), config.count)];
         let biases = names.stored == StoredExperts::Alternating;
+        let correction = match config.weighting {
+            Weighting::Logistic(_) => {
+                let name = format!("{layer}.{}.{}", names.router, names.correction);
+                elements(&(self.get)(&name, &[config.count])?)?
+            }
+            _ => Vec::new(),
+        };
+        let shared = config
+            .shared_size
+            .map(|width| self.mlp(&format!("{layer}.{}", names.shared), names.up, names.down, width));
         Ok(Experts {
+            shared: shared.transpose()?,
+            correction,
             router: self.linear(&router, self.config.hidden_size, biases)?,
             experts: match names.stored {
                 StoredExperts::Apart(each) => (0..config.count)
@@ -109,7 +149,6 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             },
             taken: config.taken,
             weighting: config.weighting,
-            shared: None,
         })
     }
 

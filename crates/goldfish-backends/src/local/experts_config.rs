@@ -17,6 +17,8 @@ pub(super) const MIXTURE: Family = Family {
 /// Experts whose tensors are named as those of an MLP.
 pub(super) static APART: ExpertNames = ExpertNames {
     router: "mlp.gate",
+    correction: "e_score_correction_bias",
+    shared: "mlp.shared_experts",
     stored: StoredExperts::Apart("mlp.experts"),
     up: &["gate_proj", "up_proj"],
     down: "down_proj",
@@ -41,6 +43,7 @@ pub(super) fn experts(
         count,
         taken,
         intermediate_size: settings.needed_count(width_key, MAX_WIDTH)?,
+        shared_size: None,
         weighting: Weighting::AmongChosen,
         layers: vec![true; config.layers.len()],
     })

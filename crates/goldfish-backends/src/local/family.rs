@@ -211,6 +211,8 @@ impl Family {
             heads,
             kv_heads,
             head_dim,
+            value_dim: head_dim,
+            latent: None,
             context_length,
             layout: self.layout,
             norm: self.norm,

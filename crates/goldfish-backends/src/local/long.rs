@@ -87,6 +87,9 @@ pub(super) fn unsuited(config: &DecoderConfig) -> Option<&'static str> {
     if matches!(config.positions, Positions::Alibi(_)) {
         return Some("its scores fall with the distance of keys");
     }
+    if config.value_dim != config.head_dim {
+        return Some("its values have another width than its keys");
+    }
     if config.tensors.sinks.is_some() {
         return Some("its heads have sinks");
     }
@@ -129,7 +132,7 @@ impl Stateful for LongDecoder {
             .zip(counts)
             .filter_map(|(state, count)| Some(state.layers.first()?.length() + count));
         let farthest = lengths.max().unwrap_or(0).min(most_recent(&self.memory));
-        let (own, shared) = self.decoder.widths();
+        let [own, shared, _] = self.decoder.widths();
         for (index, (layer, weights)) in config.layers.iter().zip(&weights.layers).enumerate() {
             let angles = self.decoder.angles(layer, farthest);
             let reader = self.reader(layer, angles.as_deref());

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::config::{Activation, BlockLayout, DecoderConfig, NormKind, QkNorm, Xielu};
+use super::config::{Activation, BlockLayout, DecoderConfig, LatentConfig, NormKind, QkNorm, Xielu};
 use super::feed_forward::{FeedForward, Mlp};
+use super::latent::{Latent, Projection};
 use super::math::softplus;
 use super::ops::Norm;
 use super::precision::{bytes, elements, joined};
@@ -32,8 +33,7 @@ pub(super) struct LayerWeights {
     pub(super) before_mlp: Option<Norm>,
     pub(super) after_mlp: Option<Norm>,
     pub(super) query_key_norms: Option<(Norm, Norm)>,
-    /// Outputs: queries of all heads, keys, values.
-    pub(super) query_key_value: Linear,
+    pub(super) projection: Projection,
     pub(super) attention_out: Linear,
     /// One for each head.
     pub(super) sinks: Option<Vec<f32>>,
@@ -71,7 +71,7 @@ impl Weights {
     /// Bytes of all matrices and their biases in memory.
     pub(super) fn bytes(&self) -> usize {
         let of_layer = |layer: &LayerWeights| {
-            layer.query_key_value.bytes() + layer.attention_out.bytes() + layer.feed_forward.bytes()
+            layer.projection.bytes() + layer.attention_out.bytes() + layer.feed_forward.bytes()
         };
         let layers: usize = self.layers.iter().map(of_layer).sum();
         self.vocabulary.bytes() + self.positions.as_ref().map_or(0, bytes) + layers
@@ -116,7 +116,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
     fn layer(&mut self, index: usize) -> Result<LayerWeights, E> {
         let config = self.config;
         let layer = &*format!("{}.{index}", config.tensors.layers);
-        let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);
+        let (hidden, own) = (config.hidden_size, config.heads * config.value_dim);
         let (names, biases) = (config.tensors, config.biases);
         let before = !matches!(config.layout, BlockLayout::PostNorm | BlockLayout::SumNorm);
         let after = !before || config.layout == BlockLayout::SandwichNorm;
@@ -131,7 +131,10 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             before_mlp: norm(2, before_mlp)?,
             after_mlp: norm(3, after)?,
             query_key_norms: self.query_key_norms(layer)?,
-            query_key_value: self.query_key_value(layer)?,
+            projection: match &config.latent {
+                None => Projection::Joined(self.query_key_value(layer)?),
+                Some(latent) => Projection::Latent(Box::new(self.latent(layer, latent)?)),
+            },
             attention_out: self.linear(
                 &[(format!("{layer}.{}", names.attention_out), hidden)],
                 own,
@@ -209,6 +212,38 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             bias = bias.map(|bias| bias.index_select(&order, 0)).transpose()?;
         }
         Ok(Linear::new(&weight, bias.as_ref())?)
+    }
+
+    fn latent(&mut self, layer: &str, latent: &LatentConfig) -> Result<Latent, E> {
+        let DecoderConfig { heads, head_dim, value_dim, hidden_size, .. } = *self.config;
+        let one = |name: &str, outputs: usize| [(format!("{layer}.self_attn.{name}"), outputs)];
+        let norm = |loader: &mut Self, name: &str, width: usize| -> Result<Norm, E> {
+            let norm = loader.norm(&format!("{layer}.self_attn.{name}"), &[width], NormKind::Rms)?;
+            // No setting changes it.
+            Ok(Norm { epsilon: 1e-6, ..norm })
+        };
+        let (query_latent, queries) = match latent.query_rank {
+            None => (None, self.linear(&one("q_proj", heads * head_dim), hidden_size, false)?),
+            Some(rank) => {
+                let down = self.linear(&one("q_a_proj", rank), hidden_size, latent.biases)?;
+                let norm = norm(self, "q_a_layernorm", rank)?;
+                (Some((down, norm)), self.linear(&one("q_b_proj", heads * head_dim), rank, false)?)
+            }
+        };
+        let rotated = latent.rotated;
+        let key_values = heads * (head_dim - rotated + value_dim);
+        let down = one("kv_a_proj_with_mqa", latent.rank + rotated);
+        Ok(Latent {
+            query_latent,
+            queries,
+            latent: self.linear(&down, hidden_size, latent.biases)?,
+            norm: norm(self, "kv_a_layernorm", latent.rank)?,
+            keys_values: self.linear(&one("kv_b_proj", key_values), latent.rank, false)?,
+            heads,
+            rotated,
+            head_dim,
+            value_dim,
+        })
     }
 
     /// An MLP of so many elements between its linear layers.

@@ -23,6 +23,8 @@ pub(super) static FAMILY: Family = Family {
 
 static EXPERTS: ExpertNames = ExpertNames {
     router: "mlp.router",
+    correction: "",
+    shared: "",
     stored: StoredExperts::Alternating,
     up: &["mlp.experts.gate_up_proj"],
     down: "mlp.experts.down_proj",

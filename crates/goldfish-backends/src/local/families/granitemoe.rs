@@ -17,6 +17,8 @@ pub(super) static FAMILY: Family = Family {
 
 static EXPERTS: ExpertNames = ExpertNames {
     router: "block_sparse_moe.router.layer",
+    correction: "",
+    shared: "",
     stored: StoredExperts::Joined,
     up: &["block_sparse_moe.input_linear"],
     down: "block_sparse_moe.output_linear",

@@ -19,6 +19,8 @@ pub(super) static FAMILY: Family = Family {
 
 static EXPERTS: ExpertNames = ExpertNames {
     router: "block_sparse_moe.gate",
+    correction: "",
+    shared: "",
     stored: StoredExperts::Apart("block_sparse_moe.experts"),
     up: &["w1", "w3"],
     down: "w2",

@@ -5,6 +5,7 @@ mod apertus;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod deepseek_v3;
 mod falcon;
 mod gemma;
 mod gemma2;
@@ -81,6 +82,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &qwen3_moe::FAMILY,
     &granitemoe::FAMILY,
     &gpt_oss::FAMILY,
+    &deepseek_v3::FAMILY,
     &hard_alibi::FAMILY,
     #[cfg(test)]
     &toy::FAMILY,
