@@ -57,32 +57,79 @@ fn settings_that_are_refused() {
         ("gptj", "rotary_dim", json!(null), "rotary_dim is missing"),
         ("gptj", "rotary_dim", json!(6), "rotary_dim is 6, which is not an even part of heads of 4"),
         ("olmo", "clip_qkv", json!(-1), "clip_qkv must be above 0"),
-        ("olmo3", "layer_types", json!(["full_attention", "chunked_attention"]), "known are full_attention and"),
+        (
+            "olmo3",
+            "layer_types",
+            json!(["full_attention", "chunked_attention"]),
+            "known are full_attention and",
+        ),
         ("opt", "word_embed_proj_dim", json!(1 << 30), "word_embed_proj_dim is 1073741824, at most"),
-        ("falcon", "num_ln_in_parallel_attn", json!(2), "num_ln_in_parallel_attn is 2, which is not supported"),
+        (
+            "falcon",
+            "num_ln_in_parallel_attn",
+            json!(2),
+            "num_ln_in_parallel_attn is 2, which is not supported",
+        ),
         ("falcon", "parallel_attn", json!("no"), "parallel_attn must be true or false"),
-        ("bloom", "apply_residual_connection_post_layernorm", json!(true), "post_layernorm is true, which is not"),
+        (
+            "bloom",
+            "apply_residual_connection_post_layernorm",
+            json!(true),
+            "post_layernorm is true, which is not",
+        ),
         ("stablelm", "use_qkv_bias", json!(1), "use_qkv_bias must be true or false"),
         ("granite", "residual_multiplier", json!(0), "residual_multiplier must be above 0"),
         ("cohere2", "use_qk_norm", json!(true), "use_qk_norm is true, which is not supported"),
         ("phi3", "rope_scaling", json!({"type": "su"}), "rope_scaling.short_factor is missing"),
-        ("phi3", "rope_scaling", json!({"type": "su", "short_factor": [1, 1]}), "max_position_embeddings is missing"),
-        ("phi3", "rope_scaling", json!({"type": "su", "short_factor": [1]}), "short_factor must have 2 numbers"),
-        ("phi3", "rope_scaling", json!({"type": "su", "short_mscale": 1.2}), "short_mscale is 1.2, which is not"),
+        (
+            "phi3",
+            "rope_scaling",
+            json!({"type": "su", "short_factor": [1, 1]}),
+            "max_position_embeddings is missing",
+        ),
+        (
+            "phi3",
+            "rope_scaling",
+            json!({"type": "su", "short_factor": [1]}),
+            "short_factor must have 2 numbers",
+        ),
+        (
+            "phi3",
+            "rope_scaling",
+            json!({"type": "su", "short_mscale": 1.2}),
+            "short_mscale is 1.2, which is not",
+        ),
         ("mixtral", "num_experts_per_tok", json!(5), "num_experts_per_tok is 5, and there are 4 experts"),
         ("mixtral", "num_experts", json!(1 << 20), "num_experts is 1048576, at most 4096"),
         ("mixtral", "quantization_config", json!({"bits": 4}), "quantization_config is"),
         ("qwen3_moe", "mlp_only_layers", json!("all"), "mlp_only_layers must be an array of numbers"),
+        ("qwen3_moe", "mlp_only_layers", json!([0, 7]), "mlp_only_layers has 7, which is no layer"),
+        ("apertus", "post_norm", json!(true), "post_norm is true, which is not supported"),
         ("olmoe", "num_experts", json!(null), "num_experts is missing"),
-        ("gpt_oss", "quantization_config", json!({"quant_method": "gptq"}), "quant_method is \"gptq\", which is not"),
+        (
+            "gpt_oss",
+            "quantization_config",
+            json!({"quant_method": "gptq"}),
+            "quant_method is \"gptq\", which is not",
+        ),
         ("gpt_oss", "swiglu_limit", json!("none"), "swiglu_limit must be a finite number"),
         ("deepseek_v3", "num_key_value_heads", json!(1), "num_key_value_heads must be the number of heads"),
         ("deepseek_v3", "n_group", json!(3), "n_group is 3"),
         ("deepseek_v3", "topk_group", json!(5), "5 of them don't have the 2 experts of a token"),
-        ("deepseek_v3", "scoring_func", json!("softmax"), "scoring_func is \"softmax\", which is not supported"),
+        (
+            "deepseek_v3",
+            "scoring_func",
+            json!("softmax"),
+            "scoring_func is \"softmax\", which is not supported",
+        ),
         ("deepseek_v3", "qk_nope_head_dim", json!(1 << 20), "which are too wide"),
         ("deepseek_v3", "qk_rope_head_dim", json!(3), "can't be rotated in pairs"),
-        ("mamba2", "num_heads", json!(3), "num_heads is 3; times head_dim it must be 2 times the hidden size"),
+        (
+            "mamba2",
+            "num_heads",
+            json!(3),
+            "num_heads is 3; times head_dim it must be 2 times the hidden size",
+        ),
         ("mamba2", "n_groups", json!(3), "n_groups is 3, which doesn't divide 4 heads"),
         ("mamba2", "time_step_limit", json!([1, 0]), "time_step_limit must be two numbers"),
         ("mamba2", "state_size", json!(1 << 20), "state_size is 1048576, which is too much"),
@@ -103,7 +150,8 @@ fn longrope_limits_sequences() {
     let mut phi = settings("phi3");
     phi["original_max_position_embeddings"] = json!(16);
     phi["rope_scaling"] = json!({"type": "longrope", "short_factor": [1.0, 1.5], "long_factor": [1.0, 4.0]});
-    let NetworkConfig::Decoder(config) = NetworkConfig::from_value(Path::new("config.json"), phi).unwrap() else {
+    let NetworkConfig::Decoder(config) = NetworkConfig::from_value(Path::new("config.json"), phi).unwrap()
+    else {
         panic!("a decoder")
     };
     assert_eq!(config.longest(), Some(16));
@@ -119,7 +167,9 @@ fn weights_of_4_bits_that_are_refused() {
         }
         settings["num_hidden_layers"] = json!(1);
         let mut tensors: Vec<(String, Dtype, Vec<usize>, u8)> = Vec::new();
-        let mut add = |name: &str, dtype, shape: &[usize], byte| tensors.push((name.into(), dtype, shape.to_vec(), byte));
+        let mut add = |name: &str, dtype, shape: &[usize], byte| {
+            tensors.push((name.into(), dtype, shape.to_vec(), byte))
+        };
         add("model.embed_tokens.weight", Dtype::F32, &[11, 32], 0);
         add("lm_head.weight", Dtype::F32, &[11, 32], 0);
         for (name, outputs) in [("q", 32), ("k", 16), ("v", 16), ("o", 32)] {

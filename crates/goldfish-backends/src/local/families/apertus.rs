@@ -27,6 +27,9 @@ const XIELU: Activation =
     Activation::Xielu(Xielu { positive: 0.8, negative: 0.8, beta: 0.5, highest: -1e-6 });
 
 fn adjust(settings: &Settings, _: &mut DecoderConfig) -> Result<(), CheckpointError> {
+    for key in ["post_norm", "mlp_bias"] {
+        settings.refuse(key, "known are models without it")?;
+    }
     // Where they say nothing of it, the models still scale their rotation.
     match rotary_settings(settings)? {
         Some(_) => Ok(()),

@@ -56,18 +56,24 @@ fn local_layers(settings: &Settings, count: usize) -> Result<Vec<bool>, Checkpoi
     Ok(kinds.into_iter().map(|kind| kind == "local").collect())
 }
 
-/// The kinds of groups `[kinds, times]`, each repeated as often as it says.
+/// The kinds of groups `[kinds, times]`, each repeated as often as it says; no more than a model can have layers.
 fn kinds_of_groups(settings: &Settings) -> Result<Vec<&str>, CheckpointError> {
     let key = "attention_types";
     let groups = settings.get(key).ok_or_else(|| settings.wrong(key, "is missing"))?;
-    let all = groups.as_array().and_then(|groups| groups.iter().map(group).collect::<Option<Vec<_>>>());
-    match all {
-        Some(groups) => Ok(groups.concat()),
-        None => Err(settings.wrong(key, "must be an array of kinds, each with how often they are repeated")),
+    let mut all = Vec::new();
+    for group in groups.as_array().into_iter().flatten() {
+        match repeated(group) {
+            Some(kinds) if all.len() + kinds.len() <= MAX_LAYERS => all.extend(kinds),
+            _ => {
+                let reason = "must be an array of kinds, each with how often they are repeated";
+                return Err(settings.wrong(key, reason));
+            }
+        }
     }
+    Ok(all)
 }
 
-fn group(group: &Value) -> Option<Vec<&str>> {
+fn repeated(group: &Value) -> Option<Vec<&str>> {
     let [kinds, times] = group.as_array()?.as_slice() else { return None };
     let kinds = kinds.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
     let times = times.as_u64().filter(|times| *times <= (MAX_LAYERS / kinds.len().max(1)) as u64)?;

@@ -37,6 +37,9 @@ pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
     mixer: |settings, hidden| Ok(Arc::new(Plan::of(settings, hidden)?)),
 };
 
+/// Most numbers in the state of a layer, for which a file has no tensor.
+const MAX_STATE: usize = 1 << 24;
+
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     hidden: usize,
@@ -73,10 +76,9 @@ impl Plan {
             );
         }
         let state = or("state_size", 128)?;
-        if groups * state > MAX_WIDTH {
-            return Err(
-                settings.wrong("state_size", format!("is {state}, which is too much for {groups} groups"))
-            );
+        if groups * state > MAX_WIDTH || heads * head_dim * state > MAX_STATE {
+            let reason = format!("is {state}, which is too much for {} channels", heads * head_dim);
+            return Err(settings.wrong("state_size", reason));
         }
         Ok(Self {
             hidden,

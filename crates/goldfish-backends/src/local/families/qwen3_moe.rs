@@ -20,9 +20,16 @@ fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), Checkpo
         experts.weighting = Weighting::AmongAll;
     }
     let step = settings.count("decoder_sparse_step", MAX_LAYERS)?.unwrap_or(1);
-    let single = settings.numbers("mlp_only_layers")?.unwrap_or_default();
     for (index, has_experts) in experts.layers.iter_mut().enumerate() {
-        *has_experts = (index + 1) % step == 0 && !single.contains(&(index as f64));
+        *has_experts = (index + 1) % step == 0;
+    }
+    let key = "mlp_only_layers";
+    for layer in settings.numbers(key)?.unwrap_or_default() {
+        let index = layer as usize;
+        match experts.layers.get_mut(index) {
+            Some(has_experts) if index as f64 == layer => *has_experts = false,
+            _ => return Err(settings.wrong(key, format!("has {layer}, which is no layer"))),
+        }
     }
     config.experts = Some(experts);
     Ok(())
