@@ -75,6 +75,9 @@ fn weighting(settings: &Settings, count: usize, taken: usize) -> Result<Weightin
             return Err(settings.unsupported(key, &format!("known is {known}")));
         }
     }
+    if settings.count("moe_layer_freq", MAX_LAYERS)?.is_some_and(|frequency| frequency != 1) {
+        return Err(settings.unsupported("moe_layer_freq", "known is 1"));
+    }
     let groups = settings.needed_count("n_group", count)?;
     let groups_taken = settings.needed_count("topk_group", count)?;
     if !count.is_multiple_of(groups) || groups_taken > groups || taken > groups_taken * (count / groups) {
