@@ -116,6 +116,7 @@ fn settings_that_are_refused() {
         ("deepseek_v3", "num_key_value_heads", json!(1), "num_key_value_heads must be the number of heads"),
         ("deepseek_v3", "n_group", json!(3), "n_group is 3"),
         ("deepseek_v3", "topk_group", json!(5), "5 of them don't have the 2 experts of a token"),
+        ("deepseek_v3", "moe_layer_freq", json!(2), "moe_layer_freq is 2, which is not supported"),
         (
             "deepseek_v3",
             "scoring_func",
