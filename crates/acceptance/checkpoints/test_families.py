@@ -1,8 +1,12 @@
 """Every model family, compared with `transformers`: log-probabilities, ranks, continuations."""
 
+import json
+
 from checkpoints import families
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 
 def close(found, expected):
@@ -51,6 +55,30 @@ def test_half_files(ask, tmp_path, dtype):
     check(ask, tmp_path, type(model).from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="eager"))
 
 
+def test_mxfp4(ask, tmp_path):
+    """GPT-OSS stores the weights of its experts in 4 bits."""
+    model = families.model("gpt-oss", hidden_size=64, intermediate_size=96)
+    generator = torch.Generator().manual_seed(5)
+    stored = {}
+    for index, layer in enumerate(model.model.layers):
+        for name in ["gate_up_proj", "down_proj"]:
+            parameter = getattr(layer.mlp.experts, name)
+            experts, inputs, outputs = parameter.shape
+            blocks = torch.randint(256, (experts, outputs, inputs // 32, 16), generator=generator, dtype=torch.uint8)
+            scales = torch.randint(121, 126, blocks.shape[:-1], generator=generator, dtype=torch.uint8)
+            parameter.data = convert_moe_packed_tensors(blocks, scales, dtype=torch.bfloat16).float().contiguous()
+            stored[f"model.layers.{index}.mlp.experts.{name}"] = (blocks, scales)
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name not in stored}
+    for name, (blocks, scales) in stored.items():
+        tensors |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+    save_file(tensors, path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"quantization_config": {"quant_method": "mxfp4"}}))
+    check(ask, tmp_path, model)
+
+
 def test_bare_decoder(ask, tmp_path):
     """GPT-2's own files name tensors without `transformer.`."""
     model = families.model("gpt2")
@@ -58,7 +86,7 @@ def test_bare_decoder(ask, tmp_path):
     check(ask, tmp_path, model)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "bloom", "olmoe", "deepseek-v3"])
 def test_results_are_independent_of_batch_and_threads(ask, tmp_path, name):
     families.model(name).save_pretrained(tmp_path)
     sequences = families.sequences()

@@ -102,7 +102,7 @@ def test_definition(ask, tmp_path, monkeypatch, name, settings):
     assert continued["ids"] == [families.expected_continuation(model, prompt, tokens)]
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt-neox", "gpt-neox-serial", "phi", "qwen2", "olmo2", "gemma"])
+@pytest.mark.parametrize("name", ["llama", "gpt-neox", "gpt-neox-serial", "phi", "qwen2", "olmo2", "gemma", "gptj", "granite", "cohere", "stablelm-2", "mixtral-whole"])
 def test_window_over_everything(ask, tmp_path, name):
     """Then nothing is before the window, and `transformers` computes the same."""
     model = families.model(name)
@@ -111,7 +111,7 @@ def test_window_over_everything(ask, tmp_path, name):
     check(lambda questions: ask([dict(question, memory=memory) for question in questions]), tmp_path, model)
 
 
-@pytest.mark.parametrize("name, why", [("gpt2", "a table of embeddings"), ("mistral", "sliding windows"), ("gemma2", "sliding windows")])
+@pytest.mark.parametrize("name, why", [("gpt2", "a table of embeddings"), ("mistral", "sliding windows"), ("gemma2", "sliding windows"), ("bloom", "distance of keys"), ("deepseek-v3", "another width")])
 def test_refused(ask, tmp_path, name, why):
     families.model(name).save_pretrained(tmp_path)
     [answer] = ask([dict(model=tmp_path, memory=SETTINGS["retrieved"])])

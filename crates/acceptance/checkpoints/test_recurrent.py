@@ -1,4 +1,4 @@
-"""The lab's own models and Mamba, compared with torch and `transformers`: log-probabilities, ranks, continuations."""
+"""The lab's own models, Mamba and Mamba 2, compared with torch and `transformers`: log-probabilities, ranks, continuations."""
 
 import json
 import shutil
@@ -24,7 +24,8 @@ def test_model(ask, tmp_path, name):
     assert described["context_length"] is None
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Token by token, `transformers` doesn't limit the time steps of Mamba 2.
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "mamba2-limits"])
 def test_loaded_by_transformers(ask, tmp_path, name):
     """A folder with the file beside the weights, as `lab train` writes it, without importing it by hand."""
     model = made(name)

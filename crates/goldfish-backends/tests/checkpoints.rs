@@ -151,7 +151,7 @@ fn settings_that_are_refused() {
         ("max_position_embeddings", json!(u64::MAX), "max_position_embeddings is"),
         ("hidden_act", json!("xielu"), "hidden_act is \"xielu\""),
         ("rms_norm_eps", json!(0), "rms_norm_eps must be above 0"),
-        ("rope_scaling", json!({"rope_type": "longrope"}), "rope_scaling.rope_type is \"longrope\""),
+        ("rope_scaling", json!({"rope_type": "ntk"}), "rope_scaling.rope_type is \"ntk\""),
         ("rope_scaling", json!({"type": "linear"}), "rope_scaling.factor is missing"),
         ("rope_scaling", json!([1]), "rope_scaling must be an object"),
         ("partial_rotary_factor", json!(2.5), "partial_rotary_factor must be at most 1"),

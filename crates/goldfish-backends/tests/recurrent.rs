@@ -17,7 +17,7 @@ use goldfish_audit::selftest::{Outcome, SelfTestOptions, self_test};
 use goldfish_backends::local::{Checkpoint, NetworkConfig, Recurrent};
 use serde_json::{Value, json};
 
-const MIXERS: [&str; 6] = ["hard-alibi", "aaren", "linear", "hedgehog", "lstm", "mamba"];
+const MIXERS: [&str; 7] = ["hard-alibi", "aaren", "linear", "hedgehog", "lstm", "mamba", "mamba2"];
 
 fn open(mixer: &str) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();
@@ -121,6 +121,8 @@ fn steps_are_what_scores_are_made_of() {
         ("hedgehog", 2 * HIDDEN * (dim + 1)),
         ("lstm", 2 * HIDDEN),
         ("mamba", inner * (16 + 3)),
+        // The convolution reads `B` and `C` of 2 groups too.
+        ("mamba2", inner * 4 + 3 * (inner + 2 * 2 * 4)),
     ] {
         let network = network(mixer).unwrap();
         let mut states = vec![network.state(); 2];

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use goldfish_backends::local::{
     Activation, Biases, BlockLayout, Cache, Decoder, DecoderConfig, LayerAttention, NetworkConfig, NormKind,
-    Pass, Positions, QkNorm, Recurrent, Span, State,
+    Pairs, Pass, Positions, QkNorm, Recurrent, Span, State,
 };
 use serde_json::Value;
 
@@ -108,13 +108,19 @@ fn decoder_stack(config: &DecoderConfig) -> Option<Stack> {
         && config.biases == none
         && config.attention_softcap.is_none()
         && config.logit_softcap.is_none()
-        && config.embedding_scale.is_none();
+        && config.embedding_scale.is_none()
+        && config.clip.is_none()
+        && config.logit_scale.is_none()
+        && config.residual_scale.is_none()
+        && config.embedding_size.is_none()
+        && config.final_norm
+        && config.experts.is_none();
     let speeds = match &config.positions {
         Positions::Rotary(speeds) => speeds.as_slice(),
         Positions::None => &[],
-        Positions::Learned => return None,
+        Positions::Learned | Positions::Alibi(_) => return None,
     };
-    if !plain {
+    if !plain || speeds.iter().any(|speeds| speeds.pairs != Pairs::Halves) {
         return None;
     }
     let rotates = config.layers.iter().any(|layer| layer.rotary.is_some());

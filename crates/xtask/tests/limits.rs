@@ -42,6 +42,7 @@ fn documented_limits_are_the_constants() {
         ("MAX_LAYERS", goldfish_backends::local::MAX_LAYERS as u64),
         ("MAX_WIDTH", goldfish_backends::local::MAX_WIDTH as u64),
         ("MAX_CONTEXT_LENGTH", goldfish_backends::local::MAX_CONTEXT_LENGTH as u64),
+        ("MAX_EXPERTS", goldfish_backends::local::MAX_EXPERTS as u64),
         ("MAX_RANK", goldfish_backends::local::MAX_RANK as u64),
         ("MAX_RESPONSE_BYTES", goldfish_backends::http::MAX_RESPONSE_BYTES),
         ("MAX_EXCHANGE_BYTES", goldfish_backends::http::MAX_EXCHANGE_BYTES as u64),

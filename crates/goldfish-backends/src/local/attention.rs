@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::math::{dot, mix, softmax, tanh, vectorized};
+use super::alibi::Alibi;
+use super::math::{dot, mix, softmax_beside, tanh, vectorized};
 use super::ops::Rows;
 
 /// Consecutive rows of one sequence.
@@ -50,7 +51,7 @@ pub(super) fn blocks(spans: &[Span], ranges: &[Range<usize>], limit: usize) -> V
     blocks
 }
 
-/// Attention of queries `[rows, heads * head_dim]` over keys and values `[rows, kv_heads * head_dim]`.
+/// Attention of queries `[rows, heads * head_dim]` over keys `[rows, kv_heads * head_dim]` and values `[rows, kv_heads * value_dim]`.
 ///
 /// A query sees the positions up to its own along the path of its span, and sums in their order: what else is computed
 /// together with it changes no bit.
@@ -62,12 +63,16 @@ pub(super) struct Attend<'a> {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
+    pub(super) value_dim: usize,
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
     /// How many positions a query sees, its own included.
     pub(super) window: usize,
     /// Heads of which head `i`, from 0, sees `i + 1` positions at most.
     pub(super) growing_windows: usize,
+    pub(super) alibi: Option<&'a Alibi>,
+    /// One more score of each head, which takes weight from the keys.
+    pub(super) sinks: Option<&'a [f32]>,
 }
 
 /// Keys of one head, transposed so that a query meets many of them at once, and values.
@@ -84,7 +89,7 @@ impl Attend<'_> {
         (position + 1).saturating_sub(window)
     }
 
-    /// Writes what the rows of a piece see to `out` `[rows, heads * head_dim]`.
+    /// Writes what the rows of a piece see to `out` `[rows, heads * value_dim]`.
     pub(super) fn piece(&self, piece: &Piece, out: &mut [f32], scratch: &mut Scratch) {
         vectorized(
             #[inline(always)]
@@ -98,7 +103,7 @@ impl Attend<'_> {
 
     #[inline(always)]
     fn head(&self, piece: &Piece, kv_head: usize, out: &mut [f32], scratch: &mut Scratch) {
-        let (dim, group) = (self.head_dim, self.heads / self.kv_heads);
+        let (dim, value_dim, group) = (self.head_dim, self.value_dim, self.heads / self.kv_heads);
         let span = &self.spans[piece.span];
         let first = span.first + piece.rows.start - span.rows.start;
         // The last head of a group sees most.
@@ -108,44 +113,51 @@ impl Attend<'_> {
         scratch.keys.resize(length * dim, 0.0);
         scratch.values.clear();
         let own = kv_head * dim..(kv_head + 1) * dim;
+        let of_values = kv_head * value_dim..(kv_head + 1) * value_dim;
         for (index, row) in span.path[seen.clone()].iter().enumerate() {
             for (d, key) in self.keys.row(*row as usize)[own.clone()].iter().enumerate() {
                 scratch.keys[d * length + index] = *key;
             }
-            scratch.values.extend_from_slice(&self.values.row(*row as usize)[own.clone()]);
+            scratch.values.extend_from_slice(&self.values.row(*row as usize)[of_values.clone()]);
         }
-        for (number, (row, out)) in piece.rows.clone().zip(out.chunks_exact_mut(self.heads * dim)).enumerate()
+        for (number, (row, out)) in
+            piece.rows.clone().zip(out.chunks_exact_mut(self.heads * value_dim)).enumerate()
         {
             let position = first + number;
-            let heads = kv_head * group * dim..(kv_head + 1) * group * dim;
-            let queries = self.queries.row(row)[heads.clone()].chunks_exact(dim);
-            for (index, (query, out)) in queries.zip(out[heads].chunks_exact_mut(dim)).enumerate() {
+            let heads = kv_head * group..(kv_head + 1) * group;
+            let queries = self.queries.row(row)[heads.start * dim..heads.end * dim].chunks_exact(dim);
+            let outs = out[heads.start * value_dim..heads.end * value_dim].chunks_exact_mut(value_dim);
+            for (index, (query, out)) in queries.zip(outs).enumerate() {
                 let visible = self.first_seen(position, kv_head * group + index) - seen.start
                     ..position + 1 - seen.start;
                 let scores = &mut scratch.scores;
                 scores.clear();
                 scores.resize(visible.len(), 0.0);
                 dot(query, &scratch.keys, visible.start, scores);
-                soften(scores, self.scale, self.softcap);
+                let head = kv_head * group + index;
+                for score in scores.iter_mut() {
+                    *score *= self.scale;
+                }
+                if let Some(alibi) = self.alibi {
+                    alibi.add(head, seen.start + visible.start, position, scores);
+                }
+                soften(scores, self.softcap, self.sinks.map(|sinks| sinks[head]));
                 out.fill(0.0);
-                mix(scores, &scratch.values[visible.start * dim..visible.end * dim], out);
+                mix(scores, &scratch.values[visible.start * value_dim..visible.end * value_dim], out);
             }
         }
     }
 }
 
-/// Products of queries and keys to weights that sum to 1.
+/// Scores to weights that sum to 1, with that of the sink if there is one.
 #[inline(always)]
-pub(super) fn soften(scores: &mut [f32], scale: f32, softcap: Option<f32>) {
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
+pub(super) fn soften(scores: &mut [f32], softcap: Option<f32>, sink: Option<f32>) {
     if let Some(cap) = softcap {
         for score in scores.iter_mut() {
             *score = cap * tanh(*score / cap);
         }
     }
-    softmax(scores);
+    softmax_beside(scores, sink);
 }
 
 #[cfg(test)]

@@ -200,7 +200,8 @@ impl LayerMemory {
         own.keys.dot(far, seen.rest.start, of_rest);
         let keys = if reader.angles.is_some() { &*rotated } else { &own.keys };
         keys.dot(near, seen.window.start, of_window);
-        soften(scores, reader.scale, reader.softcap);
+        scores.iter_mut().for_each(|score| *score *= reader.scale);
+        soften(scores, reader.softcap, None);
         let (of_init, others) = scores.split_at(seen.init);
         let (of_blocks, others) = others.split_at(block_weights);
         let (of_rest, of_window) = others.split_at(seen.rest.len());

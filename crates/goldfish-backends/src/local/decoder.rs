@@ -7,8 +7,9 @@ use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::attention::{Attend, Piece, Scratch, Span, blocks};
-use super::block::{BLOCK, few, normalized, product};
+use super::block::{BLOCK, few, normalized};
 use super::config::{DecoderConfig, LayerAttention, Positions};
+use super::latent;
 use super::layer::Mix;
 use super::ops::{Rows, rotate};
 use super::precision::add_rows;
@@ -32,7 +33,7 @@ pub struct Pass {
 /// Keys and values of earlier rows.
 #[derive(Debug)]
 pub struct Cache {
-    /// Keys and values of each layer, `[capacity, kv_heads * head_dim]`.
+    /// Keys and values of each layer, `[capacity, kv_heads * head_dim]` and `[capacity, kv_heads * value_dim]`.
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     rows: usize,
     row_bytes: usize,
@@ -45,14 +46,15 @@ impl Cache {
     ///
     /// If there is no memory for it.
     pub fn new(config: &DecoderConfig, capacity: usize) -> Result<Self> {
-        let size = capacity.saturating_mul(config.kv_heads * config.head_dim);
-        let empty = || -> Result<Vec<f32>> {
+        let empty = |width: usize| -> Result<Vec<f32>> {
+            let size = capacity.saturating_mul(config.kv_heads * width);
             let mut values = Vec::new();
             values.try_reserve_exact(size).map_err(candle_core::Error::wrap)?;
             values.resize(size, 0.0);
             Ok(values)
         };
-        let layers = config.layers.iter().map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
+        let layer = |_| Ok((empty(config.head_dim)?, empty(config.value_dim)?));
+        let layers = config.layers.iter().map(layer).collect::<Result<_>>()?;
         Ok(Self { layers, rows: 0, row_bytes: config.cache_row_bytes() })
     }
 
@@ -87,7 +89,7 @@ impl Decoder {
     ) -> std::result::Result<Self, E> {
         let weights = Weights::load(&config, get)?;
         let rotations = match &config.positions {
-            Positions::None | Positions::Learned => Vec::new(),
+            Positions::None | Positions::Learned | Positions::Alibi(_) => Vec::new(),
             Positions::Rotary(speeds) => speeds.iter().cloned().map(Rotary::new).collect(),
         };
         Ok(Self { config, weights, rotations })
@@ -160,18 +162,18 @@ impl Decoder {
             let angles = self.angles(layer, positions);
             let joined =
                 self.project(weights, &x, angles.as_deref().map(|angles| (angles, &*pass.positions)));
-            let (own, shared) = self.widths();
-            let width = own + 2 * shared;
+            let [own, shared, seen] = self.widths();
+            let width = own + shared + seen;
             let here = |first, columns| Rows::new(&joined, width, first, columns);
-            let (mut keys, mut values) = (here(own, shared), here(own + shared, shared));
+            let (mut keys, mut values) = (here(own, shared), here(own + shared, seen));
             if let Some(cache) = &mut cache {
                 let (kept_keys, kept_values) = &mut cache.layers[index];
                 for (row, from) in (cache.rows..).zip(0..rows) {
                     kept_keys[row * shared..][..shared].copy_from_slice(keys.row(from));
-                    kept_values[row * shared..][..shared].copy_from_slice(values.row(from));
+                    kept_values[row * seen..][..seen].copy_from_slice(values.row(from));
                 }
                 keys = Rows::new(kept_keys, shared, 0, shared);
-                values = Rows::new(kept_values, shared, 0, shared);
+                values = Rows::new(kept_values, seen, 0, seen);
             }
             let attend = Attend {
                 spans: &pass.spans,
@@ -181,10 +183,16 @@ impl Decoder {
                 heads: self.config.heads,
                 kv_heads: self.config.kv_heads,
                 head_dim: self.config.head_dim,
+                value_dim: self.config.value_dim,
                 scale: layer.scale as f32,
                 softcap: self.config.attention_softcap.map(|cap| cap as f32),
                 window: layer.window.unwrap_or(usize::MAX),
                 growing_windows: layer.growing_windows,
+                alibi: match &self.config.positions {
+                    Positions::Alibi(alibi) => Some(alibi),
+                    _ => None,
+                },
+                sinks: weights.sinks.as_deref(),
             };
             let see =
                 |piece: &Piece, out: &mut [f32], scratch: &mut Scratch| attend.piece(piece, out, scratch);
@@ -194,7 +202,7 @@ impl Decoder {
         if let Some(cache) = cache {
             cache.rows += rows;
         }
-        self.weights.final_norm.apply(&mut x);
+        self.weights.finish(&mut x);
         Ok(x)
     }
 
@@ -208,7 +216,7 @@ impl Decoder {
             bail!("position {position} is beyond the context of {context} tokens");
         }
         let before = cache.map_or(0, |cache| cache.rows);
-        let (_, shared) = self.widths();
+        let [_, shared, _] = self.widths();
         if cache.is_some_and(|cache| {
             cache.layers.len() != self.config.layers.len()
                 || cache.layers.iter().any(|(keys, _)| keys.len() < (before + rows) * shared)
@@ -234,10 +242,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// Elements of all queries, and of all keys or values, of a row.
-    pub(super) fn widths(&self) -> (usize, usize) {
-        let config = &self.config;
-        (config.heads * config.head_dim, config.kv_heads * config.head_dim)
+    /// Elements of all queries, all keys and all values of a row.
+    pub(super) fn widths(&self) -> [usize; 3] {
+        let DecoderConfig { heads, kv_heads, head_dim, value_dim, .. } = self.config;
+        [heads * head_dim, kv_heads * head_dim, kv_heads * value_dim]
     }
 
     /// Embeddings of tokens, without positions.
@@ -246,6 +254,9 @@ impl Decoder {
         self.weights.vocabulary.embed(tokens, &mut x)?;
         if let Some(scale) = self.config.embedding_scale {
             x.iter_mut().for_each(|x| *x *= scale as f32);
+        }
+        if let Some(norm) = &self.weights.embedding_norm {
+            norm.apply(&mut x);
         }
         Ok(x)
     }
@@ -262,29 +273,36 @@ impl Decoder {
         x: &[f32],
         rotation: Option<(&Angles, &[u32])>,
     ) -> Vec<f32> {
-        let (own, shared) = self.widths();
-        let (hidden, width) = (self.config.hidden_size, own + 2 * shared);
+        let [own, shared, seen] = self.widths();
+        let (hidden, width) = (self.config.hidden_size, own + shared + seen);
         let rows = x.len() / hidden;
         let mut joined = vec![0f32; rows * width];
         let blocks = joined.par_chunks_mut(BLOCK * width).zip(x.par_chunks(BLOCK * hidden)).enumerate();
         let few = few(rows);
-        blocks.for_each_init(Vec::new, |normed, (block, (joined, x))| {
-            let x = match &weights.before_attention {
-                Some(norm) => normalized(norm, x, normed),
-                None => x,
-            };
-            product(&weights.query_key_value, x, joined, few);
-            for (row, joined) in joined.chunks_exact_mut(width).enumerate() {
-                if let Some((query_norm, key_norm)) = &weights.query_key_norms {
-                    query_norm.apply(&mut joined[..own]);
-                    key_norm.apply(&mut joined[own..own + shared]);
+        blocks.for_each_init(
+            Default::default,
+            |(normed, scratch): &mut (_, latent::Scratch), (block, (joined, x))| {
+                let x = match &weights.before_attention {
+                    Some(norm) => normalized(norm, x, normed),
+                    None => x,
+                };
+                weights.projection.apply(x, few, joined, scratch);
+                for (row, joined) in joined.chunks_exact_mut(width).enumerate() {
+                    if let Some((query_norm, key_norm)) = &weights.query_key_norms {
+                        query_norm.apply(&mut joined[..own]);
+                        key_norm.apply(&mut joined[own..own + shared]);
+                    }
+                    if let Some(clip) = self.config.clip {
+                        let clip = clip as f32;
+                        joined.iter_mut().for_each(|value| *value = value.clamp(-clip, clip));
+                    }
+                    if let Some((angles, positions)) = rotation {
+                        let position = positions[block * BLOCK + row] as usize;
+                        rotate(&mut joined[..own + shared], self.config.head_dim, angles, position);
+                    }
                 }
-                if let Some((angles, positions)) = rotation {
-                    let position = positions[block * BLOCK + row] as usize;
-                    rotate(&mut joined[..own + shared], self.config.head_dim, angles, position);
-                }
-            }
-        });
+            },
+        );
         joined
     }
 }

@@ -1,11 +1,13 @@
 //! A family of models as data: how its `config.json` is read, and what its defaults are.
 
+use std::ops::Range;
+
 use super::config::{
     Activation, Biases, BlockLayout, DecoderConfig, LayerAttention, MAX_CONTEXT_LENGTH, MAX_LAYERS,
     MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm, TensorNames,
 };
 use super::error::CheckpointError;
-use super::rope::{RotaryDefaults, rotary_settings, rotary_speeds};
+use super::rope::{Pairs, RotaryDefaults, longest, rotary_settings, rotary_speeds};
 use super::settings::Settings;
 
 /// A family of models. Most are [`BASE`] with a few differences.
@@ -16,6 +18,8 @@ pub(super) struct Family {
     pub(super) refused: &'static [&'static str],
     /// The width of the MLP in hidden sizes, if the settings may leave it out.
     pub(super) mlp_factor: Option<usize>,
+    /// The longest context, if the settings may leave it out.
+    pub(super) context_length: Option<usize>,
     pub(super) layout: BlockLayout,
     pub(super) norm: NormKind,
     pub(super) norm_epsilon: f64,
@@ -56,17 +60,18 @@ impl ModelName {
 
 /// What a family calls its settings.
 pub(super) struct Keys {
-    pub(super) hidden_size: &'static str,
-    pub(super) heads: &'static str,
+    /// The first that is set counts, as of all that are lists.
+    pub(super) hidden_size: &'static [&'static str],
+    pub(super) heads: &'static [&'static str],
     /// `None` if there are as many as heads.
     pub(super) kv_heads: Option<&'static str>,
     /// `None` if it is the hidden size over the heads.
     pub(super) head_dim: Option<&'static str>,
     pub(super) intermediate_size: &'static str,
     pub(super) context_length: &'static str,
-    pub(super) layers: &'static str,
+    pub(super) layers: &'static [&'static str],
     pub(super) norm_epsilon: &'static str,
-    /// The first that is set counts.
+    /// Empty if the settings don't name it.
     pub(super) activation: &'static [&'static str],
     pub(super) attention_bias: Option<&'static str>,
     pub(super) mlp_bias: Option<&'static str>,
@@ -93,13 +98,13 @@ pub(super) struct LayerKind {
 pub(super) const BASE: Family = Family {
     name: ModelName::of(""),
     keys: Keys {
-        hidden_size: "hidden_size",
-        heads: "num_attention_heads",
+        hidden_size: &["hidden_size"],
+        heads: &["num_attention_heads"],
         kv_heads: Some("num_key_value_heads"),
         head_dim: Some("head_dim"),
         intermediate_size: "intermediate_size",
         context_length: "max_position_embeddings",
-        layers: "num_hidden_layers",
+        layers: &["num_hidden_layers"],
         norm_epsilon: "rms_norm_eps",
         activation: &["hidden_act"],
         attention_bias: Some("attention_bias"),
@@ -114,6 +119,7 @@ pub(super) const BASE: Family = Family {
         "add_cross_attention",
     ],
     mlp_factor: None,
+    context_length: None,
     layout: BlockLayout::PreNorm,
     norm: NormKind::Rms,
     norm_epsilon: 1e-6,
@@ -121,18 +127,22 @@ pub(super) const BASE: Family = Family {
     activation: None,
     gated: true,
     biases: Biases { query_key_value: false, attention_out: false, mlp: false, head: false },
-    rotary: Some(RotaryDefaults { base: 1e4, fraction: 1.0 }),
+    rotary: Some(RotaryDefaults { base: 1e4, fraction: 1.0, pairs: Pairs::Halves }),
     window: WindowUse::Never,
     layer_kinds: all_alike,
     tied: false,
     tensors: TensorNames {
         embeddings: "model.embed_tokens",
+        embedding_norm: None,
+        projections: ["", ""],
         positions: None,
+        first_position: 0,
         layers: "model.layers",
         final_norm: "model.norm",
         head: "lm_head",
         norms: ["input_layernorm", "", "post_attention_layernorm", ""],
         query_key_norms: ["self_attn.q_norm", "self_attn.k_norm"],
+        sinks: None,
         query_key_value: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
         query_key_value_order: None,
         attention_out: "self_attn.o_proj",
@@ -151,21 +161,22 @@ impl Family {
             settings.refuse(key, "save the model without it")?;
         }
         let keys = &self.keys;
-        let hidden_size = settings.needed_count(keys.hidden_size, MAX_WIDTH)?;
-        let heads = settings.needed_count(keys.heads, hidden_size.max(MAX_LAYERS))?;
+        let heads_key = first_set(settings, keys.heads);
+        let hidden_size = settings.needed_count(first_set(settings, keys.hidden_size), MAX_WIDTH)?;
+        let heads = settings.needed_count(heads_key, hidden_size.max(MAX_LAYERS))?;
         let optional = |key: Option<&str>, cap| key.map_or(Ok(None), |key| settings.count(key, cap));
         let kv_heads = optional(keys.kv_heads, heads)?.unwrap_or(heads);
         let head_dim = match optional(keys.head_dim, MAX_WIDTH)? {
             Some(head_dim) => head_dim,
-            None => head_dim(settings, keys.heads, hidden_size, heads)?,
+            None => head_dim(settings, heads_key, hidden_size, heads)?,
         };
         if self.rotary.is_some() && head_dim % 2 != 0 {
             let reason = format!("make heads of {head_dim} elements, which can't be rotated in pairs");
-            return Err(settings.wrong(keys.heads, reason));
+            return Err(settings.wrong(heads_key, reason));
         }
         if heads % kv_heads != 0 {
             let reason = format!("is {kv_heads}, which doesn't divide {heads} heads");
-            return Err(settings.wrong(keys.kv_heads.unwrap_or(keys.heads), reason));
+            return Err(settings.wrong(keys.kv_heads.unwrap_or(heads_key), reason));
         }
         if heads * head_dim > MAX_WIDTH {
             return Err(CheckpointError::TooLarge {
@@ -179,12 +190,17 @@ impl Family {
         let intermediate_size = intermediate_size
             .or(self.mlp_factor.map(|factor| factor * hidden_size))
             .ok_or_else(|| settings.wrong(keys.intermediate_size, "is missing"))?;
-        let context_length = settings.needed_count(keys.context_length, MAX_CONTEXT_LENGTH)?;
-        let positions = match &self.rotary {
-            None => Positions::Learned,
+        let context_length = settings.count(keys.context_length, MAX_CONTEXT_LENGTH)?;
+        let context_length = context_length
+            .or(self.context_length)
+            .ok_or_else(|| settings.wrong(keys.context_length, "is missing"))?;
+        let (positions, context_length) = match &self.rotary {
+            None => (Positions::Learned, context_length),
             Some(defaults) => {
                 let context = defaults.context(settings, head_dim, context_length)?;
-                Positions::Rotary(vec![rotary_speeds(rotary_settings(settings)?.as_ref(), &context)?])
+                let rotary = rotary_settings(settings)?;
+                let speeds = rotary_speeds(rotary.as_ref(), &context)?;
+                (Positions::Rotary(vec![speeds]), longest(rotary.as_ref(), &context)?)
             }
         };
         let mut config = DecoderConfig {
@@ -195,6 +211,8 @@ impl Family {
             heads,
             kv_heads,
             head_dim,
+            value_dim: head_dim,
+            latent: None,
             context_length,
             layout: self.layout,
             norm: self.norm,
@@ -205,9 +223,15 @@ impl Family {
             biases: self.biases(settings)?,
             positions,
             layers: self.layers(settings, head_dim)?,
+            experts: None,
             attention_softcap: None,
+            clip: None,
             logit_softcap: None,
+            logit_scale: None,
             embedding_scale: None,
+            residual_scale: None,
+            embedding_size: None,
+            final_norm: true,
             tied: settings.flag_or("tie_word_embeddings", self.tied)?,
         };
         (self.adjust)(settings, &mut config)?;
@@ -227,7 +251,7 @@ impl Family {
     }
 
     fn layers(&self, settings: &Settings, head_dim: usize) -> Result<Vec<LayerAttention>, CheckpointError> {
-        let count = settings.needed_count(self.keys.layers, MAX_LAYERS)?;
+        let count = settings.needed_count(first_set(settings, self.keys.layers), MAX_LAYERS)?;
         let slides = match self.window {
             WindowUse::Never => false,
             WindowUse::Always => true,
@@ -244,22 +268,29 @@ impl Family {
     }
 }
 
+/// The first of some keys that is set, or else the first of all; empty if there are none.
+pub(super) fn first_set<'a>(settings: &Settings, keys: &[&'a str]) -> &'a str {
+    keys.iter().find(|key| settings.get(key).is_some()).or(keys.first()).copied().unwrap_or_default()
+}
+
 /// The activation that the first of some keys names.
 pub(super) fn activation(
     settings: &Settings,
     keys: &[&str],
     absent: Option<Activation>,
 ) -> Result<Activation, CheckpointError> {
-    let key = keys.iter().find(|key| settings.get(key).is_some()).unwrap_or(&keys[0]);
-    match settings.text(key)? {
-        Some("silu" | "swish") => Ok(Activation::Silu),
-        Some("gelu") => Ok(Activation::Gelu),
-        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
-        Some("relu") => Ok(Activation::Relu),
-        Some(_) => {
+    let key = first_set(settings, keys);
+    match (settings.text(key)?, absent) {
+        (Some("silu" | "swish"), _) => Ok(Activation::Silu),
+        (Some("gelu"), _) => Ok(Activation::Gelu),
+        (Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast"), _) => Ok(Activation::GeluTanh),
+        (Some("relu"), _) => Ok(Activation::Relu),
+        // Its numbers are weights, which other families don't have.
+        (Some("xielu"), Some(xielu @ Activation::Xielu(_))) => Ok(xielu),
+        (Some(_), _) => {
             Err(settings.unsupported(key, "known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu"))
         }
-        None => absent.ok_or_else(|| settings.wrong(key, "is missing")),
+        (None, absent) => absent.ok_or_else(|| settings.wrong(key, "is missing")),
     }
 }
 
@@ -274,6 +305,20 @@ pub(super) fn head_dim(
         return Ok(hidden / heads);
     }
     Err(settings.wrong(key, format!("is {heads}, which doesn't divide the hidden size {hidden}")))
+}
+
+/// The rows of one tensor that has, for each head of keys, its queries, its key and its value.
+pub(super) fn by_group(config: &DecoderConfig) -> Vec<u32> {
+    let (groups, dim) = (config.kv_heads, config.head_dim);
+    let queries = config.heads / groups;
+    let of_parts = |parts: Range<usize>| {
+        (0..groups).flat_map(move |group| {
+            let start = group * (queries + 2);
+            (start + parts.start) * dim..(start + parts.end) * dim
+        })
+    };
+    let parts = [0..queries, queries..queries + 1, queries + 1..queries + 2];
+    parts.into_iter().flat_map(of_parts).map(|row| row as u32).collect()
 }
 
 /// Every layer rotates, and has the window.

@@ -112,14 +112,20 @@ impl TensorFiles {
         Some(&file.header.info(name)?.shape)
     }
 
-    /// Elements of all tensors.
+    /// Elements of all tensors; of bytes, which hold two numbers each, twice as many.
     pub(super) fn elements(&self) -> u64 {
-        self.total(|info| info.shape.iter().fold(1u64, |product, size| product.saturating_mul(*size as u64)))
+        self.total(|info| {
+            let first = if info.dtype == Dtype::U8 { 2u64 } else { 1 };
+            info.shape.iter().fold(first, |product, size| product.saturating_mul(*size as u64))
+        })
     }
 
-    /// Bytes of all tensors.
+    /// Bytes of all tensors in memory, where a byte of two numbers takes four.
     pub(super) fn bytes(&self) -> u64 {
-        self.total(|info| info.data_offsets.1.saturating_sub(info.data_offsets.0) as u64)
+        self.total(|info| {
+            let stored = info.data_offsets.1.saturating_sub(info.data_offsets.0) as u64;
+            if info.dtype == Dtype::U8 { stored.saturating_mul(4) } else { stored }
+        })
     }
 
     fn total(&self, of_tensor: impl Fn(&TensorInfo) -> u64) -> u64 {
@@ -138,30 +144,44 @@ impl TensorFiles {
 
     /// Like [`TensorFiles::read`], in the precision in which it is stored: `f32`, `bf16` or `f16`.
     pub(super) fn read_stored(&self, name: &str, shape: &[usize]) -> Result<Tensor, CheckpointError> {
-        let missing = || {
-            CheckpointError::tensor(
-                &self.folder,
-                name,
-                format!("is missing; the settings require one of shape {shape:?}"),
-            )
-        };
-        let file = &self.files[*self.file_of.get(name).ok_or_else(missing)?];
-        let info = file.header.info(name).ok_or_else(missing)?;
-        let wrong = |reason: String| CheckpointError::tensor(&file.path, name, reason);
-        if info.shape != shape {
-            return Err(wrong(format!("has shape {:?}, the settings require {shape:?}", info.shape)));
-        }
+        let (file, info) = self.find(name, shape)?;
         let tensor = match info.dtype {
             Dtype::F32 => file.tensor(name, info, f32::from_le_bytes, |value: &f32| value.is_finite())?,
             Dtype::F16 => file.tensor(name, info, f16::from_le_bytes, |value: &f16| value.is_finite())?,
             Dtype::BF16 => file.tensor(name, info, bf16::from_le_bytes, |value: &bf16| value.is_finite())?,
             other => {
-                return Err(wrong(format!(
+                let reason = format!(
                     "is of type {other:?}; F32, F16 and BF16 are supported: save the model as one of them"
-                )));
+                );
+                return Err(CheckpointError::tensor(&file.path, name, reason));
             }
         };
         Ok(tensor.reshape(shape)?)
+    }
+
+    /// A tensor of bytes.
+    pub(super) fn read_bytes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>, CheckpointError> {
+        let (file, info) = self.find(name, shape)?;
+        if info.dtype != Dtype::U8 {
+            let reason = format!("is of type {:?} in place of U8", info.dtype);
+            return Err(CheckpointError::tensor(&file.path, name, reason));
+        }
+        Ok(file.tensor(name, info, u8::from_le_bytes, |_| true)?.to_vec1()?)
+    }
+
+    /// The file that has a tensor of this shape.
+    fn find(&self, name: &str, shape: &[usize]) -> Result<(&TensorFile, &TensorInfo), CheckpointError> {
+        let missing = || {
+            let reason = format!("is missing; the settings require one of shape {shape:?}");
+            CheckpointError::tensor(&self.folder, name, reason)
+        };
+        let file = &self.files[*self.file_of.get(name).ok_or_else(missing)?];
+        let info = file.header.info(name).ok_or_else(missing)?;
+        if info.shape != shape {
+            let reason = format!("has shape {:?}, the settings require {shape:?}", info.shape);
+            return Err(CheckpointError::tensor(&file.path, name, reason));
+        }
+        Ok((file, info))
     }
 }
 

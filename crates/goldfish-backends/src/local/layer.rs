@@ -1,11 +1,12 @@
-//! Attention and MLP of a layer, in blocks of rows.
+//! Attention and what follows it in a layer, in blocks of rows.
 
 use rayon::prelude::*;
 
 use super::attention::{self, Piece};
-use super::block::{few, normalized, product};
+use super::block::{few, product};
 use super::config::{BlockLayout, DecoderConfig};
-use super::ops::{activate, add};
+use super::feed_forward::{self, FeedForward};
+use super::ops::{Norm, add};
 use super::weights::LayerWeights;
 
 /// Attention and MLP of a layer over hidden states `x`, once queries, keys and values are computed.
@@ -13,7 +14,7 @@ pub(super) struct Mix<'a> {
     pub(super) config: &'a DecoderConfig,
     pub(super) weights: &'a LayerWeights,
     pub(super) x: &'a [f32],
-    /// Writes what the rows of a piece see, `[rows, heads * head_dim]`.
+    /// Writes what the rows of a piece see, `[rows, heads * value_dim]`.
     pub(super) see: &'a (dyn Fn(&Piece, &mut [f32], &mut attention::Scratch) + Sync),
 }
 
@@ -32,17 +33,32 @@ impl Mix<'_> {
             remaining = rest;
         }
         let few = few(rows);
-        tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (block, out)| {
-            self.block(block, few, out, scratch);
-        });
+        let tasks = tasks.into_par_iter();
+        let after = self.weights.after_mlp.as_ref();
+        match &self.weights.feed_forward {
+            FeedForward::Mlp(mlp) => tasks.for_each_init(Scratch::default, |scratch, (block, out)| {
+                self.attend(block, few, out, scratch);
+                mlp.apply(&scratch.input, few, &mut scratch.made, &mut scratch.mlp);
+                self.add(after, &mut scratch.made, out);
+            }),
+            FeedForward::Experts(experts) => {
+                let inputs = tasks.map_init(Scratch::default, |scratch, (block, out)| {
+                    self.attend(block, few, out, scratch);
+                    scratch.input.clone()
+                });
+                let mut made = experts.apply(&inputs.collect::<Vec<_>>().concat());
+                self.add(after, &mut made, &mut mixed);
+            }
+        }
         mixed
     }
 
-    fn block(&self, block: &[Piece], few: bool, out: &mut [f32], scratch: &mut Scratch) {
+    /// Writes the hidden states after attention to `out`, and those that the MLP reads to the scratch.
+    fn attend(&self, block: &[Piece], few: bool, out: &mut [f32], scratch: &mut Scratch) {
         let Self { config, weights, x, see } = self;
-        let (hidden, own) = (config.hidden_size, config.heads * config.head_dim);
+        let (hidden, own) = (config.hidden_size, weights.attention_out.inputs());
         let rows = out.len() / hidden;
-        let Scratch { attention, seen, attended, normed, up, activated, mlp } = scratch;
+        let Scratch { attention, seen, attended, input, .. } = scratch;
         seen.resize(rows * own, 0.0);
         let mut done = 0;
         for piece in block {
@@ -54,32 +70,37 @@ impl Mix<'_> {
         }
         attended.resize(rows * hidden, 0.0);
         product(&weights.attention_out, seen, attended, few);
-        if let Some(norm) = &weights.after_attention {
-            norm.apply(attended);
-        }
         let parallel = matches!(config.layout, BlockLayout::Parallel | BlockLayout::ParallelSharedNorm);
         if !parallel {
-            add(out, attended);
+            self.add(weights.after_attention.as_ref(), attended, out);
         }
+        input.clear();
+        input.extend_from_slice(out);
         let before = match config.layout {
             BlockLayout::ParallelSharedNorm => &weights.before_attention,
             _ => &weights.before_mlp,
         };
-        let input = before.as_ref().map_or(&*out, |norm| normalized(norm, out, normed));
-        let width = weights.up.outputs();
-        up.resize(rows * width, 0.0);
-        product(&weights.up, input, up, few);
-        activated.resize(rows * weights.down.inputs(), 0.0);
-        activate(config.activation, config.gated, width, up, activated);
-        mlp.resize(rows * hidden, 0.0);
-        product(&weights.down, activated, mlp, few);
-        if let Some(norm) = &weights.after_mlp {
-            norm.apply(mlp);
+        if let Some(norm) = before {
+            norm.apply(input);
         }
         if parallel {
-            add(out, attended);
+            self.add(weights.after_attention.as_ref(), attended, out);
         }
-        add(out, mlp);
+    }
+
+    /// Adds what attention or MLP made to the hidden states, with the norm after it.
+    fn add(&self, norm: Option<&Norm>, made: &mut [f32], out: &mut [f32]) {
+        let of_sum = self.config.layout == BlockLayout::SumNorm;
+        if let Some(norm) = norm.filter(|_| !of_sum) {
+            norm.apply(made);
+        }
+        if let Some(scale) = self.config.residual_scale {
+            made.iter_mut().for_each(|value| *value *= scale as f32);
+        }
+        add(out, made);
+        if let Some(norm) = norm.filter(|_| of_sum) {
+            norm.apply(out);
+        }
     }
 }
 
@@ -89,8 +110,7 @@ struct Scratch {
     attention: attention::Scratch,
     seen: Vec<f32>,
     attended: Vec<f32>,
-    normed: Vec<f32>,
-    up: Vec<f32>,
-    activated: Vec<f32>,
-    mlp: Vec<f32>,
+    input: Vec<f32>,
+    mlp: feed_forward::Scratch,
+    made: Vec<f32>,
 }

@@ -84,6 +84,15 @@ pub(super) fn unsuited(config: &DecoderConfig) -> Option<&'static str> {
     if config.positions == Positions::Learned {
         return Some("its positions are a table of embeddings, which ends with its context");
     }
+    if matches!(config.positions, Positions::Alibi(_)) {
+        return Some("its scores fall with the distance of keys");
+    }
+    if config.value_dim != config.head_dim {
+        return Some("its values have another width than its keys");
+    }
+    if config.tensors.sinks.is_some() {
+        return Some("its heads have sinks");
+    }
     if config.layers.iter().any(|layer| layer.window.is_some()) {
         return Some("its layers have sliding windows of their own");
     }
@@ -123,7 +132,7 @@ impl Stateful for LongDecoder {
             .zip(counts)
             .filter_map(|(state, count)| Some(state.layers.first()?.length() + count));
         let farthest = lengths.max().unwrap_or(0).min(most_recent(&self.memory));
-        let (own, shared) = self.decoder.widths();
+        let [own, shared, _] = self.decoder.widths();
         for (index, (layer, weights)) in config.layers.iter().zip(&weights.layers).enumerate() {
             let angles = self.decoder.angles(layer, farthest);
             let reader = self.reader(layer, angles.as_deref());
@@ -153,7 +162,7 @@ impl Stateful for LongDecoder {
             };
             x = Mix { config, weights, x: &x, see: &see }.blocks(&all);
         }
-        weights.final_norm.apply(&mut x);
+        weights.finish(&mut x);
         Ok(x)
     }
 }

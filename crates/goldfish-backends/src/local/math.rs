@@ -5,6 +5,8 @@
 
 use pulp::Arch;
 
+use super::config::Xielu;
+
 /// Runs a closure compiled for the widest vectors of this processor.
 #[inline]
 pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
@@ -94,11 +96,17 @@ pub fn elu_plus_one(x: f32) -> f32 {
 /// Scores to weights that sum to 1.
 #[inline(always)]
 pub fn softmax(scores: &mut [f32]) {
-    let highest = highest(scores);
+    softmax_beside(scores, None);
+}
+
+/// Scores to weights that sum to 1 together with that of one more score, which is dropped.
+#[inline(always)]
+pub(super) fn softmax_beside(scores: &mut [f32], more: Option<f32>) {
+    let highest = highest(scores).max(more.unwrap_or(f32::NEG_INFINITY));
     for score in scores.iter_mut() {
         *score = exp(*score - highest);
     }
-    let total = sum(scores, |weight| weight);
+    let total = sum(scores, |weight| weight) + more.map_or(0.0, |more| exp(more - highest));
     for score in scores.iter_mut() {
         *score /= total;
     }
@@ -120,6 +128,25 @@ pub(super) fn gelu(x: f32) -> f32 {
 pub(super) fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
     0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * x * (0.044_715 * x).mul_add(x, 1.0)))
+}
+
+/// xIELU: `e^x - 1 - x` below 0, `x^2` above, and `x` everywhere, each with its factor.
+#[inline(always)]
+pub(super) fn xielu(numbers: &Xielu, x: f32) -> f32 {
+    let square = numbers.positive * x * x;
+    let exponential = (expm1(x.min(numbers.highest)) - x) * numbers.negative;
+    numbers.beta.mul_add(x, if x > 0.0 { square } else { exponential })
+}
+
+/// `e^x - 1`, to some units in the last place also where `x` is small.
+#[inline(always)]
+fn expm1(x: f32) -> f32 {
+    // The series, up to x^7.
+    let mut series = 1.0f32 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
+        series = series.mul_add(x, coefficient);
+    }
+    if x.abs() < 0.25 { series * x } else { exp(x) - 1.0 }
 }
 
 /// Lanes that a sum is split over: element `i` goes to lane `i` modulo this, so that the order of a sum depends on its elements alone.

@@ -1,9 +1,10 @@
 //! Hugging Face checkpoint folders, run in this process.
 //!
 //! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs these families: Llama
-//! (SmolLM too), `SmolLM3`, Mistral, GPT-2, GPT-NeoX (Pythia), Qwen2, Qwen3, OLMo 2, Gemma 1 to 3, Phi 1 to 3, and the lab's `hard-alibi`.
-//! [`Recurrent`] runs networks whose memory of a sequence is a state of constant size: Mamba, and the lab's Aaren, linear attention,
-//! Hedgehog and LSTM. Everything is computed in `f32`. Matrices stay in memory as they are stored, 2 bytes a parameter in `bf16` and `f16`, and
+//! (SmolLM too), SmolLM3, Apertus, Mistral, Mixtral, GPT-2, GPT-Neo, GPT-J, GPT-NeoX (Pythia), GPT-OSS, OPT, BLOOM, Falcon, OLMo 1 to 3, OLMoE,
+//! Qwen2, Qwen3 and its mixtures of experts, Gemma 1 to 3, Phi 1 to 4, StableLM, StarCoder2, Granite and its mixtures of experts, GLM-4, Command R
+//! and A, DeepSeek V3, and the lab's `hard-alibi`. [`Recurrent`] runs networks whose memory of a sequence is a state of constant size: Mamba 1
+//! and 2, and the lab's Aaren, linear attention, Hedgehog and LSTM. Everything is computed in `f32`. Matrices stay in memory as they are stored, 2 bytes a parameter in `bf16` and `f16`, and
 //! are widened panel by panel while they are multiplied.
 //!
 //! Sequences with a common prefix share its computation: rows of keys and values, or a state that is cloned where they part. States
@@ -19,6 +20,7 @@
 //! padding, each row is computed on its own, and sums are taken in an order that depends on their terms alone.
 
 mod adapter;
+mod alibi;
 mod attention;
 mod block;
 mod block_memory;
@@ -26,18 +28,24 @@ mod cached;
 mod checkpoint;
 mod config;
 mod continuing;
+mod convolution;
 mod decoder;
 mod draw;
 mod error;
+mod experts;
+mod experts_config;
 mod families;
 mod family;
 mod features;
+mod feed_forward;
 mod folder;
 mod lanes;
+mod latent;
 mod layer;
 mod long;
 pub mod math;
 mod mixer;
+mod mxfp4;
 mod network;
 mod ops;
 mod pack;
@@ -56,19 +64,22 @@ mod walk;
 mod weights;
 
 pub use adapter::MAX_RANK;
+pub use alibi::Alibi;
 pub use attention::Span;
 pub use checkpoint::Checkpoint;
 pub use config::{
-    Activation, Biases, BlockLayout, DecoderConfig, LayerAttention, MAX_CONTEXT_LENGTH, MAX_LAYERS,
-    MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm,
+    Activation, Biases, BlockLayout, DecoderConfig, ExpertsConfig, LatentConfig, LayerAttention,
+    LogisticWeights, MAX_CONTEXT_LENGTH, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm,
+    Weighting, Xielu,
 };
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;
+pub use experts_config::MAX_EXPERTS;
 pub use folder::{MAX_HEADER_BYTES, MAX_SHARDS, TensorFiles};
 pub use network::NetworkConfig;
 pub use product::Linear;
 pub use recurrent::{Recurrent, State};
 pub use recurrent_family::RecurrentConfig;
-pub use rope::RotarySpeeds;
+pub use rope::{Pairs, RotarySpeeds};
 pub use settings::MAX_SETTINGS_BYTES;
 pub use weights::GetTensor;

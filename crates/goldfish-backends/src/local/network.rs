@@ -19,6 +19,7 @@ use super::weights::GetTensor;
 
 /// A network, without its weights.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each model")]
 pub enum NetworkConfig {
     /// With a cache of keys and values.
     Decoder(DecoderConfig),

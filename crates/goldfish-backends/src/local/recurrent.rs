@@ -5,10 +5,10 @@ use std::ops::Range;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::block::{BLOCK, few, normalized, product};
-use super::config::Activation;
+use super::block::{BLOCK, few, normalized};
+use super::feed_forward::{self, Mlp};
 use super::mixer::{Mixer, Reading};
-use super::ops::{Norm, activate, add};
+use super::ops::{Norm, add};
 use super::precision::{elements, joined};
 use super::product::Linear;
 use super::recurrent_family::RecurrentConfig;
@@ -44,18 +44,9 @@ pub struct Recurrent {
 struct Layer {
     norm: Norm,
     mixer: Box<dyn Mixer>,
-    mlp: Option<Mlp>,
+    mlp: Option<(Norm, Mlp)>,
     /// Where its state is among those of all layers.
     state: Range<usize>,
-}
-
-#[derive(Debug)]
-struct Mlp {
-    norm: Norm,
-    /// Outputs: the gate first.
-    up: Linear,
-    down: Linear,
-    activation: Activation,
 }
 
 impl Recurrent {
@@ -72,10 +63,15 @@ impl Recurrent {
         let mut weight = |name: &str, shape: &[usize]| get(&format!("{name}.weight"), shape);
         let embeddings = weight(names.embeddings, &[vocab, hidden])?;
         let vocabulary = if config.tied {
-            Vocabulary { embeddings: None, head: Linear::new(&embeddings.t()?, None)?, softcap: None }
+            Vocabulary {
+                embeddings: None,
+                head: Linear::new(&embeddings.t()?, None)?,
+                softcap: None,
+                scale: None,
+            }
         } else {
             let head = Linear::new(&weight(names.head, &[vocab, hidden])?.t()?, None)?;
-            Vocabulary { embeddings: Some(embeddings), head, softcap: None }
+            Vocabulary { embeddings: Some(embeddings), head, softcap: None, scale: None }
         };
         let final_norm = norm(&weight(names.final_norm, &[hidden])?, &config)?;
         let mut layers = Vec::with_capacity(config.layers);
@@ -95,12 +91,13 @@ impl Recurrent {
                 Some(width) => {
                     let up = names.up.iter().map(|name| weight(name, &[width, hidden]));
                     let up = joined(&up.collect::<std::result::Result<Vec<_>, E>>()?)?;
-                    Some(Mlp {
+                    let mlp = Mlp {
                         up: Linear::new(&up.t()?, None)?,
-                        norm: norm(&weight(names.norms[2], &[hidden])?, &config)?,
                         down: Linear::new(&weight(names.down, &[hidden, width])?.t()?, None)?,
+                        gated: true,
                         activation: config.activation,
-                    })
+                    };
+                    Some((norm(&weight(names.norms[2], &[hidden])?, &config)?, mlp))
                 }
             };
             layers.push(Layer { norm: before_mixer, mixer, mlp, state: start..beginning.len() });
@@ -182,8 +179,8 @@ impl Stateful for Recurrent {
             }
             let mixed = layer.mixer.mix(&self.normalize(&layer.norm, x.clone()), &mut readings);
             add(&mut x, &mixed);
-            if let Some(mlp) = &layer.mlp {
-                mlp.apply(&mut x);
+            if let Some((norm, mlp)) = &layer.mlp {
+                add_mlp(norm, mlp, &mut x);
             }
         }
         Ok(self.normalize(&self.final_norm, x))
@@ -191,24 +188,17 @@ impl Stateful for Recurrent {
 }
 
 fn norm(weight: &Tensor, config: &RecurrentConfig) -> Result<Norm> {
-    Ok(Norm { weight: elements(weight)?, bias: None, epsilon: config.norm_epsilon as f32, centered: false })
+    let weight = elements(weight)?;
+    Ok(Norm { width: weight.len(), weight, bias: None, epsilon: config.norm_epsilon as f32, centered: false })
 }
 
-impl Mlp {
-    /// Adds what it makes of rows to them.
-    fn apply(&self, x: &mut [f32]) {
-        let (hidden, width, inner) = (self.up.inputs(), self.up.outputs(), self.down.inputs());
-        let few = few(x.len() / hidden);
-        let scratch = || (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        x.par_chunks_mut(BLOCK * hidden).for_each_init(scratch, |(normed, up, activated, out), x| {
-            let rows = x.len() / hidden;
-            up.resize(rows * width, 0.0);
-            product(&self.up, normalized(&self.norm, x, normed), up, few);
-            activated.resize(rows * inner, 0.0);
-            activate(self.activation, true, width, up, activated);
-            out.resize(rows * hidden, 0.0);
-            product(&self.down, activated, out, few);
-            add(x, out);
-        });
-    }
+/// Adds what an MLP makes of rows after a norm to them.
+fn add_mlp(norm: &Norm, mlp: &Mlp, x: &mut [f32]) {
+    let hidden = mlp.up.inputs();
+    let few = few(x.len() / hidden);
+    let scratch = || (Vec::new(), Vec::new(), feed_forward::Scratch::default());
+    x.par_chunks_mut(BLOCK * hidden).for_each_init(scratch, |(normed, made, scratch), x| {
+        mlp.apply(normalized(norm, x, normed), few, made, scratch);
+        add(x, made);
+    });
 }

@@ -172,6 +172,14 @@ impl Settings {
         flags.map(Some).ok_or_else(|| self.wrong(key, "must be an array of 0 and 1"))
     }
 
+    /// Finite numbers of an array.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, CheckpointError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let number = |value: &Value| value.as_f64().filter(|number| number.is_finite());
+        let numbers = value.as_array().and_then(|list| list.iter().map(number).collect());
+        numbers.map(Some).ok_or_else(|| self.wrong(key, "must be an array of numbers"))
+    }
+
     pub(crate) fn object(&self, key: &str) -> Result<Option<Self>, CheckpointError> {
         let within = format!("{}{key}.", self.within);
         let object = self.typed(key, "an object", |value| value.as_object().cloned())?;

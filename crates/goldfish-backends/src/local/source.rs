@@ -54,8 +54,13 @@ impl<'a> Source<'a> {
     /// A tensor by its full name, or without the model's, as the bare network is saved.
     fn get(&self, name: &str, shape: &[usize], names: &TensorNames) -> Result<Tensor, CheckpointError> {
         let bare = name.split_once('.').map_or(name, |(_, rest)| rest);
-        let stored =
-            if self.files.shape(name).is_none() && self.files.shape(bare).is_some() { bare } else { name };
+        let stored = |name: &str| self.files.shape(name).is_some() || self.files.mxfp4_names(name).is_some();
+        let stored = if !stored(name) && stored(bare) { bare } else { name };
+        if let Some(names) = self.files.mxfp4_names(stored) {
+            let tensor = self.files.read_mxfp4(&names, shape);
+            self.used.borrow_mut().extend(names);
+            return tensor;
+        }
         self.used.borrow_mut().insert(stored.to_owned());
         let tensor = self.files.read_stored(stored, shape)?;
         match self.adapter {

@@ -19,6 +19,8 @@ pub(super) struct Vocabulary {
     pub(super) head: Linear,
     /// Soft cap of the logits: `cap * tanh(x / cap)`.
     pub(super) softcap: Option<f32>,
+    /// Factor of the logits.
+    pub(super) scale: Option<f32>,
 }
 
 impl Vocabulary {
@@ -99,6 +101,9 @@ impl Vocabulary {
     }
 
     fn soften(&self, logits: &mut [f32]) {
+        if let Some(scale) = self.scale {
+            logits.iter_mut().for_each(|logit| *logit *= scale);
+        }
         if let Some(cap) = self.softcap {
             vectorized(
                 #[inline(always)]

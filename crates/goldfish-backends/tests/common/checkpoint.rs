@@ -42,10 +42,13 @@ impl Made {
     }
 }
 
-/// A model of the lab with this mixer, or Mamba.
+/// A model of the lab with this mixer, or Mamba 1 or 2.
 pub(crate) fn subject(mixer: &str) -> (Value, Tensors) {
     if mixer == "mamba" {
         return mamba();
+    }
+    if mixer == "mamba2" {
+        return mamba2();
     }
     let mut settings = config();
     settings["model_type"] = json!("goldfish_lab");
@@ -100,6 +103,32 @@ fn mamba() -> (Value, Tensors) {
         part("mixer.dt_proj.bias", &[inner]);
         part("mixer.A_log", &[inner, state]);
         part("mixer.D", &[inner]);
+        part("mixer.out_proj.weight", &[HIDDEN, inner]);
+    }
+    (settings, made.tensors)
+}
+
+fn mamba2() -> (Value, Tensors) {
+    let (inner, heads, groups, state) = (2 * HIDDEN, 4, 2, 4);
+    let convolved = inner + 2 * groups * state;
+    let settings = json!({
+        "model_type": "mamba2", "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "state_size": state, "num_hidden_layers": 2,
+        "expand": 2, "conv_kernel": 4, "num_heads": heads, "head_dim": inner / heads, "n_groups": groups, "tie_word_embeddings": true,
+    });
+    let mut made = Made::default();
+    made.add("backbone.embeddings.weight".into(), &[VOCABULARY, HIDDEN]);
+    made.add("backbone.norm_f.weight".into(), &[HIDDEN]);
+    for layer in 0..2 {
+        let mut part =
+            |name: &str, shape: &[usize]| made.add(format!("backbone.layers.{layer}.{name}"), shape);
+        part("norm.weight", &[HIDDEN]);
+        part("mixer.in_proj.weight", &[inner + convolved + heads, HIDDEN]);
+        part("mixer.conv1d.weight", &[convolved, 1, 4]);
+        part("mixer.conv1d.bias", &[convolved]);
+        for name in ["dt_bias", "A_log", "D"] {
+            part(&format!("mixer.{name}"), &[heads]);
+        }
+        part("mixer.norm.weight", &[inner]);
         part("mixer.out_proj.weight", &[HIDDEN, inner]);
     }
     (settings, made.tensors)

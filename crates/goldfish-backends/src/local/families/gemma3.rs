@@ -4,10 +4,10 @@ use super::gemma2::{self, GEMMA2, alternating};
 use crate::local::config::{DecoderConfig, Positions, QkNorm};
 use crate::local::error::CheckpointError;
 use crate::local::family::{Family, LayerKind, ModelName};
-use crate::local::rope::{RotaryContext, RotaryDefaults, rotary_settings, rotary_speeds};
+use crate::local::rope::{Pairs, RotaryContext, RotaryDefaults, speeds_of_kinds};
 use crate::local::settings::Settings;
 
-const ROTARY: RotaryDefaults = RotaryDefaults { base: 1e6, fraction: 1.0 };
+const ROTARY: RotaryDefaults = RotaryDefaults { base: 1e6, fraction: 1.0, pairs: Pairs::Halves };
 
 pub(super) static FAMILY: Family = Family {
     name: ModelName::of("gemma3_text"),
@@ -28,16 +28,7 @@ fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), Checkpo
     let context = ROTARY.context(settings, config.head_dim, config.context_length)?;
     let local_base = settings.positive("rope_local_base_freq")?.unwrap_or(1e4);
     let local_context = RotaryContext { base: local_base, ..context };
-    let rotary = rotary_settings(settings)?;
-    let of_kind = |key| rotary.as_ref().map_or(Ok(None), |rotary| rotary.object(key));
-    let (global, local) = match (of_kind("full_attention")?, of_kind("sliding_attention")?) {
-        (None, None) => (rotary, None),
-        kinds => kinds,
-    };
-    config.positions = Positions::Rotary(vec![
-        rotary_speeds(global.as_ref(), &context)?,
-        rotary_speeds(local.as_ref(), &local_context)?,
-    ]);
+    config.positions = Positions::Rotary(speeds_of_kinds(settings, &context, &local_context)?);
     let kinds = layer_kinds(settings, config.layers.len())?;
     for (layer, kind) in config.layers.iter_mut().zip(kinds) {
         layer.rotary = Some(usize::from(kind.slides));

@@ -5,16 +5,19 @@ use crate::local::error::CheckpointError;
 use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::settings::Settings;
 
-pub(super) static FAMILY: Family = Family {
+pub(super) static FAMILY: Family = GPT2;
+
+/// Also what GPT-Neo differs from.
+pub(super) const GPT2: Family = Family {
     name: ModelName::of("gpt2"),
     keys: Keys {
-        hidden_size: "n_embd",
-        heads: "n_head",
+        hidden_size: &["n_embd"],
+        heads: &["n_head"],
         kv_heads: None,
         head_dim: None,
         intermediate_size: "n_inner",
         context_length: "n_positions",
-        layers: "n_layer",
+        layers: &["n_layer"],
         norm_epsilon: "layer_norm_epsilon",
         activation: &["activation_function"],
         attention_bias: None,

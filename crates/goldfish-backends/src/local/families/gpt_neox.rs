@@ -2,8 +2,8 @@
 
 use crate::local::config::{Biases, BlockLayout, DecoderConfig, NormKind, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, ModelName};
-use crate::local::rope::RotaryDefaults;
+use crate::local::family::{BASE, Family, Keys, ModelName, by_group};
+use crate::local::rope::{Pairs, RotaryDefaults};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
@@ -14,14 +14,14 @@ pub(super) static FAMILY: Family = Family {
     norm_epsilon: 1e-5,
     gated: false,
     biases: Biases { query_key_value: true, attention_out: true, mlp: true, head: false },
-    rotary: Some(RotaryDefaults { base: 1e4, fraction: 0.25 }),
+    rotary: Some(RotaryDefaults { base: 1e4, fraction: 0.25, pairs: Pairs::Halves }),
     tensors: TensorNames {
         embeddings: "gpt_neox.embed_in",
         layers: "gpt_neox.layers",
         final_norm: "gpt_neox.final_layer_norm",
         head: "embed_out",
         query_key_value: &["attention.query_key_value"],
-        query_key_value_order: Some(by_part),
+        query_key_value_order: Some(by_group),
         attention_out: "attention.dense",
         up: &["mlp.dense_h_to_4h"],
         down: "mlp.dense_4h_to_h",
@@ -37,12 +37,4 @@ fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), Checkpo
         config.layout = BlockLayout::PreNorm;
     }
     Ok(())
-}
-
-/// Query, key and value are stored head by head.
-fn by_part(config: &DecoderConfig) -> Vec<u32> {
-    let (heads, dim) = (config.heads, config.head_dim);
-    let of_part =
-        |part| (0..heads).flat_map(move |head| (0..dim).map(move |d| ((head * 3 + part) * dim + d) as u32));
-    (0..3).flat_map(of_part).collect()
 }

@@ -8,6 +8,7 @@ use candle_core::{Result, Tensor};
 
 use crate::local::block::whole_product;
 use crate::local::config::{Activation, MAX_WIDTH, TensorNames};
+use crate::local::convolution::Convolution;
 use crate::local::error::CheckpointError;
 use crate::local::family::{BASE, ModelName, activation};
 use crate::local::math::{exp, softplus, vectorized};
@@ -105,8 +106,7 @@ impl MixerPlan for Plan {
         Ok(Box::new(Mamba {
             plan: *self,
             input: linear(0, "in_proj.bias")?,
-            convolution: elements(&tensors[1].squeeze(1)?.t()?)?,
-            convolution_bias: optional("conv1d.bias").map_or(Ok(vec![0.0; self.inner]), elements)?,
+            convolution: Convolution::new(&tensors[1], optional("conv1d.bias"))?,
             select: linear(2, "")?,
             time_step: linear(3, "dt_proj.bias")?,
             decay,
@@ -121,9 +121,7 @@ struct Mamba {
     plan: Plan,
     /// Outputs: the convolution's inputs, then the gates.
     input: Linear,
-    /// `[kernel, inner]`, the oldest token first.
-    convolution: Vec<f32>,
-    convolution_bias: Vec<f32>,
+    convolution: Convolution,
     /// Outputs: the time steps in low rank, then `B`, then `C`.
     select: Linear,
     time_step: Linear,
@@ -135,32 +133,6 @@ struct Mamba {
 }
 
 impl Mamba {
-    /// What the convolution makes of the tokens of a sequence, from rows of inputs and gates. The state ends with the inputs of the
-    /// tokens before.
-    fn convolve(&self, rows: &[f32], state: &mut [f32], out: &mut [f32]) {
-        let (inner, before) = (self.plan.inner, self.plan.kernel - 1);
-        let kept = &mut state[self.plan.state * inner..];
-        for (row, out) in rows.chunks_exact(2 * inner).zip(out.chunks_exact_mut(inner)) {
-            let input = &row[..inner];
-            vectorized(
-                #[inline(always)]
-                || {
-                    out.copy_from_slice(&self.convolution_bias);
-                    let inputs = kept.chunks_exact(inner).chain([input]);
-                    for (input, weights) in inputs.zip(self.convolution.chunks_exact(inner)) {
-                        for ((out, x), weight) in out.iter_mut().zip(input).zip(weights) {
-                            *out = x.mul_add(*weight, *out);
-                        }
-                    }
-                },
-            );
-            if before > 0 {
-                kept.copy_within(inner.., 0);
-                kept[(before - 1) * inner..].copy_from_slice(input);
-            }
-        }
-    }
-
     /// Reads one token: `u`, the time steps, and `B` and `C`. Writes `y`.
     #[inline(always)]
     fn read(&self, u: &[f32], steps: &mut [f32], select: &[f32], state: &mut [f32], y: &mut [f32]) {
@@ -200,7 +172,7 @@ impl Mixer for Mamba {
             || (),
             |(), sequence, out| {
                 let rows = sequence.rows.start * 2 * inner..sequence.rows.end * 2 * inner;
-                self.convolve(&joined[rows], sequence.state, out);
+                self.convolution.read(&joined[rows], 2 * inner, &mut sequence.state[state * inner..], out);
             },
         );
         let mut u = vec![0f32; rows * inner];

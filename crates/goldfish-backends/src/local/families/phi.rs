@@ -3,7 +3,7 @@
 use crate::local::config::{Biases, BlockLayout, DecoderConfig, NormKind, QkNorm, TensorNames};
 use crate::local::error::CheckpointError;
 use crate::local::family::{BASE, Family, Keys, ModelName};
-use crate::local::rope::RotaryDefaults;
+use crate::local::rope::{Pairs, RotaryDefaults};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
@@ -14,7 +14,7 @@ pub(super) static FAMILY: Family = Family {
     norm_epsilon: 1e-5,
     gated: false,
     biases: Biases { query_key_value: true, attention_out: true, mlp: true, head: true },
-    rotary: Some(RotaryDefaults { base: 1e4, fraction: 0.5 }),
+    rotary: Some(RotaryDefaults { base: 1e4, fraction: 0.5, pairs: Pairs::Halves }),
     tensors: TensorNames {
         final_norm: "model.final_layernorm",
         norms: ["input_layernorm", "", "", ""],

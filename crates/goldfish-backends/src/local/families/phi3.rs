@@ -1,4 +1,4 @@
-//! Phi 3.
+//! Phi 3 and Phi 4.
 
 use crate::local::config::TensorNames;
 use crate::local::family::{BASE, Family, Keys, ModelName, WindowUse};

@@ -3,13 +3,13 @@
 use crate::local::config::MAX_LAYERS;
 use crate::local::error::CheckpointError;
 use crate::local::family::{BASE, Family, Keys, LayerKind, ModelName, WindowUse, layer_types};
-use crate::local::rope::RotaryDefaults;
+use crate::local::rope::{Pairs, RotaryDefaults};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
     name: ModelName::of("smollm3"),
     keys: Keys { mlp_bias: Some("mlp_bias"), ..BASE.keys },
-    rotary: Some(RotaryDefaults { base: 2e6, fraction: 1.0 }),
+    rotary: Some(RotaryDefaults { base: 2e6, fraction: 1.0, pairs: Pairs::Halves }),
     window: WindowUse::If("use_sliding_window"),
     layer_kinds,
     tied: true,

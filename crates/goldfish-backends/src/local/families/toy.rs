@@ -7,7 +7,7 @@ use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
     name: ModelName::of("toy"),
-    keys: Keys { hidden_size: "width", kv_heads: None, ..BASE.keys },
+    keys: Keys { hidden_size: &["width"], kv_heads: None, ..BASE.keys },
     layout: BlockLayout::Parallel,
     layer_kinds,
     tensors: TensorNames {
