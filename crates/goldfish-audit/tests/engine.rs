@@ -512,7 +512,7 @@ fn numbers_out_of_range_are_refused() {
     assert!(asked(scheme(0.7, Some(1)), 0.5).check().is_ok());
 }
 
-/// The bound of near-verbatim extraction beside p_z, which it is at distance 0, and beside draws.
+/// The bound of near-verbatim extraction beside `p_z`, which it is at distance 0, and beside draws.
 #[test]
 fn near_verbatim_bounds_lie_between_the_suffix_and_what_is_drawn() {
     use goldfish_audit::backend::{Backend, Decoding, GenerateRequest};
@@ -521,9 +521,9 @@ fn near_verbatim_bounds_lie_between_the_suffix_and_what_is_drawn() {
 
     let folder = tempdir().unwrap();
     let known: Vec<u32> = (1..9).collect();
-    let model = FakeModel::reciting(VOCAB, &[known.clone()], 2, 6.0);
+    let model = FakeModel::reciting(VOCAB, std::slice::from_ref(&known), 2, 6.0);
     let grid = grid(&[0], None, &[4], &[4]);
-    let table = table(folder.path(), &[known.clone()], &grid);
+    let table = table(folder.path(), std::slice::from_ref(&known), &grid);
     let scheme = SamplingScheme { temperature: 1.0, top_k: Some(40), top_p: None };
     let bound = |distance, beams| {
         let near = Some(NearVerbatim { distance, beams });

@@ -173,7 +173,7 @@ impl Backend for Server {
 
     fn capabilities(&self) -> Capabilities {
         let (score, generate) = (self.scorer.is_some(), self.generator.is_some());
-        Capabilities { score, moments: false, schemes: self.schemes, generate }
+        Capabilities { score, moments: false, schemes: self.schemes, generate, candidates: false }
     }
 
     fn score(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, BackendError> {
