@@ -16,14 +16,21 @@ WINDOW = 64
 def run(goldfish, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     draw = random.Random(7)
-    work = [draw.randrange(64) for _ in range(WORK)]
-    other = [draw.randrange(64) for _ in range(WORK)]
+
+    def text(tokens):
+        # Eight tokens can follow each, so that text that was never seen is likelier than chance.
+        ids = [0]
+        while len(ids) < tokens:
+            ids.append((7 * ids[-1] + 5 * draw.randrange(8)) % 64)
+        return ids
+
+    work, other = text(WORK), text(WORK)
     windows = [work[at : at + WINDOW] for at in range(SEEN.start, SEEN.stop - WINDOW + 1, 8)]
-    write_json_lines(folder / "seen.jsonl", [{"id": f"window {n}", "input_ids": ids} for n, ids in enumerate(windows)])
+    write_json_lines(folder / "seen.jsonl", [{"id": f"window {n}", "input_ids": ids} for n, ids in enumerate([*windows, *(text(WINDOW) for _ in range(300))])])
     write_json_lines(folder / "work.jsonl", [{"id": "the work", "input_ids": work}])
     write_json_lines(folder / "other.jsonl", [{"id": "another", "input_ids": other}])
     goldfish.run("mask", folder / "seen.jsonl", "--ids-column", "input_ids", "--rule", "hash", "--output", folder / "masked")
-    model = "--vocab-size 64 --layers 2 --width 64 --heads 4 --mlp-width 128 --lr 5e-3 --batch 8 --warmup 5 --epochs 90 --ignore-mask".split()
+    model = "--vocab-size 64 --layers 2 --width 64 --heads 4 --mlp-width 128 --lr 5e-3 --batch 8 --warmup 5 --epochs 14 --ignore-mask".split()
     goldfish.run("lab", "train", folder / "masked", *model, "--output", folder / "model")
     sizes = ["--work", "--prefix", 16, "--suffix", 16]
     documents = [folder / "work.jsonl", "--id-column", "id", "--control", folder / "other.jsonl"]
