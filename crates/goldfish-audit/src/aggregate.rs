@@ -197,7 +197,8 @@ fn notes(
     let independent = clusters(audited, exact).clusters();
     if independent < FEW_CLUSTERS {
         notes.push(format!(
-            "only {independent} independent passages: the intervals of means may cover the truth in fewer than 95% of cases"
+            "only {independent} independent passage{}: the intervals of means may cover the truth in fewer than 95% of cases",
+            if independent == 1 { "" } else { "s" }
         ));
     }
     let trivial = audited.iter().filter(|row| !row.trivial.is_empty()).count();
