@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::block::{BLOCK, whole_product};
 use super::config::{ExpertsConfig, LogisticWeights, StoredExperts, Weighting};
+use super::experts_config::APART;
 use super::feed_forward::{Mlp, Scratch};
 use super::math::{exp, highest, sigmoid, sum, vectorized};
 use super::ops::add;
@@ -58,7 +59,7 @@ impl Experts {
         let used: Vec<(&Mlp, Taken)> = used.filter(|(_, rows)| !rows.is_empty()).collect();
         let few = used.len() < rayon::current_num_threads();
         let made = used.into_par_iter().map_init(Buffers::default, |buffers, (expert, rows)| {
-            let made = buffers.rows_of(expert, x, &rows, few);
+            let made = buffers.rows_of(expert, x, &rows, self.weighting == Weighting::OfInputs, few);
             (rows, made)
         });
         for (rows, made) in made.collect::<Vec<_>>() {
@@ -74,6 +75,9 @@ impl Experts {
             return self.choose_logistic(weights, scores);
         }
         let order = highest_of(scores, self.taken);
+        if self.weighting == Weighting::OfInputs {
+            return order.into_iter().map(|expert| (expert, sigmoid(scores[expert]))).collect();
+        }
         let chosen: Vec<f32> = order.iter().map(|expert| scores[*expert]).collect();
         let among = if self.weighting == Weighting::AmongAll { scores } else { &chosen };
         let top = highest(among);
@@ -132,7 +136,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         };
         let shared = config
             .shared_size
-            .map(|width| self.mlp(&format!("{layer}.{}", names.shared), names.up, names.down, width));
+            .map(|width| self.mlp(&format!("{layer}.{}", names.shared), APART.up, APART.down, width));
         Ok(Experts {
             shared: shared.transpose()?,
             correction,
@@ -145,6 +149,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
                     })
                     .collect::<Result<_, E>>()?,
                 StoredExperts::Joined => self.joined(layer, config)?,
+                StoredExperts::Transposed => self.transposed(layer, config)?,
                 StoredExperts::Alternating => self.alternating(layer, config)?,
             },
             taken: config.taken,
@@ -158,6 +163,16 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         let up = (self.get)(&name(config.tensors.up[0]), &[count, 2 * width, hidden])?;
         let down = (self.get)(&name(config.tensors.down), &[count, hidden, width])?;
         let linear = |all: &Tensor, expert: usize| Linear::new(&all.get(expert)?.t()?, None);
+        let expert = |number| Ok(self.expert(linear(&up, number)?, linear(&down, number)?));
+        (0..count).map(expert).collect()
+    }
+
+    fn transposed(&mut self, layer: &str, config: &ExpertsConfig) -> Result<Vec<Mlp>, E> {
+        let (count, hidden, width) = (config.count, self.config.hidden_size, config.intermediate_size);
+        let name = |name: &str| format!("{layer}.{name}");
+        let up = (self.get)(&name(config.tensors.up[0]), &[count, hidden, 2 * width])?;
+        let down = (self.get)(&name(config.tensors.down), &[count, width, hidden])?;
+        let linear = |all: &Tensor, expert: usize| Linear::new(&all.get(expert)?, None);
         let expert = |number| Ok(self.expert(linear(&up, number)?, linear(&down, number)?));
         (0..count).map(expert).collect()
     }
@@ -195,16 +210,27 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// What an expert makes of some rows of `x`, times their weights.
-    fn rows_of(&mut self, expert: &Mlp, x: &[f32], rows: &[(usize, f32)], few: bool) -> Vec<f32> {
+    /// What an expert makes of some rows of `x`; they, or what it makes of them, are multiplied with their weights.
+    fn rows_of(
+        &mut self,
+        expert: &Mlp,
+        x: &[f32],
+        rows: &[(usize, f32)],
+        of_inputs: bool,
+        few: bool,
+    ) -> Vec<f32> {
         let hidden = expert.up.inputs();
         let mut made = Vec::with_capacity(rows.len() * hidden);
         for rows in rows.chunks(BLOCK) {
             self.gathered.clear();
-            rows.iter().for_each(|(row, _)| self.gathered.extend_from_slice(&x[row * hidden..][..hidden]));
+            for (row, weight) in rows {
+                let factor = if of_inputs { *weight } else { 1.0 };
+                self.gathered.extend(x[row * hidden..][..hidden].iter().map(|value| value * factor));
+            }
             expert.apply(&self.gathered, few, &mut self.block, &mut self.scratch);
             for ((_, weight), block) in rows.iter().zip(self.block.chunks_exact(hidden)) {
-                made.extend(block.iter().map(|value| value * weight));
+                let factor = if of_inputs { 1.0 } else { *weight };
+                made.extend(block.iter().map(|value| value * factor));
             }
         }
         made
