@@ -3,9 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::config::{Activation, BlockLayout, DecoderConfig, LatentConfig, NormKind, QkNorm, Xielu};
-use super::feed_forward::{FeedForward, Mlp};
+use super::feed_forward::FeedForward;
 use super::latent::{Latent, Projection};
 use super::math::softplus;
+use super::mlp::Mlp;
 use super::ops::Norm;
 use super::precision::{bytes, elements, joined};
 use super::product::Linear;
