@@ -26,6 +26,10 @@ DEEPSEEK_V3 = dict(
     SMALL, num_key_value_heads=4, moe_intermediate_size=40, n_routed_experts=8, num_experts_per_tok=3, n_group=4, topk_group=2, first_k_dense_replace=1,
     q_lora_rank=24, kv_lora_rank=20, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=14,
 )
+LLAMA4 = dict(
+    GROUPED, head_dim=16, intermediate_size_mlp=60, num_hidden_layers=5, num_local_experts=5, attention_chunk_size=24, floor_scale=8, attn_scale=0.3,
+    pad_token_id=None, no_rope_layer_interval=2,
+)
 
 CONFIGURATIONS = {
     "llama": ("Llama", GROUPED),
@@ -103,6 +107,8 @@ CONFIGURATIONS = {
         dict(GROUPED, num_local_experts=6, num_experts_per_tok=2, embedding_multiplier=3.0, logits_scaling=2.5, residual_multiplier=0.4, attention_multiplier=0.2),
     ),
     "gpt-oss": ("GptOss", GPT_OSS),
+    "llama4": ("Llama4", LLAMA4),
+    "llama4-dense-layers": ("Llama4", dict(LLAMA4, interleave_moe_layer_step=2, use_qk_norm=False, attn_temperature_tuning=False, num_experts_per_tok=2)),
     "deepseek-v3": ("DeepseekV3", DEEPSEEK_V3),
     "deepseek-v3-plain-queries": (
         "DeepseekV3",
@@ -118,7 +124,7 @@ CONFIGURATIONS = {
 def model(name, **changes):
     """A model whose weights all differ from their initial values, so that a weight that isn't loaded shows."""
     kind, settings = CONFIGURATIONS[name]
-    kind = {"Gemma3Text": ("Gemma3TextConfig", "Gemma3ForCausalLM"), "GPT2": ("GPT2Config", "GPT2LMHeadModel")}.get(
+    kind = {"Gemma3Text": ("Gemma3TextConfig", "Gemma3ForCausalLM"), "Llama4": ("Llama4TextConfig", "Llama4ForCausalLM"), "GPT2": ("GPT2Config", "GPT2LMHeadModel")}.get(
         kind, (f"{kind}Config", f"{kind}ForCausalLM")
     )
     tokens = dict(bos_token_id=1, eos_token_id=2)

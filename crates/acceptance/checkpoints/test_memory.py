@@ -111,7 +111,7 @@ def test_window_over_everything(ask, tmp_path, name):
     check(lambda questions: ask([dict(question, memory=memory) for question in questions]), tmp_path, model)
 
 
-@pytest.mark.parametrize("name, why", [("gpt2", "a table of embeddings"), ("mistral", "sliding windows"), ("gemma2", "sliding windows"), ("bloom", "distance of keys"), ("deepseek-v3", "another width")])
+@pytest.mark.parametrize("name, why", [("gpt2", "a table of embeddings"), ("mistral", "sliding windows"), ("gemma2", "sliding windows"), ("bloom", "distance of keys"), ("deepseek-v3", "another width"), ("llama4", "depends on positions")])
 def test_refused(ask, tmp_path, name, why):
     families.model(name).save_pretrained(tmp_path)
     [answer] = ask([dict(model=tmp_path, memory=SETTINGS["retrieved"])])

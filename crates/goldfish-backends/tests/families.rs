@@ -39,6 +39,9 @@ fn settings(family: &str) -> Value {
             "num_key_value_heads": 2, "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "n_group": 4, "topk_group": 2,
             "kv_lora_rank": 6, "q_lora_rank": null, "qk_rope_head_dim": 2, "qk_nope_head_dim": 4, "v_head_dim": 4,
         }),
+        "llama4_text" => json!({
+            "num_local_experts": 4, "num_experts_per_tok": 1, "intermediate_size_mlp": 12, "attention_chunk_size": 4,
+        }),
         "mamba2" => json!({ "num_heads": 4, "head_dim": 4, "n_groups": 2, "state_size": 4 }),
         _ => json!({}),
     };
@@ -125,6 +128,20 @@ fn settings_that_are_refused() {
         ),
         ("deepseek_v3", "qk_nope_head_dim", json!(1 << 20), "which are too wide"),
         ("deepseek_v3", "qk_rope_head_dim", json!(3), "can't be rotated in pairs"),
+        (
+            "llama4_text",
+            "layer_types",
+            json!(["full_attention", "sliding_attention"]),
+            "full_attention and chunked",
+        ),
+        (
+            "llama4_text",
+            "attention_chunk_size",
+            json!(0),
+            "attention_chunk_size must be a whole number, 1 or more",
+        ),
+        ("llama4_text", "moe_layers", json!([2]), "moe_layers has 2, which is no layer"),
+        ("llama4_text", "no_rope_layers", json!([1]), "no_rope_layers has 1 entries for 2 layers"),
         (
             "mamba2",
             "num_heads",

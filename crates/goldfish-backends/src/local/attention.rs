@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::alibi::Alibi;
+use super::config::Temperature;
 use super::math::{dot, mix, softmax_beside, tanh, vectorized};
 use super::ops::Rows;
 
@@ -70,6 +71,9 @@ pub(super) struct Attend<'a> {
     pub(super) window: usize,
     /// Heads of which head `i`, from 0, sees `i + 1` positions at most.
     pub(super) growing_windows: usize,
+    /// Positions of a chunk; a query sees those of its own.
+    pub(super) chunk: usize,
+    pub(super) temperature: Option<Temperature>,
     pub(super) alibi: Option<&'a Alibi>,
     /// One more score of each head, which takes weight from the keys.
     pub(super) sinks: Option<&'a [f32]>,
@@ -86,7 +90,7 @@ pub(super) struct Scratch {
 impl Attend<'_> {
     fn first_seen(&self, position: usize, head: usize) -> usize {
         let window = if head < self.growing_windows { self.window.min(head + 1) } else { self.window };
-        (position + 1).saturating_sub(window)
+        (position + 1).saturating_sub(window).max(position - position % self.chunk)
     }
 
     /// Writes what the rows of a piece see to `out` `[rows, heads * value_dim]`.
@@ -124,6 +128,8 @@ impl Attend<'_> {
             piece.rows.clone().zip(out.chunks_exact_mut(self.heads * value_dim)).enumerate()
         {
             let position = first + number;
+            let scale =
+                self.temperature.map_or(self.scale, |temperature| self.scale * temperature.factor(position));
             let heads = kv_head * group..(kv_head + 1) * group;
             let queries = self.queries.row(row)[heads.start * dim..heads.end * dim].chunks_exact(dim);
             let outs = out[heads.start * value_dim..heads.end * value_dim].chunks_exact_mut(value_dim);
@@ -136,7 +142,7 @@ impl Attend<'_> {
                 dot(query, &scratch.keys, visible.start, scores);
                 let head = kv_head * group + index;
                 for score in scores.iter_mut() {
-                    *score *= self.scale;
+                    *score *= scale;
                 }
                 if let Some(alibi) = self.alibi {
                     alibi.add(head, seen.start + visible.start, position, scores);

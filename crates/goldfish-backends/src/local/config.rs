@@ -89,6 +89,8 @@ pub enum QkNorm {
     OwnTensors,
     /// Of all heads together.
     AllHeads,
+    /// RMS norm of each head without weights, in layers that rotate.
+    Bare,
 }
 
 /// How positions are encoded.
@@ -112,10 +114,31 @@ pub struct LayerAttention {
     /// Heads of which the first sees its own position alone, the second one position more, and so on; the heads after them see
     /// the window.
     pub growing_windows: usize,
+    /// Positions are divided into chunks of so many, and a token sees those of its own chunk; all of them if absent.
+    pub chunk: Option<usize>,
+    /// What scales the products besides, by the position of the query.
+    pub temperature: Option<Temperature>,
     /// Index into [`Positions::Rotary`], if the layer rotates queries and keys.
     pub rotary: Option<usize>,
     /// Factor of the products of queries and keys.
     pub scale: f64,
+}
+
+/// A factor of the products of queries and keys that grows with the position of the query: `1 + weight * ln(1 + steps)`, after `steps` times
+/// `step` positions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// Positions of a step.
+    pub step: f32,
+    /// How much it grows.
+    pub weight: f32,
+}
+
+impl Temperature {
+    pub(super) fn factor(&self, position: usize) -> f32 {
+        let steps = ((position as f32 + 1.0) / self.step).floor();
+        steps.ln_1p().mul_add(self.weight, 1.0)
+    }
 }
 
 /// Which linear layers have a bias.
@@ -206,6 +229,8 @@ pub enum Weighting {
     AmongChosen,
     /// One by one.
     Logistic(LogisticWeights),
+    /// The logistic function of their scores, by which the inputs of experts are multiplied in place of what they make.
+    OfInputs,
 }
 
 /// A mixture of experts in place of the MLP.
@@ -247,7 +272,9 @@ pub(super) enum StoredExperts {
     Apart(&'static str),
     /// All together, `[experts, outputs, inputs]`.
     Joined,
-    /// All together, `[experts, inputs, outputs]`, outputs of gate and up by turns; they and the router have biases.
+    /// All together, `[experts, inputs, outputs]`.
+    Transposed,
+    /// The same, outputs of gate and up by turns; they and the router have biases.
     Alternating,
 }
 

@@ -188,6 +188,8 @@ impl Decoder {
                 softcap: self.config.attention_softcap.map(|cap| cap as f32),
                 window: layer.window.unwrap_or(usize::MAX),
                 growing_windows: layer.growing_windows,
+                chunk: layer.chunk.unwrap_or(usize::MAX),
+                temperature: layer.temperature,
                 alibi: match &self.config.positions {
                     Positions::Alibi(alibi) => Some(alibi),
                     _ => None,

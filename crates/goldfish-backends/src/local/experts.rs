@@ -1,16 +1,13 @@
 //! A mixture of experts: MLPs of which a token takes those with the highest scores ([Shazeer et al. 2017](https://arxiv.org/abs/1701.06538)).
 
-use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::block::{BLOCK, whole_product};
-use super::config::{ExpertsConfig, LogisticWeights, StoredExperts, Weighting};
-use super::feed_forward::{Mlp, Scratch};
+use super::config::{LogisticWeights, Weighting};
 use super::math::{exp, highest, sigmoid, sum, vectorized};
+use super::mlp::{Mlp, Scratch};
 use super::ops::add;
-use super::precision::elements;
 use super::product::Linear;
-use super::weights::Loader;
 
 /// Rows whose experts are computed together: what the experts make of them is in memory at the same time.
 const ROWS: usize = 8 * BLOCK;
@@ -58,7 +55,7 @@ impl Experts {
         let used: Vec<(&Mlp, Taken)> = used.filter(|(_, rows)| !rows.is_empty()).collect();
         let few = used.len() < rayon::current_num_threads();
         let made = used.into_par_iter().map_init(Buffers::default, |buffers, (expert, rows)| {
-            let made = buffers.rows_of(expert, x, &rows, few);
+            let made = buffers.rows_of(expert, x, &rows, self.weighting == Weighting::OfInputs, few);
             (rows, made)
         });
         for (rows, made) in made.collect::<Vec<_>>() {
@@ -74,6 +71,9 @@ impl Experts {
             return self.choose_logistic(weights, scores);
         }
         let order = highest_of(scores, self.taken);
+        if self.weighting == Weighting::OfInputs {
+            return order.into_iter().map(|expert| (expert, sigmoid(scores[expert]))).collect();
+        }
         let chosen: Vec<f32> = order.iter().map(|expert| scores[*expert]).collect();
         let among = if self.weighting == Weighting::AmongAll { scores } else { &chosen };
         let top = highest(among);
@@ -117,75 +117,6 @@ fn highest_of(scores: &[f32], count: usize) -> Vec<usize> {
     order
 }
 
-impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
-    /// The experts of a layer, one after the other.
-    pub(super) fn experts(&mut self, layer: &str, config: &ExpertsConfig) -> Result<Experts, E> {
-        let names = config.tensors;
-        let router = [(format!("{layer}.{}", names.router), config.count)];
-        let biases = names.stored == StoredExperts::Alternating;
-        let correction = match config.weighting {
-            Weighting::Logistic(_) => {
-                let name = format!("{layer}.{}.{}", names.router, names.correction);
-                elements(&(self.get)(&name, &[config.count])?)?
-            }
-            _ => Vec::new(),
-        };
-        let shared = config
-            .shared_size
-            .map(|width| self.mlp(&format!("{layer}.{}", names.shared), names.up, names.down, width));
-        Ok(Experts {
-            shared: shared.transpose()?,
-            correction,
-            router: self.linear(&router, self.config.hidden_size, biases)?,
-            experts: match names.stored {
-                StoredExperts::Apart(each) => (0..config.count)
-                    .map(|expert| {
-                        let expert = format!("{layer}.{each}.{expert}");
-                        self.mlp(&expert, names.up, names.down, config.intermediate_size)
-                    })
-                    .collect::<Result<_, E>>()?,
-                StoredExperts::Joined => self.joined(layer, config)?,
-                StoredExperts::Alternating => self.alternating(layer, config)?,
-            },
-            taken: config.taken,
-            weighting: config.weighting,
-        })
-    }
-
-    fn joined(&mut self, layer: &str, config: &ExpertsConfig) -> Result<Vec<Mlp>, E> {
-        let (count, hidden, width) = (config.count, self.config.hidden_size, config.intermediate_size);
-        let name = |name: &str| format!("{layer}.{name}.weight");
-        let up = (self.get)(&name(config.tensors.up[0]), &[count, 2 * width, hidden])?;
-        let down = (self.get)(&name(config.tensors.down), &[count, hidden, width])?;
-        let linear = |all: &Tensor, expert: usize| Linear::new(&all.get(expert)?.t()?, None);
-        let expert = |number| Ok(self.expert(linear(&up, number)?, linear(&down, number)?));
-        (0..count).map(expert).collect()
-    }
-
-    fn alternating(&mut self, layer: &str, config: &ExpertsConfig) -> Result<Vec<Mlp>, E> {
-        let (count, hidden, width) = (config.count, self.config.hidden_size, config.intermediate_size);
-        let mut both = |name: &str, inputs: usize, outputs: usize| -> Result<(Tensor, Tensor), E> {
-            let weight = (self.get)(&format!("{layer}.{name}"), &[count, inputs, outputs])?;
-            Ok((weight, (self.get)(&format!("{layer}.{name}_bias"), &[count, outputs])?))
-        };
-        let (up, up_bias) = both(config.tensors.up[0], hidden, 2 * width)?;
-        let (down, down_bias) = both(config.tensors.down, width, hidden)?;
-        let gate_first = (0..2).flat_map(|part| (0..width as u32).map(move |output| 2 * output + part));
-        let order = Tensor::new(gate_first.collect::<Vec<u32>>(), &Device::Cpu)?;
-        let expert = |number: usize| {
-            let bias = up_bias.get(number)?.index_select(&order, 0)?;
-            let up = Linear::new(&up.get(number)?.contiguous()?.index_select(&order, 1)?, Some(&bias))?;
-            let down = Linear::new(&down.get(number)?, Some(&down_bias.get(number)?))?;
-            Ok(self.expert(up, down))
-        };
-        (0..count).map(expert).collect()
-    }
-
-    fn expert(&self, up: Linear, down: Linear) -> Mlp {
-        Mlp { up, down, gated: self.config.gated, activation: self.config.activation }
-    }
-}
-
 /// Buffers of a thread.
 #[derive(Default)]
 struct Buffers {
@@ -195,16 +126,27 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// What an expert makes of some rows of `x`, times their weights.
-    fn rows_of(&mut self, expert: &Mlp, x: &[f32], rows: &[(usize, f32)], few: bool) -> Vec<f32> {
+    /// What an expert makes of some rows of `x`; they, or what it makes of them, are multiplied with their weights.
+    fn rows_of(
+        &mut self,
+        expert: &Mlp,
+        x: &[f32],
+        rows: &[(usize, f32)],
+        of_inputs: bool,
+        few: bool,
+    ) -> Vec<f32> {
         let hidden = expert.up.inputs();
         let mut made = Vec::with_capacity(rows.len() * hidden);
         for rows in rows.chunks(BLOCK) {
             self.gathered.clear();
-            rows.iter().for_each(|(row, _)| self.gathered.extend_from_slice(&x[row * hidden..][..hidden]));
+            for (row, weight) in rows {
+                let factor = if of_inputs { *weight } else { 1.0 };
+                self.gathered.extend(x[row * hidden..][..hidden].iter().map(|value| value * factor));
+            }
             expert.apply(&self.gathered, few, &mut self.block, &mut self.scratch);
             for ((_, weight), block) in rows.iter().zip(self.block.chunks_exact(hidden)) {
-                made.extend(block.iter().map(|value| value * weight));
+                let factor = if of_inputs { 1.0 } else { *weight };
+                made.extend(block.iter().map(|value| value * factor));
             }
         }
         made

@@ -48,3 +48,21 @@ pub(super) fn experts(
         layers: vec![true; config.layers.len()],
     })
 }
+
+/// Sets whether the layers that a setting lists have experts.
+pub(super) fn mark(
+    settings: &Settings,
+    key: &str,
+    listed: &[f64],
+    layers: &mut [bool],
+    value: bool,
+) -> Result<(), CheckpointError> {
+    for layer in listed {
+        let index = *layer as usize;
+        match layers.get_mut(index) {
+            Some(has_experts) if index as f64 == *layer => *has_experts = value,
+            _ => return Err(settings.wrong(key, format!("has {layer}, which is no layer"))),
+        }
+    }
+    Ok(())
+}

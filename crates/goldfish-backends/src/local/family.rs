@@ -261,6 +261,8 @@ impl Family {
         let layer = |kind: LayerKind| LayerAttention {
             window: window.filter(|_| kind.slides),
             growing_windows: 0,
+            chunk: None,
+            temperature: None,
             rotary: (kind.rotates && self.rotary.is_some()).then_some(0),
             scale: (head_dim as f64).powf(-0.5),
         };

@@ -1,52 +1,13 @@
 //! What follows attention in a layer: an MLP, or several of which each token takes a few.
 
-use super::block::product;
-use super::config::Activation;
 use super::experts::Experts;
-use super::ops::activate;
-use super::product::Linear;
+use super::mlp::Mlp;
 
 /// What follows attention in a layer.
 #[derive(Debug)]
 pub(super) enum FeedForward {
     Mlp(Mlp),
     Experts(Experts),
-}
-
-/// Two linear layers and an activation between them.
-#[derive(Debug)]
-pub(super) struct Mlp {
-    /// Outputs: the gate first, if it is gated.
-    pub(super) up: Linear,
-    pub(super) down: Linear,
-    pub(super) gated: bool,
-    pub(super) activation: Activation,
-}
-
-/// Buffers of a thread.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    up: Vec<f32>,
-    activated: Vec<f32>,
-}
-
-impl Mlp {
-    /// Writes what it makes of a block of rows to `out`; `few` as in [`product`].
-    pub(super) fn apply(&self, x: &[f32], few: bool, out: &mut Vec<f32>, scratch: &mut Scratch) {
-        let (rows, width) = (x.len() / self.up.inputs(), self.up.outputs());
-        let Scratch { up, activated } = scratch;
-        up.resize(rows * width, 0.0);
-        product(&self.up, x, up, few);
-        activated.resize(rows * self.down.inputs(), 0.0);
-        activate(self.activation, self.gated, width, up, activated);
-        out.resize(rows * self.down.outputs(), 0.0);
-        product(&self.down, activated, out, few);
-    }
-
-    /// Bytes of the weights.
-    pub(super) fn bytes(&self) -> usize {
-        self.up.bytes() + self.down.bytes()
-    }
 }
 
 impl FeedForward {

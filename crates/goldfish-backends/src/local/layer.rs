@@ -5,7 +5,8 @@ use rayon::prelude::*;
 use super::attention::{self, Piece};
 use super::block::{few, product};
 use super::config::{BlockLayout, DecoderConfig};
-use super::feed_forward::{self, FeedForward};
+use super::feed_forward::FeedForward;
+use super::mlp;
 use super::ops::{Norm, add};
 use super::weights::LayerWeights;
 
@@ -111,6 +112,6 @@ struct Scratch {
     seen: Vec<f32>,
     attended: Vec<f32>,
     input: Vec<f32>,
-    mlp: feed_forward::Scratch,
+    mlp: mlp::Scratch,
     made: Vec<f32>,
 }

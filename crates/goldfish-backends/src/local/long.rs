@@ -93,6 +93,9 @@ pub(super) fn unsuited(config: &DecoderConfig) -> Option<&'static str> {
     if config.tensors.sinks.is_some() {
         return Some("its heads have sinks");
     }
+    if config.layers.iter().any(|layer| layer.chunk.is_some() || layer.temperature.is_some()) {
+        return Some("its attention depends on positions besides their rotation");
+    }
     if config.layers.iter().any(|layer| layer.window.is_some()) {
         return Some("its layers have sliding windows of their own");
     }

@@ -3,9 +3,10 @@
 //! Single or sharded safetensors in `f32`, `bf16` or `f16`; pickled files are never opened. One decoder runs these families: Llama
 //! (SmolLM too), SmolLM3, Apertus, Mistral, Mixtral, GPT-2, GPT-Neo, GPT-J, GPT-NeoX (Pythia), GPT-OSS, OPT, BLOOM, Falcon, OLMo 1 to 3, OLMoE,
 //! Qwen2, Qwen3 and its mixtures of experts, Gemma 1 to 3, Phi 1 to 4, StableLM, StarCoder2, Granite and its mixtures of experts, GLM-4, Command R
-//! and A, DeepSeek V3, and the lab's `hard-alibi`. [`Recurrent`] runs networks whose memory of a sequence is a state of constant size: Mamba 1
-//! and 2, and the lab's Aaren, linear attention, Hedgehog and LSTM. Everything is computed in `f32`. Matrices stay in memory as they are stored, 2 bytes a parameter in `bf16` and `f16`, and
-//! are widened panel by panel while they are multiplied.
+//! and A, DeepSeek V3, the text of Llama 4, and the lab's `hard-alibi`. [`Recurrent`] runs networks whose memory of a sequence is a state of
+//! constant size: Mamba 1 and 2, and the lab's Aaren, linear attention, Hedgehog and LSTM. Everything is computed in `f32`. Matrices stay in
+//! memory as they are stored, 2 bytes a parameter in `bf16` and `f16`, and are widened panel by panel while they are multiplied. Weights in MXFP4
+//! become `bf16`. Of a mixture of experts those are computed that a token takes.
 //!
 //! Sequences with a common prefix share its computation: rows of keys and values, or a state that is cloned where they part. States
 //! take 1 GiB at most, or those of one sequence if they are more, and with the hidden states of one pass of 2,048 rows they are all that scoring
@@ -32,6 +33,7 @@ mod convolution;
 mod decoder;
 mod draw;
 mod error;
+mod expert_weights;
 mod experts;
 mod experts_config;
 mod families;
@@ -45,6 +47,7 @@ mod layer;
 mod long;
 pub mod math;
 mod mixer;
+mod mlp;
 mod mxfp4;
 mod network;
 mod ops;
@@ -70,7 +73,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{
     Activation, Biases, BlockLayout, DecoderConfig, ExpertsConfig, LatentConfig, LayerAttention,
     LogisticWeights, MAX_CONTEXT_LENGTH, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, NormKind, Positions, QkNorm,
-    Weighting, Xielu,
+    Temperature, Weighting, Xielu,
 };
 pub use decoder::{Cache, Decoder, Pass};
 pub use error::CheckpointError;

@@ -6,8 +6,8 @@ use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::block::{BLOCK, few, normalized};
-use super::feed_forward::{self, Mlp};
 use super::mixer::{Mixer, Reading};
+use super::mlp::{self, Mlp};
 use super::ops::{Norm, add};
 use super::precision::{elements, joined};
 use super::product::Linear;
@@ -196,7 +196,7 @@ fn norm(weight: &Tensor, config: &RecurrentConfig) -> Result<Norm> {
 fn add_mlp(norm: &Norm, mlp: &Mlp, x: &mut [f32]) {
     let hidden = mlp.up.inputs();
     let few = few(x.len() / hidden);
-    let scratch = || (Vec::new(), Vec::new(), feed_forward::Scratch::default());
+    let scratch = || (Vec::new(), Vec::new(), mlp::Scratch::default());
     x.par_chunks_mut(BLOCK * hidden).for_each_init(scratch, |(normed, made, scratch), x| {
         mlp.apply(normalized(norm, x, normed), few, made, scratch);
         add(x, made);

@@ -3,7 +3,6 @@
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::config::MAX_CONTEXT_LENGTH;
 use super::error::CheckpointError;
 use super::settings::Settings;
 
@@ -120,7 +119,7 @@ impl RotaryDefaults {
         if fraction > 1.0 {
             return Err(settings.wrong("partial_rotary_factor", "must be at most 1"));
         }
-        let original_context = settings.count("original_max_position_embeddings", MAX_CONTEXT_LENGTH)?;
+        let original_context = settings.count("original_max_position_embeddings", usize::MAX)?;
         Ok(RotaryContext { head_dim, context_length, original_context, base, fraction, pairs: self.pairs })
     }
 }
@@ -229,7 +228,7 @@ fn longrope(
 
 fn original_context(settings: &Settings, context: &RotaryContext) -> Result<usize, CheckpointError> {
     let key = "original_max_position_embeddings";
-    let original = settings.count(key, MAX_CONTEXT_LENGTH)?.or(context.original_context);
+    let original = settings.count(key, usize::MAX)?.or(context.original_context);
     original.ok_or_else(|| settings.wrong(key, "is missing"))
 }
 

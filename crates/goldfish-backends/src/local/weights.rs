@@ -3,9 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::config::{Activation, BlockLayout, DecoderConfig, LatentConfig, NormKind, QkNorm, Xielu};
-use super::feed_forward::{FeedForward, Mlp};
+use super::feed_forward::FeedForward;
 use super::latent::{Latent, Projection};
 use super::math::softplus;
+use super::mlp::Mlp;
 use super::ops::Norm;
 use super::precision::{bytes, elements, joined};
 use super::product::Linear;
@@ -130,7 +131,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
             after_attention: norm(1, after)?,
             before_mlp: norm(2, before_mlp)?,
             after_mlp: norm(3, after)?,
-            query_key_norms: self.query_key_norms(layer)?,
+            query_key_norms: self.query_key_norms(layer, config.layers[index].rotary.is_some())?,
             projection: match &config.latent {
                 None => Projection::Joined(self.query_key_value(layer)?),
                 Some(latent) => Projection::Latent(Box::new(self.latent(layer, latent)?)),
@@ -175,14 +176,18 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         Norm { weight, bias: None, width, epsilon: self.config.norm_epsilon as f32, centered }
     }
 
-    fn query_key_norms(&mut self, layer: &str) -> Result<Option<(Norm, Norm)>, E> {
+    fn query_key_norms(&mut self, layer: &str, rotates: bool) -> Result<Option<(Norm, Norm)>, E> {
         let config = self.config;
         let [query, key] = config.tensors.query_key_norms.map(|name| format!("{layer}.{name}"));
         let mut norm = |name: &str, heads: usize| match config.qk_norm {
             QkNorm::PerHead => self.norm(name, &[config.head_dim], config.norm),
             QkNorm::AllHeads => self.norm(name, &[heads * config.head_dim], config.norm),
             QkNorm::OwnWeights => self.norm(name, &[heads, config.head_dim], NormKind::LayerWeight),
-            QkNorm::None | QkNorm::OwnTensors => {
+            // Without weights the order of norm and rotation doesn't matter.
+            QkNorm::None | QkNorm::Bare => {
+                Ok(self.norm_of(vec![1.0; config.head_dim], config.head_dim, NormKind::Rms))
+            }
+            QkNorm::OwnTensors => {
                 let mut weight = Vec::with_capacity(heads * config.head_dim);
                 for head in 0..heads {
                     weight.extend(
@@ -195,6 +200,7 @@ impl<E: From<candle_core::Error>> Loader<'_, '_, E> {
         };
         match config.qk_norm {
             QkNorm::None => Ok(None),
+            QkNorm::Bare if !rotates => Ok(None),
             _ => Ok(Some((norm(&query, config.heads)?, norm(&key, config.kv_heads)?))),
         }
     }

@@ -23,6 +23,7 @@ mod hard_alibi;
 mod hedgehog;
 mod linear;
 mod llama;
+mod llama4;
 mod lstm;
 mod mamba;
 mod mamba2;
@@ -83,6 +84,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &granitemoe::FAMILY,
     &gpt_oss::FAMILY,
     &deepseek_v3::FAMILY,
+    &llama4::FAMILY,
     &hard_alibi::FAMILY,
     #[cfg(test)]
     &toy::FAMILY,

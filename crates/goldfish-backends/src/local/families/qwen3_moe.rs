@@ -2,7 +2,7 @@
 
 use crate::local::config::{DecoderConfig, MAX_LAYERS, QkNorm, Weighting};
 use crate::local::error::CheckpointError;
-use crate::local::experts_config::{APART, MIXTURE, experts};
+use crate::local::experts_config::{APART, MIXTURE, experts, mark};
 use crate::local::family::{Family, ModelName, WindowUse};
 use crate::local::settings::Settings;
 
@@ -23,14 +23,8 @@ fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), Checkpo
     for (index, has_experts) in experts.layers.iter_mut().enumerate() {
         *has_experts = (index + 1) % step == 0;
     }
-    let key = "mlp_only_layers";
-    for layer in settings.numbers(key)?.unwrap_or_default() {
-        let index = layer as usize;
-        match experts.layers.get_mut(index) {
-            Some(has_experts) if index as f64 == layer => *has_experts = false,
-            _ => return Err(settings.wrong(key, format!("has {layer}, which is no layer"))),
-        }
-    }
+    let single = settings.numbers("mlp_only_layers")?.unwrap_or_default();
+    mark(settings, "mlp_only_layers", &single, &mut experts.layers, false)?;
     config.experts = Some(experts);
     Ok(())
 }

@@ -17,22 +17,27 @@ pub(super) static FAMILY: Family = Family {
 };
 
 fn layer_kinds(settings: &Settings, count: usize) -> Result<Vec<LayerKind>, CheckpointError> {
-    let key = "no_rope_layers";
-    let rotates = match settings.flags(key)? {
-        // The name says the opposite of the values: 1 rotates.
-        Some(rotates) if rotates.len() >= count => rotates[..count].to_vec(),
-        Some(rotates) => {
-            return Err(settings.wrong(key, format!("has {} entries for {count} layers", rotates.len())));
-        }
-        None => {
-            let interval = settings.count("no_rope_layer_interval", MAX_LAYERS)?.unwrap_or(4);
-            (1..=count).map(|layer| layer % interval != 0).collect()
-        }
-    };
+    let rotates = rotating_layers(settings, count)?;
     let slides = layer_types(settings, count)?;
     let kind = |index: usize| {
         let rotates: bool = rotates[index];
         LayerKind { rotates, slides: slides.as_ref().map_or(!rotates, |slides| slides[index]) }
     };
     Ok((0..count).map(kind).collect())
+}
+
+/// Which layers rotate; also of Llama 4.
+pub(super) fn rotating_layers(settings: &Settings, count: usize) -> Result<Vec<bool>, CheckpointError> {
+    let key = "no_rope_layers";
+    match settings.flags(key)?.filter(|rotates| !rotates.is_empty()) {
+        // The name says the opposite of the values: 1 rotates.
+        Some(rotates) if rotates.len() >= count => Ok(rotates[..count].to_vec()),
+        Some(rotates) => {
+            Err(settings.wrong(key, format!("has {} entries for {count} layers", rotates.len())))
+        }
+        None => {
+            let interval = settings.count("no_rope_layer_interval", MAX_LAYERS)?.unwrap_or(4);
+            Ok((1..=count).map(|layer| layer % interval != 0).collect())
+        }
+    }
 }
