@@ -7,6 +7,7 @@ mod canary;
 mod copy;
 mod demo;
 mod export;
+mod hub;
 mod install;
 mod lab;
 mod memory;
@@ -32,6 +33,7 @@ use goldfish_corpus::{Format, IdType};
 use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
 use goldfish_pipeline::{OnError, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+use hub::tokenizer_file;
 pub(crate) use install::{CompletionsArgs, ManArgs};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
 pub(crate) use memory::MemoryArgs;
@@ -122,9 +124,9 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Input")]
     pub(crate) format: Option<Format>,
 
-    /// Hugging Face tokenizer.json. Required for raw text; with token ids it gives their text, the special tokens and the
+    /// Hugging Face tokenizer.json, or the name of a model whose tokenizer is in the cache of the hub. Required for raw text; with token ids it gives their text, the special tokens and the
     /// vocabulary that ids are checked against.
-    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    #[arg(long, value_name = "FILE", help_heading = "Input", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Column with raw text. [default with --tokenizer: text]
@@ -385,7 +387,7 @@ pub(crate) struct InspectArgs {
 
     /// The tokenizer.json that the shards were made with: to show text instead of token ids, to show why tokens were
     /// kept where the rule is text, and to find duplicates.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Count by the values of this column of the shards, or by the documents' `input`.
@@ -445,7 +447,7 @@ pub(crate) struct ReportArgs {
     pub(crate) output: PathBuf,
 
     /// The tokenizer.json of the audited token ids: to show text instead of ids.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Omit text and token ids of the corpus from the page; lengths, hashes, positions and documents' ids stay.

@@ -134,7 +134,7 @@ fn read_advice(path: &Path, source: &std::io::Error) -> String {
     match on_hub {
         Some(name) => format!(
             "a file is needed: if this is a model on the Hugging Face Hub, `hf download {name} tokenizer.json` gets its \
-             file and prints the path to give"
+             file; then the same name is enough"
         ),
         None => "give the path of a tokenizer.json that this user may read".to_owned(),
     }

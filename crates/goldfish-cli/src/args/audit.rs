@@ -8,6 +8,7 @@ use goldfish_audit::stat::RateMethod;
 use goldfish_audit::summary::Summary;
 use goldfish_corpus::{Format, IdType};
 
+use crate::args::hub::tokenizer_file;
 use crate::args::model::ModelArgs;
 use crate::args::values::{on_disk, parse_document_size};
 
@@ -55,7 +56,7 @@ pub(crate) struct AuditArgs {
 
     /// The tokenizer.json of the corpus: for raw text, scores over words, the contamination check on text, and readable evidence. It
     /// must give the model's token ids. [default: the checkpoint's, for raw text and shards that were made with it]
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[arg(long, value_name = "FILE", help_heading = "Model", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Audit also if the corpus's tokenizer is not the model's. The model recites nothing in ids of another tokenizer, however much
@@ -296,7 +297,7 @@ pub(crate) struct SampleArgs {
     pub(crate) seed: u64,
 
     /// The model's tokenizer.json, which gives the samples' text. [default: the checkpoint's]
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[arg(long, value_name = "FILE", help_heading = "Model", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Draw the rest of interrupted samples, with the same options.

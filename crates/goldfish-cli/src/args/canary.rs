@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use goldfish_audit::canaries::CanaryResult;
 use goldfish_audit::gate::Gate;
 
+use crate::args::hub::tokenizer_file;
 use crate::args::model::ModelArgs;
 use crate::args::values::on_disk;
 
@@ -116,7 +117,7 @@ pub(crate) struct TestArgs {
     pub(crate) bos_id: Option<u32>,
 
     /// The model's tokenizer.json. [default: the checkpoint's]
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[arg(long, value_name = "FILE", help_heading = "Model", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Exit with code 1 if this condition holds in the result, such as 'all.p_value < 0.001'. May be given several times.

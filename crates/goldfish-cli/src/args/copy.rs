@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use goldfish_lab::CopyTask;
 
+use crate::args::hub::tokenizer_file;
 use crate::args::model::ModelArgs;
 use crate::args::values::{architectures, on_disk};
 
@@ -113,7 +114,7 @@ pub(crate) struct CopyArgs {
     pub(crate) bos_id: Option<u32>,
 
     /// The model's tokenizer.json. [default: the checkpoint's, or the server's own]
-    #[arg(long, value_name = "FILE", requires = "subject", help_heading = "Model")]
+    #[arg(long, value_name = "FILE", requires = "subject", help_heading = "Model", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Print results.json instead of a table.

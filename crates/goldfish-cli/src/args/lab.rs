@@ -9,6 +9,7 @@ use goldfish_lab::edits::EditKind;
 
 use crate::args::copy::CopyArgs;
 use crate::args::demo::SweepArgs;
+use crate::args::hub::tokenizer_file;
 use crate::args::memory::MemoryArgs;
 use crate::args::repair::RepairArgs;
 use crate::args::values::{architectures, on_disk};
@@ -56,7 +57,7 @@ pub(crate) struct TrainArgs {
     pub(crate) output: PathBuf,
 
     /// The tokenizer.json that the shards were made with: it is copied to the weights and gives the size of the vocabulary.
-    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[arg(long, value_name = "FILE", help_heading = "Data", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Number of ids, for shards without a tokenizer, or for spare ids. [default: the tokenizer's]

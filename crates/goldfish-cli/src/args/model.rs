@@ -6,13 +6,14 @@ use clap::Args;
 use goldfish_audit::backend::BlockMemory;
 use goldfish_backends::http::Protocol;
 
+use crate::args::hub::checkpoint_folder;
 use crate::args::values::parse_blocks;
 
 /// A model, and how it is asked. Commands that need one have a required group of `model` and `server`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
-    /// Hugging Face checkpoint folder: config.json and safetensors.
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    /// Hugging Face checkpoint folder: config.json and safetensors. Or the name of a model whose checkpoint is in the cache of the hub.
+    #[arg(long, value_name = "DIR", help_heading = "Model", value_parser = checkpoint_folder())]
     pub(crate) model: Option<PathBuf>,
 
     /// PEFT LoRA adapter folder on top of --model.

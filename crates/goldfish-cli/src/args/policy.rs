@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use goldfish_corpus::Format;
 
+use crate::args::hub::tokenizer_file;
+
 /// Try a policy out: which documents its entries would decide.
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -38,7 +40,7 @@ pub(crate) struct CheckArgs {
     pub(crate) format: Option<Format>,
 
     /// Hugging Face tokenizer.json, as for `goldfish mask`. The documents are not tokenized.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Column with raw text. [default with --tokenizer: text]

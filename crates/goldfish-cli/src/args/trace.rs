@@ -7,6 +7,7 @@ use goldfish_corpus::{Format, IdType};
 use goldfish_pipeline::OnError;
 
 use super::values::{on_disk, parse_document_size};
+use crate::args::hub::tokenizer_file;
 
 /// Trace texts to a corpus: which parts of what a model said are in its training data, where, and how often?
 ///
@@ -85,7 +86,7 @@ pub(crate) struct TraceArgs {
     pub(crate) ids_column: Option<String>,
 
     /// Hugging Face tokenizer.json of token ids, those of the corpus and of an audit. Raw text needs none.
-    #[arg(long, value_name = "FILE", help_heading = "Corpus")]
+    #[arg(long, value_name = "FILE", help_heading = "Corpus", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// Column with the documents' ids. [default: FILE:ROW, rows counted from 0]

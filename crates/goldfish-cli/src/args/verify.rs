@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use crate::args::hub::tokenizer_file;
 use crate::args::model::ModelArgs;
 
 /// Check a folder that goldfish wrote: shards, files for a training loop, the run of an audit, or a trace.
@@ -44,7 +45,7 @@ pub(crate) struct VerifyArgs {
 
     /// The tokenizer.json that the masks were made with, which --recompute needs for the rule text; that of an audit, to
     /// compute the scores again that need text.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
     /// The policy file whose [protect] names the protected works: they are read again, and --recompute finds and decides their
