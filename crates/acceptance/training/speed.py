@@ -2,10 +2,11 @@
 
     GOLDFISH_BIN=$PWD/target/release/goldfish target/python-models/bin/python crates/acceptance/training/speed.py
     ... speed.py --probes 1000 --runs 1           # the same model
+    ... speed.py --probes 10000 --length 32 --batch 64 --runs 1 --cpu-time   # as for Pythia
     ... speed.py --large --probes 32              # 12 layers of 768, a vocabulary of 32,000: 162 million parameters
 
-First, the wall time of the whole process `goldfish audit --metrics exact-match`, and that of `generate` called once a probe with
-the model already loaded. Second, the same without the time of an audit of two probes, and torch's forward pass over all probes,
+First, the wall time of the whole process `goldfish audit --metrics exact-match`, and that of `generate` called once a probe (or
+once for --batch probes) with the model already loaded. Second, the same without the time of an audit of two probes, and torch's forward pass over all probes,
 which computes logits only where they are needed, as the audit does. Each figure is the median of paired runs, with the smallest
 and the largest ratio. --cpu-time measures CPU time, which depends less on other load. The verdicts must be equal.
 """
@@ -62,13 +63,13 @@ def cpu():
 now = wall
 
 
-def generate(model, prefixes):
+def generate(model, prefixes, batch):
     start = now()
     found = []
-    for prefix in prefixes:
-        ids = torch.tensor([prefix])
+    for at in range(0, len(prefixes), batch):
+        ids = torch.tensor(prefixes[at : at + batch])
         out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=SUFFIX, do_sample=False)
-        found.append(out[0, PREFIX:].tolist())
+        found += out[:, PREFIX:].tolist()
     return now() - start, found
 
 
@@ -106,6 +107,8 @@ def line(name, ours, theirs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probes", type=int, default=96)
+    parser.add_argument("--length", type=int, help="tokens of prefixes and of suffixes, 64 unless given")
+    parser.add_argument("--batch", type=int, default=1, help="probes of one call of generate")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--vocabulary", type=int, default=8192)
@@ -114,6 +117,9 @@ def main():
     parser.add_argument("--large", action="store_true", help="12 layers of 768, a vocabulary of 32,000")
     parser.add_argument("--cpu-time", action="store_true", help="count the processor's seconds")
     options = parser.parse_args()
+    if options.length:
+        global PREFIX, SUFFIX
+        PREFIX = SUFFIX = options.length
     if options.large:
         options.layers, options.width, options.vocabulary = 12, 768, 32_000
     if options.cpu_time:
@@ -123,13 +129,13 @@ def main():
     model = checkpoint(options.layers, options.width, options.vocabulary)
     numbers = torch.Generator().manual_seed(1)
     prefixes = torch.randint(options.vocabulary, (options.probes, PREFIX), generator=numbers).tolist()
-    generate(model, prefixes[:2])
+    generate(model, prefixes[:2], options.batch)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model.save_pretrained(folder / "model")
         ours, theirs, passes, fixed = [], [], [], []
         for run in range(options.runs):
-            seconds, continuations = generate(model, prefixes)
+            seconds, continuations = generate(model, prefixes, options.batch)
             theirs.append(seconds)
             # Every second document equals the model's continuation, the others diverge from it.
             documents = []
@@ -153,7 +159,7 @@ def main():
         clock = "seconds of the processor" if options.cpu_time else "seconds"
         print(f"vocabulary {options.vocabulary}, {options.threads} threads; {clock}; same verdicts\n")
         print(f"{'':34} {'goldfish':>10} {'peer':>10}   peer / goldfish")
-        line("exact match; generate once a probe", ours, theirs)
+        line(f"exact match; generate {options.batch} at once", ours, theirs)
         growing = [a - b for a, b in zip(ours, fixed)]
         line("scoring less start; torch's pass", growing, passes)
         rate = lambda seconds: f"{tokens / statistics.median(seconds):,.0f} tokens/s"  # noqa: E731
