@@ -1,8 +1,10 @@
 """`goldfish audit --work`: a model is trained on a part of a long work, and the audit says which part."""
 
 import json
+import math
 import random
 
+import pyarrow.parquet as pq
 import pytest
 from product import write_json_lines
 
@@ -75,3 +77,38 @@ def test_few_starts_are_no_work(goldfish, run, tmp_path):
     few = ["--prefix", 16, "--suffix", 16, "--offset", "0,100,200"]
     goldfish.run("audit", folder / "work.jsonl", "--id-column", "id", "--model", folder / "model", *few, "--output", tmp_path / "run")
     assert json.loads((tmp_path / "run/summary.json").read_text())["works"] == []
+
+
+def test_bounds_of_near_verbatim_draws(goldfish, run, tmp_path):
+    """At distance 0 the bound is the probability of the suffix; with some edits allowed it is no less."""
+    folder = run.parent
+    found = {}
+    for distance in [0, 2]:
+        sizes = ["--prefix", 16, "--suffix", 16, "--stride", 40, "--metrics", "exact-match"]
+        drawn = ["--temperature", 1, "--top-k", 20, "--top-p", 0.95, "--near-distance", distance, "--beams", 8]
+        output = tmp_path / f"run-{distance}"
+        goldfish.run("audit", folder / "work.jsonl", "--id-column", "id", "--model", folder / "model", *sizes, *drawn, "--output", output)
+        assert "sound" in goldfish.run("verify", output).stdout
+        found[distance] = pq.read_table(output / "results.parquet").to_pylist()
+    for exact, near in zip(found[0], found[2]):
+        assert exact["near_log_p_z"] == pytest.approx(exact["log_p_z"]) and exact["log_p_z"] == near["log_p_z"]
+        # Eight beams may lose an unlikely suffix itself.
+        assert near["near_log_p_z"] >= near["log_p_z"] - 1e-9 or near["log_p_z"] < -10
+    assert any(near["near_log_p_z"] > near["log_p_z"] + 0.01 for near in found[2])
+    assert any(row["log_p_z"] == -math.inf for row in found[2]), "top-p leaves some suffixes out"
+
+
+def test_presets_and_options_in_files(goldfish, run, tmp_path):
+    folder = run.parent
+    audit = ["audit", folder / "work.jsonl", "--id-column", "id", "--model", folder / "model", "--metrics", "exact-match"]
+    goldfish.run(*audit, "--preset", "pythia", "--output", tmp_path / "pythia")
+    grid = json.loads((tmp_path / "pythia/config.json").read_text())["grid"]
+    assert (grid["prefixes"], grid["suffixes"], grid["offsets"]) == ([32], [32], [0])
+    (tmp_path / "options.toml").write_text('[audit]\npreset = "carlini"\nsuffix = [20]\nseed = 5\n')
+    goldfish.run(*audit, "--config", tmp_path / "options.toml", "--seed", 7, "--output", tmp_path / "carlini")
+    config = json.loads((tmp_path / "carlini/config.json").read_text())
+    assert (config["grid"]["prefixes"], config["grid"]["suffixes"], config["sample"]["seed"]) == ([50], [20], 7)
+    printed = goldfish.run(*audit, "--config", tmp_path / "options.toml", "--output", "x", "--print-config").stdout
+    assert 'preset = "carlini"\n' in printed and "\nsuffix = [20]\n" in printed and "\n# near-distance" not in printed
+    refused = goldfish.run(*audit, "--top-p", 0.5, "--output", tmp_path / "refused", expect=2)
+    assert "give --temperature too" in refused.stderr
