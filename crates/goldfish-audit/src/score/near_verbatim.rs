@@ -111,7 +111,9 @@ mod tests {
     /// A model that looks at the last two tokens.
     fn next(weights: &[u8], ids: &[u32]) -> Vec<(u32, f64)> {
         let last = |back: usize| ids.len().checked_sub(back).map_or(0, |at| ids[at] as usize + 1);
-        let at = |id: u32| weights[(last(1) * 25 + last(2) * 5 + id as usize) % weights.len()];
+        // One token can always be drawn.
+        let at =
+            |id: u32| weights[(last(1) * 25 + last(2) * 5 + id as usize) % weights.len()] + u8::from(id == 0);
         // A weight of 0 can't be drawn.
         let sum: f64 = (0..VOCABULARY).map(|id| f64::from(at(id))).sum();
         (0..VOCABULARY)
@@ -163,15 +165,12 @@ mod tests {
             suffix in prop::collection::vec(0..VOCABULARY, 1..6),
             distance in 0..4u32,
         ) {
-            prop_assume!((0..25).all(|context| weights[context * 5..context * 5 + 4].iter().any(|weight| *weight > 0)));
             let exact = enumerated(&weights, &suffix, distance);
             let all = searched(&weights, &suffix, NearVerbatim { distance, beams: 1 << 12 });
             prop_assert!((all - exact).abs() < 1e-9, "{all} {exact}");
-            let mut before = 0.0;
             for beams in [1, 3, 9, 27] {
                 let some = searched(&weights, &suffix, NearVerbatim { distance, beams });
                 prop_assert!(some <= exact + 1e-9, "{some} {exact}");
-                before = some.max(before);
             }
             // At distance 0 one beam is enough.
             if distance == 0 {
