@@ -53,8 +53,8 @@ fn found(copy: impl Fn(&str, u64) -> String, by_text: bool) -> usize {
     let texts: Vec<String> = originals.iter().cloned().chain(copies).collect();
     let groups = grouped(&tokenizer(), &texts, by_text);
     let apart: BTreeSet<usize> = groups[..COUNT].iter().copied().collect();
-    // Many tokens of a layout are its own, and leave few for the text: two generated passages can then be alike.
-    assert!(apart.len() + 1 >= COUNT, "{} of {COUNT} are apart", apart.len());
+    // Many tokens of a layout are its own, and leave few for the text: two generated passages, or two parts of a table, can then be alike.
+    assert!(apart.len() + 2 >= COUNT, "{} of {COUNT} are apart", apart.len());
     (0..COUNT).filter(|at| groups[*at] == groups[COUNT + at]).count()
 }
 
