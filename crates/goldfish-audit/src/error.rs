@@ -31,7 +31,7 @@ impl fmt::Display for Ability {
             Self::Continue => "it can't continue prompts",
             Self::Schemes => "it gives no log-probabilities under a sampling scheme",
             Self::Candidates => {
-                "it does not name the likeliest tokens under a sampling scheme; leave out --near-distance"
+                "it does not name the likeliest tokens under a sampling scheme, which bounds of near-verbatim draws need"
             }
         })
     }

@@ -2,10 +2,12 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+
+/// Bytes of the name of a revision at most.
+const MOST_REVISION: u64 = 128;
 
 /// The path of a `tokenizer.json`, or the name of a model on the hub whose tokenizer is in the cache.
 pub(super) fn tokenizer_file() -> impl TypedValueParser<Value = PathBuf> {
@@ -54,8 +56,8 @@ fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 /// A file of the snapshot that the branch `main` is at.
 fn file_of(cache: &Path, model: &str, file: &str) -> Option<PathBuf> {
     let model = cache.join(model);
-    let revision = fs::read_to_string(model.join("refs/main")).ok()?;
-    let revision = revision.trim();
+    let revision = goldfish_storage::read(&model.join("refs/main"), MOST_REVISION).ok()?;
+    let revision = std::str::from_utf8(&revision).ok()?.trim();
     let is_hash = (1..=64).contains(&revision.len()) && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
     let path = model.join("snapshots").join(revision).join(file);
     (is_hash && path.is_file()).then_some(path)
@@ -63,6 +65,8 @@ fn file_of(cache: &Path, model: &str, file: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
