@@ -81,7 +81,7 @@ def audit(folder, output, threads, samples=100_000):
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     seconds = now() - start
     assert done.returncode == 0, done.stderr
-    rows = pyarrow.parquet.read_table(output / "results.parquet", columns=["doc_id", "exact_match", "log_probs"]).to_pylist()
+    rows = pyarrow.parquet.read_table(output / "results.parquet", columns=["doc_id", "exact_match", "log_probs", "margin"]).to_pylist()
     return seconds, {row["doc_id"]: row for row in rows}
 
 
@@ -149,7 +149,9 @@ def main():
             seconds, rows = audit(folder, folder / f"run-{run}", options.threads)
             ours.append(seconds)
             wrong = [i for i in range(options.probes) if rows[f"d{i}"]["exact_match"] != (i % 2 == 0)]
-            if wrong:
+            # torch's logits depend on the batch by a rounding error.
+            close = [i for i in wrong if rows[f"d{i}"]["margin"] < 1e-4]
+            if len(wrong) > len(close):
                 sys.exit(f"other verdicts for documents {wrong}")
             # Startup, loading and self-test, which do not grow with the probes.
             fixed.append(audit(folder, folder / f"few-{run}", options.threads, samples=2)[0])
@@ -157,7 +159,7 @@ def main():
         tokens = options.probes * (PREFIX + SUFFIX)
         print(f"{options.probes} probes {PREFIX}/{SUFFIX}, Llama of {options.layers} x {options.width}, ", end="")
         clock = "seconds of the processor" if options.cpu_time else "seconds"
-        print(f"vocabulary {options.vocabulary}, {options.threads} threads; {clock}; same verdicts\n")
+        print(f"vocabulary {options.vocabulary}, {options.threads} threads; {clock}; same verdicts, but for {len(close)} within 0.0001 nats\n")
         print(f"{'':34} {'goldfish':>10} {'peer':>10}   peer / goldfish")
         line(f"exact match; generate {options.batch} at once", ours, theirs)
         growing = [a - b for a, b in zip(ours, fixed)]
