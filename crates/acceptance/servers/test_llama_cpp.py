@@ -49,7 +49,7 @@ def test_the_server_describes_itself(server):
     assert model["backend"] == "llama-cpp" and model["name"] == "tiny.gguf"
     assert model["vocab_size"] == tiny_llama.CONFIG["vocab_size"] and model["context_length"] == 256
     assert "n_params=" in model["fingerprint"]
-    assert found["capabilities"] == {"score": False, "moments": False, "schemes": False, "generate": True}
+    assert found["capabilities"] == {"score": False, "moments": False, "schemes": False, "generate": True, "candidates": False}
 
 
 def test_continuations_are_those_of_the_model(server, continued):
