@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import signal
 import subprocess
 import time
@@ -11,13 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from product import read_json_lines, write_json_lines
 
-LEAST = 8
+from program.spans import LEAST, expected_spans, found_spans, words_of
+
 COPIES = [1, 4, 16]
 SAMPLES = ["--samples", 96, "--tokens", 64, "--temperature", 1.0]
-
-
-def words_of(text):
-    return re.findall(r"[a-z0-9]+", text.lower())
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +40,14 @@ def trained(goldfish, fixtures, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(trained):
-    return [words_of(row["text"]) for row in read_json_lines(trained / "corpus.jsonl")]
+    return read_json_lines(trained / "corpus.jsonl")
 
 
 def count(run, corpus):
     """How often the corpus has some words in a row."""
+    documents = [[word for word, _ in words_of(row["text"])] for row in corpus]
     length = len(run)
-    return sum(document[at : at + length] == run for document in corpus for at in range(len(document) - length + 1))
+    return sum(words[at : at + length] == run for words in documents for at in range(len(words) - length + 1))
 
 
 def trace(goldfish, trained, texts, output, *more):
@@ -63,22 +60,9 @@ def test_samples_are_traced_to_every_place(goldfish, trained, corpus, tmp_path):
     assert len(samples) == 96 and all(len(row["ids"]) == 64 for row in samples.values())
     assert len({row["text"] for row in samples.values()}) > 40
     summary = trace(goldfish, trained, trained / "samples", tmp_path / "traced")
-    spans = {}
-    for row in pq.read_table(tmp_path / "traced/spans.parquet").to_pylist():
-        if row["edits"] == 0:
-            spans.setdefault(row["text_id"], {})[row["text_start"], row["text_end"]] = row["places"]
-    expected = {}
-    for name, row in samples.items():
-        words = [(match.group(), match.span()) for match in re.finditer(r"[a-z0-9]+", row["text"].lower())]
-        run = [word for word, _ in words]
-        last = 0
-        for start in range(len(run)):
-            ends = [end for end in range(len(run), max(start + LEAST, last + 1) - 1, -1) if count(run[start:end], corpus)]
-            if ends:
-                last = ends[0]
-                place = words[start][1][0], words[last - 1][1][1]
-                expected.setdefault(name, {})[place] = count(run[start:last], corpus)
-    assert spans == expected
+    spans = {name: expected_spans(row["text"], corpus) for name, row in samples.items()}
+    expected = {name: found for name, found in spans.items() if found}
+    assert found_spans(tmp_path / "traced") == expected
     found = summary["texts"]["with_span"]
     # It says some of what it was trained on, and other things.
     assert found["positives"] == len(expected) and 5 < found["positives"] < 96
@@ -140,7 +124,7 @@ def test_recitation_by_copies(goldfish, trained, corpus, tmp_path):
     probes = {row["probe_id"]: row for row in pq.read_table(tmp_path / "run/results.parquet").to_pylist()}
     expected = {}
     for row in pq.read_table(tmp_path / "traced/texts.parquet").to_pylist():
-        inner = words_of(row["text"])[1:-1]
+        inner = [word for word, _ in words_of(row["text"])][1:-1]
         copies = count(inner, corpus)
         assert row["copies"] == copies and copies in COPIES
         assert (row["group"] == "text") == probes[row["text_id"]]["exact_match"]
@@ -154,7 +138,7 @@ def test_recitation_by_copies(goldfish, trained, corpus, tmp_path):
 
 
 def test_common_text_gains_nothing_from_its_prefix(goldfish, tmp_path):
-    """A model recites passages, and a form that stands in many documents. Both are exact matches; only passages need their prefix."""
+    """A model recites passages, and a form that appears in many documents. Both are exact matches; only passages need their prefix."""
     draw = random.Random(4)
     ids = lambda count: [draw.randrange(64) for _ in range(count)]
     form = ids(16)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import signal
 import subprocess
 import time
@@ -12,13 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from product import read_json_lines, write_json_lines
 
-WORD = re.compile(r"[a-z0-9]+")
-LEAST = 8
-
-
-def words_of(text):
-    """The words of plain ASCII text, with where they are."""
-    return [(match.group(), match.span()) for match in WORD.finditer(text.lower())]
+from program.spans import LEAST, expected_spans, found_spans, words_of
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +36,6 @@ def texts(corpus):
             words += document[start : start + length] + [f"filler{draw.randrange(10**6)}" for _ in range(9)]
         made.append({"id": f"text {number}", "text": " - ".join(words).upper()})
     return [*made, {"id": "again", "text": made[2]["text"].replace(" - ", "\n")}]
-
-
-def expected_spans(text, corpus):
-    """The spans of a text and how many places have each, by looking at every place."""
-    needle = words_of(text)
-    places = {}
-    for row in corpus:
-        document = [word for word, _ in words_of(row["text"])]
-        for at in range(len(document) - LEAST + 1):
-            places.setdefault(tuple(document[at : at + LEAST]), []).append((document, at))
-
-    def count(start, end):
-        run = [word for word, _ in needle[start:end]]
-        return sum(document[at : at + len(run)] == run for document, at in places.get(tuple(run[:LEAST]), []))
-
-    spans, last = {}, 0
-    for start in range(len(needle) - LEAST + 1):
-        ends = [end for end in range(max(start + LEAST, last + 1), len(needle) + 1) if count(start, end)]
-        if ends:
-            last = ends[-1]
-            spans[needle[start][1][0], needle[last - 1][1][1]] = count(start, last)
-    return spans
-
-
-def found_spans(folder):
-    """The verbatim spans of a trace by text."""
-    spans = {}
-    for row in pq.read_table(folder / "spans.parquet").to_pylist():
-        if row["edits"] == 0:
-            spans.setdefault(row["text_id"], {})[row["text_start"], row["text_end"]] = row["places"]
-    return spans
 
 
 def test_spans_in_every_format(goldfish, fixtures, tmp_path, corpus, texts):
