@@ -1,5 +1,6 @@
 //! What an audit asks of a model, whether it runs in this process or on a server.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -292,29 +293,33 @@ impl SamplingScheme {
         scaled(own) - scaled(highest) - sum.ln()
     }
 
-    /// The likeliest tokens that can be drawn, at most so many, with their log-probabilities.
+    /// The tokens that can be drawn, by their ids.
     #[must_use]
-    pub fn candidates(&self, logits: &[f32], most: usize) -> Vec<(u32, f64)> {
-        let logit = |id: u32| logits[id as usize];
-        let likelier = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+    pub fn drawable(&self, logits: &[f32]) -> Vec<u32> {
         let mut kept: Vec<u32> = (0..logits.len() as u32).collect();
-        if let Some(k) = self.top_k.map(|k| k as usize).filter(|k| *k < kept.len()) {
-            kept.select_nth_unstable_by(k - 1, likelier);
+        if let Some(k) = self.top_k.map(|k| k.max(1) as usize).filter(|k| *k < kept.len()) {
+            kept.select_nth_unstable_by(k - 1, likelier(logits));
             kept.truncate(k);
         }
         if self.top_p.is_some() {
-            kept.sort_unstable_by(likelier);
-            let descending: Vec<f32> = kept.iter().map(|id| logit(*id)).collect();
+            kept.sort_unstable_by(likelier(logits));
+            let descending: Vec<f32> = kept.iter().map(|id| logits[*id as usize]).collect();
             kept.truncate(self.nucleus(&descending));
         }
+        kept.sort_unstable();
+        kept
+    }
+
+    /// The likeliest tokens that can be drawn, at most so many, with their log-probabilities.
+    #[must_use]
+    pub fn candidates(&self, logits: &[f32], most: usize) -> Vec<(u32, f64)> {
+        let mut kept = self.drawable(logits);
+        let (logit, likelier) = (|id: u32| logits[id as usize], likelier(logits));
         let highest = kept.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
         let scaled = |logit: f32| (f64::from(logit) - f64::from(highest)) / self.temperature;
-        // In the order of the ids, as for one token.
-        let mut in_order = kept.clone();
-        in_order.sort_unstable();
-        let normalizer = in_order.iter().map(|id| scaled(logit(*id)).exp()).sum::<f64>().ln();
+        let normalizer = kept.iter().map(|id| scaled(logit(*id)).exp()).sum::<f64>().ln();
         if most < kept.len() {
-            kept.select_nth_unstable_by(most, likelier);
+            kept.select_nth_unstable_by(most, &likelier);
             kept.truncate(most);
         }
         kept.sort_unstable_by(likelier);
@@ -334,6 +339,12 @@ impl SamplingScheme {
         });
         enough.map_or(descending.len(), |last| last + 1)
     }
+}
+
+/// The order of ids by their logits, the highest first, and of equals the smallest id.
+fn likelier(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering + '_ {
+    let logit = |id: u32| logits[id as usize];
+    move |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b))
 }
 
 /// One prompt to continue.

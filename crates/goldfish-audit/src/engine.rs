@@ -276,22 +276,17 @@ impl Engine<'_> {
                 break;
             }
             let mut found: BTreeMap<usize, Vec<Vec<(u32, f64)>>> = BTreeMap::new();
-            for batch in asked.chunks(self.batch.max(1)) {
-                let requests: Vec<_> =
-                    batch.iter().map(|(_, ids)| ScoreRequest { ids, from: ids.len() - 1 }).collect();
-                let answers = self.backend.score(&requests, &wants)?;
-                Answers(self.backend).check_scores(&requests, &answers)?;
-                for ((number, ids), mut answer) in batch.iter().zip(answers) {
-                    let mut candidates = answer.candidates.pop().unwrap_or_default();
-                    let expected =
-                        ids.last().zip(answer.tokens.first().and_then(|token| token.scheme_log_prob));
-                    if let Some((id, log_prob)) = expected
-                        && candidates.iter().all(|(candidate, _)| candidate != id)
-                    {
-                        candidates.push((*id, log_prob));
-                    }
-                    found.entry(*number).or_default().push(candidates);
+            let requests: Vec<_> =
+                asked.iter().map(|(_, ids)| ScoreRequest { ids, from: ids.len() - 1 }).collect();
+            for ((number, ids), mut answer) in asked.iter().zip(self.score_all(&requests, &wants)?) {
+                let mut candidates = answer.candidates.pop().unwrap_or_default();
+                let expected = ids.last().zip(answer.tokens.first().and_then(|token| token.scheme_log_prob));
+                if let Some((id, log_prob)) = expected
+                    && candidates.iter().all(|(candidate, _)| candidate != id)
+                {
+                    candidates.push((*id, log_prob));
                 }
+                found.entry(*number).or_default().push(candidates);
             }
             for (number, candidates) in found {
                 searches[number].1.advance(&candidates);
@@ -326,17 +321,24 @@ impl Engine<'_> {
         }
         // Those that begin alike beside each other.
         sequences.sort_by(|a, b| a.2.cmp(&b.2));
-        for batch in sequences.chunks(self.batch.max(1)) {
-            let requests: Vec<_> =
-                batch.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();
-            let answers = self.backend.score(&requests, &Wants::default())?;
-            Answers(self.backend).check_scores(&requests, &answers)?;
-            for ((number, ..), answer) in batch.iter().zip(answers) {
-                let log_prob = answer.tokens.iter().map(|token| token.log_prob).sum();
-                measured[*number].after_others.get_or_insert_default().push(log_prob);
-            }
+        let requests: Vec<_> =
+            sequences.iter().map(|(_, from, ids)| ScoreRequest { ids, from: *from }).collect();
+        for ((number, ..), answer) in sequences.iter().zip(self.score_all(&requests, &Wants::default())?) {
+            let log_prob = answer.tokens.iter().map(|token| token.log_prob).sum();
+            measured[*number].after_others.get_or_insert_default().push(log_prob);
         }
         Ok(())
+    }
+
+    /// Scores any number of sequences, so many in one call as a batch has.
+    fn score_all(&self, requests: &[ScoreRequest<'_>], wants: &Wants) -> Result<Vec<Scored>, AuditError> {
+        let mut all = Vec::with_capacity(requests.len());
+        for batch in requests.chunks(self.batch.max(1)) {
+            let answers = self.backend.score(batch, wants)?;
+            Answers(self.backend).check_scores(batch, &answers)?;
+            all.extend(answers);
+        }
+        Ok(all)
     }
 
     /// Greedy continuations for the probes whose continuation isn't known, one for each start and prefix.

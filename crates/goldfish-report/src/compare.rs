@@ -14,6 +14,7 @@ use minijinja::Value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::of_probes;
 use crate::chart::Chart;
 use crate::error::ReportError;
 use crate::estimate::Estimate;
@@ -296,15 +297,7 @@ pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
 
 /// How much each run recites, in a line: the baseline last.
 fn headline(runs: &[ComparedRun]) -> String {
-    let recites = |run: &ComparedRun| {
-        let Rate { positives, n, .. } = run.exact_match;
-        let of = match positives {
-            0 => format!("none of {}", plural(n, "probe")),
-            all if all == n => format!("all of {}", plural(n, "probe")),
-            some => format!("{} of {}", count(some), plural(n, "probe")),
-        };
-        format!("{} recites {of}", run.name)
-    };
+    let recites = |run: &ComparedRun| format!("{} recites {}", run.name, of_probes(&run.exact_match));
     let others = runs.iter().skip(1).chain(runs.first());
     others.map(recites).collect::<Vec<_>>().join("; ") + "."
 }

@@ -21,19 +21,8 @@ pub(super) fn choose(logits: &[f32], decoding: &Decoding, [stream, position]: [u
 
 /// The token at which the probabilities, summed in the order of the ids, exceed a number from 0 up to 1.
 fn drawn(logits: &[f32], scheme: &SamplingScheme, uniform: f64) -> Option<u32> {
-    let mut kept: Vec<u32> = (0..logits.len() as u32).collect();
+    let kept = scheme.drawable(logits);
     let logit = |id: u32| logits[id as usize];
-    if let Some(k) = scheme.top_k.map(|k| k as usize).filter(|k| *k < kept.len()) {
-        kept.select_nth_unstable_by(k.max(1) - 1, |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
-        kept.truncate(k.max(1));
-        kept.sort_unstable();
-    }
-    if scheme.top_p.is_some() {
-        kept.sort_unstable_by(|a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
-        let descending: Vec<f32> = kept.iter().map(|id| logit(*id)).collect();
-        kept.truncate(scheme.nucleus(&descending));
-        kept.sort_unstable();
-    }
     let highest = kept.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
     let weight = |id: u32| ((f64::from(logit(id)) - f64::from(highest)) / scheme.temperature).exp();
     let total: f64 = kept.iter().map(|id| weight(*id)).sum();

@@ -61,13 +61,18 @@ pub(super) fn in_words(rate: &Rate, what: &str) -> String {
     }
 }
 
+/// `none of 40 probes`, `3 of 40 probes` or `all of 40 probes`.
+pub(crate) fn of_probes(rate: &Rate) -> String {
+    let positives = match rate.positives {
+        0 => "none".into(),
+        all if all == rate.n => "all".into(),
+        some => count(some),
+    };
+    format!("{positives} of {}", plural(rate.n, "probe"))
+}
+
 /// What the run found, in a line.
 pub(super) fn headline(summary: &Summary) -> String {
-    let of = |rate: &Rate, what: &str| match rate.positives {
-        0 => format!("none of {}", plural(rate.n, what)),
-        all if all == rate.n => format!("all of {}", plural(rate.n, what)),
-        some => format!("{} of {}", count(some), plural(rate.n, what)),
-    };
     let found = &summary.scores.exact_match;
     if found.n == 0 {
         return "No probe was measured.".into();
@@ -75,11 +80,11 @@ pub(super) fn headline(summary: &Summary) -> String {
     if summary.canary.is_some_and(|canary| !canary.passed) {
         return "The positive control failed: what was not found may be there.".into();
     }
-    let recites = format!("The model recites {}", of(found, "probe"));
+    let recites = format!("The model recites {}", of_probes(found));
     match &summary.control {
         None => format!("{recites}. There is no control."),
         Some(control) => {
-            format!("{recites}, and {} of text that it never saw.", of(&control.exact_match, "probe"))
+            format!("{recites}, and {} of text that it never saw.", of_probes(&control.exact_match))
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{ReportError, page};
 
 pub use self::copying::copying_in_words;
 pub use self::lines::of_passages;
+pub(crate) use self::lines::of_probes;
 pub use self::passages::Decode;
 
 /// What the page of an audit shows.

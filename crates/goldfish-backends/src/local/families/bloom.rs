@@ -1,9 +1,10 @@
 //! BLOOM ([BigScience 2022](https://arxiv.org/abs/2211.05100)): ALiBi, and a norm of the embeddings.
 
+use super::falcon::NAMES;
 use crate::local::alibi::Alibi;
 use crate::local::config::{Activation, Biases, DecoderConfig, NormKind, Positions, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, ModelName, by_group};
+use crate::local::family::{BASE, Family, Keys, ModelName};
 use crate::local::settings::Settings;
 
 pub(super) static FAMILY: Family = Family {
@@ -30,18 +31,7 @@ pub(super) static FAMILY: Family = Family {
     biases: Biases { query_key_value: true, attention_out: true, mlp: true, head: false },
     rotary: None,
     tied: true,
-    tensors: TensorNames {
-        embeddings: "transformer.word_embeddings",
-        embedding_norm: Some("transformer.word_embeddings_layernorm"),
-        layers: "transformer.h",
-        final_norm: "transformer.ln_f",
-        query_key_value: &["self_attention.query_key_value"],
-        query_key_value_order: Some(by_group),
-        attention_out: "self_attention.dense",
-        up: &["mlp.dense_h_to_4h"],
-        down: "mlp.dense_4h_to_h",
-        ..BASE.tensors
-    },
+    tensors: TensorNames { embedding_norm: Some("transformer.word_embeddings_layernorm"), ..NAMES },
     adjust,
     ..BASE
 };

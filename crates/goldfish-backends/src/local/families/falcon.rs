@@ -29,23 +29,26 @@ pub(super) static FAMILY: Family = Family {
     gated: false,
     biases: Biases { query_key_value: false, attention_out: false, mlp: false, head: false },
     tied: true,
-    tensors: TensorNames {
-        embeddings: "transformer.word_embeddings",
-        layers: "transformer.h",
-        final_norm: "transformer.ln_f",
-        query_key_value: &["self_attention.query_key_value"],
-        query_key_value_order: Some(by_group),
-        attention_out: "self_attention.dense",
-        up: &["mlp.dense_h_to_4h"],
-        down: "mlp.dense_4h_to_h",
-        ..BASE.tensors
-    },
+    tensors: NAMES,
     adjust,
     ..BASE
 };
 
+/// The names of BLOOM's tensors too.
+pub(super) const NAMES: TensorNames = TensorNames {
+    embeddings: "transformer.word_embeddings",
+    layers: "transformer.h",
+    final_norm: "transformer.ln_f",
+    query_key_value: &["self_attention.query_key_value"],
+    query_key_value_order: Some(by_group),
+    attention_out: "self_attention.dense",
+    up: &["mlp.dense_h_to_4h"],
+    down: "mlp.dense_4h_to_h",
+    ..BASE.tensors
+};
+
 /// The names where attention and MLP each have a norm.
-static TWO_NORMS: TensorNames = TensorNames { norms: ["ln_attn", "", "ln_mlp", ""], ..FAMILY.tensors };
+static TWO_NORMS: TensorNames = TensorNames { norms: ["ln_attn", "", "ln_mlp", ""], ..NAMES };
 
 fn adjust(settings: &Settings, config: &mut DecoderConfig) -> Result<(), CheckpointError> {
     let new = settings.flag("new_decoder_architecture")?;

@@ -1,9 +1,10 @@
 //! GPT-J ([Wang and Komatsuzaki 2021](https://github.com/kingoflolz/mesh-transformer-jax)): attention and MLP in parallel, and neighbouring
 //! elements of a head rotate together.
 
+use super::gpt2::GPT2;
 use crate::local::config::{Biases, BlockLayout, DecoderConfig, MAX_WIDTH, NormKind, Positions, TensorNames};
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, Family, Keys, ModelName};
+use crate::local::family::{BASE, Family, ModelName};
 use crate::local::rope::{Pairs, RotaryDefaults, plain};
 use crate::local::settings::Settings;
 
@@ -11,19 +12,7 @@ const ROTARY: RotaryDefaults = RotaryDefaults { base: 1e4, fraction: 1.0, pairs:
 
 pub(super) static FAMILY: Family = Family {
     name: ModelName::of("gptj"),
-    keys: Keys {
-        hidden_size: &["n_embd"],
-        heads: &["n_head"],
-        kv_heads: None,
-        head_dim: None,
-        intermediate_size: "n_inner",
-        context_length: "n_positions",
-        layers: &["n_layer"],
-        norm_epsilon: "layer_norm_epsilon",
-        activation: &["activation_function"],
-        attention_bias: None,
-        mlp_bias: None,
-    },
+    keys: GPT2.keys,
     mlp_factor: Some(4),
     layout: BlockLayout::ParallelSharedNorm,
     norm: NormKind::Layer,

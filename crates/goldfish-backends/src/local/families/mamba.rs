@@ -19,18 +19,21 @@ use crate::local::product::Linear;
 use crate::local::recurrent_family::RecurrentFamily;
 use crate::local::settings::Settings;
 
+/// The names of Mamba 2 too.
+pub(super) const NAMES: TensorNames = TensorNames {
+    embeddings: "backbone.embeddings",
+    layers: "backbone.layers",
+    final_norm: "backbone.norm_f",
+    norms: ["norm", "", "", ""],
+    ..BASE.tensors
+};
+
 pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
     name: ModelName::of("mamba"),
     norm_epsilon: "layer_norm_epsilon",
     mlp: false,
     tied: true,
-    tensors: TensorNames {
-        embeddings: "backbone.embeddings",
-        layers: "backbone.layers",
-        final_norm: "backbone.norm_f",
-        norms: ["norm", "", "", ""],
-        ..BASE.tensors
-    },
+    tensors: NAMES,
     mixer: |settings, hidden| Ok(Arc::new(Plan::of(settings, hidden)?)),
 };
 

@@ -9,11 +9,12 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::mamba::NAMES;
 use crate::local::block::{BLOCK, whole_product};
-use crate::local::config::{Activation, MAX_WIDTH, TensorNames};
+use crate::local::config::{Activation, MAX_WIDTH};
 use crate::local::convolution::Convolution;
 use crate::local::error::CheckpointError;
-use crate::local::family::{BASE, ModelName, activation};
+use crate::local::family::{ModelName, activation};
 use crate::local::math::{exp, silu, softplus, vectorized};
 use crate::local::mixer::{Mixer, MixerPlan, Reading, each_sequence};
 use crate::local::ops::{Norm, activate};
@@ -27,13 +28,7 @@ pub(super) static FAMILY: RecurrentFamily = RecurrentFamily {
     norm_epsilon: "layer_norm_epsilon",
     mlp: false,
     tied: false,
-    tensors: TensorNames {
-        embeddings: "backbone.embeddings",
-        layers: "backbone.layers",
-        final_norm: "backbone.norm_f",
-        norms: ["norm", "", "", ""],
-        ..BASE.tensors
-    },
+    tensors: NAMES,
     mixer: |settings, hidden| Ok(Arc::new(Plan::of(settings, hidden)?)),
 };
 

@@ -29,8 +29,8 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
     let prompts = prompts(args, &tokenizer)?;
     let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: args.top_k };
     let model = model::open(&args.model, asking)?;
-    check_tokenizer(args, &asked, &*model.backend, &prompts)?;
     let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
+    check_tokenizer(args, &asked, &*model.backend, &prompts, scheme)?;
     let description = model.backend.describe()?;
     let size = (args.samples, args.tokens);
     let config = SamplingConfig::new(description, tokenizer.sha256(), &prompts, size, scheme, args.seed);
@@ -78,6 +78,7 @@ fn check_tokenizer(
     given: &Asked,
     backend: &dyn Backend,
     prompts: &[Prompt],
+    scheme: SamplingScheme,
 ) -> anyhow::Result<()> {
     let own = args.model.tokenizer().map(|path| Asked::open(&path)).transpose()?;
     let model: &dyn TextTokenizer = match (&own, backend.tokenizer()) {
@@ -93,7 +94,6 @@ fn check_tokenizer(
         .take(COMPARED.0)
         .map(|prompt| GenerateRequest { prompt: &prompt.ids, tokens })
         .collect();
-    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let drawn = backend.generate(&requests, &Decoding::Sampled { scheme, seed: args.seed, first: 0 })?;
     let drawn: Vec<Vec<u32>> = drawn.into_iter().map(|answer| answer.ids).collect();
     match other_text(given, model, &drawn)? {

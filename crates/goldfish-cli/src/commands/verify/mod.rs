@@ -69,6 +69,13 @@ fn only_runs(args: &VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses what folders have not of which only the checksums are compared.
+fn only_checksums(args: &VerifyArgs) -> anyhow::Result<()> {
+    only_runs(args)?;
+    ensure!(!args.recompute, "--recompute is for folders of shards");
+    Ok(())
+}
+
 /// A folder of shards.
 fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
     only_runs(args)?;
@@ -144,8 +151,7 @@ fn protected(policy: &Path, tokenizer: Option<Arc<Tokenizer>>) -> anyhow::Result
 
 /// A trace.
 fn trace(args: &VerifyArgs) -> anyhow::Result<Findings> {
-    only_runs(args)?;
-    ensure!(!args.recompute, "--recompute is for folders of shards");
+    only_checksums(args)?;
     let trace = Trace::open(&args.folder)?;
     let (texts, spans) = (trace.summary.texts.texts, trace.summary.texts.spans);
     Ok(Findings {
@@ -158,8 +164,7 @@ fn trace(args: &VerifyArgs) -> anyhow::Result<Findings> {
 
 /// A folder with the samples of a model.
 fn samples(args: &VerifyArgs) -> anyhow::Result<Findings> {
-    only_runs(args)?;
-    ensure!(!args.recompute, "--recompute is for folders of shards");
+    only_checksums(args)?;
     let (counts, problems) = check_samples(&args.folder)?;
     Ok(Findings {
         problems,
