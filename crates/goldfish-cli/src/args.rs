@@ -31,8 +31,9 @@ use goldfish_audit::gate::Gate;
 use goldfish_audit::summary::{Comparison, Summary};
 use goldfish_corpus::{Format, IdType};
 use goldfish_mask::{Granularity, LongestRunOption, RuleName, ShortContext, Window};
-use goldfish_pipeline::{OnError, ScopeName};
+use goldfish_pipeline::{OnError, OnNull, ScopeName};
 use goldfish_shard::{ExtraColumn, OutputFormat};
+use goldfish_tokenize::SpecialInText;
 use hub::tokenizer_file;
 pub(crate) use install::{CompletionsArgs, ManArgs};
 pub(crate) use lab::{CorruptArgs, LabArgs, LabCommand, TrainArgs};
@@ -101,15 +102,20 @@ pub(crate) enum Command {
 /// How long will it take, and how large will it be?
 ///   goldfish mask corpus/ --tokenizer tokenizer.json --dry-run
 ///
+/// Try a corpus, or what another program writes:
+///   goldfish mask corpus/ --tokenizer tokenizer.json --limit 1000 --output trial/
+///   xz -dc corpus.jsonl.xz | goldfish mask - --tokenizer tokenizer.json --output masked/
+///
 /// Exit codes: 0 done, 1 done but rows were rejected, 2 could not run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct MaskArgs {
-    /// Files, folders or globs; also URLs.
+    /// Files, folders or globs; also URLs, and - for standard input.
     ///
     /// Read in the order given; the files of a folder or glob sorted by path. Formats by name: .jsonl .ndjson
-    /// .json.gz .txt .md (also .gz and .zst), .parquet, .arrow .ipc .feather, .bin/.idx (Megatron), .npy
-    /// (OLMo, headerless), .ds (datatrove). URLs: s3://, gs://, az:// (folders and globs too), http://, https://
+    /// .json.gz .txt .md (also .gz and .zst), .json (named itself, not in a folder), .parquet, .arrow .ipc .feather,
+    /// .bin/.idx (Megatron), .npy (OLMo, headerless), .ds (datatrove). Standard input is JSONL, or another format of text
+    /// with --format. URLs: s3://, gs://, az:// (folders and globs too), http://, https://
     /// (single files), where goldfish was built with --features object-stores; credentials come from the
     /// environment (docs/stores.md).
     #[arg(required = true, value_name = "INPUT")]
@@ -129,7 +135,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "FILE", help_heading = "Input", value_parser = tokenizer_file())]
     pub(crate) tokenizer: Option<PathBuf>,
 
-    /// Column with raw text. [default with --tokenizer: text]
+    /// Column with raw text. META.TEXT is the field TEXT inside the column META. [default with --tokenizer: text]
     #[arg(long, value_name = "COLUMN", conflicts_with = "ids_column", help_heading = "Input")]
     pub(crate) text_column: Option<String>,
 
@@ -144,6 +150,18 @@ pub(crate) struct MaskArgs {
     /// Id type of headerless memmaps (.npy, .ds). [default: derived from the file sizes if possible, else uint16]
     #[arg(long, value_name = "TYPE", help_heading = "Input")]
     pub(crate) ids_dtype: Option<IdType>,
+
+    /// What special tokens are that a text spells, such as "<|endoftext|>": the token, which ends a document in the middle of a
+    /// text; text like any other, which is right for most corpora; or a reason to reject the text. The summary counts the tokens.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "token|text|reject",
+        hide_possible_values = true,
+        help_heading = "Input"
+    )]
+    pub(crate) special_in_text: SpecialInText,
 
     /// Put the beginning-of-sequence token before each document of raw text.
     #[arg(long, help_heading = "Input")]
@@ -185,6 +203,20 @@ pub(crate) struct MaskArgs {
     /// What to do with a row that can't become a document.
     #[arg(long, value_enum, default_value_t = OnError::Fail, help_heading = "Input")]
     pub(crate) on_error: OnError,
+
+    /// What to do with a row whose text, or list of token ids, is null. Rows that are skipped do not make the exit code 1.
+    #[arg(long, value_enum, default_value_t = OnNull::Reject, help_heading = "Input")]
+    pub(crate) on_null: OnNull,
+
+    /// Read only the first N rows of the inputs.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["masks_only", "dry_run", "rank", "resume"],
+        help_heading = "Input"
+    )]
+    pub(crate) limit: Option<u64>,
 
     /// Decide documents by different rules: a TOML file that says which, by source, path or any column (docs/policies.md).
     /// The column `policy` of the shards says which entry decided a document; `goldfish policy check` tries a file out.
@@ -290,7 +322,7 @@ pub(crate) struct MaskArgs {
     #[arg(
         long,
         conflicts_with_all = [
-            "columns", "carry", "shard_size", "output_format", "rank", "on_error", "policy", "mask_column", "labels_column",
+            "columns", "carry", "shard_size", "output_format", "rank", "on_error", "on_null", "policy", "mask_column", "labels_column",
         ],
         help_heading = "Output"
     )]
@@ -381,9 +413,9 @@ pub(crate) struct MergeArgs {
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InspectArgs {
-    /// Output folder of `goldfish mask`.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    /// Output folders of `goldfish mask`.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) folders: Vec<PathBuf>,
 
     /// The tokenizer.json that the shards were made with: to show text instead of token ids, to show why tokens were
     /// kept where the rule is text, and to find duplicates.
@@ -420,11 +452,11 @@ pub(crate) struct InspectArgs {
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) documents: usize,
 
-    /// Also write a page with plots: one self-contained HTML file.
+    /// Also write a page with plots: one self-contained HTML file, of one folder.
     #[arg(long, value_name = "FILE", value_parser = on_disk())]
     pub(crate) html: Option<PathBuf>,
 
-    /// Print one JSON object instead of tables.
+    /// Print JSON instead of tables: an object, or a list of them for several folders.
     #[arg(long)]
     pub(crate) json: bool,
 }

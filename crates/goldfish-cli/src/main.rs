@@ -12,6 +12,7 @@ mod model;
 mod passage;
 mod print;
 mod progress;
+mod rejects;
 mod signals;
 mod threads;
 mod verdict;

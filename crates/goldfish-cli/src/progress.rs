@@ -139,7 +139,10 @@ fn line(bar: &ProgressBar, unit: Unit, reached: &Reached) -> String {
     let percent = reached.fraction.map_or_else(|| "0%".to_owned(), |share| format!("{:.0}%", 100.0 * share));
     let mut parts = match unit {
         Unit::Bytes => vec![
-            format!("{percent} of {}", BinaryBytes(length)),
+            match length {
+                0 => BinaryBytes(position).to_string(),
+                _ => format!("{percent} of {}", BinaryBytes(length)),
+            },
             format!("{}/s", BinaryBytes(bar.per_sec() as u64)),
         ],
         Unit::Of(things) => vec![format!("{} of {} {things}", HumanCount(position), HumanCount(length))],
@@ -156,7 +159,11 @@ fn line(bar: &ProgressBar, unit: Unit, reached: &Reached) -> String {
 
 /// Shows the progress of a masking run.
 pub(crate) fn show(bar: &Bar, progress: Progress, started: Instant) {
-    bar.set_length(progress.bytes_total);
+    match progress.bytes_total {
+        // Of standard input.
+        0 => bar.unset_length(),
+        bytes => bar.set_length(bytes),
+    }
     bar.set_position(progress.bytes_read);
     let rate = progress.tokens as f64 / started.elapsed().as_secs_f64().max(0.001) / 1e6;
     bar.set_message(format!(

@@ -53,6 +53,32 @@ impl DocumentBatch {
         self.doc_ids.len()
     }
 
+    /// The documents and rejects of the rows before this one.
+    #[must_use]
+    pub fn before_row(mut self, row: u64) -> Self {
+        let documents = self.rows.partition_point(|own| *own < row);
+        self.rows.truncate(documents);
+        self.rejects.retain(|reject| reject.row < row);
+        let columns = |array: ArrayRef| array.slice(0, documents);
+        let (content, weights) = match self.content {
+            BatchContent::Text(text) => (BatchContent::Text(text.slice(0, documents)), self.weights),
+            BatchContent::Ids { offsets, ids } => {
+                let tokens = offsets[documents] as usize;
+                let (offsets, ids) = (offsets.slice(0, documents + 1), ids.slice(0, tokens));
+                let weights = self.weights.map(|weights| weights[..tokens].to_vec());
+                (BatchContent::Ids { offsets, ids }, weights)
+            }
+        };
+        Self {
+            doc_ids: self.doc_ids.slice(0, documents),
+            content,
+            weights,
+            carried: self.carried.into_iter().map(columns).collect(),
+            conditions: self.conditions.iter().map(|array| array.slice(0, documents)).collect(),
+            ..self
+        }
+    }
+
     /// Whether there are no documents.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -101,7 +127,7 @@ impl Rows {
             RowContent::Lists(lists) => lists.nulls.as_ref(),
         };
         for row in null_rows(nulls) {
-            errors.insert(row, format!("column {column:?} is null").into());
+            errors.insert(row, RowError::null(column));
         }
         if let (Some(ids), Some(name)) = (&self.doc_ids, &options.id_column) {
             for row in null_rows(ids.nulls()) {

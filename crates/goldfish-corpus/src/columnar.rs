@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array, new_null_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use goldfish_columnar::{ColumnarError, MAX_BATCH_BYTES, expanded_bytes};
 use goldfish_digest::FileDigest;
@@ -159,9 +159,9 @@ pub(crate) struct Columns {
     pub(crate) projection: Vec<usize>,
     /// Their names.
     pub(crate) names: Vec<String>,
-    content: usize,
+    content: ColumnPath,
     is_text: bool,
-    id: Option<usize>,
+    id: Option<ColumnPath>,
     existing: Option<usize>,
     /// Carried columns, then conditions.
     columns: Vec<Option<ColumnPath>>,
@@ -184,22 +184,23 @@ impl Columns {
         };
         let is_text = matches!(options.content, Content::Text { .. });
         let content_setting = if is_text { Setting::TextColumn } else { Setting::IdsColumn };
-        let content = find(options.content.column(), content_setting)?;
-        let id = options.id_column.as_deref().map(|name| find(name, Setting::IdColumn)).transpose()?;
-        let existing = &options.existing;
-        let existing = existing.column().map(|name| find(name, existing_setting(existing))).transpose()?;
-        let path_to = |name: &String| match find(name, Setting::Carry) {
+        let path_to = |name: &str, setting| match find(name, setting) {
             Err(missing @ CorpusError::NoColumn { .. }) => ColumnPath::inside(schema, name).ok_or(missing),
             found => found.map(|root| ColumnPath::of_column(schema, root)),
         };
-        let carried = options.carry.iter().map(path_to).map(|found| found.map(Some));
+        let mut content = path_to(options.content.column(), content_setting)?;
+        let id = options.id_column.as_deref();
+        let mut id = id.map(|name| path_to(name, Setting::IdColumn)).transpose()?;
+        let existing = &options.existing;
+        let existing = existing.column().map(|name| find(name, existing_setting(existing))).transpose()?;
+        let carried = options.carry.iter().map(|name| path_to(name, Setting::Carry).map(Some));
         // A condition may be about a column of other inputs alone: no document of this one has a value.
-        let conditions = options.conditions.iter().map(|name| match path_to(name) {
+        let conditions = options.conditions.iter().map(|name| match path_to(name, Setting::Carry) {
             Err(CorpusError::NoColumn { .. }) => Ok(None),
             found => found.map(Some),
         });
         let mut columns = carried.chain(conditions).collect::<Result<Vec<Option<ColumnPath>>, _>>()?;
-        check_types(path, schema, content, is_text, id)?;
+        check_types(path, options, &content.field, id.as_ref().map(|id| &id.field))?;
         for (column, name) in columns.iter().zip(options.columns()).skip(options.carry.len()) {
             column.iter().try_for_each(|column| check_condition(path, name, &column.field))?;
         }
@@ -212,18 +213,20 @@ impl Columns {
         }
 
         let roots = columns.iter().flatten().map(|column| column.root);
-        let mut projection: Vec<usize> = roots.chain([content]).chain(id).chain(existing).collect();
+        let roots = roots.chain([content.root]).chain(id.as_ref().map(|id| id.root));
+        let mut projection: Vec<usize> = roots.chain(existing).collect();
         projection.sort_unstable();
         projection.dedup();
         let names = projection.iter().map(|&i| schema.field(i).name().clone()).collect();
         let projected = |index: usize| projection.partition_point(|&p| p < index);
         let carried = columns.iter().flatten().zip(&options.carry);
         let carried = carried.map(|(column, name)| plain_field(name, &column.field)).collect();
-        columns.iter_mut().flatten().for_each(|column| column.root = projected(column.root));
+        let paths = columns.iter_mut().flatten().chain([&mut content]).chain(&mut id);
+        paths.for_each(|column| column.root = projected(column.root));
         Ok(Self {
-            content: projected(content),
+            content,
             is_text,
-            id: id.map(projected),
+            id,
             existing: existing.map(projected),
             columns,
             carried,
@@ -235,13 +238,13 @@ impl Columns {
     /// The wanted columns of a batch, each in one of a few types.
     fn prepare(&self, batch: &RecordBatch) -> Result<Prepared, ArrowError> {
         self.check_size(batch)?;
-        let content = batch.column(self.content);
+        let content = self.content.of(batch)?;
         let content = if self.is_text {
-            RowContent::Text(cast(content, &DataType::LargeUtf8)?.as_string().clone())
+            RowContent::Text(cast(&content, &DataType::LargeUtf8)?.as_string().clone())
         } else {
-            RowContent::Lists(lists(content)?)
+            RowContent::Lists(lists(&content)?)
         };
-        let doc_ids = self.id.map(|i| cast(batch.column(i), &DataType::Utf8)).transpose()?;
+        let doc_ids = self.id.as_ref().map(|id| cast(&id.of(batch)?, &DataType::Utf8)).transpose()?;
         let existing = self.existing.map(|i| lists(batch.column(i))).transpose()?;
         let mut columns = Vec::with_capacity(self.columns.len());
         for (index, column) in self.columns.iter().enumerate() {
@@ -260,7 +263,8 @@ impl Columns {
     /// Refuses a batch whose columns are too large once each row has its own value.
     fn check_size(&self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let roots = self.columns.iter().flatten().map(|column| column.root);
-        for index in roots.chain([self.content]).chain(self.id).chain(self.existing) {
+        let roots = roots.chain([self.content.root]).chain(self.id.as_ref().map(|id| id.root));
+        for index in roots.chain(self.existing) {
             let bytes = expanded_bytes(batch.column(index))?;
             if bytes > MAX_BATCH_BYTES {
                 return Err(ArrowError::InvalidArgumentError(format!(
@@ -339,31 +343,32 @@ fn check_existing(path: &Path, field: &Field, existing: &ExistingMask) -> Result
 
 fn check_types(
     path: &Path,
-    schema: &Schema,
-    content: usize,
-    is_text: bool,
-    id: Option<usize>,
+    options: &ReadOptions,
+    content: &Field,
+    id: Option<&FieldRef>,
 ) -> Result<(), CorpusError> {
-    let refuse = |index: usize, expected, setting| CorpusError::ColumnType {
+    let is_text = matches!(options.content, Content::Text { .. });
+    let refuse = |column: &str, field: &Field, expected, setting| CorpusError::ColumnType {
         path: path.to_owned(),
-        column: schema.field(index).name().clone(),
-        found: schema.field(index).data_type().to_string(),
+        column: column.to_owned(),
+        found: field.data_type().to_string(),
         expected,
         setting,
     };
+    let name = options.content.column();
     let of_integers = |field: &FieldRef| field.data_type().is_integer();
-    match plain_type(schema.field(content).data_type()) {
+    match plain_type(content.data_type()) {
         DataType::Utf8 | DataType::LargeUtf8 if is_text => {}
         DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _)
             if !is_text && of_integers(&f) => {}
-        _ if is_text => return Err(refuse(content, "a column of strings", Setting::TextColumn)),
-        _ => return Err(refuse(content, "a column of integer lists", Setting::IdsColumn)),
+        _ if is_text => return Err(refuse(name, content, "a column of strings", Setting::TextColumn)),
+        _ => return Err(refuse(name, content, "a column of integer lists", Setting::IdsColumn)),
     }
-    if let Some(id) = id {
-        match plain_type(schema.field(id).data_type()) {
+    if let (Some(id), Some(name)) = (id, &options.id_column) {
+        match plain_type(id.data_type()) {
             DataType::Utf8 | DataType::LargeUtf8 => {}
             t if t.is_integer() => {}
-            _ => return Err(refuse(id, "a column of strings or integers", Setting::IdColumn)),
+            _ => return Err(refuse(name, id, "a column of strings or integers", Setting::IdColumn)),
         }
     }
     Ok(())

@@ -43,6 +43,12 @@ pub enum CorpusError {
         /// The argument as given.
         argument: String,
     },
+    /// The format needs more of a file than its bytes in order.
+    #[error("-: {format} can't be read from standard input; name the file")]
+    NotFromStdin {
+        /// Name of the format.
+        format: &'static str,
+    },
     /// A glob can't be parsed.
     #[error("{pattern}: not a glob: {reason}")]
     BadGlob {

@@ -28,9 +28,9 @@ pub(crate) fn append_weights(
         };
         match weight {
             Ok(weight) => weights.push(weight),
-            Err(RowError { reason, remedies }) => {
+            Err(RowError { reason, remedies, .. }) => {
                 let reason = format!("column {column:?} has {value} at position {position}, {reason}");
-                return Err(RowError { reason, remedies });
+                return Err(RowError::new(reason, remedies));
             }
         }
     }
@@ -42,7 +42,7 @@ fn mask_weight(value: f64) -> Result<f32, RowError> {
         return Ok(value as f32);
     }
     let remedy = Remedy::give(Setting::Columns).value("loss_weights").to("write weights");
-    Err(RowError { reason: "where a mask has 0 or 1".into(), remedies: vec![remedy] })
+    Err(RowError::new("where a mask has 0 or 1".into(), vec![remedy]))
 }
 
 fn any_weight(value: f64) -> Result<f32, RowError> {

@@ -14,14 +14,39 @@ pub(crate) struct HashingFile {
     path: PathBuf,
     file: HashingReader<File>,
     size: u64,
-    stamp: Stamp,
+    /// `None` for standard input, whose size is not known.
+    stamp: Option<Stamp>,
+}
+
+/// Whether an input is standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// The path of standard input.
+pub(crate) const STDIN: &str = "-";
+
+#[cfg(unix)]
+fn stdin() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?).into())
+}
+
+#[cfg(not(unix))]
+fn stdin() -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl HashingFile {
-    /// Opens a regular file.
+    /// Opens a regular file, or standard input.
     pub(crate) fn open(path: &Path) -> Result<Self, CorpusError> {
-        let (file, Metadata { size, stamp, .. }) = open_regular(path)?;
-        Ok(Self { path: path.to_owned(), file: HashingReader::new(file), size, stamp })
+        let path = path.to_owned();
+        if is_stdin(&path) {
+            let file = stdin().map_err(CorpusError::io(&path, "opening standard input"))?;
+            return Ok(Self { path, file: HashingReader::new(file), size: 0, stamp: None });
+        }
+        let (file, Metadata { size, stamp, .. }) = open_regular(&path)?;
+        Ok(Self { path, file: HashingReader::new(file), size, stamp: Some(stamp) })
     }
 
     /// Size when it was opened, in bytes.
@@ -54,6 +79,7 @@ impl HashingFile {
     pub(crate) fn finish(self) -> Result<FileDigest, CorpusError> {
         let Self { path, file, size, stamp } = self;
         let (digest, file) = file.finish().map_err(CorpusError::io(&path, "reading"))?;
+        let Some(stamp) = stamp else { return Ok(digest) };
         if digest.size != size {
             return Err(CorpusError::Changed { path, before: size, after: digest.size });
         }
@@ -97,7 +123,7 @@ impl OpenedFile {
     pub(crate) fn hash_while_read(mut self) -> Result<ReadFile, CorpusError> {
         self.file.rewind().map_err(CorpusError::io(&self.path, "reading"))?;
         let Self { path, file, size, stamp } = self;
-        let file = HashingFile { path, file: HashingReader::new(file), size, stamp };
+        let file = HashingFile { path, file: HashingReader::new(file), size, stamp: Some(stamp) };
         Ok(ReadFile(Arc::new(Mutex::new(file))))
     }
 

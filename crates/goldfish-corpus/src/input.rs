@@ -8,6 +8,7 @@ use std::sync::Arc;
 use goldfish_remedy::Setting;
 
 use crate::error::CorpusError;
+use crate::file::is_stdin;
 use crate::head::Head;
 use crate::options::ReadOptions;
 use crate::reject::RowError;
@@ -39,6 +40,10 @@ pub(crate) struct FormatTable {
     pub(crate) unread: &'static [Naming],
     /// How files of masks are called, for formats that hold token ids and nothing else.
     pub(crate) masks: Option<MaskNames>,
+    /// Whether files of a folder are read whose names end so; else they have to be named.
+    pub(crate) in_folders: bool,
+    /// Whether it can be read from standard input.
+    pub(crate) from_stdin: bool,
     /// Whether goldfish writes files with such names when it exports shards.
     pub(crate) is_written: bool,
     /// Whether documents have columns beside their text.
@@ -72,6 +77,8 @@ impl FormatTable {
             companions: &[],
             unread: &[],
             masks: None,
+            in_folders: true,
+            from_stdin: false,
             is_written: false,
             has_columns: true,
             uses_eos_id: false,
@@ -218,7 +225,9 @@ pub fn warnings(inputs: &[Input], options: &ReadOptions) -> Vec<Warning> {
 /// If a column is in none of those rows.
 pub fn check_columns_exist(inputs: &[Input], options: &ReadOptions) -> Result<(), CorpusError> {
     let paths: Vec<&str> = options.columns().map(String::as_str).collect();
-    let checked: Vec<_> = inputs.iter().filter_map(|input| Some((input, input.format.0.head?))).collect();
+    // Standard input can be read once.
+    let files = inputs.iter().filter(|input| !is_stdin(&input.path));
+    let checked: Vec<_> = files.filter_map(|input| Some((input, input.format.0.head?))).collect();
     if paths.is_empty() || checked.is_empty() {
         return Ok(());
     }
@@ -299,6 +308,12 @@ impl Input {
         let namings = if beside { masks.beside } else { masks.own_folder };
         let name = |naming: &Naming| naming.of(Path::new(&*self.name)).to_string_lossy().into_owned();
         Some(namings.iter().map(name).collect())
+    }
+
+    /// Whether it is standard input.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        is_stdin(&self.path)
     }
 
     /// That its contents are not well-formed.

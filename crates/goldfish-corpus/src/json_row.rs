@@ -11,8 +11,7 @@ use crate::paths::{find, inside};
 
 /// The parts of one line that are read.
 pub(crate) struct Row<'de> {
-    /// `Some(Some(text))` for text, `Some(None)` for ids (which went into the batch), `None` if missing.
-    pub(crate) content: Option<Option<Cow<'de, str>>>,
+    pub(crate) content: RowContent<'de>,
     pub(crate) id: Option<&'de RawValue>,
     /// Values of the column with the existing mask.
     pub(crate) existing: Option<Vec<f64>>,
@@ -20,6 +19,21 @@ pub(crate) struct Row<'de> {
     pub(crate) columns: Vec<Option<&'de RawValue>>,
     /// A column that seems to hold a mask, though no option names it.
     pub(crate) unnamed_mask: Option<&'static str>,
+}
+
+/// The column that holds the documents.
+pub(crate) enum RowContent<'de> {
+    Missing,
+    Null,
+    Text(Cow<'de, str>),
+    /// Token ids, which went into the batch.
+    Ids,
+}
+
+impl RowContent<'_> {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
 }
 
 impl Row<'_> {
@@ -65,7 +79,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let options = self.options;
         let mut row = Row {
-            content: None,
+            content: RowContent::Missing,
             id: None,
             existing: None,
             columns: vec![None; options.columns().count()],
@@ -73,31 +87,37 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         };
         // Which columns have the key itself, not a path into its value.
         let mut whole = vec![false; row.columns.len()];
+        // What paths into values lead to; a key of the same name counts instead.
+        let (mut content_inside, mut id_inside) = (None, None);
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             let key: &str = &key;
             let twice = || Err(A::Error::custom(format!("the key {key:?} occurs twice")));
             if key == options.content.column() {
-                if row.content.is_some() {
+                if !row.content.is_missing() {
                     return twice();
                 }
-                row.content = Some(match options.content {
-                    Content::Text { .. } => Some(map.next_value_seed(TextSeed(key))?),
-                    Content::Ids { .. } => {
-                        map.next_value_seed(IdsSeed { key, options, ids: &mut *self.ids })?;
-                        None
-                    }
-                });
+                row.content = map.next_value_seed(ContentSeed { key, options, ids: &mut *self.ids })?;
                 continue;
             }
+            let rest_of = |path: &'_ str| inside(path, key).filter(|rest| !rest.is_empty()).map(str::len);
+            let in_content = rest_of(options.content.column());
+            let in_id = options.id_column.as_deref().and_then(rest_of);
             let is_id = options.id_column.as_deref() == Some(key);
             let is_mask = options.existing.column() == Some(key);
             let may_be_mask = options.is_unnamed_mask(key);
             let is_column = options.columns().any(|path| inside(path, key).is_some());
-            if !is_id && !is_mask && !may_be_mask && !is_column {
+            if !is_id && !is_mask && !may_be_mask && !is_column && in_content.or(in_id).is_none() {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             let value = map.next_value::<&'de RawValue>()?;
+            let follow = |path: &str, rest: usize| find(value, &path[path.len() - rest..]);
+            if let Some(rest) = in_content {
+                content_inside = content_inside.or_else(|| follow(options.content.column(), rest));
+            }
+            if let (Some(path), Some(rest)) = (&options.id_column, in_id) {
+                id_inside = id_inside.or_else(|| follow(path, rest));
+            }
             if is_mask {
                 let mut list = serde_json::Deserializer::from_str(value.get());
                 let values = ValuesSeed(key)
@@ -125,7 +145,34 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 }
             }
         }
+        if let (true, Some(value)) = (row.content.is_missing(), content_inside) {
+            let key = options.content.column();
+            let mut value = serde_json::Deserializer::from_str(value.get());
+            let seed = ContentSeed { key, options, ids: &mut *self.ids };
+            row.content =
+                seed.deserialize(&mut value).map_err(|error| A::Error::custom(without_place(&error)))?;
+        }
+        row.id = row.id.or(id_inside);
         Ok(row)
+    }
+}
+
+/// The value of the column that holds the documents.
+struct ContentSeed<'a> {
+    key: &'a str,
+    options: &'a ReadOptions,
+    ids: &'a mut Vec<i32>,
+}
+
+impl<'de> DeserializeSeed<'de> for ContentSeed<'_> {
+    type Value = RowContent<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let Self { key, options, ids } = self;
+        match options.content {
+            Content::Text { .. } => deserializer.deserialize_any(TextVisitor(key)),
+            Content::Ids { .. } => deserializer.deserialize_any(IdsVisitor { key, options, ids }),
+        }
     }
 }
 
@@ -166,51 +213,43 @@ enum MaskValue {
     Number(f64),
 }
 
-struct TextSeed<'a>(&'a str);
+struct TextVisitor<'a>(&'a str);
 
-impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TextSeed<'_> {
-    type Value = Cow<'de, str>;
+impl<'de> Visitor<'de> for TextVisitor<'_> {
+    type Value = RowContent<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a string in {:?}", self.0)
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
+        Ok(RowContent::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
+        Ok(RowContent::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(RowContent::Null)
     }
 }
 
-struct IdsSeed<'a> {
+struct IdsVisitor<'a> {
     key: &'a str,
     options: &'a ReadOptions,
     ids: &'a mut Vec<i32>,
 }
 
-impl<'de> DeserializeSeed<'de> for IdsSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for IdsSeed<'_> {
-    type Value = ();
+impl<'de> Visitor<'de> for IdsVisitor<'_> {
+    type Value = RowContent<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a list of token ids in {:?}", self.key)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(RowContent::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -234,7 +273,7 @@ impl<'de> Visitor<'de> for IdsSeed<'_> {
             }
             position += 1;
         }
-        Ok(())
+        Ok(RowContent::Ids)
     }
 }
 

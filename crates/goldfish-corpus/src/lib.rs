@@ -34,6 +34,7 @@ mod input;
 mod json_row;
 mod non_finite;
 mod npy;
+mod objects;
 mod options;
 mod packed;
 mod paths;
@@ -54,7 +55,7 @@ pub use options::{
     MAX_DOCUMENT_TOKENS, ReadOptions,
 };
 pub use reject::Reject;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, resolve, resolve_with_stdin};
 pub use source::{Chunk, Part, Source};
 pub use texts::for_each_text;
 pub use warning::Warning;

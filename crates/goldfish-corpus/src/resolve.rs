@@ -11,7 +11,8 @@ use goldfish_storage::is_remote;
 use serde::Deserialize;
 
 use crate::error::CorpusError;
-use crate::file::open_regular;
+use crate::file::{is_stdin, open_regular};
+use crate::formats;
 use crate::input::{Format, FormatTable, Input, Naming};
 
 /// Any of these makes an argument a glob, unless a file has that name.
@@ -55,7 +56,19 @@ pub struct Resolved {
 /// If an argument names nothing, a file's name doesn't show its format, a file is named twice, or two files would have the same name in
 /// the output.
 pub fn resolve(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
-    let mut finder = Finder { forced: format, ..Finder::default() };
+    find(arguments, Finder { forced: format, ..Finder::default() })
+}
+
+/// As [`resolve`]; `-` is standard input, which is read once, as JSONL if no format is given. Its name is `stdin`.
+///
+/// # Errors
+///
+/// As [`resolve`]; and if the format can't be read from standard input.
+pub fn resolve_with_stdin(arguments: &[String], format: Option<Format>) -> Result<Resolved, CorpusError> {
+    find(arguments, Finder { forced: format, stdin: true, ..Finder::default() })
+}
+
+fn find(arguments: &[String], mut finder: Finder) -> Result<Resolved, CorpusError> {
     for argument in arguments {
         finder.add_argument(argument)?;
     }
@@ -113,6 +126,8 @@ struct Finder {
     ignored: Vec<PathBuf>,
     written: Vec<PathBuf>,
     forced: Option<Format>,
+    /// Whether `-` is standard input.
+    stdin: bool,
     /// What goldfish wrote in the current folder and in those above it.
     sets: Vec<WrittenSet>,
 }
@@ -121,7 +136,13 @@ impl Finder {
     fn add_argument(&mut self, argument: &str) -> Result<(), CorpusError> {
         let (before, written) = (self.files.len(), self.written.len());
         let path = Path::new(argument);
-        if is_remote(path) {
+        if self.stdin && is_stdin(path) {
+            let format = self.forced.unwrap_or(Format(&formats::JSONL));
+            if !format.0.from_stdin {
+                return Err(CorpusError::NotFromStdin { format: format.name() });
+            }
+            self.files.push((path.to_owned(), format));
+        } else if is_remote(path) {
             self.add_remote(argument)?;
         } else if path.is_dir() {
             self.add_folder(path, &mut Vec::new())?;
@@ -213,7 +234,9 @@ impl Finder {
                 continue;
             } else if self.sets.iter().any(|set| set.hides(&entry.path)) {
                 self.written.push(entry.path);
-            } else if let Some(format) = self.forced.or_else(|| format_of(&entry.path)) {
+            } else if let Some(format) =
+                self.forced.or_else(|| format_of(&entry.path).filter(|format| format.0.in_folders))
+            {
                 self.files.push((entry.path, format));
             } else {
                 self.ignored.push(entry.path);
@@ -360,8 +383,23 @@ fn belongs_to(format: &FormatTable, path: &Path, name: &str) -> bool {
 
 /// Names each input by its path below the deepest folder that holds them all.
 fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
-    let Some(first) = inputs.first() else { return Ok(()) };
-    let first = normal_components(&first.path)?;
+    let (stdin, mut files): (Vec<_>, Vec<_>) = inputs.iter_mut().partition(|input| input.is_stdin());
+    stdin.into_iter().for_each(|input| input.name = "stdin".into());
+    if let Some(first) = files.first() {
+        let first = normal_components(&first.path)?;
+        name_files(first, &mut files)?;
+    }
+    let mut seen: HashMap<&str, &Path> = HashMap::with_capacity(inputs.len());
+    for Input { name, path, .. } in inputs.iter() {
+        if let Some(first) = seen.insert(name, path) {
+            let (name, first) = (name.to_string(), first.to_owned());
+            return Err(CorpusError::SameName { name, first, second: path.to_path_buf() });
+        }
+    }
+    Ok(())
+}
+
+fn name_files(first: Vec<String>, inputs: &mut [&mut Input]) -> Result<(), CorpusError> {
     let mut shared = first.len() - 1;
     for input in inputs.iter() {
         let path = normal_components(&input.path)?;
@@ -370,13 +408,6 @@ fn name_inputs(inputs: &mut [Input]) -> Result<(), CorpusError> {
     }
     for input in inputs.iter_mut() {
         input.name = normal_components(&input.path)?[shared..].join("/").into();
-    }
-    let mut seen: HashMap<&str, &Path> = HashMap::with_capacity(inputs.len());
-    for Input { name, path, .. } in inputs.iter() {
-        if let Some(first) = seen.insert(name, path) {
-            let (name, first) = (name.to_string(), first.to_owned());
-            return Err(CorpusError::SameName { name, first, second: path.to_path_buf() });
-        }
     }
     Ok(())
 }

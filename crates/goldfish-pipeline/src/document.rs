@@ -7,7 +7,7 @@ use goldfish_tokenize::{TextMap, TokenizeError};
 use crate::PipelineError;
 use crate::job::TokenizeOptions;
 use crate::job_error::JobError;
-use crate::text::{Scratch, Silent, TextSide, check_tokenizer, decide_ids, encode_and_decide};
+use crate::text::{Scratch, TextSide, check_tokenizer, decide_ids, encode_and_decide, silent_ids};
 
 /// Decides documents one by one: the masks of [`mask_corpus`](crate::mask_corpus) in scope `document`, without files.
 pub struct DocumentMasker {
@@ -46,7 +46,7 @@ impl DocumentMasker {
                 return Err(JobError::RuleNeedsTokenizer { rule: "text" }.into());
             }
             (Some(TokenizeOptions { tokenizer, prepend_bos, append_eos }), true) => {
-                let silent = Silent::new(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
+                let silent = silent_ids(tokenizer, exempt, prepend_bos.iter().chain(append_eos).copied());
                 let (map, lossy) = match tokenizer.text_map() {
                     Ok(map) if map.is_lossless() => (Some(map), None),
                     Ok(map) => (None, Some(map)),

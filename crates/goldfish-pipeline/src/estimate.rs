@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::PipelineError;
 use crate::execute::Executor;
-use crate::job::{MaskJob, check_columns};
+use crate::job::{MaskJob, OnNull, check_columns};
 use crate::message::{Event, Part, Work, WorkResult};
 use crate::plan::{Plan, Step};
 use crate::results::OrderedResults;
@@ -230,6 +230,9 @@ impl Sampled {
         let WorkResult { mut documents, schema, events, tallies, protected, .. } = result;
         for event in events {
             if let Event::Reject(reject) = event {
+                if reject.is_null && job.on_null == OnNull::Skip {
+                    continue;
+                }
                 self.rejected += 1;
                 let said = || format!("{}: row {}: {}", reject.file, reject.row, reject.reason);
                 self.first_reject.get_or_insert_with(said);

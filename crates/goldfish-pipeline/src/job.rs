@@ -9,7 +9,7 @@ use goldfish_shard::{
     OutputMode, POLICY_COLUMN, ProtectedEntry, SourceEntry, TokenizerEntry, WriterOptions,
 };
 use goldfish_storage::{canonicalize, is_remote};
-use goldfish_tokenize::Tokenizer;
+use goldfish_tokenize::{SpecialInText, Tokenizer};
 
 use crate::job_error::JobError;
 use crate::plan::{Partition, Plan};
@@ -25,6 +25,17 @@ pub enum OnError {
     Fail,
     /// Leave the row out, list it in `rejects.jsonl` and count it. Where a file breaks off, continue with the
     /// next one.
+    Skip,
+}
+
+/// What to do with a row whose text, or list of token ids, is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum OnNull {
+    /// The same as with any other row that can't become a document.
+    #[default]
+    Reject,
+    /// Leave it out and list it in `rejects.jsonl`, as something that was expected.
     Skip,
 }
 
@@ -74,11 +85,20 @@ pub struct MaskJob {
     pub partition: Option<Partition>,
     /// What to do with bad rows.
     pub on_error: OnError,
+    /// What to do with rows that are null.
+    pub on_null: OnNull,
+    /// Read only so many rows, the first ones of the inputs.
+    pub limit: Option<u64>,
     /// Worker threads, 1 at least.
     pub threads: usize,
 }
 
 impl MaskJob {
+    /// Whether rows may be left out.
+    pub(crate) fn skips_rejects(&self) -> bool {
+        self.on_error == OnError::Skip || self.on_null == OnNull::Skip
+    }
+
     /// The carried columns of the shards: those of the source, and the entries of the policy.
     pub(crate) fn carried(&self, source: &[FieldRef]) -> Vec<FieldRef> {
         let policy = self.policy.as_ref().map(|_| Arc::new(Field::new(POLICY_COLUMN, DataType::Utf8, true)));
@@ -90,7 +110,7 @@ impl MaskJob {
         let mut exempt_ids = self.exempt_ids.clone();
         exempt_ids.sort_unstable();
         exempt_ids.dedup();
-        let source = source_entry(&self.read);
+        let source = SourceEntry { limit: self.limit, ..source_entry(&self.read) };
         let output = OutputEntry {
             format: self.writer.format,
             columns: self.columns.clone(),
@@ -104,6 +124,10 @@ impl MaskJob {
                 vocab_size: options.tokenizer.vocab_size(),
                 prepended_bos: options.prepend_bos,
                 appended_eos: options.append_eos,
+                special_in_text: match options.tokenizer.special_in_text() {
+                    SpecialInText::Token => None,
+                    other => Some(other.name().to_owned()),
+                },
             }),
             part: plan.part.clone(),
             existing_mask: existing_words(&self.read.existing),
@@ -130,6 +154,7 @@ pub(crate) fn source_entry(read: &ReadOptions) -> SourceEntry {
         ids_dtype: read.id_type.map(|t: IdType| t.name().to_owned()),
         eos_id: read.eos_id,
         max_document: read.max_document as u64,
+        limit: None,
     }
 }
 

@@ -13,7 +13,7 @@ use goldfish_shard::{InputEntry, PassageRow, ProtectedCounts, ShardSchema};
 
 use crate::PipelineError;
 use crate::plan::Position;
-use crate::progress::TokenizedBytes;
+use crate::progress::TokenizedText;
 
 /// What the receiver of the results gets for each work item, in order.
 pub(crate) enum Message<R> {
@@ -52,7 +52,7 @@ pub(crate) struct WorkResult {
     pub(crate) documents: Tokens,
     pub(crate) schema: Arc<ShardSchema>,
     pub(crate) events: Vec<Event>,
-    pub(crate) tokenized: TokenizedBytes,
+    pub(crate) tokenized: TokenizedText,
     /// Passages that copy protected works, and counts of them.
     pub(crate) passages: Vec<PassageRow>,
     pub(crate) protected: ProtectedCounts,

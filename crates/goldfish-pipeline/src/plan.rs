@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) model: Option<Input>,
     /// Whether no work item holds documents of two inputs.
     pub(crate) one_input_per_item: bool,
+    /// How many rows are read; `None` for all.
+    pub(crate) limit: Option<u64>,
 }
 
 /// Where a work item starts.
@@ -71,7 +73,13 @@ impl Plan {
             whole.push(Step { input: input.clone(), part: Part::WHOLE, size });
         }
         let Some(Partition { rank, world }) = partition else {
-            return Ok(Self { steps: whole, part: None, model: None, one_input_per_item: false });
+            return Ok(Self {
+                steps: whole,
+                part: None,
+                model: None,
+                one_input_per_item: false,
+                limit: None,
+            });
         };
         if rank >= world {
             return Err(JobError::NoSuchRank { rank, world }.into());
@@ -96,6 +104,7 @@ impl Plan {
             steps,
             part: Some(part),
             one_input_per_item: false,
+            limit: None,
         })
     }
 

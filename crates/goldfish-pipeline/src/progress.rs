@@ -21,13 +21,16 @@ pub struct Progress {
     pub finished: Option<FinishedFiles>,
 }
 
-/// Bytes of text by the path of the tokenizer that they took.
+/// Bytes of text by the path of the tokenizer that they took, and what was in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenizedBytes {
+pub struct TokenizedText {
     /// The fast path.
     pub fast: u64,
     /// The reference implementation.
     pub exact: u64,
+    /// Special tokens that the texts spelled.
+    #[serde(default)]
+    pub special: u64,
 }
 
 /// Counters that the threads add to and the caller is shown.

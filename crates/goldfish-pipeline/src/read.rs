@@ -5,7 +5,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use goldfish_corpus::{
-    CorpusError, FileDigest, Input, Part as InputPart, ReadOptions, Reject, Source, digest_file,
+    Chunk, CorpusError, DocumentBatch, FileDigest, Input, Part as InputPart, ReadOptions, Reject, Source,
+    digest_file,
 };
 use goldfish_remedy::Remedies;
 use goldfish_shard::{CompanionEntry, InputEntry, ShardSchema};
@@ -59,6 +60,8 @@ pub(crate) struct InputReader<'a, W: Worker> {
     bytes: usize,
     /// Bytes of the inputs before the current one.
     position: u64,
+    /// Rows that may still be read.
+    rows_left: u64,
 }
 
 /// The receiver of the results hung up, with an error of its own to report.
@@ -73,7 +76,8 @@ impl<'a, W: Worker> InputReader<'a, W> {
     ) -> Self {
         let position = plan.steps.iter().take(from.step).map(|step| step.size).sum();
         let (schema, parts, start, bytes) = (None, Vec::new(), Position::default(), 0);
-        Self { plan, from, worker, pool, sender, schema, parts, start, bytes, position }
+        let rows_left = plan.limit.unwrap_or(u64::MAX);
+        Self { plan, from, worker, pool, sender, schema, parts, start, bytes, position, rows_left }
     }
 
     /// Reads all inputs. An error goes to the receiver, in order among the results.
@@ -84,6 +88,9 @@ impl<'a, W: Worker> InputReader<'a, W> {
             return;
         }
         for (index, step) in plan.steps.iter().enumerate().skip(self.from.step) {
+            if self.rows_left == 0 {
+                break;
+            }
             match self.read_input(index, step) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
@@ -121,13 +128,17 @@ impl<'a, W: Worker> InputReader<'a, W> {
         {
             return Ok(Err(error.into()));
         }
-        loop {
+        // Rows that a limit doesn't allow are not read, nor is the rest of the file for its hash.
+        let end = source.row().saturating_add(self.rows_left);
+        while source.row() < end {
             if self.parts.is_empty() {
                 self.start = Position { step: index, row: source.row(), read: source.read_so_far() };
             }
             match guarded(input, || source.next_chunk()) {
                 Ok(Some(chunk)) => {
                     self.bytes += chunk.bytes();
+                    let chunk =
+                        if source.row() > end { Box::new(RowsBefore { chunk, row: end }) } else { chunk };
                     self.parts.push(Part::Chunk(name.clone(), chunk));
                     if self.bytes >= WORK_BYTES {
                         let position = self.position + source.position();
@@ -140,7 +151,13 @@ impl<'a, W: Worker> InputReader<'a, W> {
             }
         }
         let rows = (first, source.row());
-        let digests = match guarded(input, || source.finish()) {
+        let is_whole = source.row() < end;
+        let digests = match is_whole {
+            true => guarded(input, || source.finish()),
+            false => Ok(source.read_so_far()),
+        };
+        self.rows_left = end - rows.1.min(end);
+        let digests = match digests {
             Ok(digests) => digests,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -173,9 +190,8 @@ impl<'a, W: Worker> InputReader<'a, W> {
             }
         };
         let extent = if rows.0 == rows.1 { "nothing of it was read" } else { "the rest was left out" };
-        let (file, row) = (input.name.to_string(), BROKEN_ROW);
         let reason = format!("{} ({extent})", input.message(&error));
-        let reject = Reject { file, row, offset: None, reason, remedies: error.remedies() };
+        let reject = Reject::new(&input.name, BROKEN_ROW, reason, error.remedies());
         self.parts.push(Part::Broken(reject));
         self.end(input, digests, rows, true);
         Ok(())
@@ -259,6 +275,23 @@ impl<'a, W: Worker> InputReader<'a, W> {
             let _ = sender.send(worker.process(work));
         });
         Ok(())
+    }
+}
+
+/// The documents of a chunk that come before a row.
+#[derive(Debug)]
+struct RowsBefore {
+    chunk: Box<dyn Chunk>,
+    row: u64,
+}
+
+impl Chunk for RowsBefore {
+    fn bytes(&self) -> usize {
+        self.chunk.bytes()
+    }
+
+    fn documents(self: Box<Self>, options: &ReadOptions) -> Result<DocumentBatch, CorpusError> {
+        Ok(self.chunk.documents(options)?.before_row(self.row))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::PipelineError;
 use crate::job::{MaskJob, OnError};
 use crate::message::BROKEN_ROW;
 use crate::plan::{InputIdentity, Plan, Position, Step, digest_of};
-use crate::progress::TokenizedBytes;
+use crate::progress::TokenizedText;
 use crate::results::{Counts, SequenceStates};
 
 /// Counts of the input that is being written.
@@ -65,7 +65,9 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) current: CurrentInput,
     pub(crate) documents_in: u64,
     pub(crate) documents_rejected: u64,
-    pub(crate) tokenized: TokenizedBytes,
+    #[serde(default)]
+    pub(crate) documents_null: u64,
+    pub(crate) tokenized: TokenizedText,
     pub(crate) counts: Counts,
     pub(crate) sequences: Option<SequenceStates>,
     pub(crate) kept: Option<KeptCounter>,
@@ -121,7 +123,7 @@ struct InputList {
 
 impl Identity {
     pub(crate) fn of_job(job: &MaskJob, plan: &Plan) -> Self {
-        Self::new(job.manifest(plan), plan.steps.iter().map(Step::identity), job.on_error == OnError::Skip)
+        Self::new(job.manifest(plan), plan.steps.iter().map(Step::identity), job.skips_rejects())
     }
 
     fn new(
@@ -277,6 +279,7 @@ impl Difference {
             ("existing_mask", _) | ("source", "existing_mask") => {
                 &[Setting::MaskColumn, Setting::LabelsColumn]
             }
+            ("tokenizer", "special_in_text") => &[Setting::SpecialInText],
             ("tokenizer", "prepended_bos") => &[Setting::PrependBos],
             ("tokenizer", "appended_eos") => &[Setting::AppendEos],
             ("tokenizer", _) => &[Setting::Tokenizer],
@@ -284,6 +287,7 @@ impl Difference {
             ("source", "id_column") => &[Setting::IdColumn],
             ("source", "ids_dtype") => &[Setting::IdsDtype],
             ("source", "eos_id") => &[Setting::EosId],
+            ("source", "limit") => &[Setting::Limit],
             ("source", "max_document") => &[Setting::MaxDocument],
             ("output", "format") => &[Setting::OutputFormat],
             ("output", "columns") => &[Setting::Columns],

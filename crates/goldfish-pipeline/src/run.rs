@@ -33,7 +33,7 @@ pub fn mask_corpus(
     check_columns(job)?;
     check_paths(job)?;
     check_columns_exist(&job.inputs, &job.read)?;
-    let plan = Plan::new(&job.inputs, job.partition)?;
+    let plan = Plan { limit: job.limit, ..Plan::new(&job.inputs, job.partition)? };
     let progress = Progress { bytes_total: plan.bytes(), ..Progress::default() };
     let prepared = match prepare(job, &plan, &executor, progress, observe)? {
         RunState::Pending(prepared) => *prepared,

@@ -277,7 +277,7 @@ impl<S: Scanner> Scanning<S> {
         let DocumentBatch { rows, doc_ids, content, conditions, mut rejects, .. } = batch;
         let next_row = rows.last().copied().into_iter().chain(rejects.iter().map(|reject| reject.row)).max();
         let mut reject = |index: usize, reason: String, remedies: Vec<Remedy>| {
-            rejects.push(Reject { file: file.to_owned(), row: rows[index], offset: None, reason, remedies });
+            rejects.push(Reject::new(file, rows[index], reason, remedies));
         };
         let sources = conditions.first();
         let document = |index: usize, text| document((file, sources), &doc_ids, index, text);

@@ -3,7 +3,7 @@
 use goldfish_corpus::Content;
 use goldfish_mask::TokenSpan;
 use goldfish_shard::Manifest;
-use goldfish_tokenize::{EncodePath, TextMap, TokenizeError, Tokenizer};
+use goldfish_tokenize::{EncodePath, IdSet, TextMap, TokenizeError, Tokenizer};
 
 use crate::PipelineError;
 use crate::job::{MaskJob, TokenizeOptions};
@@ -13,28 +13,14 @@ use crate::rule::BuiltRule;
 /// Which ids are no text: the tokenizer's special tokens, what the rule exempts, and the ends of documents.
 ///
 /// From raw text and from ids they are the same, so that both see the same text.
-pub(crate) struct Silent {
-    sorted: Vec<u32>,
-    /// One bit for each `id % 4096` that occurs, so that nearly all other ids need no search.
-    sketch: [u64; 64],
-}
-
-impl Silent {
-    pub(crate) fn new(tokenizer: &Tokenizer, exempt: &[u32], ends: impl IntoIterator<Item = u32>) -> Self {
-        let mut sorted = [tokenizer.special_ids(), exempt].concat();
-        sorted.extend(ends);
-        sorted.sort_unstable();
-        sorted.dedup();
-        let mut sketch = [0; 64];
-        for id in &sorted {
-            sketch[*id as usize / 64 % 64] |= 1 << (id % 64);
-        }
-        Self { sorted, sketch }
-    }
-
-    fn contains(&self, id: u32) -> bool {
-        self.sketch[id as usize / 64 % 64] >> (id % 64) & 1 == 1 && self.sorted.binary_search(&id).is_ok()
-    }
+pub(crate) fn silent_ids(
+    tokenizer: &Tokenizer,
+    exempt: &[u32],
+    ends: impl IntoIterator<Item = u32>,
+) -> IdSet {
+    let mut ids = [tokenizer.special_ids(), exempt].concat();
+    ids.extend(ends);
+    IdSet::new(ids)
 }
 
 /// Buffers for one document after the other.
@@ -50,7 +36,7 @@ pub(crate) struct TextSide {
     /// the spans of the tokens are only nearly right, and ids must give the same mask as their text.
     pub(crate) map: Option<TextMap>,
     /// Ids that are no text.
-    pub(crate) silent: Silent,
+    pub(crate) silent: IdSet,
 }
 
 /// What a rule that decides by the text needs besides.
@@ -74,7 +60,7 @@ pub(crate) fn text_side(job: &MaskJob, rules: &[BuiltRule]) -> Result<Option<Tex
         Content::Ids { .. } => Some(tokenizer.text_map()?),
     };
     let ends = prepend_bos.iter().chain(append_eos).copied();
-    Ok(Some(TextSide { map, silent: Silent::new(tokenizer, &rule.exempt_ids, ends) }))
+    Ok(Some(TextSide { map, silent: silent_ids(tokenizer, &rule.exempt_ids, ends) }))
 }
 
 /// Appends the ids of `text` with its ends, and decides them.
@@ -118,7 +104,7 @@ pub(crate) fn encode_and_decide(
 }
 
 /// Copies the text with a space for each byte of a silent token, if there is one in it.
-fn blank(ids: &[u32], silent: &Silent, text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
+fn blank(ids: &[u32], silent: &IdSet, text: &str, spans: &[(usize, usize)], blanked: &mut String) -> bool {
     let found = ids.iter().zip(spans).filter(|&(&id, span)| silent.contains(id) && span.0 < span.1);
     let mut found = found.peekable();
     if found.peek().is_none() {
@@ -142,13 +128,13 @@ fn blank(ids: &[u32], silent: &Silent, text: &str, spans: &[(usize, usize)], bla
 /// Decides ids by the text that the map decodes.
 pub(crate) fn decide_ids(
     decide: &mut dyn FnMut(&TokenSpan<'_>, &mut [u8]),
-    silent: &Silent,
+    silent: &IdSet,
     map: &TextMap,
     ids: &[u32],
     mask: &mut [u8],
     scratch: &mut Scratch,
 ) -> Result<(), TokenizeError> {
-    map.decode_into(ids, &silent.sorted, &mut scratch.text, &mut scratch.spans)?;
+    map.decode_into(ids, silent.as_slice(), &mut scratch.text, &mut scratch.spans)?;
     decide(&TokenSpan::document(ids).with_text(&scratch.text, &scratch.spans), mask);
     Ok(())
 }
@@ -171,7 +157,7 @@ pub fn check_tokenizer(manifest: &Manifest, tokenizer: &Tokenizer) -> Result<(),
 /// The text of a folder's documents, decoded from their ids as the rule `text-v1` sees it.
 pub struct ShardText {
     map: TextMap,
-    silent: Silent,
+    silent: IdSet,
 }
 
 impl ShardText {
@@ -206,7 +192,7 @@ impl ShardText {
         exempt_ids: &[u32],
         ends: impl IntoIterator<Item = u32>,
     ) -> Result<Self, PipelineError> {
-        Ok(Self { map: tokenizer.text_map()?, silent: Silent::new(tokenizer, exempt_ids, ends) })
+        Ok(Self { map: tokenizer.text_map()?, silent: silent_ids(tokenizer, exempt_ids, ends) })
     }
 
     /// Reads a document's text into `text`, and the start and end of each token's part of it, in bytes, into
@@ -221,6 +207,6 @@ impl ShardText {
         text: &mut String,
         spans: &mut Vec<(usize, usize)>,
     ) -> Result<(), PipelineError> {
-        Ok(self.map.decode_into(ids, &self.silent.sorted, text, spans)?)
+        Ok(self.map.decode_into(ids, self.silent.as_slice(), text, spans)?)
     }
 }

@@ -19,7 +19,7 @@ use crate::job::{MaskJob, OnError, TokenizeOptions};
 use crate::job_error::JobError;
 use crate::message::{Event, LongestOf, Part, Tokens, Work, WorkResult, rule_of};
 use crate::policy::Policy;
-use crate::progress::{SharedProgress, TokenizedBytes};
+use crate::progress::{SharedProgress, TokenizedText};
 use crate::protect::Protecting;
 use crate::read::Worker;
 use crate::rule::BuiltRule;
@@ -196,7 +196,7 @@ pub(crate) fn caught<T>(
 fn process_parts(shared: &Shared, work: Work) -> Result<WorkResult, PipelineError> {
     let mut pieces = Vec::new();
     let mut events = Vec::new();
-    let mut tokenized = TokenizedBytes::default();
+    let mut tokenized = TokenizedText::default();
     let mut deciding = Deciding::new(shared)?;
     for part in work.parts {
         match part {
@@ -242,7 +242,7 @@ fn read_chunk(
     file: &str,
     chunk: Box<dyn Chunk>,
     events: &mut Vec<Event>,
-    tokenized: &mut TokenizedBytes,
+    tokenized: &mut TokenizedText,
 ) -> Result<Tokens, PipelineError> {
     let shared = deciding.shared;
     let batch = chunk.documents(&shared.job.read)?;
@@ -275,13 +275,10 @@ fn read_chunk(
             return Err(JobError::TextNeedsTokenizer.into());
         }
     };
-    let failed = encoded.failed.iter().map(|failed| Reject {
-        file: file.to_owned(),
-        row: rows[failed.index],
-        offset: None,
-        reason: failed.reason.clone(),
-        remedies: failed.remedies.clone(),
-    });
+    let failed = encoded
+        .failed
+        .iter()
+        .map(|failed| Reject::new(file, rows[failed.index], failed.reason.clone(), failed.remedies.clone()));
     rejects.extend(failed);
     rejects.sort_by_key(|reject| reject.row);
     let tokens = encoded.with_columns(doc_ids, chosen, carried);
@@ -349,7 +346,7 @@ fn encode(
     deciding: &mut Deciding<'_>,
     options: &TokenizeOptions,
     (doc_ids, chosen, texts): (&StringArray, &[u32], &LargeStringArray),
-    tokenized: &mut TokenizedBytes,
+    tokenized: &mut TokenizedText,
 ) -> Encoded {
     // Code and small vocabularies have about two bytes a token; room that is left over costs nothing.
     let mut ids = Vec::with_capacity(texts.value_data().len() / 2);
@@ -392,6 +389,8 @@ fn encode(
             }
         };
         let tokens = ids.len() - start;
+        let of_text = start + usize::from(options.prepend_bos.is_some());
+        let of_text = of_text..ids.len().saturating_sub(usize::from(options.append_eos.is_some()));
         let failure = match encoded {
             Ok(_) if tokens > MAX_DOCUMENT_TOKENS => {
                 let reason = format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}");
@@ -409,6 +408,7 @@ fn encode(
         };
         match failure {
             None => {
+                tokenized.special += options.tokenizer.count_special(ids.get(of_text).unwrap_or_default());
                 longest[rule].note(offsets.len() - 1, run);
                 offsets.push(ids.len() as i32);
             }

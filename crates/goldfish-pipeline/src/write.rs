@@ -12,11 +12,12 @@ use goldfish_shard::{
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
+use crate::job::{OnError, OnNull};
 use crate::job_error::JobError;
 use crate::message::{Event, Message, Tokens, WorkResult};
 use crate::passage::Passage;
 use crate::plan::{Plan, Position};
-use crate::progress::TokenizedBytes;
+use crate::progress::TokenizedText;
 use crate::repeated::{IdCounter, RepeatedIds};
 use crate::results::{OrderedResults, for_each_result};
 use crate::resume::{Checkpoint, CurrentInput};
@@ -31,7 +32,7 @@ pub struct Outcome {
     /// The manifest in the output folder.
     pub manifest: Manifest,
     /// Bytes of text by the path of the tokenizer.
-    pub tokenized: TokenizedBytes,
+    pub tokenized: TokenizedText,
     /// Counts over the tokens of all documents or, of much input, of a sample of documents chosen by their ids: of the one rule,
     /// or of each entry of the policy.
     pub tallies: Vec<Tally>,
@@ -57,7 +58,7 @@ pub(crate) struct OutputWriter<'a> {
     recorded_inputs: usize,
     results: OrderedResults<'a>,
     manifest: Manifest,
-    tokenized: TokenizedBytes,
+    tokenized: TokenizedText,
     current: CurrentInput,
 }
 
@@ -106,6 +107,7 @@ impl<'a> OutputWriter<'a> {
             current,
             documents_in,
             documents_rejected,
+            documents_null,
             tokenized,
             counts,
             sequences,
@@ -115,6 +117,7 @@ impl<'a> OutputWriter<'a> {
         let mut manifest = shared.job.manifest(plan);
         manifest.totals.documents_in = documents_in;
         manifest.totals.documents_rejected = documents_rejected;
+        manifest.totals.documents_null = documents_null;
         Self {
             shared,
             job,
@@ -146,6 +149,7 @@ impl<'a> OutputWriter<'a> {
                 } = self;
                 manifest.longest_kept_run = Some(kept.runs().clone());
                 manifest.totals.excluded_before = counts.excluded_before;
+                manifest.totals.special_in_text = tokenized.special;
                 if manifest.output.columns.contains(&ExtraColumn::LossWeights) {
                     manifest.totals.fractional = counts.fractional;
                 }
@@ -202,6 +206,7 @@ impl<'a> OutputWriter<'a> {
         let before = self.snapshot(start);
         self.tokenized.fast += tokenized.fast;
         self.tokenized.exact += tokenized.exact;
+        self.tokenized.special += tokenized.special;
         for event in events {
             match event {
                 Event::Documents { count, next_row } => self.current.add(count, next_row),
@@ -223,6 +228,7 @@ impl<'a> OutputWriter<'a> {
                 current: self.current,
                 documents_in: self.manifest.totals.documents_in,
                 documents_rejected: self.manifest.totals.documents_rejected,
+                documents_null: self.manifest.totals.documents_null,
                 tokenized: self.tokenized,
                 counts: self.results.counts.clone(),
                 sequences: self.results.states(),
@@ -285,9 +291,12 @@ impl<'a> OutputWriter<'a> {
     }
 
     fn reject(&mut self, reject: Reject) -> Result<(), PipelineError> {
-        let reject = self.current.reject(reject, self.shared.job.on_error)?;
+        let is_expected = reject.is_null && self.shared.job.on_null == OnNull::Skip;
+        let on_error = if is_expected { OnError::Skip } else { self.shared.job.on_error };
+        let reject = self.current.reject(reject, on_error)?;
         self.manifest.totals.documents_in += 1;
         self.manifest.totals.documents_rejected += 1;
+        self.manifest.totals.documents_null += u64::from(is_expected);
         // A reject is strings and numbers only: serialization can't fail.
         let json = serde_json::to_string(&reject).unwrap_or_default();
         match &mut self.output {

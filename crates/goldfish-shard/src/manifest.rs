@@ -215,6 +215,9 @@ pub struct TokenizerEntry {
     pub prepended_bos: Option<u32>,
     /// The id put after each document, if any.
     pub appended_eos: Option<u32>,
+    /// What special tokens are that a text spells: `text` like any other, or a reason to `reject` the text; the token if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special_in_text: Option<String>,
 }
 
 /// What was read from the inputs.
@@ -236,6 +239,9 @@ pub struct SourceEntry {
     pub eos_id: Option<u32>,
     /// Largest document that was taken, in bytes (four a token).
     pub max_document: u64,
+    /// How many rows were read, if not all. The hash of the last input is then that of what was read of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// Masks that documents came with.
@@ -352,6 +358,9 @@ pub struct Totals {
     pub documents_out: u64,
     /// Rows in `rejects.jsonl`.
     pub documents_rejected: u64,
+    /// Those of them that were null, where such rows were to be skipped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub documents_null: u64,
     /// Tokens in the shards.
     pub tokens: u64,
     /// Tokens with a `loss_mask` of 0.
@@ -362,6 +371,9 @@ pub struct Totals {
     /// Tokens whose `loss_weights` is neither 0 nor 1.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fractional: u64,
+    /// Special tokens that texts spell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub special_in_text: u64,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -385,6 +397,8 @@ impl Totals {
         self.documents_in += other.documents_in;
         self.documents_out += other.documents_out;
         self.documents_rejected += other.documents_rejected;
+        self.documents_null = self.documents_null.saturating_add(other.documents_null);
+        self.special_in_text = self.special_in_text.saturating_add(other.special_in_text);
         self.tokens += other.tokens;
         self.dropped += other.dropped;
         self.excluded_before = self.excluded_before.saturating_add(other.excluded_before);

@@ -11,6 +11,7 @@ use crate::merges::Merges;
 use crate::nfc;
 use crate::pre_tokenizer::{Parts, PreTokenizer};
 use crate::segments::{Added, Declined, Family, Pool, Sink, split_off};
+use crate::special::SpecialInText;
 use crate::symbols::ByteAlphabet;
 
 /// A byte-level tokenizer of which every part is known.
@@ -33,14 +34,18 @@ struct Scratch {
 impl ByteLevel {
     /// The tokenizer of a file, or why it is not one of these. `normalized` are the added tokens that are found after
     /// normalization.
-    pub(crate) fn new(file: &File<'_>, normalized: &[(u32, &AddedToken)]) -> Result<Self, String> {
+    pub(crate) fn new(
+        file: &File<'_>,
+        normalized: &[(u32, &AddedToken)],
+        special: SpecialInText,
+    ) -> Result<Self, String> {
         let nfc = normalizes_to_nfc(&file.normalizer)?;
         let (pre_tokenizer, parts) = PreTokenizer::new(&file.pre_tokenizer)?;
         let bpe = bpe(file, parts)?;
         if nfc && normalized.iter().any(|(_, token)| !nfc::is_inert(&token.content)) {
             return Err("an added token changes under the normalizer".to_owned());
         }
-        let normalized = Added::new(normalized)?;
+        let normalized = Added::new(normalized, special)?;
         Ok(Self { pre_tokenizer, nfc, bpe, normalized, scratch: Pool::default() })
     }
 

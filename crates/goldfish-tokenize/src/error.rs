@@ -100,6 +100,20 @@ pub enum TokenizeError {
         /// The message of the `tokenizers` crate.
         problem: String,
     },
+    /// A text spells a special token, and that is not allowed.
+    #[error(
+        "the text spells the special token {token:?}{}{}",
+        at.map(|at| format!(" at byte {at}")).unwrap_or_default(),
+        if *as_text { ", which the tokenizer has no other tokens for" } else { "" }
+    )]
+    SpellsSpecial {
+        /// The token.
+        token: String,
+        /// Where it is first, in bytes of the text, if it is there as it is.
+        at: Option<usize>,
+        /// Whether it was to be text like any other.
+        as_text: bool,
+    },
     /// The exact text of the tokens is unknown.
     #[error("{origin} does not determine the exact text of token ids: {problem}; mask the raw text instead")]
     NoText {
@@ -144,6 +158,11 @@ impl Remedies for TokenizeError {
     fn remedies(&self) -> Vec<Remedy> {
         match self {
             Self::NoText { .. } => vec![Remedy::give(Setting::Rule).value("anchor").to("decide by ids only")],
+            Self::SpellsSpecial { as_text, .. } => {
+                let option = || Remedy::give(Setting::SpecialInText);
+                let text = (!as_text).then(|| option().value("text").to("read it as text"));
+                text.into_iter().chain([option().value("token").to("make it that token")]).collect()
+            }
             _ => Vec::new(),
         }
     }

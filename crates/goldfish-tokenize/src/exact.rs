@@ -6,22 +6,26 @@ use std::sync::OnceLock;
 
 use tokenizers::{PostProcessorWrapper, Tokenizer};
 
+use crate::special::SpecialInText;
+
 /// A tokenizer of the crate, which takes seconds and hundreds of megabytes to load a large vocabulary.
 pub(crate) struct Exact {
     /// The tokenizer.json, for a tokenizer that is not loaded yet.
     json: Vec<u8>,
+    special: SpecialInText,
     loaded: OnceLock<Result<Tokenizer, String>>,
 }
 
 impl Exact {
     /// A loaded tokenizer.
-    pub(crate) fn new(tokenizer: Tokenizer) -> Self {
-        Self { json: Vec::new(), loaded: OnceLock::from(Ok(tokenizer)) }
+    pub(crate) fn new(mut tokenizer: Tokenizer, special: SpecialInText) -> Self {
+        tokenizer.set_encode_special_tokens(special == SpecialInText::Text);
+        Self { json: Vec::new(), special, loaded: OnceLock::from(Ok(tokenizer)) }
     }
 
     /// A tokenizer that is loaded when it is first needed.
-    pub(crate) fn later(json: Vec<u8>) -> Self {
-        Self { json, loaded: OnceLock::new() }
+    pub(crate) fn later(json: Vec<u8>, special: SpecialInText) -> Self {
+        Self { json, special, loaded: OnceLock::new() }
     }
 
     /// Calls the crate; its errors and panics become messages.
@@ -29,7 +33,11 @@ impl Exact {
         &self,
         call: impl FnOnce(&Tokenizer) -> tokenizers::Result<T>,
     ) -> Result<T, String> {
-        let loaded = self.loaded.get_or_init(|| load(&self.json));
+        let loaded = self.loaded.get_or_init(|| {
+            let mut tokenizer = load(&self.json)?;
+            tokenizer.set_encode_special_tokens(self.special == SpecialInText::Text);
+            Ok(tokenizer)
+        });
         let tokenizer = loaded.as_ref().map_err(|problem| format!("it cannot be loaded: {problem}"))?;
         guarded(|| call(tokenizer))
     }

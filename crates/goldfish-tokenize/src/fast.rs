@@ -8,6 +8,7 @@ use crate::byte_level::ByteLevel;
 use crate::file::File;
 use crate::segments::{Added, Declined, Family, Sink};
 use crate::sentencepiece::SentencePiece;
+use crate::special::SpecialInText;
 use crate::unigram::Unigram;
 use crate::word_piece::WordPiece;
 
@@ -21,16 +22,20 @@ pub(crate) struct Fast {
 impl Fast {
     /// The fast path for a file, or the reason why it has none. `added` are the added tokens with their ids as
     /// the exact path knows them.
-    pub(crate) fn new(file: &File<'_>, added: &HashMap<u32, AddedToken>) -> Result<Self, String> {
+    pub(crate) fn new(
+        file: &File<'_>,
+        added: &HashMap<u32, AddedToken>,
+        special: SpecialInText,
+    ) -> Result<Self, String> {
         let (normalized, raw): (Vec<_>, Vec<_>) =
             added.iter().map(|(id, token)| (*id, token)).partition(|(_, token)| token.normalized);
         let family: Box<dyn Family> = match file.model.fields.kind.as_deref() {
             Some("WordPiece") => Box::new(WordPiece::new(file, &normalized)?),
             Some("Unigram") => Box::new(Unigram::new(file, &normalized)?),
             _ if SentencePiece::resembles(file) => Box::new(SentencePiece::new(file, &normalized)?),
-            _ => Box::new(ByteLevel::new(file, &normalized)?),
+            _ => Box::new(ByteLevel::new(file, &normalized, special)?),
         };
-        Ok(Self { family, raw: Added::new(&raw)? })
+        Ok(Self { family, raw: Added::new(&raw, special)? })
     }
 
     /// What the tokenizer was recognised as.

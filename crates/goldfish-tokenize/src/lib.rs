@@ -110,6 +110,7 @@ mod error;
 mod exact;
 mod fast;
 mod file;
+mod id_set;
 mod merges;
 mod nfc;
 mod pre_tokenizer;
@@ -129,5 +130,7 @@ mod words;
 
 pub use error::TokenizeError;
 pub use file::{MAX_TOKENIZER_BYTES, MAX_VOCABULARY};
+pub use id_set::IdSet;
+pub use special::SpecialInText;
 pub use text_map::TextMap;
 pub use tokenizer::{EncodePath, FastPath, Tokenizer};

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use aho_corasick::{AhoCorasick, MatchKind};
 use tokenizers::AddedToken;
 
+use crate::special::SpecialInText;
+
 /// Tokenizers of one kind, of which every part is known.
 pub(crate) trait Family: Send + Sync {
     /// What the tokenizer was recognised as.
@@ -58,18 +60,33 @@ pub(crate) fn finder(strings: &[impl AsRef<[u8]>]) -> Result<Option<AhoCorasick>
 /// Added tokens that are found anywhere in a text.
 pub(crate) struct Added {
     finder: AhoCorasick,
-    /// Id of each token, `None` for those whose flags take more than finding them.
-    ids: Vec<Option<u32>>,
+    meanings: Vec<Meaning>,
+}
+
+/// What the string of an added token is in a text.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    /// This id.
+    Token(u32),
+    /// Text like any other.
+    Text,
+    /// Its flags take more than finding it.
+    Unclear,
 }
 
 impl Added {
-    /// What finds these tokens with their ids; `None` without any.
-    pub(crate) fn new(tokens: &[(u32, &AddedToken)]) -> Result<Option<Self>, String> {
+    /// What finds these tokens with their ids; `None` without any. Special ones may be text like any other, but they are still found: as in
+    /// the exact path, no other token is then found in them.
+    pub(crate) fn new(tokens: &[(u32, &AddedToken)], special: SpecialInText) -> Result<Option<Self>, String> {
         let contents: Vec<&str> = tokens.iter().map(|(_, token)| token.content.as_str()).collect();
         let Some(finder) = finder(&contents)? else { return Ok(None) };
         let plain = |token: &AddedToken| !(token.lstrip || token.rstrip || token.single_word);
-        let ids = tokens.iter().map(|(id, token)| plain(token).then_some(*id)).collect();
-        Ok(Some(Self { finder, ids }))
+        let meaning = |(id, token): &(u32, &AddedToken)| match special {
+            SpecialInText::Text if token.special => Meaning::Text,
+            _ if plain(token) => Meaning::Token(*id),
+            _ => Meaning::Unclear,
+        };
+        Ok(Some(Self { finder, meanings: tokens.iter().map(meaning).collect() }))
     }
 }
 
@@ -85,10 +102,15 @@ pub(crate) fn split_off(
     let mut done = 0;
     if let Some(added) = added {
         for found in added.finder.find_iter(text) {
+            let id = match added.meanings[found.pattern().as_usize()] {
+                Meaning::Token(id) => id,
+                Meaning::Text => continue,
+                Meaning::Unclear => return Err(Declined),
+            };
             if done < found.start() {
                 other(&text[done..found.start()], start + done, sink)?;
             }
-            sink.ids.push(added.ids[found.pattern().as_usize()].ok_or(Declined)?);
+            sink.ids.push(id);
             if let Some(spans) = &mut sink.spans {
                 spans.push((start + found.start(), start + found.end()));
             }

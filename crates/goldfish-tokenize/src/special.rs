@@ -31,6 +31,33 @@ const EOS: [&str; 8] = [
     "<|im_end|>",
 ];
 
+/// What the string of a special token is, such as `<|endoftext|>`, where a text spells it.
+///
+/// The unknown token is none of them: it stands for text that no other token has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum SpecialInText {
+    /// The special token, as with the `tokenizers` crate.
+    #[default]
+    Token,
+    /// Text like any other (`encode_special_tokens` of the `tokenizers` crate). A text that only a special token spells is an error.
+    Text,
+    /// An error.
+    Reject,
+}
+
+impl SpecialInText {
+    /// The name in manifests and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Text => "text",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// The ids of the BOS and EOS tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ends {

@@ -10,7 +10,8 @@ use crate::error::TokenizeError;
 use crate::exact::{self, Exact};
 use crate::fast::Fast;
 use crate::file::{self, File, MAX_TOKENIZER_BYTES, diagnose};
-use crate::special::{self, Ends};
+use crate::id_set::IdSet;
+use crate::special::{self, Ends, SpecialInText};
 use crate::text_map::{TextKind, TextMap, text_kind};
 use crate::tokens::Tokens;
 
@@ -59,7 +60,8 @@ impl fmt::Display for FastPath {
 /// A tokenizer, loaded from a `tokenizer.json`; one is shared by all threads.
 ///
 /// Text is encoded as written: no BOS or EOS is added, nothing is truncated or padded, whatever the file says.
-/// Added tokens that occur in the text, special ones too, become their single ids, as with the `tokenizers` crate.
+/// Added tokens that occur in the text become their single ids, as with the `tokenizers` crate; special ones too, unless
+/// [`from_file_with`](Self::from_file_with) says otherwise.
 ///
 /// ```
 /// # fn main() -> Result<(), goldfish_tokenize::TokenizeError> {
@@ -83,6 +85,9 @@ pub struct Tokenizer {
     vocabulary: Tokens,
     added: AddedTokens,
     special_ids: Vec<u32>,
+    special_in_text: SpecialInText,
+    /// The special ids, but for the unknown token's.
+    spelled: IdSet,
     ends: Ends,
 }
 
@@ -94,10 +99,18 @@ impl Tokenizer {
     /// [`TokenizeError::Read`] if a file cannot be read or is no regular file, [`TokenizeError::UnknownToken`] if one of the files
     /// beside it names a token that does not exist, and the errors of [`from_bytes`](Self::from_bytes).
     pub fn from_file(path: &Path) -> Result<Self, TokenizeError> {
+        Self::from_file_with(path, SpecialInText::Token)
+    }
+
+    /// As [`from_file`](Self::from_file), with what special tokens are that a text spells.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
+    pub fn from_file_with(path: &Path, special: SpecialInText) -> Result<Self, TokenizeError> {
         let origin = path.display().to_string();
         let json = file::read(path)?;
         // The parent of a bare file name is the empty path, which joins to names in the working directory.
-        Self::load(json, origin, path.parent())
+        Self::load(json, origin, path.parent(), special)
     }
 
     /// Loads the bytes of a `tokenizer.json`.
@@ -106,10 +119,15 @@ impl Tokenizer {
     /// [`TokenizeError::TooLarge`], [`TokenizeError::Malformed`], [`TokenizeError::Inconsistent`],
     /// [`TokenizeError::Dropout`] and [`TokenizeError::Unsupported`], as their names say.
     pub fn from_bytes(json: &[u8]) -> Result<Self, TokenizeError> {
-        Self::load(json.to_vec(), "tokenizer.json".to_owned(), None)
+        Self::load(json.to_vec(), "tokenizer.json".to_owned(), None, SpecialInText::Token)
     }
 
-    fn load(json: Vec<u8>, origin: String, directory: Option<&Path>) -> Result<Self, TokenizeError> {
+    fn load(
+        json: Vec<u8>,
+        origin: String,
+        directory: Option<&Path>,
+        special_in_text: SpecialInText,
+    ) -> Result<Self, TokenizeError> {
         let bytes = json.len() as u64;
         if bytes > MAX_TOKENIZER_BYTES {
             return Err(TokenizeError::TooLarge { origin, bytes, limit: MAX_TOKENIZER_BYTES });
@@ -127,7 +145,7 @@ impl Tokenizer {
         let loaded = if checked.is_ok() { None } else { Some(load()?) };
         let normalizer = loaded.as_ref().or(checked.as_ref().ok()).and_then(|exact| exact.get_normalizer());
         let added = AddedTokens::new(&file, normalizer, &origin)?;
-        let fast = Fast::new(&file, added.by_id());
+        let fast = Fast::new(&file, added.by_id(), special_in_text);
         let loaded = if fast.is_ok() { loaded } else { Some(loaded.map_or_else(load, Ok)?) };
         let mut special: Vec<(u32, String)> = added
             .by_id()
@@ -143,8 +161,13 @@ impl Tokenizer {
         let ends = special::find(directory, &origin, &post_processor, &special, id_of)?;
         let unknown = unk_token.as_deref().and_then(id_of);
         let sha256 = hex(&Sha256::digest(&json));
+        let special_ids: Vec<u32> = special.into_iter().map(|(id, _)| id).collect();
+        let spelled = special_ids.iter().copied().filter(|id| Some(*id) != unknown);
         Ok(Self {
-            exact: loaded.map_or_else(|| Exact::later(json), Exact::new),
+            exact: match loaded {
+                Some(exact) => Exact::new(exact, special_in_text),
+                None => Exact::later(json, special_in_text),
+            },
             fast,
             text,
             unknown,
@@ -152,7 +175,9 @@ impl Tokenizer {
             sha256,
             vocabulary,
             added,
-            special_ids: special.into_iter().map(|(id, _)| id).collect(),
+            spelled: IdSet::new(spelled.collect()),
+            special_ids,
+            special_in_text,
             ends,
         })
     }
@@ -173,6 +198,31 @@ impl Tokenizer {
     #[must_use]
     pub fn special_ids(&self) -> &[u32] {
         &self.special_ids
+    }
+
+    /// What special tokens are that a text spells.
+    #[must_use]
+    pub fn special_in_text(&self) -> SpecialInText {
+        self.special_in_text
+    }
+
+    /// How many of the ids of a text are special tokens that it spells.
+    #[must_use]
+    pub fn count_special(&self, ids: &[u32]) -> u64 {
+        ids.iter().filter(|&&id| self.spelled.contains(id)).count() as u64
+    }
+
+    /// Refuses ids of a text with a special token, unless that is what the token's string means.
+    fn check_special(&self, text: &str, ids: &[u32]) -> Result<(), TokenizeError> {
+        let as_text = match self.special_in_text {
+            SpecialInText::Token => return Ok(()),
+            SpecialInText::Text => true,
+            SpecialInText::Reject => false,
+        };
+        let Some(id) = ids.iter().copied().find(|id| self.spelled.contains(*id)) else { return Ok(()) };
+        let token = self.token(id).unwrap_or_default();
+        let at = text.find(&token);
+        Err(TokenizeError::SpellsSpecial { token, at, as_text })
     }
 
     /// The id of the token that opens a document, if the model has one.
@@ -209,17 +259,20 @@ impl Tokenizer {
     /// Appends the ids of `text` to `ids` and returns which path found them. After an error `ids` is as before.
     ///
     /// # Errors
-    /// [`TokenizeError::Encode`] if the `tokenizers` crate fails or panics on the text; no text is known for
-    /// which it does with the tokenizers of published models.
+    /// [`TokenizeError::SpellsSpecial`] if the text spells a special token that may not be there, and [`TokenizeError::Encode`] if
+    /// the `tokenizers` crate fails or panics on the text; no text is known for which it does with the tokenizers of published models.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<EncodePath, TokenizeError> {
         let before = ids.len();
         if let Ok(fast) = &self.fast {
             if fast.encode_into(text, ids, None).is_ok() {
+                let checked = self.check_special(text, &ids[before..]);
+                checked.inspect_err(|_| ids.truncate(before))?;
                 return Ok(EncodePath::Fast);
             }
             ids.truncate(before);
         }
         let encoding = self.encode_exact(text, |exact| exact.encode_fast(text, false))?;
+        self.check_special(text, encoding.get_ids())?;
         ids.extend_from_slice(encoding.get_ids());
         Ok(EncodePath::Exact)
     }
@@ -242,6 +295,7 @@ impl Tokenizer {
             return Ok(EncodePath::Fast);
         }
         let encoding = self.encode_exact(text, |exact| exact.encode(text, false))?;
+        self.check_special(text, encoding.get_ids())?;
         ids.extend_from_slice(encoding.get_ids());
         spans.extend_from_slice(encoding.get_offsets());
         Ok(EncodePath::Exact)
@@ -269,7 +323,8 @@ impl Tokenizer {
     ) -> bool {
         let before = (ids.len(), spans.len());
         let Some(fast) = self.fast.as_ref().ok().filter(|fast| fits(fast)) else { return false };
-        let encoded = fast.encode_into(text, ids, Some(spans)).is_ok();
+        let encoded = fast.encode_into(text, ids, Some(spans)).is_ok()
+            && self.check_special(text, &ids[before.0..]).is_ok();
         if !encoded {
             ids.truncate(before.0);
             spans.truncate(before.1);

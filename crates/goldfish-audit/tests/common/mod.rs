@@ -21,7 +21,7 @@ use goldfish_audit::{AuditError, ResultRow};
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::rules::Static;
 use goldfish_mask::{RuleSpec, Scope};
-use goldfish_pipeline::{MaskJob, OnError, mask_corpus};
+use goldfish_pipeline::{MaskJob, OnError, OnNull, mask_corpus};
 use goldfish_shard::{OutputFormat, OutputMode, ToolEntry, WriterOptions};
 
 /// Writes documents as JSON lines; `source` is a column to stratify by.
@@ -72,6 +72,8 @@ pub(crate) fn mask(source: &Path, output: &Path, k: u32, format: OutputFormat) -
         output_mode: OutputMode::New,
         partition: None,
         on_error: OnError::Fail,
+        on_null: OnNull::Reject,
+        limit: None,
         threads: 1,
     };
     mask_corpus(&job, &AtomicBool::new(false), &|_| ()).unwrap();

@@ -15,15 +15,15 @@ use crate::args::values::on_disk;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExportArgs {
-    /// Output folder of `goldfish mask`.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    /// Output folders of `goldfish mask`.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) folders: Vec<PathBuf>,
 
     /// The layout.
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub(crate) to: Layout,
 
-    /// Folder to write to.
+    /// Folder to write to. Of several folders, each is exported to the folder of its name in this one.
     #[arg(short, long, value_name = "DIR", value_parser = on_disk())]
     pub(crate) output: PathBuf,
 
@@ -41,7 +41,7 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
-    /// Print one JSON object instead of the summary.
+    /// Print JSON instead of the summary: an object, or a list of them for several folders.
     #[arg(long)]
     pub(crate) json: bool,
 }

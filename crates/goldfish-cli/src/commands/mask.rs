@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, bail};
-use goldfish_corpus::{Content, ExistingMask, ReadOptions, Resolved, read_npy, resolve, warnings};
+use goldfish_corpus::{
+    Content, ExistingMask, Input, ReadOptions, Resolved, read_npy, resolve_with_stdin, warnings,
+};
 use goldfish_mask::{RuleSpec, Scope, rules::NoRule};
 use goldfish_pipeline::{
     DocumentKind, MaskJob, MaskOptions, Outcome, PipelineError, RepeatedIds, ResolvedMask, mask_corpus,
@@ -27,13 +29,15 @@ use crate::leak;
 use crate::passage;
 use crate::print::{self, BOLD, bytes, count, percent, plural};
 use crate::progress::{Bar, show};
+use crate::rejects;
 use crate::signals::stop_on_signals;
 use crate::threads::workers;
 use crate::verdict::Verdict;
 use crate::works;
 
 pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
-    let resolved = resolve(&args.inputs, args.format)?;
+    let resolved = resolve_with_stdin(&args.inputs, args.format)?;
+    check_stdin(args, &resolved)?;
     print::note_unread(&resolved);
     let (job, chosen) = job(args, resolved)?;
     let suspicious = warnings(&job.inputs, &job.read);
@@ -59,27 +63,46 @@ pub(crate) fn run(args: &MaskArgs) -> anyhow::Result<Verdict> {
     let mut found = leak::warnings(&job, &outcome.tallies, outcome.sample.as_deref());
     found.extend(outcome.repeated_ids.as_ref().map(repeated));
     let totals = &outcome.manifest.totals;
+    let reasons = if totals.documents_rejected > 0 { rejects::reasons(&job.output)? } else { Vec::new() };
     if totals.documents_in == 0 && job.partition.is_none() {
         found.push("there are no documents in the inputs".into());
     }
     if args.json {
         let warnings = [&suspicious[..], &found[..]].concat();
-        print::json(&summary_json(&job, chosen.as_deref(), &outcome, &warnings))?;
+        print::json(&summary_json(&job, chosen.as_deref(), (&outcome, &reasons), &warnings))?;
     } else {
-        let mut lines = summary(&job, chosen.as_deref(), &outcome);
+        let mut lines = summary(&job, chosen.as_deref(), (&outcome, &reasons));
         if job.protect_only {
             lines.extend(works::table(&works::copies(&job.output, &outcome.manifest)?));
         }
         print::out(&(lines.join("\n") + "\n"))?;
     }
     found.iter().for_each(|warning| print::warn(warning));
-    let clean = totals.documents_rejected == 0;
+    let clean = totals.documents_rejected == totals.documents_null;
     Ok(if clean { Verdict::Clean } else { Verdict::Findings })
+}
+
+/// Standard input can be read once, from its start to its end.
+fn check_stdin(args: &MaskArgs, resolved: &Resolved) -> anyhow::Result<()> {
+    let again = [
+        (args.resume, "--resume"),
+        (args.dry_run, "--dry-run"),
+        (args.masks_only, "--masks-only"),
+        (args.rank.is_some(), "--rank"),
+    ];
+    match again.iter().find(|(given, _)| *given) {
+        Some((_, option)) if resolved.inputs.iter().any(Input::is_stdin) => {
+            bail!("-: standard input can be read only once; name files, or leave out {option}")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The job, and why its rule was chosen if the command line names none.
 fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<String>)> {
-    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?.map(Arc::new);
+    let tokenizer =
+        args.tokenizer.as_deref().map(|path| Tokenizer::from_file_with(path, args.special_in_text));
+    let tokenizer = tokenizer.transpose()?.map(Arc::new);
     let (text_column, ids_column) = (args.text_column.clone(), args.ids_column.clone());
     let reads_text = tokenizer.is_some() || args.protect_only;
     let content = resolve_content(text_column, ids_column, &resolved.inputs, reads_text)?;
@@ -148,6 +171,8 @@ fn job(args: &MaskArgs, resolved: Resolved) -> anyhow::Result<(MaskJob, Option<S
         },
         partition,
         on_error: args.on_error,
+        on_null: args.on_null,
+        limit: args.limit,
         threads: workers(args.threads),
     };
     Ok((job, reason.map(|reason| reason.to_string())))
@@ -258,7 +283,7 @@ fn explain(error: PipelineError, stop: &AtomicBool) -> anyhow::Error {
 fn summary_json(
     job: &MaskJob,
     chosen: Option<&str>,
-    outcome: &Outcome,
+    (outcome, reasons): (&Outcome, &[rejects::Reason]),
     warnings: &[String],
 ) -> serde_json::Value {
     let Manifest { rule, totals, shards, .. } = &outcome.manifest;
@@ -269,6 +294,9 @@ fn summary_json(
         "rule_chosen_because": chosen,
         "documents": totals.documents_out,
         "rejected": totals.documents_rejected,
+        "null": totals.documents_null,
+        "reject_reasons": reasons,
+        "special_in_text": totals.special_in_text,
         "tokens": totals.tokens,
         "dropped": totals.dropped,
         "excluded_before": totals.excluded_before,
@@ -285,14 +313,18 @@ fn summary_json(
     })
 }
 
-fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> Vec<String> {
+fn summary(
+    job: &MaskJob,
+    chosen: Option<&str>,
+    (outcome, reasons): (&Outcome, &[rejects::Reason]),
+) -> Vec<String> {
     let totals = &outcome.manifest.totals;
     if job.protect_only {
         let searched = plural(totals.documents_out, "document");
         let mut lines = vec![format!("{BOLD}{}{BOLD:#}  {searched} searched", print::path(&job.output))];
         lines.extend(outcome.already_complete.then(|| ALREADY_COMPLETE.into()));
         lines.extend(outcome.manifest.protected.as_ref().map(protected_line));
-        lines.extend(rejected_line(job, totals));
+        lines.extend(rejected_lines(job, totals, reasons));
         return lines;
     }
     let mut lines = vec![print::headline(&job.output, &outcome.manifest)];
@@ -317,7 +349,13 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> Vec<String
             options.tokenizer.fast_path(),
         ));
     }
-    lines.extend(rejected_line(job, totals));
+    if totals.special_in_text > 0 {
+        lines.push(format!(
+            "special    the texts spell {}; --special-in-text text reads such as text",
+            plural(totals.special_in_text, "special token"),
+        ));
+    }
+    lines.extend(rejected_lines(job, totals, reasons));
     if let Some(passage) = &outcome.passage {
         let tokenizer = job.tokenize.as_ref().map(|options| &*options.tokenizer);
         lines.push(passage::example(passage, tokenizer));
@@ -325,15 +363,24 @@ fn summary(job: &MaskJob, chosen: Option<&str>, outcome: &Outcome) -> Vec<String
     lines
 }
 
-/// How many rows were rejected, if any were.
-fn rejected_line(job: &MaskJob, totals: &Totals) -> Option<String> {
+/// How many rows were rejected, if any were, and why.
+fn rejected_lines(job: &MaskJob, totals: &Totals, reasons: &[rejects::Reason]) -> Vec<String> {
+    if totals.documents_rejected == 0 {
+        return Vec::new();
+    }
+    let null = match totals.documents_null {
+        0 => String::new(),
+        null => format!(
+            ", of which {} null and skipped",
+            if null == 1 { "1 is".into() } else { format!("{} are", count(null)) }
+        ),
+    };
     let list = job.output.join(goldfish_shard::REJECTS_NAME);
-    (totals.documents_rejected > 0).then(|| {
-        format!(
-            "{BOLD}rejected   {} of {}; see {}{BOLD:#}",
-            plural(totals.documents_rejected, "row"),
-            count(totals.documents_in),
-            print::path(&list)
-        )
-    })
+    let first = format!(
+        "{BOLD}rejected   {} of {}{null}; see {}{BOLD:#}",
+        plural(totals.documents_rejected, "row"),
+        count(totals.documents_in),
+        print::path(&list)
+    );
+    std::iter::once(first).chain(rejects::lines(reasons)).collect()
 }

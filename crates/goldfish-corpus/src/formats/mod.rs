@@ -4,6 +4,7 @@ use crate::input::Format;
 
 mod arrow;
 mod datatrove;
+mod json;
 mod jsonl;
 mod megatron;
 mod olmo;
@@ -12,9 +13,12 @@ mod text;
 #[cfg(test)]
 mod toy;
 
+pub(crate) use jsonl::FORMAT as JSONL;
+
 /// Every format.
 static FORMATS: &[Format] = &[
     Format(&jsonl::FORMAT),
+    Format(&json::FORMAT),
     Format(&text::FORMAT),
     Format(&parquet::FORMAT),
     Format(&arrow::FORMAT),

@@ -20,6 +20,7 @@ use crate::source::{Chunk, Part, Source};
 const NAME: &str = "text";
 
 pub(super) static FORMAT: FormatTable = FormatTable {
+    from_stdin: true,
     compressed_endings: &[".txt", ".text", ".md"],
     is_divisible: |_| Ok(false),
     has_columns: false,

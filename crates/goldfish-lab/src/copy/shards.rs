@@ -140,6 +140,7 @@ fn manifest(options: &CopyOptions, tokenizer: &Tokenizer, writer: &WriterOptions
         ids_dtype: None,
         eos_id: None,
         max_document: 4 * options.context as u64,
+        limit: None,
     };
     let output = OutputEntry {
         format: writer.format,
@@ -154,6 +155,7 @@ fn manifest(options: &CopyOptions, tokenizer: &Tokenizer, writer: &WriterOptions
             vocab_size: tokenizer.vocab_size(),
             prepended_bos: None,
             appended_eos: None,
+            special_in_text: None,
         }),
         ..Manifest::new(RuleSpec::new(NoRule::new()), Scope::Document, source, output)
     }

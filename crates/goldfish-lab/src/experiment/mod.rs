@@ -23,7 +23,7 @@ use goldfish_audit::tokens::TokenCheck;
 use goldfish_backends::local::Checkpoint;
 use goldfish_corpus::{Content, ReadOptions, resolve};
 use goldfish_mask::{RuleParameters, RuleSpec, Scope};
-use goldfish_pipeline::{MaskJob, OnError, TokenizeOptions, mask_corpus};
+use goldfish_pipeline::{MaskJob, OnError, OnNull, TokenizeOptions, mask_corpus};
 use goldfish_shard::{Manifest, OutputFormat, OutputMode, ToolEntry, WriterOptions};
 use goldfish_tokenize::Tokenizer;
 use serde::Serialize;
@@ -170,6 +170,8 @@ impl<'a> Bench<'a> {
             output_mode: OutputMode::Overwrite,
             partition: None,
             on_error: OnError::Fail,
+            on_null: OnNull::Reject,
+            limit: None,
             threads: 1,
         };
         Ok(mask_corpus(&job, self.stop, &|_| ())?.manifest)

@@ -66,6 +66,7 @@ fn manifest(documents: u64, options: &WriterOptions) -> Manifest {
         ids_dtype: None,
         eos_id: None,
         max_document: 1 << 20,
+        limit: None,
     };
     let output = OutputEntry {
         format: options.format,

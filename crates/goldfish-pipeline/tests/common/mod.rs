@@ -33,6 +33,8 @@ pub(crate) fn job(inputs: Vec<Input>, output: &Path, output_mode: OutputMode, k:
         output_mode,
         partition: None,
         on_error: OnError::Fail,
+        on_null: OnNull::Reject,
+        limit: None,
         threads: 2,
     }
 }

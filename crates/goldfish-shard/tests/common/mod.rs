@@ -33,6 +33,7 @@ pub(crate) fn manifest(options: &WriterOptions, documents: u64, rejected: u64) -
         ids_dtype: None,
         eos_id: None,
         max_document: 1 << 20,
+        limit: None,
     };
     let output = OutputEntry {
         format: options.format,

@@ -5,6 +5,7 @@ mod table;
 
 use std::path::Path;
 
+use anyhow::bail;
 use goldfish_inspect::{DuplicateOptions, InspectOptions, Inspection, inspect};
 use goldfish_pipeline::{ShardText, check_tokenizer};
 use goldfish_remedy::Remedies;
@@ -23,9 +24,33 @@ use crate::works;
 use samples::{Sample, samples};
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
-    let manifest = Manifest::read(&args.folder)?;
     let tokenizer = args.tokenizer.as_deref().map(Tokenizer::from_file).transpose()?;
-    let text = shard_text(args, &manifest, tokenizer.as_ref())?;
+    if let ([_, _, ..], Some(path)) = (&*args.folders, &args.html) {
+        bail!("{}: a page shows one folder; inspect the others without --html", path.display());
+    }
+    let mut objects = Vec::new();
+    for (at, folder) in args.folders.iter().enumerate() {
+        if at > 0 && !args.json {
+            print::out("\n")?;
+        }
+        objects.extend(inspect_folder(args, folder, tokenizer.as_ref())?);
+    }
+    match &*objects {
+        [] => {}
+        [one] if args.folders.len() == 1 => print::json(one)?,
+        all => print::json(&all)?,
+    }
+    Ok(Verdict::Clean)
+}
+
+/// Prints what is in a folder, or returns it with `--json`.
+fn inspect_folder(
+    args: &InspectArgs,
+    folder: &Path,
+    tokenizer: Option<&Tokenizer>,
+) -> anyhow::Result<Option<serde_json::Value>> {
+    let manifest = Manifest::read(folder)?;
+    let text = shard_text(args, &manifest, tokenizer)?;
     let options = InspectOptions {
         by: args.by.clone(),
         sample_tokens: args.sample,
@@ -38,35 +63,28 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
     };
     let documents = manifest.totals.documents_out * if args.duplicates { 3 } else { 1 };
     let bar = Bar::share(documents, "the documents");
-    let inspection = inspect(&args.folder, &manifest, text.as_ref(), &options, &mut |documents| {
-        bar.set_position(documents)
-    });
+    let inspection =
+        inspect(folder, &manifest, text.as_ref(), &options, &mut |documents| bar.set_position(documents));
     bar.finish_and_clear();
     let mut inspection = inspection?;
     let leak = inspection.duplicates.as_ref().and_then(|found| found.warning(&manifest.rule));
     inspection.warnings.extend(leak.map(|warning| advised(&warning, &warning.remedies())));
     let mut input_bytes = 0u64;
-    for input in manifest.read_inputs(&args.folder)? {
+    for input in manifest.read_inputs(folder)? {
         input_bytes = input_bytes.saturating_add(input?.size);
     }
-    let samples = samples(args, &manifest)?;
-    let works = works::copies(&args.folder, &manifest)?;
+    let samples = samples(args, folder, &manifest)?;
+    let works = works::copies(folder, &manifest)?;
     if let Some(path) = &args.html {
-        write_page(path, args, (&manifest, input_bytes), &inspection, tokenizer.as_ref())?;
+        write_page(path, folder, (&manifest, input_bytes), &inspection, tokenizer)?;
     }
-    if args.json {
-        print::json(&summary(&manifest, &inspection, &samples, &works))?;
-    } else {
-        print::out(&table::report(
-            args,
-            (&manifest, input_bytes),
-            &inspection,
-            (&samples, &works),
-            tokenizer.as_ref(),
-        ))?;
+    let object = args.json.then(|| summary(folder, &manifest, &inspection, &samples, &works));
+    if object.is_none() {
+        let found = (&samples[..], &works[..]);
+        print::out(&table::report(folder, (&manifest, input_bytes), &inspection, found, tokenizer))?;
     }
     inspection.warnings.iter().for_each(|warning| print::warn(warning));
-    Ok(Verdict::Clean)
+    Ok(object)
 }
 
 /// The text of the documents, where a tokenizer was given. It is an error if that can't give the text, but only where
@@ -89,7 +107,7 @@ fn shard_text(
 /// Writes the page with plots, whole or not at all.
 fn write_page(
     path: &Path,
-    args: &InspectArgs,
+    folder: &Path,
     (manifest, input_bytes): (&Manifest, u64),
     inspection: &Inspection,
     tokenizer: Option<&Tokenizer>,
@@ -99,7 +117,7 @@ fn write_page(
         inspection,
         manifest,
         input_bytes,
-        folder: &args.folder.display().to_string(),
+        folder: &folder.display().to_string(),
         command: &print::command_line(),
         token_text: tokenizer.is_some().then_some(&decode),
     })?;
@@ -107,6 +125,7 @@ fn write_page(
 }
 
 fn summary(
+    folder: &Path,
     manifest: &Manifest,
     inspection: &Inspection,
     samples: &[Sample],
@@ -126,6 +145,7 @@ fn summary(
         })
         .collect();
     json!({
+        "folder": folder,
         "drop_rate": manifest.drop_rate(),
         "expected_rate": manifest.policy.is_empty().then(|| manifest.rule.rate()),
         "inspection": inspection,

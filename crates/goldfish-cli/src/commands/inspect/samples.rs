@@ -1,5 +1,7 @@
 //! The first documents of a folder.
 
+use std::path::Path;
+
 use goldfish_shard::{Manifest, ShardReader};
 use serde::Serialize;
 
@@ -19,13 +21,13 @@ pub(super) struct Sample {
 }
 
 /// The first documents.
-pub(super) fn samples(args: &InspectArgs, manifest: &Manifest) -> anyhow::Result<Vec<Sample>> {
+pub(super) fn samples(args: &InspectArgs, folder: &Path, manifest: &Manifest) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for shard in &manifest.shards {
         if samples.len() >= args.documents {
             break;
         }
-        for batch in ShardReader::open(&args.folder.join(&shard.name), manifest.output.format)? {
+        for batch in ShardReader::open(&folder.join(&shard.name), manifest.output.format)? {
             let batch = batch?;
             for row in 0..batch.len().min(args.documents - samples.len()) {
                 let (ids, mask) = (batch.ids(row), batch.mask(row));

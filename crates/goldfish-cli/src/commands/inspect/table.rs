@@ -1,5 +1,7 @@
 //! The tables of `goldfish inspect`.
 
+use std::path::Path;
+
 use goldfish_inspect::{
     Duplicates, Gaps, Groups, IdList, Inspection, KeptStretch, Leak, LeakingPair, LongestKept, TallyReport,
     Windows,
@@ -9,7 +11,6 @@ use goldfish_shard::Manifest;
 use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
-use crate::args::InspectArgs;
 use crate::describe::{
     decided_run, describe_rule, describe_tally, dropped_line, policy_lines, protected_line, token_run,
 };
@@ -24,13 +25,13 @@ const SHOWN_ROWS: usize = 20;
 const SHOWN_IDS: usize = 8;
 
 pub(super) fn report(
-    args: &InspectArgs,
+    folder: &Path,
     (manifest, input_bytes): (&Manifest, u64),
     inspection: &Inspection,
     (samples, works): (&[Sample], &[Copies]),
     tokenizer: Option<&Tokenizer>,
 ) -> String {
-    let mut lines = head(args, (manifest, input_bytes), inspection);
+    let mut lines = head(folder, (manifest, input_bytes), inspection);
     if manifest.protected.as_ref().is_some_and(|protected| protected.only) {
         lines.extend(works::table(works));
         lines.extend(shards(manifest));
@@ -62,16 +63,12 @@ pub(super) fn report(
     lines.join("\n") + "\n"
 }
 
-fn head(
-    args: &InspectArgs,
-    (manifest, input_bytes): (&Manifest, u64),
-    inspection: &Inspection,
-) -> Vec<String> {
+fn head(folder: &Path, (manifest, input_bytes): (&Manifest, u64), inspection: &Inspection) -> Vec<String> {
     let totals = &manifest.totals;
     let mut lines = vec![
         format!(
             "{BOLD}{}{BOLD:#}  {}, {}",
-            path(&args.folder),
+            path(folder),
             plural(totals.documents_out, "document"),
             plural(totals.tokens, "token")
         ),
