@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
-use crate::args::Cli;
+use crate::help;
 
 /// Bytes of a file with options at most.
 const MOST_BYTES: u64 = 1 << 20;
@@ -29,7 +29,7 @@ pub(crate) fn with_file(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         anyhow::anyhow!("{file}: it is not TOML: {}", error.to_string().trim_end().replace('\n', " "))
     })?;
-    let mut root = Cli::command();
+    let mut root = help::command();
     root.build();
     let (command, names) = command_of(&root, &own);
     let given = given(command, &own);
@@ -180,7 +180,7 @@ fn add(options: &mut Vec<OsString>, arg: &Arg, key: &str, value: &Value) -> anyh
 
 /// The options in force as a file that `--config` reads. Those that have their default are comments.
 pub(crate) fn in_force(matches: &ArgMatches) -> String {
-    let mut root = Cli::command();
+    let mut root = help::command();
     root.build();
     let (mut command, mut matches, mut names) = (&root, matches, Vec::new());
     while let Some((name, below)) = matches.subcommand() {
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back() {
         let line = "goldfish mask in other --k 4 --append-eos --tokenizer a\"b.json --output out --carry x --carry y";
-        let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
+        let matches = help::command().try_get_matches_from(line.split(' ')).unwrap();
         let text = in_force(&matches);
         assert!(text.contains("# inputs: in other\n") && text.contains("\n[mask]\n"), "{text}");
         assert!(text.contains("\n# progress = \"auto\"\n"), "{text}");

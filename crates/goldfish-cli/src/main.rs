@@ -7,6 +7,7 @@ mod config;
 mod describe;
 mod experiment;
 mod files;
+mod help;
 mod leak;
 mod model;
 mod passage;
@@ -14,6 +15,7 @@ mod print;
 mod progress;
 mod rejects;
 mod signals;
+mod terminal;
 mod threads;
 mod verdict;
 mod version;
@@ -22,8 +24,8 @@ mod works;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
 use mimalloc::MiMalloc;
 
 use crate::args::{Cli, Command, LogFormat, MessageArgs};
@@ -52,10 +54,10 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> ExitCode {
     let messages = MessageArgs::guess(&shown);
     print::set_messages(messages);
     if error.kind() == ErrorKind::DisplayVersion {
-        return end(print::out(&version::describe()).map(|()| Verdict::Clean));
+        return end(print::verbatim(&version::describe()).map(|()| Verdict::Clean));
     }
-    let error = Cli::command().try_get_matches_from(shown).err().unwrap_or(error);
-    if !error.use_stderr() || messages.log_format == LogFormat::Text {
+    let error = help::command().try_get_matches_from(shown).err().unwrap_or(error);
+    if !error.use_stderr() || messages.log_format() == LogFormat::Text {
         error.exit();
     }
     print::usage(&error);
@@ -73,15 +75,15 @@ fn main() -> ExitCode {
             return end(Err(error));
         }
     };
-    let parsed = Cli::command().try_get_matches_from(&arguments);
+    let parsed = help::command().try_get_matches_from(&arguments);
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&arguments, error),
     };
-    print::set_messages(cli.messages);
+    print::set_messages(cli.messages.of_command(&matches));
     if cli.config.print_config {
-        return end(print::out(&config::in_force(&matches)).map(|()| Verdict::Clean));
+        return end(print::verbatim(&config::in_force(&matches)).map(|()| Verdict::Clean));
     }
     let verdict = match cli.command {
         Command::Demo(args) => commands::demo::run(&args),

@@ -8,6 +8,7 @@ use goldfish_report::is_hidden;
 use goldfish_tokenize::Tokenizer;
 
 use crate::print::{self, FAINT};
+use crate::terminal;
 
 const DROPPED: Style = AnsiColor::Red.on_default().underline();
 const LEAKED: Style = AnsiColor::Yellow.on_default().bold().underline();
@@ -23,8 +24,8 @@ pub(crate) enum Marked {
     Leaked,
 }
 
-/// Width of the shown text, in characters.
-const WIDTH: usize = 92;
+/// Largest width of the lines.
+const WIDTH: usize = 96;
 
 /// The first tokens of a document, with its id above them.
 pub(crate) fn example(passage: &Passage, tokenizer: Option<&Tokenizer>) -> String {
@@ -43,10 +44,13 @@ pub(crate) fn render(ids: &[u32], mask: &[u8], tokenizer: Option<&Tokenizer>) ->
         let mark = if mask[run.start] == 0 { Marked::Dropped } else { Marked::Kept };
         let text = match tokenizer {
             Some(tokenizer) => tokenizer.decode(&ids[run.clone()]).unwrap_or_default(),
-            None => ids[run.clone()].iter().map(|id| format!("{id} ")).collect(),
+            None => ids[run.clone()].iter().map(|id| format!(" {id}")).collect(),
         };
         let text = printable(&text);
         words.push((mark, text));
+    }
+    if let (None, Some((_, first))) = (tokenizer, words.first_mut()) {
+        first.remove(0);
     }
     wrap(&words)
 }
@@ -77,36 +81,23 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Breaks the text into indented lines.
 pub(crate) fn wrap(words: &[(Marked, String)]) -> String {
-    let mut lines = String::from("  ");
-    let mut column = 0;
-    for (mark, text) in words {
-        // A marked token keeps its leading space outside of the brackets, where it can be broken at.
+    let mut text = String::from("  ");
+    for (mark, word) in words {
         let (style, open, close) = match mark {
-            Marked::Kept => (Style::new(), None, None),
-            Marked::Dropped => (DROPPED, Some('['), Some(']')),
-            Marked::Leaked => (LEAKED, Some('{'), Some('}')),
+            Marked::Kept => (Style::new(), "", ""),
+            Marked::Dropped => (DROPPED, "[", "]"),
+            Marked::Leaked => (LEAKED, "{", "}"),
         };
+        // A marked token keeps its leading space outside of the brackets, where it can be broken at.
         let (lead, body) = match mark {
-            Marked::Kept => ("", text.as_str()),
-            _ => text.split_at(text.len() - text.trim_start_matches(' ').len()),
+            Marked::Kept => ("", word.as_str()),
+            _ => word.split_at(word.len() - word.trim_start_matches(' ').len()),
         };
-        let mut emit = |c: char, lines: &mut String| {
-            if column >= WIDTH && c == ' ' {
-                lines.push_str("\n  ");
-                column = 0;
-            } else {
-                lines.push(c);
-                column += 1;
-            }
-        };
-        lead.chars().for_each(|c| emit(c, &mut lines));
         // Writing into a string can't fail.
-        let _ = write!(lines, "{style}");
-        open.into_iter().chain(body.chars()).chain(close).for_each(|c| emit(c, &mut lines));
-        let _ = write!(lines, "{style:#}");
+        let _ = write!(text, "{lead}{style}{open}{body}{close}{style:#}");
     }
-    lines.push('\n');
-    lines
+    let width = terminal::width().map_or(WIDTH, |width| width.min(WIDTH));
+    terminal::wrap_indented(&text, width, 2) + "\n"
 }
 
 #[cfg(test)]
@@ -116,7 +107,7 @@ mod tests {
     #[test]
     fn dropped_tokens_are_in_brackets() {
         let shown = anstream::adapter::strip_str(&render(&[5, 6, 7, 8], &[1, 0, 0, 1], None)).to_string();
-        assert_eq!(shown, "  5 [6 ][7 ]8 \n");
+        assert_eq!(shown, "  5 [6] [7] 8\n");
     }
 
     #[test]

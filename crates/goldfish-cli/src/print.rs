@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::advice;
 use crate::args::{LogFormat, MessageArgs};
+use crate::terminal;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
@@ -62,26 +63,16 @@ pub(crate) fn path(path: &Path) -> String {
     text(&path.to_string_lossy())
 }
 
-/// Rows below their heads, each cell as wide as the widest of its column. Columns without a head are left out.
-pub(crate) fn aligned<R: AsRef<[String]>>(heads: &[&str], rows: &[R]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
-        cells.chain([heads[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let line: String = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}   ")).collect();
-        line.trim_end().to_owned()
-    };
-    let mut text = format!("  {FAINT}{}{FAINT:#}\n", line(&mut heads.iter().copied()));
-    for row in rows {
-        text += &format!("  {}\n", line(&mut row.as_ref().iter().map(String::as_str)));
+/// Writes to standard output, in lines that fit the terminal; colors only there. A reader that closed the pipe is no error.
+pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    match terminal::width() {
+        Some(width) => verbatim(&terminal::wrap(text, width)),
+        None => verbatim(text),
     }
-    text
 }
 
-/// Writes to standard output; colors only where it is a terminal. A reader that closed the pipe is no error.
-pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+/// As [`out`], whatever the width.
+pub(crate) fn verbatim(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -100,7 +91,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
             text.push(c);
         }
     }
-    out(&(text + "\n"))
+    verbatim(&(text + "\n"))
 }
 
 /// What a message is.
@@ -161,12 +152,18 @@ fn whole_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Re
 
 /// Writes a message to standard error, whose words and details are escaped already.
 fn write(level: Level, message: &str, details: &[String], progress: Option<&Reached>) {
-    let MessageArgs { quiet, log_format, .. } = messages();
-    if quiet && matches!(level, Level::Note | Level::Progress | Level::Warning) {
+    let messages = messages();
+    if messages.quiet && matches!(level, Level::Note | Level::Progress | Level::Warning) {
         return;
     }
-    let lines = match log_format {
-        LogFormat::Text => [&[level.label() + message], details].concat().join("\n"),
+    let lines = match messages.log_format() {
+        LogFormat::Text => {
+            let message = level.label() + message;
+            // Details may have commands to copy, which stay whole.
+            let message =
+                terminal::error_width().map_or(message.clone(), |width| terminal::wrap(&message, width));
+            [&[message], details].concat().join("\n")
+        }
         LogFormat::Json => match serde_json::to_string(&Message { level, message, details, progress }) {
             Ok(line) => line,
             Err(error) => error.to_string(),

@@ -63,11 +63,14 @@ impl Bar {
                 ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
         }
-        let MessageArgs { progress, quiet, log_format, .. } = print::messages();
+        let messages = print::messages();
+        let MessageArgs { progress, quiet, .. } = messages;
         let every = match progress {
             _ if quiet => None,
             ProgressOption::Never => None,
-            ProgressOption::Auto => (bar.is_hidden() || log_format == LogFormat::Json).then_some(EVERY),
+            ProgressOption::Auto => {
+                (bar.is_hidden() || messages.log_format() == LogFormat::Json).then_some(EVERY)
+            }
             ProgressOption::Every(every) => Some(every),
         };
         if quiet || every.is_some() || progress == ProgressOption::Never {

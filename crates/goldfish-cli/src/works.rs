@@ -9,7 +9,8 @@ use goldfish_shard::{Manifest, read_passages};
 use serde::Serialize;
 
 use crate::files::works_of;
-use crate::print::{self, FAINT, count, name};
+use crate::print::{self, count, name};
+use crate::terminal::lines_of;
 
 /// Reads the protected works of a policy in this file.
 pub(crate) fn read(policy: &Path, options: &ProtectOptions) -> anyhow::Result<Arc<Protection>> {
@@ -67,15 +68,14 @@ pub(crate) fn table(works: &[Copies]) -> Vec<String> {
     if works.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![format!(
-        "\n{FAINT}{:32} {:>10} {:>10} {:>12} {:>10}{FAINT:#}",
-        "protected work", "documents", "passages", "words", "edits"
-    )];
-    for copies in works.iter().take(SHOWN_ROWS) {
+    let row = |copies: &Copies| {
         let Copies { work_id, documents, passages, words, edits } = copies;
         let [documents, passages, words, edits] = [documents, passages, words, edits].map(|n| count(*n));
-        lines.push(format!("{:32} {documents:>10} {passages:>10} {words:>12} {edits:>10}", name(work_id)));
-    }
+        [name(work_id), documents, passages, words, edits]
+    };
+    let rows: Vec<_> = works.iter().take(SHOWN_ROWS).map(row).collect();
+    let heads = ["protected work", "documents", "passages", "words", "edits"];
+    let mut lines = lines_of(&heads, &rows);
     if works.len() > SHOWN_ROWS {
         lines.push(format!("… and {} more; --json lists all", works.len() - SHOWN_ROWS));
     }

@@ -19,6 +19,12 @@ use schemars::Schema;
 
 use crate::tools::{describe, root};
 
+/// The help of every command on a terminal of 80 columns.
+const NARROW_HELP: &str = "crates/goldfish-cli/tests/snapshots/help-80.txt";
+
+/// Columns of the command line reference.
+const REFERENCE_COLUMNS: usize = 100;
+
 /// Writes or checks the files; `program` prints the help.
 pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
     let files = [
@@ -61,6 +67,7 @@ pub(crate) fn run(program: &Path, check: bool) -> anyhow::Result<()> {
         ("schemas/audit-tables.md", tables_reference()),
         ("schemas/trace-tables.md", trace_tables_reference()),
         ("docs/cli.md", cli_reference(program)?),
+        (NARROW_HELP, help_of_all(program, 80)?),
     ];
     let mut stale = Vec::new();
     for (name, contents) in files {
@@ -90,13 +97,24 @@ fn cli_reference(program: &Path) -> anyhow::Result<String> {
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; a test keeps it so.\nThe options below \
          `Messages`, which every command has, are listed once.\n",
     );
-    push_help(program, &mut Vec::new(), &mut text)?;
+    text += &help_of_all(program, REFERENCE_COLUMNS)?;
+    Ok(text)
+}
+
+/// The long help of every command on a terminal of some width.
+fn help_of_all(program: &Path, columns: usize) -> anyhow::Result<String> {
+    let mut text = String::new();
+    push_help((program, columns), &mut Vec::new(), &mut text)?;
     Ok(text)
 }
 
 /// Appends the help of a command, then those of the subcommands that it lists.
-fn push_help(program: &Path, command: &mut Vec<String>, text: &mut String) -> anyhow::Result<()> {
-    let mut help = long_help(program, command)?;
+fn push_help(
+    (program, columns): (&Path, usize),
+    command: &mut Vec<String>,
+    text: &mut String,
+) -> anyhow::Result<()> {
+    let mut help = long_help(program, columns, command)?;
     if !command.is_empty()
         && let Some(end) = help.find("\n\nMessages:\n")
     {
@@ -106,15 +124,15 @@ fn push_help(program: &Path, command: &mut Vec<String>, text: &mut String) -> an
     *text += &format!("\n## `{title}`\n\n```text\n{help}\n```\n");
     for name in subcommands(&help) {
         command.push(name.to_owned());
-        push_help(program, command, text)?;
+        push_help((program, columns), command, text)?;
         command.pop();
     }
     Ok(())
 }
 
-fn long_help(program: &Path, command: &[String]) -> anyhow::Result<String> {
+fn long_help(program: &Path, columns: usize, command: &[String]) -> anyhow::Result<String> {
     let mut help = Command::new(program);
-    help.args(command).arg("--help").current_dir(root());
+    help.args(command).arg("--help").current_dir(root()).env("COLUMNS", columns.to_string());
     let output = help.output().with_context(|| describe(&help))?;
     if !output.status.success() {
         bail!("{} failed:\n{}", describe(&help), String::from_utf8_lossy(&output.stderr));

@@ -32,7 +32,14 @@ use crate::args::values::{on_disk, parse_document_size};
 ///
 /// Exit codes: 0 done, 1 done but a --fail-if condition holds or the positive control failed, 2 could not run.
 #[derive(Debug, Clone, Args)]
-#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    verbatim_doc_comment,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    override_usage = "goldfish audit [OPTIONS] --output <RUN> --model <DIR> <CORPUS>...
+       goldfish audit [OPTIONS] --output <RUN> --server <URL> <CORPUS>...
+       goldfish audit <COMMAND>"
+)]
 #[command(group(ArgGroup::new("subject").args(["model", "server"]).required(true)))]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ColorChoice, ValueEnum};
+use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
 
 /// Options from a file.
 #[derive(Debug, Clone, Args)]
@@ -38,17 +38,20 @@ pub(crate) struct MessageArgs {
     pub(crate) quiet: bool,
 
     /// How messages are written to standard error: as text, or as one JSON object a line, with `level` (note, progress,
-    /// warning, gate_failed, error), `message`, and `details` where it has more lines.
+    /// warning, gate_failed, error), `message`, and `details` where it has more lines. [default: text; json with --json]
     #[arg(
         long,
         global = true,
         value_enum,
-        default_value_t,
         value_name = "text|json",
         hide_possible_values = true,
         help_heading = "Messages"
     )]
-    pub(crate) log_format: LogFormat,
+    log_format: Option<LogFormat>,
+
+    /// Whether the command prints JSON.
+    #[arg(skip)]
+    prints_json: bool,
 
     /// Use colors: on a terminal, unless NO_COLOR is set (auto), always or never.
     #[arg(
@@ -66,19 +69,36 @@ pub(crate) struct MessageArgs {
 impl MessageArgs {
     /// The options in a command line that is wrong elsewhere, as far as they can be read.
     pub(crate) fn guess(arguments: &[String]) -> Self {
-        fn value<V: ValueEnum + Default>(arguments: &[String], option: &str) -> V {
+        fn value<V: ValueEnum>(arguments: &[String], option: &str) -> Option<V> {
             let mut values = arguments.iter().zip(arguments.iter().skip(1).map(Some).chain([None]));
             let value = values.find_map(|(argument, next)| match argument.strip_prefix(option)? {
                 "" => next.map(String::as_str),
                 rest => rest.strip_prefix('='),
             });
-            value.and_then(|value| V::from_str(value, false).ok()).unwrap_or_default()
+            value.and_then(|value| V::from_str(value, false).ok())
         }
         Self {
             log_format: value(arguments, "--log-format"),
-            color: value(arguments, "--color"),
+            prints_json: arguments.iter().any(|argument| argument == "--json"),
+            color: value(arguments, "--color").unwrap_or_default(),
             ..Self::default()
         }
+    }
+
+    /// The same for a command with these options.
+    pub(crate) fn of_command(self, matches: &ArgMatches) -> Self {
+        let (mut prints_json, mut matches) = (false, Some(matches));
+        while let Some(command) = matches {
+            prints_json |= matches!(command.try_get_one::<bool>("json"), Ok(Some(true)));
+            matches = command.subcommand().map(|(_, below)| below);
+        }
+        Self { prints_json, ..self }
+    }
+
+    /// How messages are written.
+    pub(crate) fn log_format(self) -> LogFormat {
+        let unsaid = if self.prints_json { LogFormat::Json } else { LogFormat::Text };
+        self.log_format.unwrap_or(unsaid)
     }
 
     pub(crate) fn color(self) -> anstream::ColorChoice {
@@ -99,9 +119,8 @@ pub(crate) enum ProgressOption {
     Every(Duration),
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    #[default]
     Text,
     Json,
 }
@@ -134,9 +153,11 @@ mod tests {
         let guess = |line: &str| {
             let arguments: Vec<String> = line.split(' ').map(Into::into).collect();
             let args = MessageArgs::guess(&arguments);
-            (args.log_format, args.color)
+            (args.log_format(), args.color)
         };
         assert_eq!(guess("goldfish mask --typo"), (LogFormat::Text, ColorChoice::Auto));
+        assert_eq!(guess("goldfish mask --json --typo"), (LogFormat::Json, ColorChoice::Auto));
+        assert_eq!(guess("mask --json --log-format text"), (LogFormat::Text, ColorChoice::Auto));
         assert_eq!(guess("goldfish --color never mask --typo"), (LogFormat::Text, ColorChoice::Never));
         assert_eq!(guess("--typo --log-format=json --color=always"), (LogFormat::Json, ColorChoice::Always));
         assert_eq!(guess("--log-format xml --colors always --color"), (LogFormat::Text, ColorChoice::Auto));

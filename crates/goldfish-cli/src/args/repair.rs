@@ -20,7 +20,11 @@ use crate::args::values::on_disk;
 /// Writes a checkpoint for each method, results.json and a page (repair.html). A stopped repair
 /// resumes when the command is run again; with other methods it adds them to the folder.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "goldfish lab repair [OPTIONS] --model <CHECKPOINT>
+                           --validation <SHARDS> --output <DIR> <SHARDS>..."
+)]
 pub(crate) struct RepairArgs {
     /// Shards with the documents that the model recites, as `goldfish mask` wrote them.
     #[arg(required = true, value_name = "SHARDS")]

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use anyhow::Context;
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
-use crate::args::{Cli, ManArgs};
+use crate::args::ManArgs;
+use crate::help;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &ManArgs) -> anyhow::Result<Verdict> {
     let folder = &args.folder;
-    let mut program = Cli::command().disable_help_subcommand(true);
+    let mut program = help::command().disable_help_subcommand(true);
     program.build();
     std::fs::create_dir_all(folder)
         .and_then(|()| write_pages(&program, folder))

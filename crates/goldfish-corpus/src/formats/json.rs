@@ -322,7 +322,9 @@ mod tests {
         let mut wrong = None;
         for end in (0..text.len()).step_by(piece).skip(1).chain([text.len()]) {
             let from = end.saturating_sub(1) / piece * piece;
-            wrong = wrong.or(scanner.scan(&text.as_bytes()[..end], from, &mut values).err());
+            if wrong.is_none() {
+                wrong = scanner.scan(&text.as_bytes()[..end], from, &mut values).err();
+            }
         }
         let wrong = wrong.or_else(|| scanner.finish(text.len(), &mut values).err());
         (values.into_iter().map(|value| &text[value]).collect(), wrong)

@@ -6,7 +6,7 @@ use std::path::Path;
 use goldfish_corpus::{Content, Input, ReadOptions, resolve};
 use goldfish_mask::rules::Hash;
 use goldfish_mask::{RuleSpec, Scope};
-use goldfish_pipeline::{MaskJob, OnError};
+use goldfish_pipeline::{MaskJob, OnError, OnNull};
 use goldfish_shard::{OutputFormat, OutputMode, WriterOptions};
 
 pub(crate) fn inputs(path: &Path) -> Vec<Input> {

@@ -10,7 +10,8 @@ use goldfish_audit::summary::{
 };
 use goldfish_report::{copying_in_words, of_passages};
 
-use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
+use crate::print::{BOLD, FAINT, count, name, path, plural, share};
+use crate::terminal;
 
 /// A score as a cell: its value and its interval.
 struct Cell {
@@ -70,7 +71,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };
-    text += &aligned(&heads[..columns], &rows);
+    text += &terminal::table(2, &heads[..columns], &rows);
     in_context(&mut text, summary);
     groups(&mut text, summary);
     works(&mut text, summary);
@@ -133,7 +134,7 @@ fn in_context(text: &mut String, summary: &Summary) {
     text.push('\n');
     let heads = ["exact match, passage", "audited", "control", "excess"];
     let columns = if found.control.is_some() { 4 } else { 2 };
-    *text += &aligned(&heads[..columns], &rows);
+    *text += &terminal::table(2, &heads[..columns], &rows);
     let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", copying_in_words(summary, found));
 }
 
@@ -160,7 +161,7 @@ fn works(text: &mut String, summary: &Summary) {
     };
     text.push('\n');
     let rows: Vec<_> = summary.works.iter().take(MOST_WORKS).map(row).collect();
-    *text += &aligned(&["work", "tokens probed", "recited", "or nearly", "longest"], &rows);
+    *text += &terminal::table(2, &["work", "tokens probed", "recited", "or nearly", "longest"], &rows);
     if summary.works.len() > MOST_WORKS {
         let more = summary.works.len() - MOST_WORKS;
         let _ = writeln!(text, "  {FAINT}{} more in summary.json.{FAINT:#}", plural(more as u64, "work"));
@@ -197,7 +198,7 @@ fn groups(text: &mut String, summary: &Summary) {
     let rows: Vec<[String; 4]> = groups.iter().take(MOST_GROUPS).map(row).collect();
     text.push('\n');
     let heads = ["exact match by group", "audited", "control", ""];
-    *text += &aligned(&heads, &rows);
+    *text += &terminal::table(2, &heads, &rows);
     let more = groups.len().saturating_sub(MOST_GROUPS) as u64;
     let more =
         if more > 0 { format!(" {} in summary.json.", plural(more, "more group")) } else { String::new() };

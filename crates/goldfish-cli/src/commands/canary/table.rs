@@ -6,7 +6,8 @@ use std::path::Path;
 use goldfish_audit::canaries::{CanaryResult, CanaryTest, Plan};
 use goldfish_audit::stat::Mean;
 
-use crate::print::{BOLD, FAINT, aligned, count, name, path, plural, share};
+use crate::print::{BOLD, FAINT, count, name, path, plural, share};
+use crate::terminal;
 
 /// The result as a table.
 pub(crate) fn report(folder: &Path, plan: &Plan, result: &CanaryResult) -> String {
@@ -26,7 +27,7 @@ pub(crate) fn report(folder: &Path, plan: &Plan, result: &CanaryResult) -> Strin
         row(count(group.repetitions.into()), &group.test, adjusted)
     });
     let rows: Vec<[String; 6]> = groups.chain([row("all".into(), &result.all, String::new())]).collect();
-    text += &aligned(&heads, &rows);
+    text += &terminal::table(2, &heads, &rows);
     let _ = writeln!(
         text,
         "\n  A model that learned nothing from the planted passages gives so small a p-value over all pairs with probability {}.",

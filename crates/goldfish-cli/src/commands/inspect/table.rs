@@ -4,10 +4,10 @@ use std::path::Path;
 
 use goldfish_inspect::{
     Duplicates, Gaps, Groups, IdList, Inspection, KeptStretch, Leak, LeakingPair, LongestKept, TallyReport,
-    Windows,
+    Windows, WorstKey,
 };
 use goldfish_mask::diagnostics::Tally;
-use goldfish_shard::Manifest;
+use goldfish_shard::{Manifest, ShardEntry};
 use goldfish_tokenize::Tokenizer;
 
 use super::samples::Sample;
@@ -16,6 +16,7 @@ use crate::describe::{
 };
 use crate::passage::{self, Marked};
 use crate::print::{BOLD, FAINT, bytes, count, name, path, percent, plural, share};
+use crate::terminal::lines_of;
 use crate::works::{self, Copies};
 
 /// Rows of a table that are shown.
@@ -200,24 +201,21 @@ fn windows(windows: &Windows) -> Vec<String> {
         plural(windows.degenerate_keys, "key"),
         windows.threshold
     )];
-    lines.push(format!(
-        "\n{FAINT}{:>20} {:>12} {:>12} {:>9}  a window{FAINT:#}",
-        "key", "windows", "positions", "decision"
-    ));
-    for worst in &windows.worst {
+    let row = |worst: &WorstKey| {
         let mut example: Vec<String> = worst.example.iter().take(8).map(u32::to_string).collect();
         if worst.example.len() > 8 {
             example.push("…".into());
         }
-        lines.push(format!(
-            "{:>20} {:>12} {:>12} {:>9}  {}",
-            worst.key,
+        [
+            worst.key.to_string(),
             count(worst.windows),
             percent(worst.positions, windows.positions),
-            if worst.dropped { "drop" } else { "keep" },
-            example.join(" ")
-        ));
-    }
+            if worst.dropped { "drop" } else { "keep" }.into(),
+            example.join(" "),
+        ]
+    };
+    let rows: Vec<_> = windows.worst.iter().map(row).collect();
+    lines.extend(lines_of(&["key", "windows", "positions", "decision", "a window"], &rows));
     lines
 }
 
@@ -257,28 +255,20 @@ fn show_id(id: u32, tokenizer: Option<&Tokenizer>) -> String {
 }
 
 fn groups(groups: &Groups) -> Vec<String> {
-    let mut lines = vec![format!(
-        "\n{FAINT}{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}{FAINT:#}",
-        name(&groups.column),
-        "documents",
-        "tokens",
-        "dropped",
-        "of decided",
-        "kept run",
-        "drop run"
-    )];
-    for row in groups.rows.iter().take(SHOWN_ROWS) {
-        lines.push(format!(
-            "{:32} {:>10} {:>14} {:>8} {:>11} {:>9} {:>9}",
+    let rows = groups.rows.iter().take(SHOWN_ROWS).map(|row| {
+        [
             name(row.value.as_deref().unwrap_or("(none)")),
             count(row.rates.documents),
             count(row.rates.tokens),
             percent(row.rates.dropped, row.rates.tokens),
             if row.decided == 0 { "–".into() } else { share(row.decided_drop_rate) },
             count(row.longest_kept),
-            count(row.longest_dropped)
-        ));
-    }
+            count(row.longest_dropped),
+        ]
+    });
+    let column = name(&groups.column);
+    let heads = [&*column, "documents", "tokens", "dropped", "of decided", "kept run", "drop run"];
+    let mut lines = lines_of(&heads, &rows.collect::<Vec<_>>());
     if groups.rows.len() > SHOWN_ROWS {
         lines.push(format!("… and {} more; --json lists all", groups.rows.len() - SHOWN_ROWS));
     }
@@ -305,39 +295,36 @@ fn duplicates(found: &Duplicates) -> Vec<String> {
         plural(found.passages, "passage"),
         count(found.near)
     ));
-    lines.push(format!(
-        "\n{FAINT}{:40} {:>10} {:>10} {:>9}   less than this folder{FAINT:#}",
-        "leak by rule", "dropped", "leaked", "share"
-    ));
-    for rule in &found.rules {
+    let rows = found.rules.iter().map(|rule| {
         let rule_name = if rule.own { format!("{} (this folder)", rule.rule) } else { rule.rule.clone() };
         let leak = rule.leak;
         let excess = rule.excess.map(|excess| {
             let error = excess.standard_error.map(|error| format!(" ± {:.2}", 100.0 * error));
-            format!("   {:.2}{} points", 100.0 * excess.share, error.unwrap_or_default())
+            format!("{:.2}{} points", 100.0 * excess.share, error.unwrap_or_default())
         });
-        lines.push(format!(
-            "{rule_name:40} {:>10} {:>10} {:>9}{}",
-            count(leak.dropped),
-            count(leak.leaked),
-            share(leak.share),
-            excess.unwrap_or_default()
-        ));
-    }
-    lines.push(format!("{:40} {:>31}", "independent masks", share(found.independent)));
-    let rules: String = found.rules.iter().map(|rule| format!(" {:>12}", rule.heading())).collect();
-    let row = |name: &str, leaks: &[Leak]| -> Option<String> {
+        let (dropped, leaked) = (count(leak.dropped), count(leak.leaked));
+        [rule_name, dropped, leaked, share(leak.share), excess.unwrap_or_default()]
+    });
+    let independent = ["independent masks".into(), String::new(), String::new(), share(found.independent)];
+    let rows: Vec<Vec<String>> =
+        rows.map(Vec::from).chain([[&independent[..], &[String::new()]].concat()]).collect();
+    let heads = ["leak by rule", "dropped", "leaked", "share", "less than this folder"];
+    lines.extend(lines_of(&heads, &rows));
+    let headings: Vec<String> = found.rules.iter().map(|rule| rule.heading().to_string()).collect();
+    let row = |name: &str, leaks: &[Leak]| -> Option<Vec<String>> {
         let dropped = leaks.first().map_or(0, |own| own.dropped);
-        let shares: String = leaks
-            .iter()
-            .map(|leak| format!(" {:>12}", if leak.dropped == 0 { "–".into() } else { share(leak.share) }))
-            .collect();
-        leaks.iter().any(|leak| leak.dropped > 0).then(|| format!("{name:32} {:>10}{shares}", count(dropped)))
+        let shares = leaks.iter().map(|leak| if leak.dropped == 0 { "–".into() } else { share(leak.share) });
+        let cells = [name.to_owned(), count(dropped)].into_iter().chain(shares);
+        leaks.iter().any(|leak| leak.dropped > 0).then(|| cells.collect())
     };
-    lines.push(format!("\n{FAINT}{:32} {:>10}{rules}{FAINT:#}", "leak by what differs nearby", "dropped"));
-    lines.extend(found.differences.iter().filter_map(|found| row(found.difference.name(), &found.leaks)));
-    lines.push(format!("\n{FAINT}{:32} {:>10}{rules}{FAINT:#}", "leak by words since an edit", "dropped"));
-    lines.extend(found.distances.iter().filter_map(|found| row(&found.name(), &found.leaks)));
+    let mut leaks = |first: &str, rows: Vec<Vec<String>>| {
+        let heads = [first, "dropped"].into_iter().chain(headings.iter().map(String::as_str));
+        lines.extend(lines_of(&heads.collect::<Vec<_>>(), &rows));
+    };
+    let nearby = found.differences.iter().filter_map(|found| row(found.difference.name(), &found.leaks));
+    leaks("leak by what differs nearby", nearby.collect());
+    let since = found.distances.iter().filter_map(|found| row(&found.name(), &found.leaks));
+    leaks("leak by words since an edit", since.collect());
     found.worst.iter().for_each(|pair| lines.push(side_by_side(pair)));
     lines
 }
@@ -366,19 +353,12 @@ fn side_by_side(pair: &LeakingPair) -> String {
 }
 
 fn shards(manifest: &Manifest) -> Vec<String> {
-    let mut lines = vec![format!(
-        "\n{FAINT}{:32} {:>12} {:>16} {:>9}{FAINT:#}",
-        "shard", "documents", "tokens", "dropped"
-    )];
-    for shard in manifest.shards.iter().take(SHOWN_ROWS) {
-        lines.push(format!(
-            "{:32} {:>12} {:>16} {:>9}",
-            name(&shard.name),
-            count(shard.documents),
-            count(shard.tokens),
-            percent(shard.dropped, shard.tokens)
-        ));
-    }
+    let row = |shard: &ShardEntry| {
+        let dropped = percent(shard.dropped, shard.tokens);
+        [name(&shard.name), count(shard.documents), count(shard.tokens), dropped]
+    };
+    let rows: Vec<_> = manifest.shards.iter().take(SHOWN_ROWS).map(row).collect();
+    let mut lines = lines_of(&["shard", "documents", "tokens", "dropped"], &rows);
     if manifest.shards.len() > SHOWN_ROWS {
         lines.push(format!("… and {} more; --json lists all", manifest.shards.len() - SHOWN_ROWS));
     }

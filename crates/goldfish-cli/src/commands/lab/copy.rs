@@ -13,8 +13,9 @@ use goldfish_tokenize::Tokenizer;
 use crate::args::CopyArgs;
 use crate::experiment::shown;
 use crate::model::{self, Asking};
-use crate::print::{self, BOLD, FAINT, count, plural, share};
+use crate::print::{self, BOLD, count, plural, share};
 use crate::signals::stop_on_signals;
+use crate::terminal;
 use crate::threads::use_threads;
 use crate::verdict::Verdict;
 
@@ -97,11 +98,11 @@ fn table(args: &CopyArgs, results: &CopyResults) -> String {
     for arm in &results.arms {
         lines.push(String::new());
         lines.push(about(arm));
-        lines.push(header());
-        lines.extend(arm.lengths.iter().map(|found| {
+        let rows = arm.lengths.iter().map(|found| {
             let beyond = found.length > options.length || found.length < options.shortest;
             row(found, if beyond { "not in training" } else { "" })
-        }));
+        });
+        lines.push(by_length(rows));
     }
     lines.push(String::new());
     lines.push(format!("Look at {}.", print::path(&copy_page_path(&args.output))));
@@ -125,7 +126,7 @@ fn about(arm: &CopyArm) -> String {
 
 fn prompted_table(args: &CopyArgs, results: &PromptedResults) -> String {
     let options = &results.options;
-    let mut lines = vec![
+    let lines = [
         format!(
             "{BOLD}{}{BOLD:#}  {} asked of {}; {} after {} each",
             print::path(&args.output),
@@ -134,29 +135,25 @@ fn prompted_table(args: &CopyArgs, results: &PromptedResults) -> String {
             plural(options.samples, "sample"),
             plural(options.examples as u64, "example"),
         ),
-        header(),
+        by_length(results.lengths.iter().map(|found| row(found, ""))),
     ];
-    lines.extend(results.lengths.iter().map(|found| row(found, "")));
     lines.join("\n") + "\n"
 }
 
-fn header() -> String {
-    format!(
-        "{FAINT}{:>8} {:>9}  {:18} {:>11}  {:18}{FAINT:#}",
-        "length", "strings", "95% interval", "characters", "95% interval"
-    )
+fn by_length(rows: impl Iterator<Item = [String; 6]>) -> String {
+    let heads = ["length", "strings", "95% interval", "characters", "95% interval", ""];
+    terminal::table(0, &heads, &rows.collect::<Vec<_>>()).trim_end().to_owned()
 }
 
-fn row(found: &CopyLength, note: &str) -> String {
+fn row(found: &CopyLength, note: &str) -> [String; 6] {
     let interval = |lower: f64, upper: f64| format!("{} to {}", share(lower), share(upper));
     let CopyLength { length, strings, characters } = found;
-    let line = format!(
-        "{:>8} {:>9}  {:18} {:>11}  {:18} {note}",
+    [
         count(*length as u64),
         share(strings.rate),
         interval(strings.lower, strings.upper),
         share(characters.rate),
         interval(characters.lower, characters.upper),
-    );
-    line.trim_end().to_owned()
+        note.to_owned(),
+    ]
 }

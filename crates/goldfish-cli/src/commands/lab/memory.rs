@@ -5,7 +5,8 @@ use goldfish_report::MemoryArm;
 
 use crate::args::MemoryArgs;
 use crate::experiment;
-use crate::print::{self, BOLD, FAINT, share};
+use crate::print::{self, BOLD, share};
+use crate::terminal;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<Verdict> {
@@ -38,25 +39,19 @@ fn table(args: &MemoryArgs, results: &MemoryResults) -> String {
 fn of_arm(arm: &MemoryArm) -> Vec<String> {
     let mask = arm.k.map_or_else(String::new, |k| format!(", k = {k}"));
     let loss = arm.losses.last().map_or_else(String::new, |(_, loss)| format!(", loss {loss:.3}"));
-    let mut lines = vec![
-        format!("{BOLD}{}{mask}{BOLD:#}{loss}", arm.name),
-        format!(
-            "{FAINT}{:>12} {:>9}  {:18} {:>11}  {:18} {:>10}{FAINT:#}",
-            "later facts", "letters", "95% interval", "whole facts", "95% interval", "in pool"
-        ),
-    ];
-    lines.extend(arm.points.iter().map(|point| {
+    let rows = arm.points.iter().map(|point| {
         let interval =
             |rate: &goldfish_audit::stat::Rate| format!("{} to {}", share(rate.lower), share(rate.upper));
-        format!(
-            "{:>12} {:>9}  {:18} {:>11}  {:18} {:>10}",
-            point.later,
+        [
+            point.later.to_string(),
             share(point.letters.rate),
             interval(&point.letters),
             share(point.facts.rate),
             interval(&point.facts),
             share(point.kept),
-        )
-    }));
-    lines
+        ]
+    });
+    let heads = ["later facts", "letters", "95% interval", "whole facts", "95% interval", "in pool"];
+    let table = terminal::table(0, &heads, &rows.collect::<Vec<_>>());
+    vec![format!("{BOLD}{}{mask}{BOLD:#}{loss}", arm.name), table.trim_end().to_owned()]
 }

@@ -5,7 +5,8 @@ use goldfish_report::RepairPoint;
 
 use crate::args::RepairArgs;
 use crate::experiment;
-use crate::print::{self, BOLD, FAINT, count, plural, share};
+use crate::print::{self, BOLD, count, plural, share};
+use crate::terminal;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &RepairArgs) -> anyhow::Result<Verdict> {
@@ -47,28 +48,23 @@ fn table(args: &RepairArgs, results: &RepairResults) -> String {
             plural(arm.steps, "step"),
             plural(arm.supervised_tokens, "token"),
         ));
-        lines.push(format!(
-            "{FAINT}{:>8} {:>12} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}{FAINT:#}",
-            "step", "tokens", "recited", "", "95% interval", "match", "Rouge-L", "loss"
-        ));
-        lines.extend(arm.points.iter().map(row));
-        lines.push(String::new());
+        let heads = ["step", "tokens", "recited", "", "95% interval", "match", "Rouge-L", "loss"];
+        lines.push(terminal::table(0, &heads, &arm.points.iter().map(row).collect::<Vec<_>>()));
     }
     lines.push(format!("Look at {}.", print::path(&repair_page_path(&args.output))));
     lines.join("\n") + "\n"
 }
 
-fn row(point: &RepairPoint) -> String {
+fn row(point: &RepairPoint) -> [String; 8] {
     let rate = &point.recited;
-    format!(
-        "{:>8} {:>12} {:>12} {:>9}  {:18} {:>8.1} {:>8.3} {:>8.3}",
+    [
         count(point.step),
         count(point.supervised_tokens),
         format!("{} of {}", count(rate.positives), count(rate.n)),
         share(rate.rate),
         format!("{} to {}", share(rate.lower), share(rate.upper)),
-        point.match_length,
-        point.rouge_l,
-        point.validation_loss,
-    )
+        format!("{:.1}", point.match_length),
+        format!("{:.3}", point.rouge_l),
+        format!("{:.3}", point.validation_loss),
+    ]
 }

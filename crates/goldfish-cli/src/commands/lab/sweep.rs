@@ -7,6 +7,7 @@ use goldfish_lab::{
 use crate::args::SweepArgs;
 use crate::experiment;
 use crate::print::{self, FAINT, count, share};
+use crate::terminal;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
@@ -42,24 +43,21 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Verdict> {
 }
 
 fn table(args: &SweepArgs, results: &SweepResults) -> String {
-    let mut lines = vec![format!(
-        "{FAINT}{:24} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}{FAINT:#}",
-        "arm", "recited", "", "95% interval", "match", "Rouge-L", "loss"
-    )];
-    for arm in &results.arms {
+    let rows = results.arms.iter().map(|arm| {
         let rate = &arm.exact_match;
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.3}"));
-        lines.push(format!(
-            "{:24} {:>12} {:>9}  {:18} {:>8} {:>8} {:>8}",
-            arm.name,
+        [
+            arm.name.clone(),
             format!("{} of {}", count(rate.positives), count(rate.n)),
             share(rate.rate),
             format!("{} to {}", share(rate.lower), share(rate.upper)),
             arm.match_length.mean.map_or_else(|| "–".into(), |mean| format!("{mean:.1}")),
             number(arm.rouge_l.mean),
             number(arm.validation.last().map(|(_, loss)| *loss)),
-        ));
-    }
+        ]
+    });
+    let heads = ["arm", "recited", "", "95% interval", "match", "Rouge-L", "loss"];
+    let mut lines = vec![terminal::table(0, &heads, &rows.collect::<Vec<_>>()).trim_end().to_owned()];
     if !results.missing.is_empty() {
         lines.push(format!("{FAINT}not trained yet: {}{FAINT:#}", results.missing.join(", ")));
     }

@@ -1,0 +1,118 @@
+"""What commands print fits terminals of 80, 100 and 140 columns, as the snapshots beside this file show.
+
+`GOLDFISH_WRITE_SNAPSHOTS=1` writes them again.
+"""
+
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import pytest
+
+from product import read_json_lines
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+WIDTHS = [80, 100, 140]
+
+# The summaries, run after one another in one folder.
+COMMANDS = [
+    "mask docs.jsonl --tokenizer gpt2.json --append-eos --carry source --output masked",
+    "mask bad.jsonl --tokenizer gpt2.json --on-error skip --output rejected",
+    "mask ids.jsonl --ids-column input_ids --output ids",
+    "inspect masked --tokenizer gpt2.json --by source --duplicates",
+    "inspect ids",
+    "verify masked --recompute --tokenizer gpt2.json",
+    "export masked --to megatron --output exported",
+    "policy check policy.toml docs.jsonl --tokenizer gpt2.json",
+    "audit plan --rate 0.001",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(fixtures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("widths")
+    documents = read_json_lines(fixtures / "formats/docs.jsonl")
+    # Copies, for the tables of recurring passages.
+    rows = [*documents, *({**row, "id": row["id"] + "-copy"} for row in documents)]
+    (folder / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "bad.jsonl").write_text('{"text": "a"}\n{"text": 1}\n{"text": null}\n{"text": 2}\n')
+    (folder / "ids.jsonl").write_bytes((fixtures / "formats/ids.jsonl").read_bytes())
+    (folder / "gpt2.json").write_bytes((fixtures / "tokenizers/gpt2.json").read_bytes())
+    (folder / "policy.toml").write_text(
+        '[[policy]]\nname = "some"\nwhere = { source = ["harbor"] }\nk = 3\n\n[default]\nk = 50\n'
+    )
+    return folder
+
+
+def printed(goldfish, folder, command, columns):
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    return goldfish.run(*command.split(), cwd=folder, expect=(0, 1), environment=environment).stdout
+
+
+def too_wide(text, columns):
+    """Lines that are wider than the terminal though they could be broken."""
+    for line in text.splitlines():
+        if len(line) > columns and " " in line.strip() and not re.search(r"\S{%d}" % (columns // 2), line):
+            yield line
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_summaries(goldfish, folder, columns, tmp_path):
+    for name in folder.iterdir():
+        (tmp_path / name.name).symlink_to(name)
+    sections = []
+    for command in COMMANDS:
+        text = printed(goldfish, tmp_path, command, columns)
+        assert list(too_wide(text, columns)) == [], command
+        sections.append(f"$ goldfish {command}\n{text}")
+    found = "\n".join(sections)
+    path = SNAPSHOTS / f"summaries-{columns}.txt"
+    if os.environ.get("GOLDFISH_WRITE_SNAPSHOTS"):
+        SNAPSHOTS.mkdir(exist_ok=True)
+        path.write_text(found)
+    assert found == path.read_text()
+
+
+def test_pipes_have_lines_of_any_length(goldfish, folder, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    arguments = ["mask", "docs.jsonl", "--tokenizer", "gpt2.json", "--output", tmp_path / "out"]
+    lines = goldfish.run(*arguments, cwd=folder, environment=environment).stdout.splitlines()
+    assert max(map(len, lines)) > 140
+
+
+def test_a_terminal_counts_more_than_the_environment(goldfish, folder, tmp_path):
+    """A real terminal of 60 columns."""
+    leader, follower = pty.openpty()
+    ioctl(follower, TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    command = [goldfish.binary, "mask", "docs.jsonl", "--tokenizer", "gpt2.json", "--output", tmp_path / "out"]
+    environment = {**os.environ, "COLUMNS": "140", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [*map(str, command)], cwd=folder, stdout=follower, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(follower)
+    text = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        text += part
+    assert process.wait(timeout=60) == 0, process.stderr.read()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
+    assert "\x1b[" in text.decode()
+    assert list(too_wide(plain, 60)) == []
+    assert max(map(len, plain.splitlines())) > 50
+
+
+def test_help_at_140_columns_is_that_at_100(goldfish, folder):
+    """Longer lines are hard to read."""
+    for command in ["--help", "mask --help", "audit --help"]:
+        assert printed(goldfish, folder, command, 140) == printed(goldfish, folder, command, 100)
