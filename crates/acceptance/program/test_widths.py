@@ -51,8 +51,37 @@ def folder(fixtures, tmp_path_factory):
 
 
 def printed(goldfish, folder, command, columns):
-    environment = {**os.environ, "COLUMNS": str(columns)}
-    return goldfish.run(*command.split(), cwd=folder, expect=(0, 1), environment=environment).stdout
+    """What a command prints on a real terminal of so many columns."""
+    leader, follower = pty.openpty()
+    ioctl(follower, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "", "COLUMNS": "33"}
+    process = subprocess.Popen(
+        [str(goldfish.binary), *command.split()],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    os.close(follower)
+    text = b""
+    # Reading fails once the program has closed its end.
+    while part := read_or_nothing(leader):
+        text += part
+    os.close(leader)
+    assert process.wait(timeout=60) in (0, 1), process.stderr.read().decode()
+    return text.decode().replace("\r\n", "\n")
+
+
+def read_or_nothing(terminal):
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def too_wide(text, columns):
@@ -68,7 +97,7 @@ def test_summaries(goldfish, folder, columns, tmp_path):
         (tmp_path / name.name).symlink_to(name)
     sections = []
     for command in COMMANDS:
-        text = printed(goldfish, tmp_path, command, columns)
+        text = plain(printed(goldfish, tmp_path, command, columns))
         assert list(too_wide(text, columns)) == [], command
         sections.append(f"$ goldfish {command}\n{text}")
     found = "\n".join(sections)
@@ -80,36 +109,18 @@ def test_summaries(goldfish, folder, columns, tmp_path):
 
 
 def test_pipes_have_lines_of_any_length(goldfish, folder, tmp_path):
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    environment = {**os.environ, "COLUMNS": "80"}
     arguments = ["mask", "docs.jsonl", "--tokenizer", "gpt2.json", "--output", tmp_path / "out"]
     lines = goldfish.run(*arguments, cwd=folder, environment=environment).stdout.splitlines()
     assert max(map(len, lines)) > 140
 
 
-def test_a_terminal_counts_more_than_the_environment(goldfish, folder, tmp_path):
-    """A real terminal of 60 columns."""
-    leader, follower = pty.openpty()
-    ioctl(follower, TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    command = [goldfish.binary, "mask", "docs.jsonl", "--tokenizer", "gpt2.json", "--output", tmp_path / "out"]
-    environment = {**os.environ, "COLUMNS": "140", "TERM": "xterm"}
-    process = subprocess.Popen(
-        [*map(str, command)], cwd=folder, stdout=follower, stderr=subprocess.PIPE, env=environment
-    )
-    os.close(follower)
-    text = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        text += part
-    assert process.wait(timeout=60) == 0, process.stderr.read()
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
-    assert "\x1b[" in text.decode()
-    assert list(too_wide(plain, 60)) == []
-    assert max(map(len, plain.splitlines())) > 50
+def test_a_narrow_terminal(goldfish, folder, tmp_path):
+    command = f"mask docs.jsonl --tokenizer gpt2.json --output {tmp_path / 'out'}"
+    text = printed(goldfish, folder, command, 60)
+    assert "\x1b[" in text
+    assert list(too_wide(plain(text), 60)) == []
+    assert max(map(len, plain(text).splitlines())) > 50
 
 
 def test_help_at_140_columns_is_that_at_100(goldfish, folder):

@@ -2,16 +2,16 @@
 
 use crate::print::FAINT;
 
-/// Columns of the terminal that standard output is, or else those that the environment variable COLUMNS says, as for help texts;
-/// `None` for a file or a pipe, whose lines may be of any length.
+/// Columns of the terminal that standard output is; `None` for a file or a pipe, whose lines may be of any length.
 pub(crate) fn width() -> Option<usize> {
-    let of_terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-    of_terminal.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok()).filter(|columns| *columns > 0)
+    let size = console::Term::stdout().size_checked();
+    size.map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
 }
 
 /// The same of standard error, where it is a terminal.
 pub(crate) fn error_width() -> Option<usize> {
-    console::Term::stderr().size_checked().map(|(_, columns)| usize::from(columns))
+    let size = console::Term::stderr().size_checked();
+    size.map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
 }
 
 /// Columns that a text takes, without its colors.
