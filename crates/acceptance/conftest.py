@@ -24,7 +24,7 @@ REPOSITORY = SUITES.parents[1]
 
 # The environment variables with the programs that a suite runs.
 PROGRAMS = {
-    "checkpoints": ["GOLDFISH_SCORE_CHECKPOINT"],
+    "checkpoints": ["GOLDFISH_BIN", "GOLDFISH_SCORE_CHECKPOINT"],
     "pages": ["GOLDFISH_BIN", "GOLDFISH_FAKE_RUN", "chromium", "chromedriver"],
     "scores": ["GOLDFISH_AUDIT_VECTORS"],
     "servers": ["GOLDFISH_BIN", "GOLDFISH_ASK"],

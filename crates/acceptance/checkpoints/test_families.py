@@ -4,6 +4,7 @@ import json
 
 from checkpoints import families
 import pytest
+import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
@@ -33,10 +34,32 @@ def check(ask, folder, model, adapter=None, tokens=12):
 
 
 @pytest.mark.parametrize("name", families.CONFIGURATIONS)
-def test_family(ask, tmp_path, name):
+def test_family(ask, goldfish, tmp_path, name):
     model = families.model(name)
-    model.save_pretrained(tmp_path)
-    check(ask, tmp_path, model)
+    model.save_pretrained(tmp_path / "model")
+    check(ask, tmp_path / "model", model)
+    audit(goldfish, tmp_path, model)
+
+
+def audit(goldfish, folder, model, prefix=10, suffix=6):
+    """Of passages, the command finds those that `transformers` continues so, and no others."""
+    recited = {}
+    with open(folder / "ids.jsonl", "w") as file:
+        # The last sequence begins as the first one.
+        for i, ids in enumerate(families.sequences()[:-1]):
+            start = ids[:prefix]
+            continuation = families.expected_continuation(model, start, suffix)
+            changed = [*continuation[:-1], (continuation[-1] + 1) % families.VOCABULARY]
+            for name, end in [("recited", continuation), ("changed", changed)]:
+                recited[f"{name}-{i}"] = name == "recited"
+                file.write(json.dumps({"id": f"{name}-{i}", "input_ids": start + end}) + "\n")
+    lengths = ["--prefix", prefix, "--suffix", suffix, "--metrics", "exact-match", "--id-column", "id"]
+    run = folder / "run"
+    # Its weights are random.
+    checkpoint = ["--model", folder / "model", "--allow-tokenizer-mismatch"]
+    goldfish.run("audit", folder / "ids.jsonl", *lengths, *checkpoint, "--output", run)
+    results = pq.read_table(run / "results.parquet", columns=["doc_id", "exact_match"]).to_pydict()
+    assert dict(zip(results["doc_id"], results["exact_match"])) == recited
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt-neox"])
