@@ -15,6 +15,7 @@ mod kills;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[path = "no_kills.rs"]
 mod kills;
+mod licenses;
 mod loops;
 mod packages;
 mod python;

@@ -390,6 +390,9 @@ mod tests {
     #[test]
     fn the_tokenizer_is_the_one_of_the_fixtures() {
         let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tokenizers/gpt2.json");
-        assert!(std::fs::read(fixture).unwrap() == TOKENIZER, "copy {fixture} to src/experiment/tokenizer.json");
+        assert!(
+            std::fs::read(fixture).unwrap() == TOKENIZER,
+            "copy {fixture} to src/experiment/tokenizer.json"
+        );
     }
 }
