@@ -5,12 +5,12 @@ use std::process::Command;
 
 use crate::python::Environment;
 use crate::tools::{cargo, root, run, target};
-use crate::{packages, python, test};
+use crate::{packages, python, release, test};
 
 /// Each suite: its environment, and its folder or file below `crates/acceptance`.
 const SUITES: [(Environment, &str); 11] = [
     (Environment::Data, test::README),
-    (Environment::Package, "package"),
+    (Environment::Package, PACKAGE),
     (Environment::Models, "checkpoints"),
     (Environment::Models, "training"),
     (Environment::Loops, "loops"),
@@ -21,6 +21,9 @@ const SUITES: [(Environment, &str); 11] = [
     (Environment::Levanter, "engines/in_levanter.py"),
     (Environment::Stores, "stores"),
 ];
+
+/// The Python package, and the files of a release.
+const PACKAGE: &str = "package";
 
 /// The npm package of Microsoft's emulator of Azure storage.
 const AZURITE: &str = "azurite@3.35.0";
@@ -33,6 +36,8 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     let wanted = |path: &str| only.is_none_or(|only| path.contains(only));
     let is_wanted =
         |environment: Environment| SUITES.iter().any(|&(e, path)| e == environment && wanted(path));
+    // Before the ordinary build, whose program has the same path. Its features are those of that build, to share its crates.
+    let files = wanted(PACKAGE).then(|| release::run(&release::Options::default())).transpose()?;
     if wanted(FROM_SOURCE) || SUITES.iter().any(|&(which, path)| wanted(path) && which != Environment::Stores)
     {
         run(cargo().args(["build", "--release"]))?;
@@ -43,13 +48,15 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
     if is_wanted(Environment::Models) {
         test::build_examples()?;
     }
-    let built = [
+    let mut built = vec![
         ("GOLDFISH_BIN", target().join("release/goldfish")),
         ("GOLDFISH_ROOT", root()),
         ("GOLDFISH_SCORE_CHECKPOINT", test::example("score_checkpoint")),
+        ("GOLDFISH_XTASK", std::env::current_exe()?),
     ];
+    built.extend(files.map(|files| ("GOLDFISH_RELEASE", files)));
     for (environment, path) in SUITES.into_iter().filter(|(_, path)| wanted(path)) {
-        let variables = if environment == Environment::Stores { with_stores()? } else { built.to_vec() };
+        let variables = if environment == Environment::Stores { with_stores()? } else { built.clone() };
         let python = match environment {
             Environment::Loops | Environment::Package => python::with_package(environment)?,
             _ => python::environment(environment)?.join("bin/python"),

@@ -1,8 +1,10 @@
 //! Development commands: `cargo xtask test`, `cargo xtask loops`, `cargo xtask docs`, `cargo xtask generate`,
-//! `cargo xtask fuzz`, `cargo xtask counts`, `cargo xtask kills`, `cargo xtask same`, `cargo xtask deny`.
+//! `cargo xtask fuzz`, `cargo xtask counts`, `cargo xtask kills`, `cargo xtask same`, `cargo xtask deny`, `cargo xtask release`,
+//! `cargo xtask changelog`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
+mod changelog;
 mod counts;
 mod deny;
 mod docs;
@@ -13,9 +15,11 @@ mod kills;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[path = "no_kills.rs"]
 mod kills;
+mod licenses;
 mod loops;
 mod packages;
 mod python;
+mod release;
 mod same;
 mod test;
 mod tools;
@@ -75,6 +79,16 @@ enum Task {
     Same(same::Options),
     /// Check the licenses and sources of all dependencies with cargo-deny.
     Deny,
+    /// Build the files of a release for this machine, and print their folder: an archive with the program, the wheel of the
+    /// Python package, and their checksums.
+    Release(release::Options),
+    /// Put the changes that CHANGELOG.md lists as unreleased under a version, and print them as release notes.
+    Changelog {
+        /// The version, which is that in Cargo.toml.
+        version: String,
+        /// The day of the release, such as 2026-01-31.
+        date: String,
+    },
     /// Create a Python environment of the peer tests and print its path.
     Python {
         /// The environment with PyTorch and transformers.
@@ -103,6 +117,14 @@ fn main() -> anyhow::Result<()> {
         Task::Kills(options) => kills::run(&options),
         Task::Same(options) => same::run(&options),
         Task::Deny => deny::check(),
+        Task::Release(options) => {
+            println!("{}", release::run(&options)?.display());
+            Ok(())
+        }
+        Task::Changelog { version, date } => {
+            print!("{}", changelog::cut(&version, &date)?);
+            Ok(())
+        }
         Task::Python { models } => {
             let which = if models { python::Environment::Models } else { python::Environment::Data };
             println!("{}", python::environment(which)?.display());

@@ -115,8 +115,8 @@ fn packages(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(version.path().join("site-packages"))
 }
 
-/// Builds the wheel of the Python package and installs it into an environment; returns the interpreter.
-pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
+/// Builds the wheel of the Python package; returns its path.
+pub(crate) fn wheel() -> anyhow::Result<PathBuf> {
     let package = environment(Environment::Package)?;
     let (maturin, interpreter) = (package.join("bin/maturin"), package.join("bin/python"));
     let wheels = target().join("wheels");
@@ -128,7 +128,12 @@ pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
     let mut command = Command::new(maturin);
     command.args(build).arg(&wheels).arg("--interpreter").arg(interpreter);
     run(command.env("CARGO_TARGET_DIR", target()))?;
-    let wheel = fs::read_dir(&wheels)?.next().context("maturin built no wheel")??.path();
+    Ok(fs::read_dir(&wheels)?.next().context("maturin built no wheel")??.path())
+}
+
+/// Builds the wheel of the Python package and installs it into an environment; returns the interpreter.
+pub(crate) fn with_package(which: Environment) -> anyhow::Result<PathBuf> {
+    let wheel = wheel()?;
     let python = environment(which)?.join("bin/python");
     let pip =
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];

@@ -83,7 +83,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
         ],
     ),
     (
-        "goldfish",
+        "goldfish-cli",
         &[
             "goldfish-remedy",
             "goldfish-audit",

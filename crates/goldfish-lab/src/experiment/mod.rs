@@ -38,7 +38,7 @@ use crate::options::{ModelOptions, OptimizerOptions, TrainOptions};
 use crate::train::train;
 
 /// The tokenizer of all experiments: byte-level BPE with 2,457 ids, of this project's own making.
-const TOKENIZER: &[u8] = include_bytes!("../../../../fixtures/tokenizers/gpt2.json");
+const TOKENIZER: &[u8] = include_bytes!("tokenizer.json");
 
 /// Column of the shards that says how a copy is laid out.
 pub(crate) const FORMATTING: &str = "formatting";
@@ -383,4 +383,18 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LabE
     let mut json = serde_json::to_vec_pretty(value).unwrap_or_default();
     json.push(b'\n');
     write_whole(path, &json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TOKENIZER;
+
+    #[test]
+    fn the_tokenizer_is_the_one_of_the_fixtures() {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/tokenizers/gpt2.json");
+        assert!(
+            std::fs::read(fixture).unwrap() == TOKENIZER,
+            "copy {fixture} to src/experiment/tokenizer.json"
+        );
+    }
 }

@@ -78,7 +78,7 @@ pub(crate) fn build(arguments: &[&str]) {
 
 /// A release build of the program, and an empty scratch folder.
 pub(crate) fn goldfish() -> (PathBuf, PathBuf) {
-    build(&["-p", "goldfish"]);
+    build(&["-p", "goldfish-cli"]);
     let scratch = target().join("bench");
     remove(&scratch);
     fs::create_dir_all(&scratch).unwrap();
