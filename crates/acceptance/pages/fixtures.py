@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -41,6 +42,14 @@ def fake_run():
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def experiments(tmp_path_factory):
+    """The pages of made-up experiments, by name. The example that writes them is built beside that of fake runs."""
+    folder = tmp_path_factory.mktemp("experiments")
+    subprocess.run([Path(executable("GOLDFISH_FAKE_RUN")).with_name("experiments"), folder], check=True)
+    return {page.stem: page for page in sorted(folder.glob("*.html"))}
 
 
 def write_documents(path, name, number, tokens, vocabulary=96):

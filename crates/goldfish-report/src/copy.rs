@@ -1,5 +1,7 @@
 //! The page of `goldfish lab copy`.
 
+use std::collections::BTreeSet;
+
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
@@ -125,12 +127,16 @@ fn headline(arms: &[CopyArm]) -> String {
 fn statistics(arms: &[CopyArm], trained: usize) -> Vec<String> {
     let said = arms.iter().map(|arm| {
         let share = |found: &CopyLength| {
-            format!("{} at length {}", percent(found.characters.rate), count(found.length as u64))
+            format!(
+                "{} of the characters at length {}",
+                percent(found.characters.rate),
+                count(found.length as u64)
+            )
         };
         let within = arm.lengths.iter().find(|found| found.length == trained);
         let last = arm.lengths.iter().max_by_key(|found| found.length).filter(|found| found.length > trained);
         let shares: Vec<String> = within.into_iter().chain(last).map(share).collect();
-        format!("{}: {} of the characters.", arm.architecture, shares.join(", "))
+        format!("{}: {}.", arm.architecture, shares.join(", "))
     });
     said.collect()
 }
@@ -177,8 +183,10 @@ fn by_length(
     share: &Share,
     id: &str,
 ) -> Result<Option<Chart>, ReportError> {
-    let lengths = || arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length as f64));
-    let (Some(first), Some(last)) = (lengths().reduce(f64::min), lengths().reduce(f64::max)) else {
+    let lengths: BTreeSet<usize> =
+        arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length)).collect();
+    let lengths: Vec<f64> = lengths.into_iter().map(|length| length as f64).collect();
+    let (Some(first), Some(last)) = (lengths.first().copied(), lengths.last().copied()) else {
         return Ok(None);
     };
     let mut drawn: Vec<Curve> = Vec::new();
@@ -197,7 +205,7 @@ fn by_length(
         from: first.min(trained as f64) * 0.9,
         to: last.max(trained as f64) * 1.12,
         log: true,
-        ticks: None,
+        ticks: Some(lengths),
         format: &|length| short_count(*length),
     };
     curves(caption, &x, &shares(share.axis), &drawn).map(Some)

@@ -67,9 +67,9 @@ pub fn memory_page(input: &MemoryPage<'_>) -> Result<String, ReportError> {
     let said = arms.iter().filter_map(|arm| {
         let (first, last) = (arm.points.first()?, arm.points.last()?);
         let share = |point: &MemoryPoint| {
-            format!("{} after {} later facts", percent(point.letters.rate), point.later)
+            format!("{} of the letters after {} later facts", percent(point.letters.rate), point.later)
         };
-        Some(format!("{}: {} of the letters are right, {}.", arm.name, share(first), share(last)))
+        Some(format!("{}: {}, {}.", arm.name, share(first), share(last)))
     });
     let statistics = said.collect();
     let last = arms.iter().filter_map(|arm| Some((arm.name.as_str(), arm.points.last()?)));
@@ -103,7 +103,7 @@ fn retention(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
     };
     let last = first.points.iter().map(|point| point.later).max().unwrap_or(1);
     let x = counted("number of facts injected later", last as f64);
-    curves(caption, &x, &shares("share of letters"), &drawn).map(Some)
+    curves(caption, &x, &shares("share of letters, or of vectors"), &drawn).map(Some)
 }
 
 /// The loss in training.

@@ -41,6 +41,14 @@ document.querySelectorAll(".hash:has(.rest:not(:empty))").forEach((hash) => {
   hash.append(" ", button, said);
 });
 
+// A command line breaks between its words: an option stays whole.
+document.querySelectorAll("pre bdi").forEach((line) => {
+  for (const node of [...line.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE)) {
+    const words = node.data.split(/( +)/);
+    node.replaceWith(...words.map((word) => (word.startsWith("-") ? make("span", { class: "option" }, word) : word)));
+  }
+});
+
 const scrolling = new ResizeObserver((entries) => {
   for (const box of new Set(entries.map((entry) => entry.target.closest(".scroll")))) {
     box?.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);

@@ -122,6 +122,13 @@ fn nothing_comes_from_elsewhere_and_only_the_script_of_all_pages_runs() {
 }
 
 #[test]
+fn axes_have_different_ticks_and_say_what_they_are() {
+    for sample in samples() {
+        common::axes::check(&Page::parse(&page_of(&sample)));
+    }
+}
+
+#[test]
 fn every_chart_says_what_it_shows() {
     for (sample, charts) in samples().iter().zip([4, 4, 1]) {
         let page = Page::parse(&page_of(sample));

@@ -47,7 +47,6 @@ struct Context<'a> {
     folder: &'a str,
     command: &'a str,
     verdict: String,
-    may_be_chance: bool,
     least: String,
     lines: [Line; 3],
     longest: Option<Chart>,
@@ -114,9 +113,6 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         folder,
         command,
         verdict: verdict(summary),
-        may_be_chance: summary
-            .excess
-            .is_some_and(|excess| excess.with_span.lower.is_none_or(|lower| lower <= 0.0)),
         least: summary.least.to_string(),
         lines: lines(summary),
         longest: longest_chart(summary)?,
