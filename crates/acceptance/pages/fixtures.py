@@ -25,6 +25,27 @@ FLAGS = [
 ]
 
 
+# The words that are broken inside, but for those of texts and in what is too long for a line, such as a path.
+BROKEN = """
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const broken = [];
+for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+  if (node.parentElement.closest("script, style, svg, .passage, .quote")) continue;
+  for (const { 0: chunk, index } of node.data.matchAll(/\\S+/gu)) {
+    if (chunk.length > 24) continue;
+    for (const word of chunk.matchAll(/^--?\\S+|[\\p{L}\\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(node, index + word.index);
+      range.setEnd(node, index + word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  }
+}
+return broken;
+"""
+
+
 @pytest.fixture(scope="session")
 def goldfish():
     """Runs the program and checks its exit code."""

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pages.fixtures import write_documents
+from pages.fixtures import BROKEN, write_documents
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -81,27 +81,6 @@ def test_pages_have_no_errors_and_fit(browser, all_pages, tmp_path):
                     browser.driver.save_screenshot(str(Path(images) / name))
     browser.scheme("light")
     browser.size(1280)
-
-
-# Words in whatever is no longer than a word may be; what is longer, such as a path, has to be broken somewhere.
-BROKEN = """
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-const broken = [];
-for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-  if (node.parentElement.closest("script, style, svg, .passage, .quote")) continue;
-  for (const { 0: chunk, index } of node.data.matchAll(/\\S+/gu)) {
-    if (chunk.length > 24) continue;
-    for (const word of chunk.matchAll(/^--?\\S+|[\\p{L}\\p{N}]+/gu)) {
-      const range = document.createRange();
-      range.setStart(node, index + word.index);
-      range.setEnd(node, index + word.index + word[0].length);
-      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
-      if (lines.size > 1) broken.push(word[0]);
-    }
-  }
-}
-return broken;
-"""
 
 
 def test_no_word_is_broken_on_a_small_screen(browser, all_pages):

@@ -38,7 +38,7 @@ const WIDTH: u32 = 600 * UNITS;
 const HEIGHT: u32 = 296 * UNITS;
 const FONT: u32 = 15 * UNITS;
 /// Width of a letter at most, and height of a line, in the size that `style.css` gives text on a small screen.
-const LETTER: i32 = 12 * UNITS as i32;
+const LETTER: i32 = 13 * UNITS as i32;
 const ROW: i32 = 24 * UNITS as i32;
 const LINE: u32 = 2 * UNITS;
 const TICK: u32 = 5 * UNITS;
