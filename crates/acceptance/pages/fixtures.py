@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -24,6 +25,27 @@ FLAGS = [
 ]
 
 
+# The words that are broken inside, but for those of texts and in what is too long for a line, such as a path.
+BROKEN = """
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const broken = [];
+for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+  if (node.parentElement.closest("script, style, svg, .passage, .quote")) continue;
+  for (const { 0: chunk, index } of node.data.matchAll(/\\S+/gu)) {
+    if (chunk.length > 24) continue;
+    for (const word of chunk.matchAll(/^--?\\S+|[\\p{L}\\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(node, index + word.index);
+      range.setEnd(node, index + word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  }
+}
+return broken;
+"""
+
+
 @pytest.fixture(scope="session")
 def goldfish():
     """Runs the program and checks its exit code."""
@@ -41,6 +63,14 @@ def fake_run():
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def experiments(tmp_path_factory):
+    """The pages of made-up experiments, by name. The example that writes them is built beside that of fake runs."""
+    folder = tmp_path_factory.mktemp("experiments")
+    subprocess.run([Path(executable("GOLDFISH_FAKE_RUN")).with_name("experiments"), folder], check=True)
+    return {page.stem: page for page in sorted(folder.glob("*.html"))}
 
 
 def write_documents(path, name, number, tokens, vocabulary=96):

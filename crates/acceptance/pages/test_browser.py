@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pages.fixtures import write_documents
+from pages.fixtures import BROKEN, write_documents
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -54,8 +54,20 @@ def comparison(goldfish, masked_run, standard_run, folder):
     return page
 
 
-def test_pages_have_no_errors_and_fit(browser, report, comparison, tmp_path):
-    for page in [report, comparison]:
+@pytest.fixture(scope="session")
+def inspection(goldfish, shards, folder):
+    page = folder / "inspect.html"
+    goldfish("inspect", shards, "--by", "source", "--html", page)
+    return page
+
+
+@pytest.fixture(scope="session")
+def all_pages(report, comparison, inspection, experiments):
+    return [report, comparison, inspection, *experiments.values()]
+
+
+def test_pages_have_no_errors_and_fit(browser, all_pages, tmp_path):
+    for page in all_pages:
         for width in [1280, 390]:
             for scheme in ["light", "dark"]:
                 browser.size(width)
@@ -69,6 +81,99 @@ def test_pages_have_no_errors_and_fit(browser, report, comparison, tmp_path):
                     browser.driver.save_screenshot(str(Path(images) / name))
     browser.scheme("light")
     browser.size(1280)
+
+
+def test_no_word_is_broken_on_a_small_screen(browser, all_pages):
+    browser.size(390)
+    for page in all_pages:
+        browser.open(page)
+        assert browser.run(BROKEN) == [], page.name
+    # A narrower column does break words: the check sees it.
+    browser.run("document.querySelector('table').parentElement.style.cssText = 'width: 2rem; overflow-wrap: anywhere'")
+    browser.run("document.querySelectorAll('table *').forEach((e) => { e.style.minWidth = 0; e.style.overflowWrap = 'anywhere' })")
+    assert browser.run(BROKEN) != []
+    browser.size(1280)
+
+
+HINT = "const said = getComputedStyle(arguments[0], '::before').content; return said === 'none' ? '' : said;"
+
+
+def test_a_table_says_that_it_scrolls(browser, all_pages):
+    """It says so where it is wider than its box, and nowhere else."""
+    seen = set()
+    for width in [1280, 390]:
+        browser.size(width)
+        for page in all_pages:
+            browser.open(page)
+            for box in browser.driver.find_elements(By.CLASS_NAME, "scroll"):
+                wider = browser.run("return arguments[0].scrollWidth > arguments[0].clientWidth + 1", box)
+                wait(browser, lambda: ("scrolls sideways" in browser.run(HINT, box)) == wider)
+                seen.add((width, wider))
+    assert {(390, True), (390, False), (1280, False)} <= seen
+    browser.size(1280)
+
+
+def test_a_button_copies_a_whole_hash(browser, report, inspection, masked_run):
+    """From a file, by pointer and by key; what arrives is what is pasted elsewhere."""
+    summary = json.loads((masked_run / "summary.json").read_text())
+    for page, whole in [(report, summary["key"]), (inspection, None)]:
+        browser.open(page)
+        for hash_ in browser.driver.find_elements(By.CSS_SELECTOR, ".hash.short")[:3]:
+            code, button = hash_.find_element(By.TAG_NAME, "code"), hash_.find_element(By.TAG_NAME, "button")
+            held = browser.run("return arguments[0].textContent", code)
+            assert len(held) >= 32 and code.get_attribute("title") == held
+            assert len(code.text) < 25 and held.startswith(code.text.rstrip("…")), "shown short"
+            assert button.accessible_name == f"Copy {held}"
+            for press in [button.click, lambda: button.send_keys(Keys.ENTER)]:
+                paste(browser, "")
+                press()
+                wait(browser, lambda: paste(browser, None) == held)
+                assert hash_.find_element(By.CLASS_NAME, "said").text == "✓ copied"
+        # Where the browser refuses, the selection is copied.
+        browser.run("navigator.clipboard.writeText = () => Promise.reject()")
+        paste(browser, "")
+        button.click()
+        wait(browser, lambda: paste(browser, None) == held)
+        assert len(code.text) < 25, "short again"
+        shown = browser.run("return [...document.querySelectorAll('.hash code')].map((code) => code.textContent)")
+        assert whole is None or whole in shown
+        browser.quiet(page)
+
+
+def paste(browser, text):
+    """What the clipboard holds; a text is put there first."""
+    box = browser.run("const box = document.createElement('textarea'); document.body.append(box); return box;")
+    if text is not None:
+        box.send_keys(text or "nothing", Keys.CONTROL, "a", "c", Keys.NULL, Keys.DELETE)
+    box.send_keys(Keys.CONTROL, "v", Keys.NULL)
+    found = box.get_attribute("value")
+    browser.run("arguments[0].remove()", box)
+    return found
+
+
+def test_without_a_script_hashes_are_whole(browser, report):
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.open(report)
+        code = browser.driver.find_element(By.CSS_SELECTOR, ".hash:has(.rest:not(:empty)) code")
+        assert code.text == code.get_attribute("title") and len(code.text) >= 32
+        assert browser.driver.find_elements(By.CSS_SELECTOR, ".hash button") == []
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_dash_is_explained_once(browser, all_pages):
+    shown = []
+    for page in all_pages:
+        browser.open(page)
+        dashes, notes = browser.run(
+            """const dashes = [...document.querySelectorAll("td, dd")].filter((e) => e.innerText.split("\\n").includes("–"));
+            return [dashes.length, [...document.querySelectorAll(".dash")].map((note) => note.innerText)];"""
+        )
+        assert len(notes) == (dashes > 0), page.name
+        assert all(note.startswith("A dash (–) stands for") for note in notes)
+        shown.append(dashes)
+    assert 0 in shown and any(shown)
 
 
 def test_a_table_sorts_by_mouse_and_keyboard(browser, report):

@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from pages.fixtures import BROKEN
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -79,6 +80,7 @@ def test_the_page_has_no_errors_and_fits(browser, traced):
             wide = browser.run("return document.documentElement.scrollWidth")
             assert wide <= width, f"at {width}: {wide}"
             browser.quiet(traced[1])
+    assert browser.run(BROKEN) == [], "at 390"
     verdict = browser.run("return document.querySelector('.verdict').textContent")
     assert verdict == "4 of 5 texts have a span of at least 12 words that appears in the corpus. Of the control, 0 of 5 do."
 

@@ -67,7 +67,8 @@ pub(crate) struct TaskShown<'a> {
 
 impl<'a> TaskShown<'a> {
     pub(crate) fn new(task: &'a SweepTask) -> Result<Self, ReportError> {
-        let chart = characters_by_length(&task.arms, task.trained[1], &format!("task-{}", task.task))?;
+        let chart =
+            characters_by_length(&task.arms, &task.task, task.trained[1], &format!("task-{}", task.task))?;
         Ok(Self { task, chart })
     }
 }
@@ -114,11 +115,11 @@ pub(crate) fn learned_chart(learned: &[Learned<'_>]) -> Result<Option<Chart>, Re
         description: described(&drawn, |(epochs, share)| format!("{} after {epochs:.1}", percent(share))),
     };
     let x = Axis {
-        title: "how often every document was seen",
+        title: "epochs (times every document was seen)",
         from: 0.0,
         to: last * 1.03,
         log: false,
-        labels: 7,
+        ticks: None,
         format: &|epochs| format!("{epochs:.1}"),
     };
     curves(caption, &x, &shares("share of passages"), &drawn).map(Some)

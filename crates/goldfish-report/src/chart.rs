@@ -4,7 +4,7 @@
 //! the reader's scheme.
 
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -34,15 +34,23 @@ const GRID: RGBColor = RGBColor(0xE1, 0xE6, 0xEC);
 /// The library counts in whole units: so many of them make a pixel, for smooth curves.
 const UNITS: u32 = 4;
 const WIDTH: u32 = 600 * UNITS;
-const HEIGHT: u32 = 300 * UNITS;
-const FONT: u32 = 13 * UNITS;
+/// Height of a chart without the rows above it.
+const HEIGHT: u32 = 296 * UNITS;
+const FONT: u32 = 15 * UNITS;
+/// Width of a letter at most, and height of a line, in the size that `style.css` gives text on a small screen.
+const LETTER: i32 = 13 * UNITS as i32;
+const ROW: i32 = 24 * UNITS as i32;
 const LINE: u32 = 2 * UNITS;
-/// Room beside the axes.
-const LEFT: u32 = 92 * UNITS;
+const TICK: u32 = 5 * UNITS;
+/// Room around the axes.
+const LEFT: u32 = 96 * UNITS;
 const RIGHT: u32 = 22 * UNITS;
-/// Length of a line in a legend, height of its rows, and the space between its entries.
-const SAMPLE: i32 = 22 * UNITS as i32;
-const ROW: i32 = 18 * UNITS as i32;
+const ABOVE: u32 = 14 * UNITS;
+const BELOW: u32 = 60 * UNITS;
+/// Ticks are at least so far from each other, across and upwards.
+const APART: [i32; 2] = [52 * UNITS as i32, 36 * UNITS as i32];
+/// Length of a line in a legend, and the space between its entries.
+const SAMPLE: i32 = 26 * UNITS as i32;
 const GAP: i32 = 12 * UNITS as i32;
 
 /// A drawn chart.
@@ -99,33 +107,170 @@ pub(crate) struct Bar {
 
 /// An axis: what it says, and how its values read.
 pub(crate) struct Axis<'a> {
+    /// What it counts, with the unit. That a scale is logarithmic is added.
     pub(crate) title: &'a str,
     pub(crate) from: f64,
     pub(crate) to: f64,
     pub(crate) log: bool,
-    pub(crate) labels: usize,
+    /// Where ticks are, if not at round values.
+    pub(crate) ticks: Option<Vec<f64>>,
+    /// The label of a tick. Where it is empty, there is no tick.
     pub(crate) format: &'a dyn Fn(&f64) -> String,
 }
 
 impl Axis<'_> {
+    fn title(&self) -> String {
+        match self.title.strip_suffix(')') {
+            _ if !self.log => self.title.to_owned(),
+            Some(unit) => format!("{unit}, log scale)"),
+            None => format!("{} (log scale)", self.title),
+        }
+    }
+
+    fn scale(&self, ticks: Vec<f64>) -> Scale {
+        Scale { from: self.from, to: self.to, log: self.log, ticks }
+    }
+
+    /// The axis across: no label reaches the next one.
+    fn across(&self) -> Scale {
+        self.scale(self.chosen((WIDTH - LEFT - RIGHT) as i32, APART[0], |label| text_width(label) + GAP))
+    }
+
+    /// The axis upwards.
+    fn upwards(&self) -> Scale {
+        self.scale(self.chosen((HEIGHT - ABOVE - BELOW) as i32, APART[1], |_| ROW))
+    }
+
+    /// The most ticks at round values that have room and different labels. Those that are given are thinned out.
+    fn chosen(&self, length: i32, apart: i32, room: impl Fn(&str) -> i32) -> Vec<f64> {
+        let scale = self.scale(Vec::new());
+        let placed = |values: Vec<f64>| -> Vec<(f64, i32, String)> {
+            let inside = values.into_iter().map(|value| (value, scale.position(value)));
+            let inside = inside.filter(|(_, at)| (-1e-9..=1.0 + 1e-9).contains(at));
+            let labelled =
+                inside.map(|(value, at)| (value, (at * f64::from(length)) as i32, (self.format)(&value)));
+            labelled.filter(|(.., label)| !label.is_empty()).collect()
+        };
+        let between = |a: &str, b: &str| (room(a) + room(b)) / 2;
+        if let Some(ticks) = &self.ticks {
+            let mut kept: Vec<(f64, i32, String)> = Vec::new();
+            for (value, at, label) in placed(ticks.clone()) {
+                if kept.last().is_none_or(|last| at - last.1 >= between(&last.2, &label)) {
+                    kept.push((value, at, label));
+                }
+            }
+            return kept.into_iter().map(|(value, ..)| value).collect();
+        }
+        let fits = |ticks: &Vec<(f64, i32, String)>| {
+            ticks.windows(2).all(|pair| pair[1].1 - pair[0].1 >= between(&pair[0].2, &pair[1].2).max(apart))
+                && (1..ticks.len()).all(|at| ticks[..at].iter().all(|before| before.2 != ticks[at].2))
+        };
+        let sets = if self.log { log_steps(self.from, self.to) } else { linear_steps(self.from, self.to) };
+        let found = sets.into_iter().map(placed).find(fits).unwrap_or_default();
+        found.into_iter().map(|(value, ..)| value).collect()
+    }
+}
+
+/// An axis as the library draws it.
+struct Scale {
+    from: f64,
+    to: f64,
+    log: bool,
+    ticks: Vec<f64>,
+}
+
+impl Scale {
+    /// Where a value is: 0 at one end, 1 at the other.
+    fn position(&self, value: f64) -> f64 {
+        if self.log {
+            (value / self.from).ln() / (self.to / self.from).ln()
+        } else {
+            (value - self.from) / (self.to - self.from)
+        }
+    }
+}
+
+impl Ranged for Scale {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let length = f64::from(limit.1 - limit.0);
+        limit.0
+            + (self.position(*value) * length).round().clamp(-2.0 * length.abs(), 2.0 * length.abs()) as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
     fn range(&self) -> std::ops::Range<f64> {
         self.from..self.to
     }
 }
 
+impl ValueFormatter<f64> for Scale {}
+
+/// The values at round steps within a range, for ever larger steps.
+fn linear_steps(from: f64, to: f64) -> Vec<Vec<f64>> {
+    let exponent = (to - from).log10().floor() as i32;
+    let sizes = (exponent - 2..=exponent).flat_map(|exponent| [1.0, 2.0, 5.0].map(|digit| (digit, exponent)));
+    let multiples = |(digit, exponent): (f64, i32)| {
+        // 0 is added so that no label is "-0". A division by a whole number gives the decimal number that a label names.
+        let value = |n: f64| {
+            let ten = 10f64.powi(exponent.abs());
+            if exponent < 0 { n * digit / ten } else { n * digit * ten }
+        };
+        let step = value(1.0);
+        let (first, last) = ((from / step - 1e-9).ceil() + 0.0, (to / step + 1e-9).floor());
+        std::iter::successors(Some(first), |n| Some(n + 1.0)).take_while(|n| *n <= last).map(value).collect()
+    };
+    sizes.map(multiples).collect()
+}
+
+/// The same on a logarithmic scale: three values a power of ten, one, or one in several.
+fn log_steps(from: f64, to: f64) -> Vec<Vec<f64>> {
+    let powers: Vec<i32> = (from.log10().floor() as i32..=to.log10().ceil() as i32).collect();
+    let three = powers.iter().flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * power_of_ten(*power)));
+    let every = |step: usize| {
+        // From the upper end, which is the whole where shares are counted.
+        let mut values: Vec<f64> =
+            powers.iter().rev().step_by(step).map(|power| power_of_ten(*power)).collect();
+        values.reverse();
+        values
+    };
+    std::iter::once(three.collect()).chain((1..=powers.len()).map(every)).collect()
+}
+
+fn power_of_ten(power: i32) -> f64 {
+    if power < 0 { 1.0 / 10f64.powi(-power) } else { 10f64.powi(power) }
+}
+
+/// The library does not measure text; few letters are wider.
+fn text_width(text: &str) -> i32 {
+    text.chars().count() as i32 * LETTER
+}
+
 /// An axis of shares, with some room above 1.
 pub(crate) fn shares(title: &str) -> Axis<'_> {
-    Axis { title, from: 0.0, to: 1.05, log: false, labels: 8, format: &share_label }
+    Axis { title, from: 0.0, to: 1.05, log: false, ticks: None, format: &share_label }
 }
 
 /// An axis of numbers that are counted from 0.
 pub(crate) fn counted(title: &str, last: f64) -> Axis<'_> {
-    Axis { title, from: 0.0, to: last * 1.03, log: false, labels: 8, format: &|n| short_count(*n) }
+    Axis { title, from: 0.0, to: last * 1.03, log: false, ticks: None, format: &|n| short_count(*n) }
 }
 
 /// An axis of losses in nats.
 pub(crate) fn losses(title: &str, highest: f64) -> Axis<'_> {
-    Axis { title, from: 0.0, to: highest * 1.05, log: false, labels: 6, format: &|loss| format!("{loss:.1}") }
+    Axis {
+        title,
+        from: 0.0,
+        to: highest * 1.05,
+        log: false,
+        ticks: None,
+        format: &|loss| format!("{loss:.1}"),
+    }
 }
 
 /// The points of curves in words.
@@ -156,9 +301,9 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 pub(crate) struct Beside {
     /// A line across, with its name.
     pub(crate) reference: Option<(f64, String)>,
-    /// Outlines of other bars, as steps, and the name of the bars themselves.
+    /// Outlines of other bars, as steps.
     pub(crate) outlines: Vec<Curve>,
-    /// The name of the bars, where there are outlines.
+    /// The name of the bars, where there is something else.
     pub(crate) name: String,
     /// Labels along the upper edge.
     pub(crate) above: Vec<(f64, String)>,
@@ -171,12 +316,8 @@ pub(crate) fn curves(
     y: &Axis<'_>,
     curves: &[Curve],
 ) -> Result<Chart, ReportError> {
-    draw(caption, |area| match (x.log, y.log) {
-        (true, true) => draw_curves(area, (x.range().log_scale(), y.range().log_scale()), x, y, curves),
-        (true, false) => draw_curves(area, (x.range().log_scale(), y.range()), x, y, curves),
-        (false, true) => draw_curves(area, (x.range(), y.range().log_scale()), x, y, curves),
-        (false, false) => draw_curves(area, (x.range(), y.range()), x, y, curves),
-    })
+    let legend = curves.iter().map(Entry::of).collect();
+    draw(caption, legend, y, |area| draw_curves(area, x, y, curves))
 }
 
 /// Bars over two axes, with other marks.
@@ -187,31 +328,140 @@ pub(crate) fn bars(
     bars: &[Bar],
     beside: &Beside,
 ) -> Result<Chart, ReportError> {
-    draw(caption, |area| {
-        if y.log {
-            draw_bars(area, y.range().log_scale(), x, y, bars, beside)
-        } else {
-            draw_bars(area, y.range(), x, y, bars, beside)
-        }
-    })
+    let mut legend = Vec::new();
+    if !beside.outlines.is_empty() || beside.reference.is_some() {
+        legend.push(Entry { name: beside.name.clone(), color: DATA, sample: Sample::Bar });
+    }
+    legend.extend(beside.outlines.iter().map(Entry::of));
+    if let Some((_, name)) = &beside.reference {
+        legend.push(Entry { name: name.clone(), color: REFERENCE, sample: Sample::Line(REFERENCE_DASH) });
+    }
+    draw(caption, legend, y, |area| draw_bars(area, x, y, bars, beside))
 }
 
-fn draw(caption: Caption, marks: impl FnOnce(&Area<'_>) -> Drawn) -> Result<Chart, ReportError> {
+/// Lengths of dash and space of a line of reference.
+const REFERENCE_DASH: Option<(u32, u32)> = Some((6 * UNITS, 4 * UNITS));
+
+/// An entry of a legend.
+struct Entry {
+    name: String,
+    color: RGBColor,
+    sample: Sample,
+}
+
+/// What an entry of a legend shows before its name.
+enum Sample {
+    Bar,
+    /// With lengths of dash and space, unless it is whole.
+    Line(Option<(u32, u32)>),
+    /// The same with the mark of a series.
+    Marked(Option<(u32, u32)>, usize),
+}
+
+impl Entry {
+    fn of(curve: &Curve) -> Self {
+        let dash = curve.dash();
+        let sample = if curve.dots { Sample::Marked(dash, curve.series) } else { Sample::Line(dash) };
+        Self { name: curve.name.clone(), color: curve.color(), sample }
+    }
+}
+
+/// Draws a chart below its legend and the title of the axis upwards, so that neither lies over the data.
+fn draw(
+    caption: Caption,
+    legend: Vec<Entry>,
+    y: &Axis<'_>,
+    marks: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<Chart, ReportError> {
+    let (placed, rows) = in_rows(legend);
+    let above = ROW * (rows + 1);
+    let height = HEIGHT + above as u32;
     let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-    marks(&area)
+    let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+    let (head, body) = area.split_vertically(above);
+    draw_legend(&head, &placed)
+        .and_then(|()| {
+            let style = font(INK).pos(Pos::new(HPos::Left, VPos::Center));
+            head.draw(&Text::new(y.title(), (0, above - ROW / 2), style)).map_err(Into::into)
+        })
+        .and_then(|()| marks(&body))
         .and_then(|()| area.present().map_err(Into::into))
         .map_err(|error| ReportError::Chart { chart: caption.id.clone(), reason: error.to_string() })?;
-    drop(area);
+    drop((head, body, area));
     // The page opens the element on its own, with its title and without the namespace's address.
     let marks = svg.split_once('>').map(|(_, marks)| marks.to_owned()).unwrap_or_default();
     let Caption { id, title, description } = caption;
-    Ok(Chart { id, width: WIDTH, height: HEIGHT, marks, title, description })
+    Ok(Chart { id, width: WIDTH, height, marks, title, description })
+}
+
+/// Entries of a legend with the left ends of their samples, and the number of rows that they take.
+fn in_rows(legend: Vec<Entry>) -> (Vec<(i32, i32, Entry)>, i32) {
+    let (mut x, mut row, mut placed) = (0, 0, Vec::new());
+    for entry in legend {
+        let width = SAMPLE + GAP + text_width(&entry.name);
+        if x > 0 && x + width > WIDTH as i32 {
+            (x, row) = (0, row + 1);
+        }
+        placed.push((x, row * ROW + ROW / 2, entry));
+        x += width + GAP;
+    }
+    let rows = if placed.is_empty() { 0 } else { row + 1 };
+    (placed, rows)
+}
+
+/// Writes the names of a legend, each after a sample.
+fn draw_legend(area: &Area<'_>, placed: &[(i32, i32, Entry)]) -> Drawn {
+    for (x, y, entry) in placed {
+        let (x, y, color) = (*x, *y, entry.color);
+        let line = vec![(x, y), (x + SAMPLE, y)];
+        match entry.sample {
+            Sample::Bar => {
+                let high = 5 * UNITS as i32;
+                area.draw(&Rectangle::new([(x, y - high), (x + SAMPLE, y + high)], color.filled()))?;
+            }
+            Sample::Line(dash) | Sample::Marked(dash, _) => {
+                let style = color.stroke_width(LINE);
+                match dash {
+                    None => area.draw(&PathElement::new(line, style))?,
+                    Some((dash, space)) => area.draw(&DashedPathElement::new(line, dash, space, style))?,
+                }
+            }
+        }
+        if let Sample::Marked(_, series) = entry.sample {
+            let at = (x + SAMPLE / 2, y);
+            match shape(series) {
+                Shape::Disc => area.draw(&Circle::new(at, MARK, color.filled()))?,
+                Shape::Triangle => area.draw(&TriangleMarker::new(at, MARK + UNITS, color.filled()))?,
+                Shape::Cross => area.draw(&Cross::new(at, MARK, color.stroke_width(LINE)))?,
+            }
+        }
+        let style = font(INK).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(entry.name.clone(), (x + SAMPLE + GAP / 2, y), style))?;
+    }
+    Ok(())
+}
+
+/// Half the width of a measured point.
+const MARK: u32 = 4 * UNITS;
+
+/// How the measured points of a series look.
+enum Shape {
+    Disc,
+    Triangle,
+    Cross,
+}
+
+fn shape(series: usize) -> Shape {
+    match series % 3 {
+        0 => Shape::Disc,
+        1 => Shape::Triangle,
+        _ => Shape::Cross,
+    }
 }
 
 fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
     let mut builder = ChartBuilder::on(area);
-    builder.margin_top(14 * UNITS).margin_right(RIGHT).x_label_area_size(50 * UNITS).y_label_area_size(LEFT);
+    builder.margin_top(ABOVE).margin_right(RIGHT).x_label_area_size(BELOW).y_label_area_size(LEFT);
     builder
 }
 
@@ -220,44 +470,28 @@ fn font(color: RGBColor) -> TextStyle<'static> {
     ("sans-serif", f64::from(FONT) * 1.24).into_font().color(&color)
 }
 
+type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
+
 /// Grid, axes and their labels.
-fn mesh<'a, 'b, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
-    x: &Axis<'_>,
-    y: &Axis<'_>,
-) -> Drawn
-where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
+fn mesh(chart: &mut Plot<'_, '_>, x: &Axis<'_>, y: &Axis<'_>) -> Drawn {
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID.stroke_width(UNITS))
         .axis_style(GRID.stroke_width(UNITS))
-        .set_all_tick_mark_size(5 * UNITS)
+        .set_all_tick_mark_size(TICK)
         .label_style(font(INK))
         .axis_desc_style(font(INK))
-        .x_labels(x.labels)
-        .y_labels(y.labels)
         .x_label_formatter(x.format)
         .y_label_formatter(y.format)
-        .x_desc(x.title)
-        .y_desc(y.title)
+        .x_desc(x.title())
         .draw()?;
     Ok(())
 }
 
-fn draw_curves<X, Y>(area: &Area<'_>, ranges: (X, Y), x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Drawn
-where
-    X: AsRangedCoord<Value = f64>,
-    X::CoordDescType: ValueFormatter<f64>,
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: ValueFormatter<f64>,
-{
-    let area = names_above(area, curves)?;
-    let mut chart = builder(&area).build_cartesian_2d(ranges.0, ranges.1)?;
+fn draw_curves(area: &Area<'_>, x: &Axis<'_>, y: &Axis<'_>, curves: &[Curve]) -> Drawn {
+    let mut chart = builder(area).build_cartesian_2d(x.across(), y.upwards())?;
     mesh(&mut chart, x, y)?;
     let inside = |&&(a, b): &&(f64, f64)| (x.from..=x.to).contains(&a) && (y.from..=y.to).contains(&b);
     // What was measured lies over what it is measured against.
@@ -265,123 +499,109 @@ where
         let points: Vec<(f64, f64)> = curve.points.iter().filter(inside).copied().collect();
         draw_curve(&mut chart, curve, &points)?;
         if curve.dots {
-            let dots = points.into_iter().map(|point| Circle::new(point, 3 * UNITS, curve.color().filled()));
-            chart.draw_series(dots)?;
+            let (points, color) = (points.into_iter(), curve.color());
+            match shape(curve.series) {
+                Shape::Disc => {
+                    chart.draw_series(points.map(|at| Circle::new(at, MARK, color.filled())))?;
+                }
+                Shape::Triangle => {
+                    chart.draw_series(
+                        points.map(|at| TriangleMarker::new(at, MARK + UNITS, color.filled())),
+                    )?;
+                }
+                Shape::Cross => {
+                    chart.draw_series(points.map(|at| Cross::new(at, MARK, color.stroke_width(LINE))))?;
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// Writes the names of curves in rows, each after a sample of its line; gives the area below them.
-fn names_above<'a>(area: &Area<'a>, curves: &[Curve]) -> Result<Area<'a>, Box<dyn std::error::Error>> {
-    let left = LEFT as i32;
-    let (mut x, mut y) = (left, ROW / 2);
-    for curve in curves {
-        // The backend does not measure text; letters of this font are narrower.
-        let width = SAMPLE + GAP + curve.name.chars().count() as i32 * FONT as i32 * 6 / 10;
-        if x > left && x + width > (WIDTH - RIGHT) as i32 {
-            (x, y) = (left, y + ROW);
-        }
-        let style = curve.color().stroke_width(LINE);
-        match curve.dash() {
-            None => area.draw(&PathElement::new(sample((x, y)), style))?,
-            Some((dash, space)) => area.draw(&DashedPathElement::new(sample((x, y)), dash, space, style))?,
-        }
-        let beside = Pos::new(HPos::Left, VPos::Center);
-        area.draw(&Text::new(curve.name.clone(), (x + SAMPLE + GAP / 2, y), font(INK).pos(beside)))?;
-        x += width + GAP;
-    }
-    Ok(area.split_vertically(y + ROW / 2).1)
-}
-
-/// A piece of a line in a legend, from its left end.
-fn sample(at: (i32, i32)) -> Vec<(i32, i32)> {
-    vec![at, (at.0 + SAMPLE, at.1)]
-}
-
-/// A line with its entry in the legend.
-fn draw_curve<X, Y>(
-    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
-    curve: &Curve,
-    points: &[(f64, f64)],
-) -> Drawn
-where
-    X: Ranged<ValueType = f64>,
-    Y: Ranged<ValueType = f64>,
-{
-    let style = curve.color().stroke_width(LINE);
-    if let Some((dash, space)) = curve.dash() {
-        chart
-            .draw_series(DashedLineSeries::new(points.iter().copied(), dash, space, style))?
-            .label(&curve.name)
-            .legend(move |at| DashedPathElement::new(sample(at), dash, space, style));
-    } else {
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), style))?
-            .label(&curve.name)
-            .legend(move |at| PathElement::new(sample(at), style));
-    }
+/// A line.
+fn draw_curve(chart: &mut Plot<'_, '_>, curve: &Curve, points: &[(f64, f64)]) -> Drawn {
+    let (points, style) = (points.iter().copied(), curve.color().stroke_width(LINE));
+    match curve.dash() {
+        Some((dash, space)) => chart.draw_series(DashedLineSeries::new(points, dash, space, style))?,
+        None => chart.draw_series(LineSeries::new(points, style))?,
+    };
     Ok(())
 }
 
-fn legend<'a, 'b: 'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>) -> Drawn
-where
-    X: Ranged<ValueType = f64>,
-    Y: Ranged<ValueType = f64>,
-{
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(30 * UNITS)
-        .margin(2 * UNITS)
-        .label_font(font(INK))
-        .background_style(TRANSPARENT)
-        .border_style(TRANSPARENT)
-        .draw()?;
-    Ok(())
-}
-
-fn draw_bars<Y>(area: &Area<'_>, range: Y, x: &Axis<'_>, y: &Axis<'_>, bars: &[Bar], beside: &Beside) -> Drawn
-where
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: ValueFormatter<f64>,
-{
-    let mut chart = builder(area).build_cartesian_2d(x.from..x.to, range)?;
+fn draw_bars(area: &Area<'_>, x: &Axis<'_>, y: &Axis<'_>, bars: &[Bar], beside: &Beside) -> Drawn {
+    let mut builder = builder(area);
+    if !beside.above.is_empty() {
+        builder.margin_top(ABOVE + ROW as u32);
+    }
+    let mut chart = builder.build_cartesian_2d(x.across(), y.upwards())?;
     mesh(&mut chart, x, y)?;
-    let (gap, anchor) = ((x.to - x.from) * 0.002, Pos::new(HPos::Center, VPos::Bottom));
+    let (gap, over) = ((x.to - x.from) * 0.002, Pos::new(HPos::Center, VPos::Bottom));
     let shown = || bars.iter().filter(|bar| bar.height > 0.0);
-    let drawn = chart
+    chart
         .draw_series(shown().map(|bar| {
             Rectangle::new([(bar.from + gap, y.from), (bar.to - gap, bar.height)], DATA.filled())
         }))?;
-    if !beside.outlines.is_empty() {
-        let high = 5 * UNITS as i32;
-        drawn
-            .label(&beside.name)
-            .legend(move |(at, y)| Rectangle::new([(at, y - high), (at + SAMPLE, y + high)], DATA.filled()));
+    let width = f64::from(WIDTH - LEFT - RIGHT) / (x.to - x.from);
+    if shown().all(|bar| f64::from(text_width(&bar.label)) <= width * (bar.to - bar.from)) {
+        let label = |bar: &Bar| {
+            let at = ((bar.from + bar.to) / 2.0, bar.height);
+            Text::new(bar.label.clone(), at, font(INK).pos(over))
+        };
+        chart.draw_series(shown().filter(|bar| !bar.label.is_empty()).map(label))?;
     }
-    let label = |bar: &Bar| {
-        let at = ((bar.from + bar.to) / 2.0, bar.height);
-        Text::new(bar.label.clone(), at, font(INK).pos(anchor))
-    };
-    chart.draw_series(shown().filter(|bar| !bar.label.is_empty()).map(label))?;
-    let top = Pos::new(HPos::Center, VPos::Top);
-    let above = beside.above.iter();
-    chart.draw_series(above.map(|(at, text)| Text::new(text.clone(), (*at, y.to), font(INK).pos(top))))?;
-    if let Some((at, text)) = &beside.reference {
+    let label = |(at, text): &(f64, String)| Text::new(text.clone(), (*at, y.to), font(INK).pos(over));
+    chart.draw_series(beside.above.iter().map(label))?;
+    if let Some(((at, _), (dash, space))) = beside.reference.as_ref().zip(REFERENCE_DASH) {
         let ends = [(*at, y.from), (*at, y.to)];
-        let style = REFERENCE.stroke_width(LINE);
-        chart.draw_series(DashedLineSeries::new(ends, 6 * UNITS, 4 * UNITS, style))?;
-        let (side, shift) =
-            if *at > (x.from + x.to) / 2.0 { (HPos::Right, -0.01) } else { (HPos::Left, 0.01) };
-        let at = (at + (x.to - x.from) * shift, y.to);
-        chart.draw_series([Text::new(text.clone(), at, font(REFERENCE).pos(Pos::new(side, VPos::Top)))])?;
-    }
-    if beside.outlines.is_empty() {
-        return Ok(());
+        chart.draw_series(DashedLineSeries::new(ends, dash, space, REFERENCE.stroke_width(LINE)))?;
     }
     for outline in &beside.outlines {
         draw_curve(&mut chart, outline, &outline.points)?;
     }
-    legend(&mut chart)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(from: f64, to: f64, log: bool, format: &dyn Fn(&f64) -> String, up: bool) -> Vec<String> {
+        let axis = Axis { title: "", from, to, log, ticks: None, format };
+        let scale = if up { axis.upwards() } else { axis.across() };
+        scale.ticks.iter().map(format).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_no_two_have_the_same_label() {
+        let count = |n: &f64| short_count(*n);
+        assert_eq!(ticks(0.0, 3.6, false, &count, true), ["0", "1", "2", "3"]);
+        assert_eq!(ticks(0.0, 0.31, false, &|loss| format!("{loss:.1}"), true), ["0.0", "0.1", "0.2", "0.3"]);
+        assert_eq!(ticks(0.0, 1.05, false, &share_label, true), ["0%", "20%", "40%", "60%", "80%", "100%"]);
+        assert_eq!(ticks(0.0, 1_500_000.0, false, &count, false)[..3], ["0", "200k", "400k"]);
+        assert_eq!(ticks(-5.3, 0.0, false, &|nats| format!("{nats:.1}"), true).last().unwrap(), "0.0");
+        assert!(ticks(0.0, 0.004, false, &|loss| format!("{loss:.1}"), true).len() < 2);
+    }
+
+    #[test]
+    fn logarithmic_axes_have_powers_of_ten_or_three_values_for_each() {
+        let share = |share: &f64| short_percent(*share);
+        assert_eq!(ticks(0.1, 1.0, true, &share, true), ["10%", "20%", "50%", "100%"]);
+        assert_eq!(ticks(0.001, 1.0, true, &share, true), ["0.1%", "1%", "10%", "100%"]);
+        let wide = ticks(1e-8, 1.0, true, &share, true);
+        assert!(wide.len() >= 3 && wide.last().unwrap() == "100%", "{wide:?}");
+        assert_eq!(ticks(1.0, 90.0, true, &|n| short_count(*n), false), ["1", "2", "5", "10", "20", "50"]);
+        let axis = Axis { title: "k", from: 1.0, to: 10.0, log: true, ticks: None, format: &share };
+        assert_eq!(axis.title(), "k (log scale)");
+        assert_eq!(Axis { title: "length (letters)", ..axis }.title(), "length (letters, log scale)");
+    }
+
+    #[test]
+    fn labels_across_have_room() {
+        let long = |n: &f64| format!("{n:.0} or more of them");
+        let at = ticks(0.0, 10.0, false, &long, false);
+        assert!((2..5).contains(&at.len()), "{at:?}");
+        let given = (0..40).map(f64::from).collect();
+        let axis = Axis { title: "", from: 0.0, to: 40.0, log: false, ticks: Some(given), format: &long };
+        assert!((2..5).contains(&axis.across().ticks.len()));
+    }
 }

@@ -22,7 +22,7 @@ use crate::number::{count, plural, probability};
 use crate::page;
 use crate::spread::Spread;
 use crate::spread_charts::{Series, rouge_chart, survival_chart};
-use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
+use crate::table::{Cell, Chooser, Column, MOST_ROWS, SCRIPT, Table};
 
 const ROUGE_L: usize = position("rouge_l");
 
@@ -188,7 +188,7 @@ impl RunComparison {
     #[must_use]
     pub fn verdict(&self) -> String {
         let Comparison { probes, exact_match_test: test, differences, .. } = &self.comparison;
-        let Estimate { value, interval } =
+        let Estimate { value, interval, .. } =
             Estimate::difference(&exact_match::SCORE, &differences[exact_match::SCORE.name]);
         let interval = interval.map(|interval| format!(", 95% interval {interval}")).unwrap_or_default();
         format!(
@@ -206,13 +206,17 @@ impl RunComparison {
     /// Names of scores with their differences and intervals, as text.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String, String)> {
+        let line = |(score, found): (&'static Score, Estimate)| {
+            (score.label, found.value, found.interval.unwrap_or_default())
+        };
+        self.estimates().map(line).collect()
+    }
+
+    /// The scores whose differences were measured.
+    fn estimates(&self) -> impl Iterator<Item = (&'static Score, Estimate)> {
         let differences = self.comparison.differences.iter();
         let measured = differences.filter(|(_, difference)| difference.difference.is_some());
-        let line = |(score, difference): (&'static Score, _)| {
-            let Estimate { value, interval } = Estimate::difference(score, difference);
-            (score.label, value, interval.unwrap_or_default())
-        };
-        measured.map(line).collect()
+        measured.map(|(score, difference)| (score, Estimate::difference(score, difference)))
     }
 }
 
@@ -240,7 +244,7 @@ struct Context<'a> {
     failures: Vec<String>,
     headline: String,
     verdicts: Vec<String>,
-    lines: Vec<Vec<(&'static str, String, String)>>,
+    lines: Vec<Vec<(&'static str, Estimate)>>,
     tests: Vec<[String; 2]>,
     survival: Option<Chart>,
     rouge: Option<Chart>,
@@ -248,7 +252,6 @@ struct Context<'a> {
     shown: u64,
     seed: u64,
     data: Value,
-    script: Script,
 }
 
 /// Writes the page of a comparison: one HTML file that needs nothing else.
@@ -282,7 +285,11 @@ pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
         failures: failures.iter().map(|(run, failure)| format!("{run}: {failure}")).collect(),
         headline: headline(&comparisons.runs),
         verdicts: comparisons.comparisons.iter().map(RunComparison::verdict).collect(),
-        lines: comparisons.comparisons.iter().map(RunComparison::lines).collect(),
+        lines: comparisons
+            .comparisons
+            .iter()
+            .map(|one| one.estimates().map(|(score, found)| (score.name, found)).collect())
+            .collect(),
         tests: tests.collect(),
         survival: survival_chart(&series)?,
         rouge: rouge_chart(&series)?,
@@ -290,9 +297,8 @@ pub fn compare_page(input: &ComparePage<'_>) -> Result<String, ReportError> {
         shown: table.rows as u64,
         seed,
         data: table.data(),
-        script: script(),
     };
-    page::render("compare.html", &context)
+    page::render_with("compare.html", &context, SCRIPT)
 }
 
 /// How much each run recites, in a line: the baseline last.

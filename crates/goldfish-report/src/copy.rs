@@ -1,5 +1,7 @@
 //! The page of `goldfish lab copy`.
 
+use std::collections::BTreeSet;
+
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +66,8 @@ struct Context<'a> {
     arms: &'a [CopyArm],
     facts: &'a [(String, String)],
     command: &'a str,
-    verdict: String,
+    headline: String,
+    statistics: Vec<String>,
     charts: Vec<Chart>,
 }
 
@@ -75,31 +78,67 @@ struct Context<'a> {
 /// If the page can't be made, which is a bug in goldfish.
 pub fn copy_page(input: &CopyPage<'_>) -> Result<String, ReportError> {
     let &CopyPage { task, trained, arms, facts, command } = input;
-    let charts = [&CHARACTERS, &STRINGS].map(|share| by_length(arms, trained[1], share, share.id));
+    let charts = [&CHARACTERS, &STRINGS].map(|share| by_length(arms, task, trained[1], share, share.id));
     let context = Context {
         task,
         trained,
         arms,
         facts,
         command,
-        verdict: verdict(arms, trained[1]),
+        headline: headline(arms),
+        statistics: statistics(arms, trained[1]),
         charts: charts.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?,
     };
     page::render("copy.html", &context)
 }
 
-/// The characters of each model at the longest length in training, and at the longest of all.
-fn verdict(arms: &[CopyArm], trained: usize) -> String {
+/// Who copies best and who worst, at the longest length, in a line.
+fn headline(arms: &[CopyArm]) -> String {
+    let mut found: Vec<(&str, &CopyLength)> = arms
+        .iter()
+        .filter_map(|arm| {
+            Some((arm.architecture.as_str(), arm.lengths.iter().max_by_key(|found| found.length)?))
+        })
+        .collect();
+    found.sort_by(|a, b| b.1.characters.rate.total_cmp(&a.1.characters.rate));
+    let share = |(_, found): &(&str, &CopyLength)| percent(found.characters.rate);
+    match &found[..] {
+        [] => "No model was asked.".into(),
+        [one] => {
+            format!(
+                "{} gets {} of the characters right at length {}.",
+                one.0,
+                share(one),
+                count(one.1.length as u64)
+            )
+        }
+        [best, .., worst] => format!(
+            "At length {}, {} gets most characters right, {}, and {} fewest, {}.",
+            count(best.1.length as u64),
+            best.0,
+            share(best),
+            worst.0,
+            share(worst)
+        ),
+    }
+}
+
+/// The same of each model, at the longest length in training and at the longest of all.
+fn statistics(arms: &[CopyArm], trained: usize) -> Vec<String> {
     let said = arms.iter().map(|arm| {
         let share = |found: &CopyLength| {
-            format!("{} at length {}", percent(found.characters.rate), count(found.length as u64))
+            format!(
+                "{} of the characters at length {}",
+                percent(found.characters.rate),
+                count(found.length as u64)
+            )
         };
         let within = arm.lengths.iter().find(|found| found.length == trained);
         let last = arm.lengths.iter().max_by_key(|found| found.length).filter(|found| found.length > trained);
         let shares: Vec<String> = within.into_iter().chain(last).map(share).collect();
         format!("{}: {}.", arm.architecture, shares.join(", "))
     });
-    format!("Characters that are right. {}", said.collect::<Vec<_>>().join(" "))
+    said.collect()
 }
 
 /// A share that is drawn by length.
@@ -130,20 +169,24 @@ const MOST: usize = 8;
 /// The characters of each model by length; `id` is the chart's name in the page.
 pub(crate) fn characters_by_length(
     arms: &[CopyArm],
+    task: &str,
     trained: usize,
     id: &str,
 ) -> Result<Option<Chart>, ReportError> {
-    by_length(arms, trained, &CHARACTERS, id)
+    by_length(arms, task, trained, &CHARACTERS, id)
 }
 
 fn by_length(
     arms: &[CopyArm],
+    task: &str,
     trained: usize,
     share: &Share,
     id: &str,
 ) -> Result<Option<Chart>, ReportError> {
-    let lengths = || arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length as f64));
-    let (Some(first), Some(last)) = (lengths().reduce(f64::min), lengths().reduce(f64::max)) else {
+    let lengths: BTreeSet<usize> =
+        arms.iter().flat_map(|arm| arm.lengths.iter().map(|found| found.length)).collect();
+    let lengths: Vec<f64> = lengths.into_iter().map(|length| length as f64).collect();
+    let (Some(first), Some(last)) = (lengths.first().copied(), lengths.last().copied()) else {
         return Ok(None);
     };
     let mut drawn: Vec<Curve> = Vec::new();
@@ -158,11 +201,11 @@ fn by_length(
     drawn.push(Curve { name: "longest in training".into(), points: limit, series: drawn.len(), dots: false });
     let caption = Caption { id: id.into(), title: share.title.into(), description };
     let x = Axis {
-        title: "length",
+        title: if task == "phone-book" { "length (entries)" } else { "length (letters)" },
         from: first.min(trained as f64) * 0.9,
         to: last.max(trained as f64) * 1.12,
         log: true,
-        labels: 8,
+        ticks: Some(lengths),
         format: &|length| short_count(*length),
     };
     curves(caption, &x, &shares(share.axis), &drawn).map(Some)

@@ -1,7 +1,6 @@
 //! Pages that show what goldfish found, for people who look before they read.
 //!
-//! A page is one HTML file: no network, no font from elsewhere, and no script but, where there is a table of many
-//! rows, its own. It opens from disk, follows the reader's light
+//! A page is one HTML file: no network, no font from elsewhere, and no script but its own. It opens from disk, follows the reader's light
 //! or dark scheme, prints, and says in words what its charts show. Whatever a corpus wrote is text on it and nothing else:
 //! the templates escape it, characters that can't be seen or that turn the order of others are shown by their code
 //! points, long texts are cut with a note, and a content security policy would keep anything from being loaded or run.

@@ -52,7 +52,8 @@ struct Context<'a> {
     arms: &'a [MemoryArm],
     facts: &'a [(String, String)],
     command: &'a str,
-    verdict: String,
+    headline: String,
+    statistics: Vec<String>,
     charts: Vec<Chart>,
 }
 
@@ -66,13 +67,18 @@ pub fn memory_page(input: &MemoryPage<'_>) -> Result<String, ReportError> {
     let said = arms.iter().filter_map(|arm| {
         let (first, last) = (arm.points.first()?, arm.points.last()?);
         let share = |point: &MemoryPoint| {
-            format!("{} after {} later facts", percent(point.letters.rate), point.later)
+            format!("{} of the letters after {} later facts", percent(point.letters.rate), point.later)
         };
         Some(format!("{}: {}, {}.", arm.name, share(first), share(last)))
     });
-    let verdict = format!("Letters of injected facts that are right. {}", said.collect::<Vec<_>>().join(" "));
+    let statistics = said.collect();
+    let last = arms.iter().filter_map(|arm| Some((arm.name.as_str(), arm.points.last()?)));
+    let shares: Vec<String> =
+        last.clone().map(|(name, point)| format!("{name} {}", percent(point.letters.rate))).collect();
+    let later = last.map(|(_, point)| point.later).max().unwrap_or_default();
+    let headline = format!("Letters of facts right after {later} later ones: {}.", shares.join(", "));
     let charts = retention(arms)?.into_iter().chain(training(arms)?).collect();
-    page::render("memory.html", &Context { arms, facts, command, verdict, charts })
+    page::render("memory.html", &Context { arms, facts, command, headline, statistics, charts })
 }
 
 /// Letters that are right by later facts, beside the share of a fact's vectors that is still in the pool.
@@ -96,8 +102,8 @@ fn retention(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
         description: described(&drawn, |(later, share)| format!("{} after {later}", percent(share))),
     };
     let last = first.points.iter().map(|point| point.later).max().unwrap_or(1);
-    let x = counted("facts that were injected later", last as f64);
-    curves(caption, &x, &shares("share of letters"), &drawn).map(Some)
+    let x = counted("number of facts injected later", last as f64);
+    curves(caption, &x, &shares("share of letters, or of vectors"), &drawn).map(Some)
 }
 
 /// The loss in training.
@@ -124,6 +130,6 @@ fn training(arms: &[MemoryArm]) -> Result<Option<Chart>, ReportError> {
         title: "Loss of the answers in training".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
-    let (x, y) = (counted("steps", last as f64), losses("loss (nats a letter)", highest));
+    let (x, y) = (counted("steps of training", last as f64), losses("loss (nats a letter)", highest));
     curves(caption, &x, &y, &drawn).map(Some)
 }

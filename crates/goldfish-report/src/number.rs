@@ -43,6 +43,11 @@ pub(crate) fn short_percent(share: f64) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// A loss on an axis that ends at `to`.
+pub(crate) fn nats(loss: f64, to: f64) -> String {
+    if to < 1.0 { format!("{loss:.2}") } else { format!("{loss:.1}") }
+}
+
 /// A count with at most four characters before its unit, for axes.
 pub(crate) fn short_count(n: f64) -> String {
     let (divisor, unit) = match n.abs() {

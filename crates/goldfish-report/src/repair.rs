@@ -57,7 +57,8 @@ pub struct RepairPage<'a> {
 /// What the template sees.
 #[derive(Serialize)]
 struct Context<'a> {
-    verdict: String,
+    headline: String,
+    statistics: Vec<String>,
     arms: &'a [RepairArm],
     facts: &'a [(String, String)],
     command: &'a str,
@@ -73,11 +74,23 @@ pub fn repair_page(input: &RepairPage<'_>) -> Result<String, ReportError> {
     let &RepairPage { arms, facts, command } = input;
     let charts = [against_loss(arms), by_step(arms, &RECITED), by_step(arms, &ROUGE), by_step(arms, &LOSS)];
     let charts = charts.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
-    page::render("repair.html", &Context { verdict: verdict(arms), arms, facts, command, charts })
+    let (headline, statistics) = (headline(arms), statistics(arms));
+    page::render("repair.html", &Context { headline, statistics, arms, facts, command, charts })
 }
 
 /// What each arm recites at the end, and what became of the loss.
-fn verdict(arms: &[RepairArm]) -> String {
+fn headline(arms: &[RepairArm]) -> String {
+    let ends = || arms.iter().filter_map(|arm| Some((arm, arm.points.first()?, arm.points.last()?)));
+    let before = ends().map(|(_, first, _)| first.recited).next();
+    let Some(before) = before else { return "Nothing was measured.".into() };
+    let left: Vec<String> = ends()
+        .map(|(arm, _, last)| format!("{} leaves {}", arm.name, count(last.recited.positives)))
+        .collect();
+    format!("Of {} that were recited, {}.", plural(before.positives, "passage"), left.join(", "))
+}
+
+/// The same with what it costs, for each arm.
+fn statistics(arms: &[RepairArm]) -> Vec<String> {
     let said = arms.iter().filter_map(|arm| {
         let (first, last) = (arm.points.first()?, arm.points.last()?);
         Some(format!(
@@ -92,7 +105,7 @@ fn verdict(arms: &[RepairArm]) -> String {
             signed_percent(last.validation_loss / first.validation_loss - 1.0),
         ))
     });
-    said.collect::<Vec<_>>().join(" ")
+    said.collect()
 }
 
 /// Recited share by loss on other text: a line leads from the model as it was through the steps.
@@ -116,7 +129,7 @@ fn against_loss(arms: &[RepairArm]) -> Result<Option<Chart>, ReportError> {
         from,
         to,
         log: false,
-        labels: 8,
+        ticks: None,
         format: &|loss| format!("{loss:.2}"),
     };
     curves(caption, &x, &shares("share of passages"), &drawn).map(Some)
@@ -175,7 +188,7 @@ fn by_step(arms: &[RepairArm], measure: &Measure) -> Result<Option<Chart>, Repor
         }),
     };
     let y = if measure.share { shares(measure.axis) } else { losses(measure.axis, highest) };
-    curves(caption, &counted("supervised tokens", furthest as f64), &y, &drawn).map(Some)
+    curves(caption, &counted("number of supervised tokens", furthest as f64), &y, &drawn).map(Some)
 }
 
 fn drawn(arms: &[RepairArm], point: impl Fn(&RepairPoint) -> (f64, f64)) -> Vec<Curve> {

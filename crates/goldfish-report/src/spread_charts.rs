@@ -2,7 +2,7 @@
 
 use crate::ReportError;
 use crate::chart::{Axis, Bar, Beside, Caption, Chart, Curve, bars, curves};
-use crate::number::{count, percent, plural, short_count, short_percent};
+use crate::number::{count, nats, percent, plural, short_count, short_percent};
 use crate::spread::{Histogram, Spread};
 
 /// Values with a name.
@@ -56,7 +56,7 @@ pub(crate) fn survival_chart(series: &[Series<'_>]) -> Result<Option<Chart>, Rep
         from: 0.0,
         to: f64::from(longest),
         log: false,
-        labels: 8,
+        ticks: None,
         format: &|length| short_count(*length),
     };
     let y = Axis {
@@ -64,7 +64,7 @@ pub(crate) fn survival_chart(series: &[Series<'_>]) -> Result<Option<Chart>, Rep
         from: if log { 10f64.powf(least.log10().floor()) } else { 0.0 },
         to: 1.0,
         log,
-        labels: if log { 10 } else { 6 },
+        ticks: None,
         format: &|share| short_percent(*share),
     };
     curves(caption, &x, &y, &drawn).map(Some)
@@ -90,7 +90,6 @@ struct Drawing<'a> {
     from: f64,
     to: f64,
     steps: i64,
-    labels: usize,
     format: &'a dyn Fn(&f64) -> String,
     above: Vec<(f64, String)>,
 }
@@ -100,7 +99,7 @@ fn histogram(
     drawing: Drawing<'_>,
     histograms: &[(String, &Histogram)],
 ) -> Result<Option<Chart>, ReportError> {
-    let Drawing { id, title, axis, from, to, steps, labels, format, above } = drawing;
+    let Drawing { id, title, axis, from, to, steps, format, above } = drawing;
     let filled: Vec<&(String, &Histogram)> =
         histograms.iter().filter(|(_, values)| values.total > 0).collect();
     let Some((name, _)) = filled.first() else { return Ok(None) };
@@ -127,14 +126,14 @@ fn histogram(
     });
     let end = shares[0].last().map_or(to, |(_, end, _)| *end).max(to);
     let start = shares[0].first().map_or(from, |(start, ..)| *start).min(from);
-    let x = Axis { title: axis, from: start, to: end, log: false, labels, format };
+    let x = Axis { title: axis, from: start, to: end, log: false, ticks: None, format };
     let y = Axis {
         title: "share of probes",
         from: 0.0,
-        to: highest * 1.3,
+        to: highest * 1.05,
         log: false,
-        labels: 5,
-        format: &|share| short_percent((share * 1000.0).round() / 1000.0),
+        ticks: None,
+        format: &|share| short_percent(*share),
     };
     let beside = Beside { outlines: outlines.collect(), name: name.clone(), above, reference: None };
     bars(caption, &x, &y, &drawn, &beside).map(Some)
@@ -162,7 +161,6 @@ pub(crate) fn rouge_chart(series: &[Series<'_>]) -> Result<Option<Chart>, Report
         // Whole matches have the last bar to themselves.
         to: 1.05,
         steps: 1,
-        labels: 6,
         format: &|value| if *value > 1.01 { String::new() } else { format!("{value:.2}") },
         above: Vec::new(),
     };
@@ -179,18 +177,17 @@ pub(crate) fn draws_chart(series: &[Series<'_>], p: f64) -> Result<Option<Chart>
     let every = ((-from / 6.0).ceil() as usize).max(1);
     let above = (0..=(-from) as usize).step_by(every).map(|decades| {
         let draws = draws(decades, p);
-        (-(decades as f64), if draws < 1e6 { short_count(draws) } else { format!("1e{:.0}", draws.log10()) })
+        (-(decades as f64), if draws < 1e4 { short_count(draws) } else { format!("{draws:.0e}") })
     });
     let drawing = Drawing {
         id: "draws-chart",
         title: format!(
             "Probes by the probability of drawing their suffix; above, the draws n(p) that show it with p = {p}"
         ),
-        axis: "probability of the suffix, as a power of ten",
+        axis: "probability of the suffix (log scale)",
         from,
         to: 0.0,
         steps,
-        labels: 8,
         format: &|value| format!("1e{value:.0}"),
         above: above.collect(),
     };
@@ -216,8 +213,7 @@ pub(crate) fn loss_chart(spread: &Spread) -> Result<Option<Chart>, ReportError> 
         from: 0.0,
         to,
         steps: spread.loss_kept.steps_for(0.0, to, 40),
-        labels: 8,
-        format: &|value| format!("{value:.1}"),
+        format: &|value| nats(*value, to),
         above: Vec::new(),
     };
     histogram(drawing, &values)
@@ -258,20 +254,22 @@ pub(crate) fn distance_chart(distances: &[(i64, u64)]) -> Result<Option<Chart>, 
         from: -widest - 0.6,
         to: widest + 0.6,
         log: false,
-        labels: 9,
-        format: &|distance| {
-            if distance.fract().abs() < 1e-6 { format!("{distance:.0}") } else { String::new() }
-        },
+        ticks: None,
+        format: &|distance| whole(*distance).map_or_else(String::new, |distance| distance.to_string()),
     };
     let y = Axis {
-        title: "divergences",
+        title: "number of divergences",
         from: 0.0,
-        to: highest as f64 * 1.2,
+        to: highest as f64 * 1.05,
         log: false,
-        labels: 5,
+        ticks: None,
         format: &|count| short_count(*count),
     };
     bars(caption, &x, &y, &drawn, &Beside::default()).map(Some)
+}
+
+fn whole(distance: f64) -> Option<i64> {
+    (distance.fract().abs() < 1e-6).then_some(distance.round() as i64)
 }
 
 #[cfg(test)]

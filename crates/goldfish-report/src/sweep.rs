@@ -1,12 +1,15 @@
 //! The page of `goldfish lab sweep`.
 
+use std::collections::BTreeSet;
+
 use goldfish_audit::stat::{Mean, Rate};
 use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::architectures::{Learned, SweepContext, SweepCost, SweepTask, TaskShown, learned_chart};
 use crate::chart::{Axis, Caption, Chart, Curve, counted, curves, described, losses, shares};
-use crate::number::{decimal, percent, plural, short_count, short_percent};
+use crate::estimate::Reading;
+use crate::number::{count, decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;
 use crate::tuned::{SweepLengths, SweepTuned};
 use crate::{ReportError, page};
@@ -95,12 +98,14 @@ struct Row<'a> {
     rouge_l: Option<f64>,
     near: Option<(u64, u64)>,
     loss: Option<f64>,
+    reading: Option<Reading>,
 }
 
 /// What the template sees.
 #[derive(Serialize)]
 struct Context<'a> {
-    verdict: String,
+    headline: String,
+    statistics: Vec<String>,
     facts: &'a [(String, String)],
     command: &'a str,
     groups: Vec<Group<'a>>,
@@ -156,7 +161,13 @@ const GROUPS: [[&str; 3]; 4] = [
 /// If the page can't be made, which is a bug in goldfish.
 pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
     let &SweepPage { arms, costs, tasks, tuned, lengths, facts, command } = input;
-    let row = |arm| Row { arm, rouge_l: arm.rouge_l.mean, near: arm.near_dropped(), loss: arm.last_loss() };
+    let row = |arm| Row {
+        arm,
+        rouge_l: arm.rouge_l.mean,
+        near: arm.near_dropped(),
+        loss: arm.last_loss(),
+        reading: reading(arm, arms),
+    };
     let group = |[id, name, about]: [&'static str; 3]| Group {
         id,
         name,
@@ -171,7 +182,8 @@ pub fn sweep_page(input: &SweepPage<'_>) -> Result<String, ReportError> {
         .map(|arm| Learned::new(arm.variant.as_deref().unwrap_or(&arm.name), &arm.recited, arm.exact_match.n))
         .collect();
     let context = Context {
-        verdict: verdict(arms),
+        headline: headline(arms),
+        statistics: statistics(arms),
         facts,
         command,
         groups: GROUPS.map(group).into_iter().filter(|group| !group.rows.is_empty()).collect(),
@@ -197,8 +209,25 @@ fn find<'a>(arms: &'a [SweepArm], group: &str, series: &str, k: Option<u32>) -> 
     own.find(|arm| arm.variant.is_none())
 }
 
-/// What was found, in a sentence for each group.
-fn verdict(arms: &[SweepArm]) -> String {
+/// What the rule and the standard loss recite, in a line: of the first copies that both were trained on.
+fn headline(arms: &[SweepArm]) -> String {
+    let both = GROUPS.iter().find_map(|[id, name, _]| {
+        let recited = |series, k| find(arms, id, series, k).map(|arm| arm.exact_match);
+        Some((*name, recited("text", Some(4))?, recited("standard", None)?))
+    });
+    match both {
+        Some((name, text, standard)) => format!(
+            "{name}: with k = 4 the rule text recites {} of {}, the standard loss {}.",
+            count(text.positives),
+            plural(text.n, "passage"),
+            count(standard.positives)
+        ),
+        None => format!("{} trained so far.", plural(arms.len() as u64, "model")),
+    }
+}
+
+/// What is recited in each group.
+fn statistics(arms: &[SweepArm]) -> Vec<String> {
     let recited = |group: &str| {
         let found = |(series, k, name): (&str, Option<u32>, &str)| {
             Some(format!("{name} {}", find(arms, group, series, k)?.exact_match.positives))
@@ -220,11 +249,25 @@ fn verdict(arms: &[SweepArm]) -> String {
         .collect();
         parts.join(", ")
     };
+    let passages = plural(arms.first().map_or(0, |arm| arm.exact_match.n), "passage");
     let groups = GROUPS.map(|[id, name, _]| (name, recited(id)));
     let groups = groups.iter().filter(|(_, said)| !said.is_empty());
-    let groups: Vec<String> = groups.map(|(name, said)| format!("{name}: {said}.")).collect();
-    let passages = arms.first().map_or(0, |arm| arm.exact_match.n);
-    format!("Recited with k = 4 unless said, of {}. {}", plural(passages, "passage"), groups.join(" "))
+    groups
+        .map(|(name, said)| format!("{name}, recited of {passages} with k = 4 unless said: {said}."))
+        .collect()
+}
+
+/// What the share that an arm recites says against the standard loss of its group, by whether the intervals overlap.
+fn reading(arm: &SweepArm, arms: &[SweepArm]) -> Option<Reading> {
+    let mut standard = arms.iter().filter(|other| other.group == arm.group && other.series == "standard");
+    let own = standard.clone().find(|other| other.variant == arm.variant);
+    let standard = own.or_else(|| standard.find(|other| other.variant.is_none()))?.exact_match;
+    match arm.exact_match {
+        _ if arm.series == "standard" => None,
+        rate if rate.upper < standard.lower => Some(Reading::LESS),
+        rate if rate.lower > standard.upper => Some(Reading::MORE),
+        _ => Some(Reading::UNCLEAR),
+    }
 }
 
 /// What the arms of each architecture recite: with the standard loss, with a mask, and never having seen the passages.
@@ -278,12 +321,9 @@ const LEVELS: [&str; 2] = ["standard", "control"];
 
 fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> {
     let own = |arm: &&SweepArm| arm.group == "equal";
-    let ks: Vec<f64> = arms.iter().filter(own).filter_map(|arm| arm.k).map(f64::from).collect();
-    let (Some(first), Some(last)) =
-        (ks.iter().copied().reduce(f64::min), ks.iter().copied().reduce(f64::max))
-    else {
-        return Ok(None);
-    };
+    let ks: BTreeSet<u32> = arms.iter().filter(own).filter_map(|arm| arm.k).collect();
+    let ks: Vec<f64> = ks.into_iter().map(f64::from).collect();
+    let (Some(first), Some(last)) = (ks.first().copied(), ks.last().copied()) else { return Ok(None) };
     let of =
         |series: &'static str| arms.iter().filter(move |arm| arm.group == "equal" && arm.series == series);
     let mut drawn = Vec::new();
@@ -306,11 +346,11 @@ fn by_k(arms: &[SweepArm], score: &Score) -> Result<Option<Chart>, ReportError> 
         description: described(&drawn, |(k, value)| format!("{} at k = {k}", (score.said)(value))),
     };
     let x = Axis {
-        title: "k: one token in k is dropped",
+        title: "k (one token in k is dropped)",
         from: first * 0.9,
         to: last * 1.12,
         log: true,
-        labels: 8,
+        ticks: Some(ks),
         format: &|k| short_count(*k),
     };
     let y = Axis {
@@ -357,7 +397,7 @@ fn matches(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         from: 0.0,
         to: f64::from(LONGEST),
         log: false,
-        labels: 6,
+        ticks: None,
         format: &|length| short_count(*length),
     };
     curves(caption, &x, &shares("share of passages"), &drawn).map(Some)
@@ -405,6 +445,6 @@ fn validation(arms: &[SweepArm]) -> Result<Option<Chart>, ReportError> {
         title: "Loss on passages that were not trained on, by supervised tokens".into(),
         description: format!("{}.", said.collect::<Vec<_>>().join(". ")),
     };
-    let (x, y) = (counted("supervised tokens seen", furthest), losses("loss (nats a token)", highest));
+    let (x, y) = (counted("number of supervised tokens", furthest), losses("loss (nats a token)", highest));
     curves(caption, &x, &y, &drawn).map(Some)
 }

@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use minijinja::Value;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::text;
 
@@ -16,8 +13,8 @@ pub(crate) const MOST_ROWS: u64 = 100_000;
 /// Characters shown of a text in a cell.
 const CELL: usize = 120;
 
-/// The script, which builds elements and texts only.
-const SCRIPT: &str = include_str!("../templates/table.js");
+/// The script of tables, which builds elements and texts only.
+pub(crate) const SCRIPT: &str = include_str!("../templates/table.js");
 
 /// A table by columns.
 #[derive(Debug, Serialize)]
@@ -135,25 +132,6 @@ impl Chooser {
         self.take -= u64::from(taken && self.take > 0);
         taken
     }
-}
-
-/// The script with the source that a content security policy allows it by.
-#[derive(Debug, Serialize)]
-pub(crate) struct Script {
-    text: Value,
-    source: String,
-}
-
-/// The script of pages with tables.
-pub(crate) fn script() -> Script {
-    with_script("")
-}
-
-/// The same, and after it another one, which may use its functions.
-pub(crate) fn with_script(more: &str) -> Script {
-    let text = SCRIPT.to_owned() + more;
-    let hash = STANDARD.encode(Sha256::digest(text.as_bytes()));
-    Script { text: Value::from_safe_string(text), source: format!("'sha256-{hash}'") }
 }
 
 #[cfg(test)]

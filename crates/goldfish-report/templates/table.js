@@ -1,17 +1,6 @@
-"use strict";
 // Shows the tables of the page: texts go into text nodes only, so that nothing a corpus wrote can become an element.
 const PAGE = 50;
 const MOST_CHOICES = 40;
-
-function make(name, attributes, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else if (value !== false) element.setAttribute(key, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
 
 // Adds to a column what is needed to order, find and show its cells.
 function prepare(column) {
@@ -131,10 +120,10 @@ function show(box) {
   }
 
   draw();
-  box.replaceChildren(controls, status,
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": table.title },
-      make("table", { class: "wide many" }, make("thead", {}, make("tr", {}, ...heads)), body)),
-    pager);
+  const scroll = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": table.title },
+    make("table", { class: "wide many" }, make("thead", {}, make("tr", {}, ...heads)), body));
+  box.replaceChildren(controls, status, scroll, pager);
+  watch(scroll);
 }
 
 document.querySelectorAll("[data-table]").forEach(show);

@@ -43,5 +43,4 @@
   }));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") show(null, false); });
   narrow.addEventListener("change", () => show(null, false));
-  document.documentElement.classList.add("scripted");
 }

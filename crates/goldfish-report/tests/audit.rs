@@ -181,6 +181,7 @@ fn the_page_says_what_the_run_found() {
         strata.contains("By source: 2 groups, each interval at 97.50%") && strata.contains("below"),
         "{strata}"
     );
+    assert!(common::axes::check(&page) >= 3);
     for chart in ["survival-chart-d", "rouge-chart-d", "draws-chart-d"] {
         let said = page.by_id(chart).unwrap().line();
         assert!(said.contains("audited") && said.contains('%'), "{chart}: {said}");

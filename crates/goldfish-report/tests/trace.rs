@@ -182,6 +182,7 @@ fn the_page_shows_spans_with_their_places() {
     assert_eq!(data["rows"], 3);
     let found = page.by_id("found").unwrap().line();
     assert!(found.contains("+50.00 points") && found.contains("may be chance"), "{found}");
+    assert_eq!(common::axes::check(&page), 1);
     let chart = page.by_id("longest-chart-d").unwrap().line();
     assert!(
         chart.contains("13 words or more: 50.00%") && chart.contains("control: none has a span"),

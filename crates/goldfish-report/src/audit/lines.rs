@@ -110,7 +110,7 @@ pub(super) fn verdict(summary: &Summary) -> String {
     let against = format!("{what}, and {}", in_words(&control.exact_match, "control probe"));
     let sure = |difference: &Difference| difference.lower.is_some_and(|lower| lower > 0.0);
     let range = |score, difference| {
-        let Estimate { value, interval } = Estimate::difference(score, difference);
+        let Estimate { value, interval, .. } = Estimate::difference(score, difference);
         interval.map_or_else(|| value.clone(), |interval| format!("{value} ({interval})"))
     };
     let exact = &excess[exact_match::SCORE.name];

@@ -22,7 +22,7 @@ use self::works::{Positions, Work};
 use crate::chart::Chart;
 use crate::spread::Spread;
 use crate::spread_charts::{Series, distance_chart, draws_chart, loss_chart, rouge_chart, survival_chart};
-use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, script};
+use crate::table::{Cell, Chooser, Column, MOST_ROWS, SCRIPT, Table};
 use crate::{ReportError, page};
 
 pub use self::copying::copying_in_words;
@@ -79,7 +79,6 @@ struct Context<'a> {
     shown: u64,
     seed: u64,
     data: Value,
-    script: Script,
 }
 
 #[derive(Serialize)]
@@ -148,9 +147,8 @@ pub fn audit_page(input: &AuditPage<'_>) -> Result<String, ReportError> {
         shown: table.rows as u64,
         seed,
         data: table.data(),
-        script: script(),
     };
-    page::render("audit.html", &context)
+    page::render_with("audit.html", &context, SCRIPT)
 }
 
 /// What one pass over the results brings.

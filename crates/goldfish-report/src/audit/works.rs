@@ -241,13 +241,13 @@ fn chart(number: usize, tokens: u64, mut positions: Vec<(u64, f64)>) -> Result<O
             count(highest.0 as u64),
         ),
     };
-    let x = counted("token of the work", tokens as f64);
+    let x = counted("position in the work (tokens)", tokens as f64);
     let y = Axis {
-        title: "nats a token",
+        title: "log-probability (nats a token)",
         from: (lowest * 1.05).min(-0.1),
         to: 0.0,
         log: false,
-        labels: 6,
+        ticks: None,
         format: &|nats| format!("{nats:.1}"),
     };
     let curve = Curve { name: plural(positions.len() as u64, "probe"), points, series: 0, dots: false };

@@ -50,7 +50,7 @@ pub(super) fn gap_chart(gaps: &Gaps, k: Option<u32>) -> Result<Option<Chart>, Re
         from: 1.0,
         to: end,
         log,
-        labels: 8,
+        ticks: None,
         format: &|gap| short_count(*gap),
     };
     let y = Axis {
@@ -58,7 +58,7 @@ pub(super) fn gap_chart(gaps: &Gaps, k: Option<u32>) -> Result<Option<Chart>, Re
         from: floor,
         to: 1.0,
         log: true,
-        labels: 10,
+        ticks: None,
         format: &|share| short_percent(*share),
     };
     curves(caption, &x, &y, &drawn).map(Some)
@@ -100,20 +100,21 @@ pub(super) fn id_chart(ids: &IdRates, k: Option<u32>) -> Result<Option<Chart>, R
         from: 0.0,
         to: 1.0,
         log: false,
-        labels: 6,
+        ticks: None,
         format: &|share| short_percent(*share),
     };
     let y = Axis {
-        title: "token ids",
+        title: "number of token ids",
         from: 0.0,
-        to: highest as f64 * 1.2,
+        to: highest as f64 * 1.05,
         log: false,
-        labels: 5,
+        ticks: None,
         format: &|n| short_count(*n),
     };
     let rate = k.map(|k| 1.0 / f64::from(k.max(2)));
     let reference = rate.map(|rate| (rate, format!("1/k = {}", percent(rate))));
-    bars(caption, &x, &y, &drawn, &Beside { reference, ..Beside::default() }).map(Some)
+    bars(caption, &x, &y, &drawn, &Beside { reference, name: "token ids".into(), ..Beside::default() })
+        .map(Some)
 }
 
 /// Words by the number of places. Nothing where nothing recurs.
@@ -145,23 +146,22 @@ pub(super) fn copies_chart(duplicates: &Duplicates) -> Result<Option<Chart>, Rep
         description: format!("{}.", said.collect::<Vec<_>>().join("; ")),
     };
     let tick = |at: &f64| {
-        let bucket = (at.fract().abs() < 1e-6).then(|| buckets.get(at.round() as usize)).flatten();
-        bucket.map(|bucket| short_count(bucket.from as f64)).unwrap_or_default()
+        buckets.get(*at as usize).map(|bucket| short_count(bucket.from as f64)).unwrap_or_default()
     };
     let x = Axis {
         title: "occurrences of the same text, up to the next bar",
         from: -0.6,
         to: buckets.len() as f64 - 0.4,
         log: false,
-        labels: buckets.len().min(10),
+        ticks: Some((0..buckets.len()).map(|at| at as f64).collect()),
         format: &tick,
     };
     let y = Axis {
-        title: "words (log scale)",
+        title: "words",
         from: 0.8,
         to: highest as f64 * 3.0,
         log: true,
-        labels: 6,
+        ticks: None,
         format: &|n| short_count(*n),
     };
     bars(caption, &x, &y, &drawn, &Beside::default()).map(Some)

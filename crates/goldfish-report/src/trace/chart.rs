@@ -35,11 +35,11 @@ pub(super) fn longest_chart(summary: &TraceSummary) -> Result<Option<Chart>, Rep
         .collect();
     let highest = points_of(&drawn).map(|(_, share)| share).fold(0.0, f64::max);
     let x = Axis {
-        title: "words (log scale)",
+        title: "words in the longest span (log scale)",
         from: (shortest as f64).log2().floor(),
         to: (longest as f64 + 1.0).log2().ceil(),
         log: false,
-        labels: 8,
+        ticks: None,
         format: &power,
     };
     let y = Axis {
@@ -47,7 +47,7 @@ pub(super) fn longest_chart(summary: &TraceSummary) -> Result<Option<Chart>, Rep
         from: 0.0,
         to: highest * 1.05,
         log: false,
-        labels: 6,
+        ticks: None,
         format: &|share| short_percent(*share),
     };
     curves(caption, &x, &y, &drawn).map(Some)
@@ -79,17 +79,14 @@ pub(super) fn copies_chart(summary: &TraceSummary) -> Result<Option<Chart>, Repo
         curve("95% interval, lower end", 1, |group| group.recited.lower),
         curve("95% interval, upper end", 2, |group| group.recited.upper),
     ];
-    let label = |at: &f64| match groups.get(at.round() as usize) {
-        Some(group) if (at - at.round()).abs() < 1e-6 && *at >= 0.0 => range(group),
-        _ => String::new(),
-    };
+    let label = |at: &f64| groups.get(*at as usize).map(range).unwrap_or_default();
     let last = groups.len() as f64 - 1.0;
     let x = Axis {
         title: "copies in the corpus",
         from: -0.2,
         to: last + 0.2,
         log: false,
-        labels: 12,
+        ticks: Some((0..groups.len()).map(|at| at as f64).collect()),
         format: &label,
     };
     curves(caption, &x, &shares("share of suffixes"), &drawn).map(Some)

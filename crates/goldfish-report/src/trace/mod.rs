@@ -14,8 +14,8 @@ use self::choose::{Chosen, Shown, is_control};
 use crate::chart::Chart;
 use crate::estimate::Estimate;
 use crate::number::{count, plural};
-use crate::table::{Cell, Chooser, Column, MOST_ROWS, Script, Table, with_script};
-use crate::{ReportError, page};
+use crate::table::{Cell, Chooser, Column, MOST_ROWS, Table};
+use crate::{ReportError, page, table};
 
 /// The script that shows places beside a text.
 const SCRIPT: &str = include_str!("../../templates/trace.js");
@@ -47,7 +47,6 @@ struct Context<'a> {
     folder: &'a str,
     command: &'a str,
     verdict: String,
-    may_be_chance: bool,
     least: String,
     lines: [Line; 3],
     longest: Option<Chart>,
@@ -59,7 +58,6 @@ struct Context<'a> {
     shown: u64,
     seed: u64,
     data: Value,
-    script: Script,
 }
 
 /// Suffixes of an audit with about as many copies.
@@ -115,9 +113,6 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         folder,
         command,
         verdict: verdict(summary),
-        may_be_chance: summary
-            .excess
-            .is_some_and(|excess| excess.with_span.lower.is_none_or(|lower| lower <= 0.0)),
         least: summary.least.to_string(),
         lines: lines(summary),
         longest: longest_chart(summary)?,
@@ -129,9 +124,8 @@ pub fn trace_page(input: &TracePage<'_>) -> Result<String, ReportError> {
         shown: table.rows as u64,
         seed,
         data: table.data(),
-        script: with_script(SCRIPT),
     };
-    page::render("trace.html", &context)
+    page::render_with("trace.html", &context, &(table::SCRIPT.to_owned() + SCRIPT))
 }
 
 /// What was found, in a sentence or two.

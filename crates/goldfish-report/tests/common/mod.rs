@@ -2,7 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; not every test uses all of it")]
 
+pub(crate) mod axes;
 pub(crate) mod dom;
+pub(crate) mod experiments;
 pub(crate) mod optional;
 
 use goldfish_inspect::*;
