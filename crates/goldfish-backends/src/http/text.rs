@@ -4,8 +4,8 @@
 //! again; the continuation's tokens are what tokenizing prompt and continuation gives after the prompt.
 //! Where that fails, the answer says so ([`Caveat`]).
 //!
-//! Where the answer is a [message], the prompt is cut before its last word or after white space, so that it is known what is
-//! between the two texts: a message begins with a word, and does not say whether it goes on with the last one.
+//! Where the answer is a [message], the prompt is cut before its last word, so that it is known what is between the two texts: a
+//! message begins with a word, and does not say whether it goes on with the last one.
 
 use std::sync::Arc;
 
@@ -207,5 +207,117 @@ pub(super) fn check_reason(reason: Option<&str>, known: &[&str]) -> Result<(), R
     match reason {
         Some(reason) if known.contains(&reason) => Ok(()),
         other => Err(ResponseError::transient(format!("a continuation ended for the reason {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Tokens of up to four letters, the first ones of a word with the space before them; all else alone.
+    #[derive(Default)]
+    struct Pieces(Mutex<Vec<String>>);
+
+    impl TextCodec for Pieces {
+        fn encode(&self, text: &str) -> Vec<u32> {
+            let (mut pieces, mut known) = (Vec::<String>::new(), self.0.lock().unwrap());
+            for c in text.chars() {
+                match pieces.last_mut() {
+                    Some(last)
+                        if c.is_alphanumeric()
+                            && last.chars().count() < 4
+                            && (last == " " || last.ends_with(char::is_alphanumeric)) =>
+                    {
+                        last.push(c);
+                    }
+                    _ => pieces.push(c.into()),
+                }
+            }
+            let id = |piece: String| {
+                let at = known.iter().position(|known| *known == piece).unwrap_or(known.len());
+                if at == known.len() {
+                    known.push(piece);
+                }
+                at as u32
+            };
+            pieces.into_iter().map(id).collect()
+        }
+
+        fn decode(&self, ids: &[u32]) -> String {
+            let known = self.0.lock().unwrap();
+            ids.iter().map(|id| known[*id as usize].as_str()).collect()
+        }
+    }
+
+    /// Answers in messages.
+    struct Talking;
+
+    impl TextServer for Talking {
+        fn path(&self) -> &'static str {
+            "/talk"
+        }
+
+        fn answers_in_messages(&self) -> bool {
+            true
+        }
+
+        fn body(&self, request: &TextRequest) -> Value {
+            request.text.clone().into()
+        }
+
+        fn read(&self, _: &[u8]) -> Result<TextAnswer, ResponseError> {
+            Err(ResponseError::permanent("not asked"))
+        }
+    }
+
+    fn answer(text: &str) -> TextAnswer {
+        TextAnswer {
+            text: text.into(),
+            ids: None,
+            prompt_tokens: None,
+            ended: true,
+            refused: false,
+            kept: String::new(),
+        }
+    }
+
+    /// A model that goes on with whole words gives the suffix, wherever the tokens are cut.
+    #[test]
+    fn messages_give_the_ids_after_every_cut() {
+        let server = Text { server: Talking, codec: Arc::new(Pieces::default()) };
+        let whole = "There was no possibility of taking a walk that day.\n\nWe had been wandering,\n    indeed, \"in the\" shrubbery.";
+        let ids = server.codec.encode(whole);
+        let mut moved = 0;
+        for end in 4..ids.len() - 1 {
+            let request = GenerateRequest { prompt: &ids[..end], tokens: ids.len() - end };
+            let sent = server.body(&[request], &Decoding::Greedy, None);
+            let sent = sent.as_str().unwrap();
+            let after = whole.strip_prefix(sent).unwrap();
+            assert!(
+                sent.ends_with(char::is_whitespace) || after.starts_with(char::is_whitespace),
+                "{sent:?}"
+            );
+            for message in [after.trim_start().to_owned(), whole.to_owned(), format!("```\n{after}```")] {
+                let found = server.generated(&request, &answer(&message));
+                assert_eq!(found.ids, ids[end..], "{sent:?} {message:?}");
+                assert_eq!(found.caveats.contains(&Caveat::PrefixRepeated), message == whole);
+                moved += usize::from(found.caveats.contains(&Caveat::CutMoved));
+            }
+        }
+        assert!(moved > ids.len(), "{moved} of {}", 3 * ids.len());
+    }
+
+    #[test]
+    fn what_is_missing_has_its_reason() {
+        let server = Text { server: Talking, codec: Arc::new(Pieces::default()) };
+        let ids = server.codec.encode("the quick brown fox jumps");
+        let request = GenerateRequest { prompt: &ids[..5], tokens: 4 };
+        let refused = server.generated(&request, &TextAnswer { refused: true, ..answer("") });
+        assert_eq!(refused.caveats.last(), Some(&Caveat::Refused));
+        assert!(refused.caveats.iter().any(|caveat| caveat.allows_fewer()));
+        let short = server.generated(&request, &answer("fox"));
+        assert_eq!(short.caveats.last(), Some(&Caveat::EndedEarly), "{short:?}");
     }
 }
