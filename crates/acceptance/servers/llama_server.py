@@ -19,6 +19,8 @@ def main(path, settings):
     parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     parameters.port = 0
     parameters.warmup = False
+    if "template" in settings:
+        parameters.chat_template = settings["template"]
     if "key" in settings:
         parameters.api_keys = [settings["key"]]
     server = xllamacpp.Server(parameters)

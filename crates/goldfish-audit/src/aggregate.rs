@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::backend::Caveat;
 use crate::canary::CanarySummary;
 use crate::config::{RUN_VERSION, RunConfig};
 use crate::control::Lacking;
@@ -151,6 +152,13 @@ fn notes(
     in_prompt: &[&ResultRow],
 ) -> Vec<String> {
     let mut notes: Vec<String> = config.tokens.note().into_iter().collect();
+    if config.model.template.is_some() {
+        notes.push(
+            "the model was asked in words, through a prompt template: rates are lower bounds, and a zero is no all-clear; what it knows \
+             it may refuse to say, paraphrase or comment on, and the server may filter it"
+                .into(),
+        );
+    }
     match canary {
         None => notes.push(
             "no positive control: that this audit finds recitation where there is some was not shown".into(),
@@ -205,8 +213,10 @@ fn notes(
     if trivial > 0 {
         notes.push(format!("{trivial} of {} audited probes are trivial; see nontrivial", audited.len()));
     }
-    notes.extend(caveats(audited, "audited probes"));
-    notes.extend(caveats(in_prompt, "probes with the passage in the prompt"));
+    for (rows, what) in [(audited, "audited probes"), (in_prompt, "probes with the passage in the prompt")] {
+        notes.extend(caveats(rows, what));
+        notes.extend(refused(rows, what));
+    }
     if config.options.decide == Decide::Generate {
         notes.push(
             "continuations decided exact match, because the backend's scores of prompts are not reliable"
@@ -223,6 +233,18 @@ fn caveats(rows: &[&ResultRow], what: &str) -> Option<String> {
     (found > 0).then(|| {
         format!(
             "the continuations of {found} of {} {what} have caveats, since the server takes and gives only text",
+            rows.len()
+        )
+    })
+}
+
+/// That there are answers which say nothing of what the model knows.
+fn refused(rows: &[&ResultRow], what: &str) -> Option<String> {
+    let is_refused = |row: &&&ResultRow| row.caveats.split(',').any(|name| name == Caveat::Refused.name());
+    let found = rows.iter().filter(is_refused).count();
+    (found > 0).then(|| {
+        format!(
+            "{found} of {} {what} were refused by the model or filtered by the server: they count as not recited, and show nothing",
             rows.len()
         )
     })

@@ -8,11 +8,14 @@ use goldfish_remedy::{Remedies, Remedy, Setting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::prompt_template::PromptTemplate;
+
 /// A model that can be audited.
 ///
 /// Three things: it [describes](Self::describe) itself, [scores](Self::score) given sequences, and
 /// [continues](Self::generate) prompts. All in token ids; a backend never adds a token (no BOS, no template)
-/// and never stops early.
+/// and never stops early. One that can't do without says so: with its [template](ModelDescription::template), and with
+/// [caveats](Caveat).
 ///
 /// Answers come in the order of the requests and one for each, or the call as a whole is an error: a
 /// backend retries what failed on the way on its own, so that nothing is lost or counted twice. An answer must not
@@ -91,6 +94,9 @@ pub struct ModelDescription {
     /// What each token attends to, if not to all tokens before it; then a sequence may be of any length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<BlockMemory>,
+    /// The message around each prefix, if the model is asked in words. What it does not recite then it may know all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PromptTemplate>,
 }
 
 /// A memory of blocks: what a token attends to in sequences longer than the model's context
@@ -396,6 +402,10 @@ pub enum Caveat {
     Reencoded,
     /// The model ended the text before the last token that was asked for.
     EndedEarly,
+    /// The answer to a message began with the end of the prompt, which was taken off.
+    PrefixRepeated,
+    /// The server says that the model refused to answer, or that it filtered the answer.
+    Refused,
 }
 
 impl Caveat {
@@ -407,13 +417,15 @@ impl Caveat {
             Self::PromptChanged => "prompt_changed",
             Self::Reencoded => "reencoded",
             Self::EndedEarly => "ended_early",
+            Self::PrefixRepeated => "prefix_repeated",
+            Self::Refused => "refused",
         }
     }
 
     /// Whether fewer tokens than were asked for may come with it.
     #[must_use]
     pub fn allows_fewer(self) -> bool {
-        matches!(self, Self::Reencoded | Self::EndedEarly)
+        matches!(self, Self::Reencoded | Self::EndedEarly | Self::PrefixRepeated | Self::Refused)
     }
 }
 

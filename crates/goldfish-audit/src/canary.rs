@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answers::Answers;
-use crate::backend::{Backend, Decoding, GenerateRequest};
+use crate::backend::{Backend, Decoding, GenerateRequest, Generated};
 use crate::error::AuditError;
 use crate::probe::{Grid, ProbeCounts, ProbeTable, Set, Start};
 use crate::rows::ResultRow;
@@ -84,7 +84,8 @@ impl CanarySummary {
 ///
 /// # Errors
 ///
-/// If the backend doesn't answer, or with fewer tokens than asked for.
+/// If the backend doesn't answer, or with fewer tokens than asked for and no [caveat](crate::backend::Caveat::allows_fewer). What is
+/// shorter with one is left out.
 pub fn own_output(
     backend: &dyn Backend,
     audited: &ProbeTable,
@@ -114,10 +115,14 @@ pub fn own_output(
     let answers = backend.generate(&requests, &Decoding::Greedy)?;
     let check = Answers(backend);
     check.check_count(answers.len(), requests.len(), "continuations")?;
-    for answer in &answers {
+    let ended = |answer: &Generated| {
+        answer.ids.len() < tokens && answer.caveats.iter().any(|caveat| caveat.allows_fewer())
+    };
+    let whole: Vec<_> = chosen.iter().zip(answers).filter(|(_, answer)| !ended(answer)).collect();
+    for (_, answer) in &whole {
         check.check_count(answer.ids.len(), tokens, "tokens of continuation")?;
     }
-    let starts = chosen.iter().zip(answers).zip(0..);
+    let starts = whole.into_iter().zip(0..);
     let starts: Vec<Start> = starts
         .map(|((start, answer), document)| {
             let ids = [&start.ids[..prefix as usize], &answer.ids].concat();

@@ -68,6 +68,7 @@ impl FakeModel {
             vocab_size: Some(vocab_size),
             context_length: None,
             memory: None,
+            template: None,
         };
         Self {
             logits: Box::new(logits),

@@ -34,6 +34,7 @@ pub mod options;
 mod per_score;
 pub mod plausible;
 pub mod probe;
+pub mod prompt_template;
 pub mod replay;
 mod rows;
 pub mod run;

@@ -69,7 +69,7 @@ row! {
         trivial: String,
         /// `score` if a teacher-forced pass decided the exact match, `generate` if a continuation did.
         decided_by: String,
-        /// What a text-only server could not promise for the continuation, with commas between: `cut_moved`, `prompt_changed`, `reencoded`, `ended_early`; empty if nothing.
+        /// What a text-only server could not promise for the continuation, with commas between: `cut_moved`, `prompt_changed`, `reencoded`, `ended_early`, `prefix_repeated`, `refused`; empty if nothing.
         caveats: String,
         /// Whether the greedy continuation is the true suffix.
         exact_match: bool,

@@ -372,8 +372,12 @@ impl Tester<'_> {
             }
             None => format!("{} continuations came for {} prompts", together.len(), all.len()),
             Some(short) => format!(
-                "a continuation has {} tokens instead of {TOKENS}: it stops at the end of sequence; make the server ignore it",
-                short.ids.len()
+                "a continuation has {} tokens instead of {TOKENS}: {}",
+                short.ids.len(),
+                match self.backend.describe()?.template {
+                    None => "it stops at the end of sequence; make the server ignore it",
+                    Some(_) => "the model ended its answer",
+                }
             ),
         };
         let whole = short.is_none() && together.len() == all.len();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::faults::{Faults, Misdeed};
+use common::faults::{ChatFault, Faults, Misdeed};
 use common::protocols::{Codec, Kind};
 use common::server::TestServer;
 use common::*;
@@ -14,6 +14,8 @@ use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
 use goldfish_audit::options::Decide;
+use goldfish_audit::prompt_template::PromptTemplate;
+use goldfish_audit::selftest::{CheckName, Outcome};
 use goldfish_backends::http::{ApiKey, Retry, Server, ServerOptions, Timeouts};
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
@@ -87,12 +89,11 @@ fn text_gives_what_ids_give() {
     let folder = tempdir().unwrap();
     let table = table(folder.path());
     let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Generate).unwrap();
-    for kind in [Kind::Ollama, Kind::Tgi, Kind::OpenAiText] {
+    for kind in [Kind::Ollama, Kind::Tgi, Kind::OpenAiText, Kind::Chat] {
         let server = TestServer::start(kind, model(), Faults::default());
-        let protocol = (kind == Kind::OpenAiText).then(|| "text".parse().unwrap());
         let backend = Server::connect(
             &server.url,
-            ServerOptions { codec: Some(Box::new(Codec)), protocol, ..options() },
+            ServerOptions { codec: Some(Box::new(Codec)), protocol: kind.named(), ..options() },
         )
         .unwrap();
         let (rows, summary) =
@@ -181,6 +182,7 @@ fn faults_change_nothing() {
         (Kind::LlamaCpp, Decide::Generate),
         (Kind::Ollama, Decide::Generate),
         (Kind::Tgi, Decide::Generate),
+        (Kind::Chat, Decide::Generate),
     ];
     let mut seen = Vec::new();
     for (kind, decide) in kinds {
@@ -188,7 +190,9 @@ fn faults_change_nothing() {
             let server = TestServer::start(kind, model(), faults);
             let codec: Box<dyn goldfish_backends::http::TextCodec> = Box::new(Codec);
             let codec = (kind != Kind::OpenAi).then_some(codec);
-            let backend = Server::connect(&server.url, ServerOptions { codec, ..options() }).unwrap();
+            let protocol = kind.named();
+            let backend =
+                Server::connect(&server.url, ServerOptions { codec, protocol, ..options() }).unwrap();
             let options = goldfish_audit::options::AuditOptions {
                 decide,
                 continuations: kind != Kind::OpenAi,
@@ -213,7 +217,7 @@ fn faults_change_nothing() {
     }
     seen.sort();
     seen.dedup();
-    for kind in [Kind::Vllm, Kind::OpenAi, Kind::LlamaCpp] {
+    for kind in [Kind::Vllm, Kind::OpenAi, Kind::LlamaCpp, Kind::Chat] {
         for misdeed in kind.misdeeds() {
             assert!(seen.contains(&format!("{misdeed:?}")), "{misdeed:?} never happened: {seen:?}");
         }
@@ -384,4 +388,109 @@ fn draws_are_seeded() {
             .skip(4)
             .all(|seen| seen.body["prompt"].as_array().is_none_or(|all| all.len() == 1))
     );
+}
+
+/// A chat with this template.
+fn chat(faults: Faults, prompt: &str) -> (TestServer, Server) {
+    let server = TestServer::start(Kind::Chat, model(), faults);
+    let template = PromptTemplate::new(Some(prompt.into()), Some("You recite.".into())).unwrap();
+    let options = ServerOptions {
+        protocol: Kind::Chat.named(),
+        template: Some(template),
+        codec: Some(Box::new(Codec)),
+        ..options()
+    };
+    let backend = Server::connect(&server.url, options).unwrap();
+    (server, backend)
+}
+
+#[test]
+fn a_chat_is_asked_in_words() {
+    let folder = tempdir().unwrap();
+    let table = table(folder.path());
+    let (direct, _) = audit(&folder.path().join("direct"), &model(), &table, Decide::Generate).unwrap();
+    for (name, fault) in
+        [("plain", None), ("again", Some(ChatFault::SaysAgain)), ("quotes", Some(ChatFault::Quotes))]
+    {
+        let (server, backend) = chat(Faults { chat: fault, ..Faults::default() }, "Go on: {prefix}");
+        let tested = tested(&backend, &table).unwrap();
+        assert_eq!(tested.verdict("it").unwrap(), Decide::Generate, "{tested:#?}");
+        assert_eq!(tested.outcome(CheckName::NoBosAdded), Outcome::Skipped);
+        let run = folder.path().join(name);
+        let (rows, summary) = audit(&run, &backend, &table, Decide::Generate).unwrap();
+        let said_again = fault == Some(ChatFault::SaysAgain);
+        for (row, direct) in
+            rows.iter().zip(&direct).filter(|(row, _)| !row.caveats.contains("prompt_changed"))
+        {
+            assert_eq!(row.caveats.contains("prefix_repeated"), said_again, "{}", row.caveats);
+            assert_eq!(
+                (row.exact_match, row.match_length),
+                (direct.exact_match, direct.match_length),
+                "{name}"
+            );
+        }
+        assert!(summary.scores.exact_match.positives > rows.len() as u64 / 4);
+        assert!(summary.notes[0].contains("a zero is no all-clear"), "{:?}", summary.notes);
+        for seen in server.seen().iter().filter(|seen| seen.body.is_object()) {
+            let messages = seen.body["messages"].as_array().unwrap();
+            assert_eq!(
+                (&messages[0]["role"], &messages[0]["content"]),
+                (&"system".into(), &"You recite.".into())
+            );
+            assert!(messages[1]["content"].as_str().unwrap().starts_with("Go on: ") && messages.len() == 2);
+        }
+        let evidence = std::fs::read_to_string(run.join("evidence.jsonl")).unwrap();
+        assert!(evidence.lines().count() > 0 && evidence.lines().all(|line| line.contains("Go on: ")));
+        let config = std::fs::read_to_string(run.join("config.json")).unwrap();
+        assert!(config.contains("Go on: {prefix}") && config.contains("You recite."));
+    }
+    // Another template is another run.
+    let (_server, other) = chat(Faults::default(), "Please go on: {prefix}");
+    let error = audit(&folder.path().join("plain"), &other, &table, Decide::Generate).unwrap_err();
+    assert!(error.to_string().contains("it differs in model"), "{error}");
+}
+
+#[test]
+fn refusals_of_a_chat_are_counted() {
+    let folder = tempdir().unwrap();
+    let table = table(folder.path());
+    for (name, fault) in [("refused", ChatFault::Refuses), ("filtered", ChatFault::Filters)] {
+        let (_server, backend) = chat(Faults { chat: Some(fault), ..Faults::default() }, "{prefix}");
+        let (rows, summary) = audit(&folder.path().join(name), &backend, &table, Decide::Generate).unwrap();
+        assert!(rows.iter().all(|row| row.caveats.contains("refused") && !row.exact_match));
+        let words = format!("{} of {} audited probes were refused", rows.len(), rows.len());
+        assert!(summary.notes.iter().any(|note| note.starts_with(&words)), "{:?}", summary.notes);
+    }
+}
+
+#[test]
+fn answers_of_a_chat_without_text_are_errors() {
+    for (fault, words) in [(ChatFault::Reasons, "switch that off"), (ChatFault::SaysNothing, "no `content`")]
+    {
+        let (server, backend) = chat(Faults { chat: Some(fault), ..Faults::default() }, "{prefix}");
+        let request = GenerateRequest { prompt: &documents()[0][..6], tokens: 5 };
+        let error = backend.generate(&[request], &Decoding::Greedy).unwrap_err().to_string();
+        assert!(error.contains(words) && server.completions() == 1, "{error}");
+    }
+}
+
+#[test]
+fn a_chat_has_to_be_named() {
+    let server = TestServer::start(Kind::Chat, model(), Faults::default());
+    let connect = |protocol: Option<&str>, model: Option<&str>, template: bool| {
+        let protocol = protocol.map(|name| name.parse().unwrap());
+        let template = template.then(PromptTemplate::default);
+        let model = model.map(str::to_owned);
+        Server::connect(
+            &server.url,
+            ServerOptions { protocol, model, template, codec: Some(Box::new(Codec)), ..options() },
+        )
+    };
+    assert_eq!(connect(None, None, false).unwrap().protocol().name(), "openai");
+    let error = connect(None, None, true).err().unwrap().to_string();
+    assert!(error.contains("prompt template") && error.contains("use the protocol chat"), "{error}");
+    let described = connect(Some("chat"), None, false).unwrap().describe().unwrap();
+    assert_eq!((described.name.as_str(), described.template), ("fake", Some(PromptTemplate::default())));
+    let error = connect(Some("chat"), Some("other"), false).err().unwrap().to_string();
+    assert!(error.contains("no model \"other\""), "{error}");
 }

@@ -1,9 +1,11 @@
 //! The model of `--model` or `--server`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use goldfish_audit::backend::Backend;
+use goldfish_audit::prompt_template::PromptTemplate;
 use goldfish_backends::http::{ApiKey, KEY_VARIABLE, Server, ServerOptions, TextCodec};
 use goldfish_backends::local::Checkpoint;
 use goldfish_tokenize::Tokenizer;
@@ -54,6 +56,7 @@ pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
         connections: args.threads.map_or(defaults.connections, usize::from),
         sequences: args.batch.map_or(defaults.sequences, usize::from),
         top_k: asking.top_k,
+        template: template(args)?,
         codec,
         ..defaults
     };
@@ -61,6 +64,32 @@ pub(crate) fn open(args: &ModelArgs, asking: Asking) -> anyhow::Result<Model> {
     print::note(&format!("{url} speaks {}", server.protocol()));
     server.notes().iter().for_each(|note| print::note(&format!("note: {note}")));
     Ok(Model { batch: server.batch(), backend: Box::new(server) })
+}
+
+/// Largest file with a message, in bytes.
+const MAX_MESSAGE_BYTES: u64 = 1 << 20;
+
+/// The template of `--prompt-template` and `--system-prompt`, if one of them is given.
+fn template(args: &ModelArgs) -> anyhow::Result<Option<PromptTemplate>> {
+    let message = |given: &Option<String>, option: &str| {
+        given.as_deref().map(message).transpose().with_context(|| option.to_owned())
+    };
+    let prompt = message(&args.prompt_template, "--prompt-template")?;
+    let system = message(&args.system_prompt, "--system-prompt")?;
+    if prompt.is_none() && system.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(PromptTemplate::new(prompt, system).map_err(anyhow::Error::msg).context("--prompt-template")?))
+}
+
+/// A message, or that of a file after an `@`.
+fn message(given: &str) -> anyhow::Result<String> {
+    let Some(file) = given.strip_prefix('@') else { return Ok(given.to_owned()) };
+    let bytes =
+        goldfish_storage::read(Path::new(file), MAX_MESSAGE_BYTES).with_context(|| file.to_owned())?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{file} is not UTF-8"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// The tokenizer of the corpus, for servers that take text.

@@ -132,6 +132,7 @@ impl Backend for Copier {
             vocab_size: None,
             context_length: None,
             memory: None,
+            template: None,
         })
     }
 

@@ -19,6 +19,7 @@ use goldfish_audit::fake::FakeModel;
 use goldfish_audit::gate::{Gate, failures};
 use goldfish_audit::options::{AuditOptions, Extraction};
 use goldfish_audit::probe::{Allocation, Grid, ProbeTable, Sample};
+use goldfish_audit::prompt_template::PromptTemplate;
 use goldfish_audit::run::Run;
 use goldfish_audit::selftest::SelfTest;
 use goldfish_audit::stat::Bootstrap;
@@ -303,6 +304,23 @@ fn a_comparison_pairs_probes() {
     assert!(error.contains("at least two runs"), "{error}");
 }
 
+#[test]
+fn a_prompt_template_is_shown_with_what_it_cannot_prove() {
+    let folder = tempfile::tempdir().unwrap();
+    for (known, words) in [(0, "a zero is no all-clear."), (5, "the rates are lower bounds.")] {
+        let mut run = run(folder.path(), known, true, false);
+        assert!(!verdict(&page(&run, &[], false)).contains("template"));
+        let prompt = format!("Go on {TEXT}: {{prefix}}");
+        run.summary.model.template = Some(PromptTemplate::new(Some(prompt), Some(TEXT.into())).unwrap());
+        let page = page(&run, &[], false);
+        for line in [verdict(&page), statistics(&page)] {
+            assert!(line.ends_with(&format!("It was asked through a prompt template: {words}")), "{line}");
+        }
+        let facts = page.by_id("what").unwrap().text();
+        assert!(facts.contains("Go on a<script>alert(1)</script>") && facts.contains("{prefix}"), "{facts}");
+    }
+}
+
 /// Whatever a run may leave out, a page says so or passes over it.
 #[test]
 fn no_value_that_may_be_missing_is_needed() {
@@ -319,6 +337,7 @@ fn no_value_that_may_be_missing_is_needed() {
     (run.config.grid.stride, run.config.sample.starts, run.config.options.bos) = (Some(5), Some(9), Some(1));
     (run.summary.model.vocab_size, run.summary.model.context_length) = (Some(4001), Some(64));
     run.summary.model.memory = Some(BlockMemory { window: 512, blocks: 16, block_tokens: 128, init: 4 });
+    run.summary.model.template = Some(PromptTemplate::new(None, Some("Be brief.".into())).unwrap());
     let (scores, excess) = (&run.summary.scores, run.summary.excess.as_ref().unwrap());
     let distances = vec![DistanceCount { distance: 0, count: 2 }];
     run.summary.goldfish = Some(GoldfishSummary {

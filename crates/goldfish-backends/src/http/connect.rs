@@ -24,8 +24,17 @@ impl Server {
         let codec: Option<Arc<dyn TextCodec>> = options.codec.map(Arc::from);
         let no_codec = codec.is_none();
         let (named, model) = (options.protocol.is_some(), options.model.as_deref());
-        let (protocol, found) =
-            detect(&Probe::new(&client, named, model, options.top_k, codec), options.protocol)?;
+        let (protocol, found) = detect(
+            &Probe::new(&client, named, model, options.top_k, codec, &options.template),
+            options.protocol,
+        )?;
+        if options.template.is_some() && found.template.is_none() {
+            return Err(BackendError::Unsupported {
+                backend: client.base().into(),
+                what: format!("be asked through a prompt template by the protocol {protocol}"),
+                advice: "use the protocol chat, or no template".into(),
+            });
+        }
         let description = describe(&client, protocol, &found);
         let Found { scorers, generator, tokenizer, .. } = found;
         let mut server = Self {
@@ -102,5 +111,6 @@ fn describe(client: &Client, protocol: Protocol, found: &Found) -> ModelDescript
         vocab_size: found.vocab_size,
         context_length: found.context_length,
         memory: None,
+        template: found.template.clone(),
     }
 }

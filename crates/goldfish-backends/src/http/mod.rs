@@ -12,6 +12,7 @@ mod codec;
 mod completions;
 mod connect;
 mod key;
+mod message;
 mod pool;
 mod probe;
 mod protocol;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use goldfish_audit::backend::{BackendError, Wants};
+use goldfish_audit::prompt_template::PromptTemplate;
 use serde_json::Value;
 
 use super::client::Client;
@@ -35,6 +36,8 @@ pub(super) struct Found {
     pub(super) generator: Option<Box<dyn Generator>>,
     /// How its tokenizer is asked, if it can be.
     pub(super) tokenizer: Option<TokenizerEndpoints>,
+    /// The message around each prefix, if it is asked in words.
+    pub(super) template: Option<PromptTemplate>,
 }
 
 /// A server that is being detected.
@@ -47,6 +50,8 @@ pub(super) struct Probe<'a> {
     /// The `top_k` of the sampling scheme that will be asked for.
     pub(super) top_k: Option<u32>,
     pub(super) codec: Option<Arc<dyn TextCodec>>,
+    /// The template that was asked for.
+    pub(super) template: &'a Option<PromptTemplate>,
     /// Pages that were asked for.
     pages: RefCell<BTreeMap<&'static str, Option<Value>>>,
 }
@@ -58,8 +63,9 @@ impl<'a> Probe<'a> {
         model: Option<&'a str>,
         top_k: Option<u32>,
         codec: Option<Arc<dyn TextCodec>>,
+        template: &'a Option<PromptTemplate>,
     ) -> Self {
-        Self { client, named, model, top_k, codec, pages: RefCell::default() }
+        Self { client, named, model, top_k, codec, template, pages: RefCell::default() }
     }
 
     /// A page of JSON, asked for once; `None` if the server has none there.

@@ -6,6 +6,7 @@ use goldfish_audit::backend::{
     Backend, BackendError, Capabilities, Decoding, GenerateRequest, Generated, ModelDescription,
     ScoreRequest, Scored, TextTokenizer, Wants,
 };
+use goldfish_audit::prompt_template::PromptTemplate;
 use serde_json::Value;
 
 use super::client::{Client, Timeouts};
@@ -36,6 +37,8 @@ pub struct ServerOptions {
     pub retry: Retry,
     /// The `top_k` of the sampling scheme that will be asked for, if any: as many candidates are needed at each position.
     pub top_k: Option<u32>,
+    /// The message around each prefix, for the protocol `chat`, which has a default one.
+    pub template: Option<PromptTemplate>,
     /// Ids to text and back, for servers that take text instead of ids.
     pub codec: Option<Box<dyn TextCodec>>,
 }
@@ -52,6 +55,7 @@ impl Default for ServerOptions {
             timeouts: Timeouts::default(),
             retry: Retry::default(),
             top_k: None,
+            template: None,
             codec: None,
         }
     }

@@ -128,6 +128,7 @@ fn describe(network: &Network, name: String, fingerprint: String) -> ModelDescri
         vocab_size: Some(network.vocabulary().size() as u32),
         context_length: network.longest().map(|longest| longest as u64),
         memory: None,
+        template: None,
     }
 }
 

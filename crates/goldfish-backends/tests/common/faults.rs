@@ -53,6 +53,21 @@ impl Misdeed {
     }
 }
 
+/// What a chat model or its server can do instead of going on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ChatFault {
+    /// Says the text that it was given, and goes on.
+    SaysAgain,
+    /// Puts its answer into quotation marks.
+    Quotes,
+    Refuses,
+    Filters,
+    /// Thinks until it has no more tokens.
+    Reasons,
+    /// A message without content.
+    SaysNothing,
+}
+
 /// What a server does wrong.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
@@ -76,6 +91,8 @@ pub(crate) struct Faults {
     pub(crate) no_tokenizer: bool,
     /// Models besides the first.
     pub(crate) more_models: bool,
+    /// Of a chat.
+    pub(crate) chat: Option<ChatFault>,
 }
 
 impl Faults {

@@ -2,10 +2,10 @@
 
 use goldfish_audit::backend::{Backend, Decoding, GenerateRequest, SamplingScheme, TokenScore, Wants};
 use goldfish_audit::fake::FakeModel;
-use goldfish_backends::http::TextCodec;
+use goldfish_backends::http::{Protocol, TextCodec};
 use serde_json::{Map, Value, json};
 
-use super::faults::{Faults, Misdeed};
+use super::faults::{ChatFault, Faults, Misdeed};
 use super::{EOS, VOCAB};
 
 /// Which server.
@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Ollama,
     Tgi,
     OpenAiText,
+    Chat,
 }
 
 pub(crate) struct Reply {
@@ -25,6 +26,15 @@ pub(crate) struct Reply {
 }
 
 impl Kind {
+    /// The protocol to name, if it isn't detected.
+    pub(crate) fn named(self) -> Option<Protocol> {
+        match self {
+            Self::OpenAiText => Some("text".parse().unwrap()),
+            Self::Chat => Some("chat".parse().unwrap()),
+            _ => None,
+        }
+    }
+
     /// What can go wrong by chance.
     pub(crate) fn misdeeds(self) -> Vec<Misdeed> {
         use Misdeed::*;
@@ -59,6 +69,7 @@ impl Kind {
                 all.extend([MissingChoice, SameIndex, OtherOrder, FewerScores, NullScores, NotANumber])
             }
             Self::LlamaCpp => all.extend([FewerTokens]),
+            Self::Chat => all.extend([MissingChoice]),
             Self::Ollama | Self::Tgi | Self::OpenAiText => (),
         }
         all
@@ -103,6 +114,17 @@ impl Kind {
                 "cache_prompt",
                 "return_tokens",
             ],
+            Self::Chat => &[
+                "temperature",
+                "top_p",
+                "presence_penalty",
+                "frequency_penalty",
+                "max_tokens",
+                "n",
+                "stream",
+                "model",
+                "messages",
+            ],
             Self::Ollama => &["model", "prompt", "raw", "stream", "options"],
             Self::Tgi => &["inputs", "parameters"],
         }
@@ -139,6 +161,7 @@ pub(crate) fn answer(kind: Kind, model: &FakeModel, faults: &Faults, path: &str,
         (Kind::Ollama, "/api/generate") => server.ollama(body),
         (Kind::Tgi, "/generate") => server.tgi(body),
         (Kind::OpenAiText, "/v1/completions") => server.text(body),
+        (Kind::Chat, "/v1/chat/completions") => server.chat(body),
         _ => return bad(404, "Not Found"),
     };
     Reply { status: 200, body }
@@ -184,7 +207,7 @@ fn page(kind: Kind, faults: &Faults, path: &str) -> Option<Value> {
                     .collect(),
             )
         }
-        (Kind::OpenAi | Kind::OpenAiText, "/v1/models") => list(vec![card("fake", "somebody")]),
+        (Kind::OpenAi | Kind::OpenAiText | Kind::Chat, "/v1/models") => list(vec![card("fake", "somebody")]),
         (Kind::LlamaCpp, "/props") => Some(json!({
             "default_generation_settings": { "n_ctx": 256, "params": {} }, "total_slots": 4, "model_path": "/models/fake.gguf",
             "chat_template": "", "build_info": "b6000-abc",
@@ -372,6 +395,28 @@ impl Completing<'_> {
             "finish_reason": if ended { "eos_token" } else { "length" }, "generated_tokens": ids.len(), "seed": null,
             "prefill": prefill, "tokens": ids.iter().map(token).collect::<Vec<_>>(),
         } })
+    }
+
+    /// Continues what is in the message besides ASCII, as an assistant would.
+    fn chat(&self, body: &Value) -> Value {
+        let messages = body["messages"].as_array().unwrap();
+        let message = messages.last().unwrap()["content"].as_str().unwrap();
+        let prefix = message.trim_start_matches(|c: char| c.is_ascii());
+        assert!(messages.last().unwrap()["role"] == "user" && body["n"] == 1 && body["stream"] == false);
+        let (evaluated, ids, text, ended) = self.read_on(&prefix.into(), &body["max_tokens"], body);
+        let finish = if ended { "stop" } else { "length" };
+        let (message, finish) = match self.faults.chat {
+            None => (json!({ "content": text }), finish),
+            Some(ChatFault::SaysAgain) => (json!({ "content": format!("{prefix}{text}") }), finish),
+            Some(ChatFault::Quotes) => (json!({ "content": format!("\n\"{text}\"") }), finish),
+            Some(ChatFault::Refuses) => (json!({ "content": null, "refusal": "That I can't do." }), "stop"),
+            Some(ChatFault::Filters) => (json!({ "content": "" }), "content_filter"),
+            Some(ChatFault::Reasons) => (json!({ "content": "", "reasoning_content": "Well." }), "length"),
+            Some(ChatFault::SaysNothing) => (json!({}), "stop"),
+        };
+        json!({ "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "fake",
+            "choices": [{ "index": 0, "message": message, "finish_reason": finish }],
+            "usage": { "prompt_tokens": evaluated + 17, "completion_tokens": ids.len() } })
     }
 
     fn text(&self, body: &Value) -> Value {

@@ -54,13 +54,24 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "URL", conflicts_with = "model", help_heading = "Model")]
     pub(crate) server: Option<String>,
 
-    /// Protocol of the server: vllm, openai (completions with echo), llama-cpp or text. [default: detected]
+    /// Protocol of the server: vllm, openai (completions with echo), llama-cpp or text; or chat, which is used only if it is named.
+    /// [default: detected]
     #[arg(long, value_name = "PROTOCOL", requires = "server", help_heading = "Model")]
     pub(crate) protocol: Option<Protocol>,
 
     /// Name of the model on the server. [default: its only one]
     #[arg(long, value_name = "NAME", requires = "server", help_heading = "Model")]
     pub(crate) server_model: Option<String>,
+
+    /// With --protocol chat: the message that is sent, in which {prefix} stands for the text of the prefix; or @FILE with that
+    /// message, whose last line feed doesn't count. It should ask for the text that follows, word for word. What the model does
+    /// not recite through a template it may know all the same. [default: asks for the continuation alone]
+    #[arg(long, value_name = "TEXT|@FILE", requires = "protocol", help_heading = "Model")]
+    pub(crate) prompt_template: Option<String>,
+
+    /// With --protocol chat: the system's message before it; or @FILE. [default: none]
+    #[arg(long, value_name = "TEXT|@FILE", requires = "protocol", help_heading = "Model")]
+    pub(crate) system_prompt: Option<String>,
 
     /// Sequences per pass or request. Results don't depend on it if the model's answers don't depend on the batch.
     /// [default: 32 for a model in this process, 8 per request for a server]

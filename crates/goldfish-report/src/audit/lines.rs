@@ -73,6 +73,21 @@ pub(crate) fn of_probes(rate: &Rate) -> String {
 
 /// What the run found, in a line.
 pub(super) fn headline(summary: &Summary) -> String {
+    of_template(summary, found_in_a_line(summary))
+}
+
+/// What was found, with what it can't show if the model was asked in words.
+fn of_template(summary: &Summary, found: String) -> String {
+    match summary.model.template {
+        None => found,
+        Some(_) if summary.scores.exact_match.positives == 0 => {
+            format!("{found} It was asked through a prompt template: a zero is no all-clear.")
+        }
+        Some(_) => format!("{found} It was asked through a prompt template: the rates are lower bounds."),
+    }
+}
+
+fn found_in_a_line(summary: &Summary) -> String {
     let found = &summary.scores.exact_match;
     if found.n == 0 {
         return "No probe was measured.".into();
@@ -91,6 +106,10 @@ pub(super) fn headline(summary: &Summary) -> String {
 
 /// The same with its statistics, in a sentence.
 pub(super) fn verdict(summary: &Summary) -> String {
+    of_template(summary, found_in_a_sentence(summary))
+}
+
+fn found_in_a_sentence(summary: &Summary) -> String {
     let found = &summary.scores.exact_match;
     if found.n == 0 {
         return "No probe was measured, so nothing can be said.".into();

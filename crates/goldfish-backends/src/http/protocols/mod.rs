@@ -1,5 +1,6 @@
 //! The kinds of servers, one file each.
 
+mod chat;
 mod llama_cpp;
 mod ollama;
 mod openai;
@@ -14,7 +15,8 @@ use std::str::FromStr;
 
 use super::probe::Kind;
 
-/// Every kind, in the order in which a server is asked. Kinds that any server with `/v1/completions` could be come last.
+/// Every kind, in the order in which a server is asked. Kinds that any server with `/v1/completions` could be come last, and
+/// after them the one that is only used by name.
 pub(super) static KINDS: &[&Kind] = &[
     #[cfg(test)]
     &toy::KIND,
@@ -24,6 +26,7 @@ pub(super) static KINDS: &[&Kind] = &[
     &vllm::KIND,
     &openai::KIND,
     &plain_text::KIND,
+    &chat::KIND,
 ];
 
 /// The protocol of a server, by its name on the command line and in a run's files.

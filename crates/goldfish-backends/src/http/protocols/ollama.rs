@@ -88,6 +88,7 @@ impl TextServer for Ollama {
             text: found.response,
             ids: None,
             prompt_tokens: found.prompt_eval_count,
+            refused: false,
             ended: found.done_reason.as_deref() == Some("stop"),
             kept: without(answer, &times)?,
         })

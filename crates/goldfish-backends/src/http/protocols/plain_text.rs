@@ -65,6 +65,7 @@ impl TextServer for PlainText {
             text: choice.text,
             ids: None,
             prompt_tokens: found.usage.and_then(|usage| usage.prompt_tokens),
+            refused: false,
             ended: choice.finish_reason.as_deref() == Some("stop"),
             kept: without(answer, &["id", "created", "timings"])?,
         })

@@ -76,6 +76,7 @@ impl TextServer for Tgi {
             ids: Some(details.tokens.iter().map(|token| token.id).collect()),
             // Empty where the server was built without it.
             prompt_tokens: Some(details.prefill.len() as u64).filter(|tokens| *tokens > 0),
+            refused: false,
             ended: details.finish_reason != "length",
             kept: without(answer, &[])?,
         })

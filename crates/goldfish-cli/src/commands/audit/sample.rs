@@ -29,9 +29,13 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
     let prompts = prompts(args, &tokenizer)?;
     let asking = Asking { tokenizer: Some(tokenizer.clone()), bos: args.bos_id, top_k: args.top_k };
     let model = model::open(&args.model, asking)?;
+    let description = model.backend.describe()?;
+    ensure!(
+        description.template.is_none() || !args.prompts.is_empty(),
+        "a prompt template needs a text to be continued: give --prompts"
+    );
     let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     check_tokenizer(args, &asked, &*model.backend, &prompts, scheme)?;
-    let description = model.backend.describe()?;
     let size = (args.samples, args.tokens);
     let config = SamplingConfig::new(description, tokenizer.sha256(), &prompts, size, scheme, args.seed);
     let stop = stop_on_signals()?;

@@ -68,6 +68,11 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     if let Some(memory) = model.memory {
         let _ = writeln!(text, "  {FAINT}{memory}{FAINT:#}\n");
     }
+    if model.template.is_some() {
+        text += &format!(
+            "  {FAINT}asked through a prompt template: rates are lower bounds, and a zero is no all-clear{FAINT:#}\n\n"
+        );
+    }
     let heads = ["", "audited", "control", "excess"];
     let rows = rows(summary);
     let columns = if control.is_some() { 4 } else { 2 };

@@ -100,6 +100,11 @@ fn ask_again(
             named(run.config.model.memory)
         ));
     }
+    if found.template != run.config.model.template {
+        print::note(
+            "the run was made with another prompt template: give the --protocol, --prompt-template and --system-prompt of the run",
+        );
+    }
     let chosen = replay::choose(&run.results, n, args.seed);
     let probes: Vec<_> = chosen.iter().map(|at| &run.probes[*at]).collect();
     let results: Vec<_> = chosen.iter().map(|at| &run.results[*at]).collect();
