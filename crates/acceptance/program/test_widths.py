@@ -6,7 +6,9 @@
 import json
 import os
 import pty
+import random
 import re
+import shutil
 import struct
 import subprocess
 from fcntl import ioctl
@@ -15,7 +17,7 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from product import read_json_lines
+from product import executable, read_json_lines
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WIDTHS = [80, 100, 140]
@@ -31,6 +33,9 @@ COMMANDS = [
     "export masked --to megatron --output exported",
     "policy check policy.toml docs.jsonl --tokenizer gpt2.json",
     "audit plan --rate 0.001",
+    "trace outputs.jsonl --corpus prose.jsonl --output traced",
+    "report first",
+    "compare first second",
 ]
 
 
@@ -47,6 +52,16 @@ def folder(fixtures, tmp_path_factory):
     (folder / "policy.toml").write_text(
         '[[policy]]\nname = "some"\nwhere = { source = ["harbor"] }\nk = 3\n\n[default]\nk = 50\n'
     )
+    for name in ("trace/outputs.jsonl", "corpus/prose.jsonl"):
+        (folder / Path(name).name).write_bytes((fixtures / name).read_bytes())
+    for name in ("seen", "held-out"):
+        numbers = random.Random(name)
+        rows = [{"id": f"{name}-{i}", "source": "abc"[i % 3], "input_ids": numbers.choices(range(96), k=120)} for i in range(60)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, share in [("first", 60), ("second", 10)]:
+        corpora = [folder / "seen.jsonl", "--control", folder / "held-out.jsonl"]
+        arguments = [executable("GOLDFISH_FAKE_RUN"), folder / name, *corpora, "--recites", share]
+        subprocess.run([*map(str, arguments)], check=True, cwd=folder)
     return folder
 
 
@@ -93,8 +108,7 @@ def too_wide(text, columns):
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_summaries(goldfish, folder, columns, tmp_path):
-    for name in folder.iterdir():
-        (tmp_path / name.name).symlink_to(name)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     sections = []
     for command in COMMANDS:
         text = plain(printed(goldfish, tmp_path, command, columns))
