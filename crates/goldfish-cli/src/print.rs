@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn only_the_lines_of_the_program_are_lines() {
         let reject = goldfish_corpus::Reject::new("a\nb", 3, "bad\nworse".into(), Vec::new());
-        let (message, advice) = split(&PipelineError::Rejected(reject));
+        let (message, advice) = split(&PipelineError::Rejected(reject.into()));
         assert_eq!(message, "a\nb: row 3: bad\nworse");
         assert!(advice.unwrap().starts_with("Fix the row"));
         let (message, advice) = split(&PipelineError::Panicked { file: "a\nb".into(), message: "c".into() });

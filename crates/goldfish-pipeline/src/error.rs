@@ -32,7 +32,7 @@ pub enum PipelineError {
         .0.offset.map(|offset| format!(" (at byte {offset})")).unwrap_or_default(),
         .0.reason
     )]
-    Rejected(Reject),
+    Rejected(Box<Reject>),
     /// A document has no mask, but every token of a memmap needs one.
     #[error(
         "{}: document {}: {}\nWithout a mask for each of its tokens the whole file's masks would be misaligned, so none was written; fix the file or the options",

@@ -42,7 +42,7 @@ impl CurrentInput {
         let row = if reject.row == BROKEN_ROW { self.next_row } else { reject.row };
         let reject = Reject { row, ..reject };
         if on_error == OnError::Fail {
-            return Err(PipelineError::Rejected(reject));
+            return Err(PipelineError::Rejected(reject.into()));
         }
         self.rejected += 1;
         Ok(reject)

@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn values_are_found_whatever_the_pieces() {
-        let cases: [(&str, &[&str], Option<(usize, &str)>); 14] = [
+        let cases: [(&str, &[&str], Option<Wrong>); 14] = [
             ("", &[], None),
             (" [ ] ", &[], None),
             (r#"[{"a":"]}\\\""},{"b":[{}]}]"#, &[r#"{"a":"]}\\\""}"#, r#"{"b":[{}]}"#], None),
