@@ -432,7 +432,8 @@ fn a_chat_is_asked_in_words() {
             );
         }
         assert!(summary.scores.exact_match.positives > rows.len() as u64 / 4);
-        assert!(summary.notes[0].contains("a zero is no all-clear"), "{:?}", summary.notes);
+        let notes = &summary.notes;
+        assert!(notes.iter().any(|note| note.contains("a zero is no all-clear")), "{notes:?}");
         for seen in server.seen().iter().filter(|seen| seen.body.is_object()) {
             let messages = seen.body["messages"].as_array().unwrap();
             assert_eq!(
