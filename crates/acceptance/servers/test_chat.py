@@ -117,7 +117,7 @@ def test_another_template_is_another_run(plain, passages, tokenizer, tmp_path):
 def test_a_template_that_spoils_the_answers_shows_in_the_positive_control(endless, passages, tokenizer, tmp_path):
     """The same model, behind a template that it never saw: nothing is found, and the run says what that shows."""
     path, recited, _ = passages
-    with llama_server(endless, tmp_path / "log", template=AROUND) as url:
+    with llama_server(endless, tmp_path / "log", template=AROUND, context=2048) as url:
         command = ["audit", path, "--server", url, "--protocol", "chat", "--tokenizer", tokenizer, "--id-column", "id"]
         command += ["--prefix", PREFIX, "--suffix", SUFFIX]
         code, found, warnings = goldfish(*command, "--output", tmp_path / "run")

@@ -13,7 +13,9 @@ use goldfish_audit::ResultRow;
 use goldfish_audit::backend::{
     Backend, BackendError, Decoding, GenerateRequest, SamplingScheme, ScoreRequest, Wants,
 };
+use goldfish_audit::canary::own_output;
 use goldfish_audit::options::Decide;
+use goldfish_audit::probe::Grid;
 use goldfish_audit::prompt_template::PromptTemplate;
 use goldfish_audit::selftest::{CheckName, Outcome};
 use goldfish_backends::http::{ApiKey, Retry, Server, ServerOptions, Timeouts};
@@ -430,7 +432,8 @@ fn a_chat_is_asked_in_words() {
             );
         }
         assert!(summary.scores.exact_match.positives > rows.len() as u64 / 4);
-        assert!(summary.notes[0].contains("a zero is no all-clear"), "{:?}", summary.notes);
+        let notes = &summary.notes;
+        assert!(notes.iter().any(|note| note.contains("a zero is no all-clear")), "{notes:?}");
         for seen in server.seen().iter().filter(|seen| seen.body.is_object()) {
             let messages = seen.body["messages"].as_array().unwrap();
             assert_eq!(
@@ -493,4 +496,20 @@ fn a_chat_has_to_be_named() {
     assert_eq!((described.name.as_str(), described.template), ("fake", Some(PromptTemplate::default())));
     let error = connect(Some("chat"), Some("other"), false).err().unwrap().to_string();
     assert!(error.contains("no model \"other\""), "{error}");
+}
+
+#[test]
+fn what_a_chat_ended_early_is_no_canary() {
+    let folder = tempdir().unwrap();
+    let table = table(folder.path());
+    let grid = Grid::new(vec![0], None, vec![6], vec![4, 24]).unwrap();
+    let canaries = |stops: bool| {
+        let (_server, backend) = chat(Faults { stops, ..Faults::default() }, "{prefix}");
+        own_output(&backend, &table, &grid, None).unwrap().starts
+    };
+    let (all, whole) = (canaries(false), canaries(true));
+    assert!(!whole.is_empty() && whole.len() < all.len(), "{} of {}", whole.len(), all.len());
+    for start in &whole {
+        assert!(all.iter().any(|one| (&one.doc_id, &one.ids) == (&start.doc_id, &start.ids)));
+    }
 }
