@@ -22,9 +22,9 @@ use serde::Serialize;
 use crate::advice;
 use crate::args::{LogFormat, MessageArgs};
 use crate::terminal;
+pub(crate) use crate::terminal::FAINT;
 
 pub(crate) const BOLD: Style = Style::new().bold();
-pub(crate) const FAINT: Style = Style::new().dimmed();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 

@@ -1,6 +1,8 @@
 //! Text that fits the terminal: lines broken between words, and tables without the columns that have no room.
 
-use crate::print::FAINT;
+use anstyle::Style;
+
+pub(crate) const FAINT: Style = Style::new().dimmed();
 
 /// Columns of the terminal that standard output is; `None` for a file or a pipe, whose lines may be of any length.
 pub(crate) fn width() -> Option<usize> {

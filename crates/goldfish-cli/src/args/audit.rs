@@ -260,7 +260,11 @@ pub(crate) enum AuditCommand {
 ///
 /// The folder gets samples.jsonl (columns id, text, ids, prompt) and the settings. Exit codes: 0 done, 2 could not run.
 #[derive(Debug, Clone, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "goldfish audit sample [OPTIONS] --output <DIR> --model <DIR>
+       goldfish audit sample [OPTIONS] --output <DIR> --server <URL>"
+)]
 #[command(group(ArgGroup::new("sampled").args(["model", "server"]).required(true)))]
 pub(crate) struct SampleArgs {
     #[command(flatten)]
