@@ -33,10 +33,13 @@ COMMANDS = [
     "export masked --to megatron --output exported",
     "policy check policy.toml docs.jsonl --tokenizer gpt2.json",
     "audit plan --rate 0.001",
-    "trace outputs.jsonl --corpus prose.jsonl --output traced",
     "report first",
     "compare first second",
 ]
+
+
+# What it prints has times.
+TIMED = "trace outputs.jsonl --corpus prose.jsonl --output traced"
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,7 @@ def test_summaries(goldfish, folder, columns, tmp_path):
         text = plain(printed(goldfish, tmp_path, command, columns))
         assert list(too_wide(text, columns)) == [], command
         sections.append(f"$ goldfish {command}\n{text}")
+    assert list(too_wide(plain(printed(goldfish, tmp_path, TIMED, columns)), columns)) == []
     found = "\n".join(sections)
     path = SNAPSHOTS / f"summaries-{columns}.txt"
     if os.environ.get("GOLDFISH_WRITE_SNAPSHOTS"):
