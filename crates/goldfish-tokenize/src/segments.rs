@@ -1,5 +1,6 @@
 //! What all families of the fast path have in common: documents in segments between added tokens.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -88,6 +89,15 @@ impl Added {
         };
         Ok(Some(Self { finder, meanings: tokens.iter().map(meaning).collect() }))
     }
+
+    /// The tokens in a text, with where they are.
+    fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Result<(u32, Range<usize>), Declined>> + 'a {
+        self.finder.find_iter(text).filter_map(|found| match self.meanings[found.pattern().as_usize()] {
+            Meaning::Token(id) => Some(Ok((id, found.range()))),
+            Meaning::Text => None,
+            Meaning::Unclear => Some(Err(Declined)),
+        })
+    }
 }
 
 /// Pushes the added tokens in `text`, which starts at byte `start` of the document, and calls `other` with the text
@@ -99,23 +109,19 @@ pub(crate) fn split_off(
     sink: &mut Sink<'_>,
     mut other: impl FnMut(&str, usize, &mut Sink<'_>) -> Result<(), Declined>,
 ) -> Result<(), Declined> {
+    let mut found = added.into_iter().flat_map(|added| added.find(text));
     let mut done = 0;
-    if let Some(added) = added {
-        for found in added.finder.find_iter(text) {
-            let id = match added.meanings[found.pattern().as_usize()] {
-                Meaning::Token(id) => id,
-                Meaning::Text => continue,
-                Meaning::Unclear => return Err(Declined),
-            };
-            if done < found.start() {
-                other(&text[done..found.start()], start + done, sink)?;
-            }
-            sink.ids.push(id);
-            if let Some(spans) = &mut sink.spans {
-                spans.push((start + found.start(), start + found.end()));
-            }
-            done = found.end();
+    loop {
+        let token = found.next().transpose()?;
+        let end = token.as_ref().map_or(text.len(), |(_, range)| range.start);
+        if done < end {
+            other(&text[done..end], start + done, sink)?;
         }
+        let Some((id, range)) = token else { return Ok(()) };
+        sink.ids.push(id);
+        if let Some(spans) = &mut sink.spans {
+            spans.push((start + range.start, start + range.end));
+        }
+        done = range.end;
     }
-    if done < text.len() { other(&text[done..], start + done, sink) } else { Ok(()) }
 }

@@ -98,6 +98,8 @@ impl WordPiece {
     }
 
     /// The tokens of a word that starts at byte `start` of the text, with their spans.
+    // Most words were seen before; what is done for new ones must not slow down the loop over them.
+    #[inline(never)]
     fn split_word(
         &self,
         word: &str,
