@@ -94,6 +94,14 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     verbatim(&(text + "\n"))
 }
 
+/// Writes one JSON object as it is, and several as a list.
+pub(crate) fn json_of_each(objects: &[serde_json::Value]) -> anyhow::Result<()> {
+    match objects {
+        [one] => json(one),
+        all => json(&all),
+    }
+}
+
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

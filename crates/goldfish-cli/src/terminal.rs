@@ -87,9 +87,14 @@ pub(crate) fn table<R: AsRef<[String]>>(indent: usize, heads: &[&str], rows: &[R
     table_within(width(), indent, heads, rows)
 }
 
+/// A table without the end of its last line.
+pub(crate) fn lines<R: AsRef<[String]>>(heads: &[&str], rows: &[R]) -> String {
+    table(0, heads, rows).trim_end_matches('\n').to_owned()
+}
+
 /// A table after an empty line, as an item of a list of lines.
 pub(crate) fn lines_of<R: AsRef<[String]>>(heads: &[&str], rows: &[R]) -> Vec<String> {
-    vec!["\n".to_owned() + table(0, heads, rows).trim_end_matches('\n')]
+    vec!["\n".to_owned() + &lines(heads, rows)]
 }
 
 /// Spaces between columns.

@@ -99,9 +99,8 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 row.content = map.next_value_seed(ContentSeed { key, options, ids: &mut *self.ids })?;
                 continue;
             }
-            let rest_of = |path: &'_ str| inside(path, key).filter(|rest| !rest.is_empty()).map(str::len);
-            let in_content = rest_of(options.content.column());
-            let in_id = options.id_column.as_deref().and_then(rest_of);
+            let in_content = rest_inside(options.content.column(), key);
+            let in_id = options.id_column.as_deref().and_then(|path| rest_inside(path, key));
             let is_id = options.id_column.as_deref() == Some(key);
             let is_mask = options.existing.column() == Some(key);
             let may_be_mask = options.is_unnamed_mask(key);
@@ -111,13 +110,8 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 continue;
             }
             let value = map.next_value::<&'de RawValue>()?;
-            let follow = |path: &str, rest: usize| find(value, &path[path.len() - rest..]);
-            if let Some(rest) = in_content {
-                content_inside = content_inside.or_else(|| follow(options.content.column(), rest));
-            }
-            if let (Some(path), Some(rest)) = (&options.id_column, in_id) {
-                id_inside = id_inside.or_else(|| follow(path, rest));
-            }
+            content_inside = content_inside.or_else(|| find(value, in_content?));
+            id_inside = id_inside.or_else(|| find(value, in_id?));
             if is_mask {
                 let mut list = serde_json::Deserializer::from_str(value.get());
                 let values = ValuesSeed(key)
@@ -155,6 +149,11 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         row.id = row.id.or(id_inside);
         Ok(row)
     }
+}
+
+/// What is left of a path that leads into the value of a key; `None` if it is the key itself.
+fn rest_inside<'a>(path: &'a str, key: &str) -> Option<&'a str> {
+    inside(path, key).filter(|rest| !rest.is_empty())
 }
 
 /// The value of the column that holds the documents.

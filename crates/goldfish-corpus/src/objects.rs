@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, LargeStringBuilder, StringBuilder};
 use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use goldfish_remedy::{Remedy, Setting};
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
@@ -15,15 +17,17 @@ use serde_json::value::RawValue;
 use crate::batch::{BatchContent, DocumentBatch, split_columns};
 use crate::error::CorpusError;
 use crate::existing::append_weights;
+use crate::file::Decompressed;
 use crate::head::Head;
+use crate::input::Input;
 use crate::json_row::{RowContent, RowSeed, without_place};
 use crate::non_finite;
-use crate::options::{Content, ReadOptions};
+use crate::options::{CHUNK_BYTES, Content, ReadOptions};
 use crate::paths::{find, inside};
 use crate::reject::{Reject, RowError};
 
 /// Objects that are looked at before anything is read.
-pub(crate) const HEAD_ROWS: usize = 1000;
+const HEAD_ROWS: usize = 1000;
 
 /// Documents in JSON objects.
 pub(crate) struct ObjectBatch<'a> {
@@ -210,8 +214,29 @@ impl<'a> ObjectBatch<'a> {
     }
 }
 
+/// The fields of carried columns, which come as text.
+pub(crate) fn carried_fields(options: &ReadOptions) -> Vec<FieldRef> {
+    let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
+    options.carry.iter().map(field).collect()
+}
+
+/// What the first objects of a file have, in whose first bytes `split` finds them. What is malformed is reported when it is read.
+pub(crate) fn head_of_objects(
+    input: &Input,
+    paths: &[&str],
+    split: fn(&[u8]) -> Vec<&[u8]>,
+) -> Result<Head, CorpusError> {
+    let mut bytes = Vec::new();
+    let file = Decompressed::open(&input.path, input.format.name())?;
+    let read = file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
+    read.map_err(CorpusError::io(&input.path, "reading"))?;
+    let mut head = Head { has: vec![false; paths.len()], ..Head::default() };
+    split(&bytes).into_iter().take(HEAD_ROWS).for_each(|object| add_object(&mut head, object, paths));
+    Ok(head)
+}
+
 /// Adds the keys of an object, and which of some paths it has. What is malformed or cut off is no object.
-pub(crate) fn add_object(head: &mut Head, json: &[u8], paths: &[&str]) {
+fn add_object(head: &mut Head, json: &[u8], paths: &[&str]) {
     let Ok(row) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(json) else { return };
     head.rows += 1;
     for (has, path) in head.has.iter_mut().zip(paths) {

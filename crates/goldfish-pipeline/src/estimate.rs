@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::PipelineError;
 use crate::execute::Executor;
-use crate::job::{MaskJob, OnNull, check_columns};
+use crate::job::{MaskJob, check_columns};
 use crate::message::{Event, Part, Work, WorkResult};
 use crate::plan::{Plan, Step};
 use crate::results::OrderedResults;
@@ -230,7 +230,7 @@ impl Sampled {
         let WorkResult { mut documents, schema, events, tallies, protected, .. } = result;
         for event in events {
             if let Event::Reject(reject) = event {
-                if reject.is_null && job.on_null == OnNull::Skip {
+                if job.expects(&reject) {
                     continue;
                 }
                 self.rejected += 1;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use goldfish_corpus::{Content, ExistingMask, IdType, Input, ReadOptions};
+use goldfish_corpus::{Content, ExistingMask, IdType, Input, ReadOptions, Reject};
 use goldfish_mask::{RuleSpec, Scope, UniformTable};
 use goldfish_shard::{
     ExistingMaskEntry, ExistingMaskKind, ExtraColumn, MAX_STORE_SHARD_BYTES, Manifest, OutputEntry,
@@ -94,6 +94,11 @@ pub struct MaskJob {
 }
 
 impl MaskJob {
+    /// Whether a row was expected to become no document.
+    pub(crate) fn expects(&self, reject: &Reject) -> bool {
+        reject.is_null && self.on_null == OnNull::Skip
+    }
+
     /// Whether rows may be left out.
     pub(crate) fn skips_rejects(&self) -> bool {
         self.on_error == OnError::Skip || self.on_null == OnNull::Skip

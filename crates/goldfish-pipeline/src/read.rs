@@ -137,6 +137,7 @@ impl<'a, W: Worker> InputReader<'a, W> {
             match guarded(input, || source.next_chunk()) {
                 Ok(Some(chunk)) => {
                     self.bytes += chunk.bytes();
+                    self.rows_left = end.saturating_sub(source.row());
                     let chunk =
                         if source.row() > end { Box::new(RowsBefore { chunk, row: end }) } else { chunk };
                     self.parts.push(Part::Chunk(name.clone(), chunk));
@@ -151,12 +152,10 @@ impl<'a, W: Worker> InputReader<'a, W> {
             }
         }
         let rows = (first, source.row());
-        let is_whole = source.row() < end;
-        let digests = match is_whole {
+        let digests = match source.row() < end {
             true => guarded(input, || source.finish()),
             false => Ok(source.read_so_far()),
         };
-        self.rows_left = end - rows.1.min(end);
         let digests = match digests {
             Ok(digests) => digests,
             Err(error) => return Ok(Err(error.into())),

@@ -389,8 +389,6 @@ fn encode(
             }
         };
         let tokens = ids.len() - start;
-        let of_text = start + usize::from(options.prepend_bos.is_some());
-        let of_text = of_text..ids.len().saturating_sub(usize::from(options.append_eos.is_some()));
         let failure = match encoded {
             Ok(_) if tokens > MAX_DOCUMENT_TOKENS => {
                 let reason = format!("the document has {tokens} tokens, more than {MAX_DOCUMENT_TOKENS}");
@@ -408,7 +406,9 @@ fn encode(
         };
         match failure {
             None => {
-                tokenized.special += options.tokenizer.count_special(ids.get(of_text).unwrap_or_default());
+                let [bos, eos] =
+                    [options.prepend_bos, options.append_eos].map(|end| usize::from(end.is_some()));
+                tokenized.special += options.tokenizer.count_special(&ids[start + bos..ids.len() - eos]);
                 longest[rule].note(offsets.len() - 1, run);
                 offsets.push(ids.len() as i32);
             }

@@ -12,7 +12,7 @@ use goldfish_shard::{
 use serde_json::value::RawValue;
 
 use crate::PipelineError;
-use crate::job::{OnError, OnNull};
+use crate::job::OnError;
 use crate::job_error::JobError;
 use crate::message::{Event, Message, Tokens, WorkResult};
 use crate::passage::Passage;
@@ -291,7 +291,7 @@ impl<'a> OutputWriter<'a> {
     }
 
     fn reject(&mut self, reject: Reject) -> Result<(), PipelineError> {
-        let is_expected = reject.is_null && self.shared.job.on_null == OnNull::Skip;
+        let is_expected = self.shared.job.expects(&reject);
         let on_error = if is_expected { OnError::Skip } else { self.shared.job.on_error };
         let reject = self.current.reject(reject, on_error)?;
         self.manifest.totals.documents_in += 1;

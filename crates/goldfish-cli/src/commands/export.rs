@@ -29,10 +29,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<Verdict> {
     }
     if args.json {
         let objects: Vec<_> = exported.iter().map(|(output, set)| object(output, set)).collect();
-        match &*objects {
-            [one] => print::json(one)?,
-            all => print::json(&all)?,
-        }
+        print::json_of_each(&objects)?;
     } else {
         for (output, set) in exported {
             print::out(&summary(output, &set))?;

@@ -5,16 +5,15 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::FieldRef;
 use goldfish_digest::FileDigest;
 use memchr::memchr2;
 
 use crate::batch::DocumentBatch;
 use crate::error::CorpusError;
 use crate::file::Decompressed;
-use crate::head::Head;
 use crate::input::{FormatTable, Input};
-use crate::objects::{HEAD_ROWS, ObjectBatch, add_object};
+use crate::objects::{ObjectBatch, carried_fields, head_of_objects};
 use crate::options::{CHUNK_BYTES, ReadOptions};
 use crate::reject::RowError;
 use crate::source::{Chunk, Part, Source};
@@ -26,16 +25,15 @@ pub(super) static FORMAT: FormatTable = FormatTable {
     in_folders: false,
     from_stdin: true,
     is_divisible: |_| Ok(false),
-    head: Some(head),
+    head: Some(|input, paths| head_of_objects(input, paths, first_values)),
     ..FormatTable::new(NAME, "One JSON array of objects, or objects one after the other", &[".json"], open)
 };
 
 fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Box<dyn Source>, CorpusError> {
-    let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
     Ok(Box::new(JsonSource {
         input: input.clone(),
         file: Decompressed::open(&input.path, NAME)?,
-        carried: options.carry.iter().map(field).collect(),
+        carried: carried_fields(options),
         longest: options.max_bytes(),
         scanner: Scanner::default(),
         rest: Vec::new(),
@@ -298,18 +296,12 @@ impl Chunk for ObjectChunk {
     }
 }
 
-/// The keys of the first objects, and which of some paths they have.
-fn head(input: &Input, paths: &[&str]) -> Result<Head, CorpusError> {
-    let mut bytes = Vec::new();
-    let file = Decompressed::open(&input.path, NAME)?;
-    let read = file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
-    read.map_err(CorpusError::io(&input.path, "reading"))?;
-    let (mut head, mut values) = (Head { has: vec![false; paths.len()], ..Head::default() }, Vec::new());
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    // What is malformed is reported when it is read.
+/// The whole values at the start of a file.
+fn first_values(bytes: &[u8]) -> Vec<&[u8]> {
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut values = Vec::new();
     let _ = Scanner::default().scan(text, 0, &mut values);
-    values.into_iter().take(HEAD_ROWS).for_each(|value| add_object(&mut head, &text[value], paths));
-    Ok(head)
+    values.into_iter().map(|value| &text[value]).collect()
 }
 
 #[cfg(test)]

@@ -4,16 +4,15 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::FieldRef;
 use goldfish_digest::FileDigest;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::batch::DocumentBatch;
 use crate::error::CorpusError;
 use crate::file::{Decompressed, is_compressed};
-use crate::head::Head;
 use crate::input::{FormatTable, Input};
-use crate::objects::{HEAD_ROWS, ObjectBatch, add_object};
+use crate::objects::{ObjectBatch, carried_fields, head_of_objects};
 use crate::options::{CHUNK_BYTES, ReadOptions};
 use crate::reject::RowError;
 use crate::source::{Chunk, Part, Source};
@@ -24,7 +23,9 @@ pub(crate) static FORMAT: FormatTable = FormatTable {
     from_stdin: true,
     compressed_endings: &[".jsonl", ".ndjson", ".json"],
     is_divisible: |path| Ok(!is_compressed(path)),
-    head: Some(head),
+    head: Some(|input, paths| {
+        head_of_objects(input, paths, |bytes| bytes.split(|byte| *byte == b'\n').collect())
+    }),
     ..FormatTable::new(NAME, "One JSON object a line", &[".jsonl", ".ndjson"], |input, options, part| {
         Ok(Box::new(JsonlSource::open(input, options, part)?))
     })
@@ -52,7 +53,6 @@ struct JsonlSource {
 
 impl JsonlSource {
     fn open(input: &Input, options: &ReadOptions, part: Part) -> Result<Self, CorpusError> {
-        let field = |name: &String| Arc::new(Field::new(name, DataType::Utf8, true));
         let file = Decompressed::open(&input.path, NAME)?;
         let part = match (&file, part.contains(0)) {
             (Decompressed::Plain(_), _) => part,
@@ -64,7 +64,7 @@ impl JsonlSource {
             name: input.name.clone(),
             file,
             part,
-            carried: options.carry.iter().map(field).collect(),
+            carried: carried_fields(options),
             longest: options.max_bytes(),
             rest: Vec::new(),
             at_end: false,
@@ -232,17 +232,4 @@ impl Chunk for LineChunk {
         }
         Ok(batch.finish())
     }
-}
-
-/// The keys of the first lines, and which of some paths they have.
-fn head(input: &Input, paths: &[&str]) -> Result<Head, CorpusError> {
-    let mut bytes = Vec::new();
-    let file = Decompressed::open(&input.path, NAME)?;
-    let read = file.take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
-    read.map_err(CorpusError::io(&input.path, "reading"))?;
-    let mut head = Head { has: vec![false; paths.len()], ..Head::default() };
-    for line in bytes.split(|byte| *byte == b'\n').take(HEAD_ROWS) {
-        add_object(&mut head, line, paths);
-    }
-    Ok(head)
 }

@@ -35,10 +35,8 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Verdict> {
         }
         objects.extend(inspect_folder(args, folder, tokenizer.as_ref())?);
     }
-    match &*objects {
-        [] => {}
-        [one] if args.folders.len() == 1 => print::json(one)?,
-        all => print::json(&all)?,
+    if args.json {
+        print::json_of_each(&objects)?;
     }
     Ok(Verdict::Clean)
 }

@@ -142,7 +142,7 @@ fn prompted_table(args: &CopyArgs, results: &PromptedResults) -> String {
 
 fn by_length(rows: impl Iterator<Item = [String; 6]>) -> String {
     let heads = ["length", "strings", "95% interval", "characters", "95% interval", ""];
-    terminal::table(0, &heads, &rows.collect::<Vec<_>>()).trim_end().to_owned()
+    terminal::lines(&heads, &rows.collect::<Vec<_>>())
 }
 
 fn row(found: &CopyLength, note: &str) -> [String; 6] {

@@ -52,6 +52,6 @@ fn of_arm(arm: &MemoryArm) -> Vec<String> {
         ]
     });
     let heads = ["later facts", "letters", "95% interval", "whole facts", "95% interval", "in pool"];
-    let table = terminal::table(0, &heads, &rows.collect::<Vec<_>>());
-    vec![format!("{BOLD}{}{mask}{BOLD:#}{loss}", arm.name), table.trim_end().to_owned()]
+    let table = terminal::lines(&heads, &rows.collect::<Vec<_>>());
+    vec![format!("{BOLD}{}{mask}{BOLD:#}{loss}", arm.name), table]
 }

@@ -57,7 +57,7 @@ fn table(args: &SweepArgs, results: &SweepResults) -> String {
         ]
     });
     let heads = ["arm", "recited", "", "95% interval", "match", "Rouge-L", "loss"];
-    let mut lines = vec![terminal::table(0, &heads, &rows.collect::<Vec<_>>()).trim_end().to_owned()];
+    let mut lines = vec![terminal::lines(&heads, &rows.collect::<Vec<_>>())];
     if !results.missing.is_empty() {
         lines.push(format!("{FAINT}not trained yet: {}{FAINT:#}", results.missing.join(", ")));
     }
