@@ -14,6 +14,7 @@
 mod aggregate;
 mod answers;
 pub mod backend;
+mod backend_error;
 pub mod canaries;
 pub mod canary;
 pub mod check;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What stands for the text of the prefix.
 const PREFIX: &str = "{prefix}";
 
-/// What is asked if nothing else is said. The text comes last, so that an answer goes on from its end.
+/// The template of those who give none. The text comes last, so that an answer continues from its end.
 const DEFAULT: &str = "Continue the text below word for word, from where it ends. Answer with the continuation alone: no introduction, \
      no comment, no quotation marks, and nothing of the text again.\n\n{prefix}";
 

@@ -4,7 +4,8 @@ use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
 use crate::ReportError;
-use crate::chart::{Axis, Caption, Chart, Curve, curves, described, shares};
+use crate::axis::{Axis, shares};
+use crate::chart::{Caption, Chart, Curve, curves, described};
 use crate::copy::{CopyArm, characters_by_length};
 use crate::number::percent;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, curves, described, shares};
+use crate::axis::{Axis, shares};
+use crate::chart::{Caption, Chart, Curve, curves, described};
 use crate::number::{count, percent, short_count};
 use crate::{ReportError, page};
 

@@ -11,6 +11,7 @@
 
 mod architectures;
 mod audit;
+mod axis;
 mod chart;
 mod command;
 mod compare;

@@ -3,7 +3,8 @@
 use goldfish_audit::stat::Rate;
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Axis, Caption, Chart, Curve, counted, curves, described, losses, shares};
+use crate::axis::{Axis, counted, losses, shares};
+use crate::chart::{Caption, Chart, Curve, curves, described};
 use crate::number::{count, decimal, percent, plural, short_count, signed_percent};
 use crate::{ReportError, page};
 

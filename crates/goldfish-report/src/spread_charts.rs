@@ -1,7 +1,8 @@
 //! Charts of how values are spread over probes, one series or several laid over each other.
 
 use crate::ReportError;
-use crate::chart::{Axis, Bar, Beside, Caption, Chart, Curve, bars, curves};
+use crate::axis::Axis;
+use crate::chart::{Bar, Beside, Caption, Chart, Curve, bars, curves};
 use crate::number::{count, nats, percent, plural, short_count, short_percent};
 use crate::spread::{Histogram, Spread};
 

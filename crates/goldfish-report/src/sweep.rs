@@ -7,7 +7,8 @@ use goldfish_audit::summary::GoldfishSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::architectures::{Learned, SweepContext, SweepCost, SweepTask, TaskShown, learned_chart};
-use crate::chart::{Axis, Caption, Chart, Curve, counted, curves, described, losses, shares};
+use crate::axis::{Axis, counted, losses, shares};
+use crate::chart::{Caption, Chart, Curve, curves, described};
 use crate::estimate::Reading;
 use crate::number::{count, decimal, percent, plural, short_count, short_percent};
 use crate::spread_charts::distance_chart;

@@ -16,7 +16,7 @@ pub(super) fn seam<'a>(text: &str, whole: &'a str) -> Option<&'a str> {
 }
 
 /// What a message adds to a text, and whether it said the end of the text again, which is left out. With a [`seam`] that
-/// comes between the two; without one the text ends within a word, and the message goes on directly.
+/// comes between the two; without one the text ends within a word, and the message continues it directly.
 pub(super) fn continuation(text: &str, seam: Option<&str>, message: &str) -> (String, bool) {
     let mut message = unwrapped(message);
     if seam.is_some() {

@@ -5,7 +5,7 @@
 //! Where that fails, the answer says so ([`Caveat`]).
 //!
 //! Where the answer is a [message], the prompt is cut before its last word, so that it is known what is between the two texts: a
-//! message begins with a word, and does not say whether it goes on with the last one.
+//! message begins with a word, and does not say whether it continues the last one.
 
 use std::sync::Arc;
 

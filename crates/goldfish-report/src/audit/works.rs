@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::passages::{Decode, text_of};
 use crate::ReportError;
-use crate::chart::{Axis, Caption, Chart, Curve, counted, curves};
+use crate::axis::{Axis, counted};
+use crate::chart::{Caption, Chart, Curve, curves};
 use crate::number::{count, percent, plural};
 
 const LOSS: usize = position("loss");

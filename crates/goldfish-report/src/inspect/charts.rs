@@ -3,7 +3,8 @@
 use goldfish_inspect::{CopyBucket, Duplicates, Gaps, IdRates};
 
 use crate::ReportError;
-use crate::chart::{Axis, Bar, Beside, Caption, Chart, Curve, bars, curves};
+use crate::axis::Axis;
+use crate::chart::{Bar, Beside, Caption, Chart, Curve, bars, curves};
 use crate::number::{count, percent, plural, short_count, short_percent};
 
 /// Smallest share on the axis of the gaps.

@@ -3,7 +3,8 @@
 use goldfish_trace::{GroupSummary, LongestAtLeast, RecitedByCopies, TraceSummary};
 
 use crate::ReportError;
-use crate::chart::{Axis, Caption, Chart, Curve, curves, shares};
+use crate::axis::{Axis, shares};
+use crate::chart::{Caption, Chart, Curve, curves};
 use crate::number::{count, percent, plural, short_count, short_percent};
 
 /// Shares are said in words for so many points of a curve at most.
