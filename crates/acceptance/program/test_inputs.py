@@ -290,3 +290,13 @@ def test_several_folders(goldfish, fixtures, gpt2, tmp_path):
     refused = goldfish.run("export", folders[0], folders[0], "--to", "olmo", "--output", tmp_path / "c", expect=2)
     assert "two folders would be exported" in refused.stderr
     assert not (tmp_path / "c").exists()
+
+
+def test_limit_counts_what_was_read_of_a_broken_file(goldfish, gpt2, tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "one"}, {"text": "two"}')
+    (tmp_path / "b.jsonl").write_text('{"text": "three"}\n' * 5)
+    inputs = [tmp_path / "a.json", tmp_path / "b.jsonl"]
+    arguments = ["--tokenizer", gpt2, "--on-error", "skip", "--limit", 3]
+    masked = goldfish.mask(inputs, tmp_path / "out", *arguments, expect=1)
+    assert masked.column("doc_id") == ["a.json:0", "a.json:1", "b.jsonl:0"]
+    assert len(read_json_lines(tmp_path / "out/rejects.jsonl")) == 1
