@@ -52,7 +52,8 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
         ("GOLDFISH_BIN", target().join("release/goldfish")),
         ("GOLDFISH_ROOT", root()),
         ("GOLDFISH_SCORE_CHECKPOINT", test::example("score_checkpoint")),
-        ("GOLDFISH_XTASK", std::env::current_exe()?),
+        // Not the path of this process: a build of the workspace may have replaced its file.
+        ("GOLDFISH_XTASK", target().join("debug/xtask")),
     ];
     built.extend(files.map(|files| ("GOLDFISH_RELEASE", files)));
     for (environment, path) in SUITES.into_iter().filter(|(_, path)| wanted(path)) {
