@@ -92,6 +92,19 @@ def test_two_entries_of_one_shard(goldfish, masked, tmp_path):
     assert "twice" in goldfish.measured("verify", folder, expect=1).stdout
 
 
+def test_files_that_the_manifest_does_not_list(goldfish, masked, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(masked, folder)
+    (shard,) = folder.glob("*.arrow")
+    shutil.copy(shard, folder / "extra.arrow")
+    found = goldfish.run("verify", folder, expect=1).stdout
+    assert "extra.arrow: not in the manifest" in found
+    assert "move away what" in found and "mask the corpus again" not in found
+    shard.unlink()
+    found = goldfish.run("verify", folder, expect=1).stdout
+    assert "mask the corpus again" in found and "without what the manifest does not list" in found
+
+
 RAW_MANIFESTS = {
     "empty": b"",
     "nothing": b"null",

@@ -78,7 +78,7 @@ def test_interruptions_do_not_show_and_other_seeds_do(goldfish, trained, tmp_pat
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
     again = goldfish.run(*command, "--output", tmp_path / "killed", expect=2)
-    assert "there are samples" in again.stderr and "--resume" in again.stderr
+    assert "already holds samples" in again.stderr and "--resume" in again.stderr
     refused = goldfish.run("trace", tmp_path / "killed", "--corpus", trained / "corpus.jsonl", "--output", tmp_path / "traced", expect=2)
     assert "not complete" in refused.stderr
     goldfish.run(*command, "--resume", "--output", tmp_path / "killed")

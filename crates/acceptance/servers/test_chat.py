@@ -99,7 +99,7 @@ def test_another_template_is_another_run(plain, passages, tokenizer, tmp_path):
     assert goldfish(*command, "--resume", "--protocol", "chat", "--prompt-template", f"@{written}")[0] == 0
     for other in (["--prompt-template", "Go on: {prefix}"], ["--prompt-template", "{prefix}", "--system-prompt", "Go on."]):
         code, _, errors = goldfish(*command, "--resume", "--protocol", "chat", *other)
-        assert code == 2 and "differs in model" in errors, errors
+        assert code == 2 and "which differ in model" in errors, errors
     _, _, errors = goldfish("verify", tmp_path / "run", "--replay", 1, "--tokenizer", tokenizer, "--server", plain, "--protocol", "chat")
     assert "made with another prompt template" in errors, errors
     for wrong, words in [

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::backend_error::BackendError;
 use crate::prompt_template::PromptTemplate;
+use crate::stat::OutOfRange;
 
 /// A model that can be audited.
 ///
@@ -270,6 +271,21 @@ impl Moments {
 }
 
 impl SamplingScheme {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    ///
+    /// If one isn't, with its name.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let Self { temperature, top_k, top_p } = *self;
+        let fits = temperature.is_finite() && temperature > 0.0;
+        OutOfRange::check("the temperature", temperature, fits, "above 0; 0 would be greedy decoding")?;
+        let k = top_k.map_or(f64::INFINITY, f64::from);
+        OutOfRange::check("top-k", k, k >= 1.0, "at least 1")?;
+        let p = top_p.unwrap_or(1.0);
+        OutOfRange::check("top-p", p, p > 0.0 && p <= 1.0, "above 0 and at most 1")
+    }
+
     /// Log-probability of a token with logit `own` and rank `rank` among `logits`. Log-probabilities serve as well as logits, and of a
     /// server's answer the `top_k` best suffice.
     #[must_use]

@@ -31,6 +31,7 @@ pub mod gate;
 pub mod in_context;
 mod measured;
 pub mod options;
+pub mod output_folder;
 
 mod per_score;
 pub mod plausible;

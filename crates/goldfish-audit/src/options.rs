@@ -77,31 +77,20 @@ impl AuditOptions {
     ///
     /// If one doesn't, with its name.
     pub fn check(&self) -> Result<(), OutOfRange> {
-        let within = |name, value: f64, fits: bool, range| match fits {
-            true => Ok(()),
-            false => Err(OutOfRange { name, value, range }),
-        };
         let share = self.min_k;
-        within("the share of Min-K%", share, share > 0.0 && share <= 1.0, "above 0 and at most 1")?;
-        let Some(Extraction { scheme: SamplingScheme { temperature, top_k, top_p }, p, near }) =
-            self.extraction
-        else {
+        OutOfRange::check(
+            "the share of Min-K%",
+            share,
+            share > 0.0 && share <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        let Some(Extraction { scheme, p, near }) = self.extraction else {
             return Ok(());
         };
-        let warm = temperature.is_finite() && temperature > 0.0;
-        within(
-            "the temperature",
-            temperature,
-            warm,
-            "above 0; 0 is greedy decoding, which exact match covers",
-        )?;
-        let k = top_k.map_or(f64::INFINITY, f64::from);
-        within("top-k", k, k >= 1.0, "at least 1")?;
-        let nucleus = top_p.unwrap_or(1.0);
-        within("top-p", nucleus, nucleus > 0.0 && nucleus <= 1.0, "above 0 and at most 1")?;
+        scheme.check()?;
         let beams = near.map_or(1.0, |near| f64::from(near.beams));
-        within("the number of beams", beams, beams >= 1.0, "at least 1")?;
-        within("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
+        OutOfRange::check("the number of beams", beams, beams >= 1.0, "at least 1")?;
+        OutOfRange::check("p", p, p > 0.0 && p < 1.0, "above 0 and below 1")
     }
 }
 

@@ -11,21 +11,22 @@
 //! Sample `i` continues prompt `i`, modulo the number of prompts, and is drawn from stream `i` of the seed: a model in this process
 //! gives the same file whatever the batch, and after any number of interruptions.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_shard::Problem;
-use goldfish_storage::{Folder, Kind};
+use goldfish_storage::Folder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answers::Answers;
 use crate::backend::{Backend, Caveat, Decoding, GenerateRequest, ModelDescription, SamplingScheme};
 use crate::error::AuditError;
-use crate::files::{differences, evidence_lines, open_file, read_json, to_json, write_json};
+use crate::files::{evidence_lines, open_file, read_json, to_json, write_json};
+use crate::output_folder::{Contents, OutputFolder, remove_lock};
 use crate::score::rouge_l::common_subsequence;
 use crate::sha256::sha256;
 use crate::sums::{self, SUMS};
@@ -37,8 +38,8 @@ pub const SAMPLING: &str = "sampling.json";
 pub const SAMPLES: &str = "samples.jsonl";
 
 const SAMPLED: &str = "sampled.json";
-const LOCK: &str = ".lock";
 const FILES: [&str; 3] = [SAMPLED, SAMPLES, SAMPLING];
+const CONTENTS: Contents = Contents { name: "samples", options: SAMPLING, first: &[] };
 
 /// Version of the files.
 const VERSION: u32 = 1;
@@ -214,17 +215,13 @@ impl Sampler<'_> {
         resume: bool,
         observe: &mut dyn FnMut(u64),
     ) -> Result<Sampled, AuditError> {
-        let folder = self.open(path, resume)?;
+        let OutputFolder { folder, lock: _lock, .. } =
+            CONTENTS.open(path, self.config, resume, |_| Ok(()))?;
         if has(&folder, SUMS)? {
-            return Ok(Sampled { counts: read_json(&folder.join(SAMPLED))?, was_complete: true });
+            let counts = read_json(&folder.join(SAMPLED))?;
+            remove_lock(&folder)?;
+            return Ok(Sampled { counts, was_complete: true });
         }
-        let lock = folder.lock(LOCK).map_err(AuditError::io(&folder.join(LOCK), "locking"))?;
-        let Some(lock) = lock else {
-            return Err(AuditError::bad_run(
-                path,
-                "another process is drawing these samples; wait for it to end",
-            ));
-        };
         let (mut counts, mut file) = self.resume(&folder)?;
         observe(counts.samples);
         while counts.samples < self.config.samples {
@@ -242,45 +239,8 @@ impl Sampler<'_> {
         }
         write_json(&folder, SAMPLED, &counts)?;
         sums::write(&folder, &FILES)?;
-        folder.remove_file(LOCK).map_err(AuditError::io(&folder.join(LOCK), "removing"))?;
-        drop(lock);
+        remove_lock(&folder)?;
         Ok(Sampled { counts, was_complete: false })
-    }
-
-    /// The folder, made or checked to hold samples of this configuration.
-    fn open(&self, path: &Path, resume: bool) -> Result<Folder, AuditError> {
-        fs::create_dir_all(path).map_err(AuditError::io(path, "creating the folder"))?;
-        let folder = Folder::open(path).map_err(AuditError::io(path, "opening the folder"))?;
-        let elsewhere = || vec![Remedy::change(Setting::Output)];
-        match folder.kind(SAMPLING).map_err(AuditError::io(path, "looking at the folder"))? {
-            None => {
-                let names = folder.names().map_err(AuditError::io(path, "listing the folder"))?;
-                if names.iter().any(|name| !name.to_string_lossy().starts_with('.')) {
-                    let reason = "the folder is not empty and holds no samples";
-                    return Err(AuditError::refused(path, reason, elsewhere()));
-                }
-                write_json(&folder, SAMPLING, self.config)?;
-            }
-            Some(Kind::File) if !resume => {
-                let remedies =
-                    [vec![Remedy::give(Setting::Resume).to("continue them")], elsewhere()].concat();
-                return Err(AuditError::refused(path, "there are samples", remedies));
-            }
-            Some(Kind::File) => {
-                let found: SamplingConfig = read_json(&folder.join(SAMPLING))?;
-                let differences = differences(&found, self.config);
-                if !differences.is_empty() {
-                    let names = differences.join(", ").replace('_', " ");
-                    let reason = format!("there are samples of other options: they differ in {names}");
-                    return Err(AuditError::refused(path, reason, elsewhere()));
-                }
-            }
-            Some(_) => {
-                let reason = format!("{SAMPLING} there is not a regular file");
-                return Err(AuditError::refused(path, reason, elsewhere()));
-            }
-        }
-        Ok(folder)
     }
 
     /// What an interrupted run has drawn, and the file after it. A line that was cut is drawn again.
@@ -396,6 +356,8 @@ pub fn check_samples(folder: &Path) -> Result<(SampledCounts, Vec<Problem>), Aud
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::fake::FakeModel;
 
@@ -463,7 +425,7 @@ mod tests {
         let folder = root.path().join("samples");
         assert!(matches!(drawn(&folder, 4, 21, Some(8)), Err(AuditError::Interrupted)));
         let other = drawn(&folder, 4, 22, None).unwrap_err().to_string();
-        assert!(other.contains("they differ in samples"), "{other}");
+        assert!(other.contains("which differ in samples"), "{other}");
         let forged = fs::read_to_string(folder.join(SAMPLES)).unwrap().replace("sample-3", "sample-4");
         fs::write(folder.join(SAMPLES), forged).unwrap();
         let forged = drawn(&folder, 4, 21, None).unwrap_err().to_string();

@@ -17,18 +17,18 @@
 //! `self-test.json`, `origin.json` and `SHA256SUMS`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use goldfish_remedy::{Remedy, Setting};
-use goldfish_storage::{Folder, Kind, Lock};
+use goldfish_storage::{Folder, Lock};
 
 use crate::aggregate::summarize;
 use crate::config::{Origin, RunConfig};
 use crate::error::AuditError;
 use crate::evidence::Evidence;
-use crate::files::{differences, evidence_lines, read_json, to_json, write_file, write_json};
+use crate::files::{evidence_lines, read_json, to_json, write_file, write_json};
+use crate::output_folder::{Contents, OutputFolder, remove_lock};
 use crate::probe::ProbeTable;
 use crate::rows::{ProbeRow, ResultRow};
 use crate::selftest::SelfTest;
@@ -44,7 +44,8 @@ pub(crate) const ORIGIN: &str = "origin.json";
 pub(crate) const RESULTS: &str = "results.parquet";
 pub(crate) const EVIDENCE: &str = "evidence.jsonl";
 pub(crate) const SUMMARY: &str = "summary.json";
-const LOCK: &str = ".lock";
+
+const CONTENTS: Contents = Contents { name: "an audit run", options: CONFIG, first: &[PROBES] };
 
 /// The files of a complete run that have a checksum.
 pub(crate) const FILES: [&str; 7] = [CONFIG, EVIDENCE, ORIGIN, PROBES, RESULTS, SELF_TEST, SUMMARY];
@@ -75,48 +76,11 @@ impl RunStore {
         tables: &[&ProbeTable],
         resume: bool,
     ) -> Result<Self, AuditError> {
-        let path = folder;
-        let is_new = !path.exists();
-        fs::create_dir_all(path).map_err(AuditError::io(path, "creating the folder"))?;
-        let folder = Folder::open(path).map_err(AuditError::io(path, "opening the folder"))?;
-        let existing = match folder.kind(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
-            Some(Kind::File) => true,
-            None => false,
-            Some(_) => {
-                let reason = format!("{CONFIG} there is not a regular file");
-                return Err(AuditError::refused(path, reason, elsewhere()));
-            }
-        };
-        if !existing && !is_new && has_foreign(&folder)? {
-            let reason = "the folder is not empty and holds no audit run";
-            return Err(AuditError::refused(path, reason, elsewhere()));
-        }
-        // Checked before the lock, whose file must not come into being in a folder that is refused.
-        if existing {
-            let found: RunConfig = read_json(&folder.join(CONFIG))?;
-            if !resume {
-                let remedies = [vec![Remedy::give(Setting::Resume).to("continue it")], elsewhere()].concat();
-                return Err(AuditError::refused(path, "there is a run", remedies));
-            }
-            if found != *config {
-                let mut names = differences(&found, config);
-                names.retain(|name| name != "key");
-                let differences = names.join(", ");
-                let reason = format!("there is a run of other options: it differs in {differences}");
-                return Err(AuditError::refused(path, reason, elsewhere()));
-            }
-        }
-        let lock = lock(&folder)?;
-        if !existing {
-            if folder.has_file(CONFIG).map_err(AuditError::io(path, "looking at the folder"))? {
-                let reason = "another process has just started a run there";
-                return Err(AuditError::refused(path, reason, elsewhere()));
-            }
+        let OutputFolder { folder, lock, .. } = CONTENTS.open(folder, config, resume, |folder| {
             let rows: Vec<ProbeRow> =
                 tables.iter().flat_map(|table| table.rows(config.options.redact)).collect();
-            write_rows(&folder, PROBES, &config.key, &rows)?;
-            write_json(&folder, CONFIG, config)?;
-        }
+            write_rows(folder, PROBES, &config.key, &rows)
+        })?;
         folder
             .create_subfolder(SEGMENTS)
             .map_err(AuditError::io(&folder.join(SEGMENTS), "creating the folder"))?;
@@ -244,7 +208,7 @@ impl RunStore {
                 removed => removed.map_err(AuditError::io(segments.path(), "removing the folder"))?,
             }
         }
-        self.folder.remove_file(LOCK).map_err(AuditError::io(&self.folder.join(LOCK), "removing"))
+        remove_lock(&self.folder)
     }
 
     /// Numbers of the segments with rows, ascending.
@@ -324,11 +288,6 @@ pub struct Finished {
     pub digest: String,
 }
 
-/// The remedy where a folder is taken.
-fn elsewhere() -> Vec<Remedy> {
-    vec![Remedy::change(Setting::Output)]
-}
-
 /// Name of a segment's file.
 fn segment(number: usize, extension: &str) -> String {
     format!("{number:06}.{extension}")
@@ -339,20 +298,4 @@ fn is_segment(name: &str) -> bool {
     let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".partial")).unwrap_or(name);
     let number = whole.strip_suffix(".jsonl").or_else(|| whole.strip_suffix(".parquet"));
     number.is_some_and(|number| number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Whether anything is there but what an interrupted start of a run leaves.
-fn has_foreign(folder: &Folder) -> Result<bool, AuditError> {
-    let names = folder.names().map_err(AuditError::io(folder.path(), "listing the folder"))?;
-    Ok(names.iter().any(|name| name != PROBES && !name.to_string_lossy().starts_with('.')))
-}
-
-fn lock(folder: &Folder) -> Result<Lock, AuditError> {
-    match folder.lock(LOCK).map_err(AuditError::io(&folder.join(LOCK), "locking"))? {
-        Some(lock) => Ok(lock),
-        None => Err(AuditError::bad_run(
-            folder.path(),
-            "another process is working on this run; wait for it to end",
-        )),
-    }
 }

@@ -236,7 +236,8 @@ pub struct DistanceCount {
     pub count: u64,
 }
 
-/// What the results cost, in tokens that pass through the model. A run that was resumed spent some more.
+/// What the results cost, in tokens that pass through the model. A run that was resumed spent some more. Searches for near-verbatim
+/// continuations are not counted: how many beginnings they follow differs from passage to passage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {

@@ -374,13 +374,13 @@ fn another_run_in_the_folder_is_refused() {
     let refused = RunStore::open(&run, &first, &[&table], false).unwrap_err();
     assert_eq!(
         refused.remedies(),
-        [Remedy::give(Setting::Resume).to("continue it"), Remedy::change(Setting::Output)]
+        [Remedy::give(Setting::Resume).to("continue"), Remedy::change(Setting::Output)]
     );
     let other = config(&model, &grid, &AuditOptions { min_k: 0.1, ..AuditOptions::default() }, &table);
     assert_ne!(first.key, other.key);
     let refused = message(RunStore::open(&run, &other, &[&table], true));
-    assert!(refused.ends_with("differs in options"), "{refused}");
-    assert!(message(RunStore::open(folder.path(), &first, &[&table], true)).contains("no audit run"));
+    assert!(refused.ends_with("which differ in options"), "{refused}");
+    assert!(message(RunStore::open(folder.path(), &first, &[&table], true)).contains("not hold an audit run"));
 }
 
 #[test]

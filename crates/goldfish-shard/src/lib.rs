@@ -63,5 +63,5 @@ pub use schema::{ExtraColumn, OutputFormat, ShardSchema};
 pub use staged::{Placement, PreviousRun, StagedFile, StagedFiles, UnfinishedFiles};
 pub use staging::PreparedFolder;
 pub use table::{MAX_INPUTS, MAX_LISTED_INPUTS, TableEntry};
-pub use verify::{Problem, RowCheck, verify};
+pub use verify::{NOT_LISTED, Problem, RowCheck, verify};
 pub use writer::{ListLengths, MAX_STORE_SHARD_BYTES, ShardWriter, WriterOptions};

@@ -197,7 +197,7 @@ fn check_inputs(folder: &Path, manifest: &Manifest, problems: &mut Problems) -> 
             problems.add(MANIFEST_NAME, "lists inputs beside those in its table");
         }
     } else if goldfish_storage::exists(&folder.join(INPUTS_NAME)) {
-        problems.add(INPUTS_NAME, "not in the manifest");
+        problems.add(INPUTS_NAME, NOT_LISTED);
     }
     Ok(())
 }
@@ -432,7 +432,7 @@ fn check_small_files(folder: &Path, manifest: &Manifest, problems: &mut Problems
         None => {
             problems.check_equal(MANIFEST_NAME, "rejected rows", manifest.totals.documents_rejected, 0);
             if goldfish_storage::exists(&folder.join(REJECTS_NAME)) {
-                problems.add(REJECTS_NAME, "not in the manifest");
+                problems.add(REJECTS_NAME, NOT_LISTED);
             }
         }
     }
@@ -448,8 +448,8 @@ fn check_small_files(folder: &Path, manifest: &Manifest, problems: &mut Problems
     Ok(())
 }
 
-/// What is wrong with a file that [`unlisted`] found.
-pub(crate) const NOT_LISTED: &str = "not in the manifest";
+/// What is wrong with a file that the manifest does not list.
+pub const NOT_LISTED: &str = "not in the manifest";
 
 /// How names of shards end.
 const SHARD_ENDINGS: [&str; 2] = [".arrow", ".parquet"];

@@ -11,18 +11,18 @@
 //!
 //! Each is written under a hidden name, flushed to disk and renamed.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use goldfish_audit::columns::Row;
-use goldfish_audit::files::{differences, read_json, write_json};
+use goldfish_audit::files::{read_json, write_json};
+use goldfish_audit::output_folder::{Contents, OutputFolder, remove_lock};
 use goldfish_audit::sums::{self, SUMS};
 use goldfish_audit::table::{stream_rows, write_batches, write_rows};
 use goldfish_pipeline::{ScanIdentity, ScanState};
 use goldfish_remedy::{Remedy, Setting};
 use goldfish_shard::Problem;
-use goldfish_storage::{Folder, Kind, Lock};
+use goldfish_storage::{Folder, Lock};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -39,7 +39,8 @@ const FOUND: &str = "found.json";
 const TEXTS: &str = "texts.parquet";
 const SPANS: &str = "spans.parquet";
 const SUMMARY: &str = "summary.json";
-const LOCK: &str = ".lock";
+
+const CONTENTS: Contents = Contents { name: "a trace", options: TRACE_NAME, first: &[] };
 
 /// The files that have a checksum.
 const FILES: [&str; 4] = [SPANS, SUMMARY, TEXTS, TRACE_NAME];
@@ -118,43 +119,9 @@ pub(crate) enum Opened {
 impl TraceFolder {
     /// Makes the folder, or checks that an existing one may be written to.
     pub(crate) fn open(path: &Path, config: &TraceConfig, resume: bool) -> Result<Opened, TraceError> {
-        let is_new = !path.exists();
-        fs::create_dir_all(path).map_err(TraceError::io(path, "creating the folder"))?;
-        let folder = Folder::open(path).map_err(TraceError::io(path, "opening the folder"))?;
-        let before = match folder.kind(TRACE_NAME).map_err(TraceError::io(path, "looking at the folder"))? {
-            None => None,
-            Some(Kind::File) => Some(read_json::<TraceConfig>(&folder.join(TRACE_NAME))?),
-            Some(_) => {
-                let reason = format!("{TRACE_NAME} there is not a regular file");
-                return Err(TraceError::refused(path, reason, elsewhere()));
-            }
-        };
-        match &before {
-            None if !is_new && has_foreign(&folder)? => {
-                let reason = "the folder is not empty and holds no trace";
-                return Err(TraceError::refused(path, reason, elsewhere()));
-            }
-            Some(_) if !resume => {
-                let remedies = [vec![Remedy::give(Setting::Resume).to("continue it")], elsewhere()].concat();
-                return Err(TraceError::refused(path, "there is a trace", remedies));
-            }
-            Some(before) if before != config => {
-                let differences = differences(before, config).join(", ").replace('_', " ");
-                let reason = format!("there is a trace of other options: it differs in {differences}");
-                return Err(TraceError::refused(path, reason, elsewhere()));
-            }
-            _ => {}
-        }
-        let lock = match folder.lock(LOCK).map_err(TraceError::io(&folder.join(LOCK), "locking"))? {
-            Some(lock) => lock,
-            None => {
-                let reason = "another process is working on this trace; wait for it to end";
-                return Err(TraceError::refused(path, reason, Vec::new()));
-            }
-        };
+        let OutputFolder { folder, lock, resumed } = CONTENTS.open(path, config, resume, |_| Ok(()))?;
         let open = Self { folder, key: config.key(), lock };
-        if before.is_none() {
-            write_json(&open.folder, TRACE_NAME, config)?;
+        if !resumed {
             return Ok(Opened::Pending(open, None));
         }
         if open.has(SUMS)? {
@@ -206,11 +173,10 @@ impl TraceFolder {
 
     /// Removes what a complete trace no longer needs, the lock last.
     fn clear(self, is_part: bool) -> Result<(), TraceError> {
-        let found = (!is_part && self.has(FOUND)?).then_some(FOUND);
-        for name in found.into_iter().chain([LOCK]) {
-            let path = self.folder.join(name);
-            self.folder.remove_file(name).map_err(TraceError::io(&path, "removing"))?;
+        if !is_part && self.has(FOUND)? {
+            self.folder.remove_file(FOUND).map_err(TraceError::io(&self.folder.join(FOUND), "removing"))?;
         }
+        remove_lock(&self.folder)?;
         drop(self.lock);
         Ok(())
     }
@@ -296,15 +262,4 @@ fn read_table<R: Row>(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<R, TraceError>> + use<R>, TraceError> {
     Ok(stream_rows::<R>(path)?.map(|row| row.map_err(TraceError::from)))
-}
-
-/// The remedy where a folder is taken.
-fn elsewhere() -> Vec<Remedy> {
-    vec![Remedy::change(Setting::Output)]
-}
-
-/// Whether anything is there but hidden files, which an interrupted start leaves.
-fn has_foreign(folder: &Folder) -> Result<bool, TraceError> {
-    let names = folder.names().map_err(TraceError::io(folder.path(), "listing the folder"))?;
-    Ok(names.iter().any(|name| !name.to_string_lossy().starts_with('.')))
 }

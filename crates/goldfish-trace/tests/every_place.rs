@@ -291,10 +291,10 @@ fn threads_parts_and_interruptions_change_no_byte() {
     assert!(documents > 300, "{documents}");
     fs::write(&path, &good).unwrap();
     let refused = run(&texts, &interrupted).unwrap_err();
-    assert!(refused.to_string().contains("there is a trace"), "{refused}");
+    assert!(refused.to_string().contains("already holds a trace"), "{refused}");
     let other = with("interrupted", &|job| (job.resume, job.seed) = (true, 1));
     let refused = run(&texts, &other).unwrap_err();
-    assert!(refused.to_string().contains("differs in seed"), "{refused}");
+    assert!(refused.to_string().contains("which differ in seed"), "{refused}");
     let resumed = with("interrupted", &|job| job.resume = true);
     assert!(!run(&texts, &resumed).unwrap().was_complete);
     assert!(files(&resumed.output) == whole);
@@ -313,7 +313,7 @@ fn folders_that_hold_something_else_stay_as_they_are() {
     fs::write(job.output.join("letter.txt"), "dear").unwrap();
     for resume in [false, true] {
         let refused = run(&texts, &TraceJob { resume, ..job.clone() }).unwrap_err();
-        assert!(refused.to_string().contains("holds no trace"), "{refused}");
+        assert!(refused.to_string().contains("does not hold a trace"), "{refused}");
     }
     assert_eq!(files(&job.output).len(), 1);
     let inside = TraceJob { output: folder.path().to_owned(), ..job };

@@ -9,3 +9,10 @@ pub struct OutOfRange {
     /// What it may be.
     pub range: &'static str,
 }
+
+impl OutOfRange {
+    /// Fails unless the number fits.
+    pub(crate) fn check(name: &'static str, value: f64, fits: bool, range: &'static str) -> Result<(), Self> {
+        if fits { Ok(()) } else { Err(Self { name, value, range }) }
+    }
+}

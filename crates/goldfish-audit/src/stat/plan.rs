@@ -38,20 +38,14 @@ pub struct PlanRequest {
 /// # Ok::<(), goldfish_audit::stat::OutOfRange>(())
 /// ```
 pub fn probes_needed(request: &PlanRequest) -> Result<u64, OutOfRange> {
-    let open = |name: &'static str, value: f64| {
-        let fits = value > 0.0 && value < 1.0;
-        fits.then_some(()).ok_or(OutOfRange { name, value, range: "above 0 and below 1" })
-    };
+    let open =
+        |name, value| OutOfRange::check(name, value, value > 0.0 && value < 1.0, "above 0 and below 1");
     open("rate", request.rate)?;
     open("confidence", request.confidence)?;
-    if request.probes_per_document.is_nan() || request.probes_per_document < 1.0 {
-        let value = request.probes_per_document;
-        return Err(OutOfRange { name: "probes per document", value, range: "at least 1" });
-    }
-    if !(0.0..=1.0).contains(&request.correlation) {
-        let value = request.correlation;
-        return Err(OutOfRange { name: "correlation", value, range: "from 0 to 1" });
-    }
+    let probes = request.probes_per_document;
+    OutOfRange::check("probes per document", probes, probes >= 1.0, "at least 1")?;
+    let correlation = request.correlation;
+    OutOfRange::check("correlation", correlation, (0.0..=1.0).contains(&correlation), "from 0 to 1")?;
     // P(X <= k) for X ~ B(n, rate): what is still likely at the rate to be ruled out.
     let k = request.positives as f64;
     let excluded = |n: u64| {

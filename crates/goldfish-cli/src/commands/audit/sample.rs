@@ -19,8 +19,8 @@ use crate::signals::stop_on_signals;
 use crate::verdict::Verdict;
 
 pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
-    ensure!(args.temperature > 0.0, "--temperature must be above 0");
-    ensure!(args.top_p.is_none_or(|p| p > 0.0 && p <= 1.0), "--top-p must be above 0 and at most 1");
+    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
+    scheme.check()?;
     let file = args.tokenizer.clone().or_else(|| args.model.tokenizer());
     let file = file
         .context("the samples' text needs the model's tokenizer: give its tokenizer.json with --tokenizer")?;
@@ -34,7 +34,6 @@ pub(crate) fn run(args: &SampleArgs) -> anyhow::Result<Verdict> {
         description.template.is_none() || !args.prompts.is_empty(),
         "a prompt template needs a text to be continued: give --prompts"
     );
-    let scheme = SamplingScheme { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     check_tokenizer(args, &asked, &*model.backend, &prompts, scheme)?;
     let size = (args.samples, args.tokens);
     let config = SamplingConfig::new(description, tokenizer.sha256(), &prompts, size, scheme, args.seed);

@@ -90,6 +90,8 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
         );
     }
     let cost = summary.cost;
+    let near = summary.extraction.as_ref().and_then(|extraction| extraction.asked.near);
+    let searches = if near.is_some() { " The searches of --near-distance are not counted." } else { "" };
     let _ = writeln!(
         text,
         "\n  {FAINT}95% intervals, by independent passages. {} of {} documents are too short for a probe.{FAINT:#}",
@@ -98,7 +100,7 @@ pub(crate) fn report(folder: &Path, summary: &Summary, digest: &str) -> String {
     );
     let _ = writeln!(
         text,
-        "  {FAINT}{} went through the model, {} of them one after the other; a continuation for each probe: {} and {}.{FAINT:#}",
+        "  {FAINT}{} went through the model, {} of them one after the other; a continuation for each probe: {} and {}.{searches}{FAINT:#}",
         plural(cost.forward_tokens, "token"),
         count(cost.decoded_tokens),
         count(cost.naive_forward_tokens),

@@ -10,7 +10,7 @@ use anyhow::{bail, ensure};
 use goldfish_audit::check::is_run;
 use goldfish_audit::sampling::{check_samples, is_sampled};
 use goldfish_pipeline::{MadeWith, MaskOptions, Protection, recompute};
-use goldfish_shard::{FileSet, MANIFEST_NAME, Manifest, ShardBatch, verify, verify_file_set};
+use goldfish_shard::{FileSet, MANIFEST_NAME, Manifest, NOT_LISTED, ShardBatch, verify, verify_file_set};
 use goldfish_tokenize::Tokenizer;
 use goldfish_trace::{Trace, is_trace};
 use serde_json::json;
@@ -132,12 +132,15 @@ fn shards(args: &VerifyArgs) -> anyhow::Result<Findings> {
         plural(manifest.totals.tokens, "token"),
         by_works.unwrap_or_default(),
     );
-    Ok(Findings {
-        problems,
-        json,
-        sound,
-        advice: "; mask the corpus again, or restore the folder from a copy",
-    })
+    let unlisted = problems.iter().filter(|problem| problem.description == NOT_LISTED).count();
+    let advice = match unlisted {
+        0 => "; mask the corpus again, or restore the folder from a copy",
+        _ if unlisted == problems.len() => "; move away what the manifest does not list",
+        _ => {
+            "; mask the corpus again, or restore the folder from a copy, without what the manifest does not list"
+        }
+    };
+    Ok(Findings { problems, json, sound, advice })
 }
 
 /// The protected works of a policy.
