@@ -380,7 +380,9 @@ fn another_run_in_the_folder_is_refused() {
     assert_ne!(first.key, other.key);
     let refused = message(RunStore::open(&run, &other, &[&table], true));
     assert!(refused.ends_with("which differ in options"), "{refused}");
-    assert!(message(RunStore::open(folder.path(), &first, &[&table], true)).contains("not hold an audit run"));
+    assert!(
+        message(RunStore::open(folder.path(), &first, &[&table], true)).contains("not hold an audit run")
+    );
 }
 
 #[test]

@@ -62,7 +62,12 @@ pub(crate) fn run_all(only: Option<&str>) -> anyhow::Result<()> {
             Environment::Loops | Environment::Package => python::with_package(environment)?,
             _ => python::environment(environment)?.join("bin/python"),
         };
-        run(test::pytest(&python, path).envs(variables))?;
+        let mut tests = test::pytest(&python, path);
+        if environment == Environment::Stores {
+            // They mostly wait: for servers, and until a request is tried again.
+            tests.args(["--numprocesses", "4", "--dist", "worksteal"]);
+        }
+        run(tests.envs(variables))?;
     }
     if wanted(FROM_SOURCE) {
         let mut command = Command::new(python::from_source()?);
