@@ -524,6 +524,19 @@ mod tests {
     }
 
     #[test]
+    fn schemes_that_draw_nothing_are_refused() {
+        let fits = |temperature, top_k, top_p| SamplingScheme { temperature, top_k, top_p }.check().is_ok();
+        assert!(fits(0.7, None, None) && fits(1.0, Some(1), Some(1.0)));
+        for temperature in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            assert!(!fits(temperature, None, None), "{temperature}");
+        }
+        assert!(!fits(1.0, Some(0), None));
+        for p in [0.0, 1.5, f64::NAN] {
+            assert!(!fits(1.0, None, Some(p)), "{p}");
+        }
+    }
+
+    #[test]
     fn candidates_are_the_tokens_that_can_be_drawn() {
         for (temperature, top_k, top_p) in
             [(1.0, None, None), (0.5, Some(3), None), (2.0, None, Some(0.6)), (1.0, Some(3), Some(0.8))]
