@@ -450,7 +450,7 @@ fn a_chat_is_asked_in_words() {
     // Another template is another run.
     let (_server, other) = chat(Faults::default(), "Please go on: {prefix}");
     let error = audit(&folder.path().join("plain"), &other, &table, Decide::Generate).unwrap_err();
-    assert!(error.to_string().contains("it differs in model"), "{error}");
+    assert!(error.to_string().contains("which differ in model"), "{error}");
 }
 
 #[test]

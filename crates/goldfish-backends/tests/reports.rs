@@ -201,7 +201,7 @@ fn a_run_with_a_memory_is_resumed_with_the_same_one() {
     drop(store);
     for other in [None, Some(BlockMemory { window: 9, ..small })] {
         let refused = audit(&stopped, &open(other), &table, Decide::Score).map(drop).unwrap_err();
-        assert!(refused.to_string().contains("it differs in model"), "{refused}");
+        assert!(refused.to_string().contains("which differ in model"), "{refused}");
     }
     audit(&stopped, &backend, &table, Decide::Score).unwrap();
     let sums = |run: &Path| std::fs::read(run.join("SHA256SUMS")).unwrap();
