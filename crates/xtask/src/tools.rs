@@ -18,14 +18,14 @@ pub(crate) fn target() -> PathBuf {
 /// Runs a command in the repository; fails if the command does.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     println!("\n$ {}", describe(command));
-    let status = command.current_dir(root()).status().with_context(|| describe(command))?;
+    let status = outside_package(command).current_dir(root()).status().with_context(|| describe(command))?;
     ensure!(status.success(), "{} ended with {status}", describe(command));
     Ok(())
 }
 
 /// What a command prints, run in the repository; fails if the command does.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let output = command.current_dir(root()).output().with_context(|| describe(command))?;
+    let output = outside_package(command).current_dir(root()).output().with_context(|| describe(command))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} ended with {}:\n{said}", describe(command), output.status);
     Ok(output.stdout)
@@ -40,4 +40,14 @@ pub(crate) fn describe(command: &Command) -> String {
 /// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Removes the variables of this package that `cargo run` sets. With them, build scripts that read such variables would run again, and all
+/// that depends on these would be built again after each direct use of cargo.
+fn outside_package(command: &mut Command) -> &mut Command {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        command.env_remove(name);
+    }
+    command
 }
