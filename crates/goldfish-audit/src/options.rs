@@ -75,7 +75,7 @@ impl AuditOptions {
     ///
     /// # Errors
     ///
-    /// If one doesn't, with its name.
+    /// If one isn't, with its name.
     pub fn check(&self) -> Result<(), OutOfRange> {
         let share = self.min_k;
         OutOfRange::check(

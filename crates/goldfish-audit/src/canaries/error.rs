@@ -4,6 +4,7 @@ use goldfish_corpus::{CorpusError, Reject};
 use goldfish_remedy::{Remedies, Remedy, Setting};
 
 use crate::error::AuditError;
+use crate::stat::OutOfRange;
 
 /// Why canaries can't be planted or tested.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +20,8 @@ pub enum CanaryError {
     #[error("{}, row {}: {}", .0.file, .0.row, .0.reason)]
     BadRow(Reject),
     /// A number of the plan is out of its range.
-    #[error("{what} is {value}, but must be {range}")]
-    OutOfRange {
-        /// What the number is.
-        what: &'static str,
-        /// The number.
-        value: u64,
-        /// What it may be.
-        range: &'static str,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A number of repetitions is given twice.
     #[error("{0} repetitions are given twice")]
     Twice(u32),

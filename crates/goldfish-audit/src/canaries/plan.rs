@@ -13,6 +13,7 @@ use super::error::CanaryError;
 use super::words::{FEWEST, SHARED, Search};
 use crate::error::AuditError;
 use crate::sha256::{Hashed, sha256};
+use crate::stat::OutOfRange;
 
 /// The plan, written last: a folder that has it is complete.
 pub const PLAN_NAME: &str = "plan.json";
@@ -61,9 +62,7 @@ impl Settings {
     ///
     /// If one isn't, or a number of repetitions is there twice.
     pub fn check(&self) -> Result<(), CanaryError> {
-        let within = |what, value: u64, fits: bool, range| {
-            if fits { Ok(()) } else { Err(CanaryError::OutOfRange { what, value, range }) }
-        };
+        let within = |name, value: u64, fits, range| OutOfRange::check(name, value as f64, fits, range);
         let (pairs, words) = (u64::from(self.pairs), u64::from(self.words));
         within("the number of pairs", pairs, pairs > 0, "at least 1")?;
         let groups = self.repetitions.len() as u64;
@@ -77,7 +76,8 @@ impl Settings {
         let all = pairs.saturating_mul(groups);
         within("the number of all pairs", all, all <= MOST_PAIRS, "at most 1,000")?;
         let planted = pairs.saturating_mul(self.repetitions.iter().map(|n| u64::from(*n)).sum());
-        within("the number of planted documents", planted, planted <= MOST_DOCUMENTS, "at most 1,000,000")
+        within("the number of planted documents", planted, planted <= MOST_DOCUMENTS, "at most 1,000,000")?;
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::answers::Answers;
 use crate::backend::{Backend, ScoreRequest, Wants};
 use crate::error::AuditError;
 use crate::score::loss::loss;
+use crate::stat::OutOfRange;
 
 /// Losses of the twins of each pair, in the order of the plan and in nats a token. Which of two twins is planted is not known here.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +38,8 @@ pub fn score(
         let sequences: Vec<Vec<u32>> =
             pairs.iter().flatten().map(|ids| bos.iter().chain(ids).copied().collect()).collect();
         if let Some(short) = sequences.iter().find(|ids| ids.len() < 2) {
-            let (what, value) = ("the number of tokens of a passage", short.len() as u64);
-            return Err(CanaryError::OutOfRange { what, value, range: "at least 2" });
+            let (name, value) = ("the number of tokens of a passage", short.len() as f64);
+            return Err(OutOfRange { name, value, range: "at least 2" }.into());
         }
         let requests: Vec<ScoreRequest<'_>> =
             sequences.iter().map(|ids| ScoreRequest { ids, from: 1 }).collect();
